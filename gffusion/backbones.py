@@ -1,0 +1,249 @@
+"""Slim and full checkpoints: how GFFusionModel gets its frozen encoders, and leaves them out of what it saves.
+
+A slim checkpoint holds what training changed (a few MB); the encoders come from their own repositories, named and pinned
+in the configuration. A full checkpoint holds everything.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any, Self
+
+import safetensors.torch
+import torch
+from torch import Tensor
+from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
+
+BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
+
+# What a request to the Hub needs besides a name and a revision.
+_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
+
+
+class FrozenBackboneModel(PreTrainedModel):
+    """Loading and saving of a model whose frozen encoders may live in repositories of their own."""
+
+    # Encoders whose weights are known to equal those of the source that the configuration names.
+    _external_backbones: frozenset[str] = frozenset()
+    _keys_to_ignore_on_save: set[str] | None = None
+
+    @property
+    def backbones(self) -> dict[str, PreTrainedModel]:
+        """The frozen encoders that this model carries, by attribute name (`"clip"`, `"dinov2"`)."""
+        return {name: getattr(self, name) for name in BACKBONE_CLASSES if hasattr(self, name)}
+
+    @classmethod
+    def from_backbones(
+        cls,
+        clip: CLIPVisionModel | str | None = None,
+        dinov2: Dinov2Model | str | None = None,
+        **config_arguments: Any,
+    ) -> Self:
+        """Build an untrained model around pretrained encoders: the start of a training.
+
+        Args:
+            clip (`CLIPVisionModel` or `str`, *optional*): Encoder, or its Hub id or folder. Needed in the hybrid paradigm.
+            dinov2 (`Dinov2Model` or `str`, *optional*):
+                Encoder, or its Hub id or folder. Needed with a segmenter and in the parallel paradigm.
+            config_arguments: Further arguments of [`GFFusionConfig`].
+
+        Returns:
+            The model, in training mode, float32.
+
+        Raises:
+            ValueError: If an encoder is missing or has no use in the chosen paradigm.
+            OSError: If an encoder cannot be loaded.
+        """
+        loaded: dict[str, PreTrainedModel] = {}
+        for name, backbone in (("clip", clip), ("dinov2", dinov2)):
+            if isinstance(backbone, str):
+                revision = config_arguments.get(f"{name}_revision")
+                backbone = _load_backbone(name, backbone, revision, config=None, hub_arguments={})
+            if backbone is not None:
+                loaded[name] = backbone
+                config_arguments[f"{name}_config"] = backbone.config
+                config_arguments[f"{name}_name_or_path"] = backbone.name_or_path or None
+        config = cls.config_class(**config_arguments)
+        needed = {name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")}
+        if needed != set(loaded):
+            raise ValueError(
+                f"paradigm={config.paradigm!r} with use_segmenter={config.use_segmenter} needs the encoders "
+                f"{sorted(needed)}, got {sorted(loaded)}."
+            )
+        with _quiet_loading():  # everything but the encoders is new, as it should be
+            model = super().from_pretrained(
+                None, config=config, state_dict=_with_prefixes(loaded), dtype=torch.get_default_dtype()
+            )
+        model._external_backbones = frozenset(name for name in loaded if loaded[name].name_or_path)
+        return model.train()
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        pretrained_model_name_or_path: str | os.PathLike[str] | None,
+        *model_args: Any,
+        config: Any = None,
+        **kwargs: Any,
+    ) -> Self:
+        """Load a slim or a full checkpoint from a folder or the Hub.
+
+        Takes the arguments of [`~transformers.PreTrainedModel.from_pretrained`] and those of [`GFFusionConfig`]:
+        `use_segmenter=False` loads for fusion alone, without DINOv2. Only safetensors files are read.
+
+        Returns:
+            The model, in evaluation mode, its encoders frozen.
+
+        Raises:
+            OSError: If the checkpoint or an encoder that it names cannot be found or read.
+            ValueError: If an argument is refused, or an encoder does not have the architecture of the checkpoint.
+        """
+        hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
+        location: dict[str, Any] = {name: kwargs[name] for name in ("revision", "subfolder") if name in kwargs}
+        if config is None or isinstance(config, (str, os.PathLike)):
+            source = pretrained_model_name_or_path if config is None else config
+            config, kwargs = cls.config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)
+        needed = [name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")]
+        if pretrained_model_name_or_path is None or config.backbone_weights == "included" or not needed:
+            kwargs = {**kwargs, **hub_arguments, **location, "use_safetensors": True}
+            loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
+            return _freeze(loaded)
+
+        weights = _read_checkpoint(
+            pretrained_model_name_or_path, kwargs.pop("variant", None), {**hub_arguments, **location}
+        )
+        backbones = {
+            name: _load_backbone(
+                name,
+                getattr(config, f"{name}_name_or_path"),
+                getattr(config, f"{name}_revision"),
+                getattr(config, f"{name}_config"),
+                hub_arguments,
+            )
+            for name in needed
+        }
+        state_dict = {**weights, **_with_prefixes(backbones)}
+        loaded = _freeze(super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs))
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path)
+        model._external_backbones = frozenset(needed)
+        return loaded
+
+    def save_pretrained(
+        self, save_directory: str | os.PathLike[str], include_backbones: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Save a slim or a full checkpoint.
+
+        Args:
+            save_directory (`str` or `os.PathLike`): Folder, created if needed.
+            include_backbones (`bool`, *optional*):
+                Whether to write the frozen encoders too. By default they are left out where they were loaded from a
+                source that the configuration names, and written otherwise, so that loading gives the same model.
+            kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
+
+        Raises:
+            ValueError: If the encoders are to be left out, but no source is known that holds them.
+        """
+        unsourced = sorted(set(self.backbones) - self._external_backbones)
+        if include_backbones is None:
+            include_backbones = bool(unsourced)
+        if not include_backbones and unsourced:
+            raise ValueError(
+                f"The encoders {unsourced} of this model were not loaded from a source that a slim checkpoint could name. "
+                "Save with include_backbones=True, or build the model with GFFusionModel.from_backbones."
+            )
+        previous = self.config.backbone_weights, self._keys_to_ignore_on_save
+        self.config.backbone_weights = "included" if include_backbones and self.backbones else "external"
+        if not include_backbones:
+            prefixes = tuple(f"{name}." for name in self.backbones)
+            self._keys_to_ignore_on_save = {key for key in self.state_dict() if key.startswith(prefixes)}
+        try:
+            super().save_pretrained(save_directory, **kwargs)
+        finally:
+            self.config.backbone_weights, self._keys_to_ignore_on_save = previous
+
+
+def _freeze(loaded: Any) -> Any:
+    """Freeze the encoders again: the loader made their parameters anew."""
+    (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_backbones()
+    return loaded
+
+
+def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
+    return {f"{name}.{key}": value for name, model in backbones.items() for key, value in model.state_dict().items()}
+
+
+def _load_backbone(
+    name: str,
+    source: str | None,
+    revision: str | None,
+    config: PreTrainedConfig | None,
+    hub_arguments: dict[str, Any],
+) -> PreTrainedModel:
+    """Load one frozen encoder and make sure that nothing of it was left to chance."""
+    if not source:
+        raise ValueError(
+            f"The checkpoint holds no weights of its {name} encoder and names no source for them. "
+            f"Pass {name}_name_or_path, a Hub id or a folder."
+        )
+    try:
+        with _quiet_loading():  # a full CLIP repository has text weights, too, that nobody here needs
+            backbone, report = BACKBONE_CLASSES[name].from_pretrained(
+                source,
+                revision=revision or "main",
+                config=config,
+                output_loading_info=True,
+                use_safetensors=True,
+                **hub_arguments,
+            )
+    except OSError as error:
+        raise OSError(f"Cannot load the frozen {name} encoder from {source!r}: {error}") from error
+    except RuntimeError as error:  # how transformers reports shapes that differ
+        raise ValueError(
+            f"The {name} encoder of {source!r} does not have the architecture of this checkpoint: {error}"
+        ) from error
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise OSError(f"{source!r} lacks {len(missing)} weights of the {name} encoder, {missing[0]!r} among them.")
+    return backbone
+
+
+def _read_checkpoint(
+    source: str | os.PathLike[str], variant: str | None, hub_arguments: dict[str, Any]
+) -> dict[str, Tensor]:
+    """Read the safetensors file, or the shards, of a slim checkpoint."""
+
+    def locate(filename: str) -> str | None:
+        if variant:
+            stem, _, suffix = filename.partition(".")
+            filename = f"{stem}.{variant}.{suffix}"
+        return cached_file(source, filename, _raise_exceptions_for_missing_entries=False, **hub_arguments)
+
+    single = locate(SAFE_WEIGHTS_NAME)
+    if single is not None:
+        paths = [single]
+    else:
+        index = locate(SAFE_WEIGHTS_INDEX_NAME)
+        if index is None:
+            raise OSError(
+                f"{os.fspath(source)!r} holds no {SAFE_WEIGHTS_NAME}. Only safetensors weights are loaded, never pickles."
+            )
+        with open(index, encoding="utf-8") as file:
+            shards = sorted(set(json.load(file)["weight_map"].values()))
+        paths = [cached_file(source, shard, **hub_arguments) for shard in shards]
+    weights: dict[str, Tensor] = {}
+    for path in paths:
+        weights.update(safetensors.torch.load_file(path))
+    return weights
+
+
+@contextlib.contextmanager
+def _quiet_loading() -> Iterator[None]:
+    """Silence the loader's report on missing and unexpected weights, which the caller checks."""
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)

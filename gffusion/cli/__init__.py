@@ -1,0 +1,40 @@
+"""The `gffusion` command: one file a subcommand, parsing and printing only."""
+
+from typing import Annotated
+
+import typer
+
+from .. import __version__
+from .fuse import fuse
+from .sample import sample
+
+app = typer.Typer(
+    name="gffusion",
+    help="Infrared and visible image fusion.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(fuse)
+app.command()(sample)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gffusion {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Infrared and visible image fusion."""
+
+
+def main() -> None:
+    """Run the command."""
+    app()

@@ -1,0 +1,30 @@
+"""`gffusion sample`: rendered pairs to try things with."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import user_errors
+
+
+def sample(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; created if needed.")],
+    count: Annotated[int, typer.Option(min=1, help="Number of pairs.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first pair; the next ones count up.")] = 0,
+    height: Annotated[int, typer.Option(min=32, help="Height in pixels.")] = 480,
+    width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 640,
+) -> None:
+    """Write rendered visible/infrared pairs of a street at night, with label maps and boxes.
+
+    DIR gets visible/, infrared/, labels/ (class ids as PNG), boxes/ (YOLO: class, then centre and size as shares of the
+    picture) and classes.txt. The pictures are rendered, not photographed; a seed always gives the same files.
+    """
+    from ..data.samples import write_scenes
+
+    with user_errors():
+        names = write_scenes(folder, count=count, seed=seed, height=height, width=width)
+    typer.echo(
+        f"rendered {count} pair{'s' * (count > 1)} in {folder}: {folder / 'visible' / names[0]}, "
+        f"{folder / 'infrared' / names[0]}{', ...' * (count > 1)}"
+    )

@@ -1,0 +1,306 @@
+"""GFFusionModel: FuNet, FINet and SSNet around a frozen CLIP and a frozen DINOv2 encoder.
+
+Paper: Luo, Wang, Liu, "Infrared and Visible Image Fusion via General Feature Embedding From CLIP and DINOv2",
+IEEE Access 12, 2024. Symbols in comments (z_f, f_l, z_c, z_g, z, I_fus) and equation numbers are the paper's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import CLIPVisionModel, Dinov2Model
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .backbones import FrozenBackboneModel
+from .configuration_gffusion import GFFusionConfig
+from .finet import FINet
+from .functional import replace_luma, rgb_to_luma
+from .funet import FuNet
+from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
+from .ssnet import SSNet
+
+MINIMUM_SIZE = 32
+
+# Normalisation that the encoders were trained with, applied here so that callers only ever pass [0, 1].
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+DINOV2_MEAN, DINOV2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass
+class GFFusionOutput(ModelOutput):
+    """Output of [`GFFusionModel`]. What was not asked for is `None` and left out of the tuple form.
+
+    Args:
+        loss (`Tensor` of shape `()`): L_total, Eq. (12).
+        loss_structural (`Tensor` of shape `()`): L_st, Eq. (10), with the weighted intensity term.
+        loss_ssim (`Tensor` of shape `()`): SSIM terms of L_st.
+        loss_gradient (`Tensor` of shape `()`): Gradient term of L_st, not weighted.
+        loss_intensity (`Tensor` of shape `()`): Intensity term, not weighted.
+        loss_segmentation (`Tensor` of shape `()`): L_ss, Eq. (11).
+        fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1], float32; luma where `color_space="ycbcr"`.
+        logits (`Tensor` of shape `(B, num_labels, H, W)`): Class logits of I_seg.
+        spatial_features (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): z_f.
+        semantic_features (`Tensor` of shape `(B, N, D)`): z_c, merged tokens.
+        gate (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): Sigmoid of Eq. (7).
+    """
+
+    loss: Tensor | None = None
+    loss_structural: Tensor | None = None
+    loss_ssim: Tensor | None = None
+    loss_gradient: Tensor | None = None
+    loss_intensity: Tensor | None = None
+    loss_segmentation: Tensor | None = None
+    fused_values: Tensor | None = None
+    logits: Tensor | None = None
+    spatial_features: Tensor | None = None
+    semantic_features: Tensor | None = None
+    gate: Tensor | None = None
+
+
+class GFFusionPreTrainedModel(FrozenBackboneModel):
+    """Weight initialisation and the loading interface of transformers."""
+
+    config_class = GFFusionConfig
+    base_model_prefix = "gffusion"
+    main_input_name = "visible_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["FuNet", "FINet", "SSNet", "CLIPEncoderLayer", "Dinov2Layer"]
+    # A model without segmenter, or of another paradigm, may be loaded from a checkpoint that has more.
+    _keys_to_ignore_on_load_unexpected = [r"^clip\.", r"^dinov2\.", r"^finet\.", r"^ssnet\."]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, a=self.config.leaky_relu_slope, nonlinearity="leaky_relu")
+        elif isinstance(module, FINet):
+            for name in ("layer_weights", "group_weights"):
+                if hasattr(module, name):
+                    init.zeros_(getattr(module, name))  # equal shares after the softmax
+
+
+class GFFusionModel(GFFusionPreTrainedModel):
+    """Fuses a visible and an infrared image, and segments the result (GFFusion, Luo et al., 2024).
+
+    The encoders are frozen and stay in evaluation mode. `GFFusionModel(config)` has random encoders: start a training
+    with [`GFFusionModel.from_backbones`], and load a trained model with [`GFFusionModel.from_pretrained`].
+
+    Args:
+        config ([`GFFusionConfig`]): Architecture.
+
+    Example:
+    ```python
+    >>> import torch
+    >>> from gffusion import GFFusionConfig, GFFusionModel
+
+    >>> model = GFFusionModel(GFFusionConfig(paradigm="cascading", use_segmenter=False)).eval()
+    >>> outputs = model(visible_values=torch.rand(1, 3, 48, 64), infrared_values=torch.rand(1, 1, 48, 64))
+    >>> tuple(outputs.fused_values.shape)
+    (1, 1, 48, 64)
+
+    ```
+    """
+
+    def __init__(self, config: GFFusionConfig):
+        super().__init__(config)
+        self.funet = FuNet(config)
+        if config.semantic_config is not None:
+            self.finet = FINet(config, config.semantic_config.hidden_size)
+        if config.use_segmenter:
+            self.ssnet = SSNet(config.dinov2_config.hidden_size, config.num_labels)  # type: ignore[union-attr]
+        if config.needs_clip:
+            self.clip = CLIPVisionModel(config.clip_config)
+        if config.needs_dinov2:
+            self.dinov2 = Dinov2Model(config.dinov2_config)
+        self.gradient_checkpointing = False
+        self.post_init()
+        self.freeze_backbones()
+
+    def forward(
+        self,
+        visible_values: Tensor,
+        infrared_values: Tensor,
+        labels: Tensor | None = None,
+        segment: bool | None = None,
+        output_features: bool = False,
+        return_dict: bool | None = None,
+        return_loss: bool | None = None,
+    ) -> GFFusionOutput | tuple[Tensor, ...]:
+        """Fuse a batch of pairs.
+
+        Args:
+            visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1], H and W at least 32.
+            infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
+            labels (`Tensor` of shape `(B, H, W)`, int64, *optional*):
+                Class of every pixel, `config.ignore_index` where it does not count. Adds L_ss to the loss.
+            segment (`bool`, *optional*): Whether to compute logits. Defaults to doing so where labels are given.
+            output_features (`bool`, *optional*, defaults to `False`): Whether to return z_f, z_c and the gate.
+            return_dict (`bool`, *optional*): Whether to return a [`GFFusionOutput`] rather than a tuple.
+            return_loss (`bool`, *optional*):
+                Whether to compute the losses. Defaults to doing so in training mode and where labels are given.
+
+        Returns:
+            [`GFFusionOutput`], or its values as a tuple.
+
+        Raises:
+            ValueError: If shapes do not fit, or if segmentation is asked of a model without segmenter.
+        """
+        self._check_inputs(visible_values, infrared_values, labels, segment)
+        segment = segment if segment is not None else labels is not None
+        return_loss = return_loss if return_loss is not None else self.training or labels is not None
+        return_dict = return_dict if return_dict is not None else self.config.return_dict
+
+        source = rgb_to_luma(visible_values) if self.config.color_space == "ycbcr" else visible_values
+        dtype = next(self.funet.parameters()).dtype
+        spatial = self._checkpointed(self.funet.encode, source.to(dtype), infrared_values.to(dtype))  # z_f
+        injected, semantic, gate, source_tokens = spatial, None, None, None
+        if self.config.paradigm != "cascading":
+            injected, semantic, gate, source_tokens = self._inject(spatial, visible_values, infrared_values)
+        fused = self.funet.decode(injected)
+
+        logits = self._segment(fused, visible_values, source_tokens) if segment else None
+        losses = self._losses(fused, source, infrared_values, logits, labels) if return_loss else {}
+        features = {"spatial_features": spatial, "semantic_features": semantic, "gate": gate}
+        output = GFFusionOutput(**losses, fused_values=fused, logits=logits, **(features if output_features else {}))
+        return output if return_dict else output.to_tuple()
+
+    def freeze_backbones(self) -> None:
+        """Stop the encoders from learning and put them in evaluation mode, where they always stay."""
+        for backbone in self.backbones.values():
+            backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "GFFusionModel":
+        """Set the training mode of all but the frozen encoders."""
+        super().train(mode)
+        self.freeze_backbones()
+        return self
+
+    def _inject(
+        self, spatial: Tensor, visible_values: Tensor, infrared_values: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+        """Return z, z_c, the gate and, in the parallel paradigm, the sources' last DINOv2 tokens."""
+        # Frozen encoders on fixed images: no loss needs this gradient.
+        with torch.no_grad():
+            images = torch.stack([visible_values, infrared_values.expand_as(visible_values)])
+            images = images.flatten(0, 1)  # (2, B, 3, H, W) -> (2B, 3, H, W)
+            if self.config.paradigm == "hybrid":
+                tokens, grid = self._clip_tokens(images)
+                last = None
+            else:
+                tokens, grid, last = self._dinov2_tokens(images, self.config.semantic_layers)
+                last = torch.maximum(*last.chunk(2))  # both modalities by Eq. (6)'s rule
+            visible_tokens, infrared_tokens = zip(*(layer.chunk(2) for layer in tokens), strict=True)
+        semantic = self.finet.merge(visible_tokens, infrared_tokens, grid)
+        injected, gate = self.finet.inject(spatial, semantic.to(spatial.dtype), grid)
+        return injected, semantic, gate, last
+
+    def _segment(self, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None) -> Tensor:
+        """Return logits (B, num_labels, H, W), of the fused image or, in the parallel paradigm, of the sources."""
+        tokens = source_tokens
+        if tokens is None:
+            if self.config.color_space == "ycbcr":
+                fused = replace_luma(visible_values.float(), fused)  # DINOv2 reads colour pictures
+            tokens = self._checkpointed(lambda image: self._dinov2_tokens(image, [])[2], fused)  # f_d
+        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), self._dinov2_grid(), fused.shape[-2:])
+
+    def _losses(
+        self, fused: Tensor, source: Tensor, infrared: Tensor, logits: Tensor | None, labels: Tensor | None
+    ) -> dict[str, Tensor | None]:
+        source, infrared = source.float(), infrared.float()
+        parts = {
+            "loss_ssim": ssim_loss(fused, source, infrared),
+            "loss_gradient": gradient_loss(fused, source, infrared),
+            "loss_intensity": intensity_loss(fused, source, infrared),
+        }
+        structural = (  # L_st, Eq. (10), and our intensity term
+            parts["loss_ssim"]
+            + self.config.gradient_weight * parts["loss_gradient"]
+            + self.config.intensity_weight * parts["loss_intensity"]
+        )
+        segmentation = None
+        if logits is not None and labels is not None:
+            segmentation = segmentation_loss(logits, labels, self.config.ignore_index)
+        total = total_loss(structural, segmentation, self.config.segmentation_weight)
+        return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
+
+    def _clip_tokens(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
+        """Return f_l of the merged layers, L tensors (B, N, D), and the token grid."""
+        config = self.config.clip_config
+        size = self.config.clip_image_size or [config.image_size, config.image_size]
+        outputs = self.clip(
+            _prepare(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
+            interpolate_pos_encoding=size != [config.image_size, config.image_size],
+            output_hidden_states=True,
+        )
+        tokens = [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
+        return tokens, (size[0] // config.patch_size, size[1] // config.patch_size)
+
+    def _dinov2_tokens(self, images: Tensor, layers: list[int]) -> tuple[list[Tensor], tuple[int, int], Tensor]:
+        """Return tokens of the named layers, the token grid, and the normalised last tokens, each (B, N, D)."""
+        pixels = _prepare(images, self.config.segmenter_image_size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
+        outputs = self.dinov2(pixels, output_hidden_states=bool(layers))
+        tokens = [outputs.hidden_states[layer][:, 1:] for layer in layers]
+        return tokens, self._dinov2_grid(), outputs.last_hidden_state[:, 1:]
+
+    def _dinov2_grid(self) -> tuple[int, int]:
+        height, width = self.config.segmenter_image_size
+        patch_size = self.config.dinov2_config.patch_size
+        return height // patch_size, width // patch_size
+
+    def _checkpointed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """Run a part without batch statistics, recomputing it in the backward pass if checkpointing is on.
+
+        The frozen encoders stay in evaluation mode, where transformers' own layers never checkpoint themselves.
+        """
+        if self.gradient_checkpointing and self.training:
+            return self._gradient_checkpointing_func(function, *inputs)
+        return function(*inputs)
+
+    def _check_inputs(self, visible: Tensor, infrared: Tensor, labels: Tensor | None, segment: bool | None) -> None:
+        expected = (visible.shape[0], 1, *visible.shape[2:])
+        if visible.dim() != 4 or visible.shape[1] != 3 or tuple(infrared.shape) != expected:
+            raise ValueError(
+                "`visible_values` must have shape (B, 3, H, W) and `infrared_values` (B, 1, H, W), "
+                f"got {tuple(visible.shape)} and {tuple(infrared.shape)}."
+            )
+        if not (visible.is_floating_point() and infrared.is_floating_point()):
+            raise ValueError(
+                f"Images must be floating point in [0, 1], got {visible.dtype} and {infrared.dtype}. "
+                "Use GFFusionImageProcessor to convert pictures."
+            )
+        if min(visible.shape[2:]) < MINIMUM_SIZE:
+            raise ValueError(
+                f"Images must measure at least {MINIMUM_SIZE} x {MINIMUM_SIZE} pixels, got {tuple(visible.shape[2:])}. "
+                "GFFusionImageProcessor pads smaller ones."
+            )
+        if (segment or labels is not None) and not self.config.use_segmenter:
+            raise ValueError(
+                "This model has no segmenter (`use_segmenter=False`): it takes no labels and gives no logits."
+            )
+        if labels is not None and segment is False:
+            raise ValueError("`labels` need logits: leave `segment` out or set it to True.")
+        if labels is not None and tuple(labels.shape) != (visible.shape[0], *visible.shape[2:]):
+            raise ValueError(
+                f"`labels` must have shape {(visible.shape[0], *visible.shape[2:])}, got {tuple(labels.shape)}."
+            )
+
+
+def _prepare(
+    images: Tensor, size: list[int], mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype
+) -> Tensor:
+    """Resize [0, 1] images (B, 1 or 3, H, W) for an encoder and normalise them -> (B, 3, height, width)."""
+    images = images.float().expand(-1, 3, -1, -1)
+    # Antialiased like the encoders' own processors: within 0.004 of CLIP's, against 0.043 without.
+    images = F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return ((images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)).to(dtype)
+
+
+__all__ = ["GFFusionModel", "GFFusionOutput", "GFFusionPreTrainedModel"]

@@ -1,0 +1,140 @@
+"""Shared fixtures: tiny seeded models, random inputs, references made without torch, and the folder of real pairs."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+# Before transformers is imported, and for the processes that tests start: quiet, and no test may need a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage
+from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
+
+from gffusion import GFFusionConfig, GFFusionModel
+
+WIDTHS: dict[str, Any] = {
+    "stem_channels": 4,
+    "feature_channels": 8,
+    "decoder_channels": [8, 4],
+    "segmenter_image_size": [32, 32],
+    "num_labels": 4,
+}
+
+
+@pytest.fixture(scope="session")
+def data_dir() -> Path:
+    """Folder of real image pairs, which is no part of the repository."""
+    folder = Path(os.environ.get("GFFUSION_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no image pairs at {folder}; set GFFUSION_DATA to a folder that has them")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip_config() -> Callable[..., CLIPVisionConfig]:
+    """Makes the configuration of a tiny CLIP encoder, whose dropout would show in training mode."""
+
+    def make(**overrides: Any) -> CLIPVisionConfig:
+        sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
+        return CLIPVisionConfig(**sizes | {"image_size": 32, "patch_size": 8, "attention_dropout": 0.5} | overrides)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def dinov2_config() -> Callable[..., Dinov2Config]:
+    """Makes the configuration of a tiny DINOv2 encoder, whose dropout would show in training mode."""
+
+    def make(**overrides: Any) -> Dinov2Config:
+        sizes = {"hidden_size": 32, "mlp_ratio": 2, "num_hidden_layers": 3, "num_attention_heads": 2}
+        return Dinov2Config(**sizes | {"image_size": 32, "patch_size": 8, "hidden_dropout_prob": 0.5} | overrides)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_config(
+    clip_config: Callable[..., CLIPVisionConfig], dinov2_config: Callable[..., Dinov2Config]
+) -> Callable[..., GFFusionConfig]:
+    """Makes the configuration of a tiny model."""
+
+    def make(**overrides: Any) -> GFFusionConfig:
+        encoders = {"clip_config": clip_config(), "dinov2_config": dinov2_config()}
+        return GFFusionConfig(**encoders | WIDTHS | overrides)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def backbone_folders(
+    tmp_path_factory: pytest.TempPathFactory,
+    clip_config: Callable[..., CLIPVisionConfig],
+    dinov2_config: Callable[..., Dinov2Config],
+) -> dict[str, str]:
+    """Folders of the tiny encoders, as a slim checkpoint names them."""
+    root = tmp_path_factory.mktemp("backbones")
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        for name, encoder in (("clip", CLIPVisionModel(clip_config())), ("dinov2", Dinov2Model(dinov2_config()))):
+            for parameter in encoder.parameters():  # large enough to tell pictures and layers apart
+                parameter.data += 0.1 * torch.randn_like(parameter)
+            encoder.save_pretrained(root / name)
+    return {name: str(root / name) for name in ("clip", "dinov2")}
+
+
+@pytest.fixture(scope="session")
+def tiny_model(backbone_folders: dict[str, str]) -> Callable[..., GFFusionModel]:
+    """Makes a tiny model as training leaves it: no weight and no statistic has the value it started with."""
+
+    def make(**overrides: Any) -> GFFusionModel:
+        config = GFFusionConfig(**overrides)
+        folders = {name: path for name, path in backbone_folders.items() if getattr(config, f"needs_{name}")}
+        with torch.random.fork_rng():
+            torch.manual_seed(1)
+            model = GFFusionModel.from_backbones(**folders, **WIDTHS | overrides)
+            for name, value in model.state_dict().items():
+                if not name.startswith(("clip.", "dinov2.")) and value.is_floating_point():
+                    value += 0.1 * torch.rand_like(value)
+        return model
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_inputs() -> Callable[..., dict[str, torch.Tensor]]:
+    """Makes random keyword arguments of a model."""
+
+    def make(batch: int = 2, height: int = 40, width: int = 48, labels: bool = False) -> dict[str, torch.Tensor]:
+        generator = torch.Generator().manual_seed(batch * height + width)
+        inputs = {
+            "visible_values": torch.rand(batch, 3, height, width, generator=generator),
+            "infrared_values": torch.rand(batch, 1, height, width, generator=generator),
+        }
+        if labels:
+            inputs["labels"] = torch.randint(0, 4, (batch, height, width), generator=generator)
+        return inputs
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def upsample() -> Callable[[NDArray[Any], tuple[int, int]], NDArray[Any]]:
+    """Bilinear enlargement (..., h, w) -> (..., H, W) between pixel centres, by scipy."""
+
+    def enlarge(maps: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+        axes = [(np.arange(new) + 0.5) * old / new - 0.5 for new, old in zip(size, maps.shape[-2:], strict=True)]
+        grid = np.meshgrid(*axes, indexing="ij")
+        planes = [
+            ndimage.map_coordinates(plane, grid, order=1, mode="nearest")
+            for plane in maps.reshape(-1, *maps.shape[-2:])
+        ]
+        return np.stack(planes).reshape(*maps.shape[:-2], *size)
+
+    return enlarge

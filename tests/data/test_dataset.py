@@ -1,0 +1,239 @@
+"""The torch data set: values, pairing, randomness across workers and epochs."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader
+
+from gffusion.data import FusionDataset, ImageReadError
+from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Sample, ThermalGain, VisiblePhotometric
+
+DATA = Path(os.environ.get("GFFUSION_DATA", Path(__file__).parents[3] / "shared" / "data"))
+RANDOM = Compose(RandomCrop(6), RandomFlip(0.5, 0.5), VisiblePhotometric(0.2), ThermalGain(0.2))
+
+
+def make_pairs(root: Path, count: int = 4, labels: bool = False, prefix: str = "scene") -> Path:
+    rng = np.random.default_rng(len(prefix))
+    for kind in ("visible", "infrared", *(["labels"] if labels else [])):
+        (root / kind).mkdir(parents=True)
+    for index in range(count):
+        name = f"{prefix}{index}.png"
+        Image.fromarray(rng.integers(0, 256, (9, 12, 3), np.uint8)).save(root / "visible" / name)
+        Image.fromarray(rng.integers(0, 256, (9, 12), np.uint8)).save(root / "infrared" / name)
+        if labels:
+            Image.fromarray(rng.integers(0, 9, (9, 12), np.uint8)).save(root / "labels" / name)
+    return root
+
+
+def values_of(dataset: FusionDataset, workers: int = 0) -> torch.Tensor:
+    loader = DataLoader(dataset, batch_size=3, num_workers=workers)
+    return torch.cat([torch.cat([batch["visible_values"], batch["infrared_values"]], dim=1) for batch in loader])
+
+
+class TestItems:
+    def test_values_and_layout(self, tmp_path: Path) -> None:
+        dataset = FusionDataset(make_pairs(tmp_path, labels=True))
+        assert len(dataset) == 4
+        item = dataset[2]
+        assert set(item) == {"visible_values", "infrared_values", "labels", "name"}
+        assert item["name"] == "scene2"
+        visible, infrared, labels = (
+            np.asarray(Image.open(tmp_path / kind / "scene2.png")) for kind in ("visible", "infrared", "labels")
+        )
+        torch.testing.assert_close(item["visible_values"], torch.tensor(visible / 255.0).permute(2, 0, 1).float())
+        torch.testing.assert_close(item["infrared_values"], torch.tensor(infrared / 255.0)[None].float())
+        assert torch.equal(item["labels"], torch.tensor(labels).long())
+
+    def test_no_labels_no_key(self, tmp_path: Path) -> None:
+        assert "labels" not in FusionDataset(make_pairs(tmp_path))[0]
+
+    def test_grey_visible_and_colour_infrared(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path, count=1)
+        grey, colour = tmp_path / "infrared" / "scene0.png", tmp_path / "visible" / "scene0.png"
+        swap = tmp_path / "swap.png"
+        grey.rename(swap), colour.rename(grey), swap.rename(colour)
+        item = FusionDataset(tmp_path)[0]
+        expected = torch.tensor(np.asarray(Image.open(colour)) / 255.0).float()
+        torch.testing.assert_close(item["visible_values"], expected.expand(3, 9, 12))
+        luma = np.asarray(Image.open(grey)).astype(float) @ [0.299, 0.587, 0.114] / 255
+        torch.testing.assert_close(item["infrared_values"], torch.tensor(luma)[None].float())
+
+    def test_white_colour_infrared_does_not_pass_one(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path, count=1)
+        Image.new("RGB", (12, 9), "white").save(tmp_path / "infrared" / "scene0.png")
+        infrared = FusionDataset(tmp_path)[0]["infrared_values"]
+        assert infrared.max() <= 1
+        assert infrared.min() > 1 - 1e-6
+
+    def test_16_bits(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path, count=1)
+        thermal = np.linspace(0, 65535, 9 * 12).astype(np.uint16).reshape(9, 12)
+        Image.fromarray(thermal).save(tmp_path / "infrared" / "scene0.png")
+        infrared = FusionDataset(tmp_path)[0]["infrared_values"]
+        torch.testing.assert_close(infrared[0], torch.tensor(thermal / 65535).float())
+
+    def test_float(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path, count=1)
+        (tmp_path / "infrared" / "scene0.png").unlink()
+        path = tmp_path / "infrared" / "scene0.tif"
+        thermal = np.linspace(0, 1, 9 * 12, dtype=np.float32).reshape(9, 12)
+        tifffile.imwrite(path, thermal)
+        assert torch.equal(FusionDataset(tmp_path)[0]["infrared_values"][0], torch.tensor(thermal))
+        for wrong in (thermal * 300, thermal - 0.1, np.where(thermal > 0.5, np.float32("nan"), thermal)):
+            tifffile.imwrite(path, wrong)
+            with pytest.raises(ValueError, match=r"scene0\.tif holds float values .* must lie in \[0, 1\]"):
+                FusionDataset(tmp_path)[0]
+
+    def test_index_as_of_a_list(self, tmp_path: Path) -> None:
+        dataset = FusionDataset(make_pairs(tmp_path), RANDOM)
+        assert torch.equal(dataset[-1]["visible_values"], dataset[3]["visible_values"])
+        with pytest.raises(IndexError):
+            dataset[4]
+        assert len(list(dataset)) == 4
+
+    @pytest.mark.parametrize("kind", ["infrared", "labels"])
+    def test_sizes_that_differ(self, tmp_path: Path, kind: str) -> None:
+        make_pairs(tmp_path, labels=True)
+        Image.new("L", (11, 9)).save(tmp_path / kind / "scene1.png")
+        dataset = FusionDataset(tmp_path)
+        with pytest.raises(ValueError, match=r"is 12x9 but .* is 11x9") as error:
+            dataset[1]
+        assert str(tmp_path / "visible" / "scene1.png") in str(error.value)
+        assert str(tmp_path / kind / "scene1.png") in str(error.value)
+
+    def test_damaged_file(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path)
+        (tmp_path / "infrared" / "scene1.png").write_text("no image")
+        with pytest.raises(ImageReadError, match=r"infrared.scene1\.png"):
+            FusionDataset(tmp_path)[1]
+
+
+class TestFolders:
+    def test_several_roots_are_joined_in_order(self, tmp_path: Path) -> None:
+        first, second = make_pairs(tmp_path / "b", prefix="b"), make_pairs(tmp_path / "a", count=2, prefix="a")
+        dataset = FusionDataset([str(first), second])
+        assert [pair.name for pair in dataset.pairs] == ["b0", "b1", "b2", "b3", "a0", "a1"]
+        assert dataset[4]["name"] == "a0"
+
+    def test_unmatched_files_are_reported_once(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        make_pairs(tmp_path, labels=True)
+        for index in range(5):
+            Image.new("L", (12, 9)).save(tmp_path / "infrared" / f"extra{index}.png")
+        Image.new("L", (12, 9)).save(tmp_path / "labels" / "spare.png")
+        with caplog.at_level(logging.WARNING):
+            dataset = FusionDataset(tmp_path)
+            list(dataset)
+        (record,) = caplog.records
+        message = record.getMessage()
+        assert str(tmp_path) in message
+        assert "5 infrared without visible (extra0.png, extra1.png, extra2.png, ...)" in message
+        assert "1 labels without a pair (spare.png)" in message
+        assert "visible without" not in message
+        assert len(dataset) == 4
+
+    def test_nothing_unmatched_nothing_said(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        FusionDataset(make_pairs(tmp_path))
+        assert not caplog.records
+
+    def test_labels_for_some_pairs_only(self, tmp_path: Path) -> None:
+        labelled = make_pairs(tmp_path / "labelled", labels=True)
+        with pytest.raises(ValueError, match=r"4 of 8 pairs have no label map \(first: .*scene0\.png\)"):
+            FusionDataset([labelled, make_pairs(tmp_path / "bare")])
+        (labelled / "labels" / "scene3.png").unlink()
+        with pytest.raises(ValueError, match=r"1 of 4 pairs have no label map \(first: .*scene3\.png\)"):
+            FusionDataset(labelled)
+
+    def test_no_root(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="at least one root"):
+            FusionDataset([])
+        with pytest.raises(FileNotFoundError, match="visible"):
+            FusionDataset(tmp_path)
+
+
+class TestRandomness:
+    def test_depends_on_seed_epoch_and_index_alone(self, tmp_path: Path) -> None:
+        root = make_pairs(tmp_path)
+        dataset = FusionDataset(root, RANDOM, seed=3)
+        first = values_of(dataset)
+        np.random.seed(99)
+        assert torch.equal(values_of(dataset), first)
+        assert torch.equal(values_of(FusionDataset(root, RANDOM, seed=3)), first)
+        assert not torch.equal(values_of(FusionDataset(root, RANDOM, seed=4)), first)
+        dataset.set_epoch(1)
+        second = values_of(dataset)
+        assert not torch.equal(second, first)
+        dataset.set_epoch(0)
+        assert torch.equal(values_of(dataset), first)
+
+    def test_every_index_draws_its_own(self, tmp_path: Path) -> None:
+        draws: list[float] = []
+
+        def remember(sample: Sample, rng: np.random.Generator) -> Sample:
+            draws.append(rng.random())
+            return sample
+
+        dataset = FusionDataset(make_pairs(tmp_path), remember)
+        for epoch in range(3):
+            dataset.set_epoch(epoch)
+            list(dataset)
+        assert len(set(draws)) == len(draws) == 12
+
+    @pytest.mark.parametrize("start_method", ["fork", "spawn"])
+    def test_epoch_reaches_workers_that_persist(self, tmp_path: Path, start_method: str) -> None:
+        dataset = FusionDataset(make_pairs(tmp_path), RANDOM)
+        loader = DataLoader(
+            dataset, batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context=start_method
+        )
+        for epoch in (0, 5, 1):
+            dataset.set_epoch(epoch)
+            (batch,) = loader
+            expected = torch.stack([dataset[index]["visible_values"] for index in range(4)])
+            assert torch.equal(batch["visible_values"], expected)
+
+    def test_negative_numbers(self, tmp_path: Path) -> None:
+        root = make_pairs(tmp_path)
+        with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
+            FusionDataset(root, seed=-1)
+        with pytest.raises(ValueError, match="epoch must be at least 0, got -2"):
+            FusionDataset(root).set_epoch(-2)
+
+
+class TestCache:
+    def test_same_items_without_the_files(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path, labels=True)
+        expected = values_of(FusionDataset(tmp_path, RANDOM))
+        cached = FusionDataset(tmp_path, RANDOM, cache_in_memory=True)
+        for file in tmp_path.glob("*/*.png"):
+            file.unlink()
+        assert torch.equal(values_of(cached), expected)
+        assert torch.equal(values_of(cached, workers=2), expected)
+
+    def test_a_transform_cannot_spoil_it(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path, count=1)
+        (tmp_path / "infrared" / "scene0.png").unlink()
+        tifffile.imwrite(tmp_path / "infrared" / "scene0.tif", np.full((9, 12), 0.5, np.float32))
+
+        def halve_in_place(sample: Sample, rng: np.random.Generator) -> Sample:
+            sample["infrared"] *= 0.5
+            return sample
+
+        dataset = FusionDataset(tmp_path, halve_in_place, cache_in_memory=True)
+        for _ in range(2):
+            assert torch.equal(dataset[0]["infrared_values"], torch.full((1, 9, 12), 0.25))
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the image pairs of GFFUSION_DATA or ../shared/data")
+@pytest.mark.parametrize(("folder", "count"), [("val/msrs", 40), ("val/m3svd", 12), ("train/roadscene", 170)])
+def test_real_pairs(folder: str, count: int) -> None:
+    dataset = FusionDataset(DATA / folder, Compose(RandomCrop(128), RandomFlip()))
+    assert len(dataset) == count
+    item = dataset[count - 1]
+    assert item["visible_values"].shape == (3, 128, 128)
+    assert item["infrared_values"].shape == (1, 128, 128)
+    assert item["visible_values"].std() > 0.01

@@ -1,0 +1,149 @@
+"""GFFusionConfig: the paper's values, what is derived from others, what is refused, and the round trip through JSON."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import CLIPVisionConfig, Dinov2Config
+
+from gffusion import GFFusionConfig
+
+
+class TestDefaults:
+    def test_are_the_papers(self) -> None:
+        config = GFFusionConfig()
+        assert (config.paradigm, config.merging) == ("hybrid", "weighted_sum")
+        assert config.semantic_layers == list(range(1, 12))
+        assert (config.stem_channels, config.spatial_channels) == (16, 96)
+        assert config.segmentation_weight == 0.2
+        assert config.segmenter_image_size == [196, 196]
+        clip, dinov2 = config.clip_config, config.dinov2_config
+        assert (type(clip), clip.hidden_size, clip.patch_size, clip.image_size) == (CLIPVisionConfig, 768, 16, 224)
+        assert (type(dinov2), dinov2.hidden_size, dinov2.patch_size) == (Dinov2Config, 768, 14)
+
+    def test_classes_are_those_of_m3fd(self) -> None:
+        config = GFFusionConfig()
+        assert config.num_labels == 7
+        assert list(config.id2label.values()) == ["background", "person", "car", "bus", "motorcycle", "lamp", "truck"]
+        assert GFFusionConfig(num_labels=3).num_labels == 3
+        assert GFFusionConfig(id2label={0: "ground", 1: "person"}).num_labels == 2
+
+    def test_lists_are_not_shared(self) -> None:
+        GFFusionConfig().decoder_channels.append(8)
+        assert GFFusionConfig().decoder_channels == [64, 32, 16]
+
+
+class TestDerivedValues:
+    @pytest.mark.parametrize(
+        ("paradigm", "use_segmenter", "needs_clip", "needs_dinov2"),
+        [
+            ("cascading", True, False, True),
+            ("cascading", False, False, False),
+            ("parallel", True, False, True),
+            ("parallel", False, False, True),
+            ("hybrid", True, True, True),
+            ("hybrid", False, True, False),
+        ],
+    )
+    def test_encoders(self, paradigm: str, use_segmenter: bool, needs_clip: bool, needs_dinov2: bool) -> None:
+        config = GFFusionConfig(paradigm=paradigm, use_segmenter=use_segmenter)
+        assert (config.needs_clip, config.needs_dinov2) == (needs_clip, needs_dinov2)
+        assert (config.clip_config is not None, config.dinov2_config is not None) == (needs_clip, needs_dinov2)
+
+    def test_semantic_encoder(self, tiny_config: Callable[..., GFFusionConfig]) -> None:
+        hybrid, parallel, cascading = (tiny_config(paradigm=name) for name in ("hybrid", "parallel", "cascading"))
+        assert hybrid.semantic_config is hybrid.clip_config
+        assert parallel.semantic_config is parallel.dinov2_config
+        assert cascading.semantic_config is None
+
+    def test_layers_follow_the_encoder(
+        self, tiny_config: Callable[..., GFFusionConfig], dinov2_config: Callable[..., Dinov2Config]
+    ) -> None:
+        config = tiny_config(paradigm="parallel", dinov2_config=dinov2_config(num_hidden_layers=5))
+        assert config.semantic_layers == [1, 2, 3, 4]
+
+    @pytest.mark.parametrize(("color_space", "channels"), [("ycbcr", 1), ("rgb", 3)])
+    def test_image_channels(self, color_space: str, channels: int) -> None:
+        assert GFFusionConfig(color_space=color_space).image_channels == channels
+
+
+REFUSED = [
+    ({"paradigm": "serial"}, "paradigm.*'cascading', 'parallel', 'hybrid'.*serial"),
+    ({"merging": "sum"}, "merging.*'mean', 'group_conv', 'weighted_sum'.*sum"),
+    ({"color_space": "hsv"}, "color_space.*'ycbcr', 'rgb'.*hsv"),
+    ({"backbone_weights": "slim"}, "backbone_weights.*'external', 'included'.*slim"),
+    ({"use_segmenter": "yes"}, "use_segmenter.*bool.*yes"),
+    ({"stem_channels": "16"}, "stem_channels.*int.*16"),
+    ({"decoder_channels": 16}, "decoder_channels.*16"),
+    ({"clip_config": Dinov2Config()}, "clip_config.*CLIPVisionConfig"),
+    ({"stem_channels": 0}, "`stem_channels` must be positive, got 0"),
+    ({"feature_channels": -1}, "`feature_channels` must be positive, got -1"),
+    ({"decoder_channels": [16, 0]}, r"`decoder_channels` must be positive, got \[16, 0\]"),
+    ({"leaky_relu_slope": 1.0}, r"`leaky_relu_slope` must lie in \[0, 1\), got 1.0"),
+    ({"semantic_layers": []}, r"`semantic_layers` .* from 1 to 3, got \[\]"),
+    ({"semantic_layers": [0, 1]}, r"`semantic_layers` .* from 1 to 3, got \[0, 1\]"),
+    ({"semantic_layers": [4]}, r"`semantic_layers` .* from 1 to 3, got \[4\]"),
+    ({"semantic_layers": [2, 2]}, r"`semantic_layers` must be different .* got \[2, 2\]"),
+    ({"merging": "group_conv", "num_groups": 3}, r"`num_groups` .* semantic layers \(2\), got 3"),
+    ({"merging": "group_conv", "num_groups": 0}, "`num_groups` .* got 0"),
+    ({"group_kernel_size": 2}, "`group_kernel_size` must be odd and positive, got 2"),
+    ({"clip_image_size": [30, 32]}, r"`clip_image_size` .* patch size 8, got \[30, 32\]"),
+    ({"segmenter_image_size": [32, 36]}, r"`segmenter_image_size` .* patch size 8, got \[32, 36\]"),
+    ({"segmenter_image_size": [32]}, r"`segmenter_image_size` must be \[height, width\]"),
+    ({"segmenter_image_size": [0, 32]}, "`segmenter_image_size`"),
+    ({"gradient_weight": -1.0}, "`gradient_weight` must be finite and not negative, got -1.0"),
+    ({"intensity_weight": float("nan")}, "`intensity_weight` must be finite"),
+    ({"segmentation_weight": float("inf")}, "`segmentation_weight` must be finite"),
+    ({"num_labels": 0}, "class"),
+    ({"initializer_range": -0.1}, "`initializer_range`.*got -0.1"),
+]
+
+
+class TestRefusals:
+    @pytest.mark.parametrize(("overrides", "message"), REFUSED, ids=[str(overrides)[:50] for overrides, _ in REFUSED])
+    def test_values(self, tiny_config: Callable[..., GFFusionConfig], overrides: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            tiny_config(**overrides)
+
+    def test_gaps_in_class_numbers(self) -> None:
+        with pytest.raises(ValueError, match=r"`id2label` must number the classes 0, 1, 2, ..., got \[0, 2\]"):
+            GFFusionConfig(id2label={0: "ground", 2: "person"})
+
+    def test_unknown_argument(self) -> None:
+        with pytest.raises(ValueError, match=r"\['paradigma'\]. Allowed: .*paradigm"):
+            GFFusionConfig(paradigma="hybrid")
+
+    def test_values_of_absent_encoders_do_not_matter(self) -> None:
+        GFFusionConfig(paradigm="cascading", use_segmenter=False, clip_image_size=[1, 1], num_groups=0)
+
+    def test_integers_are_numbers(self) -> None:
+        assert GFFusionConfig(gradient_weight=5, intensity_weight=1, leaky_relu_slope=0).leaky_relu_slope == 0
+
+
+class TestFiles:
+    @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
+    def test_round_trip(self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path, paradigm: str) -> None:
+        config = tiny_config(paradigm=paradigm, merging="group_conv", semantic_layers=[3, 1], clip_revision="v1")
+        config.save_pretrained(tmp_path)
+        loaded = GFFusionConfig.from_pretrained(tmp_path)
+        assert loaded.to_dict() == config.to_dict()
+        assert isinstance(loaded.clip_config, CLIPVisionConfig)
+
+    def test_overrides_are_checked_like_arguments(
+        self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path
+    ) -> None:
+        tiny_config(merging="group_conv").save_pretrained(tmp_path)
+        config = GFFusionConfig.from_pretrained(tmp_path, use_segmenter=False, intensity_weight=2.0)
+        assert (config.needs_dinov2, config.intensity_weight, config.merging) == (False, 2.0, "group_conv")
+        for overrides in ({"merging": "sum"}, {"num_groups": 9}):
+            with pytest.raises(ValueError, match=next(iter(overrides))):
+                GFFusionConfig.from_pretrained(tmp_path, **overrides)
+
+    def test_edited_files_are_checked(self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path) -> None:
+        tiny_config().save_pretrained(tmp_path)
+        path = tmp_path / "config.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"color_space": "lab"}))
+        with pytest.raises(ValueError, match="color_space"):
+            GFFusionConfig.from_pretrained(tmp_path)
