@@ -101,8 +101,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
                     "The pictures of a pair must show the same pixels, but the visible one measures "
                     f"{_size(visible_array)} and the infrared one {_size(infrared_array)}. Register and resize them first."
                 )
-            visible_values.append(_pad(_visible_values(visible_array), size_divisor))
-            infrared_values.append(_pad(_infrared_values(infrared_array, infrared_range), size_divisor))
+            visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
+            infrared_values.append(_pad(to_infrared_values(infrared_array, infrared_range), size_divisor))
         sizes = sorted({values.shape[1:] for values in visible_values})
         if return_tensors is not None and len(sizes) > 1:
             raise ValueError(
@@ -261,22 +261,34 @@ def _unit_values(array: NDArray[Any], name: str) -> NDArray[np.float32]:
 
 
 def _luma(array: NDArray[Any]) -> NDArray[Any]:
-    """Return (H, W) BT.601 luma of a colour picture in its own unit, a grey picture as it is."""
+    """Return the BT.601 luma (H, W) of a floating point colour picture, a grey picture as it is."""
     if array.ndim == 2:
         return array
-    luma = rgb_to_luma(torch.from_numpy(array.astype(np.float64)).movedim(-1, 0))[0].numpy()
-    return np.rint(luma).astype(array.dtype) if np.issubdtype(array.dtype, np.integer) else luma.astype(array.dtype)
+    return rgb_to_luma(torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))))[0].numpy()
 
 
-def _visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
+def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale a visible picture (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a grey one is repeated.
+
+    Raises:
+        ValueError: If floating point values lie outside [0, 1].
+    """
     values = _unit_values(array, "visible")
     return np.repeat(values[None], 3, axis=0) if values.ndim == 2 else np.moveaxis(values, -1, 0)  # (3, H, W)
 
 
-def _infrared_values(array: NDArray[Any], infrared_range: InfraredRange) -> NDArray[np.float32]:
-    array = _luma(array)
+def to_infrared_values(array: NDArray[Any], infrared_range: InfraredRange = "dtype") -> NDArray[np.float32]:
+    """Scale an infrared picture (H, W) or (H, W, 3) to [0, 1] -> (1, H, W), its luma where it has colour.
+
+    Args:
+        array: The picture, uint8, uint16 or floating point.
+        infrared_range: See [`GFFusionImageProcessor`].
+
+    Raises:
+        ValueError: If floating point values lie outside [0, 1] and no range is given, or are not finite.
+    """
     if infrared_range == "dtype":
-        values = _unit_values(array, "infrared")
+        values = _luma(_unit_values(array, "infrared"))
         if array.dtype == np.uint16 and 0 < values.max() - values.min() < _NARROW_RANGE:
             logger.warning(
                 "A 16-bit infrared picture uses only counts %d to %d and will look flat. "
@@ -286,9 +298,11 @@ def _infrared_values(array: NDArray[Any], infrared_range: InfraredRange) -> NDAr
         return values[None]  # (1, H, W)
     if not np.isfinite(array).all():
         raise ValueError("The infrared picture has values that are NaN or infinite. Replace them first.")
-    low, high = np.percentile(array, _PERCENTILES) if infrared_range == "percentile" else infrared_range
-    span = max(float(high) - float(low), np.finfo(np.float32).tiny)
-    return np.clip((array.astype(np.float64) - low) / span, 0, 1).astype(np.float32)[None]
+    counts = _luma(array.astype(np.float64))
+    limits = np.percentile(counts, _PERCENTILES) if infrared_range == "percentile" else infrared_range
+    low, high = (float(limit) for limit in limits)
+    span = max(high - low, float(np.finfo(np.float32).tiny))
+    return np.clip((counts - low) / span, 0, 1).astype(np.float32)[None]
 
 
 def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
@@ -310,7 +324,7 @@ def _restore_colour(fused: Tensor, visible: NDArray[Any]) -> Tensor:
         return rgb_to_luma(fused)
     if fused.shape[0] == 3:
         return fused
-    return replace_luma(torch.from_numpy(np.ascontiguousarray(_visible_values(visible))), fused)
+    return replace_luma(torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))), fused)
 
 
 def _to_picture(fused: Tensor, dtype: np.dtype[Any], output_type: str) -> Image:

@@ -11,13 +11,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from ..image_processing_gffusion import to_infrared_values, to_visible_values
 from .io import read_image, read_labels
 from .pairs import ImagePair, PairMatch, match_pairs
 from .transforms import Sample, Transform
 
 logger = logging.getLogger(__name__)
-
-_BT601 = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 
 class FusionDataset(Dataset[dict[str, Any]]):
@@ -162,29 +161,15 @@ def _read(pair: ImagePair) -> dict[str, NDArray[Any]]:
 
 
 def _to_sample(pair: ImagePair, decoded: dict[str, NDArray[Any]]) -> Sample:
-    visible = _unit_range(decoded["visible"], pair.visible)
-    infrared = _unit_range(decoded["infrared"], pair.infrared)
-    if visible.ndim == 2:
-        visible = np.repeat(visible[..., None], 3, axis=-1)
-    if infrared.ndim == 3:
-        infrared = np.clip(infrared @ _BT601, 0, 1)
-    sample = {"visible": visible, "infrared": infrared[..., None]}
+    try:
+        visible = np.moveaxis(to_visible_values(decoded["visible"]), 0, -1)
+        infrared = np.moveaxis(to_infrared_values(decoded["infrared"]), 0, -1)
+    except ValueError as error:
+        raise ValueError(f"{pair.visible}, {pair.infrared}: {error}") from error
+    sample = {"visible": visible, "infrared": infrared}
     if "labels" in decoded:
         sample["labels"] = decoded["labels"].astype(np.int64)
     return sample
-
-
-def _unit_range(image: NDArray[Any], file: Path) -> NDArray[np.float32]:
-    """Converts to float32 in [0, 1], in a new array."""
-    if np.issubdtype(image.dtype, np.integer):
-        return image.astype(np.float32) / np.float32(np.iinfo(image.dtype).max)
-    # Written so that NaN fails too.
-    if not (image.min() >= 0 and image.max() <= 1):
-        raise ValueError(
-            f"{file} holds float values from {image.min():g} to {image.max():g}; float images must lie in [0, 1]: "
-            "scale the image first, or store it in 8 or 16 bits"
-        )
-    return image.astype(np.float32)
 
 
 def _channels_first(image: NDArray[Any]) -> torch.Tensor:

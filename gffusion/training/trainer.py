@@ -14,6 +14,7 @@ from accelerate.utils import set_seed
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from ..image_processing_gffusion import GFFusionImageProcessor
 from ..losses import total_loss
 from ..modeling_gffusion import GFFusionModel
 from .arguments import FusionTrainingArguments
@@ -98,9 +99,10 @@ class FusionTrainer:
             self.epoch = epoch + 1
             if self.eval_loader is not None and self._evaluates(epoch):
                 record |= self.evaluate()
-            score = record.get("eval_loss_structural", -math.inf)
+            # Without an evaluation set the last weights are the best; without an evaluation the best stay what they are.
+            score = record.get("eval_loss_structural", math.inf)
             improved = score < self.best or self.eval_loader is None
-            self.best = min(self.best, score) if self.eval_loader is not None else self.best
+            self.best = min(self.best, score)
             self._save(record, improved)
         return self.accelerator.unwrap_model(self.model)
 
@@ -143,7 +145,7 @@ class FusionTrainer:
             for name, value in losses.items():
                 sums[name] = sums.get(name, 0.0) + value / len(self.loader)
             progress.set_postfix(loss=f"{losses['loss']:.4f}")
-        return {**sums, "learning_rate": rates[0], "segmentation_weight": weight}
+        return {**sums, "learning_rate": rates[0], **({"segmentation_weight": weight} if self.labelled else {})}
 
     def _step(self, batch: dict[str, Any], weight: float, head_learns: bool) -> dict[str, float]:
         labels = batch.get("labels") if self.labelled else None
@@ -170,15 +172,16 @@ class FusionTrainer:
 
     def _save(self, record: dict[str, Any], improved: bool) -> None:
         """Write weights, checkpoint and log line, each folder whole or not at all."""
+        temporary = self.output_dir / f".{CHECKPOINT}"
+        self.accelerator.save_state(str(temporary))  # every process has random states of its own to add
         if not self.accelerator.is_main_process:
             return
         model = self.accelerator.unwrap_model(self.model)
         for name in ("best", "last") if improved else ("last",):
-            temporary = self.output_dir / f".{name}"
-            model.save_pretrained(temporary)
-            _replace_folder(temporary, self.output_dir / name)
-        temporary = self.output_dir / f".{CHECKPOINT}"
-        self.accelerator.save_state(str(temporary))
+            weights = self.output_dir / f".{name}"
+            model.save_pretrained(weights)
+            GFFusionImageProcessor().save_pretrained(weights)
+            _replace_folder(weights, self.output_dir / name)
         (temporary / PROGRESS).write_text(json.dumps({"epoch": self.epoch, "best": self.best}))
         with open(self.output_dir / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
@@ -189,6 +192,9 @@ class FusionTrainer:
         self.accelerator.load_state(str(folder))
         progress = json.loads((folder / PROGRESS).read_text())
         self.epoch, self.best = progress["epoch"], progress["best"]
+        if self.accelerator.is_main_process:  # a line may stand there for an epoch that is about to be repeated
+            log = self.output_dir / LOG
+            log.write_text("".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[: self.epoch]))
 
 
 def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:

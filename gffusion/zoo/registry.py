@@ -90,7 +90,21 @@ def create_model(name: str | os.PathLike[str] = "gffusion-funet", **kwargs: Any)
 
 
 def load_image_processor(name: str | os.PathLike[str] = "gffusion-funet", **kwargs: Any) -> "GFFusionImageProcessor":
-    """Load the image processor of a model by name; takes what [`create_model`] takes."""
+    """Load the image processor of a model by name, or the default one where the model was saved without.
+
+    Args:
+        name: Name of a bundled model, folder, or Hub id.
+        kwargs: Options of [`GFFusionImageProcessor`], and what its `from_pretrained` takes.
+
+    Raises:
+        OSError: If there is no such model.
+        ValueError: If an option is refused.
+    """
     from ..image_processing_gffusion import GFFusionImageProcessor
 
-    return GFFusionImageProcessor.from_pretrained(locate(name), **kwargs)
+    try:
+        return GFFusionImageProcessor.from_pretrained(locate(name), **kwargs)
+    except OSError:
+        if not os.path.isfile(os.path.join(locate(name), "config.json")):
+            raise
+        return GFFusionImageProcessor(**kwargs)

@@ -87,7 +87,7 @@ class TestItems:
         assert torch.equal(FusionDataset(tmp_path)[0]["infrared_values"][0], torch.tensor(thermal))
         for wrong in (thermal * 300, thermal - 0.1, np.where(thermal > 0.5, np.float32("nan"), thermal)):
             tifffile.imwrite(path, wrong)
-            with pytest.raises(ValueError, match=r"scene0\.tif holds float values .* must lie in \[0, 1\]"):
+            with pytest.raises(ValueError, match=r"scene0\.tif: .* must lie in \[0, 1\]"):
                 FusionDataset(tmp_path)[0]
 
     def test_index_as_of_a_list(self, tmp_path: Path) -> None:
