@@ -104,22 +104,15 @@ class _ImportWatcher(MetaPathFinder):
             return None
         spec = PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _NotifyingLoader(spec.loader)
+            _notify_after(spec.loader)
         return spec
 
 
-class _NotifyingLoader(Loader):
-    """Delegates everything to the loader it wraps."""
+def _notify_after(loader: Loader) -> None:
+    execute = loader.exec_module
 
-    def __init__(self, loader: Loader) -> None:
-        self._loader = loader
-
-    def __getattr__(self, name: str) -> object:
-        return getattr(self._loader, name)
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
-        return self._loader.create_module(spec)
-
-    def exec_module(self, module: ModuleType) -> None:
-        self._loader.exec_module(module)
+    def exec_module(module: ModuleType) -> None:
+        execute(module)
         _register_ready(finished=module.__name__)
+
+    loader.exec_module = exec_module  # type: ignore[method-assign]

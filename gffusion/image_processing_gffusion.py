@@ -1,6 +1,8 @@
 """GFFusionImageProcessor: pairs of pictures in, model tensors out, and back to pictures of the original size and depth."""
 
+import functools
 import logging
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -24,6 +26,8 @@ Pair = tuple[Image, Image] | list[Image]
 InfraredRange = Literal["dtype", "percentile"] | Sequence[float]
 
 MINIMUM_SIZE = 32
+# What a saved processor's JSON holds besides its options.
+_SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
 _PERCENTILES = (1.0, 99.0)
 # A 16-bit thermal image that uses less of its range than this share looks uniformly grey.
 _NARROW_RANGE = 0.1
@@ -63,6 +67,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
     model_input_names = ["visible_values", "infrared_values"]
 
     def __init__(self, size_divisor: int = 1, infrared_range: InfraredRange = "dtype", **kwargs: Any):
+        if unknown := sorted(set(kwargs) - _SAVED_KEYS):
+            raise ValueError(f"Unknown options {unknown}. Allowed: infrared_range, size_divisor.")
         super().__init__(**kwargs)
         _check_options(size_divisor, infrared_range)
         self.size_divisor = size_divisor
@@ -95,7 +101,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         _check_options(size_divisor, infrared_range)
         visible_values, infrared_values = [], []
         for visible, infrared in _as_pairs(images):
-            visible_array, infrared_array = _to_array(visible, "visible"), _to_array(infrared, "infrared")
+            visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
             if visible_array.shape[:2] != infrared_array.shape[:2]:
                 raise ValueError(
                     "The pictures of a pair must show the same pixels, but the visible one measures "
@@ -141,7 +147,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
             raise ValueError(f"The model fused {len(fused_values)} pairs, but {len(pairs)} are given as `images`.")
         pictures = []
         for fused, (visible, _) in zip(fused_values, pairs, strict=True):
-            array = _to_array(visible, "visible")
+            array = to_array(visible, "visible")
             pictures.append(
                 _to_picture(_restore_colour(_crop(fused, array.shape[:2]), array), array.dtype, output_type)
             )
@@ -174,12 +180,14 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
 
 def _check_options(size_divisor: int, infrared_range: InfraredRange) -> None:
-    if size_divisor < 1:
-        raise ValueError(f"`size_divisor` must be at least 1, got {size_divisor}.")
+    if not isinstance(size_divisor, int) or size_divisor < 1:
+        raise ValueError(f"`size_divisor` must be a whole number of at least 1, got {size_divisor!r}.")
     if isinstance(infrared_range, str):
         valid = infrared_range in ("dtype", "percentile")
     else:
-        valid = len(infrared_range) == 2 and infrared_range[0] < infrared_range[1]
+        limits = infrared_range if isinstance(infrared_range, (tuple, list)) and len(infrared_range) == 2 else (0, 0)
+        numbers = all(isinstance(limit, (int, float)) and math.isfinite(limit) for limit in limits)
+        valid = numbers and limits[0] < limits[1]
     if not valid:
         raise ValueError(
             f'`infrared_range` must be "dtype", "percentile" or [low, high] with low < high, got {infrared_range!r}.'
@@ -194,13 +202,24 @@ def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
         if all(isinstance(item, (tuple, list)) and len(item) == 2 for item in images):
             return [(visible, infrared) for visible, infrared in images]
     kind = f"{type(images).__name__} of {len(images)}" if isinstance(images, (tuple, list)) else type(images).__name__
-    raise ValueError(f"Expected a pair (visible, infrared) of pictures or a list of such pairs, got a {kind}.")
+    raise ValueError(
+        f"Expected a pair (visible, infrared) of pictures or a list of such pairs, got a {kind}. Pictures are PIL images, "
+        "arrays or tensors; gffusion.data.read_image reads files."
+    )
 
 
-def _to_array(image: Image, name: str) -> NDArray[Any]:
-    """Return (H, W) or (H, W, 3) in the picture's own type, uint8, uint16 or floating point."""
+def to_array(image: Image, name: str) -> NDArray[Any]:
+    """Return a picture as an array (H, W) or (H, W, 3) of its own type, uint8, uint16 or floating point, upright.
+
+    Args:
+        image: The picture.
+        name: What to call it in errors, "visible" or "infrared".
+
+    Raises:
+        ValueError: If its layout or type is unknown, or it is empty.
+    """
     if isinstance(image, PIL.Image.Image):
-        array = _pil_to_array(PIL.ImageOps.exif_transpose(image), name)
+        array = _pilto_array(PIL.ImageOps.exif_transpose(image), name)
     elif isinstance(image, Tensor):
         tensor = image.detach().cpu()
         array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
@@ -212,6 +231,7 @@ def _to_array(image: Image, name: str) -> NDArray[Any]:
             f"The {name} picture must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "
             "gffusion.data.read_image reads files."
         )
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"The {name} picture must be uint8, uint16 or floating point, got {array.dtype}.")
     if 0 in array.shape:
@@ -219,15 +239,15 @@ def _to_array(image: Image, name: str) -> NDArray[Any]:
     return array
 
 
-def _pil_to_array(image: PIL.Image.Image, name: str) -> NDArray[Any]:
+def _pilto_array(image: PIL.Image.Image, name: str) -> NDArray[Any]:
     if image.mode.startswith("I"):  # "I;16" and its kin, or 32-bit integers that hold 16-bit data
         array = np.asarray(image)
-        if array.min() < 0 or array.max() > 65535:
+        if array.size and (array.min() < 0 or array.max() > 65535):
             raise ValueError(f"The {name} picture has values from {array.min()} to {array.max()}, beyond 16 bits.")
         return array.astype(np.uint16)
     if image.mode == "F":
         return np.asarray(image)
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
 
 
 def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArray[Any]:
@@ -256,8 +276,14 @@ def _unit_values(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):  # NaN fails this, too
         hint = 'Pass infrared_range="percentile" or a range in its unit.' if name == "infrared" else "Scale it first."
+        hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
         raise ValueError(f"A floating point {name} picture must lie in [0, 1], got {low:g} to {high:g}. {hint}")
     return array.astype(np.float32)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
 
 
 def _luma(array: NDArray[Any]) -> NDArray[Any]:
@@ -290,10 +316,9 @@ def to_infrared_values(array: NDArray[Any], infrared_range: InfraredRange = "dty
     if infrared_range == "dtype":
         values = _luma(_unit_values(array, "infrared"))
         if array.dtype == np.uint16 and 0 < values.max() - values.min() < _NARROW_RANGE:
-            logger.warning(
-                "A 16-bit infrared picture uses only counts %d to %d and will look flat. "
-                'Pass infrared_range="percentile", or a fixed range such as [%d, %d].',
-                *(array.min(), array.max()) * 2,
+            _warn_once(
+                "A 16-bit infrared picture uses less than a tenth of its range and will look flat. "
+                'Use the infrared range "percentile", or a fixed one in counts.'
             )
         return values[None]  # (1, H, W)
     if not np.isfinite(array).all():

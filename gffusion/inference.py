@@ -140,10 +140,13 @@ def _batches(loaded: Iterable[_Loaded | FusionResult], batch_size: int) -> Itera
         if isinstance(item, FusionResult):
             yield item
             continue
-        if batch and (len(batch) == batch_size or item.images[0].shape[:2] != batch[0].images[0].shape[:2]):
+        if batch and item.images[0].shape[:2] != batch[0].images[0].shape[:2]:
             yield batch
             batch = []
         batch.append(item)
+        if len(batch) == batch_size:
+            yield batch
+            batch = []
     if batch:
         yield batch
 

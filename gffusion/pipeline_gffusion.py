@@ -1,5 +1,6 @@
 """The "image-fusion" pipeline: pairs of paths, URLs or pictures in, fused PIL images out."""
 
+import http.client
 import io
 import os
 import urllib.request
@@ -9,16 +10,18 @@ from typing import Any
 
 import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import Pipeline
 
 from .data import read_image
-from .image_processing_gffusion import IMAGE_TYPES, GFFusionImageProcessor, Image, InfraredRange
+from .image_processing_gffusion import IMAGE_TYPES, GFFusionImageProcessor, Image, InfraredRange, to_array
 from .modeling_gffusion import GFFusionOutput
 
 TASK = "image-fusion"
 
 Source = str | os.PathLike[str] | Image
+ArrayPair = tuple[NDArray[Any], NDArray[Any]]
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
 
 
@@ -43,6 +46,10 @@ class ImageFusionPipeline(Pipeline):
 
     image_processor: GFFusionImageProcessor
 
+    def __init__(self, *args: Any, timeout: float | None = None, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self._timeout = timeout
+
     def __call__(self, inputs: Any, **kwargs: Any) -> Any:
         """Fuse one pair or several.
 
@@ -61,8 +68,11 @@ class ImageFusionPipeline(Pipeline):
             ValueError: If something is no pair, or its pictures do not fit each other.
             OSError: If a file or URL cannot be read.
         """
-        batch_size = kwargs.pop("batch_size", None) or self._batch_size or 1
-        timeout = kwargs.pop("timeout", None)
+        batch_size = kwargs.pop("batch_size", self._batch_size)
+        batch_size = 1 if batch_size is None else batch_size
+        if batch_size < 1:
+            raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+        timeout = kwargs.pop("timeout", self._timeout)
         if _is_pair(inputs):
             return next(self._stream([inputs], 1, timeout, kwargs))
         if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, (Iterable, Dataset)):
@@ -70,7 +80,8 @@ class ImageFusionPipeline(Pipeline):
                 "Expected a pair (visible, infrared) of paths, URLs or pictures, or several such pairs, "
                 f"got {type(inputs).__name__}."
             )
-        stream = self._stream(iter(inputs), batch_size, timeout, kwargs)
+        pairs = iter(inputs) if isinstance(inputs, Iterable) else (inputs[index] for index in range(len(inputs)))  # type: ignore[arg-type]
+        stream = self._stream(pairs, batch_size, timeout, kwargs)
         return list(stream) if isinstance(inputs, (list, tuple)) else stream
 
     def _stream(
@@ -90,7 +101,7 @@ class ImageFusionPipeline(Pipeline):
         preprocess = {} if infrared_range is None else {"infrared_range": infrared_range}
         return preprocess, {} if segment is None else {"segment": segment}, {}
 
-    def preprocess(self, images: list[tuple[Image, Image]], **options: Any) -> dict[str, Any]:
+    def preprocess(self, images: list[ArrayPair], **options: Any) -> dict[str, Any]:
         """Turn a batch of pairs of one size into model inputs."""
         return {**self.image_processor(images, return_tensors="pt", **options), "images": images}
 
@@ -121,37 +132,34 @@ def _is_pair(inputs: Any) -> bool:
     )
 
 
-def _load_pair(pair: SourcePair, timeout: float | None) -> tuple[Image, Image]:
+def _load_pair(pair: SourcePair, timeout: float | None) -> ArrayPair:
     if not _is_pair(pair):
         raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or pictures, got {type(pair).__name__}.")
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
-    return _load(visible, timeout), _load(infrared, timeout)
+    return to_array(_load(visible, timeout), "visible"), to_array(_load(infrared, timeout), "infrared")
 
 
 def _load(source: Source, timeout: float | None) -> Image:
-    if isinstance(source, str) and source.startswith(("http://", "https://")):
+    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         try:
             with urllib.request.urlopen(source, timeout=timeout) as response:
-                picture = PIL.Image.open(io.BytesIO(response.read()))
-            picture.load()
-        except OSError as error:  # urllib's errors are OSErrors, too
+                return read_image(io.BytesIO(response.read()))
+        except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors, too
             raise OSError(f"Cannot read the picture at {source}: {error}") from error
-        return picture
     return read_image(source) if isinstance(source, (str, os.PathLike)) else source
 
 
-def _extent(picture: Image) -> tuple[int, ...]:
-    return picture.size if isinstance(picture, PIL.Image.Image) else tuple(picture.shape)
-
-
-def _batches(pairs: Iterable[tuple[Image, Image]], batch_size: int) -> Iterator[list[tuple[Image, Image]]]:
+def _batches(pairs: Iterable[ArrayPair], batch_size: int) -> Iterator[list[ArrayPair]]:
     """Gather neighbouring pairs of one size."""
-    batch: list[tuple[Image, Image]] = []
+    batch: list[ArrayPair] = []
     for pair in pairs:
-        if batch and (len(batch) == batch_size or _extent(pair[0]) != _extent(batch[0][0])):
+        if batch and pair[0].shape[:2] != batch[0][0].shape[:2]:
             yield batch
             batch = []
         batch.append(pair)
+        if len(batch) == batch_size:  # now, not when the next pair comes: a camera's may be long in coming
+            yield batch
+            batch = []
     if batch:
         yield batch
 

@@ -28,6 +28,28 @@ WIDTHS: dict[str, Any] = {
 }
 
 
+PARADIGMS = ("cascading", "parallel", "hybrid")
+ARCHITECTURES = [
+    {"paradigm": paradigm, "merging": merging, "color_space": color_space, "use_segmenter": use_segmenter}
+    for paradigm in PARADIGMS
+    for merging in (("mean", "group_conv", "weighted_sum") if paradigm != "cascading" else ("mean",))
+    for color_space in ("ycbcr", "rgb")
+    for use_segmenter in (True, False)
+]
+
+
+@pytest.fixture(params=PARADIGMS)
+def paradigm(request: pytest.FixtureRequest) -> str:
+    """Every paradigm in turn."""
+    return request.param
+
+
+@pytest.fixture(params=ARCHITECTURES, ids=lambda choices: "-".join(map(str, choices.values())))
+def architecture(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Every architecture that differs in its networks in turn, as configuration arguments."""
+    return request.param
+
+
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
     """Folder of real image pairs, which is no part of the repository."""
@@ -90,18 +112,21 @@ def backbone_folders(
 
 
 @pytest.fixture(scope="session")
-def tiny_model(backbone_folders: dict[str, str]) -> Callable[..., GFFusionModel]:
+def tiny_model(
+    tiny_config: Callable[..., GFFusionConfig], backbone_folders: dict[str, str]
+) -> Callable[..., GFFusionModel]:
     """Makes a tiny model as training leaves it: no weight and no statistic has the value it started with."""
 
     def make(**overrides: Any) -> GFFusionModel:
-        config = GFFusionConfig(**overrides)
+        config = tiny_config(**overrides)
         folders = {name: path for name, path in backbone_folders.items() if getattr(config, f"needs_{name}")}
         with torch.random.fork_rng():
             torch.manual_seed(1)
             model = GFFusionModel.from_backbones(**folders, **WIDTHS | overrides)
             for name, value in model.state_dict().items():
                 if not name.startswith(("clip.", "dinov2.")) and value.is_floating_point():
-                    value += 0.1 * torch.rand_like(value)
+                    noise = 0.1 * torch.randn_like(value)
+                    value += noise.abs() if name.endswith("running_var") else noise
         return model
 
     return make

@@ -108,7 +108,7 @@ class TestRefusals:
             tiny_config(**overrides)
 
     def test_gaps_in_class_numbers(self) -> None:
-        with pytest.raises(ValueError, match=r"`id2label` must number the classes 0, 1, 2, ..., got \[0, 2\]"):
+        with pytest.raises(ValueError, match=r"`id2label` .* got \[0, 2\]"):
             GFFusionConfig(id2label={0: "ground", 2: "person"})
 
     def test_unknown_argument(self) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .device import choose_device
 from .errors import one_line, user_errors
 
 if TYPE_CHECKING:
@@ -152,13 +153,7 @@ def _load(name: str, device: str, dtype: str, segment: bool) -> tuple["GFFusionM
     logging.disable_progress_bar()
     if dtype not in DTYPES:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    if device == "auto":
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        device = accelerator.type if accelerator is not None else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device {device}: {str(error).splitlines()[0]}") from None
+    device = choose_device(device)
     options = {} if segment else {"use_segmenter": False}
     model = create_model(name, dtype=getattr(torch, dtype), **options)
     if segment and not model.config.use_segmenter:

@@ -50,7 +50,7 @@ class ImageReadError(OSError):
     """A file exists but is no image that can be read whole."""
 
 
-def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
+def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
     """Reads one image, upright.
 
     The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, 1-bit images 0 and 255.
@@ -60,7 +60,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
     the upper byte of each value. Store 16-bit colour as TIFF.
 
     Args:
-        path: A PNG, JPEG, TIFF, WebP or BMP file. The content decides, not the suffix.
+        path: A PNG, JPEG, TIFF, WebP or BMP file, or its content. The content decides, not the suffix.
 
     Returns:
         (H, W) grey or (H, W, 3) RGB. uint8 in [0, 255]; uint16 in [0, 65535] from 16-bit grey and 16-bit RGB TIFF;
@@ -72,7 +72,7 @@ def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
         ImageReadError: If the file cannot be decoded to its last row, is larger than Pillow's decompression bomb limit,
             or holds several frames or values that none of the three dtypes can hold.
     """
-    return _read(Path(path), _pixels)
+    return _decode_whole(path, "image", _pixels) if isinstance(path, BytesIO) else _read(Path(path), _pixels)
 
 
 def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -136,12 +136,16 @@ def _read(path: Path, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; an image file is needed")
     with path.open("rb") as file:
-        try:
-            with _truncation_refused():
-                return _decode(file, convert)
-        # Damaged files make decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
-        except Exception as error:
-            raise ImageReadError(f"cannot read the image {path}: {_cause(error)}") from error
+        return _decode_whole(file, f"image {path}", convert)
+
+
+def _decode_whole(file: IO[bytes], name: str, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
+    try:
+        with _truncation_refused():
+            return _decode(file, convert)
+    # Damaged files make decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
+    except Exception as error:
+        raise ImageReadError(f"cannot read the {name}: {_cause(error)}") from error
 
 
 def _cause(error: Exception) -> str:

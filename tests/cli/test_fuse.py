@@ -1,0 +1,397 @@
+"""`gffusion fuse`: files, folders, formats and bit depths, label maps, and what it says to bad input."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.zoo import locate
+
+NAMES = [f"rendered_{number:04d}.png" for number in range(3)]
+
+
+def read(path: Path) -> NDArray[Any]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def files_in(folder: Path) -> list[str]:
+    """All files below a folder, hidden ones included."""
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if not path.is_dir())
+
+
+def level(image: NDArray[Any], other: NDArray[Any]) -> int:
+    """Largest difference in grey levels."""
+    assert image.shape == other.shape
+    return int(np.abs(image.astype(int) - other.astype(int)).max())
+
+
+@pytest.fixture
+def pair(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with visible.png and infrared.png in it."""
+    for kind in ("visible", "infrared"):
+        shutil.copy(scenes / kind / NAMES[0], tmp_path / f"{kind}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture(scope="session")
+def fused(scenes: Path) -> NDArray[np.uint8]:
+    """What the default model makes of the first pair, without the command or the reading and writing of files."""
+    images = read(scenes / "visible" / NAMES[0]), read(scenes / "infrared" / NAMES[0])
+    processor, model = GFFusionImageProcessor(), GFFusionModel.from_pretrained(locate("gffusion-funet"))
+    with torch.no_grad():
+        outputs = model(**processor(images, return_tensors="pt"))
+    return processor.post_process_fusion(outputs, images, output_type="np")[0]
+
+
+class TestTwoFiles:
+    def test_writes_what_the_model_makes(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
+        outcome = gffusion("fuse", "visible.png", "infrared.png", "-o", "new/folder/out.png")
+        assert (outcome.exit_code, outcome.err) == (0, "")
+        assert re.fullmatch(r"fused 1 pair in [\d.]+ s \([\d.]+ per second\) -> new/folder/out.png\n", outcome.out)
+        np.testing.assert_array_equal(read(pair / "new/folder/out.png"), fused)
+        assert files_in(pair) == ["infrared.png", "new/folder/out.png", "visible.png"]
+
+    def test_existing_output_is_kept_unless_told_otherwise(self, gffusion: Callable, pair: Path) -> None:
+        command = ("fuse", "visible.png", "infrared.png", "-o", "out.png")
+        assert gffusion(*command).exit_code == 0
+        first = (pair / "out.png").read_bytes()
+        (pair / "out.png").write_bytes(b"mine")
+        outcome = gffusion(*command)
+        assert outcome.exit_code == 0 and "--overwrite" in outcome.out
+        assert (pair / "out.png").read_bytes() == b"mine"
+        assert gffusion(*command, "--overwrite").exit_code == 0
+        assert (pair / "out.png").read_bytes() == first
+
+    def test_folder_as_output_takes_the_visible_name(self, gffusion: Callable, pair: Path) -> None:
+        assert gffusion("fuse", "visible.png", "infrared.png", "-o", "out").exit_code == 0
+        assert files_in(pair / "out") == ["visible.png"]
+
+    @pytest.mark.parametrize(
+        ("name", "image_format", "tolerance"),
+        [
+            ("out.png", "PNG", 0),
+            ("out.tif", "TIFF", 0),
+            ("out.tiff", "TIFF", 0),
+            ("out.webp", "WEBP", 0),
+            ("out.bmp", "BMP", 0),
+            ("out.jpg", "JPEG", 3),
+            ("out.JPEG", "JPEG", 3),
+        ],
+    )
+    def test_suffix_decides_the_format(
+        self, gffusion: Callable, pair: Path, fused: NDArray[Any], name: str, image_format: str, tolerance: float
+    ) -> None:
+        assert gffusion("fuse", "visible.png", "infrared.png", "-o", name).exit_code == 0
+        with Image.open(pair / name) as image:
+            assert (image.format, image.mode) == (image_format, "RGB")
+        assert np.abs(read(pair / name) - fused.astype(float)).mean() <= tolerance
+
+    @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+    def test_lower_precision_looks_alike(self, gffusion: Callable, pair: Path, fused: NDArray[Any], dtype: str) -> None:
+        assert gffusion("fuse", "visible.png", "infrared.png", "-o", "out.png", "--dtype", dtype).exit_code == 0
+        assert 0 < np.abs(read(pair / "out.png") - fused.astype(float)).mean() < 2
+
+
+class TestInputs:
+    """The same picture stored in another way is the same picture."""
+
+    def fuse(self, gffusion: Callable, visible: str, infrared: str, *options: str, output: str = "o.png") -> NDArray:
+        outcome = gffusion("fuse", visible, infrared, "-o", output, *options)
+        assert (outcome.exit_code, outcome.err) == (0, "")
+        return tifffile.imread(output) if output.endswith(".tif") else read(Path(output))
+
+    @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "bmp"])
+    def test_formats(self, gffusion: Callable, pair: Path, fused: NDArray[Any], suffix: str) -> None:
+        for kind in ("visible", "infrared"):
+            Image.open(pair / f"{kind}.png").save(f"{kind}.{suffix}", lossless=True)
+        assert level(self.fuse(gffusion, f"visible.{suffix}", f"infrared.{suffix}"), fused) <= 1
+
+    @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
+    def test_pictures_are_put_upright(self, gffusion: Callable, pair: Path, fused: NDArray[Any], suffix: str) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6  # shown after a quarter turn clockwise
+        for kind in ("visible", "infrared"):
+            turned = Image.fromarray(np.rot90(read(pair / f"{kind}.png")))
+            turned.save(f"{kind}.{suffix}", lossless=True, quality=100, subsampling=0, exif=exif)
+        result = self.fuse(gffusion, f"visible.{suffix}", f"infrared.{suffix}")
+        assert result.shape == fused.shape
+        assert np.abs(result - fused.astype(float)).mean() < (3 if suffix == "jpg" else 0.01)
+
+    def test_colour_infrared_is_taken_as_its_luma(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
+        Image.open("infrared.png").convert("RGB").save("colour.png")
+        assert level(self.fuse(gffusion, "visible.png", "colour.png"), fused) <= 1
+
+    def test_grey_visible_stays_grey(self, gffusion: Callable, pair: Path) -> None:
+        Image.open("visible.png").convert("L").save("grey.png")
+        Image.open("grey.png").convert("RGB").save("colour.png")
+        grey = self.fuse(gffusion, "grey.png", "infrared.png", output="out_grey.png")
+        colour = self.fuse(gffusion, "colour.png", "infrared.png", output="out_colour.png")
+        assert grey.shape == (64, 96)
+        assert level(np.repeat(grey[..., None], 3, axis=-1), colour) <= 1
+
+    def test_16_bit_visible_gives_16_bits(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
+        tifffile.imwrite("deep.tif", read(pair / "visible.png").astype(np.uint16) * 257, photometric="rgb")
+        deep = self.fuse(gffusion, "deep.tif", "infrared.png", output="out.tif")
+        assert deep.dtype == np.uint16
+        np.testing.assert_allclose(deep / 257, fused, atol=0.51)
+        assert len(np.unique(deep % 257)) > 100  # not 8 bits in 16
+        Image.fromarray(deep[..., 1]).save("grey.png")
+        assert self.fuse(gffusion, "grey.png", "infrared.png").dtype == np.uint16
+
+    @pytest.mark.parametrize(
+        ("scale", "offset", "dtype", "options"),
+        [
+            (257, 0, np.uint16, []),
+            (10, 20000, np.uint16, ["--infrared-range", "20000,22550"]),
+            (0.1, 270, np.float32, ["--infrared-range", "270,295.5"]),  # kelvin
+            (1 / 255, 0, np.float32, ["--infrared-range", "dtype"]),
+            (1, -255, np.float32, ["--infrared-range", "-255,0"]),
+        ],
+    )
+    def test_deep_infrared_in_its_own_unit(
+        self, gffusion: Callable, pair: Path, fused: NDArray[Any], scale: float, offset: float, dtype: Any, options: Any
+    ) -> None:
+        infrared = read(pair / "infrared.png").astype(float)
+        tifffile.imwrite("deep.tif", (scale * infrared + offset).astype(dtype))
+        assert level(self.fuse(gffusion, "visible.png", "deep.tif", *options), fused) <= 1
+
+    def test_percentile_range_needs_no_unit(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
+        infrared = read(pair / "infrared.png")
+        tifffile.imwrite("deep.tif", (20000 + 10 * infrared.astype(int)).astype(np.uint16))
+        options = ("--infrared-range", "percentile")
+        stretched = self.fuse(gffusion, "visible.png", "infrared.png", *options)
+        assert level(self.fuse(gffusion, "visible.png", "deep.tif", *options, output="deep.png"), stretched) <= 1
+        assert level(stretched, fused) > 1
+
+
+class TestFolders:
+    def test_stems_match_and_the_rest_is_named(
+        self, gffusion: Callable, scenes: Path, tmp_path: Path, fused: NDArray[Any]
+    ) -> None:
+        for kind, names in (
+            ("visible", ["a.png", "B.PNG", "lonely.png"]),
+            ("infrared", ["a.tif", "b.png", "cold.png"]),
+        ):
+            (tmp_path / kind).mkdir()
+            for name in names:
+                Image.open(scenes / kind / NAMES[0]).save(tmp_path / kind / name)
+            (tmp_path / kind / "notes.txt").write_text("no picture")
+        outcome = gffusion("fuse", tmp_path / "visible", tmp_path / "infrared", "-o", tmp_path / "out")
+        assert outcome.exit_code == 0
+        assert re.search(r"fused 2 pairs in [\d.]+ s \([\d.]+ per second\)", outcome.out)
+        assert "lonely.png" in outcome.err and "cold.png" in outcome.err and "notes.txt" not in outcome.err
+        assert files_in(tmp_path / "out") == ["B.PNG", "a.png"]
+        np.testing.assert_array_equal(read(tmp_path / "out" / "B.PNG"), fused)
+
+    def test_suffix_option(self, gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
+        outcome = gffusion("fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path, "--suffix", ".bmp")
+        assert outcome.exit_code == 0
+        assert files_in(tmp_path) == [name.replace(".png", ".bmp") for name in NAMES]
+        assert Image.open(tmp_path / "rendered_0000.bmp").format == "BMP"
+
+    def test_goes_on_where_it_stopped(self, gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
+        command = ("fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path)
+        assert gffusion(*command).exit_code == 0
+        whole = {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)}
+        (tmp_path / NAMES[1]).unlink()
+        (tmp_path / NAMES[2]).write_bytes(b"mine")
+        outcome = gffusion(*command)
+        assert "fused 1 pair " in outcome.out and "skipped 2" in outcome.out
+        assert (tmp_path / NAMES[1]).read_bytes() == whole[NAMES[1]]
+        assert (tmp_path / NAMES[2]).read_bytes() == b"mine"
+        assert gffusion(*command, "--overwrite").exit_code == 0
+        assert {name: (tmp_path / name).read_bytes() for name in files_in(tmp_path)} == whole
+
+    def test_batch_size_changes_nothing(self, gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
+        """Pairs of two sizes, so that batches break."""
+        for kind in ("visible", "infrared"):
+            (tmp_path / kind).mkdir()
+            for number, size in enumerate([(96, 64), (96, 64), (80, 60), (80, 60), (96, 64)]):
+                picture = Image.open(scenes / kind / NAMES[number % 3]).resize(size)
+                picture.save(tmp_path / kind / f"{number}.png")
+        results = []
+        for batch_size in (1, 2, 4):
+            output = tmp_path / f"out_{batch_size}"
+            options = ("--batch-size", batch_size, "-o", output)
+            assert gffusion("fuse", tmp_path / "visible", tmp_path / "infrared", *options).exit_code == 0
+            results.append([read(output / f"{number}.png") for number in range(5)])
+        for result in results[1:]:
+            assert all(level(*pictures) <= 1 for pictures in zip(result, results[0], strict=True))
+
+    def test_bad_pairs_are_listed_and_good_ones_done(
+        self, gffusion: Callable, scenes: Path, tmp_path: Path, fused: NDArray[Any]
+    ) -> None:
+        picture = (scenes / "infrared" / NAMES[0]).read_bytes()
+        for kind in ("visible", "infrared"):
+            (tmp_path / kind).mkdir()
+            for name in ("1good", "2text", "3cut", "4small", "5hot", "6blocked", "7good"):
+                shutil.copy(scenes / kind / NAMES[0], tmp_path / kind / f"{name}.png")
+        (tmp_path / "visible" / "2text.png").write_text("hello")
+        (tmp_path / "infrared" / "3cut.png").write_bytes(picture[: len(picture) // 2])
+        Image.new("L", (95, 64)).save(tmp_path / "infrared" / "4small.png")
+        (tmp_path / "infrared" / "5hot.png").unlink()
+        tifffile.imwrite(tmp_path / "infrared" / "5hot.tif", np.full((64, 96), 300, np.float32))
+        (tmp_path / "out" / "6blocked.png").mkdir(parents=True)
+        outcome = gffusion(
+            "fuse", tmp_path / "visible", tmp_path / "infrared", "-o", tmp_path / "out", "--batch-size", 4
+        )
+        assert outcome.exit_code == 1
+        assert "fused 2 pairs" in outcome.out
+        assert files_in(tmp_path / "out") == ["1good.png", "7good.png"]
+        np.testing.assert_array_equal(read(tmp_path / "out" / "7good.png"), fused)
+        first, *lines = outcome.err.splitlines()
+        assert first == "5 failed:"
+        causes = {
+            "2text": "2text.png",
+            "3cut": "3cut.png.*truncated",
+            "4small": "95 x 64",
+            "5hot": "300",
+            "6blocked": "6blocked.png",
+        }
+        assert len(lines) == len(causes)
+        for name, cause in causes.items():
+            assert any(re.match(f"  {name}: .*{cause}", line) for line in lines)
+
+
+class TestSegment:
+    @pytest.fixture(scope="class", params=["cascading", "hybrid"])
+    def model(self, request: Any, tiny_model: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
+        folder = tmp_path_factory.mktemp("model")
+        tiny_model(paradigm=request.param).save_pretrained(folder)
+        return folder
+
+    def test_label_maps_and_overlays(self, gffusion: Callable, scenes: Path, tmp_path: Path, model: Path) -> None:
+        command = ("fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path, "-m", model, "--segment")
+        outcome = gffusion(*command, "--batch-size", 3)
+        assert (outcome.exit_code, outcome.err) == (0, "")
+        assert files_in(tmp_path) == sorted(
+            [*NAMES, *(f"{kind}/{n}" for kind in ("labels", "overlays") for n in NAMES)]
+        )
+
+        reference, processor = GFFusionModel.from_pretrained(model).eval(), GFFusionImageProcessor()
+        classes = set()
+        for name in NAMES:
+            images = read(scenes / "visible" / name), read(scenes / "infrared" / name)
+            with torch.no_grad():
+                logits = reference(**processor(images, return_tensors="pt"), segment=True).logits[0]
+            labels, overlay = read(tmp_path / "labels" / name), read(tmp_path / "overlays" / name)
+            assert (labels.shape, labels.dtype) == ((64, 96), np.uint8)
+            assert (labels == logits.argmax(0).numpy()).mean() > 0.999
+            fused = read(tmp_path / name)
+            np.testing.assert_array_equal(overlay[labels == 0], fused[labels == 0])
+            for number in set(np.unique(labels)) - {0}:
+                assert level(overlay[labels == number], fused[labels == number]) > 10
+            classes |= set(np.unique(labels))
+        assert len(classes) > 1
+
+    def test_two_files_and_skipping(self, gffusion: Callable, pair: Path, model: Path) -> None:
+        command = ("fuse", "visible.png", "infrared.png", "-o", "out.jpg", "-m", model)
+        assert gffusion(*command).exit_code == 0
+        assert files_in(pair) == ["infrared.png", "out.jpg", "visible.png"]
+        assert gffusion(*command, "--segment").exit_code == 0
+        assert files_in(pair) == ["infrared.png", "out.jpg", "out_labels.png", "out_overlay.png", "visible.png"]
+        assert "nothing to do" in gffusion(*command, "--segment").out
+
+
+class TestBadInput:
+    """One clear line, exit code 2, nothing written and nothing harmed."""
+
+    @pytest.fixture
+    def crowded(self, pair: Path) -> Path:
+        """A folder with about everything that can be wrong."""
+        picture = (pair / "infrared.png").read_bytes()
+        for kind in ("visible", "infrared", "other", "empty"):
+            (pair / kind).mkdir()
+            if kind != "empty":
+                (pair / kind / f"{'scene' if kind != 'other' else 'stranger'}.png").write_bytes(picture)
+        (pair / "text.png").write_text("hello")
+        (pair / "nothing.png").write_bytes(b"")
+        (pair / "cut.png").write_bytes(picture[: len(picture) // 2])
+        Image.new("L", (95, 64)).save(pair / "small.png")
+        tifffile.imwrite(pair / "kelvin.tif", np.full((64, 96), 300, np.float32))
+        tifffile.imwrite(pair / "holes.tif", np.full((64, 96), np.nan, np.float32))
+        bundled = Path(locate("gffusion-funet"))
+        for name in ("no_config", "no_weights", "cut_weights", "other_weights", "other_config"):
+            shutil.copytree(bundled, pair / name)
+        (pair / "no_config" / "config.json").unlink()
+        (pair / "no_weights" / "model.safetensors").unlink()
+        (pair / "cut_weights" / "model.safetensors").write_bytes((bundled / "model.safetensors").read_bytes()[:900])
+        config = json.loads((bundled / "config.json").read_text())
+        (pair / "other_weights" / "config.json").write_text(json.dumps(config | {"feature_channels": 6}))
+        (pair / "other_config" / "config.json").write_text(json.dumps(config | {"paradigm": "sequential"}))
+        return pair
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ("visible.png missing.png -o out.png", "missing.png does not exist"),
+            ("missing infrared -o out", "missing does not exist"),
+            ("visible.png text.png -o out.png", r"text.png: it is no PNG, JPEG"),
+            ("nothing.png infrared.png -o out.png", r"nothing.png: it is no PNG"),
+            ("visible.png cut.png -o out.png", "cut.png: .*truncated"),
+            ("visible.png small.png -o out.png", "96 x 64 .*95 x 64"),
+            ("visible.png kelvin.tif -o out.png", "300.*percentile"),
+            ("visible.png holes.tif -o out.png", "nan"),
+            ("visible infrared.png -o out", "visible is a folder but infrared.png is a file"),
+            ("visible.png infrared -o out", "infrared is a folder but visible.png is a file"),
+            ("visible empty -o out", "empty holds no images"),
+            ("visible other -o out", "scene.png and stranger.png"),
+            ("visible.png infrared.png -o out.gif", "out.gif.*\\.webp"),
+            ("visible.png infrared.png -o text.png/out.png", "text.png"),
+            ("visible infrared -o text.png", "text.png is a file"),
+            ("visible infrared -o text.png/out", "text.png"),
+            ("visible infrared -o out --suffix .gif", r"--suffix.*\.png"),
+            ("visible.png infrared.png -o visible.png", "visible.png would overwrite an input"),
+            ("visible.png infrared.png -o visible/../infrared.png --overwrite", "would overwrite an input"),
+            ("visible infrared -o infrared", "would overwrite an input"),
+            ("visible infrared -o visible --overwrite", "would overwrite an input"),
+            ("visible.png infrared.png -o out.png -m gffusion-huge", "gffusion-huge.*gffusion-funet"),
+            (
+                "visible.png infrared.png -o out.png -m organisation/no-such-model",
+                "organisation/no-such-model.*offline",
+            ),
+            ("visible.png infrared.png -o out.png -m no_config", "no_config.*config.json"),
+            ("visible.png infrared.png -o out.png -m no_weights", "no_weights.*safetensors"),
+            ("visible.png infrared.png -o out.png -m cut_weights", "cut_weights"),
+            ("visible.png infrared.png -o out.png -m other_weights", "other_weights"),
+            ("visible.png infrared.png -o out.png -m other_config", "paradigm.*sequential"),
+            ("visible.png infrared.png -o out.png --segment", "gffusion-funet has no segmenter"),
+            ("visible.png infrared.png -o out.png --dtype float8", "--dtype.*bfloat16.*float8"),
+            ("visible.png infrared.png -o out.png --device toaster", "--device toaster"),
+            ("visible.png infrared.png -o out.png --device meta", "--device meta"),
+            ("visible.png infrared.png -o out.png --infrared-range warm", "--infrared-range.*percentile.*warm"),
+            ("visible.png infrared.png -o out.png --infrared-range 5", "--infrared-range.*LOW,HIGH.*5"),
+            ("visible.png infrared.png -o out.png --infrared-range 1,2,3", "--infrared-range.*LOW,HIGH"),
+            ("visible.png infrared.png -o out.png --infrared-range 9,5", "--infrared-range.*LOW < HIGH"),
+            ("visible.png infrared.png -o out.png --infrared-range 0,nan", "--infrared-range"),
+            ("visible.png infrared.png -o out.png --infrared-range 0,inf", "--infrared-range"),
+        ],
+    )
+    def test_says_so(self, gffusion: Callable, crowded: Path, arguments: str, message: str) -> None:
+        before = {name: (crowded / name).read_bytes() for name in files_in(crowded)}
+        outcome = gffusion("fuse", *arguments.split())
+        assert (outcome.exit_code, outcome.out) == (2, "")
+        assert outcome.err.count("\n") == 1
+        assert re.match(rf"gffusion: error: .*{message}", outcome.err)
+        assert {name: (crowded / name).read_bytes() for name in files_in(crowded)} == before
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read and write everything")
+    def test_permissions(self, gffusion: Callable, pair: Path) -> None:
+        (pair / "locked").mkdir(mode=0o500)
+        assert gffusion("fuse", "visible.png", "infrared.png", "-o", "locked/out.png").exit_code == 2
+        (pair / "infrared.png").chmod(0)
+        outcome = gffusion("fuse", "visible.png", "infrared.png", "-o", "out.png")
+        assert outcome.exit_code == 2 and "infrared.png" in outcome.err

@@ -1,0 +1,196 @@
+"""examples/train.py: a recipe and the command line that overrides it, resuming, and mistakes in either."""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from gffusion import GFFusionConfig, GFFusionModel
+from gffusion.data.samples import write_scenes
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SCRIPT = EXAMPLES / "train.py"
+RECIPES = sorted((EXAMPLES / "recipes").glob("*.yaml"))
+
+RECIPE: dict[str, Any] = {
+    "model_config": {
+        "paradigm": "cascading",
+        "use_segmenter": False,
+        "stem_channels": 4,
+        "feature_channels": 8,
+        "decoder_channels": [8, 4],
+    },
+    "num_epochs": 50,
+    "head_start_epoch": 1,
+    "batch_size": 2,
+    "learning_rate": 0.002,
+    "crop_size": 48,
+    "scale": [0.9, 1.1],
+    "visible_photometric": 0.2,
+    "thermal_gain": 0.2,
+}
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    """The script as a module."""
+    specification = importlib.util.spec_from_file_location("train_script", SCRIPT)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def train(script: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Runs the script here."""
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+    def run(*arguments: object) -> None:
+        monkeypatch.setattr(sys, "argv", [str(SCRIPT), *map(str, arguments)])
+        script.main()
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, count=3, height=64, width=96)
+    return folder
+
+
+@pytest.fixture
+def recipe(tmp_path: Path, scenes: Path) -> Callable[..., Path]:
+    """Writes a recipe that trains a tiny model into tmp_path/run."""
+
+    def write(**changes: Any) -> Path:
+        options = RECIPE | {"train_data": [str(scenes)], "output_dir": str(tmp_path / "run")} | changes
+        path = tmp_path / "recipe.yaml"
+        path.write_text(yaml.safe_dump(options))
+        return path
+
+    return write
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_process_as_documented(recipe: Callable, scenes: Path, tmp_path: Path) -> None:
+    """Through Accelerate's launcher; the command line wins over the recipe."""
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", SCRIPT, "--config", recipe()]
+    options = ["--num_epochs", 2, "--eval_data", scenes, scenes, "--output_dir", tmp_path / "other"]
+    done = subprocess.run(
+        [str(part) for part in command + options], capture_output=True, text=True, timeout=300,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    log = read_log(tmp_path / "other")
+    assert [record["epoch"] for record in log] == [0, 1]
+    assert all(record["learning_rate"] == 0.002 and "eval_ssim" in record for record in log)
+    model = GFFusionModel.from_pretrained(tmp_path / "other" / "best")
+    assert (model.config.paradigm, model.config.feature_channels) == ("cascading", 8)
+    assert not (tmp_path / "run").exists()
+
+
+def test_process_refuses_unknown_options(recipe: Callable, tmp_path: Path) -> None:
+    command = [sys.executable, str(SCRIPT), "--config", str(recipe(nmu_epochs=3))]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "nmu_epochs" in done.stderr.split("error: ")[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_same_seed_same_weights_and_resume(train: Callable, recipe: Callable, tmp_path: Path) -> None:
+    config = recipe(num_epochs=2, head_start_epoch=9)
+    weights = []
+    for name in ("once", "again"):
+        train("--config", config, "--output_dir", tmp_path / name)
+        weights.append((tmp_path / name / "last" / "model.safetensors").read_bytes())
+    assert weights[0] == weights[1]
+
+    train("--config", config, "--output_dir", tmp_path / "once", "--num_epochs", 4, "--resume")
+    train("--config", config, "--output_dir", tmp_path / "whole", "--num_epochs", 4)
+    assert read_log(tmp_path / "once") == read_log(tmp_path / "whole")
+    resumed, whole = (tmp_path / name / "last" / "model.safetensors" for name in ("once", "whole"))
+    assert resumed.read_bytes() == whole.read_bytes()
+
+
+def test_option_with_an_equals_sign(train: Callable, recipe: Callable, tmp_path: Path) -> None:
+    train(f"--config={recipe()}", "--num_epochs=1")
+    assert len(read_log(tmp_path / "run")) == 1
+    assert GFFusionModel.from_pretrained(tmp_path / "run" / "last").config.feature_channels == 8
+
+
+def test_training_goes_on_from_given_weights(
+    train: Callable, recipe: Callable, tiny_model: Callable, tmp_path: Path
+) -> None:
+    tiny_model(merging="mean").save_pretrained(tmp_path / "start")
+    config = recipe(model_config=None, model_name_or_path=str(tmp_path / "start"), crop_size=32)
+    train("--config", config, "--num_epochs", 1)
+    assert GFFusionModel.from_pretrained(tmp_path / "run" / "last").config.merging == "mean"
+    assert read_log(tmp_path / "run")[0]["loss_segmentation"] > 0
+
+
+def test_encoders_are_never_random(train: Callable, recipe: Callable, tmp_path: Path) -> None:
+    """Frozen encoders with random weights would teach nothing, in hours."""
+    config = recipe(model_config={"paradigm": "hybrid", "use_segmenter": False})
+    with pytest.raises(ValueError, match=r"needs the encoders \['clip'\]"):
+        train("--config", config, "--num_epochs", 1)
+
+
+def test_pretrained_encoders_by_name(
+    train: Callable, recipe: Callable, backbone_folders: dict[str, str], tmp_path: Path
+) -> None:
+    small = RECIPE["model_config"] | {"paradigm": "hybrid"}
+    train("--config", recipe(model_config=small, clip_name_or_path=backbone_folders["clip"]), "--num_epochs", 1)
+    assert GFFusionModel.from_pretrained(tmp_path / "run" / "last").config.needs_clip
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (None, "recipe.yaml"),
+        ("", "recipe.yaml"),
+        ("- num_epochs\n- 3\n", "recipe.yaml"),
+        ("num_epochs: [", "recipe.yaml"),
+        ("num_epochs: two\noutput_dir: run\n", "num_epochs"),
+        ("num_epochs: 2.5\noutput_dir: run\n", "num_epochs"),
+        ("batch_size: 2\n", "output_dir"),
+    ],
+    ids=["missing", "empty", "list", "damaged", "word", "fraction", "incomplete"],
+)
+def test_mistakes_in_the_recipe(
+    train: Callable, tmp_path: Path, capsys: pytest.CaptureFixture[str], content: str | None, named: str
+) -> None:
+    path = tmp_path / "recipe.yaml"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(SystemExit) as stop:
+        train("--config", path)
+    assert stop.value.code == 2
+    assert named in capsys.readouterr().err.split("error: ")[-1]
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipes_of_the_repository(script: ModuleType, monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    monkeypatch.setattr(sys, "argv", [str(SCRIPT), "--config", str(path), "--train_data", "data", "--num_epochs", "7"])
+    model, data, training, resume = script.parse_arguments()
+    written = yaml.safe_load(path.read_text()) | {"train_data": ["data"], "num_epochs": 7}
+    read = {field.name: getattr(part, field.name) for part in (model, data, training) for field in fields(part)}
+    if isinstance(read["model_config"], str):
+        read["model_config"] = json.loads(read["model_config"])
+    assert {name: read[name] for name in written} == written
+    assert not resume
+    GFFusionConfig(**read["model_config"] or {})

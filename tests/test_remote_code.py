@@ -1,0 +1,123 @@
+"""Checkpoints that carry their code: they load where gffusion is not installed."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from transformers import AutoImageProcessor, AutoModel
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+
+# Registering for an Auto class holds for the whole process: afterwards, every save copies code.
+SAVE = """
+import sys
+from pathlib import Path
+import numpy as np
+import torch
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel
+
+checkpoint, target = map(Path, sys.argv[1:])
+GFFusionConfig.register_for_auto_class()
+GFFusionModel.register_for_auto_class("AutoModel")
+GFFusionImageProcessor.register_for_auto_class()
+model, processor = GFFusionModel.from_pretrained(checkpoint), GFFusionImageProcessor(size_divisor=8)
+for name, include_backbones in (("slim", False), ("full", True)):
+    model.save_pretrained(target / name, include_backbones=include_backbones)
+    processor.save_pretrained(target / name)
+
+ramp = np.linspace(0, 1, 36 * 45).reshape(36, 45)
+pair = np.stack([ramp, ramp**2, 1 - ramp], axis=-1), np.sin(9 * ramp) ** 2
+with torch.no_grad():
+    outputs = model(**processor(pair, return_tensors="pt"), segment=True)
+(fused,) = processor.post_process_fusion(outputs, pair, "np")
+np.savez(target / "expected.npz", visible=pair[0], infrared=pair[1], fused=fused, logits=outputs.logits)
+"""
+
+LOAD = """
+import importlib.abc, importlib.util, sys
+from pathlib import Path
+
+class NotInstalled(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path, target=None):
+        if fullname.partition(".")[0] == "gffusion":
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+sys.meta_path.insert(0, NotInstalled())
+try:
+    import gffusion
+except ModuleNotFoundError:
+    pass
+else:
+    raise AssertionError("gffusion is there")
+
+import numpy as np
+import torch
+from transformers import AutoImageProcessor, AutoModel
+
+target = Path(sys.argv[1])
+expected = np.load(target / "expected.npz")
+pair = expected["visible"], expected["infrared"]
+
+def check(folder):
+    model = AutoModel.from_pretrained(folder, trust_remote_code=True)
+    processor = AutoImageProcessor.from_pretrained(folder, trust_remote_code=True)
+    for part in (model, processor):
+        assert type(part).__module__.startswith("transformers_modules."), type(part)
+    assert not model.training and not any(p.requires_grad for p in model.clip.parameters())
+    with torch.no_grad():
+        outputs = model(**processor(pair, return_tensors="pt"), segment=True)
+    (fused,) = processor.post_process_fusion(outputs, pair, "np")
+    np.testing.assert_allclose(fused, expected["fused"], atol=1e-5)
+    np.testing.assert_allclose(outputs.logits, expected["logits"], atol=1e-4)
+    return model, processor
+
+check(target / "full")
+for part in check(target / "slim"):
+    part.save_pretrained(target / "again")
+check(target / "again")
+"""
+
+
+@pytest.fixture(scope="module")
+def folders(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the checkpoints "slim" and "full", both with code, and what they give for a pair."""
+    target = tmp_path_factory.mktemp("remote")
+    tiny_model().save_pretrained(target / "plain")
+    subprocess.run([sys.executable, "-c", SAVE, target / "plain", target], check=True, timeout=300)
+    return target
+
+
+def test_code_is_complete_and_small(folders: Path) -> None:
+    for name in ("slim", "full"):
+        modules = {path.stem for path in (folders / name).glob("*.py")}
+        assert {"configuration_gffusion", "modeling_gffusion", "image_processing_gffusion"} <= modules
+        assert not modules & {"pipeline_gffusion", "inference", "_registration", "__init__"}
+        config = json.loads((folders / name / "config.json").read_text())
+        assert config["auto_map"]["AutoConfig"] == "configuration_gffusion.GFFusionConfig"
+        assert config["auto_map"]["AutoModel"] == "modeling_gffusion.GFFusionModel"
+    weights = [(folders / name / "model.safetensors").stat().st_size for name in ("slim", "full")]
+    assert weights[0] < weights[1] / 2
+
+
+def test_loads_without_gffusion(folders: Path, tmp_path: Path) -> None:
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    result = subprocess.run(
+        [sys.executable, "-c", LOAD, folders],
+        cwd=tmp_path,
+        env=environment | {"HF_HOME": str(tmp_path / "hub")},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_installed_code_goes_first(folders: Path) -> None:
+    """Nobody who has gffusion needs to trust remote code."""
+    for name in ("slim", "full"):
+        assert type(AutoModel.from_pretrained(folders / name)) is GFFusionModel
+        assert type(AutoImageProcessor.from_pretrained(folders / name)) is GFFusionImageProcessor
