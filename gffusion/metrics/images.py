@@ -1,0 +1,147 @@
+"""What a metric is given: conversion to 8-bit luma, and the checks that every metric makes of its images."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
+
+from .sharing import shared
+
+# BT.601 luma in thousandths: whole numbers keep the sum exact, so that a half is a half on every device.
+_LUMA_THOUSANDTHS = (299.0, 587.0, 114.0)
+
+
+def to_luma8(image: ArrayLike | Tensor) -> Tensor:
+    """Convert an image to the 8-bit luma that fusion metrics are defined on.
+
+    The image is first rounded to 8 bits per channel, as saving it would do, and colour then becomes BT.601 luma
+    `0.299 R + 0.587 G + 0.114 B`, rounded again; halves round up. The result is the same for a picture in memory and
+    for its file. MATLAB's `rgb2gray` and OpenCV's `COLOR_BGR2GRAY` use the same weights to three decimals and can
+    differ from this by one grey level where the luma ends in exactly .5; on real images that moves no metric by more
+    than a relative 3e-5. A grey image stored as RGB gives back its grey levels exactly.
+
+    Args:
+        image: An array of shape (H, W), (H, W, 1) or (H, W, 3), or a tensor of shape (H, W), (1, H, W), (3, H, W),
+            (B, 1, H, W) or (B, 3, H, W). The data type tells the range: `uint8` holds 0 to 255, `uint16` 0 to 65535,
+            floating point 0 to 1.
+
+    Returns:
+        Whole grey levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
+
+    Raises:
+        ValueError: If the shape or the data type is another one, or a floating-point value is outside 0 to 1 or NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> to_luma8(np.array([[[255, 0, 0], [10, 10, 10]]], dtype=np.uint8))
+        tensor([[76., 10.]], dtype=torch.float64)
+    """
+    tensor = image if isinstance(image, Tensor) else _channel_first(np.asarray(image))
+    if tensor.dim() not in (2, 3, 4) or (tensor.dim() > 2 and tensor.shape[-3] not in (1, 3)):
+        raise ValueError(
+            f"Got an image of shape {tuple(np.shape(image))}. Allowed are arrays (H, W), (H, W, 1) and (H, W, 3), and "
+            "tensors (H, W), (C, H, W) and (B, C, H, W) with C = 1 or 3; drop an alpha channel first."
+        )
+    levels = _to_8_bits(tensor)
+    if tensor.dim() > 2 and tensor.shape[-3] == 3:
+        red, green, blue = (levels.select(-3, c) * weight for c, weight in enumerate(_LUMA_THOUSANDTHS))
+        levels = ((red + green + blue) / 1000 + 0.5).floor().unsqueeze(-3)
+    return levels.squeeze(0) if tensor.dim() == 3 else levels
+
+
+def _channel_first(array: NDArray[Any]) -> Tensor:
+    if array.dtype.kind not in "uif" or array.ndim not in (2, 3):
+        raise ValueError(
+            f"Got an array of {array.dtype} with shape {array.shape}. Allowed are numbers of shape (H, W), (H, W, 1) or "
+            "(H, W, 3)."
+        )
+    tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
+    return tensor.movedim(-1, 0) if array.ndim == 3 else tensor
+
+
+def _to_8_bits(image: Tensor) -> Tensor:
+    if image.dtype == torch.uint8:
+        return image.double()
+    if image.dtype == torch.uint16:
+        return (image.double() / 257 + 0.5).floor()
+    if not image.is_floating_point():
+        raise ValueError(f"Got an image of {image.dtype}. Its range is unknown: pass uint8, uint16 or floating point.")
+    image = image.double()
+    low, high = _limits(image, "The image")
+    if low < 0 or high > 1:
+        raise ValueError(
+            f"Got a floating-point image with values from {low:g} to {high:g}. Floating-point images hold 0 to 1: "
+            "clip it, or convert 0 to 255 to uint8."
+        )
+    return (image * 255 + 0.5).floor()
+
+
+def _limits(image: Tensor, what: str) -> tuple[float, float]:
+    if image.numel() == 0:
+        raise ValueError(f"{what} is empty: its shape is {tuple(image.shape)}.")
+    low, high = (limit.item() for limit in image.aminmax())
+    # aminmax passes NaN on, and a NaN equals nothing.
+    if low != low:
+        raise ValueError(f"{what} holds NaN. Metrics are defined on finite grey levels only.")
+    return low, high
+
+
+def grey_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
+    """Check the images of one metric and give them the form that all of them compute on.
+
+    Args:
+        minimum_size: The least height and width that the metric can be computed on, in pixels.
+        images: Tensors of shape (B, 1, H, W) or (H, W) with values from 0 to 255, all of the same shape, by name.
+
+    Returns:
+        Whole grey levels of shape (B, H, W), `torch.float64`, in the given order.
+
+    Raises:
+        ValueError: If an image is missing, has another shape than the first, is too small, in colour, empty, on
+            0 to 1, or holds NaN or values outside 0 to 255.
+    """
+    levels = [_grey_levels(image, name) for name, image in images.items()]
+    first, *others = images
+    height, width = levels[0].shape[-2:]
+    for name, other in zip(others, levels[1:], strict=True):
+        if other.shape != levels[0].shape:
+            raise ValueError(
+                f"{first} has {_size(levels[0])} and {name} {_size(other)} (images x height x width). "
+                "They must be aligned and of the same size: resize or crop them first."
+            )
+    if min(height, width) < minimum_size:
+        raise ValueError(
+            f"Got images of {height}x{width} pixels. This metric needs {minimum_size}x{minimum_size} at least."
+        )
+    return levels
+
+
+def _size(levels: Tensor) -> str:
+    return "x".join(str(side) for side in levels.shape)
+
+
+@shared
+def _grey_levels(image: Tensor | None, name: str) -> Tensor:
+    if not isinstance(image, Tensor):
+        raise ValueError(f"{name} must be a tensor, got {type(image).__name__}. `to_luma8` turns images into tensors.")
+    if image.dim() == 4 and image.shape[1] == 1:
+        image = image.squeeze(1)  # (B, 1, H, W) -> (B, H, W)
+    elif image.dim() == 2:
+        image = image.unsqueeze(0)  # (H, W) -> (1, H, W)
+    else:
+        raise ValueError(
+            f"{name} has shape {tuple(image.shape)}. Metrics take grey images of shape (B, 1, H, W) or (H, W): "
+            "convert colour with `to_luma8`."
+        )
+    image = image.double()
+    low, high = _limits(image, name)
+    if low < 0 or high > 255:
+        raise ValueError(f"{name} has values from {low:g} to {high:g}. Metrics take grey levels from 0 to 255.")
+    levels = (image + 0.5).floor()
+    if high <= 1 and not torch.equal(levels, image):
+        raise ValueError(
+            f"{name} has fractions between 0 and 1 only. Metrics take grey levels from 0 to 255: use `to_luma8`."
+        )
+    return levels
