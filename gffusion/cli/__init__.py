@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from .evaluate import evaluate
 from .fuse import fuse
 from .sample import sample
 
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(evaluate)
 app.command()(fuse)
 app.command()(sample)
 

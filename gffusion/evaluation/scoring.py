@@ -1,0 +1,172 @@
+"""Measures methods on pairs, in several threads; whatever is wrong with one pair is noted, and the others go on."""
+
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .. import __version__
+from ..data import ImagePair, read_labels
+from ..metrics import ClassIoU, compute_metrics, to_luma8
+from .methods import Method, Sources, file_digest
+from .records import Records
+
+CONFUSION = "confusion"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to measure on every pair.
+
+    Attributes:
+        methods: The rows of the table.
+        metrics: Its columns.
+        protocol: Whose conventions to follow.
+        class_names: Names of the classes of label maps; empty where none are measured.
+        label_files: For methods whose label maps are files: by method, by pair.
+    """
+
+    methods: Sequence[Method]
+    metrics: tuple[str, ...]
+    protocol: str
+    class_names: tuple[str, ...] = ()
+    label_files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+
+    def is_segmented(self, method: Method) -> bool:
+        """Tell whether label maps of the method are measured."""
+        return bool(self.class_names) and (method.name in self.label_files or bool(method.class_names))
+
+
+@dataclass
+class PairScores:
+    """What was measured on one pair.
+
+    Attributes:
+        pair: Its files.
+        values: By method, by metric; `CONFUSION` is a matrix of pixels, row = class in the labels, column = predicted.
+        errors: Why something could not be measured, a line each.
+    """
+
+    pair: ImagePair
+    values: dict[str, dict[str, Any]] = field(default_factory=dict)
+    errors: list[str] = field(default_factory=list)
+
+
+def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, workers: int) -> Iterator[PairScores]:
+    """Measure all methods on all pairs, and write down at once what was measured.
+
+    Args:
+        plan: What to measure.
+        pairs: On what.
+        records: What is known already, and where the rest is written.
+        workers: Number of threads, each of which uses one core.
+
+    Yields:
+        The scores of every pair, in the order of the pairs.
+    """
+    # Processes would have to import PyTorch and load the models once more each; its kernels do not hold the interpreter.
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        jobs = ((lambda pair=pair: _score_pair(plan, pair, records)) for pair in pairs)
+        yield from _in_order(executor, jobs, depth=2 * workers)
+    finally:
+        executor.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)
+
+
+def _in_order(
+    executor: ThreadPoolExecutor, jobs: Iterable[Callable[[], PairScores]], depth: int
+) -> Iterator[PairScores]:
+    running: deque[Future[PairScores]] = deque()
+    for job in jobs:
+        running.append(executor.submit(job))
+        if len(running) > depth:
+            yield running.popleft().result()
+    while running:
+        yield running.popleft().result()
+
+
+def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
+    scores = PairScores(pair)
+    with _noted(scores.errors):
+        sources = Sources.read(pair)
+        for method in plan.methods:
+            with _noted(scores.errors, f"{method.name}: "):
+                scores.values[method.name] = _score(plan, method, sources, records)
+    return scores
+
+
+@contextmanager
+def _noted(errors: list[str], prefix: str = "") -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:
+        errors.append(f"{prefix}{error}")
+
+
+def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> dict[str, Any]:
+    pair = sources.pair
+    label_files = _label_files(plan, method, pair)
+    wanted = (*plan.metrics, CONFUSION) if label_files else plan.metrics
+    files = (pair.visible, pair.infrared, *label_files)
+    parts = [__version__, plan.protocol, method.fingerprint(pair), *map(file_digest, files), len(plan.class_names)]
+    key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+    if missing := [name for name in wanted if name not in records.get(key)]:
+        records.add(key, method.name, pair.name, _measure(plan, method, sources, missing, label_files))
+    return dict(records.get(key))
+
+
+def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:
+    """Return the label map and, where the method does not predict one itself, its prediction; none without segmentation."""
+    if pair.labels is None or not plan.is_segmented(method):
+        return []
+    if method.name not in plan.label_files:
+        return [pair.labels]
+    predictions = plan.label_files[method.name]
+    if pair.name not in predictions:
+        raise FileNotFoundError("there is no predicted label map of this name")
+    return [pair.labels, predictions[pair.name]]
+
+
+def _measure(
+    plan: Plan, method: Method, sources: Sources, missing: Sequence[str], label_files: Sequence[Path]
+) -> dict[str, Any]:
+    segment = CONFUSION in missing
+    picture, predicted = method.fuse(sources, segment=segment and len(label_files) == 1)
+    metrics = [name for name in missing if name != CONFUSION]
+    tensors = compute_metrics(
+        to_luma8(picture), sources.visible_luma, sources.infrared_luma, metrics=metrics, protocol=plan.protocol
+    )
+    values: dict[str, Any] = {name: _finite(name, tensor) for name, tensor in tensors.items()}
+    if segment:
+        labels, *of_files = [read_labels(file) for file in label_files]
+        values[CONFUSION] = _confusion(
+            of_files[0] if of_files else np.asarray(predicted), labels, len(plan.class_names)
+        )
+    return values
+
+
+def _finite(name: str, tensor: Tensor) -> float:
+    value = tensor.item()
+    if not np.isfinite(value):
+        raise ValueError(f"{name} is {value}, which no mean can hold")
+    return value
+
+
+def _confusion(predicted: NDArray[Any], labels: NDArray[Any], num_classes: int) -> list[list[int]]:
+    metric = ClassIoU(num_classes)
+    metric.update(*(torch.from_numpy(label_map.astype(np.int64))[None] for label_map in (predicted, labels)))
+    matrix: list[list[int]] = metric.confmat.tolist()
+    return matrix

@@ -1,0 +1,137 @@
+"""`gffusion evaluate`: what it prints and writes, and what it says to bad input."""
+
+import csv
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gffusion.evaluation.baselines import fuse
+
+NAMES = [f"rendered_{number:04d}" for number in range(3)]
+ROWS = ["average", "maximum", "laplacian_pyramid", "centered_sum", "average_stretched"]
+
+
+@pytest.fixture
+def here(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with visible/, infrared/, labels/ and mine/, which holds the average in grey."""
+    for kind in ("visible", "infrared", "labels"):
+        shutil.copytree(scenes / kind, tmp_path / kind)
+    (tmp_path / "mine").mkdir()
+    for name in NAMES:
+        visible, infrared = (np.asarray(Image.open(scenes / kind / f"{name}.png")) for kind in ("visible", "infrared"))
+        grey = np.asarray(Image.fromarray(visible).convert("L"))
+        Image.fromarray(fuse("average", grey, infrared)).save(tmp_path / "mine" / f"{name}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def evaluate(gffusion: Callable, here: Path) -> Callable:
+    """Runs the command on the pairs, into out/."""
+    return lambda *arguments: gffusion(
+        "evaluate", "--visible", "visible", "--infrared", "infrared", "-o", "out", *arguments
+    )
+
+
+def test_models_folders_and_rows_without_learning_side_by_side(evaluate: Callable, here: Path) -> None:
+    outcome = evaluate("--fused", "mine=mine", "--model", "gffusion-funet")
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    summary = json.loads((here / "out" / "summary.json").read_text())
+    assert list(summary) == ["mine", "gffusion-funet", *ROWS]
+    assert list(summary["mine"]) == ["EN", "SCD", "VIF", "Qabf", "SSIM", "Nabf"]
+    # mine is the average, but for luma whose halves another program rounds otherwise.
+    assert summary["mine"] == pytest.approx(summary["average"], rel=0.01, abs=1e-3)
+    rows = list(csv.DictReader((here / "out" / "per_image.csv").open()))
+    assert [row["image"] for row in rows if row["method"] == "gffusion-funet"] == NAMES
+    mean = np.mean([float(row["SCD"]) for row in rows if row["method"] == "gffusion-funet"])
+    assert summary["gffusion-funet"]["SCD"] == pytest.approx(mean)
+    assert "EN ↑" in outcome.out
+    assert "Nabf ↓" in outcome.out
+    assert "(centered_sum)" in outcome.out
+    assert "mine !" in outcome.out
+    assert "tables and figures -> out" in outcome.out
+    assert {"table.md", "table.tex", "pictures.png", "boxplots.png"} <= {path.name for path in (here / "out").iterdir()}
+
+
+def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> None:
+    outcome = evaluate("--fused", "mine=mine", "--metrics", "SD,MSE", "--protocol", "tang2022", "--no-baselines")
+    assert outcome.exit_code == 0
+    summary = json.loads((here / "out" / "summary.json").read_text())
+    assert list(summary) == ["mine"]
+    assert list(summary["mine"]) == ["SD", "MSE"]
+    assert summary["mine"]["MSE"] < 1  # on 0 to 1
+    assert "protocol tang2022" in outcome.out
+
+
+@pytest.mark.parametrize("given", ["labels", "mine=labels"])
+def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
+    classes = "background,person,bicycle,car"
+    options = ("--metrics", "EN", "--segmentation", "labels", "--labels-pred", given, "--class-names", classes)
+    outcome = evaluate("--fused", "mine=mine", *options)
+    assert outcome.exit_code == 0
+    assert "mIoU ↑" in outcome.out
+    assert "person ↑" in outcome.out
+    summary = json.loads((here / "out" / "summary.json").read_text())
+    assert summary["mine"]["mIoU"] == summary["mine"]["IoU person"] == 1.0
+
+
+def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> None:
+    (here / "mine" / f"{NAMES[1]}.png").unlink()
+    (here / "visible" / f"{NAMES[2]}.png").write_bytes(b"nothing")
+    outcome = evaluate("--fused", "mine=mine", "--metrics", "EN")
+    assert outcome.exit_code == 1
+    assert "Means over 1 image, " in outcome.out
+    lines = outcome.err.splitlines()
+    assert lines[0] == "2 left out, for all methods:"
+    assert lines[1] == f"  {NAMES[1]}: mine: mine holds no picture of this name"
+    assert lines[2].startswith(f"  {NAMES[2]}: cannot read the image")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--fused", "mine"], "--fused takes NAME=DIR, such as"),
+        (["--fused", "mine=mine", "--fused", "mine=labels"], "--fused names a method twice"),
+        (["--fused", "mine=nowhere"], "the folder nowhere does not exist"),
+        (["--model", "nothing"], "Unknown model 'nothing'"),
+        (["--metrics", "EN,XY"], "has no fusion metric 'XY'"),
+        (["--pictures", "rendered_0009"], "no pair 'rendered_0009'"),
+        (["--device", "warp"], "--device warp:"),
+        (["--segmentation", "labels"], "None of the models has a segmenter"),
+        (["--segmentation", "labels", "--labels-pred", "labels"], "must say which of 0 methods"),
+        (["--no-baselines"], "nothing to evaluate"),
+    ],
+)
+def test_errors_are_one_line(evaluate: Callable, arguments: list[str], message: str) -> None:
+    outcome = evaluate(*arguments)
+    assert outcome.exit_code == 2
+    [line] = outcome.err.splitlines()
+    assert line.startswith("gffusion: error: ")
+    assert message in line
+
+
+def test_help(gffusion_process: Callable) -> None:
+    outcome = gffusion_process("evaluate", "--help")
+    assert outcome.exit_code == 0
+    assert "--labels-pred" in outcome.out
+
+
+def test_real_pairs(gffusion: Callable, data_dir: Path, tmp_path: Path) -> None:
+    for kind in ("visible", "infrared"):
+        (tmp_path / kind).mkdir()
+        for name in ("00815N", "00147D"):
+            shutil.copy(data_dir / "val" / "msrs" / kind / f"{name}.png", tmp_path / kind)
+    outcome = gffusion(
+        *("evaluate", "--visible", tmp_path / "visible", "--infrared", tmp_path / "infrared", "-o", tmp_path / "out"),
+        *("--model", "gffusion-funet", "--metrics", "EN,SCD,Qabf"),
+    )
+    assert outcome.exit_code == 0
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    scd = {method: means["SCD"] for method, means in summary.items()}
+    assert max(scd, key=scd.__getitem__) == "centered_sum"
+    assert summary["maximum"]["Qabf"] > summary["average"]["Qabf"]

@@ -1,0 +1,42 @@
+"""The file of records: what is added comes back, from damaged files too, and from several threads."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from gffusion.evaluation.records import Records
+
+
+def test_values_come_back_from_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    first = Records(path)
+    assert first.get("k") == {}
+    first.add("k", "average", "a", {"EN": 0.1 + 0.2})
+    first.add("k", "average", "a", {"SCD": 1.5})
+    assert first.get("k") == Records(path).get("k") == {"EN": 0.1 + 0.2, "SCD": 1.5}
+    assert [json.loads(line)["method"] for line in path.read_text().splitlines()] == ["average", "average"]
+
+
+def test_damaged_lines_count_as_never_written(tmp_path: Path) -> None:
+    path = tmp_path / "records.jsonl"
+    Records(path).add("whole", "average", "a", {"EN": 1.0})
+    path.write_bytes(path.read_bytes() + b'[1]\n{"key": "x"}\n\xff\n{"key": "cut", "values": {"EN": 2')
+    records = Records(path)
+    assert (records.get("whole"), records.get("x"), records.get("cut")) == ({"EN": 1.0}, {}, {})
+    records.add("next", "average", "b", {"EN": 3.0})
+    assert Records(path).get("next") == {"EN": 3.0}
+
+
+def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
+    records = Records(tmp_path / "records.jsonl")
+    with ThreadPoolExecutor(8) as executor:
+        for number in range(200):
+            executor.submit(records.add, str(number), "m" * 500, "i", {"EN": float(number)})
+    again = Records(tmp_path / "records.jsonl")
+    assert all(again.get(str(number)) == {"EN": float(number)} for number in range(200))
+
+
+def test_in_memory() -> None:
+    records = Records()
+    records.add("k", "average", "a", {"EN": 1.0})
+    assert records.get("k") == {"EN": 1.0}

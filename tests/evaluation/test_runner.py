@@ -1,0 +1,379 @@
+"""`evaluate`: values against the metrics themselves, going on after a cut, bad pictures among good ones, and bad arguments."""
+
+import csv
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.evaluation import EvaluationTable, evaluate
+from gffusion.evaluation.methods import Baseline, FusedFolder, Model
+from gffusion.metrics import MeanIoU, compute_metrics, to_luma8
+
+NAMES = ("a", "b", "c", "d")
+METRICS = ["EN", "SCD", "SSIM"]
+
+
+def run(pairs: Path, **options: Any) -> EvaluationTable:
+    """Evaluate the two methods of the fixture, quickly."""
+    fused = {name: pairs / name for name in ("sharp", "flat")}
+    return evaluate(
+        pairs / "visible", pairs / "infrared", **{"fused": fused, "metrics": METRICS, "baselines": ()} | options
+    )
+
+
+def read(path: Path) -> NDArray[Any]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+@pytest.fixture
+def fusions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Every (method, image) for which a picture was asked for, in the order of names."""
+    calls: list[tuple[str, str]] = []
+    for kind in (Baseline, FusedFolder):
+
+        def fuse(self: Any, sources: Any, segment: bool = False, original: Any = kind.fuse) -> Any:
+            calls.append((self.name, sources.pair.name))
+            return original(self, sources, segment)
+
+        monkeypatch.setattr(kind, "fuse", fuse)
+    return calls
+
+
+class TestValues:
+    def test_are_those_of_the_metrics(self, pairs: Path) -> None:
+        table = run(pairs, baselines=["maximum"])
+        assert (table.methods, table.learned) == (("sharp", "flat", "maximum"), (True, True, False))
+        assert (table.metrics, table.ranked) == ((*METRICS, "Nabf"), tuple(METRICS))
+        assert table.images == NAMES
+        for index, name in enumerate(NAMES):
+            visible, infrared, sharp = (
+                to_luma8(read(next((pairs / kind).glob(f"{name}.*")))) for kind in ("visible", "infrared", "sharp")
+            )
+            for method, fused in (("sharp", sharp), ("maximum", torch.maximum(visible, infrared))):
+                expected = compute_metrics(fused, visible, infrared, table.metrics)
+                values = dict(zip(table.metrics, table.values[table.methods.index(method), index], strict=True))
+                assert values == pytest.approx({metric: value.item() for metric, value in expected.items()})
+
+    def test_protocol_chooses_conventions_and_default_metrics(self, pairs: Path) -> None:
+        standard = run(pairs, metrics=["SD"])
+        table = run(pairs, metrics=None, protocol="tang2022")
+        assert table.metrics == table.ranked == ("EN", "SCD", "VIF", "Qabf")  # neither SSIM nor Nabf
+        assert run(pairs, metrics=["SD"], protocol="tang2022").means[0, 0] < 16 < standard.means[0, 0]
+
+    def test_all_rules_without_learning_by_default(self, pairs: Path) -> None:
+        table = evaluate(pairs / "visible", pairs / "infrared", metrics=["EN"])
+        assert table.methods == ("average", "maximum", "laplacian_pyramid", "centered_sum", "average_stretched")
+        assert not any(table.learned)
+
+    def test_do_not_depend_on_the_number_of_workers(self, pairs: Path) -> None:
+        assert run(pairs, workers=1).to_csv() == run(pairs, workers=3).to_csv()
+
+    def test_leave_the_number_of_threads_as_it_was(self, pairs: Path) -> None:
+        threads = torch.get_num_threads()
+        torch.set_num_threads(2)
+        try:
+            run(pairs, workers=2)
+            assert torch.get_num_threads() == 2
+        finally:
+            torch.set_num_threads(threads)
+
+    def test_constant_picture_has_the_documented_values(
+        self, pairs: Path, save: Callable[[Path, NDArray[Any]], None]
+    ) -> None:
+        save(pairs / "flat" / "a.png", np.full((48, 64), 77, np.uint8))
+        table = run(pairs, metrics=["EN", "SD", "CC", "MI"])
+        assert table.values[1, 0].tolist() == [0, 0, 0, 0, 0]
+        assert not table.skipped
+
+
+def test_published_values(data_dir: Path) -> None:
+    folder = data_dir / "metrics_reference"
+    with (folder / "published_tno.csv").open() as file:
+        published = {(row["method"], row["image"], row["metric"]): float(row["value"]) for row in csv.DictReader(file)}
+    fused = {name: folder / "fused" / name for name in ("SeAFusion", "U2Fusion")}
+    metrics = ["EN", "SD", "MI", "SCD"]
+    table = evaluate(
+        folder / "visible", folder / "infrared", fused=fused, baselines=(), metrics=metrics, protocol="tang2022"
+    )
+    for method, values in zip(table.methods, table.values, strict=True):
+        for image, row in zip(table.images, values, strict=True):
+            assert row.tolist() == pytest.approx([published[method, image, name] for name in metrics], rel=1e-4)
+
+
+class TestModels:
+    @pytest.fixture(scope="class")
+    def folder(self, tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., GFFusionModel]) -> Path:
+        """A tiny model with a segmenter, saved."""
+        folder = tmp_path_factory.mktemp("models") / "tiny"
+        names = dict(enumerate(("background", "person", "bicycle", "car")))
+        tiny_model(id2label=names, label2id={name: label for label, name in names.items()}).save_pretrained(folder)
+        GFFusionImageProcessor().save_pretrained(folder)
+        return folder
+
+    def test_score_as_their_written_pictures(self, pairs: Path, folder: Path) -> None:
+        model, processor = GFFusionModel.from_pretrained(folder), GFFusionImageProcessor.from_pretrained(folder)
+        (pairs / "written").mkdir()
+        for name in NAMES:
+            images = tuple(read(pairs / kind / f"{name}.png") for kind in ("visible", "infrared"))
+            with torch.no_grad():
+                outputs = model(**processor(images, return_tensors="pt"))
+            processor.post_process_fusion(outputs, images)[0].save(pairs / "written" / f"{name}.png")
+        table = run(pairs, fused={"written": pairs / "written"}, models=[folder])
+        assert table.methods == ("written", "tiny")
+        assert np.allclose(table.values[0], table.values[1])
+
+    def test_miou_of_their_own_label_maps(
+        self, pairs: Path, folder: Path, save: Callable[[Path, NDArray[Any]], None]
+    ) -> None:
+        rng = np.random.default_rng(0)
+        model, processor = GFFusionModel.from_pretrained(folder), GFFusionImageProcessor.from_pretrained(folder)
+        metric = MeanIoU(4)
+        for name in NAMES[:3]:  # the last pair has no label map
+            labels = rng.choice([0, 1, 2, 3, 255], (48, 64)).astype(np.uint8)
+            save(pairs / "labels" / f"{name}.png", labels)
+            images = tuple(read(pairs / kind / f"{name}.png") for kind in ("visible", "infrared"))
+            with torch.no_grad():
+                outputs = model(**processor(images, return_tensors="pt"), segment=True)
+            metric.update(outputs.logits, torch.from_numpy(labels.astype(np.int64))[None])
+        table = run(pairs, models=[folder], labels=pairs / "labels")
+        assert list(table.segmentation) == ["tiny"]
+        assert list(table.segmentation["tiny"]) == ["mIoU", "background", "person", "bicycle", "car"]
+        assert table.segmentation["tiny"]["mIoU"] == pytest.approx(metric.compute().item())
+        assert len(table.images) == 4
+
+    def test_output_that_is_not_finite_is_reported(
+        self, pairs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def load(*_: Any) -> Model:
+            model = GFFusionModel.from_pretrained(folder)
+            for parameter in model.funet.parameters():
+                parameter.data.fill_(float("nan"))
+            return Model("broken", model, GFFusionImageProcessor())
+
+        monkeypatch.setattr(Model, "load", load)
+        with pytest.raises(ValueError, match="None of 4 pairs.*broken: the model's output holds NaN"):
+            run(pairs, models=["broken"])
+
+    def test_there_is_no_such_model(self, pairs: Path) -> None:
+        with pytest.raises(OSError, match="Unknown model 'gffusion-nothing'"):
+            run(pairs, models=["gffusion-nothing"])
+
+
+class TestPredictedLabels:
+    @pytest.fixture
+    def maps(self, pairs: Path, save: Callable[[Path, NDArray[Any]], None]) -> MeanIoU:
+        """Writes label maps and predictions, whose mIoU it returns."""
+        rng, metric = np.random.default_rng(0), MeanIoU(3)
+        for name in NAMES:
+            labels, predicted = rng.integers(0, 3, (2, 48, 64), dtype=np.uint8)
+            save(pairs / "labels" / f"{name}.png", labels)
+            save(pairs / "predicted" / f"{name}.png", predicted)
+            metric.update(*(torch.from_numpy(label_map.astype(np.int64))[None] for label_map in (predicted, labels)))
+        return metric
+
+    def options(self, pairs: Path, **overrides: Any) -> dict[str, Any]:
+        given = {"labels": pairs / "labels", "predicted_labels": {"sharp": pairs / "predicted"}, "class_names": "xyz"}
+        return given | overrides
+
+    def test_miou(self, pairs: Path, maps: MeanIoU, tmp_path: Path) -> None:
+        for _ in range(2):  # measured, then from the records
+            table = run(pairs, **self.options(pairs), output=tmp_path / "out")
+            assert table.segmentation["sharp"]["mIoU"] == pytest.approx(maps.compute().item())
+        assert "IoU y" in table.to_dict()["sharp"]
+        assert "mIoU" not in table.to_dict()["flat"]
+
+    def test_changed_prediction_is_measured_again(
+        self, pairs: Path, maps: MeanIoU, tmp_path: Path, fusions: list[tuple[str, str]]
+    ) -> None:
+        run(pairs, **self.options(pairs), output=tmp_path / "out", pictures=[])
+        fusions.clear()
+        shutil.copy(pairs / "labels" / "c.png", pairs / "predicted" / "c.png")
+        table = run(pairs, **self.options(pairs), output=tmp_path / "out", pictures=[])
+        assert fusions == [("sharp", "c")]
+        assert table.segmentation["sharp"]["mIoU"] > maps.compute().item()
+
+    @pytest.mark.parametrize(
+        ("overrides", "message"),
+        [
+            ({"class_names": "xy"}, "sharp: Predicted labels go from 0 to 2"),
+            ({"class_names": None}, "Name the classes in the order of their ids"),
+            ({"class_names": "x"}, "at least two classes"),
+            ({"predicted_labels": {"blunt": "."}}, "no method 'blunt'.*sharp, flat"),
+            ({"predicted_labels": {}}, "None of the models has a segmenter"),
+            ({"labels": None}, "need label maps to be held against"),
+        ],
+    )
+    def test_bad_arguments(self, pairs: Path, maps: MeanIoU, overrides: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            run(pairs, **self.options(pairs, **overrides))
+
+    def test_missing_prediction_is_reported(self, pairs: Path, maps: MeanIoU) -> None:
+        (pairs / "predicted" / "b.png").unlink()
+        table = run(pairs, **self.options(pairs))
+        assert table.skipped == {"b": "sharp: there is no predicted label map of this name"}
+
+
+class TestGoingOn:
+    def test_measures_only_what_is_new(self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]]) -> None:
+        output, everything = tmp_path / "out", [(method, name) for name in NAMES for method in ("sharp", "flat")]
+        first = run(pairs, output=output, workers=1, pictures=[])
+        assert fusions == everything
+        fusions.clear()
+        again = run(pairs, output=output, workers=1, pictures=[])
+        assert fusions == []
+        assert again.to_csv() == first.to_csv()
+        run(pairs, output=output, workers=1, pictures=[], metrics=[*METRICS, "SD"])
+        assert fusions == everything
+        fusions.clear()
+        run(pairs, output=output, workers=1, pictures=[], protocol="cddfuse")
+        assert fusions == everything
+        fusions.clear()
+        shutil.copy(pairs / "flat" / "a.png", pairs / "flat" / "c.png")
+        changed = run(pairs, output=output, workers=1, pictures=[])
+        assert fusions == [("flat", "c")]
+        assert np.array_equal(changed.values[0], first.values[0])
+        assert not np.array_equal(changed.values[1, 2], first.values[1, 2])
+
+    def test_after_a_cut(
+        self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        whole = run(pairs)
+        fusions.clear()
+        counted = FusedFolder.fuse
+
+        def cut(self: Any, sources: Any, segment: bool = False) -> Any:
+            if sources.pair.name == "c":
+                raise KeyboardInterrupt
+            return counted(self, sources, segment)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(FusedFolder, "fuse", cut)
+            run(pairs, output=tmp_path / "out", workers=1)
+        before = set(fusions)
+        assert {("sharp", "a"), ("flat", "a"), ("sharp", "b"), ("flat", "b")} <= before
+        fusions.clear()
+        assert run(pairs, output=tmp_path / "out", pictures=[]).to_csv() == whole.to_csv()
+        assert not before & set(fusions)
+
+
+class TestBadPictures:
+    def spoil(self, pairs: Path, kind: str, save: Callable[[Path, NDArray[Any]], None]) -> str:
+        """Spoil the pair b in one way, and return what the report must say."""
+        rng = np.random.default_rng(0)
+        noise = rng.integers(0, 256, (48, 64), dtype=np.uint8)
+        match kind:
+            case "damaged visible":
+                (pairs / "visible" / "b.png").write_bytes((pairs / "visible" / "b.png").read_bytes()[:300])
+                return r"^cannot read the image .*b\.png"
+            case "infrared of another size":
+                save(pairs / "infrared" / "b.png", noise[:40])
+                return r"visible.b\.png measures 64 x 48 pixels, but .*infrared.b\.png 64 x 40"
+            case "fused of another size":
+                save(pairs / "sharp" / "b.bmp", noise[:, :60])
+                return r"^sharp: fused has 1x48x60 and visible 1x48x64"
+            case "missing fused":
+                (pairs / "flat" / "b.png").unlink()
+                return r"^flat: .*flat holds no picture of this name$"
+            case "NaN in infrared":
+                (pairs / "infrared" / "b.png").unlink()
+                save(pairs / "infrared" / "b.tif", np.full((48, 64), np.nan, np.float32))
+                return r"infrared.b\.tif: .*NaN"
+            case "missing infrared":
+                (pairs / "infrared" / "b.png").unlink()
+                return "there is no infrared picture of this name"
+            case _:
+                for folder in ("visible", "infrared", "flat"):
+                    save(pairs / folder / "b.png", noise)
+                return "flat: PSNR is inf"
+
+    @pytest.mark.parametrize(
+        "kind",
+        [
+            "damaged visible",
+            "infrared of another size",
+            "fused of another size",
+            "missing fused",
+            "NaN in infrared",
+            "missing infrared",
+            "infinite PSNR",
+        ],
+    )
+    def test_is_reported_and_left_out_for_all(
+        self, pairs: Path, kind: str, save: Callable[[Path, NDArray[Any]], None]
+    ) -> None:
+        metrics = ["EN", "PSNR"]
+        others = run(pairs, metrics=metrics).values[:, [0, 2, 3]]
+        message = self.spoil(pairs, kind, save)
+        table = run(pairs, metrics=metrics)
+        assert table.images == ("a", "c", "d")
+        assert np.array_equal(table.values, others)
+        [(name, reason)] = table.skipped.items()
+        assert name == "b"
+        assert re.search(message, reason), reason
+
+    def test_too_small_for_a_metric(self, pairs: Path) -> None:
+        with pytest.raises(ValueError, match=r"None of 4 pairs could be measured. a: sharp: .*176x176"):
+            run(pairs, metrics=["MS-SSIM"])
+
+
+class TestOutput:
+    def test_files(self, pairs: Path, tmp_path: Path) -> None:
+        table = run(pairs, output=tmp_path / "new" / "out", pictures=["d", "a"])
+        files = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
+        figures = ["boxplots.png", "pictures.png"]
+        assert files == sorted([*figures, "per_image.csv", "records.jsonl", "summary.json", "table.md", "table.tex"])
+        assert (tmp_path / "new" / "out" / "table.md").read_text(encoding="utf-8") == table.to_markdown()
+
+    def test_picture_count_is_a_limit(self, pairs: Path, tmp_path: Path) -> None:
+        heights = []
+        for pictures in (1, 2, 99):
+            run(pairs, output=tmp_path, pictures=pictures)
+            heights.append(read(tmp_path / "pictures.png").shape[0])
+        assert heights == [heights[0], 2 * heights[0], 4 * heights[0]]
+
+    def test_file_in_the_way(self, pairs: Path) -> None:
+        with pytest.raises(NotADirectoryError, match="is a file, but a folder is needed"):
+            run(pairs, output=pairs / "flat" / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"metrics": ["EN", "XY"]}, "no fusion metric 'XY'. It has EN, SD"),
+        ({"metrics": ["mIoU"]}, "no fusion metric 'mIoU'"),
+        ({"metrics": ["SSIM"], "protocol": "tang2022"}, "'tang2022' has no fusion metric 'SSIM'"),
+        ({"protocol": "tang"}, "no protocol 'tang'. Allowed are standard, tang2022"),
+        ({"baselines": ["median"]}, "no rule 'median' without learning. Allowed are average"),
+        ({"baselines": ["average", "average"]}, "Two methods have the name 'average'"),
+        ({"fused": {}}, "nothing to evaluate"),
+        ({"workers": 0}, "`workers` must be at least 1, got 0"),
+        ({"pictures": 0}, "`pictures` must be at least 1, got 0"),
+        ({"pictures": ["z"]}, "no pair 'z' to show. The first of 4 is 'a'"),
+    ],
+)
+def test_bad_arguments(pairs: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(pairs, **options)
+
+
+def test_bad_folders(pairs: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty holds no images"):
+        run(pairs, fused={"new": tmp_path / "empty"})
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        run(pairs, fused={"new": tmp_path / "nowhere"})
+    with pytest.raises(ValueError, match="no image in .*visible has the stem of one in .*other"):
+        shutil.copytree(pairs / "visible", tmp_path / "other")
+        for path in (tmp_path / "other").iterdir():
+            path.rename(path.with_stem(f"other_{path.stem}"))
+        run(pairs, fused={"new": tmp_path / "other"})

@@ -1,0 +1,151 @@
+"""The table: means, ranks, what outranks what, IoU, and every format it is written in."""
+
+import csv
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gffusion.evaluation import EvaluationTable
+from gffusion.metrics import ClassIoU, MeanIoU
+
+
+def make(**overrides: Any) -> EvaluationTable:
+    """Two learned methods and one without learning, two images; best by EN: ours, good_net, average; by MSE the reverse."""
+    values = [
+        [[7.0, 30.0, 0.5], [8.0, 50.0, 0.7]],
+        [[6.0, 20.0, 0.4], [6.5, 40.0, 0.2]],
+        [[5.0, 5.0, 0.0], [5.5, 15.0, 0.0]],
+    ]
+    fields: dict[str, Any] = {
+        "methods": ("ours", "good_net", "average"),
+        "learned": (True, True, False),
+        "metrics": ("EN", "MSE", "Nabf"),
+        "ranked": ("EN", "MSE"),
+        "images": ("a", "b"),
+        "values": np.array(values),
+        "protocol": "standard",
+    }
+    return EvaluationTable(**fields | overrides)
+
+
+def test_means_and_ranks_follow_each_metrics_direction() -> None:
+    table = make()
+    assert table.means.tolist() == [
+        [7.5, 40.0, pytest.approx(0.6)],
+        [6.25, 30.0, pytest.approx(0.3)],
+        [5.25, 10.0, 0.0],
+    ]
+    assert table.higher_is_better == (True, False, False)
+    assert table.ranks.tolist() == [[1, 3, 3], [2, 2, 2], [3, 1, 1]]
+    assert table.mean_ranks == {"ours": 2.0, "good_net": 2.0, "average": 2.0}  # Nabf does not count
+    assert table.outranked == {"ours": [], "good_net": []}
+
+
+def test_what_a_row_without_learning_outranks() -> None:
+    table = make(ranked=("MSE",))
+    assert table.mean_ranks == {"ours": 3.0, "good_net": 2.0, "average": 1.0}
+    assert table.outranked == {"ours": ["average"], "good_net": ["average"]}
+    assert make(ranked=("EN",)).outranked == {"ours": [], "good_net": []}
+
+
+def test_equal_means_share_their_ranks() -> None:
+    values = make().values.copy()
+    values[1] = values[0]
+    assert make(values=values).ranks[:, 0].tolist() == [1.5, 1.5, 3.0]
+
+
+def test_csv_has_a_line_for_each_method_and_image() -> None:
+    rows = list(csv.reader(io.StringIO(make(images=("a", "b, second")).to_csv())))
+    assert rows[0] == ["method", "image", "EN", "MSE", "Nabf"]
+    assert rows[1] == ["ours", "a", "7.0", "30.0", "0.5"]
+    assert rows[4] == ["good_net", "b, second", "6.5", "40.0", "0.2"]
+    assert len(rows) == 7
+
+
+def test_markdown() -> None:
+    lines = make(ranked=("MSE",)).to_markdown().splitlines()
+    assert lines == [
+        "| method | EN ↑ | MSE ↓ | Nabf ↓ | mean rank ↓ |",
+        "| --- | ---: | ---: | ---: | ---: |",
+        "| *average* | 5.250 | **10.00** | **0.000** | **1.0** |",
+        "| good_net † | <u>6.250</u> | <u>30.00</u> | <u>0.300</u> | <u>2.0</u> |",
+        "| ours † | **7.500** | 40.00 | 0.600 | 3.0 |",
+        "",
+        "Means over 2 images, protocol standard. The mean rank is over MSE, without EN, Nabf. *In italics*: without learning. "
+        "† has a worse mean rank than a row without learning.",
+    ]
+
+
+def test_latex() -> None:
+    text = make(ranked=("MSE",), methods=("a_b & c\\d", "good_net", "average")).to_latex()
+    assert r"\begin{tabular}{lrrrr}" in text
+    assert r"Method & EN $\uparrow$ & MSE $\downarrow$ & Nabf $\downarrow$ & mean rank $\downarrow$ \\" in text
+    assert r"\textit{average} & 5.250 & \textbf{10.00} & \textbf{0.000} & \textbf{1.0} \\" in text
+    assert r"a\_b \& c\textbackslash{}d$^\dagger$ & \textbf{7.500} & 40.00 & 0.600 & 3.0 \\" in text
+    assert text.count("{") == text.count("}")
+
+
+def test_text_lines_up_and_marks() -> None:
+    lines = str(make(ranked=("MSE",))).splitlines()
+    assert lines[2].split() == ["(average)", "5.250", "10.00*", "0.000*", "1.0*"]
+    assert lines[3].split() == ["good_net", "!", "6.250+", "30.00+", "0.300+", "2.0+"]
+    assert lines[4].split() == ["ours", "!", "7.500*", "40.00", "0.600", "3.0"]
+    assert len({line.index(".") for line in lines[2:5]}) == 1
+    assert "! has a worse mean rank than a row without learning." in lines
+
+
+def test_what_looks_alike_is_marked_alike() -> None:
+    values = np.array([[[0.50001]], [[0.50002]], [[0.4]]])
+    lines = str(make(metrics=("EN",), ranked=("EN",), images=("a",), values=values)).splitlines()
+    assert [line.split()[-2] for line in lines[2:5]] == ["0.500*", "0.500*", "0.400+"]
+    values[:] = 1
+    assert "1.000*" not in str(make(metrics=("EN",), ranked=("EN",), images=("a",), values=values))
+
+
+def test_saved_files_say_the_same(tmp_path: Path) -> None:
+    table = make()
+    table.save(tmp_path)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    assert summary == table.to_dict()
+    assert summary["good_net"] == {"EN": 6.25, "MSE": 30.0, "Nabf": pytest.approx(0.3)}
+    assert (tmp_path / "per_image.csv").read_text() == table.to_csv()
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == table.to_markdown()
+    assert (tmp_path / "table.tex").read_text(encoding="utf-8") == table.to_latex()
+
+
+def test_iou_is_torchmetrics() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, labels = torch.randint(0, 3, (2, 5, 20, 20), generator=generator)
+    names = ("background", "person", "bicycle", "car")  # no car anywhere
+    confusion = torch.bincount(4 * labels.flatten() + predicted.flatten(), minlength=16).reshape(4, 4).numpy()
+    table = make(class_names=names, confusion={"ours": confusion})
+    expected_mean, expected = MeanIoU(4), ClassIoU(4)
+    for metric in (expected_mean, expected):
+        metric.update(predicted, labels)
+    scores = table.segmentation["ours"]
+    assert scores["mIoU"] == pytest.approx(expected_mean.compute().item())
+    assert [scores[name] for name in names] == pytest.approx(expected.compute().tolist(), nan_ok=True)
+    assert table.to_dict()["ours"]["IoU person"] == scores["person"]
+    assert "IoU car" not in table.to_dict()["ours"]
+    row = table.to_markdown().splitlines()[-3]
+    assert row.startswith(f"| ours | {100 * scores['mIoU']:.1f} |")
+    assert row.endswith("| - |")
+
+
+class TestPandas:
+    def test_frame(self) -> None:
+        pytest.importorskip("pandas")
+        frame = make().to_pandas()
+        assert frame.loc[("good_net", "b"), "MSE"] == 40.0
+        assert frame.groupby("method")["EN"].mean()["ours"] == 7.5
+
+    def test_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pandas", None)
+        with pytest.raises(ImportError, match="pip install pandas"):
+            make().to_pandas()
