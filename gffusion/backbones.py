@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
@@ -37,8 +38,8 @@ class FrozenBackboneModel(PreTrainedModel):
     @classmethod
     def from_backbones(
         cls,
-        clip: CLIPVisionModel | str | None = None,
-        dinov2: Dinov2Model | str | None = None,
+        clip: CLIPVisionModel | str | os.PathLike[str] | None = None,
+        dinov2: Dinov2Model | str | os.PathLike[str] | None = None,
         **config_arguments: Any,
     ) -> Self:
         """Build an untrained model around pretrained encoders: the start of a training.
@@ -56,22 +57,24 @@ class FrozenBackboneModel(PreTrainedModel):
             ValueError: If an encoder is missing or has no use in the chosen paradigm.
             OSError: If an encoder cannot be loaded.
         """
-        loaded: dict[str, PreTrainedModel] = {}
-        for name, backbone in (("clip", clip), ("dinov2", dinov2)):
-            if isinstance(backbone, str):
-                revision = config_arguments.get(f"{name}_revision")
-                backbone = _load_backbone(name, backbone, revision, config=None, hub_arguments={})
-            if backbone is not None:
-                loaded[name] = backbone
-                config_arguments[f"{name}_config"] = backbone.config
-                config_arguments[f"{name}_name_or_path"] = backbone.name_or_path or None
-        config = cls.config_class(**config_arguments)
-        needed = {name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")}
-        if needed != set(loaded):
+        given = {name: backbone for name, backbone in (("clip", clip), ("dinov2", dinov2)) if backbone is not None}
+        choices = {name: config_arguments[name] for name in ("paradigm", "use_segmenter") if name in config_arguments}
+        plan = cls.config_class(**choices)
+        needed = {name for name in BACKBONE_CLASSES if getattr(plan, f"needs_{name}")}
+        if needed != set(given):
             raise ValueError(
-                f"paradigm={config.paradigm!r} with use_segmenter={config.use_segmenter} needs the encoders "
-                f"{sorted(needed)}, got {sorted(loaded)}."
+                f"paradigm={plan.paradigm!r} with use_segmenter={plan.use_segmenter} needs the encoders "
+                f"{sorted(needed)}, got {sorted(given)}."
             )
+        loaded: dict[str, PreTrainedModel] = {}
+        for name, backbone in given.items():
+            if isinstance(backbone, (str, os.PathLike)):
+                revision = config_arguments.get(f"{name}_revision")
+                backbone = _load_backbone(name, os.fspath(backbone), revision, config=None, hub_arguments={})
+            loaded[name] = backbone
+            config_arguments[f"{name}_config"] = backbone.config
+            config_arguments[f"{name}_name_or_path"] = backbone.name_or_path or None
+        config = cls.config_class(**config_arguments)
         with _quiet_loading():  # everything but the encoders is new, as it should be
             model = super().from_pretrained(
                 None, config=config, state_dict=_with_prefixes(loaded), dtype=torch.get_default_dtype()
@@ -101,18 +104,22 @@ class FrozenBackboneModel(PreTrainedModel):
         """
         hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
         location: dict[str, Any] = {name: kwargs[name] for name in ("revision", "subfolder") if name in kwargs}
+        # "auto" means something to the loader of weights, nothing to the configuration.
+        dtype: dict[str, Any] = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
         if config is None or isinstance(config, (str, os.PathLike)):
             source = pretrained_model_name_or_path if config is None else config
             config, kwargs = cls.config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)
+        kwargs.update(dtype)
         needed = [name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")]
         if pretrained_model_name_or_path is None or config.backbone_weights == "included" or not needed:
             kwargs = {**kwargs, **hub_arguments, **location, "use_safetensors": True}
-            loaded = super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
-            return _freeze(loaded)
+            with _damage_as_os_error(pretrained_model_name_or_path):
+                return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
 
-        weights = _read_checkpoint(
-            pretrained_model_name_or_path, kwargs.pop("variant", None), {**hub_arguments, **location}
-        )
+        with _damage_as_os_error(pretrained_model_name_or_path):
+            weights = _read_checkpoint(
+                pretrained_model_name_or_path, kwargs.pop("variant", None), {**hub_arguments, **location}
+            )
         backbones = {
             name: _load_backbone(
                 name,
@@ -124,7 +131,7 @@ class FrozenBackboneModel(PreTrainedModel):
             for name in needed
         }
         state_dict = {**weights, **_with_prefixes(backbones)}
-        loaded = _freeze(super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs))
+        loaded = super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path)
         model._external_backbones = frozenset(needed)
@@ -144,7 +151,10 @@ class FrozenBackboneModel(PreTrainedModel):
 
         Raises:
             ValueError: If the encoders are to be left out, but no source is known that holds them.
+            NotADirectoryError: If `save_directory` is a file.
         """
+        if os.path.isfile(save_directory):  # transformers only logs it, and saves nothing
+            raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: name a folder to save into.")
         unsourced = sorted(set(self.backbones) - self._external_backbones)
         if include_backbones is None:
             include_backbones = bool(unsourced)
@@ -162,12 +172,6 @@ class FrozenBackboneModel(PreTrainedModel):
             super().save_pretrained(save_directory, **kwargs)
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
-
-
-def _freeze(loaded: Any) -> Any:
-    """Freeze the encoders again: the loader made their parameters anew."""
-    (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_backbones()
-    return loaded
 
 
 def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
@@ -195,17 +199,25 @@ def _load_backbone(
                 config=config,
                 output_loading_info=True,
                 use_safetensors=True,
+                ignore_mismatched_sizes=True,  # refused below, in words of our own
                 **hub_arguments,
             )
-    except OSError as error:
-        raise OSError(f"Cannot load the frozen {name} encoder from {source!r}: {error}") from error
-    except RuntimeError as error:  # how transformers reports shapes that differ
-        raise ValueError(
-            f"The {name} encoder of {source!r} does not have the architecture of this checkpoint: {error}"
+    except (OSError, SafetensorError) as error:
+        raise OSError(
+            f"Cannot load the frozen {name} encoder from {source!r}: {error} If it has moved, pass {name}_name_or_path."
         ) from error
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise OSError(f"{source!r} lacks {len(missing)} weights of the {name} encoder, {missing[0]!r} among them.")
+    differing = [f"{key} is {list(found)}, not {list(wanted)}" for key, found, wanted in report["mismatched_keys"]]
+    # A head or a text half beside the encoder does no harm; more layers or registers would be dropped from inside it.
+    parts = tuple(f"{part}." for part, _ in backbone.named_children())
+    differing += [f"{key} has no place" for key in report["unexpected_keys"] if key.startswith(parts)]
+    if differing:
+        raise ValueError(
+            f"The {name} encoder of {source!r} does not have the expected architecture: {len(differing)} weights differ, "
+            f"{min(differing)} among them."
+        )
     return backbone
 
 
@@ -216,7 +228,7 @@ def _read_checkpoint(
 
     def locate(filename: str) -> str | None:
         if variant:
-            stem, _, suffix = filename.partition(".")
+            stem, _, suffix = filename.rpartition(".")
             filename = f"{stem}.{variant}.{suffix}"
         return cached_file(source, filename, _raise_exceptions_for_missing_entries=False, **hub_arguments)
 
@@ -227,7 +239,8 @@ def _read_checkpoint(
         index = locate(SAFE_WEIGHTS_INDEX_NAME)
         if index is None:
             raise OSError(
-                f"{os.fspath(source)!r} holds no {SAFE_WEIGHTS_NAME}. Only safetensors weights are loaded, never pickles."
+                f"{os.fspath(source)!r} holds no {SAFE_WEIGHTS_NAME}{f' of variant {variant!r}' if variant else ''}. "
+                "Only safetensors weights are loaded, never pickles."
             )
         with open(index, encoding="utf-8") as file:
             shards = sorted(set(json.load(file)["weight_map"].values()))
@@ -236,6 +249,15 @@ def _read_checkpoint(
     for path in paths:
         weights.update(safetensors.torch.load_file(path))
     return weights
+
+
+@contextlib.contextmanager
+def _damage_as_os_error(source: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Report weights that cannot be parsed like weights that cannot be read."""
+    try:
+        yield
+    except (SafetensorError, json.JSONDecodeError) as error:
+        raise OSError(f"The weights of {os.fspath(source or '')!r} are damaged, get them again: {error}") from error
 
 
 @contextlib.contextmanager

@@ -129,7 +129,7 @@ class GFFusionConfig(PreTrainedConfig):
     stem_channels: int = 16
     feature_channels: int = 48
     decoder_channels: list[int] | None = None
-    leaky_relu_slope: float = 0.2
+    leaky_relu_slope: float | int = 0.2
     color_space: Literal["ycbcr", "rgb"] = "ycbcr"
 
     use_segmenter: bool = True
@@ -139,7 +139,7 @@ class GFFusionConfig(PreTrainedConfig):
     gradient_weight: float | int = 10.0
     intensity_weight: float | int = 0.0
     segmentation_weight: float | int = 0.2
-    initializer_range: float = 0.02
+    initializer_range: float | int = 0.02
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
@@ -150,6 +150,8 @@ class GFFusionConfig(PreTrainedConfig):
         if self.id2label is None and "num_labels" not in kwargs:  # type: ignore[has-type]
             self.id2label = dict(enumerate(M3FD_CLASSES))
         super().__post_init__(**kwargs)
+        if self.label2id is None:  # type: ignore[has-type]
+            self.label2id = {label: index for index, label in self.id2label.items()}
         if self.decoder_channels is None:
             self.decoder_channels = [64, 32, 16]
         if self.segmenter_image_size is None:
@@ -193,11 +195,13 @@ class GFFusionConfig(PreTrainedConfig):
         self._validate_widths()
         self._validate_semantics()
         self._validate_image_sizes()
-        for name in ("gradient_weight", "intensity_weight", "segmentation_weight"):
+        for name in ("gradient_weight", "intensity_weight", "segmentation_weight", "initializer_range"):
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"`{name}` must be finite and not negative, got {getattr(self, name)}.")
-        if sorted(self.id2label) != list(range(len(self.id2label))):
-            raise ValueError(f"`id2label` must number the classes 0, 1, 2, ..., got {sorted(self.id2label)}.")
+        if not self.id2label or sorted(self.id2label) != list(range(len(self.id2label))):
+            raise ValueError(
+                f"`id2label` must number the classes 0, 1, 2, ..., at least one class, got {sorted(self.id2label)}."
+            )
 
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
         unknown = {name for name in arguments if not name.startswith("_")} - _BASE_ARGUMENTS

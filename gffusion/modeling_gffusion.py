@@ -6,10 +6,12 @@ IEEE Access 12, 2024. Symbols in comments (z_f, f_l, z_c, z_g, z, I_fus) and equ
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import CLIPVisionModel, Dinov2Model
 from transformers import initialization as init
 from transformers.utils import ModelOutput
@@ -109,7 +111,9 @@ class GFFusionModel(GFFusionPreTrainedModel):
     ```
     """
 
-    def __init__(self, config: GFFusionConfig):
+    def __init__(self, config: GFFusionConfig, **unknown: Any):
+        if unknown:  # what neither `from_pretrained` nor the configuration has taken
+            raise ValueError(f"Unknown arguments {sorted(unknown)}. See GFFusionConfig for those that are allowed.")
         super().__init__(config)
         self.funet = FuNet(config)
         if config.semantic_config is not None:
@@ -180,6 +184,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
     def train(self, mode: bool = True) -> "GFFusionModel":
         """Set the training mode of all but the frozen encoders."""
         super().train(mode)
+        # Every loading ends here, too (in `eval`), with parameters that the loader made anew.
         self.freeze_backbones()
         return self
 
@@ -197,9 +202,10 @@ class GFFusionModel(GFFusionPreTrainedModel):
             else:
                 tokens, grid, last = self._dinov2_tokens(images, self.config.semantic_layers)
                 last = torch.maximum(*last.chunk(2))  # both modalities by Eq. (6)'s rule
-            visible_tokens, infrared_tokens = zip(*(layer.chunk(2) for layer in tokens), strict=True)
+            dtype = self.finet.gate_projection.weight.dtype  # the encoders may have been put into another one
+            visible_tokens, infrared_tokens = zip(*(layer.to(dtype).chunk(2) for layer in tokens), strict=True)
         semantic = self.finet.merge(visible_tokens, infrared_tokens, grid)
-        injected, gate = self.finet.inject(spatial, semantic.to(spatial.dtype), grid)
+        injected, gate = self.finet.inject(spatial, semantic, grid)
         return injected, semantic, gate, last
 
     def _segment(self, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None) -> Tensor:
@@ -261,11 +267,12 @@ class GFFusionModel(GFFusionPreTrainedModel):
         The frozen encoders stay in evaluation mode, where transformers' own layers never checkpoint themselves.
         """
         if self.gradient_checkpointing and self.training:
-            return self._gradient_checkpointing_func(function, *inputs)
+            # Not transformers' own function: its reentrant variant would cut off networks that read only images.
+            return checkpoint(function, *inputs, use_reentrant=False)
         return function(*inputs)
 
     def _check_inputs(self, visible: Tensor, infrared: Tensor, labels: Tensor | None, segment: bool | None) -> None:
-        expected = (visible.shape[0], 1, *visible.shape[2:])
+        expected = (*visible.shape[:1], 1, *visible.shape[2:])
         if visible.dim() != 4 or visible.shape[1] != 3 or tuple(infrared.shape) != expected:
             raise ValueError(
                 "`visible_values` must have shape (B, 3, H, W) and `infrared_values` (B, 1, H, W), "
@@ -287,6 +294,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
             )
         if labels is not None and segment is False:
             raise ValueError("`labels` need logits: leave `segment` out or set it to True.")
+        if labels is not None and labels.is_floating_point():
+            raise ValueError(f"`labels` must be integer class numbers, got {labels.dtype}.")
         if labels is not None and tuple(labels.shape) != (visible.shape[0], *visible.shape[2:]):
             raise ValueError(
                 f"`labels` must have shape {(visible.shape[0], *visible.shape[2:])}, got {tuple(labels.shape)}."
