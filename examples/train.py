@@ -4,6 +4,7 @@ Every option of the recipe can be overridden on the command line, e.g. `--num_ep
 A data folder holds `visible/` and `infrared/`, and optionally `labels/` (class index PNGs), with the same file stems.
 """
 
+import argparse
 import json
 import sys
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ import yaml
 from accelerate.utils import set_seed
 from transformers import HfArgumentParser
 
-from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionConfig, GFFusionModel
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, VisiblePhotometric
 
@@ -26,7 +27,7 @@ class ModelArguments:
     )
     clip_name_or_path: str | None = field(default=None, metadata={"help": "CLIP encoder of an untrained model."})
     dinov2_name_or_path: str | None = field(default=None, metadata={"help": "DINOv2 encoder of an untrained model."})
-    model_config: dict | str | None = field(default=None, metadata={"help": "GFFusionConfig fields, as JSON."})
+    model_config: str | None = field(default=None, metadata={"help": "GFFusionConfig fields, as JSON."})
 
 
 @dataclass
@@ -47,32 +48,43 @@ class DataArguments:
 def parse_arguments() -> tuple[ModelArguments, DataArguments, FusionTrainingArguments, bool]:
     """Read the recipe, then the command line, which wins."""
     parser = HfArgumentParser((ModelArguments, DataArguments, FusionTrainingArguments))
-    parser.add_argument("--config", help="A recipe: YAML with the options below.")
+    config = parser.add_argument("--config", help="A recipe: YAML with the options below.")
     parser.add_argument("--resume", action="store_true", help="Go on from the checkpoint in the output folder.")
-    config = parser.parse_known_args()[0].config if "--config" in sys.argv else None
-    if config:
-        with open(config, encoding="utf-8") as file:
-            recipe = yaml.safe_load(file)
-        known = {action.dest for action in parser._actions}
-        if unknown := sorted(set(recipe) - known):
-            parser.error(f"{config} has unknown options {unknown}; known are {sorted(known - {'help', 'config'})}")
-        parser.set_defaults(**recipe)
-        for action in parser._actions:
-            action.required = action.required and action.dest not in recipe
-    model, data, training, rest = parser.parse_args_into_dataclasses()
+    recipe = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    recipe.add_argument(*config.option_strings)
+    words = sys.argv[1:]
+    try:
+        if path := recipe.parse_known_args()[0].config:
+            words = read_recipe(path) + words
+        parser.parse_args(words)  # ends with a message where an option is unknown
+        model, data, training, rest = parser.parse_args_into_dataclasses(words)
+    except (OSError, ValueError) as error:
+        parser.error(str(error))
     return model, data, training, rest.resume
 
 
+def read_recipe(path: str) -> list[str]:
+    """Return the options of a recipe as words of a command line, so that the same rules hold for both."""
+    with open(path, encoding="utf-8") as file:
+        try:
+            options = yaml.safe_load(file)
+        except yaml.YAMLError as error:
+            raise ValueError(f"{path} is no YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(options, dict):
+        raise ValueError(f"{path} must hold options such as `num_epochs: 80`.")
+    words = []
+    for name, value in options.items():
+        values = value if isinstance(value, list) else [json.dumps(value) if isinstance(value, dict) else value]
+        words += [f"--{name}", *map(str, values)] if value is not None else []
+    return words
+
+
 def build_model(arguments: ModelArguments) -> GFFusionModel:
-    """Load the model to start from, or build an untrained one."""
-    overrides = arguments.model_config or {}
-    if isinstance(overrides, str):
-        overrides = json.loads(overrides)
+    """Load the model to start from, or build an untrained one around pretrained encoders."""
+    overrides = json.loads(arguments.model_config or "{}")
     if arguments.model_name_or_path:
         return GFFusionModel.from_pretrained(arguments.model_name_or_path, **overrides)
-    if arguments.clip_name_or_path or arguments.dinov2_name_or_path:
-        return GFFusionModel.from_backbones(arguments.clip_name_or_path, arguments.dinov2_name_or_path, **overrides)
-    return GFFusionModel(GFFusionConfig(**overrides))
+    return GFFusionModel.from_backbones(arguments.clip_name_or_path, arguments.dinov2_name_or_path, **overrides)
 
 
 def main() -> None:
@@ -95,4 +107,8 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError) as error:
+        print(f"train.py: error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -51,6 +51,11 @@ class FusionJob:
     labels: Path | None = None
     overlay: Path | None = None
 
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files to write."""
+        return tuple(path for path in (self.fused, self.labels, self.overlay) if path is not None)
+
 
 @dataclass(frozen=True)
 class FusionResult:
@@ -188,7 +193,7 @@ def _write(job: FusionJob, fused: NDArray[Any], label_map: NDArray[np.uint8] | N
         write_image(job.fused, fused)  # last: where it exists, the job is done
         return FusionResult(job)
     except (OSError, ValueError) as error:
-        return FusionResult(job, f"cannot write {job.fused}: {error}")
+        return FusionResult(job, str(error))
 
 
 def overlay(picture: NDArray[Any], label_map: NDArray[np.uint8], opacity: float = 0.5) -> NDArray[np.uint8]:

@@ -1,5 +1,6 @@
 """`gffusion fuse`: fuses two files, or two folders."""
 
+import math
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -52,13 +53,15 @@ def fuse(
     with user_errors():
         processor_range = _parse_range(infrared_range)
         jobs = _plan(visible, infrared, output, suffix, segment)
-        todo = [job for job in jobs if overwrite or not job.fused.exists()]
+        _spare_inputs(jobs)
+        todo = [job for job in jobs if overwrite or not all(path.is_file() for path in job.outputs)]
         skipped = len(jobs) - len(todo)
         if not todo:
             typer.echo(f"nothing to do: all of {len(jobs)} outputs exist (--overwrite replaces them)")
             return
         loaded, processor = _load(model, device, dtype, segment)
-        _prepare_folders(todo)
+        for path in {path.parent for job in todo for path in job.outputs}:
+            path.mkdir(parents=True, exist_ok=True)
         processor.infrared_range = processor_range
         started = time.perf_counter()
         failed = _run(todo, loaded, processor, batch_size)
@@ -86,8 +89,8 @@ def _parse_range(text: str) -> "InfraredRange":
         low, high = (float(number) for number in text.split(","))
     except ValueError:
         raise ValueError(f'--infrared-range must be "dtype", "percentile" or LOW,HIGH, got {text!r}') from None
-    if not low < high:
-        raise ValueError(f"--infrared-range needs LOW < HIGH, got {text}")
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"--infrared-range needs finite LOW < HIGH, got {text}")
     return [low, high]
 
 
@@ -132,15 +135,11 @@ def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segme
     ]
 
 
-def _prepare_folders(jobs: list["FusionJob"]) -> None:
+def _spare_inputs(jobs: list["FusionJob"]) -> None:
     sources = {path.resolve() for job in jobs for path in (job.pair.visible, job.pair.infrared)}
-    for job in jobs:
-        for path in (job.fused, job.labels, job.overlay):
-            if path is None:
-                continue
-            if path.resolve() in sources:
-                raise ValueError(f"the output {path} would overwrite an input: choose another output")
-            path.parent.mkdir(parents=True, exist_ok=True)
+    for path in (path for job in jobs for path in job.outputs):
+        if path.resolve() in sources:
+            raise ValueError(f"the output {path} would overwrite an input: choose another output")
 
 
 def _load(name: str, device: str, dtype: str, segment: bool) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:

@@ -48,7 +48,7 @@ class FusionTrainingArguments:
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         for name in ("head_start_epoch", "max_gradient_norm", "num_workers", "seed", "segmentation_weight_end"):
-            if getattr(self, name) < 0:
+            if not getattr(self, name) >= 0:  # NaN fails this, too
                 raise ValueError(f"`{name}` must not be negative, got {getattr(self, name)}.")
         for name in ("learning_rate", "head_learning_rate", "head_decay_factor"):
             if not 0 < getattr(self, name) <= 1:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from tqdm.auto import tqdm
 
 from ..image_processing_gffusion import GFFusionImageProcessor
@@ -62,11 +62,10 @@ class FusionTrainer:
         loader: DataLoader[dict[str, Any]] = DataLoader(
             train_dataset,
             batch_size=arguments.batch_size,
-            shuffle=True,
+            sampler=RandomSampler(train_dataset, generator=self._order),  # type: ignore[arg-type]
             drop_last=len(train_dataset) >= arguments.batch_size,  # type: ignore[arg-type]
             num_workers=arguments.num_workers,
             persistent_workers=arguments.num_workers > 0,
-            generator=self._order,
             collate_fn=_collate,
         )
         self.eval_loader = None
@@ -94,6 +93,8 @@ class FusionTrainer:
         """
         if resume and (self.output_dir / CHECKPOINT).is_dir():
             self._load()
+        elif self.accelerator.is_main_process:
+            (self.output_dir / LOG).unlink(missing_ok=True)
         for epoch in range(self.epoch, self.arguments.num_epochs):
             record = {"epoch": epoch, **self._train_epoch(epoch)}
             self.epoch = epoch + 1
@@ -125,8 +126,7 @@ class FusionTrainer:
         arguments = self.arguments
         self.model.train()
         self._order.manual_seed(arguments.seed + epoch)
-        if hasattr(self.train_dataset, "set_epoch"):
-            self.train_dataset.set_epoch(epoch)
+        self.loader.set_epoch(epoch)  # and with it the data set's; left alone, accelerate counts from 0 after a resume
         rates = [learning_rate(arguments, epoch), head_learning_rate(arguments, epoch)]
         for group, rate in zip(self.optimizer.param_groups, rates, strict=False):
             group["lr"] = rate

@@ -85,7 +85,7 @@ def create_model(name: str | os.PathLike[str] = "gffusion-funet", **kwargs: Any)
 
     try:
         return GFFusionModel.from_pretrained(locate(name), **kwargs)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:  # RuntimeError: weights of other shapes
         raise OSError(f"Cannot load the model {os.fspath(name)!r}: {error}") from error
 
 
@@ -102,9 +102,7 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-funet", **kwar
     """
     from ..image_processing_gffusion import GFFusionImageProcessor
 
-    try:
-        return GFFusionImageProcessor.from_pretrained(locate(name), **kwargs)
-    except OSError:
-        if not os.path.isfile(os.path.join(locate(name), "config.json")):
-            raise
+    folder = Path(locate(name))
+    if (folder / "config.json").is_file() and not (folder / "preprocessor_config.json").exists():
         return GFFusionImageProcessor(**kwargs)
+    return GFFusionImageProcessor.from_pretrained(locate(name), **kwargs)
