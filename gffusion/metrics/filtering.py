@@ -13,9 +13,8 @@ Taps = tuple[float, ...]
 _SOBEL_X = ((1, 0, -1), (2, 0, -2), (1, 0, -1))
 _SOBEL_Y = ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
 
-# A quarter of a megabyte in float64. Below 2**15 elements torch also keeps an operation on one thread, without the
-# barriers between threads that cost more than they gain at this size, above all on a busy machine.
-_STRIP_PIXELS = 2**15 - 1
+# For each thread: a quarter of a megabyte in float64, and the least piece of work that torch gives to one.
+_STRIP_PIXELS = 2**15
 _STRIP_ROWS = 16
 
 
@@ -34,7 +33,7 @@ def strips(image: Tensor, window: int) -> list[Tensor]:
     positions = height - window + 1
     rows = positions
     if image.device.type == "cpu":
-        rows = max(_STRIP_ROWS, _STRIP_PIXELS // (batch * width) - window + 1)
+        rows = max(_STRIP_ROWS, _STRIP_PIXELS * torch.get_num_threads() // (batch * width))
     return [image[:, top : min(top + rows, positions) + window - 1] for top in range(0, positions, rows)]
 
 
@@ -108,10 +107,10 @@ def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _correlate(neighbours: Tensor, kernel: tuple[tuple[int, ...], ...]) -> Tensor:
-    result = torch.zeros(neighbours.shape[:3], dtype=neighbours.dtype, device=neighbours.device)
     # MATLAB's conv2 adds in this order. On images in 0..1 the last bit decides which gradients are equal, see `qabf`.
-    for column in (2, 1, 0):
-        for row in (2, 1, 0):
-            if kernel[row][column]:
-                result.add_(neighbours[..., row, column], alpha=kernel[row][column])
+    order = [(row, column) for column in (2, 1, 0) for row in (2, 1, 0) if kernel[row][column]]
+    (row, column), *others = order
+    result = neighbours[..., row, column] * kernel[row][column]
+    for row, column in others:
+        result.add_(neighbours[..., row, column], alpha=kernel[row][column])
     return result

@@ -98,8 +98,9 @@ def _regions(images: list[Tensor], border: str) -> Iterator[tuple[Tensor, ...]]:
     """
 
     def cut(image: Tensor) -> list[Tensor]:
-        padded = F.pad(image, (1, 1, 1, 1), border)
-        return [*strips(image, 3), padded[:, :3], padded[:, -3:], padded[:, 1:-1, :3], padded[:, 1:-1, -3:]]
+        top, bottom = F.pad(image[:, :2], (1, 1, 1, 0), border), F.pad(image[:, -2:], (1, 1, 0, 1), border)
+        left, right = F.pad(image[..., :2], (1, 0, 0, 0), border), F.pad(image[..., -2:], (0, 1, 0, 0), border)
+        return [*strips(image, window=3), top, bottom, left, right]
 
     return zip(*map(cut, images), strict=True)
 
