@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 import yaml
 from accelerate.utils import set_seed
 from transformers import HfArgumentParser
+from transformers.utils.logging import disable_progress_bar
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
@@ -90,6 +91,7 @@ def build_model(arguments: ModelArguments) -> GFFusionModel:
 def main() -> None:
     """Train."""
     model_arguments, data, training, resume = parse_arguments()
+    disable_progress_bar()  # of the weights that are loaded and saved; the epochs keep theirs
     set_seed(training.seed)
     transform = Compose(
         RandomCrop(data.crop_size, scale=tuple(data.scale)),
@@ -104,6 +106,7 @@ def main() -> None:
         FusionDataset(data.eval_data, cache_in_memory=data.cache_in_memory) if data.eval_data else None,
     )
     trainer.train(resume=resume)
+    trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")
 
 
 if __name__ == "__main__":

@@ -28,7 +28,8 @@ InfraredRange = Literal["dtype", "percentile"] | Sequence[float]
 MINIMUM_SIZE = 32
 # What a saved processor's JSON holds besides its options.
 _SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
-_PERCENTILES = (1.0, 99.0)
+# Wide enough to keep people, a small share of a street, apart from each other's clothes; narrow enough for dead pixels.
+_PERCENTILES = (0.1, 99.9)
 # A 16-bit thermal image that uses less of its range than this share looks uniformly grey.
 _NARROW_RANGE = 0.1
 
@@ -44,7 +45,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
             Pictures are padded at the bottom and on the right, by mirroring, to a multiple of this and to at least
             32 pixels a side. The `post_process` methods cut the padding off.
         infrared_range (`"dtype"`, `"percentile"` or `[low, high]`, *optional*, defaults to `"dtype"`):
-            What maps to [0, 1] in infrared pictures: the range of their type; the 1st to 99th percentile of each picture;
+            What maps to [0, 1] in infrared pictures: the range of their type; the 0.1st to 99.9th percentile of each picture;
             or a fixed range in the picture's own unit, counts or kelvin. Raw 14- or 16-bit thermal data and floating
             point temperatures need one of the latter two.
 
@@ -107,6 +108,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
                     "The pictures of a pair must show the same pixels, but the visible one measures "
                     f"{_size(visible_array)} and the infrared one {_size(infrared_array)}. Register and resize them first."
                 )
+            if visible_array.ndim == 2 and infrared_array.ndim == 3 and np.ptp(infrared_array, axis=-1).any():
+                _warn_once("The visible picture is grey and the infrared one has colour: are they swapped?")
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
             infrared_values.append(_pad(to_infrared_values(infrared_array, infrared_range), size_divisor))
         sizes = sorted({values.shape[1:] for values in visible_values})

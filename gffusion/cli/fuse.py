@@ -36,8 +36,8 @@ def fuse(
         str,
         typer.Option(
             metavar="RANGE",
-            help='What spans black to white in the infrared image: "dtype" (all of 8 or 16 bits), "percentile" (1st to '
-            "99th of each image) or LOW,HIGH in its own unit.",
+            help='What spans black to white in the infrared image: "dtype" (all of 8 or 16 bits), "percentile" (0.1st to '
+            "99.9th of each image) or LOW,HIGH in its own unit.",
         ),
     ] = "dtype",
     suffix: Annotated[
@@ -57,7 +57,8 @@ def fuse(
         todo = [job for job in jobs if overwrite or not all(path.is_file() for path in job.outputs)]
         skipped = len(jobs) - len(todo)
         if not todo:
-            typer.echo(f"nothing to do: all of {len(jobs)} outputs exist (--overwrite replaces them)")
+            what = f"{jobs[0].fused} exists" if len(jobs) == 1 else f"all {len(jobs)} outputs exist"
+            typer.echo(f"nothing done: {what}, and --overwrite was not given")
             return
         loaded, processor = _load(model, device, dtype, segment)
         for path in {path.parent for job in todo for path in job.outputs}:
@@ -70,7 +71,7 @@ def fuse(
             raise OSError(failed[0].error)
     done = len(todo) - len(failed)
     typer.echo(
-        f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s ({done / seconds:.1f} per second)"
+        f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s ({_rate(done, seconds)})"
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
     )
     if failed:
@@ -78,6 +79,10 @@ def fuse(
         for result in failed:
             typer.echo(f"  {result.job.pair.name}: {one_line(result.error or '')}", err=True)
         raise typer.Exit(1)
+
+
+def _rate(done: int, seconds: float) -> str:
+    return f"{done / seconds:.1f} per second" if done >= seconds else f"{seconds / max(done, 1):.1f} s per pair"
 
 
 def _parse_range(text: str) -> "InfraredRange":
@@ -144,12 +149,14 @@ def _spare_inputs(jobs: list["FusionJob"]) -> None:
 
 def _load(name: str, device: str, dtype: str, segment: bool) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
     import torch
+    from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
     from ..zoo import create_model, load_image_processor
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
+    hub_logging.set_verbosity_error()
     if dtype not in DTYPES:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     device = choose_device(device)

@@ -285,5 +285,9 @@ def _replace(path: Path, content: bytes) -> None:
     try:
         temporary.write_bytes(content)
         os.replace(temporary, path)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise type(error)(error.errno, error.strerror, str(path)) from error  # not in the name of the temporary file
     finally:
         temporary.unlink(missing_ok=True)

@@ -56,7 +56,8 @@ class FusionTrainer:
         self.train_dataset = train_dataset
         self.labelled = model.config.use_segmenter and "labels" in train_dataset[0]
         if not self.labelled:
-            logger.warning("No labels, or no segmenter: training with the structural loss L_st alone.")
+            reason = "The data have no labels" if model.config.use_segmenter else "The model has no segmenter"
+            logger.warning("%s: training with the structural loss L_st alone.", reason)
         # Batches drawn by our own generator, which depends on seed and epoch alone: an epoch can be repeated exactly.
         self._order = torch.Generator()
         loader: DataLoader[dict[str, Any]] = DataLoader(
@@ -105,6 +106,7 @@ class FusionTrainer:
             improved = score < self.best or self.eval_loader is None
             self.best = min(self.best, score)
             self._save(record, improved)
+            self.accelerator.print(_summary(record, self.arguments.num_epochs))
         return self.accelerator.unwrap_model(self.model)
 
     @torch.no_grad()
@@ -195,6 +197,12 @@ class FusionTrainer:
         if self.accelerator.is_main_process:  # a line may stand there for an epoch that is about to be repeated
             log = self.output_dir / LOG
             log.write_text("".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[: self.epoch]))
+
+
+def _summary(record: dict[str, Any], num_epochs: int) -> str:
+    names = {"loss": "loss", "eval_loss_structural": "validation L_st", "eval_ssim": "validation SSIM"}
+    figures = ", ".join(f"{text} {record[name]:.4f}" for name, text in names.items() if name in record)
+    return f"epoch {record['epoch'] + 1}/{num_epochs}: {figures}"
 
 
 def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
