@@ -89,7 +89,7 @@ class GFFusionConfig(PreTrainedConfig):
         gradient_weight (`float`, *optional*, defaults to 10.0): Beta of Eq. (10) (ours; the paper does not give it).
         intensity_weight (`float`, *optional*, defaults to 0.0): Weight of the intensity term (ours).
         segmentation_weight (`float`, *optional*, defaults to 0.2): Lambda of Eq. (12).
-        initializer_range (`float`, *optional*, defaults to 0.02): Standard deviation of fresh injection and head weights.
+        initializer_range (`float`, *optional*, defaults to 0.02): Standard deviation of fresh linear layers.
 
     Raises:
         ValueError: If a value is unknown or does not fit the others, or if an argument is unknown.

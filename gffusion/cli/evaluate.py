@@ -8,6 +8,7 @@ import typer
 
 from .device import choose_device
 from .errors import one_line, user_errors
+from .quiet import quiet_libraries
 
 _SHOWN_REASONS = 20
 
@@ -71,7 +72,7 @@ def evaluate(
         predicted_labels = dict(_of_method(text, learned) for text in labels_pred or [])
         from ..evaluation import evaluate as run  # imports torch: not before the arguments make sense
 
-        _silence_transformers()
+        quiet_libraries()
         options: dict[str, Any] = {} if baselines else {"baselines": ()}
         table = run(
             visible,
@@ -110,13 +111,6 @@ def _of_method(text: str, learned: list[str]) -> tuple[str, Path]:
     if len(learned) != 1:
         raise ValueError(f"--labels-pred must say which of {len(learned)} methods it is of: give NAME={text}")
     return learned[0], Path(text)
-
-
-def _silence_transformers() -> None:
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
 
 
 def _report(skipped: Mapping[str, str]) -> None:

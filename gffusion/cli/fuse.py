@@ -9,6 +9,7 @@ import typer
 
 from .device import choose_device
 from .errors import one_line, user_errors
+from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from ..image_processing_gffusion import GFFusionImageProcessor, InfraredRange
@@ -149,14 +150,10 @@ def _spare_inputs(jobs: list["FusionJob"]) -> None:
 
 def _load(name: str, device: str, dtype: str, segment: bool) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
     import torch
-    from huggingface_hub.utils import logging as hub_logging
-    from transformers.utils import logging
 
     from ..zoo import create_model, load_image_processor
 
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    hub_logging.set_verbosity_error()
+    quiet_libraries()
     if dtype not in DTYPES:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     device = choose_device(device)
