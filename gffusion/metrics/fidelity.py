@@ -36,14 +36,13 @@ def _strips_at(scale: int, *images: Tensor) -> Iterator[tuple[Tensor, ...]]:
     return zip(*(strips(_pyramid(image)[scale], len(_SCALES[scale])) for image in images), strict=True)
 
 
-def _covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool = False) -> Tensor:
+def _covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool) -> Tensor:
     """Covariance in each window, 0 where it is negative or nothing but rounding."""
     return F.threshold(local_covariance(first, second, taps, saturating), _FLAT, 0.0)
 
 
-def _channel(
-    source: Tensor, fused: Tensor, taps: Taps, saturating: bool = False
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+@shared
+def _channel(source: Tensor, fused: Tensor, taps: Taps, saturating: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The model `fused = gain * source + residual` in each window.
 
     Returns:
@@ -53,7 +52,7 @@ def _channel(
     fused_variance = _covariance(fused, fused, taps, saturating)
     covariance = _covariance(source, fused, taps, saturating)
     # Nothing comes through where one of the images is flat; saturated products need not agree with that.
-    covariance.mul_((source_variance > 0) & (fused_variance > 0))
+    covariance.mul_(source_variance.sgn()).mul_(fused_variance.sgn())
     gain = covariance / (source_variance + _FLAT)
     explained = gain * covariance
     return gain, explained, (fused_variance - explained).clamp_(min=_FLAT), source_variance
@@ -144,8 +143,8 @@ def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
             taps = _SCALES[scale]
             kept, available = torch.zeros_like(score), torch.zeros_like(score)
             for fused_strip, visible_strip, infrared_strip in _strips_at(scale, fused, visible, infrared):
-                from_visible = _channel(visible_strip, fused_strip, taps)
-                from_infrared = _channel(infrared_strip, fused_strip, taps)
+                from_visible = _channel(visible_strip, fused_strip, taps, False)
+                from_infrared = _channel(infrared_strip, fused_strip, taps, False)
                 takes_infrared = (from_infrared[0] < from_visible[0]).double()
                 # lerp with weights 0 and 1 selects exactly, and ten times faster than where.
                 _, *channel = (

@@ -88,6 +88,29 @@ def _limits(image: Tensor, what: str) -> tuple[float, float]:
     return low, high
 
 
+def aligned(**images: Tensor | None) -> list[Tensor]:
+    """Check that images are grey and of one size.
+
+    Args:
+        images: Tensors of shape (B, 1, H, W) or (H, W), all of the same shape, by name.
+
+    Returns:
+        Views of shape (B, H, W), in the given order.
+
+    Raises:
+        ValueError: If an image is missing, empty, in colour, or has another shape than the first.
+    """
+    batches = [_batch(image, name) for name, image in images.items()]
+    first, *others = images
+    for name, other in zip(others, batches[1:], strict=True):
+        if other.shape != batches[0].shape:
+            raise ValueError(
+                f"{first} has {_size(batches[0])} and {name} {_size(other)} (images x height x width). "
+                "They must be aligned and of the same size: resize or crop them first."
+            )
+    return batches
+
+
 def grey_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
     """Check the images of one metric and give them the form that all of them compute on.
 
@@ -102,45 +125,43 @@ def grey_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
         ValueError: If an image is missing, has another shape than the first, is too small, in colour, empty, on
             0 to 1, or holds NaN or values outside 0 to 255.
     """
-    levels = [_grey_levels(image, name) for name, image in images.items()]
-    first, *others = images
-    height, width = levels[0].shape[-2:]
-    for name, other in zip(others, levels[1:], strict=True):
-        if other.shape != levels[0].shape:
-            raise ValueError(
-                f"{first} has {_size(levels[0])} and {name} {_size(other)} (images x height x width). "
-                "They must be aligned and of the same size: resize or crop them first."
-            )
+    batches = aligned(**images)
+    height, width = batches[0].shape[-2:]
     if min(height, width) < minimum_size:
         raise ValueError(
             f"Got images of {height}x{width} pixels. This metric needs {minimum_size}x{minimum_size} at least."
         )
-    return levels
+    return [_levels(batch, name) for name, batch in zip(images, batches, strict=True)]
 
 
-def _size(levels: Tensor) -> str:
-    return "x".join(str(side) for side in levels.shape)
+def _size(batch: Tensor) -> str:
+    return "x".join(str(side) for side in batch.shape)
 
 
 @shared
-def _grey_levels(image: Tensor | None, name: str) -> Tensor:
+def _batch(image: Tensor | None, name: str) -> Tensor:
     if not isinstance(image, Tensor):
         raise ValueError(f"{name} must be a tensor, got {type(image).__name__}. `to_luma8` turns images into tensors.")
+    if image.numel() == 0:
+        raise ValueError(f"{name} is empty: its shape is {tuple(image.shape)}.")
     if image.dim() == 4 and image.shape[1] == 1:
-        image = image.squeeze(1)  # (B, 1, H, W) -> (B, H, W)
-    elif image.dim() == 2:
-        image = image.unsqueeze(0)  # (H, W) -> (1, H, W)
-    else:
-        raise ValueError(
-            f"{name} has shape {tuple(image.shape)}. Metrics take grey images of shape (B, 1, H, W) or (H, W): "
-            "convert colour with `to_luma8`."
-        )
-    image = image.double()
-    low, high = _limits(image, name)
+        return image.squeeze(1)  # (B, 1, H, W) -> (B, H, W)
+    if image.dim() == 2:
+        return image.unsqueeze(0)  # (H, W) -> (1, H, W)
+    raise ValueError(
+        f"{name} has shape {tuple(image.shape)}. Metrics take grey images of shape (B, 1, H, W) or (H, W): "
+        "convert colour with `to_luma8`."
+    )
+
+
+@shared
+def _levels(batch: Tensor, name: str) -> Tensor:
+    batch = batch.double()
+    low, high = _limits(batch, name)
     if low < 0 or high > 255:
         raise ValueError(f"{name} has values from {low:g} to {high:g}. Metrics take grey levels from 0 to 255.")
-    levels = (image + 0.5).floor()
-    if high <= 1 and not torch.equal(levels, image):
+    levels = (batch + 0.5).floor_()
+    if high <= 1 and not torch.equal(levels, batch):
         raise ValueError(
             f"{name} has fractions between 0 and 1 only. Metrics take grey levels from 0 to 255: use `to_luma8`."
         )

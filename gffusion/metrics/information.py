@@ -34,7 +34,7 @@ def _entropy(levels: Tensor) -> Tensor:
 
 
 @shared
-def _joint_entropy(first: Tensor, second: Tensor, saturating: bool = False) -> Tensor:
+def _joint_entropy(first: Tensor, second: Tensor, saturating: bool) -> Tensor:
     rows, columns = _indices(first), _indices(second)
     if saturating:
         rows, columns = rows.clamp(max=254), columns.clamp(max=254)
@@ -140,7 +140,7 @@ def normalized_mutual_information(fused: Tensor, visible: Tensor, infrared: Tens
     with sharing():
         for source in sources:
             total = _entropy(fused) + _entropy(source)
-            information = total - _joint_entropy(fused, source)
+            information = total - _joint_entropy(fused, source, False)
             score += torch.where(total > 0, 2 * information / total, 0.0)
     return score
 

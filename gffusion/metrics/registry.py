@@ -11,7 +11,7 @@ from torchmetrics import Metric
 from .base import FusionMetric
 from .fidelity import VIF, VIFF
 from .gradient import AG, SF, Nabf, Qabf
-from .images import grey_levels
+from .images import aligned
 from .information import EN, MI, NMI
 from .segmentation import ClassIoU, MeanIoU, PixelAccuracy, SegmentationMetric
 from .sharing import sharing
@@ -188,7 +188,7 @@ def compute_metrics(
         {'SCD': tensor([0.], dtype=torch.float64), 'Qabf': tensor([0.9748], dtype=torch.float64)}
     """
     options = _options(protocol) if metrics is None else {name: _options_of(name, protocol) for name in metrics}
-    images = grey_levels(1, fused=fused, visible=visible, infrared=infrared)
+    images = aligned(fused=fused, visible=visible, infrared=infrared)
     values: dict[str, list[Tensor]] = {name: [] for name in options}
     # One image at a time: its intermediate results stay in the processor's cache, and memory does not grow with the batch.
     for triple in zip(*images, strict=True):
