@@ -85,6 +85,9 @@ class GFFusionConfig(PreTrainedConfig):
         use_segmenter (`bool`, *optional*, defaults to `True`): Whether the model has SSNet.
         segmenter_image_size (`list[int]`, *optional*, defaults to `[196, 196]`):
             Height and width at which DINOv2 sees the images, multiples of its patch size.
+        segmenter_layers (`int`, *optional*, defaults to 1):
+            Last layers of DINOv2 whose patch tokens, each through its final layer norm, are concatenated for the head.
+            The paper's head reads one; DINOv2's own multi-scale segmenters read four (ours).
         ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count in L_ss.
         gradient_weight (`float`, *optional*, defaults to 10.0): Beta of Eq. (10) (ours; the paper does not give it).
         intensity_weight (`float`, *optional*, defaults to 0.0): Weight of the intensity term (ours).
@@ -134,6 +137,7 @@ class GFFusionConfig(PreTrainedConfig):
 
     use_segmenter: bool = True
     segmenter_image_size: list[int] | None = None
+    segmenter_layers: int = 1
     ignore_index: int = 255
 
     gradient_weight: float | int = 10.0
@@ -194,6 +198,7 @@ class GFFusionConfig(PreTrainedConfig):
         """Check that the values fit together (called by `@strict` after construction)."""
         self._validate_widths()
         self._validate_semantics()
+        self._validate_segmenter_layers()
         self._validate_image_sizes()
         for name in ("gradient_weight", "intensity_weight", "segmentation_weight", "initializer_range"):
             if not 0 <= getattr(self, name) < float("inf"):
@@ -237,6 +242,16 @@ class GFFusionConfig(PreTrainedConfig):
             )
         if self.group_kernel_size < 1 or self.group_kernel_size % 2 == 0:
             raise ValueError(f"`group_kernel_size` must be odd and positive, got {self.group_kernel_size}.")
+
+    def _validate_segmenter_layers(self) -> None:
+        if not self.needs_dinov2:
+            return
+        num_layers = self.dinov2_config.num_hidden_layers  # type: ignore[union-attr]
+        if not 1 <= self.segmenter_layers <= num_layers:
+            raise ValueError(
+                f"`segmenter_layers` must lie between 1 and the number of DINOv2's layers ({num_layers}), "
+                f"got {self.segmenter_layers}."
+            )
 
     def _validate_image_sizes(self) -> None:
         sizes = [

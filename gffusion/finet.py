@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from .configuration_gffusion import GFFusionConfig
 
 
+def unite_modalities(visible_tokens: Sequence[Tensor], infrared_tokens: Sequence[Tensor]) -> Tensor:
+    """Return f_l, Eq. (6): the maxima of L tokens per modality (B, N, D) -> (B, L, N, D)."""
+    pairs = zip(visible_tokens, infrared_tokens, strict=True)
+    return torch.stack([torch.maximum(visible, infrared) for visible, infrared in pairs], dim=1)
+
+
 class FINet(nn.Module):
     """Feature-injection network: merges the tokens of several encoder layers and injects them into FuNet."""
 
@@ -40,12 +46,8 @@ class FINet(nn.Module):
         self.gate_projection = nn.Conv2d(hidden_size, config.spatial_channels, kernel_size=1)
         self.feature_projection = nn.Linear(hidden_size, config.spatial_channels)
 
-    def merge(
-        self, visible_tokens: Sequence[Tensor], infrared_tokens: Sequence[Tensor], grid: tuple[int, int]
-    ) -> Tensor:
-        """Return z_c: L tokens per modality (B, N, D) -> (B, N, D), N = grid height x grid width."""
-        pairs = zip(visible_tokens, infrared_tokens, strict=True)
-        tokens = torch.stack([torch.maximum(visible, infrared) for visible, infrared in pairs], dim=1)  # f_l, Eq. (6)
+    def merge(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return z_c: f_l (B, L, N, D) -> (B, N, D), N = grid height x grid width."""
         if self.merging == "mean":
             return tokens.mean(dim=1)  # (B, L, N, D) -> (B, N, D)
         if self.merging == "weighted_sum":

@@ -18,7 +18,7 @@ from transformers.utils import ModelOutput
 
 from .backbones import FrozenBackboneModel
 from .configuration_gffusion import GFFusionConfig
-from .finet import FINet
+from .finet import FINet, unite_modalities
 from .functional import replace_luma, rgb_to_luma
 from .funet import FuNet
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
@@ -119,7 +119,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
         if config.semantic_config is not None:
             self.finet = FINet(config, config.semantic_config.hidden_size)
         if config.use_segmenter:
-            self.ssnet = SSNet(config.dinov2_config.hidden_size, config.num_labels)  # type: ignore[union-attr]
+            hidden_size = config.segmenter_layers * config.dinov2_config.hidden_size  # type: ignore[union-attr]
+            self.ssnet = SSNet(hidden_size, config.num_labels)
         if config.needs_clip:
             self.clip = CLIPVisionModel(config.clip_config)
         if config.needs_dinov2:
@@ -137,6 +138,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         output_features: bool = False,
         return_dict: bool | None = None,
         return_loss: bool | None = None,
+        semantic_tokens: Tensor | None = None,
     ) -> GFFusionOutput | tuple[Tensor, ...]:
         """Fuse a batch of pairs.
 
@@ -150,6 +152,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
             return_dict (`bool`, *optional*): Whether to return a [`GFFusionOutput`] rather than a tuple.
             return_loss (`bool`, *optional*):
                 Whether to compute the losses. Defaults to doing so in training mode and where labels are given.
+            semantic_tokens (`Tensor` of shape `(B, L, N, D)`, *optional*):
+                f_l of these pairs, from [`~GFFusionModel.encode_semantics`]: CLIP is not run. Hybrid paradigm only.
 
         Returns:
             [`GFFusionOutput`], or its values as a tuple.
@@ -158,6 +162,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             ValueError: If shapes do not fit, or if segmentation is asked of a model without segmenter.
         """
         self._check_inputs(visible_values, infrared_values, labels, segment)
+        self._check_semantic_tokens(semantic_tokens, len(visible_values))
         segment = segment if segment is not None else labels is not None
         return_loss = return_loss if return_loss is not None else self.training or labels is not None
         return_dict = return_dict if return_dict is not None else self.config.return_dict
@@ -167,7 +172,9 @@ class GFFusionModel(GFFusionPreTrainedModel):
         spatial = self._checkpointed(self.funet.encode, source.to(dtype), infrared_values.to(dtype))  # z_f
         injected, semantic, gate, source_tokens = spatial, None, None, None
         if self.config.paradigm != "cascading":
-            injected, semantic, gate, source_tokens = self._inject(spatial, visible_values, infrared_values)
+            injected, semantic, gate, source_tokens = self._inject(
+                spatial, visible_values, infrared_values, semantic_tokens
+            )
         fused = self.funet.decode(injected)
 
         logits = self._segment(fused, visible_values, source_tokens) if segment else None
@@ -188,25 +195,55 @@ class GFFusionModel(GFFusionPreTrainedModel):
         self.freeze_backbones()
         return self
 
+    @torch.no_grad()
+    def encode_semantics(self, visible_values: Tensor, infrared_values: Tensor) -> Tensor:
+        """Return f_l, the frozen CLIP's features of both modalities, which `forward` takes as `semantic_tokens`.
+
+        Args:
+            visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1].
+            infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
+
+        Returns:
+            `Tensor` of shape `(B, L, N, D)`: of each of `config.semantic_layers`, the N patch tokens, Eq. (6).
+
+        Raises:
+            ValueError: If the model is not of the hybrid paradigm.
+        """
+        if not self.config.needs_clip:
+            raise ValueError(
+                f'CLIP\'s features are those of the hybrid paradigm; this model is "{self.config.paradigm}".'
+            )
+        images = _stack_modalities(visible_values, infrared_values)
+        config, size = self.config.clip_config, self._clip_size
+        outputs = self.clip(
+            _prepare(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
+            interpolate_pos_encoding=size != [config.image_size, config.image_size],
+            output_hidden_states=True,
+        )
+        tokens = [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
+        return unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
+
     def _inject(
-        self, spatial: Tensor, visible_values: Tensor, infrared_values: Tensor
+        self, spatial: Tensor, visible_values: Tensor, infrared_values: Tensor, semantic_tokens: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return z, z_c, the gate and, in the parallel paradigm, the sources' last DINOv2 tokens."""
-        # Frozen encoders on fixed images: no loss needs this gradient.
-        with torch.no_grad():
-            images = torch.stack([visible_values, infrared_values.expand_as(visible_values)])
-            images = images.flatten(0, 1)  # (2, B, 3, H, W) -> (2B, 3, H, W)
-            if self.config.paradigm == "hybrid":
-                tokens, grid = self._clip_tokens(images)
-                last = None
-            else:
-                tokens, grid, last = self._dinov2_tokens(images, self.config.semantic_layers)
-                last = torch.maximum(*last.chunk(2))  # both modalities by Eq. (6)'s rule
-            dtype = self.finet.gate_projection.weight.dtype  # the encoders may have been put into another one
-            visible_tokens, infrared_tokens = zip(*(layer.to(dtype).chunk(2) for layer in tokens), strict=True)
-        semantic = self.finet.merge(visible_tokens, infrared_tokens, grid)
+        """Return z, z_c, the gate and, in the parallel paradigm, what SSNet reads of the sources."""
+        source_tokens = None
+        if self.config.paradigm == "parallel":
+            # A frozen encoder on fixed images: no loss needs this gradient.
+            with torch.no_grad():
+                images = _stack_modalities(visible_values, infrared_values)
+                tokens, last = self._dinov2_tokens(images, self.config.semantic_layers)
+                semantic_tokens = unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
+                source_tokens = torch.maximum(*last.chunk(2))  # both modalities by Eq. (6)'s rule
+            grid = self._dinov2_grid
+        else:
+            if semantic_tokens is None:
+                semantic_tokens = self.encode_semantics(visible_values, infrared_values)
+            grid = self._clip_grid
+        dtype = self.finet.gate_projection.weight.dtype  # the encoders may have been put into another one
+        semantic = self.finet.merge(semantic_tokens.to(dtype), grid)
         injected, gate = self.finet.inject(spatial, semantic, grid)
-        return injected, semantic, gate, last
+        return injected, semantic, gate, source_tokens
 
     def _segment(self, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None) -> Tensor:
         """Return logits (B, num_labels, H, W), of the fused image or, in the parallel paradigm, of the sources."""
@@ -214,8 +251,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
         if tokens is None:
             if self.config.color_space == "ycbcr":
                 fused = replace_luma(visible_values.float(), fused)  # DINOv2 reads colour pictures
-            tokens = self._checkpointed(lambda image: self._dinov2_tokens(image, [])[2], fused)  # f_d
-        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), self._dinov2_grid(), fused.shape[-2:])
+            tokens = self._checkpointed(lambda image: self._dinov2_tokens(image, [])[1], fused)  # f_d
+        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), self._dinov2_grid, fused.shape[-2:])
 
     def _losses(
         self, fused: Tensor, source: Tensor, infrared: Tensor, logits: Tensor | None, labels: Tensor | None
@@ -237,25 +274,33 @@ class GFFusionModel(GFFusionPreTrainedModel):
         total = total_loss(structural, segmentation, self.config.segmentation_weight)
         return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
 
-    def _clip_tokens(self, images: Tensor) -> tuple[list[Tensor], tuple[int, int]]:
-        """Return f_l of the merged layers, L tensors (B, N, D), and the token grid."""
-        config = self.config.clip_config
-        size = self.config.clip_image_size or [config.image_size, config.image_size]
-        outputs = self.clip(
-            _prepare(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
-            interpolate_pos_encoding=size != [config.image_size, config.image_size],
-            output_hidden_states=True,
-        )
-        tokens = [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
-        return tokens, (size[0] // config.patch_size, size[1] // config.patch_size)
+    def _dinov2_tokens(self, images: Tensor, layers: list[int]) -> tuple[list[Tensor], Tensor]:
+        """Return tokens of the named layers, (B, N, D) each, and what SSNet reads.
 
-    def _dinov2_tokens(self, images: Tensor, layers: list[int]) -> tuple[list[Tensor], tuple[int, int], Tensor]:
-        """Return tokens of the named layers, the token grid, and the normalised last tokens, each (B, N, D)."""
+        That is the last layers' patch tokens, each through the final norm: (B, N, segmenter_layers * D).
+        """
         pixels = _prepare(images, self.config.segmenter_image_size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
-        outputs = self.dinov2(pixels, output_hidden_states=bool(layers))
+        several = self.config.segmenter_layers > 1
+        outputs = self.dinov2(pixels, output_hidden_states=bool(layers) or several)
         tokens = [outputs.hidden_states[layer][:, 1:] for layer in layers]
-        return tokens, self._dinov2_grid(), outputs.last_hidden_state[:, 1:]
+        last = outputs.last_hidden_state  # normalised already
+        if several:
+            earlier = outputs.hidden_states[-self.config.segmenter_layers : -1]
+            last = torch.cat([*map(self.dinov2.layernorm, earlier), last], dim=-1)
+        return tokens, last[:, 1:]
 
+    @property
+    def _clip_size(self) -> list[int]:
+        native: int = self.config.clip_config.image_size
+        return self.config.clip_image_size or [native, native]
+
+    @property
+    def _clip_grid(self) -> tuple[int, int]:
+        height, width = self._clip_size
+        patch_size = self.config.clip_config.patch_size
+        return height // patch_size, width // patch_size
+
+    @property
     def _dinov2_grid(self) -> tuple[int, int]:
         height, width = self.config.segmenter_image_size
         patch_size = self.config.dinov2_config.patch_size
@@ -300,6 +345,23 @@ class GFFusionModel(GFFusionPreTrainedModel):
             raise ValueError(
                 f"`labels` must have shape {(visible.shape[0], *visible.shape[2:])}, got {tuple(labels.shape)}."
             )
+
+    def _check_semantic_tokens(self, tokens: Tensor | None, batch: int) -> None:
+        if tokens is None:
+            return
+        if not self.config.needs_clip:
+            raise ValueError(f'`semantic_tokens` are for the hybrid paradigm; this model is "{self.config.paradigm}".')
+        height, width = self._clip_grid
+        expected = (batch, len(self.config.semantic_layers), height * width, self.config.clip_config.hidden_size)
+        if tuple(tokens.shape) != expected:
+            raise ValueError(
+                f"`semantic_tokens` must have shape {expected}, got {tuple(tokens.shape)}. `encode_semantics` makes them."
+            )
+
+
+def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor:
+    """Put both modalities into one batch of colour images -> (2B, 3, H, W), the visible ones first."""
+    return torch.cat([visible_values, infrared_values.expand_as(visible_values)])
 
 
 def _prepare(

@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 
 class SSNet(nn.Module):
-    """Segmentation head, Eq. (9): one linear layer on DINOv2's patch tokens, upsampled to the image."""
+    """Segmentation head, Eq. (9): one linear layer on DINOv2's patch tokens, upsampled to the image.
+
+    Args:
+        hidden_size (`int`): D, the width of a token; where those of several layers are concatenated, of all of them.
+        num_labels (`int`): Number of classes.
+    """
 
     def __init__(self, hidden_size: int, num_labels: int):
         super().__init__()

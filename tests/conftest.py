@@ -1,7 +1,9 @@
 """Shared fixtures: tiny seeded models, random inputs, references made without torch, and the folder of real pairs."""
 
 import os
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 import numpy as np
 import pytest
 import torch
+from hub_server import HubServer
 from numpy.typing import NDArray
 from scipy import ndimage
 from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
@@ -57,6 +60,29 @@ def data_dir() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no image pairs at {folder}; set GFFUSION_DATA to a folder that has them")
     return folder
+
+
+@pytest.fixture
+def hub() -> Iterator[HubServer]:
+    """A Hub of this test's own, empty, with a member of the organisation "lab" who has the token "member"."""
+    with HubServer() as server:
+        server.add_account("member", "ann", "lab")
+        yield server
+
+
+@pytest.fixture(scope="session")
+def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Runs a script in a process of its own, which can import gffusion: settings of the Hub are read but once."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+
+    def run(
+        script: str, *arguments: object, environment: dict[str, str] | None = None
+    ) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-c", script, *map(str, arguments)]
+        variables = os.environ | {"PYTHONPATH": path} | (environment or {})
+        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+
+    return run
 
 
 @pytest.fixture(scope="session")

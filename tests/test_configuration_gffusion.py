@@ -18,7 +18,7 @@ class TestDefaults:
         assert config.semantic_layers == list(range(1, 12))
         assert (config.stem_channels, config.spatial_channels) == (16, 96)
         assert config.segmentation_weight == 0.2
-        assert config.segmenter_image_size == [196, 196]
+        assert (config.segmenter_image_size, config.segmenter_layers) == ([196, 196], 1)
         clip, dinov2 = config.clip_config, config.dinov2_config
         assert (type(clip), clip.hidden_size, clip.patch_size, clip.image_size) == (CLIPVisionConfig, 768, 16, 224)
         assert (type(dinov2), dinov2.hidden_size, dinov2.patch_size) == (Dinov2Config, 768, 14)
@@ -93,6 +93,8 @@ REFUSED = [
     ({"segmenter_image_size": [32, 36]}, r"`segmenter_image_size` .* patch size 8, got \[32, 36\]"),
     ({"segmenter_image_size": [32]}, r"`segmenter_image_size` must be \[height, width\]"),
     ({"segmenter_image_size": [0, 32]}, "`segmenter_image_size`"),
+    ({"segmenter_layers": 0}, r"`segmenter_layers` .* DINOv2's layers \(3\), got 0"),
+    ({"segmenter_layers": 4}, r"`segmenter_layers` .* DINOv2's layers \(3\), got 4"),
     ({"gradient_weight": -1.0}, "`gradient_weight` must be finite and not negative, got -1.0"),
     ({"intensity_weight": float("nan")}, "`intensity_weight` must be finite"),
     ({"segmentation_weight": float("inf")}, "`segmentation_weight` must be finite"),
@@ -116,7 +118,9 @@ class TestRefusals:
             GFFusionConfig(paradigma="hybrid")
 
     def test_values_of_absent_encoders_do_not_matter(self) -> None:
-        GFFusionConfig(paradigm="cascading", use_segmenter=False, clip_image_size=[1, 1], num_groups=0)
+        GFFusionConfig(
+            paradigm="cascading", use_segmenter=False, clip_image_size=[1, 1], num_groups=0, segmenter_layers=0
+        )
 
     def test_integers_are_numbers(self) -> None:
         assert GFFusionConfig(gradient_weight=5, intensity_weight=1, leaky_relu_slope=0).leaky_relu_slope == 0

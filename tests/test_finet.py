@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from gffusion import GFFusionConfig
-from gffusion.finet import FINet
+from gffusion.finet import FINet, unite_modalities
 
 HIDDEN, GRID = 4, (2, 3)
 
@@ -52,14 +52,14 @@ def test_maximum_by_hand(make_network: MakeNetwork) -> None:
     """Two layers of one token: the mean of (1, 5, 0, 2) and (3, -1, 0, 4)."""
     visible = [torch.tensor([[[1.0, 5, -3, 2]]]), torch.tensor([[[3.0, -2, 0, 0]]])]
     infrared = [torch.tensor([[[0.0, 2, 0, 2]]]), torch.tensor([[[1.0, -1, -9, 4]]])]
-    merged = make_network(merging="mean").merge(visible, infrared, (1, 1))
+    merged = make_network(merging="mean").merge(unite_modalities(visible, infrared), (1, 1))
     assert merged.tolist() == [[[2, 2, 0, 3]]]
 
 
 class TestMerging:
     def test_mean(self, make_network: MakeNetwork) -> None:
         visible, infrared = random_tokens(11, seed=0), random_tokens(11, seed=1)
-        merged = make_network(merging="mean").merge(visible, infrared, GRID)
+        merged = make_network(merging="mean").merge(unite_modalities(visible, infrared), GRID)
         np.testing.assert_allclose(merged, maxima(visible, infrared).mean(axis=0), atol=1e-12)
 
     def test_weighted_sum(self, make_network: MakeNetwork) -> None:
@@ -67,7 +67,7 @@ class TestMerging:
         visible, infrared = random_tokens(11, seed=0), random_tokens(11, seed=1)
         weights = softmax(network.layer_weights)
         expected = sum(weight * layer for weight, layer in zip(weights, maxima(visible, infrared), strict=True))
-        merged = network.merge(visible, infrared, GRID).detach()
+        merged = network.merge(unite_modalities(visible, infrared), GRID).detach()
         np.testing.assert_allclose(merged, expected, atol=1e-12)
 
     @pytest.mark.parametrize("kernel_size", [1, 3])
@@ -99,13 +99,15 @@ class TestMerging:
                     normalised = (response - mean) / np.sqrt(variance + 1e-5) * weight + bias
                     expected[sample, ..., dimension] += share * normalised
             first += size
-        merged = network.merge(visible, infrared, GRID).detach()
+        merged = network.merge(unite_modalities(visible, infrared), GRID).detach()
         np.testing.assert_allclose(merged, expected.reshape(2, -1, HIDDEN), atol=1e-10)
 
     @pytest.mark.parametrize("merging", ["weighted_sum", "group_conv"])
     def test_learnable_weights_learn(self, make_network: MakeNetwork, merging: str) -> None:
         network = make_network(merging=merging)
-        network.merge(random_tokens(11, seed=0), random_tokens(11, seed=1), GRID).square().sum().backward()
+        network.merge(
+            unite_modalities(random_tokens(11, seed=0), random_tokens(11, seed=1)), GRID
+        ).square().sum().backward()
         weights = network.layer_weights if merging == "weighted_sum" else network.group_weights
         assert weights.grad.abs().min() > 1e-6
         assert weights.grad.sum().item() == pytest.approx(0, abs=1e-8)  # their softmax always adds up to one

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
-from transformers import CLIPVisionModel, Dinov2Model
+from transformers import CLIPVisionModel, Dinov2Backbone, Dinov2Model
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from gffusion import GFFusionConfig, GFFusionModel
@@ -87,6 +87,31 @@ class TestAgainstTheEncodersAlone:
         pixels = encoder_pixels(fused, (24, 48), IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
         tokens = Dinov2Model.from_pretrained(backbone_folders["dinov2"])(pixels).last_hidden_state[:, 1:]
         expected = self._upsampled_scores(model, tokens, upsample)
+        np.testing.assert_allclose(output.logits, expected, atol=2e-3)
+
+    @pytest.mark.parametrize("layers", [2, 3])
+    def test_head_on_several_layers(
+        self,
+        tiny_model: TinyModel,
+        make_inputs: MakeInputs,
+        backbone_folders: dict[str, str],
+        upsample: Callable[..., NDArray[Any]],
+        paradigm: str,
+        layers: int,
+    ) -> None:
+        """The last layers' normalised patch tokens, first to last, as transformers' own backbone class gives them."""
+        sizes = {"segmenter_image_size": [24, 48], "segmenter_layers": layers}
+        model, inputs = tiny_model(paradigm=paradigm, color_space="rgb", **sizes).eval(), make_inputs()
+        output = model(**inputs, segment=True)
+        images = [output.fused_values] if paradigm != "parallel" else list(inputs.values())
+        dinov2 = Dinov2Backbone.from_pretrained(
+            backbone_folders["dinov2"], out_indices=list(range(4 - layers, 4)), reshape_hidden_states=False
+        )
+        tokens = [
+            torch.cat(dinov2(pixels).feature_maps, dim=-1)[:, 1:]
+            for pixels in (encoder_pixels(i, (24, 48), IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD) for i in images)
+        ]
+        expected = self._upsampled_scores(model, torch.stack(tokens).amax(dim=0), upsample)
         np.testing.assert_allclose(output.logits, expected, atol=2e-3)
 
     def test_logits_of_the_sources_in_the_parallel_paradigm(
@@ -310,3 +335,28 @@ class TestRefusals:
         inputs = make_inputs(labels=asked == "labels")
         with pytest.raises(ValueError, match="no segmenter.*use_segmenter=False"):
             tiny_model(use_segmenter=False)(**inputs, segment=asked == "segment" or None)
+
+
+class TestSemanticTokens:
+    @pytest.mark.parametrize("merging", ["mean", "group_conv", "weighted_sum"])
+    def test_precomputed_tokens_change_nothing(self, tiny_model: Callable, make_inputs: Callable, merging: str) -> None:
+        model, inputs = tiny_model(merging=merging).eval(), make_inputs(labels=True)
+        tokens = model.encode_semantics(inputs["visible_values"], inputs["infrared_values"])
+        assert tuple(tokens.shape) == (2, 2, 16, 32)  # pairs, layers but the last, patches of 8 in 32 x 32, width
+        with torch.no_grad():
+            expected = model(**inputs)
+            model.clip = None  # it is not asked
+            outputs = model(**inputs, semantic_tokens=tokens)
+        torch.testing.assert_close(outputs.loss, expected.loss)
+        torch.testing.assert_close(outputs.fused_values, expected.fused_values)
+
+    def test_refused(self, tiny_model: Callable, make_inputs: Callable) -> None:
+        inputs = make_inputs()
+        with pytest.raises(ValueError, match=r"\(2, 2, 16, 32\), got \(2, 1, 16, 32\)"):
+            tiny_model()(**inputs, semantic_tokens=torch.zeros(2, 1, 16, 32))
+        for paradigm in ("cascading", "parallel"):
+            model = tiny_model(paradigm=paradigm)
+            with pytest.raises(ValueError, match=paradigm):
+                model(**inputs, semantic_tokens=torch.zeros(2, 2, 16, 32))
+            with pytest.raises(ValueError, match=paradigm):
+                model.encode_semantics(**inputs)
