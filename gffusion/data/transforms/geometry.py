@@ -1,0 +1,159 @@
+"""Crop, flip and resizing: the same geometry for both images, labels and boxes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from .base import Sample, check_fractions
+
+MINIMUM_BOX_SHARE = 0.25
+"""Share of a box's area that must lie inside a crop; of boxes with less too little is seen to call it by its class."""
+
+
+class RandomCrop:
+    """Cuts the same window, uniformly placed, out of every image, and resizes it: images bilinearly, labels by nearest.
+
+    A window of `size / factor` is cut first and then resized to `size`, so that only the pixels that are needed are
+    touched, and the result always has the wanted size. Boxes are clipped to the window; those of which less than
+    `MINIMUM_BOX_SHARE` of the area remains are dropped with their classes.
+
+    Args:
+        size: Height and width of the result in pixels, or one number for both.
+        scale: Range of the factor by which contents are enlarged, drawn uniformly; where an image is too small for the
+            low end, from what it allows.
+
+    Raises:
+        ValueError: If a side is not positive, or unless `0 < scale[0] <= scale[1]`.
+    """
+
+    variants = None
+
+    def __init__(self, size: int | tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> None:
+        self.height, self.width = _height_and_width("crop size", size)
+        self.scale = scale
+        if not 0 < scale[0] <= scale[1] < float("inf"):
+            raise ValueError(f"scale must be a range of positive factors (low, high), got {scale}")
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Crops `sample`; raises ValueError if it is smaller than the window."""
+        image_height, image_width = sample["visible"].shape[:2]
+        low, high = self.scale
+        needed = max(self.height / image_height, self.width / image_width)  # the image just fills it at this factor
+        if needed > high:
+            raise ValueError(
+                f"cannot crop {self.height} x {self.width} (height x width), enlarged by {high:g} at most, out of an image "
+                f"of {image_height} x {image_width}; use a smaller crop or a larger scale, or leave this image out"
+            )
+        factor = rng.uniform(max(low, needed), high)
+        height, width = (max(1, round(side / factor)) for side in (self.height, self.width))
+        top = int(rng.integers(image_height - height + 1))
+        left = int(rng.integers(image_width - width + 1))
+        return _resize(_crop(sample, top, left, height, width), self.height, self.width)
+
+
+class RandomFlip:
+    """Mirrors images, labels and boxes of the sample together.
+
+    Args:
+        horizontal: Probability of swapping left and right.
+        vertical: Probability of swapping top and bottom.
+
+    Raises:
+        ValueError: If a probability lies outside [0, 1].
+    """
+
+    def __init__(self, horizontal: float = 0.5, vertical: float = 0.0) -> None:
+        check_fractions(horizontal=horizontal, vertical=vertical)
+        self.horizontal = horizontal
+        self.vertical = vertical
+        self.variants = 2 ** sum(0 < probability < 1 for probability in (horizontal, vertical))
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Flips `sample`, or does not."""
+        across, down = rng.random(2) < (self.horizontal, self.vertical)
+        flipped = dict(sample)
+        for name in _rasters(sample):
+            flipped[name] = sample[name][:: -1 if down else 1, :: -1 if across else 1]
+        if "boxes" in sample:
+            height, width = sample["visible"].shape[:2]
+            left, top, right, bottom = sample["boxes"].T
+            left, right = (width - right, width - left) if across else (left, right)
+            top, bottom = (height - bottom, height - top) if down else (top, bottom)
+            flipped["boxes"] = np.stack([left, top, right, bottom], axis=1)
+        return flipped
+
+
+class Resize:
+    """Resizes whole images to one size, stretching them where the aspect ratio differs. Nothing is random.
+
+    Images are interpolated bilinearly, antialiased where they shrink, labels by nearest; boxes follow.
+
+    Args:
+        size: Height and width of the result in pixels, or one number for both.
+
+    Raises:
+        ValueError: If a side is not positive.
+    """
+
+    variants = 1
+
+    def __init__(self, size: int | tuple[int, int]) -> None:
+        self.height, self.width = _height_and_width("size", size)
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Resizes `sample`; `rng` stays untouched."""
+        return _resize(sample, self.height, self.width)
+
+
+def _height_and_width(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
+    height, width = (size, size) if isinstance(size, int) else size
+    if min(height, width) < 1:
+        raise ValueError(f"the {name} must be positive, got {size}")
+    return height, width
+
+
+def _rasters(sample: Sample) -> list[str]:
+    return [name for name in sample if name not in ("boxes", "box_classes")]
+
+
+def _crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
+    cropped = {name: sample[name][top : top + height, left : left + width] for name in _rasters(sample)}
+    if "boxes" in sample:
+        corners = (sample["boxes"].reshape(-1, 2, 2) - (left, top)).clip(0, (width, height))
+        boxes = corners.reshape(-1, 4).astype(sample["boxes"].dtype)
+        kept = (_areas(boxes) > 0) & (_areas(boxes) >= MINIMUM_BOX_SHARE * _areas(sample["boxes"]))
+        cropped |= {"boxes": boxes[kept], "box_classes": sample["box_classes"][kept]}
+    return cropped
+
+
+def _areas(boxes: NDArray[Any]) -> NDArray[Any]:
+    return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+
+
+def _resize(sample: Sample, height: int, width: int) -> Sample:
+    old_height, old_width = sample["visible"].shape[:2]
+    resized = dict(sample)
+    if (old_height, old_width) == (height, width):
+        return resized
+    for name in _rasters(sample):
+        resized[name] = (_resize_nearest if name == "labels" else _resize_bilinear)(sample[name], height, width)
+    if "boxes" in sample:
+        factors = np.array([width / old_width, height / old_height] * 2, sample["boxes"].dtype)
+        resized["boxes"] = sample["boxes"] * factors
+    return resized
+
+
+def _resize_bilinear(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    # Pillow resizes float images one channel at a time, and widens its filter when shrinking, so nothing aliases.
+    channels = [
+        np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
+        for channel in np.ascontiguousarray(image.transpose(2, 0, 1))
+    ]
+    return np.stack(channels, axis=-1).clip(0, 1)
+
+
+def _resize_nearest(labels: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    resized = Image.fromarray(labels.astype(np.int32)).resize((width, height), Image.Resampling.NEAREST)
+    return np.asarray(resized).astype(labels.dtype)

@@ -1,0 +1,202 @@
+"""Misalignment, Night and Glare against geometry and photometry computed by SciPy and scikit-image."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+from skimage.color import rgb2xyz
+
+from gffusion.data.transforms import Glare, Misalignment, Night, Sample
+
+MakeSample = Callable[[int, int], Sample]
+
+
+def luminance(image: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Y of CIE XYZ: linear light."""
+    return rgb2xyz(image)[..., 1]
+
+
+def grey(value: float, size: int) -> Sample:
+    return {"visible": np.full((size, size, 3), value, np.float32)}
+
+
+class TestMisalignment:
+    @staticmethod
+    def two_blobs() -> Sample:
+        """Blobs 40 pixels apart, side by side, whose middle is that of the image: (30, 40)."""
+        rows, columns = np.mgrid[:61, :81]
+        blobs = [np.exp(-((rows - 30) ** 2 + (columns - column) ** 2) / 18) for column in (20, 60)]
+        infrared = np.maximum(*blobs).astype(np.float32)[..., None]
+        return {"visible": np.repeat(infrared, 3, axis=-1), "infrared": infrared}
+
+    def moved(self, misalignment: Misalignment, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Returns the middle between the blobs, as row and column, and the way from the left one to the right one."""
+        infrared = misalignment(self.two_blobs(), np.random.default_rng(seed))["infrared"][..., 0]
+        left, right = (
+            np.array(ndimage.center_of_mass(half))
+            for half in (infrared * (np.arange(81) < 40), infrared * (np.arange(81) >= 40))
+        )
+        return (left + right) / 2, right - left
+
+    def test_shift(self) -> None:
+        middles = np.array([self.moved(Misalignment(shift=5), seed)[0] for seed in range(60)]) - (30, 40)
+        assert (np.abs(middles).max(axis=0) <= 5.05).all()
+        assert (middles.min(axis=0) < -4).all()
+        assert (middles.max(axis=0) > 4).all()
+
+    def test_rotation_about_the_centre(self) -> None:
+        angles = []
+        for seed in range(60):
+            middle, way = self.moved(Misalignment(rotation=10), seed)
+            np.testing.assert_allclose(middle, (30, 40), atol=0.05)
+            assert np.linalg.norm(way) == pytest.approx(40, abs=0.1)
+            angles.append(np.rad2deg(np.arctan2(*way)))
+        assert -10.1 <= min(angles) < -8
+        assert 8 < max(angles) <= 10.1
+
+    def test_scale_about_the_centre(self) -> None:
+        factors = []
+        for seed in range(60):
+            middle, way = self.moved(Misalignment(scale=0.1), seed)
+            np.testing.assert_allclose(middle, (30, 40), atol=0.05)
+            assert way[0] == pytest.approx(0, abs=0.05)
+            factors.append(way[1] / 40)
+        assert 0.895 <= min(factors) < 0.92
+        assert 1.08 < max(factors) <= 1.105
+
+    def test_the_border_is_repeated(self, coordinates: MakeSample) -> None:
+        sample = coordinates(20, 20)
+        sample["infrared"] = np.broadcast_to(sample["infrared"][:1], (20, 20, 1))  # columns of one value each
+        moved = Misalignment(shift=6)(sample, np.random.default_rng(1))["infrared"]
+        assert moved.min() >= sample["infrared"].min()
+        np.testing.assert_allclose(moved, np.broadcast_to(moved[:1], moved.shape), atol=1e-6)
+
+    def test_the_rest_stays_with_the_visible_image(self, coordinates: MakeSample) -> None:
+        sample = coordinates(20, 20) | {"boxes": np.array([[2, 3, 9, 9]], np.float32), "box_classes": np.array([0])}
+        moved = Misalignment(3, 5, 0.1)(sample, np.random.default_rng(0))
+        assert all(moved[name] is sample[name] for name in sample if name != "infrared")
+        assert np.abs(moved["infrared"] - sample["infrared"]).mean() > 0.01
+
+    @pytest.mark.parametrize(
+        "arguments", [{"shift": -1}, {"shift": float("inf")}, {"rotation": -1}, {"rotation": 181}, {"scale": 1}]
+    )
+    def test_arguments(self, arguments: dict[str, float]) -> None:
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            Misalignment(**arguments)
+
+
+class TestNight:
+    def test_light_and_noise_are_those_of_counted_photons(self) -> None:
+        sample = grey(0.5, 300)
+        night = Night(1, exposure=(0.1, 0.1), color_loss=0, full_well=5000, read_noise=6)
+        dark = night(sample, np.random.default_rng(0))["visible"]
+        electrons = 5000 * 0.1 * luminance(sample["visible"])[0, 0]
+        assert electrons == pytest.approx(107, abs=0.5)
+        light = 5000 * np.stack([luminance(dark[..., [channel] * 3]) for channel in range(3)])
+        assert light.mean() == pytest.approx(electrons, rel=0.005)
+        assert light.var() == pytest.approx(electrons + 6**2, rel=0.02)
+        noise = light.reshape(3, -1)
+        assert np.abs(np.corrcoef(noise) - np.eye(3)).max() < 0.02  # every channel counts for itself
+
+    def test_exposures_are_uniform_in_their_logarithm(self) -> None:
+        sample, rng = grey(0.8, 4), np.random.default_rng(0)
+        night = Night(1, exposure=(0.01, 0.16), color_loss=0, full_well=1e10, read_noise=0)
+        factors = [luminance(night(sample, rng)["visible"]).mean() for _ in range(400)] / luminance(sample["visible"])[
+            0, 0
+        ]
+        stops = np.log2(factors / 0.01)
+        assert (0 <= stops.min() < 0.2, 3.8 < stops.max() <= 4.001) == (True, True)
+        assert stops.mean() == pytest.approx(2, abs=0.2)
+
+    def test_colours_fade_at_the_same_luminance(self, noise: MakeSample) -> None:
+        sample, rng = noise(16, 16), np.random.default_rng(0)
+        clean = {"exposure": (0.2, 0.2), "full_well": 1e10, "read_noise": 0}
+        colorful = rgb2xyz(Night(1, color_loss=0, **clean)(sample, rng)["visible"])
+        white = rgb2xyz(np.ones(3))
+        chroma = colorful - colorful[..., 1:2] * white
+        losses = []
+        for _ in range(100):
+            faded = rgb2xyz(Night(1, color_loss=0.8, **clean)(sample, rng)["visible"])
+            np.testing.assert_allclose(faded[..., 1], colorful[..., 1], atol=1e-4)
+            kept = ((faded - faded[..., 1:2] * white) * chroma).sum() / (chroma**2).sum()
+            losses.append(1 - kept)
+        assert -1e-3 <= min(losses) < 0.1
+        assert 0.7 < max(losses) <= 0.801
+
+    def test_probability_and_the_rest(self, noise: MakeSample) -> None:
+        sample, rng = noise(6, 6), np.random.default_rng(0)
+        results = [Night(0.3)(sample, rng) for _ in range(1000)]
+        assert all(result["infrared"] is sample["infrared"] for result in results)
+        assert np.mean([result["visible"] is not sample["visible"] for result in results]) == pytest.approx(
+            0.3, abs=0.05
+        )
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [
+            {"probability": 1.1},
+            {"exposure": (0, 1)},
+            {"exposure": (0.5, 0.2)},
+            {"exposure": (0.5, 2)},
+            {"color_loss": -0.1},
+            {"full_well": 0},
+            {"read_noise": -1},
+            {"read_noise": float("nan")},
+        ],
+    )
+    def test_arguments(self, arguments: dict[str, float]) -> None:
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            Night(**arguments)
+
+
+class TestGlare:
+    def test_light_falls_with_the_square_of_the_distance(self) -> None:
+        rows, columns = np.mgrid[:200, :240]
+        tried = 0
+        for seed in range(12):
+            lit = Glare(1, lamps=1, radius=(0.05, 0.05))(
+                {"visible": np.zeros((200, 240, 3), np.float32)}, np.random.default_rng(seed)
+            )["visible"]
+            saturated = lit.max(axis=-1) == 1
+            row, column = ndimage.center_of_mass(saturated)
+            if not (15 < row < 185 and 15 < column < 225):  # cut off at the border: centre unknown
+                continue
+            tried += 1
+            assert (
+                0.8 < saturated.sum() / (np.pi * 10**2) < 1.05
+            )  # 0.05 of the shorter side; tinted lamps saturate less
+            distance = np.hypot(rows - row, columns - column)
+            far = (distance > 25) & (luminance(lit) > 1e-3)
+            assert far.any()
+            products = luminance(lit)[far] * distance[far] ** 2
+            assert np.ptp(products) < 0.1 * products.mean()
+        assert tried >= 5
+
+    def test_number_of_lamps(self) -> None:
+        black, numbers = grey(0, 200), []
+        for seed in range(60):
+            lit = Glare(1, lamps=3, radius=(0.01, 0.03))(black, np.random.default_rng(seed))["visible"]
+            numbers.append(ndimage.label(lit.max(axis=-1) == 1)[1])
+        assert (min(numbers), max(numbers)) == (1, 3)
+
+    def test_only_adds_light_to_the_visible_image(self, noise: MakeSample) -> None:
+        sample = noise(20, 30)
+        lit = Glare(1)(sample, np.random.default_rng(0))
+        assert lit["infrared"] is sample["infrared"]
+        assert (lit["visible"] >= sample["visible"] - 1e-6).all()
+        assert (lit["visible"] == 1).any()
+
+    def test_probability(self, noise: MakeSample) -> None:
+        sample, rng = noise(6, 6), np.random.default_rng(0)
+        lit = [Glare(0.3)(sample, rng)["visible"] is not sample["visible"] for _ in range(1000)]
+        assert np.mean(lit) == pytest.approx(0.3, abs=0.05)
+
+    @pytest.mark.parametrize(
+        "arguments",
+        [{"probability": -0.1}, {"lamps": 0}, {"radius": (0, 0.1)}, {"radius": (0.2, 0.1)}, {"radius": (0.1, 2)}],
+    )
+    def test_arguments(self, arguments: dict[str, float]) -> None:
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            Glare(**arguments)

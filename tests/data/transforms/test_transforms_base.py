@@ -1,0 +1,123 @@
+"""What all transforms promise, and how they are chained."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from gffusion.data.transforms import (
+    Compose,
+    Glare,
+    Misalignment,
+    Night,
+    RandomCrop,
+    RandomFlip,
+    Resize,
+    Sample,
+    ThermalGain,
+    Transform,
+    VisiblePhotometric,
+)
+
+MakeSample = Callable[[int, int], Sample]
+
+IDLE = [
+    RandomFlip(0, 0),
+    Resize((8, 9)),
+    VisiblePhotometric(),
+    ThermalGain(),
+    Misalignment(),
+    Night(probability=0),
+    Glare(probability=0),
+]
+ACTIVE = [
+    RandomCrop((4, 5)),
+    RandomCrop((4, 5), scale=(0.5, 2.0)),
+    RandomFlip(1, 1),
+    RandomFlip(0.5, 0.0),
+    RandomFlip(0.5, 0.5),
+    Resize((5, 13)),
+    VisiblePhotometric(0.5, 0.5, 0.5),
+    ThermalGain(0.5, 0.5),
+    Misalignment(shift=2, rotation=10, scale=0.1),
+    Night(probability=1),
+    Glare(probability=1),
+    Compose(RandomCrop(4, scale=(0.8, 1.5)), RandomFlip()),
+    Compose(RandomFlip(), Resize(6)),
+]
+
+
+@pytest.fixture
+def sample(noise: MakeSample) -> Sample:
+    """A sample of 8 x 9 pixels that has all there can be."""
+    labels = np.random.default_rng(6).integers(0, 9, (8, 9))
+    boxes = np.array([[0, 0, 9, 8], [2, 1, 5, 7], [7.5, 0.5, 9, 2]], np.float32)
+    return noise(8, 9) | {"labels": labels, "boxes": boxes, "box_classes": np.array([2, 0, 1])}
+
+
+@pytest.mark.parametrize("transform", IDLE + ACTIVE, ids=lambda transform: type(transform).__name__)
+class TestEveryTransform:
+    def test_same_generator_same_result_and_the_input_is_left_as_it_was(
+        self, sample: Sample, transform: Transform
+    ) -> None:
+        original = {name: array.copy() for name, array in sample.items()}
+        for array in sample.values():
+            array.flags.writeable = False
+        for seed in range(10):
+            results = [transform(sample, np.random.default_rng(seed)) for _ in range(2)]
+            for name, array in original.items():
+                np.testing.assert_array_equal(results[0][name], results[1][name])
+                np.testing.assert_array_equal(sample[name], array)
+
+    def test_layouts_types_and_ranges_hold(self, sample: Sample, transform: Transform) -> None:
+        for seed in range(10):
+            result = transform(sample, np.random.default_rng(seed))
+            assert result.keys() == sample.keys()
+            height, width = result["visible"].shape[:2]
+            for name, channels in (("visible", (3,)), ("infrared", (1,)), ("labels", ())):
+                assert result[name].shape == (height, width, *channels)
+                assert result[name].dtype == sample[name].dtype
+            assert min(result["visible"].min(), result["infrared"].min()) >= 0
+            assert max(result["visible"].max(), result["infrared"].max()) <= 1
+            assert (result["boxes"].dtype, result["box_classes"].dtype) == (np.float32, np.int64)
+            assert result["boxes"].shape == (len(result["box_classes"]), 4)
+            assert (result["boxes"][:, :2] < result["boxes"][:, 2:]).all()
+            assert (result["boxes"].min(initial=0), result["boxes"].max(initial=0) <= max(height, width)) == (0, True)
+
+    def test_pairs_without_labels_and_boxes(self, noise: MakeSample, transform: Transform) -> None:
+        assert transform(noise(8, 9), np.random.default_rng(0)).keys() == {"visible", "infrared"}
+
+    def test_variants_are_the_different_results(self, sample: Sample, transform: Transform) -> None:
+        results = (transform(sample, np.random.default_rng(seed)) for seed in range(60))
+        different = len({b"".join(array.tobytes() for array in result.values()) for result in results})
+        if transform.variants is None:
+            assert different > 20
+        else:
+            assert different == transform.variants
+
+
+@pytest.mark.parametrize("transform", IDLE, ids=lambda transform: type(transform).__name__)
+def test_no_strength_no_change(sample: Sample, transform: Transform) -> None:
+    assert transform.variants == 1
+    result = transform(sample, np.random.default_rng(0))
+    for name, array in sample.items():
+        np.testing.assert_allclose(result[name], array, atol=1e-6)
+
+
+class TestCompose:
+    def test_applies_in_order(self, coordinates: MakeSample) -> None:
+        sample = coordinates(8, 8)
+        enlarge, crop = RandomCrop(16, scale=(2, 2)), RandomCrop(10)
+        assert Compose(enlarge, crop)(sample, np.random.default_rng(0))["labels"].shape == (10, 10)
+        with pytest.raises(ValueError, match="crop"):
+            Compose(crop, enlarge)(sample, np.random.default_rng(0))
+
+    def test_variants_multiply(self) -> None:
+        assert Compose(RandomFlip(0.5, 0.5), Resize(4), RandomFlip()).variants == 8
+        assert Compose(RandomFlip(), ThermalGain(0.1)).variants is None
+        assert Compose().variants == 1
+
+    def test_functions_are_transforms_that_promise_nothing(self, noise: MakeSample) -> None:
+        swap = Compose(Resize(4), lambda sample, rng: sample | {"infrared": 1 - sample["infrared"]})
+        assert swap(noise(4, 4), np.random.default_rng(0))["visible"].shape == (4, 4, 3)
+        assert swap.variants is None
