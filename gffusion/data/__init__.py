@@ -1,4 +1,4 @@
-"""Image files in, tensors out: reading and writing, pair matching, data sets and paired transforms.
+"""Image files in, tensors out: reading and writing, pair matching, known data sets, boxes and paired transforms.
 
 Importing this module does not import torch: the names that need it load on first use.
 """
@@ -6,25 +6,38 @@ Importing this module does not import torch: the names that need it load on firs
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .io import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, write_image
+from .boxes import Boxes, NamedBoxes, read_boxes, read_coco
+from .io import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_rgbt, read_size, write_image
+from .layouts import LAYOUTS, FoundPairs, find_pairs
 from .pairs import ImagePair, PairMatch, match_pairs
 
 if TYPE_CHECKING:
     from .dataset import FusionDataset
+    from .sources import PairSource
 
 __all__ = [
     "IMAGE_SUFFIXES",
+    "LAYOUTS",
+    "Boxes",
+    "FoundPairs",
     "FusionDataset",
     "ImagePair",
     "ImageReadError",
+    "NamedBoxes",
     "PairMatch",
+    "PairSource",
+    "find_pairs",
     "match_pairs",
+    "read_boxes",
+    "read_coco",
     "read_image",
     "read_labels",
+    "read_rgbt",
+    "read_size",
     "write_image",
 ]
 
-_NEEDS_TORCH = {"FusionDataset": ".dataset"}
+_NEEDS_TORCH = {"FusionDataset": ".dataset", "PairSource": ".sources"}
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,7 @@ from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 _FORMATS = {
     ".png": "PNG",
@@ -75,13 +75,59 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
     return _decode_whole(path, "image", _pixels) if isinstance(path, BytesIO) else _read(Path(path), _pixels)
 
 
-def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
+def read_rgbt(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """Reads a pair stored in one file of four channels: red, green, blue and thermal, as in MFNet (Ha et al., IROS 2017).
+
+    Args:
+        path: An RGBA image, 8 bits a channel.
+
+    Returns:
+        The visible image (H, W, 3) and the infrared image (H, W).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If the path is a folder.
+        ImageReadError: As for `read_image`, and if the file has not four channels.
+    """
+    stacked = _read(Path(path), lambda image: np.array(image) if image.mode == "RGBA" else _pixels(image))
+    if stacked.shape[2:] != (4,):
+        raise ImageReadError(
+            f"cannot read a pair from {path}: it has {stacked.shape[2] if stacked.ndim == 3 else 1} channels; four are "
+            "needed, red, green, blue and thermal"
+        )
+    return stacked[..., :3], stacked[..., 3]
+
+
+def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
+    """Reads height and width of an image, upright, from its header alone where Pillow knows the file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        IsADirectoryError: If the path is a folder.
+        ImageReadError: If the file is no image.
+    """
+    try:
+        with Image.open(path, formats=tuple(dict.fromkeys(_FORMATS.values()))) as image:
+            width, height = image.size
+            if isinstance(
+                image, TiffImagePlugin.TiffImageFile
+            ):  # of which newer versions of Pillow turn the size alone
+                width, height = (image.tag_v2[tag] for tag in (TiffImagePlugin.IMAGEWIDTH, TiffImagePlugin.IMAGELENGTH))
+            # Not image.getexif(): of a PNG that decodes every pixel.
+            is_lying = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
+            return (width, height) if is_lying else (height, width)
+    except Exception:  # whatever is wrong with the file, read_image copes with it or says it
+        height, width = read_image(path).shape[:2]
+        return height, width
+
+
+def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
     """Reads a map of class indices.
 
     The stored numbers are returned: of a palette image its indices, of a 1-bit image 0 and 1.
 
     Args:
-        path: A grey or palette PNG, TIFF or BMP file.
+        path: A grey or palette PNG, TIFF or BMP file, or its content.
 
     Returns:
         (H, W) uint8 or uint16.
@@ -92,11 +138,14 @@ def read_labels(path: str | os.PathLike[str]) -> NDArray[Any]:
         ImageReadError: As for `read_image`, and if the file holds colours or floats, or is a JPEG, whose losses would
             change classes.
     """
-    labels = _read(Path(path), _class_indices)
+    if isinstance(path, BytesIO):
+        labels, name = _decode_whole(path, "label map", _class_indices), "a file"
+    else:
+        labels, name = _read(Path(path), _class_indices), str(path)
     if labels.ndim != 2 or labels.dtype.kind != "u":
         kind = "colours" if labels.ndim == 3 else f"{labels.dtype} values"
         raise ImageReadError(
-            f"cannot read labels from {path}: it holds {kind}; store one class index a pixel, 8 or 16 bits"
+            f"cannot read labels from {name}: it holds {kind}; store one class index a pixel, 8 or 16 bits"
         )
     return labels
 

@@ -31,6 +31,15 @@ def make_pairs(root: Path, count: int = 4, labels: bool = False, prefix: str = "
     return root
 
 
+def make_boxes(root: Path, *rows: str) -> Path:
+    """Writes the YOLO boxes of the first pairs."""
+    (root / "boxes").mkdir()
+    for index, text in enumerate(rows):
+        (root / "boxes" / f"scene{index}.txt").write_text(text)
+    (root / "classes.txt").write_text("person\ncar\n")
+    return root
+
+
 def values_of(dataset: FusionDataset, workers: int = 0) -> torch.Tensor:
     loader = DataLoader(dataset, batch_size=3, num_workers=workers)
     return torch.cat([torch.cat([batch["visible_values"], batch["infrared_values"]], dim=1) for batch in loader])
@@ -156,6 +165,109 @@ class TestFolders:
             FusionDataset(tmp_path)
 
 
+class TestInfraredRange:
+    @pytest.fixture
+    def kelvin(self, tmp_path: Path) -> tuple[Path, np.ndarray]:
+        make_pairs(tmp_path, count=1)
+        (tmp_path / "infrared" / "scene0.png").unlink()
+        thermal = np.linspace(270, 320, 9 * 12, dtype=np.float32).reshape(9, 12)
+        tifffile.imwrite(tmp_path / "infrared" / "scene0.tif", thermal)
+        return tmp_path, thermal
+
+    def test_kelvin(self, kelvin: tuple[Path, np.ndarray]) -> None:
+        root, thermal = kelvin
+        with pytest.raises(ValueError, match=r'scene0\.tif: .*got 270 to 320.*infrared_range="percentile"'):
+            FusionDataset(root)[0]
+        fixed = FusionDataset(root, infrared_range=(280, 310))[0]["infrared_values"][0]
+        torch.testing.assert_close(fixed, torch.tensor(((thermal - 280) / 30).clip(0, 1)))
+        percentile = FusionDataset(root, infrared_range="percentile", cache_in_memory=True)[0]["infrared_values"][0]
+        low, high = np.percentile(thermal, (0.1, 99.9))
+        torch.testing.assert_close(percentile, torch.tensor(((thermal - low) / (high - low)).clip(0, 1)).float())
+
+    def test_unknown(self, kelvin: tuple[Path, np.ndarray]) -> None:
+        with pytest.raises(ValueError, match="`infrared_range` must be"):
+            FusionDataset(kelvin[0], infrared_range="celsius")  # type: ignore[arg-type]
+
+
+class TestBoxes:
+    def test_pixels_and_no_objects(self, tmp_path: Path) -> None:
+        dataset = FusionDataset(make_boxes(make_pairs(tmp_path, count=2), "1 0.5 0.5 0.5 1\n", ""))
+        assert dataset.has_boxes
+        assert dataset.class_names == ("person", "car")
+        item = dataset[0]
+        assert torch.equal(item["boxes"], torch.tensor([[3.0, 0.0, 9.0, 9.0]]))
+        assert torch.equal(item["box_classes"], torch.tensor([1]))
+        assert dataset[1]["boxes"].shape == (0, 4)
+        assert (dataset[1]["boxes"].dtype, dataset[1]["box_classes"].dtype) == (torch.float32, torch.int64)
+
+    def test_a_missing_file_is_not_an_image_without_objects(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        dataset = FusionDataset(make_boxes(make_pairs(tmp_path, count=3), "0 0.5 0.5 1 1", ""))
+        (record,) = caplog.records
+        assert "boxes are left out: 1 of 3 pairs have no box file" in record.getMessage()
+        assert "scene2.png" in record.getMessage()
+        assert not dataset.has_boxes
+        assert "boxes" not in dataset[0]
+
+    def test_joined_sets(self, tmp_path: Path) -> None:
+        first, second = (make_boxes(make_pairs(tmp_path / name, count=1), "1 0.5 0.5 1 1") for name in "ab")
+        assert FusionDataset([first, second]).class_names == ("person", "car")
+        (second / "classes.txt").write_text("car\nperson")
+        with pytest.raises(ValueError, match=r"those of .*a are person, car, those of .*b are car, person"):
+            FusionDataset([first, second])
+        (second / "classes.txt").unlink()
+        with pytest.raises(ValueError, match=r"those of .*b are not named; pass class_names"):
+            FusionDataset([first, second])
+        assert FusionDataset([first, second], class_names=["x", "y"]).class_names == ("x", "y")
+
+    def test_voc_needs_class_names(self, tmp_path: Path) -> None:
+        root = make_boxes(make_pairs(tmp_path, count=1), "")
+        (root / "boxes" / "scene0.txt").rename(root / "boxes" / "scene0.xml")
+        (root / "classes.txt").unlink()
+        with pytest.raises(ValueError, match=r"scene0\.xml hold names of classes; say with class_names"):
+            FusionDataset(root)
+
+    def test_transform_sees_them_and_cannot_spoil_the_cache(self, tmp_path: Path) -> None:
+        root = make_boxes(make_pairs(tmp_path, count=1), "1 0.5 0.5 0.5 1\n")
+
+        def label_in_place(sample: Sample, rng: np.random.Generator) -> Sample:
+            sample["boxes"] += 1
+            return sample | {"labels": np.full((9, 12), sample["box_classes"][0] + 1)}
+
+        dataset = FusionDataset(root, label_in_place, cache_in_memory=True)
+        for _ in range(2):
+            item = dataset[0]
+            assert item["boxes"].tolist() == [[4, 1, 10, 10]]
+            assert item["labels"].unique().tolist() == [2]
+
+
+class TestWhatIsKnownBeforehand:
+    def test_names(self, tmp_path: Path) -> None:
+        assert FusionDataset(make_pairs(tmp_path)).names == ("scene0", "scene1", "scene2", "scene3")
+
+    @pytest.mark.parametrize("cache", [False, True])
+    def test_label_values(self, tmp_path: Path, cache: bool) -> None:
+        make_pairs(tmp_path, labels=True)
+        for index, value in enumerate((0, 3, 255, 3)):
+            Image.new("L", (12, 9), value).save(tmp_path / "labels" / f"scene{index}.png")
+        values = FusionDataset(tmp_path, cache_in_memory=cache).label_values()
+        assert values == {0, 3, 255}
+        assert {type(value) for value in values} == {int}
+
+    def test_no_labels_no_values(self, tmp_path: Path) -> None:
+        assert FusionDataset(make_pairs(tmp_path)).label_values() == set()
+
+    def test_sizes(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path, count=2, labels=True)
+        for kind in ("visible", "infrared", "labels"):
+            Image.new("L", (20, 10)).save(tmp_path / kind / "scene1.png")
+        assert FusionDataset(tmp_path).sizes() == [(9, 12), (10, 20)]
+        Image.new("L", (20, 11)).save(tmp_path / "labels" / "scene1.png")
+        with pytest.raises(ValueError, match=r"is 20x10 but .*labels.scene1\.png is 20x11"):
+            FusionDataset(tmp_path).sizes()
+
+
 class TestRandomness:
     def test_depends_on_seed_epoch_and_index_alone(self, tmp_path: Path) -> None:
         root = make_pairs(tmp_path)
@@ -237,3 +349,14 @@ def test_real_pairs(folder: str, count: int) -> None:
     assert item["visible_values"].shape == (3, 128, 128)
     assert item["infrared_values"].shape == (1, 128, 128)
     assert item["visible_values"].std() > 0.01
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs the image pairs of GFFUSION_DATA or ../shared/data")
+def test_real_boxes_in_spawned_workers() -> None:
+    dataset = FusionDataset(DATA / "val/msrs")
+    assert set(dataset.sizes()) == {(480, 640)}
+    assert dataset.class_names == ("person", "bicycle", "car")
+    loader = DataLoader(dataset, batch_size=None, sampler=[0, 39], num_workers=1, multiprocessing_context="spawn")
+    for index, item in zip((0, 39), loader, strict=True):
+        assert item.keys() == dataset[index].keys()
+        assert item["name"] == dataset.names[index]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from gffusion.data import match_pairs
+from gffusion.data import NamedBoxes, match_pairs
 
 
 def folder(path: Path, *names: str) -> Path:
@@ -85,8 +85,90 @@ def test_folder_without_images(tmp_path: Path) -> None:
 
 def test_nothing_in_common(tmp_path: Path) -> None:
     visible = folder(tmp_path / "visible", "0001_VIS.png", "0002_VIS.png")
-    infrared = folder(tmp_path / "infrared", "0001_IR.png")
-    with pytest.raises(ValueError, match=r"0001_VIS\.png and 0001_IR\.png"):
+    infrared = folder(tmp_path / "infrared", "0003_IR.png")
+    with pytest.raises(ValueError, match=r"0001_VIS\.png and 0003_IR\.png"):
         match_pairs(visible, infrared)
-    with pytest.raises(ValueError, match=r"0001_VIS\.png and 0001_IR\.png"):
+    with pytest.raises(ValueError, match=r"0001_VIS\.png and 0003_IR\.png"):
         match_pairs(visible, visible, infrared)
+    boxes = folder(tmp_path / "boxes", "0003.txt")
+    with pytest.raises(ValueError, match=r"0001_VIS\.png and 0003\.txt"):
+        match_pairs(visible, visible, boxes=boxes)
+
+
+class TestCustomaryWords:
+    @pytest.mark.parametrize(
+        ("visible", "infrared"),
+        [
+            ("0001_vis.png", "0001_ir.png"),
+            ("0001-visible.png", "0001-Thermal.tif"),
+            ("VIS1.png", "IR1.png"),
+            ("vis_0001.png", "ir_0001.png"),
+            ("FLIR_00006_RGB.jpg", "FLIR_00006.jpg"),
+            ("FLIR_00006_RGB.jpg", "FLIR_00006_PreviewData.jpeg"),
+        ],
+    )
+    def test_match(self, tmp_path: Path, visible: str, infrared: str) -> None:
+        match = match_pairs(folder(tmp_path / "visible", visible), folder(tmp_path / "infrared", infrared))
+        assert [(pair.visible.name, pair.infrared.name) for pair in match.pairs] == [(visible, infrared)]
+        assert match.pairs[0].name == Path(visible).stem
+
+    @pytest.mark.parametrize(
+        ("visible", "infrared"),
+        [("VIS1.png", "IR2.png"), ("vista1.png", "ta1.png"), ("davis.png", "da.png"), ("0001_ir.png", "0001_vis.png")],
+    )
+    def test_no_match(self, tmp_path: Path, visible: str, infrared: str) -> None:
+        with pytest.raises(ValueError, match="no image"):
+            match_pairs(folder(tmp_path / "visible", visible), folder(tmp_path / "infrared", infrared))
+
+    def test_the_same_stem_goes_first(self, tmp_path: Path) -> None:
+        visible = folder(tmp_path / "visible", "1.png", "1_vis.png", "2.png")
+        infrared = folder(tmp_path / "infrared", "1.png", "1_ir.png", "2.png", "2_ir.png")
+        match = match_pairs(visible, infrared)
+        assert [(pair.visible.name, pair.infrared.name) for pair in match.pairs] == [
+            ("1.png", "1.png"),
+            ("1_vis.png", "1_ir.png"),
+            ("2.png", "2.png"),
+        ]
+        assert match.infrared_only == (infrared / "2_ir.png",)
+
+    @pytest.mark.parametrize(
+        ("visible", "infrared"), [(["1.png", "1_vis.png"], ["1_ir.png"]), (["1_vis.png"], ["1_ir.png", "IR_1.png"])]
+    )
+    def test_what_is_open_is_an_error(self, tmp_path: Path, visible: list[str], infrared: list[str]) -> None:
+        with pytest.raises(ValueError, match="it is open which files belong together") as error:
+            match_pairs(folder(tmp_path / "visible", *visible), folder(tmp_path / "infrared", *infrared))
+        assert all(name in str(error.value) for name in visible + infrared)
+
+    def test_labels_and_boxes_of_either_image(self, tmp_path: Path) -> None:
+        visible = folder(tmp_path / "visible", "1_vis.png", "2_vis.png", "3_vis.png")
+        infrared = folder(tmp_path / "infrared", "1_ir.png", "2_ir.png", "3_ir.png")
+        labels = folder(tmp_path / "labels", "1_mask.png", "2_vis.png", "3_ir_label.png")
+        boxes = folder(tmp_path / "boxes", "1.txt", "2_ir.xml", "3_rgb.txt", "classes.txt")
+        match = match_pairs(visible, infrared, labels, boxes)
+        assert [(pair.labels, pair.boxes) for pair in match.pairs] == [
+            (labels / "1_mask.png", boxes / "1.txt"),
+            (labels / "2_vis.png", boxes / "2_ir.xml"),
+            (labels / "3_ir_label.png", boxes / "3_rgb.txt"),
+        ]
+        assert match.labels_only == match.boxes_only == ()
+
+
+class TestBoxes:
+    def test_missing_and_spare_files(self, tmp_path: Path) -> None:
+        images = folder(tmp_path / "images", "a.png", "B.png")
+        boxes = folder(tmp_path / "boxes", "b.txt", "c.xml", "a.csv")
+        match = match_pairs(images, images, boxes=boxes)
+        assert [pair.boxes for pair in match.pairs] == [None, boxes / "b.txt"]
+        assert match.boxes_only == (boxes / "c.xml",)
+
+    def test_two_formats_of_one_image(self, tmp_path: Path) -> None:
+        images, boxes = folder(tmp_path / "images", "a.png"), folder(tmp_path / "boxes", "a.txt", "a.xml")
+        with pytest.raises(ValueError, match=r"a\.txt and a\.xml .* same stem"):
+            match_pairs(images, images, boxes=boxes)
+
+    def test_of_a_coco_file(self, tmp_path: Path) -> None:
+        images = folder(tmp_path / "images", "A.png", "b.png")
+        first, spare = (NamedBoxes(f"all.json ({name})", None, (), ()) for name in ("a", "c"))
+        match = match_pairs(images, images, boxes={"a": first, "C": spare})
+        assert [pair.boxes for pair in match.pairs] == [first, None]
+        assert match.boxes_only == (spare,)

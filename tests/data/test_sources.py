@@ -1,0 +1,219 @@
+"""Rows of a data set as pairs, and sizes read from headers."""
+
+import pickle
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gffusion.data import FusionDataset, ImageReadError, read_image, read_size
+
+VISIBLE = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+THERMAL = np.linspace(0, 65535, 54).astype(np.uint16).reshape(6, 9)
+LABELS = np.arange(54, dtype=np.uint8).reshape(6, 9) % 4
+OBJECTS = {"bbox": [[1, 2, 3, 4], [0, 0, 9, 6]], "category": [1, 0]}
+
+
+class Rows:
+    """The interface of a `datasets.Dataset` that `from_dataset` needs."""
+
+    def __init__(self, **columns: list[Any]) -> None:
+        self._columns = columns
+        self.column_names = list(columns)
+
+    def __len__(self) -> int:
+        return len(next(iter(self._columns.values())))
+
+    def __getitem__(self, key: int | str) -> Any:
+        return self._columns[key] if isinstance(key, str) else {name: v[key] for name, v in self._columns.items()}
+
+
+def encoded(image: NDArray[Any], suffix: str = "PNG") -> dict[str, Any]:
+    content = BytesIO()
+    Image.fromarray(image).save(content, suffix)
+    return {"bytes": content.getvalue(), "path": None}
+
+
+def expect_pair(item: dict[str, Any]) -> None:
+    torch.testing.assert_close(item["visible_values"], torch.tensor(VISIBLE / 255).permute(2, 0, 1).float())
+    torch.testing.assert_close(item["infrared_values"], torch.tensor(THERMAL / 65535)[None].float())
+
+
+class TestRows:
+    @pytest.mark.parametrize(
+        "kind", [lambda image: image, Image.fromarray, encoded], ids=["arrays", "pictures", "undecoded"]
+    )
+    def test_images(self, kind: Any) -> None:
+        rows = Rows(rgb=[kind(VISIBLE)], t=[kind(THERMAL)], mask=[kind(LABELS)])
+        dataset = FusionDataset.from_dataset(rows, visible="rgb", infrared="t", labels="mask")
+        item = dataset[0]
+        expect_pair(item)
+        assert torch.equal(item["labels"], torch.tensor(LABELS).long())
+        assert item["name"] == "0"
+        assert dataset.sizes() == [(6, 9)]
+        assert dataset.label_values() == {0, 1, 2, 3}
+        assert dataset.pairs == ()
+
+    def test_files_and_names(self, tmp_path: Path) -> None:
+        Image.fromarray(VISIBLE).save(tmp_path / "a.png")
+        Image.fromarray(THERMAL).save(tmp_path / "b.png")
+        files = [{"bytes": None, "path": str(tmp_path / name)} for name in ("a.png", "b.png")]
+        dataset = FusionDataset.from_dataset(Rows(visible=files[:1], infrared=files[1:], id=["street"]), names="id")
+        expect_pair(dataset[0])
+        assert dataset.names == ("street",)
+
+    @pytest.mark.parametrize(
+        "objects",
+        [
+            OBJECTS,
+            [{"bbox": box, "category": category} for box, category in zip(*OBJECTS.values(), strict=True)],
+            {"bbox": np.array(OBJECTS["bbox"]), "category": torch.tensor([1, 0])},
+            {"bbox": OBJECTS["bbox"], "category": ["Car", "People"]},
+        ],
+    )
+    def test_boxes(self, objects: Any) -> None:
+        rows = Rows(visible=[VISIBLE], infrared=[THERMAL], objects=[objects])
+        dataset = FusionDataset.from_dataset(rows, boxes="objects", class_names=["person", "car"])
+        assert dataset[0]["boxes"].tolist() == [[1, 2, 4, 6], [0, 0, 9, 6]]
+        assert dataset[0]["box_classes"].tolist() == [1, 0]
+        assert dataset.class_names == ("person", "car")
+
+    def test_no_boxes_in_a_row_are_no_objects(self) -> None:
+        for nothing in ({"bbox": [], "category": []}, []):
+            rows = Rows(visible=[VISIBLE], infrared=[THERMAL], objects=[nothing])
+            assert FusionDataset.from_dataset(rows, boxes="objects")[0]["boxes"].shape == (0, 4)
+
+    @pytest.mark.parametrize(
+        ("objects", "message"),
+        [
+            ({"bbox": [[1, 2, 3]], "category": [0]}, "left, top, width and height"),
+            ({"bbox": [[1, 2, 3, 4]]}, "left, top, width and height"),
+            ({"bbox": [[1, 2, 3, 4]], "category": []}, "1 boxes have 0 categories"),
+            ({"bbox": [[1, 2, 3, 4]], "category": [2]}, r"indices from 0 to 1, got \[2\]"),
+            ({"bbox": [[1, 2, 3, 4]], "category": ["tram"]}, "'tram' is none of the classes"),
+            (None, "left, top, width and height"),
+        ],
+    )
+    def test_wrong_boxes(self, objects: Any, message: str) -> None:
+        rows = Rows(visible=[VISIBLE], infrared=[THERMAL], objects=[objects])
+        dataset = FusionDataset.from_dataset(rows, boxes="objects", class_names=["person", "car"])
+        with pytest.raises(ValueError, match=rf"row 0, column 'objects': .*{message}"):
+            dataset[0]
+
+    def test_wrong_images(self) -> None:
+        wrong = [{"bytes": b"no image", "path": None}, {}, "a.png", None, VISIBLE.astype(np.int64)]
+        dataset = FusionDataset.from_dataset(Rows(visible=wrong, infrared=[THERMAL] * len(wrong)))
+        for index in range(len(wrong)):
+            with pytest.raises(ImageReadError, match=rf"row {index}, column 'visible': "):
+                dataset[index]
+            with pytest.raises(ImageReadError, match=r"row \d, column 'visible': "):
+                FusionDataset.from_dataset(Rows(visible=wrong[index:], infrared=[THERMAL] * len(wrong))).sizes()
+        dataset = FusionDataset.from_dataset(Rows(visible=[VISIBLE], infrared=[THERMAL], m=[VISIBLE]), labels="m")
+        with pytest.raises(ImageReadError, match=r"row 0, column 'm': .* \(H, W\) class indices"):
+            dataset[0]
+        labels = Rows(visible=[VISIBLE], infrared=[THERMAL], m=[encoded(LABELS, "JPEG")])
+        with pytest.raises(ImageReadError, match="JPEG changes values"):
+            FusionDataset.from_dataset(labels, labels="m")[0]
+
+    def test_sizes_that_differ(self) -> None:
+        dataset = FusionDataset.from_dataset(Rows(visible=[encoded(VISIBLE)], infrared=[encoded(THERMAL[:, 1:])]))
+        for read in (lambda: dataset[0], dataset.sizes):
+            with pytest.raises(ValueError, match=r"column 'visible' is 9x6 but row 0, column 'infrared' is 8x6"):
+                read()
+
+    def test_columns(self) -> None:
+        rows = Rows(rgb=[VISIBLE], infrared=[THERMAL])
+        with pytest.raises(ValueError, match="no column visible, mask; its columns are rgb, infrared"):
+            FusionDataset.from_dataset(rows, labels="mask")
+        rows.column_names = {"train": ["rgb"], "test": ["rgb"]}  # type: ignore[assignment]
+        with pytest.raises(ValueError, match=r"splits train, test; choose one, as in dataset\['train'\]"):
+            FusionDataset.from_dataset(rows)
+        with pytest.raises(ValueError, match=r"got a generator; a datasets\.Dataset is needed"):
+            FusionDataset.from_dataset(row for row in ())
+
+    def test_range_and_cache(self) -> None:
+        rows = Rows(visible=[VISIBLE], infrared=[THERMAL.astype(np.float32) / 256 + 200])
+        with pytest.raises(ValueError, match='row 0: .*infrared_range="percentile"'):
+            FusionDataset.from_dataset(rows)[0]
+        dataset = FusionDataset.from_dataset(rows, None, 0, True, infrared_range=(200, 456))
+        torch.testing.assert_close(dataset[0]["infrared_values"][0], torch.tensor(THERMAL / 65536).float())
+
+
+class TestDatasets:
+    @pytest.mark.parametrize("style", ["list of objects", "object of lists"])
+    @pytest.mark.parametrize("kind", [None, "numpy", "torch"])
+    def test_features(self, style: str, kind: str | None) -> None:
+        datasets = pytest.importorskip("datasets")
+        box, category = datasets.List(datasets.Value("float32")), datasets.ClassLabel(names=["person", "car"])
+        if style == "list of objects":
+            feature = datasets.List({"bbox": box, "category": category})
+            objects: Any = [{"bbox": b, "category": c} for b, c in zip(*OBJECTS.values(), strict=True)]
+        else:
+            feature, objects = {"bbox": datasets.List(box), "category": datasets.List(category)}, OBJECTS
+        image = datasets.Image()
+        features = {"rgb": image, "t": image, "mask": image, "objects": feature, "id": datasets.Value("string")}
+        columns = {
+            "rgb": encoded(VISIBLE),
+            "t": encoded(THERMAL),
+            "mask": encoded(LABELS),
+            "objects": objects,
+            "id": "a",
+        }
+        table = datasets.Dataset.from_list([columns] * 2, features=datasets.Features(features)).with_format(kind)
+        dataset = FusionDataset.from_dataset(
+            table, visible="rgb", infrared="t", labels="mask", boxes="objects", names="id"
+        )
+        for copy in (dataset, pickle.loads(pickle.dumps(dataset))):
+            expect_pair(copy[1])
+            assert torch.equal(copy[1]["labels"], torch.tensor(LABELS).long())
+            assert copy[1]["boxes"].tolist() == [[1, 2, 4, 6], [0, 0, 9, 6]]
+            assert copy[1]["box_classes"].tolist() == [1, 0]
+            assert copy.class_names == ("person", "car")
+            assert copy.names == ("a", "a")
+            assert copy.sizes() == [(6, 9)] * 2
+
+    @pytest.mark.parametrize("kind", [None, "numpy", "torch"])
+    def test_arrays(self, kind: str | None) -> None:
+        datasets = pytest.importorskip("datasets")
+        features = datasets.Features(
+            {"visible": datasets.Array3D((6, 9, 3), "uint8"), "infrared": datasets.Array2D((6, 9), "uint16")}
+        )
+        table = datasets.Dataset.from_list([{"visible": VISIBLE, "infrared": THERMAL}], features=features)
+        expect_pair(FusionDataset.from_dataset(table.with_format(kind))[0])
+
+
+class TestReadSize:
+    @pytest.mark.parametrize("suffix", ["png", "jpg", "tif"])
+    def test_of_what_read_image_returns(self, tmp_path: Path, suffix: str) -> None:
+        exif = Image.Exif()
+        for orientation in (1, 3, 6):
+            exif[0x0112] = orientation
+            path = tmp_path / f"{orientation}.{suffix}"
+            Image.fromarray(VISIBLE).save(path, exif=exif)
+            assert read_size(path) == read_image(path).shape[:2] == ((9, 6) if orientation == 6 else (6, 9))
+            assert read_size(BytesIO(path.read_bytes())) == read_size(path)
+
+    def test_pixels_are_not_read(self, tmp_path: Path) -> None:
+        path = tmp_path / "a.png"
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300), np.uint8)).save(path)
+        path.write_bytes(path.read_bytes()[:2000])
+        assert read_size(path) == (200, 300)
+
+    def test_kinds_that_pillow_does_not_know(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", np.zeros((6, 9, 3), np.float32), photometric="rgb")
+        assert read_size(tmp_path / "a.tif") == (6, 9)
+
+    def test_no_image(self, tmp_path: Path) -> None:
+        (tmp_path / "a.png").write_text("no image")
+        with pytest.raises(ImageReadError, match=r"a\.png"):
+            read_size(tmp_path / "a.png")
+        with pytest.raises(FileNotFoundError, match=r"b\.png"):
+            read_size(tmp_path / "b.png")
+        with pytest.raises(IsADirectoryError, match="is a folder"):
+            read_size(tmp_path)
