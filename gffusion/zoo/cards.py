@@ -1,0 +1,446 @@
+"""FusionCard: what there is to know about trained weights, as a model card with the metadata of the Hub."""
+
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import re
+import uuid
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import MISSING, dataclass, field, fields
+from importlib.metadata import version
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from huggingface_hub.errors import HFValidationError
+from huggingface_hub.repocard_data import EvalResult, ModelCardData
+from huggingface_hub.utils import validate_repo_id
+
+from .. import __version__
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    from ..configuration_gffusion import GFFusionConfig
+    from ..metrics.base import FusionMetric
+    from ..metrics.segmentation import SegmentationMetric
+
+logger = logging.getLogger(__name__)
+
+ENCODERS = {"clip": "CLIP", "dinov2": "DINOv2"}
+
+# What the encoders' publishers grant, by the beginning of the Hub id.
+ENCODER_LICENCES = {"openai/clip-": "MIT, as OpenAI's CLIP repository", "facebook/dinov2-": "Apache-2.0"}
+
+INJECTED = {
+    "cascading": "nothing is injected into FuNet",
+    "parallel": "DINOv2 features of the sources are injected into FuNet",
+    "hybrid": "CLIP features of the sources are injected into FuNet",
+}
+
+TASKS = {
+    "fusion": {"task_type": "image-to-image", "task_name": "Infrared and visible image fusion"},
+    "segmentation": {"task_type": "image-segmentation", "task_name": "Semantic segmentation of the fused image"},
+}
+
+CLIP_SCOPE = (
+    "OpenAI's card of CLIP, whose features are used here, declares deployed uses, and surveillance in any case, out of "
+    "scope."
+)
+
+# Closes every card that `FusionCard.save` writes; what it says of the text above tells whether a person has edited it.
+MARKER = "<!-- Written by gffusion, which leaves this file alone once it is edited. sha256 of the above: "
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """A data set that weights were trained on.
+
+    Args:
+        name: Its name, as people know it.
+        pairs: Number of pairs that were trained on.
+        terms: Its licence or terms of use.
+        url: Where it comes from.
+        hub_id: Its id on the Hub, `organisation/name`, if it is there.
+
+    Raises:
+        ValueError: If `hub_id` is no such id.
+    """
+
+    name: str
+    pairs: int
+    terms: str
+    url: str | None = None
+    hub_id: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_hub_id(self.hub_id)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What one run of `gffusion evaluate` measured with the weights.
+
+    Args:
+        data_set: Name of the data set.
+        metrics: Means by metric, as [`~gffusion.evaluation.EvaluationTable.to_dict`] gives them for a method.
+        images: Number of images that they are means over.
+        protocol: Whose conventions the metrics follow, see `gffusion.metrics.PROTOCOLS`.
+        command: The command that measures them again.
+        comparison: Markdown of the whole table, with the rows that the weights compete with, to be shown in place of
+            their own row: [`~gffusion.evaluation.EvaluationTable.to_markdown`].
+        hub_id: Id of the data set on the Hub, `organisation/name`, if it is there.
+
+    Raises:
+        ValueError: If metrics or command are missing, a metric is unknown or not finite, or `hub_id` is no such id.
+    """
+
+    data_set: str
+    metrics: Mapping[str, float]
+    images: int
+    protocol: str
+    command: str
+    comparison: str = ""
+    hub_id: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_hub_id(self.hub_id)
+        if not self.metrics or not self.command:
+            raise ValueError(f"An evaluation on {self.data_set} needs metrics, and the command that measures them.")
+        for name, value in self.metrics.items():
+            _describe(name)
+            if not math.isfinite(value):
+                raise ValueError(f"{name} on {self.data_set} must be finite to stand in a card, got {value}.")
+
+    @property
+    def eval_results(self) -> list[EvalResult]:
+        """The metrics as entries of the Hub's model index."""
+        # The index has no room for a data set that is not on the Hub; a name of its own keeps such sets apart.
+        data_set_type = self.hub_id or _slug(self.data_set)
+        return [
+            EvalResult(
+                **TASKS[_describe(name).task],
+                dataset_type=data_set_type,
+                dataset_name=self.data_set,
+                metric_type=_slug(name),
+                metric_name=name,
+                metric_value=round(float(value), 4),
+                metric_args={"protocol": self.protocol, "images": self.images},
+                verified=False,
+            )
+            for name, value in self.metrics.items()
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FusionCard:
+    """The facts of a model card. What is not given is left out of the card, never guessed.
+
+    Args:
+        model_name: Name of the weights, and of the folder or bundled model that they are loaded from.
+        config: Configuration of the model.
+        parameters: Number of all parameters, frozen ones included.
+        trainable_parameters: Number of those that training changes.
+        licence: SPDX identifier of the weights' licence, such as "Apache-2.0".
+        hub_id: Id under which the weights are, or will be, on the Hub.
+        description: A sentence or two about these weights.
+        training_data: What they were trained on.
+        stand_in_encoders: What the encoders are (by name, "clip" or "dinov2") whose weights are not CLIP's or DINOv2's,
+            such as "randomly initialised". The card says so, and does not name these as base models.
+        settings: Training options that are not the default, see `non_default_settings`.
+        command: The command that trains the weights again.
+        log: Records of the training log in order: `epoch`, counted from 0, and figures by name.
+        versions: Versions of what trained them, see `versions`.
+        evaluations: What was measured with these weights.
+        paper_figures: What the paper reports, by data set and metric. Shown as the paper's, kept out of the metadata.
+        pictures: What pictures show, by their file names in the folder of the card.
+        intended_use: What the weights are for.
+        limits: Sentences about what they cannot do, besides those that hold for every fusion model.
+
+    Raises:
+        ValueError: If `hub_id` or an encoder in `stand_in_encoders` is unknown.
+    """
+
+    model_name: str
+    config: "GFFusionConfig"
+    parameters: int
+    trainable_parameters: int
+    licence: str | None = None
+    hub_id: str | None = None
+    description: str = ""
+    training_data: Sequence[TrainingData] = ()
+    stand_in_encoders: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    command: str = ""
+    log: Sequence[Mapping[str, float]] = ()
+    versions: Mapping[str, str] = field(default_factory=dict)
+    evaluations: Sequence[Evaluation] = ()
+    paper_figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
+    intended_use: str = (
+        "Looking at a visible and an infrared picture of one scene as one picture; research into image fusion, as a "
+        "baseline or as a start for training on other data."
+    )
+    limits: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        _check_hub_id(self.hub_id)
+        if unknown := sorted(set(self.stand_in_encoders) - set(self._encoders)):
+            raise ValueError(f"`stand_in_encoders` names {unknown}, the model has {list(self._encoders) or 'none'}.")
+
+    @property
+    def metadata(self) -> ModelCardData:
+        """What the Hub reads: the front matter of the card."""
+        results = [result for evaluation in self.evaluations for result in evaluation.eval_results]
+        tags = ["infrared-visible-image-fusion", "image-fusion", "thermal", "gffusion"]
+        return ModelCardData(
+            license=self.licence.lower() if self.licence else None,
+            library_name="gffusion",
+            pipeline_tag="image-to-image",
+            base_model=list(self._base_models.values()) or None,
+            datasets=_unique(data.hub_id for data in self.training_data if data.hub_id) or None,
+            metrics=_unique(result.metric_type for result in results) or None,
+            tags=[*tags, "image-segmentation"] if self.config.use_segmenter else tags,
+            model_name=self.model_name if results else None,
+            eval_results=results or None,
+        )
+
+    def render(self) -> str:
+        """Return the card as Markdown with YAML front matter."""
+        template = (files(__package__) / "card_template.md").read_text(encoding="utf-8")
+        text = f"---\n{self.metadata.to_yaml()}\n---\n\n{_fill(template, self._placeholders())}"
+        return _sign(text.encode()).decode()
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Write the card as `README.md`, whole or not at all.
+
+        A `README.md` that a person has edited or written stays as it is, and a warning is logged.
+
+        Args:
+            folder: Where the weights are; created if needed.
+
+        Returns:
+            The path of `README.md`.
+
+        Raises:
+            FileNotFoundError: If a picture that the card shows is not in the folder.
+            OSError: If the card cannot be written.
+        """
+        path = Path(folder) / "README.md"
+        if path.exists() and not _is_untouched(path.read_bytes()):
+            logger.warning("%s was edited, or not written by gffusion. It stays as it is.", path)
+            return path
+        if missing := [name for name in self.pictures if not (path.parent / name).is_file()]:
+            raise FileNotFoundError(f"{path.parent} lacks {missing}, which its card shows: save the pictures first.")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+        try:
+            temporary.write_bytes(self.render().encode())
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+    @property
+    def _encoders(self) -> tuple[str, ...]:
+        return tuple(name for name in ENCODERS if getattr(self.config, f"needs_{name}"))
+
+    @property
+    def _base_models(self) -> dict[str, str]:
+        """The Hub ids that the weights of the encoders come from, without folders and stand-ins."""
+        names = (name for name in self._encoders if name not in self.stand_in_encoders)
+        sources = {name: getattr(self.config, f"{name}_name_or_path") or "" for name in names}
+        return {name: source for name, source in sources.items() if _is_hub_id(source) and not Path(source).exists()}
+
+    def _placeholders(self) -> dict[str, str]:
+        """What stands for the names with a dollar sign in the template."""
+        segment = '\nfuse(pair, segment=True)["labels"].save("labels.png")  # class ids'
+        return {
+            "model_name": self.model_name,
+            "description": self.description,
+            "pictures": "\n\n".join(f"![{text}]({quote(name)})" for name, text in self.pictures.items()),
+            "facts": _table(["", ""], self._facts().items()),
+            "source": json.dumps(self.hub_id or self.model_name, ensure_ascii=False),
+            "segment": segment if self.config.use_segmenter else "",
+            "intended_use": self.intended_use,
+            "limits": "\n".join(f"- {sentence}" for sentence in self._limits()),
+            "training_data": self._training_data(),
+            "command": _code(self.command),
+            "settings": _table(
+                ["setting", "value, where not the default"],
+                [(f"`{name}`", f"`{value}`") for name, value in self.settings.items()],
+            ),
+            "log": _best_and_last(self.log),
+            "versions": ", ".join(f"{name} {number}" for name, number in self.versions.items()),
+            "results": "\n\n".join(map(_results, self.evaluations)),
+            "paper_figures": _figures(self.paper_figures),
+        }
+
+    def _facts(self) -> dict[str, str]:
+        config = self.config
+        paradigm = f"{config.paradigm}: {INJECTED[config.paradigm]}"
+        if config.semantic_config is not None and config.semantic_layers:
+            paradigm += f", layers {', '.join(map(str, config.semantic_layers))} merged by `{config.merging}`"
+        loss = f"gradients (beta) {config.gradient_weight:g}, intensity {config.intensity_weight:g}"
+        if config.use_segmenter:
+            loss += f", segmentation (lambda) {config.segmentation_weight:g}"
+        rgb = config.color_space == "rgb"
+        decoder = ", ".join(map(str, config.decoder_channels or []))
+        facts = {
+            "paradigm": paradigm,
+            "fuses": "three colour channels" if rgb else "luma; the visible picture's chroma is put back afterwards",
+            "widths": f"stem {config.stem_channels}, features 2 x {config.feature_channels}, decoder {decoder}",
+            "parameters": f"{self.trainable_parameters:,} trained, {self.parameters - self.trainable_parameters:,} frozen",
+            "weights in the loss": loss,
+        }
+        if config.use_segmenter:
+            facts["classes"] = ", ".join(config.id2label[index] for index in sorted(config.id2label))
+        facts |= {f"{ENCODERS[name]} encoder, frozen": self._encoder_source(name) for name in self._encoders}
+        return facts | {"licence of the weights": self.licence or "not stated"}
+
+    def _encoder_source(self, encoder: str) -> str:
+        if encoder in self.stand_in_encoders:
+            return f"not {ENCODERS[encoder]}'s weights: {self.stand_in_encoders[encoder]}"
+        source = self._base_models.get(encoder)
+        if source is None:  # a folder of whoever trained, whose path is nobody's business
+            return "not from the Hub"
+        revision = getattr(self.config, f"{encoder}_revision")
+        pinned = f"revision `{revision}`" if revision else "no revision pinned"
+        licences = (licence for publisher, licence in ENCODER_LICENCES.items() if source.startswith(publisher))
+        return f"[{source}](https://huggingface.co/{source}), {pinned}; licence: {next(licences, 'see there')}"
+
+    def _limits(self) -> list[str]:
+        limits = [
+            f"The {ENCODERS[name]} encoder does not have {ENCODERS[name]}'s weights ({what}): results say nothing about "
+            "the paper's model."
+            for name, what in self.stand_in_encoders.items()
+        ]
+        if self._base_models.get("clip", "").startswith("openai/"):
+            limits.append(CLIP_SCOPE)
+        return [*limits, *self.limits]
+
+    def _training_data(self) -> str:
+        rows = []
+        for data in self.training_data:
+            url = data.url or (f"https://huggingface.co/datasets/{data.hub_id}" if data.hub_id else None)
+            rows.append((f"[{data.name}]({url})" if url else data.name, f"{data.pairs:,}", data.terms))
+        return _table(["data set", "pairs", "terms"], rows)
+
+
+def non_default_settings(arguments: "DataclassInstance") -> dict[str, Any]:
+    """Return the fields of a dataclass whose values differ from their defaults.
+
+    Fields without a default, such as an output folder, are left out: giving them is no departure from anything.
+
+    Args:
+        arguments: Any dataclass, such as [`~gffusion.FusionTrainingArguments`].
+    """
+    settings = {}
+    for item in fields(arguments):
+        default = item.default if item.default_factory is MISSING else item.default_factory()
+        value = getattr(arguments, item.name)
+        if default is not MISSING and value != default:
+            settings[item.name] = value
+    return settings
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of gffusion, of the libraries that training depends on, and of Python, by name."""
+    libraries = {name: version(name) for name in ("torch", "transformers", "accelerate")}
+    return {"gffusion": __version__, **libraries, "Python": platform.python_version()}
+
+
+def _fill(template: str, values: Mapping[str, str]) -> str:
+    """Fill in a template; a section of it is left out if it has placeholders and all of them are empty."""
+    sections = [Template(section) for section in re.split(r"^(?=## )", template, flags=re.MULTILINE)]
+    names = [section.get_identifiers() for section in sections]
+    kept = [
+        section.substitute(values).strip()
+        for section, used in zip(sections, names, strict=True)
+        if not used or any(values[name] for name in used)
+    ]
+    return re.sub(r"\n{3,}", "\n\n", "\n\n".join(kept)) + "\n"
+
+
+def _sign(text: bytes) -> bytes:
+    return text + f"{MARKER}{hashlib.sha256(text).hexdigest()} -->\n".encode()
+
+
+def _is_untouched(content: bytes) -> bool:
+    """Tell whether a file is what `FusionCard.render` returned, to the byte."""
+    return content == _sign(content.rpartition(MARKER.encode())[0])
+
+
+def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out a Markdown table, nothing at all if it has no rows."""
+    lines = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *lines)) if lines else ""
+
+
+def _code(command: str) -> str:
+    return f"```bash\n{command}\n```" if command else ""
+
+
+def _best_and_last(log: Sequence[Mapping[str, float]]) -> str:
+    """Lay out the last record of a training log, and before it the best one, by L_st on the validation pairs."""
+    scored = [record for record in log if "eval_loss_structural" in record]
+    best = sorted(scored, key=lambda record: record["eval_loss_structural"])[:1]
+    records = {f"best, epoch {record['epoch'] + 1}": record for record in best}
+    records |= {f"last, epoch {record['epoch'] + 1}": record for record in log[-1:]}
+    names = _unique(name for record in records.values() for name in record if name != "epoch")
+    rows = [[f"`{name}`", *(_number(record.get(name)) for record in records.values())] for name in names]
+    return _table(["training log", *records], rows)
+
+
+def _results(evaluation: Evaluation) -> str:
+    images = f"{evaluation.images:,} image{'s' * (evaluation.images != 1)}"
+    title = f"**{evaluation.data_set}**, {images}, protocol `{evaluation.protocol}`:"
+    table = evaluation.comparison.strip() or _figures({evaluation.data_set: evaluation.metrics})
+    return "\n\n".join([title, table, _code(evaluation.command)])
+
+
+def _figures(figures: Mapping[str, Mapping[str, float]]) -> str:
+    names = _unique(name for metrics in figures.values() for name in metrics)
+    arrows = ["↑" if _describe(name).higher_is_better else "↓" for name in names]
+    header = ["data set", *(f"{name} {arrow}" for name, arrow in zip(names, arrows, strict=True))]
+    return _table(header, [[key, *(_number(row.get(name)) for name in names)] for key, row in figures.items()])
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
+
+
+def _describe(metric: str) -> "type[FusionMetric] | type[SegmentationMetric]":
+    """Look a metric up; those of single classes have the class behind their name, as in "IoU person"."""
+    from ..metrics import METRICS
+
+    name = metric if metric in METRICS else metric.partition(" ")[0]
+    if name not in METRICS:
+        raise ValueError(f"Unknown metric {metric!r}. Known: {', '.join(METRICS)}.")
+    return METRICS[name]
+
+
+def _check_hub_id(name: str | None) -> None:
+    if name is not None and not _is_hub_id(name):
+        raise ValueError(f"`hub_id` must be an id such as organisation/name, got {name!r}.")
+
+
+def _is_hub_id(name: str) -> bool:
+    try:
+        validate_repo_id(name)
+    except HFValidationError:
+        return False
+    return "/" in name
+
+
+def _slug(name: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+
+
+def _unique(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
