@@ -1,0 +1,125 @@
+"""Starting the segmentation head from a converted linear segmenter: classes find their rows by name."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from ..modeling_gffusion import GFFusionModel
+
+# What fusion data sets (M3FD, MFNet, FMB) call a class -> what ADE20K calls it. ADE20K's own "lamp" is one for the table.
+# "background" has no counterpart, and its row none to start from: it is all the classes that a data set does not name.
+_ADE20K_NAMES = {
+    "guardrail": "railing",
+    "lamp": "streetlight",
+    "motorcycle": "minibike",
+    "pedestrian": "person",
+    "people": "person",
+    "terrain": "earth",
+    "traffic sign": "signboard",
+    "vegetation": "tree",
+}
+
+
+@dataclass(frozen=True)
+class HeadMatch:
+    """Which classes of a model got a row of the loaded head.
+
+    Attributes:
+        loaded: Class of the model -> class of the head whose weights it has now.
+        left: Classes of the model that the head does not know; their weights are as they were.
+    """
+
+    loaded: dict[str, str]
+    left: tuple[str, ...]
+
+
+def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
+    """Copies weights of a converted head into `model.ssnet`, for the classes that both know by name.
+
+    Names in `model.config.id2label` and in the file are compared case-folded, `_` as a space. A class of the file may be a list
+    of synonyms ("minibike, motorbike"); a first name goes before a synonym, an earlier class before a later. Names that only
+    the fusion data sets use are translated: people, pedestrian -> person; motorcycle -> minibike; lamp -> streetlight;
+    guardrail -> railing; terrain -> earth; traffic sign -> signboard; vegetation -> tree. "background" stays as it is.
+
+    Args:
+        model: A model with a segmenter that reads as many layers as the head, `config.segmenter_layers`.
+        path: A safetensors file of `convert_ade20k_head`.
+
+    Returns:
+        Which classes were loaded, and which were left.
+
+    Raises:
+        OSError: If the file cannot be read or is damaged.
+        ValueError: If the model has no segmenter, the file is no converted head, it was made for another DINOv2 or another
+            number of layers, or it knows none of the model's classes.
+    """
+    if not model.config.use_segmenter:
+        raise ValueError("the model has no segmenter to load a head into (use_segmenter=False)")
+    weight, bias, classes, layers = _read(path)
+    _check_fit(model, weight.shape[1] // layers, layers, path)
+    rows, names = _rows_by_name(classes), model.config.id2label
+    found = {index: rows[key] for index, name in names.items() if (key := _key(name)) in rows}
+    if not found:
+        raise ValueError(
+            f"{path} knows none of the classes {list(names.values())}: give the model names as in ADE20K (id2label)"
+        )
+    classifier = model.ssnet.classifier
+    with torch.no_grad():
+        for index, row in found.items():
+            classifier.weight[index] = weight[row].to(classifier.weight)
+            classifier.bias[index] = bias[row].to(classifier.bias)
+    return HeadMatch(
+        loaded={names[index]: classes[row] for index, row in found.items()},
+        left=tuple(name for index, name in names.items() if index not in found),
+    )
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor, list[str], int]:
+    """Returns weight, bias, classes and the number of layers that are read."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
+    except SafetensorError as error:
+        raise OSError(
+            f"{path} is damaged or no safetensors file: {error}; convert a published head with convert_ade20k_head"
+        ) from error
+    if set(tensors) != {"weight", "bias"} or not {"classes", "layers"} <= set(metadata):
+        raise ValueError(
+            f"{path} is no head that convert_ade20k_head wrote: it holds {sorted(tensors)} and the metadata {sorted(metadata)}"
+        )
+    return tensors["weight"], tensors["bias"], json.loads(metadata["classes"]), int(metadata["layers"])
+
+
+def _check_fit(model: GFFusionModel, hidden_size: int, layers: int, path: str | os.PathLike[str]) -> None:
+    config = model.config
+    if hidden_size != config.dinov2_config.hidden_size:
+        raise ValueError(
+            f"the head of {path} was made for a DINOv2 of width {hidden_size}, the model's has {config.dinov2_config.hidden_size}"
+        )
+    if layers != config.segmenter_layers:
+        raise ValueError(
+            f"the head of {path} reads the last {layers} layers of DINOv2, the model's the last {config.segmenter_layers}: "
+            f"build the model with segmenter_layers={layers}"
+        )
+
+
+def _rows_by_name(classes: Sequence[str]) -> dict[str, int]:
+    synonyms = [[name.strip().casefold() for name in entry.split(",")] for entry in classes]
+    rows: dict[str, int] = {}
+    for row, names in enumerate(synonyms):
+        rows.setdefault(names[0], row)
+    for row, names in enumerate(synonyms):
+        for name in names[1:]:
+            rows.setdefault(name, row)
+    return rows
+
+
+def _key(name: str) -> str:
+    name = name.strip().casefold().replace("_", " ")
+    return _ADE20K_NAMES.get(name, name)
