@@ -216,7 +216,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         images = _stack_modalities(visible_values, infrared_values)
         config, size = self.config.clip_config, self._clip_size
         outputs = self.clip(
-            _prepare(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
+            prepare_images(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
             interpolate_pos_encoding=size != [config.image_size, config.image_size],
             output_hidden_states=True,
         )
@@ -279,7 +279,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
 
         That is the last layers' patch tokens, each through the final norm: (B, N, segmenter_layers * D).
         """
-        pixels = _prepare(images, self.config.segmenter_image_size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
+        pixels = prepare_images(images, self.config.segmenter_image_size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
         several = self.config.segmenter_layers > 1
         outputs = self.dinov2(pixels, output_hidden_states=bool(layers) or several)
         tokens = [outputs.hidden_states[layer][:, 1:] for layer in layers]
@@ -364,7 +364,7 @@ def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor
     return torch.cat([visible_values, infrared_values.expand_as(visible_values)])
 
 
-def _prepare(
+def prepare_images(
     images: Tensor, size: list[int], mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype
 ) -> Tensor:
     """Resize [0, 1] images (B, 1 or 3, H, W) for an encoder and normalise them -> (B, 3, height, width)."""

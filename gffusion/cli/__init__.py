@@ -7,6 +7,7 @@ import typer
 from .. import __version__
 from .evaluate import evaluate
 from .fuse import fuse
+from .masks import masks
 from .sample import sample
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(evaluate)
 app.command()(fuse)
+app.command()(masks)
 app.command()(sample)
 
 

@@ -1,0 +1,269 @@
+"""`gffusion masks`: label maps of a folder, what it skips, and what it says to bad input."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gffusion.data.samples import write_scenes
+
+NAMES = [f"rendered_{number:04d}" for number in range(3)]
+
+
+@pytest.fixture(scope="session")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three rendered pairs of 160 x 240 pixels."""
+    folder = tmp_path_factory.mktemp("street")
+    write_scenes(folder, count=3, height=160, width=240)
+    return folder
+
+
+@pytest.fixture
+def data(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder data/ of pairs and boxes without labels, in the current one."""
+    folder = tmp_path / "data"
+    shutil.copytree(street, folder, ignore=shutil.ignore_patterns("labels"))
+    monkeypatch.chdir(tmp_path)
+    return folder
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        assert image.mode == "L"
+        return np.asarray(image)
+
+
+def write_voc(path: Path, name: str) -> None:
+    """One object from column 20 to 60 and row 30 to 90."""
+    corners = "<xmin>21</xmin><ymin>31</ymin><xmax>60</xmax><ymax>90</ymax>"
+    path.write_text(f"<annotation><object><name>{name}</name><bndbox>{corners}</bndbox></object></annotation>")
+
+
+def maps_in(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_threshold_finds_what_was_rendered(gffusion: Callable, data: Path, street: Path) -> None:
+    outcome = gffusion("masks", data, "--method", "threshold")
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    boxes = sum(len((data / "boxes" / f"{name}.txt").read_text().splitlines()) for name in NAMES)
+    summary = rf"labelled 3 pairs in [\d.]+ s: {boxes} objects, (\d+) found, (\d+) with the fallback(, \d+ hidden .*)?"
+    counts = re.fullmatch(rf"{summary} -> {re.escape(str(data))}/labels\n", outcome.out)
+    assert counts is not None
+    assert int(counts[1]) + int(counts[2]) == boxes
+    assert maps_in(data / "labels") == [f"{name}.png" for name in NAMES]
+    ours = np.stack([read(data / "labels" / f"{name}.png") for name in NAMES])
+    truth = np.stack([read(street / "labels" / f"{name}.png") for name in NAMES])
+    told = ours != 255
+    assert told.mean() > 0.8
+    assert (ours == truth)[told].mean() > 0.9
+    assert set(np.unique(ours)) == {0, 1, 2, 3, 255}
+
+
+@pytest.mark.parametrize("encoder", ["dinov2", "clip"])
+def test_pca_with_an_encoder(gffusion: Callable, data: Path, backbone_folders: dict[str, str], encoder: str) -> None:
+    command = ("masks", data, "--encoder", backbone_folders[encoder], "--image-size", "160", "240")
+    outcome = gffusion(*command, "-o", "first/labels")
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    assert gffusion(*command, "-o", "second/labels").exit_code == 0
+    for name in maps_in(Path("first/labels")):
+        assert (Path("first/labels") / name).read_bytes() == (Path("second/labels") / name).read_bytes()
+    assert gffusion(*command[:-3], "--source", "visible", "-o", "third/labels").exit_code == 0
+    differing = [
+        (read(Path("first/labels") / f"{n}.png") != read(Path("third/labels") / f"{n}.png")).any() for n in NAMES
+    ]
+    assert any(differing)
+
+
+def test_options_of_label_maps(gffusion: Callable, data: Path) -> None:
+    options = ("--method", "threshold", "--source", "infrared", "--no-ignore-doubtful", "--fallback", "box")
+    assert gffusion("masks", data, *options).exit_code == 0
+    assert not any((read(data / "labels" / f"{name}.png") == 255).any() for name in NAMES)
+
+
+def test_goes_on_where_it_stopped(gffusion: Callable, data: Path) -> None:
+    command = ("masks", data, "--method", "threshold")
+    assert gffusion(*command).exit_code == 0
+    made = (data / "labels" / f"{NAMES[1]}.png").read_bytes()
+    (data / "labels" / f"{NAMES[1]}.png").unlink()
+    mine = data / "labels" / f"{NAMES[2]}.png"
+    Image.new("L", (240, 160), 3).save(mine)
+    outcome = gffusion(*command)
+    assert "labelled 1 pair in" in outcome.out and "skipped 2 that existed" in outcome.out
+    assert (data / "labels" / f"{NAMES[1]}.png").read_bytes() == made
+    assert (read(mine) == 3).all()
+    outcome = gffusion(*command)
+    assert (outcome.exit_code, outcome.out) == (
+        0,
+        "nothing labelled: all 3 label maps exist, and --overwrite was not given\n",
+    )
+    assert "labelled 3 pairs" in gffusion(*command, "--overwrite").out
+    assert not (read(mine) == 3).all()
+
+
+def test_contact_sheet(gffusion: Callable, data: Path) -> None:
+    command = ("masks", data, "--method", "threshold", "--contact-sheet", "look/sheet.png")
+    outcome = gffusion(*command)
+    assert outcome.out.endswith("3 of 3 label maps shown -> look/sheet.png\n")
+    with Image.open("look/sheet.png") as sheet:
+        assert sheet.size[0] > 1500 and sheet.size[1] > 900
+    Path("look/sheet.png").unlink()
+    assert gffusion(*command).exit_code == 0  # of maps that exist
+    assert Path("look/sheet.png").is_file()
+    for name in NAMES:
+        Image.new("L", (240, 160)).save(data / "labels" / f"{name}.png")
+    assert "no objects to show in 3 label maps" in gffusion(*command).err
+
+
+def test_empty_and_missing_box_files(gffusion: Callable, data: Path) -> None:
+    (data / "boxes" / f"{NAMES[0]}.txt").write_text("")
+    (data / "boxes" / f"{NAMES[1]}.txt").unlink()
+    outcome = gffusion("masks", data, "--method", "threshold")
+    assert outcome.exit_code == 0
+    assert outcome.err == f"1 without boxes, left out: {NAMES[1]}\n"
+    assert maps_in(data / "labels") == [f"{NAMES[0]}.png", f"{NAMES[2]}.png"]
+    assert not read(data / "labels" / f"{NAMES[0]}.png").any()
+
+
+def test_bad_pairs_are_reported_and_the_rest_goes_on(gffusion: Callable, data: Path) -> None:
+    picture = data / "visible" / f"{NAMES[0]}.png"
+    picture.write_bytes(picture.read_bytes()[:500])
+    (data / "boxes" / f"{NAMES[1]}.txt").write_text("0 12 30 4 4\n")
+    outcome = gffusion("masks", data, "--method", "threshold")
+    assert outcome.exit_code == 1
+    assert "labelled 1 pair in" in outcome.out
+    first, *rest = outcome.err.splitlines()
+    assert first == "2 failed:"
+    assert re.match(rf"  {NAMES[0]}: cannot read the image .*truncated", rest[0])
+    assert re.match(rf"  {NAMES[1]}: .*line 1: YOLO boxes are relative", rest[1])
+    assert maps_in(data / "labels") == [f"{NAMES[2]}.png"]
+
+
+def test_pictures_of_different_sizes(gffusion: Callable, data: Path) -> None:
+    Image.new("L", (120, 80)).save(data / "infrared" / f"{NAMES[0]}.png")
+    outcome = gffusion("masks", data, "--method", "threshold")
+    assert outcome.exit_code == 1
+    assert re.search(rf"{NAMES[0]}: .*is 240x160 but .* is 120x80", outcome.err)
+
+
+class TestClasses:
+    def test_stand_beside_the_maps(self, gffusion: Callable, data: Path) -> None:
+        assert gffusion("masks", data, "--method", "threshold", "-o", "out/labels").exit_code == 0
+        assert Path("out/classes.txt").read_text() == "person\nbicycle\ncar\n"
+        assert maps_in(Path("out/labels")) == [f"{name}.png" for name in NAMES]
+
+    def test_given_by_option(self, gffusion: Callable, data: Path) -> None:
+        (data / "classes.txt").unlink()
+        assert gffusion("masks", data, "--method", "threshold", "--classes", "man, bike, traffic light").exit_code == 0
+        assert (data / "classes.txt").read_text() == "man\nbike\ntraffic light\n"
+
+    def test_never_contradict_the_list(self, gffusion: Callable, data: Path) -> None:
+        outcome = gffusion("masks", data, "--method", "threshold", "--classes", "car,bicycle,person")
+        assert (outcome.exit_code, outcome.out) == (2, "")
+        assert "classes.txt names other classes than car, bicycle, person" in outcome.err
+        assert not (data / "labels").exists()
+
+    def test_unknown_to_yolo(self, gffusion: Callable, data: Path) -> None:
+        (data / "classes.txt").unlink()
+        assert gffusion("masks", data, "--method", "threshold").exit_code == 0
+        assert not (data / "classes.txt").exists()
+        assert {1, 3} < set(np.unique([read(data / "labels" / f"{name}.png") for name in NAMES]))
+
+    def test_of_voc_must_be_named(self, gffusion: Callable, data: Path) -> None:
+        (data / "classes.txt").unlink()
+        for name in NAMES:
+            (data / "boxes" / f"{name}.txt").unlink()
+            write_voc(data / "boxes" / f"{name}.xml", "car")
+        outcome = gffusion("masks", data, "--method", "threshold")
+        assert outcome.exit_code == 2
+        assert f"{NAMES[0]}.xml names its classes" in outcome.err and "--classes" in outcome.err
+        options = ("--method", "threshold", "--classes", "person,car", "--fallback", "box")
+        assert gffusion("masks", data, *options).exit_code == 0
+        labels = read(data / "labels" / f"{NAMES[0]}.png")
+        assert (labels == 2).any() and set(np.unique(labels)) <= {0, 2, 255}
+        outside = labels.copy()
+        outside[30:90, 20:60] = 0
+        assert not outside.any()
+
+    def test_of_a_coco_file(self, gffusion: Callable, data: Path) -> None:
+        (data / "classes.txt").unlink()
+        for name in NAMES:
+            (data / "boxes" / f"{name}.txt").unlink()
+        images = [{"id": 1, "file_name": f"{NAMES[1]}.png", "height": 160, "width": 240}]
+        annotations = [{"id": 1, "image_id": 1, "category_id": 7, "bbox": [20, 30, 40, 60]}]
+        categories = [{"id": 3, "name": "dog"}, {"id": 7, "name": "car"}]
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        (data / "boxes" / "all.json").write_text(json.dumps(content))
+        outcome = gffusion("masks", data, "--method", "threshold")
+        assert outcome.exit_code == 0
+        assert "2 without boxes" in outcome.err
+        assert 2 in read(data / "labels" / f"{NAMES[1]}.png")
+        assert (data / "classes.txt").read_text() == "dog\ncar\n"
+
+
+def test_layout_of_another_data_set(gffusion: Callable, data: Path) -> None:
+    for new, old in (("Vis", "visible"), ("Ir", "infrared"), ("Annotation", "boxes")):
+        (data / old).rename(data / new)
+    for file in (data / "Annotation").iterdir():
+        write_voc(file.with_suffix(".xml"), "Truck")
+        file.unlink()
+    assert gffusion("masks", data, "--layout", "m3fd", "--method", "threshold", "-o", "out/labels").exit_code == 0
+    assert 6 in read(Path("out/labels") / f"{NAMES[0]}.png")
+    assert Path("out/classes.txt").read_text().splitlines()[-1] == "truck"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("nowhere", "the folder nowhere does not exist"),
+        ("data/visible", "needs a folder visible"),
+        ("data --layout circle", "the layout 'circle' is unknown"),
+        ("data --method magic", "--method must be one of pca, threshold, got 'magic'"),
+        ("data --source heat", "--source must be one of visible, infrared, both, got 'heat'"),
+        ("data --fallback none", "--fallback must be one of ellipse, box, ignore, got 'none'"),
+        ("data --contact-sheet sheet.gif", r"cannot write sheet\.gif: its suffix must be one of"),
+        ("data -o data/classes.txt", r"data/classes\.txt is a file, but a folder is needed"),
+        ("data --encoder nowhere/at/all", "nowhere/at/all"),
+        ("data --encoder DINOV2 --image-size 30 32", "multiples of the encoder's patch size 8, got 30 x 32"),
+        ("data --encoder DINOV2 --device warp", "--device warp: "),
+    ],
+)
+def test_errors_are_one_line_and_write_nothing(
+    gffusion: Callable, data: Path, backbone_folders: dict[str, str], arguments: str, message: str
+) -> None:
+    before = sorted(data.parent.rglob("*"))
+    outcome = gffusion("masks", *arguments.replace("DINOV2", backbone_folders["dinov2"]).split())
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    [line] = outcome.err.splitlines()
+    assert line.startswith("gffusion: error: ")
+    assert re.search(message, line)
+    assert sorted(data.parent.rglob("*")) == before
+
+
+def test_folder_without_boxes(gffusion: Callable, data: Path) -> None:
+    shutil.rmtree(data / "boxes")
+    outcome = gffusion("masks", data, "--method", "threshold")
+    assert outcome.exit_code == 2
+    assert "have no boxes" in outcome.err
+
+
+def test_real_pairs(gffusion: Callable, data_dir: Path, tmp_path: Path) -> None:
+    """By day and by night: most objects are found, and people by their warmth."""
+    root = tmp_path / "pairs"
+    for kind, suffix in (("visible", "png"), ("infrared", "png"), ("boxes", "txt")):
+        (root / kind).mkdir(parents=True)
+        for name in ("00815N", "00174D"):
+            shutil.copy(data_dir / "val" / "msrs" / kind / f"{name}.{suffix}", root / kind)
+    shutil.copy(data_dir / "val" / "msrs" / "classes.txt", root)
+    outcome = gffusion("masks", root, "--method", "threshold", "--fallback", "ignore")
+    assert outcome.exit_code == 0
+    objects, found = map(int, re.findall(r"(\d+) objects, (\d+) found", outcome.out)[0])
+    assert objects == 13 and found >= 10
+    people = read(root / "labels" / "00815N.png") == 1
+    infrared = np.asarray(Image.open(root / "infrared" / "00815N.png").convert("L"))
+    assert infrared[people].mean() > 3 * infrared[~people].mean()
