@@ -13,10 +13,10 @@ def one_line(error: BaseException | str) -> str:
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn `ValueError` and `OSError` into a message and exit code 2."""
+    """Turn `ValueError`, `OSError` and a training's loss that is not finite into a message and exit code 2."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, FloatingPointError) as error:
         typer.echo(f"gffusion: error: {one_line(error)}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:

@@ -97,7 +97,7 @@ def folders(root: Path, split: str | None = None) -> FoundPairs:
 
 
 def m3fd(root: Path, split: str | None = None) -> FoundPairs:
-    """Finds the pairs of M3FD: `Vis/`, `Ir/` and, in its detection part, `Annotation/` of VOC files.
+    """Finds the pairs of M3FD: `Vis/`, `Ir/` and, in its detection part, `Annotation/` of VOC files; maps of ours in `masks/`.
 
     Liu et al., "Target-aware Dual Adversarial Learning and a Multi-scenario Multi-Modality Benchmark to Fuse Infrared and
     Visible for Object Detection" (CVPR 2022), https://github.com/JinyuanLiu-CV/TarDAL. The classes are People (here
@@ -105,7 +105,7 @@ def m3fd(root: Path, split: str | None = None) -> FoundPairs:
     a split is the list `split.txt` or `meta/split.txt` of file names, as TarDAL has it. TarDAL's YOLO files in `labels/`
     number the classes in another order and are passed over.
     """
-    match = _match_folders(root, "m3fd", ("Vis", "vi", "visible"), ("Ir", "infrared"), boxes=("Annotation",))
+    match = _match_folders(root, "m3fd", ("Vis", "vi", "visible"), ("Ir", "infrared"), ("masks",), ("Annotation",))
     return FoundPairs(_listed(root, split, match), _M3FD_CLASSES)
 
 
@@ -161,14 +161,14 @@ def llvip(root: Path, split: str | None = None) -> FoundPairs:
     """Finds the pairs of LLVIP: `train/` and `test/` in both `visible/` and `infrared/`, and `Annotations/` of VOC files.
 
     Jia et al., "LLVIP: A Visible-infrared Paired Dataset for Low-light Vision" (ICCV workshops 2021),
-    https://github.com/bupt-ai-cz/LLVIP. The only class is person. A split must be named.
+    https://github.com/bupt-ai-cz/LLVIP. The only class is person. A split must be named. Maps of ours lie in `masks/`.
     """
     if split is None:
         raise ValueError('the layout \'llvip\' comes in splits; choose one, split="train" or split="test"')
     visible, infrared = (_part(_needed_folder(root, "llvip", name), split, "llvip") for name in ("visible", "infrared"))
-    match = match_pairs(visible, infrared, boxes=_folder(root, "Annotations"))
+    match = match_pairs(visible, infrared, _folder(root, "masks"), _folder(root, "Annotations"))
     # The files of all splits lie in one folder: those of the others lack nothing.
-    return FoundPairs(dataclasses.replace(match, boxes_only=()), ("person",))
+    return FoundPairs(dataclasses.replace(match, labels_only=(), boxes_only=()), ("person",))
 
 
 def fmb(root: Path, split: str | None = None) -> FoundPairs:

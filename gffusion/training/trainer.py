@@ -1,44 +1,67 @@
 """FusionTrainer: Algorithm 1 on Accelerate."""
 
-import json
+import dataclasses
 import logging
 import math
-import os
-import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
+from ..data import write_image
 from ..image_processing_gffusion import GFFusionImageProcessor
-from ..losses import total_loss
 from ..modeling_gffusion import GFFusionModel
+from ..zoo.cards import TrainingData
+from . import preflight
 from .arguments import FusionTrainingArguments
+from .card import write_card
+from .checkpoints import Checkpoints
+from .interruption import Interruption
+from .run_folder import CHECKPOINTS, PICTURES, RunFolder, check_same_run, describe_run
+from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight
+from .step import TrainingStep
+from .token_cache import CachedTokens, TokenCache
+from .validation import draw, evaluate
 
 logger = logging.getLogger(__name__)
 
-CHECKPOINT = "checkpoint"
-LOG = "log.jsonl"
-PROGRESS = "progress.json"
+
+@dataclasses.dataclass
+class _Progress:
+    """Where a run is: what a checkpoint holds besides weights, optimiser and random states."""
+
+    step: int = 0
+    best: float | None = None
+    sums: dict[str, float] = dataclasses.field(default_factory=dict)  # of the losses of this epoch's steps
 
 
 class FusionTrainer:
-    """Trains a [`GFFusionModel`] on pairs, labelled or not.
+    """Trains a [`GFFusionModel`] on pairs, labelled or not, by Algorithm 1.
 
-    Writes `log.jsonl` (a line an epoch), `best` and `last` (loadable with `from_pretrained`), and `checkpoint`, the state
-    after the last whole epoch, from which `train(resume=True)` goes on as if nothing had happened.
+    Writes to `output_dir`: `log.jsonl` (a line an epoch and an evaluation), `pictures/`, `best` and `last` (loadable with
+    `from_pretrained`, with a model card at the end), and `checkpoints/`, from which `train(resume=True)` goes on as if
+    nothing had happened: killed at any moment, a run comes out the same to the last bit.
 
     Args:
         model: The model to train.
         arguments: Options of the run.
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
-            of one size. Its `set_epoch(epoch)`, if it has one, is called before every epoch.
-        eval_dataset: Items of any size, to choose the best weights by L_st. Without it the last weights are the best.
+            of one size, see [`FusionDataset`]. Its `set_epoch(epoch)`, if it has one, is called before every epoch.
+        eval_dataset: Items of any size, to choose the best weights. Without it the last weights are the best.
+        training_data: What the model card shall say of the training data.
+
+    Raises:
+        OSError: If `output_dir` cannot be written to, or a picture is missing.
+        ValueError: If something would go wrong later: pictures smaller than the crop or of several sizes, labels that are
+            no class of the model, fewer pairs than a step takes, unknown metrics or trackers, options that do not go
+            together.
     """
 
     def __init__(
@@ -47,175 +70,321 @@ class FusionTrainer:
         arguments: FusionTrainingArguments,
         train_dataset: Dataset[dict[str, Any]],
         eval_dataset: Dataset[dict[str, Any]] | None = None,
+        training_data: Sequence[TrainingData] = (),
     ):
-        self.arguments = arguments
+        self.model, self.arguments = model, arguments
+        self.train_dataset, self.eval_dataset, self.training_data = train_dataset, eval_dataset, training_data
         self.output_dir = Path(arguments.output_dir)
-        self.output_dir.mkdir(parents=True, exist_ok=True)
-        self.accelerator = Accelerator(mixed_precision=arguments.mixed_precision)
-        set_seed(arguments.seed)
-        self.train_dataset = train_dataset
         self.labelled = model.config.use_segmenter and "labels" in train_dataset[0]
-        if not self.labelled:
-            reason = "The data have no labels" if model.config.use_segmenter else "The model has no segmenter"
-            logger.warning("%s: training with the structural loss L_st alone.", reason)
-        # Batches drawn by our own generator, which depends on seed and epoch alone: an epoch can be repeated exactly.
-        self._order = torch.Generator()
-        loader: DataLoader[dict[str, Any]] = DataLoader(
-            train_dataset,
-            batch_size=arguments.batch_size,
-            sampler=RandomSampler(train_dataset, generator=self._order),  # type: ignore[arg-type]
-            drop_last=len(train_dataset) >= arguments.batch_size,  # type: ignore[arg-type]
+        self._check()
+        self.folder = RunFolder(self.output_dir)
+        self.accelerator = Accelerator(
+            mixed_precision=arguments.mixed_precision,
+            dynamo_backend="inductor" if arguments.compile else "no",
+            log_with=arguments.trackers or None,  # type: ignore[arg-type]
+            project_dir=str(self.output_dir),
+        )
+        preflight.check_batch_normalization(arguments, self.accelerator.device)
+        set_seed(arguments.seed)
+        self.sampler = StepSampler(
+            len(train_dataset),  # type: ignore[arg-type]
+            arguments.batch_size,
+            arguments.gradient_accumulation_steps,
+            arguments.seed,
+            self.accelerator.process_index,
+            self.accelerator.num_processes,
+        )
+        self.steps_per_epoch = self.sampler.steps_per_epoch
+        self.total_steps = arguments.num_epochs * self.steps_per_epoch
+        self.token_cache = (
+            TokenCache(arguments.token_cache, model, arguments.mixed_precision) if arguments.token_cache else None
+        )
+        self._step = TrainingStep(model, arguments, self.accelerator, self.labelled, self.token_cache)
+        self._loader: DataLoader[dict[str, Any]] = DataLoader(
+            CachedTokens(train_dataset, self.token_cache) if self.token_cache else train_dataset,
+            batch_sampler=self.sampler,
             num_workers=arguments.num_workers,
             persistent_workers=arguments.num_workers > 0,
-            collate_fn=_collate,
+            pin_memory=self.accelerator.device.type == "cuda",
+            generator=torch.Generator(),  # or each iteration would draw from the global one
+            collate_fn=collate,
         )
-        self.eval_loader = None
-        if eval_dataset is not None:
-            self.eval_loader = self.accelerator.prepare(DataLoader(eval_dataset, collate_fn=_collate))
-        head = list(model.ssnet.parameters()) if model.config.use_segmenter else []
-        head_ids = {id(parameter) for parameter in head}
-        body = [p for p in model.parameters() if p.requires_grad and id(p) not in head_ids]
-        optimizer = torch.optim.Adam([{"params": body}, {"params": head}] if head else [{"params": body}])
-        self.model, self.optimizer, self.loader = self.accelerator.prepare(model, optimizer, loader)
-        self.epoch = 0
-        self.best = math.inf
+        self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
+        self.progress = _Progress()
+        self._window: list[Tensor] = []  # losses of the steps that nobody has looked at yet
 
     def train(self, resume: bool = False) -> GFFusionModel:
-        """Run the epochs that are left.
+        """Run the steps that are left.
+
+        After Ctrl-C or SIGTERM the step in progress is finished and a checkpoint written first; a second Ctrl-C does not
+        wait for that.
 
         Args:
-            resume: Whether to go on from the checkpoint in `output_dir`, if there is one.
+            resume: Whether to go on from the newest checkpoint in `output_dir`, if there is one.
 
         Returns:
             The trained model, with the last weights.
 
         Raises:
-            FloatingPointError: If the loss is not finite; `checkpoint` and `best` still hold the last good weights.
+            FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
+            OSError: If the disk is full or a picture cannot be read; the last checkpoint is still whole.
+            ValueError: If `output_dir` holds another run, or the run to resume had other options or data.
         """
-        if resume and (self.output_dir / CHECKPOINT).is_dir():
-            self._load()
-        elif self.accelerator.is_main_process:
-            (self.output_dir / LOG).unlink(missing_ok=True)
-        for epoch in range(self.epoch, self.arguments.num_epochs):
-            record = {"epoch": epoch, **self._train_epoch(epoch)}
-            self.epoch = epoch + 1
-            if self.eval_loader is not None and self._evaluates(epoch):
-                record |= self.evaluate()
-            # Without an evaluation set the last weights are the best; without an evaluation the best stay what they are.
-            score = record.get("eval_loss_structural", math.inf)
-            improved = score < self.best or self.eval_loader is None
-            self.best = min(self.best, score)
-            self._save(record, improved)
-            self.accelerator.print(_summary(record, self.arguments.num_epochs))
-        return self.accelerator.unwrap_model(self.model)
+        self._begin(resume)
+        with Interruption(self.accelerator) as interruption, self._bar() as bar:
+            while self.progress.step < self.total_steps:
+                self._train_epoch(*divmod(self.progress.step, self.steps_per_epoch), interruption, bar)
+        self._finish()
+        return self.model
 
-    @torch.no_grad()
     def evaluate(self) -> dict[str, float]:
-        """Return the mean L_st, its terms and the mean SSIM over the evaluation set, on whole images."""
-        self.model.eval()
-        sums: dict[str, torch.Tensor] = {}
-        count = 0
-        for batch in self.eval_loader or ():
-            output = self.model(batch["visible_values"], batch["infrared_values"], return_loss=True)
-            terms = {name: output[name] for name in ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")}
-            terms["ssim"] = 1 - terms["loss_ssim"]  # mean of both sources: the loss is the sum of two halves
-            for name, value in self.accelerator.gather_for_metrics({k: v[None] for k, v in terms.items()}).items():
-                sums[name] = sums.get(name, 0) + value.sum()
-            count += len(value)
-        return {f"eval_{name}": (value / count).item() for name, value in sums.items()}
+        """Return losses, `eval_metrics` and mIoU over the evaluation set, on whole images, as `eval_` and the name.
 
-    def _train_epoch(self, epoch: int) -> dict[str, float]:
-        arguments = self.arguments
-        self.model.train()
-        self._order.manual_seed(arguments.seed + epoch)
-        self.loader.set_epoch(epoch)  # and with it the data set's; left alone, accelerate counts from 0 after a resume
-        rates = [learning_rate(arguments, epoch), head_learning_rate(arguments, epoch)]
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=False):
-            group["lr"] = rate
-        weight = segmentation_weight(
-            arguments, epoch, self.accelerator.unwrap_model(self.model).config.segmentation_weight
-        )
-        sums: dict[str, float] = {}
-        progress = tqdm(
-            self.loader,
-            desc=f"epoch {epoch + 1}/{arguments.num_epochs}",
-            disable=not self.accelerator.is_main_process,
-            leave=False,
-        )
-        for batch in progress:
-            losses = self._step(batch, weight, head_learns=epoch >= arguments.head_start_epoch)
-            for name, value in losses.items():
-                sums[name] = sums.get(name, 0.0) + value / len(self.loader)
-            progress.set_postfix(loss=f"{losses['loss']:.4f}")
-        return {**sums, "learning_rate": rates[0], **({"segmentation_weight": weight} if self.labelled else {})}
+        Raises:
+            ValueError: If there is no evaluation set.
+        """
+        if self.eval_dataset is None:
+            raise ValueError("There is no evaluation set: give the trainer an `eval_dataset`.")
+        means = evaluate(self.model, self.eval_dataset, self.arguments.eval_metrics, self.accelerator)
+        return {f"eval_{name}": value for name, value in means.items()}
 
-    def _step(self, batch: dict[str, Any], weight: float, head_learns: bool) -> dict[str, float]:
-        labels = batch.get("labels") if self.labelled else None
-        output = self.model(batch["visible_values"], batch["infrared_values"], labels=labels)
-        loss = total_loss(output.loss_structural, output.loss_segmentation, weight)  # Eq. (12) with this epoch's lambda
-        if not torch.isfinite(loss):
-            raise FloatingPointError(
-                f"The loss is {loss.item()} in epoch {self.epoch + 1}. The last good weights are in {self.output_dir}."
+    def push_to_hub(self, repo_id: str | None = None, **options: Any) -> str:
+        """Upload the best weights and their model card.
+
+        Args:
+            repo_id: "name" or "organisation/name". Default: `hub_model_id`.
+            options: Options of [`push`].
+
+        Returns:
+            Address of the commit.
+
+        Raises:
+            OSError: If the Hub refuses, see [`push`].
+            ValueError: If no repository is named, or the weights must not be published.
+        """
+        from ..zoo.publishing import push  # loads the Hub's client
+
+        repo_id = repo_id or self.arguments.hub_model_id
+        if not repo_id:
+            raise ValueError('Name a repository: `push_to_hub("organisation/name")`, or set `hub_model_id`.')
+        return str(push(self.output_dir / "best", repo_id, **options))
+
+    def _check(self) -> None:
+        """Look for what would go wrong later."""
+        evaluates_labels = self.model.config.use_segmenter and (
+            self.eval_dataset is not None and "labels" in self.eval_dataset[0]
+        )
+        preflight.check_names(self.arguments, evaluates_labels)
+        preflight.check_training_data(self.train_dataset, self.model, self.labelled)
+        if evaluates_labels:
+            preflight.check_labels(self.eval_dataset, self.model)  # type: ignore[arg-type]
+        if not self.labelled:
+            reason = "The data have no labels" if self.model.config.use_segmenter else "The model has no segmenter"
+            logger.warning("%s: training with the structural loss L_st alone.", reason)
+
+    def _begin(self, resume: bool) -> None:
+        """Go back to the newest checkpoint, or start anew."""
+        if self.accelerator.is_main_process:
+            self.folder.recover()
+            self.checkpoints.discard_unfinished()
+        self.accelerator.wait_for_everyone()
+        newest = self.checkpoints.newest
+        self._description = describe_run(self.arguments, self.model, self.train_dataset, self.accelerator.num_processes)
+        if newest and resume:
+            state = self.checkpoints.load(self._check_same_run)
+            self.progress = _Progress(**state["progress"])
+        elif newest and not self.arguments.overwrite_output_dir:
+            raise ValueError(
+                f"{self.output_dir} holds a run, at {newest.name}. Go on with it (`resume`), choose another `output_dir`, or "
+                "set `overwrite_output_dir` to lose it."
             )
-        self.accelerator.backward(loss)
-        if not head_learns:
-            for group in self.optimizer.param_groups[1:]:
-                for parameter in group["params"]:
-                    parameter.grad = None  # Adam leaves it alone, and keeps no memory of it
-        if self.arguments.max_gradient_norm:
-            self.accelerator.clip_grad_norm_(self.model.parameters(), self.arguments.max_gradient_norm)
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        terms = {name: value for name, value in output.items() if name.startswith("loss_") and value is not None}
-        return {"loss": loss.item(), **{name: value.item() for name, value in terms.items()}}
+        if self.accelerator.is_main_process:
+            if self.progress.step:
+                self.folder.cut_log(self.progress.step)
+            else:
+                self.checkpoints.clear()
+                self.folder.start_log()
+        options = dataclasses.asdict(self.arguments)
+        plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options.items()}
+        self.accelerator.init_trackers("gffusion", config=plain)
+        if not self.progress.step:
+            self._draw_pictures()
 
-    def _evaluates(self, epoch: int) -> bool:
-        return (epoch + 1) % self.arguments.eval_epochs == 0 or epoch + 1 == self.arguments.num_epochs
+    def _check_same_run(self, state: dict[str, Any]) -> None:
+        epoch = state["progress"]["step"] // self.steps_per_epoch
+        check_same_run(state["run"], self._description, state["num_epochs"], self.arguments, epoch)
 
-    def _save(self, record: dict[str, Any], improved: bool) -> None:
-        """Write weights, checkpoint and log line, each folder whole or not at all."""
-        temporary = self.output_dir / f".{CHECKPOINT}"
-        self.accelerator.save_state(str(temporary))  # every process has random states of its own to add
+    def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: "tqdm[Any]") -> None:
+        arguments = self.arguments
+        self.sampler.start_at(epoch, first_step)
+        if hasattr(self.train_dataset, "set_epoch"):
+            self.train_dataset.set_epoch(epoch)
+        rates = learning_rate(arguments, epoch), head_learning_rate(arguments, epoch)
+        for group, rate in zip(self._step.optimizer.param_groups, rates, strict=False):
+            group["lr"] = rate
+        weight = segmentation_weight(arguments, epoch, self.model.config.segmentation_weight)
+        settings = {"learning_rate": rates[0], **({"segmentation_weight": weight} if self.labelled else {})}
+        bar.set_description(f"epoch {epoch + 1}/{arguments.num_epochs}")
+        self._step.train()
+        for batches in self._steps():
+            self._window.append(self._step(batches, weight, head_learns=epoch >= arguments.head_start_epoch))
+            self.progress.step += 1
+            bar.update()
+            interrupted = interruption.requested()
+            self._after_step(epoch, settings, interrupted, bar)
+            if interrupted:
+                interruption.obey()
+
+    def _steps(self) -> Iterator[tuple[dict[str, Any], ...]]:
+        """Yield the batches of each step, on the device."""
+        batches = iter(self._loader)
+        return zip(*[batches] * self.arguments.gradient_accumulation_steps, strict=False)
+
+    def _after_step(self, epoch: int, settings: dict[str, float], interrupted: bool, bar: "tqdm[Any]") -> None:
+        """Do what is due: look at the losses, evaluate, write weights, log and checkpoint."""
+        arguments, step = self.arguments, self.progress.step
+        ends_epoch = step % self.steps_per_epoch == 0
+        evaluates = self._evaluation_is_due(epoch, ends_epoch)
+        saves = ends_epoch or interrupted or (arguments.checkpoint_steps and step % arguments.checkpoint_steps == 0)
+        if saves or evaluates or step % arguments.logging_steps == 0:
+            self._look_at_losses(settings, bar)
+        record: dict[str, Any] = {}
+        if ends_epoch:
+            record |= {name: value / self.steps_per_epoch for name, value in self.progress.sums.items()} | settings
+            self.progress.sums = {}
+        if evaluates:
+            record |= self.evaluate()
+            self._step.train()
+            self.accelerator.log({name: record[name] for name in record if name.startswith("eval_")}, step=step)
+            self._draw_pictures()
+            self._step.train()
+        if record:
+            self._keep({"epoch": epoch, "step": step, **record}, evaluates, ends_epoch)
+            bar.write(_summary(epoch, arguments.num_epochs, record)) if self.accelerator.is_main_process else None
+        if saves:
+            self._save_checkpoint()
+
+    def _evaluation_is_due(self, epoch: int, ends_epoch: bool) -> bool:
+        if self.eval_dataset is None:
+            return False
+        if self.progress.step == self.total_steps:
+            return True
+        if self.arguments.eval_steps:
+            return self.progress.step % self.arguments.eval_steps == 0
+        return ends_epoch and (epoch + 1) % self.arguments.eval_epochs == 0
+
+    def _look_at_losses(self, settings: dict[str, float], bar: "tqdm[Any]") -> None:
+        """Add up the losses of all processes since the last look, and show them.
+
+        Raises:
+            FloatingPointError: If one is not finite.
+        """
+        if not self._window:
+            return
+        rows = self.accelerator.reduce(torch.stack(self._window), "mean").tolist()
+        self._window = []
+        for number, row in enumerate(rows):
+            if not all(map(math.isfinite, row)):
+                step = self.progress.step - len(rows) + number
+                raise FloatingPointError(
+                    f"The loss is {row[0]} at step {step + 1} (epoch {step // self.steps_per_epoch + 1}). The last good "
+                    f"checkpoint: {self.checkpoints.newest or 'none yet'}. A lower `learning_rate` may help."
+                )
+            for name, value in zip(self._step.loss_names, row, strict=True):
+                self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+        means = {
+            name: sum(values) / len(rows)
+            for name, values in zip(self._step.loss_names, zip(*rows, strict=True), strict=True)
+        }
+        self.accelerator.log(means | settings, step=self.progress.step)
+        shown = {
+            "loss": means["loss"],
+            "L_ss": means.get("loss_segmentation"),
+            "lambda": settings.get("segmentation_weight"),
+        }
+        bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items() if value is not None})
+
+    def _keep(self, record: dict[str, Any], evaluated: bool, ends_epoch: bool) -> None:
+        """Write a log line, and the weights where they are the best so far or an epoch ends."""
+        score = record.get(f"eval_{self.arguments.best_metric}")
+        better = max if preflight.is_better_higher(self.arguments.best_metric) else min
+        # Without an evaluation set the last weights are the best.
+        improved = ends_epoch and self.eval_dataset is None
+        if evaluated and score is not None and math.isfinite(score):
+            improved = self.progress.best is None or better(score, self.progress.best) == score != self.progress.best
+            self.progress.best = score if improved else self.progress.best
         if not self.accelerator.is_main_process:
             return
-        model = self.accelerator.unwrap_model(self.model)
-        for name in ("best", "last") if improved else ("last",):
-            weights = self.output_dir / f".{name}"
-            model.save_pretrained(weights)
-            GFFusionImageProcessor().save_pretrained(weights)
-            _replace_folder(weights, self.output_dir / name)
-        (temporary / PROGRESS).write_text(json.dumps({"epoch": self.epoch, "best": self.best}))
-        with open(self.output_dir / LOG, "a", encoding="utf-8") as log:
-            log.write(json.dumps(record) + "\n")
-        _replace_folder(temporary, self.output_dir / CHECKPOINT)
+        for name in [name for name, due in (("best", improved), ("last", ends_epoch)) if due]:
+            self.folder.write_weights(name, self.model, self._processor, self._training_state(finished=False))
+        self.folder.append_log(record)
 
-    def _load(self) -> None:
-        folder = self.output_dir / CHECKPOINT
-        self.accelerator.load_state(str(folder))
-        progress = json.loads((folder / PROGRESS).read_text())
-        self.epoch, self.best = progress["epoch"], progress["best"]
-        if self.accelerator.is_main_process:  # a line may stand there for an epoch that is about to be repeated
-            log = self.output_dir / LOG
-            log.write_text("".join(log.read_text(encoding="utf-8").splitlines(keepends=True)[: self.epoch]))
+    def _save_checkpoint(self) -> None:
+        self.checkpoints.save(
+            self.progress.step,
+            {
+                "progress": dataclasses.asdict(self.progress),
+                "num_epochs": self.arguments.num_epochs,
+                "run": self._description,
+            },
+        )
+
+    def _draw_pictures(self) -> None:
+        """Write and track the pictures of the first evaluation pairs."""
+        if self.eval_dataset is None or not self.arguments.num_pictures or not self.accelerator.is_main_process:
+            return
+        count = min(self.arguments.num_pictures, len(self.eval_dataset))  # type: ignore[arg-type]
+        items = [self.eval_dataset[index] for index in range(count)]
+        picture = draw(self.model, items, self.accelerator.device)
+        (self.output_dir / PICTURES).mkdir(exist_ok=True)
+        write_image(self.output_dir / PICTURES / f"step-{self.progress.step:08d}.png", picture)
+        for tracker in self.accelerator.trackers:
+            if hasattr(tracker, "log_images"):
+                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}  # the others know no other
+                tracker.log_images({"evaluation pairs": picture[None]}, step=self.progress.step, **layout)
+
+    def _finish(self) -> None:
+        """Write the model cards, and publish."""
+        for tracker in self.accelerator.trackers:  # `end_training` would take the processes apart, too
+            tracker.finish()
+        self._step.unwrap()
+        if self.accelerator.is_main_process:
+            for name in ("best", "last"):
+                self.folder.write_state(name, self._training_state(finished=True))
+                write_card(
+                    self.output_dir / name,
+                    self.model,
+                    self.arguments,
+                    self.training_data,
+                    self.folder.read_log(),
+                    len(self.eval_dataset) if self.eval_dataset else 0,  # type: ignore[arg-type]
+                )
+            if self.arguments.push_to_hub:
+                self.push_to_hub()
+        self.accelerator.wait_for_everyone()
+
+    def _training_state(self, finished: bool) -> dict[str, Any]:
+        return {"finished": finished, "step": self.progress.step, "total_steps": self.total_steps}
+
+    @property
+    def _processor(self) -> GFFusionImageProcessor:
+        return GFFusionImageProcessor(infrared_range=getattr(self.train_dataset, "infrared_range", "dtype"))
+
+    def _bar(self) -> "tqdm[Any]":
+        return tqdm(
+            total=self.total_steps,
+            initial=self.progress.step,
+            disable=not self.accelerator.is_main_process,
+            unit="step",
+        )
 
 
-def _summary(record: dict[str, Any], num_epochs: int) -> str:
-    names = {"loss": "loss", "eval_loss_structural": "validation L_st", "eval_ssim": "validation SSIM"}
+def _summary(epoch: int, num_epochs: int, record: dict[str, Any]) -> str:
+    names = {
+        "loss": "loss",
+        "eval_loss_structural": "validation L_st",
+        "eval_SSIM": "SSIM",
+        "eval_mIoU": "mIoU",
+    }
     figures = ", ".join(f"{text} {record[name]:.4f}" for name, text in names.items() if name in record)
-    return f"epoch {record['epoch'] + 1}/{num_epochs}: {figures}"
-
-
-def _collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack the tensors of a batch; names stay behind."""
-    names = [name for name, value in items[0].items() if isinstance(value, torch.Tensor)]
-    return {name: torch.stack([item[name] for item in items]) for name in names}
-
-
-def _replace_folder(temporary: Path, final: Path) -> None:
-    """Put a freshly written folder in the place of an older one."""
-    outdated = final.with_name(f".outdated-{final.name}")
-    shutil.rmtree(outdated, ignore_errors=True)
-    if final.exists():
-        os.rename(final, outdated)
-    os.rename(temporary, final)
-    shutil.rmtree(outdated, ignore_errors=True)
+    return f"epoch {epoch + 1}/{num_epochs}: {figures}"

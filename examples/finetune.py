@@ -1,0 +1,33 @@
+"""Train on a thermal set with boxes: `python examples/finetune.py DATA OUTPUT`.
+
+DATA holds `visible/`, `infrared/`, `boxes/` (YOLO, VOC or COCO) and `classes.txt`. Label maps are made of the boxes, into
+`DATA/labels`; then FuNet, FINet and the head learn around the frozen encoders of the paper.
+"""
+
+import argparse
+from pathlib import Path
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion.data import FusionDataset, find_pairs
+from gffusion.data.labelling import write_labels
+from gffusion.data.masks import ThresholdMasks
+from gffusion.data.transforms import Compose, RandomCrop, RandomFlip
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("data", type=Path)
+parser.add_argument("output")
+parser.add_argument("--clip", default="openai/clip-vit-base-patch16", help="folder or Hub id")
+parser.add_argument("--dinov2", default="facebook/dinov2-base", help="folder or Hub id")
+parser.add_argument("--epochs", type=int, default=20)
+options = parser.parse_args()
+
+found = find_pairs(options.data)
+if not (options.data / "labels").exists():
+    for result in write_labels(found.match.pairs, options.data / "labels", ThresholdMasks(), found.class_names):
+        if result.error:
+            raise SystemExit(f"{result.pair.name}: {result.error}")
+train_data = FusionDataset(options.data, Compose(RandomCrop(128), RandomFlip()))
+classes = dict(enumerate(["background", *train_data.class_names]))
+model = GFFusionModel.from_backbones(options.clip, options.dinov2, id2label=classes)
+arguments = FusionTrainingArguments(options.output, num_epochs=options.epochs, head_start_epoch=options.epochs // 2)
+FusionTrainer(model, arguments, train_data).train()

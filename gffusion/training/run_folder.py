@@ -1,0 +1,168 @@
+"""The output folder of a run: log, pictures, weights; and the record by which a resumed run knows that it fits."""
+
+import dataclasses
+import hashlib
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+
+from ..image_processing_gffusion import GFFusionImageProcessor
+from ..modeling_gffusion import GFFusionModel
+from .arguments import FusionTrainingArguments
+from .checkpoints import recover_folder, replace_folder
+
+LOG = "log.jsonl"
+PICTURES = "pictures"
+CHECKPOINTS = "checkpoints"
+CARD = "README.md"
+STATE = "training_state.json"
+
+# Options that may change between the parts of a run; those of evaluation change nothing that is learned.
+_FREE = {
+    "output_dir",
+    "overwrite_output_dir",
+    "num_epochs",  # within limits, see `check_same_run`
+    "eval_epochs",
+    "eval_steps",
+    "eval_metrics",
+    "num_pictures",
+    "checkpoint_steps",
+    "logging_steps",
+    "trackers",
+    "token_cache",
+    "push_to_hub",
+    "hub_model_id",
+    "num_workers",
+}
+
+
+class RunFolder:
+    """Files of a run beside its checkpoints; each is whole or not there at all. Only the main process may write.
+
+    Args:
+        path: The folder; it is made.
+
+    Raises:
+        OSError: If it cannot be made or written to.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.mkdir(parents=True, exist_ok=True)
+        probe = path / f".probe-{os.getpid()}"
+        probe.touch()
+        probe.unlink()
+
+    def start_log(self) -> None:
+        """Begin an empty log."""
+        (self.path / LOG).unlink(missing_ok=True)
+
+    def append_log(self, record: dict[str, Any]) -> None:
+        """Add a line to the log."""
+        with open(self.path / LOG, "a", encoding="utf-8") as log:
+            log.write(json.dumps(record) + "\n")
+
+    def cut_log(self, step: int) -> None:
+        """Drop the lines after a step, which is about to be left behind again, and a line that was never finished."""
+        log = self.path / LOG
+        if not log.exists():
+            return
+        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        temporary = log.with_name(f".{LOG}")
+        temporary.write_text("".join(kept), encoding="utf-8")
+        os.replace(temporary, log)
+
+    def read_log(self) -> list[dict[str, Any]]:
+        """Return the log's lines."""
+        log = self.path / LOG
+        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+
+    def write_weights(
+        self, name: str, model: GFFusionModel, processor: GFFusionImageProcessor, state: dict[str, Any]
+    ) -> None:
+        """Write a folder that `from_pretrained` loads, in the place of an older one, whose model card stays.
+
+        Args:
+            name: Of the folder, "best" or "last".
+            model: The model, neither wrapped nor compiled.
+            processor: The image processor that belongs to it.
+            state: How far the training is, for `training_state.json`.
+        """
+        temporary, final = self.path / f".{name}", self.path / name
+        shutil.rmtree(temporary, ignore_errors=True)
+        model.save_pretrained(temporary)
+        processor.save_pretrained(temporary)
+        if (final / CARD).exists():
+            shutil.copy2(final / CARD, temporary / CARD)
+        (temporary / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+        replace_folder(temporary, final)
+
+    def write_state(self, name: str, state: dict[str, Any]) -> None:
+        """Write `training_state.json` of a weights folder anew."""
+        temporary = self.path / name / f".{STATE}"
+        temporary.write_text(json.dumps(state) + "\n", encoding="utf-8")
+        os.replace(temporary, self.path / name / STATE)
+
+    def recover(self) -> None:
+        """Mend what a killed process left."""
+        for name in ("best", "last"):
+            shutil.rmtree(self.path / f".{name}", ignore_errors=True)
+            recover_folder(self.path / name)
+
+
+def describe_run(
+    arguments: FusionTrainingArguments, model: GFFusionModel, dataset: Dataset[dict[str, Any]], num_processes: int
+) -> dict[str, Any]:
+    """Return what decides the weights of a run, besides the weights and pictures themselves."""
+    config = model.config.to_dict()
+    unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
+    names = getattr(dataset, "names", ())
+    return {
+        **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
+        "processes": num_processes,
+        "pairs": len(dataset),  # type: ignore[arg-type]
+        "names of the pairs": hashlib.blake2b(json.dumps(list(names)).encode(), digest_size=8).hexdigest(),
+        "size of a training picture": list(dataset[0]["visible_values"].shape[1:]),
+        "model": {
+            name: value
+            for name, value in config.items()
+            if name not in unimportant and not name.endswith(("name_or_path", "revision"))
+        },
+    }
+
+
+def check_same_run(
+    before: dict[str, Any], now: dict[str, Any], epochs_before: int, arguments: FusionTrainingArguments, epoch: int
+) -> None:
+    """Check that a run can go on with these options and come out as if it had never stopped.
+
+    Args:
+        before: `describe_run` of the checkpoint.
+        now: `describe_run` of this process.
+        epochs_before: `num_epochs` of the checkpoint.
+        arguments: Options of this process.
+        epoch: Epoch (from 0) in which the run goes on.
+
+    Raises:
+        ValueError: If not, with the differences.
+    """
+    before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
+    before, now = before | before.pop("model"), now | now.pop("model")
+    differences = [
+        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
+        for name in sorted(before.keys() | now.keys())
+        if before.get(name) != now.get(name)
+    ]
+    # Rates and lambda depend on the number of epochs from q on.
+    if epochs_before != arguments.num_epochs and epoch > arguments.head_start_epoch:
+        differences.append(f"num_epochs was {epochs_before} and is {arguments.num_epochs}, after q has passed")
+    if differences:
+        raise ValueError(
+            "This run cannot be resumed with other options or data: "
+            f"{'; '.join(differences)}. Resume it as it was, or start a new run from its weights in another folder."
+        )

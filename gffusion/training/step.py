@@ -1,0 +1,127 @@
+"""One step of Algorithm 1: forward and backward passes of its batches, then Adam."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from torch import Tensor, nn
+
+from ..losses import total_loss
+from ..modeling_gffusion import GFFusionModel
+from .arguments import FusionTrainingArguments
+from .token_cache import TokenCache
+from .validation import INPUTS
+
+_PARTS = ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
+
+
+class TrainingStep:
+    """Makes the steps of a run.
+
+    Args:
+        model: The model; its head is frozen where there are no labels.
+        arguments: Options of the run.
+        accelerator: Whose devices and processes compute.
+        labelled: Whether L_ss counts.
+        token_cache: Where CLIP's tokens come from, if they are kept.
+    """
+
+    def __init__(
+        self,
+        model: GFFusionModel,
+        arguments: FusionTrainingArguments,
+        accelerator: Accelerator,
+        labelled: bool,
+        token_cache: TokenCache | None,
+    ) -> None:
+        self._model, self._accelerator, self._labelled = model, accelerator, labelled
+        self._token_cache = token_cache
+        self._max_gradient_norm = arguments.max_gradient_norm
+        self._running_statistics = arguments.batch_normalization == "running"
+        self.loss_names = ("loss", *_PARTS, *(["loss_segmentation"] if labelled else []))
+        if arguments.gradient_checkpointing:
+            model.gradient_checkpointing_enable()
+        if arguments.batch_normalization == "synchronized":
+            nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
+        head = list(model.ssnet.parameters()) if model.config.use_segmenter else []
+        for parameter in head:
+            parameter.requires_grad_(
+                labelled
+            )  # without labels no loss reaches it, which several processes would wait for
+        head_ids = {id(parameter) for parameter in head}
+        body = [p for p in model.parameters() if p.requires_grad and id(p) not in head_ids]
+        groups = [{"params": body}, *([{"params": head}] if labelled else [])]
+        self._wrapped, self.optimizer = accelerator.prepare(model, torch.optim.Adam(groups, lr=arguments.learning_rate))
+
+    def __call__(self, batches: Sequence[dict[str, Any]], weight: float, head_learns: bool) -> Tensor:
+        """Make one step of the optimiser.
+
+        Args:
+            batches: What this process computes, as many batches as are accumulated.
+            weight: Lambda of Eq. (12).
+            head_learns: Whether the head takes part.
+
+        Returns:
+            Tensor of shape (losses,): the means of `loss_names` over the batches of this process.
+        """
+        inputs = [self._to_device(batch) for batch in batches]
+        losses = []
+        for number, (batch, share) in enumerate(zip(inputs, self._label_shares(inputs), strict=True), start=1):
+            if number == len(inputs):
+                losses.append(self._backward(batch, share, weight, len(inputs)))
+            else:
+                with self._accelerator.no_sync(self._wrapped):  # the last batch brings the processes together
+                    losses.append(self._backward(batch, share, weight, len(inputs)))
+        if not head_learns:
+            for group in self.optimizer.param_groups[1:]:
+                for parameter in group["params"]:
+                    parameter.grad = None  # Adam leaves it alone, and keeps no memory of it
+        if self._max_gradient_norm:
+            self._accelerator.clip_grad_norm_(self._model.parameters(), self._max_gradient_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return torch.stack(losses).mean(0)
+
+    def train(self) -> None:
+        """Put the model into training mode, batch normalisation as `batch_normalization` says."""
+        self._wrapped.train()
+        if self._running_statistics:
+            for module in self._model.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def unwrap(self) -> None:
+        """Take off the model what Accelerate has put around its `forward`."""
+        self._accelerator.unwrap_model(self._wrapped, keep_fp32_wrapper=False, keep_torch_compile=False)
+
+    def _backward(self, batch: dict[str, Tensor], share: Tensor | None, weight: float, num_batches: int) -> Tensor:
+        """Add the gradients of one batch, and return its losses."""
+        output = self._wrapped(**batch, return_loss=True)
+        segmentation = None if share is None else output.loss_segmentation * share
+        loss = total_loss(output.loss_structural, segmentation, weight)  # Eq. (12) with this epoch's lambda
+        self._accelerator.backward(loss / num_batches)
+        losses = [loss, *(output[name] for name in _PARTS), *([] if segmentation is None else [segmentation])]
+        return torch.stack([value.detach().float() for value in losses])
+
+    def _label_shares(self, batches: Sequence[dict[str, Tensor]]) -> list[Tensor | None]:
+        """Return the factor of each batch's L_ss that makes their mean the mean over all labelled pixels of the step.
+
+        Without it a pixel would count the more, the more of its batch is ignored, and the loss would depend on how a step
+        is shared out among batches and processes.
+        """
+        if not self._labelled:
+            return [None] * len(batches)
+        ignored = self._model.config.ignore_index
+        counts = torch.stack([(batch["labels"] != ignored).sum() for batch in batches]).float()
+        mean = self._accelerator.reduce(counts.mean(), "mean").clamp(min=1)
+        return list((counts / mean).unbind())
+
+    def _to_device(self, batch: dict[str, Any]) -> dict[str, Tensor]:
+        names = INPUTS if self._labelled else INPUTS[:2]
+        inputs = {name: batch[name].to(self._accelerator.device, non_blocking=True) for name in names}
+        if self._token_cache:
+            tokens = {name: batch[name] for name in ("token_key", "semantic_tokens")}
+            with self._accelerator.autocast():
+                inputs["semantic_tokens"] = self._token_cache.complete(inputs | tokens)
+        return inputs
