@@ -6,6 +6,7 @@ Needs matplotlib: `pip install ".[docs]"`.
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -36,24 +37,31 @@ def teaser(seed: int = 0, width: int = 480) -> None:
 
 
 def training(log: Path) -> None:
-    """Plot the losses and the validation SSIM of a training log, and write the picture beside the log."""
+    """Plot losses, lambda and validation of a training log, and write the picture beside the log."""
     import matplotlib.pyplot as plt
 
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.5), layout="constrained")
-    epochs = [record["epoch"] + 1 for record in records]
-    evaluated = [record for record in records if "eval_ssim" in record]
-    left.plot(epochs, [record["loss_structural"] for record in records], label="training crops")
-    left.plot(
-        [record["epoch"] + 1 for record in evaluated],
-        [record["eval_loss_structural"] for record in evaluated],
-        marker="o",
-        label="validation pairs",
-    )
-    left.set(xlabel="epoch", ylabel="L_st (Eq. 10) with intensity term", yscale="log")
-    left.legend()
-    right.plot([record["epoch"] + 1 for record in evaluated], [record["eval_ssim"] for record in evaluated], marker="o")
-    right.set(xlabel="epoch", ylabel="validation SSIM, mean of both sources")
+    labelled = "loss_segmentation" in records[0]
+    figure, axes = plt.subplots(1, 3 if labelled else 2, figsize=(14 if labelled else 10, 3.5), layout="constrained")
+
+    def plot(axis: "plt.Axes", name: str, label: str, sign: float = 1, offset: float = 0, **style: Any) -> None:
+        points = [(record["epoch"] + 1, offset + sign * record[name]) for record in records if name in record]
+        axis.plot(*zip(*points, strict=True), label=label, **style)
+
+    plot(axes[0], "loss_structural", "training crops")
+    plot(axes[0], "eval_loss_structural", "validation pairs", marker="o")
+    axes[0].set(xlabel="epoch", ylabel="L_st (Eq. 10) with intensity term", yscale="log")
+    axes[0].legend()
+    if labelled:
+        plot(axes[1], "loss_segmentation", "L_ss, training crops")
+        plot(axes[1], "eval_loss_segmentation", "L_ss, validation pairs", marker="o")
+        plot(axes[1], "segmentation_weight", "lambda", color="0.5", linestyle="--")
+        axes[1].set(xlabel="epoch", ylabel="L_ss (Eq. 11) and its weight")
+        axes[1].legend()
+        plot(axes[-1], "eval_mIoU", "mIoU", marker="s")
+    plot(axes[-1], "eval_loss_ssim", "SSIM, mean of both sources", sign=-1, offset=1, marker="o")
+    axes[-1].set(xlabel="epoch", ylabel="validation pairs")
+    axes[-1].legend()
     figure.savefig(log.with_suffix(".png"), dpi=110, metadata={"Software": None})
 
 
