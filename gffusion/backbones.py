@@ -5,17 +5,16 @@ in the configuration. A full checkpoint holds everything.
 """
 
 import contextlib
-import json
 import os
 from collections.abc import Iterator
 from typing import Any, Self
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
+from transformers.utils import CONFIG_NAME, cached_file, logging
+
+from .weight_files import NO_PICKLES, explained, read_weights
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
 
@@ -102,24 +101,24 @@ class FrozenBackboneModel(PreTrainedModel):
             OSError: If the checkpoint or an encoder that it names cannot be found or read.
             ValueError: If an argument is refused, or an encoder does not have the architecture of the checkpoint.
         """
-        hub_arguments = {name: kwargs[name] for name in _HUB_ARGUMENTS if name in kwargs}
-        location: dict[str, Any] = {name: kwargs[name] for name in ("revision", "subfolder") if name in kwargs}
+        hub_arguments = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
         # "auto" means something to the loader of weights, nothing to the configuration.
         dtype: dict[str, Any] = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
+        variant = kwargs.pop("variant", None)
+        source = pretrained_model_name_or_path
         if config is None or isinstance(config, (str, os.PathLike)):
-            source = pretrained_model_name_or_path if config is None else config
-            config, kwargs = cls.config_class.from_pretrained(source, return_unused_kwargs=True, **kwargs)
+            config_source = source if config is None else config
+            with explained("the configuration", config_source or ""):
+                config, kwargs = cls.config_class.from_pretrained(
+                    config_source, return_unused_kwargs=True, **hub_arguments, **location, **kwargs
+                )
         kwargs.update(dtype)
-        needed = [name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")]
-        if pretrained_model_name_or_path is None or config.backbone_weights == "included" or not needed:
-            kwargs = {**kwargs, **hub_arguments, **location, "use_safetensors": True}
-            with _damage_as_os_error(pretrained_model_name_or_path):
-                return super().from_pretrained(pretrained_model_name_or_path, *model_args, config=config, **kwargs)
-
-        with _damage_as_os_error(pretrained_model_name_or_path):
-            weights = _read_checkpoint(
-                pretrained_model_name_or_path, kwargs.pop("variant", None), {**hub_arguments, **location}
-            )
+        if source is None:
+            return super().from_pretrained(None, *model_args, config=config, **kwargs)
+        with explained("the weights", source):
+            weights = read_weights(source, variant, **hub_arguments, **location)
+        external = () if config.backbone_weights == "included" else tuple(BACKBONE_CLASSES)
         backbones = {
             name: _load_backbone(
                 name,
@@ -128,13 +127,15 @@ class FrozenBackboneModel(PreTrainedModel):
                 getattr(config, f"{name}_config"),
                 hub_arguments,
             )
-            for name in needed
+            for name in external
+            if getattr(config, f"needs_{name}")
         }
+        # Only here do weights and files meet: transformers would also follow adapters, and look for pickles to convert.
         state_dict = {**weights, **_with_prefixes(backbones)}
         loaded = super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
-        model.name_or_path = model.config.name_or_path = str(pretrained_model_name_or_path)
-        model._external_backbones = frozenset(needed)
+        model.name_or_path = model.config.name_or_path = str(source)
+        model._external_backbones = frozenset(backbones)
         return loaded
 
     def save_pretrained(
@@ -173,6 +174,29 @@ class FrozenBackboneModel(PreTrainedModel):
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
 
+    def push_to_hub(self, repo_id: str, *, full: bool | None = None, **options: Any) -> str:
+        """Publish the model, with a model card and the default image processor.
+
+        Args:
+            repo_id (`str`): Repository, `organisation/name`; created if needed.
+            full (`bool`, *optional*):
+                Whether to add the frozen encoders. Defaults to doing so where no source is known that holds them.
+            options: Further arguments of `gffusion.zoo.publishing.push`: `with_code`, `private`, `revision`, `force`, `token`.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ValueError: If the model should not be published as it is, or `repo_id` is no name of a repository.
+            OSError: If the Hub refuses.
+            ImportError: If the package is not installed, and this is a copy of its code.
+        """
+        try:  # absolute: this file also travels without the package, in repositories that carry their code
+            from gffusion.zoo.publishing import push_model
+        except ImportError as error:
+            raise ImportError("Publishing needs the package itself: pip install gffusion") from error
+        return push_model(self, repo_id, full=full, **options)  # type: ignore[arg-type]
+
 
 def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
     return {f"{name}.{key}": value for name, model in backbones.items() for key, value in model.state_dict().items()}
@@ -191,21 +215,20 @@ def _load_backbone(
             f"The checkpoint holds no weights of its {name} encoder and names no source for them. "
             f"Pass {name}_name_or_path, a Hub id or a folder."
         )
-    try:
-        with _quiet_loading():  # a full CLIP repository has text weights, too, that nobody here needs
-            backbone, report = BACKBONE_CLASSES[name].from_pretrained(
-                source,
-                revision=revision or "main",
-                config=config,
-                output_loading_info=True,
-                use_safetensors=True,
-                ignore_mismatched_sizes=True,  # refused below, in words of our own
-                **hub_arguments,
-            )
-    except (OSError, SafetensorError) as error:
-        raise OSError(
-            f"Cannot load the frozen {name} encoder from {source!r}: {error} If it has moved, pass {name}_name_or_path."
-        ) from error
+    what, moved = f"the frozen {name} encoder", f"If it has moved, pass {name}_name_or_path or {name}_revision."
+    request = {"revision": revision or "main", **hub_arguments}
+    if not os.path.isdir(source):
+        with explained(what, source, moved):  # the loader of weights would take any of these errors for missing weights
+            cached_file(source, CONFIG_NAME, **request)
+    with explained(what, source, f"{moved} {NO_PICKLES}"), _quiet_loading():  # text weights are no news
+        backbone, report = BACKBONE_CLASSES[name].from_pretrained(
+            source,
+            config=config,
+            output_loading_info=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # refused below, in words of our own
+            **request,
+        )
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise OSError(f"{source!r} lacks {len(missing)} weights of the {name} encoder, {missing[0]!r} among them.")
@@ -219,45 +242,6 @@ def _load_backbone(
             f"{min(differing)} among them."
         )
     return backbone
-
-
-def _read_checkpoint(
-    source: str | os.PathLike[str], variant: str | None, hub_arguments: dict[str, Any]
-) -> dict[str, Tensor]:
-    """Read the safetensors file, or the shards, of a slim checkpoint."""
-
-    def locate(filename: str) -> str | None:
-        if variant:
-            stem, _, suffix = filename.rpartition(".")
-            filename = f"{stem}.{variant}.{suffix}"
-        return cached_file(source, filename, _raise_exceptions_for_missing_entries=False, **hub_arguments)
-
-    single = locate(SAFE_WEIGHTS_NAME)
-    if single is not None:
-        paths = [single]
-    else:
-        index = locate(SAFE_WEIGHTS_INDEX_NAME)
-        if index is None:
-            raise OSError(
-                f"{os.fspath(source)!r} holds no {SAFE_WEIGHTS_NAME}{f' of variant {variant!r}' if variant else ''}. "
-                "Only safetensors weights are loaded, never pickles."
-            )
-        with open(index, encoding="utf-8") as file:
-            shards = sorted(set(json.load(file)["weight_map"].values()))
-        paths = [cached_file(source, shard, **hub_arguments) for shard in shards]
-    weights: dict[str, Tensor] = {}
-    for path in paths:
-        weights.update(safetensors.torch.load_file(path))
-    return weights
-
-
-@contextlib.contextmanager
-def _damage_as_os_error(source: str | os.PathLike[str] | None) -> Iterator[None]:
-    """Report weights that cannot be parsed like weights that cannot be read."""
-    try:
-        yield
-    except (SafetensorError, json.JSONDecodeError) as error:
-        raise OSError(f"The weights of {os.fspath(source or '')!r} are damaged, get them again: {error}") from error
 
 
 @contextlib.contextmanager

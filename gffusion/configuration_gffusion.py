@@ -1,12 +1,22 @@
 """GFFusionConfig: the architecture choices of GFFusion. Defaults are the paper's model."""
 
 import functools
+import os
 from typing import Any, Literal, TypeVar
 
 from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CLIPVisionConfig, Dinov2Config, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+
+from .safety import (
+    LIMITS,
+    MAX_DECODER_LAYERS,
+    MAX_LABELS,
+    check_encoder_sizes,
+    refuse_choices_of_the_loader,
+    refuse_path,
+)
 
 # Classes of M3FD, the paper's main training set, after the background.
 M3FD_CLASSES = ("background", "person", "car", "bus", "motorcycle", "lamp", "truck")
@@ -151,6 +161,8 @@ class GFFusionConfig(PreTrainedConfig):
             self.clip_config = {"patch_size": 16}
         if self.needs_dinov2 and self.dinov2_config is None:
             self.dinov2_config = {}
+        if kwargs.get("num_labels", 0) > MAX_LABELS:
+            raise ValueError(f"`num_labels` must be at most {MAX_LABELS}, got {kwargs['num_labels']}.")
         if self.id2label is None and "num_labels" not in kwargs:  # type: ignore[has-type]
             self.id2label = dict(enumerate(M3FD_CLASSES))
         super().__post_init__(**kwargs)
@@ -164,9 +176,28 @@ class GFFusionConfig(PreTrainedConfig):
             self.semantic_layers = list(range(1, self.semantic_config.num_hidden_layers))
 
     @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
+        """Load a configuration from a folder or the Hub.
+
+        Takes the arguments of [`~transformers.PreTrainedConfig.from_pretrained`], and those of this class as overrides.
+
+        Raises:
+            OSError: If it cannot be found or read.
+            ValueError: If a value is refused. A configuration from the Hub may not name folders, and none may choose
+                how a model is run: who loads it does, by arguments.
+        """
+        source = os.fspath(pretrained_model_name_or_path)
+        return super().from_pretrained(pretrained_model_name_or_path, _source=source, **kwargs)
+
+    @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Build a configuration from a dictionary; overrides in `kwargs` pass the same checks as constructor arguments."""
+        refuse_choices_of_the_loader(config_dict)
         overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in cls.__dataclass_fields__ and key != "dtype"}
+        source = kwargs.pop("_source", kwargs.get("name_or_path"))  # ours, or AutoConfig's
+        if source and not os.path.exists(source):  # it comes from the Hub
+            for name in {"clip_name_or_path", "dinov2_name_or_path"} - overrides.keys():
+                refuse_path(name, config_dict.get(name))
         return super().from_dict({**config_dict, **overrides}, **kwargs)
 
     @property
@@ -197,6 +228,7 @@ class GFFusionConfig(PreTrainedConfig):
     def validate_architecture(self) -> None:
         """Check that the values fit together (called by `@strict` after construction)."""
         self._validate_widths()
+        self._validate_encoders()
         self._validate_semantics()
         self._validate_segmenter_layers()
         self._validate_image_sizes()
@@ -221,10 +253,19 @@ class GFFusionConfig(PreTrainedConfig):
             "decoder_channels": self.decoder_channels or [],
         }
         for name, values in widths.items():
-            if any(value < 1 for value in values):
-                raise ValueError(f"`{name}` must be positive, got {getattr(self, name)}.")
+            if not all(1 <= value <= LIMITS[name] for value in values):
+                raise ValueError(f"`{name}` must lie between 1 and {LIMITS[name]}, got {getattr(self, name)}.")
+        if len(self.decoder_channels or []) > MAX_DECODER_LAYERS:
+            raise ValueError(
+                f"`decoder_channels` must have at most {MAX_DECODER_LAYERS} entries, got {len(self.decoder_channels or [])}."
+            )
         if not 0 <= self.leaky_relu_slope < 1:
             raise ValueError(f"`leaky_relu_slope` must lie in [0, 1), got {self.leaky_relu_slope}.")
+
+    def _validate_encoders(self) -> None:
+        for name, encoder in (("clip_config", self.clip_config), ("dinov2_config", self.dinov2_config)):
+            if encoder is not None:
+                check_encoder_sizes(name, encoder)  # type: ignore[arg-type]
 
     def _validate_semantics(self) -> None:
         if self.semantic_config is None:
@@ -240,8 +281,10 @@ class GFFusionConfig(PreTrainedConfig):
                 f"`num_groups` must lie between 1 and the number of semantic layers ({len(layers)}), "
                 f"got {self.num_groups}."
             )
-        if self.group_kernel_size < 1 or self.group_kernel_size % 2 == 0:
-            raise ValueError(f"`group_kernel_size` must be odd and positive, got {self.group_kernel_size}.")
+        if self.group_kernel_size % 2 == 0 or not 1 <= self.group_kernel_size <= LIMITS["group_kernel_size"]:
+            raise ValueError(
+                f"`group_kernel_size` must be odd, from 1 to {LIMITS['group_kernel_size']}, got {self.group_kernel_size}."
+            )
 
     def _validate_segmenter_layers(self) -> None:
         if not self.needs_dinov2:
@@ -262,9 +305,11 @@ class GFFusionConfig(PreTrainedConfig):
             if not needed or size is None:
                 continue
             patch_size = encoder.patch_size  # type: ignore[union-attr]
-            if len(size) != 2 or any(side < patch_size or side % patch_size for side in size):
+            sides = range(patch_size, LIMITS[name] + 1, patch_size)
+            if len(size) != 2 or any(side not in sides for side in size):
                 raise ValueError(
-                    f"`{name}` must be [height, width] in multiples of the encoder's patch size {patch_size}, got {size}."
+                    f"`{name}` must be [height, width] in multiples of the encoder's patch size {patch_size}, "
+                    f"up to {LIMITS[name]}, got {size}."
                 )
 
 

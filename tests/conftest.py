@@ -76,11 +76,11 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
 
     def run(
-        script: str, *arguments: object, environment: dict[str, str] | None = None
+        script: str, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", script, *map(str, arguments)]
         variables = os.environ | {"PYTHONPATH": path} | (environment or {})
-        return subprocess.run(command, env=variables, capture_output=True, text=True, timeout=300)
+        return subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=300)
 
     return run
 

@@ -8,7 +8,11 @@ from .. import __version__
 from .evaluate import evaluate
 from .fuse import fuse
 from .masks import masks
+from .models import models
+from .pull import pull
+from .push import push
 from .sample import sample
+from .train import CONTEXT, train
 
 app = typer.Typer(
     name="gffusion",
@@ -22,7 +26,11 @@ app = typer.Typer(
 app.command()(evaluate)
 app.command()(fuse)
 app.command()(masks)
+app.command()(models)
+app.command()(pull)
+app.command()(push)
 app.command()(sample)
+app.command(context_settings=CONTEXT)(train)
 
 
 def _print_version(wanted: bool) -> None:

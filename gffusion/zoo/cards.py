@@ -17,11 +17,10 @@ from string import Template
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from huggingface_hub.errors import HFValidationError
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
-from huggingface_hub.utils import validate_repo_id
 
 from .. import __version__
+from .registry import is_hub_id
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -255,7 +254,7 @@ class FusionCard:
         """The Hub ids that the weights of the encoders come from, without folders and stand-ins."""
         names = (name for name in self._encoders if name not in self.stand_in_encoders)
         sources = {name: getattr(self.config, f"{name}_name_or_path") or "" for name in names}
-        return {name: source for name, source in sources.items() if _is_hub_id(source) and not Path(source).exists()}
+        return {name: source for name, source in sources.items() if is_hub_id(source) and not Path(source).exists()}
 
     def _placeholders(self) -> dict[str, str]:
         """What stands for the names with a dollar sign in the template."""
@@ -426,16 +425,8 @@ def _describe(metric: str) -> "type[FusionMetric] | type[SegmentationMetric]":
 
 
 def _check_hub_id(name: str | None) -> None:
-    if name is not None and not _is_hub_id(name):
+    if name is not None and not is_hub_id(name):
         raise ValueError(f"`hub_id` must be an id such as organisation/name, got {name!r}.")
-
-
-def _is_hub_id(name: str) -> bool:
-    try:
-        validate_repo_id(name)
-    except HFValidationError:
-        return False
-    return "/" in name
 
 
 def _slug(name: str) -> str:

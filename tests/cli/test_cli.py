@@ -31,6 +31,8 @@ except SystemExit:
         ["sample", "-h"],
         ["--version"],
         [],
+        ["models"],
+        ["push", "nowhere", "org/name"],
         ["fuse", "no.png", "no.png", "-o", "out.png"],
     ],
     ids=" ".join,

@@ -1,21 +1,36 @@
 """Names to weights: what is bundled, that it fuses well, and what is said to names that lead nowhere."""
 
+import re
 import shutil
+import subprocess
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import yaml
 from numpy.typing import NDArray
 from PIL import Image
 
-from gffusion import GFFusionImageProcessor, GFFusionModel, create_model, list_models
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, create_model, list_models
+from gffusion.configuration_gffusion import M3FD_CLASSES
+from gffusion.data.layouts import _MFNET_CLASSES
 from gffusion.data.rendering import CLASS_NAMES, render_scene
-from gffusion.zoo import MODELS, load_image_processor, locate
+from gffusion.zoo import MODELS, ModelEntry, find_entries, load_image_processor, locate
 
 RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
+
+
+def read_recipe(path: Path) -> dict[str, Any]:
+    """Read a recipe and those that it is based on."""
+    options = yaml.safe_load(path.read_text())
+    base = read_recipe(path.parent / options.pop("base")) if "base" in options else {"model_config": {}}
+    return base | options | {"model_config": base["model_config"] | options.get("model_config", {})}
 
 
 def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -24,27 +39,85 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 class TestNames:
     def test_list(self) -> None:
-        assert "gffusion-funet" in list_models()
+        assert {"gffusion-funet", "gffusion-m3fd", "gffusion-mfnet"} <= set(list_models())
         assert list_models("*funet*") == ["gffusion-funet"]
         assert list_models("unknown-*") == []
         assert len(set(list_models())) == len(MODELS)
 
+    def test_list_by_status(self) -> None:
+        assert list_models(status="bundled") == ["gffusion-funet"]
+        assert list_models("*-m*", status="recipe-only") == ["gffusion-m3fd", "gffusion-mfnet", "gffusion-mean"]
+        assert list_models(status="published") == []
+        with pytest.raises(ValueError, match="bundled, published, recipe-only, got 'lost'"):
+            list_models(status="lost")
+
     @pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.name)
-    def test_entries_are_complete(self, entry: object) -> None:
-        folder = Path(locate(entry.name))
-        assert {"config.json", "preprocessor_config.json", "model.safetensors"} <= {f.name for f in folder.iterdir()}
-        assert (RECIPES / entry.recipe).is_file()
-        assert entry.licence and entry.description
+    def test_entries_are_complete(self, entry: ModelEntry) -> None:
+        assert entry.description and entry.training_data
+        if entry.status == "bundled":
+            folder = Path(locate(entry.name))
+            files = {"config.json", "preprocessor_config.json", "model.safetensors"}
+            assert files <= {file.name for file in folder.iterdir()}
+            assert entry.licence and entry.measurements
+        elif entry.status == "published":
+            assert entry.licence and entry.measurements and entry.repo_id
+            assert re.fullmatch("[0-9a-f]{40}", entry.revision or "")
+        else:
+            assert (entry.repo_id, entry.revision, entry.measurements) == (None, None, ())
+
+    @pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.name)
+    def test_recipe_trains_this_architecture(self, entry: ModelEntry) -> None:
+        options = read_recipe(RECIPES / entry.recipe)
+        architecture = dict(options["model_config"])
+        if "layout" in options:
+            names = {"m3fd": M3FD_CLASSES, "mfnet": ("background", *_MFNET_CLASSES)}[options["layout"]]
+            architecture["id2label"] = dict(enumerate(names))
+        assert GFFusionConfig(**entry.architecture).to_dict() == GFFusionConfig(**architecture).to_dict()
+
+    def test_architecture_of_bundled_weights(self) -> None:
+        config = GFFusionConfig.from_pretrained(locate("gffusion-funet"))
+        (entry,) = find_entries("gffusion-funet")
+        expected = GFFusionConfig(**entry.architecture)
+        assert {name: getattr(config, name) for name in entry.architecture} == entry.architecture
+        assert config.decoder_channels == expected.decoder_channels
+
+    def test_measured_figures_are_those_of_the_card(self) -> None:
+        (entry,) = find_entries("gffusion-funet")
+        card = (Path(locate("gffusion-funet")) / "README.md").read_text()
+        rows = re.findall(r"^\| gffusion-funet .*?\|(.*)\|.*\|$", card, re.MULTILINE)
+        shown = [[float(number) for number in re.findall(r"\d+\.\d+", row)] for row in rows]
+        assert shown == [list(measured.metrics.values()) for measured in entry.measurements]
 
     def test_bundled_weights_travel_with_the_package(self) -> None:
         assert Path(locate("gffusion-funet")).is_relative_to(Path(str(files("gffusion"))))
+
+    def test_package_in_an_archive(
+        self, run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    ) -> None:
+        package = Path(str(files("gffusion")))
+        with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
+            for file in package.rglob("*.*"):
+                if "__pycache__" not in file.parts:
+                    archive.write(file, Path("gffusion") / file.relative_to(package))
+        script = """
+import gffusion
+from gffusion import create_model
+from gffusion.zoo import load_image_processor
+assert ".zip" in gffusion.__file__
+create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+"""
+        environment = {"PYTHONPATH": str(tmp_path / "archive.zip"), "HF_HOME": str(tmp_path)}
+        done = run_script(script, environment=environment, folder=tmp_path)
+        assert done.returncode == 0, done.stderr
 
     def test_folders_and_hub_ids_are_passed_on(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("{}")
         assert locate(tmp_path) == locate(str(tmp_path)) == str(tmp_path)
         assert locate("organisation/name") == "organisation/name"
 
-    @pytest.mark.parametrize("name", ["unknown", "a/b/c", "/no/where", "./nowhere", "~/nowhere", "../up"])
+    @pytest.mark.parametrize(
+        "name", ["unknown", "a/b/c", "/no/where", "./nowhere", "~/nowhere", "../up", "org/..", "org/a b", "org\\name"]
+    )
     def test_unknown_name(self, name: str) -> None:
         for function in (locate, create_model, load_image_processor):
             with pytest.raises(OSError, match="(?s)Unknown model .*gffusion-funet") as error:
@@ -71,9 +144,55 @@ class TestNames:
         with pytest.raises(OSError, match="Cannot load the model"):
             create_model(tmp_path / "model")
 
+    def test_without_weights_says_so_and_names_the_recipe(self) -> None:
+        """Never random weights in place of those that nobody has trained."""
+        for name in list_models(status="recipe-only"):
+            for function in (locate, create_model, load_image_processor):
+                with pytest.raises(OSError, match=f"No weights of {name} are published.*examples/recipes/"):
+                    function(name)
+
+    def test_published_weights_are_pinned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        loaded = []
+        monkeypatch.setattr(
+            GFFusionModel, "from_pretrained", lambda *arguments, **options: loaded.append((arguments, options))
+        )
+        entry = replace(find_entries("gffusion-m3fd")[0], status="published", repo_id="lab/m3fd", revision="a" * 40)
+        monkeypatch.setattr("gffusion.zoo.registry.MODELS", (entry,))
+        assert locate("gffusion-m3fd") == "lab/m3fd"
+        create_model("gffusion-m3fd")
+        create_model("gffusion-m3fd", revision="main")
+        assert loaded == [(("lab/m3fd",), {"revision": "a" * 40}), (("lab/m3fd",), {"revision": "main"})]
+
     def test_refused_argument(self) -> None:
         with pytest.raises(ValueError, match="paradigm"):
             create_model("gffusion-funet", paradigm="sequential")
+
+
+class TestNewModels:
+    def test_keeps_the_encoders_and_starts_the_rest_anew(self, backbone_folders: dict[str, str]) -> None:
+        options = {"segmenter_image_size": [32, 32], "semantic_layers": [1, 2]}
+        first, second = (
+            create_model("gffusion-mfnet", pretrained=False, **backbone_folders, **options) for _ in range(2)
+        )
+        assert first.config.id2label[6] == "guardrail" and first.training
+        equal = {name: torch.equal(value, second.state_dict()[name]) for name, value in first.state_dict().items()}
+        assert all(same for name, same in equal.items() if name.startswith(("clip.", "dinov2.")))
+        assert not any(same for name, same in equal.items() if name.startswith("funet.") and name.endswith("0.weight"))
+
+    def test_without_encoders(self) -> None:
+        model = create_model("gffusion-funet", pretrained=False)
+        bundled = create_model("gffusion-funet")
+        assert model.state_dict().keys() == bundled.state_dict().keys()
+        assert not torch.equal(next(model.parameters()), next(bundled.parameters()))
+
+    def test_encoders_of_the_paper_are_looked_for(self) -> None:
+        with pytest.raises(OSError, match="Cannot load .*'openai/clip-vit-base-patch16'.*HF_HUB_OFFLINE"):
+            create_model("gffusion-m3fd", pretrained=False)
+
+    @pytest.mark.parametrize("name", ["org/name", "unknown"])
+    def test_only_the_zoo_knows_architectures(self, name: str) -> None:
+        with pytest.raises(ValueError, match="pretrained=False needs a model of the zoo"):
+            create_model(name, pretrained=False)
 
 
 class TestImageProcessor:

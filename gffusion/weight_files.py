@@ -1,0 +1,115 @@
+"""Files of weights, in folders and on the Hub: safetensors only, and errors that say what to do."""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    LocalEntryNotFoundError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from safetensors import SafetensorError
+from torch import Tensor
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+
+NO_PICKLES = (
+    "Pickled weights (.bin, .pt) can run code and are never read: convert them, for instance with "
+    "https://huggingface.co/spaces/safetensors/convert."
+)
+
+
+def read_weights(source: str | os.PathLike[str], variant: str | None = None, **hub_arguments: Any) -> dict[str, Tensor]:
+    """Read the safetensors file of a checkpoint, or its shards.
+
+    Args:
+        source: Folder or Hub id.
+        variant: Part of the file names, such as "fp16".
+        hub_arguments: What a request to the Hub needs besides: `revision`, `subfolder`, `token`, ...
+
+    Raises:
+        OSError: If there is none, or it cannot be fetched or read.
+        ValueError: If the index of the shards names files elsewhere.
+    """
+    weights: dict[str, Tensor] = {}
+    for path in _locate(source, variant, hub_arguments):
+        weights.update(safetensors.torch.load_file(path))
+    return weights
+
+
+@contextlib.contextmanager
+def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
+    """Report whatever keeps files from being read as an `OSError` that says what to do.
+
+    Args:
+        what: What was to be loaded.
+        source: Folder or Hub id.
+        hint: A sentence to add.
+    """
+    try:
+        yield
+    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
+        raise OSError(f"The files of {what} in {source!r} are damaged, get them again: {error}") from error
+    except OSError as error:
+        raise OSError(
+            f"Cannot load {what} from {os.fspath(source)!r}: {_reason(error, source)} {hint}".rstrip()
+        ) from error
+
+
+def _locate(source: str | os.PathLike[str], variant: str | None, hub_arguments: dict[str, Any]) -> list[str]:
+    """Return the local paths of a checkpoint's files, fetched if need be."""
+    single, index = (_add_variant(name, variant) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    for name in (single, index):
+        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **hub_arguments)
+        if path is not None:
+            break
+    else:
+        if not os.path.isdir(source) and (constants.is_offline_mode() or hub_arguments.get("local_files_only")):
+            raise LocalEntryNotFoundError(f"{single} is not in the cache")
+        raise OSError(f"it holds no {single}. {NO_PICKLES}")
+    if name == single:
+        return [path]
+    shards = sorted(set(json.loads(Path(path).read_text(encoding="utf-8"))["weight_map"].values()))
+    if foreign := [shard for shard in shards if Path(shard).name != shard or not shard.endswith(".safetensors")]:
+        raise ValueError(
+            f"{path} names {foreign[0]!r} as a file of weights, and only .safetensors files beside it may be."
+        )
+    return [cached_file(source, shard, **hub_arguments) for shard in shards]
+
+
+def _add_variant(name: str, variant: str | None) -> str:
+    stem, _, suffix = name.rpartition(".")
+    return f"{stem}.{variant}.{suffix}" if variant else name
+
+
+def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
+    """Say what is wrong and what to do, by the error of the Hub's client that transformers has wrapped."""
+    cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    login = "log in with `hf auth login`, or pass `token`."
+    match cause:
+        case GatedRepoError():
+            return f"access to it is restricted. Ask for it on {constants.ENDPOINT}/{source}, then {login}"
+        case RepositoryNotFoundError():
+            return (
+                "it is neither a folder here nor a repository on the Hub that may be seen. Check the name; for a private "
+                f"one, {login}"
+            )
+        case RevisionNotFoundError():
+            return f"it has no such revision. {constants.ENDPOINT}/{source}/tree/main shows its branches and tags."
+        case LocalEntryNotFoundError() | OfflineModeIsEnabled():
+            return (
+                "it is not in the cache, and the Hub cannot be reached, or may not be (HF_HUB_OFFLINE, local_files_only). "
+                "Where there is a network, `gffusion pull` makes a folder of the whole model that needs none."
+            )
+        case HfHubHTTPError() if cause.response.status_code == 401:
+            return "the Hub does not know the token. Log in again with `hf auth login`, or pass a valid `token`."
+        case _:
+            return " ".join(str(error).split())

@@ -1,0 +1,56 @@
+"""`gffusion push`: a folder that gets published, and folders that do not."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hub_server import HubServer
+
+from gffusion.zoo import locate
+
+COMMAND = "from gffusion.cli import main; main()"
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A model without encoders."""
+    return shutil.copytree(locate("gffusion-funet"), tmp_path / "model")
+
+
+def test_publishes(hub: HubServer, folder: Path, run_script: Callable, tmp_path: Path) -> None:
+    environment = hub.environment(tmp_path / "home", HF_TOKEN="member")
+    options = ("--with-code", "--private", "--revision", "v2")
+    done = run_script(COMMAND, "push", folder, "lab/net", *options, environment=environment)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith(f"published -> {hub.url}/lab/net/commit/") and done.stdout.count("\n") == 1
+    files = hub.files("lab/net", "v2")
+    assert {"README.md", "config.json", "model.safetensors", "preprocessor_config.json", "modeling_gffusion.py"} <= set(
+        files
+    )
+    assert files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+    assert hub.repositories["lab/net"].private
+    assert "model.safetensors" not in hub.files("lab/net", "main")
+
+
+def test_refusals_name_the_option(gffusion: Callable, folder: Path) -> None:
+    (folder / "training_state.json").write_text(json.dumps({"finished": False, "step": 3, "total_steps": 9}))
+    outcome = gffusion("push", folder, "lab/net")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1 and "step 3 of 9" in outcome.err and "--force" in outcome.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere", "lab/net"], "nowhere is no folder"),
+        (["", "lab/net"], "holds no model"),
+        (["model", "lab/n e t"], "organisation/name"),
+        (["model", "lab/net"], "HF_HUB_OFFLINE"),
+    ],
+)
+def test_nothing_is_published(gffusion: Callable, folder: Path, arguments: list[str], message: str) -> None:
+    outcome = gffusion("push", folder.parent / arguments[0], arguments[1])
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1 and message in outcome.err

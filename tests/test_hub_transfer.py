@@ -1,0 +1,241 @@
+"""Models from the Hub, over real HTTP: what loads, from where, and what is said when something keeps it from loading."""
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hub_server import HubServer
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+
+# Loads every case and tells how it ended; what loads is saved, to be compared.
+LOAD = """
+import json, sys
+from pathlib import Path
+import torch
+from gffusion import GFFusionModel, create_model
+from transformers import AutoModel
+
+outcomes = {}
+for case, (loader, name, options) in json.loads(Path(sys.argv[1]).read_text()).items():
+    load = {"model": GFFusionModel.from_pretrained, "auto": AutoModel.from_pretrained, "zoo": create_model}[loader]
+    try:
+        model = load(name, **options)
+    except Exception as error:
+        outcomes[case] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+    else:
+        torch.save(model.state_dict(), Path(sys.argv[2]) / f"{case}.pt")
+        outcomes[case] = "loaded"
+print(json.dumps(outcomes))
+"""
+
+ONLINE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "slim": ("model", "lab/slim", {}),
+    "full": ("model", "lab/full", {}),
+    "auto": ("auto", "lab/slim", {}),
+    "sharded": ("model", "lab/sharded", {}),
+    "tag": ("zoo", "lab/slim", {"revision": "v1"}),
+    "branch": ("model", "lab/slim", {"revision": "feature/other"}),
+    "private": ("model", "lab/private", {"token": "member", "cache_dir": "members"}),
+    "gated": ("model", "lab/gated", {"token": "member", "cache_dir": "members"}),
+    "interrupted": ("model", "lab/interrupted", {}),
+    "wrong_token": ("model", "lab/slim", {"token": "wrong", "cache_dir": "cold"}),
+    "stranger": ("model", "lab/private", {"token": "stranger"}),
+    "anonymous": ("model", "lab/private", {}),
+    "missing": ("model", "lab/nothing", {}),
+    "missing_in_the_zoo": ("zoo", "lab/nothing", {}),
+    "missing_revision": ("model", "lab/slim", {"revision": "v9"}),
+    "closed_gate": ("model", "lab/gated", {}),
+    "gated_encoder": ("model", "lab/needs-gated", {"token": "stranger"}),
+    "missing_encoder": ("model", "lab/needs-missing", {}),
+    "encoder_revision": ("model", "lab/needs-revision", {}),
+    "no_weights": ("model", "lab/no-weights", {}),
+    "cold_cache": ("model", "lab/slim", {"cache_dir": "cold", "local_files_only": True}),
+    "folder_in_config": ("model", "lab/folder", {}),
+    "folder_in_config_auto": ("auto", "lab/folder", {}),
+    "climbing_path": ("model", "lab/climbing", {}),
+    "folder_that_is_here": ("model", "lab/shadow", {}),
+    "trusted_folder": ("model", "lab/folder", {"clip_name_or_path": "here/clip"}),
+    "trusted_folder_auto": ("auto", "lab/folder", {"clip_name_or_path": "here/clip"}),
+    "code": ("model", "lab/kernel", {}),
+    "absurd": ("model", "lab/absurd", {}),
+    "pickle": ("model", "lab/pickle", {}),
+    "full_pickle": ("model", "lab/full-pickle", {}),
+    "pickled_encoder": ("model", "lab/needs-pickle", {}),
+    "foreign_shard": ("model", "lab/foreign-shard", {}),
+    "adapter": ("model", "lab/adapter", {}),
+}
+OFFLINE: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "warm": ("model", "lab/slim", {}),
+    "warm_auto": ("auto", "lab/full", {}),
+    "cold": ("model", "lab/slim", {"cache_dir": "cold"}),
+    "half_warm": ("model", "lab/needs-missing", {}),
+}
+
+MESSAGES = {
+    "wrong_token": r"configuration from 'lab/slim': the Hub does not know the token.*`hf auth login`",
+    "stranger": "'lab/private': it is neither a folder here nor a repository.*for a private one.*`token`",
+    "anonymous": "'lab/private': it is neither a folder here nor a repository.*for a private one.*`hf auth login`",
+    "missing": "'lab/nothing': it is neither a folder here nor a repository.*Check the name",
+    "missing_in_the_zoo": "Cannot load the model 'lab/nothing'.*Check the name",
+    "missing_revision": "'lab/slim': it has no such revision.*lab/slim/tree/main",
+    "closed_gate": "'lab/gated': access to it is restricted. Ask for it on .*lab/gated, then log in",
+    "gated_encoder": "frozen clip encoder from 'lab/gated-clip': access to it is restricted.*pass clip_name_or_path",
+    "missing_encoder": "frozen clip encoder from 'lab/nothing': it is neither.*If it has moved, pass clip_name_or_path",
+    "encoder_revision": "frozen dinov2 encoder from 'lab/dinov2': it has no such revision.*dinov2_revision",
+    "no_weights": "'lab/no-weights': it holds no model.safetensors",
+    "cold_cache": "'lab/slim': it is not in the cache.*local_files_only.*gffusion pull",
+    "folder_in_config": "names '/etc' as `clip_name_or_path`.*If you trust it, pass clip_name_or_path",
+    "folder_in_config_auto": "names '/etc' as `clip_name_or_path`",
+    "climbing_path": r"names '\.\./\.\./etc' as `dinov2_name_or_path`",
+    "folder_that_is_here": "names 'here/clip' as `clip_name_or_path`, which is a folder here",
+    "code": r"may not choose \['attn_implementation'\]",
+    "absurd": "`stem_channels` must lie between 1 and 4096",
+    "pickle": "'lab/pickle': it holds no model.safetensors. Pickled weights .* never read: convert them",
+    "full_pickle": "'lab/full-pickle': it holds no model.safetensors. Pickled weights .* never read: convert them",
+    "pickled_encoder": "frozen clip encoder from 'lab/pickled-clip'.* never read: convert them",
+    "foreign_shard": r"names '\.\./secret\.safetensors' as a file of weights",
+}
+OFFLINE_MESSAGES = {
+    "cold": "'lab/slim': it is not in the cache.*HF_HUB_OFFLINE.*gffusion pull",
+    "half_warm": "frozen clip encoder from 'lab/nothing': it is not in the cache.*HF_HUB_OFFLINE",
+}
+LOADED = sorted(ONLINE.keys() - MESSAGES.keys())
+
+
+def files_of(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def fill(hub: HubServer, models: Path, encoders: dict[str, str]) -> None:
+    """Put the repositories of all cases on the server."""
+    slim, full = files_of(models / "slim"), files_of(models / "full")
+
+    def add(
+        name: str, files: dict[str, bytes] = slim, private: bool = False, gated: bool = False, **entries: Any
+    ) -> None:
+        config = json.dumps(json.loads(files["config.json"]) | entries).encode()
+        hub.add_repository(f"lab/{name}", files | {"config.json": config}, private, gated)
+
+    def pickled(files: dict[str, bytes]) -> dict[str, bytes]:
+        return {name.replace("model.safetensors", "pytorch_model.bin"): content for name, content in files.items()}
+
+    for name in ("clip", "dinov2"):
+        add(name, files_of(Path(encoders[name])))
+    add("slim")
+    hub.repositories["lab/slim"].tags["v1"] = hub.repositories["lab/slim"].branches["main"]
+    hub.repositories["lab/slim"].commit(files_of(models / "other"), "feature/other")
+    add("full", full)
+    add("sharded", files_of(models / "sharded"))
+    add("interrupted")
+    hub.cut("lab/interrupted/model.safetensors", 1000)
+    add("private", private=True)
+    add("gated", gated=True)
+    add("gated-clip", files_of(Path(encoders["clip"])), gated=True)
+    add("needs-gated", clip_name_or_path="lab/gated-clip")
+    add("needs-missing", clip_name_or_path="lab/nothing")
+    add("needs-revision", dinov2_revision="v9")
+    add("no-weights", {name: content for name, content in slim.items() if not name.endswith("safetensors")})
+    add("folder", clip_name_or_path="/etc")
+    add("climbing", dinov2_name_or_path="../../etc")
+    add("shadow", clip_name_or_path="here/clip")
+    add("kernel", attn_implementation="someone/kernel")
+    add("absurd", stem_channels=10**9)
+    add("pickle", pickled(slim))
+    add("full-pickle", pickled(full))
+    add("pickled-clip", pickled(files_of(Path(encoders["clip"]))))
+    add("needs-pickle", clip_name_or_path="lab/pickled-clip")
+    index = json.dumps({"metadata": {}, "weight_map": {"funet.w": "../secret.safetensors"}}).encode()
+    add("foreign-shard", {"config.json": slim["config.json"], "model.safetensors.index.json": index})
+    add("adapter", full | {"adapter_config.json": b'{"base_model_name_or_path": "/etc"}'})
+
+
+@pytest.fixture(scope="module")
+def state_dict(tiny_model: Callable[..., GFFusionModel]) -> dict[str, torch.Tensor]:
+    """Weights of the model that all repositories hold."""
+    return tiny_model().state_dict()
+
+
+@pytest.fixture(scope="module")
+def outcomes(
+    tiny_model: Callable[..., GFFusionModel],
+    backbone_folders: dict[str, str],
+    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Any]]:
+    """How every case ended: one process with a network, then one without, in a folder that holds `here/clip`."""
+    root = tmp_path_factory.mktemp("transfer")
+    model = tiny_model()
+    model.config.clip_name_or_path, model.config.dinov2_name_or_path = "lab/clip", "lab/dinov2"
+    model.save_pretrained(root / "slim")
+    model.save_pretrained(root / "sharded", max_shard_size="4KB")
+    model.save_pretrained(root / "full", include_backbones=True)
+    for parameter in model.funet.parameters():
+        parameter.data += 1
+    model.save_pretrained(root / "other")
+    for name in ("slim", "full"):
+        GFFusionImageProcessor().save_pretrained(root / name)
+    (root / "here").mkdir()
+    os.symlink(backbone_folders["clip"], root / "here" / "clip")
+
+    with HubServer() as hub:
+        hub.add_account("member", "ann", "lab")
+        hub.add_account("stranger", "bob")
+        fill(hub, root, backbone_folders)
+        results: dict[str, Any] = {"root": root, "requests": hub.requests}
+        for kind, cases in (("online", ONLINE), ("offline", OFFLINE)):
+            (root / f"{kind}.json").write_text(json.dumps(cases))
+            environment = hub.environment(root / "home", HF_HUB_OFFLINE=str(int(kind == "offline")))
+            done = run_script(LOAD, root / f"{kind}.json", root, environment=environment, folder=root)
+            assert done.returncode == 0, done.stderr
+            results |= json.loads(done.stdout.splitlines()[-1])
+            if kind == "online":
+                results["online requests"] = len(hub.requests)
+        yield results
+
+
+@pytest.mark.parametrize("case", [*LOADED, "warm", "warm_auto"])
+def test_loads(outcomes: dict[str, Any], state_dict: dict[str, torch.Tensor], case: str) -> None:
+    assert outcomes[case] == "loaded"
+    weights = torch.load(outcomes["root"] / f"{case}.pt")
+    assert weights.keys() == state_dict.keys()
+    differing = {name for name in weights if not torch.equal(weights[name], state_dict[name])}
+    assert bool(differing) == (case == "branch")  # which holds another version of what was trained
+    assert all(name.startswith("funet.") for name in differing)
+
+
+@pytest.mark.parametrize("case", MESSAGES)
+def test_failures_say_what_to_do(outcomes: dict[str, Any], case: str) -> None:
+    error, _, message = outcomes[case].partition(": ")
+    assert error in ("OSError", "ValueError")
+    assert re.search(MESSAGES[case], message), message
+
+
+@pytest.mark.parametrize("case", OFFLINE_MESSAGES)
+def test_failures_without_network(outcomes: dict[str, Any], case: str) -> None:
+    error, _, message = outcomes[case].partition(": ")
+    assert error == "OSError"
+    assert re.search(OFFLINE_MESSAGES[case], message), message
+
+
+def test_no_request_without_network(outcomes: dict[str, Any]) -> None:
+    assert len(outcomes["requests"]) == outcomes["online requests"]
+
+
+def test_nothing_harmful_is_fetched(outcomes: dict[str, Any]) -> None:
+    """Neither pickles, nor adapters, nor anything of repositories whose configuration was refused."""
+    fetched = [request.path for request in outcomes["requests"] if request.method == "GET"]
+    assert not [path for path in fetched if path.endswith(".bin") or "adapter_config" in path]
+    assert not [path for path in fetched if "someone/kernel" in path or "/etc" in path or "secret" in path]
+
+
+def test_an_interrupted_download_is_tried_again(outcomes: dict[str, Any]) -> None:
+    paths = [request.path for request in outcomes["requests"] if request.method == "GET"]
+    assert sum(path.endswith("/lab/interrupted/model.safetensors") for path in paths) == 2
+    assert sum(path.endswith("/lab/needs-gated/model.safetensors") for path in paths) == 1

@@ -1,0 +1,86 @@
+"""What a configuration file may ask for: what is refused, at which size, and what a file of one's own may still do."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import AutoConfig, CLIPVisionConfig, Dinov2Config
+
+from gffusion import GFFusionConfig
+
+TOO_LARGE: list[tuple[dict[str, Any], str]] = [
+    ({"stem_channels": 5000}, "stem_channels.* 4096, got 5000"),
+    ({"feature_channels": 10**12}, "feature_channels.* 4096"),
+    ({"decoder_channels": [8, 10**9]}, "decoder_channels.* 4096"),
+    ({"decoder_channels": [8] * 129}, "decoder_channels.* at most 128 entries, got 129"),
+    ({"group_kernel_size": 33}, "group_kernel_size.* 31, got 33"),
+    ({"segmenter_image_size": [8, 8 * 10**6]}, "segmenter_image_size.* 4096"),
+    ({"num_labels": 10**10}, "num_labels.* 4096, got 10000000000"),
+    ({"clip_config": {"hidden_size": 24000}}, "`hidden_size` of `clip_config`.* 16384, got 24000"),
+    ({"clip_config": {"num_hidden_layers": 129}}, "`num_hidden_layers` of `clip_config`.* 128, got 129"),
+    ({"clip_config": {"patch_size": 0}}, "`patch_size` of `clip_config`.* got 0"),
+    ({"clip_config": {"image_size": 10**5}}, "`image_size` of `clip_config`.* 4096"),
+    ({"clip_config": {"intermediate_size": 10**10}}, "encoder of `clip_config` .* parameters"),
+    ({"dinov2_config": {"mlp_ratio": 10**7}}, "encoder of `dinov2_config` .* parameters"),
+    (
+        {"dinov2_config": {"hidden_size": 16384, "num_hidden_layers": 100}},
+        "encoder of `dinov2_config` .* 3e.11 parameters",
+    ),
+]
+
+
+@pytest.mark.parametrize(("values", "message"), TOO_LARGE, ids=lambda value: str(value)[:40])
+def test_absurd_sizes_are_refused_at_once(tmp_path: Path, values: dict[str, Any], message: str) -> None:
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gffusion", **values}))
+    started = time.perf_counter()
+    with pytest.raises(ValueError, match=message):
+        GFFusionConfig.from_pretrained(tmp_path)
+    assert time.perf_counter() - started < 1
+
+
+def test_the_largest_published_encoders_pass() -> None:
+    """CLIP ViT-bigG (1.8e9 parameters) and DINOv2-giant (1.1e9)."""
+    sizes = {"hidden_size": 1664, "intermediate_size": 8192, "num_hidden_layers": 48, "num_attention_heads": 16}
+    clip = CLIPVisionConfig(**sizes, image_size=224, patch_size=14)
+    dinov2 = Dinov2Config(
+        hidden_size=1536, num_hidden_layers=40, num_attention_heads=24, use_swiglu_ffn=True, image_size=518
+    )
+    config = GFFusionConfig(clip_config=clip, dinov2_config=dinov2)
+    assert config.semantic_layers == list(range(1, 48))
+
+
+class TestFiles:
+    @pytest.fixture
+    def write(self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path) -> Callable[..., Path]:
+        """Makes a folder with a configuration file that says something more."""
+
+        def write(**entries: Any) -> Path:
+            content = json.loads(tiny_config().to_json_string(use_diff=False)) | entries
+            (tmp_path / "config.json").write_text(json.dumps(content))
+            return tmp_path
+
+        return write
+
+    @pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "quantization_config"])
+    def test_code_is_chosen_by_the_loader_alone(self, write: Callable[..., Path], name: str) -> None:
+        folder = write(**{name: "someone/kernel"})
+        for load in (GFFusionConfig.from_pretrained, AutoConfig.from_pretrained):
+            with pytest.raises(ValueError, match=f"may not choose .*{name}"):
+                load(folder)
+        encoder = json.loads((folder / "config.json").read_text())["clip_config"] | {name: "someone/kernel"}
+        content = json.loads((write() / "config.json").read_text()) | {"clip_config": encoder}
+        (folder / "config.json").write_text(json.dumps(content))
+        with pytest.raises(ValueError, match=f"may not choose .*{name}"):
+            GFFusionConfig.from_pretrained(folder)
+
+    def test_choices_of_the_loader(self, write: Callable[..., Path]) -> None:
+        config = GFFusionConfig.from_pretrained(write(), attn_implementation="eager")
+        assert config._attn_implementation == config.clip_config._attn_implementation == "eager"
+
+    @pytest.mark.parametrize("source", ["/home/someone/clip", "../../etc", "./clip", "clip", "a/b"])
+    def test_a_folder_of_ones_own_may_name_folders(self, write: Callable[..., Path], source: str) -> None:
+        for load in (GFFusionConfig.from_pretrained, AutoConfig.from_pretrained):
+            assert load(write(clip_name_or_path=source)).clip_name_or_path == source
