@@ -37,7 +37,7 @@ class FusionTrainingArguments:
         checkpoint_steps: Write a checkpoint every so many steps, besides that of each epoch; 0 keeps to epochs.
         logging_steps: Steps between two looks at the losses: progress bar, trackers, and the check that they are finite.
         trackers: Where losses go besides `log.jsonl`: "tensorboard", "trackio", "wandb" or another that Accelerate knows.
-        push_to_hub: Upload the best weights at the end.
+        push_to_hub: Upload the best weights at the end. The repository is created before the first step.
         hub_model_id: Repository they go to, as "name" or "organisation/name".
         num_workers: Processes that load data; 0 loads in the main process.
         seed: Fixes initial weights, order and augmentation.

@@ -18,10 +18,12 @@ from ..modeling_gffusion import GFFusionModel
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"
 _PREFIX = "step-"
+# torch and safetensors report a full disk as errors of their own.
+_DISK_ERRORS = (OSError, RuntimeError, SafetensorError)
 
 
 class CheckpointError(OSError):
-    """A checkpoint could not be written or read."""
+    """A checkpoint, or another file of a run, could not be written or read."""
 
 
 class Checkpoints:
@@ -60,7 +62,7 @@ class Checkpoints:
         name = f"{_PREFIX}{step:08d}"
         temporary = self.folder / f".{name}"
         is_main = self._accelerator.is_main_process
-        with self._explained(f"write the checkpoint of step {step}"):
+        with self.explained(f"write the checkpoint of step {step}"):
             if is_main:
                 self.discard_unfinished()
                 temporary.mkdir(parents=True)
@@ -86,10 +88,10 @@ class Checkpoints:
         newest = self.newest
         if newest is None:
             raise CheckpointError(f"There is no checkpoint in {self.folder}.")
-        with self._explained(f"read the checkpoint {newest}"):
+        with _reading(newest):
             state: dict[str, Any] = json.loads((newest / _STATE).read_text(encoding="utf-8"))
         check(state)
-        with self._explained(f"read the checkpoint {newest}"):
+        with _reading(newest):
             self._accelerator.load_state(str(newest))
         return state
 
@@ -110,16 +112,23 @@ class Checkpoints:
             shutil.rmtree(hidden)
 
     @contextmanager
-    def _explained(self, what: str) -> Iterator[None]:
+    def explained(self, what: str) -> Iterator[None]:
+        """Name the last good checkpoint where something cannot be written.
+
+        Args:
+            what: What is done inside the `with` block, as in "Cannot ...".
+
+        Raises:
+            CheckpointError: For every error in the block that a disk may cause.
+        """
         try:
             yield
-        # torch and safetensors report a full disk as errors of their own.
-        except (OSError, RuntimeError, SafetensorError, KeyError, ValueError) as error:
+        except _DISK_ERRORS as error:
             newest = self.newest
-            remedy = (
-                f"The last good checkpoint is {newest}; `resume` goes on from it." if newest else "There is none yet."
+            good = (
+                f"The last good checkpoint is {newest}; `resume` goes on from it." if newest else "No checkpoint yet."
             )
-            raise CheckpointError(f"Cannot {what}: {' '.join(str(error).split())}. {remedy}") from error
+            raise CheckpointError(f"Cannot {what}: {' '.join(str(error).split())}. {good}") from error
 
     def _learned(self) -> dict[str, torch.Tensor]:
         frozen = tuple(f"{name}." for name in self._model.backbones)
@@ -137,6 +146,16 @@ class Checkpoints:
         if missing:
             raise ValueError(f"its weights are those of another model; only one side has {', '.join(sorted(missing))}")
         self._model.load_state_dict(weights, strict=False)
+
+
+@contextmanager
+def _reading(checkpoint: Path) -> Iterator[None]:
+    try:
+        yield
+    except (*_DISK_ERRORS, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"Cannot read the checkpoint {checkpoint}: {' '.join(str(error).split())}. Delete it to start anew."
+        ) from error
 
 
 def replace_folder(temporary: Path, final: Path) -> None:

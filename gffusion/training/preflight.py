@@ -52,11 +52,37 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
         ValueError: If a picture is smaller than the crop, pictures that differ in size would have to share a batch, or a
             label is no class.
     """
-    shape = tuple(dataset[0]["visible_values"].shape)
-    if min(shape[1:]) < MINIMUM_SIZE:
-        raise ValueError(f"Training pictures must measure {MINIMUM_SIZE} x {MINIMUM_SIZE} at least, got {shape[1:]}.")
-    if hasattr(dataset, "sizes"):
-        _check_sizes(dataset, shape[1:])
+    sizes = _sizes(dataset)
+    if len(sizes) > 1:
+        raise ValueError(
+            "Training pictures must be of one size to share a batch, got "
+            f"{' and '.join(f'{height} x {width}' for height, width in sizes[:2])} (height x width). Crop or resize them "
+            "with a transform."
+        )
+    _check_minimum("Training", sizes, MINIMUM_SIZE)
+    if labelled:
+        check_labels(dataset, model)
+
+
+def check_evaluation(
+    dataset: Dataset[dict[str, Any]] | None, model: GFFusionModel, arguments: FusionTrainingArguments
+) -> None:
+    """Check the names of metrics and trackers, and that every item can be evaluated, reading no picture but the first.
+
+    Raises:
+        OSError: If a file is missing or no image.
+        ValueError: If there is no pair, a picture is too small for the model or a metric, a label is no class, or as
+            [`check_names`] says.
+    """
+    if dataset is None:
+        check_names(arguments, labelled=False)
+        return
+    if not len(dataset):  # type: ignore[arg-type]
+        raise ValueError("The evaluation set is empty: leave it out, or give it pairs.")
+    labelled = model.config.use_segmenter and "labels" in dataset[0]
+    check_names(arguments, labelled)
+    minimum = max([MINIMUM_SIZE, *(METRICS[name].minimum_size for name in arguments.eval_metrics)])
+    _check_minimum("Evaluation", _sizes(dataset), minimum)
     if labelled:
         check_labels(dataset, model)
 
@@ -79,22 +105,34 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None
         )
 
 
-def _check_sizes(dataset: Any, expected: tuple[int, ...]) -> None:
-    """Try the transform on blank pictures of every size that occurs."""
-    for height, width in sorted(set(dataset.sizes())):
-        size = (height, width)
+def _sizes(dataset: Any) -> list[tuple[int, int]]:
+    """Return the heights and widths of all items; those of a [`FusionDataset`] by trying its transform on blank pictures."""
+    first = tuple(dataset[0]["visible_values"].shape[1:])
+    if not hasattr(dataset, "sizes"):
+        return [first]
+    sizes = {first}
+    for height, width in set(dataset.sizes()):
+        sample = {
+            "visible": np.zeros((height, width, 3), np.float32),
+            "infrared": np.zeros((height, width, 1), np.float32),
+        }
         if dataset.transform is not None:
-            blank = {"visible": np.zeros((*size, 3), np.float32), "infrared": np.zeros((*size, 1), np.float32)}
-            size = dataset.transform(blank, np.random.default_rng(0))["visible"].shape[:2]
-        if size != expected:
+            sample = dataset.transform(sample, np.random.default_rng(0))
+        sizes.add(sample["visible"].shape[:2])
+    return sorted(sizes)
+
+
+def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> None:
+    for height, width in sizes:
+        if min(height, width) < minimum:
             raise ValueError(
-                f"Training pictures must be of one size to share a batch, got {expected[0]} x {expected[1]} and "
-                f"{size[0]} x {size[1]} (height x width). Crop or resize them with a transform."
+                f"{which} pictures must measure {minimum} x {minimum} at least, for the model and the metrics of the "
+                f"evaluation, got {height} x {width} (height x width)."
             )
 
 
-def check_batch_normalization(arguments: FusionTrainingArguments, device: torch.device) -> None:
-    """Check that the device can do what `batch_normalization` asks for.
+def check_device(arguments: FusionTrainingArguments, device: torch.device) -> None:
+    """Check that the device can do what `batch_normalization` and `mixed_precision` ask for.
 
     Raises:
         ValueError: If it cannot.
@@ -103,3 +141,5 @@ def check_batch_normalization(arguments: FusionTrainingArguments, device: torch.
         raise ValueError(
             f'`batch_normalization="synchronized"` works on CUDA devices only, this is {device.type}. Use "running" or "local".'
         )
+    if arguments.mixed_precision == "fp16" and device.type == "cpu":  # Accelerate would compute in float32 unasked
+        raise ValueError('`mixed_precision="fp16"` works on GPUs only, this is cpu. Use "bf16" or "no".')

@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from .checkpoints import recover_folder, replace_folder
 LOG = "log.jsonl"
 PICTURES = "pictures"
 CHECKPOINTS = "checkpoints"
+TRACKERS = "trackers"
 CARD = "README.md"
 STATE = "training_state.json"
 
@@ -52,10 +54,12 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe-{os.getpid()}"
-        probe.touch()
-        probe.unlink()
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            raise OSError(f"Cannot write to the output folder {path}: {error}. Choose another `output_dir`.") from error
 
     def start_log(self) -> None:
         """Begin an empty log."""
@@ -113,6 +117,8 @@ class RunFolder:
         for name in ("best", "last"):
             shutil.rmtree(self.path / f".{name}", ignore_errors=True)
             recover_folder(self.path / name)
+        for unfinished in self.path.glob("*/.*.tmp"):  # pictures and cards
+            unfinished.unlink()
 
 
 def describe_run(
@@ -125,6 +131,7 @@ def describe_run(
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
+        "tokens from a cache": arguments.token_cache is not None,  # which rounds them
         "pairs": len(dataset),  # type: ignore[arg-type]
         "names of the pairs": hashlib.blake2b(json.dumps(list(names)).encode(), digest_size=8).hexdigest(),
         "size of a training picture": list(dataset[0]["visible_values"].shape[1:]),

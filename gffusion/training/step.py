@@ -53,6 +53,8 @@ class TrainingStep:
         body = [p for p in model.parameters() if p.requires_grad and id(p) not in head_ids]
         groups = [{"params": body}, *([{"params": head}] if labelled else [])]
         self._wrapped, self.optimizer = accelerator.prepare(model, torch.optim.Adam(groups, lr=arguments.learning_rate))
+        if arguments.compile:
+            self._wrapped = torch.compile(self._wrapped)
 
     def __call__(self, batches: Sequence[dict[str, Any]], weight: float, head_learns: bool) -> Tensor:
         """Make one step of the optimiser.

@@ -5,7 +5,7 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from accelerate import Accelerator
@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from ..data import write_image
+from ..data import FusionDataset, write_image
 from ..image_processing_gffusion import GFFusionImageProcessor
 from ..modeling_gffusion import GFFusionModel
 from ..zoo.cards import TrainingData
@@ -23,7 +23,8 @@ from .arguments import FusionTrainingArguments
 from .card import write_card
 from .checkpoints import Checkpoints
 from .interruption import Interruption
-from .run_folder import CHECKPOINTS, PICTURES, RunFolder, check_same_run, describe_run
+from .publication import check_publishable, push_finished, push_weights
+from .run_folder import CHECKPOINTS, PICTURES, TRACKERS, RunFolder, check_same_run, describe_run
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight
 from .step import TrainingStep
@@ -58,7 +59,7 @@ class FusionTrainer:
         training_data: What the model card shall say of the training data.
 
     Raises:
-        OSError: If `output_dir` cannot be written to, or a picture is missing.
+        OSError: If `output_dir` cannot be written to, a picture is missing, or the Hub would refuse what `push_to_hub` asks.
         ValueError: If something would go wrong later: pictures smaller than the crop or of several sizes, labels that are
             no class of the model, fewer pairs than a step takes, unknown metrics or trackers, options that do not go
             together.
@@ -80,11 +81,13 @@ class FusionTrainer:
         self.folder = RunFolder(self.output_dir)
         self.accelerator = Accelerator(
             mixed_precision=arguments.mixed_precision,
-            dynamo_backend="inductor" if arguments.compile else "no",
+            dynamo_backend="no",  # all accelerators of a process share what the first one was told
             log_with=arguments.trackers or None,  # type: ignore[arg-type]
-            project_dir=str(self.output_dir),
+            project_dir=str(self.output_dir / TRACKERS),
         )
-        preflight.check_batch_normalization(arguments, self.accelerator.device)
+        preflight.check_device(arguments, self.accelerator.device)
+        if arguments.push_to_hub and self.accelerator.is_main_process:
+            check_publishable(arguments, model)
         set_seed(arguments.seed)
         self.sampler = StepSampler(
             len(train_dataset),  # type: ignore[arg-type]
@@ -104,7 +107,8 @@ class FusionTrainer:
             CachedTokens(train_dataset, self.token_cache) if self.token_cache else train_dataset,
             batch_sampler=self.sampler,
             num_workers=arguments.num_workers,
-            persistent_workers=arguments.num_workers > 0,
+            # Workers that outlive an epoch hold copies of the data set, which only ours tells of the next one.
+            persistent_workers=arguments.num_workers > 0 and isinstance(train_dataset, FusionDataset),
             pin_memory=self.accelerator.device.type == "cuda",
             generator=torch.Generator(),  # or each iteration would draw from the global one
             collate_fn=collate,
@@ -127,7 +131,8 @@ class FusionTrainer:
 
         Raises:
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
-            OSError: If the disk is full or a picture cannot be read; the last checkpoint is still whole.
+            OSError: If the disk is full or a picture cannot be read; the last checkpoint is still whole. If the Hub refuses
+                the weights of the finished run; the message says how to publish them later.
             ValueError: If `output_dir` holds another run, or the run to resume had other options or data.
         """
         self._begin(resume)
@@ -153,7 +158,7 @@ class FusionTrainer:
 
         Args:
             repo_id: "name" or "organisation/name". Default: `hub_model_id`.
-            options: Options of [`push`].
+            options: Options of [`push`]; `full` defaults to whether the weights were saved with their encoders.
 
         Returns:
             Address of the commit.
@@ -162,22 +167,15 @@ class FusionTrainer:
             OSError: If the Hub refuses, see [`push`].
             ValueError: If no repository is named, or the weights must not be published.
         """
-        from ..zoo.publishing import push  # loads the Hub's client
-
         repo_id = repo_id or self.arguments.hub_model_id
         if not repo_id:
             raise ValueError('Name a repository: `push_to_hub("organisation/name")`, or set `hub_model_id`.')
-        return str(push(self.output_dir / "best", repo_id, **options))
+        return push_weights(self.output_dir / "best", repo_id, **options)
 
     def _check(self) -> None:
         """Look for what would go wrong later."""
-        evaluates_labels = self.model.config.use_segmenter and (
-            self.eval_dataset is not None and "labels" in self.eval_dataset[0]
-        )
-        preflight.check_names(self.arguments, evaluates_labels)
+        preflight.check_evaluation(self.eval_dataset, self.model, self.arguments)
         preflight.check_training_data(self.train_dataset, self.model, self.labelled)
-        if evaluates_labels:
-            preflight.check_labels(self.eval_dataset, self.model)  # type: ignore[arg-type]
         if not self.labelled:
             reason = "The data have no labels" if self.model.config.use_segmenter else "The model has no segmenter"
             logger.warning("%s: training with the structural loss L_st alone.", reason)
@@ -198,6 +196,10 @@ class FusionTrainer:
                 f"{self.output_dir} holds a run, at {newest.name}. Go on with it (`resume`), choose another `output_dir`, or "
                 "set `overwrite_output_dir` to lose it."
             )
+        elif self.progress.step:
+            raise ValueError("This trainer has trained already. Make a new one, or `resume` from its checkpoint.")
+        self._window.clear()  # of a step that Ctrl-C has cut off, as its gradients
+        self._step.optimizer.zero_grad()
         if self.accelerator.is_main_process:
             if self.progress.step:
                 self.folder.cut_log(self.progress.step)
@@ -277,7 +279,7 @@ class FusionTrainer:
         """Add up the losses of all processes since the last look, and show them.
 
         Raises:
-            FloatingPointError: If one is not finite.
+            FloatingPointError: If one, or a weight, is not finite.
         """
         if not self._window:
             return
@@ -286,12 +288,12 @@ class FusionTrainer:
         for number, row in enumerate(rows):
             if not all(map(math.isfinite, row)):
                 step = self.progress.step - len(rows) + number
-                raise FloatingPointError(
-                    f"The loss is {row[0]} at step {step + 1} (epoch {step // self.steps_per_epoch + 1}). The last good "
-                    f"checkpoint: {self.checkpoints.newest or 'none yet'}. A lower `learning_rate` may help."
-                )
+                self._give_up(f"The loss is {row[0]}", step)
             for name, value in zip(self._step.loss_names, row, strict=True):
                 self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
+        # A finite loss can have gradients that are not: the weights would show in the next loss, after they were kept.
+        if not all(bool(p.isfinite().all()) for p in self.model.parameters() if p.requires_grad):
+            self._give_up("A weight is not finite any more", self.progress.step - 1)
         means = {
             name: sum(values) / len(rows)
             for name, values in zip(self._step.loss_names, zip(*rows, strict=True), strict=True)
@@ -304,20 +306,29 @@ class FusionTrainer:
         }
         bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items() if value is not None})
 
+    def _give_up(self, what: str, step: int) -> NoReturn:
+        raise FloatingPointError(
+            f"{what} at step {step + 1} (epoch {step // self.steps_per_epoch + 1}). The last good checkpoint: "
+            f"{self.checkpoints.newest or 'none yet'}. A lower `learning_rate` may help."
+        )
+
     def _keep(self, record: dict[str, Any], evaluated: bool, ends_epoch: bool) -> None:
         """Write a log line, and the weights where they are the best so far or an epoch ends."""
         score = record.get(f"eval_{self.arguments.best_metric}")
         better = max if preflight.is_better_higher(self.arguments.best_metric) else min
         # Without an evaluation set the last weights are the best.
         improved = ends_epoch and self.eval_dataset is None
-        if evaluated and score is not None and math.isfinite(score):
+        if evaluated and score is not None and not math.isfinite(score):
+            improved = self.progress.best is None  # some weights must be there at the end
+        elif evaluated and score is not None:
             improved = self.progress.best is None or better(score, self.progress.best) == score != self.progress.best
             self.progress.best = score if improved else self.progress.best
         if not self.accelerator.is_main_process:
             return
-        for name in [name for name, due in (("best", improved), ("last", ends_epoch)) if due]:
-            self.folder.write_weights(name, self.model, self._processor, self._training_state(finished=False))
-        self.folder.append_log(record)
+        with self.checkpoints.explained(f"write weights and log of step {self.progress.step}"):
+            for name in [name for name, due in (("best", improved), ("last", ends_epoch)) if due]:
+                self.folder.write_weights(name, self.model, self._processor, self._training_state(finished=False))
+            self.folder.append_log(record)
 
     def _save_checkpoint(self) -> None:
         self.checkpoints.save(
@@ -336,8 +347,9 @@ class FusionTrainer:
         count = min(self.arguments.num_pictures, len(self.eval_dataset))  # type: ignore[arg-type]
         items = [self.eval_dataset[index] for index in range(count)]
         picture = draw(self.model, items, self.accelerator.device)
-        (self.output_dir / PICTURES).mkdir(exist_ok=True)
-        write_image(self.output_dir / PICTURES / f"step-{self.progress.step:08d}.png", picture)
+        with self.checkpoints.explained(f"write the pictures of step {self.progress.step}"):
+            (self.output_dir / PICTURES).mkdir(exist_ok=True)
+            write_image(self.output_dir / PICTURES / f"step-{self.progress.step:08d}.png", picture)
         for tracker in self.accelerator.trackers:
             if hasattr(tracker, "log_images"):
                 layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}  # the others know no other
@@ -359,9 +371,9 @@ class FusionTrainer:
                     self.folder.read_log(),
                     len(self.eval_dataset) if self.eval_dataset else 0,  # type: ignore[arg-type]
                 )
-            if self.arguments.push_to_hub:
-                self.push_to_hub()
         self.accelerator.wait_for_everyone()
+        if self.arguments.push_to_hub and self.accelerator.is_main_process:
+            push_finished(self.output_dir / "best", str(self.arguments.hub_model_id))
 
     def _training_state(self, finished: bool) -> dict[str, Any]:
         return {"finished": finished, "step": self.progress.step, "total_steps": self.total_steps}

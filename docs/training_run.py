@@ -1,0 +1,74 @@
+"""The training run that docs/training.md shows: `python docs/training_run.py DATA OUTPUT [--resume]`.
+
+DATA holds `train/msrs` and `val/msrs` with `visible/`, `infrared/`, `boxes/` and `classes.txt`. The encoders are small and have
+random weights (seed 0): they stand where CLIP and DINOv2 belong, so that the whole of Algorithm 1 runs on a laptop.
+"""
+
+import argparse
+from pathlib import Path
+
+import torch
+from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion.data import FusionDataset, find_pairs
+from gffusion.data.labelling import write_labels
+from gffusion.data.masks import ThresholdMasks
+from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, Transform, VisiblePhotometric
+
+SIZES = {"hidden_size": 128, "num_hidden_layers": 12, "num_attention_heads": 4}
+EPOCHS = 24
+
+
+def labelled(source: Path, target: Path, transform: Transform | None = None) -> FusionDataset:
+    """Link the pairs of `source` into `target`, where label maps of their boxes are made beside them."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in ("visible", "infrared", "boxes", "classes.txt"):
+        if not (target / name).exists():
+            (target / name).symlink_to((source / name).resolve())
+    found = find_pairs(target)
+    todo = [pair for pair in found.match.pairs if pair.labels is None]
+    for result in write_labels(todo, target / "labels", ThresholdMasks(), found.class_names):
+        if result.error:
+            raise SystemExit(f"{result.pair.name}: {result.error}")
+    return FusionDataset(target, transform, cache_in_memory=True)
+
+
+def main() -> None:
+    """Train."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--resume", action="store_true")
+    options = parser.parse_args()
+    augmentation = Compose(
+        RandomCrop(128, scale=(0.7, 1.1)), RandomFlip(), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2, 0.1)
+    )
+    train = labelled(options.data / "train" / "msrs", options.output / "data" / "train", augmentation)
+    evaluation = labelled(options.data / "val" / "msrs", options.output / "data" / "val")
+    torch.manual_seed(0)
+    model = GFFusionModel.from_backbones(
+        CLIPVisionModel(CLIPVisionConfig(patch_size=16, intermediate_size=256, **SIZES)),
+        Dinov2Model(Dinov2Config(mlp_ratio=2, **SIZES)),
+        id2label=dict(enumerate(["background", *(train.class_names or ())])),
+        stem_channels=8,
+        feature_channels=24,
+        decoder_channels=[16, 8],
+        intensity_weight=20.0,
+    )
+    arguments = FusionTrainingArguments(
+        str(options.output / "run"),
+        num_epochs=EPOCHS,
+        head_start_epoch=EPOCHS // 2,
+        head_learning_rate=3e-3,  # a head of random tokens has far to go in so few epochs
+        head_decay_epochs=8,
+        learning_rate=2e-3,
+        eval_epochs=4,
+        eval_metrics=["EN", "SCD", "SSIM"],
+        num_pictures=3,
+    )
+    FusionTrainer(model, arguments, train, evaluation).train(resume=options.resume)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,108 @@
+"""The model card that a run leaves."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion.data import FusionDataset
+from gffusion.data.samples import write_scenes
+from gffusion.data.transforms import RandomCrop
+from gffusion.training.card import write_card
+from gffusion.zoo.cards import TrainingData
+
+LOG = [
+    {"epoch": 0, "step": 2, "loss": 3.0, "eval_SSIM": 0.25, "eval_EN": 6.125, "eval_loss_structural": 2.0},
+    {"epoch": 1, "step": 4, "loss": 2.0, "eval_SSIM": 0.75, "eval_EN": 5.125, "eval_loss_structural": 1.0},
+    {"epoch": 2, "step": 6, "loss": 1.0, "eval_SSIM": 0.5, "eval_EN": 7.125, "eval_loss_structural": 1.5},
+    {"epoch": 3, "step": 8, "loss": 1.0},
+]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Callable[..., GFFusionModel]) -> GFFusionModel:
+    return tiny_model(paradigm="cascading", use_segmenter=False)
+
+
+def figures(folder: Path) -> dict[str, float]:
+    """The measured figures in the card's metadata."""
+    metadata = yaml.safe_load((folder / "README.md").read_text().split("---")[1])
+    results = metadata["model-index"][0]["results"]
+    return {metric["name"]: metric["value"] for result in results for metric in result["metrics"]}
+
+
+class TestWriteCard:
+    def write(self, folder: Path, model: GFFusionModel, log: Any = LOG, **options: Any) -> str:
+        arguments = FusionTrainingArguments(str(folder.parent), **options)
+        write_card(folder, model, arguments, [], log, 3)
+        return (folder / "README.md").read_text()
+
+    @pytest.mark.parametrize(
+        ("name", "best_metric", "score"),
+        [
+            ("best", "SSIM", 0.75),
+            ("best", "EN", 0.5),
+            ("best", "loss_structural", 0.75),
+            ("best", "loss_ssim", None),
+            ("last", "SSIM", 0.5),
+        ],
+    )
+    def test_figures_are_those_of_the_weights(
+        self, model: GFFusionModel, tmp_path: Path, name: str, best_metric: str, score: float | None
+    ) -> None:
+        card = self.write(tmp_path / name, model, best_metric=best_metric)
+        if score is None:  # nothing was measured by which these weights could have been chosen
+            assert "model-index" not in card
+        else:
+            assert figures(tmp_path / name)["SSIM"] == score
+
+    def test_scores_that_are_not_finite_are_left_out(self, model: GFFusionModel, tmp_path: Path) -> None:
+        log = [LOG[0] | {"eval_EN": float("nan")}, LOG[1] | {"eval_SSIM": float("nan")}]
+        self.write(tmp_path / "best", model, log, best_metric="SSIM")
+        assert figures(tmp_path / "best") == {"SSIM": 0.25}
+
+    def test_without_evaluation(self, model: GFFusionModel, tmp_path: Path) -> None:
+        card = self.write(tmp_path / "last", model, [{"epoch": 0, "step": 2, "loss": 3.0}])
+        assert "SSIM" not in card.split("---")[1]
+
+    def test_settings_that_tell_about_the_weights(self, model: GFFusionModel, tmp_path: Path) -> None:
+        card = self.write(tmp_path / "last", model, learning_rate=0.0125, logging_steps=77, seed=4321, num_workers=3)
+        assert "0.0125" in card
+        assert "4321" in card
+        assert "77" not in card.replace("0.77", "")
+        assert str(tmp_path) not in card  # no path of the machine
+
+    def test_card_that_a_person_has_edited_stays(self, model: GFFusionModel, tmp_path: Path) -> None:
+        self.write(tmp_path / "last", model)
+        path = tmp_path / "last" / "README.md"
+        path.write_text(path.read_text() + "\nMind the fog.\n")
+        assert "Mind the fog." in self.write(tmp_path / "last", model, seed=99)
+
+
+def test_finished_run_has_cards(model: GFFusionModel, tmp_path: Path) -> None:
+    """And a run that is resumed does not lose what a person wrote into them."""
+    write_scenes(tmp_path / "data", 4, height=40, width=48)
+    dataset = FusionDataset(tmp_path / "data", RandomCrop(32))
+
+    def train(num_epochs: int) -> Path:
+        arguments = FusionTrainingArguments(
+            str(tmp_path / "night-run"), num_epochs=num_epochs, head_start_epoch=9, batch_size=2, eval_metrics=["SSIM"]
+        )
+        training_data = [TrainingData("rendered scenes", 4, "CC0")]
+        trainer = FusionTrainer(model, arguments, dataset, FusionDataset(tmp_path / "data"), training_data)
+        trainer.train(resume=True)
+        return trainer.output_dir
+
+    folder = train(1)
+    for name in ("best", "last"):
+        card = (folder / name / "README.md").read_text()
+        assert "night-run" in card
+        assert "rendered scenes" in card
+        assert "SSIM" in figures(folder / name)
+    path = folder / "last" / "README.md"
+    path.write_text(path.read_text() + "\nMind the fog.\n")
+    train(2)
+    assert "Mind the fog." in path.read_text()

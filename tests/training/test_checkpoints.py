@@ -1,0 +1,234 @@
+"""Checkpoints: what they hold, and what is left when one cannot be written or read."""
+
+import errno
+import json
+import random
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from safetensors import SafetensorError
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion.data import FusionDataset
+from gffusion.data.samples import write_scenes
+from gffusion.data.transforms import RandomCrop
+from gffusion.training import checkpoints as checkpoints_module
+from gffusion.training import trainer as trainer_module
+from gffusion.training.checkpoints import CheckpointError, Checkpoints, recover_folder, replace_folder
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+
+@pytest.fixture
+def setting(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> tuple[Checkpoints, GFFusionModel, Any]:
+    """Checkpoints of a model whose optimiser has a memory."""
+    model = tiny_model()
+    accelerator = Accelerator()
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    wrapped, optimizer = accelerator.prepare(model, torch.optim.Adam(learned))
+    for parameter in learned:
+        parameter.grad = torch.ones_like(parameter)
+    optimizer.step()
+    return Checkpoints(tmp_path / "checkpoints", accelerator, model), model, optimizer
+
+
+def accept(state: dict[str, Any]) -> None:
+    pass
+
+
+class TestCheckpoints:
+    def test_brings_everything_back(self, setting: Any) -> None:
+        checkpoints, model, optimizer = setting
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        moments = [state["exp_avg"].clone() for state in optimizer.state_dict()["state"].values()]
+        checkpoints.save(7, {"progress": {"step": 7}})
+        drawn = torch.rand(3), np.random.rand(3), random.random()
+        learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        for parameter in learned:
+            parameter.grad = torch.randn_like(parameter)
+        optimizer.step()
+        for name, buffer in model.named_buffers():
+            if name.endswith("running_mean"):
+                buffer += 1
+        assert checkpoints.load(accept) == {"progress": {"step": 7}}
+        assert torch.equal(torch.rand(3), drawn[0])
+        assert np.array_equal(np.random.rand(3), drawn[1])
+        assert random.random() == drawn[2]
+        assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
+        restored = [state["exp_avg"] for state in optimizer.state_dict()["state"].values()]
+        assert all(map(torch.equal, restored, moments))
+
+    def test_only_the_newest_is_kept_and_encoders_are_left_out(self, setting: Any) -> None:
+        checkpoints, model, _ = setting
+        assert checkpoints.newest is None
+        for step in (9, 10, 100):
+            checkpoints.save(step, {})
+        assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000100"]
+        assert checkpoints.newest == checkpoints.folder / "step-00000100"
+        learned = sum(
+            value.nbytes for name, value in model.state_dict().items() if not name.startswith(("clip", "din"))
+        )
+        assert sum(path.stat().st_size for path in checkpoints.newest.glob("*.safetensors")) < 1.1 * learned + 20_000
+
+    @pytest.mark.parametrize(
+        ("place", "error"),
+        [
+            ("save_file", SafetensorError("I/O error: No space left on device (os error 28)")),
+            ("torch.save", RuntimeError("PytorchStreamWriter failed writing file")),
+            ("rename", OSError(errno.ENOSPC, "No space left on device")),
+        ],
+    )
+    def test_full_disk_spares_the_one_before(
+        self, setting: Any, monkeypatch: pytest.MonkeyPatch, place: str, error: Exception
+    ) -> None:
+        checkpoints, model, _ = setting
+        checkpoints.save(1, {"step": 1})
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+
+        def fail(*arguments: Any, **options: Any) -> None:
+            raise error
+
+        owner, name = {
+            "save_file": (checkpoints_module, "save_file"),
+            "torch.save": (torch, "save"),
+            "rename": (checkpoints_module.os, "rename"),
+        }[place]
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            with pytest.raises(CheckpointError, match="Cannot write the checkpoint of step 2") as raised:
+                checkpoints.save(2, {"step": 2})
+        assert f"last good checkpoint is {checkpoints.folder / 'step-00000001'};" in str(raised.value)
+        next(model.funet.parameters()).data += 1
+        assert checkpoints.load(accept) == {"step": 1}
+        assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+        checkpoints.save(2, {"step": 2})
+        assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000002"]
+
+    @pytest.mark.parametrize("name", ["state.json", "model.safetensors", "optimizer.bin"])
+    @pytest.mark.parametrize("damage", ["cut", "gone"])
+    def test_damaged_checkpoint_is_named(self, setting: Any, name: str, damage: str) -> None:
+        checkpoints, _, _ = setting
+        checkpoints.save(3, {"step": 3})
+        path = checkpoints.folder / "step-00000003" / name
+        content = path.read_bytes()
+        path.unlink()
+        if damage == "cut":
+            path.write_bytes(content[: len(content) // 2])
+        with pytest.raises(CheckpointError, match="Cannot read the checkpoint .*step-00000003: .*Delete it"):
+            checkpoints.load(accept)
+
+    def test_none_to_load(self, setting: Any) -> None:
+        with pytest.raises(CheckpointError, match="There is no checkpoint in"):
+            setting[0].load(accept)
+
+    def test_check_comes_before_any_change(self, setting: Any) -> None:
+        checkpoints, model, _ = setting
+        checkpoints.save(1, {"run": "a"})
+        parameter = next(model.funet.parameters())
+        parameter.data += 1
+        kept = parameter.clone()
+
+        def refuse(state: dict[str, Any]) -> None:
+            raise ValueError(f"not {state['run']}")
+
+        with pytest.raises(ValueError, match="not a"):
+            checkpoints.load(refuse)
+        assert torch.equal(parameter, kept)
+
+    def test_weights_of_another_model(self, setting: Any, tiny_model: Callable[..., GFFusionModel]) -> None:
+        checkpoints, _, _ = setting
+        checkpoints.save(1, {})
+        other = Checkpoints(checkpoints.folder, Accelerator(), tiny_model(paradigm="cascading"))
+        with pytest.raises(CheckpointError, match="another model; only one side has finet"):
+            other.load(accept)
+
+
+class TestReplaceFolder:
+    def test_takes_the_place(self, tmp_path: Path) -> None:
+        for content in ("old", "new"):
+            (tmp_path / "fresh").mkdir()
+            (tmp_path / "fresh" / content).touch()
+            replace_folder(tmp_path / "fresh", tmp_path / "final")
+        assert [path.name for path in tmp_path.rglob("*")] == ["final", "new"]
+
+    def test_recovers_the_old_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """After a kill between the two renames."""
+        for name in ("final", "fresh"):
+            (tmp_path / name).mkdir()
+        (tmp_path / "final" / "old").touch()
+        rename, calls = checkpoints_module.os.rename, []
+
+        def killed(*arguments: Any) -> None:
+            calls.append(arguments)
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            rename(*arguments)
+
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(checkpoints_module.os, "rename", killed)
+            replace_folder(tmp_path / "fresh", tmp_path / "final")
+        assert not (tmp_path / "final").exists()
+        recover_folder(tmp_path / "final")
+        assert (tmp_path / "final" / "old").exists()
+        recover_folder(tmp_path / "final")  # nothing to mend
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "fresh"]
+
+
+class TestFullDiskInARun:
+    """Whatever is written: the run stops, names the last good checkpoint, and goes on from it."""
+
+    @pytest.fixture
+    def make(self, tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> Callable[..., FusionTrainer]:
+        write_scenes(tmp_path / "data", 4, height=40, width=48)
+
+        def trainer(name: str) -> FusionTrainer:
+            data = tmp_path / "data"
+            arguments = FusionTrainingArguments(
+                str(tmp_path / name), num_epochs=3, head_start_epoch=1, batch_size=2, eval_metrics=[], num_pictures=1
+            )
+            model = tiny_model(paradigm="cascading")
+            return FusionTrainer(model, arguments, FusionDataset(data, RandomCrop(32)), FusionDataset(data))
+
+        return trainer
+
+    @pytest.mark.parametrize("part", ["weights", "log", "picture", "checkpoint"])
+    def test_stops_and_goes_on(
+        self, make: Callable[..., FusionTrainer], monkeypatch: pytest.MonkeyPatch, part: str
+    ) -> None:
+        full = OSError(errno.ENOSPC, "No space left on device")
+        stopped = make("run")
+        owner, name, error = {
+            "weights": (stopped.model, "save_pretrained", SafetensorError("I/O error: No space left on device")),
+            "log": (stopped.folder, "append_log", full),
+            "picture": (trainer_module, "write_image", full),
+            "checkpoint": (torch, "save", RuntimeError("unexpected pos 128 vs 64")),
+        }[part]
+        write = getattr(owner, name)
+
+        def fail_in_the_second_epoch(*arguments: Any, **options: Any) -> Any:
+            if stopped.progress.step == 4:
+                raise error
+            return write(*arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail_in_the_second_epoch)
+            with pytest.raises(OSError, match="step 4.* The last good checkpoint is .*step-00000002; `resume` goes on"):
+                stopped.train()
+        assert make("run").train(resume=True) is not None
+        whole = make("whole")
+        whole.train()
+        for name in ("best", "last"):
+            files = [trainer.output_dir / name / "model.safetensors" for trainer in (stopped, whole)]
+            assert files[0].read_bytes() == files[1].read_bytes()
+        logs = [(trainer.output_dir / "log.jsonl").read_text().splitlines() for trainer in (stopped, whole)]
+        assert [json.loads(line) for line in logs[0]] == [json.loads(line) for line in logs[1]]
+        shutil.rmtree(stopped.output_dir)

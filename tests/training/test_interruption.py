@@ -1,0 +1,92 @@
+"""Signals: a checkpoint first, then the end that was asked for."""
+
+import dataclasses
+import os
+import signal
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import runs
+from accelerate import Accelerator
+
+from gffusion import GFFusionModel
+from gffusion.data.samples import write_scenes
+from gffusion.training.interruption import Interruption
+
+
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    return Accelerator()
+
+
+class TestInterruption:
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    def test_first_signal_waits(self, accelerator: Accelerator, number: int) -> None:
+        before = signal.getsignal(number)
+        with Interruption(accelerator) as interruption:
+            assert not interruption.requested()
+            os.kill(os.getpid(), number)
+            assert interruption.requested()
+        assert signal.getsignal(number) is before
+
+    def test_second_ctrl_c_does_not_wait(self, accelerator: Accelerator) -> None:
+        with pytest.raises(KeyboardInterrupt), Interruption(accelerator):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def test_other_threads_cannot_have_signals(self, accelerator: Accelerator) -> None:
+        seen = []
+
+        def work() -> None:
+            with Interruption(accelerator) as interruption:
+                seen.append(interruption.requested())
+
+        before = signal.getsignal(signal.SIGTERM)
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        assert seen == [False]
+        assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.fixture(scope="module")
+def job(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> runs.Job:
+    """A run of 3 epochs of 2 steps, with checkpoints at the end of epochs."""
+    folder = tmp_path_factory.mktemp("interrupted")
+    write_scenes(folder / "training", 4, height=36, width=40)
+    tiny_model(paradigm="cascading").save_pretrained(folder / "model", include_backbones=True)
+    arguments = {"output_dir": str(folder / "whole"), "num_epochs": 3, "head_start_epoch": 1, "batch_size": 2}
+    return runs.Job(str(folder / "model"), str(folder / "training"), arguments)
+
+
+@pytest.fixture(scope="module")
+def expected(job: runs.Job) -> dict[str, bytes]:
+    assert runs.run(job) == 0
+    return runs.contents(job.output)
+
+
+@pytest.mark.parametrize(
+    ("name", "status", "num_workers", "to_group"),
+    [("SIGTERM", 143, 0, False), ("SIGINT", 1, 0, False), ("SIGTERM", 143, 1, True), ("SIGINT", 1, 1, True)],
+)
+def test_interrupted_in_the_middle_of_an_epoch(
+    job: runs.Job, expected: dict[str, bytes], tmp_path: Path, name: str, status: int, num_workers: int, to_group: bool
+) -> None:
+    """The step is finished, its checkpoint is there, and the resumed run comes out as if nothing had happened.
+
+    Terminals and batch systems send their signals to the workers that load data, too.
+    """
+    arguments = job.arguments | {"output_dir": str(tmp_path / "run"), "num_workers": num_workers}
+    interrupted = dataclasses.replace(
+        job, arguments=arguments, signal_at=3, signal_number=signal.Signals[name], to_group=to_group
+    )
+    assert runs.run(interrupted) == status, interrupted.report.read_text()
+    error = interrupted.report.read_text().splitlines()[-1]
+    assert error == {"SIGTERM": "SystemExit: 143", "SIGINT": "KeyboardInterrupt"}[name]
+    assert [path.name for path in (interrupted.output / "checkpoints").iterdir()] == ["step-00000003"]
+    assert len((interrupted.output / "log.jsonl").read_text().splitlines()) == 1
+    assert runs.run(dataclasses.replace(interrupted, signal_at=0, resume=True)) == 0
+    assert runs.contents(interrupted.output) == expected

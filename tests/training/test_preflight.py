@@ -1,0 +1,278 @@
+"""What is refused before the first step, with nothing written."""
+
+import functools
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion.data import FusionDataset, read_image, write_image
+from gffusion.data.samples import write_scenes
+from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize
+from gffusion.training.preflight import check_device
+from gffusion.training.step import TrainingStep
+
+Make = Callable[..., FusionTrainer]
+CROP = RandomCrop(32)
+
+
+@pytest.fixture(autouse=True)
+def no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is refused is refused before the first step."""
+
+    def step(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("a step was made")
+
+    monkeypatch.setattr(TrainingStep, "__call__", step)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def on_the_cpu() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        yield
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, 4, height=48, width=64)
+    return folder
+
+
+@pytest.fixture
+def data(scenes: Path, tmp_path: Path) -> Path:
+    """4 labelled pairs, to be damaged."""
+    return Path(shutil.copytree(scenes, tmp_path / "data"))
+
+
+@pytest.fixture(scope="module")
+def models(tiny_model: Callable[..., GFFusionModel]) -> Callable[..., GFFusionModel]:
+    """Makes models, each kind once: nothing here changes their weights."""
+    return functools.cache(lambda **options: tiny_model(**{"paradigm": "cascading"} | options))
+
+
+@pytest.fixture
+def make(models: Callable[..., GFFusionModel], data: Path, tmp_path: Path) -> Make:
+    """Makes a trainer on `data` with a transform, or on a data set."""
+
+    def trainer(
+        training: Any = CROP, evaluation: Any = None, model: dict[str, Any] | None = None, **options: Any
+    ) -> FusionTrainer:
+        arguments = FusionTrainingArguments(**{"output_dir": str(tmp_path / "run"), "batch_size": 2} | options)
+        dataset = training if isinstance(training, FusionDataset | list) else FusionDataset(data, training)
+        return FusionTrainer(models(**(model or {})), arguments, dataset, evaluation)
+
+    return trainer
+
+
+def check_nothing_written(tmp_path: Path) -> None:
+    assert not (tmp_path / "run").exists()
+
+
+class TestData:
+    @pytest.mark.parametrize("which", ["training", "evaluation"])
+    def test_label_outside_the_classes(self, make: Make, data: Path, tmp_path: Path, which: str) -> None:
+        path = data / "labels" / "rendered_0003.png"  # not the first
+        labels = read_image(path).copy()
+        labels[5, 5] = 7
+        write_image(path, labels)
+        evaluation = FusionDataset(data)
+        training = {"training": [evaluation[0]]} if which == "evaluation" else {}
+        with pytest.raises(ValueError, match=r"labels hold \[7\], but the model has the classes 0 to 3"):
+            make(evaluation=evaluation if which == "evaluation" else None, batch_size=1, **training)
+        check_nothing_written(tmp_path)
+
+    def test_ignored_label_is_no_class(self, make: Make, data: Path) -> None:
+        path = data / "labels" / "rendered_0003.png"
+        write_image(path, np.full_like(read_image(path), 255))
+        make()
+
+    def test_labels_that_the_model_cannot_use(self, make: Make, data: Path) -> None:
+        path = data / "labels" / "rendered_0003.png"
+        write_image(path, np.full_like(read_image(path), 7))
+        assert not make(model={"use_segmenter": False}).labelled
+
+    @pytest.mark.parametrize("which", ["training", "evaluation"])
+    @pytest.mark.parametrize("kind", ["visible", "infrared"])
+    def test_picture_that_has_gone(self, make: Make, data: Path, tmp_path: Path, kind: str, which: str) -> None:
+        sets = {"training": FusionDataset(data, RandomCrop(32)), "evaluation": FusionDataset(data)}
+        (data / kind / "rendered_0003.png").unlink()
+        sets = {which: sets[which]} if which == "training" else {"training": [sets[which][0]], which: sets[which]}
+        with pytest.raises(OSError, match=f"{kind}/rendered_0003.png"):
+            make(**sets)
+        check_nothing_written(tmp_path)
+
+    @pytest.mark.parametrize("kind", ["visible", "infrared"])
+    def test_picture_that_is_none(self, make: Make, data: Path, tmp_path: Path, kind: str) -> None:
+        (data / kind / "rendered_0002.png").write_bytes(b"no picture")
+        with pytest.raises(OSError, match="rendered_0002.png"):
+            make()
+        check_nothing_written(tmp_path)
+
+    def test_crop_larger_than_a_picture(self, make: Make, data: Path, tmp_path: Path) -> None:
+        for kind in ("visible", "infrared", "labels"):
+            path = data / kind / "rendered_0003.png"
+            write_image(path, read_image(path)[:36])
+        with pytest.raises(ValueError, match="cannot crop 40 x 40 .* out of an image of 36 x 64"):
+            make(RandomCrop(40))
+        check_nothing_written(tmp_path)
+        make(RandomCrop(32))
+
+    def test_pictures_that_do_not_fit_into_a_batch(self, make: Make, data: Path) -> None:
+        for kind in ("visible", "infrared", "labels"):
+            path = data / kind / "rendered_0003.png"
+            write_image(path, read_image(path)[:36])
+        with pytest.raises(ValueError, match="one size to share a batch, got 36 x 64 and 48 x 64"):
+            make(RandomFlip(0.5))
+        make(Resize(40))
+
+    def test_pictures_below_the_minimum(self, make: Make, data: Path, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="Training pictures must measure 32 x 32 at least.* got 24 x 24"):
+            make(RandomCrop(24))
+        small = FusionDataset(data, Resize((40, 64)))
+        with pytest.raises(ValueError, match="Evaluation pictures must measure 41 x 41 at least.* got 40 x 64"):
+            make(evaluation=small, eval_metrics=["VIF"])
+        check_nothing_written(tmp_path)
+        make(evaluation=small, eval_metrics=["EN"])
+
+    def test_empty_evaluation_set(self, make: Make) -> None:
+        with pytest.raises(ValueError, match="evaluation set is empty"):
+            make(evaluation=[])
+
+    def test_fewer_pairs_than_a_step_takes(self, make: Make) -> None:
+        with pytest.raises(ValueError, match="A step takes 6 pairs .* the data set has 4"):
+            make(gradient_accumulation_steps=3)
+
+    def test_foreign_data_sets_are_judged_by_their_first_item(self, make: Make, make_inputs: Callable) -> None:
+        inputs = make_inputs(2, labels=True)
+        items = [{name: value[index] for name, value in inputs.items()} for index in range(2)]
+        make(items)
+        items[0]["labels"] = items[0]["labels"] + 9
+        with pytest.raises(ValueError, match="labels hold"):
+            make(items)
+
+
+class TestOptions:
+    def test_unknown_tracker(self, make: Make, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="no tracker 'blackboard'. Allowed are .*tensorboard"):
+            make(trackers=["blackboard"])
+        check_nothing_written(tmp_path)
+
+    def test_tracker_that_is_not_installed(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("gffusion.training.preflight.get_available_trackers", lambda: [])
+        with pytest.raises(ValueError, match="pip install tensorboard"):
+            make(trackers=["tensorboard"])
+
+    def test_unknown_metrics(self, make: Make, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"`eval_metrics` has \['beauty'\]. Allowed are .*EN"):
+            make(eval_metrics=["beauty"])
+        with pytest.raises(ValueError, match="`best_metric` must be .*got 'SSIM'"):
+            make(eval_metrics=["EN"], best_metric="SSIM")
+        check_nothing_written(tmp_path)
+
+    @pytest.mark.parametrize("best_metric", ["mIoU", "loss_segmentation"])
+    def test_best_metric_that_needs_labels(self, make: Make, data: Path, best_metric: str) -> None:
+        make(evaluation=FusionDataset(data), best_metric=best_metric)
+        (data / "labels").rename(data / "away")
+        with pytest.raises(ValueError, match=f"got '{best_metric}'"):
+            make(evaluation=FusionDataset(data), best_metric=best_metric)
+
+    @pytest.mark.parametrize("place", ["run", "run/deeper"])
+    def test_output_that_cannot_be_written(self, make: Make, tmp_path: Path, place: str) -> None:
+        (tmp_path / "run").write_text("a file")
+        with pytest.raises(OSError, match="Cannot write to the output folder .*run.*Choose another `output_dir`"):
+            make(output_dir=str(tmp_path / place))
+
+    def test_synchronized_statistics_on_the_cpu(self, make: Make) -> None:
+        with pytest.raises(ValueError, match='"synchronized"` works on CUDA devices only, this is cpu'):
+            make(batch_normalization="synchronized")
+
+    def test_half_precision_on_the_cpu(self) -> None:
+        """Accelerate would compute in float32 and not say so."""
+        arguments = FusionTrainingArguments("run", mixed_precision="fp16")
+        with pytest.raises(ValueError, match='"fp16"` works on GPUs only, this is cpu'):
+            check_device(arguments, torch.device("cpu"))
+        check_device(arguments, torch.device("cuda"))
+
+    def test_cache_that_would_never_be_asked(self, make: Make, tmp_path: Path) -> None:
+        cache = str(tmp_path / "tokens")
+        with pytest.raises(ValueError, match="`token_cache` needs pictures that come again"):
+            make(Compose(RandomFlip(0.5), RandomCrop(32)), model={"paradigm": "hybrid"}, token_cache=cache)
+        with pytest.raises(ValueError, match='the paradigm "cascading" uses none'):
+            make(RandomFlip(0.5), token_cache=cache)
+
+
+class TestResume:
+    @pytest.fixture(scope="class")
+    def stopped(
+        self, tiny_model: Callable[..., GFFusionModel], scenes: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> Path:
+        """A run that was stopped after the third of four epochs, after q."""
+
+        class Stopped(FusionTrainer):
+            def _save_checkpoint(self) -> None:
+                super()._save_checkpoint()
+                if self.progress.step == 6:
+                    raise KeyboardInterrupt
+
+        folder = tmp_path_factory.mktemp("stopped")
+        arguments = FusionTrainingArguments(str(folder), num_epochs=4, head_start_epoch=1, batch_size=2)
+        with pytest.raises(KeyboardInterrupt):
+            Stopped(tiny_model(paradigm="cascading"), arguments, FusionDataset(scenes, RandomCrop(32))).train()
+        return folder
+
+    @pytest.fixture
+    def checkpoint(self, stopped: Path, tmp_path: Path) -> Path:
+        """Its checkpoint, in a copy of its folder."""
+        shutil.copytree(stopped, tmp_path / "run")
+        return tmp_path / "run" / "checkpoints" / "step-00000006"
+
+    @pytest.mark.parametrize(
+        ("changes", "differences"),
+        [
+            ({"batch_size": 1}, "batch_size was 2 and is 1"),
+            ({"seed": 3}, "seed was 0 and is 3"),
+            ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps was 1 and is 2"),
+            ({"num_epochs": 6}, "num_epochs was 4 and is 6, after q has passed"),
+            (
+                {"head_start_epoch": 2, "learning_rate": 0.5},
+                "head_start_epoch was 1 and is 2; learning_rate was 0.001 and",
+            ),
+            ({"model": {"paradigm": "parallel"}}, "paradigm was 'cascading' and is 'parallel'"),
+            ({"model": {"use_segmenter": False}}, "use_segmenter was True and is False"),
+            ({"training": RandomCrop(40)}, r"size of a training picture was \[32, 32\] and is \[40, 40\]"),
+        ],
+    )
+    def test_incompatible(self, make: Make, checkpoint: Path, changes: dict[str, Any], differences: str) -> None:
+        files = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
+        trainer = make(**{"num_epochs": 4, "head_start_epoch": 1} | changes)
+        weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        with pytest.raises(ValueError, match=differences):
+            trainer.train(resume=True)
+        assert all(torch.equal(value, weights[name]) for name, value in trainer.model.state_dict().items())
+        after = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
+        assert after == files
+
+    def test_other_pairs(self, make: Make, checkpoint: Path, data: Path) -> None:
+        for kind in ("visible", "infrared", "labels"):
+            (data / kind / "rendered_0003.png").rename(data / kind / "another.png")
+        with pytest.raises(ValueError, match="names of the pairs was"):
+            make(num_epochs=4, head_start_epoch=1).train(resume=True)
+
+    def test_folder_of_another_run(self, make: Make, checkpoint: Path) -> None:
+        with pytest.raises(ValueError, match=r"holds a run, at step-00000006. .*`overwrite_output_dir`"):
+            make(num_epochs=4, head_start_epoch=1).train()
+        assert checkpoint.exists()
+
+    def test_options_that_may_change(self, make: Make, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.undo()  # this one makes steps
+        free = {"logging_steps": 1, "checkpoint_steps": 1, "trackers": ["tensorboard"], "eval_metrics": ["EN"]}
+        trainer = make(num_epochs=4, head_start_epoch=1, **free)
+        trainer.train(resume=True)
+        assert trainer.progress.step == 8

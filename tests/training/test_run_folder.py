@@ -1,0 +1,229 @@
+"""The output folder: log, weights, what is chosen as best, and what a resumed run must share with the one before."""
+
+import json
+import math
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
+from gffusion.data import FusionDataset
+from gffusion.data.samples import write_scenes
+from gffusion.data.transforms import RandomCrop
+from gffusion.training.run_folder import RunFolder, check_same_run, describe_run
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    write_scenes(folder, 4, height=40, width=48)
+    return folder
+
+
+class TestLog:
+    def test_lines_come_back(self, tmp_path: Path) -> None:
+        folder = RunFolder(tmp_path / "new" / "run")
+        assert folder.read_log() == []
+        records = [{"step": 2, "loss": 0.1 + 0.2}, {"step": 4, "loss": math.inf}]
+        for record in records:
+            folder.append_log(record)
+        assert folder.read_log() == records
+        folder.start_log()
+        assert folder.read_log() == []
+        assert not any(folder.path.iterdir())
+
+    def test_cut_drops_what_comes_again_and_half_a_line(self, tmp_path: Path) -> None:
+        folder = RunFolder(tmp_path)
+        folder.cut_log(3)  # no log yet
+        for step in (2, 4, 6):
+            folder.append_log({"step": step})
+        with open(tmp_path / "log.jsonl", "a") as log:
+            log.write('{"step": 3, "lo')
+        folder.cut_log(4)
+        assert folder.read_log() == [{"step": 2}, {"step": 4}]
+        assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
+
+
+class TestWeights:
+    def test_written_in_the_place_of_older_ones_whose_card_stays(self, tiny_model: Callable, tmp_path: Path) -> None:
+        folder, processor = RunFolder(tmp_path), GFFusionImageProcessor(infrared_range="percentile")
+        models = [tiny_model(paradigm="cascading") for _ in range(2)]
+        next(models[1].funet.parameters()).data += 1
+        folder.write_weights("last", models[0], processor, {"step": 1})
+        (tmp_path / "last" / "README.md").write_text("mine")
+        (tmp_path / "last" / "other").touch()
+        folder.write_weights("last", models[1], processor, {"step": 2})
+        loaded = GFFusionModel.from_pretrained(tmp_path / "last")
+        assert all(torch.equal(value, models[1].state_dict()[name]) for name, value in loaded.state_dict().items())
+        assert GFFusionImageProcessor.from_pretrained(tmp_path / "last").infrared_range == "percentile"
+        assert json.loads((tmp_path / "last" / "training_state.json").read_text()) == {"step": 2}
+        assert (tmp_path / "last" / "README.md").read_text() == "mine"
+        assert not (tmp_path / "last" / "other").exists()
+        assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+class Scored(FusionTrainer):
+    """Follows a script of evaluation scores."""
+
+    scores: Iterator[float]
+
+    def evaluate(self) -> dict[str, float]:
+        return {f"eval_{self.arguments.best_metric}": next(self.scores)}
+
+
+class TestBest:
+    @pytest.fixture
+    def make(self, tiny_model: Callable, data: Path, tmp_path: Path) -> Callable[..., Scored]:
+        def trainer(scores: list[float], **options: Any) -> Scored:
+            arguments = FusionTrainingArguments(
+                str(tmp_path / "run"),
+                **{"batch_size": 2, "head_start_epoch": 1, "num_pictures": 0, "eval_metrics": ["SSIM"]} | options,
+            )
+            evaluation = FusionDataset(data)
+            made = Scored(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)), evaluation)
+            made.scores = iter(scores)
+            return made
+
+        return trainer
+
+    def best_step(self, trainer: FusionTrainer) -> int:
+        state: dict[str, Any] = json.loads((trainer.output_dir / "best" / "training_state.json").read_text())
+        return state["step"]
+
+    def saved_steps(self, trainer: FusionTrainer) -> list[int]:
+        """Steps in which the best weights were written."""
+        steps: list[int] = []
+        write = trainer.folder.write_weights
+
+        def noted(name: str, *arguments: Any) -> None:
+            steps.extend([trainer.progress.step] if name == "best" else [])
+            write(name, *arguments)
+
+        trainer.folder.write_weights = noted  # type: ignore[method-assign]
+        trainer.train()
+        return steps
+
+    @pytest.mark.parametrize(
+        ("metric", "scores", "steps"),
+        [
+            ("SSIM", [0.5, 0.7, 0.7, 0.6], [2, 4]),
+            ("mIoU", [0.5, 0.4, 0.6, 0.3], [2, 6]),
+            ("loss_ssim", [0.5, 0.7, 0.4, 0.4], [2, 6]),
+            ("SSIM", [math.nan, 0.1, math.nan, 0.2], [2, 4, 8]),
+            ("SSIM", [math.nan, math.nan, math.nan, math.nan], [2, 4, 6, 8]),
+        ],
+    )
+    def test_by_the_direction_of_the_metric(
+        self, make: Callable[..., Scored], metric: str, scores: list[float], steps: list[int]
+    ) -> None:
+        """Where no score is a number, the newest weights are the best there are."""
+        assert self.saved_steps(make(scores, best_metric=metric, num_epochs=4)) == steps
+
+    def test_each_n_steps(self, make: Callable[..., Scored]) -> None:
+        trainer = make([3.0, 1.0, 2.0], num_epochs=4, eval_steps=3)
+        assert self.saved_steps(trainer) == [3, 6]
+        log = trainer.folder.read_log()
+        evaluated = [record["step"] for record in log if "eval_loss_structural" in record]
+        assert evaluated == [3, 6, 8]
+        assert [record["step"] for record in log if "loss" in record] == [2, 4, 6, 8]
+
+    def test_state_tells_whether_a_run_is_finished(self, make: Callable[..., Scored]) -> None:
+        trainer = make([2.0, 1.0], num_epochs=2)
+        states = []
+        save = trainer._save_checkpoint
+
+        def look() -> None:
+            states.append(json.loads((trainer.output_dir / "last" / "training_state.json").read_text()))
+            save()
+
+        trainer._save_checkpoint = look  # type: ignore[method-assign]
+        trainer.train()
+        assert states[0] == {"finished": False, "step": 2, "total_steps": 4}
+        for name in ("best", "last"):
+            state = json.loads((trainer.output_dir / name / "training_state.json").read_text())
+            assert state == {"finished": True, "step": 4, "total_steps": 4}
+
+
+class TestSameTrainerAgain:
+    def test_goes_on_after_a_second_ctrl_c_without_a_trace(
+        self, tiny_model: Callable, data: Path, tmp_path: Path
+    ) -> None:
+        """In a notebook the trainer is still there, with half a step's gradients and losses that nobody has looked at."""
+
+        def make(name: str) -> FusionTrainer:
+            arguments = FusionTrainingArguments(
+                str(tmp_path / name), num_epochs=3, head_start_epoch=1, batch_size=1, gradient_accumulation_steps=2
+            )
+            return FusionTrainer(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)))
+
+        whole, stopped = make("whole"), make("stopped")
+        whole.train()
+        backward, calls = stopped.accelerator.backward, []
+
+        def interrupted(loss: torch.Tensor) -> None:
+            backward(loss)
+            calls.append(loss)
+            if len(calls) == 7:  # the first half of the fourth step
+                raise KeyboardInterrupt
+
+        stopped.accelerator.backward = interrupted
+        with pytest.raises(KeyboardInterrupt):
+            stopped.train()
+        stopped.train(resume=True)
+        assert stopped.folder.read_log() == whole.folder.read_log()
+        weights = whole.model.state_dict()
+        assert all(torch.equal(value, weights[name]) for name, value in stopped.model.state_dict().items())
+
+    def test_does_not_silently_train_from_where_it_was(self, tiny_model: Callable, data: Path, tmp_path: Path) -> None:
+        arguments = FusionTrainingArguments(str(tmp_path), num_epochs=1, batch_size=2, overwrite_output_dir=True)
+        trainer = FusionTrainer(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)))
+        trainer.train()
+        with pytest.raises(ValueError, match="This trainer has trained already"):
+            trainer.train()
+
+
+class TestSameRun:
+    def describe(self, model: GFFusionModel, dataset: Any, processes: int = 1, **options: Any) -> dict[str, Any]:
+        description = describe_run(FusionTrainingArguments("run", **options), model, dataset, processes)
+        return json.loads(json.dumps(description))
+
+    def test_what_counts(self, tiny_model: Callable, data: Path) -> None:
+        model, dataset = tiny_model(paradigm="cascading"), FusionDataset(data)
+        before = self.describe(model, dataset)
+        arguments = FusionTrainingArguments("run")
+        check_same_run(before, self.describe(model, dataset), 150, arguments, 20)
+        for now, difference in (
+            (self.describe(model, dataset, processes=2), "processes was 1 and is 2"),
+            (self.describe(model, [dataset[0]] * 3), "pairs was 4 and is 3"),
+            (self.describe(model, dataset, mixed_precision="bf16"), "mixed_precision was 'no' and is 'bf16'"),
+            (self.describe(tiny_model(paradigm="cascading", gradient_weight=3.0), dataset), "gradient_weight was"),
+        ):
+            with pytest.raises(ValueError, match=difference):
+                check_same_run(before, now, 150, arguments, 20)
+
+    def test_where_weights_come_from_does_not(self, tiny_model: Callable, data: Path, tmp_path: Path) -> None:
+        """A model that was saved and loaded is the same."""
+        model, dataset = tiny_model(), FusionDataset(data)
+        model.save_pretrained(tmp_path, include_backbones=True)
+        loaded = GFFusionModel.from_pretrained(tmp_path)
+        arguments = FusionTrainingArguments("run")
+        check_same_run(self.describe(model, dataset), self.describe(loaded, dataset), 150, arguments, 20)
+
+    @pytest.mark.parametrize(("epoch", "allowed"), [(50, True), (100, True), (102, False)])
+    def test_longer_run(self, tiny_model: Callable, data: Path, epoch: int, allowed: bool) -> None:
+        """Rates and lambda of the epochs before q are those of a run of any length."""
+        before = self.describe(tiny_model(paradigm="cascading"), FusionDataset(data))
+        arguments = FusionTrainingArguments("run", num_epochs=200)
+        if allowed:
+            check_same_run(before, before, 150, arguments, epoch)
+        else:
+            with pytest.raises(ValueError, match="num_epochs was 150 and is 200, after q has passed"):
+                check_same_run(before, before, 150, arguments, epoch)

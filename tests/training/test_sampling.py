@@ -1,0 +1,86 @@
+"""The order of pairs: the same for every way to share a step out, and from every step on."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from gffusion.training.sampling import StepSampler, collate
+
+LENGTH = 27
+
+
+def batches(split: tuple[int, int, int], epoch: int = 0, first_step: int = 0, seed: int = 0) -> list[list[list[int]]]:
+    """Of each process, its batches in an epoch; `split` is pairs a batch, batches a step, processes."""
+    batch_size, batches_per_step, num_processes = split
+    samplers = [
+        StepSampler(LENGTH, batch_size, batches_per_step, seed, process, num_processes)
+        for process in range(num_processes)
+    ]
+    for sampler in samplers:
+        sampler.start_at(epoch, first_step)
+    yielded = [list(sampler) for sampler in samplers]
+    assert [len(sampler) for sampler in samplers] == [len(own) for own in yielded]
+    return yielded
+
+
+def steps(split: tuple[int, int, int], **options: int) -> list[set[int]]:
+    """The pairs of each step, whoever computes them."""
+    batch_size, batches_per_step, _ = split
+    yielded = batches(split, **options)
+    assert all(len(batch) == batch_size for own in yielded for batch in own)
+    starts = range(0, len(yielded[0]), batches_per_step)
+    return [{pair for own in yielded for b in own[start : start + batches_per_step] for pair in b} for start in starts]
+
+
+@pytest.mark.parametrize("split", [(8, 1, 1), (4, 2, 1), (4, 1, 2), (2, 2, 2), (1, 8, 1), (1, 1, 8), (1, 2, 4)])
+def test_every_split_takes_the_same_pairs(split: tuple[int, int, int]) -> None:
+    expected = steps((8, 1, 1), epoch=3)
+    assert steps(split, epoch=3) == expected
+    assert len(expected) == 3
+    assert len(set().union(*expected)) == 24  # no pair twice
+
+
+def test_epochs_and_seeds_differ_and_no_pair_always_waits() -> None:
+    orders = [batches((8, 1, 1), epoch=epoch, seed=seed)[0] for epoch, seed in ((0, 0), (1, 0), (0, 5))]
+    assert orders[0] != orders[1] != orders[2] != orders[0]
+    seen = set().union(*(step for epoch in range(20) for step in steps((8, 1, 1), epoch=epoch)))
+    assert seen == set(range(LENGTH))
+
+
+@pytest.mark.parametrize("split", [(4, 1, 1), (2, 2, 1), (1, 2, 2)])
+def test_restart_yields_the_rest(split: tuple[int, int, int]) -> None:
+    whole = batches(split, epoch=2)
+    for step in range(LENGTH // 4 + 1):
+        rest = batches(split, epoch=2, first_step=step)
+        assert rest == [own[step * split[1] :] for own in whole]
+
+
+def test_global_random_state_is_not_touched() -> None:
+    before = torch.get_rng_state()
+    first = batches((4, 1, 1))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.rand(4)
+    assert batches((4, 1, 1)) == first
+
+
+def test_too_few_pairs() -> None:
+    (batch,) = StepSampler(3, batch_size=8)  # one process without accumulation takes what there is
+    assert sorted(batch) == [0, 1, 2]
+    for options in ({"batches_per_step": 2}, {"num_processes": 2}):
+        with pytest.raises(ValueError, match="A step takes 16 pairs .* the data set has 3"):
+            StepSampler(3, batch_size=8, **options)
+    with pytest.raises(ValueError, match="the data set has 0"):
+        StepSampler(0, batch_size=8)
+
+
+def test_collate_keeps_what_the_model_reads() -> None:
+    items: list[dict[str, Any]] = [
+        {"visible_values": torch.full((3, 2, 2), value), "infrared_values": torch.zeros(1, 2, 2), "name": "x"}
+        for value in (0.0, 1.0)
+    ]
+    batch = collate(items)
+    assert batch.keys() == {"visible_values", "infrared_values"}
+    assert batch["visible_values"][:, 0, 0, 0].tolist() == [0, 1]
+    tokens = collate([item | {"token_key": "k", "semantic_tokens": None} for item in items])
+    assert (tokens["token_key"], tokens["semantic_tokens"]) == (["k", "k"], [None, None])

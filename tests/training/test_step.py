@@ -1,0 +1,268 @@
+"""Steps: gradients that are shared out, recomputed, compiled, in half precision, or not finite."""
+
+import copy
+import dataclasses
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import runs
+import torch
+from accelerate import Accelerator
+from torch import Tensor
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion.data import FusionDataset
+from gffusion.data.samples import write_scenes
+from gffusion.data.transforms import RandomCrop
+from gffusion.training.step import TrainingStep
+
+Batch = dict[str, Tensor]
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("pairs")
+    write_scenes(folder, 4, height=40, width=48)
+    return folder
+
+
+@pytest.fixture
+def inputs(make_inputs: Callable[..., Batch]) -> Batch:
+    """4 labelled pairs; the number of ignored pixels differs, and the last is ignored altogether."""
+    inputs = make_inputs(4, labels=True)
+    for number, labels in enumerate(inputs["labels"]):
+        labels[: (0, 3, 20, 40)[number]] = 255
+    return inputs
+
+
+def make_step(model: GFFusionModel, tmp_path: Path, labelled: bool = True, **options: Any) -> TrainingStep:
+    arguments = FusionTrainingArguments(str(tmp_path), batch_normalization="running", **options)
+    step = TrainingStep(model, arguments, Accelerator(), labelled, None)
+    step.train()
+    return step
+
+
+def state_of(model: GFFusionModel) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in model.state_dict().items()}
+
+
+def gradients(model: GFFusionModel, step: TrainingStep, batches: list[Batch], weight: float = 0.7) -> dict[str, Tensor]:
+    """What the optimiser is given."""
+    seen: dict[str, Tensor] = {}
+    step.optimizer.step = lambda: seen.update(  # type: ignore[method-assign]
+        {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
+    )
+    step(batches, weight, head_learns=True)
+    return seen
+
+
+class TestGradients:
+    def test_are_those_of_the_total_loss(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
+        """Eq. (12), with Eq. (11) over all labelled pixels, computed anew from the logits."""
+        model = tiny_model()
+        reference = copy.deepcopy(model)
+        found = gradients(model, make_step(model, tmp_path, max_gradient_norm=0), [inputs])
+        reference.eval()
+        output = reference(**inputs, return_loss=True)
+        counted = inputs["labels"] != 255
+        scores = output.logits.log_softmax(1).gather(1, inputs["labels"].where(counted, 0)[:, None])[:, 0]
+        (output.loss_structural - 0.7 * scores[counted].mean()).backward()
+        expected = {name: value.grad for name, value in reference.named_parameters() if value.grad is not None}
+        assert found.keys() == expected.keys()
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
+
+    @pytest.mark.parametrize("size", [1, 2])
+    def test_do_not_depend_on_how_a_step_is_shared_out(
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, size: int
+    ) -> None:
+        models = [tiny_model(paradigm="cascading") for _ in range(2)]
+        parts = [{name: value[at : at + size] for name, value in inputs.items()} for at in range(0, 4, size)]
+        steps = [make_step(model, tmp_path, max_gradient_norm=0) for model in models]
+        found, expected = (gradients(*pair) for pair in zip(models, steps, [parts, [inputs]], strict=True))
+        for name, gradient in expected.items():
+            torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
+
+    def test_losses_do_not_either(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
+        parts = [{name: value[at : at + 1] for name, value in inputs.items()} for at in range(4)]
+        losses = []
+        for batches in (parts, [inputs]):
+            step = make_step(tiny_model(paradigm="cascading"), tmp_path)
+            losses.append(dict(zip(step.loss_names, step(batches, 0.7, True).tolist(), strict=True)))
+        assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+        total = losses[0]["loss_structural"] + 0.7 * losses[0]["loss_segmentation"]
+        assert losses[0]["loss"] == pytest.approx(total, rel=1e-5)
+
+    def test_without_a_labelled_pixel(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
+        inputs["labels"][:] = 255
+        step = make_step(tiny_model(paradigm="cascading"), tmp_path)
+        losses = dict(zip(step.loss_names, step([inputs], 0.7, True).tolist(), strict=True))
+        assert losses["loss_segmentation"] == 0
+        assert losses["loss"] == losses["loss_structural"] > 0
+
+    @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
+    @pytest.mark.parametrize("labelled", [True, False])
+    def test_reach_every_weight_that_is_waited_for(
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, paradigm: str, labelled: bool
+    ) -> None:
+        """Several processes would wait in vain for a gradient that never comes."""
+        model = tiny_model(paradigm=paradigm)
+        found = gradients(model, make_step(model, tmp_path, labelled), [inputs])
+        waited = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+        assert found.keys() == waited
+        assert any(name.startswith("ssnet") for name in waited) == labelled
+
+    def test_checkpointing_changes_no_weight(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
+        states = []
+        for checkpointing in (False, True):
+            model = tiny_model()
+            step = make_step(model, tmp_path, gradient_checkpointing=checkpointing)
+            assert model.gradient_checkpointing == checkpointing
+            for _ in range(2):
+                step([inputs], 0.7, True)
+            states.append(state_of(model))
+        for name, value in states[0].items():
+            torch.testing.assert_close(states[1][name], value, rtol=0, atol=1e-6)
+
+    @pytest.mark.parametrize(("mode", "moves"), [("running", False), ("local", True)])
+    def test_running_statistics_stay_if_told_to(
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, mode: str, moves: bool
+    ) -> None:
+        model = tiny_model(paradigm="cascading")
+        before = state_of(model)
+        step = TrainingStep(
+            model, FusionTrainingArguments(str(tmp_path), batch_normalization=mode), Accelerator(), True, None
+        )  # type: ignore[arg-type]
+        step.train()
+        step([inputs], 0.7, True)
+        after = state_of(model)
+        changed = {name for name in before if "running" in name and not torch.equal(before[name], after[name])}
+        assert bool(changed) == moves
+
+
+class TestNotFinite:
+    """The run stops, and no checkpoint and no weights that are kept have seen it."""
+
+    @pytest.fixture
+    def make(self, tiny_model: Callable, data: Path, tmp_path: Path) -> Callable[..., FusionTrainer]:
+        def trainer(dataset: type[FusionDataset] = FusionDataset, **options: Any) -> FusionTrainer:
+            defaults = {"num_epochs": 3, "head_start_epoch": 1, "batch_size": 2, "checkpoint_steps": 1}
+            arguments = FusionTrainingArguments(str(tmp_path / "run"), **defaults | options)
+            return FusionTrainer(tiny_model(paradigm="cascading"), arguments, dataset(data, RandomCrop(32)))
+
+        return trainer
+
+    def check_good(self, folder: Path, step: int, error: BaseException) -> None:
+        (checkpoint,) = (folder / "checkpoints").iterdir()
+        assert checkpoint.name == f"step-{step:08d}"
+        assert str(checkpoint) in str(error)
+        loaded = GFFusionModel.from_pretrained(folder / "last")
+        assert all(value.isfinite().all() for value in loaded.state_dict().values())
+
+    @pytest.mark.parametrize(("accumulated", "last_good"), [(1, 4), (2, 2)])
+    def test_loss(self, make: Callable[..., FusionTrainer], accumulated: int, last_good: int) -> None:
+        class Damaged(FusionDataset):
+            def __getitem__(self, index: int) -> dict[str, Any]:
+                item = super().__getitem__(index)
+                return item | {"visible_values": item["visible_values"] * (torch.nan if self.damaged else 1)}
+
+            def set_epoch(self, epoch: int) -> None:
+                self.damaged = epoch == 2
+
+            damaged = False
+
+        trainer = make(Damaged, gradient_accumulation_steps=accumulated)
+        with pytest.raises(FloatingPointError, match=rf"loss is nan at step {last_good + 1} \(epoch 3\)") as error:
+            trainer.train()
+        self.check_good(trainer.output_dir, last_good, error.value)
+
+    @pytest.mark.parametrize("max_gradient_norm", [0.0, 1.0])
+    def test_gradient_of_a_finite_loss(self, make: Callable[..., FusionTrainer], max_gradient_norm: float) -> None:
+        trainer = make(max_gradient_norm=max_gradient_norm)
+        weight = trainer.model.funet.visible_encoder.stem.weight
+        weight.register_hook(lambda gradient: gradient * (torch.nan if trainer.progress.step == 3 else 1))
+        with pytest.raises(FloatingPointError, match=r"A weight is not finite any more at step 4 \(epoch 2\)") as error:
+            trainer.train()
+        self.check_good(trainer.output_dir, 3, error.value)
+        resumed = make(max_gradient_norm=max_gradient_norm)
+        resumed.train(resume=True)
+        assert resumed.progress.step == 6
+
+    def test_before_any_checkpoint(self, make: Callable[..., FusionTrainer]) -> None:
+        trainer = make()
+        trainer.model.funet.visible_encoder.stem.weight.data[:] = torch.nan
+        with pytest.raises(FloatingPointError, match=r"step 1 \(epoch 1\).* checkpoint: none yet"):
+            trainer.train()
+        assert not (trainer.output_dir / "last").exists()
+
+
+class TestMixedPrecision:
+    """In processes of their own: Accelerate fixes the precision of a process once and for all."""
+
+    @pytest.fixture(scope="class")
+    def job(
+        self, tiny_model: Callable[..., GFFusionModel], data: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> runs.Job:
+        folder = tmp_path_factory.mktemp("computed")
+        tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(folder / "model")
+        arguments = {"output_dir": str(folder / "plain"), "num_epochs": 3, "head_start_epoch": 2, "batch_size": 2}
+        arguments |= {"eval_metrics": [], "num_pictures": 1}
+        job = runs.Job(str(folder / "model"), str(data), arguments, str(data))
+        assert runs.run(job) == 0
+        return job
+
+    def test_half_precision(self, job: runs.Job) -> None:
+        """Close to a plain run, stopped and resumed on the way."""
+        arguments = job.arguments | {"mixed_precision": "bf16", "output_dir": str(job.output.with_name("bf16"))}
+        half = dataclasses.replace(job, arguments=arguments, signal_at=3, signal_number=signal.SIGTERM)
+        assert runs.run(half) == 143, half.report.read_text()
+        assert runs.run(dataclasses.replace(half, signal_at=0, resume=True)) == 0, half.report.read_text()
+        states = [GFFusionModel.from_pretrained(part.output / "last").state_dict() for part in (job, half)]
+        assert 1e-5 < max((states[0][name] - states[1][name]).abs().max().item() for name in states[0]) < 2e-2
+        losses = [
+            [json.loads(line)["loss"] for line in (part.output / "log.jsonl").read_text().splitlines()]
+            for part in (job, half)
+        ]
+        assert losses[1] == pytest.approx(losses[0], rel=0.05)
+        assert losses[1] != losses[0]
+
+
+def test_compiled(
+    tiny_model: Callable[..., GFFusionModel], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same weights, in the same files, and no other trainer of the process is compiled, too.
+
+    Traced as ever, but run by PyTorch: to compile forward and backward pass in C++ takes minutes.
+    """
+    compiled: list[Any] = []
+    compile_model = torch.compile
+
+    def trace(model: Any) -> Any:
+        compiled.append(model)
+        return compile_model(model, backend="aot_eager")
+
+    monkeypatch.setattr(torch, "compile", trace)
+    trainers = []
+    for name, compile_it, num_epochs in (("compiled", True, 1), ("plain", False, 2), ("compiled", True, 2)):
+        arguments = FusionTrainingArguments(
+            str(tmp_path / name), num_epochs=num_epochs, head_start_epoch=2, batch_size=2, compile=compile_it,
+            eval_metrics=[], max_gradient_norm=0,
+        )  # fmt: skip
+        model = tiny_model(paradigm="cascading", use_segmenter=False)
+        dataset = FusionDataset(data, RandomCrop(32))
+        trainers.append(FusionTrainer(model, arguments, dataset, FusionDataset(data)))
+        trainers[-1].train(resume=True)
+    assert [model in compiled for model in (trainer.model for trainer in trainers)] == [True, False, True]
+    states = [GFFusionModel.from_pretrained(trainer.output_dir / "last").state_dict() for trainer in trainers[1:]]
+    for name, value in states[0].items():
+        torch.testing.assert_close(states[1][name], value, rtol=0, atol=2e-4)
+    assert not hasattr(trainers[2].model, "_orig_mod")

@@ -1,0 +1,155 @@
+"""What evaluations compute, draw and track."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import Tensor
+from torchmetrics.classification import MulticlassJaccardIndex
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion.data import FusionDataset, read_image
+from gffusion.data.samples import write_scenes
+from gffusion.data.transforms import RandomCrop
+from gffusion.metrics import compute_metrics, to_luma8
+from gffusion.training.validation import draw, evaluate, to_batch
+
+CPU = torch.device("cpu")
+Items = list[dict[str, Any]]
+
+
+@pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+
+
+@pytest.fixture
+def items(make_inputs: Callable[..., dict[str, Tensor]]) -> Items:
+    """Labelled pairs of different sizes; of the second nothing is labelled."""
+    sizes = ((48, 64), (64, 44), (52, 52))
+    items = [{name: value[0] for name, value in make_inputs(1, *size, labels=True).items()} for size in sizes]
+    items[1]["labels"] = torch.full_like(items[1]["labels"], 255)
+    return items
+
+
+class TestEvaluate:
+    def test_means_over_pairs(self, tiny_model: Callable[..., GFFusionModel], items: Items) -> None:
+        model = tiny_model(paradigm="cascading").eval()
+        found = evaluate(model, items, ["EN", "SSIM"], Accelerator())  # type: ignore[arg-type]
+        scores, losses = [], []
+        index = MulticlassJaccardIndex(4, ignore_index=255)
+        for item in items:
+            batch = {name: value[None] for name, value in item.items()}
+            with torch.no_grad():
+                output = model(**batch)
+            images = (to_luma8(image) for image in (output.fused_values, *list(batch.values())[:2]))
+            scores.append(compute_metrics(*images, ["EN", "SSIM"]))
+            losses.append(output.loss_structural.item())
+            index.update(output.logits.argmax(1), batch["labels"])
+        assert found["EN"] == pytest.approx(np.mean([score["EN"].item() for score in scores]))
+        assert found["SSIM"] == pytest.approx(np.mean([score["SSIM"].item() for score in scores]))
+        assert found["loss_structural"] == pytest.approx(np.mean(losses), rel=1e-5)
+        assert found["mIoU"] == pytest.approx(index.compute().item(), rel=1e-5)
+
+    @pytest.mark.parametrize(("labelled", "use_segmenter"), [(False, True), (True, False)])
+    def test_without_labels_or_segmenter(
+        self, tiny_model: Callable, items: Items, labelled: bool, use_segmenter: bool
+    ) -> None:
+        if not labelled:
+            items = [{name: value for name, value in item.items() if name != "labels"} for item in items]
+        model = tiny_model(paradigm="cascading", use_segmenter=use_segmenter)
+        found = evaluate(model, items, [], Accelerator())  # type: ignore[arg-type]
+        assert found.keys() == {"loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity"}
+        assert found["loss"] == found["loss_structural"]
+
+    def test_leaves_no_gradients_and_no_weights_changed(self, tiny_model: Callable, items: Items) -> None:
+        model = tiny_model(paradigm="cascading").train()
+        before = {name: value.clone() for name, value in model.state_dict().items()}
+        evaluate(model, items, [], Accelerator())  # type: ignore[arg-type]
+        assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+        assert all(parameter.grad is None for parameter in model.parameters())
+
+    def test_trainer_without_evaluation_set(self, tiny_model: Callable, items: Items, tmp_path: Path) -> None:
+        arguments = FusionTrainingArguments(str(tmp_path), num_epochs=1)
+        with pytest.raises(ValueError, match="give the trainer an `eval_dataset`"):
+            FusionTrainer(tiny_model(paradigm="cascading"), arguments, items[:1]).evaluate()  # type: ignore[arg-type]
+
+
+class TestDraw:
+    @pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
+    def test_shows_sources_fused_and_classes(self, tiny_model: Callable, items: Items, color_space: str) -> None:
+        """Each row is 240 pixels high; 5 panels where there are labels."""
+        for name in ("visible_values", "infrared_values"):
+            items[0][name] = torch.full_like(items[0][name], 0.2 if name == "visible_values" else 1.0)
+        model = tiny_model(paradigm="cascading", color_space=color_space)
+        picture = draw(model, items[:2], CPU)
+        widths = [240 * 64 // 48, 240 * 44 // 64]
+        assert picture.shape == (2 * 244, 5 * widths[0] + 4 * 4, 3)
+        assert picture.dtype == np.uint8
+        assert (picture[10:230, 10:300] == 51).all()
+        assert (picture[10:230, widths[0] + 14 : widths[0] + 300] == 255).all()
+        assert not picture[244:, 5 * widths[1] + 16 :].any()
+
+    def test_true_classes_are_drawn_over_the_fused_image(self, tiny_model: Callable, items: Items) -> None:
+        model = tiny_model(paradigm="cascading")
+        panels: list[NDArray[np.uint8]] = []
+        for value in (255, 2):
+            items[0]["labels"] = torch.full_like(items[0]["labels"], value)
+            panels.append(draw(model, items[:1], CPU))
+        left, right = (panel[:240, :1296] for panel in panels), (panel[:240, 1296:] for panel in panels)
+        assert np.array_equal(*left)
+        assert not np.array_equal(*right)
+        fused = panels[0][:240, 2 * 324 : 2 * 324 + 320]
+        assert np.array_equal(panels[0][:240, 4 * 324 : 4 * 324 + 320], fused)  # nothing is known where 255 is
+
+    def test_unlabelled_pairs_have_three_panels(self, tiny_model: Callable, items: Items) -> None:
+        model = tiny_model(paradigm="cascading", use_segmenter=False)
+        assert draw(model, items[:1], CPU).shape == (244, 3 * 320 + 2 * 4, 3)
+        assert to_batch(model, items[0], CPU).keys() == {"visible_values", "infrared_values"}
+
+
+def test_pictures_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> None:
+    """Pictures before the first step and at each evaluation; TensorBoard is given the same, losses and figures."""
+    event_accumulator = pytest.importorskip(
+        "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
+    )
+    write_scenes(tmp_path / "data", 4, height=40, width=48)
+    seen: dict[int, bool] = {}
+
+    class Watched(FusionTrainer):
+        def _after_step(self, *arguments: Any) -> None:
+            seen[self.progress.step] = (self.output_dir / "pictures" / "step-00000000.png").exists()
+            super()._after_step(*arguments)
+
+    arguments = FusionTrainingArguments(
+        str(tmp_path / "run"), num_epochs=2, head_start_epoch=1, batch_size=2, eval_steps=3, eval_metrics=["SSIM"],
+        num_pictures=2, logging_steps=1, trackers=["tensorboard"],
+    )  # fmt: skip
+    dataset = FusionDataset(tmp_path / "data", RandomCrop(32))
+    trainer = Watched(tiny_model(paradigm="cascading"), arguments, dataset, FusionDataset(tmp_path / "data"))
+    trainer.train()
+    assert seen == {1: True, 2: True, 3: True, 4: True}
+    pictures = sorted((trainer.output_dir / "pictures").iterdir())
+    assert [path.name for path in pictures] == [f"step-0000000{step}.png" for step in (0, 3, 4)]
+
+    (folder,) = (trainer.output_dir / "trackers").iterdir()
+    events = event_accumulator.EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
+    events.Reload()
+    assert {"loss", "loss_structural", "loss_segmentation", "learning_rate", "eval_SSIM", "eval_mIoU"} <= set(
+        events.Tags()["scalars"]
+    )
+    losses = [event.value for event in events.Scalars("loss")]
+    assert [event.step for event in events.Scalars("loss")] == [1, 2, 3, 4]
+    log = trainer.folder.read_log()
+    assert sum(losses[:2]) / 2 == pytest.approx(next(record["loss"] for record in log if record["step"] == 2))
+    scores = {event.step: event.value for event in events.Scalars("eval_SSIM")}
+    assert scores == pytest.approx({record["step"]: record["eval_SSIM"] for record in log if "eval_SSIM" in record})
+    tracked = events.Images("evaluation pairs")
+    assert [image.step for image in tracked] == [0, 3, 4]
+    shape = read_image(pictures[0]).shape
+    assert [(image.height, image.width) for image in tracked] == [shape[:2]] * 3
