@@ -7,13 +7,15 @@ random weights (seed 0): they stand where CLIP and DINOv2 belong, so that the wh
 import argparse
 from pathlib import Path
 
+import numpy as np
 import torch
 from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
 
-from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
-from gffusion.data import FusionDataset, find_pairs
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
+from gffusion.data import FusionDataset, find_pairs, write_image
 from gffusion.data.labelling import write_labels
 from gffusion.data.masks import ThresholdMasks
+from gffusion.data.rendering import render_scene
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, Transform, VisiblePhotometric
 
 SIZES = {"hidden_size": 128, "num_hidden_layers": 12, "num_attention_heads": 4}
@@ -34,6 +36,34 @@ def labelled(source: Path, target: Path, transform: Transform | None = None) -> 
     return FusionDataset(target, transform, cache_in_memory=True)
 
 
+def build_model(names: list[str]) -> GFFusionModel:
+    """Build the untrained model, always the same."""
+    torch.manual_seed(0)
+    return GFFusionModel.from_backbones(
+        CLIPVisionModel(CLIPVisionConfig(patch_size=16, intermediate_size=256, **SIZES)),
+        Dinov2Model(Dinov2Config(mlp_ratio=2, **SIZES)),
+        id2label=dict(enumerate(names)),
+        stem_channels=8,
+        feature_channels=24,
+        decoder_channels=[16, 8],
+        intensity_weight=20.0,
+    )
+
+
+def draw_before_and_after(before: GFFusionModel, after: GFFusionModel) -> np.ndarray:
+    """Show a rendered pair, for none of the photographs is in the repository: sources, fused before and after training."""
+    scene = render_scene(seed=0)
+    pair = scene.visible, scene.infrared
+    processor = GFFusionImageProcessor()
+    inputs = processor(pair, return_tensors="pt")
+    pictures = [scene.visible, np.repeat(scene.infrared[..., None], 3, axis=-1)]
+    with torch.inference_mode():
+        for model in (before, after):
+            pictures += processor.post_process_fusion(model.eval()(**inputs), pair, output_type="np")
+    rows = [np.concatenate(pictures[first : first + 2], axis=1) for first in (0, 2)]
+    return np.concatenate(rows)
+
+
 def main() -> None:
     """Train."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -46,16 +76,8 @@ def main() -> None:
     )
     train = labelled(options.data / "train" / "msrs", options.output / "data" / "train", augmentation)
     evaluation = labelled(options.data / "val" / "msrs", options.output / "data" / "val")
-    torch.manual_seed(0)
-    model = GFFusionModel.from_backbones(
-        CLIPVisionModel(CLIPVisionConfig(patch_size=16, intermediate_size=256, **SIZES)),
-        Dinov2Model(Dinov2Config(mlp_ratio=2, **SIZES)),
-        id2label=dict(enumerate(["background", *(train.class_names or ())])),
-        stem_channels=8,
-        feature_channels=24,
-        decoder_channels=[16, 8],
-        intensity_weight=20.0,
-    )
+    names = ["background", *(train.class_names or ())]
+    model = build_model(names)
     arguments = FusionTrainingArguments(
         str(options.output / "run"),
         num_epochs=EPOCHS,
@@ -67,7 +89,8 @@ def main() -> None:
         eval_metrics=["EN", "SCD", "SSIM"],
         num_pictures=3,
     )
-    FusionTrainer(model, arguments, train, evaluation).train(resume=options.resume)
+    trained = FusionTrainer(model, arguments, train, evaluation).train(resume=options.resume)
+    write_image(options.output / "before-after.png", draw_before_and_after(build_model(names), trained))
 
 
 if __name__ == "__main__":
