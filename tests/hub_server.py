@@ -176,6 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
         ("GET", r"/api/whoami-v2", "who_am_i"),
         ("POST", r"/api/repos/create", "create_repository"),
         ("POST", r"/api/validate-yaml", "validate_yaml"),
+        ("GET", r"/api/models/([^/]+/[^/]+)/auth-check/write", "check_writing"),
         ("GET", r"/api/models/([^/]+/[^/]+)/tree/([^/]+)", "list_tree"),
         ("GET", r"/api/models/([^/]+/[^/]+)/refs", "list_refs"),
         ("GET", r"/api/models/([^/]+/[^/]+)(?:/revision/([^/]+))?", "describe"),
@@ -299,6 +300,10 @@ class _Handler(BaseHTTPRequestHandler):
             errors = {"errors": [{"message": f"YAML: {error}"}], "warnings": []}
             return 400, json.dumps(errors).encode(), {"X-Error-Message": "Invalid metadata"}
         return {"errors": [], "warnings": []}
+
+    def check_writing(self, name: str) -> dict[str, Any]:
+        self._writable(name)
+        return {}
 
     def describe(self, name: str, revision: str) -> dict[str, Any]:
         repository = self.hub.readable(name, self.token, content=False)

@@ -13,7 +13,8 @@ def train(context: typer.Context) -> None:
     """Train or fine-tune a model: `--config RECIPE.yaml`, and options that win over it; `--help` lists them.
 
     One device. For several: `accelerate launch -m gffusion train ...`. Ctrl-C finishes the step and writes a checkpoint,
-    from which `--resume` goes on. Exit code: 0 if all went well, 2 if the run could not begin or go on.
+    from which `--resume` goes on. Exit code: 0 if all went well, 2 if the run could not begin, go on or be
+    published.
     """
     with user_errors():
         from ..training.recipes import Recipe

@@ -131,8 +131,7 @@ class FusionTrainer:
 
         Raises:
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
-            OSError: If the disk is full or a picture cannot be read; the last checkpoint is still whole. If the Hub refuses
-                the weights of the finished run; the message says how to publish them later.
+            OSError: If the disk is full or a picture cannot be read (the last checkpoint is still whole), or the Hub refuses.
             ValueError: If `output_dir` holds another run, or the run to resume had other options or data.
         """
         self._begin(resume)

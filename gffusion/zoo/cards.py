@@ -1,6 +1,5 @@
 """FusionCard: what there is to know about trained weights, as a model card with the metadata of the Hub."""
 
-import hashlib
 import json
 import logging
 import math
@@ -8,12 +7,11 @@ import os
 import platform
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from string import Template
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -21,13 +19,12 @@ from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
 from .. import __version__
 from .registry import is_hub_id
+from .rendering import code_block, figures_table, fill, find_metric, is_untouched, log_table, sign, table, unique
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
     from ..configuration_gffusion import GFFusionConfig
-    from ..metrics.base import FusionMetric
-    from ..metrics.segmentation import SegmentationMetric
 
 logger = logging.getLogger(__name__)
 
@@ -47,13 +44,15 @@ TASKS = {
     "segmentation": {"task_type": "image-segmentation", "task_name": "Semantic segmentation of the fused image"},
 }
 
+NO_WEIGHTS = (
+    "**There are no weights of this model**: nobody has trained it with gffusion and published the result. This card says "
+    "what it is and how it is trained."
+)
+
 CLIP_SCOPE = (
     "OpenAI's card of CLIP, whose features are used here, declares deployed uses, and surveillance in any case, out of "
     "scope."
 )
-
-# Closes every card that `FusionCard.save` writes; what it says of the text above tells whether a person has edited it.
-MARKER = "<!-- Written by gffusion, which leaves this file alone once it is edited. sha256 of the above: "
 
 
 @dataclass(frozen=True)
@@ -112,7 +111,7 @@ class Evaluation:
         if not self.metrics or not self.command:
             raise ValueError(f"An evaluation on {self.data_set} needs metrics, and the command that measures them.")
         for name, value in self.metrics.items():
-            _describe(name)
+            find_metric(name)
             if not math.isfinite(value):
                 raise ValueError(f"{name} on {self.data_set} must be finite to stand in a card, got {value}.")
 
@@ -123,7 +122,7 @@ class Evaluation:
         data_set_type = self.hub_id or _slug(self.data_set)
         return [
             EvalResult(
-                **TASKS[_describe(name).task],
+                **TASKS[find_metric(name).task],
                 dataset_type=data_set_type,
                 dataset_name=self.data_set,
                 metric_type=_slug(name),
@@ -146,6 +145,7 @@ class FusionCard:
         parameters: Number of all parameters, frozen ones included.
         trainable_parameters: Number of those that training changes.
         licence: SPDX identifier of the weights' licence, such as "Apache-2.0".
+        has_weights: Whether there are weights. A card without them says so, and shows how a training begins.
         hub_id: Id under which the weights are, or will be, on the Hub.
         description: A sentence or two about these weights.
         training_data: What they were trained on.
@@ -170,6 +170,7 @@ class FusionCard:
     parameters: int
     trainable_parameters: int
     licence: str | None = None
+    has_weights: bool = True
     hub_id: str | None = None
     description: str = ""
     training_data: Sequence[TrainingData] = ()
@@ -202,8 +203,8 @@ class FusionCard:
             library_name="gffusion",
             pipeline_tag="image-to-image",
             base_model=list(self._base_models.values()) or None,
-            datasets=_unique(data.hub_id for data in self.training_data if data.hub_id) or None,
-            metrics=_unique(result.metric_type for result in results) or None,
+            datasets=unique(data.hub_id for data in self.training_data if data.hub_id) or None,
+            metrics=unique(result.metric_type for result in results) or None,
             tags=[*tags, "image-segmentation"] if self.config.use_segmenter else tags,
             model_name=self.model_name if results else None,
             eval_results=results or None,
@@ -212,26 +213,27 @@ class FusionCard:
     def render(self) -> str:
         """Return the card as Markdown with YAML front matter."""
         template = (files(__package__) / "card_template.md").read_text(encoding="utf-8")
-        text = f"---\n{self.metadata.to_yaml()}\n---\n\n{_fill(template, self._placeholders())}"
-        return _sign(text.encode()).decode()
+        text = f"---\n{self.metadata.to_yaml()}\n---\n\n{fill(template, self._placeholders())}"
+        return sign(text.encode()).decode()
 
-    def save(self, folder: str | os.PathLike[str]) -> Path:
-        """Write the card as `README.md`, whole or not at all.
+    def save(self, folder: str | os.PathLike[str], name: str = "README.md") -> Path:
+        """Write the card, whole or not at all.
 
-        A `README.md` that a person has edited or written stays as it is, and a warning is logged.
+        A file that a person has edited or written stays as it is, and a warning is logged.
 
         Args:
             folder: Where the weights are; created if needed.
+            name: Name of the file.
 
         Returns:
-            The path of `README.md`.
+            The path of the file.
 
         Raises:
             FileNotFoundError: If a picture that the card shows is not in the folder.
             OSError: If the card cannot be written.
         """
-        path = Path(folder) / "README.md"
-        if path.exists() and not _is_untouched(path.read_bytes()):
+        path = Path(folder) / name
+        if path.exists() and not is_untouched(path.read_bytes()):
             logger.warning("%s was edited, or not written by gffusion. It stays as it is.", path)
             return path
         if missing := [name for name in self.pictures if not (path.parent / name).is_file()]:
@@ -259,25 +261,28 @@ class FusionCard:
     def _placeholders(self) -> dict[str, str]:
         """What stands for the names with a dollar sign in the template."""
         segment = '\nfuse(pair, segment=True)["labels"].save("labels.png")  # class ids'
+        name = json.dumps(self.model_name, ensure_ascii=False)
         return {
             "model_name": self.model_name,
             "description": self.description,
+            "no_weights": "" if self.has_weights else NO_WEIGHTS,
             "pictures": "\n\n".join(f"![{text}]({quote(name)})" for name, text in self.pictures.items()),
-            "facts": _table(["", ""], self._facts().items()),
-            "source": json.dumps(self.hub_id or self.model_name, ensure_ascii=False),
-            "segment": segment if self.config.use_segmenter else "",
+            "facts": table(["", ""], self._facts().items()),
+            "source": (json.dumps(self.hub_id) if self.hub_id else name) if self.has_weights else "",
+            "segment": segment if self.has_weights and self.config.use_segmenter else "",
+            "architecture": "" if self.has_weights else name,
             "intended_use": self.intended_use,
             "limits": "\n".join(f"- {sentence}" for sentence in self._limits()),
             "training_data": self._training_data(),
-            "command": _code(self.command),
-            "settings": _table(
+            "command": code_block(self.command),
+            "settings": table(
                 ["setting", "value, where not the default"],
                 [(f"`{name}`", f"`{value}`") for name, value in self.settings.items()],
             ),
-            "log": _best_and_last(self.log),
+            "log": log_table(self.log),
             "versions": ", ".join(f"{name} {number}" for name, number in self.versions.items()),
             "results": "\n\n".join(map(_results, self.evaluations)),
-            "paper_figures": _figures(self.paper_figures),
+            "paper_figures": figures_table(self.paper_figures),
         }
 
     def _facts(self) -> dict[str, str]:
@@ -300,7 +305,7 @@ class FusionCard:
         if config.use_segmenter:
             facts["classes"] = ", ".join(config.id2label[index] for index in sorted(config.id2label))
         facts |= {f"{ENCODERS[name]} encoder, frozen": self._encoder_source(name) for name in self._encoders}
-        return facts | {"licence of the weights": self.licence or "not stated"}
+        return facts | ({"licence of the weights": self.licence or "not stated"} if self.has_weights else {})
 
     def _encoder_source(self, encoder: str) -> str:
         if encoder in self.stand_in_encoders:
@@ -328,7 +333,7 @@ class FusionCard:
         for data in self.training_data:
             url = data.url or (f"https://huggingface.co/datasets/{data.hub_id}" if data.hub_id else None)
             rows.append((f"[{data.name}]({url})" if url else data.name, f"{data.pairs:,}", data.terms))
-        return _table(["data set", "pairs", "terms"], rows)
+        return table(["data set", "pairs", "terms"], rows)
 
 
 def non_default_settings(arguments: "DataclassInstance") -> dict[str, Any]:
@@ -354,74 +359,11 @@ def versions() -> dict[str, str]:
     return {"gffusion": __version__, **libraries, "Python": platform.python_version()}
 
 
-def _fill(template: str, values: Mapping[str, str]) -> str:
-    """Fill in a template; a section of it is left out if it has placeholders and all of them are empty."""
-    sections = [Template(section) for section in re.split(r"^(?=## )", template, flags=re.MULTILINE)]
-    names = [section.get_identifiers() for section in sections]
-    kept = [
-        section.substitute(values).strip()
-        for section, used in zip(sections, names, strict=True)
-        if not used or any(values[name] for name in used)
-    ]
-    return re.sub(r"\n{3,}", "\n\n", "\n\n".join(kept)) + "\n"
-
-
-def _sign(text: bytes) -> bytes:
-    return text + f"{MARKER}{hashlib.sha256(text).hexdigest()} -->\n".encode()
-
-
-def _is_untouched(content: bytes) -> bool:
-    """Tell whether a file is what `FusionCard.render` returned, to the byte."""
-    return content == _sign(content.rpartition(MARKER.encode())[0])
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Lay out a Markdown table, nothing at all if it has no rows."""
-    lines = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *lines)) if lines else ""
-
-
-def _code(command: str) -> str:
-    return f"```bash\n{command}\n```" if command else ""
-
-
-def _best_and_last(log: Sequence[Mapping[str, float]]) -> str:
-    """Lay out the last record of a training log, and before it the best one, by L_st on the validation pairs."""
-    scored = [record for record in log if "eval_loss_structural" in record]
-    best = sorted(scored, key=lambda record: record["eval_loss_structural"])[:1]
-    records = {f"best, epoch {record['epoch'] + 1}": record for record in best}
-    records |= {f"last, epoch {record['epoch'] + 1}": record for record in log[-1:]}
-    names = _unique(name for record in records.values() for name in record if name != "epoch")
-    rows = [[f"`{name}`", *(_number(record.get(name)) for record in records.values())] for name in names]
-    return _table(["training log", *records], rows)
-
-
 def _results(evaluation: Evaluation) -> str:
     images = f"{evaluation.images:,} image{'s' * (evaluation.images != 1)}"
     title = f"**{evaluation.data_set}**, {images}, protocol `{evaluation.protocol}`:"
-    table = evaluation.comparison.strip() or _figures({evaluation.data_set: evaluation.metrics})
-    return "\n\n".join([title, table, _code(evaluation.command)])
-
-
-def _figures(figures: Mapping[str, Mapping[str, float]]) -> str:
-    names = _unique(name for metrics in figures.values() for name in metrics)
-    arrows = ["↑" if _describe(name).higher_is_better else "↓" for name in names]
-    header = ["data set", *(f"{name} {arrow}" for name, arrow in zip(names, arrows, strict=True))]
-    return _table(header, [[key, *(_number(row.get(name)) for name in names)] for key, row in figures.items()])
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4g}"
-
-
-def _describe(metric: str) -> "type[FusionMetric] | type[SegmentationMetric]":
-    """Look a metric up; those of single classes have the class behind their name, as in "IoU person"."""
-    from ..metrics import METRICS
-
-    name = metric if metric in METRICS else metric.partition(" ")[0]
-    if name not in METRICS:
-        raise ValueError(f"Unknown metric {metric!r}. Known: {', '.join(METRICS)}.")
-    return METRICS[name]
+    figures = evaluation.comparison.strip() or figures_table({evaluation.data_set: evaluation.metrics})
+    return "\n\n".join([title, figures, code_block(evaluation.command)])
 
 
 def _check_hub_id(name: str | None) -> None:
@@ -431,7 +373,3 @@ def _check_hub_id(name: str | None) -> None:
 
 def _slug(name: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
-
-
-def _unique(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))

@@ -66,6 +66,16 @@ def is_on_hub(source: str | None) -> bool:
     return source is not None and is_hub_id(source) and not os.path.exists(source)
 
 
+def find_missing_sources(config: GFFusionConfig) -> list[str]:
+    """Return which frozen encoders nobody else could get, if they are left out of what is published; one phrase each."""
+    return [
+        f"its {name} encoder comes from {source!r}, which is not on the Hub: publish it, too (`full`), or set "
+        f"{name}_name_or_path in config.json to where it is"
+        for name in BACKBONE_CLASSES
+        if getattr(config, f"needs_{name}") and not is_on_hub(source := getattr(config, f"{name}_name_or_path"))
+    ]
+
+
 def _find_unfinished(folder: Path) -> list[str]:
     file = folder / TRAINING_STATE
     if not file.is_file():
@@ -77,20 +87,11 @@ def _find_unfinished(folder: Path) -> list[str]:
 
 
 def _find_sources(config: GFFusionConfig, full: bool) -> list[str]:
-    """Find encoders that nobody else could get."""
-    if config.backbone_weights == "included" and not full:
-        return ["it holds the frozen encoders, too: publish all of it (`full`), or save it without them"]
     if full:
         return []
-    problems = []
-    for name in (name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")):
-        source = getattr(config, f"{name}_name_or_path")
-        if not is_on_hub(source):
-            problems.append(
-                f"its {name} encoder comes from {source!r}, which is not on the Hub: publish it, too (`full`), or set "
-                f"{name}_name_or_path in config.json to where it is"
-            )
-    return problems
+    if config.backbone_weights == "included":
+        return ["it holds the frozen encoders, too: publish all of it (`full`), or save it without them"]
+    return find_missing_sources(config)
 
 
 def _find_damage(folder: Path, config: GFFusionConfig) -> list[str]:

@@ -24,6 +24,7 @@ from ..modeling_gffusion import GFFusionModel
 from .cards import FusionCard
 from .inspection import find_problems, is_on_hub, read_config, weight_files
 from .registry import create_model, load_image_processor, locate
+from .rendering import with_source
 
 CARD = "README.md"
 
@@ -46,8 +47,9 @@ def push(
 ) -> str:
     """Publish the model of a folder, in one commit: weights, configuration, image processor, card and its pictures.
 
-    What was sent before an interruption is not sent again. A folder without card gets one with the facts of the
-    architecture, unless the repository has a card already.
+    What was sent before an interruption is not sent again. The snippet of a generated card then loads from the repository;
+    a card that a person has edited stays as it is. A folder without card gets one with the facts of the architecture,
+    unless the repository has a card already.
 
     Args:
         folder: Folder with the model, as `save_pretrained` or a training leaves it.
@@ -74,15 +76,30 @@ def push(
         raise ValueError(
             f"{folder} was not published: {'; '.join(problems)}. To publish all the same, force it (`force`, --force)."
         )
-    api = HfApi(token=token, library_name="gffusion", library_version=__version__)
-    with _explained(repo_id):
-        validate_repo_id(repo_id)
-        if "/" not in repo_id:
-            repo_id = f"{api.whoami()['name']}/{repo_id}"
+    api = _client(token)
+    repo_id = _full_name(api, repo_id)
     with tempfile.TemporaryDirectory() as staging:
         files = _stage(folder, Path(staging), config, repo_id, full, with_code)
         with _explained(repo_id):
             return _upload(api, files, repo_id, private, revision, keep_card=not (folder / CARD).exists())
+
+
+def prepare_repository(repo_id: str, *, token: str | None = None) -> None:
+    """Create a repository unless it exists, and make sure that it may be written to, before there is a model to publish.
+
+    Args:
+        repo_id: Repository, `organisation/name`, or `name` for one of your own.
+        token: Access token. Defaults to the one that `hf auth login` has stored.
+
+    Raises:
+        ValueError: If `repo_id` is no name of a repository.
+        OSError: If the Hub refuses, or cannot be reached.
+    """
+    api = _client(token)
+    repo_id = _full_name(api, repo_id)
+    with _explained(repo_id):
+        api.create_repo(repo_id, exist_ok=True)
+        api.auth_check(repo_id, write=True)  # the line above is content with seeing a repository that exists
 
 
 def pull(
@@ -152,6 +169,17 @@ def push_model(model: GFFusionModel, repo_id: str, *, full: bool | None = None, 
         )
 
 
+def _client(token: str | None) -> HfApi:
+    return HfApi(token=token, library_name="gffusion", library_version=__version__)
+
+
+def _full_name(api: HfApi, repo_id: str) -> str:
+    """Return `organisation/name` of a repository that may be one of the user's own."""
+    with _explained(repo_id):
+        validate_repo_id(repo_id)
+        return repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
+
+
 def _stage(
     folder: Path, staging: Path, config: GFFusionConfig, repo_id: str, full: bool, with_code: bool
 ) -> dict[str, Path]:
@@ -170,7 +198,7 @@ def _stage(
                 setattr(config, f"{name}_name_or_path", None)
     _save_settings(folder, staging, config, with_code)
     if (folder / CARD).is_file():
-        files[CARD] = folder / CARD
+        (staging / CARD).write_bytes(with_source((folder / CARD).read_bytes(), repo_id))
     else:
         _make_card(config, repo_id).save(staging)
     return files | {path.name: path for path in staging.iterdir()}
