@@ -178,7 +178,7 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     except (OSError, ValueError) as error:  # in memory, so that the only causes are limits of the format
         height, width = image.shape[:2]
         raise ValueError(f"cannot write {path}: {image_format} refuses {width}x{height} pixels: {error}") from error
-    _replace(path, content)
+    replace_file(path, content)
 
 
 def _read(path: Path, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
@@ -329,7 +329,16 @@ def _to_8_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
+    """Writes a file whole or not at all: one of that name is replaced in one step, only once all is written.
+
+    Args:
+        path: File to write, in a folder that exists.
+        content: What it shall hold.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(content)

@@ -3,7 +3,6 @@
 import json
 import os
 import pickle
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,8 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch import Tensor
+
+from ..data.io import replace_file
 
 # Of BNHead in facebookresearch/dinov2: a SyncBatchNorm over the inputs, with PyTorch's epsilon, and a 1x1 convolution.
 _PREFIX = "decode_head."
@@ -56,7 +57,7 @@ def convert_ade20k_head(source: str | os.PathLike[str], target: str | os.PathLik
         "layers": str(inputs // hidden_size),
     }
     tensors = {"weight": weight.float(), "bias": bias.float()}
-    _write_atomically(safetensors.torch.save(tensors, metadata), Path(target))
+    replace_file(Path(target), safetensors.torch.save(tensors, metadata))
 
 
 def _read_head(source: Path) -> dict[str, Tensor]:
@@ -104,15 +105,6 @@ def _fold(head: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     scale = gain / (variance + _EPSILON).sqrt()
     weight = convolution.flatten(1)
     return weight * scale, offset + weight @ (shift - mean * scale)
-
-
-def _write_atomically(content: bytes, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 # Names and order of the ADE20K benchmark: column "Name" of objectInfo150.txt in CSAILVision/sceneparsing (Zhou et al., Scene

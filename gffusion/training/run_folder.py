@@ -3,7 +3,6 @@
 import dataclasses
 import hashlib
 import json
-import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
+from ..data.io import replace_file
 from ..image_processing_gffusion import GFFusionImageProcessor
 from ..modeling_gffusion import GFFusionModel
 from .arguments import FusionTrainingArguments
@@ -77,9 +77,7 @@ class RunFolder:
             return
         lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
         kept = [line for line in lines if json.loads(line)["step"] <= step]
-        temporary = log.with_name(f".{LOG}")
-        temporary.write_text("".join(kept), encoding="utf-8")
-        os.replace(temporary, log)
+        replace_file(log, "".join(kept).encode())
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the log's lines."""
@@ -108,16 +106,14 @@ class RunFolder:
 
     def write_state(self, name: str, state: dict[str, Any]) -> None:
         """Write `training_state.json` of a weights folder anew."""
-        temporary = self.path / name / f".{STATE}"
-        temporary.write_text(json.dumps(state) + "\n", encoding="utf-8")
-        os.replace(temporary, self.path / name / STATE)
+        replace_file(self.path / name / STATE, f"{json.dumps(state)}\n".encode())
 
     def recover(self) -> None:
         """Mend what a killed process left."""
         for name in ("best", "last"):
             shutil.rmtree(self.path / f".{name}", ignore_errors=True)
             recover_folder(self.path / name)
-        for unfinished in self.path.glob("*/.*.tmp"):  # pictures and cards
+        for unfinished in [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")]:  # log, pictures and cards
             unfinished.unlink()
 
 

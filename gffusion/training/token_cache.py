@@ -3,16 +3,16 @@
 import hashlib
 import json
 import os
-import uuid
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from ..data.io import replace_file
 from ..modeling_gffusion import GFFusionModel
 
 
@@ -80,17 +80,12 @@ class TokenCache:
         return self._folder / f"{key}.safetensors"
 
     def _write(self, key: str, tokens: Tensor) -> None:
-        path = self._path(key)
-        temporary = path.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
-            save_file({"tokens": tokens.contiguous()}, temporary)
-            os.replace(temporary, path)
-        except (OSError, SafetensorError) as error:
+            replace_file(self._path(key), save({"tokens": tokens.contiguous()}))
+        except OSError as error:
             raise OSError(
-                f"Cannot write to the token cache {path.parent}: {error}. Free space or leave it out."
+                f"Cannot write to the token cache {self._folder}: {error}. Free space or leave it out."
             ) from error
-        finally:
-            temporary.unlink(missing_ok=True)
 
 
 class CachedTokens(Dataset[dict[str, Any]]):

@@ -6,7 +6,6 @@ import math
 import os
 import platform
 import re
-import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from importlib.metadata import version
@@ -18,6 +17,7 @@ from urllib.parse import quote
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
 from .. import __version__
+from ..data.io import replace_file
 from .registry import is_hub_id
 from .rendering import code_block, figures_table, fill, find_metric, is_untouched, log_table, sign, table, unique
 
@@ -239,12 +239,7 @@ class FusionCard:
         if missing := [name for name in self.pictures if not (path.parent / name).is_file()]:
             raise FileNotFoundError(f"{path.parent} lacks {missing}, which its card shows: save the pictures first.")
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            temporary.write_bytes(self.render().encode())
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_file(path, self.render().encode())
         return path
 
     @property
