@@ -2,7 +2,6 @@
 
 import os
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from io import BytesIO
@@ -12,6 +11,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+
+from ..files import replace_file
 
 _FORMATS = {
     ".png": "PNG",
@@ -327,25 +328,3 @@ def _encode_tiff(image: NDArray[Any]) -> bytes:
 
 def _to_8_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
     return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257
-
-
-def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: one of that name is replaced in one step, only once all is written.
-
-    Args:
-        path: File to write, in a folder that exists.
-        content: What it shall hold.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
-    except OSError as error:
-        if error.filename is None:
-            raise
-        raise type(error)(error.errno, error.strerror, str(path)) from error  # not in the name of the temporary file
-    finally:
-        temporary.unlink(missing_ok=True)

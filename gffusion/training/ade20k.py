@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..data.io import replace_file
+from ..files import replace_file
 
 # Of BNHead in facebookresearch/dinov2: a SyncBatchNorm over the inputs, with PyTorch's epsilon, and a 1x1 convolution.
 _PREFIX = "decode_head."

@@ -7,7 +7,7 @@ from typing import Any
 
 from ..metrics import METRICS
 from ..modeling_gffusion import GFFusionModel
-from ..zoo.cards import Evaluation, FusionCard, TrainingData, non_default_settings, versions
+from ..zoo.cards import Evaluation, FusionCard, non_default_settings, versions
 from .arguments import FusionTrainingArguments
 
 # Where a run goes and how it is watched tells nothing about the weights.
@@ -26,7 +26,7 @@ def write_card(
     folder: Path,
     model: GFFusionModel,
     arguments: FusionTrainingArguments,
-    training_data: Sequence[TrainingData],
+    facts: Mapping[str, Any],
     log: Sequence[Mapping[str, Any]],
     evaluation_pairs: int,
 ) -> None:
@@ -36,21 +36,21 @@ def write_card(
         folder: Of the weights, "best" or "last" of a run.
         model: The model.
         arguments: Options of the run.
-        training_data: What it was trained on.
+        facts: Arguments of [`FusionCard`] that only the caller knows; its `settings` join those of the run.
         log: Lines of `log.jsonl`.
         evaluation_pairs: Number of pairs of the evaluation set.
     """
     settings = {name: value for name, value in non_default_settings(arguments).items() if name not in _IRRELEVANT}
+    known = {**facts, "settings": settings | dict(facts.get("settings", {}))}
     FusionCard(
         model_name=arguments.hub_model_id or folder.parent.name,
         config=model.config,
         parameters=model.num_parameters(),
         trainable_parameters=model.num_parameters(only_trainable=True),
-        training_data=training_data,
-        settings=settings,
         log=log,
         versions=versions(),
         evaluations=_evaluations(folder.name, log, evaluation_pairs, arguments),
+        **known,
     ).save(folder)
 
 
@@ -72,4 +72,6 @@ def _evaluations(
     }
     if not metrics:
         return []
-    return [Evaluation("evaluation pairs of the run", metrics, images, "standard", "FusionTrainer.evaluate()")]
+    fusion = ",".join(metric for metric in metrics if METRICS[metric].task == "fusion")
+    command = f"gffusion evaluate --visible VISIBLE --infrared INFRARED --model MODEL --metrics {fusion} -o OUT"
+    return [Evaluation("evaluation pairs of the run", metrics, images, "standard", command)]

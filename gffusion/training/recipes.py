@@ -28,11 +28,17 @@ from ..data.transforms import (
 )
 from ..image_processing_gffusion import InfraredRange
 from ..modeling_gffusion import GFFusionModel
-from ..zoo import create_model
-from ..zoo.cards import TrainingData
+from ..zoo import create_model, list_models
+from ..zoo.cards import TrainingData, non_default_settings
+from ..zoo.registry import is_hub_id
 from .arguments import FusionTrainingArguments
 from .head import load_head
 from .trainer import FusionTrainer
+
+# Of docstrings' markup; argparse formats its texts with %.
+_PLAIN = str.maketrans({"`": "", "[": "", "]": "", "%": "%%"})
+# Folders of the machine tell nothing about the weights.
+_PATHS = {"train_data", "eval_data", "cache_in_memory"}
 
 
 @dataclass
@@ -138,8 +144,16 @@ class Recipe:
         eval_data = self._dataset(self.data.eval_data, self.data.eval_split) if self.data.eval_data else None
         model = build_model(self.model, train_data.class_names if "labels" in train_data[0] else None)
         names = ", ".join(Path(root).resolve().name for root in self.data.train_data)
-        facts = [TrainingData(names, len(train_data), "see where the data come from")]
-        return FusionTrainer(model, self.training, train_data, eval_data, training_data=facts)
+        facts: dict[str, Any] = {
+            "training_data": [TrainingData(names, len(train_data), "see where the data come from")],
+            "settings": {name: value for name, value in non_default_settings(self.data).items() if name not in _PATHS},
+        }
+        if start := self.model.model_name_or_path:
+            start = start if start in list_models() or is_hub_id(start) else "weights of its own"
+            facts["description"] = (
+                f"The training began with {start}, whose data and licence count for these weights, too."
+            )
+        return FusionTrainer(model, self.training, train_data, eval_data, facts)
 
     def _dataset(self, roots: list[str], split: str | None, transform: Transform | None = None) -> FusionDataset:
         return FusionDataset(
@@ -266,7 +280,7 @@ def _described_arguments(kind: type) -> dict[str, str]:
     """Return what a docstring says of each argument, as argparse wants it."""
     entries = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", entries, flags=re.MULTILINE)
-    return {name: " ".join(text.split()).replace("`", "").replace("%", "%%") for name, text in found}
+    return {name: " ".join(text.split()).translate(_PLAIN) for name, text in found}
 
 
 def _to_words(options: dict[str, Any]) -> list[str]:

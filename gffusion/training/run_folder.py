@@ -10,7 +10,7 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from ..data.io import replace_file
+from ..files import replace_file
 from ..image_processing_gffusion import GFFusionImageProcessor
 from ..modeling_gffusion import GFFusionModel
 from .arguments import FusionTrainingArguments

@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..data.io import replace_file
+from ..files import replace_file
 from ..modeling_gffusion import GFFusionModel
 
 

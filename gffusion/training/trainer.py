@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -17,7 +17,6 @@ from tqdm.auto import tqdm
 from ..data import FusionDataset, write_image
 from ..image_processing_gffusion import GFFusionImageProcessor
 from ..modeling_gffusion import GFFusionModel
-from ..zoo.cards import TrainingData
 from . import preflight
 from .arguments import FusionTrainingArguments
 from .card import write_card
@@ -56,7 +55,7 @@ class FusionTrainer:
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
             of one size, see [`FusionDataset`]. Its `set_epoch(epoch)`, if it has one, is called before every epoch.
         eval_dataset: Items of any size, to choose the best weights. Without it the last weights are the best.
-        training_data: What the model card shall say of the training data.
+        card_facts: What the model card shall say besides: arguments of [`FusionCard`], such as `training_data`.
 
     Raises:
         OSError: If `output_dir` cannot be written to, a picture is missing, or the Hub would refuse what `push_to_hub` asks.
@@ -71,10 +70,10 @@ class FusionTrainer:
         arguments: FusionTrainingArguments,
         train_dataset: Dataset[dict[str, Any]],
         eval_dataset: Dataset[dict[str, Any]] | None = None,
-        training_data: Sequence[TrainingData] = (),
+        card_facts: Mapping[str, Any] | None = None,
     ):
         self.model, self.arguments = model, arguments
-        self.train_dataset, self.eval_dataset, self.training_data = train_dataset, eval_dataset, training_data
+        self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self.output_dir = Path(arguments.output_dir)
         self.labelled = model.config.use_segmenter and "labels" in train_dataset[0]
         self._check()
@@ -178,6 +177,12 @@ class FusionTrainer:
         if not self.labelled:
             reason = "The data have no labels" if self.model.config.use_segmenter else "The model has no segmenter"
             logger.warning("%s: training with the structural loss L_st alone.", reason)
+        if self.arguments.head_start_epoch >= self.arguments.num_epochs:
+            logger.warning(
+                "head_start_epoch (q) is %d of %d epochs and never comes: rates stay, lambda does not rise, no head learns.",
+                self.arguments.head_start_epoch,
+                self.arguments.num_epochs,
+            )
 
     def _begin(self, resume: bool) -> None:
         """Go back to the newest checkpoint, or start anew."""
@@ -192,8 +197,8 @@ class FusionTrainer:
             self.progress = _Progress(**state["progress"])
         elif newest and not self.arguments.overwrite_output_dir:
             raise ValueError(
-                f"{self.output_dir} holds a run, at {newest.name}. Go on with it (`resume`), choose another `output_dir`, or "
-                "set `overwrite_output_dir` to lose it."
+                f"{self.output_dir} holds a run, at {newest.name}. Go on with it (`resume`, --resume), choose another `output_dir`, or "
+                "set `overwrite_output_dir` (--overwrite_output_dir) to lose it."
             )
         elif self.progress.step:
             raise ValueError("This trainer has trained already. Make a new one, or `resume` from its checkpoint.")
@@ -234,6 +239,7 @@ class FusionTrainer:
             interrupted = interruption.requested()
             self._after_step(epoch, settings, interrupted, bar)
             if interrupted:
+                self.accelerator.print(f"interrupted: {self.checkpoints.newest} is written, `resume` goes on from it")
                 interruption.obey()
 
     def _steps(self) -> Iterator[tuple[dict[str, Any], ...]]:
@@ -366,7 +372,7 @@ class FusionTrainer:
                     self.output_dir / name,
                     self.model,
                     self.arguments,
-                    self.training_data,
+                    self.card_facts,
                     self.folder.read_log(),
                     len(self.eval_dataset) if self.eval_dataset else 0,  # type: ignore[arg-type]
                 )

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from huggingface_hub.repocard_data import EvalResult, ModelCardData
 
 from .. import __version__
-from ..data.io import replace_file
+from ..files import replace_file
 from .registry import is_hub_id
 from .rendering import code_block, figures_table, fill, find_metric, is_untouched, log_table, sign, table, unique
 

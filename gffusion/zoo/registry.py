@@ -189,7 +189,9 @@ def locate(name: str | os.PathLike[str]) -> str:
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise OSError(f"The folder {name} holds no model: it has no config.json.")
+            inside = sorted(str(file.parent) for file in path.glob("*/config.json"))
+            hint = f" Did you mean {' or '.join(inside)}?" if inside else ""
+            raise OSError(f"The folder {name} holds no model: it has no config.json.{hint}")
         return name
     if path.exists() or not is_hub_id(name):
         raise OSError(

@@ -37,7 +37,7 @@ def figures(folder: Path) -> dict[str, float]:
 class TestWriteCard:
     def write(self, folder: Path, model: GFFusionModel, log: Any = LOG, **options: Any) -> str:
         arguments = FusionTrainingArguments(str(folder.parent), **options)
-        write_card(folder, model, arguments, [], log, 3)
+        write_card(folder, model, arguments, {}, log, 3)
         return (folder / "README.md").read_text()
 
     @pytest.mark.parametrize(
@@ -91,8 +91,8 @@ def test_finished_run_has_cards(model: GFFusionModel, tmp_path: Path) -> None:
         arguments = FusionTrainingArguments(
             str(tmp_path / "night-run"), num_epochs=num_epochs, head_start_epoch=9, batch_size=2, eval_metrics=["SSIM"]
         )
-        training_data = [TrainingData("rendered scenes", 4, "CC0")]
-        trainer = FusionTrainer(model, arguments, dataset, FusionDataset(tmp_path / "data"), training_data)
+        facts = {"training_data": [TrainingData("rendered scenes", 4, "CC0")], "settings": {"crop_size": 40}}
+        trainer = FusionTrainer(model, arguments, dataset, FusionDataset(tmp_path / "data"), facts)
         trainer.train(resume=True)
         return trainer.output_dir
 
