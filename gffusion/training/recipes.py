@@ -13,6 +13,7 @@ import yaml
 from accelerate.utils import set_seed
 from transformers import HfArgumentParser
 
+from ..configuration_gffusion import GFFusionConfig
 from ..data import FusionDataset
 from ..data.transforms import (
     Compose,
@@ -28,7 +29,7 @@ from ..data.transforms import (
 )
 from ..image_processing_gffusion import InfraredRange
 from ..modeling_gffusion import GFFusionModel
-from ..zoo import create_model, list_models
+from ..zoo import create_model, list_models, locate
 from ..zoo.cards import TrainingData, non_default_settings
 from ..zoo.registry import is_hub_id
 from .arguments import FusionTrainingArguments
@@ -186,13 +187,16 @@ def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = N
     Args:
         arguments: What to train.
         class_names: Classes of the labels after the background, for a model whose `model_config` names none. Where
-            loaded weights have another number of classes, the head begins anew.
+            loaded weights have other classes, the head begins anew.
 
     Raises:
         OSError: If weights cannot be read.
         ValueError: If the configuration is wrong.
     """
-    overrides = json.loads(arguments.model_config or "{}")
+    try:
+        overrides = json.loads(arguments.model_config or "{}")
+    except json.JSONDecodeError as error:
+        raise ValueError(f'`model_config` must be JSON such as {{"merging": "mean"}}: {error}.') from error
     if class_names is not None and not {"id2label", "num_labels"} & set(overrides):
         overrides["id2label"] = dict(enumerate(["background", *class_names]))
     if "id2label" in overrides:
@@ -201,9 +205,14 @@ def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = N
         overrides["id2label"] = names
         overrides["label2id"] = {name: index for index, name in names.items()}
     if arguments.model_name_or_path:
+        sources = {name: getattr(arguments, name) for name in ("clip_name_or_path", "dinov2_name_or_path")}
+        overrides |= {name: source for name, source in sources.items() if source}
+        before = GFFusionConfig.from_pretrained(locate(arguments.model_name_or_path))
         model = create_model(
             arguments.model_name_or_path, ignore_mismatched_sizes="id2label" in overrides, **overrides
         ).train()
+        if model.config.use_segmenter and model.config.id2label != before.id2label:
+            model.ssnet.classifier.reset_parameters()  # its rows are those of other classes, be they as many
     else:
         model = GFFusionModel.from_backbones(arguments.clip_name_or_path, arguments.dinov2_name_or_path, **overrides)
     if arguments.head_path:
@@ -220,6 +229,8 @@ def build_transform(arguments: DataArguments) -> Compose:
     if len(arguments.scale) != 2 or (arguments.image_size is not None and len(arguments.image_size) != 2):
         raise ValueError("`scale` takes a low and a high factor, `image_size` a height and a width.")
     low, high = arguments.scale
+    if arguments.scale != [1.0, 1.0] and (arguments.image_size is not None or not arguments.crop_size):
+        raise ValueError("`scale` is that of random crops: set it to 1 1 with `image_size`, or where `crop_size` is 0.")
     transforms: list[Transform] = []
     if arguments.image_size is not None:
         transforms.append(Resize((arguments.image_size[0], arguments.image_size[1])))

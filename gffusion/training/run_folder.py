@@ -169,3 +169,15 @@ def check_same_run(
             "This run cannot be resumed with other options or data: "
             f"{'; '.join(differences)}. Resume it as it was, or start a new run from its weights in another folder."
         )
+
+
+def summarise(epoch: int, num_epochs: int, record: dict[str, Any]) -> str:
+    """Return the line that a person reads of a log record."""
+    names = {
+        "loss": "loss",
+        "eval_loss_structural": "validation L_st",
+        "eval_SSIM": "SSIM",
+        "eval_mIoU": "mIoU",
+    }
+    figures = ", ".join(f"{text} {record[name]:.4f}" for name, text in names.items() if name in record)
+    return f"epoch {epoch + 1}/{num_epochs}: {figures}"

@@ -23,7 +23,7 @@ from .card import write_card
 from .checkpoints import Checkpoints
 from .interruption import Interruption
 from .publication import check_publishable, push_finished, push_weights
-from .run_folder import CHECKPOINTS, PICTURES, TRACKERS, RunFolder, check_same_run, describe_run
+from .run_folder import CHECKPOINTS, PICTURES, TRACKERS, RunFolder, check_same_run, describe_run, summarise
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight
 from .step import TrainingStep
@@ -267,7 +267,7 @@ class FusionTrainer:
             self._step.train()
         if record:
             self._keep({"epoch": epoch, "step": step, **record}, evaluates, ends_epoch)
-            bar.write(_summary(epoch, arguments.num_epochs, record)) if self.accelerator.is_main_process else None
+            bar.write(summarise(epoch, arguments.num_epochs, record)) if self.accelerator.is_main_process else None
         if saves:
             self._save_checkpoint()
 
@@ -394,14 +394,3 @@ class FusionTrainer:
             disable=not self.accelerator.is_main_process,
             unit="step",
         )
-
-
-def _summary(epoch: int, num_epochs: int, record: dict[str, Any]) -> str:
-    names = {
-        "loss": "loss",
-        "eval_loss_structural": "validation L_st",
-        "eval_SSIM": "SSIM",
-        "eval_mIoU": "mIoU",
-    }
-    figures = ", ".join(f"{text} {record[name]:.4f}" for name, text in names.items() if name in record)
-    return f"epoch {epoch + 1}/{num_epochs}: {figures}"

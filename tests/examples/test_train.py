@@ -11,13 +11,14 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 from transformers import Dinov2Model
 
 from gffusion import GFFusionModel
 from gffusion.data.samples import write_scenes
-from gffusion.training.recipes import Recipe, read_recipe
+from gffusion.training.recipes import ModelArguments, Recipe, build_model, read_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "train.py"
@@ -279,3 +280,34 @@ def test_finetune_script(
     assert all(record["loss_segmentation"] > 0 for record in log)
     model = GFFusionModel.from_pretrained(tmp_path / "run" / "best")
     assert list(model.config.id2label.values()) == ["background", "person", "bicycle", "car"]
+
+
+def test_head_of_other_classes_begins_anew(tiny_model: Callable, tmp_path: Path) -> None:
+    """Be they as many: rows of a car are no start for a tree. The same classes keep their rows."""
+    names = ["background", "person", "bicycle", "car"]
+    start = tiny_model(id2label=dict(enumerate(names)))
+    start.save_pretrained(tmp_path / "start")
+    arguments = ModelArguments(model_name_or_path=str(tmp_path / "start"))
+    head = start.ssnet.classifier.weight
+    assert torch.equal(build_model(arguments, names[1:]).ssnet.classifier.weight, head)
+    other = build_model(arguments, ["person", "tree", "car"])
+    assert other.config.id2label[2] == "tree"
+    assert not torch.isclose(other.ssnet.classifier.weight, head).any(dim=1).all()
+    assert torch.equal(
+        other.funet.state_dict()[next(iter(start.funet.state_dict()))], next(iter(start.funet.state_dict().values()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--image_size", "48", "64", "--scale", "0.5", "1"], "scale"),
+        (["--crop_size", "0", "--scale", "0.5", "1"], "scale"),
+        (["--infrared_range", "7000"], "infrared_range"),
+    ],
+)
+def test_options_that_do_not_go_together(scenes: Path, tmp_path: Path, words: list[str], named: str) -> None:
+    recipe = Recipe.parse(["--train_data", str(scenes), "--output_dir", str(tmp_path / "run"), *words])
+    with pytest.raises(ValueError, match=named):
+        recipe.build_trainer()
+    assert not (tmp_path / "run").exists()
