@@ -101,6 +101,10 @@ class GFFusionConfig(PreTrainedConfig):
         ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count in L_ss.
         gradient_weight (`float`, *optional*, defaults to 10.0): Beta of Eq. (10) (ours; the paper does not give it).
         intensity_weight (`float`, *optional*, defaults to 0.0): Weight of the intensity term (ours).
+        intensity_target (`"maximum"` or `"two_scale"`, *optional*, defaults to `"maximum"`):
+            What the intensity term compares with: the larger source, or smooth parts and details fused apart, see
+            [`two_scale_target`] (ours).
+        intensity_contrast (`float`, *optional*, defaults to 1.0): Contrast of the smooth part of `"two_scale"`.
         segmentation_weight (`float`, *optional*, defaults to 0.2): Lambda of Eq. (12).
         initializer_range (`float`, *optional*, defaults to 0.02): Standard deviation of fresh linear layers.
 
@@ -152,6 +156,8 @@ class GFFusionConfig(PreTrainedConfig):
 
     gradient_weight: float | int = 10.0
     intensity_weight: float | int = 0.0
+    intensity_target: Literal["maximum", "two_scale"] = "maximum"
+    intensity_contrast: float | int = 1.0
     segmentation_weight: float | int = 0.2
     initializer_range: float | int = 0.02
 
@@ -232,7 +238,14 @@ class GFFusionConfig(PreTrainedConfig):
         self._validate_semantics()
         self._validate_segmenter_layers()
         self._validate_image_sizes()
-        for name in ("gradient_weight", "intensity_weight", "segmentation_weight", "initializer_range"):
+        weights = (
+            "gradient_weight",
+            "intensity_weight",
+            "intensity_contrast",
+            "segmentation_weight",
+            "initializer_range",
+        )
+        for name in weights:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"`{name}` must be finite and not negative, got {getattr(self, name)}.")
         if not self.id2label or sorted(self.id2label) != list(range(len(self.id2label))):

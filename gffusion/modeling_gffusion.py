@@ -258,10 +258,11 @@ class GFFusionModel(GFFusionPreTrainedModel):
         self, fused: Tensor, source: Tensor, infrared: Tensor, logits: Tensor | None, labels: Tensor | None
     ) -> dict[str, Tensor | None]:
         source, infrared = source.float(), infrared.float()
+        target, contrast = self.config.intensity_target, self.config.intensity_contrast
         parts = {
             "loss_ssim": ssim_loss(fused, source, infrared),
             "loss_gradient": gradient_loss(fused, source, infrared),
-            "loss_intensity": intensity_loss(fused, source, infrared),
+            "loss_intensity": intensity_loss(fused, source, infrared, target, contrast),
         }
         structural = (  # L_st, Eq. (10), and our intensity term
             parts["loss_ssim"]

@@ -10,7 +10,15 @@ from scipy import ndimage
 from skimage import data
 from skimage.metrics import structural_similarity
 
-from gffusion.losses import gradient_loss, intensity_loss, segmentation_loss, ssim, ssim_loss, total_loss
+from gffusion.losses import (
+    gradient_loss,
+    intensity_loss,
+    segmentation_loss,
+    ssim,
+    ssim_loss,
+    total_loss,
+    two_scale_target,
+)
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -113,6 +121,31 @@ class TestStructure:
         infrared = random_image(2, 1, 5, 6, seed=2)
         expected = np.abs(fused.numpy() - np.maximum(visible.numpy(), infrared.numpy())).mean()
         np.testing.assert_allclose(intensity_loss(fused, visible, infrared), expected)
+
+    @pytest.mark.parametrize("contrast", [0.5, 1.0])
+    def test_two_scale_target_against_scipy(self, contrast: float) -> None:
+        """Far from the border, where both blur alike."""
+        visible, infrared = (random_image(1, 1, 80, 90, seed=seed)[0, 0] for seed in (0, 1))
+        found = two_scale_target(visible[None, None], infrared[None, None], contrast)[0, 0].numpy()
+
+        images = np.stack([visible.numpy(), infrared.numpy()])
+        bases = ndimage.gaussian_filter(images, (0, 4, 4), truncate=8)
+        details = images - bases
+        energies = ndimage.gaussian_filter(details**2, (0, 2, 2), truncate=8) ** 2
+        share = energies[0] / (energies[0] + energies[1])
+        mean = np.mean(bases)
+        second = (bases[0] + bases[1]) / 2 if contrast == 0.5 else bases[0] + bases[1] - mean
+        expected = (np.maximum(*bases) + second) / 2 + share * details[0] + (1 - share) * details[1]
+        inner = slice(30, -30)
+        np.testing.assert_allclose(found[inner, inner], expected.clip(0, 1)[inner, inner], atol=2e-3)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_two_scale_target_of_equal_images_is_the_image(self, channels: int) -> None:
+        """At contrast 1/2; the infrared image has one channel, which all channels share."""
+        infrared = random_image(2, 1, 20, 30)
+        visible = infrared.expand(-1, channels, -1, -1)
+        torch.testing.assert_close(two_scale_target(visible, infrared, contrast=0.5), visible)
+        assert intensity_loss(visible, visible, infrared, "two_scale", 0.5).item() == pytest.approx(0, abs=1e-6)
 
 
 class TestSegmentation:

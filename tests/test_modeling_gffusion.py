@@ -14,7 +14,7 @@ from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.functional import replace_luma, rgb_to_luma
-from gffusion.losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss
+from gffusion.losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, two_scale_target
 
 TinyModel = Callable[..., GFFusionModel]
 MakeInputs = Callable[..., dict[str, Tensor]]
@@ -161,6 +161,17 @@ class TestLosses:
         structural = terms[0] + 3 * terms[1] + 5 * terms[2]
         torch.testing.assert_close(output.loss_structural, structural)
         torch.testing.assert_close(output.loss, structural + 0.7 * segmentation)
+
+    def test_intensity_follows_its_target(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+        inputs = make_inputs()
+        sources = rgb_to_luma(inputs["visible_values"]), inputs["infrared_values"]
+        losses = []
+        for contrast in (0.5, 1.0):
+            output = tiny_model(intensity_target="two_scale", intensity_contrast=contrast)(**inputs, return_loss=True)
+            target = two_scale_target(*sources, contrast)
+            losses.append(output.loss_intensity.item())
+            assert losses[-1] == pytest.approx((output.fused_values - target).abs().mean().item(), rel=1e-4)
+        assert losses[0] != losses[1]
 
     def test_ignored_labels_leave_the_structural_loss(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
         inputs = make_inputs()

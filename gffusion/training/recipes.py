@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 from accelerate.utils import set_seed
-from transformers import HfArgumentParser
+from transformers import CLIPVisionConfig, Dinov2Config, HfArgumentParser
 
 from ..configuration_gffusion import GFFusionConfig
 from ..data import FusionDataset
@@ -205,8 +205,11 @@ def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = N
         overrides["id2label"] = names
         overrides["label2id"] = {name: index for index, name in names.items()}
     if arguments.model_name_or_path:
-        sources = {name: getattr(arguments, name) for name in ("clip_name_or_path", "dinov2_name_or_path")}
-        overrides |= {name: source for name, source in sources.items() if source}
+        for name, config_class in (("clip", CLIPVisionConfig), ("dinov2", Dinov2Config)):
+            if source := getattr(arguments, f"{name}_name_or_path"):
+                overrides[f"{name}_name_or_path"] = source
+                revision = overrides.get(f"{name}_revision")
+                overrides[f"{name}_config"] = config_class.from_pretrained(source, revision=revision)
         before = GFFusionConfig.from_pretrained(locate(arguments.model_name_or_path))
         model = create_model(
             arguments.model_name_or_path, ignore_mismatched_sizes="id2label" in overrides, **overrides

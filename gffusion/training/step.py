@@ -1,6 +1,6 @@
 """One step of Algorithm 1: forward and backward passes of its batches, then Adam."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -38,7 +38,7 @@ class TrainingStep:
         self._model, self._accelerator, self._labelled = model, accelerator, labelled
         self._token_cache = token_cache
         self._max_gradient_norm = arguments.max_gradient_norm
-        self._running_statistics = arguments.batch_normalization == "running"
+        self._running_statistics = arguments.batch_normalization in ("running", "calibrated")
         self.loss_names = ("loss", *_PARTS, *(["loss_segmentation"] if labelled else []))
         if arguments.gradient_checkpointing:
             model.gradient_checkpointing_enable()
@@ -89,9 +89,27 @@ class TrainingStep:
         """Put the model into training mode, batch normalisation as `batch_normalization` says."""
         self._wrapped.train()
         if self._running_statistics:
-            for module in self._model.modules():
-                if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                    module.eval()
+            for layer in self._batch_normalizations():
+                layer.eval()
+
+    @torch.no_grad()
+    def calibrate(self, batches: Iterable[dict[str, Any]]) -> None:
+        """Replace the running statistics of batch normalisation by the means over some batches."""
+        layers = self._batch_normalizations()
+        momenta = [layer.momentum for layer in layers]
+        self._model.train()
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # the mean of all batches, not a moving one
+        for batch in batches:
+            inputs = self._to_device(batch)
+            with self._accelerator.autocast():
+                self._model(**{name: value for name, value in inputs.items() if name != "labels"})
+        for layer, momentum in zip(layers, momenta, strict=True):
+            layer.momentum = momentum
+
+    def _batch_normalizations(self) -> list[nn.modules.batchnorm._BatchNorm]:
+        return [module for module in self._model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
     def unwrap(self) -> None:
         """Take off the model what Accelerate has put around its `forward`."""

@@ -1,6 +1,7 @@
 """FusionTrainer: Algorithm 1 on Accelerate."""
 
 import dataclasses
+import itertools
 import logging
 import math
 from collections.abc import Iterator, Mapping
@@ -31,6 +32,8 @@ from .token_cache import CachedTokens, TokenCache
 from .validation import draw, evaluate
 
 logger = logging.getLogger(__name__)
+
+CALIBRATION_BATCHES = 16
 
 
 @dataclasses.dataclass
@@ -214,6 +217,9 @@ class FusionTrainer:
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options.items()}
         self.accelerator.init_trackers("gffusion", config=plain)
         if not self.progress.step:
+            if self.arguments.batch_normalization == "calibrated":
+                self.sampler.start_at(0, 0)
+                self._step.calibrate(itertools.islice(self._loader, CALIBRATION_BATCHES))
             self._draw_pictures()
 
     def _check_same_run(self, state: dict[str, Any]) -> None:

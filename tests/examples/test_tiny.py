@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,11 +17,12 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset
 from transformers import CLIPVisionModel, Dinov2Model
 
+from gffusion.data import FusionDataset
 from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import Compose
 
 FOLDER = Path(__file__).parents[2] / "examples" / "recipes" / "tiny"
-MODULES = ("teacher", "views", "encoders", "probe")
+MODULES = ("teacher", "views", "encoders", "probe", "prepare")
 
 
 @pytest.fixture(scope="module")
@@ -196,6 +198,81 @@ def test_training_learns(train: Callable, tmp_path: Path) -> None:
     for part in ("loss", "unexplained", "boxes"):
         first, last = (sum(record[part] for record in records) for records in (log[:5], log[-5:]))
         assert last < 0.95 * first, part
+
+
+def test_the_second_encoder_starts_from_the_first(tiny: dict[str, ModuleType], train: Callable, tmp_path: Path) -> None:
+    train("clip", "clip")
+    folder = tmp_path / "clip" / "encoder"
+    trained = CLIPVisionModel.from_pretrained(folder)
+    encoder = tiny["encoders"].build_encoder("dinov2")
+    tiny["encoders"].start_from(encoder, folder)
+    pairs = zip(encoder.encoder.layer, trained.encoder.layers, strict=True)
+    for mine, its in pairs:
+        assert torch.equal(mine.attention.q_proj.weight, its.self_attn.q_proj.weight)
+        assert torch.equal(mine.attention.o_proj.bias, its.self_attn.out_proj.bias)
+        assert torch.equal(mine.norm2.weight, its.layer_norm2.weight)
+        assert torch.equal(mine.mlp.fc1.weight, its.mlp.fc1.weight)
+    assert encoder.embeddings.position_embeddings.shape == (1, 257, 16)
+    train("dinov2", "dinov2", "--start", folder)
+    with pytest.raises(SystemExit):
+        train("clip", "other", "--start", folder)
+
+
+@pytest.mark.parametrize("kind", ["clip", "dinov2"])
+def test_rescaling_changes_nothing_but_the_unit(
+    tiny: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    encoders = tiny["encoders"]
+    monkeypatch.setattr(encoders, "COMMON", encoders.COMMON | {"hidden_size": 32, "num_attention_heads": 2})
+    torch.manual_seed(0)
+    encoder = encoders.build_encoder(kind).double().eval()
+    images = torch.rand(2, 3, 60, 80, dtype=torch.float64)
+
+    def states() -> tuple[Tensor, Tensor]:
+        with torch.no_grad():
+            outputs = encoder(encoders.to_pixel_values(images, encoder), output_hidden_states=True)
+        last = outputs.hidden_states[-1]
+        return outputs.hidden_states[-2][:, 1:], F.layer_norm(last, last.shape[-1:])
+
+    _, before = states()
+    encoders.rescale(encoder, images)
+    read, after = states()
+    assert read.std().item() == pytest.approx(1)
+    torch.testing.assert_close(after, before, atol=2e-3, rtol=0)  # layer norms add a little to small variances
+
+
+def test_fused_views_take_the_place_of_one_image(tiny: dict[str, ModuleType]) -> None:
+    rng = np.random.default_rng(0)
+    visible, infrared = (rng.random((8, 9, channels), dtype=np.float32) for channels in (3, 1))
+    luma = visible @ np.float32([[0.299], [0.587], [0.114]])
+    kept = set()
+    for _ in range(40):
+        sample = tiny["views"].FuseOne()({"visible": visible, "infrared": infrared}, rng)
+        for name, image in (("visible", visible), ("infrared", infrared)):
+            if sample[name] is image:
+                kept.add(name)
+                continue
+            low, high = np.minimum(luma, infrared), np.maximum(luma, infrared)
+            fused = sample[name] @ np.float32([[0.299], [0.587], [0.114]])
+            inside = (sample[name] > 0).all(axis=2) & (sample[name] < 1).all(axis=2)
+            assert (fused[inside] >= low[inside] - 1e-5).all() and (fused[inside] <= high[inside] + 1e-5).all()
+    assert kept == {"visible", "infrared"}
+
+
+def test_prepared_data_can_be_joined(tiny: dict[str, ModuleType], scenes: Path, tmp_path: Path) -> None:
+    """Pairs with boxes get objects, those without are ignored, and the originals are left alone."""
+    plain = tmp_path / "plain"
+    for name in ("visible", "infrared"):
+        shutil.copytree(scenes / name, plain / name)
+    before = sorted(scenes.rglob("*"))
+    output = tmp_path / "prepared"
+    tiny["prepare"].main([str(scenes), str(plain), "--output", str(output)])
+    dataset = FusionDataset([output / scenes.name, output / "plain"])
+    assert dataset.class_names == ("person", "bicycle", "car")
+    counted = [set(dataset[index]["labels"].unique().tolist()) for index in range(4)]
+    assert all(len(values & {0, 1, 2, 3}) > 1 for values in counted[:2])
+    assert counted[2:] == [{255}, {255}]
+    assert sorted(scenes.rglob("*")) == before
 
 
 def test_probe_of_a_trained_encoder(tiny: dict[str, ModuleType], train: Callable, scenes: Path, tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import RandomCrop
+from gffusion.functional import rgb_to_luma
 from gffusion.training.step import TrainingStep
 
 Batch = dict[str, Tensor]
@@ -147,6 +148,32 @@ class TestGradients:
         after = state_of(model)
         changed = {name for name in before if "running" in name and not torch.equal(before[name], after[name])}
         assert bool(changed) == moves
+
+    def test_calibration_measures_the_batches_and_then_stays(
+        self, tiny_model: Callable, inputs: Batch, make_inputs: Callable[..., Batch], tmp_path: Path
+    ) -> None:
+        """The first normalisation of the decoder, against the convolution before it; of two batches the mean."""
+        model = tiny_model(paradigm="cascading")
+        arguments = FusionTrainingArguments(str(tmp_path), batch_normalization="calibrated")
+        step = TrainingStep(model, arguments, Accelerator(), True, None)
+        batches = [inputs, make_inputs(4, labels=True)]
+        batches[1]["visible_values"] = batches[1]["visible_values"] / 3
+        momentum = model.funet.decoder[1].momentum
+        step.calibrate(batches)
+        with torch.no_grad():
+            z_f = [
+                model.funet.encode(rgb_to_luma(batch["visible_values"]), batch["infrared_values"]) for batch in batches
+            ]
+            before = [model.funet.decoder[0](features) for features in z_f]
+        means = torch.stack([features.mean(dim=(0, 2, 3)) for features in before]).mean(0)
+        variances = torch.stack([features.var(dim=(0, 2, 3)) for features in before]).mean(0)
+        torch.testing.assert_close(model.funet.decoder[1].running_mean, means)
+        torch.testing.assert_close(model.funet.decoder[1].running_var, variances)
+        assert model.funet.decoder[1].momentum == momentum
+        calibrated = state_of(model)
+        step.train()
+        step([inputs], 0.7, True)
+        assert all(torch.equal(value, calibrated[name]) for name, value in state_of(model).items() if "running" in name)
 
 
 class TestNotFinite:

@@ -10,19 +10,21 @@ and the same with `dinov2`. From either modality of a pair they learn to tell wh
 
 import argparse
 import json
-import math
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+from einops import rearrange
 from teacher import EfficientNetLite0, joint_targets
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import ConcatDataset, DataLoader
 from tqdm import tqdm
-from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model, PreTrainedModel
+from transformers import AutoModel, CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model, PreTrainedModel
 from views import IMAGE_SIZE, NUM_CLASSES, Views, load_pairs
 
 from gffusion.modeling_gffusion import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images
@@ -33,10 +35,11 @@ TARGET_CHANNELS = 32  # what comes later is mostly what no student can predict
 
 # Background covers most patches, people and bicycles few; about the square root of that.
 CLASS_WEIGHTS = (1.0, 8.0, 16.0, 4.0)
-BOX_WEIGHT, AGREEMENT_WEIGHT = 0.5, 0.2
+BOX_WEIGHT, AGREEMENT_WEIGHT = 1.0, 0.2
 
-PEAK_RATE, WEIGHT_DECAY, WARMUP_SHARE = 3e-4, 0.05, 0.05
-LOG_STEPS, CHECKPOINT_STEPS = 50, 200
+# Muon's rate is for its matrices, AdamW's for what is left.
+MUON_RATE, ADAMW_RATE, WARMUP_SHARE, DECAY_SHARE = 5e-3, 1e-3, 0.03, 0.5
+LOG_STEPS, CHECKPOINT_STEPS, RESCALING_VIEWS = 50, 200, 32
 
 
 def build_encoder(kind: str) -> PreTrainedModel:
@@ -44,7 +47,9 @@ def build_encoder(kind: str) -> PreTrainedModel:
     # For so few tokens, the backward pass of plain attention is quicker on CPUs than that of the fused kernel.
     options = COMMON | {"attn_implementation": "eager"}
     if kind == "clip":
-        encoder = CLIPVisionModel(CLIPVisionConfig(**options, patch_size=16, intermediate_size=320))
+        encoder = CLIPVisionModel(
+            CLIPVisionConfig(**options, patch_size=16, intermediate_size=2 * COMMON["hidden_size"])
+        )
     else:
         encoder = Dinov2Model(Dinov2Config(**options, patch_size=14, mlp_ratio=2))
     initialise(encoder)
@@ -73,6 +78,29 @@ def initialise(encoder: PreTrainedModel) -> None:
     embedding.view(-1, waves.shape[1])[1:] = waves  # the first is the class token's
 
 
+@torch.no_grad()
+def start_from(encoder: PreTrainedModel, folder: Path) -> None:
+    """Take what a trained encoder of the other kind shares with a new one of `"dinov2"`: all but norms around the layers."""
+    trained = AutoModel.from_pretrained(folder).state_dict()
+    renamed = {
+        name.replace("encoder.layers.", "encoder.layer.")
+        .replace("self_attn.", "attention.")
+        .replace("out_proj", "o_proj")
+        .replace("layer_norm", "norm"): weight
+        for name, weight in trained.items()
+        if name.startswith("encoder.")
+    }
+    patches = encoder.embeddings.patch_embeddings.projection.weight
+    places = encoder.embeddings.position_embeddings
+    grid = round((places.shape[1] - 1) ** 0.5)
+    table = trained["embeddings.position_embedding.weight"]  # (1 + N, D), the class token's first
+    old_grid = round((len(table) - 1) ** 0.5)
+    maps = rearrange(table[1:], "(h w) d -> 1 d h w", h=old_grid)
+    patches.copy_(F.interpolate(trained["embeddings.patch_embedding.weight"], patches.shape[-2:], mode="bicubic"))
+    places[:, 1:] = rearrange(F.interpolate(maps, [grid, grid], mode="bicubic"), "1 d h w -> 1 (h w) d")
+    encoder.load_state_dict({**encoder.state_dict(), **renamed})
+
+
 def to_pixel_values(images: Tensor, encoder: PreTrainedModel) -> Tensor:
     """Resize and normalise images (B, 1 or 3, H, W) in [0, 1] as `GFFusionModel` does for such an encoder."""
     mean, std = (CLIP_MEAN, CLIP_STD) if isinstance(encoder, CLIPVisionModel) else (DINOV2_MEAN, DINOV2_STD)
@@ -95,6 +123,25 @@ class Student(nn.Module):
         tokens = [F.layer_norm(states[level][:, 1:].float(), states[level].shape[-1:]) for level in SUPERVISED_LEVELS]
         read = [head(level) for head, level in zip(self.heads, tokens, strict=True)]
         return torch.stack(tokens), torch.stack(read).float()
+
+
+@torch.no_grad()
+def rescale(encoder: PreTrainedModel, images: Tensor) -> None:
+    """Give what FINet reads a standard deviation of 1 over images (B, 3, H, W), and change nothing else.
+
+    All that reads the residual stream is normed first, so that training leaves its unit open, and lets it grow. What
+    writes to it is divided by one number.
+    """
+    hidden = encoder(to_pixel_values(images, encoder), output_hidden_states=True).hidden_states[-2]
+    if isinstance(encoder, CLIPVisionModel):
+        written = [
+            encoder.pre_layrnorm,
+            *(layer for block in encoder.encoder.layers for layer in (block.self_attn.out_proj, block.mlp.fc2)),
+        ]
+    else:
+        written = [encoder.embeddings, *(part for name, part in encoder.named_modules() if "layer_scale" in name)]
+    for parameter in {parameter for module in written for parameter in module.parameters()}:
+        parameter /= hidden[:, 1:].std()
 
 
 def losses(student: Student, batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -120,22 +167,35 @@ def losses(student: Student, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     return {"loss": total, **parts}
 
 
-def learning_rate(step: int, steps: int) -> float:
-    """Return the rate of a step: a linear rise, then half a cosine to 0."""
-    warmup = max(1, round(WARMUP_SHARE * steps))
-    if step < warmup:
-        return PEAK_RATE * (step + 1) / warmup
-    return PEAK_RATE * 0.5 * (1 + math.cos(math.pi * (step - warmup) / max(1, steps - warmup)))
+def rate_factor(step: int, steps: int) -> float:
+    """Return what the peak rates are multiplied by: a linear rise, a plateau, and a linear fall to 0."""
+    return min(1.0, (step + 1) / max(1, WARMUP_SHARE * steps), (steps - step) / max(1, DECAY_SHARE * steps))
+
+
+def build_optimizers(student: Student) -> list[torch.optim.Optimizer]:
+    """Return Muon (Jordan et al., 2024) for the matrices of the encoder's layers, and AdamW for all other weights.
+
+    With AdamW alone, 300 steps teach next to nothing; orthogonal updates do not wait for the strongest direction.
+    """
+    matrices, tables, vectors = [], [], []
+    for name, parameter in student.named_parameters():
+        is_matrix = parameter.dim() == 2 and name.startswith("encoder.") and "embed" not in name
+        (matrices if is_matrix else tables if parameter.dim() > 1 else vectors).append(parameter)
+    muon = torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    groups = [{"params": tables, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
+    return [muon, torch.optim.AdamW(groups, lr=ADAMW_RATE)]
 
 
 def train(student: Student, views: Views, options: argparse.Namespace) -> None:
     """Train `student` from the last checkpoint, if it is to be resumed, to the end."""
-    decayed = [parameter for parameter in student.parameters() if parameter.dim() > 1]
-    others = [parameter for parameter in student.parameters() if parameter.dim() <= 1]
-    groups = [{"params": decayed, "weight_decay": WEIGHT_DECAY}, {"params": others, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups)
+    optimizers = build_optimizers(student)
+    schedules = [LambdaLR(optimizer, partial(rate_factor, steps=options.steps)) for optimizer in optimizers]
+    resumed = {
+        "student": student,
+        **{f"{type(part).__name__} {n}": part for n, part in enumerate(optimizers + schedules)},
+    }
     checkpoint, log = options.output / "checkpoint.pt", options.output / "log.jsonl"
-    start = restore(checkpoint, log, student, optimizer) if options.resume else 0
+    start = restore(checkpoint, log, resumed) if options.resume else 0
     if not start:
         log.unlink(missing_ok=True)
     draws = range(start * options.batch_size, options.steps * options.batch_size)
@@ -143,16 +203,15 @@ def train(student: Student, views: Views, options: argparse.Namespace) -> None:
     recent: list[dict[str, float]] = []
     progress = tqdm(batches, initial=start, total=options.steps, unit="step", disable=None, desc=options.kind)
     for step, batch in enumerate(progress, start=start):
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(step, options.steps)
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
             parts = losses(student, batch)
         if not parts["loss"].isfinite():
             raise FloatingPointError(f"The loss of step {step} is {parts['loss'].item()}.")
-        optimizer.zero_grad()
+        student.zero_grad()
         parts["loss"].backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
+        for part in (*optimizers, *schedules):
+            part.step()
         recent.append({name: part.item() for name, part in parts.items()})
         done = step + 1
         if done % LOG_STEPS == 0 or done == options.steps:
@@ -162,17 +221,16 @@ def train(student: Student, views: Views, options: argparse.Namespace) -> None:
                 file.write(json.dumps({"step": done, **{name: round(mean, 5) for name, mean in means.items()}}) + "\n")
             recent.clear()
         if done % CHECKPOINT_STEPS == 0 or done == options.steps:
-            state = {"step": done, "student": student.state_dict(), "optimizer": optimizer.state_dict()}
-            save_atomically(state, checkpoint)
+            save_atomically({"step": done, **{name: part.state_dict() for name, part in resumed.items()}}, checkpoint)
 
 
-def restore(checkpoint: Path, log: Path, student: Student, optimizer: torch.optim.Optimizer) -> int:
+def restore(checkpoint: Path, log: Path, resumed: dict[str, Any]) -> int:
     """Load the last checkpoint, drop what was logged after it, and return its step; 0 where there is none."""
     if not checkpoint.exists():
         return 0
     state = torch.load(checkpoint, weights_only=True)
-    student.load_state_dict(state["student"])
-    optimizer.load_state_dict(state["optimizer"])
+    for name, part in resumed.items():
+        part.load_state_dict(state[name])
     lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= state["step"]]
     log.write_text("".join(f"{line}\n" for line in lines))
     return state["step"]
@@ -180,9 +238,9 @@ def restore(checkpoint: Path, log: Path, student: Student, optimizer: torch.opti
 
 def save_atomically(content: Any, path: Path) -> None:
     """Write a file that is either whole or not there."""
-    partial = path.with_suffix(".partial")
-    torch.save(content, partial)
-    os.replace(partial, path)
+    unfinished = path.with_suffix(".partial")
+    torch.save(content, unfinished)
+    os.replace(unfinished, path)
 
 
 def load_targets(options: argparse.Namespace, pairs: ConcatDataset[dict[str, Tensor]]) -> Tensor:
@@ -203,14 +261,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="the teacher's weights")
     parser.add_argument("--targets", type=Path, required=True, help="file of the teacher's targets, made where missing")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--steps", type=int, default=3000)
     parser.add_argument("--batch_size", type=int, default=8, help="pairs")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--workers", type=int, default=0, help="processes that make views")
     parser.add_argument("--bf16", action="store_true", help="half the time on processors with bfloat16 arithmetic")
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
+    parser.add_argument("--start", type=Path, help="folder of the trained clip encoder, from which dinov2 begins")
     options = parser.parse_args(arguments)
+    if options.start and options.kind != "dinov2":
+        parser.error("--start is for dinov2.")
 
     torch.set_num_threads(options.threads)
     options.output.mkdir(parents=True, exist_ok=True)
@@ -218,9 +279,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     targets = load_targets(options, pairs)
     torch.manual_seed(options.seed)  # here: whether the targets had to be made changes nothing
     student = Student(build_encoder(options.kind), targets.shape[1])
+    if options.start:
+        start_from(student.encoder, options.start)
     grid = IMAGE_SIZE // student.encoder.config.patch_size
-    views = Views(pairs, targets, grid, options.steps * options.batch_size, options.seed)
+    length = options.steps * options.batch_size
+    views = Views(pairs, targets, grid, length, options.seed, fuse=options.kind == "dinov2")
     train(student, views, options)
+    rescale(student.encoder, torch.stack([views[draw]["visible"] for draw in range(RESCALING_VIEWS)]))
     student.encoder.save_pretrained(options.output / "encoder")
 
 

@@ -74,6 +74,24 @@ class BlurAndNoise:
         return (blurred + np.float32(strength) * rng.standard_normal(image.shape, dtype=np.float32)).clip(0, 1)
 
 
+class FuseOne:
+    """Puts a plain fusion of both images in the place of one of them, or of none: what SSNet sees is fused.
+
+    Its luma is a weighted mean of both lumas or the larger one, its chroma that of the visible image.
+    """
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Changes one of both images of `sample`, or none."""
+        replaced = ("visible", "infrared", None)[rng.integers(3)]
+        weight, is_maximum = np.float32(rng.uniform(0.3, 0.7)), rng.random() < 0.5
+        if replaced is None:
+            return sample
+        luma = sample["visible"] @ np.float32([[0.299], [0.587], [0.114]])
+        infrared = sample["infrared"]
+        fused = np.maximum(luma, infrared) if is_maximum else weight * luma + (1 - weight) * infrared
+        return sample | {replaced: (sample["visible"] + fused - luma).clip(0, 1)}
+
+
 # The crops are windows of 4:3, 1:1 and 3:2 with about 0.3 to 1 of the area of the picture, or of what of it has their shape;
 # they are squeezed into a square, as the model does with whole pictures.
 AUGMENTATION = Compose(
@@ -104,12 +122,22 @@ class Views(Dataset[dict[str, Tensor]]):
         grid: Tokens along a side.
         length: Number of items.
         seed: Seed of every view.
+        fuse: Whether one of both images may be a fused one, see `FuseOne`.
     """
 
-    def __init__(self, pairs: ConcatDataset[dict[str, Tensor]], targets: Tensor, grid: int, length: int, seed: int):
+    def __init__(
+        self,
+        pairs: ConcatDataset[dict[str, Tensor]],
+        targets: Tensor,
+        grid: int,
+        length: int,
+        seed: int,
+        fuse: bool = False,
+    ):
         if len(targets) != len(pairs):
             raise ValueError(f"There are targets of {len(targets)} pairs, but {len(pairs)} pairs. Make them anew.")
         self.pairs, self.targets, self.grid, self.length, self.seed = pairs, targets, grid, length, seed
+        self.augmentation = Compose(AUGMENTATION, FuseOne()) if fuse else AUGMENTATION
 
     def __len__(self) -> int:
         """Returns the number of items."""
@@ -120,7 +148,7 @@ class Views(Dataset[dict[str, Tensor]]):
         rng = np.random.default_rng((self.seed, draw))
         index = int(rng.integers(len(self.pairs)))
         pair = self.pairs[index]
-        sample = AUGMENTATION(_to_sample(pair), rng)
+        sample = self.augmentation(_to_sample(pair), rng)
         # The part of the picture that each pixel of the view shows has been cropped and flipped like the picture.
         coordinates = F.adaptive_avg_pool2d(_channels_first(sample["coordinates"]), self.grid)
         target = F.grid_sample(
