@@ -61,14 +61,30 @@ class FINet(nn.Module):
         merged = torch.einsum("g,gbdhw->bdhw", self.group_weights.softmax(dim=0).to(tokens.dtype), torch.stack(maps))
         return rearrange(merged, "b d h w -> b (h w) d")
 
-    def inject(self, spatial: Tensor, semantic: Tensor, grid: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return z and the gate: z_f (B, C, H, W), z_c (B, N, D) -> (B, C, H, W), (B, C, H, W)."""
+    def project(self, semantic: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return what tokens say of every channel, gate logits and features: z_c (B, N, D) -> (B, 2 C, h, w)."""
         token_map = rearrange(semantic, "b (h w) d -> b d h w", h=grid[0], w=grid[1])
-        gate = torch.sigmoid(self._upsample(self.gate_projection(token_map), spatial))
-        gated = spatial * gate  # z_g, Eq. (7)
-        projected = rearrange(self.feature_projection(semantic), "b (h w) c -> b c h w", h=grid[0], w=grid[1])
-        return gated + self._upsample(projected, spatial) + spatial, gate  # z, Eq. (8), and the residual from z_f
+        features = rearrange(self.feature_projection(semantic), "b (h w) c -> b c h w", h=grid[0], w=grid[1])
+        return torch.cat([self.gate_projection(token_map), features], dim=1)
 
     @staticmethod
-    def _upsample(token_map: Tensor, spatial: Tensor) -> Tensor:
-        return F.interpolate(token_map, size=spatial.shape[-2:], mode="bilinear", align_corners=False)
+    def inject(spatial: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the gate: z_f (B, C, H, W), upsampled projections (B, 2 C, H, W) -> (B, C, H, W), (B, C, H, W)."""
+        logits, features = projected.chunk(2, dim=1)
+        gate = torch.sigmoid(logits)
+        # z_g = z_f * gate, Eq. (7); z = z_g + features, Eq. (8), and the residual from z_f.
+        return torch.addcmul(features + spatial, spatial, gate), gate
+
+
+def upsample_rows(maps: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
+    """Return some rows of maps that are upsampled bilinearly to a size: (B, C, h, w) -> (B, C, rows, W).
+
+    First along the rows, where there is little yet, then as one product for all columns and channels.
+    """
+    height, width = maps.shape[-2], size[1]
+    wide = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    identity = torch.eye(height, dtype=dtype, device=maps.device)[None]
+    weights = F.interpolate(identity, size=size[0], mode="linear", align_corners=False)[0].T[rows]  # (rows, h)
+    columns = rearrange(wide, "b c h w -> b h (w c)")
+    return rearrange(weights.to(columns.dtype) @ columns, "b r (w c) -> b c r w", w=width)

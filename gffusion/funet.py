@@ -21,14 +21,14 @@ class GradientResidualDenseBlock(nn.Module):
         self.dense2 = convolution(2 * in_channels, in_channels)
         self.dense_align = nn.Conv2d(3 * in_channels, out_channels, kernel_size=1)
         self.gradient_align = nn.Conv2d(in_channels, out_channels, kernel_size=1)
-        self.activation = nn.LeakyReLU(slope)
+        self.activation = nn.LeakyReLU(slope, inplace=True)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) -> (B, out_channels, H, W)."""
         first = self.activation(self.dense1(features))
         second = self.activation(self.dense2(torch.cat([features, first], dim=1)))
         dense = self.dense_align(torch.cat([features, first, second], dim=1))
-        return self.activation(dense + self.gradient_align(sobel_magnitude(features)))
+        return self.activation(dense.add_(self.gradient_align(sobel_magnitude(features))))
 
 
 class ModalityEncoder(nn.Module):
@@ -37,7 +37,7 @@ class ModalityEncoder(nn.Module):
     def __init__(self, config: GFFusionConfig, in_channels: int):
         super().__init__()
         self.stem = convolution(in_channels, config.stem_channels)
-        self.activation = nn.LeakyReLU(config.leaky_relu_slope)
+        self.activation = nn.LeakyReLU(config.leaky_relu_slope, inplace=True)
         self.block = GradientResidualDenseBlock(config.stem_channels, config.feature_channels, config.leaky_relu_slope)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -58,8 +58,10 @@ class FuNet(nn.Module):
         layers: list[nn.Module] = []
         for in_channels, out_channels in zip(widths, widths[1:], strict=False):
             layers += [convolution(in_channels, out_channels), nn.BatchNorm2d(out_channels)]
-            layers += [nn.LeakyReLU(config.leaky_relu_slope)]
+            layers += [nn.LeakyReLU(config.leaky_relu_slope, inplace=True)]
         self.decoder = nn.Sequential(*layers, convolution(widths[-1], config.image_channels))
+        # How far, in pixels, a pixel of the result looks: stem, two dense convolutions, and those of the decoder.
+        self.reach = 3 + len(widths)
 
     def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return z_f, Eq. (5): (B, 1 or 3, H, W) and (B, 1, H, W) -> (B, 2 * feature_channels, H, W)."""

@@ -18,13 +18,16 @@ from transformers.utils import ModelOutput
 
 from .backbones import FrozenBackboneModel
 from .configuration_gffusion import GFFusionConfig
-from .finet import FINet, unite_modalities
+from .finet import FINet, unite_modalities, upsample_rows
 from .functional import replace_luma, rgb_to_luma
 from .funet import FuNet
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
 from .ssnet import SSNet
 
 MINIMUM_SIZE = 32
+
+# Of the bands of a picture that is fused on a CPU: small enough for its cache, large against what bands share.
+BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
 
 # Normalisation that the encoders were trained with, applied here so that callers only ever pass [0, 1].
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
@@ -169,13 +172,14 @@ class GFFusionModel(GFFusionPreTrainedModel):
 
         source = rgb_to_luma(visible_values) if self.config.color_space == "ycbcr" else visible_values
         dtype = next(self.funet.parameters()).dtype
-        spatial = self._checkpointed(self.funet.encode, source.to(dtype), infrared_values.to(dtype))  # z_f
-        injected, semantic, gate, source_tokens = spatial, None, None, None
+        images = source.to(dtype), infrared_values.to(dtype)
+        semantic, projected, source_tokens = None, None, None
         if self.config.paradigm != "cascading":
-            injected, semantic, gate, source_tokens = self._inject(
-                spatial, visible_values, infrared_values, semantic_tokens
-            )
-        fused = self.funet.decode(injected)
+            semantic, projected, source_tokens = self._semantics(visible_values, infrared_values, semantic_tokens)
+        if output_features or self.training or torch.is_grad_enabled() or source.device.type != "cpu":
+            fused, spatial, gate = self._fuse(*images, projected)
+        else:
+            fused, spatial, gate = self._fuse_in_bands(*images, projected), None, None
 
         logits = self._segment(fused, visible_values, source_tokens) if segment else None
         losses = self._losses(fused, source, infrared_values, logits, labels) if return_loss else {}
@@ -223,10 +227,33 @@ class GFFusionModel(GFFusionPreTrainedModel):
         tokens = [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
         return unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
 
-    def _inject(
-        self, spatial: Tensor, visible_values: Tensor, infrared_values: Tensor, semantic_tokens: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-        """Return z, z_c, the gate and, in the parallel paradigm, what SSNet reads of the sources."""
+    def _fuse(self, source: Tensor, infrared: Tensor, projected: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return I_fus, z_f and the gate."""
+        spatial, gate = self._checkpointed(self.funet.encode, source, infrared), None
+        injected = spatial
+        if projected is not None:
+            size = (source.shape[-2], source.shape[-1])
+            injected, gate = self.finet.inject(spatial, upsample_rows(projected, size, slice(None)))
+        return self.funet.decode(injected), spatial, gate
+
+    def _fuse_in_bands(self, source: Tensor, infrared: Tensor, projected: Tensor | None) -> Tensor:
+        """Return I_fus, band by band: the same, in the processor's cache and with little memory."""
+        height, width = source.shape[-2:]
+        overlap = self.funet.reach
+        step = max(MINIMUM_BAND_ROWS, BAND_PIXELS // (len(source) * width))
+        bands = []
+        for top in range(0, height, step):
+            rows = slice(max(0, top - overlap), top + step + overlap)
+            spatial = self.funet.encode(source[..., rows, :], infrared[..., rows, :])
+            if projected is not None:
+                spatial, _ = self.finet.inject(spatial, upsample_rows(projected, (height, width), rows))
+            bands.append(self.funet.decode(spatial)[..., top - rows.start :, :][..., :step, :])
+        return torch.cat(bands, dim=-2)
+
+    def _semantics(
+        self, visible_values: Tensor, infrared_values: Tensor, semantic_tokens: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return z_c, its projections and, in the parallel paradigm, what SSNet reads of the sources."""
         source_tokens = None
         if self.config.paradigm == "parallel":
             # A frozen encoder on fixed images: no loss needs this gradient.
@@ -242,8 +269,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             grid = self._clip_grid
         dtype = self.finet.gate_projection.weight.dtype  # the encoders may have been put into another one
         semantic = self.finet.merge(semantic_tokens.to(dtype), grid)
-        injected, gate = self.finet.inject(spatial, semantic, grid)
-        return injected, semantic, gate, source_tokens
+        return semantic, self.finet.project(semantic, grid), source_tokens
 
     def _segment(self, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None) -> Tensor:
         """Return logits (B, num_labels, H, W), of the fused image or, in the parallel paradigm, of the sources."""

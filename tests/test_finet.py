@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from numpy.typing import NDArray
 from scipy import ndimage
 
 from gffusion import GFFusionConfig
-from gffusion.finet import FINet, unite_modalities
+from gffusion.finet import FINet, unite_modalities, upsample_rows
 
 HIDDEN, GRID = 4, (2, 3)
 
@@ -113,7 +114,18 @@ class TestMerging:
         assert weights.grad.sum().item() == pytest.approx(0, abs=1e-8)  # their softmax always adds up to one
 
 
+def inject(network: FINet, spatial: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    size = (spatial.shape[-2], spatial.shape[-1])
+    return network.inject(spatial, upsample_rows(network.project(tokens, GRID), size, slice(None)))
+
+
 class TestInjection:
+    @pytest.mark.parametrize("rows", [slice(0, 5), slice(3, 40), slice(30, None)])
+    def test_rows_are_those_of_the_whole_map(self, rows: slice) -> None:
+        maps = torch.randn(2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
+        whole = F.interpolate(maps, size=(37, 50), mode="bilinear", align_corners=False)
+        torch.testing.assert_close(upsample_rows(maps, (37, 50), rows), whole[..., rows, :])
+
     @pytest.mark.parametrize("size", [(2, 3), (8, 9), (5, 7)])
     def test_gate_addition_and_residual(
         self, make_network: MakeNetwork, upsample: Callable[..., NDArray[Any]], size: tuple[int, int]
@@ -121,7 +133,7 @@ class TestInjection:
         network = make_network()
         spatial = torch.randn(2, 16, *size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         tokens = random_tokens(1, seed=0)[0]
-        injected, gate = (tensor.detach() for tensor in network.inject(spatial, tokens, GRID))
+        injected, gate = (tensor.detach() for tensor in inject(network, spatial, tokens))
 
         def project(weight: torch.Tensor, bias: torch.Tensor) -> NDArray[Any]:
             projected = tokens.numpy() @ weight.detach().numpy().reshape(16, HIDDEN).T + bias.detach().numpy()
@@ -139,6 +151,6 @@ class TestInjection:
             torch.nn.init.zeros_(parameter)
         torch.nn.init.constant_(network.feature_projection.weight, 0.25)
         spatial = torch.full((1, 16, 4, 6), 3.0, dtype=torch.float64)
-        injected, gate = network.inject(spatial, torch.full((1, 6, HIDDEN), 2.0, dtype=torch.float64), GRID)
+        injected, gate = inject(network, spatial, torch.full((1, 6, HIDDEN), 2.0, dtype=torch.float64))
         assert torch.equal(gate, torch.full_like(spatial, 0.5))
         torch.testing.assert_close(injected, torch.full_like(spatial, 1.5 + 4 * 2 * 0.25 + 3.0))
