@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 from transformers import Dinov2Model
 
-from gffusion import GFFusionModel
+from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.data.samples import write_scenes
 from gffusion.training.recipes import ModelArguments, Recipe, build_model, read_recipe
 
@@ -186,7 +186,7 @@ def test_mistakes_in_the_recipe(
     assert named in capsys.readouterr().err.split("error: ")[-1]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(EXAMPLES / "recipes")))
 def test_recipes_of_the_repository(
     path: Path, backbone_folders: dict[str, str], layouts: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -199,7 +199,10 @@ def test_recipes_of_the_repository(
         words += [f"--{name}_name_or_path", folder] if written.get(f"{name}_name_or_path") else []
     if "model_config" in written:
         small = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8], "segmenter_image_size": [32, 32]}
+        small |= {"segmenter_layers": 2} if "segmenter_layers" in written["model_config"] else {}
         words += ["--model_config", json.dumps(written["model_config"] | small)]
+        if str(written.get("model_name_or_path")).startswith("runs/"):  # a stage after another one
+            words += ["--model_name_or_path", save_stage_before(written, small, backbone_folders, tmp_path / "before")]
     recipe = Recipe.parse(list(map(str, words)))
     for name in written.keys() - {"model_config", "clip_name_or_path", "dinov2_name_or_path", *map(option_name, words)}:
         value = next(
@@ -215,6 +218,18 @@ def test_recipes_of_the_repository(
     assert loaded.config.merging == model.config.merging
     if labelled:
         assert "car" in loaded.config.label2id
+
+
+def save_stage_before(
+    written: dict[str, Any], small: dict[str, Any], backbone_folders: dict[str, str], folder: Path
+) -> Path:
+    """What a stage begins with: the last one's model, which lacks the encoder that this stage brings."""
+    if written["clip_name_or_path"]:
+        model = GFFusionModel(GFFusionConfig(**small, paradigm="cascading", use_segmenter=False))
+    else:
+        model = GFFusionModel.from_backbones(clip=backbone_folders["clip"], **small, use_segmenter=False)
+    model.save_pretrained(folder)
+    return folder
 
 
 def option_name(word: object) -> str:
