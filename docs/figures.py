@@ -21,9 +21,9 @@ IMAGES = Path(__file__).parent / "images"
 
 
 def teaser(seed: int = 0, width: int = 480) -> None:
-    """Write a rendered pair and what `gffusion-funet` makes of it, side by side."""
+    """Write a rendered pair and what `gffusion-tiny` makes of it, side by side."""
     scene = render_scene(seed)
-    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+    model, processor = create_model(), load_image_processor()
     pair = scene.visible, scene.infrared
     with torch.inference_mode():
         outputs = model(**processor(pair, return_tensors="pt"))

@@ -67,7 +67,8 @@ def make_card(entry: ModelEntry) -> FusionCard:
         paper_figures={"M3FD": figures} if figures else {},
         intended_use="Repeating the paper's training; research into image fusion.",
         limits=[
-            "What the paper leaves open is our choice, which the recipe marks: its figures may not come out again."
+            "What the paper leaves open is our choice, which the recipe marks: its figures may not come out again.",
+            "The data come with terms of their authors, which this card does not know: read them before you publish weights.",
         ],
     )
 

@@ -28,7 +28,7 @@ def fuse(
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name of a bundled model, folder, or Hub id.")
-    ] = "gffusion-funet",
+    ] = "gffusion-tiny",
     device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
     dtype: Annotated[str, typer.Option(help=f"Precision: {', '.join(DTYPES)}.")] = "float32",
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs of one size that the model sees together.")] = 1,

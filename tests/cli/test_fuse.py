@@ -50,7 +50,7 @@ def pair(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def fused(scenes: Path) -> NDArray[np.uint8]:
     """What the default model makes of the first pair, without the command or the reading and writing of files."""
     images = read(scenes / "visible" / NAMES[0]), read(scenes / "infrared" / NAMES[0])
-    processor, model = GFFusionImageProcessor(), GFFusionModel.from_pretrained(locate("gffusion-funet"))
+    processor, model = GFFusionImageProcessor(), GFFusionModel.from_pretrained(locate("gffusion-tiny"))
     with torch.no_grad():
         outputs = model(**processor(images, return_tensors="pt"))
     return processor.post_process_fusion(outputs, images, output_type="np")[0]
@@ -370,7 +370,7 @@ class TestBadInput:
             ("visible.png infrared.png -o out.png -m cut_weights", "cut_weights"),
             ("visible.png infrared.png -o out.png -m other_weights", "other_weights"),
             ("visible.png infrared.png -o out.png -m other_config", "paradigm.*sequential"),
-            ("visible.png infrared.png -o out.png --segment", "gffusion-funet has no segmenter"),
+            ("visible.png infrared.png -o out.png -m gffusion-funet --segment", "gffusion-funet has no segmenter"),
             ("visible.png infrared.png -o out.png --dtype float8", "--dtype.*bfloat16.*float8"),
             ("visible.png infrared.png -o out.png --device toaster", "--device toaster"),
             ("visible.png infrared.png -o out.png --device meta", "--device meta"),

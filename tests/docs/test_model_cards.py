@@ -57,8 +57,9 @@ def test_every_model_has_a_card() -> None:
     assert {card.stem for card in CARDS.iterdir()} == set(list_models())
 
 
-def test_the_bundled_card_is_the_one_in_the_package() -> None:
-    assert (CARDS / "gffusion-funet.md").read_bytes() == Path(locate("gffusion-funet"), "README.md").read_bytes()
+@pytest.mark.parametrize("name", list_models(status="bundled"))
+def test_bundled_cards_are_those_in_the_package(name: str) -> None:
+    assert (CARDS / f"{name}.md").read_bytes() == Path(locate(name), "README.md").read_bytes()
 
 
 def test_cards_are_up_to_date(script: ModuleType) -> None:
