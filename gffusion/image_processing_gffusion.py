@@ -140,7 +140,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
             they are grey: Pillow knows no 16-bit colour; take `"np"` for that.
 
         Raises:
-            ValueError: If the number or the sizes of the pictures are not those of the batch.
+            ValueError: If the number or the sizes of the pictures are not those of the batch, or a value is not finite.
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
@@ -148,6 +148,10 @@ class GFFusionImageProcessor(BaseImageProcessor):
         fused_values = outputs.fused_values.detach().float().cpu()
         if len(pairs) != len(fused_values):
             raise ValueError(f"The model fused {len(fused_values)} pairs, but {len(pairs)} are given as `images`.")
+        if not fused_values.isfinite().all():
+            raise ValueError(
+                "The fused picture has values that are not finite: the model's weights are damaged, or its `dtype` does not do."
+            )
         pictures = []
         for fused, (visible, _) in zip(fused_values, pairs, strict=True):
             array = to_array(visible, "visible")

@@ -461,6 +461,12 @@ class TestPostProcessFusion:
         with pytest.raises(ValueError, match=r"Cannot cut 41 x 48 out of a model output of \(40, 48\)"):
             fuse(np.zeros((41, 48), np.uint8))
 
+    def test_values_that_are_not_finite_are_no_picture(self) -> None:
+        damaged = FUSED.copy()
+        damaged[..., 0, 0] = np.nan
+        with pytest.raises(ValueError, match="not finite: the model's weights are damaged"):
+            GFFusionImageProcessor().post_process_fusion(output(damaged), [(COLOUR, FLAT)])
+
 
 class TestPostProcessSegmentation:
     labels = torch.from_numpy(RNG.integers(0, 5, (2, 40, 48)))

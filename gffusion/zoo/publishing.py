@@ -24,7 +24,7 @@ from ..modeling_gffusion import GFFusionModel
 from .cards import FusionCard
 from .inspection import find_problems, is_on_hub, read_config, weight_files
 from .registry import create_model, load_image_processor, locate
-from .rendering import with_source
+from .rendering import is_untouched, with_source
 
 CARD = "README.md"
 
@@ -48,8 +48,9 @@ def push(
     """Publish the model of a folder, in one commit: weights, configuration, image processor, card and its pictures.
 
     What was sent before an interruption is not sent again. The snippet of a generated card then loads from the repository;
-    a card that a person has edited stays as it is. A folder without card gets one with the facts of the architecture,
-    unless the repository has a card already.
+    a card that a person has edited stays as it is, in the folder and in the repository, unless both are edited: then the
+    folder's is the newer one. A folder without card gets one with the facts of the architecture, unless the repository has
+    a card already.
 
     Args:
         folder: Folder with the model, as `save_pretrained` or a training leaves it.
@@ -259,8 +260,10 @@ def _upload(
     if revision is not None:
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     present = api.list_repo_files(repo_id, revision=revision)
-    if keep_card and CARD in present:
-        del files[CARD]
+    if CARD in present and is_untouched(files[CARD].read_bytes()):
+        published = Path(api.hf_hub_download(repo_id, CARD, revision=revision)).read_bytes()
+        if keep_card or not is_untouched(published):
+            del files[CARD]
     old = [name for name in present if name not in files and "/" not in name]
     outdated = [name for name in old if any(fnmatch(name, pattern) for pattern in _REPLACED)]
     operations = [*map(CommitOperationDelete, outdated), *(CommitOperationAdd(*file) for file in files.items())]

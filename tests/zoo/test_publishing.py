@@ -13,7 +13,8 @@ import torch
 from hub_server import HubServer
 from safetensors.torch import load_file, save_file
 
-from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel
+from gffusion.zoo import FusionCard
 from gffusion.zoo.publishing import find_problems
 
 RUN = """
@@ -47,6 +48,7 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("single file", "push", ["slim", "lab/replaced"], MEMBER),
     ("own card", "push", ["trained", "lab/trained"], MEMBER),
     ("card on the hub", "push", ["slim", "lab/trained"], MEMBER),
+    ("generated card", "push", ["generated", "lab/trained"], MEMBER),
     ("unfinished", "push", ["unfinished", "lab/unfinished"], MEMBER),
     ("forced", "push", ["unfinished", "lab/forced"], {"force": True, **MEMBER}),
     ("interrupted", "push", ["other", "lab/interrupted"], MEMBER),
@@ -137,7 +139,7 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
     tiny_model().save_pretrained(root / "local")  # names the folders of its encoders
     for name in ("slim", "sharded", "full", "local"):
         GFFusionImageProcessor(size_divisor=8).save_pretrained(root / name)
-    for name in ("trained", "unfinished", "other"):
+    for name in ("trained", "unfinished", "other", "generated"):
         shutil.copytree(root / "slim", root / name)
     weights = load_file(root / "other" / "model.safetensors")
     save_file(
@@ -147,6 +149,8 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
         state = {"finished": finished, "step": 30, "total_steps": 40}
         (root / name / "training_state.json").write_text(json.dumps(state))
     (root / "trained" / "README.md").write_text("---\nlicense: mit\n---\n\n# A card\n\n![](scene.png)\n")
+    config = GFFusionConfig.from_pretrained(root / "slim")
+    FusionCard(model_name="generated", config=config, parameters=2, trainable_parameters=1).save(root / "generated")
     (root / "trained" / "scene.png").write_bytes(b"a picture")
     (root / "trained" / "secret.txt").write_text("nobody's business")
     (root / "here").mkdir()
@@ -232,6 +236,8 @@ class TestPush:
         assert published(world, "lab/replaced").keys() == SETTINGS | {"model.safetensors"}
 
     def test_cards(self, world: dict[str, Any]) -> None:
+        """The edited card outlives pushes from a folder without card, and from one with a generated card."""
+        assert (world["root"] / "generated" / "README.md").is_file()
         files = published(world, "lab/trained")
         assert files["README.md"] == (world["root"] / "trained" / "README.md").read_bytes()
         assert files.keys() == SETTINGS | {"model.safetensors", "scene.png"}
