@@ -175,7 +175,7 @@ def rate_factor(step: int, steps: int) -> float:
 def build_optimizers(student: Student) -> list[torch.optim.Optimizer]:
     """Return Muon (Jordan et al., 2024) for the matrices of the encoder's layers, and AdamW for all other weights.
 
-    With AdamW alone, 300 steps teach next to nothing; orthogonal updates do not wait for the strongest direction.
+    With AdamW alone the first hundreds of steps teach little; orthogonal updates do not wait for the strongest direction.
     """
     matrices, tables, vectors = [], [], []
     for name, parameter in student.named_parameters():
