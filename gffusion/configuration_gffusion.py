@@ -99,6 +99,8 @@ class GFFusionConfig(PreTrainedConfig):
             Last layers of DINOv2 whose patch tokens, each through its final layer norm, are concatenated for the head.
             The paper's head reads one; DINOv2's own multi-scale segmenters read four (ours).
         ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count in L_ss.
+        class_weights (`list[float]`, *optional*):
+            Weight of each class in L_ss, for classes that cover few pixels (ours). Defaults to the same for all.
         gradient_weight (`float`, *optional*, defaults to 10.0): Beta of Eq. (10) (ours; the paper does not give it).
         intensity_weight (`float`, *optional*, defaults to 0.0): Weight of the intensity term (ours).
         intensity_target (`"maximum"` or `"two_scale"`, *optional*, defaults to `"maximum"`):
@@ -153,6 +155,7 @@ class GFFusionConfig(PreTrainedConfig):
     segmenter_image_size: list[int] | None = None
     segmenter_layers: int = 1
     ignore_index: int = 255
+    class_weights: list[float | int] | None = None
 
     gradient_weight: float | int = 10.0
     intensity_weight: float | int = 0.0
@@ -252,6 +255,7 @@ class GFFusionConfig(PreTrainedConfig):
             raise ValueError(
                 f"`id2label` must number the classes 0, 1, 2, ..., at least one class, got {sorted(self.id2label)}."
             )
+        self._validate_class_weights()
 
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
         unknown = {name for name in arguments if not name.startswith("_")} - _BASE_ARGUMENTS
@@ -307,6 +311,20 @@ class GFFusionConfig(PreTrainedConfig):
             raise ValueError(
                 f"`segmenter_layers` must lie between 1 and the number of DINOv2's layers ({num_layers}), "
                 f"got {self.segmenter_layers}."
+            )
+
+    def _validate_class_weights(self) -> None:
+        if self.class_weights is None:
+            return
+        fit = len(self.class_weights) == len(self.id2label)
+        if (
+            not fit
+            or not all(0 <= weight < float("inf") for weight in self.class_weights)
+            or not any(self.class_weights)
+        ):
+            raise ValueError(
+                f"`class_weights` must be {len(self.id2label)} finite numbers that are not negative, one a class of "
+                f"`id2label` and not all 0, got {self.class_weights}."
             )
 
     def _validate_image_sizes(self) -> None:

@@ -1,5 +1,7 @@
 """The losses of GFFusion: structure (Eq. 10), segmentation (Eq. 11) and their sum (Eq. 12)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -149,20 +151,43 @@ def _square_gaussian_matrix(size: int, sigma: float, like: Tensor) -> Tensor:
     return weights / weights.sum(dim=1, keepdim=True)
 
 
-def segmentation_loss(logits: Tensor, labels: Tensor, ignore_index: int = 255) -> Tensor:
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None
+) -> Tensor:
     """L_ss, Eq. (11): pixel-wise cross-entropy.
 
     Args:
         logits (`Tensor` of shape `(B, num_labels, H, W)`): Class logits.
         labels (`Tensor` of shape `(B, H, W)`, integer): Class of every pixel.
         ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count.
+        class_weights (`Sequence[float]`, *optional*): How much a pixel of each class counts (ours).
 
     Returns:
-        `Tensor` of shape `()`; 0 where all pixels are ignored (torch's own mean would be NaN).
+        `Tensor` of shape `()`: the weighted mean; 0 where all pixels are ignored (torch's own mean would be NaN).
     """
     labels = labels.long()
-    counted = (labels != ignore_index).sum().clamp(min=1)
-    return F.cross_entropy(logits.float(), labels, ignore_index=ignore_index, reduction="sum") / counted
+    weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=logits.device)
+    total = F.cross_entropy(logits.float(), labels, weights, ignore_index=ignore_index, reduction="sum")
+    mass = label_mass(labels, ignore_index, class_weights)
+    return total / mass.where(mass > 0, 1)
+
+
+def label_mass(labels: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None) -> Tensor:
+    """Return what [`segmentation_loss`] divides by: how many pixels count, or the sum of their weights.
+
+    Args:
+        labels (`Tensor` of shape `(B, H, W)`, integer): Class of every pixel.
+        ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count.
+        class_weights (`Sequence[float]`, *optional*): How much a pixel of each class counts.
+
+    Returns:
+        `Tensor` of shape `()`.
+    """
+    counted = labels != ignore_index
+    if class_weights is None:
+        return counted.sum()
+    weights = torch.tensor(class_weights, dtype=torch.float32, device=labels.device)
+    return (weights[labels.where(counted, 0).long()] * counted).sum()
 
 
 def total_loss(structural: Tensor, segmentation: Tensor | None, segmentation_weight: float) -> Tensor:

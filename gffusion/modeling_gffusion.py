@@ -297,7 +297,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         )
         segmentation = None
         if logits is not None and labels is not None:
-            segmentation = segmentation_loss(logits, labels, self.config.ignore_index)
+            segmentation = segmentation_loss(logits, labels, self.config.ignore_index, self.config.class_weights)
         total = total_loss(structural, segmentation, self.config.segmentation_weight)
         return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
 

@@ -99,6 +99,10 @@ REFUSED = [
     ({"intensity_weight": float("nan")}, "`intensity_weight` must be finite"),
     ({"segmentation_weight": float("inf")}, "`segmentation_weight` must be finite"),
     ({"num_labels": 0}, "class"),
+    ({"num_labels": 2, "class_weights": [1.0]}, r"`class_weights` must be 2 finite numbers .* got \[1.0\]"),
+    ({"num_labels": 2, "class_weights": [1, -1]}, r"`class_weights` .* got \[1, -1\]"),
+    ({"num_labels": 2, "class_weights": [0, 0]}, r"`class_weights` .* not all 0, got \[0, 0\]"),
+    ({"num_labels": 2, "class_weights": [1, float("nan")]}, "`class_weights` .* finite"),
     ({"initializer_range": -0.1}, "`initializer_range`.*got -0.1"),
 ]
 

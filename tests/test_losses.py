@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image
 from scipy import ndimage
 from skimage import data
@@ -168,6 +169,15 @@ class TestSegmentation:
         assert loss.item() == 0
         loss.backward()
         assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+    @pytest.mark.parametrize("ignore_index", [255, 0, -100])
+    def test_class_weights_mean_what_they_do_in_torch(self, ignore_index: int) -> None:
+        logits, weights = random_image(2, 3, 4, 5).float(), [0.5, 3, 0]
+        labels = torch.randint(0, 3, (2, 4, 5), generator=torch.Generator().manual_seed(0))
+        labels[0, :2] = ignore_index
+        expected = F.cross_entropy(logits, labels, torch.tensor(weights), ignore_index=ignore_index)
+        torch.testing.assert_close(segmentation_loss(logits, labels, ignore_index, weights), expected)
+        assert segmentation_loss(logits, torch.full((2, 4, 5), 2), ignore_index, weights) == 0  # torch: NaN
 
     def test_half_precision_is_computed_in_float32(self) -> None:
         logits, labels = torch.randn(1, 3, 64, 64).half(), torch.zeros(1, 64, 64, dtype=torch.long)

@@ -203,6 +203,12 @@ class TestLosses:
         torch.testing.assert_close(output.loss_structural, structural)
         torch.testing.assert_close(output.loss, structural + 0.7 * segmentation)
 
+    def test_classes_count_as_configured(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+        inputs = make_inputs(labels=True)
+        output = tiny_model(class_weights=[1, 0, 5, 2])(**inputs)
+        expected = F.cross_entropy(output.logits, inputs["labels"], torch.tensor([1.0, 0, 5, 2]))
+        torch.testing.assert_close(output.loss_segmentation, expected)
+
     def test_intensity_follows_its_target(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
         inputs = make_inputs()
         sources = rgb_to_luma(inputs["visible_values"]), inputs["infrared_values"]

@@ -7,7 +7,7 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..losses import total_loss
+from ..losses import label_mass, total_loss
 from ..modeling_gffusion import GFFusionModel
 from .arguments import FusionTrainingArguments
 from .token_cache import TokenCache
@@ -125,17 +125,18 @@ class TrainingStep:
         return torch.stack([value.detach().float() for value in losses])
 
     def _label_shares(self, batches: Sequence[dict[str, Tensor]]) -> list[Tensor | None]:
-        """Return the factor of each batch's L_ss that makes their mean the mean over all labelled pixels of the step.
+        """Return the factor of each batch's L_ss that makes their mean the weighted one over all labelled pixels of the step.
 
         Without it a pixel would count the more, the more of its batch is ignored, and the loss would depend on how a step
         is shared out among batches and processes.
         """
         if not self._labelled:
             return [None] * len(batches)
-        ignored = self._model.config.ignore_index
-        counts = torch.stack([(batch["labels"] != ignored).sum() for batch in batches]).float()
-        mean = self._accelerator.reduce(counts.mean(), "mean").clamp(min=1)
-        return list((counts / mean).unbind())
+        config = self._model.config
+        masses = [label_mass(batch["labels"], config.ignore_index, config.class_weights) for batch in batches]
+        mass = torch.stack(masses).float()
+        mean = self._accelerator.reduce(mass.mean(), "mean")
+        return list((mass / mean.where(mean > 0, 1)).unbind())
 
     def _to_device(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         names = INPUTS if self._labelled else INPUTS[:2]

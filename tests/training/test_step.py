@@ -82,11 +82,11 @@ class TestGradients:
         for name, gradient in expected.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
 
-    @pytest.mark.parametrize("size", [1, 2])
+    @pytest.mark.parametrize(("size", "class_weights"), [(1, None), (2, None), (1, [0.1, 0, 5, 1])])
     def test_do_not_depend_on_how_a_step_is_shared_out(
-        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, size: int
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, size: int, class_weights: list[float] | None
     ) -> None:
-        models = [tiny_model(paradigm="cascading") for _ in range(2)]
+        models = [tiny_model(paradigm="cascading", class_weights=class_weights) for _ in range(2)]
         parts = [{name: value[at : at + size] for name, value in inputs.items()} for at in range(0, 4, size)]
         steps = [make_step(model, tmp_path, max_gradient_norm=0) for model in models]
         found, expected = (gradients(*pair) for pair in zip(models, steps, [parts, [inputs]], strict=True))
