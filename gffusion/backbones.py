@@ -6,7 +6,9 @@ in the configuration. A full checkpoint holds everything.
 
 import contextlib
 import os
+import shutil
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, Self
 
 import torch
@@ -14,12 +16,9 @@ from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
-from .weight_files import NO_PICKLES, explained, read_weights
+from .weight_files import HUB_ARGUMENTS, NO_PICKLES, explained, read_weights
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
-
-# What a request to the Hub needs besides a name and a revision.
-_HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
 
 
 class FrozenBackboneModel(PreTrainedModel):
@@ -101,7 +100,7 @@ class FrozenBackboneModel(PreTrainedModel):
             OSError: If the checkpoint or an encoder that it names cannot be found or read.
             ValueError: If an argument is refused, or an encoder does not have the architecture of the checkpoint.
         """
-        hub_arguments = {name: kwargs.pop(name) for name in _HUB_ARGUMENTS if name in kwargs}
+        hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
         # "auto" means something to the loader of weights, nothing to the configuration.
         dtype: dict[str, Any] = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
@@ -173,6 +172,8 @@ class FrozenBackboneModel(PreTrainedModel):
             super().save_pretrained(save_directory, **kwargs)
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
+        for weights in Path(save_directory).glob("*.safetensors"):  # written for the owner's eyes alone
+            shutil.copymode(Path(save_directory) / CONFIG_NAME, weights)
 
     def push_to_hub(self, repo_id: str, *, full: bool | None = None, **options: Any) -> str:
         """Publish the model, with a model card and the default image processor.

@@ -100,7 +100,8 @@ class GFFusionConfig(PreTrainedConfig):
             The paper's head reads one; DINOv2's own multi-scale segmenters read four (ours).
         ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count in L_ss.
         class_weights (`list[float]`, *optional*):
-            Weight of each class in L_ss, for classes that cover few pixels (ours). Defaults to the same for all.
+            Weight of each class in L_ss, for classes that cover few pixels (ours). Defaults to the same for all. Loading
+            with other classes drops them.
         gradient_weight (`float`, *optional*, defaults to 10.0): Beta of Eq. (10) (ours; the paper does not give it).
         intensity_weight (`float`, *optional*, defaults to 0.0): Weight of the intensity term (ours).
         intensity_target (`"maximum"` or `"two_scale"`, *optional*, defaults to `"maximum"`):
@@ -207,6 +208,8 @@ class GFFusionConfig(PreTrainedConfig):
         if source and not os.path.exists(source):  # it comes from the Hub
             for name in {"clip_name_or_path", "dinov2_name_or_path"} - overrides.keys():
                 refuse_path(name, config_dict.get(name))
+        if {"id2label", "num_labels"} & {*overrides, *kwargs}:  # weights of classes say nothing of others
+            overrides.setdefault("class_weights", None)
         return super().from_dict({**config_dict, **overrides}, **kwargs)
 
     @property

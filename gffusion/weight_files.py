@@ -21,6 +21,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
+# What a request to the Hub needs besides a name and a revision.
+HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
+
 NO_PICKLES = (
     "Pickled weights (.bin, .pt) can run code and are never read: convert them, for instance with "
     "https://huggingface.co/spaces/safetensors/convert."
@@ -43,6 +46,23 @@ def read_weights(source: str | os.PathLike[str], variant: str | None = None, **h
     for path in _locate(source, variant, hub_arguments):
         weights.update(safetensors.torch.load_file(path))
     return weights
+
+
+def find_file(source: str | os.PathLike[str], name: str, **hub_arguments: Any) -> str | None:
+    """Return the local path of a file of a checkpoint, fetched if need be, or `None` if the checkpoint has none.
+
+    Args:
+        source: Folder or Hub id.
+        name: Name of the file.
+        hub_arguments: What a request to the Hub needs besides: `revision`, `token`, ...
+
+    Raises:
+        OSError: If that cannot be found out.
+    """
+    path: str | None = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **hub_arguments)
+    if path is None:
+        _refuse_guess(source, name, hub_arguments)
+    return path
 
 
 @contextlib.contextmanager
@@ -72,8 +92,7 @@ def _locate(source: str | os.PathLike[str], variant: str | None, hub_arguments: 
         if path is not None:
             break
     else:
-        if not os.path.isdir(source) and (constants.is_offline_mode() or hub_arguments.get("local_files_only")):
-            raise LocalEntryNotFoundError(f"{single} is not in the cache")
+        _refuse_guess(source, single, hub_arguments)
         raise OSError(f"it holds no {single}. {NO_PICKLES}")
     if name == single:
         return [path]
@@ -85,6 +104,12 @@ def _locate(source: str | os.PathLike[str], variant: str | None, hub_arguments: 
     return [cached_file(source, shard, **hub_arguments) for shard in shards]
 
 
+def _refuse_guess(source: str | os.PathLike[str], name: str, hub_arguments: dict[str, Any]) -> None:
+    """Raise an error where a file that the cache lacks may well be on the Hub, which must not be asked."""
+    if not os.path.isdir(source) and (constants.is_offline_mode() or hub_arguments.get("local_files_only")):
+        raise LocalEntryNotFoundError(f"{name} is not in the cache")
+
+
 def _add_variant(name: str, variant: str | None) -> str:
     stem, _, suffix = name.rpartition(".")
     return f"{stem}.{variant}.{suffix}" if variant else name
@@ -93,7 +118,7 @@ def _add_variant(name: str, variant: str | None) -> str:
 def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
     """Say what is wrong and what to do, by the error of the Hub's client that transformers has wrapped."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    login = "log in with `hf auth login`, or pass `token`."
+    login = "log in with `hf auth login`, set HF_TOKEN, or pass `token`."
     match cause:
         case GatedRepoError():
             return f"access to it is restricted. Ask for it on {constants.ENDPOINT}/{source}, then {login}"
@@ -107,9 +132,13 @@ def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
         case LocalEntryNotFoundError() | OfflineModeIsEnabled():
             return (
                 "it is not in the cache, and the Hub cannot be reached, or may not be (HF_HUB_OFFLINE, local_files_only). "
-                "Where there is a network, `gffusion pull` makes a folder of the whole model that needs none."
+                f"Where there is a network, `hf download {source}` puts it there, and `gffusion pull` makes a folder of a "
+                "whole model that needs none."
             )
         case HfHubHTTPError() if cause.response.status_code == 401:
-            return "the Hub does not know the token. Log in again with `hf auth login`, or pass a valid `token`."
+            return (
+                "the Hub does not know the token. Log in again with `hf auth login`, or give a valid one as HF_TOKEN or "
+                "`token`."
+            )
         case _:
             return " ".join(str(error).split())

@@ -80,6 +80,10 @@ class TestRoundTrip:
         torch.testing.assert_close(*outputs)
         assert_same(loaded, model)
 
+    def test_whoever_may_read_the_configuration_may_read_the_weights(self, checkpoint: Path) -> None:
+        modes = {path.name: path.stat().st_mode for path in checkpoint.iterdir()}
+        assert modes["model.safetensors"] == modes["config.json"]
+
     @pytest.mark.parametrize("include_backbones", [False, True])
     @pytest.mark.parametrize(
         "options",

@@ -117,6 +117,14 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"`id2label` .* got \[0, 2\]"):
             GFFusionConfig(id2label={0: "ground", 2: "person"})
 
+    @pytest.mark.parametrize("classes", [{"num_labels": 3}, {"id2label": {0: "ground", 1: "deer"}}])
+    def test_weights_of_other_classes_are_dropped(
+        self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path, classes: dict[str, Any]
+    ) -> None:
+        tiny_config(class_weights=[1, 2, 3, 4]).save_pretrained(tmp_path)
+        assert GFFusionConfig.from_pretrained(tmp_path).class_weights == [1, 2, 3, 4]
+        assert GFFusionConfig.from_pretrained(tmp_path, **classes).class_weights is None
+
     def test_unknown_argument(self) -> None:
         with pytest.raises(ValueError, match=r"\['paradigma'\]. Allowed: .*paradigm"):
             GFFusionConfig(paradigma="hybrid")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..backbones import BACKBONE_CLASSES
 from ..configuration_gffusion import GFFusionConfig
@@ -42,10 +42,11 @@ def read_config(folder: Path) -> GFFusionConfig:
         OSError: If configuration or weights are missing.
         ValueError: If the configuration is refused.
     """
-    if not (folder / "config.json").is_file() or not weight_files(folder):
+    present = {CONFIG_NAME: (folder / CONFIG_NAME).is_file(), SAFE_WEIGHTS_NAME: bool(weight_files(folder))}
+    if missing := [name for name, is_there in present.items() if not is_there]:
         raise OSError(
-            f"{folder} holds no model: it lacks config.json, {SAFE_WEIGHTS_NAME} or both. Save one there with "
-            "`save_pretrained`; of a training's output, name the folder `best` or `last`."
+            f"{folder} holds no model: it lacks {' and '.join(missing)}. Save one there with `save_pretrained`; of a "
+            "training's output, name the folder `best` or `last`."
         )
     config: GFFusionConfig = GFFusionConfig.from_pretrained(folder)
     return config

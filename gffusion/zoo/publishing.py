@@ -133,16 +133,22 @@ def pull(
     given = {"revision": revision, "token": token}
     options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     model = create_model(name, **options)
+    processor = load_image_processor(name, **options)
+    card = cached_file(locate(name), CARD, _raise_exceptions_for_missing_entries=False, **options)
     folder = folder.absolute()  # "." has no name
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as staging:
-        whole = Path(staging) / folder.name
-        model.save_pretrained(whole, include_backbones=True)
-        load_image_processor(name, **options).save_pretrained(whole)
-        _copy_card(name, whole, options)
-        if folder.exists():
-            folder.rmdir()
-        whole.rename(folder)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as staging:
+            whole = Path(staging) / folder.name
+            model.save_pretrained(whole, include_backbones=True)
+            processor.save_pretrained(whole)
+            if card is not None:
+                shutil.copyfile(card, whole / CARD)
+            if folder.exists():
+                folder.rmdir()
+            whole.rename(folder)
+    except OSError as error:
+        raise OSError(f"Cannot write {folder}: {error}. Name another folder, or free its place.") from error
     return folder
 
 
@@ -282,15 +288,10 @@ def _explained(repo_id: str) -> Iterator[None]:
         cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else 0
         remedies = {
-            401: "log in with `hf auth login`, or give a token that is valid",
+            401: "log in with `hf auth login`, or give a valid token as HF_TOKEN or `token`",
             403: f"the token needs the right to write to {repo_id.partition('/')[0]!r}, which its settings on the Hub show",
             404: "it is not there, or the token may not see it",
         }
         remedy = remedies.get(status, "try again; what has been sent is not sent again")
-        raise OSError(f"Cannot publish {repo_id}: {remedy}. {error}") from error
-
-
-def _copy_card(name: str | os.PathLike[str], folder: Path, options: dict[str, str]) -> None:
-    card = cached_file(locate(name), CARD, _raise_exceptions_for_missing_entries=False, **options)
-    if card is not None:
-        shutil.copyfile(card, folder / CARD)
+        said = (cause.server_message if isinstance(cause, HfHubHTTPError) else None) or error
+        raise OSError(f"Cannot publish {repo_id}: {remedy}. {said}") from error

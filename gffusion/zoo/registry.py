@@ -268,15 +268,18 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
         kwargs: Options of [`GFFusionImageProcessor`], and what its `from_pretrained` takes.
 
     Raises:
-        OSError: If there is no such model.
+        OSError: If there is no such model, or it cannot be loaded.
         ValueError: If an option is refused.
     """
     from ..image_processing_gffusion import GFFusionImageProcessor
+    from ..weight_files import HUB_ARGUMENTS, explained, find_file
 
-    folder = Path(locate(name))
-    if (folder / "config.json").is_file() and not (folder / "preprocessor_config.json").exists():
-        return GFFusionImageProcessor(**kwargs)
-    return GFFusionImageProcessor.from_pretrained(locate(name), **kwargs)
+    source = locate(name)
+    request = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if key in kwargs}
+    with explained("the image processor", source):
+        if find_file(source, "preprocessor_config.json", **request) is None:
+            return GFFusionImageProcessor(**{key: value for key, value in kwargs.items() if key not in request})
+        return GFFusionImageProcessor.from_pretrained(source, **kwargs)
 
 
 def is_hub_id(name: str) -> bool:
@@ -323,6 +326,8 @@ def _start(entry: ModelEntry | None, name: str, kwargs: dict[str, Any]) -> "GFFu
     if entry is None:
         raise ValueError(f"pretrained=False needs a model of the zoo ({', '.join(list_models())}), got {name!r}.")
     arguments = {**entry.architecture, **kwargs}
+    if {"id2label", "num_labels"} & kwargs.keys():  # weights of classes say nothing of others
+        arguments["class_weights"] = kwargs.get("class_weights")
     choices = {key: arguments[key] for key in ("paradigm", "use_segmenter") if key in arguments}
     config = GFFusionConfig(**choices)
     needed = [encoder for encoder in ("clip", "dinov2") if getattr(config, f"needs_{encoder}")]

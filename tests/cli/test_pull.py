@@ -1,5 +1,6 @@
 """`gffusion pull`: a folder that fuses without network, and what cannot be fetched."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,3 +50,25 @@ def test_spares_what_is_there(gffusion: Callable, tmp_path: Path) -> None:
     outcome = gffusion("pull", "gffusion-funet", "-o", tmp_path)
     assert (outcome.exit_code, outcome.out) == (2, "") and "not an empty folder" in outcome.err
     assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_file_in_the_way_is_named(gffusion: Callable, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    outcome = gffusion("pull", "gffusion-funet", "-o", tmp_path / "file" / "net")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1 and f"Cannot write {tmp_path}/file/net: " in outcome.err
+
+
+@pytest.mark.parametrize(("token", "advice"), [("", "hf auth login"), ("wrong", "does not know the token.*HF_TOKEN")])
+def test_what_others_have_cached_of_a_private_repository_is_no_model(
+    hub: HubServer, run_script: Callable, tmp_path: Path, token: str, advice: str
+) -> None:
+    """The client hands out cached files without asking who wants them; what else is needed, it asks for."""
+    bundled = Path(locate("gffusion-funet"))
+    hub.add_repository("lab/net", {path.name: path.read_bytes() for path in bundled.iterdir()}, private=True)
+    command = "from gffusion.cli import main; main()"
+    for name, who, code in (("first", "member", 0), ("second", token, 2)):
+        environment = hub.environment(tmp_path / "home", HF_TOKEN=who)
+        done = run_script(command, "pull", "lab/net", "-o", tmp_path / name, environment=environment)
+        assert (done.returncode, (tmp_path / name).exists()) == (code, not code), done.stderr
+    assert re.search(f"^gffusion: error: Cannot load .* from 'lab/net'.*{advice}.*\n$", done.stderr), done.stderr

@@ -266,11 +266,11 @@ class TestPush:
             ("no login", "OSError: Cannot publish lab/refused: log in with `hf auth login`"),
             (
                 "wrong token",
-                "OSError: Cannot publish lab/refused: log in with `hf auth login`, or give a token that is valid",
+                "OSError: Cannot publish lab/refused: log in with `hf auth login`, or give a valid token as HF_TOKEN or `token`. ",
             ),
             ("stranger", "OSError: Cannot publish lab/refused: the token needs the right to write to 'lab'"),
             ("path as a name", r"ValueError: '\.\./refused' is no name of a repository"),
-            ("no model", "OSError: here holds no model.*`best` or `last`"),
+            ("no model", "OSError: here holds no model: it lacks config.json and model.safetensors.*`best` or `last`"),
         ],
     )
     def test_refusals(self, world: dict[str, Any], case: str, message: str) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from hub_server import HubServer
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -240,6 +241,21 @@ class TestImageProcessor:
     def test_model_saved_without_one_gets_the_default(self, tiny_model: Callable, tmp_path: Path) -> None:
         tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(tmp_path)
         assert load_image_processor(tmp_path).to_dict() == GFFusionImageProcessor().to_dict()
+
+    def test_nothing_is_guessed_of_a_repository_that_may_not_be_asked(
+        self, hub: HubServer, run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    ) -> None:
+        """The default is for repositories without one, not for what the cache happens to lack."""
+        hub.add_repository("lab/net", {"config.json": b"{}"})
+        script = """
+from gffusion.zoo import load_image_processor
+print(load_image_processor("lab/net", size_divisor=4).size_divisor)
+"""
+        for name, offline, answer in (("cold", "1", ""), ("warm", "0", "4\n")):
+            environment = hub.environment(tmp_path / name, HF_HUB_OFFLINE=offline)
+            done = run_script(script, environment=environment, folder=tmp_path)
+            assert done.stdout == answer, done.stderr
+            assert ("image processor from 'lab/net': it is not in the cache" in done.stderr) == (name == "cold")
 
     def test_damaged_one_is_not_passed_over(self, tmp_path: Path) -> None:
         shutil.copytree(locate("gffusion-funet"), tmp_path / "model")
