@@ -4,12 +4,13 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import safetensors.torch
-from huggingface_hub import constants
+from huggingface_hub import _CACHED_NO_EXIST, constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import (
+    EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
     LocalEntryNotFoundError,
@@ -48,21 +49,34 @@ def read_weights(source: str | os.PathLike[str], variant: str | None = None, **h
     return weights
 
 
-def find_file(source: str | os.PathLike[str], name: str, **hub_arguments: Any) -> str | None:
+def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **hub_arguments: Any) -> str | None:
     """Return the local path of a file of a checkpoint, fetched if need be, or `None` if the checkpoint has none.
+
+    transformers' `cached_file` also says `None` where the Hub did not answer, and who takes a default then goes wrong.
 
     Args:
         source: Folder or Hub id.
         name: Name of the file.
+        subfolder: Where it lies.
         hub_arguments: What a request to the Hub needs besides: `revision`, `token`, ...
 
     Raises:
         OSError: If that cannot be found out.
     """
-    path: str | None = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **hub_arguments)
-    if path is None:
-        _refuse_guess(source, name, hub_arguments)
-    return path
+    if os.path.isdir(source):
+        path = Path(source, subfolder, name)
+        return str(path) if path.is_file() else None
+    place: dict[str, Any] = {key: hub_arguments.get(key) for key in ("cache_dir", "revision")}
+    options = {key: value for key, value in hub_arguments.items() if key not in {*place, "proxies"}}
+    repo_id, file = os.fspath(source), str(PurePosixPath(subfolder, name))
+    try:
+        return hf_hub_download(repo_id, file, **place, **options)
+    except LocalEntryNotFoundError:
+        if try_to_load_from_cache(repo_id, file, **place) is _CACHED_NO_EXIST:
+            return None
+        raise
+    except EntryNotFoundError:
+        return None
 
 
 @contextlib.contextmanager
@@ -87,13 +101,16 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
 def _locate(source: str | os.PathLike[str], variant: str | None, hub_arguments: dict[str, Any]) -> list[str]:
     """Return the local paths of a checkpoint's files, fetched if need be."""
     single, index = (_add_variant(name, variant) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    unanswered = None
     for name in (single, index):
-        path = cached_file(source, name, _raise_exceptions_for_missing_entries=False, **hub_arguments)
+        try:
+            path = find_file(source, name, **hub_arguments)
+        except LocalEntryNotFoundError as error:  # of shards the cache has the index alone
+            path, unanswered = None, unanswered or error
         if path is not None:
             break
     else:
-        _refuse_guess(source, single, hub_arguments)
-        raise OSError(f"it holds no {single}. {NO_PICKLES}")
+        raise unanswered or OSError(f"it holds no {single}. {NO_PICKLES}")
     if name == single:
         return [path]
     shards = sorted(set(json.loads(Path(path).read_text(encoding="utf-8"))["weight_map"].values()))
@@ -102,12 +119,6 @@ def _locate(source: str | os.PathLike[str], variant: str | None, hub_arguments: 
             f"{path} names {foreign[0]!r} as a file of weights, and only .safetensors files beside it may be."
         )
     return [cached_file(source, shard, **hub_arguments) for shard in shards]
-
-
-def _refuse_guess(source: str | os.PathLike[str], name: str, hub_arguments: dict[str, Any]) -> None:
-    """Raise an error where a file that the cache lacks may well be on the Hub, which must not be asked."""
-    if not os.path.isdir(source) and (constants.is_offline_mode() or hub_arguments.get("local_files_only")):
-        raise LocalEntryNotFoundError(f"{name} is not in the cache")
 
 
 def _add_variant(name: str, variant: str | None) -> str:

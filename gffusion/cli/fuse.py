@@ -34,13 +34,13 @@ def fuse(
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs of one size that the model sees together.")] = 1,
     segment: Annotated[bool, typer.Option("--segment", help="Write label maps and coloured overlays, too.")] = False,
     infrared_range: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="RANGE",
             help='What spans black to white in the infrared image: "dtype" (all of 8 or 16 bits), "percentile" (0.1st to '
-            "99.9th of each image) or LOW,HIGH in its own unit.",
+            "99.9th of each image) or LOW,HIGH in its own unit. [default: what was saved with the model]",
         ),
-    ] = "dtype",
+    ] = None,
     suffix: Annotated[
         str | None, typer.Option(help="Format of the files in an output folder, e.g. .png; else the visible file's.")
     ] = None,
@@ -52,7 +52,7 @@ def fuse(
     1 if some pairs of a folder failed, 2 if nothing could be done.
     """
     with user_errors():
-        processor_range = _parse_range(infrared_range)
+        processor_range = None if infrared_range is None else _parse_range(infrared_range)
         jobs = _plan(visible, infrared, output, suffix, segment)
         _spare_inputs(jobs)
         todo = [job for job in jobs if overwrite or not all(path.is_file() for path in job.outputs)]
@@ -64,7 +64,8 @@ def fuse(
         loaded, processor = _load(model, device, dtype, segment)
         for path in {path.parent for job in todo for path in job.outputs}:
             path.mkdir(parents=True, exist_ok=True)
-        processor.infrared_range = processor_range
+        if processor_range is not None:
+            processor.infrared_range = processor_range
         started = time.perf_counter()
         failed = _run(todo, loaded, processor, batch_size)
         seconds = time.perf_counter() - started

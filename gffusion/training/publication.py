@@ -47,14 +47,14 @@ def push_weights(folder: Path, repo_id: str, **options: Any) -> str:
     return push(folder, repo_id, **{"full": full} | options)
 
 
-def push_finished(folder: Path, repo_id: str) -> None:
-    """Publish the weights of a finished run.
+def push_finished(folder: Path, repo_id: str) -> str:
+    """Publish the weights of a finished run, and return the address of the commit.
 
     Raises:
         OSError: If that fails, with the command that does it later.
     """
     try:
-        push_weights(folder, repo_id)
+        return push_weights(folder, repo_id)
     except (OSError, ValueError) as error:
         full = " --full" if read_config(folder).backbone_weights == "included" else ""
         raise OSError(

@@ -29,7 +29,7 @@ from ..data.transforms import (
 )
 from ..image_processing_gffusion import InfraredRange
 from ..modeling_gffusion import GFFusionModel
-from ..zoo import create_model, list_models, locate
+from ..zoo import create_model, list_models, load_image_processor, locate
 from ..zoo.cards import TrainingData, non_default_settings
 from ..zoo.registry import is_hub_id
 from .arguments import FusionTrainingArguments
@@ -69,9 +69,12 @@ class DataArguments:
     class_names: list[str] | None = field(
         default=None, metadata={"help": "Classes after the background, of boxes and labels."}
     )
-    infrared_range: list[str] = field(
-        default_factory=lambda: ["dtype"],
-        metadata={"help": "What maps to [0, 1]: dtype, percentile, or low and high in the image's unit."},
+    infrared_range: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "What maps to [0, 1] in infrared images: dtype (all of 8 or 16 bits), percentile, or low and high in the "
+            "image's unit. Default: what was saved with the model that the training begins with, else dtype."
+        },
     )
     crop_size: int = field(default=128, metadata={"help": "Side of the square training crops in pixels; 0: no crops."})
     image_size: list[int] | None = field(
@@ -164,9 +167,15 @@ class Recipe:
             self.data.cache_in_memory,
             layout=self.data.layout,
             split=split,
-            infrared_range=parse_infrared_range(self.data.infrared_range),
+            infrared_range=self._infrared_range(),
             class_names=self.data.class_names,
         )
+
+    def _infrared_range(self) -> InfraredRange:
+        if self.data.infrared_range is not None:
+            return parse_infrared_range(self.data.infrared_range)
+        start = self.model.model_name_or_path
+        return load_image_processor(start).infrared_range if start else "dtype"
 
 
 def read_recipe(path: str | Path) -> dict[str, Any]:

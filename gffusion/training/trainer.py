@@ -384,7 +384,8 @@ class FusionTrainer:
                 )
         self.accelerator.wait_for_everyone()
         if self.arguments.push_to_hub and self.accelerator.is_main_process:
-            push_finished(self.output_dir / "best", str(self.arguments.hub_model_id))
+            address = push_finished(self.output_dir / "best", str(self.arguments.hub_model_id))
+            self.accelerator.print(f"published -> {address}")
 
     def _training_state(self, finished: bool) -> dict[str, Any]:
         return {"finished": finished, "step": self.progress.step, "total_steps": self.total_steps}

@@ -30,8 +30,10 @@ CARD = "README.md"
 
 PICTURES = ("*.png", "*.jpg", "*.jpeg", "*.webp")
 
-# What a repository must not keep from an older version: shards and code would be loaded beside the new files.
-_REPLACED = ("*.safetensors", "*.safetensors.index.json", "*.py")
+# What a repository must not keep from an older version: shards and code would be loaded beside the new files. What else
+# is there, somebody has put there.
+_CODE = frozenset(path.name for path in Path(__file__).parents[1].glob("*.py"))
+_REPLACED = ("model*.safetensors", "model*.safetensors.index.json")
 
 
 def push(
@@ -191,7 +193,8 @@ def _stage(
     folder: Path, staging: Path, config: GFFusionConfig, repo_id: str, full: bool, with_code: bool
 ) -> dict[str, Path]:
     """Return what is to be published, by its name in the repository; what is not in the folder goes to `staging`."""
-    files = {path.name: path for pattern in PICTURES for path in folder.glob(pattern)}
+    card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
+    files = {path.name: path for pattern in PICTURES for path in folder.glob(pattern) if path.name.encode() in card}
     if full and config.backbone_weights == "external":
         model = GFFusionModel.from_pretrained(folder)
         model.save_pretrained(staging, include_backbones=True)
@@ -204,8 +207,8 @@ def _stage(
             if not is_on_hub(getattr(config, f"{name}_name_or_path")):
                 setattr(config, f"{name}_name_or_path", None)
     _save_settings(folder, staging, config, with_code)
-    if (folder / CARD).is_file():
-        (staging / CARD).write_bytes(with_source((folder / CARD).read_bytes(), repo_id))
+    if card:
+        (staging / CARD).write_bytes(with_source(card, repo_id))
     else:
         _make_card(config, repo_id).save(staging)
     return files | {path.name: path for path in staging.iterdir()}
@@ -271,7 +274,7 @@ def _upload(
         if keep_card or not is_untouched(published):
             del files[CARD]
     old = [name for name in present if name not in files and "/" not in name]
-    outdated = [name for name in old if any(fnmatch(name, pattern) for pattern in _REPLACED)]
+    outdated = [name for name in old if name in _CODE or any(fnmatch(name, pattern) for pattern in _REPLACED)]
     operations = [*map(CommitOperationDelete, outdated), *(CommitOperationAdd(*file) for file in files.items())]
     message = f"Upload model with gffusion {__version__}"
     return str(api.create_commit(repo_id, operations, commit_message=message, revision=revision).commit_url)

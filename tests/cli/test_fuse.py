@@ -178,6 +178,19 @@ class TestInputs:
         assert level(self.fuse(gffusion, "visible.png", "deep.tif", *options, output="deep.png"), stretched) <= 1
         assert level(stretched, fused) > 1
 
+    def test_range_saved_with_the_model_is_followed(
+        self, gffusion: Callable, pair: Path, fused: NDArray[Any], tmp_path: Path
+    ) -> None:
+        """A model is measured with this range; what it delivers must be that, unless another is asked for."""
+        folder = shutil.copytree(locate("gffusion-tiny"), tmp_path / "model")
+        GFFusionImageProcessor(infrared_range=[20000, 22550]).save_pretrained(folder)
+        infrared = read(pair / "infrared.png")
+        tifffile.imwrite("deep.tif", (20000 + 10 * infrared.astype(int)).astype(np.uint16))
+        deep = self.fuse(gffusion, "visible.png", "deep.tif", "--model", folder)
+        assert level(deep, fused) <= 1
+        options = ("--model", folder, "--infrared-range", "dtype")
+        assert level(self.fuse(gffusion, "visible.png", "infrared.png", *options, output="8.png"), fused) <= 1
+
 
 class TestFolders:
     def test_stems_match_and_the_rest_is_named(

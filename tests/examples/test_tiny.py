@@ -1,11 +1,8 @@
 """examples/recipes/tiny: the teacher's targets, views that stay aligned with them, training, resuming and probing."""
 
-import importlib
 import json
-import re
 import shutil
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,33 +15,8 @@ from torch import Tensor
 from torch.utils.data import ConcatDataset
 from transformers import CLIPVisionModel, Dinov2Model
 
-from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import Compose
-from gffusion.evaluation import evaluate
-from gffusion.training.recipes import read_recipe
-
-FOLDER = Path(__file__).parents[2] / "examples" / "recipes" / "tiny"
-SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8]}
-MODULES = ("teacher", "views", "encoders", "probe", "prepare", "targets", "ablation", "bundle")
-
-
-@pytest.fixture(scope="module")
-def tiny() -> Iterator[dict[str, ModuleType]]:
-    """The scripts as modules, imported from their folder as Python does when one of them runs."""
-    sys.path.insert(0, str(FOLDER))
-    yield {name: importlib.import_module(name) for name in MODULES}
-    sys.path.remove(str(FOLDER))
-    for name in MODULES:
-        del sys.modules[name]
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, count=2, height=96, width=128)
-    return folder
 
 
 @pytest.fixture
@@ -322,67 +294,3 @@ def test_windows_of_the_background_touch_no_box(tiny: dict[str, ModuleType]) -> 
     for left, top, right, bottom in windows.tolist():
         assert left >= 0 and right <= 200 and top >= 0 and bottom <= 100
         assert inside[int(np.ceil(top)) : int(bottom), int(np.ceil(left)) : int(right)].sum() == 0
-
-
-def test_targets_are_measured_like_methods(
-    tiny: dict[str, ModuleType], scenes: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    tiny["targets"].main([str(scenes)])
-    shown = re.findall(r"^\| (.+?) \| (.+) \|$", capsys.readouterr().out, re.MULTILINE)[2:]
-    assert [name for name, _ in shown] == list(tiny["targets"].TARGETS)
-    metrics = tiny["targets"].METRICS
-    table = evaluate(scenes / "visible", scenes / "infrared", baselines=["maximum"], metrics=metrics)
-    assert [float(cell) for cell in shown[0][1].split(" | ")] == pytest.approx(table.means[0], abs=1e-3)
-
-
-@pytest.fixture
-def stages(tmp_path: Path, backbone_folders: dict[str, str]) -> Path:
-    """What the stages before the ablation leave behind, with small networks."""
-    folder = tmp_path / "stages"
-    for name, source in backbone_folders.items():
-        shutil.copytree(source, folder / name / "encoder")
-    GFFusionModel(GFFusionConfig(**SMALL, paradigm="cascading", use_segmenter=False)).save_pretrained(
-        folder / "funet" / "last"
-    )
-    return folder
-
-
-def test_ablation(
-    tiny: dict[str, ModuleType], scenes: Path, stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Every variant begins with the same FuNet and is what its name says; a second call only reads."""
-    ablation, data, output = tiny["ablation"], tmp_path / "data", tmp_path / "ablation"
-    for part in ("train", "val"):
-        tiny["prepare"].main([str(scenes), "--output", str(data / part)])
-    options = read_recipe(ablation.RECIPE)
-    options["model_config"] |= SMALL | {"segmenter_image_size": [32, 32], "segmenter_layers": 1}
-    monkeypatch.setattr(ablation, "read_recipe", lambda path: options)
-    words = ["--data", data, "--stages", stages, "--output", output, "--seeds", 0, 1]
-    rest = ["--num_epochs", 1, "--batch_size", 2, "--image_size", 48, 64, "--eval_epochs", 1]
-    ablation.main(list(map(str, words + rest)))
-    rows = (output / "table.md").read_text().splitlines()[2:]
-    assert [row.split(" | ")[0].strip("| ") for row in rows] == list(ablation.VARIANTS)
-    assert all(row.count("±") == len(ablation.METRICS) for row in rows)
-    for folder, paradigm, merging in (
-        ("cascading-0", "cascading", None),
-        ("hybrid-group_conv-1", "hybrid", "group_conv"),
-    ):
-        model = GFFusionModel.from_pretrained(output / folder / "last")
-        assert model.config.paradigm == paradigm and merging in (None, model.config.merging)
-    monkeypatch.setattr(ablation.Recipe, "parse", None)
-    ablation.main(list(map(str, words)))
-    assert (output / "table.md").read_text().splitlines()[2:] == rows
-
-
-def test_bundled_weights_need_nothing_else(
-    tiny: dict[str, ModuleType], stages: Path, tmp_path: Path, backbone_folders: dict[str, str]
-) -> None:
-    encoders = backbone_folders["clip"], backbone_folders["dinov2"]
-    model = GFFusionModel.from_backbones(*encoders, **SMALL, segmenter_image_size=[32, 32]).eval()
-    model.save_pretrained(tmp_path / "slim")
-    tiny["bundle"].main([str(tmp_path / "slim"), "--output", str(tmp_path / "full")])
-    config = json.loads((tmp_path / "full" / "config.json").read_text())
-    assert (config["clip_name_or_path"], config["dinov2_name_or_path"]) == (None, None)
-    loaded = GFFusionModel.from_pretrained(tmp_path / "full")
-    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
-    assert (tmp_path / "full" / "preprocessor_config.json").exists()

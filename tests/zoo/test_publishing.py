@@ -152,6 +152,7 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
     config = GFFusionConfig.from_pretrained(root / "slim")
     FusionCard(model_name="generated", config=config, parameters=2, trainable_parameters=1).save(root / "generated")
     (root / "trained" / "scene.png").write_bytes(b"a picture")
+    (root / "trained" / "unrelated.png").write_bytes(b"nobody's business")
     (root / "trained" / "secret.txt").write_text("nobody's business")
     (root / "here").mkdir()
 
@@ -174,6 +175,7 @@ def world(
         hub.add_account("member", "ann", "lab")
         hub.add_account("stranger", "bob")
         hub.refused_commits["lab/interrupted"] = 1
+        hub.add_repository("lab/replaced", dict.fromkeys(FOREIGN, b"somebody's"))
         for name, folder in backbone_folders.items():
             hub.add_repository(f"lab/{name}", {path.name: path.read_bytes() for path in Path(folder).iterdir()})
         done = run_script(RUN, root / "steps.json", environment=hub.environment(root / "home"), folder=root)
@@ -194,6 +196,7 @@ def parts_of(content: bytes, tmp_path: Path) -> set[str]:
     return {name.split(".")[0] for name in load_file(tmp_path / "weights")}
 
 
+FOREIGN = {".gitattributes", "handler.py", "theirs.safetensors"}
 SETTINGS = {"config.json", "preprocessor_config.json", "README.md", ".gitattributes"}
 
 
@@ -231,9 +234,10 @@ class TestPush:
         assert "model.safetensors" not in published(world, "lab/branches")
 
     def test_nothing_of_an_older_version_is_left(self, world: dict[str, Any]) -> None:
+        """Other people's files are."""
         commits = list(world["hub"].repositories["lab/replaced"].commits.values())
         assert any("model.safetensors.index.json" in files for files in commits)
-        assert published(world, "lab/replaced").keys() == SETTINGS | {"model.safetensors"}
+        assert published(world, "lab/replaced").keys() == SETTINGS | {"model.safetensors"} | FOREIGN
 
     def test_cards(self, world: dict[str, Any]) -> None:
         """The edited card outlives pushes from a folder without card, and from one with a generated card."""

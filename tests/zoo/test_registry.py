@@ -251,11 +251,17 @@ class TestImageProcessor:
 from gffusion.zoo import load_image_processor
 print(load_image_processor("lab/net", size_divisor=4).size_divisor)
 """
-        for name, offline, answer in (("cold", "1", ""), ("warm", "0", "4\n")):
-            environment = hub.environment(tmp_path / name, HF_HUB_OFFLINE=offline)
+        offline = {"HF_HUB_OFFLINE": "1"}
+        for name, options, answer in (
+            ("cold", {"HF_ENDPOINT": "http://127.0.0.1:9"}, ""),
+            ("cold", offline, ""),
+            ("warm", {}, "4\n"),
+            ("warm", offline, "4\n"),  # the cache knows that there is none
+        ):
+            environment = hub.environment(tmp_path / name) | options
             done = run_script(script, environment=environment, folder=tmp_path)
             assert done.stdout == answer, done.stderr
-            assert ("image processor from 'lab/net': it is not in the cache" in done.stderr) == (name == "cold")
+            assert ("image processor from 'lab/net': it is not in the cache" in done.stderr) == (not answer)
 
     def test_damaged_one_is_not_passed_over(self, tmp_path: Path) -> None:
         shutil.copytree(locate("gffusion-funet"), tmp_path / "model")

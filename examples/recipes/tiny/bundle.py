@@ -1,14 +1,37 @@
 """Write a trained gffusion-tiny as it ships: one folder with its encoders, for `from_pretrained` without a network.
 
-python examples/recipes/tiny/bundle.py runs/tiny/segmentation/last --output gffusion-tiny
+python examples/recipes/tiny/bundle.py runs/tiny/segmentation/last --output gffusion-tiny --logits bicycle=-2
 """
 
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from gffusion import GFFusionModel
 from gffusion.zoo import load_image_processor
+
+
+def adjust_logits(model: GFFusionModel, words: Sequence[str]) -> None:
+    """Add to logits of classes, by the biases of the head.
+
+    Class weights make a rare class frequent; how much of that is too much can be told without training anew (logit
+    adjustment, Menon et al., 2021).
+
+    Args:
+        model: A model with a segmenter.
+        words: Classes and what is added, such as "bicycle=-2".
+
+    Raises:
+        ValueError: If a class is unknown, or what follows it is no number.
+    """
+    for word in words:
+        name, _, number = word.partition("=")
+        if name not in model.config.label2id:
+            raise ValueError(f"{word!r} names none of the classes {', '.join(model.config.label2id)}.")
+        with torch.no_grad():
+            model.ssnet.classifier.bias[model.config.label2id[name]] += float(number)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -16,8 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="folder of the last stage's weights")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--logits", nargs="*", default=[], metavar="CLASS=NUMBER", help="what is added to logits")
     options = parser.parse_args(arguments)
     model = GFFusionModel.from_pretrained(options.weights)
+    adjust_logits(model, options.logits)
     for name in model.backbones:  # they travel with the weights: where they came from means nothing elsewhere
         setattr(model.config, f"{name}_name_or_path", None)
     model.save_pretrained(options.output, include_backbones=True)

@@ -11,7 +11,7 @@ and the same with `dinov2`. From either modality of a pair they learn to tell wh
 import argparse
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,14 @@ from einops import rearrange
 from teacher import EfficientNetLite0, joint_targets
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
-from torch.utils.data import ConcatDataset, DataLoader
+from torch.utils.data import ConcatDataset, DataLoader, Dataset
 from tqdm import tqdm
 from transformers import AutoModel, CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model, PreTrainedModel
 from views import IMAGE_SIZE, NUM_CLASSES, Views, load_pairs
 
 from gffusion.modeling_gffusion import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images
+
+Losses = Callable[[Any, dict[str, Tensor]], dict[str, Tensor]]
 
 COMMON = {"hidden_size": 160, "num_hidden_layers": 12, "num_attention_heads": 4, "image_size": IMAGE_SIZE}
 SUPERVISED_LEVELS = (3, 6, 9, 12)
@@ -101,10 +103,10 @@ def start_from(encoder: PreTrainedModel, folder: Path) -> None:
     encoder.load_state_dict({**encoder.state_dict(), **renamed})
 
 
-def to_pixel_values(images: Tensor, encoder: PreTrainedModel) -> Tensor:
-    """Resize and normalise images (B, 1 or 3, H, W) in [0, 1] as `GFFusionModel` does for such an encoder."""
+def to_pixel_values(images: Tensor, encoder: PreTrainedModel, size: Sequence[int] | None = None) -> Tensor:
+    """Resize and normalise images (B, 1 or 3, H, W) in [0, 1] as `GFFusionModel` does; by default to the native size."""
     mean, std = (CLIP_MEAN, CLIP_STD) if isinstance(encoder, CLIPVisionModel) else (DINOV2_MEAN, DINOV2_STD)
-    return prepare_images(images, [encoder.config.image_size] * 2, mean, std, encoder.dtype)
+    return prepare_images(images, size or [encoder.config.image_size] * 2, mean, std, encoder.dtype)
 
 
 class Student(nn.Module):
@@ -172,23 +174,35 @@ def rate_factor(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / max(1, WARMUP_SHARE * steps), (steps - step) / max(1, DECAY_SHARE * steps))
 
 
-def build_optimizers(student: Student) -> list[torch.optim.Optimizer]:
+def build_optimizers(student: nn.Module, encoder_share: float) -> list[torch.optim.Optimizer]:
     """Return Muon (Jordan et al., 2024) for the matrices of the encoder's layers, and AdamW for all other weights.
 
     With AdamW alone the first hundreds of steps teach little; orthogonal updates do not wait for the strongest direction.
+    The encoder's peak rates are `encoder_share` of the usual ones, those of heads are the usual ones.
     """
-    matrices, tables, vectors = [], [], []
+    matrices, tables, vectors, heads = [], [], [], []
     for name, parameter in student.named_parameters():
-        is_matrix = parameter.dim() == 2 and name.startswith("encoder.") and "embed" not in name
-        (matrices if is_matrix else tables if parameter.dim() > 1 else vectors).append(parameter)
-    muon = torch.optim.Muon(matrices, lr=MUON_RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
-    groups = [{"params": tables, "weight_decay": 0.05}, {"params": vectors, "weight_decay": 0.0}]
+        is_matrix = parameter.dim() == 2 and "embed" not in name
+        encoder_part = matrices if is_matrix else tables if parameter.dim() > 1 else vectors
+        (encoder_part if name.startswith("encoder.") else heads).append(parameter)
+    muon = torch.optim.Muon(matrices, lr=encoder_share * MUON_RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    groups = [
+        {"params": tables, "weight_decay": 0.05, "lr": encoder_share * ADAMW_RATE},
+        {"params": vectors, "weight_decay": 0.0, "lr": encoder_share * ADAMW_RATE},
+        {"params": heads, "weight_decay": 0.05},
+    ]
     return [muon, torch.optim.AdamW(groups, lr=ADAMW_RATE)]
 
 
-def train(student: Student, views: Views, options: argparse.Namespace) -> None:
+def train(
+    student: nn.Module,
+    losses: Losses,
+    views: Dataset[dict[str, Tensor]],
+    options: argparse.Namespace,
+    encoder_share: float = 1.0,
+) -> None:
     """Train `student` from the last checkpoint, if it is to be resumed, to the end."""
-    optimizers = build_optimizers(student)
+    optimizers = build_optimizers(student, encoder_share)
     schedules = [LambdaLR(optimizer, partial(rate_factor, steps=options.steps)) for optimizer in optimizers]
     resumed = {
         "student": student,
@@ -201,7 +215,7 @@ def train(student: Student, views: Views, options: argparse.Namespace) -> None:
     draws = range(start * options.batch_size, options.steps * options.batch_size)
     batches = DataLoader(views, options.batch_size, sampler=draws, num_workers=options.workers)
     recent: list[dict[str, float]] = []
-    progress = tqdm(batches, initial=start, total=options.steps, unit="step", disable=None, desc=options.kind)
+    progress = tqdm(batches, initial=start, total=options.steps, unit="step", disable=None, desc=options.output.name)
     for step, batch in enumerate(progress, start=start):
         with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
             parts = losses(student, batch)
@@ -284,7 +298,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grid = IMAGE_SIZE // student.encoder.config.patch_size
     length = options.steps * options.batch_size
     views = Views(pairs, targets, grid, length, options.seed, fuse=options.kind == "dinov2")
-    train(student, views, options)
+    train(student, losses, views, options)
     rescale(student.encoder, torch.stack([views[draw]["visible"] for draw in range(RESCALING_VIEWS)]))
     student.encoder.save_pretrained(options.output / "encoder")
 

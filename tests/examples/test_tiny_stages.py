@@ -1,0 +1,238 @@
+"""examples/recipes/tiny: stages after the encoders; segmenting, comparing targets and paradigms, bundling."""
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import Dinov2Model
+
+from gffusion import GFFusionConfig, GFFusionModel
+from gffusion.data import FusionDataset
+from gffusion.data.transforms import Compose, RandomCrop, RandomFlip
+from gffusion.evaluation import evaluate
+from gffusion.functional import replace_luma
+from gffusion.training import load_head
+from gffusion.training.recipes import read_recipe
+
+SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8]}
+
+
+@pytest.fixture
+def labelled(tiny: dict[str, ModuleType], scenes: Path, tmp_path: Path) -> Path:
+    """Pairs with label maps."""
+    tiny["prepare"].main([str(scenes), "--output", str(tmp_path / "labelled")])
+    return tmp_path / "labelled" / scenes.name
+
+
+@pytest.fixture
+def segment(
+    tiny: dict[str, ModuleType],
+    labelled: Path,
+    backbone_folders: dict[str, str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Path]:
+    """Trains a small encoder to segment."""
+    segmenter = tiny["segmenter"]
+    monkeypatch.setattr(segmenter, "AUGMENTATION", Compose(RandomCrop((32, 48), scale=(0.4, 1.0)), RandomFlip()))
+    monkeypatch.setattr(segmenter, "MODEL_CONFIG", segmenter.MODEL_CONFIG | {"segmenter_layers": 2})
+    monkeypatch.setattr(tiny["encoders"], "LOG_STEPS", 1)
+    monkeypatch.setattr(tiny["encoders"], "CHECKPOINT_STEPS", 2)
+
+    def run(output: str, *words: object) -> Path:
+        files = ["--data", labelled, "--start", backbone_folders["dinov2"], "--output", tmp_path / output]
+        sizes = ["--steps", 4, "--batch_size", 2, "--threads", 1]
+        segmenter.main(list(map(str, [*files, *sizes, *words])))
+        return tmp_path / output
+
+    return run
+
+
+def test_segmenter_is_what_the_model_becomes(
+    tiny: dict[str, ModuleType], segment: Callable[..., Path], backbone_folders: dict[str, str]
+) -> None:
+    """A model with the trained encoder and head segments as they did: same layers, norms, sizes and classes."""
+    folder = segment("run")
+    state = torch.load(folder / "checkpoint.pt", weights_only=True)["student"]
+    segmenter = tiny["segmenter"].Segmenter(Dinov2Model.from_pretrained(backbone_folders["dinov2"])).eval()
+    segmenter.load_state_dict(state)
+    names = tiny["segmenter"].MODEL_CONFIG["id2label"]
+    model = GFFusionModel.from_backbones(
+        dinov2=str(folder / "encoder"),
+        **SMALL,
+        paradigm="cascading",
+        segmenter_image_size=[32, 48],
+        segmenter_layers=2,
+        id2label=names,
+    ).eval()
+    assert load_head(model, folder / "head.safetensors").left == ()
+    visible, infrared = torch.rand(2, 3, 32, 48), torch.rand(2, 1, 32, 48)
+    with torch.no_grad():
+        output = model(visible, infrared, segment=True)
+        torch.testing.assert_close(segmenter(replace_luma(visible, output.fused_values)), output.logits)
+
+
+def test_segmenter_learns_and_resumes(
+    tiny: dict[str, ModuleType], segment: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = segment("whole", "--steps", 30)
+    log = [json.loads(line)["loss"] for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert sum(log[-5:]) < 0.9 * sum(log[:5])
+
+    losses, calls = tiny["segmenter"].losses, []
+
+    def interrupted(*arguments: Any) -> dict[str, Tensor]:
+        calls.append(arguments)
+        if len(calls) == 28:
+            raise KeyboardInterrupt
+        return losses(*arguments)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(tiny["segmenter"], "losses", interrupted)
+        segment("halves", "--steps", 30)
+    halves = segment("halves", "--steps", 30, "--resume")
+    for file in ("log.jsonl", "encoder/model.safetensors"):
+        assert (halves / file).read_bytes() == (whole / file).read_bytes(), file
+    heads = [load_file(folder / "head.safetensors") for folder in (halves, whole)]  # metadata have no order
+    assert all(torch.equal(value, heads[1][name]) for name, value in heads[0].items())
+
+
+def test_scenes_take_turns(tiny: dict[str, ModuleType], labelled: Path) -> None:
+    views = tiny["segmenter"].FusedScenes([str(labelled)], 6, seed=0)
+    turns = [views.turn(draw) for draw in range(6)]
+    assert all({index for _, index in turns[at : at + 2]} == {0, 1} for at in (0, 2, 4))
+    assert [epoch for epoch, _ in turns] == [0, 0, 1, 1, 2, 2]
+    first, again, later = views[0], views[0], views[turns.index((1, turns[0][1]))]
+    assert all(torch.equal(first[name], again[name]) for name in first)
+    assert not torch.equal(first["fused"], later["fused"])
+
+
+def test_segmenter_wants_labels(tiny: dict[str, ModuleType], scenes: Path, tmp_path: Path) -> None:
+    for name in ("visible", "infrared"):
+        shutil.copytree(scenes / name, tmp_path / "plain" / name)
+    with pytest.raises(ValueError, match=r"plain: there are no label maps. prepare\.py"):
+        tiny["segmenter"].FusedScenes([str(tmp_path / "plain")], 1, seed=0)
+
+
+def test_injection_is_measured_by_what_fails_without(
+    tiny: dict[str, ModuleType], scenes: Path, backbone_folders: dict[str, str], tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    encoders = backbone_folders["clip"], backbone_folders["dinov2"]
+    model = GFFusionModel.from_backbones(*encoders, **SMALL, segmenter_image_size=[32, 32]).eval()
+    model.save_pretrained(tmp_path / "model")
+    words = [tmp_path / "model", "--data", scenes, "--output", tmp_path / "out", "--pictures", 1, "--threads", 1]
+    tiny["injection"].main(list(map(str, words)))
+    report = json.loads((tmp_path / "out" / "injection.json").read_text())
+    assert report["layer_weights"] == pytest.approx([0.5, 0.5])
+    found = {name: losses["loss_structural"] for name, losses in report["losses"].items()}
+    with torch.no_grad():
+        losses = [
+            model(pair["visible_values"][None], pair["infrared_values"][None], return_loss=True).loss_structural.item()
+            for pair in FusionDataset(scenes)
+        ]
+    assert found["own"] == pytest.approx(sum(losses) / 2, rel=1e-5)
+    assert len(set(found.values())) == 3
+    assert (tmp_path / "out" / "injection.png").stat().st_size > 10_000
+
+
+def test_injection_wants_an_injecting_model(
+    tiny: dict[str, ModuleType], scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        tiny["injection"].main(["gffusion-funet", "--data", str(scenes), "--output", str(tmp_path / "out")])
+    assert "gffusion-funet is cascading" in capsys.readouterr().err
+
+
+def test_targets_are_measured_like_methods(
+    tiny: dict[str, ModuleType], scenes: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny["targets"].main([str(scenes)])
+    shown = re.findall(r"^\| (.+?) \| (.+) \|$", capsys.readouterr().out, re.MULTILINE)[2:]
+    assert [name for name, _ in shown] == list(tiny["targets"].TARGETS)
+    metrics = tiny["targets"].METRICS
+    table = evaluate(scenes / "visible", scenes / "infrared", baselines=["maximum"], metrics=metrics)
+    assert [float(cell) for cell in shown[0][1].split(" | ")] == pytest.approx(table.means[0], abs=1e-3)
+
+
+@pytest.fixture
+def stages(tmp_path: Path, backbone_folders: dict[str, str]) -> Path:
+    """What the stages before the ablation leave behind, with small networks."""
+    folder = tmp_path / "stages"
+    for name, source in backbone_folders.items():
+        shutil.copytree(source, folder / name / "encoder")
+    GFFusionModel(GFFusionConfig(**SMALL, paradigm="cascading", use_segmenter=False)).save_pretrained(
+        folder / "funet" / "last"
+    )
+    return folder
+
+
+def test_ablation(
+    tiny: dict[str, ModuleType], scenes: Path, stages: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every variant begins with the same FuNet and is what its name says; a second call only reads."""
+    ablation, data, output = tiny["ablation"], tmp_path / "data", tmp_path / "ablation"
+    for part in ("train", "val"):
+        tiny["prepare"].main([str(scenes), "--output", str(data / part)])
+    options = read_recipe(ablation.RECIPE)
+    options["model_config"] |= SMALL | {"segmenter_image_size": [32, 32], "segmenter_layers": 1}
+    monkeypatch.setattr(ablation, "read_recipe", lambda path: options)
+    words = ["--data", data, "--stages", stages, "--output", output, "--seeds", 0, 1]
+    rest = ["--num_epochs", 1, "--batch_size", 2, "--image_size", 48, 64, "--eval_epochs", 1]
+    ablation.main(list(map(str, words + rest)))
+    rows = (output / "table.md").read_text().splitlines()[2:]
+    assert [row.split(" | ")[0].strip("| ") for row in rows] == list(ablation.VARIANTS)
+    assert all(row.count("±") == len(ablation.METRICS) for row in rows)
+    for folder, paradigm, merging in (
+        ("cascading-0", "cascading", None),
+        ("hybrid-group_conv-1", "hybrid", "group_conv"),
+    ):
+        model = GFFusionModel.from_pretrained(output / folder / "last")
+        assert model.config.paradigm == paradigm and merging in (None, model.config.merging)
+    monkeypatch.setattr(ablation.Recipe, "parse", None)
+    ablation.main(list(map(str, words)))
+    assert (output / "table.md").read_text().splitlines()[2:] == rows
+
+
+def test_bundled_weights_need_nothing_else(
+    tiny: dict[str, ModuleType], stages: Path, tmp_path: Path, backbone_folders: dict[str, str]
+) -> None:
+    encoders = backbone_folders["clip"], backbone_folders["dinov2"]
+    model = GFFusionModel.from_backbones(*encoders, **SMALL, segmenter_image_size=[32, 32]).eval()
+    model.save_pretrained(tmp_path / "slim")
+    tiny["bundle"].main([str(tmp_path / "slim"), "--output", str(tmp_path / "full")])
+    config = json.loads((tmp_path / "full" / "config.json").read_text())
+    assert (config["clip_name_or_path"], config["dinov2_name_or_path"]) == (None, None)
+    loaded = GFFusionModel.from_pretrained(tmp_path / "full")
+    assert all(torch.equal(value, model.state_dict()[name]) for name, value in loaded.state_dict().items())
+    assert (tmp_path / "full" / "preprocessor_config.json").exists()
+
+
+def test_bundled_logits_are_adjusted(
+    tiny: dict[str, ModuleType], tmp_path: Path, backbone_folders: dict[str, str]
+) -> None:
+    encoders = backbone_folders["clip"], backbone_folders["dinov2"]
+    names = {0: "background", 1: "person", 2: "bicycle"}
+    GFFusionModel.from_backbones(*encoders, **SMALL, id2label=names, segmenter_image_size=[32, 32]).save_pretrained(
+        tmp_path / "slim"
+    )
+    words = [str(tmp_path / "slim"), "--output", str(tmp_path / "full"), "--logits"]
+    tiny["bundle"].main([*words, "bicycle=-2", "person=0.5"])
+    visible, infrared = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        before, after = (
+            GFFusionModel.from_pretrained(tmp_path / name)(visible, infrared, segment=True).logits
+            for name in ("slim", "full")
+        )
+    torch.testing.assert_close(after - before, torch.tensor([0, 0.5, -2.0])[None, :, None, None].expand_as(before))
+    for word in ("dog=1", "bicycle=much"):
+        with pytest.raises(ValueError, match=word.partition("=")[2] if "bicycle" in word else word):
+            tiny["bundle"].main([*words, word])
