@@ -200,6 +200,9 @@ def test_ablation(
     monkeypatch.setattr(ablation.Recipe, "parse", None)
     ablation.main(list(map(str, words)))
     assert (output / "table.md").read_text().splitlines()[2:] == rows
+    (output / "cascading-0" / "last" / "training_state.json").write_text('{"finished": false}')
+    with pytest.raises(TypeError):  # what was interrupted is trained on, by the `parse` that is no more
+        ablation.main(list(map(str, words)))
 
 
 def test_bundled_weights_need_nothing_else(

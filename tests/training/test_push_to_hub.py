@@ -138,7 +138,10 @@ def test_encoders_of_no_known_source_travel_with_the_weights(world: dict[str, An
 @pytest.mark.parametrize(
     ("case", "message"),
     [
-        ("wrong", "OSError: Cannot publish lab/street: log in with `hf auth login`, or give a token that is valid"),
+        (
+            "wrong",
+            "OSError: Cannot publish lab/street: log in with `hf auth login`, or give a valid token as HF_TOKEN or `token`",
+        ),
         ("reader", "OSError: Cannot publish lab/street: the token needs the right to write to 'lab'"),
         ("stranger", "OSError: Cannot publish lab/street: the token needs the right to write to 'lab'"),
         ("reader, new repository", "OSError: Cannot publish lab/new: the token needs the right to write to 'lab'"),

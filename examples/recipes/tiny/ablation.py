@@ -40,7 +40,8 @@ def command(variant: dict[str, str], seed: int, options: argparse.Namespace, out
 
 def run(variant: dict[str, str], seed: int, options: argparse.Namespace, output: Path) -> dict[str, float]:
     """Train one variant, unless that is done, and return what the evaluation after the last step measured."""
-    if not (output / "last").exists():
+    state = output / "last" / "training_state.json"  # written after every epoch
+    if not (state.is_file() and json.loads(state.read_text())["finished"]):
         Recipe.parse(command(variant, seed, options, output)).build_trainer().train(resume=True)
     records = map(json.loads, (output / "log.jsonl").read_text().splitlines())
     measured = [record for record in records if f"eval_{METRICS[0]}" in record][-1]
