@@ -14,7 +14,8 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from transformers import Dinov2Model
+from safetensors.torch import save_file
+from transformers import Dinov2Config, Dinov2Model
 
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.data.samples import write_scenes
@@ -203,6 +204,8 @@ def test_recipes_of_the_repository(
         words += ["--model_config", json.dumps(written["model_config"] | small)]
         if str(written.get("model_name_or_path")).startswith("runs/"):  # a stage after another one
             words += ["--model_name_or_path", save_stage_before(written, small, backbone_folders, tmp_path / "before")]
+        if written.get("head_path"):
+            words += ["--head_path", save_head(written, small["segmenter_layers"], backbone_folders, tmp_path)]
     recipe = Recipe.parse(list(map(str, words)))
     for name in written.keys() - {"model_config", "clip_name_or_path", "dinov2_name_or_path", *map(option_name, words)}:
         value = next(
@@ -230,6 +233,15 @@ def save_stage_before(
         model = GFFusionModel.from_backbones(clip=backbone_folders["clip"], **small, use_segmenter=False)
     model.save_pretrained(folder)
     return folder
+
+
+def save_head(written: dict[str, Any], layers: int, backbone_folders: dict[str, str], folder: Path) -> Path:
+    """What the stage before has left for the recipe's classes."""
+    width = layers * Dinov2Config.from_pretrained(backbone_folders["dinov2"]).hidden_size
+    names = list(written["model_config"]["id2label"].values())
+    weights = {"weight": torch.randn(len(names), width), "bias": torch.zeros(len(names))}
+    save_file(weights, folder / "head.safetensors", {"classes": json.dumps(names), "layers": str(layers)})
+    return folder / "head.safetensors"
 
 
 def option_name(word: object) -> str:
