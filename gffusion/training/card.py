@@ -44,6 +44,7 @@ def write_card(
     known = {**facts, "settings": settings | dict(facts.get("settings", {}))}
     FusionCard(
         model_name=arguments.hub_model_id or folder.parent.name,
+        source=arguments.hub_model_id or _from_here(folder),
         config=model.config,
         parameters=model.num_parameters(),
         trainable_parameters=model.num_parameters(only_trainable=True),
@@ -52,6 +53,12 @@ def write_card(
         evaluations=_evaluations(folder.name, log, evaluation_pairs, arguments),
         **known,
     ).save(folder)
+
+
+def _from_here(folder: Path) -> str:
+    """Return how the folder is called from where the run was started; what lies above is nobody's business."""
+    whole, here = folder.absolute(), Path.cwd()
+    return (whole.relative_to(here) if whole.is_relative_to(here) else Path(whole.parent.name, whole.name)).as_posix()
 
 
 def _evaluations(

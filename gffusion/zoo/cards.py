@@ -140,13 +140,14 @@ class FusionCard:
     """The facts of a model card. What is not given is left out of the card, never guessed.
 
     Args:
-        model_name: Name of the weights, and of the folder or bundled model that they are loaded from.
+        model_name: Name of the weights.
         config: Configuration of the model.
         parameters: Number of all parameters, frozen ones included.
         trainable_parameters: Number of those that training changes.
         licence: SPDX identifier of the weights' licence, such as "Apache-2.0".
         has_weights: Whether there are weights. A card without them says so, and shows how a training begins.
         hub_id: Id under which the weights are, or will be, on the Hub.
+        source: The folder or bundled model that the snippet loads. Defaults to `hub_id`, and without that to `model_name`.
         description: A sentence or two about these weights.
         training_data: What they were trained on.
         stand_in_encoders: What the encoders are (by name, "clip" or "dinov2") whose weights are not CLIP's or DINOv2's,
@@ -172,6 +173,7 @@ class FusionCard:
     licence: str | None = None
     has_weights: bool = True
     hub_id: str | None = None
+    source: str | None = None
     description: str = ""
     training_data: Sequence[TrainingData] = ()
     stand_in_encoders: Mapping[str, str] = field(default_factory=dict)
@@ -256,14 +258,14 @@ class FusionCard:
     def _placeholders(self) -> dict[str, str]:
         """What stands for the names with a dollar sign in the template."""
         segment = '\nfuse(pair, segment=True)["labels"].save("labels.png")  # class ids'
-        name = json.dumps(self.model_name, ensure_ascii=False)
+        name, source = json.dumps(self.model_name, ensure_ascii=False), self.source or self.hub_id or self.model_name
         return {
             "model_name": self.model_name,
             "description": self.description,
             "no_weights": "" if self.has_weights else NO_WEIGHTS,
             "pictures": "\n\n".join(f"![{text}]({quote(name)})" for name, text in self.pictures.items()),
             "facts": table(["", ""], self._facts().items()),
-            "source": (json.dumps(self.hub_id) if self.hub_id else name) if self.has_weights else "",
+            "source": json.dumps(source, ensure_ascii=False) if self.has_weights else "",
             "segment": segment if self.has_weights and self.config.use_segmenter else "",
             "architecture": "" if self.has_weights else name,
             "intended_use": self.intended_use,

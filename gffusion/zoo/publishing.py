@@ -1,13 +1,16 @@
 """Publishing: folders with models to the Hub, and models with all that they need into folders that load offline."""
 
 import contextlib
+import logging
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import torch
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -25,6 +28,8 @@ from .cards import FusionCard
 from .inspection import find_problems, is_on_hub, read_config, weight_files
 from .registry import create_model, load_image_processor, locate
 from .rendering import is_untouched, with_source
+
+logger = logging.getLogger(__name__)
 
 CARD = "README.md"
 
@@ -194,7 +199,8 @@ def _stage(
 ) -> dict[str, Path]:
     """Return what is to be published, by its name in the repository; what is not in the folder goes to `staging`."""
     card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
-    files = {path.name: path for pattern in PICTURES for path in folder.glob(pattern) if path.name.encode() in card}
+    pictures = [path for pattern in PICTURES for path in folder.glob(pattern)]
+    files = {path.name: path for path in pictures if path.name in _shown(card)}
     if full and config.backbone_weights == "external":
         model = GFFusionModel.from_pretrained(folder)
         model.save_pretrained(staging, include_backbones=True)
@@ -212,6 +218,13 @@ def _stage(
     else:
         _make_card(config, repo_id).save(staging)
     return files | {path.name: path for path in staging.iterdir()}
+
+
+def _shown(card: bytes) -> set[str]:
+    """Return the names of files that a card may show, in Markdown or HTML."""
+    return {
+        unquote(word).rpartition("/")[2] for word in re.findall(r"[^\s()\[\]<>\"']+", card.decode(errors="replace"))
+    }
 
 
 def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_code: bool) -> None:
@@ -272,6 +285,9 @@ def _upload(
     if CARD in present and is_untouched(files[CARD].read_bytes()):
         published = Path(api.hf_hub_download(repo_id, CARD, revision=revision)).read_bytes()
         if keep_card or not is_untouched(published):
+            logger.warning(
+                "The card of %s stays as it is: make sure that it tells the truth of these weights.", repo_id
+            )
             del files[CARD]
     old = [name for name in present if name not in files and "/" not in name]
     outdated = [name for name in old if name in _CODE or any(fnmatch(name, pattern) for pattern in _REPLACED)]

@@ -35,6 +35,15 @@ def figures(folder: Path) -> dict[str, float]:
 
 
 class TestWriteCard:
+    @pytest.mark.parametrize(("here", "source"), [(".", "runs/mine/best"), ("elsewhere", "mine/best")])
+    def test_snippet_names_the_folder_but_not_what_lies_above(
+        self, model: GFFusionModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: str, source: str
+    ) -> None:
+        (tmp_path / here).mkdir(exist_ok=True)
+        monkeypatch.chdir(tmp_path / here)
+        card = self.write(tmp_path / "runs" / "mine" / "best", model)
+        assert f'locate("{source}")' in card and str(tmp_path) not in card
+
     def write(self, folder: Path, model: GFFusionModel, log: Any = LOG, **options: Any) -> str:
         arguments = FusionTrainingArguments(str(folder.parent), **options)
         write_card(folder, model, arguments, {}, log, 3)

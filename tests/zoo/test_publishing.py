@@ -148,10 +148,13 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
     for name, finished in (("trained", True), ("unfinished", False)):
         state = {"finished": finished, "step": 30, "total_steps": 40}
         (root / name / "training_state.json").write_text(json.dumps(state))
-    (root / "trained" / "README.md").write_text("---\nlicense: mit\n---\n\n# A card\n\n![](scene.png)\n")
+    (root / "trained" / "README.md").write_text(
+        '---\nlicense: mit\n---\n\n# A card\n\n![](scene.png)\n<img src="./my%20scene.png">\n'
+    )
     config = GFFusionConfig.from_pretrained(root / "slim")
     FusionCard(model_name="generated", config=config, parameters=2, trainable_parameters=1).save(root / "generated")
     (root / "trained" / "scene.png").write_bytes(b"a picture")
+    (root / "trained" / "my scene.png").write_bytes(b"another picture")
     (root / "trained" / "unrelated.png").write_bytes(b"nobody's business")
     (root / "trained" / "secret.txt").write_text("nobody's business")
     (root / "here").mkdir()
@@ -244,7 +247,7 @@ class TestPush:
         assert (world["root"] / "generated" / "README.md").is_file()
         files = published(world, "lab/trained")
         assert files["README.md"] == (world["root"] / "trained" / "README.md").read_bytes()
-        assert files.keys() == SETTINGS | {"model.safetensors", "scene.png"}
+        assert files.keys() == SETTINGS | {"model.safetensors", "scene.png", "my scene.png"}
 
     def test_unfinished_training(self, world: dict[str, Any]) -> None:
         assert world["unfinished"].startswith("ValueError: unfinished was not published: its training is not finished")
