@@ -202,6 +202,8 @@ class GFFusionConfig(PreTrainedConfig):
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Build a configuration from a dictionary; overrides in `kwargs` pass the same checks as constructor arguments."""
+        if (model_type := config_dict.get("model_type", cls.model_type)) != cls.model_type:
+            raise ValueError(f"This is the configuration of a {model_type!r} model, not of a {cls.model_type!r} one.")
         refuse_choices_of_the_loader(config_dict)
         overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in cls.__dataclass_fields__ and key != "dtype"}
         source = kwargs.pop("_source", kwargs.get("name_or_path"))  # ours, or AutoConfig's

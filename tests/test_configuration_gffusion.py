@@ -125,6 +125,10 @@ class TestRefusals:
         assert GFFusionConfig.from_pretrained(tmp_path).class_weights == [1, 2, 3, 4]
         assert GFFusionConfig.from_pretrained(tmp_path, **classes).class_weights is None
 
+    def test_other_models(self, backbone_folders: dict[str, str]) -> None:
+        with pytest.raises(ValueError, match="configuration of a 'dinov2' model, not of a 'gffusion' one"):
+            GFFusionConfig.from_pretrained(backbone_folders["dinov2"])
+
     def test_unknown_argument(self) -> None:
         with pytest.raises(ValueError, match=r"\['paradigma'\]. Allowed: .*paradigm"):
             GFFusionConfig(paradigma="hybrid")

@@ -153,6 +153,7 @@ class Recipe:
             "settings": {name: value for name, value in non_default_settings(self.data).items() if name not in _PATHS},
         }
         if start := self.model.model_name_or_path:
+            facts["base_model"] = start if is_hub_id(start) and not Path(start).exists() else None
             start = start if start in list_models() or is_hub_id(start) else "weights of its own"
             facts["description"] = (
                 f"The training began with {start}, whose data and licence count for these weights, too."

@@ -150,6 +150,7 @@ class FusionCard:
         source: The folder or bundled model that the snippet loads. Defaults to `hub_id`, and without that to `model_name`.
         description: A sentence or two about these weights.
         training_data: What they were trained on.
+        base_model: Hub id of the model that the training began with.
         stand_in_encoders: What the encoders are (by name, "clip" or "dinov2") whose weights are not CLIP's or DINOv2's,
             such as "randomly initialised". The card says so, and does not name these as base models.
         settings: Training options that are not the default, see `non_default_settings`.
@@ -176,6 +177,7 @@ class FusionCard:
     source: str | None = None
     description: str = ""
     training_data: Sequence[TrainingData] = ()
+    base_model: str | None = None
     stand_in_encoders: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
@@ -204,7 +206,7 @@ class FusionCard:
             license=self.licence.lower() if self.licence else None,
             library_name="gffusion",
             pipeline_tag="image-to-image",
-            base_model=list(self._base_models.values()) or None,
+            base_model=[*filter(None, [self.base_model]), *self._base_models.values()] or None,
             datasets=unique(data.hub_id for data in self.training_data if data.hub_id) or None,
             metrics=unique(result.metric_type for result in results) or None,
             tags=[*tags, "image-segmentation"] if self.config.use_segmenter else tags,

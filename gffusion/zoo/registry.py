@@ -254,6 +254,8 @@ def create_model(
     try:
         if not pretrained:
             return _start(entry, os.fspath(name), kwargs)
+        if entry is not None and entry.status == "bundled" and kwargs.get("revision"):
+            raise ValueError(f"{name} is in the package and has no revisions, got revision={kwargs['revision']!r}.")
         if entry is not None and entry.revision is not None:
             kwargs = {"revision": entry.revision, **kwargs}
         return GFFusionModel.from_pretrained(locate(name), **kwargs)

@@ -81,6 +81,10 @@ class TestMetadata:
     def test_base_models_are_those_the_paradigm_uses(self, choices: dict, expected: list | None) -> None:
         assert front_matter(make(GFFusionConfig(**choices))).get("base_model") == expected
 
+    def test_model_that_the_training_began_with_comes_first(self) -> None:
+        card = make(GFFusionConfig(use_segmenter=False), base_model="org/street")
+        assert front_matter(card)["base_model"] == ["org/street", "openai/clip-vit-base-patch16"]
+
     def test_folders_of_encoders_are_no_base_models(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "encoders" / "clip").mkdir(parents=True)
         monkeypatch.chdir(tmp_path)

@@ -224,6 +224,18 @@ class TestNewModels:
         with pytest.raises(OSError, match="Cannot load .*'openai/clip-vit-base-patch16'.*HF_HUB_OFFLINE"):
             create_model("gffusion-m3fd", pretrained=False)
 
+    def test_bundled_weights_have_no_revisions(self) -> None:
+        with pytest.raises(
+            ValueError, match="gffusion-funet is in the package and has no revisions, got revision='v1'"
+        ):
+            create_model("gffusion-funet", revision="v1")
+
+    def test_encoders_by_the_name_of_their_source(self, backbone_folders: dict[str, str]) -> None:
+        names = {f"{encoder}_name_or_path": folder for encoder, folder in backbone_folders.items()}
+        options = {"segmenter_image_size": [32, 32], **names}
+        model = create_model("gffusion-mfnet", pretrained=False, **options)
+        assert {name: getattr(model.config, name) for name in names} == names
+
     @pytest.mark.parametrize("name", ["org/name", "unknown"])
     def test_only_the_zoo_knows_architectures(self, name: str) -> None:
         with pytest.raises(ValueError, match="pretrained=False needs a model of the zoo"):
