@@ -210,7 +210,7 @@ class GFFusionConfig(PreTrainedConfig):
         if source and not os.path.exists(source):  # it comes from the Hub
             for name in {"clip_name_or_path", "dinov2_name_or_path"} - overrides.keys():
                 refuse_path(name, config_dict.get(name))
-        if {"id2label", "num_labels"} & {*overrides, *kwargs}:  # weights of classes say nothing of others
+        if _names_other_classes(config_dict, {**kwargs, **overrides}):  # weights of classes say nothing of others
             overrides.setdefault("class_weights", None)
         return super().from_dict({**config_dict, **overrides}, **kwargs)
 
@@ -347,6 +347,14 @@ class GFFusionConfig(PreTrainedConfig):
                     f"`{name}` must be [height, width] in multiples of the encoder's patch size {patch_size}, "
                     f"up to {LIMITS[name]}, got {size}."
                 )
+
+
+def _names_other_classes(config_dict: dict[str, Any], overrides: dict[str, Any]) -> bool:
+    """Tell whether overrides of a configuration number or name its classes otherwise."""
+    saved, given = (
+        {int(key): name for key, name in (part.get("id2label") or {}).items()} for part in (config_dict, overrides)
+    )
+    return bool(given) and given != saved or overrides.get("num_labels", len(saved)) != len(saved)
 
 
 __all__ = ["GFFusionConfig"]

@@ -124,6 +124,8 @@ class TestRefusals:
         tiny_config(class_weights=[1, 2, 3, 4]).save_pretrained(tmp_path)
         assert GFFusionConfig.from_pretrained(tmp_path).class_weights == [1, 2, 3, 4]
         assert GFFusionConfig.from_pretrained(tmp_path, **classes).class_weights is None
+        same = GFFusionConfig.from_pretrained(tmp_path).id2label
+        assert GFFusionConfig.from_pretrained(tmp_path, id2label=same).class_weights == [1, 2, 3, 4]
 
     def test_other_models(self, backbone_folders: dict[str, str]) -> None:
         with pytest.raises(ValueError, match="configuration of a 'dinov2' model, not of a 'gffusion' one"):
