@@ -17,6 +17,8 @@ MODULES = (
     "encoders",
     "probe",
     "prepare",
+    "scenes",
+    "labeller",
     "segmenter",
     "targets",
     "injection",

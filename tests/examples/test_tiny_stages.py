@@ -3,123 +3,18 @@
 import json
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from torch import Tensor
-from transformers import Dinov2Model
 
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.transforms import Compose, RandomCrop, RandomFlip
 from gffusion.evaluation import evaluate
-from gffusion.functional import replace_luma
-from gffusion.training import load_head
 from gffusion.training.recipes import read_recipe
 
 SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8]}
-
-
-@pytest.fixture
-def labelled(tiny: dict[str, ModuleType], scenes: Path, tmp_path: Path) -> Path:
-    """Pairs with label maps."""
-    tiny["prepare"].main([str(scenes), "--output", str(tmp_path / "labelled")])
-    return tmp_path / "labelled" / scenes.name
-
-
-@pytest.fixture
-def segment(
-    tiny: dict[str, ModuleType],
-    labelled: Path,
-    backbone_folders: dict[str, str],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Callable[..., Path]:
-    """Trains a small encoder to segment."""
-    segmenter = tiny["segmenter"]
-    monkeypatch.setattr(segmenter, "AUGMENTATION", Compose(RandomCrop((32, 48), scale=(0.4, 1.0)), RandomFlip()))
-    monkeypatch.setattr(segmenter, "MODEL_CONFIG", segmenter.MODEL_CONFIG | {"segmenter_layers": 2})
-    monkeypatch.setattr(tiny["encoders"], "LOG_STEPS", 1)
-    monkeypatch.setattr(tiny["encoders"], "CHECKPOINT_STEPS", 2)
-
-    def run(output: str, *words: object) -> Path:
-        files = ["--data", labelled, "--start", backbone_folders["dinov2"], "--output", tmp_path / output]
-        sizes = ["--steps", 4, "--batch_size", 2, "--threads", 1]
-        segmenter.main(list(map(str, [*files, *sizes, *words])))
-        return tmp_path / output
-
-    return run
-
-
-def test_segmenter_is_what_the_model_becomes(
-    tiny: dict[str, ModuleType], segment: Callable[..., Path], backbone_folders: dict[str, str]
-) -> None:
-    """A model with the trained encoder and head segments as they did: same layers, norms, sizes and classes."""
-    folder = segment("run")
-    state = torch.load(folder / "checkpoint.pt", weights_only=True)["student"]
-    segmenter = tiny["segmenter"].Segmenter(Dinov2Model.from_pretrained(backbone_folders["dinov2"])).eval()
-    segmenter.load_state_dict(state)
-    names = tiny["segmenter"].MODEL_CONFIG["id2label"]
-    model = GFFusionModel.from_backbones(
-        dinov2=str(folder / "encoder"),
-        **SMALL,
-        paradigm="cascading",
-        segmenter_image_size=[32, 48],
-        segmenter_layers=2,
-        id2label=names,
-    ).eval()
-    assert load_head(model, folder / "head.safetensors").left == ()
-    visible, infrared = torch.rand(2, 3, 32, 48), torch.rand(2, 1, 32, 48)
-    with torch.no_grad():
-        output = model(visible, infrared, segment=True)
-        torch.testing.assert_close(segmenter(replace_luma(visible, output.fused_values)), output.logits)
-
-
-def test_segmenter_learns_and_resumes(
-    tiny: dict[str, ModuleType], segment: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    whole = segment("whole", "--steps", 30)
-    log = [json.loads(line)["loss"] for line in (whole / "log.jsonl").read_text().splitlines()]
-    assert sum(log[-5:]) < 0.9 * sum(log[:5])
-
-    losses, calls = tiny["segmenter"].losses, []
-
-    def interrupted(*arguments: Any) -> dict[str, Tensor]:
-        calls.append(arguments)
-        if len(calls) == 28:
-            raise KeyboardInterrupt
-        return losses(*arguments)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(tiny["segmenter"], "losses", interrupted)
-        segment("halves", "--steps", 30)
-    halves = segment("halves", "--steps", 30, "--resume")
-    for file in ("log.jsonl", "encoder/model.safetensors"):
-        assert (halves / file).read_bytes() == (whole / file).read_bytes(), file
-    heads = [load_file(folder / "head.safetensors") for folder in (halves, whole)]  # metadata have no order
-    assert all(torch.equal(value, heads[1][name]) for name, value in heads[0].items())
-
-
-def test_scenes_take_turns(tiny: dict[str, ModuleType], labelled: Path) -> None:
-    views = tiny["segmenter"].FusedScenes([str(labelled)], 6, seed=0)
-    turns = [views.turn(draw) for draw in range(6)]
-    assert all({index for _, index in turns[at : at + 2]} == {0, 1} for at in (0, 2, 4))
-    assert [epoch for epoch, _ in turns] == [0, 0, 1, 1, 2, 2]
-    first, again, later = views[0], views[0], views[turns.index((1, turns[0][1]))]
-    assert all(torch.equal(first[name], again[name]) for name in first)
-    assert not torch.equal(first["fused"], later["fused"])
-
-
-def test_segmenter_wants_labels(tiny: dict[str, ModuleType], scenes: Path, tmp_path: Path) -> None:
-    for name in ("visible", "infrared"):
-        shutil.copytree(scenes / name, tmp_path / "plain" / name)
-    with pytest.raises(ValueError, match=r"plain: there are no label maps. prepare\.py"):
-        tiny["segmenter"].FusedScenes([str(tmp_path / "plain")], 1, seed=0)
 
 
 def test_injection_is_measured_by_what_fails_without(

@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from views import IMAGE_SIZE, NUM_CLASSES, Views, load_pairs
 
 from gffusion.modeling_gffusion import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images
 
-Losses = Callable[[Any, dict[str, Tensor]], dict[str, Tensor]]
+Losses = Callable[[Any, dict[str, Any]], dict[str, Tensor]]
 
 COMMON = {"hidden_size": 160, "num_hidden_layers": 12, "num_attention_heads": 4, "image_size": IMAGE_SIZE}
 SUPERVISED_LEVELS = (3, 6, 9, 12)
@@ -174,7 +175,7 @@ def rate_factor(step: int, steps: int) -> float:
     return min(1.0, (step + 1) / max(1, WARMUP_SHARE * steps), (steps - step) / max(1, DECAY_SHARE * steps))
 
 
-def build_optimizers(student: nn.Module, encoder_share: float) -> list[torch.optim.Optimizer]:
+def build_optimizers(student: nn.Module, encoder_share: float = 1.0) -> list[torch.optim.Optimizer]:
     """Return Muon (Jordan et al., 2024) for the matrices of the encoder's layers, and AdamW for all other weights.
 
     With AdamW alone the first hundreds of steps teach little; orthogonal updates do not wait for the strongest direction.
@@ -194,31 +195,50 @@ def build_optimizers(student: nn.Module, encoder_share: float) -> list[torch.opt
     return [muon, torch.optim.AdamW(groups, lr=ADAMW_RATE)]
 
 
+def add_training_options(parser: argparse.ArgumentParser, steps: int, batch_size: int) -> None:
+    """Add what `train` and its callers read."""
+    parser.add_argument("--steps", type=int, default=steps)
+    parser.add_argument("--batch_size", type=int, default=batch_size, help="pairs")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--device", default="cpu", help='"cpu", "cuda", ...')
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=0, help="processes that make views")
+    parser.add_argument("--bf16", action="store_true", help="half the time where there is bfloat16 arithmetic")
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
+
+
 def train(
     student: nn.Module,
     losses: Losses,
     views: Dataset[dict[str, Tensor]],
     options: argparse.Namespace,
-    encoder_share: float = 1.0,
+    optimizers: Sequence[torch.optim.Optimizer],
+    uses: int = 1,
 ) -> None:
-    """Train `student` from the last checkpoint, if it is to be resumed, to the end."""
-    optimizers = build_optimizers(student, encoder_share)
+    """Train `student` from the last checkpoint, if it is to be resumed, to the end; it ends on the processor.
+
+    Every batch makes `uses` steps; `losses` finds the number of the step in it.
+    """
+    student.to(options.device)
     schedules = [LambdaLR(optimizer, partial(rate_factor, steps=options.steps)) for optimizer in optimizers]
     resumed = {
         "student": student,
-        **{f"{type(part).__name__} {n}": part for n, part in enumerate(optimizers + schedules)},
+        **{f"{type(part).__name__} {n}": part for n, part in enumerate([*optimizers, *schedules])},
     }
     checkpoint, log = options.output / "checkpoint.pt", options.output / "log.jsonl"
     start = restore(checkpoint, log, resumed) if options.resume else 0
     if not start:
         log.unlink(missing_ok=True)
-    draws = range(start * options.batch_size, options.steps * options.batch_size)
-    batches = DataLoader(views, options.batch_size, sampler=draws, num_workers=options.workers)
+    draws = range(start // uses * options.batch_size, -(-options.steps // uses) * options.batch_size)
+    loader = DataLoader(views, options.batch_size, sampler=draws, num_workers=options.workers)
+    moved = ({name: value.to(options.device) for name, value in batch.items()} for batch in loader)
+    repeated = (batch for batch in moved for _ in range(uses))
+    batches = islice(repeated, start % uses, start % uses + options.steps - start)
     recent: list[dict[str, float]] = []
     progress = tqdm(batches, initial=start, total=options.steps, unit="step", disable=None, desc=options.output.name)
     for step, batch in enumerate(progress, start=start):
-        with torch.autocast("cpu", torch.bfloat16, enabled=options.bf16):
-            parts = losses(student, batch)
+        with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.bf16):
+            parts = losses(student, batch | {"step": step})
         if not parts["loss"].isfinite():
             raise FloatingPointError(f"The loss of step {step} is {parts['loss'].item()}.")
         student.zero_grad()
@@ -236,13 +256,14 @@ def train(
             recent.clear()
         if done % CHECKPOINT_STEPS == 0 or done == options.steps:
             save_atomically({"step": done, **{name: part.state_dict() for name, part in resumed.items()}}, checkpoint)
+    student.to("cpu")
 
 
 def restore(checkpoint: Path, log: Path, resumed: dict[str, Any]) -> int:
     """Load the last checkpoint, drop what was logged after it, and return its step; 0 where there is none."""
     if not checkpoint.exists():
         return 0
-    state = torch.load(checkpoint, weights_only=True)
+    state = torch.load(checkpoint, map_location="cpu", weights_only=True)
     for name, part in resumed.items():
         part.load_state_dict(state[name])
     lines = [line for line in log.read_text().splitlines() if json.loads(line)["step"] <= state["step"]]
@@ -275,13 +296,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="the teacher's weights")
     parser.add_argument("--targets", type=Path, required=True, help="file of the teacher's targets, made where missing")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=3000)
-    parser.add_argument("--batch_size", type=int, default=8, help="pairs")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=0, help="processes that make views")
-    parser.add_argument("--bf16", action="store_true", help="half the time on processors with bfloat16 arithmetic")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
+    add_training_options(parser, steps=3000, batch_size=8)
     parser.add_argument("--start", type=Path, help="folder of the trained clip encoder, from which dinov2 begins")
     options = parser.parse_args(arguments)
     if options.start and options.kind != "dinov2":
@@ -298,7 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     grid = IMAGE_SIZE // student.encoder.config.patch_size
     length = options.steps * options.batch_size
     views = Views(pairs, targets, grid, length, options.seed, fuse=options.kind == "dinov2")
-    train(student, losses, views, options)
+    train(student, losses, views, options, build_optimizers(student))
     rescale(student.encoder, torch.stack([views[draw]["visible"] for draw in range(RESCALING_VIEWS)]))
     student.encoder.save_pretrained(options.output / "encoder")
 

@@ -1,122 +1,123 @@
 """Train the dinov2 encoder of gffusion-tiny on, to segment fused pictures, with the head that reads it.
 
-    python examples/recipes/tiny/segmenter.py --data runs/tiny/data/train/msrs --start runs/tiny/dinov2/encoder \
-        --output runs/tiny/segmenter
+    python examples/recipes/tiny/segmenter.py windows --data runs/tiny/data/train/* \
+        --labeller runs/tiny/labeller/labeller.safetensors --start runs/tiny/dinov2/encoder --output runs/tiny/segmenter
 
 DINOv2 was trained on 142 million pictures, and a linear layer is all that it lacks; this encoder was trained on 436, and
-learns here what is frozen from then on. OUTPUT gets `log.jsonl`, `checkpoint.pt`, from which `--resume` goes on, and at the
-end `encoder` and `head.safetensors`, which stage 4 starts from.
+learns here what is frozen from then on: to tell of every view what the labeller tells of it (`labeller.py`), and what the
+labeller makes of it on the way. Pictures without boxes teach, too. `windows` shows it quarters of scenes, where objects are,
+at a tenth of the cost of `whole` ones, which are for GPUs. `--start` and `--head` take up what an earlier run has learned.
+OUTPUT gets `log.jsonl`, `checkpoint.pt`, from which `--resume` goes on, and at the end `encoder` and `head.safetensors`, which
+stage 4 starts from, and `iou.json`.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
-from encoders import to_pixel_values, train
+import torch.nn.functional as F
+from encoders import add_training_options, build_optimizers, to_pixel_values, train
+from labeller import FEATURE_CHANNELS, Labeller, load_labeller
 from numpy.random import default_rng
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
+from scenes import MODEL_CONFIG, NUM_CLASSES, WHOLE, WINDOWS, Scenes, fuse, measure, reframe
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from transformers import Dinov2Model, PreTrainedModel
-from views import BlurAndNoise, LoseColor
 
-from gffusion.data import FusionDataset
-from gffusion.data.transforms import (
-    Compose,
-    Glare,
-    Night,
-    RandomCrop,
-    RandomFlip,
-    Resize,
-    ThermalGain,
-    VisiblePhotometric,
-)
-from gffusion.functional import replace_luma, rgb_to_luma
-from gffusion.losses import segmentation_loss, two_scale_target
 from gffusion.ssnet import SSNet
-from gffusion.training.recipes import read_recipe
 
-MODEL_CONFIG = read_recipe(Path(__file__).with_name("segmentation.yaml"))["model_config"]
-SIZE = (336, 448)
-CONTRASTS = (0.5, 1.25)
-CLASS_WEIGHTS = (1.0, 4.0, 6.0, 2.0)
-ENCODER_SHARE = 0.05  # of the rates of encoders.py, which begins from nothing: with 0.4 it forgot large cars
-
-# Windows of 3:4 with a third of the picture to all of it: objects from as large as in use to nearly twice that.
-AUGMENTATION = Compose(
-    Resize((480, 640)),
-    RandomCrop(SIZE, scale=(0.7, 1.2)),
-    RandomFlip(),
-    VisiblePhotometric(brightness=0.1, contrast=0.4, gamma=0.4),
-    LoseColor(0.2),
-    Night(0.2, exposure=(0.05, 0.3)),
-    Glare(0.15),
-    ThermalGain(gain=0.4, offset=0.06),
-    BlurAndNoise(blur=1.0, noise=0.04),
-)
-
-
-class FusedScenes(Dataset[dict[str, Tensor]]):
-    """Item d is a random view of a labelled pair, fused without learning as the model is taught to, the same in every run.
-
-    - `"fused"`: (3, 336, 448) float32 in [0, 1],
-    - `"labels"`: (336, 448) int64.
-
-    Args:
-        roots: Folders of pairs with label maps.
-        length: Number of items.
-        seed: Seed of every view.
-    """
-
-    def __init__(self, roots: Sequence[str], length: int, seed: int):
-        self.pairs = FusionDataset(roots, AUGMENTATION, seed, cache_in_memory=True)
-        if not self.pairs.has_labels:
-            raise ValueError(f"{', '.join(roots)}: there are no label maps. prepare.py makes them out of boxes.")
-        self.length, self.seed = length, seed
-
-    def __len__(self) -> int:
-        """Returns the number of items."""
-        return self.length
-
-    def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Draws a view."""
-        epoch, index = self.turn(draw)
-        self.pairs.set_epoch(epoch)
-        pair = self.pairs[index]
-        visible, infrared = pair["visible_values"][None], pair["infrared_values"][None]
-        contrast = default_rng((self.seed, draw)).uniform(*CONTRASTS)
-        luma = two_scale_target(rgb_to_luma(visible), infrared, contrast)
-        return {"fused": replace_luma(visible, luma)[0], "labels": pair["labels"]}
-
-    def turn(self, draw: int) -> tuple[int, int]:
-        """Returns the epoch and the index of the pair of an item: every pair has its turn before one comes again."""
-        epoch, turn = divmod(draw, len(self.pairs))
-        return epoch, int(default_rng((self.seed, epoch)).permutation(len(self.pairs))[turn])
+OBJECT_WEIGHT = 4.0  # of a pixel that is an object's for certain; that of background is 1
+FEATURES_WEIGHT = 1.0
 
 
 class Segmenter(nn.Module):
-    """An encoder and the linear head on its last layers, as `GFFusionModel` has them."""
+    """An encoder and the linear head on its last layers, as `GFFusionModel` has them.
+
+    Its readers are thrown away: from tokens of a quarter, half, three quarters and all of the layers they tell the
+    labeller's features.
+    """
 
     def __init__(self, encoder: PreTrainedModel):
         super().__init__()
         self.encoder = encoder
+        width, count = encoder.config.hidden_size, encoder.config.num_hidden_layers
+        rows, columns = (side // encoder.config.patch_size for side in MODEL_CONFIG["segmenter_image_size"])
+        self.grid, self.window_grid = (rows, columns), (rows // 2, columns // 2)
         self.layers: int = MODEL_CONFIG["segmenter_layers"]
-        self.head = SSNet(self.layers * encoder.config.hidden_size, len(MODEL_CONFIG["id2label"]))
+        self.levels = [quarter * count // 4 for quarter in (1, 2, 3, 4)]
+        self.head = SSNet(self.layers * width, NUM_CLASSES)
+        self.readers = nn.ModuleList(nn.Linear(width, channels) for channels in FEATURE_CHANNELS)
+        self.norms = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels in FEATURE_CHANNELS)
 
-    def forward(self, fused: Tensor) -> Tensor:
-        """Map images (B, 3, H, W) in [0, 1] to logits (B, classes, H, W); H and W are multiples of the patch size."""
-        height, width = fused.shape[-2:]
-        patch_size = self.encoder.config.patch_size
-        states = self.encoder(to_pixel_values(fused, self.encoder, (height, width)), output_hidden_states=True)
-        tokens = [self.encoder.layernorm(layer)[:, 1:] for layer in states.hidden_states[-self.layers :]]
-        return self.head(torch.cat(tokens, dim=-1), (height // patch_size, width // patch_size), (height, width))
+    def forward(self, fused: Tensor, places: Sequence[tuple[int, int]] | None = None) -> tuple[Tensor, list[Tensor]]:
+        """Segment images, and say what the labeller sees in them.
+
+        Args:
+            fused: (B, 3, H, W) in [0, 1], whole scenes, or windows of half their sides.
+            places: Of windows, row and column of the first token of each on the grid of a whole scene.
+
+        Returns:
+            Logits (B, classes, H, W), and features (B, C_l, rows, columns) of four levels, standardised.
+        """
+        grid = self.window_grid if places else self.grid
+        states = [self._embed(fused, grid, places)]
+        for layer in self.encoder.encoder.layer:
+            states.append(layer(states[-1]))
+        tokens = [self.encoder.layernorm(state)[:, 1:] for state in states[-self.layers :]]
+        logits = self.head(torch.cat(tokens, dim=-1), grid, fused.shape[-2:])
+        read = [
+            reader(F.layer_norm(states[level][:, 1:].float(), states[level].shape[-1:])).mT.unflatten(-1, grid)
+            for level, reader in zip(self.levels, self.readers, strict=True)
+        ]
+        return logits, read
+
+    def _embed(self, fused: Tensor, grid: tuple[int, int], places: Sequence[tuple[int, int]] | None) -> Tensor:
+        embeddings, patch_size = self.encoder.embeddings, self.encoder.config.patch_size
+        pixel_values = to_pixel_values(fused, self.encoder, [side * patch_size for side in grid])
+        if places is None:
+            return embeddings(pixel_values)
+        patches = embeddings.patch_embeddings(pixel_values)  # (B, N, D)
+        rows, columns = self.grid
+        whole = patches.new_empty(1, 1 + rows * columns, patches.shape[-1])  # its shape is what is asked for
+        positions = embeddings.interpolate_pos_encoding(whole, rows * patch_size, columns * patch_size)
+        table = positions[0, 1:].unflatten(0, self.grid)
+        there = [table[top : top + grid[0], left : left + grid[1]].flatten(0, 1) for top, left in places]
+        first = (embeddings.cls_token + positions[:, :1]).expand(len(patches), -1, -1)
+        return torch.cat([first, patches + torch.stack(there)], dim=1)
+
+    def standardise(self, features: Sequence[Tensor], grid: Sequence[int]) -> list[Tensor]:
+        """Bring the labeller's features to the grid of tokens, and to mean 0 and variance 1."""
+        resized = (F.interpolate(level.float(), tuple(grid), mode="bilinear", antialias=True) for level in features)
+        return [norm(level) for norm, level in zip(self.norms, resized, strict=True)]
 
 
-def losses(segmenter: Segmenter, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return L_ss, Eq. (11), of a batch."""
-    return {"loss": segmentation_loss(segmenter(batch["fused"]), batch["labels"], class_weights=CLASS_WEIGHTS)}
+def losses(labeller: Labeller, views: str, seed: int, segmenter: Segmenter, batch: dict[str, Any]) -> dict[str, Tensor]:
+    """Return what is minimised, "loss", and its parts.
+
+    "classes" is the cross-entropy between what the labeller and the segmenter say of a pixel, weighted: what is rare counts
+    more. "features" is the mean squared error of the labeller's features, which have variance 1.
+    """
+    rng = default_rng((seed, batch["step"]))
+    fused, places = fuse(batch), None
+    if views == "whole":
+        fused = reframe(fused, rng)
+    else:
+        lasts = [whole - part for whole, part in zip(segmenter.grid, segmenter.window_grid, strict=True)]
+        places = [(int(top), int(left)) for top, left in rng.integers(lasts, size=(len(fused), 2), endpoint=True)]
+    with torch.no_grad():
+        features = labeller.features(fused.contiguous(memory_format=torch.channels_last))
+        taught = labeller.read(features[-1], fused.shape[-2:]).float().softmax(dim=1)  # (B, classes, H, W)
+    logits, read = segmenter(fused, places)
+    cross_entropy = -(taught * logits.float().log_softmax(dim=1)).sum(dim=1)
+    weights = OBJECT_WEIGHT + (1 - OBJECT_WEIGHT) * taught[:, 0]  # (B, H, W)
+    targets = segmenter.standardise(features, read[0].shape[-2:])
+    errors = [F.mse_loss(level.float(), target) for level, target in zip(read, targets, strict=True)]
+    parts = {"classes": (weights * cross_entropy).sum() / weights.sum(), "features": torch.stack(errors).mean()}
+    return {"loss": parts["classes"] + FEATURES_WEIGHT * parts["features"], **parts}
 
 
 def save_head(head: SSNet, path: Path) -> None:
@@ -128,29 +129,46 @@ def save_head(head: SSNet, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train on what `prepare.py` has labelled."""
+    """Train on what the labeller says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("views", choices=("windows", "whole"))
     parser.add_argument("--data", nargs="+", required=True, help="folders of pairs with label maps")
+    parser.add_argument("--labeller", type=Path, required=True, help="weights of the labeller")
     parser.add_argument("--start", type=Path, required=True, help="folder of the encoder")
+    parser.add_argument("--head", type=Path, help="weights of its head, where it has one")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--steps", type=int, default=800)
-    parser.add_argument("--batch_size", type=int, default=4, help="pairs")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=0, help="processes that make views")
-    parser.add_argument("--bf16", action="store_true", help="half the time on processors with bfloat16 arithmetic")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
+    parser.add_argument(
+        "--eval", nargs="*", help="folders of pairs with label maps, on which IoU is measured at the end"
+    )
+    parser.add_argument(
+        "--encoder_share",
+        type=float,
+        default=0.3,
+        help="rates of the encoder, in those of encoders.py, which begins anew",
+    )
+    parser.add_argument("--uses", type=int, default=1, help="steps with every batch: GPUs wait for views")
+    add_training_options(parser, steps=2000, batch_size=16)
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.output.mkdir(parents=True, exist_ok=True)
     # For so few channels, the backward pass of plain attention is quicker on CPUs than that of the fused kernel.
-    segmenter = Segmenter(Dinov2Model.from_pretrained(options.start, attn_implementation="eager"))
-    scenes = FusedScenes(options.data, options.steps * options.batch_size, options.seed)
-    train(segmenter, losses, scenes, options, ENCODER_SHARE)
+    attention = "eager" if options.device == "cpu" else "sdpa"
+    segmenter = Segmenter(Dinov2Model.from_pretrained(options.start, attn_implementation=attention))
+    if options.head:
+        segmenter.head.classifier.load_state_dict(load_file(options.head))
+    augmentation = WINDOWS if options.views == "windows" else WHOLE
+    scenes = Scenes(options.data, augmentation, options.steps * options.batch_size, options.seed)
+    labeller = load_labeller(options.labeller).to(options.device)
+    taught = partial(losses, labeller, options.views, options.seed)
+    train(segmenter, taught, scenes, options, build_optimizers(segmenter, options.encoder_share), options.uses)
     segmenter.encoder.save_pretrained(options.output / "encoder")
     save_head(segmenter.head, options.output / "head.safetensors")
+    if options.eval:
+        (options.output / "iou.json").write_text(
+            json.dumps(measure(lambda fused: segmenter(fused)[0], options.eval)) + "\n"
+        )
 
 
 if __name__ == "__main__":

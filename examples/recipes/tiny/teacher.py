@@ -23,9 +23,9 @@ STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
-BLOCKS_AT_STRIDE_16 = 11  # the stages up to the one of 112 channels
+PYRAMID_CHANNELS = (16, 24, 40, 112, 320)  # of the last maps of strides 2, 4, 8, 16 and 32
 TARGET_STRIDE = 32
-FEATURE_CHANNELS = 112 + 320
+FEATURE_CHANNELS = sum(PYRAMID_CHANNELS[-2:])
 
 # Of the teacher's input: larger than the pictures, for people far away, and a multiple of the stride.
 TEACHER_SIZE = (704, 960)
@@ -49,6 +49,7 @@ class Block(nn.Module):
         super().__init__()
         channels = in_channels * expansion
         self.expands = expansion > 1
+        self.stride = stride
         self.is_residual = stride == 1 and in_channels == out_channels
         if self.expands:
             self._expand_conv = SameConv2d(in_channels, channels, 1, bias=False)
@@ -92,7 +93,7 @@ class EfficientNetLite0(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Classify images (B, 3, 224, 224) in [0, 1]: logits of ImageNet's classes, (B, 1000)."""
-        maps = F.relu6(self._bn1(self._conv_head(self._maps(images)[1])))
+        maps = F.relu6(self._bn1(self._conv_head(self.pyramid(images)[-1])))
         return self._fc(maps.mean(dim=(2, 3)))
 
     def features(self, images: Tensor) -> Tensor:
@@ -101,18 +102,18 @@ class EfficientNetLite0(nn.Module):
         # of its square: move the picture under it.
         height, width = images.shape[-2:]
         moved = F.pad(images, (16, 0, 16, 0), mode="replicate")[..., :height, :width]
-        fine, coarse = self._maps(moved)
+        *_, fine, coarse = self.pyramid(moved)
         # Cells 2 i, 2 i + 1 and 2 i + 2 of stride 16 lie around cell i of stride 32.
         return torch.cat([F.avg_pool2d(F.pad(fine, (0, 1, 0, 1), mode="replicate"), 3, 2), coarse], dim=1)
 
-    def _maps(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        maps = F.relu6(self._bn0(self._conv_stem(2 * images - 1)))
-        for block in self._blocks[:BLOCKS_AT_STRIDE_16]:
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Return the last maps of every stride: (B, 3, H, W) -> (B, 16, H / 2, W / 2) to (B, 320, H / 32, W / 32)."""
+        maps, levels = F.relu6(self._bn0(self._conv_stem(2 * images - 1))), []
+        for block in self._blocks:
+            if block.stride == 2:
+                levels.append(maps)
             maps = block(maps)
-        fine = maps
-        for block in self._blocks[BLOCKS_AT_STRIDE_16:]:
-            maps = block(maps)
-        return fine, maps
+        return [*levels, maps]
 
 
 @torch.inference_mode()

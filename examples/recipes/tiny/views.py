@@ -92,6 +92,15 @@ class FuseOne:
         return sample | {replaced: (sample["visible"] + fused - luma).clip(0, 1)}
 
 
+PHOTOMETRY = Compose(
+    VisiblePhotometric(brightness=0.1, contrast=0.4, gamma=0.4),
+    LoseColor(0.2),
+    Night(0.2, exposure=(0.05, 0.3)),
+    Glare(0.15),
+    ThermalGain(gain=0.4, offset=0.06),
+    BlurAndNoise(blur=1.5, noise=0.05),
+)
+
 # The crops are windows of 4:3, 1:1 and 3:2 with about 0.3 to 1 of the area of the picture, or of what of it has their shape;
 # they are squeezed into a square, as the model does with whole pictures.
 AUGMENTATION = Compose(
@@ -99,12 +108,7 @@ AUGMENTATION = Compose(
     OneOf(*(RandomCrop((IMAGE_SIZE, width), scale=(0.4, 0.85)) for width in (299, IMAGE_SIZE, 336))),
     RandomFlip(),
     Resize(IMAGE_SIZE),
-    VisiblePhotometric(brightness=0.1, contrast=0.4, gamma=0.4),
-    LoseColor(0.2),
-    Night(0.2, exposure=(0.05, 0.3)),
-    Glare(0.15),
-    ThermalGain(gain=0.4, offset=0.06),
-    BlurAndNoise(blur=1.5, noise=0.05),
+    PHOTOMETRY,
 )
 
 
