@@ -1,6 +1,7 @@
 """Write a trained gffusion-tiny as it ships: one folder with its encoders, for `from_pretrained` without a network.
 
-python examples/recipes/tiny/bundle.py runs/tiny/segmentation/last --output gffusion-tiny --logits bicycle=-2
+python examples/recipes/tiny/bundle.py runs/tiny/segmentation/last --output gffusion-tiny \
+    --logits person=-1 bicycle=-1.5 car=-1.5
 """
 
 import argparse
@@ -21,7 +22,7 @@ def adjust_logits(model: GFFusionModel, words: Sequence[str]) -> None:
 
     Args:
         model: A model with a segmenter.
-        words: Classes and what is added, such as "bicycle=-2".
+        words: Classes and what is added, such as "bicycle=-1.5".
 
     Raises:
         ValueError: If a class is unknown, or what follows it is no number.
