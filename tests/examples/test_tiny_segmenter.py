@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import Dinov2Model
 
 from gffusion import GFFusionModel
+from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip
 from gffusion.functional import replace_luma, rgb_to_luma
 from gffusion.losses import segmentation_loss, two_scale_target
@@ -81,8 +82,11 @@ def segment(
     return run
 
 
-def test_labeller_learns_and_is_read_as_it_was(tiny: dict[str, ModuleType], label: Callable[..., Path]) -> None:
-    folder = label("run", "--steps", 12)
+def test_labeller_learns_and_is_read_as_it_was(
+    tiny: dict[str, ModuleType], label: Callable[..., Path], labelled: Path
+) -> None:
+    folder = label("run", "--steps", 12, "--eval", labelled)
+    assert set(json.loads((folder / "iou.json").read_text())) == {"background", "person", "bicycle", "car"}
     log = [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
     assert sum(log[-3:]) < 0.9 * sum(log[:3])
     labeller = tiny["labeller"].load_labeller(folder / "labeller.safetensors")
@@ -207,9 +211,10 @@ def test_segmenter_learns_and_resumes(
 
 
 def test_segmenter_goes_on_with_a_head(
-    tiny: dict[str, ModuleType], segment: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tiny: dict[str, ModuleType], segment: Callable[..., Path], labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = segment("windows", "first")
+    first = segment("windows", "first", "--eval", labelled)
+    assert (first / "iou.json").is_file()
     seen: list[Tensor] = []
     monkeypatch.setattr(tiny["segmenter"], "train", lambda student, *_: seen.append(student.head.classifier.weight))
     segment("whole", "second", "--start", first / "encoder", "--head", first / "head.safetensors")
@@ -239,6 +244,17 @@ class TestScenes:
         assert 0.5 <= contrast <= 1.25
         expected = replace_luma(visible, two_scale_target(rgb_to_luma(visible), batch["infrared"], contrast))
         torch.testing.assert_close(tiny["scenes"].fuse(batch), expected)
+
+    def test_are_measured_by_iou(self, tiny: dict[str, ModuleType], labelled: Path) -> None:
+        """Who always says background has the IoU of its share."""
+        labels = torch.cat([pair["labels"].flatten() for pair in FusionDataset(labelled)])
+        known = labels[labels != 255]
+        found = tiny["scenes"].measure(
+            lambda fused: torch.eye(4)[0].view(1, 4, 1, 1) + 0 * fused[:, :1], [str(labelled)]
+        )
+        assert list(found) == ["background", "person", "bicycle", "car"]
+        assert found["background"] == pytest.approx((known == 0).double().mean().item(), abs=6e-4)
+        assert found["person"] == 0
 
     def test_seek_objects(self, tiny: dict[str, ModuleType]) -> None:
         """A crop with one is taken, and the last try where there is none."""

@@ -42,7 +42,7 @@ class SeekObjects:
         """Crops `sample`."""
         for _ in range(TRIES):
             cropped = self.crop(sample, rng)
-            if "labels" not in sample or share_of_objects(cropped["labels"]) > MINIMUM_SHARE:
+            if share_of_objects(cropped["labels"]) > MINIMUM_SHARE:
                 break
         return cropped
 
