@@ -91,7 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--teacher", type=Path, required=True, help="the ImageNet weights")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
-        "--eval", nargs="*", help="folders of pairs with label maps, on which IoU is measured at the end"
+        "--eval", nargs="+", help="folders of pairs with label maps, on which IoU is measured at the end"
     )
     add_training_options(parser, steps=1200, batch_size=8)
     options = parser.parse_args(arguments)

@@ -138,7 +138,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--head", type=Path, help="weights of its head, where it has one")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
-        "--eval", nargs="*", help="folders of pairs with label maps, on which IoU is measured at the end"
+        "--eval", nargs="+", help="folders of pairs with label maps, on which IoU is measured at the end"
     )
     parser.add_argument(
         "--encoder_share",
