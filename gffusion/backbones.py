@@ -182,7 +182,8 @@ class FrozenBackboneModel(PreTrainedModel):
             repo_id (`str`): Repository, `organisation/name`; created if needed.
             full (`bool`, *optional*):
                 Whether to add the frozen encoders. Defaults to doing so where no source is known that holds them.
-            options: Further arguments of `gffusion.zoo.publishing.push`: `with_code`, `private`, `revision`, `force`, `token`.
+            options: Further arguments of `gffusion.zoo.publishing.push`: `with_code`, `private`, `revision`,
+                `commit_message`, `force`, `token`.
 
         Returns:
             The address of the commit.

@@ -52,11 +52,12 @@ class Account:
 
 @dataclass
 class Repository:
-    """A repository: files by commit, and the names of commits."""
+    """A repository: files and messages by commit, and the names of commits."""
 
     private: bool = False
     gated: bool = False
     commits: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    messages: dict[str, str] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
 
@@ -385,9 +386,12 @@ class _Handler(BaseHTTPRequestHandler):
                 files[value["path"]] = self.hub.objects[value["oid"]]
             elif key == "deletedFile":
                 files.pop(value["path"])
-            elif key != "header":
+            elif key == "header":
+                message = value["summary"]
+            else:
                 raise HubError(400, f"The test Hub cannot commit a {key}")
         commit = repository.commit(files, revision)
+        repository.messages[commit] = message
         return {"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/{name}/commit/{commit}"}
 
     def create_branch(self, name: str, branch: str) -> dict[str, Any]:

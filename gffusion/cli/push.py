@@ -20,6 +20,9 @@ def push(
     revision: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch; created if needed. [default: main]")
     ] = None,
+    commit_message: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="First line of the commit. [default: gffusion and its version]")
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Publish weights that are incomplete, not finite or not trained to the end.")
     ] = False,
@@ -41,6 +44,7 @@ def push(
             with_code=with_code,
             private=private or None,
             revision=revision,
+            commit_message=commit_message,
             force=force,
         )
     typer.echo(f"published -> {address}")

@@ -13,7 +13,8 @@ from typing import Any
 from urllib.parse import unquote
 
 import torch
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+import yaml
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import custom_object_save
@@ -49,6 +50,7 @@ def push(
     with_code: bool = False,
     private: bool | None = None,
     revision: str | None = None,
+    commit_message: str | None = None,
     force: bool = False,
     token: str | None = None,
 ) -> str:
@@ -67,6 +69,7 @@ def push(
             `AutoModel.from_pretrained(repo_id, trust_remote_code=True)`.
         private: Whether a new repository is private. Defaults to what the organisation prefers.
         revision: Branch, created if needed. Defaults to `main`.
+        commit_message: First line of the commit. Defaults to naming gffusion and its version.
         force: Whether to publish in spite of what [`find_problems`] finds.
         token: Access token. Defaults to the one that `hf auth login` has stored.
 
@@ -84,12 +87,13 @@ def push(
         raise ValueError(
             f"{folder} was not published: {'; '.join(problems)}. To publish all the same, force it (`force`, --force)."
         )
+    message = commit_message or f"Upload model with gffusion {__version__}"
     api = _client(token)
     repo_id = _full_name(api, repo_id)
     with tempfile.TemporaryDirectory() as staging:
         files = _stage(folder, Path(staging), config, repo_id, full, with_code)
         with _explained(repo_id):
-            return _upload(api, files, repo_id, private, revision, keep_card=not (folder / CARD).exists())
+            return _upload(api, files, repo_id, private, revision, message, keep_card=not (folder / CARD).exists())
 
 
 def prepare_repository(repo_id: str, *, token: str | None = None) -> None:
@@ -214,10 +218,21 @@ def _stage(
                 setattr(config, f"{name}_name_or_path", None)
     _save_settings(folder, staging, config, with_code)
     if card:
+        _check_metadata(folder / CARD)
         (staging / CARD).write_bytes(with_source(card, repo_id))
     else:
         _make_card(config, repo_id).save(staging)
     return files | {path.name: path for path in staging.iterdir()}
+
+
+def _check_metadata(card: Path) -> None:
+    """Find out before there is a repository what the Hub would refuse."""
+    try:
+        ModelCard(card.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, ValueError) as error:
+        raise ValueError(
+            f"{card} was not published: what stands between the lines '---' is not YAML: {error}"
+        ) from None
 
 
 def _shown(card: bytes) -> set[str]:
@@ -273,7 +288,13 @@ def _make_card(config: GFFusionConfig, repo_id: str) -> FusionCard:
 
 
 def _upload(
-    api: HfApi, files: dict[str, Path], repo_id: str, private: bool | None, revision: str | None, keep_card: bool
+    api: HfApi,
+    files: dict[str, Path],
+    repo_id: str,
+    private: bool | None,
+    revision: str | None,
+    message: str,
+    keep_card: bool,
 ) -> str:
     """Make one commit of the files; what an older version left, and would be loaded beside them, goes."""
     api.create_repo(repo_id, private=private, exist_ok=True)
@@ -292,7 +313,6 @@ def _upload(
     old = [name for name in present if name not in files and "/" not in name]
     outdated = [name for name in old if name in _CODE or any(fnmatch(name, pattern) for pattern in _REPLACED)]
     operations = [*map(CommitOperationDelete, outdated), *(CommitOperationAdd(*file) for file in files.items())]
-    message = f"Upload model with gffusion {__version__}"
     return str(api.create_commit(repo_id, operations, commit_message=message, revision=revision).commit_url)
 
 

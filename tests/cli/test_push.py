@@ -21,7 +21,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_publishes(hub: HubServer, folder: Path, run_script: Callable, tmp_path: Path) -> None:
     environment = hub.environment(tmp_path / "home", HF_TOKEN="member")
-    options = ("--with-code", "--private", "--revision", "v2")
+    options = ("--with-code", "--private", "--revision", "v2", "--commit-message", "Second try")
     done = run_script(COMMAND, "push", folder, "lab/net", *options, environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"published -> {hub.url}/lab/net/commit/") and done.stdout.count("\n") == 1
@@ -31,6 +31,7 @@ def test_publishes(hub: HubServer, folder: Path, run_script: Callable, tmp_path:
     )
     assert files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
     assert hub.repositories["lab/net"].private
+    assert "Second try" in hub.repositories["lab/net"].messages.values()
     assert "model.safetensors" not in hub.files("lab/net", "main")
 
 

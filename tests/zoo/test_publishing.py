@@ -13,7 +13,7 @@ import torch
 from hub_server import HubServer
 from safetensors.torch import load_file, save_file
 
-from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
 from gffusion.zoo import FusionCard
 from gffusion.zoo.publishing import find_problems
 
@@ -43,7 +43,7 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("full", "push", ["full", "lab/full-2"], {"full": True, **MEMBER}),
     ("private", "push", ["slim", "lab/private"], {"private": True, **MEMBER}),
     ("public already", "push", ["slim", "lab/slim"], {"private": True, **MEMBER}),
-    ("branch", "push", ["slim", "lab/branches"], {"revision": "try/1", **MEMBER}),
+    ("branch", "push", ["slim", "lab/branches"], {"revision": "try/1", "commit_message": "Try one", **MEMBER}),
     ("shards", "push", ["sharded", "lab/replaced"], MEMBER),
     ("single file", "push", ["slim", "lab/replaced"], MEMBER),
     ("own card", "push", ["trained", "lab/trained"], MEMBER),
@@ -56,6 +56,7 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("slim of full", "push", ["full", "lab/refused"], MEMBER),
     ("local encoder", "push", ["local", "lab/refused"], MEMBER),
     ("local encoder, full", "push", ["local", "lab/full-3"], {"full": True, **MEMBER}),
+    ("broken card", "push", ["broken", "lab/refused"], MEMBER),
     ("no login", "push", ["slim", "lab/refused"], {}),
     ("wrong token", "push", ["slim", "lab/refused"], {"token": "wrong"}),
     ("stranger", "push", ["slim", "lab/refused"], {"token": "stranger"}),
@@ -63,7 +64,12 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("path as a name", "push", ["slim", "../refused"], MEMBER),
     ("no model", "push", ["here", "lab/refused"], MEMBER),
     ("model", "model.push_to_hub", ["slim", "lab/model"], MEMBER),
-    ("model in full", "model.push_to_hub", ["slim", "lab/model-full"], {"full": True, **MEMBER}),
+    (
+        "model in full",
+        "model.push_to_hub",
+        ["slim", "lab/model-full"],
+        {"full": True, "commit_message": "All of it", **MEMBER},
+    ),
     ("code, slim", "push", ["slim", "lab/code-slim"], {"with_code": True, **MEMBER}),
     ("code, full", "push", ["slim", "lab/code-full"], {"with_code": True, "full": True, **MEMBER}),
     ("code no more", "push", ["slim", "lab/code-gone"], {"with_code": True, **MEMBER}),
@@ -139,7 +145,7 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
     tiny_model().save_pretrained(root / "local")  # names the folders of its encoders
     for name in ("slim", "sharded", "full", "local"):
         GFFusionImageProcessor(size_divisor=8).save_pretrained(root / name)
-    for name in ("trained", "unfinished", "other", "generated"):
+    for name in ("trained", "unfinished", "other", "generated", "broken"):
         shutil.copytree(root / "slim", root / name)
     weights = load_file(root / "other" / "model.safetensors")
     save_file(
@@ -151,6 +157,7 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
     (root / "trained" / "README.md").write_text(
         '---\nlicense: mit\n---\n\n# A card\n\n![](scene.png)\n<img src="./my%20scene.png">\n'
     )
+    (root / "broken" / "README.md").write_text("---\nlicense: [mit\n---\n\n# A card\n")
     config = GFFusionConfig.from_pretrained(root / "slim")
     FusionCard(model_name="generated", config=config, parameters=2, trainable_parameters=1).save(root / "generated")
     (root / "trained" / "scene.png").write_bytes(b"a picture")
@@ -236,6 +243,12 @@ class TestPush:
         assert "model.safetensors" in published(world, "lab/branches", "try/1")
         assert "model.safetensors" not in published(world, "lab/branches")
 
+    def test_message_of_the_commit(self, world: dict[str, Any]) -> None:
+        for case, name, message in (("branch", "branches", "Try one"), ("model in full", "model-full", "All of it")):
+            assert world["hub"].repositories[f"lab/{name}"].messages[world[case].rpartition("/")[2]] == message
+        (message,) = world["hub"].repositories["lab/slim"].messages.values()
+        assert message == f"Upload model with gffusion {__version__}"
+
     def test_nothing_of_an_older_version_is_left(self, world: dict[str, Any]) -> None:
         """Other people's files are."""
         commits = list(world["hub"].repositories["lab/replaced"].commits.values())
@@ -270,6 +283,7 @@ class TestPush:
                 "local encoder",
                 "ValueError: .* clip encoder comes from '.*clip', which is not on the Hub: .*clip_name_or_path",
             ),
+            ("broken card", "ValueError: .*README.md .*between the lines '---' is not YAML.*line 1, column 10"),
             ("no login", "OSError: Cannot publish lab/refused: log in with `hf auth login`"),
             (
                 "wrong token",
