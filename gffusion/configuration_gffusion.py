@@ -95,6 +95,9 @@ class GFFusionConfig(PreTrainedConfig):
         use_segmenter (`bool`, *optional*, defaults to `True`): Whether the model has SSNet.
         segmenter_image_size (`list[int]`, *optional*, defaults to `[196, 196]`):
             Height and width at which DINOv2 sees the images, multiples of its patch size.
+        segmenter_windows (`list[int]`, *optional*, defaults to `[1, 1]`):
+            Rows and columns of windows, each of which DINOv2 reads by itself: for an encoder that learned on windows, and
+            quicker on large images (ours). They divide the rows and columns of tokens.
         segmenter_layers (`int`, *optional*, defaults to 1):
             Last layers of DINOv2 whose patch tokens, each through its final layer norm, are concatenated for the head.
             The paper's head reads one; DINOv2's own multi-scale segmenters read four (ours).
@@ -154,6 +157,7 @@ class GFFusionConfig(PreTrainedConfig):
 
     use_segmenter: bool = True
     segmenter_image_size: list[int] | None = None
+    segmenter_windows: list[int] | None = None
     segmenter_layers: int = 1
     ignore_index: int = 255
     class_weights: list[float | int] | None = None
@@ -182,6 +186,8 @@ class GFFusionConfig(PreTrainedConfig):
             self.decoder_channels = [64, 32, 16]
         if self.segmenter_image_size is None:
             self.segmenter_image_size = [196, 196]
+        if self.segmenter_windows is None:
+            self.segmenter_windows = [1, 1]
         if self.semantic_layers is None and self.semantic_config is not None:
             self.semantic_layers = list(range(1, self.semantic_config.num_hidden_layers))
 
@@ -246,6 +252,7 @@ class GFFusionConfig(PreTrainedConfig):
         self._validate_semantics()
         self._validate_segmenter_layers()
         self._validate_image_sizes()
+        self._validate_segmenter_windows()
         weights = (
             "gradient_weight",
             "intensity_weight",
@@ -316,6 +323,17 @@ class GFFusionConfig(PreTrainedConfig):
             raise ValueError(
                 f"`segmenter_layers` must lie between 1 and the number of DINOv2's layers ({num_layers}), "
                 f"got {self.segmenter_layers}."
+            )
+
+    def _validate_segmenter_windows(self) -> None:
+        if not self.needs_dinov2:
+            return
+        grid = [side // self.dinov2_config.patch_size for side in self.segmenter_image_size]  # type: ignore
+        windows = self.segmenter_windows or []
+        if len(windows) != 2 or any(count < 1 or side % count for side, count in zip(grid, windows, strict=True)):
+            raise ValueError(
+                f"`segmenter_windows` must be [rows, columns] that divide the {grid[0]} x {grid[1]} tokens of "
+                f"`segmenter_image_size`, got {windows}."
             )
 
     def _validate_class_weights(self) -> None:

@@ -22,7 +22,7 @@ from .finet import FINet, unite_modalities, upsample_rows
 from .functional import replace_luma, rgb_to_luma
 from .funet import FuNet
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
-from .ssnet import SSNet
+from .ssnet import SSNet, join_windows, split_windows
 
 MINIMUM_SIZE = 32
 
@@ -307,14 +307,12 @@ class GFFusionModel(GFFusionPreTrainedModel):
         That is the last layers' patch tokens, each through the final norm: (B, N, segmenter_layers * D).
         """
         pixels = prepare_images(images, self.config.segmenter_image_size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
-        several = self.config.segmenter_layers > 1
-        outputs = self.dinov2(pixels, output_hidden_states=bool(layers) or several)
-        tokens = [outputs.hidden_states[layer][:, 1:] for layer in layers]
-        last = outputs.last_hidden_state  # normalised already
-        if several:
-            earlier = outputs.hidden_states[-self.config.segmenter_layers : -1]
-            last = torch.cat([*map(self.dinov2.layernorm, earlier), last], dim=-1)
-        return tokens, last[:, 1:]
+        grid, windows = self._dinov2_grid, self.config.segmenter_windows
+        embedded = split_windows(self.dinov2.embeddings(pixels), grid, windows)
+        states = self.dinov2.encoder(embedded, output_hidden_states=True).hidden_states
+        last = [self.dinov2.layernorm(state) for state in states[-self.config.segmenter_layers :]]
+        tokens = [join_windows(states[layer], grid, windows) for layer in layers]
+        return tokens, join_windows(torch.cat(last, dim=-1), grid, windows)
 
     @property
     def _clip_size(self) -> list[int]:

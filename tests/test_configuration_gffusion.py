@@ -93,6 +93,12 @@ REFUSED = [
     ({"segmenter_image_size": [32, 36]}, r"`segmenter_image_size` .* patch size 8, up to 4096, got \[32, 36\]"),
     ({"segmenter_image_size": [32]}, r"`segmenter_image_size` must be \[height, width\]"),
     ({"segmenter_image_size": [0, 32]}, "`segmenter_image_size`"),
+    ({"segmenter_windows": [2]}, r"`segmenter_windows` .*got \[2\]"),
+    (
+        {"segmenter_image_size": [32, 48], "segmenter_windows": [2, 4]},
+        r"`segmenter_windows` must be \[rows, columns\] that divide the 4 x 6 tokens .*got \[2, 4\]",
+    ),
+    ({"segmenter_windows": [0, 1]}, r"`segmenter_windows` .*got \[0, 1\]"),
     ({"segmenter_layers": 0}, r"`segmenter_layers` .* DINOv2's layers \(3\), got 0"),
     ({"segmenter_layers": 4}, r"`segmenter_layers` .* DINOv2's layers \(3\), got 4"),
     ({"gradient_weight": -1.0}, "`gradient_weight` must be finite and not negative, got -1.0"),

@@ -115,6 +115,18 @@ class TestAgainstTheEncodersAlone:
         expected = self._upsampled_scores(model, torch.stack(tokens).amax(dim=0), upsample)
         np.testing.assert_allclose(output.logits, expected, atol=2e-3)
 
+    @pytest.mark.parametrize("paradigm", ["hybrid", "parallel"])
+    def test_windows_see_only_themselves(self, tiny_model: TinyModel, paradigm: str) -> None:
+        sizes = {"segmenter_image_size": [16, 32], "segmenter_windows": [1, 2], "segmenter_layers": 2}
+        model = tiny_model(paradigm=paradigm, **sizes).eval()
+        image = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(0))
+        changed = torch.cat([image[..., :16], 1 - image[..., 16:]], dim=-1)
+        with torch.no_grad():
+            (tokens, read), (_, others) = (model._dinov2_tokens(part, [2]) for part in (image, changed))
+        assert tokens[0].shape[:2] == read.shape[:2] == (len(image), 8)
+        kept, new = (read - others).abs().amax(dim=(0, 2)).reshape(2, 4).split(2, dim=1)
+        assert kept.max() == 0 and new.min() > 0
+
     def test_logits_of_the_sources_in_the_parallel_paradigm(
         self,
         tiny_model: TinyModel,

@@ -126,6 +126,7 @@ MODELS = (
             "intensity_weight": 20.0,
             "intensity_target": "two_scale",
             "segmenter_image_size": [448, 588],
+            "segmenter_windows": [2, 2],
             "segmenter_layers": 4,
             "id2label": {0: "background", 1: "person", 2: "bicycle", 3: "car"},
             "class_weights": [1, 2.5, 3.5, 5],

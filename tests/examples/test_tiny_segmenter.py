@@ -122,6 +122,7 @@ def test_segmenter_is_what_the_model_becomes(
         **SMALL,
         paradigm="cascading",
         segmenter_image_size=list(SIZE),
+        segmenter_windows=[2, 2],
         segmenter_layers=2,
         id2label=names,
     ).eval()

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 import torch
+from transformers import Dinov2Model
 
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.data import FusionDataset
@@ -134,3 +135,31 @@ def test_bundled_logits_are_adjusted(
     for word in ("dog=1", "bicycle=much"):
         with pytest.raises(ValueError, match=word.partition("=")[2] if "bicycle" in word else word):
             tiny["bundle"].main([*words, word])
+
+
+def test_segmenter_that_learned_on_is_bundled(
+    tiny: dict[str, ModuleType], tmp_path: Path, backbone_folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its encoder and head take the places of those before, and fusion stays."""
+    monkeypatch.setitem(tiny["bundle"].MODEL_CONFIG, "segmenter_windows", [2, 1])
+    names, layers = tiny["segmenter"].MODEL_CONFIG["id2label"], 2
+    monkeypatch.setitem(tiny["segmenter"].MODEL_CONFIG, "segmenter_layers", layers)
+    sizes = {"id2label": names, "segmenter_image_size": [32, 32], "segmenter_layers": layers}
+    model = GFFusionModel.from_backbones(backbone_folders["clip"], backbone_folders["dinov2"], **SMALL, **sizes).eval()
+    model.save_pretrained(tmp_path / "slim")
+    segmenter = tiny["segmenter"].Segmenter(Dinov2Model.from_pretrained(backbone_folders["dinov2"]))
+    with torch.no_grad():
+        for weight in segmenter.encoder.parameters():
+            weight += 0.01
+    segmenter.encoder.save_pretrained(tmp_path / "segmenter" / "encoder")
+    tiny["segmenter"].save_head(segmenter.head, tmp_path / "segmenter" / "head.safetensors")
+    words = [tmp_path / "slim", "--output", tmp_path / "full", "--segmenter", tmp_path / "segmenter"]
+    tiny["bundle"].main(list(map(str, words)))
+    bundled = GFFusionModel.from_pretrained(tmp_path / "full")
+    assert bundled.config.segmenter_windows == [2, 1]
+    for part, expected in ((bundled.dinov2, segmenter.encoder), (bundled.ssnet, segmenter.head)):
+        found = part.state_dict()
+        assert all(torch.equal(value, found[name]) for name, value in expected.state_dict().items())
+    visible, infrared = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(bundled(visible, infrared).fused_values, model(visible, infrared).fused_values)

@@ -1,7 +1,7 @@
 """Write a trained gffusion-tiny as it ships: one folder with its encoders, for `from_pretrained` without a network.
 
 python examples/recipes/tiny/bundle.py runs/tiny/segmentation/last --output gffusion-tiny \
-    --logits person=-1 bicycle=-1.5 car=-1.5
+    --segmenter runs/tiny/segmenter-2 --logits person=-0.5 bicycle=-1 car=0.5
 """
 
 import argparse
@@ -9,8 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from scenes import MODEL_CONFIG
 
 from gffusion import GFFusionModel
+from gffusion.training import load_head
 from gffusion.zoo import load_image_processor
 
 
@@ -35,14 +37,29 @@ def adjust_logits(model: GFFusionModel, words: Sequence[str]) -> None:
             model.ssnet.classifier.bias[model.config.label2id[name]] += float(number)
 
 
+def load(weights: Path, segmenter: Path | None) -> GFFusionModel:
+    """Load slim weights; the dinov2 encoder of a hybrid model changes nothing of its fusion, and may have learned on since."""
+    if segmenter is None:
+        return GFFusionModel.from_pretrained(weights)
+    windows = MODEL_CONFIG["segmenter_windows"]
+    model = GFFusionModel.from_pretrained(
+        weights, dinov2_name_or_path=str(segmenter / "encoder"), segmenter_windows=windows
+    )
+    load_head(model, segmenter / "head.safetensors")
+    return model
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Load the slim weights and their encoders, and write the full ones."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("weights", type=Path, help="folder of the last stage's weights")
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument(
+        "--segmenter", type=Path, help="output of segmenter.py, whose encoder and head take the places of those"
+    )
     parser.add_argument("--logits", nargs="*", default=[], metavar="CLASS=NUMBER", help="what is added to logits")
     options = parser.parse_args(arguments)
-    model = GFFusionModel.from_pretrained(options.weights)
+    model = load(options.weights, options.segmenter)
     adjust_logits(model, options.logits)
     for name in model.backbones:  # they travel with the weights: where they came from means nothing elsewhere
         setattr(model.config, f"{name}_name_or_path", None)

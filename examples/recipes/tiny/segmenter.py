@@ -28,7 +28,7 @@ from scenes import MODEL_CONFIG, NUM_CLASSES, WHOLE, WINDOWS, Scenes, fuse, meas
 from torch import Tensor, nn
 from transformers import Dinov2Model, PreTrainedModel
 
-from gffusion.ssnet import SSNet
+from gffusion.ssnet import SSNet, join_windows, split_windows
 
 OBJECT_WEIGHT = 4.0  # of a pixel that is an object's for certain; that of background is 1
 FEATURES_WEIGHT = 1.0
@@ -46,7 +46,8 @@ class Segmenter(nn.Module):
         self.encoder = encoder
         width, count = encoder.config.hidden_size, encoder.config.num_hidden_layers
         rows, columns = (side // encoder.config.patch_size for side in MODEL_CONFIG["segmenter_image_size"])
-        self.grid, self.window_grid = (rows, columns), (rows // 2, columns // 2)
+        self.windows: list[int] = MODEL_CONFIG["segmenter_windows"]
+        self.grid, self.window_grid = (rows, columns), (rows // self.windows[0], columns // self.windows[1])
         self.layers: int = MODEL_CONFIG["segmenter_layers"]
         self.levels = [quarter * count // 4 for quarter in (1, 2, 3, 4)]
         self.head = SSNet(self.layers * width, NUM_CLASSES)
@@ -57,21 +58,22 @@ class Segmenter(nn.Module):
         """Segment images, and say what the labeller sees in them.
 
         Args:
-            fused: (B, 3, H, W) in [0, 1], whole scenes, or windows of half their sides.
+            fused: (B, 3, H, W) in [0, 1], whole scenes, which are read in windows, or windows of other scenes.
             places: Of windows, row and column of the first token of each on the grid of a whole scene.
 
         Returns:
             Logits (B, classes, H, W), and features (B, C_l, rows, columns) of four levels, standardised.
         """
-        grid = self.window_grid if places else self.grid
-        states = [self._embed(fused, grid, places)]
+        grid, windows = (self.window_grid, (1, 1)) if places else (self.grid, self.windows)
+        states = [split_windows(self._embed(fused, grid, places), grid, windows)]
         for layer in self.encoder.encoder.layer:
             states.append(layer(states[-1]))
-        tokens = [self.encoder.layernorm(state)[:, 1:] for state in states[-self.layers :]]
-        logits = self.head(torch.cat(tokens, dim=-1), grid, fused.shape[-2:])
+        last = [self.encoder.layernorm(state) for state in states[-self.layers :]]
+        logits = self.head(join_windows(torch.cat(last, dim=-1), grid, windows), grid, fused.shape[-2:])
+        shown = [join_windows(states[level], grid, windows).float() for level in self.levels]
         read = [
-            reader(F.layer_norm(states[level][:, 1:].float(), states[level].shape[-1:])).mT.unflatten(-1, grid)
-            for level, reader in zip(self.levels, self.readers, strict=True)
+            reader(F.layer_norm(tokens, tokens.shape[-1:])).mT.unflatten(-1, grid)
+            for tokens, reader in zip(shown, self.readers, strict=True)
         ]
         return logits, read
 
