@@ -231,7 +231,7 @@ def _check_metadata(card: Path) -> None:
         ModelCard(card.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(
-            f"{card} was not published: what stands between the lines '---' is not YAML: {error}"
+            f"{card} was not published: its metadata, between the lines '---', is no YAML that the Hub reads: {error}"
         ) from None
 
 

@@ -283,7 +283,7 @@ class TestPush:
                 "local encoder",
                 "ValueError: .* clip encoder comes from '.*clip', which is not on the Hub: .*clip_name_or_path",
             ),
-            ("broken card", "ValueError: .*README.md .*between the lines '---' is not YAML.*line 1, column 10"),
+            ("broken card", "ValueError: .*README.md .*between the lines '---', is no YAML .*line 1, column 10"),
             ("no login", "OSError: Cannot publish lab/refused: log in with `hf auth login`"),
             (
                 "wrong token",
