@@ -44,12 +44,14 @@ class FusionJob:
         fused: Where the fused picture goes.
         labels: Where the label map goes, an 8-bit PNG of class ids.
         overlay: Where the fused picture with coloured classes goes.
+        overwrite: Whether files that exist are replaced; otherwise those that are missing are added.
     """
 
     pair: ImagePair
     fused: Path
     labels: Path | None = None
     overlay: Path | None = None
+    overwrite: bool = True
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -183,14 +185,16 @@ def _fuse(
 
 
 def _write(job: FusionJob, fused: NDArray[Any], label_map: NDArray[np.uint8] | None) -> FusionResult:
+    written = [path for path in job.outputs if job.overwrite or not path.is_file()]
     try:
         if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
             fused = np.rint(fused * 255).astype(np.uint8)
-        if label_map is not None and job.labels is not None:
+        if label_map is not None and job.labels in written:
             write_image(job.labels, label_map)
-        if label_map is not None and job.overlay is not None:
+        if label_map is not None and job.overlay in written:
             write_image(job.overlay, overlay(fused, label_map))
-        write_image(job.fused, fused)  # last: where it exists, the job is done
+        if job.fused in written:
+            write_image(job.fused, fused)
         return FusionResult(job)
     except (OSError, ValueError) as error:
         return FusionResult(job, str(error))

@@ -2,6 +2,7 @@
 
 import math
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,7 +56,11 @@ def fuse(
         processor_range = None if infrared_range is None else _parse_range(infrared_range)
         jobs = _plan(visible, infrared, output, suffix, segment)
         _spare_inputs(jobs)
-        todo = [job for job in jobs if overwrite or not all(path.is_file() for path in job.outputs)]
+        todo = [
+            replace(job, overwrite=overwrite)
+            for job in jobs
+            if overwrite or not all(path.is_file() for path in job.outputs)
+        ]
         skipped = len(jobs) - len(todo)
         if not todo:
             what = f"{jobs[0].fused} exists" if len(jobs) == 1 else f"all {len(jobs)} outputs exist"
@@ -127,8 +132,8 @@ def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segme
         if output.suffix and not output.is_dir():
             if output.suffix.lower() not in IMAGE_SUFFIXES:
                 raise ValueError(f"cannot write {output}: its suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
-            side = {kind: output.with_name(f"{output.stem}_{kind}.png") for kind in ("labels", "overlay")}
-            return [FusionJob(pairs[0], output, **(side if segment else {}))]
+            labels, overlay = (output.with_name(f"{output.stem}_{kind}.png") for kind in ("labels", "overlay"))
+            return [FusionJob(pairs[0], output, labels, overlay) if segment else FusionJob(pairs[0], output)]
     if output.is_file():
         raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
     return [

@@ -77,6 +77,15 @@ class TestTwoFiles:
         assert gffusion(*command, "--overwrite").exit_code == 0
         assert (pair / "out.png").read_bytes() == first
 
+    def test_segmentation_is_added_to_a_fused_picture_that_exists(self, gffusion: Callable, pair: Path) -> None:
+        (pair / "out.png").write_bytes(b"mine")
+        command = ("fuse", "visible.png", "infrared.png", "-o", "out.png", "--model", "gffusion-tiny", "--segment")
+        assert gffusion(*command).exit_code == 0
+        assert (pair / "out.png").read_bytes() == b"mine"
+        assert files_in(pair) == ["infrared.png", "out.png", "out_labels.png", "out_overlay.png", "visible.png"]
+        assert gffusion(*command, "--overwrite").exit_code == 0
+        assert (pair / "out.png").read_bytes() != b"mine"
+
     def test_folder_as_output_takes_the_visible_name(self, gffusion: Callable, pair: Path) -> None:
         assert gffusion("fuse", "visible.png", "infrared.png", "-o", "out").exit_code == 0
         assert files_in(pair / "out") == ["visible.png"]
