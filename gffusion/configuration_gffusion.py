@@ -97,7 +97,8 @@ class GFFusionConfig(PreTrainedConfig):
             Height and width at which DINOv2 sees the images, multiples of its patch size.
         segmenter_windows (`list[int]`, *optional*, defaults to `[1, 1]`):
             Rows and columns of windows, each of which DINOv2 reads by itself: for an encoder that learned on windows (ours).
-            They divide the rows and columns of tokens, and the cost of attention.
+            They divide the rows and columns of tokens. Halfway between neighbours it reads another; where windows overlap,
+            tokens are means. `[2, 2]` are nine windows, which take about twice as long as the image in one.
         segmenter_layers (`int`, *optional*, defaults to 1):
             Last layers of DINOv2 whose patch tokens, each through its final layer norm, are concatenated for the head.
             The paper's head reads one; DINOv2's own multi-scale segmenters read four (ours).

@@ -39,9 +39,9 @@ def small(tiny: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     segmenter = tiny["segmenter"]
     config = segmenter.MODEL_CONFIG | {"segmenter_layers": 2, "segmenter_image_size": list(SIZE)}
     whole = Compose(RandomCrop(SIZE, scale=(0.4, 1.0)), RandomFlip())
-    for name in ("segmenter", "labeller"):
-        monkeypatch.setattr(tiny[name], "WHOLE", whole)
-    monkeypatch.setattr(segmenter, "WINDOWS", Compose(RandomCrop((16, 24), scale=(0.4, 1.0)), RandomFlip()))
+    windows = Compose(RandomCrop((16, 24), scale=(0.4, 1.0)), RandomFlip())
+    monkeypatch.setattr(tiny["labeller"], "WHOLE", whole)
+    monkeypatch.setattr(segmenter, "VIEWS", {"whole": whole, "windows": windows, "gentle_windows": windows})
     monkeypatch.setattr(segmenter, "MODEL_CONFIG", config)
     monkeypatch.setattr(tiny["encoders"], "LOG_STEPS", 1)
     monkeypatch.setattr(tiny["encoders"], "CHECKPOINT_STEPS", 2)
@@ -211,15 +211,18 @@ def test_segmenter_learns_and_resumes(
     assert all(torch.equal(value, heads[1][name]) for name, value in heads[0].items())
 
 
-def test_segmenter_goes_on_with_a_head(
+def test_segmenter_goes_on_with_what_it_has_learned(
     tiny: dict[str, ModuleType], segment: Callable[..., Path], labelled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = segment("windows", "first", "--eval", labelled)
     assert (first / "iou.json").is_file()
-    seen: list[Tensor] = []
-    monkeypatch.setattr(tiny["segmenter"], "train", lambda student, *_: seen.append(student.head.classifier.weight))
-    segment("whole", "second", "--start", first / "encoder", "--head", first / "head.safetensors")
-    assert torch.equal(seen[0], load_file(first / "head.safetensors")["weight"])
+    seen: list[dict[str, Tensor]] = []
+    monkeypatch.setattr(tiny["segmenter"], "train", lambda student, *_: seen.append(student.state_dict()))
+    segment("gentle_windows", "second", "--after", first / "checkpoint.pt")
+    learned = torch.load(first / "checkpoint.pt", weights_only=True)["student"]
+    assert seen[0].keys() == learned.keys()
+    assert all(torch.equal(seen[0][name], value) for name, value in learned.items())
+    assert torch.equal(learned["head.classifier.weight"], load_file(first / "head.safetensors")["weight"])
 
 
 class TestScenes:

@@ -63,14 +63,15 @@ def share_of_objects(labels: NDArray[np.int64]) -> float:
 
 # Objects are from as large as in use to nearly twice that.
 WHOLE = Compose(Resize(SIZE), RandomCrop(SIZE, scale=(1.0, 1.7)), RandomFlip(), PHOTOMETRY)
-# What learns on windows does not yet fit the very pictures that it learns from, and harder ones would not teach it more.
-GENTLE_PHOTOMETRY = Compose(
+WINDOWS = Compose(Resize(SIZE), SeekObjects(RandomCrop(WINDOW_SIZE, scale=(0.8, 1.6))), RandomFlip(), PHOTOMETRY)
+# For what does not yet fit the very pictures that it learns from.
+GENTLE_WINDOWS = Compose(
+    *WINDOWS.transforms[:-1],
     VisiblePhotometric(brightness=0.05, contrast=0.2, gamma=0.2),
     LoseColor(0.1),
     ThermalGain(gain=0.2, offset=0.03),
     BlurAndNoise(blur=0.7, noise=0.02),
 )
-WINDOWS = Compose(Resize(SIZE), SeekObjects(RandomCrop(WINDOW_SIZE, scale=(0.8, 1.6))), RandomFlip(), GENTLE_PHOTOMETRY)
 
 
 class Scenes(Dataset[dict[str, Tensor]]):

@@ -6,7 +6,7 @@
 DINOv2 was trained on 142 million pictures, and a linear layer is all that it lacks; this encoder was trained on 436, and
 learns here what is frozen from then on: to tell of every view what the labeller tells of it (`labeller.py`), and what the
 labeller makes of it on the way. Pictures without boxes teach, too. `windows` shows it quarters of scenes, where objects are,
-at a tenth of the cost of `whole` ones, which are for GPUs. `--start` and `--head` take up what an earlier run has learned.
+at a tenth of the cost of `whole` ones, which are for GPUs. `--after` takes up what an earlier run has learned.
 OUTPUT gets `log.jsonl`, `checkpoint.pt`, from which `--resume` goes on, and at the end `encoder` and `head.safetensors`, which
 stage 4 starts from, and `iou.json`.
 """
@@ -23,8 +23,8 @@ import torch.nn.functional as F
 from encoders import add_training_options, build_optimizers, to_pixel_values, train
 from labeller import FEATURE_CHANNELS, Labeller, load_labeller
 from numpy.random import default_rng
-from safetensors.torch import load_file, save_file
-from scenes import MODEL_CONFIG, NUM_CLASSES, WHOLE, WINDOWS, Scenes, fuse, measure, reframe
+from safetensors.torch import save_file
+from scenes import GENTLE_WINDOWS, MODEL_CONFIG, NUM_CLASSES, WHOLE, WINDOWS, Scenes, fuse, measure, reframe
 from torch import Tensor, nn
 from transformers import Dinov2Model, PreTrainedModel
 
@@ -32,6 +32,7 @@ from gffusion.ssnet import SSNet, join_windows, split_windows
 
 OBJECT_WEIGHT = 4.0  # of a pixel that is an object's for certain; that of background is 1
 FEATURES_WEIGHT = 1.0
+VIEWS = {"whole": WHOLE, "windows": WINDOWS, "gentle_windows": GENTLE_WINDOWS}
 
 
 class Segmenter(nn.Module):
@@ -133,11 +134,11 @@ def save_head(head: SSNet, path: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train on what the labeller says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("views", choices=("windows", "whole"))
+    parser.add_argument("views", choices=tuple(VIEWS))
     parser.add_argument("--data", nargs="+", required=True, help="folders of pairs with label maps")
     parser.add_argument("--labeller", type=Path, required=True, help="weights of the labeller")
     parser.add_argument("--start", type=Path, required=True, help="folder of the encoder")
-    parser.add_argument("--head", type=Path, help="weights of its head, where it has one")
+    parser.add_argument("--after", type=Path, help="checkpoint of an earlier run: its encoder, head and readers go on")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument(
         "--eval", nargs="+", help="folders of pairs with label maps, on which IoU is measured at the end"
@@ -158,10 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # For so few channels, the backward pass of plain attention is quicker on CPUs than that of the fused kernel.
     attention = "eager" if options.device == "cpu" else "sdpa"
     segmenter = Segmenter(Dinov2Model.from_pretrained(options.start, attn_implementation=attention))
-    if options.head:
-        segmenter.head.classifier.load_state_dict(load_file(options.head))
-    augmentation = WINDOWS if options.views == "windows" else WHOLE
-    scenes = Scenes(options.data, augmentation, options.steps * options.batch_size, options.seed)
+    if options.after:
+        segmenter.load_state_dict(torch.load(options.after, map_location="cpu", weights_only=True)["student"])
+    scenes = Scenes(options.data, VIEWS[options.views], options.steps * options.batch_size, options.seed)
     labeller = load_labeller(options.labeller).to(options.device)
     taught = partial(losses, labeller, options.views, options.seed)
     train(segmenter, taught, scenes, options, build_optimizers(segmenter, options.encoder_share), options.uses)
