@@ -323,6 +323,12 @@ class FusionCard:
             "the paper's model."
             for name, what in self.stand_in_encoders.items()
         ]
+        limits += [
+            f"The {ENCODERS[name]} encoder is not from the Hub: whether it has {ENCODERS[name]}'s weights, this card cannot "
+            "tell. Models of gffusion's zoo bring encoders of their own."
+            for name in self._encoders
+            if self.has_weights and name not in {*self.stand_in_encoders, *self._base_models}
+        ]
         if self._base_models.get("clip", "").startswith("openai/"):
             limits.append(CLIP_SCOPE)
         return [*limits, *self.limits]

@@ -174,6 +174,14 @@ class TestText:
         with pytest.raises(ValueError, match=r"\['clip'\].* none"):
             make(stand_in_encoders={"clip": "randomly initialised"})
 
+    def test_encoders_that_are_not_from_the_hub_may_be_anyones(self, tmp_path: Path) -> None:
+        config = GFFusionConfig(clip_name_or_path=None, dinov2_name_or_path=str(tmp_path))
+        limits = section(make(config), "Limits")
+        for name in ("CLIP", "DINOv2"):
+            assert f"whether it has {name}'s weights, this card cannot tell" in limits
+        for known in (make(GFFusionConfig()), make(config, has_weights=False)):
+            assert "cannot tell" not in known.render()
+
     def test_training(self) -> None:
         log = [
             {"epoch": 0, "loss": 3.0, "eval_loss_structural": 2.0},
