@@ -98,7 +98,7 @@ class GFFusionConfig(PreTrainedConfig):
         segmenter_windows (`list[int]`, *optional*, defaults to `[1, 1]`):
             Rows and columns of windows, each of which DINOv2 reads by itself: for an encoder that learned on windows (ours).
             They divide the rows and columns of tokens. Halfway between neighbours it reads another; where windows overlap,
-            tokens are means. `[2, 2]` are nine windows, which take about twice as long as the image in one.
+            tokens are means. `[2, 2]` are nine windows, of 2.25 times as many tokens in all, each of which attends to fewer.
         segmenter_layers (`int`, *optional*, defaults to 1):
             Last layers of DINOv2 whose patch tokens, each through its final layer norm, are concatenated for the head.
             The paper's head reads one; DINOv2's own multi-scale segmenters read four (ours).

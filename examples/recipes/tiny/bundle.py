@@ -1,7 +1,7 @@
 """Write a trained gffusion-tiny as it ships: one folder with its encoders, for `from_pretrained` without a network.
 
 python examples/recipes/tiny/bundle.py runs/tiny/segmentation/last --output gffusion-tiny \
-    --segmenter runs/tiny/segmenter-2 --logits bicycle=-1
+    --segmenter runs/tiny/segmenter-3 --logits person=-0.5 bicycle=-2
 """
 
 import argparse
