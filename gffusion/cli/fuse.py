@@ -33,7 +33,13 @@ def fuse(
     device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
     dtype: Annotated[str, typer.Option(help=f"Precision: {', '.join(DTYPES)}.")] = "float32",
     batch_size: Annotated[int, typer.Option(min=1, help="Pairs of one size that the model sees together.")] = 1,
-    segment: Annotated[bool, typer.Option("--segment", help="Write label maps and coloured overlays, too.")] = False,
+    segment: Annotated[
+        bool,
+        typer.Option(
+            "--segment",
+            help="Write class numbers and coloured overlays, too: in labels and overlays, or beside the file.",
+        ),
+    ] = False,
     infrared_range: Annotated[
         str | None,
         typer.Option(

@@ -25,7 +25,7 @@ class FusionTrainingArguments:
         batch_normalization: Statistics of the training steps: each process's own batch ("local"), that of all
             processes ("synchronized", on GPUs), or the running ones, which then stay what they are: those of the weights
             that the training starts from ("running"), or measured anew on the first batches, before the first step
-            ("calibrated").
+            ("calibrated"). "auto" is "running" for weights that were trained before, and "local" for new ones.
         mixed_precision: Precision of the forward pass, "no", "bf16" or "fp16".
         gradient_checkpointing: Compute activations again in the backward pass rather than keep them.
         compile: Compile the model with `torch.compile`.
@@ -60,7 +60,7 @@ class FusionTrainingArguments:
     head_decay_epochs: int = 10
     segmentation_weight_end: float = 1.0
     max_gradient_norm: float = 1.0
-    batch_normalization: Literal["local", "synchronized", "running", "calibrated"] = "local"
+    batch_normalization: Literal["auto", "local", "synchronized", "running", "calibrated"] = "auto"
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
     gradient_checkpointing: bool = False
     compile: bool = False
@@ -106,7 +106,7 @@ class FusionTrainingArguments:
                 raise ValueError(f"`{name}` must lie in (0, 1], got {getattr(self, name)}.")
         for name, allowed in (
             ("mixed_precision", ("no", "bf16", "fp16")),
-            ("batch_normalization", ("local", "synchronized", "running", "calibrated")),
+            ("batch_normalization", ("auto", "local", "synchronized", "running", "calibrated")),
         ):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"`{name}` must be one of {', '.join(allowed)}, got {getattr(self, name)!r}.")

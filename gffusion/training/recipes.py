@@ -153,6 +153,12 @@ class Recipe:
             "settings": {name: value for name, value in non_default_settings(self.data).items() if name not in _PATHS},
         }
         if start := self.model.model_name_or_path:
+            if start in list_models(status="bundled"):
+                facts["stand_in_encoders"] = {
+                    name: f"{start} brings its own"
+                    for name in ("clip", "dinov2")
+                    if getattr(model.config, f"needs_{name}") and not getattr(model.config, f"{name}_name_or_path")
+                }
             facts["base_model"] = start if is_hub_id(start) and not Path(start).exists() else None
             start = start if start in list_models() or is_hub_id(start) else "weights of its own"
             facts["description"] = (

@@ -39,6 +39,8 @@ class TrainingStep:
         self._token_cache = token_cache
         self._max_gradient_norm = arguments.max_gradient_norm
         self._running_statistics = arguments.batch_normalization in ("running", "calibrated")
+        if arguments.batch_normalization == "auto":
+            self._running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
         self.loss_names = ("loss", *_PARTS, *(["loss_segmentation"] if labelled else []))
         if arguments.gradient_checkpointing:
             model.gradient_checkpointing_enable()

@@ -178,7 +178,8 @@ class FusionTrainer:
         preflight.check_evaluation(self.eval_dataset, self.model, self.arguments)
         preflight.check_training_data(self.train_dataset, self.model, self.labelled)
         if not self.labelled:
-            reason = "The data have no labels" if self.model.config.use_segmenter else "The model has no segmenter"
+            no_labels = "The data have no label maps (`gffusion masks` makes them of boxes)"
+            reason = no_labels if self.model.config.use_segmenter else "The model has no segmenter"
             logger.warning("%s: training with the structural loss L_st alone.", reason)
         if self.arguments.head_start_epoch >= self.arguments.num_epochs:
             logger.warning(

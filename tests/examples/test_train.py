@@ -17,7 +17,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from transformers import Dinov2Config, Dinov2Model
 
-from gffusion import GFFusionConfig, GFFusionModel
+from gffusion import GFFusionConfig, GFFusionModel, create_model
 from gffusion.data.samples import write_scenes
 from gffusion.training.recipes import ModelArguments, Recipe, build_model, read_recipe
 
@@ -215,12 +215,27 @@ def test_recipes_of_the_repository(
     model = recipe.build_trainer().train()
     for name, value in (written.get("model_config") or {}).items():
         assert name in small or getattr(model.config, name) == value
-    labelled = model.config.use_segmenter and path.stem != "finetune"
+    labelled = model.config.use_segmenter
     assert ("loss_segmentation" in read_log(tmp_path / "run")[-1]) == labelled
     loaded = GFFusionModel.from_pretrained(tmp_path / "run" / "best")
     assert loaded.config.merging == model.config.merging
     if labelled:
         assert "car" in loaded.config.label2id
+
+
+def test_fine_tuning_keeps_what_the_weights_know(layouts: dict[str, Path], tmp_path: Path) -> None:
+    """The recipe begins with gffusion-tiny: its encoders, whose card does not call them CLIP's, and its statistics."""
+    data, run = layouts["folders"], tmp_path / "run"
+    words = ["--config", EXAMPLES / "recipes" / "finetune.yaml", "--train_data", data, "--eval_data", data]
+    words += ["--output_dir", run, "--num_epochs", 2, "--head_start_epoch", 1, "--batch_size", 2, "--crop_size", 48]
+    Recipe.parse(list(map(str, words))).build_trainer().train()
+    tuned, begun = GFFusionModel.from_pretrained(run / "last").state_dict(), create_model("gffusion-tiny").state_dict()
+    unchanged = {name for name, value in begun.items() if name in tuned and torch.equal(value, tuned[name])}
+    assert "funet.decoder.1.running_mean" in unchanged and "clip.pre_layrnorm.weight" in unchanged
+    assert "funet.decoder.0.weight" not in unchanged
+    card = (run / "last" / "README.md").read_text()
+    for name in ("CLIP", "DINOv2"):
+        assert f"The {name} encoder does not have {name}'s weights (gffusion-tiny brings its own)" in card
 
 
 def save_stage_before(

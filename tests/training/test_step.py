@@ -134,11 +134,16 @@ class TestGradients:
         for name, value in states[0].items():
             torch.testing.assert_close(states[1][name], value, rtol=0, atol=1e-6)
 
-    @pytest.mark.parametrize(("mode", "moves"), [("running", False), ("local", True)])
-    def test_running_statistics_stay_if_told_to(
-        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, mode: str, moves: bool
+    @pytest.mark.parametrize(
+        ("mode", "trained", "moves"),
+        [("running", False, False), ("local", True, True), ("auto", False, True), ("auto", True, False)],
+    )
+    def test_running_statistics_stay_if_told_to_or_trained(
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, mode: str, trained: bool, moves: bool
     ) -> None:
         model = tiny_model(paradigm="cascading")
+        if trained:
+            model.train()(**inputs)
         before = state_of(model)
         step = TrainingStep(
             model, FusionTrainingArguments(str(tmp_path), batch_normalization=mode), Accelerator(), True, None
