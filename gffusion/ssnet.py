@@ -53,7 +53,7 @@ def join_windows(tokens: Tensor, grid: tuple[int, int], windows: Sequence[int]) 
     """
     places = _places(grid, windows)
     height, width = grid[0] // windows[0], grid[1] // windows[1]
-    nearness = _nearness(height, tokens)[:, None] * _nearness(width, tokens)  # (r, c)
+    nearness = _nearness(height, tokens.device)[:, None] * _nearness(width, tokens.device)  # (r, c)
     total = nearness.new_zeros(grid)
     for place in places:
         total[place] += nearness
@@ -74,6 +74,6 @@ def _places(grid: tuple[int, int], windows: Sequence[int]) -> list[tuple[slice, 
     return list(product(rows, columns))
 
 
-def _nearness(size: int, like: Tensor) -> Tensor:
+def _nearness(size: int, device: torch.device) -> Tensor:
     """Return how near tokens are to the middle of a window, (size,) in (0, 1]."""
-    return 1 - (2 * torch.arange(size, device=like.device) + 1 - size).abs() / size
+    return 1 - (2 * torch.arange(size, device=device) + 1 - size).abs() / size

@@ -1,5 +1,6 @@
 """What can be known to go wrong before the first step."""
 
+import logging
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,8 @@ from torch.utils.data import Dataset
 from ..metrics import METRICS, list_metrics
 from ..modeling_gffusion import MINIMUM_SIZE, GFFusionModel
 from .arguments import FusionTrainingArguments
+
+logger = logging.getLogger(__name__)
 
 _LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity", "loss_segmentation")
 
@@ -129,6 +132,20 @@ def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> No
                 f"{which} pictures must measure {minimum} x {minimum} at least, for the model and the metrics of the "
                 f"evaluation, got {height} x {width} (height x width)."
             )
+
+
+def warn_of_what_does_not_learn(model: GFFusionModel, arguments: FusionTrainingArguments, labelled: bool) -> None:
+    """Say what the data or the number of epochs keep from learning."""
+    if not labelled:
+        no_labels = "The data have no label maps (`gffusion masks` makes them of boxes)"
+        reason = no_labels if model.config.use_segmenter else "The model has no segmenter"
+        logger.warning("%s: training with the structural loss L_st alone.", reason)
+    if arguments.head_start_epoch >= arguments.num_epochs:
+        logger.warning(
+            "head_start_epoch (q) is %d of %d epochs and never comes: rates stay, lambda does not rise, no head learns.",
+            arguments.head_start_epoch,
+            arguments.num_epochs,
+        )
 
 
 def check_device(arguments: FusionTrainingArguments, device: torch.device) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import logging
 import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -30,8 +29,6 @@ from .schedules import head_learning_rate, learning_rate, segmentation_weight
 from .step import TrainingStep
 from .token_cache import CachedTokens, TokenCache
 from .validation import draw, evaluate
-
-logger = logging.getLogger(__name__)
 
 CALIBRATION_BATCHES = 16
 
@@ -177,16 +174,7 @@ class FusionTrainer:
         """Look for what would go wrong later."""
         preflight.check_evaluation(self.eval_dataset, self.model, self.arguments)
         preflight.check_training_data(self.train_dataset, self.model, self.labelled)
-        if not self.labelled:
-            no_labels = "The data have no label maps (`gffusion masks` makes them of boxes)"
-            reason = no_labels if self.model.config.use_segmenter else "The model has no segmenter"
-            logger.warning("%s: training with the structural loss L_st alone.", reason)
-        if self.arguments.head_start_epoch >= self.arguments.num_epochs:
-            logger.warning(
-                "head_start_epoch (q) is %d of %d epochs and never comes: rates stay, lambda does not rise, no head learns.",
-                self.arguments.head_start_epoch,
-                self.arguments.num_epochs,
-            )
+        preflight.warn_of_what_does_not_learn(self.model, self.arguments, self.labelled)
 
     def _begin(self, resume: bool) -> None:
         """Go back to the newest checkpoint, or start anew."""
