@@ -102,6 +102,10 @@ class GFFusionConfig(PreTrainedConfig):
         segmenter_layers (`int`, *optional*, defaults to 1):
             Last layers of DINOv2 whose patch tokens, each through its final layer norm, are concatenated for the head.
             The paper's head reads one; DINOv2's own multi-scale segmenters read four (ours).
+        segmenter_refinement (`float`, *optional*, defaults to 0.0):
+            Radius, in tokens, of the guided filter that gives label maps the edges of the fused and the infrared picture
+            (ours), up to 8. With 0, and in training mode, logits are those of the head, upsampled, as in the paper; L_ss is
+            always of those.
         ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count in L_ss.
         class_weights (`list[float]`, *optional*):
             Weight of each class in L_ss, for classes that cover few pixels (ours). Defaults to the same for all. Loading
@@ -160,6 +164,7 @@ class GFFusionConfig(PreTrainedConfig):
     segmenter_image_size: list[int] | None = None
     segmenter_windows: list[int] | None = None
     segmenter_layers: int = 1
+    segmenter_refinement: float | int = 0.0
     ignore_index: int = 255
     class_weights: list[float | int] | None = None
 
@@ -251,7 +256,7 @@ class GFFusionConfig(PreTrainedConfig):
         self._validate_widths()
         self._validate_encoders()
         self._validate_semantics()
-        self._validate_segmenter_layers()
+        self._validate_segmenter_reading()
         self._validate_image_sizes()
         self._validate_segmenter_windows()
         weights = (
@@ -316,7 +321,7 @@ class GFFusionConfig(PreTrainedConfig):
                 f"`group_kernel_size` must be odd, from 1 to {LIMITS['group_kernel_size']}, got {self.group_kernel_size}."
             )
 
-    def _validate_segmenter_layers(self) -> None:
+    def _validate_segmenter_reading(self) -> None:
         if not self.needs_dinov2:
             return
         num_layers = self.dinov2_config.num_hidden_layers  # type: ignore[union-attr]
@@ -324,6 +329,11 @@ class GFFusionConfig(PreTrainedConfig):
             raise ValueError(
                 f"`segmenter_layers` must lie between 1 and the number of DINOv2's layers ({num_layers}), "
                 f"got {self.segmenter_layers}."
+            )
+        if not 0 <= self.segmenter_refinement <= LIMITS["segmenter_refinement"]:
+            raise ValueError(
+                f"`segmenter_refinement` must lie between 0 and {LIMITS['segmenter_refinement']} tokens, "
+                f"got {self.segmenter_refinement}."
             )
 
     def _validate_segmenter_windows(self) -> None:

@@ -1,4 +1,4 @@
-"""Colour conversion and the gradient operator, shared by the networks, the losses and the image processor."""
+"""Colour conversion, the gradient operator and what encoders see, shared by networks, losses and the image processor."""
 
 import torch
 import torch.nn.functional as F
@@ -6,6 +6,10 @@ from torch import Tensor
 
 # ITU-R BT.601 luma weights of red, green and blue, the convention of the image-fusion field.
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+
+# Normalisation that the encoders were trained with, applied here so that callers only ever pass [0, 1].
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+DINOV2_MEAN, DINOV2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def rgb_to_luma(image: Tensor) -> Tensor:
@@ -65,3 +69,13 @@ def sobel_magnitude(image: Tensor) -> Tensor:
     rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]  # (B, C, H, W + 2)
     columns = padded[..., :, :-2] + 2 * padded[..., :, 1:-1] + padded[..., :, 2:]  # (B, C, H + 2, W)
     return (rows[..., :, 2:] - rows[..., :, :-2]).abs() + (columns[..., 2:, :] - columns[..., :-2, :]).abs()
+
+
+def prepare_images(
+    images: Tensor, size: list[int], mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype
+) -> Tensor:
+    """Resize [0, 1] images (B, 1 or 3, H, W) for an encoder and normalise them -> (B, 3, height, width)."""
+    images = images.float().expand(-1, 3, -1, -1)
+    # Antialiased like the encoders' own processors: within 0.004 of CLIP's, against 0.043 without.
+    images = F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return ((images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)).to(dtype)

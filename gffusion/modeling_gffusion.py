@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import CLIPVisionModel, Dinov2Model
@@ -19,19 +18,23 @@ from transformers.utils import ModelOutput
 from .backbones import FrozenBackboneModel
 from .configuration_gffusion import GFFusionConfig
 from .finet import FINet, unite_modalities, upsample_rows
-from .functional import replace_luma, rgb_to_luma
+from .functional import (
+    CLIP_MEAN,
+    CLIP_STD,
+    DINOV2_MEAN,
+    DINOV2_STD,
+    prepare_images,
+    replace_luma,
+    rgb_to_luma,
+)
 from .funet import FuNet
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
-from .ssnet import SSNet, join_windows, split_windows
+from .ssnet import SSNet, join_windows, refine_logits, split_windows
 
 MINIMUM_SIZE = 32
 
 # Of the bands of a picture that is fused on a CPU: small enough for its cache, large against what bands share.
 BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
-
-# Normalisation that the encoders were trained with, applied here so that callers only ever pass [0, 1].
-CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-DINOV2_MEAN, DINOV2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass
@@ -46,7 +49,8 @@ class GFFusionOutput(ModelOutput):
         loss_intensity (`Tensor` of shape `()`): Intensity term, not weighted.
         loss_segmentation (`Tensor` of shape `()`): L_ss, Eq. (11).
         fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1], float32; luma where `color_space="ycbcr"`.
-        logits (`Tensor` of shape `(B, num_labels, H, W)`): Class logits of I_seg.
+        logits (`Tensor` of shape `(B, num_labels, H, W)`):
+            Class logits of I_seg, float32. In evaluation mode, with `segmenter_refinement`, refined log-probabilities.
         spatial_features (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): z_f.
         semantic_features (`Tensor` of shape `(B, N, D)`): z_c, merged tokens.
         gate (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): Sigmoid of Eq. (7).
@@ -183,6 +187,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
 
         logits = self._segment(fused, visible_values, source_tokens) if segment else None
         losses = self._losses(fused, source, infrared_values, logits, labels) if return_loss else {}
+        if logits is not None and self.config.segmenter_refinement and not self.training:
+            logits = self._refine(logits, fused, infrared_values)
         features = {"spatial_features": spatial, "semantic_features": semantic, "gate": gate}
         output = GFFusionOutput(**losses, fused_values=fused, logits=logits, **(features if output_features else {}))
         return output if return_dict else output.to_tuple()
@@ -279,6 +285,10 @@ class GFFusionModel(GFFusionPreTrainedModel):
                 fused = replace_luma(visible_values.float(), fused)  # DINOv2 reads colour pictures
             tokens = self._checkpointed(lambda image: self._dinov2_tokens(image, [])[1], fused)  # f_d
         return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), self._dinov2_grid, fused.shape[-2:])
+
+    def _refine(self, logits: Tensor, fused: Tensor, infrared: Tensor) -> Tensor:
+        guides = torch.cat([rgb_to_luma(fused), infrared.float()], dim=1)
+        return refine_logits(logits, guides, self._dinov2_grid, self.config.segmenter_refinement)
 
     def _losses(
         self, fused: Tensor, source: Tensor, infrared: Tensor, logits: Tensor | None, labels: Tensor | None
@@ -387,16 +397,6 @@ class GFFusionModel(GFFusionPreTrainedModel):
 def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor:
     """Put both modalities into one batch of colour images -> (2B, 3, H, W), the visible ones first."""
     return torch.cat([visible_values, infrared_values.expand_as(visible_values)])
-
-
-def prepare_images(
-    images: Tensor, size: list[int], mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype
-) -> Tensor:
-    """Resize [0, 1] images (B, 1 or 3, H, W) for an encoder and normalise them -> (B, 3, height, width)."""
-    images = images.float().expand(-1, 3, -1, -1)
-    # Antialiased like the encoders' own processors: within 0.004 of CLIP's, against 0.043 without.
-    images = F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
-    return ((images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)).to(dtype)
 
 
 __all__ = ["GFFusionModel", "GFFusionOutput", "GFFusionPreTrainedModel"]

@@ -15,6 +15,7 @@ LIMITS = {
     "group_kernel_size": 31,
     "clip_image_size": 4096,
     "segmenter_image_size": 4096,
+    "segmenter_refinement": 8,
 }
 MAX_DECODER_LAYERS = 128
 MAX_LABELS = 4096

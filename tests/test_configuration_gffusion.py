@@ -101,6 +101,9 @@ REFUSED = [
     ({"segmenter_windows": [0, 1]}, r"`segmenter_windows` .*got \[0, 1\]"),
     ({"segmenter_layers": 0}, r"`segmenter_layers` .* DINOv2's layers \(3\), got 0"),
     ({"segmenter_layers": 4}, r"`segmenter_layers` .* DINOv2's layers \(3\), got 4"),
+    ({"segmenter_refinement": -0.5}, "`segmenter_refinement` must lie between 0 and 8 tokens, got -0.5"),
+    ({"segmenter_refinement": float("nan")}, "`segmenter_refinement` .* got nan"),
+    ({"segmenter_refinement": 9}, "`segmenter_refinement` .* got 9"),
     ({"gradient_weight": -1.0}, "`gradient_weight` must be finite and not negative, got -1.0"),
     ({"intensity_weight": float("nan")}, "`intensity_weight` must be finite"),
     ({"segmentation_weight": float("inf")}, "`segmentation_weight` must be finite"),
@@ -143,7 +146,12 @@ class TestRefusals:
 
     def test_values_of_absent_encoders_do_not_matter(self) -> None:
         GFFusionConfig(
-            paradigm="cascading", use_segmenter=False, clip_image_size=[1, 1], num_groups=0, segmenter_layers=0
+            paradigm="cascading",
+            use_segmenter=False,
+            clip_image_size=[1, 1],
+            num_groups=0,
+            segmenter_layers=0,
+            segmenter_refinement=-1,
         )
 
     def test_integers_are_numbers(self) -> None:

@@ -7,8 +7,12 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-from gffusion.ssnet import SSNet, join_windows, split_windows
+from gffusion import GFFusionModel
+from gffusion.functional import rgb_to_luma
+from gffusion.losses import segmentation_loss
+from gffusion.ssnet import CELLS_PER_TOKEN, FLAT_VARIANCE, SSNet, join_windows, refine_logits, split_windows
 
 
 def test_is_a_linear_layer_upsampled_to_the_image(upsample: Callable[..., NDArray[Any]]) -> None:
@@ -48,3 +52,68 @@ def test_windows_that_overlap_count_by_nearness_to_their_middles() -> None:
     numbers = torch.arange(3.0)[:, None, None].expand(3, 1 + 4, 1)
     joined = join_windows(numbers, (1, 8), (1, 2))
     torch.testing.assert_close(joined.flatten(), torch.tensor([0, 0, 0.25, 0.75, 1.25, 1.75, 2, 2]))
+
+
+def test_refined_probabilities_are_told_by_regressions_on_both_guides() -> None:
+    """Against least squares with a ridge, window by window, in numpy, where the picture has a pixel to a cell."""
+    generator = torch.Generator().manual_seed(0)
+    rows, columns = 2 * CELLS_PER_TOKEN, 1 * CELLS_PER_TOKEN
+    logits = torch.randn(1, 3, rows, columns, generator=generator)
+    guides = torch.rand(1, 2, rows, columns, generator=generator)
+    classes, pictures = (image[0].double().numpy() for image in (logits.softmax(dim=1), guides))
+    windows = [
+        [(slice(max(0, r - 2), r + 3), slice(max(0, c - 2), c + 3)) for c in range(columns)] for r in range(rows)
+    ]
+
+    def regress(window: tuple[slice, slice]) -> NDArray[Any]:
+        design = np.stack(
+            [*(picture[window].ravel() for picture in pictures), np.ones(classes[0][window].size)], axis=1
+        )
+        ridge = np.diag([FLAT_VARIANCE, FLAT_VARIANCE, 0.0]) * len(design)
+        targets = classes[(slice(None), *window)].reshape(3, -1).T
+        return np.linalg.solve(design.T @ design + ridge, design.T @ targets)
+
+    fits = np.array([[regress(window) for window in line] for line in windows])  # (rows, columns, 3 terms, 3 classes)
+    means = np.array([[fits[window].mean(axis=(0, 1)) for window in line] for line in windows])
+    terms = np.stack([*pictures, np.ones((rows, columns))])
+    expected = np.einsum("rctk,trc->krc", means, terms)
+    found = refine_logits(logits, guides, (2, 1), radius=2 / CELLS_PER_TOKEN)[0].exp()
+    np.testing.assert_allclose(found, expected.clip(1e-6), atol=1e-4)
+
+
+def test_a_label_map_takes_the_edge_of_either_guide() -> None:
+    """Tokens say that the border of two classes is column 24 of 48, a picture that it is column 26."""
+    logits = torch.zeros(1, 2, 32, 48)
+    logits[:, 1] = (torch.arange(48.0) - 23.5) / 3
+    step = (torch.arange(48) >= 26).float().expand(1, 1, 32, 48)
+    for guides in (torch.cat([step, step * 0], dim=1), torch.cat([step * 0, step], dim=1)):
+        refined = refine_logits(logits, guides, (4, 6), radius=1)
+        torch.testing.assert_close(refined.argmax(dim=1).float(), step[:, 0])
+        torch.testing.assert_close(refined.exp().sum(dim=1), torch.ones(1, 32, 48))
+
+
+def test_flat_guides_leave_the_border_where_it_was() -> None:
+    logits = torch.zeros(1, 2, 32, 48)
+    logits[:, 1] = (torch.arange(48.0) - 23.5) / 3
+    refined = refine_logits(logits, torch.full((1, 2, 32, 48), 0.5), (4, 6), radius=1)
+    torch.testing.assert_close(refined.argmax(dim=1), logits.argmax(dim=1))
+
+
+@pytest.mark.parametrize("choices", [{"paradigm": "parallel"}, {"color_space": "rgb"}, {"segmenter_windows": [2, 2]}])
+def test_a_model_returns_refined_logits_and_learns_from_those_of_its_head(
+    tiny_model: Callable[..., GFFusionModel], make_inputs: Callable[..., dict[str, Tensor]], choices: dict[str, Any]
+) -> None:
+    inputs = make_inputs(labels=True)
+    model = tiny_model(segmenter_image_size=[32, 32], **choices).eval()
+    plain = model(**inputs)
+    model.config.segmenter_refinement = 1.5
+    output = model(**inputs)
+    luma = rgb_to_luma(output.fused_values)
+    guides = torch.cat([luma, inputs["infrared_values"]], dim=1)
+    expected = refine_logits(plain.logits, guides, (4, 4), 1.5)
+    torch.testing.assert_close(output.logits, expected)
+    torch.testing.assert_close(output.loss_segmentation, plain.loss_segmentation)
+    assert not torch.equal(output.logits, plain.logits.log_softmax(dim=1))
+    learning = model.train()(**inputs)
+    expected = segmentation_loss(learning.logits, inputs["labels"])
+    torch.testing.assert_close(learning.loss_segmentation, expected)

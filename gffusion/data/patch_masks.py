@@ -11,7 +11,8 @@ from skimage.transform import resize
 from torch import Tensor
 from transformers import AutoConfig, CLIPVisionModel, Dinov2Model
 
-from ..modeling_gffusion import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, GFFusionModel, prepare_images
+from ..functional import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images
+from ..modeling_gffusion import GFFusionModel
 from .boxes import Boxes
 from .masks import (
     MARGIN,

@@ -128,6 +128,7 @@ MODELS = (
             "segmenter_image_size": [448, 588],
             "segmenter_windows": [2, 2],
             "segmenter_layers": 4,
+            "segmenter_refinement": 1.0,
             "id2label": {0: "background", 1: "person", 2: "bicycle", 3: "car"},
             "class_weights": [1, 2.5, 3.5, 5],
         },

@@ -156,7 +156,7 @@ def test_segmenter_that_learned_on_is_bundled(
     words = [tmp_path / "slim", "--output", tmp_path / "full", "--segmenter", tmp_path / "segmenter"]
     tiny["bundle"].main(list(map(str, words)))
     bundled = GFFusionModel.from_pretrained(tmp_path / "full")
-    assert bundled.config.segmenter_windows == [2, 1]
+    assert (bundled.config.segmenter_windows, bundled.config.segmenter_refinement) == ([2, 1], 1.0)
     for part, expected in ((bundled.dinov2, segmenter.encoder), (bundled.ssnet, segmenter.head)):
         found = part.state_dict()
         assert all(torch.equal(value, found[name]) for name, value in expected.state_dict().items())

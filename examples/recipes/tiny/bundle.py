@@ -41,10 +41,8 @@ def load(weights: Path, segmenter: Path | None) -> GFFusionModel:
     """Load slim weights; the dinov2 encoder of a hybrid model changes nothing of its fusion, and may have learned on since."""
     if segmenter is None:
         return GFFusionModel.from_pretrained(weights)
-    windows = MODEL_CONFIG["segmenter_windows"]
-    model = GFFusionModel.from_pretrained(
-        weights, dinov2_name_or_path=str(segmenter / "encoder"), segmenter_windows=windows
-    )
+    reading = {name: MODEL_CONFIG[name] for name in ("segmenter_windows", "segmenter_refinement")}
+    model = GFFusionModel.from_pretrained(weights, dinov2_name_or_path=str(segmenter / "encoder"), **reading)
     load_head(model, segmenter / "head.safetensors")
     return model
 

@@ -28,7 +28,7 @@ from tqdm import tqdm
 from transformers import AutoModel, CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model, PreTrainedModel
 from views import IMAGE_SIZE, NUM_CLASSES, Views, load_pairs
 
-from gffusion.modeling_gffusion import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images
+from gffusion.functional import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images
 
 Losses = Callable[[Any, dict[str, Any]], dict[str, Tensor]]
 
