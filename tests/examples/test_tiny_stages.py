@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from types import ModuleType
 
@@ -137,10 +138,15 @@ def test_bundled_logits_are_adjusted(
             tiny["bundle"].main([*words, word])
 
 
+@pytest.mark.parametrize("mixed", [False, True])
 def test_segmenter_that_learned_on_is_bundled(
-    tiny: dict[str, ModuleType], tmp_path: Path, backbone_folders: dict[str, str], monkeypatch: pytest.MonkeyPatch
+    tiny: dict[str, ModuleType],
+    tmp_path: Path,
+    backbone_folders: dict[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+    mixed: bool,
 ) -> None:
-    """Its encoder and head take the places of those before, and fusion stays."""
+    """Its encoder and head, or means of two runs', take the places of those before, and fusion stays."""
     monkeypatch.setitem(tiny["bundle"].MODEL_CONFIG, "segmenter_windows", [2, 1])
     names, layers = tiny["segmenter"].MODEL_CONFIG["id2label"], 2
     monkeypatch.setitem(tiny["segmenter"].MODEL_CONFIG, "segmenter_layers", layers)
@@ -148,18 +154,27 @@ def test_segmenter_that_learned_on_is_bundled(
     model = GFFusionModel.from_backbones(backbone_folders["clip"], backbone_folders["dinov2"], **SMALL, **sizes).eval()
     model.save_pretrained(tmp_path / "slim")
     segmenter = tiny["segmenter"].Segmenter(Dinov2Model.from_pretrained(backbone_folders["dinov2"]))
-    with torch.no_grad():
-        for weight in segmenter.encoder.parameters():
-            weight += 0.01
-    segmenter.encoder.save_pretrained(tmp_path / "segmenter" / "encoder")
-    tiny["segmenter"].save_head(segmenter.head, tmp_path / "segmenter" / "head.safetensors")
-    words = [tmp_path / "slim", "--output", tmp_path / "full", "--segmenter", tmp_path / "segmenter"]
+    learned = {}
+    for run, step in (("earlier", 0.02), ("later", 0.04)):
+        with torch.no_grad():
+            for weight in segmenter.parameters():
+                weight += step
+        segmenter.encoder.save_pretrained(tmp_path / run / "encoder")
+        tiny["segmenter"].save_head(segmenter.head, tmp_path / run / "head.safetensors")
+        parts = {"dinov2": segmenter.encoder, "ssnet": segmenter.head}
+        learned[run] = {name: deepcopy(part.state_dict()) for name, part in parts.items()}
+    words = [tmp_path / "slim", "--output", tmp_path / "full", "--segmenter", tmp_path / "later"]
+    if mixed:
+        words += ["--earlier", tmp_path / "earlier"]
     tiny["bundle"].main(list(map(str, words)))
     bundled = GFFusionModel.from_pretrained(tmp_path / "full")
     assert (bundled.config.segmenter_windows, bundled.config.segmenter_refinement) == ([2, 1], 1.0)
-    for part, expected in ((bundled.dinov2, segmenter.encoder), (bundled.ssnet, segmenter.head)):
-        found = part.state_dict()
-        assert all(torch.equal(value, found[name]) for name, value in expected.state_dict().items())
+    for name, weights in learned["later"].items():
+        found = bundled.get_submodule(name).state_dict()
+        for key, value in weights.items():
+            before = learned["earlier"][name][key]
+            expected = 0.75 * value + 0.25 * before if mixed else value
+            torch.testing.assert_close(found[key], expected, rtol=0, atol=1e-6 if mixed else 0)
     visible, infrared = torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32)
     with torch.no_grad():
         torch.testing.assert_close(bundled(visible, infrared).fused_values, model(visible, infrared).fused_values)

@@ -61,9 +61,9 @@ def share_of_objects(labels: NDArray[np.int64]) -> float:
     return float(((labels > 0) & (labels < NUM_CLASSES)).mean())
 
 
-# Objects are from as large as in use to nearly twice that.
+# Objects are from as large as in use to nearly twice that; in windows from half as large on, so that a near car fits into one.
 WHOLE = Compose(Resize(SIZE), RandomCrop(SIZE, scale=(1.0, 1.7)), RandomFlip(), PHOTOMETRY)
-WINDOWS = Compose(Resize(SIZE), SeekObjects(RandomCrop(WINDOW_SIZE, scale=(0.8, 1.6))), RandomFlip(), PHOTOMETRY)
+WINDOWS = Compose(Resize(SIZE), SeekObjects(RandomCrop(WINDOW_SIZE, scale=(0.5, 1.6))), RandomFlip(), PHOTOMETRY)
 # For what does not yet fit the very pictures that it learns from.
 GENTLE_WINDOWS = Compose(
     *WINDOWS.transforms[:-1],

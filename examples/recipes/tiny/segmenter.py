@@ -5,7 +5,7 @@
 
 DINOv2 was trained on 142 million pictures, and a linear layer is all that it lacks; this encoder was trained on 436, and
 learns here what is frozen from then on: to tell of every view what the labeller tells of it (`labeller.py`), and what the
-labeller makes of it on the way. Pictures without boxes teach, too. `windows` shows it quarters of scenes, where objects are,
+labeller makes of it on the way. Pictures without boxes teach, too. `windows` shows it parts of scenes, where objects are,
 at a tenth of the cost of `whole` ones, which are for GPUs. `--after` takes up what an earlier run has learned.
 OUTPUT gets `log.jsonl`, `checkpoint.pt`, from which `--resume` goes on, and at the end `encoder` and `head.safetensors`, which
 stage 4 starts from, and `iou.json`.
