@@ -18,15 +18,7 @@ from transformers.utils import ModelOutput
 from .backbones import FrozenBackboneModel
 from .configuration_gffusion import GFFusionConfig
 from .finet import FINet, unite_modalities, upsample_rows
-from .functional import (
-    CLIP_MEAN,
-    CLIP_STD,
-    DINOV2_MEAN,
-    DINOV2_STD,
-    prepare_images,
-    replace_luma,
-    rgb_to_luma,
-)
+from .functional import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, replace_luma, rgb_to_luma
 from .funet import FuNet
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
 from .ssnet import SSNet, join_windows, refine_logits, split_windows
