@@ -99,6 +99,10 @@ class GFFusionConfig(PreTrainedConfig):
             Rows and columns of windows, each of which DINOv2 reads by itself: for an encoder that learned on windows (ours).
             They divide the rows and columns of tokens. Halfway between neighbours it reads another; where windows overlap,
             tokens are means. `[2, 2]` are nine windows, of 2.25 times as many tokens in all, each of which attends to fewer.
+        segmenter_scales (`list[float]`, *optional*, defaults to `[1]`):
+            Sizes at which DINOv2 reads the fused image in evaluation mode, in `segmenter_image_size`, 1 among them; what it
+            tells is averaged (ours). There are as many more windows, each of as many tokens: with two windows a side, 1.5
+            makes three. In training mode, and for L_ss, only 1 counts.
         segmenter_layers (`int`, *optional*, defaults to 1):
             Last layers of DINOv2 whose patch tokens, each through its final layer norm, are concatenated for the head.
             The paper's head reads one; DINOv2's own multi-scale segmenters read four (ours).
@@ -163,6 +167,7 @@ class GFFusionConfig(PreTrainedConfig):
     use_segmenter: bool = True
     segmenter_image_size: list[int] | None = None
     segmenter_windows: list[int] | None = None
+    segmenter_scales: list[float | int] | None = None
     segmenter_layers: int = 1
     segmenter_refinement: float | int = 0.0
     ignore_index: int = 255
@@ -194,6 +199,8 @@ class GFFusionConfig(PreTrainedConfig):
             self.segmenter_image_size = [196, 196]
         if self.segmenter_windows is None:
             self.segmenter_windows = [1, 1]
+        if self.segmenter_scales is None:
+            self.segmenter_scales = [1]
         if self.semantic_layers is None and self.semantic_config is not None:
             self.semantic_layers = list(range(1, self.semantic_config.num_hidden_layers))
 
@@ -259,6 +266,7 @@ class GFFusionConfig(PreTrainedConfig):
         self._validate_segmenter_reading()
         self._validate_image_sizes()
         self._validate_segmenter_windows()
+        self._validate_segmenter_scales()
         weights = (
             "gradient_weight",
             "intensity_weight",
@@ -345,6 +353,26 @@ class GFFusionConfig(PreTrainedConfig):
             raise ValueError(
                 f"`segmenter_windows` must be [rows, columns] that divide the {grid[0]} x {grid[1]} tokens of "
                 f"`segmenter_image_size`, got {windows}."
+            )
+
+    def _validate_segmenter_scales(self) -> None:
+        if not self.needs_dinov2:
+            return
+        scales = self.segmenter_scales or []
+        largest = LIMITS["segmenter_image_size"] / max(self.segmenter_image_size)  # type: ignore[arg-type]
+        fit = all(
+            0 < scale <= largest and all(float(scale * count).is_integer() for count in self.segmenter_windows)  # type: ignore[union-attr]
+            for scale in scales
+        )
+        if not fit or 1 not in scales or len(set(scales)) != len(scales):
+            raise ValueError(
+                f"`segmenter_scales` must be different numbers, 1 among them, up to {largest:.4g}, that times "
+                f"`segmenter_windows` ({self.segmenter_windows}) are whole, got {self.segmenter_scales}."
+            )
+        if self.paradigm == "parallel" and scales != [1]:
+            raise ValueError(
+                "`segmenter_scales` are of the fused image, and in the parallel paradigm SSNet reads the sources: "
+                f"leave them at [1], got {scales}."
             )
 
     def _validate_class_weights(self) -> None:

@@ -42,7 +42,8 @@ class GFFusionOutput(ModelOutput):
         loss_segmentation (`Tensor` of shape `()`): L_ss, Eq. (11).
         fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1], float32; luma where `color_space="ycbcr"`.
         logits (`Tensor` of shape `(B, num_labels, H, W)`):
-            Class logits of I_seg, float32. In evaluation mode, with `segmenter_refinement`, refined log-probabilities.
+            Class logits of I_seg, float32. In evaluation mode, with `segmenter_scales` or `segmenter_refinement`,
+            log-probabilities of all scales, refined.
         spatial_features (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): z_f.
         semantic_features (`Tensor` of shape `(B, N, D)`): z_c, merged tokens.
         gate (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): Sigmoid of Eq. (7).
@@ -179,8 +180,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
 
         logits = self._segment(fused, visible_values, source_tokens) if segment else None
         losses = self._losses(fused, source, infrared_values, logits, labels) if return_loss else {}
-        if logits is not None and self.config.segmenter_refinement and not self.training:
-            logits = self._refine(logits, fused, infrared_values)
+        if logits is not None and not self.training:
+            logits = self._refine(logits, fused, visible_values, infrared_values)
         features = {"spatial_features": spatial, "semantic_features": semantic, "gate": gate}
         output = GFFusionOutput(**losses, fused_values=fused, logits=logits, **(features if output_features else {}))
         return output if return_dict else output.to_tuple()
@@ -269,16 +270,24 @@ class GFFusionModel(GFFusionPreTrainedModel):
         semantic = self.finet.merge(semantic_tokens.to(dtype), grid)
         return semantic, self.finet.project(semantic, grid), source_tokens
 
-    def _segment(self, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None) -> Tensor:
+    def _segment(self, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None, scale: float = 1) -> Tensor:
         """Return logits (B, num_labels, H, W), of the fused image or, in the parallel paradigm, of the sources."""
         tokens = source_tokens
         if tokens is None:
             if self.config.color_space == "ycbcr":
                 fused = replace_luma(visible_values.float(), fused)  # DINOv2 reads colour pictures
-            tokens = self._checkpointed(lambda image: self._dinov2_tokens(image, [])[1], fused)  # f_d
-        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), self._dinov2_grid, fused.shape[-2:])
+            tokens = self._checkpointed(lambda image: self._dinov2_tokens(image, [], scale)[1], fused)  # f_d
+        grid = self._dinov2_reading(scale)[1]
+        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), grid, fused.shape[-2:])
 
-    def _refine(self, logits: Tensor, fused: Tensor, infrared: Tensor) -> Tensor:
+    def _refine(self, logits: Tensor, fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+        """Return logits of all scales together, with the edges of pictures, as the configuration has it (ours)."""
+        others = [self._segment(fused, visible, None, scale) for scale in self.config.segmenter_scales if scale != 1]
+        if others:
+            told = torch.stack([part.softmax(dim=1) for part in (logits, *others)]).mean(dim=0)
+            logits = told.clamp(min=1e-6).log()
+        if not self.config.segmenter_refinement:
+            return logits
         guides = torch.cat([rgb_to_luma(fused), infrared.float()], dim=1)
         return refine_logits(logits, guides, self._dinov2_grid, self.config.segmenter_refinement)
 
@@ -303,13 +312,13 @@ class GFFusionModel(GFFusionPreTrainedModel):
         total = total_loss(structural, segmentation, self.config.segmentation_weight)
         return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
 
-    def _dinov2_tokens(self, images: Tensor, layers: list[int]) -> tuple[list[Tensor], Tensor]:
+    def _dinov2_tokens(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
         """Return tokens of the named layers, (B, N, D) each, and what SSNet reads.
 
         That is the last layers' patch tokens, each through the final norm: (B, N, segmenter_layers * D).
         """
-        pixels = prepare_images(images, self.config.segmenter_image_size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
-        grid, windows = self._dinov2_grid, self.config.segmenter_windows
+        size, grid, windows = self._dinov2_reading(scale)
+        pixels = prepare_images(images, size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
         embedded = split_windows(self.dinov2.embeddings(pixels), grid, windows)
         states = self.dinov2.encoder(embedded, output_hidden_states=True).hidden_states
         last = [self.dinov2.layernorm(state) for state in states[-self.config.segmenter_layers :]]
@@ -329,9 +338,14 @@ class GFFusionModel(GFFusionPreTrainedModel):
 
     @property
     def _dinov2_grid(self) -> tuple[int, int]:
-        height, width = self.config.segmenter_image_size
+        return self._dinov2_reading(1)[1]
+
+    def _dinov2_reading(self, scale: float) -> tuple[list[int], tuple[int, int], list[int]]:
+        """Return height and width of what DINOv2 reads at a scale, rows and columns of tokens, and those of windows."""
+        height, width = (round(scale * side) for side in self.config.segmenter_image_size)
         patch_size = self.config.dinov2_config.patch_size
-        return height // patch_size, width // patch_size
+        windows = [round(scale * count) for count in self.config.segmenter_windows]
+        return [height, width], (height // patch_size, width // patch_size), windows
 
     def _checkpointed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """Run a part without batch statistics, recomputing it in the backward pass if checkpointing is on.

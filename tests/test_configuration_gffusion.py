@@ -99,6 +99,15 @@ REFUSED = [
         r"`segmenter_windows` must be \[rows, columns\] that divide the 4 x 6 tokens .*got \[2, 4\]",
     ),
     ({"segmenter_windows": [0, 1]}, r"`segmenter_windows` .*got \[0, 1\]"),
+    ({"segmenter_scales": []}, r"`segmenter_scales` must be different numbers, 1 among them, .*got \[\]"),
+    ({"segmenter_scales": [2]}, r"`segmenter_scales` .*got \[2\]"),
+    ({"segmenter_scales": [1, 1.0]}, r"`segmenter_scales` must be different .*got \[1, 1.0\]"),
+    ({"segmenter_scales": [1, 0]}, r"`segmenter_scales` .*got \[1, 0\]"),
+    ({"segmenter_scales": [1, float("inf")]}, r"`segmenter_scales` .*got \[1, inf\]"),
+    ({"segmenter_scales": [1, float("nan")]}, r"`segmenter_scales` .*got \[1, nan\]"),
+    ({"segmenter_scales": [1, 1.5]}, r"that times `segmenter_windows` \(\[1, 1\]\) are whole, got \[1, 1.5\]"),
+    ({"segmenter_scales": [1, 256]}, r"`segmenter_scales` .*, up to 128, .*got \[1, 256\]"),
+    ({"paradigm": "parallel", "segmenter_scales": [1, 2]}, r"in the parallel paradigm .*got \[1, 2\]"),
     ({"segmenter_layers": 0}, r"`segmenter_layers` .* DINOv2's layers \(3\), got 0"),
     ({"segmenter_layers": 4}, r"`segmenter_layers` .* DINOv2's layers \(3\), got 4"),
     ({"segmenter_refinement": -0.5}, "`segmenter_refinement` must lie between 0 and 8 tokens, got -0.5"),
@@ -152,6 +161,7 @@ class TestRefusals:
             num_groups=0,
             segmenter_layers=0,
             segmenter_refinement=-1,
+            segmenter_scales=[],
         )
 
     def test_integers_are_numbers(self) -> None:

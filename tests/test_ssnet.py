@@ -117,3 +117,27 @@ def test_a_model_returns_refined_logits_and_learns_from_those_of_its_head(
     learning = model.train()(**inputs)
     expected = segmentation_loss(learning.logits, inputs["labels"])
     torch.testing.assert_close(learning.loss_segmentation, expected)
+
+
+@pytest.mark.parametrize("choices", [{}, {"color_space": "rgb"}, {"paradigm": "cascading"}])
+def test_a_model_averages_what_it_reads_at_several_scales(
+    tiny_model: Callable[..., GFFusionModel], make_inputs: Callable[..., dict[str, Tensor]], choices: dict[str, Any]
+) -> None:
+    """As models do that read at one scale each; 1.5 times two windows a side are three."""
+    inputs = make_inputs(labels=True)
+    sizes = {"segmenter_image_size": [32, 32], "segmenter_windows": [2, 2]}
+    model = tiny_model(**sizes, segmenter_scales=[1, 1.5], **choices).eval()
+    output, both = model(**inputs), []
+    for side, windows in ((32, 2), (48, 3)):
+        single = tiny_model(segmenter_image_size=[side, side], segmenter_windows=[windows, windows], **choices).eval()
+        single.load_state_dict(model.state_dict())
+        both.append(single(**inputs))
+    expected = (both[0].logits.softmax(dim=1) + both[1].logits.softmax(dim=1)) / 2
+    torch.testing.assert_close(output.logits.softmax(dim=1), expected)
+    torch.testing.assert_close(output.loss_segmentation, both[0].loss_segmentation)
+    assert not torch.equal(both[0].logits, both[1].logits)
+    model.config.segmenter_scales = [1]
+    torch.testing.assert_close(model(**inputs).logits, both[0].logits)
+    model.config.segmenter_scales = [1, 1.5]
+    learning = model.train()(**inputs)
+    torch.testing.assert_close(learning.loss_segmentation, segmentation_loss(learning.logits, inputs["labels"]))

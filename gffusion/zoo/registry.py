@@ -127,6 +127,7 @@ MODELS = (
             "intensity_target": "two_scale",
             "segmenter_image_size": [448, 588],
             "segmenter_windows": [2, 2],
+            "segmenter_scales": [1, 1.5],
             "segmenter_layers": 4,
             "segmenter_refinement": 1.0,
             "id2label": {0: "background", 1: "person", 2: "bicycle", 3: "car"},

@@ -148,6 +148,7 @@ def test_segmenter_that_learned_on_is_bundled(
 ) -> None:
     """Its encoder and head, or means of two runs', take the places of those before, and fusion stays."""
     monkeypatch.setitem(tiny["bundle"].MODEL_CONFIG, "segmenter_windows", [2, 1])
+    monkeypatch.setitem(tiny["bundle"].MODEL_CONFIG, "segmenter_scales", [1, 2])
     names, layers = tiny["segmenter"].MODEL_CONFIG["id2label"], 2
     monkeypatch.setitem(tiny["segmenter"].MODEL_CONFIG, "segmenter_layers", layers)
     sizes = {"id2label": names, "segmenter_image_size": [32, 32], "segmenter_layers": layers}
@@ -168,7 +169,8 @@ def test_segmenter_that_learned_on_is_bundled(
         words += ["--earlier", tmp_path / "earlier"]
     tiny["bundle"].main(list(map(str, words)))
     bundled = GFFusionModel.from_pretrained(tmp_path / "full")
-    assert (bundled.config.segmenter_windows, bundled.config.segmenter_refinement) == ([2, 1], 1.0)
+    assert (bundled.config.segmenter_windows, bundled.config.segmenter_scales) == ([2, 1], [1, 2])
+    assert bundled.config.segmenter_refinement == 1.0
     for name, weights in learned["later"].items():
         found = bundled.get_submodule(name).state_dict()
         for key, value in weights.items():

@@ -1,7 +1,7 @@
 """Write a trained gffusion-tiny as it ships: one folder with its encoders, for `from_pretrained` without a network.
 
 python examples/recipes/tiny/bundle.py runs/tiny/segmentation/last --output gffusion-tiny \
-    --segmenter runs/tiny/segmenter-4 --earlier runs/tiny/segmenter-3 --logits person=0.25 bicycle=-2 car=0.5
+    --segmenter runs/tiny/segmenter-4 --earlier runs/tiny/segmenter-3 --logits bicycle=-2 car=0.5
 """
 
 import argparse
@@ -43,7 +43,7 @@ def load(weights: Path, segmenter: Path | None) -> GFFusionModel:
     """Load slim weights; the dinov2 encoder of a hybrid model changes nothing of its fusion, and may have learned on since."""
     if segmenter is None:
         return GFFusionModel.from_pretrained(weights)
-    reading = {name: MODEL_CONFIG[name] for name in ("segmenter_windows", "segmenter_refinement")}
+    reading = {name: MODEL_CONFIG[name] for name in ("segmenter_windows", "segmenter_scales", "segmenter_refinement")}
     model = GFFusionModel.from_pretrained(weights, dinov2_name_or_path=str(segmenter / "encoder"), **reading)
     load_head(model, segmenter / "head.safetensors")
     return model
