@@ -17,8 +17,8 @@ from scipy.ndimage import correlate1d, sobel
 from scipy.signal import convolve2d
 from torch import Tensor
 
-from gffusion.data.rendering import render_scene
 from gffusion.metrics import compute_metrics, to_luma8
+from gffusion.synthetic.rendering import render_scene
 
 Image = NDArray[np.float64]
 # Weighted mean of an image in each window that lies inside it, given the weights along one side of the window.

@@ -18,8 +18,8 @@ from transformers.utils.logging import disable_progress_bar
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import Resize
+from gffusion.synthetic.samples import write_scenes
 
 
 def make_trainer(folder: Path, size: tuple[int, int], batch: int, segmenter: bool, cache: str | None) -> FusionTrainer:

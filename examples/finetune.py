@@ -9,9 +9,9 @@ from pathlib import Path
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, find_pairs
-from gffusion.data.labelling import write_labels
-from gffusion.data.masks import ThresholdMasks
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip
+from gffusion.labeling.labels import write_labels
+from gffusion.labeling.masks import ThresholdMasks
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("data", type=Path)

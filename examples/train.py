@@ -1,4 +1,4 @@
-"""Train GFFusion on pairs in folders: `accelerate launch examples/train.py --config examples/recipes/funet.yaml`.
+"""Train GFFusion on pairs in folders: `accelerate launch examples/train.py --config funet`.
 
 Every option of the recipe can be overridden on the command line, e.g. `--num_epochs 10 --output_dir /tmp/run`; `--help`
 lists them all. `gffusion train` does the same on one device.
@@ -8,7 +8,7 @@ import sys
 
 from transformers.utils.logging import disable_progress_bar
 
-from gffusion.training.recipes import Recipe
+from gffusion.training.recipe import Recipe
 
 
 def main() -> None:

@@ -1,35 +1,22 @@
 """gffusion: infrared and visible image fusion with frozen CLIP and DINOv2 features (GFFusion).
 
-Importing this module imports neither torch nor transformers: public names load on first use, and the Auto classes and the
-"image-fusion" pipeline of transformers learn about GFFusion as soon as transformers is there.
+Importing this package imports neither torch nor transformers. Public names are loaded on first use; GFFusion is registered
+with transformers' Auto classes and pipelines as soon as transformers is imported.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from ._registration import register_with_transformers
+from ._version import __version__
+from .inference.registration import register_with_transformers
 
 if TYPE_CHECKING:
-    from .configuration_gffusion import GFFusionConfig
-    from .image_processing_gffusion import GFFusionImageProcessor
-    from .modeling_gffusion import GFFusionModel, GFFusionOutput
-    from .pipeline_gffusion import ImageFusionPipeline
+    from .inference.pipeline import ImageFusionPipeline
+    from .models.gffusion.configuration_gffusion import GFFusionConfig
+    from .models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+    from .models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
     from .training import FusionTrainer, FusionTrainingArguments
     from .zoo import create_model, list_models
-
-__version__ = "0.1.0"
-
-_MODULES = {
-    "GFFusionConfig": "configuration_gffusion",
-    "GFFusionModel": "modeling_gffusion",
-    "GFFusionOutput": "modeling_gffusion",
-    "GFFusionImageProcessor": "image_processing_gffusion",
-    "ImageFusionPipeline": "pipeline_gffusion",
-    "FusionTrainer": "training",
-    "FusionTrainingArguments": "training",
-    "create_model": "zoo",
-    "list_models": "zoo",
-}
 
 __all__ = [
     "FusionTrainer",
@@ -43,6 +30,18 @@ __all__ = [
     "create_model",
     "list_models",
 ]
+
+_MODULES = {
+    "FusionTrainer": "training",
+    "FusionTrainingArguments": "training",
+    "GFFusionConfig": "models.gffusion.configuration_gffusion",
+    "GFFusionImageProcessor": "models.gffusion.image_processing_gffusion",
+    "GFFusionModel": "models.gffusion.modeling_gffusion",
+    "GFFusionOutput": "models.gffusion.modeling_gffusion",
+    "ImageFusionPipeline": "inference.pipeline",
+    "create_model": "zoo",
+    "list_models": "zoo",
+}
 
 
 def __getattr__(name: str) -> Any:

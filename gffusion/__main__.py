@@ -1,6 +1,6 @@
 """`python -m gffusion`, as launchers start the command."""
 
-from .cli import main
+from gffusion.cli import main
 
 if __name__ == "__main__":
     main()

@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__
+from gffusion._version import __version__
+
 from .evaluate import evaluate
 from .fuse import fuse
 from .masks import masks

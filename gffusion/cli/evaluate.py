@@ -70,7 +70,7 @@ def evaluate(
             raise ValueError("--fused names a method twice: give every folder a name of its own")
         learned = [*folders, *(Path(name).name for name in model or [])]
         predicted_labels = dict(_of_method(text, learned) for text in labels_pred or [])
-        from ..evaluation import evaluate as run  # imports torch: not before the arguments make sense
+        from gffusion.evaluation import evaluate as run  # imports torch: not before the arguments make sense
 
         quiet_libraries()
         options: dict[str, Any] = {} if baselines else {"baselines": ()}

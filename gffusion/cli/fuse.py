@@ -13,9 +13,9 @@ from .errors import one_line, user_errors
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from ..image_processing_gffusion import GFFusionImageProcessor, InfraredRange
-    from ..inference import FusionJob, FusionResult
-    from ..modeling_gffusion import GFFusionModel
+    from gffusion.inference.files import FusionJob, FusionResult
+    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, InfraredRange
+    from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 DTYPES = ("float32", "bfloat16", "float16")
 
@@ -112,7 +112,9 @@ def _parse_range(text: str) -> "InfraredRange":
     return [low, high]
 
 
-def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segment: bool) -> list["FusionJob"]:
+def _plan(  # noqa: C901
+    visible: Path, infrared: Path, output: Path, suffix: str | None, segment: bool
+) -> list["FusionJob"]:
     """Return what is to be fused and written, having checked what can be checked without reading images."""
     for path in (visible, infrared):
         if not path.exists():
@@ -120,11 +122,11 @@ def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segme
     if visible.is_dir() != infrared.is_dir():
         folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
         raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
-    from ..data import IMAGE_SUFFIXES, ImagePair, match_pairs
+    from gffusion.data import IMAGE_SUFFIXES, ImagePair, match_pairs
 
     if suffix is not None and suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
-    from ..inference import FusionJob  # imports torch: not before the arguments make sense
+    from gffusion.inference.files import FusionJob  # imports torch: not before the arguments make sense
 
     if visible.is_dir():
         match = match_pairs(visible, infrared)
@@ -163,7 +165,7 @@ def _spare_inputs(jobs: list["FusionJob"]) -> None:
 def _load(name: str, device: str, dtype: str, segment: bool) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
     import torch
 
-    from ..zoo import create_model, load_image_processor
+    from gffusion.zoo import create_model, load_image_processor
 
     quiet_libraries()
     if dtype not in DTYPES:
@@ -182,7 +184,7 @@ def _run(
     """Fuse all, show progress, and return what failed."""
     from tqdm import tqdm
 
-    from ..inference import fuse_files
+    from gffusion.inference.files import fuse_files
 
     failed = []
     with tqdm(total=len(jobs), unit="pair", disable=None, leave=False) as progress:

@@ -13,9 +13,9 @@ from .errors import one_line, user_errors
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from ..data import ImagePair
-    from ..data.labelling import LabelResult
-    from ..data.masks import MaskMethod
+    from gffusion.data import ImagePair
+    from gffusion.labeling.labels import LabelResult
+    from gffusion.labeling.masks import MaskMethod
 
 METHODS = ("pca", "threshold")
 _SHOWN_PAIRS = 8
@@ -108,8 +108,8 @@ def _check_options(
         raise FileNotFoundError(f"the folder {data} does not exist")
     if output.is_file():
         raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
-    from ..data import IMAGE_SUFFIXES
-    from ..data.masks import FALLBACKS, SOURCES
+    from gffusion.data import IMAGE_SUFFIXES
+    from gffusion.labeling.masks import FALLBACKS, SOURCES
 
     for option, value, allowed in (
         ("--method", method, METHODS),
@@ -126,7 +126,7 @@ def _find(
     data: Path, layout: str, split: str | None, classes: str | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None]:
     """Return the pairs with boxes, and the names of the boxes' classes."""
-    from ..data.layouts import find_pairs
+    from gffusion.data.layouts import find_pairs
 
     found = find_pairs(data, layout, split)
     pairs = [pair for pair in found.match.pairs if pair.boxes is not None]
@@ -152,10 +152,10 @@ def _load(
     method: str, encoder: str, revision: str | None, image_size: tuple[int, int] | None, source: Any, device: str
 ) -> "MaskMethod":
     if method == "threshold":
-        from ..data.masks import ThresholdMasks
+        from gffusion.labeling.masks import ThresholdMasks
 
         return ThresholdMasks(source)
-    from ..data.patch_masks import PatchMasks, load_encoder
+    from gffusion.labeling.patch_masks import PatchMasks, load_encoder
 
     quiet_libraries()
     device = choose_device(device)
@@ -187,8 +187,8 @@ def _run(
     """Label all, show progress, and return what failed and a summary."""
     from tqdm import tqdm
 
-    from ..data.labelling import write_labels
-    from ..data.masks import MaskReport
+    from gffusion.labeling.labels import write_labels
+    from gffusion.labeling.masks import MaskReport
 
     failed, report = [], MaskReport()
     started = time.perf_counter()
@@ -208,8 +208,8 @@ def _run(
 def _show(pairs: list["ImagePair"], class_names: Sequence[str] | None, file: Path) -> None:
     import numpy as np
 
-    from ..data import write_image
-    from ..evaluation.contact_sheet import choose_pairs, draw_contact_sheet
+    from gffusion.data import write_image
+    from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet
 
     chosen = choose_pairs(pairs, _SHOWN_PAIRS)
     if not chosen:

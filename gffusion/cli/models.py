@@ -17,7 +17,7 @@ def models(
 
     "recipe-only" means that no weights are published; the recipe trains them.
     """
-    from ..zoo.registry import find_entries
+    from gffusion.zoo.registry import find_entries
 
     with user_errors():
         choice: Any = status
@@ -26,7 +26,13 @@ def models(
             raise ValueError(f"no model matches {pattern!r}{f' and is {status}' if status else ''}")
     rows = [("name", "status", "licence", "training data", "recipe")]
     rows += [
-        (entry.name, entry.status, entry.licence or "-", entry.training_data, f"examples/recipes/{entry.recipe}")
+        (
+            entry.name,
+            entry.status,
+            entry.licence or "-",
+            entry.training_data,
+            entry.recipe,
+        )
         for entry in entries
     ]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -16,7 +16,7 @@ def pull(
 ) -> None:
     """Fetch a model with its frozen encoders into one folder, which loads without network on any machine."""
     with user_errors():
-        from ..zoo.publishing import pull as fetch
+        from gffusion.hub.publishing import pull as fetch
 
         quiet_libraries()
         fetch(name, output, revision=revision)

@@ -34,7 +34,7 @@ def push(
     with user_errors():
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is no folder")
-        from ..zoo.publishing import push as publish  # imports torch: not before the arguments make sense
+        from gffusion.hub.publishing import push as publish  # imports torch: not before the arguments make sense
 
         quiet_libraries()
         address = publish(

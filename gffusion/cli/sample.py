@@ -20,7 +20,7 @@ def sample(
     DIR gets visible/, infrared/, labels/ (class ids as PNG), boxes/ (YOLO: class, then centre and size as shares of the
     picture) and classes.txt. The pictures are rendered, not photographed; a seed always gives the same files.
     """
-    from ..data.samples import write_scenes
+    from gffusion.synthetic.samples import write_scenes
 
     with user_errors():
         names = write_scenes(folder, count=count, seed=seed, height=height, width=width)

@@ -17,7 +17,7 @@ def train(context: typer.Context) -> None:
     published.
     """
     with user_errors():
-        from ..training.recipes import Recipe
+        from gffusion.training.recipe import Recipe
 
         quiet_libraries()
         recipe = Recipe.parse(context.args, "gffusion train")

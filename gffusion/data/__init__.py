@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from .boxes import Boxes, NamedBoxes, read_boxes, read_coco
 from .io import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_rgbt, read_size, write_image
 from .layouts import LAYOUTS, FoundPairs, find_pairs
-from .pairs import ImagePair, PairMatch, match_pairs
+from .pairs import ArrayPair, ImagePair, PairMatch, match_pairs, read_pair
 
 if TYPE_CHECKING:
     from .dataset import FusionDataset
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGE_SUFFIXES",
     "LAYOUTS",
+    "ArrayPair",
     "Boxes",
     "FoundPairs",
     "FusionDataset",
@@ -32,6 +33,7 @@ __all__ = [
     "read_coco",
     "read_image",
     "read_labels",
+    "read_pair",
     "read_rgbt",
     "read_size",
     "write_image",

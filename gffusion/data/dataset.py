@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from ..image_processing_gffusion import GFFusionImageProcessor, InfraredRange, to_infrared_values, to_visible_values
+from gffusion.models.gffusion.image_processing_gffusion import (
+    GFFusionImageProcessor,
+    InfraredRange,
+    to_infrared_values,
+    to_visible_values,
+)
+
 from .pairs import ImagePair
 from .sources import DatasetRows, Decoded, FolderPairs, PairSource
 from .transforms import Sample, Transform

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from ..files import replace_file
+from .atomic import replace_file
 
 _FORMATS = {
     ".png": "PNG",

@@ -5,10 +5,12 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from numpy.typing import NDArray
 
 from .boxes import BOX_SUFFIXES, NamedBoxes
-from .io import IMAGE_SUFFIXES
+from .io import IMAGE_SUFFIXES, read_image, read_rgbt
 
 CLASSES_FILE = "classes.txt"
 """Name of the file of class names, a name a line, which labelImg puts among the YOLO files."""
@@ -120,6 +122,51 @@ def match_pairs(
         labels_only=_without(labels_files, labels_of.values()),
         boxes_only=_without(box_entries, boxes_of.values()),
     )
+
+
+ArrayPair = tuple[NDArray[Any], NDArray[Any]]
+"""A visible and an infrared image as arrays."""
+
+
+def read_pair(visible: Path, infrared: Path) -> ArrayPair:
+    """Read the two images of a pair, or both from one file of four channels.
+
+    Args:
+        visible: File of the visible image.
+        infrared: File of the infrared image; the same file as `visible` where that holds four channels ([`read_rgbt`]).
+
+    Returns:
+        The visible image (H, W) or (H, W, 3) and the infrared image of the same height and width, as [`read_image`]
+        returns them.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If the sizes differ.
+    """
+    if visible == infrared:
+        return read_rgbt(visible)
+    images = read_image(visible), read_image(infrared)
+    check_same_size({str(visible): images[0].shape[:2], str(infrared): images[1].shape[:2]})
+    return images
+
+
+def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Return the height and width that all images of a pair share.
+
+    Args:
+        sizes: Height and width by the name of the file or column, which the message repeats.
+
+    Raises:
+        ValueError: If sizes differ.
+    """
+    (first, (height, width)), *others = sizes.items()
+    for other, size in others:
+        if size != (height, width):
+            raise ValueError(
+                f"{first} measures {width} x {height} pixels, but {other} {size[1]} x {size[0]} (width x height): the "
+                "images of a pair must be aligned pixel by pixel; register and resize them first"
+            )
+    return height, width
 
 
 def entry_name(entry: Path | NamedBoxes) -> str:

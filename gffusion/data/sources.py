@@ -13,11 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..image_processing_gffusion import to_array
+from gffusion.models.gffusion.image_processing_gffusion import to_array
+
 from .boxes import Boxes, NamedBoxes, clip_boxes, read_boxes
-from .io import ImageReadError, read_image, read_labels, read_rgbt, read_size
+from .io import ImageReadError, read_image, read_labels, read_size
 from .layouts import find_pairs
-from .pairs import ImagePair
+from .pairs import ImagePair, check_same_size, read_pair
 
 logger = logging.getLogger(__name__)
 
@@ -86,16 +87,13 @@ class FolderPairs(PairSource):
     def read(self, index: int) -> Decoded:
         """Reads the files of a pair."""
         pair = self.pairs[index]
-        if pair.visible == pair.infrared:
-            visible, infrared = read_rgbt(pair.visible)
-        else:
-            visible, infrared = read_image(pair.visible), read_image(pair.infrared)
+        visible, infrared = read_pair(pair.visible, pair.infrared)
         decoded: Decoded = {"visible": visible, "infrared": infrared}
         sizes = {str(pair.visible): visible.shape[:2], str(pair.infrared): infrared.shape[:2]}
         if pair.labels is not None:
             decoded["labels"] = read_labels(pair.labels)
             sizes[str(pair.labels)] = decoded["labels"].shape
-        size = _one_size(sizes)
+        size = check_same_size(sizes)
         if self.has_boxes and pair.boxes is not None:
             decoded |= _as_arrays(read_boxes(pair.boxes, size, self.class_names))
         return decoded
@@ -110,7 +108,9 @@ class FolderPairs(PairSource):
     def read_size(self, index: int) -> tuple[int, int]:
         """Reads the size of a pair from the headers of its files."""
         pair = self.pairs[index]
-        return _one_size({str(file): read_size(file) for file in (pair.visible, pair.infrared, pair.labels) if file})
+        return check_same_size(
+            {str(file): read_size(file) for file in (pair.visible, pair.infrared, pair.labels) if file}
+        )
 
 
 class DatasetRows(PairSource):
@@ -148,7 +148,7 @@ class DatasetRows(PairSource):
         row = self._dataset[index]
         images = [name for name in ("visible", "infrared", "labels") if name in self._columns]
         decoded: Decoded = {name: self._read_column(index, row, name) for name in images}
-        size = _one_size({self._cell(index, name): image.shape[:2] for name, image in decoded.items()})
+        size = check_same_size({self._cell(index, name): image.shape[:2] for name, image in decoded.items()})
         if self.has_boxes:
             objects = row[self._columns["boxes"]]
             decoded |= _as_arrays(_objects_to_boxes(objects, size, self.class_names, self._cell(index, "boxes")))
@@ -169,7 +169,7 @@ class DatasetRows(PairSource):
                     sizes[self._cell(index, name)] = read_size(_content(value))
             else:
                 sizes[self._cell(index, name)] = self._read_column(index, row, name).shape[:2]
-        return _one_size(sizes)
+        return check_same_size(sizes)
 
     def _cell(self, index: int, name: str) -> str:
         return f"{self.origin(index)}, column {self._columns[name]!r}"
@@ -229,18 +229,6 @@ def _check_boxes_need_no_names(pairs: Sequence[ImagePair]) -> None:
             f"VOC files such as {named} hold names of classes; say with class_names, or in a file classes.txt beside the "
             "folder of boxes, which class has which index"
         )
-
-
-def _one_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
-    """Returns the size that all images of a pair have; the first of `sizes` is the visible image."""
-    (visible, (height, width)), *others = sizes.items()
-    for other, size in others:
-        if size != (height, width):
-            raise ValueError(
-                f"{visible} is {width}x{height} but {other} is {size[1]}x{size[0]} (width x height); "
-                "the images of a pair must be aligned pixel by pixel"
-            )
-    return height, width
 
 
 def _as_arrays(boxes: Boxes) -> Decoded:

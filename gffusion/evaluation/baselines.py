@@ -8,8 +8,8 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from ..functional import replace_luma
-from ..metrics import to_luma8
+from gffusion.metrics import to_luma8
+from gffusion.models.gffusion.image_ops import replace_luma
 
 Luma = NDArray[np.float64]
 

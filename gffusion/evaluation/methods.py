@@ -1,6 +1,5 @@
 """What is compared: models, folders of fused pictures and rules without learning, behind one interface."""
 
-import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -15,11 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data import ImagePair, read_image
-from ..image_processing_gffusion import GFFusionImageProcessor
-from ..metrics import to_luma8
-from ..modeling_gffusion import GFFusionModel
-from ..zoo import create_model, load_image_processor
+from gffusion.data import ImagePair, read_image, read_pair
+from gffusion.metrics import to_luma8
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo import create_model, load_image_processor
+from gffusion.zoo.digest import digest_file, digest_weights
+
 from .baselines import fuse_luma
 
 
@@ -49,13 +50,7 @@ class Sources:
             OSError: If a file cannot be read.
             ValueError: If the sizes differ, or a floating-point picture is not within 0 to 1; the message names the file.
         """
-        visible, infrared = read_image(pair.visible), read_image(pair.infrared)
-        if visible.shape[:2] != infrared.shape[:2]:
-            sizes = [f"{image.shape[1]} x {image.shape[0]}" for image in (visible, infrared)]
-            raise ValueError(
-                f"{pair.visible} measures {sizes[0]} pixels, but {pair.infrared} {sizes[1]} (width x height): register "
-                "and resize them first"
-            )
+        visible, infrared = read_pair(pair.visible, pair.infrared)
         return cls(pair, visible, infrared, _luma(visible, pair.visible), _luma(infrared, pair.infrared))
 
 
@@ -125,7 +120,7 @@ class FusedFolder(Method):
 
     def fingerprint(self, pair: ImagePair) -> str:
         """Return the digest of the fused file."""
-        return file_digest(self._file(pair))
+        return digest_file(self._file(pair))
 
     def fuse(self, sources: Sources, segment: bool = False) -> tuple[NDArray[Any], None]:
         """Return the picture as the file holds it."""
@@ -186,19 +181,4 @@ class Model(Method):
 
     @cached_property
     def _digest(self) -> str:
-        settings = self._model.config.to_json_string() + self._image_processor.to_json_string()
-        digest = hashlib.blake2b(settings.encode(), digest_size=16)
-        for name, value in self._model.state_dict().items():
-            digest.update(name.encode())
-            digest.update(value.cpu().contiguous().view(-1).view(torch.uint8).numpy())
-        return digest.hexdigest()
-
-
-def file_digest(path: Path) -> str:
-    """Return a digest of a file's content.
-
-    Raises:
-        OSError: If it cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return digest_weights(self._model, self._model.config.to_json_string(), self._image_processor.to_json_string())

@@ -8,10 +8,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from ..data import ImagePair
-from ..metrics import to_luma8
+from gffusion.data import ImagePair
+from gffusion.metrics import to_luma8
+from gffusion.visualization.drawing import ACCENT, FAINT, INK, PAPER, write
+
 from .baselines import with_colour_of
-from .drawing import ACCENT, FAINT, INK, PAPER, write
 from .methods import Method, Sources
 
 _TILE_WIDTH = 380

@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from ..data import ImagePair, PairMatch, match_pairs
-from ..metrics import PROTOCOLS
+from gffusion.data import ImagePair, PairMatch, match_pairs
+from gffusion.metrics import PROTOCOLS
+from gffusion.visualization.boxplots import draw_box_plots
+
 from .baselines import BASELINES
-from .boxplots import draw_box_plots
 from .methods import Baseline, FusedFolder, Method, Model
 from .pictures import draw_pictures
 from .records import Records

@@ -2,9 +2,8 @@
 
 import hashlib
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +14,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from .. import __version__
-from ..data import ImagePair, read_labels
-from ..metrics import ClassIoU, compute_metrics, to_luma8
-from .methods import Method, Sources, file_digest
+from gffusion._version import __version__
+from gffusion.data import ImagePair, read_labels
+from gffusion.data.prefetch import map_in_order
+from gffusion.metrics import ClassIoU, compute_metrics, to_luma8
+from gffusion.zoo.digest import digest_file
+
+from .methods import Method, Sources
 from .records import Records
 
 CONFUSION = "confusion"
@@ -79,23 +81,10 @@ def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, worker
     torch.set_num_threads(1)
     executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
     try:
-        jobs = ((lambda pair=pair: _score_pair(plan, pair, records)) for pair in pairs)
-        yield from _in_order(executor, jobs, depth=2 * workers)
+        yield from map_in_order(executor, lambda pair: _score_pair(plan, pair, records), pairs, depth=2 * workers)
     finally:
         executor.shutdown(cancel_futures=True)
         torch.set_num_threads(threads)
-
-
-def _in_order(
-    executor: ThreadPoolExecutor, jobs: Iterable[Callable[[], PairScores]], depth: int
-) -> Iterator[PairScores]:
-    running: deque[Future[PairScores]] = deque()
-    for job in jobs:
-        running.append(executor.submit(job))
-        if len(running) > depth:
-            yield running.popleft().result()
-    while running:
-        yield running.popleft().result()
 
 
 def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
@@ -121,7 +110,7 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> di
     label_files = _label_files(plan, method, pair)
     wanted = (*plan.metrics, CONFUSION) if label_files else plan.metrics
     files = (pair.visible, pair.infrared, *label_files)
-    parts = [__version__, plan.protocol, method.fingerprint(pair), *map(file_digest, files), len(plan.class_names)]
+    parts = [__version__, plan.protocol, method.fingerprint(pair), *map(digest_file, files), len(plan.class_names)]
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
     if missing := [name for name in wanted if name not in records.get(key)]:
         records.add(key, method.name, pair.name, _measure(plan, method, sources, missing, label_files))

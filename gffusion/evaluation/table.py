@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
-from ..metrics import METRICS
+from gffusion.metrics import METRICS
+
 from .layout import Layout, as_latex, as_markdown, as_text
 
 if TYPE_CHECKING:

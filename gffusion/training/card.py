@@ -5,9 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..metrics import METRICS
-from ..modeling_gffusion import GFFusionModel
-from ..zoo.cards import Evaluation, FusionCard, non_default_settings, versions
+from gffusion.hub.cards import Evaluation, FusionCard, non_default_settings, versions
+from gffusion.metrics import METRICS
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
 from .arguments import FusionTrainingArguments
 
 # Where a run goes and how it is watched tells nothing about the weights.

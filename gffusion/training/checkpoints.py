@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ..modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"

@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from ..modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 # What fusion data sets (M3FD, MFNet, FMB) call a class -> what ADE20K calls it. ADE20K's own "lamp" is one for the table.
 # "background" has no counterpart, and its row none to start from: it is all the classes that a data set does not name.

@@ -8,8 +8,9 @@ import torch
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import Dataset
 
-from ..metrics import METRICS, list_metrics
-from ..modeling_gffusion import MINIMUM_SIZE, GFFusionModel
+from gffusion.metrics import METRICS, list_metrics
+from gffusion.models.gffusion.modeling_gffusion import MINIMUM_SIZE, GFFusionModel
+
 from .arguments import FusionTrainingArguments
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..modeling_gffusion import GFFusionModel
-from ..zoo.inspection import find_missing_sources, read_config
-from ..zoo.publishing import prepare_repository, push
+from gffusion.hub.inspection import find_missing_sources, read_config
+from gffusion.hub.publishing import prepare_repository, push
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
 from .arguments import FusionTrainingArguments
 
 

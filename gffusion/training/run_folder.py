@@ -10,9 +10,10 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from ..files import replace_file
-from ..image_processing_gffusion import GFFusionImageProcessor
-from ..modeling_gffusion import GFFusionModel
+from gffusion.data.atomic import replace_file
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
 from .arguments import FusionTrainingArguments
 from .checkpoints import recover_folder, replace_folder
 

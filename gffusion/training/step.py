@@ -7,8 +7,9 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from ..losses import label_mass, total_loss
-from ..modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.losses import label_mass, total_loss
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
 from .arguments import FusionTrainingArguments
 from .token_cache import TokenCache
 from .validation import INPUTS

@@ -12,8 +12,9 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from ..files import replace_file
-from ..modeling_gffusion import GFFusionModel
+from gffusion.data.atomic import replace_file
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.digest import digest_weights
 
 
 class TokenCache:
@@ -123,11 +124,7 @@ class CachedTokens(Dataset[dict[str, Any]]):
 def _fingerprint(model: GFFusionModel, precision: str) -> str:
     """Name what tokens depend on besides the pixels: weights, so that no name or revision can mislead, and settings."""
     settings = [model.config.semantic_layers, model.config.clip_image_size, str(model.clip.dtype), precision]
-    digest = hashlib.blake2b(json.dumps(settings).encode(), digest_size=16)
-    for name, value in sorted(model.clip.state_dict().items()):
-        digest.update(name.encode())
-        digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digest_weights(model.clip, json.dumps(settings))
 
 
 def _compact(tokens: Tensor) -> Tensor:

@@ -14,9 +14,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
-from ..data import FusionDataset, write_image
-from ..image_processing_gffusion import GFFusionImageProcessor
-from ..modeling_gffusion import GFFusionModel
+from gffusion.data import FusionDataset, write_image
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
 from . import preflight
 from .arguments import FusionTrainingArguments
 from .card import write_card
@@ -71,7 +72,7 @@ class FusionTrainer:
         train_dataset: Dataset[dict[str, Any]],
         eval_dataset: Dataset[dict[str, Any]] | None = None,
         card_facts: Mapping[str, Any] | None = None,
-    ):
+    ) -> None:
         self.model, self.arguments = model, arguments
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self.output_dir = Path(arguments.output_dir)

@@ -13,10 +13,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
 
-from ..functional import replace_luma
-from ..inference import overlay
-from ..metrics import compute_metrics, get_metric, to_luma8
-from ..modeling_gffusion import GFFusionModel, GFFusionOutput
+from gffusion.metrics import compute_metrics, get_metric, to_luma8
+from gffusion.models.gffusion.image_ops import replace_luma
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
+from gffusion.visualization.overlay import overlay
 
 INPUTS = ("visible_values", "infrared_values", "labels")
 

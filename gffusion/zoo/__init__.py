@@ -1,6 +1,5 @@
-"""The model zoo: names to weights, and the cards that describe them."""
+"""The model zoo: names and weights."""
 
-from .cards import Evaluation, FusionCard, TrainingData, non_default_settings, versions
 from .registry import (
     MODELS,
     Measurement,
@@ -14,16 +13,11 @@ from .registry import (
 
 __all__ = [
     "MODELS",
-    "Evaluation",
-    "FusionCard",
     "Measurement",
     "ModelEntry",
-    "TrainingData",
     "create_model",
     "find_entries",
     "list_models",
     "load_image_processor",
     "locate",
-    "non_default_settings",
-    "versions",
 ]

@@ -16,8 +16,8 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
 if TYPE_CHECKING:
-    from ..image_processing_gffusion import GFFusionImageProcessor
-    from ..modeling_gffusion import GFFusionModel
+    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+    from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 Status = Literal["bundled", "published", "recipe-only"]
 
@@ -45,7 +45,7 @@ class ModelEntry:
         name: Name in `create_model` and on the command line.
         description: One line for people who choose.
         status: Whether the weights are in the package ("bundled"), on the Hub ("published"), or nowhere ("recipe-only").
-        recipe: Recipe in `examples/recipes` that trains it.
+        recipe: Name of the recipe that trains it, as `gffusion train --config` takes it.
         training_data: What the weights were, or are to be, trained on.
         architecture: Arguments of [`GFFusionConfig`].
         licence: SPDX identifier of the weights' licence.
@@ -89,7 +89,7 @@ MODELS = (
         name="gffusion-funet",
         description="FuNet alone (cascading paradigm without segmenter): small and quick, needs no encoder",
         status="bundled",
-        recipe="funet.yaml",
+        recipe="funet",
         training_data="436 pairs of MSRS, RoadScene and M3SVD",
         architecture={
             "paradigm": "cascading",
@@ -117,7 +117,7 @@ MODELS = (
         name="gffusion-tiny",
         description="The whole method made small: fusion and segmentation, with encoders of its own, on a laptop",
         status="bundled",
-        recipe="tiny/segmentation.yaml",
+        recipe="projects/gffusion_tiny/segmentation.yaml",
         training_data="436 pairs of MSRS, RoadScene and M3SVD, and boxes of MSRS",
         architecture={
             "stem_channels": 8,
@@ -151,14 +151,14 @@ MODELS = (
         name="gffusion-m3fd",
         description="The paper's model (hybrid paradigm, weighted_sum merging), with M3FD's classes",
         status="recipe-only",
-        recipe="paper_m3fd.yaml",
+        recipe="paper_m3fd",
         training_data="M3FD, masks made from its boxes",
     ),
     ModelEntry(
         name="gffusion-mfnet",
         description="The paper's model (hybrid paradigm, weighted_sum merging), with MFNet's classes",
         status="recipe-only",
-        recipe="paper_mfnet.yaml",
+        recipe="paper_mfnet",
         training_data="MFNet",
         architecture={"id2label": dict(enumerate(_MFNET_LABELS))},
     ),
@@ -167,7 +167,7 @@ MODELS = (
             name=f"gffusion-{paradigm}",
             description=f"The paper's comparison of paradigms: {paradigm}",
             status="recipe-only",
-            recipe=f"ablations/{paradigm}.yaml",
+            recipe=f"ablations/{paradigm}",
             training_data="M3FD, masks made from its boxes",
             architecture={"paradigm": paradigm},
         )
@@ -178,7 +178,7 @@ MODELS = (
             name=f"gffusion-{merging.replace('_', '-')}",
             description=f"The paper's comparison of mergings: {merging}, in the hybrid paradigm",
             status="recipe-only",
-            recipe=f"ablations/{merging}.yaml",
+            recipe=f"ablations/{merging}",
             training_data="M3FD, masks made from its boxes",
             architecture={"merging": merging},
         )
@@ -251,7 +251,7 @@ def create_model(
         OSError: If there is no such model, no weights of it are published, or it cannot be loaded.
         ValueError: If an argument is refused.
     """
-    from ..modeling_gffusion import GFFusionModel
+    from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
     entry = _find(os.fspath(name))
     try:
@@ -277,8 +277,8 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
         OSError: If there is no such model, or it cannot be loaded.
         ValueError: If an option is refused.
     """
-    from ..image_processing_gffusion import GFFusionImageProcessor
-    from ..weight_files import HUB_ARGUMENTS, explained, find_file
+    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+    from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file
 
     source = locate(name)
     request = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if key in kwargs}
@@ -306,7 +306,7 @@ def _weights_of(entry: ModelEntry) -> str:
         return _unpack(entry.name)
     if entry.repo_id is None:
         raise OSError(
-            f"No weights of {entry.name} are published. Train them with the recipe examples/recipes/{entry.recipe}, or "
+            f"No weights of {entry.name} are published. Train them with `gffusion train --config {entry.recipe}`, or "
             "start from new ones with create_model(..., pretrained=False)."
         )
     return entry.repo_id
@@ -326,8 +326,8 @@ def _unpack(name: str) -> str:
 
 
 def _start(entry: ModelEntry | None, name: str, kwargs: dict[str, Any]) -> "GFFusionModel":
-    from ..configuration_gffusion import GFFusionConfig
-    from ..modeling_gffusion import GFFusionModel
+    from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+    from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
     if entry is None:
         raise ValueError(f"pretrained=False needs a model of the zoo ({', '.join(list_models())}), got {name!r}.")

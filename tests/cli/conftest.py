@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from gffusion.cli import app
-from gffusion.data.samples import write_scenes
+from gffusion.synthetic.samples import write_scenes
 
 
 @dataclass

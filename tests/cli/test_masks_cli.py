@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gffusion.data.samples import write_scenes
+from gffusion.synthetic.samples import write_scenes
 
 NAMES = [f"rendered_{number:04d}" for number in range(3)]
 
@@ -148,7 +148,7 @@ def test_pictures_of_different_sizes(gffusion: Callable, data: Path) -> None:
     Image.new("L", (120, 80)).save(data / "infrared" / f"{NAMES[0]}.png")
     outcome = gffusion("masks", data, "--method", "threshold")
     assert outcome.exit_code == 1
-    assert re.search(rf"{NAMES[0]}: .*is 240x160 but .* is 120x80", outcome.err)
+    assert re.search(rf"{NAMES[0]}: .*measures 240 x 160 pixels, but .* 120 x 80", outcome.err)
 
 
 class TestClasses:

@@ -35,7 +35,7 @@ def test_fetches_from_the_hub(
     [
         ("lab/net", "HF_HUB_OFFLINE"),
         ("unknown", "Unknown model 'unknown'"),
-        ("gffusion-m3fd", "examples/recipes/paper_m3fd.yaml"),
+        ("gffusion-m3fd", "--config paper_m3fd"),
     ],
 )
 def test_nothing_is_fetched(gffusion: Callable, tmp_path: Path, name: str, message: str) -> None:

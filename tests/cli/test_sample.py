@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gffusion.data.rendering import render_scene
+from gffusion.synthetic.rendering import render_scene
 
 SIZE = ("--height", 48, "--width", 64)
 

@@ -111,7 +111,7 @@ class TestItems:
         make_pairs(tmp_path, labels=True)
         Image.new("L", (11, 9)).save(tmp_path / kind / "scene1.png")
         dataset = FusionDataset(tmp_path)
-        with pytest.raises(ValueError, match=r"is 12x9 but .* is 11x9") as error:
+        with pytest.raises(ValueError, match=r"measures 12 x 9 pixels, but .* 11 x 9") as error:
             dataset[1]
         assert str(tmp_path / "visible" / "scene1.png") in str(error.value)
         assert str(tmp_path / kind / "scene1.png") in str(error.value)
@@ -264,7 +264,7 @@ class TestWhatIsKnownBeforehand:
             Image.new("L", (20, 10)).save(tmp_path / kind / "scene1.png")
         assert FusionDataset(tmp_path).sizes() == [(9, 12), (10, 20)]
         Image.new("L", (20, 11)).save(tmp_path / "labels" / "scene1.png")
-        with pytest.raises(ValueError, match=r"is 20x10 but .*labels.scene1\.png is 20x11"):
+        with pytest.raises(ValueError, match=r"measures 20 x 10 pixels, but .*labels.scene1\.png 20 x 11"):
             FusionDataset(tmp_path).sizes()
 
 

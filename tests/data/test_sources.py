@@ -124,7 +124,9 @@ class TestRows:
     def test_sizes_that_differ(self) -> None:
         dataset = FusionDataset.from_dataset(Rows(visible=[encoded(VISIBLE)], infrared=[encoded(THERMAL[:, 1:])]))
         for read in (lambda: dataset[0], dataset.sizes):
-            with pytest.raises(ValueError, match=r"column 'visible' is 9x6 but row 0, column 'infrared' is 8x6"):
+            with pytest.raises(
+                ValueError, match=r"column 'visible' measures 9 x 6 pixels, but row 0, column 'infrared' 8 x 6"
+            ):
                 read()
 
     def test_columns(self) -> None:
@@ -139,7 +141,7 @@ class TestRows:
 
     def test_range_and_cache(self) -> None:
         rows = Rows(visible=[VISIBLE], infrared=[THERMAL.astype(np.float32) / 256 + 200])
-        with pytest.raises(ValueError, match='row 0: .*infrared_range="percentile"'):
+        with pytest.raises(ValueError, match=r'row 0: .*infrared_range="percentile"'):
             FusionDataset.from_dataset(rows)[0]
         dataset = FusionDataset.from_dataset(rows, None, 0, True, infrared_range=(200, 456))
         torch.testing.assert_close(dataset[0]["infrared_values"][0], torch.tensor(THERMAL / 65536).float())

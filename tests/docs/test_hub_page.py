@@ -12,7 +12,7 @@ import typer
 from hub_server import HubServer
 
 from gffusion.cli import app
-from gffusion.training.recipes import Recipe
+from gffusion.training.recipe import Recipe
 
 PAGE = Path(__file__).parents[2] / "docs" / "hub.md"
 TEXT = PAGE.read_text(encoding="utf-8")

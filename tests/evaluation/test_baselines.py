@@ -6,8 +6,8 @@ import torch
 from scipy import ndimage
 
 from gffusion.evaluation.baselines import BASELINES, fuse, fuse_luma, with_colour_of
-from gffusion.functional import rgb_to_luma
 from gffusion.metrics import compute_metrics, to_luma8
+from gffusion.models.gffusion.image_ops import rgb_to_luma
 
 VISIBLE = np.array([[10.0, 200.0], [31.0, 255.0]])
 INFRARED = np.array([[20.0, 100.0], [30.0, 250.0]])  # mean 100
@@ -101,5 +101,5 @@ class TestColour:
 
 
 def test_unknown_rule() -> None:
-    with pytest.raises(ValueError, match="no rule without learning.*'median'.*average, maximum"):
+    with pytest.raises(ValueError, match=r"no rule without learning.*'median'.*average, maximum"):
         fuse_luma("median", VISIBLE, INFRARED)

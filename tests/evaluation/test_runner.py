@@ -161,7 +161,7 @@ class TestModels:
             return Model("broken", model, GFFusionImageProcessor())
 
         monkeypatch.setattr(Model, "load", load)
-        with pytest.raises(ValueError, match="None of 4 pairs.*broken: the model's output holds NaN"):
+        with pytest.raises(ValueError, match=r"None of 4 pairs.*broken: the model's output holds NaN"):
             run(pairs, models=["broken"])
 
     def test_there_is_no_such_model(self, pairs: Path) -> None:
@@ -372,7 +372,7 @@ def test_bad_folders(pairs: Path, tmp_path: Path) -> None:
         run(pairs, fused={"new": tmp_path / "empty"})
     with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
         run(pairs, fused={"new": tmp_path / "nowhere"})
-    with pytest.raises(ValueError, match="no image in .*visible has the stem of one in .*other"):
+    with pytest.raises(ValueError, match=r"no image in .*visible has the stem of one in .*other"):
         shutil.copytree(pairs / "visible", tmp_path / "other")
         for path in (tmp_path / "other").iterdir():
             path.rename(path.with_stem(f"other_{path.stem}"))

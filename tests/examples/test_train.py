@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from transformers import Dinov2Config, Dinov2Model
 
 from gffusion import GFFusionConfig, GFFusionModel, create_model
-from gffusion.data.samples import write_scenes
-from gffusion.training.recipes import ModelArguments, Recipe, build_model, read_recipe
+from gffusion.synthetic.samples import write_scenes
+from gffusion.training.recipe import BUNDLED_RECIPES, ModelArguments, Recipe, build_model, read_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "train.py"
-RECIPES = sorted((EXAMPLES / "recipes").rglob("*.yaml"))
+RECIPES = sorted(BUNDLED_RECIPES.rglob("*.yaml"))
 
 RECIPE: dict[str, Any] = {
     "model_config": {
@@ -187,7 +187,7 @@ def test_mistakes_in_the_recipe(
     assert named in capsys.readouterr().err.split("error: ")[-1]
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(EXAMPLES / "recipes")))
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: str(path.relative_to(BUNDLED_RECIPES)))
 def test_recipes_of_the_repository(
     path: Path, backbone_folders: dict[str, str], layouts: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -226,7 +226,7 @@ def test_recipes_of_the_repository(
 def test_fine_tuning_keeps_what_the_weights_know(layouts: dict[str, Path], tmp_path: Path) -> None:
     """The recipe begins with gffusion-tiny: its encoders, whose card does not call them CLIP's, and its statistics."""
     data, run = layouts["folders"], tmp_path / "run"
-    words = ["--config", EXAMPLES / "recipes" / "finetune.yaml", "--train_data", data, "--eval_data", data]
+    words = ["--config", "finetune", "--train_data", data, "--eval_data", data]
     words += ["--output_dir", run, "--num_epochs", 2, "--head_start_epoch", 1, "--batch_size", 2, "--crop_size", 48]
     Recipe.parse(list(map(str, words))).build_trainer().train()
     tuned, begun = GFFusionModel.from_pretrained(run / "last").state_dict(), create_model("gffusion-tiny").state_dict()

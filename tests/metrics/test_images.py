@@ -113,5 +113,5 @@ class TestWhatMetricsTake:
 
     def test_names_the_least_size(self) -> None:
         image = torch.zeros(10, 40)
-        with pytest.raises(ValueError, match="10x40 pixels. This metric needs 11x11"):
+        with pytest.raises(ValueError, match=r"10x40 pixels. This metric needs 11x11"):
             ssim(image, image, image)

@@ -165,7 +165,7 @@ def test_says_what_is_wrong(pair: Images) -> None:
     fused, visible, infrared = pair
     with pytest.raises(ValueError, match=r"no fusion metric 'FMI'. It has EN, SD"):
         get_metric("FMI")
-    with pytest.raises(ValueError, match="protocol 'tang2022' has no fusion metric 'SSIM'. It has EN"):
+    with pytest.raises(ValueError, match=r"protocol 'tang2022' has no fusion metric 'SSIM'. It has EN"):
         compute_metrics(fused, visible, infrared, ["SSIM"], protocol="tang2022")
     with pytest.raises(ValueError, match="Allowed are standard, tang2022, tang2023, cddfuse"):
         compute_metrics(fused, visible, infrared, protocol="tang2024")
@@ -173,5 +173,5 @@ def test_says_what_is_wrong(pair: Images) -> None:
         list_metrics("detection")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="visible must be a tensor, got NoneType"):
         get_metric("SCD").update(fused)
-    with pytest.raises(ValueError, match="(?i)unexpected keyword"):
+    with pytest.raises(ValueError, match=r"(?i)unexpected keyword"):
         get_metric("SSIM", sigma=3)

@@ -28,7 +28,7 @@ class TestSSIM:
             assert ours.item() == pytest.approx(expected, rel=1e-9)
 
     def test_copies(self, pair: Images) -> None:
-        fused, visible, _ = pair
+        _fused, visible, _ = pair
         assert ssim(visible, visible, visible).item() == pytest.approx(2)
         flat = torch.full((20, 20), 7)
         assert ssim(flat, flat, flat).item() == pytest.approx(2)

@@ -9,10 +9,10 @@ import yaml
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import RandomCrop
+from gffusion.hub.cards import TrainingData
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training.card import write_card
-from gffusion.zoo.cards import TrainingData
 
 LOG = [
     {"epoch": 0, "step": 2, "loss": 3.0, "eval_SSIM": 0.25, "eval_EN": 6.125, "eval_loss_structural": 2.0},

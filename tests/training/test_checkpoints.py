@@ -16,8 +16,8 @@ from safetensors import SafetensorError
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import RandomCrop
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training import checkpoints as checkpoints_module
 from gffusion.training import trainer as trainer_module
 from gffusion.training.checkpoints import CheckpointError, Checkpoints, recover_folder, replace_folder
@@ -34,7 +34,7 @@ def setting(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> tuple[C
     model = tiny_model()
     accelerator = Accelerator()
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    wrapped, optimizer = accelerator.prepare(model, torch.optim.Adam(learned))
+    _wrapped, optimizer = accelerator.prepare(model, torch.optim.Adam(learned))
     for parameter in learned:
         parameter.grad = torch.ones_like(parameter)
     optimizer.step()
@@ -123,7 +123,7 @@ class TestCheckpoints:
         path.unlink()
         if damage == "cut":
             path.write_bytes(content[: len(content) // 2])
-        with pytest.raises(CheckpointError, match="Cannot read the checkpoint .*step-00000003: .*Delete it"):
+        with pytest.raises(CheckpointError, match=r"Cannot read the checkpoint .*step-00000003: .*Delete it"):
             checkpoints.load(accept)
 
     def test_none_to_load(self, setting: Any) -> None:
@@ -221,7 +221,9 @@ class TestFullDiskInARun:
 
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, fail_in_the_second_epoch)
-            with pytest.raises(OSError, match="step 4.* The last good checkpoint is .*step-00000002; `resume` goes on"):
+            with pytest.raises(
+                OSError, match=r"step 4.* The last good checkpoint is .*step-00000002; `resume` goes on"
+            ):
                 stopped.train()
         assert make("run").train(resume=True) is not None
         whole = make("whole")

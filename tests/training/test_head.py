@@ -11,7 +11,7 @@ from torch import nn
 from transformers import Dinov2Config
 
 from gffusion import GFFusionConfig, GFFusionModel
-from gffusion.training.ade20k import ADE20K_CLASSES, convert_ade20k_head
+from gffusion.conversion.ade20k import ADE20K_CLASSES, convert_ade20k_head
 from gffusion.training.head import load_head
 
 PublishedHead = Callable[[int], tuple[Path, nn.Sequential]]
@@ -113,7 +113,7 @@ class TestRefusals:
 
     def test_no_class_in_common(self, make_model: MakeModel, converted: PublishedHead) -> None:
         model = make_model(["background", "survivor"])
-        with pytest.raises(ValueError, match="none of the classes.*survivor"):
+        with pytest.raises(ValueError, match=r"none of the classes.*survivor"):
             load_head(model, converted(32)[0])
 
     def test_no_segmenter(self, make_model: MakeModel, converted: PublishedHead) -> None:
@@ -122,7 +122,7 @@ class TestRefusals:
 
     def test_files(self, make_model: MakeModel, published_head: PublishedHead, tmp_path: Path) -> None:
         model = make_model(M3FD)
-        with pytest.raises(OSError, match="damaged or no safetensors file.*convert_ade20k_head"):
+        with pytest.raises(OSError, match=r"damaged or no safetensors file.*convert_ade20k_head"):
             load_head(model, published_head(32)[0])
         with pytest.raises(FileNotFoundError, match="absent"):
             load_head(model, tmp_path / "absent")

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import runs
+import training_runs as runs
 from accelerate import Accelerator
 
 from gffusion import GFFusionModel
-from gffusion.data.samples import write_scenes
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training.interruption import Interruption
 
 

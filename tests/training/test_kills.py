@@ -9,10 +9,10 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-import runs
+import training_runs as runs
 
 from gffusion import GFFusionModel
-from gffusion.data.samples import write_scenes
+from gffusion.synthetic.samples import write_scenes
 
 
 @pytest.fixture(scope="module")

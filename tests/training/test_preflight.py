@@ -12,8 +12,8 @@ import torch
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, read_image, write_image
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training.preflight import check_device
 from gffusion.training.step import TrainingStep
 
@@ -111,7 +111,7 @@ class TestData:
     @pytest.mark.parametrize("kind", ["visible", "infrared"])
     def test_picture_that_is_none(self, make: Make, data: Path, tmp_path: Path, kind: str) -> None:
         (data / kind / "rendered_0002.png").write_bytes(b"no picture")
-        with pytest.raises(OSError, match="rendered_0002.png"):
+        with pytest.raises(OSError, match=r"rendered_0002.png"):
             make()
         check_nothing_written(tmp_path)
 
@@ -119,7 +119,7 @@ class TestData:
         for kind in ("visible", "infrared", "labels"):
             path = data / kind / "rendered_0003.png"
             write_image(path, read_image(path)[:36])
-        with pytest.raises(ValueError, match="cannot crop 40 x 40 .* out of an image of 36 x 64"):
+        with pytest.raises(ValueError, match=r"cannot crop 40 x 40 .* out of an image of 36 x 64"):
             make(RandomCrop(40))
         check_nothing_written(tmp_path)
         make(RandomCrop(32))
@@ -133,10 +133,10 @@ class TestData:
         make(Resize(40))
 
     def test_pictures_below_the_minimum(self, make: Make, data: Path, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="Training pictures must measure 32 x 32 at least.* got 24 x 24"):
+        with pytest.raises(ValueError, match=r"Training pictures must measure 32 x 32 at least.* got 24 x 24"):
             make(RandomCrop(24))
         small = FusionDataset(data, Resize((40, 64)))
-        with pytest.raises(ValueError, match="Evaluation pictures must measure 41 x 41 at least.* got 40 x 64"):
+        with pytest.raises(ValueError, match=r"Evaluation pictures must measure 41 x 41 at least.* got 40 x 64"):
             make(evaluation=small, eval_metrics=["VIF"])
         check_nothing_written(tmp_path)
         make(evaluation=small, eval_metrics=["EN"])
@@ -146,7 +146,7 @@ class TestData:
             make(evaluation=[])
 
     def test_fewer_pairs_than_a_step_takes(self, make: Make) -> None:
-        with pytest.raises(ValueError, match="A step takes 6 pairs .* the data set has 4"):
+        with pytest.raises(ValueError, match=r"A step takes 6 pairs .* the data set has 4"):
             make(gradient_accumulation_steps=3)
 
     def test_foreign_data_sets_are_judged_by_their_first_item(self, make: Make, make_inputs: Callable) -> None:
@@ -160,7 +160,7 @@ class TestData:
 
 class TestOptions:
     def test_unknown_tracker(self, make: Make, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match="no tracker 'blackboard'. Allowed are .*tensorboard"):
+        with pytest.raises(ValueError, match=r"no tracker 'blackboard'. Allowed are .*tensorboard"):
             make(trackers=["blackboard"])
         check_nothing_written(tmp_path)
 
@@ -172,7 +172,7 @@ class TestOptions:
     def test_unknown_metrics(self, make: Make, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"`eval_metrics` has \['beauty'\]. Allowed are .*EN"):
             make(eval_metrics=["beauty"])
-        with pytest.raises(ValueError, match="`best_metric` must be .*got 'SSIM'"):
+        with pytest.raises(ValueError, match=r"`best_metric` must be .*got 'SSIM'"):
             make(eval_metrics=["EN"], best_metric="SSIM")
         check_nothing_written(tmp_path)
 
@@ -186,7 +186,7 @@ class TestOptions:
     @pytest.mark.parametrize("place", ["run", "run/deeper"])
     def test_output_that_cannot_be_written(self, make: Make, tmp_path: Path, place: str) -> None:
         (tmp_path / "run").write_text("a file")
-        with pytest.raises(OSError, match="Cannot write to the output folder .*run.*Choose another `output_dir`"):
+        with pytest.raises(OSError, match=r"Cannot write to the output folder .*run.*Choose another `output_dir`"):
             make(output_dir=str(tmp_path / place))
 
     def test_synchronized_statistics_on_the_cpu(self, make: Make) -> None:

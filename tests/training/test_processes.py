@@ -12,11 +12,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-import runs
+import training_runs as runs
 
 from gffusion import GFFusionModel
 from gffusion.data import read_image, write_image
-from gffusion.data.samples import write_scenes
+from gffusion.synthetic.samples import write_scenes
 
 # 8 pairs, 4 a step: 2 steps an epoch, 20 in all, and the head learns in the last 10. Adam makes a whole step of a gradient that
 # is rounding alone, and L1 losses have kinks: at the paper's rate of 1e-3 a weight among thousands moves by 1e-5 to 1e-3 even in

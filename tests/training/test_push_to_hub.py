@@ -13,7 +13,7 @@ from hub_server import HubServer
 from safetensors.torch import load_file
 
 from gffusion import GFFusionModel
-from gffusion.data.samples import write_scenes
+from gffusion.synthetic.samples import write_scenes
 
 # The Hub's address is read but once, so that all runs are made in a process of their own.
 RUNS = """

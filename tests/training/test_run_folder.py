@@ -11,8 +11,8 @@ import torch
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import RandomCrop
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training.run_folder import RunFolder, check_same_run, describe_run
 
 

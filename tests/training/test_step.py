@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import runs
 import torch
+import training_runs as runs
 from accelerate import Accelerator
 from torch import Tensor
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import RandomCrop
-from gffusion.functional import rgb_to_luma
+from gffusion.models.gffusion.image_ops import rgb_to_luma
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training.step import TrainingStep
 
 Batch = dict[str, Tensor]

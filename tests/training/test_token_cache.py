@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize, ThermalGain
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training.token_cache import CachedTokens, TokenCache
 
 
@@ -169,7 +169,7 @@ class TestTokenCache:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("gffusion.training.token_cache.os.replace", fail)
-        with pytest.raises(OSError, match="Cannot write to the token cache .*No space left.*leave it out"):
+        with pytest.raises(OSError, match=r"Cannot write to the token cache .*No space left.*leave it out"):
             cache.complete(batch_of(cache, item))
         assert not files(tmp_path)
 

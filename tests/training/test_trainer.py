@@ -12,8 +12,8 @@ from torch import Tensor
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, VisiblePhotometric
+from gffusion.synthetic.samples import write_scenes
 from gffusion.zoo import load_image_processor
 
 AUGMENTATION = Compose(RandomCrop(40, (0.8, 1.2)), RandomFlip(0.5), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2))

@@ -14,9 +14,9 @@ from torchmetrics.classification import MulticlassJaccardIndex
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, read_image
-from gffusion.data.samples import write_scenes
 from gffusion.data.transforms import RandomCrop
 from gffusion.metrics import compute_metrics, to_luma8
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training.validation import draw, evaluate, to_batch
 
 CPU = torch.device("cpu")

@@ -19,12 +19,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, create_model, list_models
-from gffusion.configuration_gffusion import M3FD_CLASSES
 from gffusion.data.layouts import _MFNET_CLASSES
-from gffusion.data.rendering import CLASS_NAMES, render_scene
+from gffusion.models.gffusion.configuration_gffusion import M3FD_CLASSES
+from gffusion.synthetic.rendering import CLASS_NAMES, render_scene
 from gffusion.zoo import MODELS, ModelEntry, find_entries, load_image_processor, locate
 
-RECIPES = Path(__file__).parents[2] / "examples" / "recipes"
+REPOSITORY = Path(__file__).parents[2]
+RECIPES = REPOSITORY / "gffusion" / "training" / "recipes"
 
 
 def read_recipe(path: Path) -> dict[str, Any]:
@@ -68,7 +69,9 @@ class TestNames:
 
     @pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.name)
     def test_recipe_trains_this_architecture(self, entry: ModelEntry) -> None:
-        options = read_recipe(RECIPES / entry.recipe)
+        options = read_recipe(
+            REPOSITORY / entry.recipe if entry.recipe.endswith(".yaml") else RECIPES / f"{entry.recipe}.yaml"
+        )
         architecture = dict(options["model_config"])
         if "layout" in options:
             names = {"m3fd": M3FD_CLASSES, "mfnet": ("background", *_MFNET_CLASSES)}[options["layout"]]
@@ -148,7 +151,7 @@ print(gffusion.__file__)
     )
     def test_unknown_name(self, name: str) -> None:
         for function in (locate, create_model, load_image_processor):
-            with pytest.raises(OSError, match="(?s)Unknown model .*gffusion-funet") as error:
+            with pytest.raises(OSError, match=r"(?s)Unknown model .*gffusion-funet") as error:
                 function(name)
             assert repr(name) in str(error.value)
 
@@ -176,7 +179,7 @@ print(gffusion.__file__)
         """Never random weights in place of those that nobody has trained."""
         for name in list_models(status="recipe-only"):
             for function in (locate, create_model, load_image_processor):
-                with pytest.raises(OSError, match=f"No weights of {name} are published.*examples/recipes/"):
+                with pytest.raises(OSError, match=f"No weights of {name} are published.*--config "):
                     function(name)
 
     def test_published_weights_are_pinned(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,7 +224,7 @@ class TestNewModels:
         assert model.training and model.config.id2label == bundled.config.id2label
 
     def test_encoders_of_the_paper_are_looked_for(self) -> None:
-        with pytest.raises(OSError, match="Cannot load .*'openai/clip-vit-base-patch16'.*HF_HUB_OFFLINE"):
+        with pytest.raises(OSError, match=r"Cannot load .*'openai/clip-vit-base-patch16'.*HF_HUB_OFFLINE"):
             create_model("gffusion-m3fd", pretrained=False)
 
     def test_bundled_weights_have_no_revisions(self) -> None:
@@ -278,7 +281,7 @@ print(load_image_processor("lab/net", size_divisor=4).size_divisor)
     def test_damaged_one_is_not_passed_over(self, tmp_path: Path) -> None:
         shutil.copytree(locate("gffusion-funet"), tmp_path / "model")
         (tmp_path / "model" / "preprocessor_config.json").write_text('{"size_divisor": 8')
-        with pytest.raises(OSError, match="preprocessor_config.json"):
+        with pytest.raises(OSError, match=r"preprocessor_config.json"):
             load_image_processor(tmp_path / "model")
 
 

@@ -1,0 +1,1 @@
+"""Run a model on pairs: arrays, files and the transformers pipeline."""

@@ -1,0 +1,118 @@
+"""Tells transformers' Auto classes and pipelines about GFFusion, without importing transformers for it.
+
+Registering needs our classes, and these need torch. So each registration waits until the module of transformers that it
+concerns has been imported, by whomever: only then can it matter.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+
+def _register_config() -> None:
+    from transformers import AutoConfig
+
+    from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+
+    AutoConfig.register(GFFusionConfig.model_type, GFFusionConfig, exist_ok=True)
+
+
+def _register_model() -> None:
+    from transformers import AutoModel
+
+    from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+    from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
+    AutoModel.register(GFFusionConfig, GFFusionModel, exist_ok=True)
+
+
+def _register_image_processor() -> None:
+    from transformers import AutoImageProcessor
+
+    from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+
+    AutoImageProcessor.register(GFFusionConfig, image_processor_classes={"pil": GFFusionImageProcessor}, exist_ok=True)
+
+
+def _register_pipeline() -> None:
+    from transformers import AutoModel
+    from transformers.pipelines import PIPELINE_REGISTRY
+
+    from .pipeline import TASK, ImageFusionPipeline
+
+    if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
+        PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=ImageFusionPipeline, pt_model=AutoModel, type="image")
+
+
+# Module of transformers -> what to do once it has been imported.
+_REGISTRATIONS: dict[str, Callable[[], None]] = {
+    "transformers.models.auto.configuration_auto": _register_config,
+    "transformers.models.auto.modeling_auto": _register_model,
+    "transformers.models.auto.image_processing_auto": _register_image_processor,
+    "transformers.pipelines": _register_pipeline,
+}
+
+# What our own modules import: while one of these is half imported, ours cannot be. Its end is another occasion.
+_PREREQUISITES = (
+    "transformers.configuration_utils",
+    "transformers.modeling_utils",
+    "transformers.image_processing_utils",
+    "transformers.models.clip",
+    "transformers.models.dinov2",
+    "transformers.pipelines.base",
+    "gffusion.",
+)
+
+_done: set[str] = set()
+
+
+def register_with_transformers() -> None:
+    """Register what can be registered now, and the rest as soon as it can be."""
+    if not any(isinstance(finder, _ImportWatcher) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _ImportWatcher())
+    _register_ready()
+
+
+def _is_watched(name: str) -> bool:
+    return name in _REGISTRATIONS or name.startswith(_PREREQUISITES)
+
+
+def _being_imported(name: str) -> bool:
+    return bool(getattr(getattr(sys.modules.get(name), "__spec__", None), "_initializing", False))
+
+
+def _register_ready(finished: str = "") -> None:
+    """Run the registrations whose module is there, unless something that they need is half imported."""
+    if any(_being_imported(name) for name in list(sys.modules) if name != finished and _is_watched(name)):
+        return
+    for name, register in _REGISTRATIONS.items():
+        if name in sys.modules and name not in _done:
+            _done.add(name)
+            register()
+
+
+class _ImportWatcher(MetaPathFinder):
+    """Lets the regular machinery import the watched modules and calls `_register_ready` after each of them."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if not _is_watched(fullname):
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            _notify_after(spec.loader)
+        return spec
+
+
+def _notify_after(loader: Loader) -> None:
+    execute = loader.exec_module
+
+    def exec_module(module: ModuleType) -> None:
+        execute(module)
+        _register_ready(finished=module.__name__)
+
+    loader.exec_module = exec_module  # type: ignore[method-assign]

@@ -1,0 +1,90 @@
+"""FINet, the feature-injection network: merges frozen encoder features (Eq. 6) and injects them into FuNet (Eq. 7, 8)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from einops import rearrange
+from torch import Tensor, nn
+
+from .configuration_gffusion import GFFusionConfig
+
+
+def unite_modalities(visible_tokens: Sequence[Tensor], infrared_tokens: Sequence[Tensor]) -> Tensor:
+    """Return f_l, Eq. (6): the maxima of L tokens per modality (B, N, D) -> (B, L, N, D)."""
+    pairs = zip(visible_tokens, infrared_tokens, strict=True)
+    return torch.stack([torch.maximum(visible, infrared) for visible, infrared in pairs], dim=1)
+
+
+class FINet(nn.Module):
+    """Feature-injection network: merges the tokens of several encoder layers and injects them into FuNet."""
+
+    def __init__(self, config: GFFusionConfig, hidden_size: int) -> None:
+        super().__init__()
+        num_layers = len(config.semantic_layers or ())
+        self.merging = config.merging
+        if config.merging == "weighted_sum":
+            self.layer_weights = nn.Parameter(torch.zeros(num_layers))
+        elif config.merging == "group_conv":
+            # As even as possible, larger groups first: 11 layers in 2 groups are 6 + 5.
+            shortest, longer = divmod(num_layers, config.num_groups)
+            self.group_sizes = [shortest + (group < longer) for group in range(config.num_groups)]
+            self.group_convolutions = nn.ModuleList(
+                nn.Sequential(
+                    nn.Conv2d(
+                        size * hidden_size,
+                        hidden_size,
+                        config.group_kernel_size,
+                        padding=config.group_kernel_size // 2,
+                        groups=hidden_size,
+                    ),
+                    nn.BatchNorm2d(hidden_size),
+                )
+                for size in self.group_sizes
+            )
+            self.group_weights = nn.Parameter(torch.zeros(config.num_groups))
+        self.gate_projection = nn.Conv2d(hidden_size, config.spatial_channels, kernel_size=1)
+        self.feature_projection = nn.Linear(hidden_size, config.spatial_channels)
+
+    def merge(self, tokens: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return z_c: f_l (B, L, N, D) -> (B, N, D), N = grid height x grid width."""
+        if self.merging == "mean":
+            return tokens.mean(dim=1)  # (B, L, N, D) -> (B, N, D)
+        if self.merging == "weighted_sum":
+            return torch.einsum("l,blnd->bnd", self.layer_weights.softmax(dim=0).to(tokens.dtype), tokens)
+        maps = []
+        groups = torch.split(tokens, self.group_sizes, dim=1)
+        for group, convolve in zip(groups, self.group_convolutions, strict=True):
+            # One map per token dimension d, out of the group's layers at d: the layers stand next to each other.
+            stacked = rearrange(group, "b l (h w) d -> b (d l) h w", h=grid[0], w=grid[1])
+            maps.append(convolve(stacked))  # (B, D, h, w)
+        merged = torch.einsum("g,gbdhw->bdhw", self.group_weights.softmax(dim=0).to(tokens.dtype), torch.stack(maps))
+        return rearrange(merged, "b d h w -> b (h w) d")
+
+    def project(self, semantic: Tensor, grid: tuple[int, int]) -> Tensor:
+        """Return what tokens say of every channel, gate logits and features: z_c (B, N, D) -> (B, 2 C, h, w)."""
+        token_map = rearrange(semantic, "b (h w) d -> b d h w", h=grid[0], w=grid[1])
+        features = rearrange(self.feature_projection(semantic), "b (h w) c -> b c h w", h=grid[0], w=grid[1])
+        return torch.cat([self.gate_projection(token_map), features], dim=1)
+
+    @staticmethod
+    def inject(spatial: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
+        """Return z and the gate: z_f (B, C, H, W), upsampled projections (B, 2 C, H, W) -> (B, C, H, W), (B, C, H, W)."""
+        logits, features = projected.chunk(2, dim=1)
+        gate = torch.sigmoid(logits)
+        # z_g = z_f * gate, Eq. (7); z = z_g + features, Eq. (8), and the residual from z_f.
+        return torch.addcmul(features + spatial, spatial, gate), gate
+
+
+def upsample_rows(maps: Tensor, size: tuple[int, int], rows: slice) -> Tensor:
+    """Return some rows of maps that are upsampled bilinearly to a size: (B, C, h, w) -> (B, C, rows, W).
+
+    First along the rows, where there is little yet, then as one product for all columns and channels.
+    """
+    height, width = maps.shape[-2], size[1]
+    wide = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
+    dtype = torch.promote_types(maps.dtype, torch.float32)
+    identity = torch.eye(height, dtype=dtype, device=maps.device)[None]
+    weights = F.interpolate(identity, size=size[0], mode="linear", align_corners=False)[0].T[rows]  # (rows, h)
+    columns = rearrange(wide, "b c h w -> b h (w c)")
+    return rearrange(weights.to(columns.dtype) @ columns, "b r (w c) -> b c r w", w=width)

@@ -1,0 +1,101 @@
+"""Colour conversion, the gradient operator and what encoders see, shared by networks, losses and the image processor."""
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+# ITU-R BT.601 luma weights of red, green and blue, the convention of the image-fusion field.
+LUMA_WEIGHTS = (0.299, 0.587, 0.114)
+
+# Normalisation that the encoders were trained with, applied here so that callers only ever pass [0, 1].
+CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+DINOV2_MEAN, DINOV2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def rgb_to_luma(image: Tensor) -> Tensor:
+    """Return the luma (Y of YCbCr, ITU-R BT.601, full range) of an image.
+
+    Args:
+        image (`Tensor` of shape `(..., 3, H, W)` or `(..., 1, H, W)`): RGB values; one channel is luma already.
+
+    Returns:
+        `Tensor` of shape `(..., 1, H, W)`, in the range and dtype of `image`.
+
+    Raises:
+        ValueError: If the image has neither one nor three channels.
+    """
+    channels = image.shape[-3]
+    if channels == 1:
+        return image
+    if channels != 3:
+        raise ValueError(f"An image has 1 (grey) or 3 (RGB) channels, got {channels} in shape {tuple(image.shape)}.")
+    red, green, blue = image.chunk(3, dim=-3)
+    return LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[1] * green + LUMA_WEIGHTS[2] * blue
+
+
+def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
+    """Give an RGB image another luma and keep its chroma (Cb, Cr): the colour of a fused picture.
+
+    YCbCr is linear in RGB, so that exchanging Y adds the same difference to all three channels. Where the result would
+    leave [0, 1], chroma is scaled down just enough to fit, instead of being clipped channel by channel: hue and the
+    requested luma stay exact.
+
+    Args:
+        image (`Tensor` of shape `(..., 3, H, W)`): RGB values in [0, 1].
+        luma (`Tensor` of shape `(..., 1, H, W)`): Wanted luma in [0, 1].
+
+    Returns:
+        `Tensor` of shape `(..., 3, H, W)` in [0, 1].
+    """
+    chroma = image - rgb_to_luma(image)  # (..., 3, H, W), weighted sum over the channels is zero
+    headroom = torch.where(chroma > 0, 1 - luma, luma)
+    scale = (headroom / chroma.abs().clamp(min=1e-6)).amin(dim=-3, keepdim=True).clamp(max=1)
+    return (luma + scale * chroma).clamp(0, 1)
+
+
+def sobel_magnitude(image: Tensor) -> Tensor:
+    """Return the Sobel gradient magnitude `|gx| + |gy|` of every channel.
+
+    The separable kernel is written as sums of shifted views: several times faster on a CPU than a depthwise
+    convolution, and without a buffer that a checkpoint would have to carry. The border is reflected.
+
+    Args:
+        image (`Tensor` of shape `(B, C, H, W)`): Any values, H and W at least 2.
+
+    Returns:
+        `Tensor` of shape `(B, C, H, W)`.
+    """
+    padded = F.pad(image, (1, 1, 1, 1), mode="reflect")
+    rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]  # (B, C, H, W + 2)
+    columns = padded[..., :, :-2] + 2 * padded[..., :, 1:-1] + padded[..., :, 2:]  # (B, C, H + 2, W)
+    return (rows[..., :, 2:] - rows[..., :, :-2]).abs() + (columns[..., 2:, :] - columns[..., :-2, :]).abs()
+
+
+def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """Round an image to 8 bits, halves to even.
+
+    Args:
+        image: uint8, uint16 (divided by 257) or floating point in [0, 1] (multiplied by 255).
+
+    Returns:
+        uint8 array of the same shape.
+    """
+    if image.dtype == np.uint8:
+        return image
+    if image.dtype == np.uint16:
+        return np.rint(image / 257).astype(np.uint8)
+    return np.rint(image * 255).astype(np.uint8)
+
+
+def prepare_images(
+    images: Tensor, size: list[int], mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype
+) -> Tensor:
+    """Resize [0, 1] images (B, 1 or 3, H, W) for an encoder and normalise them -> (B, 3, height, width)."""
+    images = images.float().expand(-1, 3, -1, -1)
+    # Antialiased like the encoders' own processors: within 0.004 of CLIP's, against 0.043 without.
+    images = F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
+    return ((images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)).to(dtype)

@@ -1,0 +1,374 @@
+"""GFFusionImageProcessor: pairs of pictures in, model tensors out, and back to pictures of the original size and depth."""
+
+import functools
+import logging
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers.image_processing_base import BatchFeature
+from transformers.image_processing_utils import BaseImageProcessor
+from transformers.utils import TensorType
+
+from .image_ops import replace_luma, rgb_to_luma
+
+logger = logging.getLogger(__name__)
+
+Image = PIL.Image.Image | NDArray[Any] | Tensor
+IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
+Pair = tuple[Image, Image] | list[Image]
+InfraredRange = Literal["dtype", "percentile"] | Sequence[float]
+
+MINIMUM_SIZE = 32
+# What a saved processor's JSON holds besides its options.
+_SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
+# Wide enough to keep people, a small share of a street, apart from each other's clothes; narrow enough for dead pixels.
+_PERCENTILES = (0.1, 99.9)
+# A 16-bit thermal image that uses less of its range than this share looks uniformly grey.
+_NARROW_RANGE = 0.1
+
+
+class GFFusionImageProcessor(BaseImageProcessor):
+    r"""Turns pairs of a visible and an infrared picture into the tensors of [`GFFusionModel`], and its outputs into pictures.
+
+    A picture is a PIL image, a NumPy array or a torch tensor, grey or colour, uint8, uint16 or floating point. Its values
+    are scaled to [0, 1] by their type: uint8 by 255, uint16 by 65535; floating point values must lie in [0, 1] already.
+
+    Args:
+        size_divisor (`int`, *optional*, defaults to 1):
+            Pictures are padded at the bottom and on the right, by mirroring, to a multiple of this and to at least
+            32 pixels a side. The `post_process` methods cut the padding off.
+        infrared_range (`"dtype"`, `"percentile"` or `[low, high]`, *optional*, defaults to `"dtype"`):
+            What maps to [0, 1] in infrared pictures: the range of their type; the 0.1st to 99.9th percentile of each picture;
+            or a fixed range in the picture's own unit, counts or kelvin. Raw 14- or 16-bit thermal data and floating
+            point temperatures need one of the latter two.
+
+    Raises:
+        ValueError: If an option is out of range.
+
+    Example:
+    ```python
+    >>> import numpy as np
+    >>> from gffusion import GFFusionImageProcessor
+
+    >>> processor = GFFusionImageProcessor()
+    >>> pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
+    >>> {name: tuple(value.shape) for name, value in processor(pair, return_tensors="pt").items()}
+    {'visible_values': (1, 3, 48, 64), 'infrared_values': (1, 1, 48, 64)}
+
+    ```
+    """
+
+    model_input_names = ["visible_values", "infrared_values"]
+
+    def __init__(self, size_divisor: int = 1, infrared_range: InfraredRange = "dtype", **kwargs: Any) -> None:
+        if unknown := sorted(set(kwargs) - _SAVED_KEYS):
+            raise ValueError(f"Unknown options {unknown}. Allowed: infrared_range, size_divisor.")
+        super().__init__(**kwargs)
+        _check_options(size_divisor, infrared_range)
+        self.size_divisor = size_divisor
+        self.infrared_range = infrared_range
+
+    def preprocess(
+        self,
+        images: Pair | Sequence[Pair],
+        size_divisor: int | None = None,
+        infrared_range: InfraredRange | None = None,
+        return_tensors: str | TensorType | None = None,
+    ) -> BatchFeature:
+        """Prepare one pair or a list of pairs.
+
+        Args:
+            images: A pair `(visible, infrared)`, or a list of pairs. A grey visible picture is repeated to three channels,
+                a colour infrared picture is reduced to its luma.
+            size_divisor: Overrides the processor's own.
+            infrared_range: Overrides the processor's own.
+            return_tensors: `"pt"` or `"np"` to stack the batch, which then must be of one size; lists otherwise.
+
+        Returns:
+            `BatchFeature` with `visible_values` (B, 3, H, W) and `infrared_values` (B, 1, H, W), float32 in [0, 1].
+
+        Raises:
+            ValueError: If sizes differ, or a picture has an unknown layout, type or values out of range.
+        """
+        size_divisor = self.size_divisor if size_divisor is None else size_divisor
+        infrared_range = self.infrared_range if infrared_range is None else infrared_range
+        _check_options(size_divisor, infrared_range)
+        visible_values, infrared_values = [], []
+        for visible, infrared in _as_pairs(images):
+            visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
+            if visible_array.shape[:2] != infrared_array.shape[:2]:
+                raise ValueError(
+                    "The pictures of a pair must show the same pixels, but the visible one measures "
+                    f"{_size(visible_array)} and the infrared one {_size(infrared_array)}. Register and resize them first."
+                )
+            if visible_array.ndim == 2 and infrared_array.ndim == 3 and np.ptp(infrared_array, axis=-1).any():
+                _warn_once("The visible picture is grey and the infrared one has colour: are they swapped?")
+            visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
+            infrared_values.append(_pad(to_infrared_values(infrared_array, infrared_range), size_divisor))
+        sizes = sorted({values.shape[1:] for values in visible_values})
+        if return_tensors is not None and len(sizes) > 1:
+            raise ValueError(
+                f"A batch holds pairs of one size, got (height, width) {sizes}. Process the sizes one after the other, or "
+                'use pipeline("image-fusion"), which does.'
+            )
+        data = {"visible_values": visible_values, "infrared_values": infrared_values}
+        return BatchFeature(data=data, tensor_type=return_tensors)
+
+    def post_process_fusion(
+        self,
+        outputs: Any,
+        images: Pair | Sequence[Pair],
+        output_type: Literal["pil", "np", "pt"] = "pil",
+    ) -> list[Image]:
+        """Turn a model's output into pictures of the original size, with the visible picture's colour and bit depth.
+
+        Args:
+            outputs ([`GFFusionOutput`]): What the model made of the batch.
+            images: The pictures that the batch was made from, as they were given to the processor.
+            output_type: `"pil"`; `"np"` for arrays (H, W) or (H, W, 3) of the visible picture's type; `"pt"` for
+                float32 tensors (1 or 3, H, W) in [0, 1].
+
+        Returns:
+            One picture a pair: grey where the visible picture is grey, RGB elsewhere. PIL images have 16 bits only where
+            they are grey: Pillow knows no 16-bit colour; take `"np"` for that.
+
+        Raises:
+            ValueError: If the number or the sizes of the pictures are not those of the batch, or a value is not finite.
+        """
+        if output_type not in ("pil", "np", "pt"):
+            raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
+        pairs = _as_pairs(images)
+        fused_values = outputs.fused_values.detach().float().cpu()
+        if len(pairs) != len(fused_values):
+            raise ValueError(f"The model fused {len(fused_values)} pairs, but {len(pairs)} are given as `images`.")
+        if not fused_values.isfinite().all():
+            raise ValueError(
+                "The fused picture has values that are not finite: the model's weights are damaged, or its `dtype` does not do."
+            )
+        pictures = []
+        for fused, (visible, _) in zip(fused_values, pairs, strict=True):
+            array = to_array(visible, "visible")
+            pictures.append(
+                _to_picture(_restore_colour(_crop(fused, array.shape[:2]), array), array.dtype, output_type)
+            )
+        return pictures
+
+    def post_process_semantic_segmentation(
+        self, outputs: Any, target_sizes: Sequence[tuple[int, int]] | None = None
+    ) -> list[Tensor]:
+        """Turn logits into label maps.
+
+        Args:
+            outputs ([`GFFusionOutput`]): Model output with `logits` (B, num_labels, H, W).
+            target_sizes (`list[tuple[int, int]]`, *optional*):
+                Height and width of every original pair, to cut padding off.
+
+        Returns:
+            One int64 tensor (height, width) of class ids a pair.
+
+        Raises:
+            ValueError: If there are no logits, or the target sizes do not fit the batch.
+        """
+        if outputs.logits is None:
+            raise ValueError("The output has no logits: call the model with `segment=True`.")
+        label_maps = outputs.logits.argmax(dim=1)  # (B, num_labels, H, W) -> (B, H, W)
+        if target_sizes is None:
+            return list(label_maps)
+        if len(target_sizes) != len(label_maps):
+            raise ValueError(f"Got {len(target_sizes)} target sizes for a batch of {len(label_maps)}.")
+        return [_crop(labels, size) for labels, size in zip(label_maps, target_sizes, strict=True)]
+
+
+def _check_options(size_divisor: int, infrared_range: InfraredRange) -> None:
+    if not isinstance(size_divisor, int) or size_divisor < 1:
+        raise ValueError(f"`size_divisor` must be a whole number of at least 1, got {size_divisor!r}.")
+    if isinstance(infrared_range, str):
+        valid = infrared_range in ("dtype", "percentile")
+    else:
+        limits = infrared_range if isinstance(infrared_range, (tuple, list)) and len(infrared_range) == 2 else (0, 0)
+        numbers = all(isinstance(limit, (int, float)) and math.isfinite(limit) for limit in limits)
+        valid = numbers and limits[0] < limits[1]
+    if not valid:
+        raise ValueError(
+            f'`infrared_range` must be "dtype", "percentile" or [low, high] with low < high, got {infrared_range!r}.'
+        )
+
+
+def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
+    """Return a list of pairs for one pair or a list of pairs."""
+    if isinstance(images, (tuple, list)) and images:
+        if all(isinstance(item, IMAGE_TYPES) for item in images) and len(images) == 2:
+            return [(images[0], images[1])]
+        if all(isinstance(item, (tuple, list)) and len(item) == 2 for item in images):
+            return [(visible, infrared) for visible, infrared in images]
+    kind = f"{type(images).__name__} of {len(images)}" if isinstance(images, (tuple, list)) else type(images).__name__
+    raise ValueError(
+        f"Expected a pair (visible, infrared) of pictures or a list of such pairs, got a {kind}. Pictures are PIL images, "
+        "arrays or tensors; gffusion.data.read_image reads files."
+    )
+
+
+def to_array(image: Image, name: str) -> NDArray[Any]:
+    """Return a picture as an array (H, W) or (H, W, 3) of its own type, uint8, uint16 or floating point, upright.
+
+    Args:
+        image: The picture.
+        name: What to call it in errors, "visible" or "infrared".
+
+    Raises:
+        ValueError: If its layout or type is unknown, or it is empty.
+    """
+    if isinstance(image, PIL.Image.Image):
+        array = _pilto_array(PIL.ImageOps.exif_transpose(image), name)
+    elif isinstance(image, Tensor):
+        tensor = image.detach().cpu()
+        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        array = _channels_last(array, name, prefer_first=True)
+    elif isinstance(image, np.ndarray):
+        array = _channels_last(image, name, prefer_first=False)
+    else:
+        raise ValueError(
+            f"The {name} picture must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "
+            "gffusion.data.read_image reads files."
+        )
+    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"The {name} picture must be uint8, uint16 or floating point, got {array.dtype}.")
+    if 0 in array.shape:
+        raise ValueError(f"The {name} picture is empty: shape {array.shape}.")
+    return array
+
+
+def _pilto_array(image: PIL.Image.Image, name: str) -> NDArray[Any]:
+    if image.mode.startswith("I"):  # "I;16" and its kin, or 32-bit integers that hold 16-bit data
+        array = np.asarray(image)
+        if array.size and (array.min() < 0 or array.max() > 65535):
+            raise ValueError(f"The {name} picture has values from {array.min()} to {array.max()}, beyond 16 bits.")
+        return array.astype(np.uint16)
+    if image.mode == "F":
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+
+
+def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArray[Any]:
+    """Move the channels of a (H, W), (H, W, C) or (C, H, W) array last; a single channel is dropped, and so is alpha."""
+    if array.ndim == 2:
+        return array
+    if array.ndim == 3:
+        order = (0, -1) if prefer_first else (-1, 0)
+        axis = next((axis for axis in order if array.shape[axis] in (1, 3, 4)), None)
+        if axis is not None:
+            array = np.moveaxis(array, axis, -1)
+            return array[..., 0] if array.shape[-1] == 1 else array[..., :3]
+    raise ValueError(
+        f"The {name} picture must have shape (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels, got {array.shape}."
+    )
+
+
+def _size(array: NDArray[Any]) -> str:
+    return f"{array.shape[1]} x {array.shape[0]} pixels (width x height)"
+
+
+def _unit_values(array: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """Scale to [0, 1] by type."""
+    if np.issubdtype(array.dtype, np.integer):
+        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= 1):  # NaN fails this, too
+        hint = 'Pass infrared_range="percentile" or a range in its unit.' if name == "infrared" else "Scale it first."
+        hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
+        raise ValueError(f"A floating point {name} picture must lie in [0, 1], got {low:g} to {high:g}. {hint}")
+    return array.astype(np.float32)
+
+
+@functools.cache
+def _warn_once(message: str) -> None:
+    logger.warning(message)
+
+
+def _luma(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the BT.601 luma (H, W) of a floating point colour picture, a grey picture as it is."""
+    if array.ndim == 2:
+        return array
+    return rgb_to_luma(torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))))[0].numpy()
+
+
+def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale a visible picture (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a grey one is repeated.
+
+    Raises:
+        ValueError: If floating point values lie outside [0, 1].
+    """
+    values = _unit_values(array, "visible")
+    return np.repeat(values[None], 3, axis=0) if values.ndim == 2 else np.moveaxis(values, -1, 0)  # (3, H, W)
+
+
+def to_infrared_values(array: NDArray[Any], infrared_range: InfraredRange = "dtype") -> NDArray[np.float32]:
+    """Scale an infrared picture (H, W) or (H, W, 3) to [0, 1] -> (1, H, W), its luma where it has colour.
+
+    Args:
+        array: The picture, uint8, uint16 or floating point.
+        infrared_range: See [`GFFusionImageProcessor`].
+
+    Raises:
+        ValueError: If floating point values lie outside [0, 1] and no range is given, or are not finite.
+    """
+    if infrared_range == "dtype":
+        values = _luma(_unit_values(array, "infrared"))
+        if array.dtype == np.uint16 and 0 < values.max() - values.min() < _NARROW_RANGE:
+            _warn_once(
+                "A 16-bit infrared picture uses less than a tenth of its range and will look flat. "
+                'Use the infrared range "percentile", or a fixed one in counts.'
+            )
+        return values[None]  # (1, H, W)
+    if not np.isfinite(array).all():
+        raise ValueError("The infrared picture has values that are NaN or infinite. Replace them first.")
+    counts = _luma(array.astype(np.float64))
+    limits = np.percentile(counts, _PERCENTILES) if infrared_range == "percentile" else infrared_range
+    low, high = (float(limit) for limit in limits)
+    span = max(high - low, float(np.finfo(np.float32).tiny))
+    return np.clip((counts - low) / span, 0, 1).astype(np.float32)[None]
+
+
+def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
+    """Mirror (C, H, W) at the bottom and on the right up to the minimum size and a multiple of the divisor."""
+    missing = [-(-max(side, MINIMUM_SIZE) // size_divisor) * size_divisor - side for side in values.shape[1:]]
+    return np.pad(values, ((0, 0), (0, missing[0]), (0, missing[1])), mode="symmetric") if any(missing) else values
+
+
+def _crop(values: Tensor, size: tuple[int, ...]) -> Tensor:
+    height, width = size
+    if height > values.shape[-2] or width > values.shape[-1]:
+        raise ValueError(f"Cannot cut {height} x {width} out of a model output of {tuple(values.shape[-2:])}.")
+    return values[..., :height, :width]
+
+
+def _restore_colour(fused: Tensor, visible: NDArray[Any]) -> Tensor:
+    """Give a fused luma (1, H, W) the chroma of the visible picture, if that has any -> (1 or 3, H, W)."""
+    if visible.ndim == 2:
+        return rgb_to_luma(fused)
+    if fused.shape[0] == 3:
+        return fused
+    return replace_luma(torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))), fused)
+
+
+def _to_picture(fused: Tensor, dtype: np.dtype[Any], output_type: str) -> Image:
+    if output_type == "pt":
+        return fused
+    array = fused[0].numpy() if fused.shape[0] == 1 else fused.movedim(0, -1).numpy()
+    if output_type == "np" and np.issubdtype(dtype, np.floating):
+        return array.astype(dtype)
+    wide = dtype == np.uint16 and (output_type == "np" or array.ndim == 2)
+    integer = np.uint16 if wide else np.uint8
+    array = np.rint(array * np.iinfo(integer).max).astype(integer)
+    return array if output_type == "np" else PIL.Image.fromarray(array)
+
+
+__all__ = ["GFFusionImageProcessor"]

@@ -1,0 +1,204 @@
+"""The losses of GFFusion: structure (Eq. 10), segmentation (Eq. 11) and their sum (Eq. 12)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .image_ops import rgb_to_luma, sobel_magnitude
+
+SSIM_WINDOW = 11
+SSIM_SIGMA = 1.5
+
+# Of `two_scale_target`, in pixels: FuNet, which sees 13 pixels, can tell such parts apart.
+BASE_SIGMA, ENERGY_SIGMA = 4.0, 2.0
+
+
+def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
+    """Structural similarity (Wang et al., 2004) with a separable 11-tap Gaussian window of sigma 1.5.
+
+    Equals `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`: the
+    mean over the pixels whose window lies inside the image. Differentiable, and computed in float32 at least.
+
+    Args:
+        image (`Tensor` of shape `(B, 1, H, W)`): Luma in [0, `data_range`].
+        reference (`Tensor` of shape `(B, 1, H, W)`): Luma to compare with.
+        data_range (`float`, *optional*, defaults to 1.0): Distance of the largest from the smallest possible value.
+
+    Returns:
+        `Tensor` of shape `(B,)` with values in [-1, 1].
+
+    Raises:
+        ValueError: If a side is shorter than the window.
+    """
+    dtype = torch.promote_types(image.dtype, torch.float32)
+    image, reference = image.to(dtype), reference.to(dtype)
+    planes = torch.stack([image, reference, image * image, reference * reference, image * reference])
+    # A separable filter as two products with banded matrices: on training crops far faster than a convolution on CPUs.
+    rows, columns = (_gaussian_matrix(size, dtype, image.device) for size in image.shape[-2:])
+    with torch.autocast(image.device.type, enabled=False):
+        mean_x, mean_y, square_x, square_y, product = rows @ planes @ columns.mT  # each (B, 1, H - 10, W - 10)
+
+    variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
+    covariance = product - mean_x * mean_y
+    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
+    similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
+    return similarity.mean(dim=(1, 2, 3))
+
+
+def _gaussian_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the matrix (size - 10, size) whose rows hold the window at every position inside `size` pixels."""
+    if size < SSIM_WINDOW:
+        raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, got {size}.")
+    centre = SSIM_WINDOW // 2
+    position = torch.arange(size, dtype=dtype, device=device)
+    offset = position - position[: size - 2 * centre, None] - centre
+    weights = torch.exp(-(offset**2) / (2 * SSIM_SIGMA**2)).masked_fill(offset.abs() > centre, 0)
+    return weights / weights[0].sum()
+
+
+def ssim_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+    """First two terms of Eq. (10): `(1 - SSIM(f, rgb)) / 2 + (1 - SSIM(f, ir)) / 2`, on luma.
+
+    Args:
+        fused (`Tensor` of shape `(B, 1 or 3, H, W)`): Fused image in [0, 1].
+        visible (`Tensor` of shape `(B, 1 or 3, H, W)`): Visible image in [0, 1].
+        infrared (`Tensor` of shape `(B, 1, H, W)`): Infrared image in [0, 1].
+
+    Returns:
+        `Tensor` of shape `()`.
+    """
+    luma = rgb_to_luma(fused)
+    return ((1 - ssim(luma, rgb_to_luma(visible))) / 2 + (1 - ssim(luma, infrared)) / 2).mean()
+
+
+def gradient_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+    """Last term of Eq. (10): L1 distance of the fused gradient from the larger one of both sources.
+
+    Args:
+        fused (`Tensor` of shape `(B, C, H, W)`): Fused image in [0, 1].
+        visible (`Tensor` of shape `(B, C, H, W)`): Visible image in [0, 1], with the channels of `fused`.
+        infrared (`Tensor` of shape `(B, 1, H, W)`): Infrared image in [0, 1].
+
+    Returns:
+        `Tensor` of shape `()`.
+    """
+    target = torch.maximum(sobel_magnitude(infrared), sobel_magnitude(visible))
+    return F.l1_loss(sobel_magnitude(fused), target)
+
+
+def intensity_loss(
+    fused: Tensor, visible: Tensor, infrared: Tensor, target: str = "maximum", contrast: float = 1.0
+) -> Tensor:
+    """L1 distance of the fused image from what its brightness should be (ours, not in the paper).
+
+    Args:
+        fused (`Tensor` of shape `(B, C, H, W)`): Fused image in [0, 1].
+        visible (`Tensor` of shape `(B, C, H, W)`): Visible image in [0, 1], with the channels of `fused`.
+        infrared (`Tensor` of shape `(B, 1, H, W)`): Infrared image in [0, 1].
+        target (`str`, *optional*, defaults to `"maximum"`):
+            `"maximum"`, the element-wise one of both sources, or `"two_scale"`, see [`two_scale_target`].
+        contrast (`float`, *optional*, defaults to 1.0): Of `"two_scale"`.
+
+    Returns:
+        `Tensor` of shape `()`.
+    """
+    if target == "two_scale":
+        return F.l1_loss(fused, two_scale_target(visible, infrared, contrast))
+    return F.l1_loss(fused, torch.maximum(visible, infrared))
+
+
+def two_scale_target(visible: Tensor, infrared: Tensor, contrast: float = 1.0) -> Tensor:
+    """Fuse two images without learning: smooth parts by brightness and contrast, details by strength (ours).
+
+    With B_v, B_i the images blurred by a Gaussian of sigma 4 and D_v, D_i what that takes away, it is
+
+        (max(B_v, B_i) + m + contrast * (B_v + B_i - 2 m)) / 2  +  w D_v + (1 - w) D_i
+
+    m is the mean of B_v and B_i over the picture: at contrast 1/2 the second half of the smooth part is the mean of both,
+    at 1 their sum, centred. w compares the local energies e of the details: `e_v^2 / (e_v^2 + e_i^2)`.
+
+    Args:
+        visible (`Tensor` of shape `(B, C, H, W)`): Values in [0, 1].
+        infrared (`Tensor` of shape `(B, 1 or C, H, W)`): Values in [0, 1].
+        contrast (`float`, *optional*, defaults to 1.0): Of the smooth part.
+
+    Returns:
+        `Tensor` of shape `(B, C, H, W)` in [0, 1].
+    """
+    smooth_visible, smooth_infrared = _blur(visible, BASE_SIGMA), _blur(infrared, BASE_SIGMA)
+    total = smooth_visible + smooth_infrared
+    mean = total.mean(dim=(-2, -1), keepdim=True) / 2
+    base = (torch.maximum(smooth_visible, smooth_infrared) + mean + contrast * (total - 2 * mean)) / 2
+    visible_detail, infrared_detail = visible - smooth_visible, infrared - smooth_infrared
+    visible_energy, infrared_energy = (_blur(part**2, ENERGY_SIGMA) ** 2 for part in (visible_detail, infrared_detail))
+    share = visible_energy / (visible_energy + infrared_energy).clamp(min=1e-12)
+    return (base + share * visible_detail + (1 - share) * infrared_detail).clamp(0, 1)
+
+
+def _blur(image: Tensor, sigma: float) -> Tensor:
+    """Blur by a Gaussian, at the border by what of it lies inside: (B, C, H, W) -> (B, C, H, W)."""
+    rows, columns = (_square_gaussian_matrix(size, sigma, image) for size in image.shape[-2:])
+    with torch.autocast(image.device.type, enabled=False):
+        return rows @ image @ columns.mT
+
+
+def _square_gaussian_matrix(size: int, sigma: float, like: Tensor) -> Tensor:
+    position = torch.arange(size, dtype=like.dtype, device=like.device)
+    weights = torch.exp(-((position - position[:, None]) ** 2) / (2 * sigma**2))
+    return weights / weights.sum(dim=1, keepdim=True)
+
+
+def segmentation_loss(
+    logits: Tensor, labels: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None
+) -> Tensor:
+    """L_ss, Eq. (11): pixel-wise cross-entropy.
+
+    Args:
+        logits (`Tensor` of shape `(B, num_labels, H, W)`): Class logits.
+        labels (`Tensor` of shape `(B, H, W)`, integer): Class of every pixel.
+        ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count.
+        class_weights (`Sequence[float]`, *optional*): How much a pixel of each class counts (ours).
+
+    Returns:
+        `Tensor` of shape `()`: the weighted mean; 0 where all pixels are ignored (torch's own mean would be NaN).
+    """
+    labels = labels.long()
+    weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=logits.device)
+    total = F.cross_entropy(logits.float(), labels, weights, ignore_index=ignore_index, reduction="sum")
+    mass = label_mass(labels, ignore_index, class_weights)
+    return total / mass.where(mass > 0, 1)
+
+
+def label_mass(labels: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None) -> Tensor:
+    """Return what [`segmentation_loss`] divides by: how many pixels count, or the sum of their weights.
+
+    Args:
+        labels (`Tensor` of shape `(B, H, W)`, integer): Class of every pixel.
+        ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count.
+        class_weights (`Sequence[float]`, *optional*): How much a pixel of each class counts.
+
+    Returns:
+        `Tensor` of shape `()`.
+    """
+    counted = labels != ignore_index
+    if class_weights is None:
+        return counted.sum()
+    weights = torch.tensor(class_weights, dtype=torch.float32, device=labels.device)
+    return (weights[labels.where(counted, 0).long()] * counted).sum()
+
+
+def total_loss(structural: Tensor, segmentation: Tensor | None, segmentation_weight: float) -> Tensor:
+    """L_total, Eq. (12): `L_st + lambda * L_ss`; L_st alone where there are no labels.
+
+    Args:
+        structural (`Tensor` of shape `()`): L_st.
+        segmentation (`Tensor` of shape `()`, *optional*): L_ss.
+        segmentation_weight (`float`): Lambda.
+
+    Returns:
+        `Tensor` of shape `()`.
+    """
+    return structural if segmentation is None else structural + segmentation_weight * segmentation

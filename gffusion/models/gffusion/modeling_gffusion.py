@@ -1,0 +1,408 @@
+"""GFFusionModel: FuNet, FINet and SSNet around a frozen CLIP and a frozen DINOv2 encoder.
+
+Paper: Luo, Wang, Liu, "Infrared and Visible Image Fusion via General Feature Embedding From CLIP and DINOv2",
+IEEE Access 12, 2024. Symbols in comments (z_f, f_l, z_c, z_g, z, I_fus) and equation numbers are the paper's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import CLIPVisionModel, Dinov2Model
+from transformers import initialization as init
+from transformers.utils import ModelOutput
+
+from .checkpointing import FrozenBackboneModel
+from .configuration_gffusion import GFFusionConfig
+from .finet import FINet, unite_modalities, upsample_rows
+from .funet import FuNet
+from .image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, replace_luma, rgb_to_luma
+from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
+from .ssnet import SSNet, join_windows, refine_logits, split_windows
+
+MINIMUM_SIZE = 32
+
+# Of the bands of a picture that is fused on a CPU: small enough for its cache, large against what bands share.
+BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
+
+
+@dataclass
+class GFFusionOutput(ModelOutput):
+    """Output of [`GFFusionModel`]. What was not asked for is `None` and left out of the tuple form.
+
+    Args:
+        loss (`Tensor` of shape `()`): L_total, Eq. (12).
+        loss_structural (`Tensor` of shape `()`): L_st, Eq. (10), with the weighted intensity term.
+        loss_ssim (`Tensor` of shape `()`): SSIM terms of L_st.
+        loss_gradient (`Tensor` of shape `()`): Gradient term of L_st, not weighted.
+        loss_intensity (`Tensor` of shape `()`): Intensity term, not weighted.
+        loss_segmentation (`Tensor` of shape `()`): L_ss, Eq. (11).
+        fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1], float32; luma where `color_space="ycbcr"`.
+        logits (`Tensor` of shape `(B, num_labels, H, W)`):
+            Class logits of I_seg, float32. In evaluation mode, with `segmenter_scales` or `segmenter_refinement`,
+            log-probabilities of all scales, refined.
+        spatial_features (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): z_f.
+        semantic_features (`Tensor` of shape `(B, N, D)`): z_c, merged tokens.
+        gate (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): Sigmoid of Eq. (7).
+    """
+
+    loss: Tensor | None = None
+    loss_structural: Tensor | None = None
+    loss_ssim: Tensor | None = None
+    loss_gradient: Tensor | None = None
+    loss_intensity: Tensor | None = None
+    loss_segmentation: Tensor | None = None
+    fused_values: Tensor | None = None
+    logits: Tensor | None = None
+    spatial_features: Tensor | None = None
+    semantic_features: Tensor | None = None
+    gate: Tensor | None = None
+
+
+class GFFusionPreTrainedModel(FrozenBackboneModel):
+    """Weight initialisation and the loading interface of transformers."""
+
+    config_class = GFFusionConfig
+    base_model_prefix = "gffusion"
+    main_input_name = "visible_values"
+    input_modalities = ("image",)
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+    _supports_flash_attn = True
+    _supports_flex_attn = True
+    _supports_attention_backend = True
+    _no_split_modules = ["FuNet", "FINet", "SSNet", "CLIPEncoderLayer", "Dinov2Layer"]
+    # A model without segmenter, or of another paradigm, may be loaded from a checkpoint that has more.
+    _keys_to_ignore_on_load_unexpected = [r"^clip\.", r"^dinov2\.", r"^finet\.", r"^ssnet\."]
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        super()._init_weights(module)
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, a=self.config.leaky_relu_slope, nonlinearity="leaky_relu")
+        elif isinstance(module, FINet):
+            for name in ("layer_weights", "group_weights"):
+                if hasattr(module, name):
+                    init.zeros_(getattr(module, name))  # equal shares after the softmax
+
+
+class GFFusionModel(GFFusionPreTrainedModel):
+    """Fuses a visible and an infrared image, and segments the result (GFFusion, Luo et al., 2024).
+
+    The encoders are frozen and stay in evaluation mode. `GFFusionModel(config)` has random encoders: start a training
+    with [`GFFusionModel.from_backbones`], and load a trained model with [`GFFusionModel.from_pretrained`].
+
+    Args:
+        config ([`GFFusionConfig`]): Architecture.
+
+    Example:
+    ```python
+    >>> import torch
+    >>> from gffusion import GFFusionConfig, GFFusionModel
+
+    >>> model = GFFusionModel(GFFusionConfig(paradigm="cascading", use_segmenter=False)).eval()
+    >>> outputs = model(visible_values=torch.rand(1, 3, 48, 64), infrared_values=torch.rand(1, 1, 48, 64))
+    >>> tuple(outputs.fused_values.shape)
+    (1, 1, 48, 64)
+
+    ```
+    """
+
+    def __init__(self, config: GFFusionConfig, **unknown: Any) -> None:
+        if unknown:  # what neither `from_pretrained` nor the configuration has taken
+            raise ValueError(f"Unknown arguments {sorted(unknown)}. See GFFusionConfig for those that are allowed.")
+        super().__init__(config)
+        self.funet = FuNet(config)
+        if config.semantic_config is not None:
+            self.finet = FINet(config, config.semantic_config.hidden_size)
+        if config.use_segmenter:
+            hidden_size = config.segmenter_layers * config.dinov2_config.hidden_size  # type: ignore[union-attr]
+            self.ssnet = SSNet(hidden_size, config.num_labels)
+        if config.needs_clip:
+            self.clip = CLIPVisionModel(config.clip_config)
+        if config.needs_dinov2:
+            self.dinov2 = Dinov2Model(config.dinov2_config)
+        self.gradient_checkpointing = False
+        self.post_init()
+        self.freeze_backbones()
+
+    def forward(
+        self,
+        visible_values: Tensor,
+        infrared_values: Tensor,
+        labels: Tensor | None = None,
+        segment: bool | None = None,
+        output_features: bool = False,
+        return_dict: bool | None = None,
+        return_loss: bool | None = None,
+        semantic_tokens: Tensor | None = None,
+    ) -> GFFusionOutput | tuple[Tensor, ...]:
+        """Fuse a batch of pairs.
+
+        Args:
+            visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1], H and W at least 32.
+            infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
+            labels (`Tensor` of shape `(B, H, W)`, int64, *optional*):
+                Class of every pixel, `config.ignore_index` where it does not count. Adds L_ss to the loss.
+            segment (`bool`, *optional*): Whether to compute logits. Defaults to doing so where labels are given.
+            output_features (`bool`, *optional*, defaults to `False`): Whether to return z_f, z_c and the gate.
+            return_dict (`bool`, *optional*): Whether to return a [`GFFusionOutput`] rather than a tuple.
+            return_loss (`bool`, *optional*):
+                Whether to compute the losses. Defaults to doing so in training mode and where labels are given.
+            semantic_tokens (`Tensor` of shape `(B, L, N, D)`, *optional*):
+                f_l of these pairs, from [`~GFFusionModel.encode_semantics`]: CLIP is not run. Hybrid paradigm only.
+
+        Returns:
+            [`GFFusionOutput`], or its values as a tuple.
+
+        Raises:
+            ValueError: If shapes do not fit, or if segmentation is asked of a model without segmenter.
+        """
+        self._check_inputs(visible_values, infrared_values, labels, segment)
+        self._check_semantic_tokens(semantic_tokens, len(visible_values))
+        segment = segment if segment is not None else labels is not None
+        return_loss = return_loss if return_loss is not None else self.training or labels is not None
+        return_dict = return_dict if return_dict is not None else self.config.return_dict
+
+        source = rgb_to_luma(visible_values) if self.config.color_space == "ycbcr" else visible_values
+        dtype = next(self.funet.parameters()).dtype
+        images = source.to(dtype), infrared_values.to(dtype)
+        semantic, projected, source_tokens = None, None, None
+        if self.config.paradigm != "cascading":
+            semantic, projected, source_tokens = self._semantics(visible_values, infrared_values, semantic_tokens)
+        if output_features or self.training or torch.is_grad_enabled() or source.device.type != "cpu":
+            fused, spatial, gate = self._fuse(*images, projected)
+        else:
+            fused, spatial, gate = self._fuse_in_bands(*images, projected), None, None
+
+        logits = self._segment(fused, visible_values, source_tokens) if segment else None
+        losses = self._losses(fused, source, infrared_values, logits, labels) if return_loss else {}
+        if logits is not None and not self.training:
+            logits = self._refine(logits, fused, visible_values, infrared_values)
+        features = {"spatial_features": spatial, "semantic_features": semantic, "gate": gate}
+        output = GFFusionOutput(**losses, fused_values=fused, logits=logits, **(features if output_features else {}))
+        return output if return_dict else output.to_tuple()
+
+    def freeze_backbones(self) -> None:
+        """Stop the encoders from learning and put them in evaluation mode, where they always stay."""
+        for backbone in self.backbones.values():
+            backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> "GFFusionModel":
+        """Set the training mode of all but the frozen encoders."""
+        super().train(mode)
+        # Every loading ends here, too (in `eval`), with parameters that the loader made anew.
+        self.freeze_backbones()
+        return self
+
+    @torch.no_grad()
+    def encode_semantics(self, visible_values: Tensor, infrared_values: Tensor) -> Tensor:
+        """Return f_l, the frozen CLIP's features of both modalities, which `forward` takes as `semantic_tokens`.
+
+        Args:
+            visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1].
+            infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
+
+        Returns:
+            `Tensor` of shape `(B, L, N, D)`: of each of `config.semantic_layers`, the N patch tokens, Eq. (6).
+
+        Raises:
+            ValueError: If the model is not of the hybrid paradigm.
+        """
+        if not self.config.needs_clip:
+            raise ValueError(
+                f'CLIP\'s features are those of the hybrid paradigm; this model is "{self.config.paradigm}".'
+            )
+        images = _stack_modalities(visible_values, infrared_values)
+        config, size = self.config.clip_config, self._clip_size
+        outputs = self.clip(
+            prepare_images(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
+            interpolate_pos_encoding=size != [config.image_size, config.image_size],
+            output_hidden_states=True,
+        )
+        tokens = [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
+        return unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
+
+    def _fuse(self, source: Tensor, infrared: Tensor, projected: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return I_fus, z_f and the gate."""
+        spatial, gate = self._checkpointed(self.funet.encode, source, infrared), None
+        injected = spatial
+        if projected is not None:
+            size = (source.shape[-2], source.shape[-1])
+            injected, gate = self.finet.inject(spatial, upsample_rows(projected, size, slice(None)))
+        return self.funet.decode(injected), spatial, gate
+
+    def _fuse_in_bands(self, source: Tensor, infrared: Tensor, projected: Tensor | None) -> Tensor:
+        """Return I_fus, band by band: the same, in the processor's cache and with little memory."""
+        height, width = source.shape[-2:]
+        overlap = self.funet.reach
+        step = max(MINIMUM_BAND_ROWS, BAND_PIXELS // (len(source) * width))
+        bands = []
+        for top in range(0, height, step):
+            rows = slice(max(0, top - overlap), top + step + overlap)
+            spatial = self.funet.encode(source[..., rows, :], infrared[..., rows, :])
+            if projected is not None:
+                spatial, _ = self.finet.inject(spatial, upsample_rows(projected, (height, width), rows))
+            bands.append(self.funet.decode(spatial)[..., top - rows.start :, :][..., :step, :])
+        return torch.cat(bands, dim=-2)
+
+    def _semantics(
+        self, visible_values: Tensor, infrared_values: Tensor, semantic_tokens: Tensor | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return z_c, its projections and, in the parallel paradigm, what SSNet reads of the sources."""
+        source_tokens = None
+        if self.config.paradigm == "parallel":
+            # A frozen encoder on fixed images: no loss needs this gradient.
+            with torch.no_grad():
+                images = _stack_modalities(visible_values, infrared_values)
+                tokens, last = self._dinov2_tokens(images, self.config.semantic_layers)
+                semantic_tokens = unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
+                source_tokens = torch.maximum(*last.chunk(2))  # both modalities by Eq. (6)'s rule
+            grid = self._dinov2_grid
+        else:
+            if semantic_tokens is None:
+                semantic_tokens = self.encode_semantics(visible_values, infrared_values)
+            grid = self._clip_grid
+        dtype = self.finet.gate_projection.weight.dtype  # the encoders may have been put into another one
+        semantic = self.finet.merge(semantic_tokens.to(dtype), grid)
+        return semantic, self.finet.project(semantic, grid), source_tokens
+
+    def _segment(self, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None, scale: float = 1) -> Tensor:
+        """Return logits (B, num_labels, H, W), of the fused image or, in the parallel paradigm, of the sources."""
+        tokens = source_tokens
+        if tokens is None:
+            if self.config.color_space == "ycbcr":
+                fused = replace_luma(visible_values.float(), fused)  # DINOv2 reads colour pictures
+            tokens = self._checkpointed(lambda image: self._dinov2_tokens(image, [], scale)[1], fused)  # f_d
+        grid = self._dinov2_reading(scale)[1]
+        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), grid, fused.shape[-2:])
+
+    def _refine(self, logits: Tensor, fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+        """Return logits of all scales together, with the edges of pictures, as the configuration has it (ours)."""
+        others = [self._segment(fused, visible, None, scale) for scale in self.config.segmenter_scales if scale != 1]
+        if others:
+            told = torch.stack([part.softmax(dim=1) for part in (logits, *others)]).mean(dim=0)
+            logits = told.clamp(min=1e-6).log()
+        if not self.config.segmenter_refinement:
+            return logits
+        guides = torch.cat([rgb_to_luma(fused), infrared.float()], dim=1)
+        return refine_logits(logits, guides, self._dinov2_grid, self.config.segmenter_refinement)
+
+    def _losses(
+        self, fused: Tensor, source: Tensor, infrared: Tensor, logits: Tensor | None, labels: Tensor | None
+    ) -> dict[str, Tensor | None]:
+        source, infrared = source.float(), infrared.float()
+        target, contrast = self.config.intensity_target, self.config.intensity_contrast
+        parts = {
+            "loss_ssim": ssim_loss(fused, source, infrared),
+            "loss_gradient": gradient_loss(fused, source, infrared),
+            "loss_intensity": intensity_loss(fused, source, infrared, target, contrast),
+        }
+        structural = (  # L_st, Eq. (10), and our intensity term
+            parts["loss_ssim"]
+            + self.config.gradient_weight * parts["loss_gradient"]
+            + self.config.intensity_weight * parts["loss_intensity"]
+        )
+        segmentation = None
+        if logits is not None and labels is not None:
+            segmentation = segmentation_loss(logits, labels, self.config.ignore_index, self.config.class_weights)
+        total = total_loss(structural, segmentation, self.config.segmentation_weight)
+        return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
+
+    def _dinov2_tokens(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
+        """Return tokens of the named layers, (B, N, D) each, and what SSNet reads.
+
+        That is the last layers' patch tokens, each through the final norm: (B, N, segmenter_layers * D).
+        """
+        size, grid, windows = self._dinov2_reading(scale)
+        pixels = prepare_images(images, size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
+        embedded = split_windows(self.dinov2.embeddings(pixels), grid, windows)
+        states = self.dinov2.encoder(embedded, output_hidden_states=True).hidden_states
+        last = [self.dinov2.layernorm(state) for state in states[-self.config.segmenter_layers :]]
+        tokens = [join_windows(states[layer], grid, windows) for layer in layers]
+        return tokens, join_windows(torch.cat(last, dim=-1), grid, windows)
+
+    @property
+    def _clip_size(self) -> list[int]:
+        native: int = self.config.clip_config.image_size
+        return self.config.clip_image_size or [native, native]
+
+    @property
+    def _clip_grid(self) -> tuple[int, int]:
+        height, width = self._clip_size
+        patch_size = self.config.clip_config.patch_size
+        return height // patch_size, width // patch_size
+
+    @property
+    def _dinov2_grid(self) -> tuple[int, int]:
+        return self._dinov2_reading(1)[1]
+
+    def _dinov2_reading(self, scale: float) -> tuple[list[int], tuple[int, int], list[int]]:
+        """Return height and width of what DINOv2 reads at a scale, rows and columns of tokens, and those of windows."""
+        height, width = (round(scale * side) for side in self.config.segmenter_image_size)
+        patch_size = self.config.dinov2_config.patch_size
+        windows = [round(scale * count) for count in self.config.segmenter_windows]
+        return [height, width], (height // patch_size, width // patch_size), windows
+
+    def _checkpointed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        """Run a part without batch statistics, recomputing it in the backward pass if checkpointing is on.
+
+        The frozen encoders stay in evaluation mode, where transformers' own layers never checkpoint themselves.
+        """
+        if self.gradient_checkpointing and self.training:
+            # Not transformers' own function: its reentrant variant would cut off networks that read only images.
+            return checkpoint(function, *inputs, use_reentrant=False)
+        return function(*inputs)
+
+    def _check_inputs(self, visible: Tensor, infrared: Tensor, labels: Tensor | None, segment: bool | None) -> None:
+        expected = (*visible.shape[:1], 1, *visible.shape[2:])
+        if visible.dim() != 4 or visible.shape[1] != 3 or tuple(infrared.shape) != expected:
+            raise ValueError(
+                "`visible_values` must have shape (B, 3, H, W) and `infrared_values` (B, 1, H, W), "
+                f"got {tuple(visible.shape)} and {tuple(infrared.shape)}."
+            )
+        if not (visible.is_floating_point() and infrared.is_floating_point()):
+            raise ValueError(
+                f"Images must be floating point in [0, 1], got {visible.dtype} and {infrared.dtype}. "
+                "Use GFFusionImageProcessor to convert pictures."
+            )
+        if min(visible.shape[2:]) < MINIMUM_SIZE:
+            raise ValueError(
+                f"Images must measure at least {MINIMUM_SIZE} x {MINIMUM_SIZE} pixels, got {tuple(visible.shape[2:])}. "
+                "GFFusionImageProcessor pads smaller ones."
+            )
+        if (segment or labels is not None) and not self.config.use_segmenter:
+            raise ValueError(
+                "This model has no segmenter (`use_segmenter=False`): it takes no labels and gives no logits."
+            )
+        if labels is not None and segment is False:
+            raise ValueError("`labels` need logits: leave `segment` out or set it to True.")
+        if labels is not None and labels.is_floating_point():
+            raise ValueError(f"`labels` must be integer class numbers, got {labels.dtype}.")
+        if labels is not None and tuple(labels.shape) != (visible.shape[0], *visible.shape[2:]):
+            raise ValueError(
+                f"`labels` must have shape {(visible.shape[0], *visible.shape[2:])}, got {tuple(labels.shape)}."
+            )
+
+    def _check_semantic_tokens(self, tokens: Tensor | None, batch: int) -> None:
+        if tokens is None:
+            return
+        if not self.config.needs_clip:
+            raise ValueError(f'`semantic_tokens` are for the hybrid paradigm; this model is "{self.config.paradigm}".')
+        height, width = self._clip_grid
+        expected = (batch, len(self.config.semantic_layers), height * width, self.config.clip_config.hidden_size)
+        if tuple(tokens.shape) != expected:
+            raise ValueError(
+                f"`semantic_tokens` must have shape {expected}, got {tuple(tokens.shape)}. `encode_semantics` makes them."
+            )
+
+
+def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor:
+    """Put both modalities into one batch of colour images -> (2B, 3, H, W), the visible ones first."""
+    return torch.cat([visible_values, infrared_values.expand_as(visible_values)])
+
+
+__all__ = ["GFFusionModel", "GFFusionOutput", "GFFusionPreTrainedModel"]

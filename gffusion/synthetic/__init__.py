@@ -1,0 +1,1 @@
+"""Rendered pairs for `gffusion sample`, examples and tests."""

@@ -1,0 +1,1 @@
+"""Draw palettes, overlays, figures and sheets from arrays."""

@@ -1,0 +1,34 @@
+"""Digests of weights and files: the same digest means the same content."""
+
+import hashlib
+from pathlib import Path
+
+import torch
+from torch import nn
+
+
+def digest_weights(module: nn.Module, *settings: str) -> str:
+    """Return a digest of the parameters and buffers of a module, together with settings that its output depends on.
+
+    Args:
+        module: Any module, on any device.
+        settings: Texts such as the JSON of a configuration.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    digest = hashlib.blake2b("\0".join(settings).encode(), digest_size=16)
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Return a digest of the content of a file, 32 hexadecimal digits.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()

@@ -1,0 +1,1 @@
+"""How the shipped gffusion-tiny weights were made. Run the scripts from the repository root with `python -m`."""

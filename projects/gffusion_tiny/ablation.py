@@ -1,0 +1,82 @@
+"""Compare paradigms and mergings at the scale of gffusion-tiny, three seeds each, all else equal.
+
+    python -m projects.gffusion_tiny.ablation --data runs/tiny/data --stages runs/tiny --output runs/tiny/ablation
+
+All runs begin with the same FuNet (stage 2) and see the same pictures in the order of their seed. The cascading paradigm is
+the one without injection. OUTPUT gets a folder a run and `table.md`. What is finished is not run again.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from gffusion.training.recipe import Recipe, read_recipe
+
+RECIPE = Path(__file__).with_name("ablation.yaml")
+VARIANTS = {
+    "cascading (no injection)": {"paradigm": "cascading"},
+    "parallel, weighted_sum": {"paradigm": "parallel", "merging": "weighted_sum"},
+    "hybrid, mean": {"paradigm": "hybrid", "merging": "mean"},
+    "hybrid, group_conv": {"paradigm": "hybrid", "merging": "group_conv"},
+    "hybrid, weighted_sum": {"paradigm": "hybrid", "merging": "weighted_sum"},
+}
+METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM", "mIoU")
+
+
+def command(variant: dict[str, str], seed: int, options: argparse.Namespace, output: Path) -> list[str]:
+    """Return the words of a run's command line."""
+    model_config = read_recipe(RECIPE)["model_config"] | variant
+    words = ["--config", RECIPE, "--model_config", json.dumps(model_config), "--seed", seed, "--output_dir", output]
+    words += ["--train_data", *sorted((options.data / "train").iterdir())]
+    words += ["--eval_data", *sorted((options.data / "val").iterdir())]
+    words += ["--model_name_or_path", options.stages / "funet" / "last"]
+    words += ["--dinov2_name_or_path", options.stages / "dinov2" / "encoder"]
+    if variant["paradigm"] == "hybrid":
+        words += ["--clip_name_or_path", options.stages / "clip" / "encoder"]
+    return [*map(str, words), *options.rest]
+
+
+def run(variant: dict[str, str], seed: int, options: argparse.Namespace, output: Path) -> dict[str, float]:
+    """Train one variant, unless that is done, and return what the evaluation after the last step measured."""
+    state = output / "last" / "training_state.json"  # written after every epoch
+    if not (state.is_file() and json.loads(state.read_text())["finished"]):
+        Recipe.parse(command(variant, seed, options, output)).build_trainer().train(resume=True)
+    records = map(json.loads, (output / "log.jsonl").read_text().splitlines())
+    measured = [record for record in records if f"eval_{METRICS[0]}" in record][-1]
+    return {name: measured[f"eval_{name}"] for name in METRICS}
+
+
+def table(results: dict[str, list[dict[str, float]]]) -> str:
+    """Return a row a variant: means and standard deviations over its seeds."""
+    lines = ["| variant | " + " | ".join(METRICS) + " |", "| --- |" + " ---: |" * len(METRICS)]
+    for name, runs in results.items():
+        cells = []
+        for metric in METRICS:
+            values = [found[metric] for found in runs]
+            spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
+            cells.append(f"{statistics.mean(values):.3f}{spread}")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run what is missing; other options of `gffusion train` go on to every run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="what prepare.py has made, in train/ and val/")
+    parser.add_argument("--stages", type=Path, required=True, help="folder of the encoders and of stage 2")
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    options, options.rest = parser.parse_known_args(arguments)
+    results: dict[str, list[dict[str, float]]] = {}
+    for seed in options.seeds:
+        for name, variant in VARIANTS.items():
+            folder = options.output / f"{name.partition(' (')[0].replace(', ', '-')}-{seed}"
+            results.setdefault(name, []).append(run(variant, seed, options, folder))
+            (options.output / "table.md").write_text(table(results))
+    print(table(results), end="")
+
+
+if __name__ == "__main__":
+    main()

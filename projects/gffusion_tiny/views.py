@@ -1,0 +1,207 @@
+"""Random views of pairs for the encoders of gffusion-tiny, with the teacher's targets and the boxes on their tokens' grid."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
+from torch import Tensor
+from torch.utils.data import ConcatDataset, Dataset
+
+from gffusion.data import FusionDataset
+from gffusion.data.transforms import (
+    Compose,
+    Glare,
+    Night,
+    RandomCrop,
+    RandomFlip,
+    Resize,
+    Sample,
+    ThermalGain,
+    Transform,
+    VisiblePhotometric,
+)
+
+NUM_CLASSES = 4  # background, then the classes of the boxes
+IMAGE_SIZE = 224
+
+
+class OneOf:
+    """Applies one transform of several, chosen anew for every sample."""
+
+    def __init__(self, *transforms: Transform) -> None:
+        self.transforms = transforms
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Transforms `sample`."""
+        return self.transforms[rng.integers(len(self.transforms))](sample, rng)
+
+
+class LoseColor:
+    """Makes the visible image grey, as many sets have it: without colour, the modalities differ in brightness alone."""
+
+    def __init__(self, probability: float) -> None:
+        self.probability = probability
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Changes the visible image of `sample`, or does not."""
+        if rng.random() >= self.probability:
+            return sample
+        return sample | {"visible": sample["visible"].mean(axis=2, keepdims=True).repeat(3, axis=2)}
+
+
+class BlurAndNoise:
+    """Blurs both images, each by a Gaussian of its own, and adds noise.
+
+    Args:
+        blur: The standard deviation of the Gaussian is uniform in [0, blur], in pixels.
+        noise: The standard deviation of the noise is uniform in [0, noise].
+    """
+
+    def __init__(self, blur: float, noise: float) -> None:
+        self.blur = blur
+        self.noise = noise
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Changes the visible and the infrared image of `sample`."""
+        return sample | {name: self._degrade(sample[name], rng) for name in ("visible", "infrared")}
+
+    def _degrade(self, image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+        sigma, strength = rng.random(2, dtype=np.float32) * (self.blur, self.noise)
+        blurred = gaussian_filter(image, (sigma, sigma, 0)) if sigma > 0.3 else image
+        return (blurred + np.float32(strength) * rng.standard_normal(image.shape, dtype=np.float32)).clip(0, 1)
+
+
+class FuseOne:
+    """Puts a plain fusion of both images in the place of one of them, or of none: what SSNet sees is fused.
+
+    Its luma is a weighted mean of both lumas or the larger one, its chroma that of the visible image.
+    """
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Changes one of both images of `sample`, or none."""
+        replaced = ("visible", "infrared", None)[rng.integers(3)]
+        weight, is_maximum = np.float32(rng.uniform(0.3, 0.7)), rng.random() < 0.5
+        if replaced is None:
+            return sample
+        luma = sample["visible"] @ np.float32([[0.299], [0.587], [0.114]])
+        infrared = sample["infrared"]
+        fused = np.maximum(luma, infrared) if is_maximum else weight * luma + (1 - weight) * infrared
+        return sample | {replaced: (sample["visible"] + fused - luma).clip(0, 1)}
+
+
+PHOTOMETRY = Compose(
+    VisiblePhotometric(brightness=0.1, contrast=0.4, gamma=0.4),
+    LoseColor(0.2),
+    Night(0.2, exposure=(0.05, 0.3)),
+    Glare(0.15),
+    ThermalGain(gain=0.4, offset=0.06),
+    BlurAndNoise(blur=1.5, noise=0.05),
+)
+
+# The crops are windows of 4:3, 1:1 and 3:2 with about 0.3 to 1 of the area of the picture, or of what of it has their shape;
+# they are squeezed into a square, as the model does with whole pictures.
+AUGMENTATION = Compose(
+    Resize((480, 640)),
+    OneOf(*(RandomCrop((IMAGE_SIZE, width), scale=(0.4, 0.85)) for width in (299, IMAGE_SIZE, 336))),
+    RandomFlip(),
+    Resize(IMAGE_SIZE),
+    PHOTOMETRY,
+)
+
+
+class Views(Dataset[dict[str, Tensor]]):
+    """Item d is a random view of a random pair, the same in every run.
+
+    - `"visible"`, `"infrared"`: (3, 224, 224) float32 in [0, 1],
+    - `"target"`: (C, grid, grid) float32, the teacher's components where the tokens lie,
+    - `"coverage"`: (4, grid, grid) float32, how much of a token's patch shows background, person, bicycle and car; zero
+      throughout where nobody drew boxes.
+
+    Args:
+        pairs: See `load_pairs`.
+        targets: (pairs, C, rows, columns) of these pairs, see `teacher.joint_targets`.
+        grid: Tokens along a side.
+        length: Number of items.
+        seed: Seed of every view.
+        fuse: Whether one of both images may be a fused one, see `FuseOne`.
+    """
+
+    def __init__(
+        self,
+        pairs: ConcatDataset[dict[str, Tensor]],
+        targets: Tensor,
+        grid: int,
+        length: int,
+        seed: int,
+        fuse: bool = False,
+    ) -> None:
+        if len(targets) != len(pairs):
+            raise ValueError(f"There are targets of {len(targets)} pairs, but {len(pairs)} pairs. Make them anew.")
+        self.pairs, self.targets, self.grid, self.length, self.seed = pairs, targets, grid, length, seed
+        self.augmentation = Compose(AUGMENTATION, FuseOne()) if fuse else AUGMENTATION
+
+    def __len__(self) -> int:
+        """Returns the number of items."""
+        return self.length
+
+    def __getitem__(self, draw: int) -> dict[str, Tensor]:
+        """Draws a view."""
+        rng = np.random.default_rng((self.seed, draw))
+        index = int(rng.integers(len(self.pairs)))
+        pair = self.pairs[index]
+        sample = self.augmentation(_to_sample(pair), rng)
+        # The part of the picture that each pixel of the view shows has been cropped and flipped like the picture.
+        coordinates = F.adaptive_avg_pool2d(_channels_first(sample["coordinates"]), self.grid)
+        target = F.grid_sample(
+            self.targets[index : index + 1].float(),
+            2 * coordinates.permute(1, 2, 0)[None] - 1,
+            padding_mode="border",
+            align_corners=False,
+        )
+        shares = coverage(sample, self.grid) if "boxes" in sample else torch.zeros(NUM_CLASSES, self.grid, self.grid)
+        return {
+            "visible": _channels_first(sample["visible"]),
+            "infrared": _channels_first(sample["infrared"]).expand(3, -1, -1),
+            "target": target[0],
+            "coverage": shares,
+        }
+
+
+def load_pairs(roots: Sequence[str]) -> ConcatDataset[dict[str, Tensor]]:
+    """Reads the pairs of every folder into memory; those of folders with boxes keep them."""
+    return ConcatDataset([FusionDataset(root, cache_in_memory=True) for root in roots])
+
+
+def coverage(sample: Sample, grid: int) -> Tensor:
+    """Returns which share of every patch the boxes of each class cover, and none does: (4, grid, grid), sums are 1."""
+    height, width = sample["visible"].shape[:2]
+    shares = torch.zeros(NUM_CLASSES, grid, grid)
+    for (left, top, right, bottom), label in zip(sample["boxes"], sample["box_classes"], strict=True):
+        across, down = overlap(left / width, right / width, grid), overlap(top / height, bottom / height, grid)
+        shares[label + 1] += torch.outer(down, across)
+    objects = shares[1:].clamp(max=1)
+    objects /= objects.sum(dim=0).clamp(min=1)  # where boxes of several classes overlap
+    return torch.cat([1 - objects.sum(dim=0, keepdim=True), objects])
+
+
+def overlap(start: float, end: float, cells: int) -> Tensor:
+    """Returns which share of each of `cells` equal parts of [0, 1] lies in [start, end]."""
+    edges = torch.arange(cells + 1) / cells
+    inside = edges.clamp(float(start), float(end))
+    return (inside[1:] - inside[:-1]) * cells
+
+
+def _to_sample(pair: dict[str, Tensor]) -> Sample:
+    names = {"visible": "visible_values", "infrared": "infrared_values"}
+    sample = {name: pair[key].permute(1, 2, 0).numpy() for name, key in names.items()}
+    sample |= {name: pair[name].numpy() for name in ("boxes", "box_classes") if name in pair}
+    height, width = sample["visible"].shape[:2]
+    x, y = ((np.arange(side, dtype=np.float32) + 0.5) / side for side in (width, height))
+    return sample | {"coordinates": np.stack(np.meshgrid(x, y), axis=-1)}
+
+
+def _channels_first(image: NDArray[np.float32]) -> Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

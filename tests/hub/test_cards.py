@@ -1,0 +1,350 @@
+"""Model cards: what the Hub reads in them, what people read, that their snippet runs, and that edited ones stay."""
+
+import logging
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import numpy as np
+import pytest
+import torch
+import transformers
+import yaml
+from huggingface_hub import ModelCard, metadata_eval_result
+from PIL import Image
+
+import gffusion
+from gffusion import FusionTrainingArguments, GFFusionConfig, GFFusionImageProcessor
+from gffusion.hub import Evaluation, FusionCard, TrainingData, non_default_settings, versions
+from gffusion.synthetic.rendering import render_scene
+from gffusion.zoo import list_models
+
+FUNET: dict[str, Any] = {"paradigm": "cascading", "use_segmenter": False}
+
+
+def make(config: GFFusionConfig | None = None, **facts: Any) -> FusionCard:
+    defaults = {"model_name": "tiny", "parameters": 1500, "trainable_parameters": 1234, "licence": "Apache-2.0"}
+    return FusionCard(config=config or GFFusionConfig(**FUNET), **defaults | facts)
+
+
+def evaluation(**facts: Any) -> Evaluation:
+    defaults = {"data_set": "M3FD", "metrics": {"EN": 7.0}, "images": 40, "protocol": "standard", "command": "measure"}
+    return Evaluation(**defaults | facts)
+
+
+def front_matter(card: FusionCard) -> dict[str, Any]:
+    return yaml.safe_load(card.render().split("---\n")[1])
+
+
+def section(card: FusionCard, title: str) -> str:
+    """The text below a heading, empty if there is none."""
+    return dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", card.render(), re.MULTILINE | re.DOTALL)).get(title, "")
+
+
+class TestMetadata:
+    def test_what_the_hub_reads(self) -> None:
+        data = front_matter(make(GFFusionConfig()))
+        assert {key: data[key] for key in ("library_name", "pipeline_tag", "license")} == {
+            "library_name": "gffusion",
+            "pipeline_tag": "image-to-image",
+            "license": "apache-2.0",
+        }
+        assert {"infrared-visible-image-fusion", "image-fusion", "thermal", "gffusion"} < set(data["tags"])
+        assert "image-segmentation" in data["tags"]
+        assert "image-segmentation" not in front_matter(make())["tags"]
+
+    def test_survives_the_hub_clients_reading_and_writing(self, tmp_path: Path) -> None:
+        card = make(
+            GFFusionConfig(),
+            model_name='with "quotes": and colons',
+            training_data=[TrainingData("M3FD", 4200, "research use", hub_id="organisation/m3fd")],
+            evaluations=[evaluation(metrics={"EN": np.float64(7.0), "mIoU": 0.5})],
+        )
+        loaded = ModelCard.load(card.save(tmp_path))
+        assert str(loaded) == card.render()
+        assert loaded.data.to_dict() == card.metadata.to_dict()
+        assert loaded.data.eval_results == card.metadata.eval_results
+
+    @pytest.mark.parametrize(
+        ("choices", "expected"),
+        [
+            ({"paradigm": "hybrid"}, ["openai/clip-vit-base-patch16", "facebook/dinov2-base"]),
+            ({"paradigm": "hybrid", "use_segmenter": False}, ["openai/clip-vit-base-patch16"]),
+            ({"paradigm": "parallel", "use_segmenter": False}, ["facebook/dinov2-base"]),
+            ({"paradigm": "cascading"}, ["facebook/dinov2-base"]),
+            (FUNET, None),
+        ],
+    )
+    def test_base_models_are_those_the_paradigm_uses(self, choices: dict, expected: list | None) -> None:
+        assert front_matter(make(GFFusionConfig(**choices))).get("base_model") == expected
+
+    def test_model_that_the_training_began_with_comes_first(self) -> None:
+        card = make(GFFusionConfig(use_segmenter=False), base_model="org/street")
+        assert front_matter(card)["base_model"] == ["org/street", "openai/clip-vit-base-patch16"]
+
+    def test_folders_of_encoders_are_no_base_models(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "encoders" / "clip").mkdir(parents=True)
+        monkeypatch.chdir(tmp_path)
+        absolute = str(tmp_path / "dinov2")
+        card = make(GFFusionConfig(clip_name_or_path="encoders/clip", dinov2_name_or_path=absolute))
+        assert "base_model" not in front_matter(card)
+        assert absolute not in card.render() and "encoders/clip" not in card.render()
+
+    def test_only_data_sets_of_the_hub_are_named_to_it(self) -> None:
+        data = [
+            TrainingData("M3FD", 10, "research use", url="https://example.org/m3fd"),
+            TrainingData("MSRS", 20, "MIT", hub_id="organisation/msrs"),
+        ]
+        card = make(training_data=data)
+        assert front_matter(card)["datasets"] == ["organisation/msrs"]
+        assert "[M3FD](https://example.org/m3fd) | 10 | research use" in section(card, "Training data")
+        assert "datasets" not in front_matter(make(training_data=data[:1]))
+
+    def test_model_index_is_what_the_hub_client_makes_of_one_result(self) -> None:
+        expected = metadata_eval_result(
+            model_pretty_name="tiny",
+            task_pretty_name="Infrared and visible image fusion",
+            task_id="image-to-image",
+            metrics_pretty_name="EN",
+            metrics_id="en",
+            metrics_value=7.1235,
+            dataset_pretty_name="M3FD",
+            dataset_id="organisation/m3fd",
+        )
+        index = front_matter(make(evaluations=[evaluation(metrics={"EN": 7.12345678}, hub_id="organisation/m3fd")]))[
+            "model-index"
+        ]
+        assert index[0]["results"][0]["metrics"][0].pop("args") == {"protocol": "standard", "images": 40}
+        assert index == expected["model-index"]
+
+    def test_data_sets_and_tasks_stay_apart_in_the_model_index(self) -> None:
+        metrics = {"EN": 7.0, "mIoU": 0.6, "IoU person": 0.5}
+        card = make(evaluations=[evaluation(data_set=name, metrics=metrics) for name in ("M3FD", "MSRS")])
+        results = front_matter(card)["model-index"][0]["results"]
+        found = {
+            (result["dataset"]["name"], result["task"]["type"]): [metric["type"] for metric in result["metrics"]]
+            for result in results
+        }
+        assert found == {
+            (name, task): types
+            for name in ("M3FD", "MSRS")
+            for task, types in (("image-to-image", ["en"]), ("image-segmentation", ["miou", "iou_person"]))
+        }
+        assert front_matter(card)["metrics"] == ["en", "miou", "iou_person"]
+
+    def test_figures_of_the_paper_stay_the_papers(self) -> None:
+        card = make(evaluations=[evaluation()], paper_figures={"M3FD": {"SCD": 1.872, "VIF": 0.852}})
+        assert "1.872" not in yaml.safe_dump(front_matter(card))
+        assert "| M3FD | 1.872 | 0.852 |" in section(card, "Figures of the paper")
+        assert card.render().count("1.872") == 1
+
+    def test_nothing_is_claimed_that_was_not_given(self) -> None:
+        card = make(licence=None)
+        assert set(front_matter(card)) == {"library_name", "pipeline_tag", "tags"}
+        assert "| licence of the weights | not stated |" in card.render()
+        headings = re.findall(r"^## (.+)$", card.render(), re.MULTILINE)
+        assert headings == ["Use", "Intended use", "Limits", "Citation"]
+
+
+class TestText:
+    def test_facts_of_the_model(self) -> None:
+        text = make(GFFusionConfig(clip_revision="abc123"), parameters=172_000_000).render()
+        assert "hybrid" in text and "`weighted_sum`" in text
+        assert "stem 16, features 2 x 48, decoder 64, 32, 16" in text
+        assert "1,234 trained, 171,998,766 frozen" in text
+        assert "(https://huggingface.co/openai/clip-vit-base-patch16), revision `abc123`; licence: MIT" in text
+        assert "(https://huggingface.co/facebook/dinov2-base), no revision pinned; licence: Apache-2.0" in text
+        assert "background, person, car, bus, motorcycle, lamp, truck" in text
+
+    def test_limits_that_hold_always_and_those_that_were_given(self) -> None:
+        limits = section(make(limits=["Noise is passed on."]), "Limits")
+        for words in ("radiometric", "safety-critical", "aligned", "- Noise is passed on."):
+            assert words in limits
+        assert "surveillance" not in limits
+        assert "surveillance" in section(make(GFFusionConfig()), "Limits")
+
+    def test_stand_in_encoders_are_called_so(self) -> None:
+        card = make(GFFusionConfig(), stand_in_encoders={"clip": "randomly initialised"})
+        assert front_matter(card)["base_model"] == ["facebook/dinov2-base"]
+        assert "openai/clip" not in card.render()
+        assert "CLIP's weights (randomly initialised)" in section(card, "Limits")
+        with pytest.raises(ValueError, match=r"\['clip'\].* none"):
+            make(stand_in_encoders={"clip": "randomly initialised"})
+
+    def test_encoders_that_are_not_from_the_hub_may_be_anyones(self, tmp_path: Path) -> None:
+        config = GFFusionConfig(clip_name_or_path=None, dinov2_name_or_path=str(tmp_path))
+        limits = section(make(config), "Limits")
+        for name in ("CLIP", "DINOv2"):
+            assert f"whether it has {name}'s weights, this card cannot tell" in limits
+        for known in (make(GFFusionConfig()), make(config, has_weights=False)):
+            assert "cannot tell" not in known.render()
+
+    def test_training(self) -> None:
+        log = [
+            {"epoch": 0, "loss": 3.0, "eval_loss_structural": 2.0},
+            {"epoch": 1, "loss": 2.0, "eval_loss_structural": 1.0},
+            {"epoch": 2, "loss": 1.0},
+        ]
+        text = section(
+            make(log=log, settings={"batch_size": 4}, command="train --it", versions={"torch": "2.13.0"}), "Training"
+        )
+        assert "| training log | best, epoch 2 | last, epoch 3 |" in text
+        assert "| `loss` | 2 | 1 |" in text
+        assert "| `eval_loss_structural` | 1 | - |" in text
+        assert "| `batch_size` | `4` |" in text
+        assert "```bash\ntrain --it\n```" in text
+        assert "torch 2.13.0" in text
+        assert "best" not in section(make(log=log[2:]), "Training")
+
+    def test_results_stand_with_their_command_and_direction(self) -> None:
+        text = section(make(evaluations=[evaluation(metrics={"EN": 7.0, "Nabf": 0.0151})]), "Results")
+        assert "**M3FD**, 40 images, protocol `standard`" in text
+        assert "EN ↑ | Nabf ↓" in text and "7 | 0.0151" in text
+        assert "```bash\nmeasure\n```" in text
+        table = "| method | EN |\n| --- | --- |\n| average | 6 |"
+        assert table in section(make(evaluations=[evaluation(comparison=table)]), "Results")
+
+    def test_text_cannot_break_out_of_a_table(self) -> None:
+        data = TrainingData("a|b", 1, "first line\nsecond line")
+        assert "| a\\|b | 1 | first line second line |" in section(make(training_data=[data]), "Training data")
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_figures_that_are_none_are_refused(self, value: float) -> None:
+        with pytest.raises(ValueError, match="EN on M3FD must be finite"):
+            evaluation(metrics={"EN": value})
+
+    @pytest.mark.parametrize("facts", [{"metrics": {}}, {"command": ""}])
+    def test_results_need_metrics_and_a_command(self, facts: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match="needs metrics, and the command"):
+            evaluation(**facts)
+
+    def test_unknown_metric(self) -> None:
+        with pytest.raises(ValueError, match=r"Unknown metric 'beauty'.*EN"):
+            evaluation(metrics={"beauty": 1.0})
+
+    @pytest.mark.parametrize("name", ["m3fd", "a/b/c", "data/tr ain", "/data/m3fd", ""])
+    def test_names_that_are_no_hub_ids(self, name: str) -> None:
+        for function in (make, evaluation, lambda hub_id: TrainingData("M3FD", 1, "MIT", hub_id=hub_id)):
+            with pytest.raises(ValueError, match="organisation/name"):
+                function(hub_id=name)
+
+
+class TestSnippet:
+    @pytest.mark.parametrize("choices", [FUNET, {"paradigm": "hybrid"}], ids=["fusion alone", "with segmenter"])
+    def test_runs(
+        self, choices: dict[str, Any], tiny_model: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        model = tiny_model(**choices)
+        model.save_pretrained("tiny")
+        GFFusionImageProcessor().save_pretrained("tiny")
+        path = make(model.config).save("tiny")
+        scene = render_scene(0, height=48, width=64)
+        Image.fromarray(scene.visible).save("visible.png")
+        Image.fromarray(scene.infrared).save("infrared.png")
+
+        (code,) = re.findall(r"```python\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL)
+        exec(code, {})
+        assert np.asarray(Image.open("fused.png")).shape == scene.visible.shape
+        assert Path("labels.png").exists() == model.config.use_segmenter
+        if model.config.use_segmenter:
+            labels = np.asarray(Image.open("labels.png"))
+            assert labels.shape == scene.visible.shape[:2] and labels.max() < model.config.num_labels
+
+    def test_names_the_hub_id_where_there_is_one(self) -> None:
+        assert 'locate("organisation/tiny")' in section(make(hub_id="organisation/tiny"), "Use")
+        (name,) = list_models("gffusion-funet")
+        assert f'locate("{name}")' in section(make(model_name=name), "Use")
+
+
+class TestSave:
+    @pytest.fixture(autouse=True)
+    def logs(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.WARNING, "gffusion.hub.cards")
+
+    def test_replaces_its_own_card(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        folder = tmp_path / "new" / "folder"
+        make().save(folder)
+        path = make(description="Other weights, ähnlich.").save(str(folder))
+        assert path == folder / "README.md"
+        assert path.read_text(encoding="utf-8") == make(description="Other weights, ähnlich.").render()
+        assert os.listdir(folder) == ["README.md"]
+        assert not caplog.records
+
+    @pytest.mark.parametrize(
+        "edit",
+        [
+            lambda card: card.replace(b"# tiny", b"# Tiny"),
+            lambda card: card.replace(b"license: apache-2.0", b"license: mit"),
+            lambda card: card + b"\nOne more remark.\n",
+            lambda card: card[: card.index(b"<!--")],
+            lambda card: card.replace(b"\n", b"\r\n"),
+            lambda card: b"# Mine\n",
+            lambda card: b"",
+            lambda card: "Schön".encode("latin-1"),
+        ],
+        ids=["text", "metadata", "appended", "marker removed", "line ends", "no card of ours", "empty", "no UTF-8"],
+    )
+    def test_never_overwrites_what_a_person_edited(
+        self, edit: Callable[[bytes], bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        path = make().save(tmp_path)
+        edited = edit(path.read_bytes())
+        path.write_bytes(edited)
+        assert make(description="new", pictures={"missing.png": "Fused"}).save(tmp_path) == path
+        assert path.read_bytes() == edited
+        assert os.listdir(tmp_path) == ["README.md"]
+        assert str(path) in caplog.text and "stays as it is" in caplog.text
+
+    def test_a_card_that_cannot_be_written_leaves_the_old_one(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = make().save(tmp_path)
+
+        def fail(*paths: object) -> None:
+            raise OSError("disk full")
+
+        monkeypatch.setattr(os, "replace", fail)
+        with pytest.raises(OSError, match="disk full"):
+            make(description="new").save(tmp_path)
+        assert path.read_text(encoding="utf-8") == make().render()
+        assert os.listdir(tmp_path) == ["README.md"]
+
+    def test_pictures_must_be_there(self, tmp_path: Path) -> None:
+        card = make(pictures={"a grid.png": "Visible, infrared, fused"})
+        with pytest.raises(FileNotFoundError, match=r"a grid.png"):
+            card.save(tmp_path)
+        assert not (tmp_path / "README.md").exists()
+        (tmp_path / "a grid.png").touch()
+        assert "![Visible, infrared, fused](a%20grid.png)" in card.save(tmp_path).read_text(encoding="utf-8")
+
+    def test_saving_weights_again_leaves_the_card(self, tiny_model: Callable, tmp_path: Path) -> None:
+        model = tiny_model(**FUNET)
+        path = make(model.config).save(tmp_path)
+        model.save_pretrained(tmp_path)
+        assert path.read_text(encoding="utf-8") == make(model.config).render()
+        assert type(model).from_pretrained(tmp_path).config.paradigm == "cascading"
+
+
+def test_non_default_settings() -> None:
+    assert non_default_settings(FusionTrainingArguments("runs/mine")) == {}
+    arguments = FusionTrainingArguments("runs/mine", num_epochs=40, learning_rate=2e-3, seed=0)
+    assert non_default_settings(arguments) == {"num_epochs": 40, "learning_rate": 2e-3}
+
+    @dataclass
+    class Options:
+        folders: list[str] = field(default_factory=list)
+        scale: list[float] = field(default_factory=lambda: [1.0, 1.0])
+
+    assert non_default_settings(Options(["a"])) == {"folders": ["a"]}
+
+
+def test_versions_are_those_that_run() -> None:
+    found = versions()
+    modules = {"gffusion": gffusion, "torch": torch, "transformers": transformers, "accelerate": accelerate}
+    assert {name: found[name] for name in modules} == {name: module.__version__ for name, module in modules.items()}
+    assert re.fullmatch(r"3\.\d+\.\d+\S*", found["Python"])

@@ -1,0 +1,391 @@
+"""Publishing and fetching, over real HTTP: what arrives, what is refused, and what loads elsewhere."""
+
+import json
+import re
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hub_server import HubServer
+from safetensors.torch import load_file, save_file
+
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
+from gffusion.hub import FusionCard
+from gffusion.hub.publishing import find_problems
+
+RUN = """
+import json, sys
+from pathlib import Path
+from gffusion import GFFusionModel
+from gffusion.hub.publishing import pull, push
+
+outcomes = {}
+for case, (action, arguments, options) in json.loads(Path(sys.argv[1]).read_text()):
+    try:
+        if action == "model.push_to_hub":
+            outcomes[case] = GFFusionModel.from_pretrained(arguments[0], token="member").push_to_hub(*arguments[1:], **options)
+        else:
+            outcomes[case] = str({"push": push, "pull": pull}[action](*arguments, **options))
+    except Exception as error:
+        outcomes[case] = f"{type(error).__name__}: {' '.join(str(error).split())}"
+print(json.dumps(outcomes))
+"""
+
+MEMBER = {"token": "member"}
+STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
+    ("slim", "push", ["slim", "lab/slim"], MEMBER),
+    ("again", "push", ["slim", "lab/slim"], MEMBER),
+    ("full from slim", "push", ["slim", "lab/full"], {"full": True, **MEMBER}),
+    ("full", "push", ["full", "lab/full-2"], {"full": True, **MEMBER}),
+    ("private", "push", ["slim", "lab/private"], {"private": True, **MEMBER}),
+    ("public already", "push", ["slim", "lab/slim"], {"private": True, **MEMBER}),
+    ("branch", "push", ["slim", "lab/branches"], {"revision": "try/1", "commit_message": "Try one", **MEMBER}),
+    ("shards", "push", ["sharded", "lab/replaced"], MEMBER),
+    ("single file", "push", ["slim", "lab/replaced"], MEMBER),
+    ("own card", "push", ["trained", "lab/trained"], MEMBER),
+    ("card on the hub", "push", ["slim", "lab/trained"], MEMBER),
+    ("generated card", "push", ["generated", "lab/trained"], MEMBER),
+    ("unfinished", "push", ["unfinished", "lab/unfinished"], MEMBER),
+    ("forced", "push", ["unfinished", "lab/forced"], {"force": True, **MEMBER}),
+    ("interrupted", "push", ["other", "lab/interrupted"], MEMBER),
+    ("resumed", "push", ["other", "lab/interrupted"], MEMBER),
+    ("slim of full", "push", ["full", "lab/refused"], MEMBER),
+    ("local encoder", "push", ["local", "lab/refused"], MEMBER),
+    ("local encoder, full", "push", ["local", "lab/full-3"], {"full": True, **MEMBER}),
+    ("broken card", "push", ["broken", "lab/refused"], MEMBER),
+    ("no login", "push", ["slim", "lab/refused"], {}),
+    ("wrong token", "push", ["slim", "lab/refused"], {"token": "wrong"}),
+    ("stranger", "push", ["slim", "lab/refused"], {"token": "stranger"}),
+    ("own", "push", ["slim", "mine"], MEMBER),
+    ("path as a name", "push", ["slim", "../refused"], MEMBER),
+    ("no model", "push", ["here", "lab/refused"], MEMBER),
+    ("model", "model.push_to_hub", ["slim", "lab/model"], MEMBER),
+    (
+        "model in full",
+        "model.push_to_hub",
+        ["slim", "lab/model-full"],
+        {"full": True, "commit_message": "All of it", **MEMBER},
+    ),
+    ("code, slim", "push", ["slim", "lab/code-slim"], {"with_code": True, **MEMBER}),
+    ("code, full", "push", ["slim", "lab/code-full"], {"with_code": True, "full": True, **MEMBER}),
+    ("code no more", "push", ["slim", "lab/code-gone"], {"with_code": True, **MEMBER}),
+    ("code gone", "push", ["slim", "lab/code-gone"], MEMBER),
+    ("pull", "pull", ["lab/slim", "pulled/slim"], MEMBER),
+    ("pull private", "pull", ["lab/private", "pulled/private"], MEMBER),
+    ("pull bundled", "pull", ["gffusion-funet", "pulled/funet"], {}),
+    ("pull over files", "pull", ["lab/slim", "slim"], MEMBER),
+    ("pull missing", "pull", ["lab/nothing", "pulled/nothing"], MEMBER),
+    ("pull a recipe", "pull", ["gffusion-m3fd", "pulled/recipe"], {}),
+]
+
+# In a process without network, cache or server.
+OFFLINE = """
+import sys
+from pathlib import Path
+import torch
+from transformers import AutoImageProcessor, pipeline
+from gffusion import GFFusionModel
+
+for folder in map(Path, sys.argv[1:]):
+    model, report = GFFusionModel.from_pretrained(folder, output_loading_info=True)
+    assert not any(report.values()), report
+    torch.save(model.state_dict(), folder.with_suffix(".pt"))
+    AutoImageProcessor.from_pretrained(folder)
+    pipeline("image-fusion", model=str(folder))
+"""
+
+# Where gffusion is not installed.
+REMOTE = """
+import importlib.abc, sys
+from pathlib import Path
+
+class NotInstalled(importlib.abc.MetaPathFinder):
+    def find_spec(self, fullname, path, target=None):
+        if fullname.partition(".")[0] == "gffusion":
+            raise ModuleNotFoundError(f"No module named {fullname!r}", name=fullname)
+
+sys.meta_path.insert(0, NotInstalled())
+import torch
+from transformers import AutoImageProcessor, AutoModel
+
+inputs = torch.load(sys.argv[1])
+for name in ("slim", "full"):
+    model = AutoModel.from_pretrained(f"lab/code-{name}", trust_remote_code=True)
+    assert type(model).__module__.startswith("transformers_modules."), type(model)
+    processor = AutoImageProcessor.from_pretrained(f"lab/code-{name}", trust_remote_code=True)
+    assert type(processor).__module__.startswith("transformers_modules."), type(processor)
+    with torch.no_grad():
+        torch.save(model(**inputs, segment=True).to_tuple(), Path(sys.argv[1]).with_name(f"outputs-{name}.pt"))
+    try:
+        model.push_to_hub("lab/refused")
+    except ImportError as error:
+        assert "pip install gffusion" in str(error)
+    else:
+        raise AssertionError("published without the package")
+"""
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Callable[..., GFFusionModel]) -> GFFusionModel:
+    """The model that is published, whose encoders are on the Hub."""
+    model = tiny_model().eval()
+    model.config.clip_name_or_path, model.config.dinov2_name_or_path = "lab/clip", "lab/dinov2"
+    return model
+
+
+def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GFFusionModel]) -> None:
+    """Make the folders that are published."""
+    model.save_pretrained(root / "slim")
+    model.save_pretrained(root / "sharded", max_shard_size="4KB")
+    model.save_pretrained(root / "full", include_backbones=True)
+    tiny_model().save_pretrained(root / "local")  # names the folders of its encoders
+    for name in ("slim", "sharded", "full", "local"):
+        GFFusionImageProcessor(size_divisor=8).save_pretrained(root / name)
+    for name in ("trained", "unfinished", "other", "generated", "broken"):
+        shutil.copytree(root / "slim", root / name)
+    weights = load_file(root / "other" / "model.safetensors")
+    save_file(
+        {key: value + 1 for key, value in weights.items()}, root / "other" / "model.safetensors", {"format": "pt"}
+    )
+    for name, finished in (("trained", True), ("unfinished", False)):
+        state = {"finished": finished, "step": 30, "total_steps": 40}
+        (root / name / "training_state.json").write_text(json.dumps(state))
+    (root / "trained" / "README.md").write_text(
+        '---\nlicense: mit\n---\n\n# A card\n\n![](scene.png)\n<img src="./my%20scene.png">\n'
+    )
+    (root / "broken" / "README.md").write_text("---\nlicense: [mit\n---\n\n# A card\n")
+    config = GFFusionConfig.from_pretrained(root / "slim")
+    FusionCard(model_name="generated", config=config, parameters=2, trainable_parameters=1).save(root / "generated")
+    (root / "trained" / "scene.png").write_bytes(b"a picture")
+    (root / "trained" / "my scene.png").write_bytes(b"another picture")
+    (root / "trained" / "unrelated.png").write_bytes(b"nobody's business")
+    (root / "trained" / "secret.txt").write_text("nobody's business")
+    (root / "here").mkdir()
+
+
+@pytest.fixture(scope="module")
+def world(
+    model: GFFusionModel,
+    tiny_model: Callable[..., GFFusionModel],
+    backbone_folders: dict[str, str],
+    make_inputs: Callable[..., dict[str, torch.Tensor]],
+    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[dict[str, Any]]:
+    """All steps in one process, then what was fetched and published loaded in others."""
+    root = tmp_path_factory.mktemp("publishing")
+    write_folders(root, model, tiny_model)
+    (root / "steps.json").write_text(json.dumps([(step[0], step[1:]) for step in STEPS]))
+    torch.save(make_inputs(), root / "inputs.pt")
+    with HubServer() as hub:
+        hub.add_account("member", "ann", "lab")
+        hub.add_account("stranger", "bob")
+        hub.refused_commits["lab/interrupted"] = 1
+        hub.add_repository("lab/replaced", dict.fromkeys(FOREIGN, b"somebody's"))
+        for name, folder in backbone_folders.items():
+            hub.add_repository(f"lab/{name}", {path.name: path.read_bytes() for path in Path(folder).iterdir()})
+        done = run_script(RUN, root / "steps.json", environment=hub.environment(root / "home"), folder=root)
+        assert done.returncode == 0, done.stderr
+        world: dict[str, Any] = {"root": root, "hub": hub, **json.loads(done.stdout.splitlines()[-1])}
+        environment = hub.environment(root / "other-home", PYTHONPATH="", HF_MODULES_CACHE=str(root / "modules"))
+        done = run_script(REMOTE, root / "inputs.pt", environment=environment, folder=root)
+        assert done.returncode == 0, done.stderr
+        yield world
+
+
+def published(world: dict[str, Any], name: str, revision: str = "main") -> dict[str, bytes]:
+    return world["hub"].files(name, revision)
+
+
+def parts_of(content: bytes, tmp_path: Path) -> set[str]:
+    (tmp_path / "weights").write_bytes(content)
+    return {name.split(".")[0] for name in load_file(tmp_path / "weights")}
+
+
+FOREIGN = {".gitattributes", "handler.py", "theirs.safetensors"}
+SETTINGS = {"config.json", "preprocessor_config.json", "README.md", ".gitattributes"}
+
+
+class TestPush:
+    def test_slim(self, world: dict[str, Any]) -> None:
+        assert world["slim"].startswith(f"{world['hub'].url}/lab/slim/commit/")
+        files = published(world, "lab/slim")
+        assert files.keys() == SETTINGS | {"model.safetensors"}
+        assert files["model.safetensors"] == (world["root"] / "slim" / "model.safetensors").read_bytes()
+        assert json.loads(files["preprocessor_config.json"])["size_divisor"] == 8
+        assert "auto_map" not in json.loads(files["config.json"])
+        card = files["README.md"].decode()
+        assert "library_name: gffusion" in card and "- lab/clip" in card and 'locate("lab/slim")' in card
+
+    def test_name_alone_is_one_of_the_account(self, world: dict[str, Any]) -> None:
+        assert world["own"].startswith(f"{world['hub'].url}/ann/mine/commit/")
+
+    def test_again_makes_no_commit(self, world: dict[str, Any]) -> None:
+        assert world["again"] == world["slim"]
+
+    @pytest.mark.parametrize("name", ["full", "full-2", "full-3", "model-full", "code-full"])
+    def test_full(self, world: dict[str, Any], tmp_path: Path, name: str) -> None:
+        files = published(world, f"lab/{name}")
+        assert parts_of(files["model.safetensors"], tmp_path) == {"funet", "finet", "ssnet", "clip", "dinov2"}
+        config = json.loads(files["config.json"])
+        assert config["backbone_weights"] == "included"
+        assert config["clip_name_or_path"] == (None if name == "full-3" else "lab/clip")  # no folder of the publisher
+
+    def test_private(self, world: dict[str, Any]) -> None:
+        assert {name for name, repository in world["hub"].repositories.items() if repository.private} == {"lab/private"}
+        assert "lab/slim exists and is public" in world["public already"]
+
+    def test_branch(self, world: dict[str, Any]) -> None:
+        assert "model.safetensors" in published(world, "lab/branches", "try/1")
+        assert "model.safetensors" not in published(world, "lab/branches")
+
+    def test_message_of_the_commit(self, world: dict[str, Any]) -> None:
+        for case, name, message in (("branch", "branches", "Try one"), ("model in full", "model-full", "All of it")):
+            assert world["hub"].repositories[f"lab/{name}"].messages[world[case].rpartition("/")[2]] == message
+        (message,) = world["hub"].repositories["lab/slim"].messages.values()
+        assert message == f"Upload model with gffusion {__version__}"
+
+    def test_nothing_of_an_older_version_is_left(self, world: dict[str, Any]) -> None:
+        """Other people's files are."""
+        commits = list(world["hub"].repositories["lab/replaced"].commits.values())
+        assert any("model.safetensors.index.json" in files for files in commits)
+        assert published(world, "lab/replaced").keys() == SETTINGS | {"model.safetensors"} | FOREIGN
+
+    def test_cards(self, world: dict[str, Any]) -> None:
+        """The edited card outlives pushes from a folder without card, and from one with a generated card."""
+        assert (world["root"] / "generated" / "README.md").is_file()
+        files = published(world, "lab/trained")
+        assert files["README.md"] == (world["root"] / "trained" / "README.md").read_bytes()
+        assert files.keys() == SETTINGS | {"model.safetensors", "scene.png", "my scene.png"}
+
+    def test_unfinished_training(self, world: dict[str, Any]) -> None:
+        assert world["unfinished"].startswith("ValueError: unfinished was not published: its training is not finished")
+        assert "step 30 of 40" in world["unfinished"] and "force" in world["unfinished"]
+        assert "lab/unfinished" not in world["hub"].repositories
+        assert "model.safetensors" in published(world, "lab/forced")
+
+    def test_interrupted(self, world: dict[str, Any]) -> None:
+        assert "OSError: Cannot publish lab/interrupted: try again" in world["interrupted"]
+        weights = (world["root"] / "other" / "model.safetensors").read_bytes()
+        assert published(world, "lab/interrupted")["model.safetensors"] == weights
+        bodies = [request.path for request in world["hub"].requests if request.method == "PUT"]
+        assert len(bodies) == len(set(bodies))  # nothing was sent twice
+
+    @pytest.mark.parametrize(
+        ("case", "message"),
+        [
+            ("slim of full", "ValueError: .* holds the frozen encoders, too: publish all of it"),
+            (
+                "local encoder",
+                "ValueError: .* clip encoder comes from '.*clip', which is not on the Hub: .*clip_name_or_path",
+            ),
+            ("broken card", "ValueError: .*README.md .*between the lines '---', is no YAML .*line 1, column 10"),
+            ("no login", "OSError: Cannot publish lab/refused: log in with `hf auth login`"),
+            (
+                "wrong token",
+                "OSError: Cannot publish lab/refused: log in with `hf auth login`, or give a valid token as HF_TOKEN or `token`. ",
+            ),
+            ("stranger", "OSError: Cannot publish lab/refused: the token needs the right to write to 'lab'"),
+            ("path as a name", r"ValueError: '\.\./refused' is no name of a repository"),
+            ("no model", "OSError: here holds no model: it lacks config.json and model.safetensors.*`best` or `last`"),
+        ],
+    )
+    def test_refusals(self, world: dict[str, Any], case: str, message: str) -> None:
+        assert re.match(message, world[case]), world[case]
+        assert "lab/refused" not in world["hub"].repositories
+
+    def test_model_in_memory(self, world: dict[str, Any], tmp_path: Path) -> None:
+        files = published(world, "lab/model")
+        assert files.keys() == SETTINGS | {"model.safetensors"}
+        assert parts_of(files["model.safetensors"], tmp_path) == {"funet", "finet", "ssnet"}
+
+
+class TestCode:
+    def test_loads_where_the_package_is_missing(self, world: dict[str, Any], model: GFFusionModel) -> None:
+        with torch.no_grad():
+            expected = model(**torch.load(world["root"] / "inputs.pt"), segment=True).to_tuple()
+        for name in ("slim", "full"):
+            torch.testing.assert_close(torch.load(world["root"] / f"outputs-{name}.pt"), expected)
+
+    def test_travels_only_when_wanted(self, world: dict[str, Any]) -> None:
+        assert "modeling_gffusion.py" in published(world, "lab/code-slim")
+        assert json.loads(published(world, "lab/code-slim")["config.json"])["auto_map"].keys() == {
+            "AutoConfig",
+            "AutoModel",
+        }
+        assert published(world, "lab/code-gone").keys() == SETTINGS | {"model.safetensors"}
+        assert "auto_map" not in json.loads(published(world, "lab/code-gone")["config.json"])
+
+
+class TestPull:
+    def test_loads_offline_on_another_machine(
+        self, world: dict[str, Any], model: GFFusionModel, run_script: Callable[..., Any], tmp_path: Path
+    ) -> None:
+        names = ("slim", "private", "funet")
+        shutil.copytree(world["root"] / "pulled", tmp_path / "moved")
+        environment = {"HF_HOME": str(tmp_path / "empty"), "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
+        done = run_script(
+            OFFLINE, *(tmp_path / "moved" / name for name in names), environment=environment, folder=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        for name in ("slim", "private"):
+            weights = torch.load(tmp_path / "moved" / f"{name}.pt")
+            torch.testing.assert_close(weights, model.state_dict(), rtol=0, atol=0)
+
+    def test_brings_card_and_image_processor(self, world: dict[str, Any]) -> None:
+        folder = world["root"] / "pulled" / "slim"
+        assert (folder / "README.md").read_bytes() == published(world, "lab/slim")["README.md"]
+        assert GFFusionImageProcessor.from_pretrained(folder).size_divisor == 8
+        assert "gffusion-funet" in (world["root"] / "pulled" / "funet" / "README.md").read_text()
+
+    def test_refusals(self, world: dict[str, Any]) -> None:
+        assert "FileExistsError: slim exists and is not an empty folder" in world["pull over files"]
+        assert "Check the name" in world["pull missing"]
+        assert "No weights of gffusion-m3fd are published" in world["pull a recipe"]
+        assert sorted(path.name for path in (world["root"] / "pulled").iterdir()) == ["funet", "private", "slim"]
+
+
+class TestProblems:
+    @pytest.fixture
+    def folder(self, model: GFFusionModel, tmp_path: Path) -> Path:
+        model.save_pretrained(tmp_path)
+        GFFusionImageProcessor().save_pretrained(tmp_path)
+        return tmp_path
+
+    def edit(self, folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
+        weights = load_file(folder / "model.safetensors")
+        change(weights)
+        save_file(weights, folder / "model.safetensors", {"format": "pt"})
+
+    def test_none(self, folder: Path) -> None:
+        assert find_problems(folder) == find_problems(folder, full=True) == []
+
+    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
+    def test_not_finite(self, folder: Path, value: float) -> None:
+        self.edit(folder, lambda weights: weights["ssnet.classifier.weight"].view(-1)[3:4].fill_(value))
+        (problem,) = find_problems(folder)
+        assert problem.startswith("ssnet.classifier.weight holds NaN or infinity")
+
+    def test_missing_weight(self, folder: Path) -> None:
+        self.edit(folder, lambda weights: weights.pop("ssnet.classifier.weight"))
+        (problem,) = find_problems(folder)
+        assert problem.startswith("1 weights are missing") and "ssnet.classifier.weight" in problem
+
+    def test_missing_files(self, model: GFFusionModel, folder: Path) -> None:
+        (folder / "preprocessor_config.json").unlink()
+        (folder / "model.safetensors").unlink()
+        model.save_pretrained(folder, max_shard_size="4KB")
+        shard = sorted(folder.glob("*.safetensors"))[1]
+        shard.unlink()
+        problems = find_problems(folder)
+        assert len(problems) == 2
+        assert problems[0].startswith(f"{shard.name} is missing") and problems[1].startswith("preprocessor_config.json")
+
+    def test_damaged(self, folder: Path) -> None:
+        weights = folder / "model.safetensors"
+        weights.write_bytes(weights.read_bytes()[:-8])
+        assert find_problems(folder)[0].startswith("model.safetensors is damaged")

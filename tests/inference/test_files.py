@@ -1,0 +1,175 @@
+"""Fusing files: what is written, batches, bad pairs among good ones, and overlays; with a model that can be checked by hand."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gffusion import GFFusionImageProcessor, GFFusionOutput
+from gffusion.data import ImagePair
+from gffusion.inference.files import FusionJob, FusionResult, fuse_files
+from gffusion.visualization.overlay import overlay
+from gffusion.visualization.palette import PALETTE
+
+
+class BrighterOfBoth:
+    """Stands in for the model: the larger value of each pixel; class 1 where that is the infrared one."""
+
+    device = torch.device("cpu")
+
+    def __init__(self, memory: int = 100) -> None:
+        self.memory = memory
+        self.batches: list[tuple[int, ...]] = []
+
+    def __call__(
+        self, visible_values: torch.Tensor, infrared_values: torch.Tensor, segment: bool = False
+    ) -> GFFusionOutput:
+        self.batches.append(tuple(visible_values.shape))
+        if len(visible_values) > self.memory:
+            raise torch.OutOfMemoryError("out of memory")
+        both = torch.stack([visible_values[:, :1], infrared_values])  # (2, B, 1, H, W)
+        return GFFusionOutput(fused_values=both.amax(0), logits=both[:, :, 0].movedim(0, 1) if segment else None)
+
+
+def make_job(folder: Path, name: str, height: int = 40, width: int = 50, dtype: Any = np.uint8) -> FusionJob:
+    rng = np.random.default_rng(len(name) + height)
+    paths = [folder / f"{name}_{kind}.png" for kind in ("visible", "infrared", "fused")]
+    for path in paths[:2]:
+        Image.fromarray(rng.integers(0, np.iinfo(dtype).max, (height, width), dtype, endpoint=True)).save(path)
+    return FusionJob(ImagePair(name, paths[0], paths[1]), paths[2])
+
+
+def read(path: Path) -> NDArray[Any]:
+    with Image.open(path) as image:
+        return np.asarray(image)
+
+
+def run(jobs: list[FusionJob], model: Any, batch_size: int = 1) -> dict[str, FusionResult]:
+    results = list(fuse_files(jobs, model, GFFusionImageProcessor(), batch_size))
+    assert len(results) == len(jobs)
+    return {result.job.pair.name: result for result in results}
+
+
+def check(job: FusionJob) -> None:
+    np.testing.assert_array_equal(read(job.fused), np.maximum(read(job.pair.visible), read(job.pair.infrared)))
+
+
+class TestFuseFiles:
+    @pytest.mark.parametrize("batch_size", [1, 2, 3, 10])
+    def test_every_picture_in_its_own_file(self, tmp_path: Path, batch_size: int) -> None:
+        jobs = [make_job(tmp_path, "x" * length, height=40 + 4 * (length > 3)) for length in range(1, 7)]
+        results = run(jobs, BrighterOfBoth(), batch_size)
+        assert [result.error for result in results.values()] == [None] * 6
+        for job in jobs:
+            check(job)
+
+    def test_neighbours_of_one_size_are_batched(self, tmp_path: Path) -> None:
+        heights = [40, 40, 40, 44, 44, 40]
+        jobs = [make_job(tmp_path, f"pair{number}", height=height) for number, height in enumerate(heights)]
+        model = BrighterOfBoth()
+        run(jobs, model, batch_size=2)
+        assert [(batch[0], batch[2]) for batch in model.batches] == [(2, 40), (1, 40), (2, 44), (1, 40)]
+
+    def test_16_bits_and_small_pictures_come_back_exactly(self, tmp_path: Path) -> None:
+        job = make_job(tmp_path, "small", height=9, width=11, dtype=np.uint16)
+        model = BrighterOfBoth()
+        assert run([job], model)["small"].error is None
+        assert read(job.fused).dtype == np.uint16
+        check(job)
+        assert model.batches == [(1, 3, 32, 32)]  # the model's minimum, which must not show
+
+    def test_label_map_and_overlay(self, tmp_path: Path) -> None:
+        plain = make_job(tmp_path, "plain")
+        job = FusionJob(plain.pair, plain.fused, tmp_path / "labels.png", tmp_path / "overlay.png")
+        assert run([job], BrighterOfBoth())["plain"].error is None
+        expected = read(job.pair.infrared) > read(job.pair.visible)
+        np.testing.assert_array_equal(read(tmp_path / "labels.png"), expected)
+        fused, colours = read(job.fused)[..., None], read(tmp_path / "overlay.png")
+        mixed = np.where(expected[..., None], fused / 2 + PALETTE[1] / 2, fused)
+        np.testing.assert_allclose(colours, mixed, atol=0.5)
+
+    def test_one_bad_pair_in_a_batch(self, tmp_path: Path) -> None:
+        """A pair that only the processor refuses, one that cannot be read, one that cannot be written."""
+        jobs = [make_job(tmp_path, name) for name in ("first", "float", "text", "blocked", "last")]
+        values = np.full((40, 50), 273.15, np.float32)
+        Image.fromarray(values).save(tmp_path / "kelvin.tif")
+        jobs[1] = FusionJob(ImagePair("float", jobs[1].pair.visible, tmp_path / "kelvin.tif"), jobs[1].fused)
+        jobs[2].pair.infrared.write_text("hello")
+        jobs[3] = FusionJob(jobs[3].pair, tmp_path / "no_such_folder" / "fused.png")
+        results = run(jobs, BrighterOfBoth(), batch_size=5)
+        for name, cause in {"float": "273.15", "text": "text_infrared.png", "blocked": "no_such_folder"}.items():
+            assert cause in (results[name].error or "")
+        for job in (jobs[0], jobs[4]):
+            assert results[job.pair.name].error is None
+            check(job)
+        assert not jobs[1].fused.exists() and not jobs[2].fused.exists()
+        assert not list(tmp_path.glob(".*"))
+
+    def test_too_large_batch_is_fused_one_by_one(self, tmp_path: Path) -> None:
+        jobs = [make_job(tmp_path, f"pair{number}") for number in range(3)]
+        model = BrighterOfBoth(memory=1)
+        assert {result.error for result in run(jobs, model, batch_size=3).values()} == {None}
+        assert [batch[0] for batch in model.batches] == [3, 1, 1, 1]
+        for job in jobs:
+            check(job)
+
+    def test_too_large_picture_is_reported(self, tmp_path: Path) -> None:
+        results = run([make_job(tmp_path, "huge")], BrighterOfBoth(memory=0))
+        assert results["huge"].error == "out of memory"
+
+    def test_reads_only_a_little_ahead(self, tmp_path: Path) -> None:
+        """A folder of any size fits into memory."""
+        job, taken = make_job(tmp_path, "pair"), []
+
+        def many() -> Iterator[FusionJob]:
+            for _ in range(200):
+                taken.append(job)
+                yield job
+
+        results = fuse_files(many(), BrighterOfBoth(), GFFusionImageProcessor(), batch_size=2)
+        for _ in range(10):
+            assert next(results).error is None
+        assert len(taken) < 40
+        results.close()
+        check(job)
+        assert not list(tmp_path.glob(".*"))
+
+    @pytest.mark.parametrize("batch_size", [0, -1])
+    def test_batch_size_must_be_positive(self, tmp_path: Path, batch_size: int) -> None:
+        with pytest.raises(ValueError, match=f"`batch_size` must be at least 1, got {batch_size}"):
+            run([make_job(tmp_path, "pair")], BrighterOfBoth(), batch_size)
+
+    def test_nothing_to_do(self) -> None:
+        assert run([], BrighterOfBoth()) == {}
+
+
+class TestOverlay:
+    @pytest.mark.parametrize(
+        ("value", "dtype", "grey"), [(100, np.uint8, 100), (100 * 257, np.uint16, 100), (0.4, np.float32, 102)]
+    )
+    @pytest.mark.parametrize("channels", [(), (3,)])
+    def test_values_by_hand(self, value: float, dtype: Any, grey: int, channels: tuple[int, ...]) -> None:
+        picture = np.full((2, 3, *channels), value, dtype)
+        labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
+        result = overlay(picture, labels, opacity=0.25)
+        assert (result.shape, result.dtype) == ((2, 3, 3), np.uint8)
+        assert (result[labels == 0] == grey).all()
+        for number in (1, 2):
+            assert np.abs(result[labels == number] - (0.75 * grey + 0.25 * PALETTE[number])).max() <= 0.5
+
+    def test_every_class_but_the_background_is_coloured(self) -> None:
+        labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+        result = overlay(np.full((16, 16), 127, np.uint8), labels)
+        assert (result[0, 0] == 127).all()
+        assert (np.ptp(result.reshape(-1, 3)[1:].astype(int), axis=1) > 10).all()
+
+    def test_first_classes_can_be_told_apart(self) -> None:
+        labels = np.arange(12, dtype=np.uint8)[None]
+        colours = overlay(np.full((1, 12), 127, np.uint8), labels)[0].astype(int)
+        distances = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(12, dtype=int)
+        assert distances.min() > 15

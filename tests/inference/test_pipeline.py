@@ -1,0 +1,300 @@
+"""The "image-fusion" pipeline of transformers: what it takes, how it batches, what it refuses."""
+
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+from transformers import pipeline
+
+from gffusion import GFFusionImageProcessor, GFFusionModel, ImageFusionPipeline
+
+Pair = tuple[NDArray[Any], NDArray[Any]]
+Direct = Callable[..., NDArray[Any]]
+
+
+def make_pair(height: int = 40, width: int = 48, seed: int = 0) -> Pair:
+    """A smooth colour picture and a smooth grey one."""
+    rows, columns = np.mgrid[:height, :width] / 8
+    waves = [0.5 + 0.5 * np.sin(seed + channel + rows + channel * columns) for channel in range(4)]
+    pictures = np.rint(255 * np.stack(waves, axis=-1)).astype(np.uint8)
+    return pictures[..., :3].copy(), pictures[..., 3].copy()
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_model().save_pretrained(folder)
+    GFFusionImageProcessor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def fuse(checkpoint: Path) -> ImageFusionPipeline:
+    return pipeline("image-fusion", model=str(checkpoint))
+
+
+@pytest.fixture(scope="module")
+def direct(checkpoint: Path) -> Direct:
+    """The fused picture of one pair of arrays, without the pipeline."""
+    model, processor = GFFusionModel.from_pretrained(checkpoint), GFFusionImageProcessor()
+
+    def run(pair: Pair, **options: Any) -> NDArray[Any]:
+        with torch.no_grad():
+            outputs = model(**processor(pair, return_tensors="pt", **options))
+        (fused,) = processor.post_process_fusion(outputs, pair, "np")
+        return fused
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `make_pair()` as files, and a text that calls itself a picture."""
+    folder = tmp_path_factory.mktemp("files")
+    for name, picture in zip(("visible", "infrared"), make_pair(), strict=True):
+        PIL.Image.fromarray(picture).save(folder / f"{name}.png")
+    (folder / "text.png").write_text("no picture")
+    return folder
+
+
+@pytest.fixture
+def server(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Address at which a thread serves the files."""
+
+    class QuietHandler(SimpleHTTPRequestHandler):
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=str(files))) as httpd:
+        thread = threading.Thread(target=httpd.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{httpd.server_port}"
+        httpd.shutdown()
+        thread.join()
+
+
+@contextlib.contextmanager
+def batch_sizes(fuse: ImageFusionPipeline) -> Iterator[list[int]]:
+    """Records how many pairs the model sees at a time."""
+    sizes: list[int] = []
+    hook = fuse.model.register_forward_pre_hook(
+        lambda module, args, kwargs: sizes.append(len(kwargs["visible_values"])), with_kwargs=True
+    )
+    try:
+        yield sizes
+    finally:
+        hook.remove()
+
+
+def assert_same(pictures: list[PIL.Image.Image], expected: list[NDArray[Any]]) -> None:
+    """Equal up to one grey level, which another order of summation may cost."""
+    assert len(pictures) == len(expected)
+    for picture, array in zip(pictures, expected, strict=True):
+        np.testing.assert_allclose(np.asarray(picture).astype(float), array, atol=1)
+
+
+class TestSources:
+    FORMS: dict[str, Callable[[Pair, Path], Any]] = {
+        "paths": lambda pair, folder: (folder / "visible.png", folder / "infrared.png"),
+        "strings": lambda pair, folder: [str(folder / "visible.png"), str(folder / "infrared.png")],
+        "pil": lambda pair, folder: tuple(map(PIL.Image.fromarray, pair)),
+        "arrays": lambda pair, folder: pair,
+        "tensors": lambda pair, folder: list(map(torch.from_numpy, pair)),
+        "dict": lambda pair, folder: dict(zip(("visible", "infrared"), pair, strict=True)),
+        "dict_of_paths": lambda pair, folder: {name: folder / f"{name}.png" for name in ("infrared", "visible")},
+        "path_and_array": lambda pair, folder: (folder / "visible.png", pair[1]),
+    }
+
+    @pytest.mark.parametrize("form", FORMS)
+    def test_one_pair(self, fuse: ImageFusionPipeline, direct: Direct, files: Path, form: str) -> None:
+        picture = fuse(self.FORMS[form](make_pair(), files))
+        assert isinstance(picture, PIL.Image.Image) and picture.mode == "RGB"
+        np.testing.assert_array_equal(np.asarray(picture), direct(make_pair()))
+
+    def test_urls(self, fuse: ImageFusionPipeline, direct: Direct, server: str) -> None:
+        picture = fuse((f"{server}/visible.png", f"{server}/infrared.png"))
+        np.testing.assert_array_equal(np.asarray(picture), direct(make_pair()))
+
+    def test_grey_visible_with_16_bits(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        visible, infrared = make_pair()
+        pair = visible[..., 0] * np.uint16(257), infrared
+        picture = fuse(pair)
+        assert picture.mode == "I;16"
+        np.testing.assert_array_equal(np.asarray(picture), direct(pair))
+
+    def test_small_pictures_are_padded_and_cut(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        pair = make_pair(20, 27)
+        assert fuse(pair).size == (27, 20)
+        assert_same([fuse(pair)], [direct(pair)])
+
+
+class TestSeveralPairs:
+    def test_list(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        pairs = [make_pair(seed=seed) for seed in range(3)]
+        for inputs in (pairs, tuple(pairs)):
+            pictures = fuse(inputs)
+            assert isinstance(pictures, list)
+            assert_same(pictures, [direct(pair) for pair in pairs])
+        assert len(fuse(pairs[:1])) == 1
+        assert fuse([]) == []
+
+    def test_two_pairs_are_no_pair(self, fuse: ImageFusionPipeline) -> None:
+        pair = make_pair()
+        assert len(fuse([pair, pair])) == len(fuse((list(pair), list(pair)))) == 2
+
+    def test_mixed_sizes(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        sizes = [(40, 48), (40, 48), (48, 40), *[(36, 32)] * 5, (40, 48)]
+        pairs = [make_pair(*size, seed=seed) for seed, size in enumerate(sizes)]
+        expected = [direct(pair) for pair in pairs]
+        with batch_sizes(fuse) as seen:
+            assert_same(fuse(pairs, batch_size=4), expected)
+        assert seen == [2, 1, 4, 1, 1]
+        with batch_sizes(fuse) as seen:
+            assert_same(fuse(pairs), expected)
+        assert seen == [1] * len(pairs)
+
+    def test_equal_numbers_for_different_sizes(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        """Pillow says width first, NumPy height first, and a turned picture says what it will not be."""
+        lying, standing = make_pair(40, 48), make_pair(48, 40)
+        turned = [PIL.Image.fromarray(np.rot90(picture).copy()) for picture in lying]
+        for picture in turned:
+            picture.getexif()[0x0112] = 6  # turn right to show
+        grey = [picture[..., 0] if picture.ndim == 3 else picture for picture in lying]
+        tall = [PIL.Image.fromarray(picture) for picture in standing]
+        pictures = fuse([tuple(turned), tuple(tall), tuple(grey)], batch_size=3)
+        assert_same(pictures, [direct(lying), direct(standing), direct((grey[0], grey[1]))])
+
+    @pytest.mark.parametrize("batch_size", [1, 2])
+    def test_generators_are_read_as_needed(self, fuse: ImageFusionPipeline, direct: Direct, batch_size: int) -> None:
+        read = []
+
+        def endless() -> Iterator[Pair]:
+            while True:
+                read.append(len(read))
+                yield make_pair(seed=read[-1])
+
+        stream = fuse(endless(), batch_size=batch_size)
+        assert_same([next(stream)], [direct(make_pair(seed=0))])
+        assert len(read) == batch_size  # a camera's last picture need not wait for the next one
+        assert_same(list(islice(stream, 3)), [direct(make_pair(seed=seed)) for seed in (1, 2, 3)])
+
+    def test_data_sets(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        class Pairs(Dataset[Pair]):
+            def __len__(self) -> int:
+                return 3
+
+            def __getitem__(self, index: int) -> Pair:
+                return make_pair(seed=index)  # goes on beyond its length, as computed items do
+
+        pictures = list(islice(fuse(Pairs()), 5))
+        assert_same(pictures, [direct(make_pair(seed=seed)) for seed in range(3)])
+
+
+class TestOptions:
+    def test_segment(self, fuse: ImageFusionPipeline, checkpoint: Path) -> None:
+        pairs = [make_pair(seed=0), make_pair(20, 27, seed=1), make_pair(20, 27, seed=2)]
+        results = fuse(pairs, segment=True, batch_size=2)
+        assert_same([result["fused"] for result in results], [np.asarray(picture) for picture in fuse(pairs)])
+        model, processor = GFFusionModel.from_pretrained(checkpoint), GFFusionImageProcessor()
+        for result, pair in zip(results, pairs, strict=True):
+            with torch.no_grad():
+                logits = model(**processor(pair, return_tensors="pt"), segment=True).logits[0]
+            labels = np.asarray(result["labels"])
+            assert (labels.dtype, labels.shape) == (np.uint8, pair[1].shape)
+            expected = logits.argmax(dim=0).numpy()[: labels.shape[0], : labels.shape[1]]
+            assert (labels == expected).mean() > 0.99  # where two classes are equally likely, a rounding decides
+        assert set(fuse(pairs[0], segment=True)) == {"fused", "labels"}
+
+    def test_infrared_range(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        visible, infrared = make_pair()
+        thermal = visible, infrared.astype(np.uint16) * 10 + 29000
+        expected = direct(thermal, infrared_range=[29000, 31550])
+        assert_same([fuse(thermal, infrared_range=[29000, 31550])], [expected])
+        assert np.abs(expected.astype(int) - direct(thermal)).max() > 2
+        assert_same([fuse(thermal, infrared_range="percentile")], [direct(thermal, infrared_range="percentile")])
+
+    def test_given_once_for_all_calls(self, checkpoint: Path, direct: Direct) -> None:
+        fuse = pipeline(
+            "image-fusion", model=str(checkpoint), segment=True, infrared_range="percentile", batch_size=2, timeout=5
+        )
+        pairs = [make_pair(seed=seed) for seed in range(3)]
+        with batch_sizes(fuse) as seen:
+            results = fuse(pairs)
+        assert seen == [2, 1]
+        assert_same([result["fused"] for result in results], [direct(p, infrared_range="percentile") for p in pairs])
+        assert isinstance(fuse(pairs[0], segment=False), PIL.Image.Image)
+
+    def test_model_and_processor_as_objects(self, checkpoint: Path, direct: Direct) -> None:
+        model = GFFusionModel.from_pretrained(checkpoint)
+        fuse = pipeline("image-fusion", model=model, image_processor=GFFusionImageProcessor(size_divisor=16))
+        assert_same([fuse(make_pair())], [direct(make_pair(), size_divisor=16)])
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("inputs", "message"),
+        [
+            ("visible.png", r"Expected a pair \(visible, infrared\) .* got str"),
+            (b"visible.png", "Expected a pair .* got bytes"),
+            (PIL.Image.new("L", (48, 40)), "Expected a pair .* got Image"),
+            (None, "Expected a pair .* got NoneType"),
+            ({"visible": "visible.png"}, "Expected a pair .* got dict"),
+            (["visible.png"], "Expected a pair .* got str"),
+            (["visible.png", "infrared.png", "more.png"], "Expected a pair .* got str"),
+            ([("visible.png", None)], "Expected a pair .* got tuple"),
+            (make_pair()[1], "Expected a pair .* got ndarray"),
+        ],
+        ids=lambda value: type(value).__name__,
+    )
+    def test_no_pair(self, fuse: ImageFusionPipeline, inputs: Any, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            fuse(inputs)
+
+    def test_pictures_that_do_not_fit(self, fuse: ImageFusionPipeline) -> None:
+        visible, infrared = make_pair()
+        with pytest.raises(ValueError, match=r"48 x 40 pixels .* 47 x 40 pixels"):
+            fuse((visible, infrared[:, 1:]))
+
+    def test_unknown_argument(self, fuse: ImageFusionPipeline) -> None:
+        with pytest.raises(ValueError, match=r"\['segmentation'\]. Allowed: batch_size, infrared_range, segment, time"):
+            fuse(make_pair(), segmentation=True)
+
+    def test_no_segmenter(self, tiny_model: Callable[..., GFFusionModel]) -> None:
+        model = tiny_model(use_segmenter=False).eval()
+        fuse = pipeline("image-fusion", model=model, image_processor=GFFusionImageProcessor())
+        with pytest.raises(ValueError, match="no segmenter"):
+            fuse(make_pair(), segment=True)
+
+    def test_files(self, fuse: ImageFusionPipeline, files: Path) -> None:
+        with pytest.raises(FileNotFoundError, match=r"nowhere.png"):
+            fuse((files / "nowhere.png", files / "infrared.png"))
+        with pytest.raises(OSError, match=r"text.png: it is no PNG"):
+            fuse((files / "visible.png", files / "text.png"))
+
+    def test_urls(self, fuse: ImageFusionPipeline, server: str) -> None:
+        for name, cause in [("nowhere.png", "404"), ("text.png", "no PNG, JPEG"), ("with space.png", "")]:
+            with pytest.raises(OSError, match=f"Cannot read the picture at {server}/{name}: .*{cause}"):
+                fuse((f"{server}/visible.png", f"{server}/{name}"))
+
+    def test_urls_that_do_not_answer(self, fuse: ImageFusionPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("no_proxy", "127.0.0.1")
+        with socket.create_server(("127.0.0.1", 0)) as silent:
+            address = f"http://127.0.0.1:{silent.getsockname()[1]}/visible.png"
+            start = time.monotonic()
+            with pytest.raises(OSError, match=f"Cannot read the picture at {address}: .*timed out"):
+                fuse((address, address), timeout=0.2)
+            assert time.monotonic() - start < 4

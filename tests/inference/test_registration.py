@@ -1,0 +1,135 @@
+"""What importing gffusion does, and leaves alone: each test asks a fresh interpreter."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+
+CHECK = """
+import sys
+from transformers import AutoConfig, AutoImageProcessor, AutoModel, pipeline
+import gffusion
+
+folder = sys.argv[1]
+assert type(AutoConfig.from_pretrained(folder)) is gffusion.GFFusionConfig
+assert type(AutoModel.from_pretrained(folder)) is gffusion.GFFusionModel
+assert type(AutoImageProcessor.from_pretrained(folder)) is gffusion.GFFusionImageProcessor
+assert type(pipeline("image-fusion", model=folder)) is gffusion.ImageFusionPipeline
+assert [type(finder).__module__ for finder in sys.meta_path].count("gffusion.inference.registration") == 1
+"""
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model without encoders."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(folder)
+    GFFusionImageProcessor().save_pretrained(folder)
+    return folder
+
+
+def run(code: str, *arguments: object) -> None:
+    result = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300
+    )
+    assert result.returncode == 0, result.stderr
+
+
+def test_importing_is_cheap() -> None:
+    run("""
+import sys
+before = set(sys.modules)
+import gffusion
+heavy = {"torch", "transformers", "numpy", "PIL", "scipy", "huggingface_hub", "accelerate", "torchmetrics"}
+assert not heavy & (set(sys.modules) - before), heavy & set(sys.modules)
+""")
+
+
+def test_public_names(checkpoint: Path) -> None:
+    run(
+        """
+import gffusion
+names = dir(gffusion)
+assert {"GFFusionConfig", "GFFusionModel", "GFFusionImageProcessor", "ImageFusionPipeline", "__version__"} <= set(names)
+for name in names:
+    assert getattr(gffusion, name) is not None
+    if not name.startswith("_") and isinstance(getattr(gffusion, name), type):
+        assert getattr(gffusion, name).__name__ == name
+from gffusion import *
+assert GFFusionModel is gffusion.GFFusionModel
+try:
+    gffusion.GFFusionModell
+except AttributeError as error:
+    assert str(error) == "module 'gffusion' has no attribute 'GFFusionModell'"
+else:
+    raise AssertionError("no AttributeError")
+"""
+        + CHECK,
+        checkpoint,
+    )
+
+
+@pytest.mark.parametrize(
+    "first",
+    [
+        "import gffusion; from transformers import pipeline",
+        "from transformers import AutoConfig, AutoModel, AutoImageProcessor, pipeline",
+        "from transformers import Trainer",
+        "from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig",
+        "from gffusion import GFFusionModel",
+    ],
+)
+def test_auto_classes_know_gffusion_in_any_order(checkpoint: Path, first: str) -> None:
+    run(first + CHECK, checkpoint)
+
+
+def test_auto_classes_one_by_one(checkpoint: Path) -> None:
+    run(
+        """
+import sys
+import gffusion
+
+folder = sys.argv[1]
+from transformers import AutoConfig
+assert AutoConfig.from_pretrained(folder).model_type == "gffusion"
+from transformers import AutoImageProcessor
+assert type(AutoImageProcessor.from_pretrained(folder)).__name__ == "GFFusionImageProcessor"
+from transformers import AutoModel
+assert type(AutoModel.from_pretrained(folder)).__name__ == "GFFusionModel"
+assert "transformers.pipelines" not in sys.modules  # what nobody asked for is not imported
+"""
+        + CHECK,
+        checkpoint,
+    )
+
+
+def test_watched_modules_stay_ordinary(checkpoint: Path) -> None:
+    run(
+        """
+import copy, importlib, importlib.resources, inspect, pkgutil
+import gffusion
+import transformers.models
+import transformers.models.auto.configuration_auto as configuration_auto
+import transformers.models.auto.modeling_auto as modeling_auto
+import transformers.models.clip.modeling_clip as modeling_clip
+import transformers.pipelines.base as base
+
+for module in (configuration_auto, modeling_auto, modeling_clip, base):
+    with open(module.__file__, encoding="utf-8") as file:
+        assert inspect.getsource(module) == module.__loader__.get_source(module.__name__) == file.read()
+    assert inspect.getfile(module) == module.__spec__.origin == importlib.util.find_spec(module.__name__).origin
+    assert copy.deepcopy(module.__spec__).name == module.__name__
+assert inspect.getsource(modeling_clip.CLIPVisionModel).startswith("@auto_docstring")
+assert pkgutil.get_data("transformers.models.clip", "modeling_clip.py").startswith(b"# Copyright")
+assert importlib.resources.files("transformers.models.clip").joinpath("modeling_clip.py").is_file()
+assert {"clip", "dinov2"} <= {name for _, name, _ in pkgutil.iter_modules(transformers.models.__path__)}
+for module in (modeling_clip, base, gffusion):
+    assert importlib.reload(module) is module
+"""
+        + CHECK,
+        checkpoint,
+    )

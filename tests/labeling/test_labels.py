@@ -1,0 +1,79 @@
+"""Label maps of several pairs: a bad one is reported and the rest goes on."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gffusion.data import ImagePair, read_labels
+from gffusion.data.boxes import Boxes
+from gffusion.labeling.labels import write_labels
+from gffusion.labeling.masks import MaskReport
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[ImagePair]:
+    """Three pairs of 40 x 32 pixels, a brighter one after the other, each with one box of class 1."""
+    found = []
+    for index in range(3):
+        files = [tmp_path / f"{index}_{kind}" for kind in ("visible.png", "infrared.tif", "boxes.txt")]
+        Image.new("RGB", (40, 32), (100 * index, 0, 255)).save(files[0])
+        Image.fromarray(np.full((32, 40), index * 65535 // 2, dtype=np.uint16)).save(files[1])
+        files[2].write_text("1 0.5 0.5 0.5 0.5\n")
+        found.append(ImagePair(str(index), files[0], files[1], boxes=files[2]))
+    return found
+
+
+def left_half(visible_values: NDArray[Any], infrared_values: NDArray[Any], boxes: Boxes) -> list[NDArray[np.bool_]]:
+    """A method: the left half of every box."""
+    mask = np.zeros((16, 20), dtype=bool)
+    mask[:, :10] = True
+    return [mask] * len(boxes.classes)
+
+
+def test_writes_what_the_method_finds(pairs: list[ImagePair], tmp_path: Path) -> None:
+    seen: list[tuple[Any, ...]] = []
+
+    def method(visible_values: NDArray[Any], infrared_values: NDArray[Any], boxes: Boxes) -> list[NDArray[np.bool_]]:
+        seen.append((visible_values[:, 0, 0].tolist(), infrared_values.shape, float(infrared_values[0, 0, 0])))
+        return left_half(visible_values, infrared_values, boxes)
+
+    results = list(write_labels(pairs, tmp_path / "new" / "labels", method, ignore_doubtful=False))
+    assert [(result.pair, result.report, result.error) for result in results] == [
+        (pair, MaskReport(1, 1, 0), None) for pair in pairs
+    ]
+    expected = np.zeros((32, 40), dtype=np.uint8)
+    expected[8:24, 10:20] = 2
+    for pair in pairs:
+        np.testing.assert_array_equal(read_labels(tmp_path / "new" / "labels" / f"{pair.name}.png"), expected)
+    assert seen[2][0] == pytest.approx([200 / 255, 0, 1])
+    assert [shape for _, shape, _ in seen] == [(1, 32, 40)] * 3
+    assert [level for *_, level in seen] == pytest.approx([0, 0.5, 1], abs=1e-4)
+
+
+@pytest.mark.parametrize("error", [ValueError, MemoryError, torch.OutOfMemoryError, OSError])
+def test_goes_on_after_errors(pairs: list[ImagePair], tmp_path: Path, error: type[Exception]) -> None:
+    calls = []
+
+    def method(*arguments: Any) -> list[NDArray[np.bool_]]:
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise error("the second")
+        return left_half(*arguments)
+
+    results = list(write_labels(pairs, tmp_path / "labels", method))
+    assert [result.error for result in results] == [None, "the second", None]
+    assert results[1].report == MaskReport(0, 0, 0)
+    assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["0.png", "2.png"]
+
+
+def test_pair_without_boxes_and_classes_that_are_unknown(pairs: list[ImagePair], tmp_path: Path) -> None:
+    bare = ImagePair("bare", pairs[0].visible, pairs[0].infrared)
+    results = list(write_labels([bare, pairs[0]], tmp_path / "labels", left_half, class_names=["person"]))
+    assert results[0].error is not None and "has no boxes" in results[0].error
+    assert results[1].error is not None and "the class must be" in results[1].error
+    assert not (tmp_path / "labels").exists()  # an empty one would be taken for a folder that lost its labels

@@ -1,0 +1,418 @@
+"""Slim and full checkpoints: whatever is saved loads as the same model, and what cannot be loaded says so."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from transformers import (
+    CLIPConfig,
+    CLIPModel,
+    CLIPVisionConfig,
+    CLIPVisionModel,
+    Dinov2Config,
+    Dinov2Model,
+    Dinov2WithRegistersConfig,
+    Dinov2WithRegistersModel,
+)
+
+from gffusion import GFFusionConfig, GFFusionModel
+
+TinyModel = Callable[..., GFFusionModel]
+MakeInputs = Callable[..., dict[str, Tensor]]
+
+
+def assert_same(loaded: GFFusionModel, saved: GFFusionModel) -> None:
+    """The same weights and statistics, frozen and ready for inference."""
+    torch.testing.assert_close(loaded.state_dict(), saved.state_dict(), rtol=0, atol=0)
+    assert not loaded.training
+    for name, parameter in loaded.named_parameters():
+        assert parameter.requires_grad != name.startswith(("clip.", "dinov2.")), name
+    assert not any(module.training for backbone in loaded.train().backbones.values() for module in backbone.modules())
+
+
+def parts_in(folder: Path) -> set[str]:
+    """Networks whose weights the checkpoint's files hold."""
+    return {key.split(".")[0] for path in folder.glob("*.safetensors") for key in load_file(path)}
+
+
+@pytest.fixture(params=["slim", "full"])
+def checkpoint(request: pytest.FixtureRequest, tiny_model: TinyModel, tmp_path: Path) -> Path:
+    """Folder of a hybrid model, slim and full."""
+    tiny_model().save_pretrained(tmp_path / request.param, include_backbones=request.param == "full")
+    return tmp_path / request.param
+
+
+@pytest.fixture
+def slim(tiny_model: TinyModel, tmp_path: Path) -> Path:
+    """Folder of a slim hybrid model."""
+    tiny_model().save_pretrained(tmp_path / "slim")
+    return tmp_path / "slim"
+
+
+class TestRoundTrip:
+    @pytest.mark.parametrize("include_backbones", [False, True])
+    @pytest.mark.parametrize("use_segmenter", [True, False])
+    def test_every_paradigm(
+        self,
+        tiny_model: TinyModel,
+        make_inputs: MakeInputs,
+        tmp_path: Path,
+        paradigm: str,
+        use_segmenter: bool,
+        include_backbones: bool,
+    ) -> None:
+        model = tiny_model(paradigm=paradigm, use_segmenter=use_segmenter, merging="group_conv").eval()
+        model.save_pretrained(tmp_path, include_backbones=include_backbones)
+        own = {"funet"} | ({"finet"} if paradigm != "cascading" else set()) | ({"ssnet"} if use_segmenter else set())
+        assert parts_in(tmp_path) == own | (set(model.backbones) if include_backbones else set())
+        loaded = GFFusionModel.from_pretrained(tmp_path)
+        with torch.no_grad():
+            outputs = [dict(network(**make_inputs(), segment=use_segmenter)) for network in (loaded, model)]
+        torch.testing.assert_close(*outputs)
+        assert_same(loaded, model)
+
+    def test_whoever_may_read_the_configuration_may_read_the_weights(self, checkpoint: Path) -> None:
+        modes = {path.name: path.stat().st_mode for path in checkpoint.iterdir()}
+        assert modes["model.safetensors"] == modes["config.json"]
+
+    @pytest.mark.parametrize("include_backbones", [False, True])
+    @pytest.mark.parametrize(
+        "options",
+        [{"max_shard_size": "2KB"}, {"variant": "fp16"}, {"max_shard_size": "2KB", "variant": "fp16"}],
+        ids=["sharded", "variant", "sharded-variant"],
+    )
+    def test_shards_and_variants(
+        self, tiny_model: TinyModel, tmp_path: Path, options: dict[str, Any], include_backbones: bool
+    ) -> None:
+        model = tiny_model()
+        model.save_pretrained(tmp_path, include_backbones=include_backbones, **options)
+        files = list(tmp_path.glob("*.safetensors"))
+        assert (len(files) > 2) == ("max_shard_size" in options)
+        assert all("fp16" in file.name for file in files) == ("variant" in options)
+        assert_same(GFFusionModel.from_pretrained(tmp_path, variant=options.get("variant")), model)
+
+    def test_again_and_again(self, tiny_model: TinyModel, checkpoint: Path, tmp_path: Path) -> None:
+        """Saving what was loaded keeps its kind, and its encoders' source."""
+        loaded = GFFusionModel.from_pretrained(checkpoint)
+        loaded.save_pretrained(tmp_path / "again")
+        assert parts_in(tmp_path / "again") == parts_in(checkpoint)
+        configs = [json.loads((folder / "config.json").read_text()) for folder in (checkpoint, tmp_path / "again")]
+        assert configs[0] == configs[1]
+        assert_same(GFFusionModel.from_pretrained(tmp_path / "again"), tiny_model())
+
+    def test_slim_is_the_default_where_the_source_is_known(
+        self, tiny_model: TinyModel, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path
+    ) -> None:
+        tiny_model().save_pretrained(tmp_path / "sourced")
+        assert parts_in(tmp_path / "sourced") == {"funet", "finet", "ssnet"}
+        random = GFFusionModel(tiny_config())
+        random.save_pretrained(tmp_path / "random")
+        assert_same(GFFusionModel.from_pretrained(tmp_path / "random"), random)
+
+    def test_file_arguments(self, checkpoint: Path, tiny_model: TinyModel) -> None:
+        assert_same(GFFusionModel.from_pretrained(str(checkpoint)), tiny_model())
+        assert_same(GFFusionModel.from_pretrained(checkpoint.parent, subfolder=checkpoint.name), tiny_model())
+        assert_same(GFFusionModel.from_pretrained(checkpoint, device_map="cpu"), tiny_model())
+        assert_same(
+            GFFusionModel.from_pretrained(checkpoint, config=GFFusionConfig.from_pretrained(checkpoint)), tiny_model()
+        )
+
+    def test_loading_report(self, checkpoint: Path) -> None:
+        model, report = GFFusionModel.from_pretrained(checkpoint, output_loading_info=True)
+        assert not any(report.values())
+        assert not any(parameter.requires_grad for parameter in model.dinov2.parameters())
+
+    def test_auto_classes(self, tiny_model: TinyModel, make_inputs: MakeInputs, tmp_path: Path) -> None:
+        """In a fresh process, where nothing but `import gffusion` can have told transformers."""
+        model, inputs = tiny_model().eval(), make_inputs()
+        for kind in ("slim", "full"):
+            model.save_pretrained(tmp_path / kind, include_backbones=kind == "full")
+        torch.save(inputs, tmp_path / "inputs.pt")
+        script = """
+import sys, torch
+import gffusion
+from transformers import AutoConfig, AutoModel
+inputs = torch.load("inputs.pt")
+outputs = {}
+for kind in ("slim", "full"):
+    assert type(AutoConfig.from_pretrained(kind)) is gffusion.GFFusionConfig
+    outputs[kind] = AutoModel.from_pretrained(kind, dtype="auto")(**inputs).fused_values.detach()
+    fusion_only = AutoModel.from_pretrained(kind, use_segmenter=False)
+    assert type(fusion_only) is gffusion.GFFusionModel and set(fusion_only.backbones) == {"clip"}
+torch.save(outputs, "outputs.pt")
+"""
+        path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+        process = subprocess.run(
+            [sys.executable, "-c", script],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": path},
+            capture_output=True,
+            text=True,
+        )
+        assert process.returncode == 0, process.stderr
+        with torch.no_grad():
+            expected = model(**inputs).fused_values
+        for fused in torch.load(tmp_path / "outputs.pt").values():
+            torch.testing.assert_close(fused, expected)
+
+
+class TestLoadingOptions:
+    @pytest.mark.parametrize("dtype", [torch.bfloat16, "bfloat16", torch.float16], ids=str)
+    def test_dtype(self, checkpoint: Path, tiny_model: TinyModel, make_inputs: MakeInputs, dtype: Any) -> None:
+        model = GFFusionModel.from_pretrained(checkpoint, dtype=dtype)
+        wanted = getattr(torch, dtype) if isinstance(dtype, str) else dtype
+        assert {parameter.dtype for parameter in model.parameters()} == {wanted}
+        with torch.no_grad():
+            fused, expected = (network(**make_inputs()).fused_values for network in (model, tiny_model().eval()))
+        assert fused.dtype == torch.float32
+        torch.testing.assert_close(fused, expected, atol=0.05, rtol=0)
+
+    @pytest.mark.parametrize("saved", [torch.float32, torch.bfloat16], ids=str)
+    def test_automatic_dtype_is_the_saved_one(self, tiny_model: TinyModel, tmp_path: Path, saved: torch.dtype) -> None:
+        model = tiny_model().to(saved)
+        model.save_pretrained(tmp_path)
+        assert_same(GFFusionModel.from_pretrained(tmp_path, dtype="auto"), model)
+        assert GFFusionModel.from_pretrained(tmp_path).dtype == saved
+
+    def test_fusion_alone(self, checkpoint: Path, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+        """Without segmenter neither head nor DINOv2 is there, nor looked for, and the picture is the same."""
+        model = GFFusionModel.from_pretrained(checkpoint, use_segmenter=False, dinov2_name_or_path="nowhere")
+        assert not any(name.startswith(("dinov2", "ssnet")) for name, _ in model.named_modules())
+        with torch.no_grad():
+            fused, expected = (network(**make_inputs()).fused_values for network in (model, tiny_model().eval()))
+        torch.testing.assert_close(fused, expected)
+
+    def test_fusion_alone_is_a_checkpoint_of_its_own(self, checkpoint: Path, tmp_path: Path) -> None:
+        model = GFFusionModel.from_pretrained(checkpoint, use_segmenter=False)
+        model.save_pretrained(tmp_path / "fusion")
+        assert parts_in(tmp_path / "fusion") == parts_in(checkpoint) - {"ssnet", "dinov2"}
+        assert_same(GFFusionModel.from_pretrained(tmp_path / "fusion"), model)
+
+    def test_attention(self, checkpoint: Path) -> None:
+        for wanted in ("eager", "sdpa"):
+            model = GFFusionModel.from_pretrained(checkpoint, attn_implementation=wanted)
+            assert {encoder.config._attn_implementation for encoder in model.backbones.values()} == {wanted}
+
+    def test_moved_encoders(self, slim: Path, backbone_folders: dict[str, str], tmp_path: Path) -> None:
+        shutil.copytree(backbone_folders["clip"], tmp_path / "moved")
+        model = GFFusionModel.from_pretrained(slim, clip_name_or_path=str(tmp_path / "moved"))
+        assert model.config.clip_name_or_path == str(tmp_path / "moved")
+        assert_same(model, GFFusionModel.from_pretrained(slim))
+
+    @pytest.mark.parametrize("arguments", [{"merging": "sum"}, {"paradigma": "hybrid"}])
+    def test_refused_arguments(self, checkpoint: Path, arguments: dict[str, str]) -> None:
+        with pytest.raises(ValueError, match=next(iter(arguments))):
+            GFFusionModel.from_pretrained(checkpoint, **arguments)
+
+
+class TestFromBackbones:
+    def test_takes_the_encoders_weights(
+        self, tiny_model: TinyModel, backbone_folders: dict[str, str], paradigm: str
+    ) -> None:
+        model = tiny_model(paradigm=paradigm)
+        assert model.training
+        classes = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
+        for name, encoder in model.backbones.items():
+            expected = classes[name].from_pretrained(backbone_folders[name]).state_dict()
+            torch.testing.assert_close(encoder.state_dict(), expected, rtol=0, atol=0)
+
+    def test_loaded_encoders(self, backbone_folders: dict[str, str], tmp_path: Path) -> None:
+        clip = CLIPVisionModel.from_pretrained(backbone_folders["clip"])
+        dinov2 = Dinov2Model.from_pretrained(backbone_folders["dinov2"])
+        model = GFFusionModel.from_backbones(clip, dinov2, segmenter_image_size=[32, 32])
+        model.save_pretrained(tmp_path, include_backbones=False)
+        assert_same(GFFusionModel.from_pretrained(tmp_path), model)
+
+    def test_paths(self, backbone_folders: dict[str, str]) -> None:
+        paths = {name: Path(folder) for name, folder in backbone_folders.items()}
+        model = GFFusionModel.from_backbones(**paths, segmenter_image_size=[32, 32])
+        assert model.config.clip_name_or_path == backbone_folders["clip"]
+
+    def test_full_clip_repository(
+        self, clip_config: Callable[..., CLIPVisionConfig], backbone_folders: dict[str, str], tmp_path: Path
+    ) -> None:
+        """Text weights beside the wanted ones are what openai/clip-vit-base-patch16 has, too."""
+        text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+        text |= {"vocab_size": 9, "bos_token_id": 7, "eos_token_id": 8}
+        clip = CLIPModel(CLIPConfig(text_config=text, vision_config=clip_config().to_dict(), projection_dim=8))
+        clip.save_pretrained(tmp_path / "clip")
+        assert "text_model" in parts_in(tmp_path / "clip")
+        model = GFFusionModel.from_backbones(
+            str(tmp_path / "clip"), backbone_folders["dinov2"], segmenter_image_size=[32, 32]
+        )
+        torch.testing.assert_close(model.clip.state_dict(), clip.vision_model.state_dict(), rtol=0, atol=0)
+        model.save_pretrained(tmp_path / "slim")
+        assert_same(GFFusionModel.from_pretrained(tmp_path / "slim"), model)
+
+    @pytest.mark.parametrize(
+        ("given", "arguments", "message"),
+        [
+            (["clip"], {}, r"needs the encoders \['clip', 'dinov2'\], got \['clip'\]"),
+            ([], {}, r"needs the encoders \['clip', 'dinov2'\], got \[\]"),
+            (
+                ["clip", "dinov2"],
+                {"paradigm": "cascading"},
+                r"needs the encoders \['dinov2'\], got \['clip', 'dinov2'\]",
+            ),
+            (
+                ["dinov2"],
+                {"paradigm": "cascading", "use_segmenter": False},
+                r"needs the encoders \[\], got \['dinov2'\]",
+            ),
+            (["clip", "dinov2"], {"paradigma": "hybrid"}, "paradigma"),
+        ],
+    )
+    def test_refused_combinations(
+        self, backbone_folders: dict[str, str], given: list[str], arguments: dict[str, Any], message: str
+    ) -> None:
+        with pytest.raises(ValueError, match=message):
+            GFFusionModel.from_backbones(
+                **{name: backbone_folders[name] for name in given}, segmenter_image_size=[32, 32], **arguments
+            )
+
+    def test_missing_folder(self, backbone_folders: dict[str, str], tmp_path: Path) -> None:
+        with pytest.raises(OSError, match=r"clip encoder .*nowhere"):
+            GFFusionModel.from_backbones(str(tmp_path / "nowhere"), backbone_folders["dinov2"])
+
+    def test_encoders_of_another_kind(self, backbone_folders: dict[str, str]) -> None:
+        with pytest.raises(OSError, match="weights of the clip encoder"):
+            GFFusionModel.from_backbones(backbone_folders["dinov2"], backbone_folders["dinov2"])
+
+    def test_registers_are_not_dropped_silently(self, backbone_folders: dict[str, str], tmp_path: Path) -> None:
+        """A DINOv2 with registers has all weights that one without needs, and gives other features without them."""
+        sizes = {"hidden_size": 32, "mlp_ratio": 2, "num_hidden_layers": 3, "num_attention_heads": 2}
+        config = Dinov2WithRegistersConfig(**sizes, image_size=32, patch_size=8, num_register_tokens=2)
+        Dinov2WithRegistersModel(config).save_pretrained(tmp_path)
+        with pytest.raises(ValueError, match=r"dinov2 encoder .*register_tokens"):
+            GFFusionModel.from_backbones(backbone_folders["clip"], str(tmp_path), segmenter_image_size=[32, 32])
+
+
+class TestUnusableEncoders:
+    @pytest.mark.parametrize("name", ["clip", "dinov2"])
+    def test_gone(self, slim: Path, tmp_path: Path, name: str) -> None:
+        with pytest.raises(OSError, match=f"{name} encoder .*gone"):
+            GFFusionModel.from_pretrained(slim, **{f"{name}_name_or_path": str(tmp_path / "gone")})
+
+    def test_no_source(self, slim: Path) -> None:
+        with pytest.raises(ValueError, match="Pass clip_name_or_path"):
+            GFFusionModel.from_pretrained(slim, clip_name_or_path=None)
+
+    def test_other_width(self, slim: Path, dinov2_config: Callable[..., Dinov2Config], tmp_path: Path) -> None:
+        Dinov2Model(dinov2_config(hidden_size=16)).save_pretrained(tmp_path / "narrow")
+        with pytest.raises(ValueError, match=r"dinov2 encoder .*narrow.* architecture.*\b16\b.*\b32\b"):
+            GFFusionModel.from_pretrained(slim, dinov2_name_or_path=str(tmp_path / "narrow"))
+
+    def test_fewer_layers(self, slim: Path, dinov2_config: Callable[..., Dinov2Config], tmp_path: Path) -> None:
+        Dinov2Model(dinov2_config(num_hidden_layers=2)).save_pretrained(tmp_path / "short")
+        with pytest.raises(OSError, match=r"short' lacks 18 weights of the dinov2 encoder, 'encoder.layer.2"):
+            GFFusionModel.from_pretrained(slim, dinov2_name_or_path=str(tmp_path / "short"))
+
+    def test_more_layers(self, slim: Path, dinov2_config: Callable[..., Dinov2Config], tmp_path: Path) -> None:
+        Dinov2Model(dinov2_config(num_hidden_layers=4)).save_pretrained(tmp_path / "long")
+        with pytest.raises(ValueError, match=r"dinov2 encoder .*long.*encoder.layer.3"):
+            GFFusionModel.from_pretrained(slim, dinov2_name_or_path=str(tmp_path / "long"))
+
+    def test_damaged(self, slim: Path, backbone_folders: dict[str, str], tmp_path: Path) -> None:
+        shutil.copytree(backbone_folders["dinov2"], tmp_path / "damaged")
+        (tmp_path / "damaged" / "model.safetensors").write_bytes(b"not a header")
+        with pytest.raises(OSError, match=r"dinov2 encoder .*damaged"):
+            GFFusionModel.from_pretrained(slim, dinov2_name_or_path=str(tmp_path / "damaged"))
+
+
+class Trap:
+    """Leaves a mark when it is unpickled."""
+
+    def __init__(self, path: Path):
+        self.path = path
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        return Path.touch, (self.path,)
+
+
+class TestUnusableCheckpoints:
+    def test_pickles_are_never_read(self, checkpoint: Path, tmp_path: Path) -> None:
+        (checkpoint / "model.safetensors").unlink()
+        torch.save({"funet.decoder.0.weight": Trap(tmp_path / "mark")}, checkpoint / "pytorch_model.bin")
+        for arguments in ({}, {"use_safetensors": False}, {"weights_only": False}):
+            with pytest.raises(OSError, match=r"model.safetensors"):
+                GFFusionModel.from_pretrained(checkpoint, **arguments)
+        assert not (tmp_path / "mark").exists()
+        torch.load(checkpoint / "pytorch_model.bin", weights_only=False)
+        assert (tmp_path / "mark").exists()  # the trap works
+
+    def test_pickled_encoders_are_never_read(
+        self, slim: Path, backbone_folders: dict[str, str], tmp_path: Path
+    ) -> None:
+        shutil.copytree(backbone_folders["clip"], tmp_path / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
+        torch.save({"weight": Trap(tmp_path / "mark")}, tmp_path / "pickled" / "pytorch_model.bin")
+        with pytest.raises(OSError, match=r"clip encoder .*model.safetensors"):
+            GFFusionModel.from_pretrained(slim, clip_name_or_path=str(tmp_path / "pickled"))
+        assert not (tmp_path / "mark").exists()
+
+    def test_missing_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match="nowhere"):
+            GFFusionModel.from_pretrained(tmp_path / "nowhere")
+
+    def test_missing_variant(self, checkpoint: Path) -> None:
+        with pytest.raises(OSError, match="fp16"):
+            GFFusionModel.from_pretrained(checkpoint, variant="fp16")
+
+    def test_missing_shard(self, tiny_model: TinyModel, tmp_path: Path) -> None:
+        tiny_model().save_pretrained(tmp_path, max_shard_size="2KB")
+        shard = sorted(tmp_path.glob("*.safetensors"))[1]
+        shard.unlink()
+        with pytest.raises(OSError, match=shard.name):
+            GFFusionModel.from_pretrained(tmp_path)
+
+    @pytest.mark.parametrize("keep", [0, 200, -8], ids=["empty", "header", "end"])
+    def test_damaged(self, checkpoint: Path, keep: int) -> None:
+        path = checkpoint / "model.safetensors"
+        path.write_bytes(path.read_bytes()[:keep])
+        with pytest.raises(OSError, match=checkpoint.name):
+            GFFusionModel.from_pretrained(checkpoint)
+
+
+class TestRefusedSaves:
+    def test_random_encoders_have_no_source(
+        self,
+        tiny_config: Callable[..., GFFusionConfig],
+        clip_config: Callable[..., CLIPVisionConfig],
+        backbone_folders: dict[str, str],
+        tmp_path: Path,
+    ) -> None:
+        models = {
+            r"\['clip', 'dinov2'\]": GFFusionModel(tiny_config()),
+            r"\['clip'\]": GFFusionModel.from_backbones(
+                CLIPVisionModel(clip_config()), backbone_folders["dinov2"], segmenter_image_size=[32, 32]
+            ),
+        }
+        for encoders, model in models.items():
+            with pytest.raises(ValueError, match=f"encoders {encoders} .*include_backbones=True"):
+                model.save_pretrained(tmp_path / "slim", include_backbones=False)
+        assert not (tmp_path / "slim").exists()
+
+    @pytest.mark.parametrize("include_backbones", [False, True])
+    def test_failing_save_leaves_no_trace(self, tiny_model: TinyModel, tmp_path: Path, include_backbones: bool) -> None:
+        model = tiny_model()
+        (tmp_path / "file").touch()
+        before = model.config.to_dict(), model._keys_to_ignore_on_save
+        with pytest.raises(OSError, match="file"):
+            model.save_pretrained(tmp_path / "file" / "folder", include_backbones=include_backbones)
+        assert (model.config.to_dict(), model._keys_to_ignore_on_save) == before
+        for kind in (include_backbones, not include_backbones):
+            model.save_pretrained(tmp_path / str(kind), include_backbones=kind)
+            assert_same(GFFusionModel.from_pretrained(tmp_path / str(kind)), model)
+
+    def test_a_file_is_no_folder(self, tiny_model: TinyModel, tmp_path: Path) -> None:
+        (tmp_path / "file").touch()
+        with pytest.raises(OSError, match="file"):
+            tiny_model().save_pretrained(tmp_path / "file")

@@ -1,0 +1,91 @@
+"""FuNet: the gradient residual dense block written out with scipy, and what a convolutional network must keep."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from scipy import ndimage
+from torch import nn
+
+from gffusion import GFFusionConfig
+from gffusion.models.gffusion.funet import FuNet, GradientResidualDenseBlock
+
+SLOPE = 0.2
+
+
+def leaky(values: np.ndarray) -> np.ndarray:
+    return np.where(values > 0, values, SLOPE * values)
+
+
+def convolve(image: np.ndarray, layer: nn.Conv2d) -> np.ndarray:
+    """(C, H, W) -> (C', H, W) with the weights of a torch layer and a mirrored border."""
+    weight, bias = layer.weight.detach().numpy(), layer.bias.detach().numpy()
+    return np.stack(
+        [
+            sum(ndimage.correlate(plane, kernel, mode="mirror") for plane, kernel in zip(image, kernels, strict=True))
+            + offset
+            for kernels, offset in zip(weight, bias, strict=True)
+        ]
+    )
+
+
+def randomise(module: nn.Module) -> None:
+    generator = torch.Generator().manual_seed(0)
+    for value in module.state_dict().values():
+        if value.is_floating_point():
+            value.copy_(torch.rand(value.shape, generator=generator) + 0.1)
+
+
+def test_gradient_residual_dense_block() -> None:
+    block = GradientResidualDenseBlock(2, 3, SLOPE).double()
+    for parameter in block.parameters():
+        nn.init.normal_(parameter, generator=torch.Generator().manual_seed(parameter.numel()))
+    features = np.random.default_rng(0).normal(size=(2, 6, 7))
+    first = leaky(convolve(features, block.dense1))
+    second = leaky(convolve(np.concatenate([features, first]), block.dense2))
+    dense = convolve(np.concatenate([features, first, second]), block.dense_align)
+    sobel = np.stack([sum(np.abs(ndimage.sobel(x, axis, mode="mirror")) for axis in (0, 1)) for x in features])
+    expected = leaky(dense + convolve(sobel, block.gradient_align))
+    actual = block(torch.from_numpy(features)[None])[0].detach()
+    np.testing.assert_allclose(actual, expected, atol=1e-10)
+
+
+def test_encode_concatenates_visible_then_infrared(tiny_config: Callable[..., GFFusionConfig]) -> None:
+    """Eq. (5): each half of z_f depends on its own modality alone."""
+    network = FuNet(tiny_config())
+    visible, infrared = torch.rand(1, 1, 32, 32), torch.rand(1, 1, 32, 32)
+    features = network.encode(visible, infrared)
+    assert features.shape == (1, 16, 32, 32)
+    assert torch.equal(network.encode(visible, 1 - infrared)[:, :8], features[:, :8])
+    assert torch.equal(network.encode(1 - visible, infrared)[:, 8:], features[:, 8:])
+    assert not torch.allclose(network.encode(visible, 1 - infrared)[:, 8:], features[:, 8:])
+    torch.testing.assert_close(features[:, :8], network.visible_encoder(visible))
+
+
+def test_decode(tiny_config: Callable[..., GFFusionConfig]) -> None:
+    """Convolution, batch normalisation and LeakyReLU per width, then a convolution and a sigmoid."""
+    network = FuNet(tiny_config(decoder_channels=[3], leaky_relu_slope=SLOPE)).double().eval()
+    randomise(network)
+    features = np.random.default_rng(0).normal(size=(16, 6, 7))
+    convolution, normalisation, _, last = network.decoder
+    hidden = convolve(features, convolution)
+    mean, variance, weight, bias = (
+        getattr(normalisation, name).detach().numpy()[:, None, None]
+        for name in ("running_mean", "running_var", "weight", "bias")
+    )
+    hidden = leaky((hidden - mean) / np.sqrt(variance + normalisation.eps) * weight + bias)
+    expected = 1 / (1 + np.exp(-convolve(hidden, last)))
+    actual = network.decode(torch.from_numpy(features)[None]).detach()
+    assert actual.dtype == torch.float32
+    np.testing.assert_allclose(actual[0], expected, atol=1e-6)
+
+
+def test_interior_does_not_depend_on_the_frame(tiny_config: Callable[..., GFFusionConfig]) -> None:
+    """A crop fuses to the crop of the fused image, apart from the receptive field's margin."""
+    network = FuNet(tiny_config()).eval()
+    randomise(network)
+    visible, infrared = torch.rand(1, 1, 61, 83), torch.rand(1, 1, 61, 83)
+    with torch.no_grad():
+        whole = network.decoder(network.encode(visible, infrared))
+        crop = network.decoder(network.encode(visible[..., 5:45, 9:70], infrared[..., 5:45, 9:70]))
+    torch.testing.assert_close(crop[..., 6:-6, 6:-6], whole[..., 11:39, 15:64])

@@ -1,0 +1,107 @@
+"""Colour conversion and Sobel, against scikit-image and scipy."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from skimage.color import rgb2ycbcr, ycbcr2rgb
+
+from gffusion.models.gffusion.image_ops import replace_luma, rgb_to_luma, sobel_magnitude
+
+
+def random_image(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def channels_last(image: torch.Tensor) -> np.ndarray:
+    return image.movedim(-3, -1).numpy()
+
+
+class TestRgbToLuma:
+    @pytest.mark.parametrize("shape", [(3, 5, 7), (2, 3, 5, 7), (2, 4, 3, 5, 7)])
+    def test_is_y_of_ycbcr(self, shape: tuple[int, ...]) -> None:
+        image = random_image(*shape)
+        expected = (rgb2ycbcr(channels_last(image))[..., :1] - 16) / 219  # scikit-image uses the studio range
+        np.testing.assert_allclose(channels_last(rgb_to_luma(image)), expected, atol=1e-6)
+
+    def test_grey_is_luma_already(self) -> None:
+        grey = random_image(2, 1, 5, 7)
+        assert torch.equal(rgb_to_luma(grey), grey)
+        torch.testing.assert_close(rgb_to_luma(grey.expand(2, 3, 5, 7)), grey)
+
+    def test_keeps_range_and_dtype(self) -> None:
+        white = torch.full((3, 2, 2), 255, dtype=torch.float16)
+        luma = rgb_to_luma(white)
+        assert luma.dtype == torch.float16
+        torch.testing.assert_close(luma, white[:1])
+
+    @pytest.mark.parametrize("channels", [2, 4])
+    def test_channels(self, channels: int) -> None:
+        with pytest.raises(ValueError, match=rf"1 \(grey\) or 3 \(RGB\) channels, got {channels}"):
+            rgb_to_luma(torch.zeros(1, channels, 4, 4))
+
+
+class TestReplaceLuma:
+    def test_inside_the_gamut_it_exchanges_y(self) -> None:
+        image = 0.35 + 0.3 * random_image(2, 3, 16, 16)  # differences from luma below 0.3
+        luma = 0.35 + 0.3 * random_image(2, 1, 16, 16, seed=1)
+        ycbcr = rgb2ycbcr(channels_last(image))
+        ycbcr[..., 0] = 16 + 219 * channels_last(luma)[..., 0]
+        np.testing.assert_allclose(channels_last(replace_luma(image, luma)), ycbcr2rgb(ycbcr), atol=1e-6)
+
+    def test_outside_the_gamut_it_scales_chroma_as_little_as_possible(self) -> None:
+        image, luma = random_image(1, 3, 64, 64), random_image(1, 1, 64, 64, seed=1)
+        result = replace_luma(image, luma)
+        assert result.min() >= 0
+        assert result.max() <= 1
+        torch.testing.assert_close(rgb_to_luma(result), luma)
+        before, after = image - rgb_to_luma(image), result - luma
+        scale = (after * before).sum(dim=1) / before.square().sum(dim=1)
+        torch.testing.assert_close(after, scale[:, None] * before)  # the same hue
+        assert scale.min() >= 0
+        assert scale.max() <= 1 + 1e-9
+        scaled = scale < 1 - 1e-6
+        edge = torch.minimum(result, 1 - result).amin(dim=1)
+        assert 0.2 < scaled.double().mean() < 0.8
+        torch.testing.assert_close(edge[scaled], torch.zeros_like(edge[scaled]))
+
+    @pytest.mark.parametrize("level", [0.0, 1.0])
+    def test_black_and_white_have_no_colour(self, level: float) -> None:
+        luma = torch.full((1, 1, 8, 8), level, dtype=torch.float64)
+        torch.testing.assert_close(replace_luma(random_image(1, 3, 8, 8), luma), luma.expand(1, 3, 8, 8))
+
+    def test_own_luma_changes_nothing(self) -> None:
+        image = random_image(3, 9, 9)
+        torch.testing.assert_close(replace_luma(image, rgb_to_luma(image)), image)
+
+    def test_gradient_reaches_luma(self) -> None:
+        """The segmentation loss is taken of the coloured picture: finite differences, in and out of the gamut."""
+        luma = random_image(1, 1, 6, 6, seed=1).requires_grad_()
+        assert torch.autograd.gradcheck(lambda values: replace_luma(random_image(1, 3, 6, 6), values), luma)
+
+    def test_gradient_of_grey_is_finite(self) -> None:
+        luma = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3).requires_grad_()
+        replace_luma(torch.full((1, 3, 1, 3), 0.5), luma).sum().backward()
+        assert luma.grad is not None
+        assert luma.grad.isfinite().all()
+
+
+class TestSobelMagnitude:
+    @pytest.mark.parametrize("size", [(2, 2), (7, 5), (31, 64)])
+    def test_is_scipys(self, size: tuple[int, int]) -> None:
+        image = random_image(2, 3, *size)
+        planes = [
+            sum(np.abs(ndimage.sobel(plane, axis, mode="mirror")) for axis in (0, 1))
+            for plane in image.numpy().reshape(-1, *size)
+        ]
+        expected = np.stack(planes).reshape(image.shape)
+        np.testing.assert_allclose(sobel_magnitude(image).numpy(), expected, atol=1e-12)
+
+    def test_step(self) -> None:
+        image = torch.zeros(1, 1, 5, 6)
+        image[..., 3:] = 1
+        expected = torch.tensor([0.0, 0, 4, 4, 0, 0]).expand(1, 1, 5, 6)
+        assert torch.equal(sobel_magnitude(image), expected)
+
+    def test_keeps_dtype(self) -> None:
+        assert sobel_magnitude(torch.zeros(1, 1, 4, 4, dtype=torch.bfloat16)).dtype == torch.bfloat16

@@ -1,0 +1,190 @@
+"""The terms of Eq. (10) to (12), against scikit-image, scipy and sums written out with numpy."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from scipy import ndimage
+from skimage import data
+from skimage.metrics import structural_similarity
+
+from gffusion.models.gffusion.losses import (
+    gradient_loss,
+    intensity_loss,
+    segmentation_loss,
+    ssim,
+    ssim_loss,
+    total_loss,
+    two_scale_target,
+)
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def random_image(*shape: int, seed: int = 0) -> torch.Tensor:
+    return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def reference_ssim(image: np.ndarray, reference: np.ndarray, data_range: float = 1.0) -> float:
+    return structural_similarity(
+        image, reference, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=data_range
+    )
+
+
+def sobel(image: torch.Tensor) -> np.ndarray:
+    """|gx| + |gy| of every plane of (B, C, H, W)."""
+    planes = image.numpy().reshape(-1, *image.shape[-2:])
+    magnitudes = [sum(np.abs(ndimage.sobel(plane, axis, mode="mirror")) for axis in (0, 1)) for plane in planes]
+    return np.stack(magnitudes).reshape(image.shape)
+
+
+class TestSsim:
+    @pytest.mark.parametrize("size", [(11, 11), (12, 40), (63, 64)])
+    def test_random_images(self, size: tuple[int, int]) -> None:
+        images, references = random_image(3, 1, *size), random_image(3, 1, *size, seed=1)
+        references = 0.7 * images + 0.3 * references
+        expected = [reference_ssim(a[0].numpy(), b[0].numpy()) for a, b in zip(images, references, strict=True)]
+        np.testing.assert_allclose(ssim(images, references), expected, atol=1e-10)
+        np.testing.assert_allclose(ssim(images.float(), references.float()), expected, atol=1e-5)
+
+    @pytest.mark.parametrize("data_range", [1.0, 255.0])
+    def test_flat_areas_and_edges(self, data_range: float) -> None:
+        """Where variances are small, float32 cancellation would show."""
+        image = data.camera()[100:260, 150:350] / 255
+        blurred = ndimage.gaussian_filter(image, 2)
+        tensors = (torch.from_numpy(data_range * x)[None, None] for x in (image, blurred))
+        expected = reference_ssim(data_range * image, data_range * blurred, data_range)
+        value = ssim(*(tensor.float() for tensor in tensors), data_range=data_range)
+        np.testing.assert_allclose(value, [expected], atol=1e-5)
+
+    def test_real_pair(self, data_dir: Path) -> None:
+        folder = data_dir / "val" / "msrs"
+        visible_path = sorted((folder / "visible").iterdir())[0]
+        paths = visible_path, next((folder / "infrared").glob(f"{visible_path.stem}.*"))
+        visible, infrared = (np.asarray(Image.open(path).convert("L")) / 255 for path in paths)
+        value = ssim(*(torch.from_numpy(image)[None, None].float() for image in (visible, infrared)))
+        np.testing.assert_allclose(value, [reference_ssim(visible, infrared)], atol=1e-5)
+
+    def test_gradient(self) -> None:
+        image, reference = random_image(2, 1, 12, 13).requires_grad_(), random_image(2, 1, 12, 13, seed=1)
+        assert torch.autograd.gradcheck(ssim, (image, reference.requires_grad_()))
+
+    def test_half_precision_is_computed_in_float32(self) -> None:
+        image, reference = random_image(1, 1, 32, 32).half(), random_image(1, 1, 32, 32, seed=1).half()
+        assert ssim(image, reference).dtype == torch.float32
+        torch.testing.assert_close(ssim(image, reference), ssim(image.float(), reference.float()))
+
+    def test_too_small(self) -> None:
+        with pytest.raises(ValueError, match="at least 11 pixels a side, got 10"):
+            ssim(torch.zeros(1, 1, 32, 10), torch.zeros(1, 1, 32, 10))
+
+
+class TestStructure:
+    def test_ssim_terms(self) -> None:
+        fused, visible, infrared = (random_image(2, channels, 16, 20, seed=channels) for channels in (3, 3, 1))
+        luma = [np.tensordot(LUMA, image.numpy(), axes=(0, 1)) for image in (fused, visible)]
+        expected = np.mean(
+            [
+                (1 - reference_ssim(luma[0][index], luma[1][index])) / 2
+                + (1 - reference_ssim(luma[0][index], infrared[index, 0].numpy())) / 2
+                for index in range(2)
+            ]
+        )
+        np.testing.assert_allclose(ssim_loss(fused, visible, infrared), expected, atol=1e-8)
+
+    def test_ssim_terms_of_equal_images_vanish(self) -> None:
+        image = random_image(1, 1, 16, 16)
+        assert ssim_loss(image, image, image).item() == pytest.approx(0, abs=1e-12)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_gradient_target_is_the_larger_one(self, channels: int) -> None:
+        fused, visible = (random_image(2, channels, 5, 6, seed=seed) for seed in (0, 1))
+        infrared = random_image(2, 1, 5, 6, seed=2)
+        target = np.maximum(np.broadcast_to(sobel(infrared), visible.shape), sobel(visible))
+        expected = np.abs(sobel(fused) - target).mean()
+        np.testing.assert_allclose(gradient_loss(fused, visible, infrared), expected)
+
+    def test_gradient_by_hand(self) -> None:
+        """A vertical edge of height 1 in the infrared image only: 4 in two columns out of six."""
+        infrared = torch.zeros(1, 1, 4, 6)
+        infrared[..., 3:] = 1
+        flat = torch.full((1, 1, 4, 6), 0.5)
+        assert gradient_loss(flat, flat, infrared).item() == pytest.approx(4 * 2 / 6)
+        assert gradient_loss(infrared, flat, infrared).item() == 0
+        assert gradient_loss(infrared / 2, flat, infrared).item() == pytest.approx(2 * 2 / 6)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_intensity(self, channels: int) -> None:
+        fused, visible = (random_image(2, channels, 5, 6, seed=seed) for seed in (0, 1))
+        infrared = random_image(2, 1, 5, 6, seed=2)
+        expected = np.abs(fused.numpy() - np.maximum(visible.numpy(), infrared.numpy())).mean()
+        np.testing.assert_allclose(intensity_loss(fused, visible, infrared), expected)
+
+    @pytest.mark.parametrize("contrast", [0.5, 1.0])
+    def test_two_scale_target_against_scipy(self, contrast: float) -> None:
+        """Far from the border, where both blur alike."""
+        visible, infrared = (random_image(1, 1, 80, 90, seed=seed)[0, 0] for seed in (0, 1))
+        found = two_scale_target(visible[None, None], infrared[None, None], contrast)[0, 0].numpy()
+
+        images = np.stack([visible.numpy(), infrared.numpy()])
+        bases = ndimage.gaussian_filter(images, (0, 4, 4), truncate=8)
+        details = images - bases
+        energies = ndimage.gaussian_filter(details**2, (0, 2, 2), truncate=8) ** 2
+        share = energies[0] / (energies[0] + energies[1])
+        mean = np.mean(bases)
+        second = (bases[0] + bases[1]) / 2 if contrast == 0.5 else bases[0] + bases[1] - mean
+        expected = (np.maximum(*bases) + second) / 2 + share * details[0] + (1 - share) * details[1]
+        inner = slice(30, -30)
+        np.testing.assert_allclose(found[inner, inner], expected.clip(0, 1)[inner, inner], atol=2e-3)
+
+    @pytest.mark.parametrize("channels", [1, 3])
+    def test_two_scale_target_of_equal_images_is_the_image(self, channels: int) -> None:
+        """At contrast 1/2; the infrared image has one channel, which all channels share."""
+        infrared = random_image(2, 1, 20, 30)
+        visible = infrared.expand(-1, channels, -1, -1)
+        torch.testing.assert_close(two_scale_target(visible, infrared, contrast=0.5), visible)
+        assert intensity_loss(visible, visible, infrared, "two_scale", 0.5).item() == pytest.approx(0, abs=1e-6)
+
+
+class TestSegmentation:
+    @pytest.mark.parametrize("ignore_index", [255, 0])
+    def test_is_the_mean_over_counted_pixels(self, ignore_index: int) -> None:
+        logits = random_image(2, 3, 4, 5)
+        labels = torch.randint(0, 3, (2, 4, 5), generator=torch.Generator().manual_seed(0))
+        labels[0, :2] = ignore_index
+        terms = []
+        for index in np.ndindex(*labels.shape):
+            if labels[index] != ignore_index:
+                scores = logits[index[0], :, index[1], index[2]].numpy()
+                terms.append(np.log(np.exp(scores).sum()) - scores[labels[index]])
+        assert len(terms) < labels.numel()
+        np.testing.assert_allclose(segmentation_loss(logits, labels, ignore_index), np.mean(terms), rtol=1e-6)
+
+    def test_nothing_counted(self) -> None:
+        logits = torch.randn(1, 3, 4, 4, requires_grad=True)
+        loss = segmentation_loss(logits, torch.full((1, 4, 4), 255))
+        assert loss.item() == 0
+        loss.backward()
+        assert torch.equal(logits.grad, torch.zeros_like(logits))
+
+    @pytest.mark.parametrize("ignore_index", [255, 0, -100])
+    def test_class_weights_mean_what_they_do_in_torch(self, ignore_index: int) -> None:
+        logits, weights = random_image(2, 3, 4, 5).float(), [0.5, 3, 0]
+        labels = torch.randint(0, 3, (2, 4, 5), generator=torch.Generator().manual_seed(0))
+        labels[0, :2] = ignore_index
+        expected = F.cross_entropy(logits, labels, torch.tensor(weights), ignore_index=ignore_index)
+        torch.testing.assert_close(segmentation_loss(logits, labels, ignore_index, weights), expected)
+        assert segmentation_loss(logits, torch.full((2, 4, 5), 2), ignore_index, weights) == 0  # torch: NaN
+
+    def test_half_precision_is_computed_in_float32(self) -> None:
+        logits, labels = torch.randn(1, 3, 64, 64).half(), torch.zeros(1, 64, 64, dtype=torch.long)
+        assert segmentation_loss(logits, labels).dtype == torch.float32
+
+
+def test_total() -> None:
+    structural, segmentation = torch.tensor(2.0), torch.tensor(3.0)
+    assert total_loss(structural, segmentation, 0.2).item() == pytest.approx(2.6)
+    assert total_loss(structural, None, 0.2) is structural

@@ -1,0 +1,184 @@
+"""The cards in the repository: one for each model, valid for the Hub, honest about weights, and safe from the generator."""
+
+import importlib.util
+import re
+import shlex
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import torch
+from huggingface_hub import ModelCard
+
+from gffusion import create_model, list_models
+from gffusion.training.recipe import Recipe, read_recipe
+from gffusion.zoo import MODELS, ModelEntry, find_entries, locate
+
+ROOT = Path(__file__).parents[2]
+CARDS = ROOT / "model_cards"
+WITHOUT_WEIGHTS = find_entries(status="recipe-only")
+# As the paper prints them.
+PAPER_FIGURES = ["1.653", "7.140", "7.14", "0.762", "1.729", "7.351", "0.821", "1.872", "7.641", "0.852"]
+
+each_card = pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.name)
+each_recipe = pytest.mark.parametrize("entry", WITHOUT_WEIGHTS, ids=lambda entry: entry.name)
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    specification = importlib.util.spec_from_file_location("model_cards_script", ROOT / "tools" / "model_cards.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def copied_cards(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the cards for the generator, which makes one of them only."""
+    cards = shutil.copytree(CARDS, tmp_path / "model_cards")
+    monkeypatch.setattr(script, "CARDS", cards)
+    monkeypatch.setattr(script, "find_entries", lambda status: find_entries("gffusion-cascading", status))
+    return cards
+
+
+def text_of(entry: ModelEntry) -> str:
+    return (CARDS / f"{entry.name}.md").read_text(encoding="utf-8")
+
+
+def sections(entry: ModelEntry) -> dict[str, str]:
+    return dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", text_of(entry), re.MULTILINE | re.DOTALL))
+
+
+def test_every_model_has_a_card() -> None:
+    assert {card.stem for card in CARDS.iterdir()} == set(list_models())
+
+
+@pytest.mark.parametrize("name", list_models(status="bundled"))
+def test_bundled_cards_are_those_in_the_package(name: str) -> None:
+    assert (CARDS / f"{name}.md").read_bytes() == Path(locate(name), "README.md").read_bytes()
+
+
+def test_cards_are_up_to_date(script: ModuleType) -> None:
+    assert script.main(["--check"]) == 0
+
+
+@each_card
+def test_metadata_is_valid(entry: ModelEntry) -> None:
+    card = ModelCard.load(CARDS / f"{entry.name}.md")  # refuses a model index that is none
+    assert (card.data.library_name, card.data.pipeline_tag) == ("gffusion", "image-to-image")
+    assert set(card.data.get("base_model") or []) <= {"openai/clip-vit-base-patch16", "facebook/dinov2-base"}
+
+
+@each_recipe
+def test_there_is_no_word_of_weights_that_do_not_exist(entry: ModelEntry) -> None:
+    card = ModelCard.load(CARDS / f"{entry.name}.md")
+    assert card.data.eval_results is None and card.data.license is None
+    assert "There are no weights of this model" in card.text
+    assert "locate(" not in card.text and "from_pretrained" not in card.text and "Results" not in sections(entry)
+
+
+@each_recipe
+def test_the_papers_figures_stay_in_their_section(entry: ModelEntry) -> None:
+    rest = text_of(entry).replace(sections(entry).get("Figures of the paper", ""), "")
+    assert not [figure for figure in PAPER_FIGURES if figure in rest]
+
+
+@pytest.mark.parametrize(
+    ("name", "row"),
+    [
+        ("gffusion-m3fd", "| M3FD | 1.872 | 7.641 | 0.852 |"),
+        ("gffusion-hybrid", "| M3FD | 1.872 | 7.641 | 0.852 |"),
+        ("gffusion-weighted-sum", "| M3FD | 1.872 | 7.641 | 0.852 |"),
+        ("gffusion-group-conv", "| M3FD | 1.729 | 7.351 | 0.821 |"),
+        ("gffusion-mean", "| M3FD | 1.653 | 7.14 | 0.762 |"),
+        ("gffusion-mfnet", None),
+        ("gffusion-cascading", None),  # in the paper's table these two are other people's methods
+        ("gffusion-parallel", None),
+    ],
+)
+def test_the_papers_figures(name: str, row: str | None) -> None:
+    (entry,) = find_entries(name)
+    found = re.findall(r"^\| M3FD .*", sections(entry).get("Figures of the paper", ""), re.MULTILINE)
+    assert found == ([row] if row else [])
+
+
+@each_recipe
+def test_encoders_stand_with_their_licences(entry: ModelEntry) -> None:
+    uses_clip = entry.architecture.get("paradigm", "hybrid") == "hybrid"
+    text = text_of(entry)
+    assert bool(re.search(r"openai/clip-vit-base-patch16\).*licence: MIT", text)) == uses_clip
+    assert bool(re.search(r"facebook/dinov2-base\).*licence: Apache-2.0", text))
+
+
+@each_recipe
+def test_the_command_trains_with_the_recipe(entry: ModelEntry) -> None:
+    (block,) = re.findall(r"```bash\n(.*?)```", sections(entry)["Training"], re.DOTALL)
+    words = shlex.split(block.replace("\\\n", "").strip().splitlines()[-1])
+    assert words[:3] == ["accelerate", "launch", "examples/train.py"]
+    assert words[words.index("--config") + 1] == entry.recipe
+    recipe = Recipe.parse(words[3:])
+    assert recipe.data.layout == read_recipe(entry.recipe)["layout"]
+    assert recipe.data.train_data == recipe.data.eval_data == [f"data/{recipe.data.layout}"]
+    assert ("gffusion masks" in block) == (recipe.data.layout == "m3fd")
+    assert f"](../gffusion/training/recipes/{entry.recipe}.yaml)" in text_of(entry)
+
+
+def test_the_snippet_begins_a_training(
+    monkeypatch: pytest.MonkeyPatch, backbone_folders: dict[str, str], tiny_config: Callable[..., Any]
+) -> None:
+    """With small encoders in the place of those from the Hub."""
+    (entry,) = find_entries("gffusion-mean")
+    (code,) = re.findall(r"```python\n(.*?)```", text_of(entry), re.DOTALL)
+    small = {**backbone_folders, "segmenter_image_size": [32, 32]}
+    monkeypatch.setattr("gffusion.create_model", lambda *names, **options: create_model(*names, **options, **small))
+    namespace: dict[str, Any] = {}
+    exec(code, namespace)
+    assert namespace["model"].config.merging == "mean" and namespace["model"].training
+
+
+def test_parameters_are_counted(script: ModuleType) -> None:
+    (entry,) = find_entries("gffusion-cascading")
+    trained, frozen = re.findall(r"\| parameters \| ([\d,]+) trained, ([\d,]+) frozen", text_of(entry))[0]
+    with torch.device("meta"):
+        from gffusion import GFFusionConfig, GFFusionModel
+
+        model = GFFusionModel(GFFusionConfig(paradigm="cascading"))
+    counts = [sum(p.numel() for p in model.parameters() if p.requires_grad is learns) for learns in (True, False)]
+    assert [int(number.replace(",", "")) for number in (trained, frozen)] == counts
+
+
+class TestGenerator:
+    def test_a_card_out_of_date_is_found_and_mended(
+        self, script: ModuleType, copied_cards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    ) -> None:
+        path = copied_cards / "gffusion-cascading.md"
+        before = path.read_bytes()
+        monkeypatch.setitem(script.REMARKS, "gffusion-cascading", "Something else.")
+        assert script.main(["--check"]) == 1
+        assert f"{path} is out of date" in capsys.readouterr().out
+        assert path.read_bytes() == before
+        assert script.main([]) == 0
+        assert "Something else." in path.read_text(encoding="utf-8")
+        assert script.main(["--check"]) == 0
+
+    def test_a_missing_card_is_written(self, script: ModuleType, copied_cards: Path) -> None:
+        path = copied_cards / "gffusion-cascading.md"
+        before = path.read_bytes()
+        path.unlink()
+        assert script.main(["--check"]) == 1
+        assert script.main([]) == 0
+        assert path.read_bytes() == before
+
+    def test_what_a_person_edited_stays(
+        self, script: ModuleType, copied_cards: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = copied_cards / "gffusion-cascading.md"
+        path.write_text(path.read_text(encoding="utf-8") + "\nTrained in our laboratory.\n", encoding="utf-8")
+        before = {file: file.read_bytes() for file in copied_cards.iterdir()}
+        monkeypatch.setitem(script.REMARKS, "gffusion-cascading", "Something else.")
+        assert script.main(["--check"]) == script.main([]) == 0
+        assert {file: file.read_bytes() for file in copied_cards.iterdir()} == before
