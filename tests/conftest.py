@@ -30,6 +30,8 @@ WIDTHS: dict[str, Any] = {
     "num_labels": 4,
 }
 
+# Tests that use these fixtures carry these markers.
+MARKERS = {"hub": "hub", "run_script": "processes", "gffusion_process": "processes"}
 
 PARADIGMS = ("cascading", "parallel", "hybrid")
 ARCHITECTURES = [
@@ -39,6 +41,16 @@ ARCHITECTURES = [
     for color_space in ("ycbcr", "rgb")
     for use_segmenter in (True, False)
 ]
+
+
+@pytest.hookimpl(tryfirst=True)  # before pytest selects tests by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark tests by the fixtures that they use, and skip tests that need a GPU where there is none."""
+    for item in items:
+        for fixture in MARKERS.keys() & set(getattr(item, "fixturenames", ())):
+            item.add_marker(MARKERS[fixture])
+        if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
 
 
 @pytest.fixture(params=PARADIGMS)
