@@ -1,6 +1,6 @@
 """Make the pictures of README and docs: `python tools/training_figures.py teaser` and `python tools/training_figures.py training LOG`.
 
-Needs matplotlib: `pip install ".[docs]"`.
+Needs matplotlib: `pip install ".[plots]"`.
 """
 
 import argparse

@@ -1,5 +1,6 @@
 """`evaluate`: methods side by side over folders of pairs, into tables and figures."""
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from gffusion.data import ImagePair, PairMatch, match_pairs
 from gffusion.metrics import PROTOCOLS
-from gffusion.visualization.boxplots import draw_box_plots
+from gffusion.visualization.boxplots import draw_box_plots, save_figure
 
 from .baselines import BASELINES
 from .methods import Baseline, FusedFolder, Method, Model
@@ -18,6 +19,8 @@ from .pictures import draw_pictures
 from .records import Records
 from .scoring import CONFUSION, PairScores, Plan, score_pairs
 from .table import EvaluationTable
+
+logger = logging.getLogger(__name__)
 
 StrPath = str | os.PathLike[str]
 
@@ -100,7 +103,7 @@ def evaluate(
     table = _make_table(plan, ranked, list(bar), match)
     if folder is not None:
         table.save(folder)
-        draw_box_plots(table).save(folder / "boxplots.png")
+        _save_box_plots(table, folder)
         measured = {pair.name: pair for pair in match.pairs if pair.name in table.images}
         if shown := _choose_pictures(pictures, measured):
             draw_pictures(methods, shown).save(folder / "pictures.png")
@@ -195,6 +198,23 @@ def _make_folder(folder: Path) -> Path:
         raise NotADirectoryError(f"{folder} is a file, but a folder is needed to write to")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _save_box_plots(table: EvaluationTable, folder: Path) -> None:
+    order = table.best_first
+    try:
+        figure = draw_box_plots(
+            table.values[order],
+            [table.methods[row] for row in order],
+            table.metrics,
+            table.higher_is_better,
+            [not table.learned[row] for row in order],
+        )
+    except ImportError:
+        logger.warning('no box plots without matplotlib: pip install "gffusion[plots]"')
+        return
+    for suffix in ("png", "svg"):
+        save_figure(figure, folder / f"boxplots.{suffix}")
 
 
 def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:

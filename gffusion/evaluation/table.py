@@ -74,6 +74,12 @@ class EvaluationTable:
         return dict(zip(self.methods, self.ranks[:, columns].mean(axis=1).tolist(), strict=True))
 
     @property
+    def best_first(self) -> list[int]:
+        """Rows in the order of their mean ranks."""
+        ranks = self.mean_ranks
+        return sorted(range(len(self.methods)), key=lambda row: ranks[self.methods[row]])
+
+    @property
     def outranked(self) -> dict[str, list[str]]:
         """For every learned method the rules without learning whose mean rank is better."""
         ranks = self.mean_ranks
@@ -157,7 +163,7 @@ class EvaluationTable:
 
     def _fusion_layout(self) -> Layout:
         ranks, outranked = self.mean_ranks, self.outranked
-        order = sorted(range(len(self.methods)), key=lambda row: ranks[self.methods[row]])
+        order = self.best_first
         rows = np.column_stack([self.means, list(ranks.values())])
         plural = "s" * (len(self.images) != 1)
         notes = [f"Means over {len(self.images)} image{plural}, protocol {self.protocol}."]

@@ -1,112 +1,94 @@
-"""Box plots: how each metric spreads over the images, a panel a metric and a row a method."""
+"""Box plots: how each metric is distributed over the images."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 
-from gffusion.evaluation.table import EvaluationTable
+from .drawing import BASELINE, LEARNED
 
-from .drawing import FAINT, GRID, INK, LEARNED, PAPER, PLAIN, Colour, write
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _COLUMNS = 3
-_NAMES_WIDTH = 260
-_PANEL_WIDTH = 520
-_ROW_HEIGHT = 40
-_TITLE = 64
-_AXIS = 56
-_MARGIN = 56
-_BOX_HEIGHT = 22
-_INTERVALS = 4
-
-Panel = tuple[float, float, float, float]
+_PANEL_WIDTH, _ROW_HEIGHT, _PANEL_MARGIN = 4.0, 0.3, 0.9  # inches
 
 
-def draw_box_plots(table: EvaluationTable) -> Image.Image:
-    """Draw the quartiles of every metric (box and line), what lies within 1.5 box widths of them (whiskers), and the rest.
+def draw_box_plots(
+    values: NDArray[np.float64],
+    methods: Sequence[str],
+    metrics: Sequence[str],
+    higher_is_better: Sequence[bool],
+    is_baseline: Sequence[bool],
+) -> "Figure":
+    """Draw the distribution of every metric over the images, one panel per metric and one row per method.
 
-    Methods stand in the order of their mean rank, the best on top.
+    Boxes span the quartiles with a line at the median, whiskers reach to the last value within 1.5 box widths, and values
+    beyond are circles. The baselines have a color of their own.
 
     Args:
-        table: What was measured.
+        values: (methods, images, metrics).
+        methods: Names of the rows, from top to bottom.
+        metrics: Names of the panels.
+        higher_is_better: Direction of each metric.
+        is_baseline: Whether each method is a classical baseline.
 
     Returns:
-        An RGB picture.
+        The figure, not attached to any window.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
     """
-    ranks = table.mean_ranks
-    order = sorted(range(len(table.methods)), key=lambda row: ranks[table.methods[row]])
-    columns = min(_COLUMNS, len(table.metrics))
-    panel_height = _TITLE + len(order) * _ROW_HEIGHT + _AXIS
-    page = Image.new(
-        "RGB",
-        (
-            _NAMES_WIDTH + columns * (_PANEL_WIDTH + _MARGIN) + _MARGIN,
-            -(-len(table.metrics) // columns) * panel_height + _MARGIN,
-        ),
-        PAPER,
-    )
-    draw = ImageDraw.Draw(page)
-    for index, metric in enumerate(table.metrics):
-        row, column = divmod(index, columns)
-        left, top = _NAMES_WIDTH + _MARGIN + column * (_PANEL_WIDTH + _MARGIN), row * panel_height + _TITLE
-        panel = (left, top, left + _PANEL_WIDTH, top + len(order) * _ROW_HEIGHT)
-        direction = "higher is better" if table.higher_is_better[index] else "lower is better"
-        write(draw, (left, top - 18), metric, 26, "ls")
-        write(draw, (panel[2], top - 18), direction, 18, "rs", FAINT)
-        if column == 0:
-            for position, method in enumerate(order):
-                colour = INK if table.learned[method] else FAINT
-                middle = top + (position + 0.5) * _ROW_HEIGHT
-                write(draw, (left - 16, middle), table.methods[method], 20, "rm", colour, _NAMES_WIDTH)
-        colours = [LEARNED if table.learned[method] else PLAIN for method in order]
-        _draw_panel(draw, panel, table.values[order, :, index], colours)
-    return page
+    from matplotlib.figure import Figure  # optional dependency: the extra `plots`
+
+    columns = min(_COLUMNS, len(metrics))
+    rows = -(-len(metrics) // columns)
+    size = columns * _PANEL_WIDTH, rows * (len(methods) * _ROW_HEIGHT + _PANEL_MARGIN)
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
+    panels[0].set_yticks(range(len(methods)), methods)
+    panels[0].set_ylim(len(methods) - 0.5, -0.5)
+    colors = [np.array(BASELINE if baseline else LEARNED) / 255 for baseline in is_baseline]
+    for index, (panel, metric) in enumerate(zip(panels, metrics, strict=False)):
+        artists = panel.boxplot(
+            values[:, :, index].T,
+            positions=range(len(methods)),
+            orientation="horizontal",
+            manage_ticks=False,
+            patch_artist=True,
+            widths=0.6,
+            medianprops={"color": "black", "linewidth": 2},
+        )
+        for row, color in enumerate(colors):
+            artists["boxes"][row].set(facecolor=color, edgecolor=color)
+            artists["fliers"][row].set(markeredgecolor=color, markersize=4)
+            for line in artists["whiskers"][2 * row : 2 * row + 2] + artists["caps"][2 * row : 2 * row + 2]:
+                line.set(color=color)
+        panel.set_title(metric, loc="left")
+        direction = "higher is better" if higher_is_better[index] else "lower is better"
+        panel.set_title(direction, loc="right", fontsize="small", color="dimgray")
+        panel.grid(axis="x", color="gainsboro")
+        panel.set_axisbelow(True)
+        panel.spines[["left", "top", "right"]].set_visible(False)
+        panel.tick_params(axis="y", length=0)
+    for panel in panels[len(metrics) :]:
+        panel.remove()
+    return figure
 
 
-def _draw_panel(
-    draw: ImageDraw.ImageDraw, panel: Panel, values: NDArray[np.float64], colours: Sequence[Colour]
-) -> None:
-    """Draw the boxes of (methods, images) values above a common axis."""
-    left, top, right, bottom = panel
-    ticks = _ticks(float(values.min()), float(values.max()))
+def save_figure(figure: "Figure", path: Path) -> None:
+    """Write a figure in the format of the suffix; the same figure gives the same bytes.
 
-    def across(value: float) -> float:
-        return left + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (right - left)
+    Args:
+        figure: The figure.
+        path: File to write: `.png`, or `.svg` for vector graphics.
 
-    for tick in ticks:
-        draw.line([across(tick), top, across(tick), bottom], fill=GRID, width=2)
-        write(draw, (across(tick), bottom + 10), f"{tick:g}", 18, "ma", FAINT)
-    draw.line([left, bottom, right, bottom], fill=FAINT, width=2)
-    for position, (row, colour) in enumerate(zip(values, colours, strict=True)):
-        _draw_box(draw, row, across, top + (position + 0.5) * _ROW_HEIGHT, colour)
+    Raises:
+        OSError: If the file cannot be written.
+    """
+    import matplotlib as mpl  # optional dependency: the extra `plots`
 
-
-def _draw_box(
-    draw: ImageDraw.ImageDraw,
-    values: NDArray[np.float64],
-    across: Callable[[float], float],
-    middle: float,
-    colour: Colour,
-) -> None:
-    first, median, third = (float(quartile) for quartile in np.percentile(values, [25, 50, 75]))
-    reach = 1.5 * (third - first)
-    inside = values[(values >= first - reach) & (values <= third + reach)]
-    draw.line([across(float(inside.min())), middle, across(float(inside.max())), middle], fill=colour, width=3)
-    draw.rectangle(
-        [across(first), middle - _BOX_HEIGHT / 2, across(third), middle + _BOX_HEIGHT / 2], fill=colour, outline=colour
-    )
-    for value in values[(values < first - reach) | (values > third + reach)]:
-        draw.circle((across(float(value)), middle), 4, outline=colour, width=2)
-    draw.line(
-        [across(median), middle - _BOX_HEIGHT / 2 - 3, across(median), middle + _BOX_HEIGHT / 2 + 3], fill=INK, width=4
-    )
-
-
-def _ticks(low: float, high: float) -> list[float]:
-    """Return round numbers, about five, from below `low` to above `high`."""
-    least = (high - low or max(abs(low), 1.0)) / _INTERVALS
-    magnitude = 10.0 ** np.floor(np.log10(least))
-    step = next(factor * magnitude for factor in (1, 2, 2.5, 5, 10) if factor * magnitude >= least)
-    first, last = int(np.floor(low / step)), int(np.ceil(high / step))
-    return [round(step * number, 12) for number in range(first, max(last, first + 1) + 1)]
+    with mpl.rc_context({"svg.hashsalt": "gffusion"}):  # ids of SVG elements are random otherwise
+        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)

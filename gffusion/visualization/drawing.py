@@ -10,7 +10,7 @@ FAINT = (110, 110, 110)
 GRID = (226, 226, 226)
 ACCENT = (226, 72, 40)
 # Of the rows without learning, and of the others.
-PLAIN, LEARNED = (150, 150, 150), (38, 112, 178)
+BASELINE, LEARNED = (150, 150, 150), (38, 112, 178)
 
 
 def write(

@@ -330,7 +330,7 @@ class TestOutput:
     def test_files(self, pairs: Path, tmp_path: Path) -> None:
         table = run(pairs, output=tmp_path / "new" / "out", pictures=["d", "a"])
         files = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
-        figures = ["boxplots.png", "pictures.png"]
+        figures = ["boxplots.png", "boxplots.svg", "pictures.png"]
         assert files == sorted([*figures, "per_image.csv", "records.jsonl", "summary.json", "table.md", "table.tex"])
         assert (tmp_path / "new" / "out" / "table.md").read_text(encoding="utf-8") == table.to_markdown()
 

@@ -1,58 +1,50 @@
-"""Box plots: the quartiles are where the axis says, and no values are too odd to be drawn."""
+"""Box plots: the boxes span the quartiles, and any table can be drawn."""
+
+from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
 
-from gffusion.evaluation import EvaluationTable
-from gffusion.visualization.boxplots import (
-    _MARGIN,
-    _NAMES_WIDTH,
-    _PANEL_WIDTH,
-    _ROW_HEIGHT,
-    _TITLE,
-    _ticks,
-    draw_box_plots,
-)
-from gffusion.visualization.drawing import INK, LEARNED, PLAIN
+from gffusion.visualization.boxplots import draw_box_plots, save_figure
+from gffusion.visualization.drawing import BASELINE, LEARNED
 
 
-def make(values: np.ndarray) -> EvaluationTable:
-    methods, images, metrics = values.shape
-    return EvaluationTable(
-        methods=tuple(f"method {number}" for number in range(methods)),
-        learned=tuple(number == 0 for number in range(methods)),
-        metrics=("EN", "SD", "SF", "AG")[:metrics],
-        ranked=("EN",),
-        images=tuple(map(str, range(images))),
-        values=values,
-        protocol="standard",
+def draw(values: np.ndarray) -> Figure:
+    """Draw methods of which only the first one is learned."""
+    methods = [f"method {number}" for number in range(values.shape[0])]
+    metrics = ["EN", "SD", "MSE", "AG"][: values.shape[2]]
+    return draw_box_plots(
+        values, methods, metrics, [name != "MSE" for name in metrics], [m != methods[0] for m in methods]
     )
 
 
-@pytest.mark.parametrize(
-    ("low", "high"), [(0, 1), (-0.3, 1.7), (6.2, 7.9), (0, 0), (255, 255), (1e-7, 3e-7), (0, 65025)]
-)
-def test_ticks_are_few_and_span_the_values(low: float, high: float) -> None:
-    ticks = _ticks(low, high)
-    assert ticks[0] <= low <= high <= ticks[-1]
-    assert 2 <= len(ticks) <= 7
-    assert np.ptp(np.diff(ticks)) < 1e-9 * max(1, abs(high))
-
-
-def test_a_box_spans_the_quartiles_and_the_line_is_the_median() -> None:
+def test_boxes_span_the_quartiles_in_the_color_of_their_kind() -> None:
     values = np.zeros((2, 101, 1))
-    values[0, :, 0] = np.linspace(2, 6, 101)  # quartiles 3, 4, 5 on an axis from 0 to 6
-    page = np.asarray(draw_box_plots(make(values)))
-    row = page[_TITLE + _ROW_HEIGHT // 2 - 6, _NAMES_WIDTH + _MARGIN :]  # beside the whisker
-    box, median = (np.flatnonzero((row == colour).all(axis=-1)) for colour in (LEARNED, INK))
-    middle = median.mean()
-    assert _ticks(0, 6)[-1] == 6
-    assert middle - box.min() == pytest.approx(_PANEL_WIDTH / 6, abs=2)
-    assert box.max() - middle == pytest.approx(_PANEL_WIDTH / 6, abs=2)
-    assert not (row == PLAIN).all(axis=-1).any()
+    values[0, :, 0] = np.linspace(2, 6, 101)
+    [panel] = draw(values).axes
+    box, baseline = panel.patches
+    corners = box.get_path().vertices
+    assert (corners[:, 0].min(), corners[:, 0].max()) == (3, 5)
+    assert [to_rgb(patch.get_facecolor()) for patch in (box, baseline)] == [
+        pytest.approx(np.array(color) / 255) for color in (LEARNED, BASELINE)
+    ]
+    assert [label.get_text() for label in panel.get_yticklabels()] == ["method 0", "method 1"]
+    assert panel.yaxis_inverted()  # the first method is on top
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 1, 4), (3, 5, 2)])
-def test_any_number_of_methods_images_and_metrics(shape: tuple[int, int, int]) -> None:
-    constant, random = np.full(shape, 3.0), np.random.default_rng(0).normal(size=shape)
-    assert draw_box_plots(make(constant)).size == draw_box_plots(make(random)).size
+@pytest.mark.parametrize("shape", [(1, 1, 1), (7, 1, 4), (3, 5, 3)])
+def test_any_number_of_methods_images_and_metrics(shape: tuple[int, int, int], tmp_path: Path) -> None:
+    for name, values in (("constant", np.full(shape, 3.0)), ("random", np.random.default_rng(0).normal(size=shape))):
+        figure = draw(values)
+        directions = [panel.get_title("right").split()[0] for panel in figure.axes]
+        assert directions == ["higher", "higher", "lower", "higher"][: shape[2]]
+        save_figure(figure, tmp_path / f"{name}.png")
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_files_are_the_same_to_the_byte(suffix: str, tmp_path: Path) -> None:
+    for name in ("first", "second"):
+        save_figure(draw(np.arange(12.0).reshape(2, 3, 2)), tmp_path / f"{name}.{suffix}")
+    assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
