@@ -1,4 +1,4 @@
-"""`gffusion models`: what models there are."""
+"""`gffusion models`: the models of the zoo."""
 
 from typing import Annotated, Any
 
@@ -8,41 +8,38 @@ from .errors import user_errors
 
 
 def models(
-    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help='Names to show, such as "*funet*".')] = "*",
+    pattern: Annotated[str, typer.Argument(metavar="PATTERN", help='Pattern of names, such as "*funet*".')] = "*",
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help='Only models that are "bundled", "published" or "recipe-only".')
+        str | None, typer.Option(metavar="STATUS", help='Only "bundled", "published" or "recipe-only" models.')
     ] = None,
 ) -> None:
-    """Show the models of the zoo: where their weights are, their licence and data, and what was measured with them.
+    """List the models of the zoo with status, license, training data, recipe and results.
 
-    "recipe-only" means that no weights are published; the recipe trains them.
+    Models with the status "recipe-only" have no weights yet: train them with `gffusion train --config RECIPE`.
     """
+    from rich import box  # saves start-up time of the other commands
+    from rich.console import Console
+    from rich.table import Column, Table
+
     from gffusion.zoo.registry import find_entries
 
     with user_errors():
         choice: Any = status
         entries = find_entries(pattern, choice)
         if not entries:
-            raise ValueError(f"no model matches {pattern!r}{f' and is {status}' if status else ''}")
-    rows = [("name", "status", "licence", "training data", "recipe")]
-    rows += [
-        (
-            entry.name,
-            entry.status,
-            entry.licence or "-",
-            entry.training_data,
-            entry.recipe,
-        )
-        for entry in entries
-    ]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
-    typer.echo()
+            raise ValueError(f"No model matches {pattern!r}{f' with the status {status!r}' if status else ''}.")
+    console = Console(markup=False, highlight=False)
+    columns = (Column(name, overflow="fold") for name in ("name", "status", "license", "training data", "recipe"))
+    table = Table(*columns, box=box.SIMPLE if console.is_terminal else None, pad_edge=False)
+    if not console.is_terminal:
+        console.width = 1000  # one line for each model, so that other programs can read the table
     for entry in entries:
-        typer.echo(f"{entry.name}: {entry.description}")
+        table.add_row(entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe)
+    console.print(table)
+    for entry in entries:
+        typer.echo(f"\n{entry.name}: {entry.description}")
         if entry.repo_id is not None:
             typer.echo(f"  on the Hub: {entry.repo_id}, revision {entry.revision}")
         for measured in entry.measurements:
-            figures = ", ".join(f"{name} {value:.3f}" for name, value in measured.metrics.items())
-            typer.echo(f"  {measured.data_set}: {figures}\n    {measured.command}")
+            metrics = ", ".join(f"{name} {value:.3f}" for name, value in measured.metrics.items())
+            typer.echo(f"  {measured.dataset}: {metrics}\n    {measured.command}")

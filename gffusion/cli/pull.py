@@ -1,4 +1,4 @@
-"""`gffusion pull`: fetches a model for machines without network."""
+"""`gffusion pull`: a model in one folder, for machines without network."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,13 +11,13 @@ from .quiet import quiet_libraries
 
 def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model of the zoo, or Hub id.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="Folder to make.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New folder.")],
     revision: Annotated[str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit on the Hub.")] = None,
 ) -> None:
-    """Fetch a model with its frozen encoders into one folder, which loads without network on any machine."""
+    """Save a model with its frozen encoders to one folder, which loads without network on any machine."""
     with user_errors():
-        from gffusion.hub.publishing import pull as fetch
+        from gffusion.hub import pull as save_model  # saves start-up time: imports torch
 
         quiet_libraries()
-        fetch(name, output, revision=revision)
-    typer.echo(f"{name} -> {output}, to be used as --model {output}")
+        save_model(name, output, revision=revision)
+    typer.echo(f"{name} -> {output}, use it with --model {output}")

@@ -1,4 +1,4 @@
-"""`gffusion push`: publishes a model on the Hub."""
+"""`gffusion push`: a model to the Hub."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,31 +10,32 @@ from .quiet import quiet_libraries
 
 
 def push(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder with the model, such as runs/mine/best.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the model, such as runs/mine/best.")],
     repo_id: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Repository; created if needed.")],
-    full: Annotated[bool, typer.Option("--full", help="Add the frozen encoders to what was trained.")] = False,
+    full: Annotated[bool, typer.Option("--full", help="Include the frozen encoders.")] = False,
     with_code: Annotated[
-        bool, typer.Option("--with-code", help="Add the code, for people who do not have gffusion.")
+        bool, typer.Option("--with-code", help="Include the code, so that the model loads without gffusion.")
     ] = False,
     private: Annotated[bool, typer.Option("--private", help="Make a new repository private.")] = False,
     revision: Annotated[
         str | None, typer.Option(metavar="BRANCH", help="Branch; created if needed. [default: main]")
     ] = None,
     commit_message: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="First line of the commit. [default: gffusion and its version]")
+        str | None,
+        typer.Option(metavar="TEXT", help="First line of the commit message. [default: version of gffusion]"),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish weights that are incomplete, not finite or not trained to the end.")
+        bool, typer.Option("--force", help="Publish despite damaged weights, an unfinished training or other problems.")
     ] = False,
 ) -> None:
-    """Publish a model on the Hugging Face Hub: weights, settings, model card and its pictures.
+    """Publish a model on the Hugging Face Hub: weights, configuration, model card and its images.
 
-    Log in with `hf auth login` before. After an interruption, the same command goes on where it was.
+    Log in with `hf auth login` first. After an interruption, the same command uploads only the missing files.
     """
     with user_errors():
         if not folder.is_dir():
-            raise NotADirectoryError(f"{folder} is no folder")
-        from gffusion.hub.publishing import push as publish  # imports torch: not before the arguments make sense
+            raise NotADirectoryError(f"{folder} is not a folder")
+        from gffusion.hub import push as publish  # saves start-up time: imports torch
 
         quiet_libraries()
         address = publish(

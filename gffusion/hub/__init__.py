@@ -1,5 +1,37 @@
-"""Model cards, publishing and inspection of repositories on the Hub."""
+"""Model cards, publishing and inspection of models on the Hugging Face Hub.
 
-from .cards import Evaluation, FusionCard, TrainingData, non_default_settings, versions
+Importing this package imports neither torch nor transformers: its names are loaded on first use.
+"""
 
-__all__ = ["Evaluation", "FusionCard", "TrainingData", "non_default_settings", "versions"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .cards import Evaluation, FusionCard, TrainingData, non_default_settings, versions
+    from .inspection import find_problems
+    from .publishing import pull, push, push_model
+
+__all__ = [
+    "Evaluation",
+    "FusionCard",
+    "TrainingData",
+    "find_problems",
+    "non_default_settings",
+    "pull",
+    "push",
+    "push_model",
+    "versions",
+]
+
+_MODULES = {name: ".cards" for name in __all__} | {
+    "find_problems": ".inspection",
+    "pull": ".publishing",
+    "push": ".publishing",
+    "push_model": ".publishing",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(_MODULES[name], __name__), name)

@@ -1,4 +1,4 @@
-"""What speaks against publishing a model: weights that are incomplete, damaged, diverged or not trained to the end."""
+"""Checks before publishing: incomplete, damaged or diverged weights, unfinished trainings and unavailable encoders."""
 
 import json
 import os
@@ -11,25 +11,37 @@ from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHT
 from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.zoo.registry import is_hub_id
+from gffusion.zoo.registry import is_on_hub
 
-# How far a training is, where it writes weights: {"finished": bool, "step": int, "total_steps": int}.
+# State of the training that wrote the weights: {"finished": bool, "step": int, "total_steps": int}.
 TRAINING_STATE = "training_state.json"
 
 
 def find_problems(folder: str | os.PathLike[str], full: bool = False) -> list[str]:
-    """Return what speaks against publishing the model of a folder, one phrase each.
+    """Return the reasons not to publish the model of a folder, one phrase each.
 
     Args:
-        folder: Folder with the model.
-        full: Whether the frozen encoders are to be published, too.
+        folder: Folder of the model.
+        full: Whether the frozen encoders are to be published as well.
 
     Raises:
-        OSError: If the folder holds no model that can be read.
+        OSError: If the folder has no model that can be read.
+
+    Example:
+        >>> from gffusion.zoo import locate
+        >>> find_problems(locate("gffusion-funet"))
+        []
     """
     folder = Path(folder)
     config = read_config(folder)
-    problems = _find_unfinished(folder) + _find_sources(config, full) + _find_damage(folder, config)
+    problems = _find_unfinished_training(folder)
+    if config.backbone_weights == "included" and not full:
+        problems.append(
+            "it includes the frozen encoders: publish them as well (`full=True`, `--full`), or save it without them"
+        )
+    elif not full:
+        problems += find_unavailable_encoders(config)
+    problems += _find_damaged_weights(folder, config)
     if not (folder / "preprocessor_config.json").is_file():
         problems.append("preprocessor_config.json is missing: save a GFFusionImageProcessor there")
     return problems
@@ -40,20 +52,20 @@ def read_config(folder: Path) -> GFFusionConfig:
 
     Raises:
         OSError: If configuration or weights are missing.
-        ValueError: If the configuration is refused.
+        ValueError: If the configuration is invalid.
     """
-    present = {CONFIG_NAME: (folder / CONFIG_NAME).is_file(), SAFE_WEIGHTS_NAME: bool(weight_files(folder))}
-    if missing := [name for name, is_there in present.items() if not is_there]:
+    is_present = {CONFIG_NAME: (folder / CONFIG_NAME).is_file(), SAFE_WEIGHTS_NAME: bool(find_weight_files(folder))}
+    if missing := [name for name, found in is_present.items() if not found]:
         raise OSError(
-            f"{folder} holds no model: it lacks {' and '.join(missing)}. Save one there with `save_pretrained`; of a "
-            "training's output, name the folder `best` or `last`."
+            f"{folder} contains no model: {' and '.join(missing)} missing. Save a model there with `save_pretrained`, or "
+            "name the folder `best` or `last` of a training."
         )
     config: GFFusionConfig = GFFusionConfig.from_pretrained(folder)
     return config
 
 
-def weight_files(folder: Path) -> list[Path]:
-    """Return the file of weights, or those that the index of the shards names, whether they are there or not."""
+def find_weight_files(folder: Path) -> list[Path]:
+    """Return the weight file, or the shards that the index names, including missing ones."""
     if (folder / SAFE_WEIGHTS_NAME).is_file():
         return [folder / SAFE_WEIGHTS_NAME]
     index = folder / SAFE_WEIGHTS_INDEX_NAME
@@ -62,48 +74,33 @@ def weight_files(folder: Path) -> list[Path]:
     return [folder / Path(name).name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
 
 
-def is_on_hub(source: str | None) -> bool:
-    """Tell whether the source of an encoder is a Hub id rather than a folder."""
-    return source is not None and is_hub_id(source) and not os.path.exists(source)
-
-
-def find_missing_sources(config: GFFusionConfig) -> list[str]:
-    """Return which frozen encoders nobody else could get, if they are left out of what is published; one phrase each."""
+def find_unavailable_encoders(config: GFFusionConfig) -> list[str]:
+    """Return the frozen encoders that cannot be downloaded from the Hub, one phrase each."""
     return [
-        f"its {name} encoder comes from {source!r}, which is not on the Hub: publish it, too (`full`), or set "
-        f"{name}_name_or_path in config.json to where it is"
+        f"its {name} encoder comes from {source!r}, which is not on the Hub: publish it as well (`full=True`, `--full`), or "
+        f"set {name}_name_or_path in config.json to its Hub id"
         for name in BACKBONE_CLASSES
         if getattr(config, f"needs_{name}") and not is_on_hub(source := getattr(config, f"{name}_name_or_path"))
     ]
 
 
-def _find_unfinished(folder: Path) -> list[str]:
+def _find_unfinished_training(folder: Path) -> list[str]:
     file = folder / TRAINING_STATE
-    if not file.is_file():
-        return []
-    state = json.loads(file.read_text())
+    state = json.loads(file.read_text()) if file.is_file() else {"finished": True}
     if state["finished"]:
         return []
-    return [f"its training is not finished: step {state['step']} of {state['total_steps']}. Resume it"]
+    return [f"its training is not finished (step {state['step']} of {state['total_steps']}): resume it"]
 
 
-def _find_sources(config: GFFusionConfig, full: bool) -> list[str]:
-    if full:
-        return []
-    if config.backbone_weights == "included":
-        return ["it holds the frozen encoders, too: publish all of it (`full`), or save it without them"]
-    return find_missing_sources(config)
-
-
-def _find_damage(folder: Path, config: GFFusionConfig) -> list[str]:
-    """Find weights that are missing, have other shapes than the architecture, or are not finite."""
+def _find_damaged_weights(folder: Path, config: GFFusionConfig) -> list[str]:
+    """Find weights that are missing, do not have the shape of the architecture, or are not finite."""
     with torch.device("meta"):
         expected = {name: list(value.shape) for name, value in GFFusionModel(config).state_dict().items()}
     if config.backbone_weights == "external":
         encoders = tuple(f"{name}." for name in BACKBONE_CLASSES)
         expected = {name: shape for name, shape in expected.items() if not name.startswith(encoders)}
     problems, found = [], {}
-    for file in weight_files(folder):
+    for file in find_weight_files(folder):
         if not file.is_file():
             problems.append(f"{file.name} is missing, which {SAFE_WEIGHTS_INDEX_NAME} names")
             continue
@@ -113,10 +110,10 @@ def _find_damage(folder: Path, config: GFFusionConfig) -> list[str]:
                     value = weights.get_tensor(name)
                     found[name] = list(value.shape)
                     if value.is_floating_point() and not torch.isfinite(value).all():
-                        problems.append(f"{name} holds NaN or infinity: the training has diverged")
+                        problems.append(f"{name} contains NaN or infinity: the training has diverged")
         except SafetensorError as error:
             problems.append(f"{file.name} is damaged ({error}): save it again")
     if not problems and found != expected:
         differing = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
-        problems.append(f"{len(differing)} weights are missing or not those of config.json, {differing[0]} among them")
+        problems.append(f"{len(differing)} weights are missing or do not match config.json, such as {differing[0]}")
     return problems

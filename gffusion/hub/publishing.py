@@ -1,4 +1,4 @@
-"""Publishing: folders with models to the Hub, and models with all that they need into folders that load offline."""
+"""Publishing of models on the Hub, and downloads of models with everything that they need offline."""
 
 import contextlib
 import logging
@@ -6,8 +6,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from fnmatch import fnmatch
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -25,21 +24,21 @@ from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.zoo.registry import create_model, load_image_processor, locate
+from gffusion.zoo import create_model, load_image_processor, locate
+from gffusion.zoo.registry import is_on_hub
 
 from .cards import FusionCard
-from .inspection import find_problems, is_on_hub, read_config, weight_files
-from .rendering import is_untouched, with_source
+from .inspection import find_problems, find_weight_files, read_config
+from .rendering import is_unedited, set_source
 
 logger = logging.getLogger(__name__)
 
 CARD = "README.md"
 
-PICTURES = ("*.png", "*.jpg", "*.jpeg", "*.webp")
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
-# What a repository must not keep from an older version: shards and code would be loaded beside the new files. What else
-# is there, somebody has put there.
-_CODE = frozenset(
+# The modules of gffusion/models/gffusion, which a push with code puts into the repository.
+TRAVELING_FILES = frozenset(
     {
         "checkpointing.py",
         "config_limits.py",
@@ -52,13 +51,11 @@ _CODE = frozenset(
         "modeling_gffusion.py",
         "ssnet.py",
         "weight_files.py",
-        # Names of earlier versions.
-        "backbones.py",
-        "functional.py",
-        "safety.py",
     }
 )
-_REPLACED = ("model*.safetensors", "model*.safetensors.index.json")
+
+# Modules that earlier versions put there. Add the old name when a module is renamed or removed.
+FORMER_FILES = frozenset({"backbones.py", "functional.py", "safety.py"})
 
 
 def push(
@@ -73,64 +70,93 @@ def push(
     force: bool = False,
     token: str | None = None,
 ) -> str:
-    """Publish the model of a folder, in one commit: weights, configuration, image processor, card and its pictures.
+    """Publish the model of a folder in one commit: weights, configuration, image processor, model card and its images.
 
-    What was sent before an interruption is not sent again. The snippet of a generated card then loads from the repository;
-    a card that a person has edited stays as it is, in the folder and in the repository, unless both are edited: then the
-    folder's is the newer one. A folder without card gets one with the facts of the architecture, unless the repository has
-    a card already.
+    Files that were uploaded before an interruption are not uploaded again. The code example of a generated card is changed
+    to load from the repository. An edited card in the repository is replaced only by an edited card of the folder. A
+    folder without card gets one that describes the architecture, unless the repository has a card.
 
     Args:
-        folder: Folder with the model, as `save_pretrained` or a training leaves it.
-        repo_id: Repository, `organisation/name`, or `name` for one of your own; created if needed.
-        full: Whether to add the frozen encoders. Otherwise they stay where the configuration names them.
-        with_code: Whether to add the code, so that people without gffusion can load the model by
+        folder: Folder of the model, as written by `save_pretrained` or a training.
+        repo_id: Repository, `organization/name`, or `name` for your own account; created if needed.
+        full: Whether to include the frozen encoders. Otherwise the configuration names their repositories.
+        with_code: Whether to include the code, so that the model loads without gffusion by
             `AutoModel.from_pretrained(repo_id, trust_remote_code=True)`.
-        private: Whether a new repository is private. Defaults to what the organisation prefers.
+        private: Whether a new repository is private. Defaults to the setting of the organization.
         revision: Branch, created if needed. Defaults to `main`.
-        commit_message: First line of the commit. Defaults to naming gffusion and its version.
-        force: Whether to publish in spite of what [`find_problems`] finds.
-        token: Access token. Defaults to the one that `hf auth login` has stored.
+        commit_message: First line of the commit message. Defaults to one with the version of gffusion.
+        force: Whether to publish despite the problems found by [`find_problems`].
+        token: Access token. Defaults to the one stored by `hf auth login`.
 
     Returns:
-        The address of the commit.
+        The URL of the commit.
 
     Raises:
-        ValueError: If the folder should not be published as it is, or `repo_id` is no name of a repository.
-        OSError: If the folder holds no model that can be read, or the Hub refuses.
+        ValueError: If the model has problems, or `repo_id` is not a repository name.
+        OSError: If the folder has no model that can be read, or the Hub refuses.
     """
     folder = Path(folder)
     config = read_config(folder)
     problems = find_problems(folder, full=full)
     if problems and not force:
         raise ValueError(
-            f"{folder} was not published: {'; '.join(problems)}. To publish all the same, force it (`force`, --force)."
+            f"{folder} was not published: {'; '.join(problems)}. To publish it anyway, pass `force=True` or `--force`."
         )
     message = commit_message or f"Upload model with gffusion {__version__}"
-    api = _client(token)
-    repo_id = _full_name(api, repo_id)
+    api = _make_client(token)
+    repo_id = _complete_repo_id(api, repo_id)
     with tempfile.TemporaryDirectory() as staging:
-        files = _stage(folder, Path(staging), config, repo_id, full, with_code)
-        with _explained(repo_id):
+        files = _collect_files(folder, Path(staging), config, repo_id, full, with_code)
+        with _explain_hub_errors(repo_id):
             return _upload(api, files, repo_id, private, revision, message, keep_card=not (folder / CARD).exists())
 
 
-def prepare_repository(repo_id: str, *, token: str | None = None) -> None:
-    """Create a repository unless it exists, and make sure that it may be written to, before there is a model to publish.
+def push_model(
+    model: GFFusionModel,
+    repo_id: str,
+    *,
+    image_processor: GFFusionImageProcessor | None = None,
+    full: bool | None = None,
+    **options: Any,
+) -> str:
+    """Publish a model from memory, with a model card.
 
     Args:
-        repo_id: Repository, `organisation/name`, or `name` for one of your own.
-        token: Access token. Defaults to the one that `hf auth login` has stored.
+        model: Model to publish.
+        repo_id: Repository, `organization/name`, or `name` for your own account; created if needed.
+        image_processor: Image processor of the model. Defaults to one with default options.
+        full: Whether to include the frozen encoders. By default they are included if the configuration names no source.
+        options: Further arguments of [`push`].
+
+    Returns:
+        The URL of the commit.
 
     Raises:
-        ValueError: If `repo_id` is no name of a repository.
-        OSError: If the Hub refuses, or cannot be reached.
+        ValueError: If the model has problems, or `repo_id` is not a repository name.
+        OSError: If the Hub refuses.
     """
-    api = _client(token)
-    repo_id = _full_name(api, repo_id)
-    with _explained(repo_id):
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, include_backbones=full)
+        (image_processor or GFFusionImageProcessor()).save_pretrained(folder)
+        return push(folder, repo_id, full=read_config(Path(folder)).backbone_weights == "included", **options)
+
+
+def prepare_repository(repo_id: str, *, token: str | None = None) -> None:
+    """Create a repository if needed, and check write access before there is a model to publish.
+
+    Args:
+        repo_id: Repository, `organization/name`, or `name` for your own account.
+        token: Access token. Defaults to the one stored by `hf auth login`.
+
+    Raises:
+        ValueError: If `repo_id` is not a repository name.
+        OSError: If the Hub refuses or cannot be reached.
+    """
+    api = _make_client(token)
+    repo_id = _complete_repo_id(api, repo_id)
+    with _explain_hub_errors(repo_id):
         api.create_repo(repo_id, exist_ok=True)
-        api.auth_check(repo_id, write=True)  # the line above is content with seeing a repository that exists
+        api.auth_check(repo_id, write=True)  # for an existing repository, create_repo needs no write access
 
 
 def pull(
@@ -140,22 +166,22 @@ def pull(
     revision: str | None = None,
     token: str | None = None,
 ) -> Path:
-    """Fetch a model with its frozen encoders into one folder, which loads without network, on any machine.
+    """Save a model with its frozen encoders to one folder, which loads without network on any machine.
 
-    Whole or not at all; what the Hub's cache has is not fetched again.
+    The folder appears only once it is complete. Files in the cache of the Hub client are not downloaded again.
 
     Args:
         name: Name of a model of the zoo, folder, or Hub id.
-        folder: Folder to make.
+        folder: New folder.
         revision: Branch, tag or commit of a model on the Hub.
-        token: Access token. Defaults to the one that `hf auth login` has stored.
+        token: Access token. Defaults to the one stored by `hf auth login`.
 
     Returns:
         The folder.
 
     Raises:
         FileExistsError: If `folder` exists and is not empty.
-        OSError: If there is no such model, or it cannot be fetched or written.
+        OSError: If the model does not exist, or cannot be downloaded or written.
     """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
@@ -169,116 +195,109 @@ def pull(
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as staging:
-            whole = Path(staging) / folder.name
-            model.save_pretrained(whole, include_backbones=True)
-            processor.save_pretrained(whole)
+            complete = Path(staging) / folder.name
+            model.save_pretrained(complete, include_backbones=True)
+            processor.save_pretrained(complete)
             if card is not None:
-                shutil.copyfile(card, whole / CARD)
+                shutil.copyfile(card, complete / CARD)
             if folder.exists():
                 folder.rmdir()
-            whole.rename(folder)
+            complete.rename(folder)
     except OSError as error:
-        raise OSError(f"Cannot write {folder}: {error}. Name another folder, or free its place.") from error
+        raise OSError(f"Cannot write {folder}: {error}. Choose another folder, or make this one writable.") from error
     return folder
 
 
-def push_model(model: GFFusionModel, repo_id: str, *, full: bool | None = None, **options: Any) -> str:
-    """Publish a model from memory, with the default image processor.
+def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> list[str]:
+    """Return the files of a repository to delete with a push: weights and code of gffusion that would load with it.
+
+    All other files belong to someone else and stay. Code is deleted only where gffusion's own model code is.
 
     Args:
-        model: The model.
-        repo_id: Repository, `organisation/name`; created if needed.
-        full: Whether to add the frozen encoders. Defaults to doing so where no source is known that holds them.
-        options: Further arguments of [`push`].
+        present: Files of the repository.
+        published: Files of the push.
 
-    Returns:
-        The address of the commit.
-
-    Raises:
-        ValueError: If the model should not be published as it is, or `repo_id` is no name of a repository.
-        OSError: If the Hub refuses.
+    Example:
+        >>> find_outdated_files(["modeling_gffusion.py", "losses.py", "inference.py"], ["config.json"])
+        ['modeling_gffusion.py', 'losses.py']
     """
-    with tempfile.TemporaryDirectory() as folder:
-        model.save_pretrained(folder, include_backbones=full)
-        GFFusionImageProcessor().save_pretrained(folder)
-        return push(
-            folder, repo_id, full=GFFusionConfig.from_pretrained(folder).backbone_weights == "included", **options
-        )
+    old = set(present) - set(published)
+    code = TRAVELING_FILES | FORMER_FILES if "modeling_gffusion.py" in present else frozenset()
+    weights = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+    return [name for name in present if name in old and (name in code or weights.fullmatch(name))]
 
 
-def _client(token: str | None) -> HfApi:
+def _make_client(token: str | None) -> HfApi:
     return HfApi(token=token, library_name="gffusion", library_version=__version__)
 
 
-def _full_name(api: HfApi, repo_id: str) -> str:
-    """Return `organisation/name` of a repository that may be one of the user's own."""
-    with _explained(repo_id):
+def _complete_repo_id(api: HfApi, repo_id: str) -> str:
+    """Put the name of the account before the name of a repository that has none."""
+    with _explain_hub_errors(repo_id):
         validate_repo_id(repo_id)
         return repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
 
 
-def _stage(
+def _collect_files(
     folder: Path, staging: Path, config: GFFusionConfig, repo_id: str, full: bool, with_code: bool
 ) -> dict[str, Path]:
-    """Return what is to be published, by its name in the repository; what is not in the folder goes to `staging`."""
+    """Return the files to publish by their name in the repository; files that differ from the folder's are in `staging`."""
     card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
-    pictures = [path for pattern in PICTURES for path in folder.glob(pattern)]
-    files = {path.name: path for path in pictures if path.name in _shown(card)}
+    shown = _find_linked_names(card)
+    files = {path.name: path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES and path.name in shown}
     if full and config.backbone_weights == "external":
-        model = GFFusionModel.from_pretrained(folder)
-        model.save_pretrained(staging, include_backbones=True)
+        GFFusionModel.from_pretrained(folder).save_pretrained(staging, include_backbones=True)
         config.backbone_weights = "included"
     else:
-        weights = [*weight_files(folder), folder / SAFE_WEIGHTS_INDEX_NAME]
+        weights = [*find_weight_files(folder), folder / SAFE_WEIGHTS_INDEX_NAME]
         files |= {path.name: path for path in weights if path.is_file()}
     if full:
-        for name in BACKBONE_CLASSES:  # the folders of whoever publishes are nobody's business
+        for name in BACKBONE_CLASSES:  # local paths must not leak
             if not is_on_hub(getattr(config, f"{name}_name_or_path")):
                 setattr(config, f"{name}_name_or_path", None)
     _save_settings(folder, staging, config, with_code)
     if card:
         _check_metadata(folder / CARD)
-        (staging / CARD).write_bytes(with_source(card, repo_id))
+        (staging / CARD).write_bytes(set_source(card, repo_id))
     else:
         _make_card(config, repo_id).save(staging)
     return files | {path.name: path for path in staging.iterdir()}
 
 
 def _check_metadata(card: Path) -> None:
-    """Find out before there is a repository what the Hub would refuse."""
+    """Raise ValueError for metadata that the Hub would reject, before a repository is created."""
     try:
         ModelCard(card.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:
         raise ValueError(
-            f"{card} was not published: its metadata, between the lines '---', is no YAML that the Hub reads: {error}"
+            f"{card} was not published: its metadata, between the lines '---', is not valid YAML for the Hub: {error}"
         ) from None
 
 
-def _shown(card: bytes) -> set[str]:
-    """Return the names of files that a card may show, in Markdown or HTML."""
+def _find_linked_names(card: bytes) -> set[str]:
+    """Return the names of files that a card may link to, in Markdown or HTML."""
     return {
         unquote(word).rpartition("/")[2] for word in re.findall(r"[^\s()\[\]<>\"']+", card.decode(errors="replace"))
     }
 
 
 def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_code: bool) -> None:
-    """Write the configurations of model and image processor, and the code if it is wanted."""
-    processors = (
-        [GFFusionImageProcessor.from_pretrained(folder)] if (folder / "preprocessor_config.json").is_file() else []
-    )
-    for part in (config, *processors):
-        part.__dict__.pop("auto_map", None)  # of an earlier publication
-    with _carrying_code() if with_code else contextlib.nullcontext():
+    """Write the configurations of model and image processor, and the code on request."""
+    has_processor = (folder / "preprocessor_config.json").is_file()
+    parts = (config, *([GFFusionImageProcessor.from_pretrained(folder)] if has_processor else []))
+    for part in parts:
+        part.__dict__.pop("auto_map", None)  # of an earlier push
+    with _saving_code() if with_code else contextlib.nullcontext():
         if with_code:
             with torch.device("meta"):
                 custom_object_save(GFFusionModel(config), staging, config=config)
-        for part in (config, *processors):
+        for part in parts:
             part.save_pretrained(staging)
 
 
 @contextlib.contextmanager
-def _carrying_code() -> Iterator[None]:
-    """Let the classes save their code with them; otherwise every later save of this process would do so, too."""
+def _saving_code() -> Iterator[None]:
+    """Make `save_pretrained` save the code as well, for the duration of the context only."""
     classes: dict[Any, str] = {
         GFFusionConfig: "AutoConfig",
         GFFusionModel: "AutoModel",
@@ -301,8 +320,8 @@ def _make_card(config: GFFusionConfig, repo_id: str) -> FusionCard:
         model_name=repo_id.rpartition("/")[2],
         hub_id=repo_id,
         config=config,
-        parameters=model.num_parameters(),
-        trainable_parameters=model.num_parameters(only_trainable=True),
+        num_parameters=model.num_parameters(),
+        num_trainable_parameters=model.num_parameters(only_trainable=True),
     )
 
 
@@ -315,41 +334,39 @@ def _upload(
     message: str,
     keep_card: bool,
 ) -> str:
-    """Make one commit of the files; what an older version left, and would be loaded beside them, goes."""
+    """Add the files and delete outdated ones in one commit, and return its URL."""
     api.create_repo(repo_id, private=private, exist_ok=True)
     if private and not api.model_info(repo_id).private:
-        raise ValueError(f"{repo_id} exists and is public: make it private in its settings, or name another one.")
+        raise ValueError(f"{repo_id} exists and is public: make it private in its settings, or choose another name.")
     if revision is not None:
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     present = api.list_repo_files(repo_id, revision=revision)
-    if CARD in present and is_untouched(files[CARD].read_bytes()):
+    if CARD in present and is_unedited(files[CARD].read_bytes()):
         published = Path(api.hf_hub_download(repo_id, CARD, revision=revision)).read_bytes()
-        if keep_card or not is_untouched(published):
-            logger.warning(
-                "The card of %s stays as it is: make sure that it tells the truth of these weights.", repo_id
-            )
+        if keep_card or not is_unedited(published):
+            logger.warning("The model card of %s is kept: check that it describes these weights.", repo_id)
             del files[CARD]
-    old = [name for name in present if name not in files and "/" not in name]
-    outdated = [name for name in old if name in _CODE or any(fnmatch(name, pattern) for pattern in _REPLACED)]
-    operations = [*map(CommitOperationDelete, outdated), *(CommitOperationAdd(*file) for file in files.items())]
-    return str(api.create_commit(repo_id, operations, commit_message=message, revision=revision).commit_url)
+    deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, files)]
+    additions = [CommitOperationAdd(*file) for file in files.items()]
+    commit = api.create_commit(repo_id, [*deletions, *additions], commit_message=message, revision=revision)
+    return str(commit.commit_url)
 
 
 @contextlib.contextmanager
-def _explained(repo_id: str) -> Iterator[None]:
-    """Say what to do where the Hub refuses, or cannot be reached."""
+def _explain_hub_errors(repo_id: str) -> Iterator[None]:
+    """Raise errors of the Hub client as ValueError or OSError that say what to do."""
     try:
         yield
     except HFValidationError as error:
-        raise ValueError(f"{repo_id!r} is no name of a repository such as organisation/name: {error}") from None
-    except (HTTPError, RuntimeError) as error:  # RuntimeError: an upload, whose cause says more
+        raise ValueError(f"{repo_id!r} is not a repository name such as organization/name: {error}") from None
+    except (HTTPError, RuntimeError) as error:  # RuntimeError: an upload, whose cause has the details
         cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else 0
         remedies = {
-            401: "log in with `hf auth login`, or give a valid token as HF_TOKEN or `token`",
-            403: f"the token needs the right to write to {repo_id.partition('/')[0]!r}, which its settings on the Hub show",
-            404: "it is not there, or the token may not see it",
+            401: "log in with `hf auth login`, or pass a valid token as HF_TOKEN or `token`",
+            403: f"the token needs write access to {repo_id.partition('/')[0]!r}, see its settings on the Hub",
+            404: "it does not exist, or the token has no access to it",
         }
-        remedy = remedies.get(status, "try again; what has been sent is not sent again")
-        said = (cause.server_message if isinstance(cause, HfHubHTTPError) else None) or error
-        raise OSError(f"Cannot publish {repo_id}: {remedy}. {said}") from error
+        remedy = remedies.get(status, "try again; files that were uploaded are not uploaded again")
+        details = (cause.server_message if isinstance(cause, HfHubHTTPError) else None) or error
+        raise OSError(f"Cannot publish {repo_id}: {remedy}. {details}") from error

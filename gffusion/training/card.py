@@ -5,13 +5,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from gffusion.hub.cards import Evaluation, FusionCard, non_default_settings, versions
+from gffusion.hub import Evaluation, FusionCard, non_default_settings, versions
 from gffusion.metrics import METRICS
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
 
-# Where a run goes and how it is watched tells nothing about the weights.
+# Options that do not affect the weights.
 _IRRELEVANT = {
     "overwrite_output_dir",
     "num_pictures",
@@ -31,41 +31,41 @@ def write_card(
     log: Sequence[Mapping[str, Any]],
     evaluation_pairs: int,
 ) -> None:
-    """Write `README.md` beside the weights, unless a person has edited the one that is there.
+    """Write the model card `README.md` next to the weights; an edited card is kept.
 
     Args:
-        folder: Of the weights, "best" or "last" of a run.
-        model: The model.
+        folder: Folder of the weights, "best" or "last" of a run.
+        model: The trained model.
         arguments: Options of the run.
-        facts: Arguments of [`FusionCard`] that only the caller knows; its `settings` join those of the run.
-        log: Lines of `log.jsonl`.
+        facts: Further arguments of [`FusionCard`]; its `settings` are added to those of the run.
+        log: Records of `log.jsonl`.
         evaluation_pairs: Number of pairs of the evaluation set.
     """
     settings = {name: value for name, value in non_default_settings(arguments).items() if name not in _IRRELEVANT}
-    known = {**facts, "settings": settings | dict(facts.get("settings", {}))}
+    facts = {**facts, "settings": settings | dict(facts.get("settings", {}))}
     FusionCard(
         model_name=arguments.hub_model_id or folder.parent.name,
-        source=arguments.hub_model_id or _from_here(folder),
+        source=arguments.hub_model_id or _shorten_path(folder),
         config=model.config,
-        parameters=model.num_parameters(),
-        trainable_parameters=model.num_parameters(only_trainable=True),
+        num_parameters=model.num_parameters(),
+        num_trainable_parameters=model.num_parameters(only_trainable=True),
         log=log,
         versions=versions(),
         evaluations=_evaluations(folder.name, log, evaluation_pairs, arguments),
-        **known,
+        **facts,
     ).save(folder)
 
 
-def _from_here(folder: Path) -> str:
-    """Return how the folder is called from where the run was started; what lies above is nobody's business."""
-    whole, here = folder.absolute(), Path.cwd()
-    return (whole.relative_to(here) if whole.is_relative_to(here) else Path(whole.parent.name, whole.name)).as_posix()
+def _shorten_path(folder: Path) -> str:
+    """Return a path without the parent directories, so that local paths do not leak."""
+    path, here = folder.absolute(), Path.cwd()
+    return (path.relative_to(here) if path.is_relative_to(here) else Path(path.parent.name, path.name)).as_posix()
 
 
 def _evaluations(
     name: str, log: Sequence[Mapping[str, Any]], images: int, arguments: FusionTrainingArguments
 ) -> list[Evaluation]:
-    """Return the figures of the evaluation that these weights come from."""
+    """Return the results of the evaluation at which the weights were saved."""
     score = f"eval_{arguments.best_metric}"
     evaluated = [record for record in log if math.isfinite(record.get(score, math.nan))]
     if not evaluated:

@@ -1,10 +1,10 @@
-"""Publishing a run: what is checked before its first step, and what is done after its last."""
+"""Publishing of a run: checks before the first step, upload after the last one."""
 
 import os
 from pathlib import Path
 from typing import Any
 
-from gffusion.hub.inspection import find_missing_sources, read_config
+from gffusion.hub.inspection import find_unavailable_encoders, read_config
 from gffusion.hub.publishing import prepare_repository, push
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -12,47 +12,47 @@ from .arguments import FusionTrainingArguments
 
 
 def check_publishable(arguments: FusionTrainingArguments, model: GFFusionModel) -> None:
-    """Check that the weights can be published at the end of the run, and create their repository.
+    """Create the repository, and check that the weights can be published at the end of the run.
 
     Raises:
         OSError: If the Hub refuses, or cannot be reached.
-        ValueError: If nobody else could get the frozen encoders, or `hub_model_id` is no name of a repository.
+        ValueError: If frozen encoders are not available on the Hub, or `hub_model_id` is not a repository name.
     """
     repo_id = arguments.hub_model_id or ""
     slim = set(model.backbones) <= model._external_backbones
-    if slim and (problems := find_missing_sources(model.config)):
+    if slim and (problems := find_unavailable_encoders(model.config)):
         best = os.path.join(arguments.output_dir, "best")
         raise ValueError(
-            f"`push_to_hub` would be refused at the end: {'; '.join(problems)}. Or leave `push_to_hub` off, and then run "
+            f"`push_to_hub` would fail at the end: {'; '.join(problems)}. Or train without `push_to_hub`, and then run "
             f"`gffusion push {best} {repo_id} --full`."
         )
     prepare_repository(repo_id)
 
 
 def push_weights(folder: Path, repo_id: str, **options: Any) -> str:
-    """Publish a folder of weights, with the frozen encoders where they were saved with the rest.
+    """Publish a folder of weights, with the frozen encoders if they were saved with it.
 
     Args:
-        folder: "best" of a run.
-        repo_id: Repository, "name" or "organisation/name".
-        options: Options of [`push`].
+        folder: Folder "best" of a run.
+        repo_id: Repository, "name" or "organization/name".
+        options: Arguments of [`push`].
 
     Returns:
-        Address of the commit.
+        The URL of the commit.
 
     Raises:
         OSError: If the Hub refuses.
-        ValueError: If the weights should not be published as they are.
+        ValueError: If the weights have problems.
     """
     full = read_config(folder).backbone_weights == "included"
     return push(folder, repo_id, **{"full": full} | options)
 
 
 def push_finished(folder: Path, repo_id: str) -> str:
-    """Publish the weights of a finished run, and return the address of the commit.
+    """Publish the weights of a finished run, and return the URL of the commit.
 
     Raises:
-        OSError: If that fails, with the command that does it later.
+        OSError: If publishing fails, with the command that publishes the weights later.
     """
     try:
         return push_weights(folder, repo_id)

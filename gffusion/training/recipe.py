@@ -26,7 +26,7 @@ from gffusion.data.transforms import (
     Transform,
     VisiblePhotometric,
 )
-from gffusion.hub.cards import TrainingData, non_default_settings
+from gffusion.hub import TrainingData, non_default_settings
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import InfraredRange
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -157,15 +157,15 @@ class Recipe:
         }
         if start := self.model.model_name_or_path:
             if start in list_models(status="bundled"):
-                facts["stand_in_encoders"] = {
-                    name: f"{start} brings its own"
+                facts["replaced_encoders"] = {
+                    name: f"the encoder of {start}"
                     for name in ("clip", "dinov2")
                     if getattr(model.config, f"needs_{name}") and not getattr(model.config, f"{name}_name_or_path")
                 }
             facts["base_model"] = start if is_hub_id(start) and not Path(start).exists() else None
             start = start if start in list_models() or is_hub_id(start) else "weights of its own"
             facts["description"] = (
-                f"The training began with {start}, whose data and licence count for these weights, too."
+                f"Training started from {start}, whose training data and license apply to these weights as well."
             )
         return FusionTrainer(model, self.training, train_data, eval_data, facts)
 

@@ -1,15 +1,14 @@
-"""The model zoo: names and weights."""
+"""The model zoo: names and weights.
 
-from .registry import (
-    MODELS,
-    Measurement,
-    ModelEntry,
-    create_model,
-    find_entries,
-    list_models,
-    load_image_processor,
-    locate,
-)
+Importing this package imports neither torch nor transformers: the functions that need them are loaded on first use.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from .registry import MODELS, Measurement, ModelEntry, find_entries, list_models, locate
+
+if TYPE_CHECKING:
+    from .loading import create_model, load_image_processor
 
 __all__ = [
     "MODELS",
@@ -21,3 +20,11 @@ __all__ = [
     "load_image_processor",
     "locate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import loading  # saves start-up time: imports torch
+
+    return getattr(loading, name)

@@ -1,21 +1,31 @@
-"""`gffusion models`: the table, and what it says of models without weights."""
+"""`gffusion models`: the table, results, selection, and the terminal."""
 
 import re
 from collections.abc import Callable
 
+import pytest
+
 from gffusion.zoo import MODELS
 
 
-def test_table_names_every_model(gffusion: Callable) -> None:
+def test_table_lists_every_model(gffusion: Callable) -> None:
     outcome = gffusion("models")
     assert (outcome.exit_code, outcome.err) == (0, "")
-    lines = {line.split()[0]: line for line in outcome.out.splitlines()[: len(MODELS) + 1]}
-    assert lines.keys() == {"name"} | {entry.name for entry in MODELS}
-    for entry in MODELS:
-        assert entry.status in lines[entry.name] and entry.recipe in lines[entry.name]
+    rows = [re.split(r"\s{2,}", line.strip()) for line in outcome.out.splitlines()[: len(MODELS) + 1]]
+    assert rows[0] == ["name", "status", "license", "training data", "recipe"]
+    assert rows[1:] == [
+        [entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe] for entry in MODELS
+    ]
 
 
-def test_figures_stand_beside_the_command_that_measured_them(gffusion: Callable) -> None:
+def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "70")
+    table = gffusion("models").out.partition("gffusion-funet: ")[0]
+    assert "─" in table and "…" not in table and max(map(len, table.splitlines())) <= 70
+
+
+def test_results_with_the_command_that_measures_them(gffusion: Callable) -> None:
     out = gffusion("models", "gffusion-funet").out
     assert re.search(r"MSRS, 40 validation pairs: EN 6\.569, .*\n +gffusion evaluate .*--model gffusion-funet", out)
 
@@ -26,9 +36,20 @@ def test_pattern_and_status(gffusion: Callable) -> None:
     assert "gffusion-m3fd" in out and "gffusion-funet" not in out
 
 
-def test_nothing_to_show(gffusion: Callable) -> None:
-    for arguments in (["unknown-*"], ["--status", "published", "*funet*"]):
-        outcome = gffusion("models", *arguments)
-        assert (outcome.exit_code, outcome.out) == (2, "") and "no model matches" in outcome.err
-    outcome = gffusion("models", "--status", "lost")
-    assert outcome.exit_code == 2 and "bundled, published, recipe-only" in outcome.err
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["unknown-*"], "No model matches 'unknown-*'"),
+        (["--status", "published", "*funet*"], "No model matches '*funet*' with the status 'published'"),
+        (["--status", "lost"], "must be one of bundled, published, recipe-only"),
+    ],
+)
+def test_errors(gffusion: Callable, arguments: list[str], message: str) -> None:
+    outcome = gffusion("models", *arguments)
+    assert (outcome.exit_code, outcome.out) == (2, "") and message in outcome.err
+
+
+def test_starts_without_torch(run_script: Callable) -> None:
+    script = "import sys; from gffusion.cli import app; app(['models'], standalone_mode=False); print('torch' in sys.modules)"
+    done = run_script(script)
+    assert done.stdout.endswith("False\n"), done.stderr

@@ -45,9 +45,9 @@ def test_refusals_name_the_option(gffusion: Callable, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["nowhere", "lab/net"], "nowhere is no folder"),
-        (["", "lab/net"], "holds no model"),
-        (["model", "lab/n e t"], "organisation/name"),
+        (["nowhere", "lab/net"], "nowhere is not a folder"),
+        (["", "lab/net"], "contains no model"),
+        (["model", "lab/n e t"], "organization/name"),
         (["model", "lab/net"], "HF_HUB_OFFLINE"),
     ],
 )

@@ -235,7 +235,7 @@ def test_fine_tuning_keeps_what_the_weights_know(layouts: dict[str, Path], tmp_p
     assert "funet.decoder.0.weight" not in unchanged
     card = (run / "last" / "README.md").read_text()
     for name in ("CLIP", "DINOv2"):
-        assert f"The {name} encoder does not have {name}'s weights (gffusion-tiny brings its own)" in card
+        assert f"The {name} encoder does not have the weights of {name} (the encoder of gffusion-tiny)" in card
 
 
 def save_stage_before(

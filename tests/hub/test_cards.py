@@ -27,12 +27,18 @@ FUNET: dict[str, Any] = {"paradigm": "cascading", "use_segmenter": False}
 
 
 def make(config: GFFusionConfig | None = None, **facts: Any) -> FusionCard:
-    defaults = {"model_name": "tiny", "parameters": 1500, "trainable_parameters": 1234, "licence": "Apache-2.0"}
+    defaults = {"model_name": "tiny", "num_parameters": 1500, "num_trainable_parameters": 1234, "license": "Apache-2.0"}
     return FusionCard(config=config or GFFusionConfig(**FUNET), **defaults | facts)
 
 
 def evaluation(**facts: Any) -> Evaluation:
-    defaults = {"data_set": "M3FD", "metrics": {"EN": 7.0}, "images": 40, "protocol": "standard", "command": "measure"}
+    defaults = {
+        "dataset": "M3FD",
+        "metrics": {"EN": 7.0},
+        "num_images": 40,
+        "protocol": "standard",
+        "command": "measure",
+    }
     return Evaluation(**defaults | facts)
 
 
@@ -61,7 +67,7 @@ class TestMetadata:
         card = make(
             GFFusionConfig(),
             model_name='with "quotes": and colons',
-            training_data=[TrainingData("M3FD", 4200, "research use", hub_id="organisation/m3fd")],
+            training_data=[TrainingData("M3FD", 4200, "research use", hub_id="organization/m3fd")],
             evaluations=[evaluation(metrics={"EN": np.float64(7.0), "mIoU": 0.5})],
         )
         loaded = ModelCard.load(card.save(tmp_path))
@@ -94,13 +100,13 @@ class TestMetadata:
         assert "base_model" not in front_matter(card)
         assert absolute not in card.render() and "encoders/clip" not in card.render()
 
-    def test_only_data_sets_of_the_hub_are_named_to_it(self) -> None:
+    def test_only_datasets_of_the_hub_are_named_to_it(self) -> None:
         data = [
             TrainingData("M3FD", 10, "research use", url="https://example.org/m3fd"),
-            TrainingData("MSRS", 20, "MIT", hub_id="organisation/msrs"),
+            TrainingData("MSRS", 20, "MIT", hub_id="organization/msrs"),
         ]
         card = make(training_data=data)
-        assert front_matter(card)["datasets"] == ["organisation/msrs"]
+        assert front_matter(card)["datasets"] == ["organization/msrs"]
         assert "[M3FD](https://example.org/m3fd) | 10 | research use" in section(card, "Training data")
         assert "datasets" not in front_matter(make(training_data=data[:1]))
 
@@ -113,17 +119,17 @@ class TestMetadata:
             metrics_id="en",
             metrics_value=7.1235,
             dataset_pretty_name="M3FD",
-            dataset_id="organisation/m3fd",
+            dataset_id="organization/m3fd",
         )
-        index = front_matter(make(evaluations=[evaluation(metrics={"EN": 7.12345678}, hub_id="organisation/m3fd")]))[
+        index = front_matter(make(evaluations=[evaluation(metrics={"EN": 7.12345678}, hub_id="organization/m3fd")]))[
             "model-index"
         ]
         assert index[0]["results"][0]["metrics"][0].pop("args") == {"protocol": "standard", "images": 40}
         assert index == expected["model-index"]
 
-    def test_data_sets_and_tasks_stay_apart_in_the_model_index(self) -> None:
+    def test_datasets_and_tasks_stay_apart_in_the_model_index(self) -> None:
         metrics = {"EN": 7.0, "mIoU": 0.6, "IoU person": 0.5}
-        card = make(evaluations=[evaluation(data_set=name, metrics=metrics) for name in ("M3FD", "MSRS")])
+        card = make(evaluations=[evaluation(dataset=name, metrics=metrics) for name in ("M3FD", "MSRS")])
         results = front_matter(card)["model-index"][0]["results"]
         found = {
             (result["dataset"]["name"], result["task"]["type"]): [metric["type"] for metric in result["metrics"]]
@@ -139,49 +145,49 @@ class TestMetadata:
     def test_figures_of_the_paper_stay_the_papers(self) -> None:
         card = make(evaluations=[evaluation()], paper_figures={"M3FD": {"SCD": 1.872, "VIF": 0.852}})
         assert "1.872" not in yaml.safe_dump(front_matter(card))
-        assert "| M3FD | 1.872 | 0.852 |" in section(card, "Figures of the paper")
+        assert "| M3FD | 1.872 | 0.852 |" in section(card, "Results reported in the paper")
         assert card.render().count("1.872") == 1
 
     def test_nothing_is_claimed_that_was_not_given(self) -> None:
-        card = make(licence=None)
+        card = make(license=None)
         assert set(front_matter(card)) == {"library_name", "pipeline_tag", "tags"}
-        assert "| licence of the weights | not stated |" in card.render()
+        assert "| license of the weights | not stated |" in card.render()
         headings = re.findall(r"^## (.+)$", card.render(), re.MULTILINE)
-        assert headings == ["Use", "Intended use", "Limits", "Citation"]
+        assert headings == ["Usage", "Intended use", "Limitations", "Citation"]
 
 
 class TestText:
     def test_facts_of_the_model(self) -> None:
-        text = make(GFFusionConfig(clip_revision="abc123"), parameters=172_000_000).render()
+        text = make(GFFusionConfig(clip_revision="abc123"), num_parameters=172_000_000).render()
         assert "hybrid" in text and "`weighted_sum`" in text
         assert "stem 16, features 2 x 48, decoder 64, 32, 16" in text
-        assert "1,234 trained, 171,998,766 frozen" in text
-        assert "(https://huggingface.co/openai/clip-vit-base-patch16), revision `abc123`; licence: MIT" in text
-        assert "(https://huggingface.co/facebook/dinov2-base), no revision pinned; licence: Apache-2.0" in text
+        assert "1,234 trainable, 171,998,766 frozen" in text
+        assert "(https://huggingface.co/openai/clip-vit-base-patch16), revision `abc123`; license: MIT" in text
+        assert "(https://huggingface.co/facebook/dinov2-base), no revision pinned; license: Apache-2.0" in text
         assert "background, person, car, bus, motorcycle, lamp, truck" in text
 
     def test_limits_that_hold_always_and_those_that_were_given(self) -> None:
-        limits = section(make(limits=["Noise is passed on."]), "Limits")
+        limits = section(make(limits=["Noise is passed on."]), "Limitations")
         for words in ("radiometric", "safety-critical", "aligned", "- Noise is passed on."):
             assert words in limits
         assert "surveillance" not in limits
-        assert "surveillance" in section(make(GFFusionConfig()), "Limits")
+        assert "surveillance" in section(make(GFFusionConfig()), "Limitations")
 
-    def test_stand_in_encoders_are_called_so(self) -> None:
-        card = make(GFFusionConfig(), stand_in_encoders={"clip": "randomly initialised"})
+    def test_replaced_encoders_are_called_so(self) -> None:
+        card = make(GFFusionConfig(), replaced_encoders={"clip": "randomly initialized"})
         assert front_matter(card)["base_model"] == ["facebook/dinov2-base"]
         assert "openai/clip" not in card.render()
-        assert "CLIP's weights (randomly initialised)" in section(card, "Limits")
-        with pytest.raises(ValueError, match=r"\['clip'\].* none"):
-            make(stand_in_encoders={"clip": "randomly initialised"})
+        assert "weights of CLIP (randomly initialized)" in section(card, "Limitations")
+        with pytest.raises(ValueError, match=r"none.*\['clip'\]"):
+            make(replaced_encoders={"clip": "randomly initialized"})
 
     def test_encoders_that_are_not_from_the_hub_may_be_anyones(self, tmp_path: Path) -> None:
         config = GFFusionConfig(clip_name_or_path=None, dinov2_name_or_path=str(tmp_path))
-        limits = section(make(config), "Limits")
+        limits = section(make(config), "Limitations")
         for name in ("CLIP", "DINOv2"):
-            assert f"whether it has {name}'s weights, this card cannot tell" in limits
+            assert f"It is unknown whether it has the weights of {name}" in limits
         for known in (make(GFFusionConfig()), make(config, has_weights=False)):
-            assert "cannot tell" not in known.render()
+            assert "unknown" not in known.render()
 
     def test_training(self) -> None:
         log = [
@@ -219,7 +225,7 @@ class TestText:
 
     @pytest.mark.parametrize("facts", [{"metrics": {}}, {"command": ""}])
     def test_results_need_metrics_and_a_command(self, facts: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match="needs metrics, and the command"):
+        with pytest.raises(ValueError, match="needs `metrics` and `command`"):
             evaluation(**facts)
 
     def test_unknown_metric(self) -> None:
@@ -229,7 +235,7 @@ class TestText:
     @pytest.mark.parametrize("name", ["m3fd", "a/b/c", "data/tr ain", "/data/m3fd", ""])
     def test_names_that_are_no_hub_ids(self, name: str) -> None:
         for function in (make, evaluation, lambda hub_id: TrainingData("M3FD", 1, "MIT", hub_id=hub_id)):
-            with pytest.raises(ValueError, match="organisation/name"):
+            with pytest.raises(ValueError, match="organization/name"):
                 function(hub_id=name)
 
 
@@ -256,9 +262,9 @@ class TestSnippet:
             assert labels.shape == scene.visible.shape[:2] and labels.max() < model.config.num_labels
 
     def test_names_the_hub_id_where_there_is_one(self) -> None:
-        assert 'locate("organisation/tiny")' in section(make(hub_id="organisation/tiny"), "Use")
+        assert 'locate("organization/tiny")' in section(make(hub_id="organization/tiny"), "Usage")
         (name,) = list_models("gffusion-funet")
-        assert f'locate("{name}")' in section(make(model_name=name), "Use")
+        assert f'locate("{name}")' in section(make(model_name=name), "Usage")
 
 
 class TestSave:
@@ -295,10 +301,10 @@ class TestSave:
         path = make().save(tmp_path)
         edited = edit(path.read_bytes())
         path.write_bytes(edited)
-        assert make(description="new", pictures={"missing.png": "Fused"}).save(tmp_path) == path
+        assert make(description="new", images={"missing.png": "Fused"}).save(tmp_path) == path
         assert path.read_bytes() == edited
         assert os.listdir(tmp_path) == ["README.md"]
-        assert str(path) in caplog.text and "stays as it is" in caplog.text
+        assert str(path) in caplog.text and "kept unchanged" in caplog.text
 
     def test_a_card_that_cannot_be_written_leaves_the_old_one(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -315,7 +321,7 @@ class TestSave:
         assert os.listdir(tmp_path) == ["README.md"]
 
     def test_pictures_must_be_there(self, tmp_path: Path) -> None:
-        card = make(pictures={"a grid.png": "Visible, infrared, fused"})
+        card = make(images={"a grid.png": "Visible, infrared, fused"})
         with pytest.raises(FileNotFoundError, match=r"a grid.png"):
             card.save(tmp_path)
         assert not (tmp_path / "README.md").exists()

@@ -1,5 +1,6 @@
-"""Publishing and fetching, over real HTTP: what arrives, what is refused, and what loads elsewhere."""
+"""Publishing and downloading over HTTP: uploaded and deleted files, errors, and loading on other machines."""
 
+import inspect
 import json
 import re
 import shutil
@@ -14,22 +15,22 @@ from hub_server import HubServer
 from safetensors.torch import load_file, save_file
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
-from gffusion.hub import FusionCard
-from gffusion.hub.publishing import find_problems
+from gffusion.hub import FusionCard, find_problems
+from gffusion.hub.publishing import FORMER_FILES, TRAVELING_FILES, find_outdated_files
 
 RUN = """
 import json, sys
 from pathlib import Path
-from gffusion import GFFusionModel
-from gffusion.hub.publishing import pull, push
+from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.hub import pull, push, push_model
 
 outcomes = {}
 for case, (action, arguments, options) in json.loads(Path(sys.argv[1]).read_text()):
     try:
-        if action == "model.push_to_hub":
-            outcomes[case] = GFFusionModel.from_pretrained(arguments[0], token="member").push_to_hub(*arguments[1:], **options)
-        else:
-            outcomes[case] = str({"push": push, "pull": pull}[action](*arguments, **options))
+        if action == "push_model":
+            arguments[0] = GFFusionModel.from_pretrained(arguments[0], token="member")
+            options["image_processor"] = GFFusionImageProcessor(size_divisor=4) if options.get("full") else None
+        outcomes[case] = str({"push": push, "pull": pull, "push_model": push_model}[action](*arguments, **options))
     except Exception as error:
         outcomes[case] = f"{type(error).__name__}: {' '.join(str(error).split())}"
 print(json.dumps(outcomes))
@@ -44,7 +45,7 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("private", "push", ["slim", "lab/private"], {"private": True, **MEMBER}),
     ("public already", "push", ["slim", "lab/slim"], {"private": True, **MEMBER}),
     ("branch", "push", ["slim", "lab/branches"], {"revision": "try/1", "commit_message": "Try one", **MEMBER}),
-    ("shards", "push", ["sharded", "lab/replaced"], MEMBER),
+    ("shards", "push", ["sharded", "lab/replaced"], {"with_code": True, **MEMBER}),
     ("single file", "push", ["slim", "lab/replaced"], MEMBER),
     ("own card", "push", ["trained", "lab/trained"], MEMBER),
     ("card on the hub", "push", ["slim", "lab/trained"], MEMBER),
@@ -63,13 +64,8 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("own", "push", ["slim", "mine"], MEMBER),
     ("path as a name", "push", ["slim", "../refused"], MEMBER),
     ("no model", "push", ["here", "lab/refused"], MEMBER),
-    ("model", "model.push_to_hub", ["slim", "lab/model"], MEMBER),
-    (
-        "model in full",
-        "model.push_to_hub",
-        ["slim", "lab/model-full"],
-        {"full": True, "commit_message": "All of it", **MEMBER},
-    ),
+    ("model", "push_model", ["slim", "lab/model"], MEMBER),
+    ("model in full", "push_model", ["slim", "lab/model-full"], {"full": True, "commit_message": "All", **MEMBER}),
     ("code, slim", "push", ["slim", "lab/code-slim"], {"with_code": True, **MEMBER}),
     ("code, full", "push", ["slim", "lab/code-full"], {"with_code": True, "full": True, **MEMBER}),
     ("code no more", "push", ["slim", "lab/code-gone"], {"with_code": True, **MEMBER}),
@@ -82,7 +78,7 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("pull a recipe", "pull", ["gffusion-m3fd", "pulled/recipe"], {}),
 ]
 
-# In a process without network, cache or server.
+# Runs without network, cache and server.
 OFFLINE = """
 import sys
 from pathlib import Path
@@ -98,7 +94,7 @@ for folder in map(Path, sys.argv[1:]):
     pipeline("image-fusion", model=str(folder))
 """
 
-# Where gffusion is not installed.
+# Runs where gffusion is not installed.
 REMOTE = """
 import importlib.abc, sys
 from pathlib import Path
@@ -120,29 +116,23 @@ for name in ("slim", "full"):
     assert type(processor).__module__.startswith("transformers_modules."), type(processor)
     with torch.no_grad():
         torch.save(model(**inputs, segment=True).to_tuple(), Path(sys.argv[1]).with_name(f"outputs-{name}.pt"))
-    try:
-        model.push_to_hub("lab/refused")
-    except ImportError as error:
-        assert "pip install gffusion" in str(error)
-    else:
-        raise AssertionError("published without the package")
 """
 
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Callable[..., GFFusionModel]) -> GFFusionModel:
-    """The model that is published, whose encoders are on the Hub."""
+    """Return a model whose encoders are on the Hub."""
     model = tiny_model().eval()
     model.config.clip_name_or_path, model.config.dinov2_name_or_path = "lab/clip", "lab/dinov2"
     return model
 
 
 def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GFFusionModel]) -> None:
-    """Make the folders that are published."""
+    """Write the folders to publish."""
     model.save_pretrained(root / "slim")
     model.save_pretrained(root / "sharded", max_shard_size="4KB")
     model.save_pretrained(root / "full", include_backbones=True)
-    tiny_model().save_pretrained(root / "local")  # names the folders of its encoders
+    tiny_model().save_pretrained(root / "local")  # its configuration names local encoders
     for name in ("slim", "sharded", "full", "local"):
         GFFusionImageProcessor(size_divisor=8).save_pretrained(root / name)
     for name in ("trained", "unfinished", "other", "generated", "broken"):
@@ -159,11 +149,13 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
     )
     (root / "broken" / "README.md").write_text("---\nlicense: [mit\n---\n\n# A card\n")
     config = GFFusionConfig.from_pretrained(root / "slim")
-    FusionCard(model_name="generated", config=config, parameters=2, trainable_parameters=1).save(root / "generated")
-    (root / "trained" / "scene.png").write_bytes(b"a picture")
-    (root / "trained" / "my scene.png").write_bytes(b"another picture")
-    (root / "trained" / "unrelated.png").write_bytes(b"nobody's business")
-    (root / "trained" / "secret.txt").write_text("nobody's business")
+    FusionCard(model_name="generated", config=config, num_parameters=2, num_trainable_parameters=1).save(
+        root / "generated"
+    )
+    (root / "trained" / "scene.png").write_bytes(b"image")
+    (root / "trained" / "my scene.png").write_bytes(b"another image")
+    (root / "trained" / "unrelated.png").write_bytes(b"private")
+    (root / "trained" / "secret.txt").write_text("private")
     (root / "here").mkdir()
 
 
@@ -176,7 +168,7 @@ def world(
     run_script: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Any]]:
-    """All steps in one process, then what was fetched and published loaded in others."""
+    """Run all steps in one process, then load what was published in another one."""
     root = tmp_path_factory.mktemp("publishing")
     write_folders(root, model, tiny_model)
     (root / "steps.json").write_text(json.dumps([(step[0], step[1:]) for step in STEPS]))
@@ -185,7 +177,7 @@ def world(
         hub.add_account("member", "ann", "lab")
         hub.add_account("stranger", "bob")
         hub.refused_commits["lab/interrupted"] = 1
-        hub.add_repository("lab/replaced", dict.fromkeys(FOREIGN, b"somebody's"))
+        hub.add_repository("lab/replaced", dict.fromkeys(FOREIGN | FORMER_FILES | {"modeling_gffusion.py"}, b"old"))
         for name, folder in backbone_folders.items():
             hub.add_repository(f"lab/{name}", {path.name: path.read_bytes() for path in Path(folder).iterdir()})
         done = run_script(RUN, root / "steps.json", environment=hub.environment(root / "home"), folder=root)
@@ -206,7 +198,9 @@ def parts_of(content: bytes, tmp_path: Path) -> set[str]:
     return {name.split(".")[0] for name in load_file(tmp_path / "weights")}
 
 
-FOREIGN = {".gitattributes", "handler.py", "theirs.safetensors"}
+# Files of other people, also where modules of gffusion once had the same name.
+FOREIGN = {".gitattributes", "inference.py", "files.py", "utils.py", "pipeline_gffusion.py", "clip/losses.py"}
+FOREIGN |= {"theirs.safetensors", "model.fp16.safetensors", "model-old.safetensors"}
 SETTINGS = {"config.json", "preprocessor_config.json", "README.md", ".gitattributes"}
 
 
@@ -233,7 +227,7 @@ class TestPush:
         assert parts_of(files["model.safetensors"], tmp_path) == {"funet", "finet", "ssnet", "clip", "dinov2"}
         config = json.loads(files["config.json"])
         assert config["backbone_weights"] == "included"
-        assert config["clip_name_or_path"] == (None if name == "full-3" else "lab/clip")  # no folder of the publisher
+        assert config["clip_name_or_path"] == (None if name == "full-3" else "lab/clip")  # no local path
 
     def test_private(self, world: dict[str, Any]) -> None:
         assert {name for name, repository in world["hub"].repositories.items() if repository.private} == {"lab/private"}
@@ -244,19 +238,24 @@ class TestPush:
         assert "model.safetensors" not in published(world, "lab/branches")
 
     def test_message_of_the_commit(self, world: dict[str, Any]) -> None:
-        for case, name, message in (("branch", "branches", "Try one"), ("model in full", "model-full", "All of it")):
+        for case, name, message in (("branch", "branches", "Try one"), ("model in full", "model-full", "All")):
             assert world["hub"].repositories[f"lab/{name}"].messages[world[case].rpartition("/")[2]] == message
         (message,) = world["hub"].repositories["lab/slim"].messages.values()
         assert message == f"Upload model with gffusion {__version__}"
 
-    def test_nothing_of_an_older_version_is_left(self, world: dict[str, Any]) -> None:
-        """Other people's files are."""
-        commits = list(world["hub"].repositories["lab/replaced"].commits.values())
-        assert any("model.safetensors.index.json" in files for files in commits)
-        assert published(world, "lab/replaced").keys() == SETTINGS | {"model.safetensors"} | FOREIGN
+    def test_deletes_outdated_files_and_keeps_all_others(self, world: dict[str, Any]) -> None:
+        _, with_code, without_code = world["hub"].repositories["lab/replaced"].commits.values()
+        shards = {path.name for path in (world["root"] / "sharded").glob("model*")}
+        assert "model.safetensors.index.json" in shards
+        assert with_code.keys() == SETTINGS | FOREIGN | TRAVELING_FILES | shards
+        assert without_code.keys() == SETTINGS | FOREIGN | {"model.safetensors"}
+        assert {with_code[name] for name in FOREIGN} == {without_code[name] for name in FOREIGN} == {b"old"}
+
+    def test_keeps_modules_of_the_same_name_in_other_repositories(self) -> None:
+        assert find_outdated_files(["losses.py", "safety.py", "inference.py"], ["config.json"]) == []
 
     def test_cards(self, world: dict[str, Any]) -> None:
-        """The edited card outlives pushes from a folder without card, and from one with a generated card."""
+        """An edited card is kept by pushes from a folder without card and from one with a generated card."""
         assert (world["root"] / "generated" / "README.md").is_file()
         files = published(world, "lab/trained")
         assert files["README.md"] == (world["root"] / "trained" / "README.md").read_bytes()
@@ -273,25 +272,31 @@ class TestPush:
         weights = (world["root"] / "other" / "model.safetensors").read_bytes()
         assert published(world, "lab/interrupted")["model.safetensors"] == weights
         bodies = [request.path for request in world["hub"].requests if request.method == "PUT"]
-        assert len(bodies) == len(set(bodies))  # nothing was sent twice
+        assert len(bodies) == len(set(bodies))  # no file was sent twice
 
     @pytest.mark.parametrize(
         ("case", "message"),
         [
-            ("slim of full", "ValueError: .* holds the frozen encoders, too: publish all of it"),
+            (
+                "slim of full",
+                "ValueError: .* it includes the frozen encoders: publish them as well .`full=True`, `--full`",
+            ),
             (
                 "local encoder",
                 "ValueError: .* clip encoder comes from '.*clip', which is not on the Hub: .*clip_name_or_path",
             ),
-            ("broken card", "ValueError: .*README.md .*between the lines '---', is no YAML .*line 1, column 10"),
+            ("broken card", "ValueError: .*README.md .*between the lines '---', is not valid YAML .*line 1, column 10"),
             ("no login", "OSError: Cannot publish lab/refused: log in with `hf auth login`"),
             (
                 "wrong token",
-                "OSError: Cannot publish lab/refused: log in with `hf auth login`, or give a valid token as HF_TOKEN or `token`. ",
+                "OSError: Cannot publish lab/refused: log in with `hf auth login`, or pass a valid token as HF_TOKEN or `token`. ",
             ),
-            ("stranger", "OSError: Cannot publish lab/refused: the token needs the right to write to 'lab'"),
-            ("path as a name", r"ValueError: '\.\./refused' is no name of a repository"),
-            ("no model", "OSError: here holds no model: it lacks config.json and model.safetensors.*`best` or `last`"),
+            ("stranger", "OSError: Cannot publish lab/refused: the token needs write access to 'lab'"),
+            ("path as a name", r"ValueError: '\.\./refused' is not a repository name"),
+            (
+                "no model",
+                "OSError: here contains no model: config.json and model.safetensors missing.*`best` or `last`",
+            ),
         ],
     )
     def test_refusals(self, world: dict[str, Any], case: str, message: str) -> None:
@@ -302,6 +307,11 @@ class TestPush:
         files = published(world, "lab/model")
         assert files.keys() == SETTINGS | {"model.safetensors"}
         assert parts_of(files["model.safetensors"], tmp_path) == {"funet", "finet", "ssnet"}
+        divisors = {
+            name: json.loads(published(world, f"lab/{name}")["preprocessor_config.json"])["size_divisor"]
+            for name in ("model", "model-full")
+        }
+        assert divisors == {"model": GFFusionImageProcessor().size_divisor, "model-full": 4}
 
 
 class TestCode:
@@ -311,8 +321,14 @@ class TestCode:
         for name in ("slim", "full"):
             torch.testing.assert_close(torch.load(world["root"] / f"outputs-{name}.pt"), expected)
 
-    def test_travels_only_when_wanted(self, world: dict[str, Any]) -> None:
-        assert "modeling_gffusion.py" in published(world, "lab/code-slim")
+    def test_traveling_files_are_all_modules_of_the_model(self, world: dict[str, Any]) -> None:
+        """The list, the folder and what is pushed are the same; a renamed module belongs into FORMER_FILES."""
+        folder = Path(inspect.getfile(GFFusionModel)).parent
+        assert {path.name for path in folder.glob("*.py")} - {"__init__.py"} == TRAVELING_FILES
+        assert {name for name in published(world, "lab/code-slim") if name.endswith(".py")} == TRAVELING_FILES
+        assert not TRAVELING_FILES & FORMER_FILES
+
+    def test_travels_on_request(self, world: dict[str, Any]) -> None:
         assert json.loads(published(world, "lab/code-slim")["config.json"])["auto_map"].keys() == {
             "AutoConfig",
             "AutoModel",
@@ -368,7 +384,7 @@ class TestProblems:
     def test_not_finite(self, folder: Path, value: float) -> None:
         self.edit(folder, lambda weights: weights["ssnet.classifier.weight"].view(-1)[3:4].fill_(value))
         (problem,) = find_problems(folder)
-        assert problem.startswith("ssnet.classifier.weight holds NaN or infinity")
+        assert problem.startswith("ssnet.classifier.weight contains NaN or infinity")
 
     def test_missing_weight(self, folder: Path) -> None:
         self.edit(folder, lambda weights: weights.pop("ssnet.classifier.weight"))

@@ -77,13 +77,13 @@ def test_metadata_is_valid(entry: ModelEntry) -> None:
 def test_there_is_no_word_of_weights_that_do_not_exist(entry: ModelEntry) -> None:
     card = ModelCard.load(CARDS / f"{entry.name}.md")
     assert card.data.eval_results is None and card.data.license is None
-    assert "There are no weights of this model" in card.text
+    assert "No weights of this model are available" in card.text
     assert "locate(" not in card.text and "from_pretrained" not in card.text and "Results" not in sections(entry)
 
 
 @each_recipe
 def test_the_papers_figures_stay_in_their_section(entry: ModelEntry) -> None:
-    rest = text_of(entry).replace(sections(entry).get("Figures of the paper", ""), "")
+    rest = text_of(entry).replace(sections(entry).get("Results reported in the paper", ""), "")
     assert not [figure for figure in PAPER_FIGURES if figure in rest]
 
 
@@ -102,16 +102,16 @@ def test_the_papers_figures_stay_in_their_section(entry: ModelEntry) -> None:
 )
 def test_the_papers_figures(name: str, row: str | None) -> None:
     (entry,) = find_entries(name)
-    found = re.findall(r"^\| M3FD .*", sections(entry).get("Figures of the paper", ""), re.MULTILINE)
+    found = re.findall(r"^\| M3FD .*", sections(entry).get("Results reported in the paper", ""), re.MULTILINE)
     assert found == ([row] if row else [])
 
 
 @each_recipe
-def test_encoders_stand_with_their_licences(entry: ModelEntry) -> None:
+def test_encoders_stand_with_their_licenses(entry: ModelEntry) -> None:
     uses_clip = entry.architecture.get("paradigm", "hybrid") == "hybrid"
     text = text_of(entry)
-    assert bool(re.search(r"openai/clip-vit-base-patch16\).*licence: MIT", text)) == uses_clip
-    assert bool(re.search(r"facebook/dinov2-base\).*licence: Apache-2.0", text))
+    assert bool(re.search(r"openai/clip-vit-base-patch16\).*license: MIT", text)) == uses_clip
+    assert bool(re.search(r"facebook/dinov2-base\).*license: Apache-2.0", text))
 
 
 @each_recipe
@@ -142,7 +142,7 @@ def test_the_snippet_begins_a_training(
 
 def test_parameters_are_counted(script: ModuleType) -> None:
     (entry,) = find_entries("gffusion-cascading")
-    trained, frozen = re.findall(r"\| parameters \| ([\d,]+) trained, ([\d,]+) frozen", text_of(entry))[0]
+    trained, frozen = re.findall(r"\| parameters \| ([\d,]+) trainable, ([\d,]+) frozen", text_of(entry))[0]
     with torch.device("meta"):
         from gffusion import GFFusionConfig, GFFusionModel
 
@@ -159,7 +159,7 @@ class TestGenerator:
         before = path.read_bytes()
         monkeypatch.setitem(script.REMARKS, "gffusion-cascading", "Something else.")
         assert script.main(["--check"]) == 1
-        assert f"{path} is out of date" in capsys.readouterr().out
+        assert f"{path} is outdated" in capsys.readouterr().out
         assert path.read_bytes() == before
         assert script.main([]) == 0
         assert "Something else." in path.read_text(encoding="utf-8")

@@ -140,15 +140,15 @@ def test_encoders_of_no_known_source_travel_with_the_weights(world: dict[str, An
     [
         (
             "wrong",
-            "OSError: Cannot publish lab/street: log in with `hf auth login`, or give a valid token as HF_TOKEN or `token`",
+            "OSError: Cannot publish lab/street: log in with `hf auth login`, or pass a valid token as HF_TOKEN or `token`",
         ),
-        ("reader", "OSError: Cannot publish lab/street: the token needs the right to write to 'lab'"),
-        ("stranger", "OSError: Cannot publish lab/street: the token needs the right to write to 'lab'"),
-        ("reader, new repository", "OSError: Cannot publish lab/new: the token needs the right to write to 'lab'"),
-        ("no repository", "ValueError: 'lab/n e w' is no name of a repository"),
+        ("reader", "OSError: Cannot publish lab/street: the token needs write access to 'lab'"),
+        ("stranger", "OSError: Cannot publish lab/street: the token needs write access to 'lab'"),
+        ("reader, new repository", "OSError: Cannot publish lab/new: the token needs write access to 'lab'"),
+        ("no repository", "ValueError: 'lab/n e w' is not a repository name"),
         (
             "local encoder",
-            "ValueError: `push_to_hub` would be refused at the end: its clip encoder comes from 'clip'.*"
+            "ValueError: `push_to_hub` would fail at the end: its clip encoder comes from 'clip'.*"
             "`gffusion push runs/refused-encoder/best lab/new --full`",
         ),
     ],

@@ -60,9 +60,9 @@ class TestNames:
             folder = Path(locate(entry.name))
             files = {"config.json", "preprocessor_config.json", "model.safetensors"}
             assert files <= {file.name for file in folder.iterdir()}
-            assert entry.licence and entry.measurements
+            assert entry.license and entry.measurements
         elif entry.status == "published":
-            assert entry.licence and entry.measurements and entry.repo_id
+            assert entry.license and entry.measurements and entry.repo_id
             assert re.fullmatch("[0-9a-f]{40}", entry.revision or "")
         else:
             assert (entry.repo_id, entry.revision, entry.measurements) == (None, None, ())
@@ -144,7 +144,7 @@ print(gffusion.__file__)
     def test_folders_and_hub_ids_are_passed_on(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("{}")
         assert locate(tmp_path) == locate(str(tmp_path)) == str(tmp_path)
-        assert locate("organisation/name") == "organisation/name"
+        assert locate("organization/name") == "organization/name"
 
     @pytest.mark.parametrize(
         "name", ["unknown", "a/b/c", "/no/where", "./nowhere", "~/nowhere", "../up", "org/..", "org/a b", "org\\name"]
@@ -156,12 +156,12 @@ print(gffusion.__file__)
             assert repr(name) in str(error.value)
 
     def test_folder_without_model(self, tmp_path: Path) -> None:
-        with pytest.raises(OSError, match="holds no model"):
+        with pytest.raises(OSError, match="contains no model"):
             create_model(tmp_path)
 
     def test_hub_id_without_network(self) -> None:
-        with pytest.raises(OSError, match="Cannot load the model 'organisation/name'"):
-            create_model("organisation/name")
+        with pytest.raises(OSError, match="Cannot load the model 'organization/name'"):
+            create_model("organization/name")
 
     def test_file_instead_of_a_folder(self, tmp_path: Path) -> None:
         (tmp_path / "model.safetensors").write_bytes(b"")

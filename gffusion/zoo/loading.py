@@ -1,0 +1,86 @@
+"""Models and image processors by name."""
+
+import os
+from typing import Any
+
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file
+
+from .registry import ModelEntry, find_entry, list_models, locate
+
+ENCODERS = ("clip", "dinov2")
+
+
+def create_model(
+    name: str | os.PathLike[str] = "gffusion-tiny", pretrained: bool = True, **kwargs: Any
+) -> GFFusionModel:
+    """Load a model by name, in evaluation mode, or create an untrained one of its architecture.
+
+    Args:
+        name: Name of a model of the zoo, folder, or Hub id.
+        pretrained: Whether to load trained weights. Otherwise only the frozen encoders are loaded and the model is in
+            training mode; `name` must be a model of the zoo.
+        kwargs: Arguments of [`GFFusionModel.from_pretrained`], or of [`GFFusionModel.from_backbones`] if not `pretrained`.
+            The encoders default to those bundled with the model, or else to those of the paper.
+
+    Raises:
+        OSError: If the model is unknown, has no published weights, or cannot be loaded.
+        ValueError: If an argument is invalid.
+
+    Example:
+        >>> create_model("gffusion-funet").config.paradigm
+        'cascading'
+    """
+    entry = find_entry(name)
+    try:
+        if not pretrained:
+            return _create_untrained_model(entry, os.fspath(name), kwargs)
+        if entry is not None and entry.status == "bundled" and kwargs.get("revision"):
+            raise ValueError(f"{name} is in the package and has no revisions, got revision={kwargs['revision']!r}.")
+        if entry is not None and entry.revision is not None:
+            kwargs = {"revision": entry.revision, **kwargs}
+        return GFFusionModel.from_pretrained(locate(name), **kwargs)
+    except (OSError, RuntimeError) as error:  # RuntimeError: weights of other shapes
+        raise OSError(f"Cannot load the model {os.fspath(name)!r}: {error}") from error
+
+
+def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwargs: Any) -> GFFusionImageProcessor:
+    """Load the image processor of a model by name, or create the default one if the model was saved without.
+
+    Args:
+        name: Name of a model of the zoo, folder, or Hub id.
+        kwargs: Options of [`GFFusionImageProcessor`], and arguments of its `from_pretrained`.
+
+    Raises:
+        OSError: If the model is unknown or cannot be loaded.
+        ValueError: If an option is invalid.
+
+    Example:
+        >>> load_image_processor("gffusion-funet", size_divisor=8).size_divisor
+        8
+    """
+    source = locate(name)
+    request = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if key in kwargs}
+    with explained("the image processor", source):
+        if find_file(source, "preprocessor_config.json", **request) is None:
+            return GFFusionImageProcessor(**{key: value for key, value in kwargs.items() if key not in request})
+        return GFFusionImageProcessor.from_pretrained(source, **kwargs)
+
+
+def _create_untrained_model(entry: ModelEntry | None, name: str, kwargs: dict[str, Any]) -> GFFusionModel:
+    if entry is None:
+        raise ValueError(f"pretrained=False needs a model of the zoo ({', '.join(list_models())}), got {name!r}.")
+    arguments = {**entry.architecture, **kwargs}
+    if {"id2label", "num_labels"} & kwargs.keys():  # the weights of the entry apply to its own classes only
+        arguments["class_weights"] = kwargs.get("class_weights")
+    choices = {key: arguments[key] for key in ("paradigm", "use_segmenter") if key in arguments}
+    config = GFFusionConfig(**choices)
+    for encoder in ENCODERS:  # the name of the argument in `from_pretrained`
+        if source := arguments.pop(f"{encoder}_name_or_path", None):
+            arguments.setdefault(encoder, source)
+    missing = [encoder for encoder in ENCODERS if getattr(config, f"needs_{encoder}") and encoder not in arguments]
+    bundled = GFFusionModel.from_pretrained(locate(name)).backbones if entry.status == "bundled" and missing else {}
+    encoders = {encoder: bundled.get(encoder, getattr(config, f"{encoder}_name_or_path")) for encoder in missing}
+    return GFFusionModel.from_backbones(**encoders, **arguments)
