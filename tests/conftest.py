@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from hub_server import HubServer
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
 
 from gffusion import GFFusionConfig, GFFusionModel
@@ -201,3 +203,22 @@ def upsample() -> Callable[[NDArray[Any], tuple[int, int]], NDArray[Any]]:
         return np.stack(planes).reshape(*maps.shape[:-2], *size)
 
     return enlarge
+
+
+@pytest.fixture
+def published_head(tmp_path: Path) -> Callable[[int], tuple[Path, nn.Sequential]]:
+    """Write a file with the keys and shapes of DINOv2's ADE20K heads; return its path and its network, float64, in evaluation mode."""
+
+    def make(inputs: int) -> tuple[Path, nn.Sequential]:
+        generator = torch.Generator().manual_seed(inputs)
+        network = nn.Sequential(OrderedDict(bn=nn.BatchNorm2d(inputs), conv_seg=nn.Conv2d(inputs, 150, 1)))
+        for name, value in network.state_dict().items():
+            if value.is_floating_point():
+                noise = torch.randn(value.shape, generator=generator)
+                value.copy_(noise.abs() + 0.01 if name.endswith("running_var") else noise)
+        state = OrderedDict((f"decode_head.{name}", value.clone()) for name, value in network.state_dict().items())
+        path = tmp_path / f"dinov2_{inputs}_ade20k_head.pth"
+        torch.save({"meta": {"epoch": 9, "CLASSES": ("wall",)}, "state_dict": state}, path)
+        return path, network.double().eval()
+
+    return make

@@ -56,12 +56,12 @@ def build_encoder(kind: str) -> PreTrainedModel:
         )
     else:
         encoder = Dinov2Model(Dinov2Config(**options, patch_size=14, mlp_ratio=2))
-    initialise(encoder)
+    initialize(encoder)
     return encoder
 
 
 @torch.no_grad()
-def initialise(encoder: PreTrainedModel) -> None:
+def initialize(encoder: PreTrainedModel) -> None:
     """Start from where few pictures suffice: with the libraries' small weights, dark ones look the same for long.
 
     Linear layers are wider, filters of patches see contrast rather than brightness, and positions are told by waves of
@@ -106,7 +106,7 @@ def start_from(encoder: PreTrainedModel, folder: Path) -> None:
 
 
 def to_pixel_values(images: Tensor, encoder: PreTrainedModel, size: Sequence[int] | None = None) -> Tensor:
-    """Resize and normalise images (B, 1 or 3, H, W) in [0, 1] as `GFFusionModel` does; by default to the native size."""
+    """Resize and normalize images (B, 1 or 3, H, W) in [0, 1] as `GFFusionModel` does; by default to the native size."""
     mean, std = (CLIP_MEAN, CLIP_STD) if isinstance(encoder, CLIPVisionModel) else (DINOV2_MEAN, DINOV2_STD)
     return prepare_images(images, size or [encoder.config.image_size] * 2, mean, std, encoder.dtype)
 
@@ -123,7 +123,8 @@ class Student(nn.Module):
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Map images (B, 3, H, W) in [0, 1] to normed tokens (L, B, N, D) and to what is read off them, (L, B, N, C + 4)."""
         pixel_values = to_pixel_values(images, self.encoder)
-        states = self.encoder(pixel_values, output_hidden_states=list(SUPERVISED_LEVELS)).hidden_states
+        # Not a list of layers: its indices begin one later before transformers 5.23.
+        states = self.encoder(pixel_values, output_hidden_states=True).hidden_states
         tokens = [F.layer_norm(states[level][:, 1:].float(), states[level].shape[-1:]) for level in SUPERVISED_LEVELS]
         read = [head(level) for head, level in zip(self.heads, tokens, strict=True)]
         return torch.stack(tokens), torch.stack(read).float()

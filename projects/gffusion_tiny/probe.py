@@ -5,7 +5,7 @@
 
 Tokens are pooled over every box, and over windows of the same sizes that touch no box. A linear classifier learns
 background, person, bicycle and car on the training pictures. What share of each class it gets right on the others, averaged
-over the classes, is the balanced accuracy (chance: 0.25). The same is done with a randomly initialised twin. OUTPUT gets
+over the classes, is the balanced accuracy (chance: 0.25). The same is done with a randomly initialized twin. OUTPUT gets
 `probe.json` and `tokens.png`.
 """
 
@@ -131,7 +131,7 @@ def fit(features: Tensor, classes: Tensor) -> torch.nn.Linear:
 def recalls(
     train: tuple[TokenMaps, Tensor], evaluation: tuple[TokenMaps, Tensor], setting: tuple[str, str]
 ) -> dict[str, float]:
-    """Fit on one modality, ask about another, and return which share of each class was recognised."""
+    """Fit on one modality, ask about another, and return which share of each class was recognized."""
     learned, asked = setting
     features, classes = train[0][learned], train[1]
     deviation, mean = torch.std_mean(features, dim=0)
@@ -150,17 +150,17 @@ def probe(encoder: PreTrainedModel, train: Sequence[Pair], evaluation: Sequence[
             found = [examples(network, pairs, seed) for pairs in (train, evaluation)]
             for setting, modalities in SETTINGS.items():
                 report[name][setting].append(recalls(found[0], found[1], modalities))
-    return {name: {setting: _summarise(runs) for setting, runs in by.items()} for name, by in report.items()}
+    return {name: {setting: _summarize(runs) for setting, runs in by.items()} for name, by in report.items()}
 
 
-def _summarise(runs: list[dict[str, float]]) -> dict[str, Any]:
+def _summarize(runs: list[dict[str, float]]) -> dict[str, Any]:
     balanced = [sum(run.values()) / len(run) for run in runs]
     classes = {name: sum(run[name] for run in runs) / len(runs) for name in runs[0]}
     return {"balanced_accuracy": sum(balanced) / len(balanced), "of_seeds": balanced, "classes": classes}
 
 
 def draw_tokens(encoder: PreTrainedModel, pairs: Sequence[Pair], path: Path) -> None:
-    """Draw both pictures of every pair beside their tokens, of which the leading principal components are the colours."""
+    """Draw both pictures of every pair beside their tokens, of which the leading principal components are the colors."""
     twin = random_twin(encoder, SEEDS[0])
     columns = ("visible", "infrared", "both")
     figure = Figure(figsize=(2.2 * 8, 1.7 * len(pairs)), layout="constrained")
@@ -185,9 +185,9 @@ def draw_tokens(encoder: PreTrainedModel, pairs: Sequence[Pair], path: Path) -> 
 def principal_colors(maps: Tensor) -> Tensor:
     """Return the three leading principal components of maps (B, D, h, w), scaled to [0, 1]: (B, h, w, 3)."""
     tokens = maps.permute(0, 2, 3, 1).flatten(0, 2)
-    centred = F.layer_norm(tokens, tokens.shape[-1:])
-    centred = centred - centred.mean(dim=0)
-    components = centred @ torch.linalg.svd(centred, full_matrices=False).Vh[:3].T
+    centered = F.layer_norm(tokens, tokens.shape[-1:])
+    centered = centered - centered.mean(dim=0)
+    components = centered @ torch.linalg.svd(centered, full_matrices=False).Vh[:3].T
     low, high = components.quantile(0.02, dim=0), components.quantile(0.98, dim=0)
     return ((components - low) / (high - low)).clamp(0, 1).unflatten(0, (len(maps), *maps.shape[2:]))
 

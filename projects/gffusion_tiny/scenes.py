@@ -1,4 +1,4 @@
-"""Random views of whole scenes, fused without learning, for what segments fused pictures: `labeller.py`, `segmenter.py`."""
+"""Random views of whole scenes, fused without learning, for what segments fused pictures: `labeler.py`, `segmenter.py`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

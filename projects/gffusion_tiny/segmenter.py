@@ -1,11 +1,11 @@
 """Train the dinov2 encoder of gffusion-tiny on, to segment fused pictures, with the head that reads it.
 
     python -m projects.gffusion_tiny.segmenter windows --data runs/tiny/data/train/* \
-        --labeller runs/tiny/labeller/labeller.safetensors --start runs/tiny/dinov2/encoder --output runs/tiny/segmenter
+        --labeler runs/tiny/labeler/labeler.safetensors --start runs/tiny/dinov2/encoder --output runs/tiny/segmenter
 
 DINOv2 was trained on 142 million pictures, and a linear layer is all that it lacks; this encoder was trained on 436, and
-learns here what is frozen from then on: to tell of every view what the labeller tells of it (`labeller.py`), and what the
-labeller makes of it on the way. Pictures without boxes teach, too. `windows` shows it parts of scenes, where objects are,
+learns here what is frozen from then on: to tell of every view what the labeler tells of it (`labeler.py`), and what the
+labeler makes of it on the way. Pictures without boxes teach, too. `windows` shows it parts of scenes, where objects are,
 at a tenth of the cost of `whole` ones, which are for GPUs. `--after` takes up what an earlier run has learned.
 OUTPUT gets `log.jsonl`, `checkpoint.pt`, from which `--resume` goes on, and at the end `encoder` and `head.safetensors`, which
 stage 4 starts from, and `iou.json`.
@@ -28,7 +28,7 @@ from transformers import Dinov2Model, PreTrainedModel
 from gffusion.models.gffusion.ssnet import SSNet, join_windows, split_windows
 
 from .encoders import add_training_options, build_optimizers, to_pixel_values, train
-from .labeller import FEATURE_CHANNELS, Labeller, load_labeller
+from .labeler import FEATURE_CHANNELS, Labeler, load_labeler
 from .scenes import GENTLE_WINDOWS, MODEL_CONFIG, NUM_CLASSES, WHOLE, WINDOWS, Scenes, fuse, measure, reframe
 
 OBJECT_WEIGHT = 4.0  # of a pixel that is an object's for certain; that of background is 1
@@ -40,7 +40,7 @@ class Segmenter(nn.Module):
     """An encoder and the linear head on its last layers, as `GFFusionModel` has them.
 
     Its readers are thrown away: from tokens of a quarter, half, three quarters and all of the layers they tell the
-    labeller's features.
+    labeler's features.
     """
 
     def __init__(self, encoder: PreTrainedModel) -> None:
@@ -57,14 +57,14 @@ class Segmenter(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels in FEATURE_CHANNELS)
 
     def forward(self, fused: Tensor, places: Sequence[tuple[int, int]] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Segment images, and say what the labeller sees in them.
+        """Segment images, and say what the labeler sees in them.
 
         Args:
             fused: (B, 3, H, W) in [0, 1], whole scenes, which are read in windows, or windows of other scenes.
             places: Of windows, row and column of the first token of each on the grid of a whole scene.
 
         Returns:
-            Logits (B, classes, H, W), and features (B, C_l, rows, columns) of four levels, standardised.
+            Logits (B, classes, H, W), and features (B, C_l, rows, columns) of four levels, standardized.
         """
         grid, windows = (self.window_grid, (1, 1)) if places else (self.grid, self.windows)
         states = [split_windows(self._embed(fused, grid, places), grid, windows)]
@@ -93,17 +93,17 @@ class Segmenter(nn.Module):
         first = (embeddings.cls_token + positions[:, :1]).expand(len(patches), -1, -1)
         return torch.cat([first, patches + torch.stack(there)], dim=1)
 
-    def standardise(self, features: Sequence[Tensor], grid: Sequence[int]) -> list[Tensor]:
-        """Bring the labeller's features to the grid of tokens, and to mean 0 and variance 1."""
+    def standardize(self, features: Sequence[Tensor], grid: Sequence[int]) -> list[Tensor]:
+        """Bring the labeler's features to the grid of tokens, and to mean 0 and variance 1."""
         resized = (F.interpolate(level.float(), tuple(grid), mode="bilinear", antialias=True) for level in features)
         return [norm(level) for norm, level in zip(self.norms, resized, strict=True)]
 
 
-def losses(labeller: Labeller, views: str, seed: int, segmenter: Segmenter, batch: dict[str, Any]) -> dict[str, Tensor]:
+def losses(labeler: Labeler, views: str, seed: int, segmenter: Segmenter, batch: dict[str, Any]) -> dict[str, Tensor]:
     """Return what is minimised, "loss", and its parts.
 
-    "classes" is the cross-entropy between what the labeller and the segmenter say of a pixel, weighted: what is rare counts
-    more. "features" is the mean squared error of the labeller's features, which have variance 1.
+    "classes" is the cross-entropy between what the labeler and the segmenter say of a pixel, weighted: what is rare counts
+    more. "features" is the mean squared error of the labeler's features, which have variance 1.
     """
     rng = default_rng((seed, batch["step"]))
     fused, places = fuse(batch), None
@@ -113,12 +113,12 @@ def losses(labeller: Labeller, views: str, seed: int, segmenter: Segmenter, batc
         lasts = [whole - part for whole, part in zip(segmenter.grid, segmenter.window_grid, strict=True)]
         places = [(int(top), int(left)) for top, left in rng.integers(lasts, size=(len(fused), 2), endpoint=True)]
     with torch.no_grad():
-        features = labeller.features(fused.contiguous(memory_format=torch.channels_last))
-        taught = labeller.read(features[-1], fused.shape[-2:]).float().softmax(dim=1)  # (B, classes, H, W)
+        features = labeler.features(fused.contiguous(memory_format=torch.channels_last))
+        taught = labeler.read(features[-1], fused.shape[-2:]).float().softmax(dim=1)  # (B, classes, H, W)
     logits, read = segmenter(fused, places)
     cross_entropy = -(taught * logits.float().log_softmax(dim=1)).sum(dim=1)
     weights = OBJECT_WEIGHT + (1 - OBJECT_WEIGHT) * taught[:, 0]  # (B, H, W)
-    targets = segmenter.standardise(features, read[0].shape[-2:])
+    targets = segmenter.standardize(features, read[0].shape[-2:])
     errors = [F.mse_loss(level.float(), target) for level, target in zip(read, targets, strict=True)]
     parts = {"classes": (weights * cross_entropy).sum() / weights.sum(), "features": torch.stack(errors).mean()}
     return {"loss": parts["classes"] + FEATURES_WEIGHT * parts["features"], **parts}
@@ -133,11 +133,11 @@ def save_head(head: SSNet, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train on what the labeller says."""
+    """Train on what the labeler says."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("views", choices=tuple(VIEWS))
     parser.add_argument("--data", nargs="+", required=True, help="folders of pairs with label maps")
-    parser.add_argument("--labeller", type=Path, required=True, help="weights of the labeller")
+    parser.add_argument("--labeler", type=Path, required=True, help="weights of the labeler")
     parser.add_argument("--start", type=Path, required=True, help="folder of the encoder")
     parser.add_argument("--after", type=Path, help="checkpoint of an earlier run: its encoder, head and readers go on")
     parser.add_argument("--output", type=Path, required=True)
@@ -163,8 +163,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.after:
         segmenter.load_state_dict(torch.load(options.after, map_location="cpu", weights_only=True)["student"])
     scenes = Scenes(options.data, VIEWS[options.views], options.steps * options.batch_size, options.seed)
-    labeller = load_labeller(options.labeller).to(options.device)
-    taught = partial(losses, labeller, options.views, options.seed)
+    labeler = load_labeler(options.labeler).to(options.device)
+    taught = partial(losses, labeler, options.views, options.seed)
     train(segmenter, taught, scenes, options, build_optimizers(segmenter, options.encoder_share), options.uses)
     segmenter.encoder.save_pretrained(options.output / "encoder")
     save_head(segmenter.head, options.output / "head.safetensors")

@@ -120,7 +120,7 @@ class EfficientNetLite0(nn.Module):
 def joint_targets(teacher: EfficientNetLite0, pairs: Iterable[dict[str, Tensor]], channels: int) -> Tensor:
     """Make what both modalities shall tell: the leading principal components of the features of both pictures together.
 
-    What only one modality sees, a person at night or the colour of a car, is in the target of the other one, too; what
+    What only one modality sees, a person at night or the color of a car, is in the target of the other one, too; what
     both see counts most, for it varies in both halves at once. Components have variance 1.
 
     Args:
@@ -134,15 +134,15 @@ def joint_targets(teacher: EfficientNetLite0, pairs: Iterable[dict[str, Tensor]]
     features = torch.stack([_pair_features(teacher, pair) for pair in pairs])
     deviation, mean = torch.std_mean(features.float(), dim=(0, 3, 4))  # of every channel in either modality
 
-    def standardised(pair: Tensor) -> Tensor:
+    def standardized(pair: Tensor) -> Tensor:
         normed = (pair.float() - mean[..., None, None]) / deviation[..., None, None].clamp(min=1e-6)
         return normed.flatten(0, 1).flatten(1)  # (2 * 432, cells)
 
     cells = features.shape[3] * features.shape[4]
-    covariance = sum((table @ table.T).double() for table in map(standardised, features)) / (len(features) * cells)
+    covariance = sum((table @ table.T).double() for table in map(standardized, features)) / (len(features) * cells)
     variances, directions = torch.linalg.eigh(covariance)  # ascending
     directions = directions[:, -channels:].flip(1) / variances[-channels:].flip(0).clamp(min=1e-6).sqrt()
-    targets = [(directions.T.float() @ standardised(pair)).half() for pair in features]
+    targets = [(directions.T.float() @ standardized(pair)).half() for pair in features]
     return torch.stack(targets).unflatten(2, features.shape[3:])
 
 

@@ -40,7 +40,7 @@ class OneOf:
 
 
 class LoseColor:
-    """Makes the visible image grey, as many sets have it: without colour, the modalities differ in brightness alone."""
+    """Makes the visible image gray, as many sets have it: without color, the modalities differ in brightness alone."""
 
     def __init__(self, probability: float) -> None:
         self.probability = probability

@@ -16,7 +16,7 @@ MODULES = (
     "probe",
     "prepare",
     "scenes",
-    "labeller",
+    "labeler",
     "segmenter",
     "targets",
     "injection",

@@ -43,7 +43,7 @@ def train(
 
 
 def test_features_lie_where_their_cells_do(tiny: dict[str, ModuleType]) -> None:
-    """What a cell reads is centred on it, though the padding is not symmetrical."""
+    """What a cell reads is centered on it, though the padding is not symmetrical."""
     torch.manual_seed(0)
     teacher = tiny["teacher"].EfficientNetLite0().eval()
     image = torch.rand(1, 3, 320, 320, requires_grad=True)

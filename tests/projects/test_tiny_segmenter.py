@@ -1,4 +1,4 @@
-"""projects/gffusion_tiny: the labeller, what it teaches the segmenter, and the views both learn from."""
+"""projects/gffusion_tiny: the labeler, what it teaches the segmenter, and the views both learn from."""
 
 import json
 import shutil
@@ -40,7 +40,7 @@ def small(tiny: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
     config = segmenter.MODEL_CONFIG | {"segmenter_layers": 2, "segmenter_image_size": list(SIZE)}
     whole = Compose(RandomCrop(SIZE, scale=(0.4, 1.0)), RandomFlip())
     windows = Compose(RandomCrop((16, 24), scale=(0.4, 1.0)), RandomFlip())
-    monkeypatch.setattr(tiny["labeller"], "WHOLE", whole)
+    monkeypatch.setattr(tiny["labeler"], "WHOLE", whole)
     monkeypatch.setattr(segmenter, "VIEWS", {"whole": whole, "windows": windows, "gentle_windows": windows})
     monkeypatch.setattr(segmenter, "MODEL_CONFIG", config)
     monkeypatch.setattr(tiny["encoders"], "LOG_STEPS", 1)
@@ -49,14 +49,14 @@ def small(tiny: dict[str, ModuleType], monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def label(tiny: dict[str, ModuleType], small: None, labelled: Path, tmp_path: Path) -> Callable[..., Path]:
-    """Trains a labeller, from weights that know nothing."""
+    """Trains a labeler, from weights that know nothing."""
     torch.manual_seed(0)
     torch.save(tiny["teacher"].EfficientNetLite0().state_dict(), tmp_path / "teacher.pth")
 
     def run(output: str, *words: object) -> Path:
         files = ["--data", labelled, "--teacher", tmp_path / "teacher.pth", "--output", tmp_path / output]
         sizes = ["--steps", 4, "--batch_size", 2, "--threads", 1]
-        tiny["labeller"].main(list(map(str, [*files, *sizes, *words])))
+        tiny["labeler"].main(list(map(str, [*files, *sizes, *words])))
         return tmp_path / output
 
     return run
@@ -71,10 +71,10 @@ def segment(
     tmp_path: Path,
 ) -> Callable[..., Path]:
     """Trains a small encoder to segment."""
-    weights = label("labeller") / "labeller.safetensors"
+    weights = label("labeler") / "labeler.safetensors"
 
     def run(views: str, output: str, *words: object) -> Path:
-        files = ["--data", labelled, "--labeller", weights, "--output", tmp_path / output]
+        files = ["--data", labelled, "--labeler", weights, "--output", tmp_path / output]
         sizes = ["--start", backbone_folders["dinov2"], "--steps", 4, "--batch_size", 2, "--threads", 1]
         tiny["segmenter"].main(list(map(str, [views, *files, *sizes, *words])))
         return tmp_path / output
@@ -82,29 +82,29 @@ def segment(
     return run
 
 
-def test_labeller_learns_and_is_read_as_it_was(
+def test_labeler_learns_and_is_read_as_it_was(
     tiny: dict[str, ModuleType], label: Callable[..., Path], labelled: Path
 ) -> None:
     folder = label("run", "--steps", 12, "--eval", labelled)
     assert set(json.loads((folder / "iou.json").read_text())) == {"background", "person", "bicycle", "car"}
     log = [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
     assert sum(log[-3:]) < 0.9 * sum(log[:3])
-    labeller = tiny["labeller"].load_labeller(folder / "labeller.safetensors")
+    labeler = tiny["labeler"].load_labeler(folder / "labeler.safetensors")
     state = torch.load(folder / "checkpoint.pt", weights_only=True)["student"]
-    assert all(torch.equal(value, state[name]) for name, value in labeller.state_dict().items())
+    assert all(torch.equal(value, state[name]) for name, value in labeler.state_dict().items())
     image = torch.rand(2, 3, 64, 96)
-    features = labeller.features(image)
+    features = labeler.features(image)
     assert [tuple(level.shape[1:]) for level in features] == [(40, 8, 12), (112, 4, 6), (320, 2, 3), (64, 16, 24)]
-    torch.testing.assert_close(labeller(image), labeller.read(features[-1], (64, 96)))
-    assert labeller(image).shape == (2, 4, 64, 96)
+    torch.testing.assert_close(labeler(image), labeler.read(features[-1], (64, 96)))
+    assert labeler(image).shape == (2, 4, 64, 96)
 
 
-def test_labeller_learns_from_boxes_as_l_ss_says(tiny: dict[str, ModuleType], labelled: Path) -> None:
-    labeller = tiny["labeller"].Labeller(tiny["teacher"].EfficientNetLite0()).eval()
+def test_labeler_learns_from_boxes_as_l_ss_says(tiny: dict[str, ModuleType], labelled: Path) -> None:
+    labeler = tiny["labeler"].Labeler(tiny["teacher"].EfficientNetLite0()).eval()
     views = tiny["scenes"].Scenes([str(labelled)], RandomCrop(SIZE), 2, seed=0)
     batch = torch.utils.data.default_collate([views[0], views[1]])
-    found = tiny["labeller"].losses(labeller, batch)["loss"]
-    logits = labeller(tiny["scenes"].fuse(batch))
+    found = tiny["labeler"].losses(labeler, batch)["loss"]
+    logits = labeler(tiny["scenes"].fuse(batch))
     torch.testing.assert_close(found, segmentation_loss(logits, batch["labels"], class_weights=[1.0, 4.0, 6.0, 2.0]))
 
 
@@ -154,14 +154,14 @@ def test_segmenter_is_taught_classes_and_features(
 ) -> None:
     """The parts of the loss, written again pixel by pixel."""
     torch.manual_seed(0)
-    labeller = tiny["labeller"].Labeller(tiny["teacher"].EfficientNetLite0()).eval()
+    labeler = tiny["labeler"].Labeler(tiny["teacher"].EfficientNetLite0()).eval()
     segmenter = tiny["segmenter"].Segmenter(Dinov2Model.from_pretrained(backbone_folders["dinov2"]))
     views = tiny["scenes"].Scenes([str(labelled)], RandomCrop(SIZE), 2, seed=0)
     batch = torch.utils.data.default_collate([views[0], views[1]]) | {"step": 3}
     with torch.no_grad():
-        found = tiny["segmenter"].losses(labeller, "whole", 0, segmenter, batch)
+        found = tiny["segmenter"].losses(labeler, "whole", 0, segmenter, batch)
         fused = tiny["scenes"].reframe(tiny["scenes"].fuse(batch), np.random.default_rng((0, 3)))
-        taught, (logits, read) = labeller(fused).softmax(dim=1), segmenter(fused)
+        taught, (logits, read) = labeler(fused).softmax(dim=1), segmenter(fused)
         told = logits.softmax(dim=1)
         total = mass = 0.0
         for sample in range(2):
@@ -171,7 +171,7 @@ def test_segmenter_is_taught_classes_and_features(
                     weight = p[0] + 4 * (1 - p[0])
                     total, mass = total - weight * (p * q.log()).sum(), mass + weight
         error = 0.0
-        for level, target in zip(read, labeller.features(fused), strict=True):
+        for level, target in zip(read, labeler.features(fused), strict=True):
             target = F.interpolate(target, level.shape[-2:], mode="bilinear", antialias=True)
             deviation, mean = torch.std_mean(target, dim=(0, 2, 3), keepdim=True, correction=0)
             error += ((level - (target - mean) / (deviation**2 + 1e-5).sqrt()) ** 2).mean() / 4

@@ -1,11 +1,11 @@
 """Train the network that tells the segmenter of gffusion-tiny what lies where, in pictures with boxes and without.
 
-    python -m projects.gffusion_tiny.labeller --data runs/tiny/data/train/msrs --teacher efficientnet-lite0-57934424.pth \
-        --output runs/tiny/labeller
+    python -m projects.gffusion_tiny.labeler --data runs/tiny/data/train/msrs --teacher efficientnet-lite0-57934424.pth \
+        --output runs/tiny/labeler
 
 EfficientNet-Lite0 with ImageNet weights (`teacher.py`) and a feature pyramid learn from the label maps of `prepare.py`. With
 what ImageNet taught it, a few hundred pictures go further than in an encoder that saw no others. OUTPUT gets `log.jsonl`,
-`checkpoint.pt`, from which `--resume` goes on, and at the end `labeller.safetensors`, which `segmenter.py` reads, and
+`checkpoint.pt`, from which `--resume` goes on, and at the end `labeler.safetensors`, which `segmenter.py` reads, and
 `iou.json`. It is not shipped.
 """
 
@@ -31,7 +31,7 @@ CHANNELS = 64  # of every level of the pyramid
 FEATURE_CHANNELS = (*PYRAMID_CHANNELS[2:], CHANNELS)
 
 
-class Labeller(nn.Module):
+class Labeler(nn.Module):
     """A feature pyramid (Lin et al., 2017) on strides 4 to 32, whose levels are summed (Kirillov et al., 2019).
 
     Args:
@@ -73,16 +73,16 @@ def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
     return F.interpolate(maps, size=tuple(size), mode="bilinear")
 
 
-def load_labeller(path: Path) -> Labeller:
-    """Return a trained labeller, frozen; its convolutions are twice as quick on images with channels last."""
-    labeller = Labeller(EfficientNetLite0())
-    labeller.load_state_dict(load_file(path))
-    return labeller.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+def load_labeler(path: Path) -> Labeler:
+    """Return a trained labeler, frozen; its convolutions are twice as quick on images with channels last."""
+    labeler = Labeler(EfficientNetLite0())
+    labeler.load_state_dict(load_file(path))
+    return labeler.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def losses(labeller: Labeller, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+def losses(labeler: Labeler, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return L_ss, Eq. (11), of a batch."""
-    return {"loss": segmentation_loss(labeller(fuse(batch)), batch["labels"], class_weights=CLASS_WEIGHTS)}
+    return {"loss": segmentation_loss(labeler(fuse(batch)), batch["labels"], class_weights=CLASS_WEIGHTS)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -101,13 +101,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     torch.manual_seed(options.seed)
     options.output.mkdir(parents=True, exist_ok=True)
     scenes = Scenes(options.data, WHOLE, options.steps * options.batch_size, options.seed)
-    labeller = Labeller(EfficientNetLite0.from_file(options.teacher)).train()
-    others = [weight for name, weight in labeller.named_parameters() if not name.startswith("encoder.")]
-    groups = [{"params": labeller.encoder.parameters(), "lr": ENCODER_RATE}, {"params": others}]
-    train(labeller, losses, scenes, options, [torch.optim.AdamW(groups, lr=RATE)])
-    save_file(labeller.state_dict(), options.output / "labeller.safetensors")
+    labeler = Labeler(EfficientNetLite0.from_file(options.teacher)).train()
+    others = [weight for name, weight in labeler.named_parameters() if not name.startswith("encoder.")]
+    groups = [{"params": labeler.encoder.parameters(), "lr": ENCODER_RATE}, {"params": others}]
+    train(labeler, losses, scenes, options, [torch.optim.AdamW(groups, lr=RATE)])
+    save_file(labeler.state_dict(), options.output / "labeler.safetensors")
     if options.eval:
-        (options.output / "iou.json").write_text(json.dumps(measure(labeller.eval(), options.eval)) + "\n")
+        (options.output / "iou.json").write_text(json.dumps(measure(labeler.eval(), options.eval)) + "\n")
 
 
 if __name__ == "__main__":
