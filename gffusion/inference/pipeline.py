@@ -1,4 +1,4 @@
-"""The "image-fusion" pipeline: pairs of paths, URLs or pictures in, fused PIL images out."""
+"""The "image-fusion" pipeline of transformers: pairs of paths, URLs or images in, fused PIL images out."""
 
 import http.client
 import io
@@ -8,13 +8,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-import numpy as np
 import PIL.Image
-from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import Pipeline
 
-from gffusion.data import read_image
+from gffusion.data import ArrayPair, read_image
 from gffusion.models.gffusion.image_processing_gffusion import (
     IMAGE_TYPES,
     GFFusionImageProcessor,
@@ -22,17 +20,21 @@ from gffusion.models.gffusion.image_processing_gffusion import (
     InfraredRange,
     to_array,
 )
-from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
+
+from .batching import batch_by_size
+from .predict import Prediction, predict
 
 TASK = "image-fusion"
 
 Source = str | os.PathLike[str] | Image
-ArrayPair = tuple[NDArray[Any], NDArray[Any]]
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
 
 
 class ImageFusionPipeline(Pipeline):
-    """Fuses visible and infrared pictures: `pipeline("image-fusion", model=...)`.
+    """Fuse visible and infrared images: `pipeline("image-fusion", model=...)`.
+
+    Args:
+        timeout (`float`, *optional*): Seconds to wait for a URL.
 
     Example:
     ```python
@@ -61,17 +63,17 @@ class ImageFusionPipeline(Pipeline):
 
         Args:
             inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, PIL images,
-                arrays or tensors; or a list, a generator or a data set of pairs. Pairs may differ in size.
-            kwargs: `batch_size` (`int`, defaults to 1), the largest number of neighbouring pairs of one size that the
-                model sees together; `segment` (`bool`), whether to return label maps, too; `infrared_range`, see
+                arrays or tensors; or a list, a generator or a dataset of pairs. Pairs may differ in size.
+            kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
+                `segment` (`bool`), whether to return label maps as well; `infrared_range`, see
                 [`GFFusionImageProcessor`]; `timeout` (`float`), seconds to wait for a URL.
 
         Returns:
-            A PIL image for a pair, a list of them for a list, an iterator for the rest. With `segment=True` dicts with
+            A PIL image for a pair, a list of them for a list, an iterator otherwise. With `segment=True` dicts with
             `fused` and `labels`, a PIL image of class ids.
 
         Raises:
-            ValueError: If something is no pair, or its pictures do not fit each other.
+            ValueError: If an input is not a pair, or its images do not fit together.
             OSError: If a file or URL cannot be read.
         """
         batch_size = kwargs.pop("batch_size", self._batch_size)
@@ -83,7 +85,7 @@ class ImageFusionPipeline(Pipeline):
             return next(self._stream([inputs], 1, timeout, kwargs))
         if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, (Iterable, Dataset)):
             raise ValueError(
-                "Expected a pair (visible, infrared) of paths, URLs or pictures, or several such pairs, "
+                "Expected a pair (visible, infrared) of paths, URLs or images, or several such pairs, "
                 f"got {type(inputs).__name__}."
             )
         pairs = iter(inputs) if isinstance(inputs, Iterable) else (inputs[index] for index in range(len(inputs)))  # type: ignore[arg-type]
@@ -93,8 +95,9 @@ class ImageFusionPipeline(Pipeline):
     def _stream(
         self, pairs: Iterable[Any], batch_size: int, timeout: float | None, kwargs: dict[str, Any]
     ) -> Iterator[Any]:
-        # transformers would pad pictures of different size to each other: we batch by size and hand it whole batches.
-        batches = _batches((_load_pair(pair, timeout) for pair in pairs), batch_size)
+        # transformers would pad images of different size to each other: batch by size and pass whole batches.
+        loaded = (_load_pair(pair, timeout) for pair in pairs)
+        batches = batch_by_size(loaded, batch_size, lambda pair: pair[0].shape[:2])
         return chain.from_iterable(super().__call__(batches, batch_size=1, num_workers=0, **kwargs))
 
     def _sanitize_parameters(
@@ -104,28 +107,26 @@ class ImageFusionPipeline(Pipeline):
             raise ValueError(
                 f"Unknown arguments {sorted(kwargs)}. Allowed: batch_size, infrared_range, segment, timeout."
             )
-        preprocess = {} if infrared_range is None else {"infrared_range": infrared_range}
-        return preprocess, {} if segment is None else {"segment": segment}, {}
+        options = {"segment": segment, "infrared_range": infrared_range}
+        return {}, {name: value for name, value in options.items() if value is not None}, {}
 
-    def preprocess(self, images: list[ArrayPair], **options: Any) -> dict[str, Any]:
-        """Turn a batch of pairs of one size into model inputs."""
-        return {**self.image_processor(images, return_tensors="pt", **options), "images": images}
+    def preprocess(self, pairs: list[ArrayPair]) -> dict[str, Any]:
+        """Return a batch of pairs of one size as it is: [`predict`] prepares it."""
+        return {"pairs": pairs}
 
-    def _forward(self, model_inputs: dict[str, Any], segment: bool = False) -> dict[str, Any]:
-        images = model_inputs.pop("images")
-        return {"outputs": self.model(**model_inputs, segment=segment), "images": images}
+    def _forward(self, model_inputs: dict[str, Any], **options: Any) -> dict[str, Any]:
+        pairs = model_inputs["pairs"]
+        return {"predictions": predict(self.model, self.image_processor, pairs, output_type="pil", **options)}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> list[Any]:
-        """Turn model outputs into one result a pair."""
-        # The base class has moved the outputs to the CPU, and made a plain dictionary of them in passing.
-        outputs, images = GFFusionOutput(**model_outputs["outputs"]), model_outputs["images"]
-        fused = self.image_processor.post_process_fusion(outputs, images)
-        if outputs.logits is None:
-            return fused
-        sizes = [(picture.height, picture.width) for picture in fused]  # type: ignore[union-attr]
-        maps = self.image_processor.post_process_semantic_segmentation(outputs, sizes)
-        labels = [PIL.Image.fromarray(label_map.cpu().numpy().astype(np.uint8)) for label_map in maps]
-        return [{"fused": picture, "labels": label_map} for picture, label_map in zip(fused, labels, strict=True)]
+        """Return one result per pair."""
+        return [_to_result(prediction) for prediction in model_outputs["predictions"]]
+
+
+def _to_result(prediction: Prediction) -> Any:
+    if prediction.labels is None:
+        return prediction.fused
+    return {"fused": prediction.fused, "labels": PIL.Image.fromarray(prediction.labels)}
 
 
 def _is_pair(inputs: Any) -> bool:
@@ -140,7 +141,7 @@ def _is_pair(inputs: Any) -> bool:
 
 def _load_pair(pair: SourcePair, timeout: float | None) -> ArrayPair:
     if not _is_pair(pair):
-        raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or pictures, got {type(pair).__name__}.")
+        raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or images, got {type(pair).__name__}.")
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
     return to_array(_load(visible, timeout), "visible"), to_array(_load(infrared, timeout), "infrared")
 
@@ -151,23 +152,8 @@ def _load(source: Source, timeout: float | None) -> Image:
             with urllib.request.urlopen(source, timeout=timeout) as response:
                 return read_image(io.BytesIO(response.read()))
         except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors, too
-            raise OSError(f"Cannot read the picture at {source}: {error}") from error
+            raise OSError(f"Cannot read the image at {source}: {error}") from error
     return read_image(source) if isinstance(source, (str, os.PathLike)) else source
-
-
-def _batches(pairs: Iterable[ArrayPair], batch_size: int) -> Iterator[list[ArrayPair]]:
-    """Gather neighbouring pairs of one size."""
-    batch: list[ArrayPair] = []
-    for pair in pairs:
-        if batch and pair[0].shape[:2] != batch[0][0].shape[:2]:
-            yield batch
-            batch = []
-        batch.append(pair)
-        if len(batch) == batch_size:  # now, not when the next pair comes: a camera's may be long in coming
-            yield batch
-            batch = []
-    if batch:
-        yield batch
 
 
 __all__ = ["ImageFusionPipeline"]

@@ -25,7 +25,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import Dinov2Model, PreTrainedModel
 
-from gffusion.models.gffusion.ssnet import SSNet, join_windows, split_windows
+from gffusion.models.gffusion.ssnet import SSNet
+from gffusion.models.gffusion.windows import join_windows, split_windows
 
 from .encoders import add_training_options, build_optimizers, to_pixel_values, train
 from .labeler import FEATURE_CHANNELS, Labeler, load_labeler

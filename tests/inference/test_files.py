@@ -36,6 +36,15 @@ class BrighterOfBoth:
         return GFFusionOutput(fused_values=both.amax(0), logits=both[:, :, 0].movedim(0, 1) if segment else None)
 
 
+@pytest.fixture(autouse=True)
+def simple_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let `predict` call the stand-in."""
+    monkeypatch.setattr("gffusion.inference.predict.run_model", lambda model, **inputs: model(**inputs))
+    monkeypatch.setattr(
+        "gffusion.inference.predict.predict_labels", lambda model, outputs, **inputs: outputs.logits.argmax(dim=1)
+    )
+
+
 def make_job(folder: Path, name: str, height: int = 40, width: int = 50, dtype: Any = np.uint8) -> FusionJob:
     rng = np.random.default_rng(len(name) + height)
     paths = [folder / f"{name}_{kind}.png" for kind in ("visible", "infrared", "fused")]

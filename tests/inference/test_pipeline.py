@@ -91,9 +91,7 @@ def server(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def batch_sizes(fuse: ImageFusionPipeline) -> Iterator[list[int]]:
     """Records how many pairs the model sees at a time."""
     sizes: list[int] = []
-    hook = fuse.model.register_forward_pre_hook(
-        lambda module, args, kwargs: sizes.append(len(kwargs["visible_values"])), with_kwargs=True
-    )
+    hook = fuse.model.clip.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0]) // 2))
     try:
         yield sizes
     finally:
@@ -287,7 +285,7 @@ class TestErrors:
 
     def test_urls(self, fuse: ImageFusionPipeline, server: str) -> None:
         for name, cause in [("nowhere.png", "404"), ("text.png", "no PNG, JPEG"), ("with space.png", "")]:
-            with pytest.raises(OSError, match=f"Cannot read the picture at {server}/{name}: .*{cause}"):
+            with pytest.raises(OSError, match=f"Cannot read the image at {server}/{name}: .*{cause}"):
                 fuse((f"{server}/visible.png", f"{server}/{name}"))
 
     def test_urls_that_do_not_answer(self, fuse: ImageFusionPipeline, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,6 +293,6 @@ class TestErrors:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             address = f"http://127.0.0.1:{silent.getsockname()[1]}/visible.png"
             start = time.monotonic()
-            with pytest.raises(OSError, match=f"Cannot read the picture at {address}: .*timed out"):
+            with pytest.raises(OSError, match=f"Cannot read the image at {address}: .*timed out"):
                 fuse((address, address), timeout=0.2)
             assert time.monotonic() - start < 4

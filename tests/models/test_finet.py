@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from gffusion import GFFusionConfig
-from gffusion.models.gffusion.finet import FINet, unite_modalities, upsample_rows
+from gffusion.models.gffusion.finet import FINet, unite_modalities, upsample
 
 HIDDEN, GRID = 4, (2, 3)
 
@@ -116,7 +116,7 @@ class TestMerging:
 
 def inject(network: FINet, spatial: torch.Tensor, tokens: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     size = (spatial.shape[-2], spatial.shape[-1])
-    return network.inject(spatial, upsample_rows(network.project(tokens, GRID), size, slice(None)))
+    return network.inject(spatial, upsample(network.project(tokens, GRID), size, slice(None)))
 
 
 class TestInjection:
@@ -124,7 +124,7 @@ class TestInjection:
     def test_rows_are_those_of_the_whole_map(self, rows: slice) -> None:
         maps = torch.randn(2, 5, 4, 6, generator=torch.Generator().manual_seed(0))
         whole = F.interpolate(maps, size=(37, 50), mode="bilinear", align_corners=False)
-        torch.testing.assert_close(upsample_rows(maps, (37, 50), rows), whole[..., rows, :])
+        torch.testing.assert_close(upsample(maps, (37, 50), rows), whole[..., rows, :])
 
     @pytest.mark.parametrize("size", [(2, 3), (8, 9), (5, 7)])
     def test_gate_addition_and_residual(

@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 from torch import nn
 
-from gffusion import GFFusionConfig
+from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.models.gffusion.funet import FuNet, GradientResidualDenseBlock
 
 SLOPE = 0.2
@@ -89,3 +89,12 @@ def test_interior_does_not_depend_on_the_frame(tiny_config: Callable[..., GFFusi
         whole = network.decoder(network.encode(visible, infrared))
         crop = network.decoder(network.encode(visible[..., 5:45, 9:70], infrared[..., 5:45, 9:70]))
     torch.testing.assert_close(crop[..., 6:-6, 6:-6], whole[..., 11:39, 15:64])
+
+
+def test_reach_is_the_receptive_field(tiny_model: Callable[..., GFFusionModel]) -> None:
+    for decoder in ([], [4], [6, 5, 4]):
+        network = tiny_model(paradigm="cascading", decoder_channels=decoder).eval().funet
+        image = torch.rand(1, 1, 41, 41, requires_grad=True)
+        network.decode(network.encode(image, torch.rand(1, 1, 41, 41)))[0, 0, 20, 20].backward()
+        rows = image.grad[0, 0].abs().sum(dim=1).nonzero()
+        assert (rows.max().item(), rows.min().item()) == (20 + network.reach, 20 - network.reach)

@@ -14,7 +14,6 @@ from transformers import CLIPVisionModel, Dinov2Backbone, Dinov2Model
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
 from gffusion import GFFusionConfig, GFFusionModel
-from gffusion.models.gffusion import modeling_gffusion
 from gffusion.models.gffusion.image_ops import replace_luma, rgb_to_luma
 from gffusion.models.gffusion.losses import (
     gradient_loss,
@@ -129,7 +128,7 @@ class TestAgainstTheEncodersAlone:
         image = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(0))
         changed = torch.cat([image[..., :16], 1 - image[..., 16:]], dim=-1)
         with torch.no_grad():
-            (tokens, read), (_, others) = (model._dinov2_tokens(part, [2]) for part in (image, changed))
+            (tokens, read), (_, others) = (model._encode_dinov2(part, [2]) for part in (image, changed))
         assert tokens[0].shape[:2] == read.shape[:2] == (len(image), 8)
         kept, new = (read - others).abs().amax(dim=(0, 2)).reshape(2, 4).split([1, 3], dim=1)  # windows of two columns
         assert kept.max() == 0 and new.min() > 0
@@ -163,46 +162,6 @@ class TestAgainstTheEncodersAlone:
     def _upsampled_scores(model: GFFusionModel, tokens: Tensor, upsample: Callable[..., NDArray[Any]]) -> NDArray[Any]:
         scores = model.ssnet.classifier(tokens).numpy().reshape(2, 3, 6, 4).transpose(0, 3, 1, 2)
         return upsample(scores, (40, 48))
-
-
-@pytest.mark.usefixtures("no_grad")
-class TestBands:
-    """Without gradients, pictures are fused band by band on a CPU: nobody shall see it."""
-
-    @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
-    @pytest.mark.parametrize(("band_rows", "height"), [(16, 48), (17, 50), (47, 48)])
-    def test_equal_the_whole(
-        self,
-        tiny_model: TinyModel,
-        make_inputs: MakeInputs,
-        monkeypatch: pytest.MonkeyPatch,
-        paradigm: str,
-        band_rows: int,
-        height: int,
-    ) -> None:
-        monkeypatch.setattr(modeling_gffusion, "MINIMUM_BAND_ROWS", band_rows)
-        monkeypatch.setattr(modeling_gffusion, "BAND_PIXELS", 0)
-        inputs = {name: F.interpolate(value, (height, 40)) for name, value in make_inputs().items()}
-        model = tiny_model(paradigm=paradigm).eval()
-        calls: list[int] = []
-        encode = model.funet.encode
-        monkeypatch.setattr(
-            model.funet, "encode", lambda *images: (calls.append(images[0].shape[-2]), encode(*images))[1]
-        )
-        banded = model(**inputs, segment=True)
-        whole = model(**inputs, segment=True, output_features=True)
-        assert calls[:-1] != calls[-1:] and calls[-1] == height  # the first went in bands, the second did not
-        torch.testing.assert_close(banded.fused_values, whole.fused_values, atol=1e-6, rtol=0)
-        torch.testing.assert_close(banded.logits, whole.logits, atol=1e-5, rtol=1e-5)
-
-    def test_reach_is_how_far_a_pixel_looks(self, tiny_model: TinyModel) -> None:
-        for decoder in ([], [4], [6, 5, 4]):
-            network = tiny_model(paradigm="cascading", decoder_channels=decoder).eval().funet
-            with torch.enable_grad():
-                image = torch.rand(1, 1, 41, 41, requires_grad=True)
-                network.decode(network.encode(image, torch.rand(1, 1, 41, 41)))[0, 0, 20, 20].backward()
-            rows = image.grad[0, 0].abs().sum(dim=1).nonzero()
-            assert (rows.max().item(), rows.min().item()) == (20 + network.reach, 20 - network.reach)
 
 
 class TestLosses:

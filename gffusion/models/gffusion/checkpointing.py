@@ -175,30 +175,6 @@ class FrozenBackboneModel(PreTrainedModel):
         for weights in Path(save_directory).glob("*.safetensors"):  # written for the owner's eyes alone
             shutil.copymode(Path(save_directory) / CONFIG_NAME, weights)
 
-    def push_to_hub(self, repo_id: str, *, full: bool | None = None, **options: Any) -> str:
-        """Publish the model, with a model card and the default image processor.
-
-        Args:
-            repo_id (`str`): Repository, `organisation/name`; created if needed.
-            full (`bool`, *optional*):
-                Whether to add the frozen encoders. Defaults to doing so where no source is known that holds them.
-            options: Further arguments of `gffusion.hub.publishing.push`: `with_code`, `private`, `revision`,
-                `commit_message`, `force`, `token`.
-
-        Returns:
-            The address of the commit.
-
-        Raises:
-            ValueError: If the model should not be published as it is, or `repo_id` is no name of a repository.
-            OSError: If the Hub refuses.
-            ImportError: If the package is not installed, and this is a copy of its code.
-        """
-        try:  # absolute: this file also travels without the package, in repositories that carry their code
-            from gffusion.hub.publishing import push_model
-        except ImportError as error:
-            raise ImportError("Publishing needs the package itself: pip install gffusion") from error
-        return push_model(self, repo_id, full=full, **options)  # type: ignore[arg-type]
-
 
 def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
     return {f"{name}.{key}": value for name, model in backbones.items() for key, value in model.state_dict().items()}

@@ -6,7 +6,7 @@ IEEE Access 12, 2024. Symbols in comments (z_f, f_l, z_c, z_g, z, I_fus) and equ
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -17,16 +17,28 @@ from transformers.utils import ModelOutput
 
 from .checkpointing import FrozenBackboneModel
 from .configuration_gffusion import GFFusionConfig
-from .finet import FINet, unite_modalities, upsample_rows
+from .finet import FINet, unite_modalities, upsample
 from .funet import FuNet
 from .image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, replace_luma, rgb_to_luma
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
-from .ssnet import SSNet, join_windows, refine_logits, split_windows
+from .ssnet import SSNet
+from .windows import join_windows, split_windows
 
 MINIMUM_SIZE = 32
 
-# Of the bands of a picture that is fused on a CPU: small enough for its cache, large against what bands share.
-BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
+
+class ProjectedSemantics(NamedTuple):
+    """Features that FINet injects into FuNet.
+
+    Attributes:
+        merged: z_c, the merged tokens (B, N, D).
+        projections: Gate logits and features for every channel of z_f, (B, 2 * 2 * feature_channels, h, w).
+        source_tokens: DINOv2 tokens of the sources that SSNet reads in the parallel paradigm, (B, N, D).
+    """
+
+    merged: Tensor | None
+    projections: Tensor | None
+    source_tokens: Tensor | None
 
 
 @dataclass
@@ -161,28 +173,25 @@ class GFFusionModel(GFFusionPreTrainedModel):
         Raises:
             ValueError: If shapes do not fit, or if segmentation is asked of a model without segmenter.
         """
-        self._check_inputs(visible_values, infrared_values, labels, segment)
-        self._check_semantic_tokens(semantic_tokens, len(visible_values))
+        self.check_inputs(visible_values, infrared_values, labels, segment)
         segment = segment if segment is not None else labels is not None
         return_loss = return_loss if return_loss is not None else self.training or labels is not None
         return_dict = return_dict if return_dict is not None else self.config.return_dict
 
-        source = rgb_to_luma(visible_values) if self.config.color_space == "ycbcr" else visible_values
-        dtype = next(self.funet.parameters()).dtype
-        images = source.to(dtype), infrared_values.to(dtype)
-        semantic, projected, source_tokens = None, None, None
-        if self.config.paradigm != "cascading":
-            semantic, projected, source_tokens = self._semantics(visible_values, infrared_values, semantic_tokens)
-        if output_features or self.training or torch.is_grad_enabled() or source.device.type != "cpu":
-            fused, spatial, gate = self._fuse(*images, projected)
-        else:
-            fused, spatial, gate = self._fuse_in_bands(*images, projected), None, None
+        visible, infrared = self.to_source(visible_values), infrared_values.to(self.fusion_dtype)
+        semantics = self.project_semantics(visible_values, infrared_values, semantic_tokens)
+        spatial = self._checkpointed(self.funet.encode, visible, infrared)  # z_f, Eq. (5)
+        injected, gate = spatial, None
+        if semantics.projections is not None:
+            size = (spatial.shape[-2], spatial.shape[-1])
+            injected, gate = self.finet.inject(spatial, upsample(semantics.projections, size))  # z, Eq. (7), (8)
+        fused = self.funet.decode(injected)  # I_fus
+        logits = (
+            self.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
+        )  # I_seg, Eq. (9)
+        losses = self._compute_losses(fused, visible_values, infrared_values, logits, labels) if return_loss else {}
 
-        logits = self._segment(fused, visible_values, source_tokens) if segment else None
-        losses = self._losses(fused, source, infrared_values, logits, labels) if return_loss else {}
-        if logits is not None and not self.training:
-            logits = self._refine(logits, fused, visible_values, infrared_values)
-        features = {"spatial_features": spatial, "semantic_features": semantic, "gate": gate}
+        features = {"spatial_features": spatial, "semantic_features": semantics.merged, "gate": gate}
         output = GFFusionOutput(**losses, fused_values=fused, logits=logits, **(features if output_features else {}))
         return output if return_dict else output.to_tuple()
 
@@ -226,80 +235,84 @@ class GFFusionModel(GFFusionPreTrainedModel):
         tokens = [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
         return unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
 
-    def _fuse(self, source: Tensor, infrared: Tensor, projected: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return I_fus, z_f and the gate."""
-        spatial, gate = self._checkpointed(self.funet.encode, source, infrared), None
-        injected = spatial
-        if projected is not None:
-            size = (source.shape[-2], source.shape[-1])
-            injected, gate = self.finet.inject(spatial, upsample_rows(projected, size, slice(None)))
-        return self.funet.decode(injected), spatial, gate
+    def to_source(self, visible_values: Tensor) -> Tensor:
+        """Return the visible image as FuNet reads it, luma or RGB: (B, 3, H, W) -> (B, 1 or 3, H, W), in FuNet's dtype."""
+        source = rgb_to_luma(visible_values) if self.config.color_space == "ycbcr" else visible_values
+        return source.to(self.fusion_dtype)
 
-    def _fuse_in_bands(self, source: Tensor, infrared: Tensor, projected: Tensor | None) -> Tensor:
-        """Return I_fus, band by band: the same, in the processor's cache and with little memory."""
-        height, width = source.shape[-2:]
-        overlap = self.funet.reach
-        step = max(MINIMUM_BAND_ROWS, BAND_PIXELS // (len(source) * width))
-        bands = []
-        for top in range(0, height, step):
-            rows = slice(max(0, top - overlap), top + step + overlap)
-            spatial = self.funet.encode(source[..., rows, :], infrared[..., rows, :])
-            if projected is not None:
-                spatial, _ = self.finet.inject(spatial, upsample_rows(projected, (height, width), rows))
-            bands.append(self.funet.decode(spatial)[..., top - rows.start :, :][..., :step, :])
-        return torch.cat(bands, dim=-2)
+    def project_semantics(
+        self, visible_values: Tensor, infrared_values: Tensor, semantic_tokens: Tensor | None = None
+    ) -> ProjectedSemantics:
+        """Merge the encoder's features of both modalities and project them onto FuNet's channels.
 
-    def _semantics(
-        self, visible_values: Tensor, infrared_values: Tensor, semantic_tokens: Tensor | None
-    ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """Return z_c, its projections and, in the parallel paradigm, what SSNet reads of the sources."""
+        Args:
+            visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1].
+            infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
+            semantic_tokens (`Tensor` of shape `(B, L, N, D)`, *optional*): See [`~GFFusionModel.forward`].
+
+        Returns:
+            [`ProjectedSemantics`], all `None` in the cascading paradigm.
+
+        Raises:
+            ValueError: If `semantic_tokens` do not fit the model.
+        """
+        self._check_semantic_tokens(semantic_tokens, len(visible_values))
+        if self.config.paradigm == "cascading":
+            return ProjectedSemantics(None, None, None)
         source_tokens = None
         if self.config.paradigm == "parallel":
             # A frozen encoder on fixed images: no loss needs this gradient.
             with torch.no_grad():
                 images = _stack_modalities(visible_values, infrared_values)
-                tokens, last = self._dinov2_tokens(images, self.config.semantic_layers)
+                tokens, last = self._encode_dinov2(images, self.config.semantic_layers)
                 semantic_tokens = unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
-                source_tokens = torch.maximum(*last.chunk(2))  # both modalities by Eq. (6)'s rule
-            grid = self._dinov2_grid
+                source_tokens = torch.maximum(*last.chunk(2))  # both modalities, merged as in Eq. (6)
+            grid = self.segmenter_grid
         else:
             if semantic_tokens is None:
                 semantic_tokens = self.encode_semantics(visible_values, infrared_values)
             grid = self._clip_grid
-        dtype = self.finet.gate_projection.weight.dtype  # the encoders may have been put into another one
-        semantic = self.finet.merge(semantic_tokens.to(dtype), grid)
-        return semantic, self.finet.project(semantic, grid), source_tokens
+        dtype = self.finet.gate_projection.weight.dtype  # the encoders may be in another one
+        merged = self.finet.merge(semantic_tokens.to(dtype), grid)
+        return ProjectedSemantics(merged, self.finet.project(merged, grid), source_tokens)
 
-    def _segment(self, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None, scale: float = 1) -> Tensor:
-        """Return logits (B, num_labels, H, W), of the fused image or, in the parallel paradigm, of the sources."""
+    def predict_logits(
+        self,
+        fused_values: Tensor,
+        visible_values: Tensor,
+        source_tokens: Tensor | None = None,
+        scale: float = 1,
+    ) -> Tensor:
+        """Segment a fused image, Eq. (9).
+
+        Args:
+            fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1].
+            visible_values (`Tensor` of shape `(B, 3, H, W)`): Visible image, whose chroma is added to fused luma.
+            source_tokens (`Tensor` of shape `(B, N, D)`, *optional*):
+                Tokens of the sources, which are segmented instead in the parallel paradigm.
+            scale (`float`, *optional*, defaults to 1): Factor on `config.segmenter_image_size`.
+
+        Returns:
+            `Tensor` of shape `(B, num_labels, H, W)`, float32.
+        """
         tokens = source_tokens
         if tokens is None:
             if self.config.color_space == "ycbcr":
-                fused = replace_luma(visible_values.float(), fused)  # DINOv2 reads colour pictures
-            tokens = self._checkpointed(lambda image: self._dinov2_tokens(image, [], scale)[1], fused)  # f_d
-        grid = self._dinov2_reading(scale)[1]
-        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), grid, fused.shape[-2:])
+                fused_values = replace_luma(visible_values.float(), fused_values)  # DINOv2 reads color images
+            tokens = self._checkpointed(lambda image: self._encode_dinov2(image, [], scale)[1], fused_values)  # f_d
+        grid = self._dinov2_geometry(scale)[1]
+        return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), grid, fused_values.shape[-2:])
 
-    def _refine(self, logits: Tensor, fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
-        """Return logits of all scales together, with the edges of pictures, as the configuration has it (ours)."""
-        others = [self._segment(fused, visible, None, scale) for scale in self.config.segmenter_scales if scale != 1]
-        if others:
-            told = torch.stack([part.softmax(dim=1) for part in (logits, *others)]).mean(dim=0)
-            logits = told.clamp(min=1e-6).log()
-        if not self.config.segmenter_refinement:
-            return logits
-        guides = torch.cat([rgb_to_luma(fused), infrared.float()], dim=1)
-        return refine_logits(logits, guides, self._dinov2_grid, self.config.segmenter_refinement)
-
-    def _losses(
-        self, fused: Tensor, source: Tensor, infrared: Tensor, logits: Tensor | None, labels: Tensor | None
+    def _compute_losses(
+        self, fused: Tensor, visible_values: Tensor, infrared: Tensor, logits: Tensor | None, labels: Tensor | None
     ) -> dict[str, Tensor | None]:
-        source, infrared = source.float(), infrared.float()
+        visible = rgb_to_luma(visible_values) if self.config.color_space == "ycbcr" else visible_values
+        visible, infrared = visible.float(), infrared.float()
         target, contrast = self.config.intensity_target, self.config.intensity_contrast
         parts = {
-            "loss_ssim": ssim_loss(fused, source, infrared),
-            "loss_gradient": gradient_loss(fused, source, infrared),
-            "loss_intensity": intensity_loss(fused, source, infrared, target, contrast),
+            "loss_ssim": ssim_loss(fused, visible, infrared),
+            "loss_gradient": gradient_loss(fused, visible, infrared),
+            "loss_intensity": intensity_loss(fused, visible, infrared, target, contrast),
         }
         structural = (  # L_st, Eq. (10), and our intensity term
             parts["loss_ssim"]
@@ -312,18 +325,28 @@ class GFFusionModel(GFFusionPreTrainedModel):
         total = total_loss(structural, segmentation, self.config.segmentation_weight)
         return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
 
-    def _dinov2_tokens(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
-        """Return tokens of the named layers, (B, N, D) each, and what SSNet reads.
+    def _encode_dinov2(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
+        """Return the tokens of the named layers, (B, N, D) each, and those that SSNet reads.
 
-        That is the last layers' patch tokens, each through the final norm: (B, N, segmenter_layers * D).
+        SSNet reads the patch tokens of the last layers, each through the final norm: (B, N, segmenter_layers * D).
         """
-        size, grid, windows = self._dinov2_reading(scale)
+        size, grid, windows = self._dinov2_geometry(scale)
         pixels = prepare_images(images, size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
         embedded = split_windows(self.dinov2.embeddings(pixels), grid, windows)
         states = self.dinov2.encoder(embedded, output_hidden_states=True).hidden_states
         last = [self.dinov2.layernorm(state) for state in states[-self.config.segmenter_layers :]]
         tokens = [join_windows(states[layer], grid, windows) for layer in layers]
         return tokens, join_windows(torch.cat(last, dim=-1), grid, windows)
+
+    @property
+    def fusion_dtype(self) -> torch.dtype:
+        """Dtype of FuNet's weights, which the encoders need not share."""
+        return next(self.funet.parameters()).dtype
+
+    @property
+    def segmenter_grid(self) -> tuple[int, int]:
+        """Rows and columns of DINOv2's patch tokens."""
+        return self._dinov2_geometry(1)[1]
 
     @property
     def _clip_size(self) -> list[int]:
@@ -336,12 +359,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
         patch_size = self.config.clip_config.patch_size
         return height // patch_size, width // patch_size
 
-    @property
-    def _dinov2_grid(self) -> tuple[int, int]:
-        return self._dinov2_reading(1)[1]
-
-    def _dinov2_reading(self, scale: float) -> tuple[list[int], tuple[int, int], list[int]]:
-        """Return height and width of what DINOv2 reads at a scale, rows and columns of tokens, and those of windows."""
+    def _dinov2_geometry(self, scale: float) -> tuple[list[int], tuple[int, int], list[int]]:
+        """Return DINOv2's input size (height, width) at a scale, its token grid (h, w), and its windows (rows, columns)."""
         height, width = (round(scale * side) for side in self.config.segmenter_image_size)
         patch_size = self.config.dinov2_config.patch_size
         windows = [round(scale * count) for count in self.config.segmenter_windows]
@@ -357,7 +376,10 @@ class GFFusionModel(GFFusionPreTrainedModel):
             return checkpoint(function, *inputs, use_reentrant=False)
         return function(*inputs)
 
-    def _check_inputs(self, visible: Tensor, infrared: Tensor, labels: Tensor | None, segment: bool | None) -> None:
+    def check_inputs(
+        self, visible: Tensor, infrared: Tensor, labels: Tensor | None = None, segment: bool | None = None
+    ) -> None:
+        """Raise ValueError if the inputs of [`~GFFusionModel.forward`] do not fit each other or the model."""
         expected = (*visible.shape[:1], 1, *visible.shape[2:])
         if visible.dim() != 4 or visible.shape[1] != 3 or tuple(infrared.shape) != expected:
             raise ValueError(

@@ -1,0 +1,149 @@
+"""Run a model on pairs: the one way that the command line, the pipeline, evaluation, validation and figures share."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gffusion.models.gffusion.image_ops import rgb_to_luma
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, InfraredRange, to_array
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
+
+from .label_refinement import refine_logits
+from .row_bands import fuse_in_bands
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Result for one pair.
+
+    Attributes:
+        fused: Fused image with the visible image's size, color and depth: an array (H, W) or (H, W, 3), or a PIL image.
+        labels: Class ids (H, W), uint8; `None` unless segmentation was asked for.
+    """
+
+    fused: Any
+    labels: NDArray[np.uint8] | None = None
+
+
+@torch.inference_mode()
+def predict(
+    model: GFFusionModel,
+    image_processor: GFFusionImageProcessor,
+    pairs: Sequence[tuple[Any, Any]],
+    segment: bool = False,
+    infrared_range: InfraredRange | None = None,
+    output_type: Literal["np", "pil"] = "np",
+) -> list[Prediction]:
+    """Fuse pairs of one size.
+
+    Args:
+        model: The model, in evaluation mode, on its device.
+        image_processor: Prepares the images and restores size, color and depth.
+        pairs: Visible and infrared images, as [`GFFusionImageProcessor`] takes them.
+        segment: Whether to predict label maps. Needs a model with a segmenter.
+        infrared_range: Overrides the processor's own, see [`GFFusionImageProcessor`].
+        output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
+
+    Returns:
+        One prediction per pair, in order.
+
+    Raises:
+        ValueError: If images do not fit together, or a result is not finite.
+
+    Example:
+        >>> import numpy as np
+        >>> from gffusion import create_model
+        >>> from gffusion.zoo import load_image_processor
+        >>> pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
+        >>> model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+        >>> predict(model, processor, [pair])[0].fused.shape
+        (48, 64, 3)
+    """
+    images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
+    inputs = image_processor(images, infrared_range=infrared_range, return_tensors="pt").to(model.device)
+    outputs = run_model(model, **inputs, segment=segment)
+    fused = image_processor.post_process_fusion(outputs, images, output_type)
+    if not segment:
+        return [Prediction(image) for image in fused]
+    label_maps = predict_labels(model, outputs, **inputs).cpu().numpy().astype(np.uint8)
+    sizes = [visible.shape[:2] for visible, _ in images]  # the processor pads at the bottom and on the right
+    return [
+        Prediction(image, labels[:height, :width])
+        for image, labels, (height, width) in zip(fused, label_maps, sizes, strict=True)
+    ]
+
+
+def run_model(
+    model: GFFusionModel,
+    visible_values: Tensor,
+    infrared_values: Tensor,
+    labels: Tensor | None = None,
+    segment: bool | None = None,
+    return_loss: bool | None = None,
+    row_bands: bool | None = None,
+) -> GFFusionOutput:
+    """Run a model on tensors.
+
+    Args:
+        model: The model.
+        visible_values: (B, 3, H, W) in [0, 1], on the model's device.
+        infrared_values: (B, 1, H, W) in [0, 1], likewise.
+        labels: (B, H, W) class ids, to compute the losses.
+        segment: Whether to compute logits. Defaults to doing so if labels are given.
+        return_loss: Whether to compute losses. Defaults to doing so if labels are given.
+        row_bands: Whether to fuse band by band ([`fuse_in_bands`]), which is faster and needs less memory on CPUs. Not
+            available with losses. Defaults to doing so on CPUs where no losses and no gradients are computed.
+
+    Returns:
+        [`GFFusionOutput`]. Its logits are those of the loss: one scale, not refined.
+
+    Raises:
+        ValueError: If inputs do not fit the model, or row bands are asked for together with losses.
+    """
+    with_losses = labels is not None or bool(return_loss) or model.training
+    if row_bands is None:
+        row_bands = model.device.type == "cpu" and not with_losses and not torch.is_grad_enabled()
+    if not row_bands:
+        return model(visible_values, infrared_values, labels, segment, return_dict=True, return_loss=return_loss)
+    if with_losses:
+        raise ValueError("`row_bands` cannot be combined with losses or training mode: leave it out.")
+    model.check_inputs(visible_values, infrared_values, labels, segment)
+    semantics = model.project_semantics(visible_values, infrared_values)
+    fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)
+    logits = model.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
+    return GFFusionOutput(fused_values=fused, logits=logits)
+
+
+def predict_labels(
+    model: GFFusionModel, outputs: GFFusionOutput, visible_values: Tensor, infrared_values: Tensor
+) -> Tensor:
+    """Return label maps (B, H, W), int64, with the scales and the edge refinement of the configuration (ours).
+
+    With the default configuration these are the classes of the largest logits, as in the paper.
+
+    Args:
+        model: The model.
+        outputs: Its outputs for these images, with logits.
+        visible_values: (B, 3, H, W) in [0, 1].
+        infrared_values: (B, 1, H, W) in [0, 1].
+
+    Raises:
+        ValueError: If the outputs have no logits.
+    """
+    if outputs.logits is None or outputs.fused_values is None:
+        raise ValueError("The outputs have no logits: run the model with `segment=True`.")
+    config, logits, fused = model.config, outputs.logits, outputs.fused_values
+    scales = [scale for scale in config.segmenter_scales if scale != 1]
+    if scales:
+        others = [model.predict_logits(fused, visible_values, scale=scale) for scale in scales]
+        probabilities = torch.stack([part.softmax(dim=1) for part in (logits, *others)]).mean(dim=0)
+        logits = probabilities.clamp(min=1e-6).log()
+    if config.segmenter_refinement:
+        guides = torch.cat([rgb_to_luma(fused), infrared_values.float()], dim=1)  # (B, 2, H, W)
+        logits = refine_logits(logits, guides, model.segmenter_grid, config.segmenter_refinement)
+    return logits.argmax(dim=1)

@@ -1,0 +1,118 @@
+"""The one way to run a model on pairs: row bands, label maps with scales and refinement, arrays in and out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.inference import row_bands
+from gffusion.inference.label_refinement import refine_logits
+from gffusion.inference.predict import predict, predict_labels, run_model
+from gffusion.models.gffusion.image_ops import rgb_to_luma
+
+TinyModel = Callable[..., GFFusionModel]
+MakeInputs = Callable[..., dict[str, Tensor]]
+
+
+@pytest.fixture(autouse=True)
+def no_grad() -> Any:
+    with torch.no_grad():
+        yield
+
+
+class TestRowBands:
+    @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
+    @pytest.mark.parametrize(("band_rows", "height"), [(16, 48), (17, 50), (47, 48)])
+    def test_equal_the_whole_image(
+        self,
+        tiny_model: TinyModel,
+        make_inputs: MakeInputs,
+        monkeypatch: pytest.MonkeyPatch,
+        paradigm: str,
+        band_rows: int,
+        height: int,
+    ) -> None:
+        monkeypatch.setattr(row_bands, "MINIMUM_BAND_ROWS", band_rows)
+        monkeypatch.setattr(row_bands, "BAND_PIXELS", 0)
+        inputs = {name: F.interpolate(value, (height, 40)) for name, value in make_inputs().items()}
+        model = tiny_model(paradigm=paradigm).eval()
+        encoded: list[int] = []
+        encode = model.funet.encode
+        monkeypatch.setattr(
+            model.funet, "encode", lambda *images: (encoded.append(images[0].shape[-2]), encode(*images))[1]
+        )
+        banded = run_model(model, **inputs, segment=True)
+        assert len(encoded) > 1 and max(encoded) < height + 1
+        whole = run_model(model, **inputs, segment=True, row_bands=False)
+        assert encoded[-1] == height
+        torch.testing.assert_close(banded.fused_values, whole.fused_values, atol=1e-6, rtol=0)
+        torch.testing.assert_close(banded.logits, whole.logits, atol=1e-5, rtol=1e-5)
+
+    def test_refused_with_losses(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+        with pytest.raises(ValueError, match="`row_bands` cannot be combined"):
+            run_model(tiny_model().eval(), **make_inputs(labels=True), row_bands=True)
+        assert run_model(tiny_model().eval(), **make_inputs(labels=True)).loss is not None
+
+    def test_check_inputs_as_forward_does(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+        inputs = make_inputs()
+        inputs["infrared_values"] = inputs["infrared_values"][..., 1:]
+        with pytest.raises(ValueError, match=r"`visible_values` must have shape \(B, 3, H, W\)"):
+            run_model(tiny_model().eval(), **inputs)
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        "choices", [{"paradigm": "parallel"}, {"color_space": "rgb"}, {"segmenter_windows": [2, 2]}]
+    )
+    def test_refinement(self, tiny_model: TinyModel, make_inputs: MakeInputs, choices: dict[str, Any]) -> None:
+        inputs = make_inputs()
+        model = tiny_model(segmenter_image_size=[32, 32], segmenter_refinement=1.5, **choices).eval()
+        outputs = run_model(model, **inputs, segment=True)
+        guides = torch.cat([rgb_to_luma(outputs.fused_values), inputs["infrared_values"]], dim=1)
+        expected = refine_logits(outputs.logits, guides, (4, 4), 1.5).argmax(dim=1)
+        torch.testing.assert_close(predict_labels(model, outputs, **inputs), expected)
+        assert not torch.equal(expected, outputs.logits.argmax(dim=1))
+
+    @pytest.mark.parametrize("choices", [{}, {"color_space": "rgb"}, {"paradigm": "cascading"}])
+    def test_scales(self, tiny_model: TinyModel, make_inputs: MakeInputs, choices: dict[str, Any]) -> None:
+        """Equal to averaging models that each read one scale; 1.5 times two windows per side are three."""
+        inputs = make_inputs()
+        sizes = {"segmenter_image_size": [32, 32], "segmenter_windows": [2, 2]}
+        model = tiny_model(**sizes, segmenter_scales=[1, 1.5], **choices).eval()
+        singles = []
+        for side, windows in ((32, 2), (48, 3)):
+            single = tiny_model(segmenter_image_size=[side] * 2, segmenter_windows=[windows] * 2, **choices).eval()
+            single.load_state_dict(model.state_dict())
+            singles.append(single(**inputs, segment=True).logits)
+        outputs = model(**inputs, segment=True)
+        torch.testing.assert_close(outputs.logits, singles[0])  # those of the loss
+        expected = (singles[0].softmax(dim=1) + singles[1].softmax(dim=1)).argmax(dim=1)
+        torch.testing.assert_close(predict_labels(model, outputs, **inputs), expected)
+        model.config.segmenter_scales = [1]
+        torch.testing.assert_close(predict_labels(model, outputs, **inputs), singles[0].argmax(dim=1))
+
+    def test_need_logits(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+        model, inputs = tiny_model().eval(), make_inputs()
+        with pytest.raises(ValueError, match="segment=True"):
+            predict_labels(model, model(**inputs), **inputs)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_arrays_in_and_out(tiny_model: TinyModel, dtype: Any) -> None:
+    model, processor = tiny_model().eval(), GFFusionImageProcessor(size_divisor=8)
+    scale = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    images = np.random.default_rng(0).random((2, 36, 45))
+    color = (np.stack([images[0]] * 3, axis=-1) * scale).astype(dtype)
+    gray = (images[1] * scale).astype(dtype)
+    pairs = [(color, gray), (color[::-1].copy(), gray)]
+    first, second = predict(model, processor, pairs, segment=True)
+    outputs = run_model(model, **processor(pairs, return_tensors="pt"), segment=True)
+    np.testing.assert_array_equal(first.fused, processor.post_process_fusion(outputs, pairs, "np")[0])
+    np.testing.assert_array_equal(first.labels, outputs.logits[0].argmax(dim=0)[:36, :45])
+    assert first.fused.dtype == dtype and first.labels.dtype == np.uint8 and second.fused.shape == (36, 45, 3)
+    assert predict(model, processor, [(color, gray)])[0].labels is None
