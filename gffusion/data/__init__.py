@@ -1,6 +1,6 @@
-"""Image files in, tensors out: reading and writing, pair matching, known data sets, boxes and paired transforms.
+"""Read and write image files, match pairs, read boxes and known datasets, and transform pairs.
 
-Importing this module does not import torch: the names that need it load on first use.
+Importing this module does not import torch: names that need it are loaded on first use.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Writing files whole or not at all."""
+"""Write files atomically."""
 
 import os
 import uuid
@@ -6,14 +6,23 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all: one of that name is replaced in one step, only once all is written.
+    """Write a file atomically: an existing file is replaced only after the new content is complete.
 
     Args:
-        path: File to write, in a folder that exists.
-        content: What it shall hold.
+        path: File to write, in an existing folder.
+        content: Content of the file.
 
     Raises:
-        OSError: If it cannot be written.
+        OSError: If the file cannot be written.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "notes.txt")
+        ...     replace_file(path, b"complete")
+        ...     path.read_bytes()
+        b'complete'
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     try:
@@ -22,6 +31,7 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        raise type(error)(error.errno, error.strerror, str(path)) from error  # not in the name of the temporary file
+        # The message names the file of the caller, not the temporary one.
+        raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

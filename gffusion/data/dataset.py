@@ -1,4 +1,4 @@
-"""A torch data set of visible/infrared(/labels/boxes) pairs."""
+"""Torch dataset of visible/infrared pairs, with optional labels and boxes."""
 
 import os
 from collections.abc import Sequence
@@ -18,46 +18,59 @@ from gffusion.models.gffusion.image_processing_gffusion import (
 )
 
 from .pairs import ImagePair
-from .sources import DatasetRows, Decoded, FolderPairs, PairSource
+from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource
 from .transforms import Sample, Transform
 
 
 class FusionDataset(Dataset[dict[str, Any]]):
-    """Aligned pairs of `root/visible` and `root/infrared`, or of a known data set as people download it.
+    """Dataset of aligned pairs from `root/visible` and `root/infrared`, or from a known dataset as downloaded.
 
-    Class index maps in `root/labels` and boxes in `root/boxes` are taken where they exist (see `layouts.folders`; the
-    other layouts of `layouts.LAYOUTS` have folders of their own). Files belong together by name (see `match_pairs`);
-    those without a partner are reported once through `logging`. An item is a dict of
+    Class index maps in `root/labels` and boxes in `root/boxes` are read where they exist; the other layouts in
+    [`LAYOUTS`] have folders of their own. Files are matched by name (see [`match_pairs`]); those without a partner are
+    reported once through `logging`. An item is a dict of
 
-    - `"visible_values"`: (3, H, W) float32 in [0, 1]; a grey image is repeated,
-    - `"infrared_values"`: (1, H, W) float32 in [0, 1]; a colour image is reduced to its BT.601 luma,
-    - `"labels"`: (H, W) int64, only when the set has labels or `transform` makes them; 0 is the background,
+    - `"visible_values"`: (3, H, W) float32 in [0, 1]; a gray image is repeated,
+    - `"infrared_values"`: (1, H, W) float32 in [0, 1]; a color image is converted to its BT.601 luma,
+    - `"labels"`: (H, W) int64, only if the dataset has labels or `transform` creates them; 0 is the background,
     - `"boxes"` and `"box_classes"`: (N, 4) float32 left, top, right, bottom in pixels and (N,) int64 indices into
-      `class_names`, only when the boxes of every pair are known,
+      `class_names`, only if every pair has boxes,
     - `"name"`: the stem of the visible file.
 
-    8-bit images are divided by 255, 16-bit images by 65535; float images must lie in [0, 1]. For infrared images
-    `infrared_range` changes that: raw 14- or 16-bit thermal data and temperatures need another range than their type's.
+    8-bit images are divided by 255 and 16-bit images by 65535; float images must be in [0, 1]. Raw 14- or 16-bit thermal
+    data and temperatures need another `infrared_range`.
 
     Args:
-        root: The folder, or several whose pairs are joined in that order; or a source that reads pairs from elsewhere, for
-            which `layout`, `split` and `class_names` mean nothing.
-        transform: Called with the sample (see `transforms.Sample`) and a generator that depends on `seed`, the epoch
-            and the index alone, so that an item is the same in any number of workers.
+        root: A folder; several folders, whose pairs are joined in that order; or a [`PairSource`], for which `layout`,
+            `split` and `class_names` are ignored.
+        transform: Called with the sample (see `transforms.Sample`) and a generator that depends only on `seed`, the epoch
+            and the index, so that items do not depend on the number of workers.
         seed: Seed of that generator, at least 0.
-        cache_in_memory: Decodes every image now and keeps it in its own dtype. Forked workers share this memory.
-        layout: How the folders are arranged: a name of `LAYOUTS`.
-        split: The part of the data set to take, where the layout has parts.
-        infrared_range: What maps to [0, 1] in infrared images: `"dtype"`, the range of their type; `"percentile"`, the
-            0.1st to 99.9th percentile of each image; or `(low, high)`, a fixed range in the image's unit, counts or kelvin.
-        class_names: The classes of boxes, and of label maps after the background: class k of a box is label k + 1. By
-            default those that the layout knows or `classes.txt` names.
+        cache_in_memory: Decode every image now and keep it in its own dtype. Forked workers share this memory.
+        layout: Arrangement of the folders, a name in [`LAYOUTS`].
+        split: Split of the dataset, if the layout has splits.
+        infrared_range: Range of infrared images that maps to [0, 1]: `"dtype"`, the range of their dtype;
+            `"percentile"`, the 0.1st to 99.9th percentile of each image; or `(low, high)`, in the unit of the image, counts
+            or kelvin.
+        class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
+            Defaults to those of the layout or of `classes.txt`.
 
     Raises:
         FileNotFoundError: If a folder is missing.
         NotADirectoryError: If a folder is a file.
-        ValueError: If no root, a negative seed, an unknown layout or an unknown range is given, a folder holds no pairs, it
-            is open which files belong together, only some pairs have labels, or joined folders have different classes.
+        ValueError: If no root, a negative seed, an unknown layout or an unknown range is given, a folder contains no pairs,
+            files match ambiguously, only some pairs have labels, or joined folders have different classes.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from gffusion.data import write_image
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for kind in ("visible", "infrared"):
+        ...         Path(root, kind).mkdir()
+        ...         write_image(Path(root, kind, "street.png"), np.zeros((4, 6), np.uint8))
+        ...     item = FusionDataset(root)[0]
+        >>> item["name"], item["visible_values"].shape, item["infrared_values"].shape
+        ('street', torch.Size([3, 4, 6]), torch.Size([1, 4, 6]))
     """
 
     def __init__(
@@ -74,7 +87,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        # The processor knows which ranges there are.
+        # The image processor validates the range.
         self.infrared_range = GFFusionImageProcessor(infrared_range=infrared_range).infrared_range
         if isinstance(root, PairSource):
             self._source = root
@@ -83,7 +96,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
             self._source = FolderPairs(roots, layout, split, class_names)
         self.transform = transform
         self._seed = seed
-        # Workers that outlive an epoch hold a copy of this object; only shared memory tells them of the next one.
+        # Persistent workers have a copy of this object, which only shared memory can update.
         self._epoch = torch.zeros(1, dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._decoded = [self._source.read(index) for index in range(len(self))] if cache_in_memory else None
@@ -104,22 +117,22 @@ class FusionDataset(Dataset[dict[str, Any]]):
         infrared_range: InfraredRange = "dtype",
         class_names: Sequence[str] | None = None,
     ) -> "FusionDataset":
-        """Takes the pairs from the rows of a `datasets.Dataset`.
+        """Create a dataset from the rows of a `datasets.Dataset`.
 
         Args:
-            dataset: A `datasets.Dataset`, no stream and no dict of splits; or an object with its `column_names`, its
-                length and its rows.
-            transform: See the class, as for `seed`, `cache_in_memory` and `infrared_range`.
-            seed: See the class.
-            cache_in_memory: See the class.
-            visible: Column of the visible images: an `Image` feature, decoded or not, arrays, or tensors.
-            infrared: Column of the infrared images.
-            labels: Column of the label maps, (H, W) class indices as an image or an array.
-            boxes: Column of the boxes: "bbox", `[left, top, width, height]` in pixels, and "category", indices from 0 or
-                names, as a dict of lists or a list of dicts.
-            names: Column of the items' names; by default they are the numbers of the rows.
-            infrared_range: See the class.
-            class_names: By default the names of a `ClassLabel` feature under "category".
+            dataset: A `datasets.Dataset` (not a stream or a dict of splits), or an object with `column_names`, a length and
+                rows.
+            transform: As for the class.
+            seed: As for the class.
+            cache_in_memory: As for the class.
+            visible: Column of visible images: an `Image` feature, decoded or not, arrays, or tensors.
+            infrared: Column of infrared images.
+            labels: Column of label maps, (H, W) class indices as an image or an array.
+            boxes: Column of boxes: "bbox", `[left, top, width, height]` in pixels, and "category", indices from 0 or names,
+                as a dict of lists or a list of dicts.
+            names: Column of the names of items. Defaults to row numbers.
+            infrared_range: As for the class.
+            class_names: Defaults to the names of a `ClassLabel` feature under "category".
 
         Raises:
             ValueError: If a column is missing, or as for the class.
@@ -129,38 +142,38 @@ class FusionDataset(Dataset[dict[str, Any]]):
 
     @property
     def pairs(self) -> tuple[ImagePair, ...]:
-        """The files of every item, in order; none where items are no files."""
+        """Files of every item, in order; empty if items are not read from folders."""
         return self._source.pairs if isinstance(self._source, FolderPairs) else ()
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The name of every item, in order."""
+        """Name of every item, in order."""
         return self._source.names
 
     @property
     def class_names(self) -> tuple[str, ...] | None:
-        """The classes of boxes, and of label maps after the background, where they are known."""
+        """Names of the classes of boxes, and of label maps after the background, or None if unknown."""
         return self._source.class_names
 
     @property
     def has_labels(self) -> bool:
-        """Whether every pair has a label map of its own."""
+        """Whether every pair has a label map."""
         return self._source.has_labels
 
     @property
     def has_boxes(self) -> bool:
-        """Whether the boxes of every pair are known."""
+        """Whether every pair has boxes."""
         return self._source.has_boxes
 
     def __len__(self) -> int:
-        """Returns the number of pairs."""
+        """Return the number of pairs."""
         return len(self._source.names)
 
     def set_epoch(self, epoch: int) -> None:
-        """Makes `transform` draw anew, in running workers too.
+        """Set the epoch, which changes the random numbers of `transform`, also in running workers.
 
         Args:
-            epoch: Number of the epoch, at least 0.
+            epoch: Index of the epoch, at least 0.
 
         Raises:
             ValueError: If `epoch` is negative.
@@ -169,29 +182,29 @@ class FusionDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"epoch must be at least 0, got {epoch}")
         self._epoch[0] = epoch
 
-    def label_values(self) -> set[int]:
-        """Reads every label map, before `transform`, and returns the class indices that occur; none without labels."""
+    def read_label_values(self) -> set[int]:
+        """Read all label maps, before `transform`, and return the class indices they contain."""
         values: set[int] = set()
-        for index in self._each("labels") if self.has_labels else ():
+        for index in self._iterate("labels") if self.has_labels else ():
             labels = self._decoded[index]["labels"] if self._decoded else self._source.read_labels(index)
             values.update(map(int, np.unique(labels)))
         return values
 
-    def sizes(self) -> list[tuple[int, int]]:
-        """Reads the height and width of every pair, before `transform`, from the headers of its files alone.
+    def read_sizes(self) -> list[tuple[int, int]]:
+        """Read the height and width of every pair, before `transform`, from the headers of its files.
 
         Raises:
             ImageReadError: If a file cannot be read.
             ValueError: If the images of a pair differ in size.
         """
-        return [self._source.read_size(index) for index in self._each("sizes")]
+        return [self._source.read_size(index) for index in self._iterate("sizes")]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Reads, transforms and converts one pair.
+        """Read, transform and convert one pair.
 
         Raises:
             ImageReadError: If an image cannot be read.
-            ValueError: If the images of the pair differ in size, float values lie outside [0, 1] and no range is given,
+            ValueError: If the images of the pair differ in size, float values are outside [0, 1] and no range is given,
                 or a box file is malformed.
         """
         index = range(len(self))[index]
@@ -209,19 +222,19 @@ class FusionDataset(Dataset[dict[str, Any]]):
                 item[name] = torch.from_numpy(np.ascontiguousarray(sample[name]))
         return item
 
-    def _each(self, what: str) -> "tqdm[int]":
+    def _iterate(self, what: str) -> "tqdm[int]":
         return tqdm(range(len(self)), desc=f"Reading {what}", unit="pair", disable=None, leave=False)
 
-    def _to_sample(self, index: int, decoded: Decoded) -> Sample:
+    def _to_sample(self, index: int, decoded: DecodedPair) -> Sample:
         try:
             visible = np.moveaxis(to_visible_values(decoded["visible"]), 0, -1)
             infrared = np.moveaxis(to_infrared_values(decoded["infrared"], self.infrared_range), 0, -1)
         except ValueError as error:
-            raise ValueError(f"{self._source.origin(index)}: {error}") from error
+            raise ValueError(f"{self._source.describe(index)}: {error}") from error
         sample = {"visible": visible, "infrared": infrared}
         if "labels" in decoded:
             sample["labels"] = decoded["labels"].astype(np.int64)
-        # Copies, like the others: a transform that works in place must not reach the cache.
+        # Copy, so that transforms that work in place do not change the cache.
         return sample | {name: decoded[name].copy() for name in ("boxes", "box_classes") if name in decoded}
 
 

@@ -1,17 +1,18 @@
-"""Parse an infrared range as the command line and recipes spell it."""
+"""Parse infrared ranges."""
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import TYPE_CHECKING
 
-InfraredRange = Literal["dtype", "percentile"] | Sequence[float]
+if TYPE_CHECKING:  # the command line parses ranges before it imports torch
+    from gffusion.models.gffusion.image_processing_gffusion import InfraredRange
 
 
-def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> InfraredRange:
-    """Return the infrared range that a text names.
+def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> "InfraredRange":
+    """Return the infrared range that a text or a list of words describes.
 
     Args:
-        text: `dtype`, `percentile` or two numbers LOW and HIGH, separated by a comma, by spaces or given as two words.
+        text: `dtype`, `percentile`, or two numbers LOW and HIGH separated by a comma or spaces.
         option: Name of the option for error messages, as the user typed it.
 
     Raises:
@@ -21,16 +22,16 @@ def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-ra
         >>> parse_infrared_range("7000,9500")
         [7000.0, 9500.0]
     """
-    words = (text if isinstance(text, str) else " ".join(text)).replace(",", " ").split()
+    text = text if isinstance(text, str) else " ".join(text)
+    words = text.replace(",", " ").split()
     if words == ["dtype"]:
         return "dtype"
     if words == ["percentile"]:
         return "percentile"
-    got = text if isinstance(text, str) else " ".join(text)
     try:
         low, high = map(float, words)
     except ValueError:
-        raise ValueError(f"{option} must be dtype, percentile or LOW,HIGH, got {got!r}") from None
+        raise ValueError(f"{option} must be dtype, percentile or LOW,HIGH, got {text!r}") from None
     if not -math.inf < low < high < math.inf:
-        raise ValueError(f"{option} needs finite LOW < HIGH, got {got!r}")
+        raise ValueError(f"{option} needs finite LOW < HIGH, got {text!r}")
     return [low, high]

@@ -1,4 +1,4 @@
-"""Reads image files into arrays and writes arrays into image files."""
+"""Read image files into arrays, and write arrays to image files."""
 
 import os
 import threading
@@ -30,7 +30,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "BMP": {},
 }
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Rows from the top and columns from the left, as the TIFF tag Orientation (EXIF 2.32, section 4.6.4) numbers the cases.
+# How to turn an image upright, by its Orientation tag (EXIF 2.32, section 4.6.4).
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     1: lambda image: image,
     2: np.fliplr,
@@ -44,127 +44,169 @@ _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 _decoding = threading.Lock()
 
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
-"""Suffixes of the files that are read and written, in lower case."""
+"""Suffixes of the supported image files, in lower case."""
 
 
 class ImageReadError(OSError):
-    """A file exists but is no image that can be read whole."""
+    """A file exists, but is not an image that can be read completely."""
 
 
 def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
-    """Reads one image, upright.
+    """Read an image, upright.
 
-    The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, 1-bit images 0 and 255.
-    Files with several frames are refused; only of a multi-picture JPEG (MPO), as cameras write it, the first is read.
+    The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, 1-bit images 0 and 255. Files
+    with several frames are refused, except the multi-image JPEG (MPO) of cameras, whose first image is read.
 
-    PNG files of 16-bit RGB, or 16-bit grey with alpha, lose their lower 8 bits and come back as uint8 RGB: Pillow keeps
-    the upper byte of each value. Store 16-bit colour as TIFF.
+    16-bit RGB and 16-bit gray PNG with alpha become uint8 RGB, because Pillow keeps only the upper byte of each value. Store
+    16-bit color as TIFF.
 
     Args:
-        path: A PNG, JPEG, TIFF, WebP or BMP file, or its content. The content decides, not the suffix.
+        path: A PNG, JPEG, TIFF, WebP or BMP file, or its content. The format is detected from the content.
 
     Returns:
-        (H, W) grey or (H, W, 3) RGB. uint8 in [0, 255]; uint16 in [0, 65535] from 16-bit grey and 16-bit RGB TIFF;
+        (H, W) gray or (H, W, 3) RGB: uint8 in [0, 255]; uint16 in [0, 65535] from 16-bit gray images and 16-bit RGB TIFF;
         float32, unscaled, from float TIFF.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         IsADirectoryError: If the path is a folder.
-        ImageReadError: If the file cannot be decoded to its last row, is larger than Pillow's decompression bomb limit,
-            or holds several frames or values that none of the three dtypes can hold.
+        ImageReadError: If the file is not a complete image, exceeds Pillow's decompression bomb limit, or has several
+            frames or values that do not fit the three dtypes.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "thermal.png")
+        ...     write_image(path, np.array([[0, 65535]], np.uint16))
+        ...     read_image(path)
+        array([[    0, 65535]], dtype=uint16)
     """
     return _decode_whole(path, "image", _pixels) if isinstance(path, BytesIO) else _read(Path(path), _pixels)
 
 
 def read_rgbt(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Reads a pair stored in one file of four channels: red, green, blue and thermal, as in MFNet (Ha et al., IROS 2017).
+    """Read a pair from one four-channel file (red, green, blue, thermal), as in MFNet (Ha et al., IROS 2017).
 
     Args:
-        path: An RGBA image, 8 bits a channel.
+        path: An RGBA image with 8 bits per channel.
 
     Returns:
         The visible image (H, W, 3) and the infrared image (H, W).
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         IsADirectoryError: If the path is a folder.
-        ImageReadError: As for `read_image`, and if the file has not four channels.
+        ImageReadError: As for [`read_image`], and if the file does not have four channels.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "rgbt.png")
+        ...     Image.new("RGBA", (6, 4)).save(path)
+        ...     [image.shape for image in read_rgbt(path)]
+        [(4, 6, 3), (4, 6)]
     """
     stacked = _read(Path(path), lambda image: np.array(image) if image.mode == "RGBA" else _pixels(image))
     if stacked.shape[2:] != (4,):
         raise ImageReadError(
-            f"cannot read a pair from {path}: it has {stacked.shape[2] if stacked.ndim == 3 else 1} channels; four are "
-            "needed, red, green, blue and thermal"
+            f"cannot read a pair from {path}: it has {stacked.shape[2] if stacked.ndim == 3 else 1} channels, not four "
+            "(red, green, blue and thermal)"
         )
     return stacked[..., :3], stacked[..., 3]
 
 
 def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
-    """Reads height and width of an image, upright, from its header alone where Pillow knows the file.
+    """Read the height and width of an image, upright, from its header where Pillow supports the format.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         IsADirectoryError: If the path is a folder.
-        ImageReadError: If the file is no image.
+        ImageReadError: If the file is not an image.
+
+    Example:
+        >>> from io import BytesIO
+        >>> from PIL import Image
+        >>> content = BytesIO()
+        >>> Image.new("L", (640, 480)).save(content, "PNG")
+        >>> read_size(content)
+        (480, 640)
     """
     try:
         with Image.open(path, formats=tuple(dict.fromkeys(_FORMATS.values()))) as image:
             width, height = image.size
-            if isinstance(
-                image, TiffImagePlugin.TiffImageFile
-            ):  # of which newer versions of Pillow turn the size alone
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                # Newer versions of Pillow report the upright size of TIFF files.
                 width, height = (image.tag_v2[tag] for tag in (TiffImagePlugin.IMAGEWIDTH, TiffImagePlugin.IMAGELENGTH))
-            # Not image.getexif(): of a PNG that decodes every pixel.
-            is_lying = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
-            return (width, height) if is_lying else (height, width)
-    except Exception:  # whatever is wrong with the file, read_image copes with it or says it
+            # image.getexif() would decode every pixel of a PNG.
+            is_transposed = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
+            return (width, height) if is_transposed else (height, width)
+    except Exception:  # read_image reads the file or raises the documented error
         height, width = read_image(path).shape[:2]
         return height, width
 
 
 def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
-    """Reads a map of class indices.
+    """Read a map of class indices.
 
-    The stored numbers are returned: of a palette image its indices, of a 1-bit image 0 and 1.
+    Stored values are returned unchanged: the indices of palette images, 0 and 1 of 1-bit images.
 
     Args:
-        path: A grey or palette PNG, TIFF or BMP file, or its content.
+        path: A gray or palette PNG, TIFF or BMP file, or its content.
 
     Returns:
         (H, W) uint8 or uint16.
 
     Raises:
-        FileNotFoundError: If there is no such file.
+        FileNotFoundError: If the file does not exist.
         IsADirectoryError: If the path is a folder.
-        ImageReadError: As for `read_image`, and if the file holds colours or floats, or is a JPEG, whose losses would
-            change classes.
+        ImageReadError: As for [`read_image`], and if the file contains colors or floats, or is a JPEG, whose lossy
+            compression changes classes.
+
+    Example:
+        >>> from io import BytesIO
+        >>> from PIL import Image
+        >>> content = BytesIO()
+        >>> Image.new("L", (3, 1), 7).save(content, "PNG")
+        >>> read_labels(content)
+        array([[7, 7, 7]], dtype=uint8)
     """
     if isinstance(path, BytesIO):
         labels, name = _decode_whole(path, "label map", _class_indices), "a file"
     else:
         labels, name = _read(Path(path), _class_indices), str(path)
     if labels.ndim != 2 or labels.dtype.kind != "u":
-        kind = "colours" if labels.ndim == 3 else f"{labels.dtype} values"
+        kind = "colors" if labels.ndim == 3 else f"{labels.dtype} values"
         raise ImageReadError(
-            f"cannot read labels from {name}: it holds {kind}; store one class index a pixel, 8 or 16 bits"
+            f"cannot read labels from {name}: it contains {kind}; store one class index per pixel, 8 or 16 bits"
         )
     return labels
 
 
 def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
-    """Writes one image whole or not at all: a file of that name is replaced in one step, only once all is written.
+    """Write an image atomically: an existing file is replaced only after the new content is complete.
 
-    The suffix decides the format. JPEG has quality 95 without chroma subsampling, all others lose nothing, except:
-    uint16 images are rounded to 8 bits in JPEG, WebP and BMP, and uint16 RGB in PNG too. WebP stores grey as RGB. The
-    same array gives the same bytes.
+    The suffix determines the format. JPEG is written with quality 95 and without chroma subsampling. The other formats are
+    lossless, but uint16 images are rounded to 8 bits in JPEG, WebP and BMP, and uint16 RGB also in PNG. WebP stores gray as
+    RGB. Equal arrays give equal bytes.
 
     Args:
-        path: File to write, with a suffix of `IMAGE_SUFFIXES`. Its folder must exist.
-        image: (H, W) grey or (H, W, 3) RGB, as uint8, uint16 or, in TIFF only, float32.
+        path: File to write, with a suffix in `IMAGE_SUFFIXES`. Its folder must exist.
+        image: (H, W) gray or (H, W, 3) RGB, as uint8, uint16 or, in TIFF only, float32.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
-        ValueError: If the suffix, the shape or the dtype is not one of those, or the format cannot hold this size.
+        ValueError: If the suffix, the shape or the dtype is not supported, or the format cannot store this size.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(Path(folder, "fused.png"), np.zeros((4, 6, 3), np.uint8))
     """
     path = Path(path)
     image = np.asarray(image)
@@ -176,48 +218,50 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     try:
         content = _encode_tiff(image) if image_format == "TIFF" else _encode(image, image_format)
-    except (OSError, ValueError) as error:  # in memory, so that the only causes are limits of the format
+    except (OSError, ValueError) as error:  # in memory, only limits of the format can cause these
         height, width = image.shape[:2]
-        raise ValueError(f"cannot write {path}: {image_format} refuses {width}x{height} pixels: {error}") from error
+        raise ValueError(
+            f"cannot write {path}: {image_format} does not support {width}x{height} pixels: {error}"
+        ) from error
     replace_file(path, content)
 
 
 def _read(path: Path, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; an image file is needed")
+        raise IsADirectoryError(f"{path} is a folder; pass an image file")
     with path.open("rb") as file:
         return _decode_whole(file, f"image {path}", convert)
 
 
 def _decode_whole(file: IO[bytes], name: str, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
     try:
-        with _truncation_refused():
+        with _refuse_truncated_files():
             return _decode(file, convert)
-    # Damaged files make decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
+    # On damaged files, decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
     except Exception as error:
-        raise ImageReadError(f"cannot read the {name}: {_cause(error)}") from error
+        raise ImageReadError(f"cannot read the {name}: {_describe_cause(error)}") from error
 
 
-def _cause(error: Exception) -> str:
-    """Puts in one line what a decoder raised."""
+def _describe_cause(error: Exception) -> str:
+    """Return the error of a decoder in one line."""
     if isinstance(error, UnidentifiedImageError):
-        return "it is no PNG, JPEG, TIFF, WebP or BMP file, or its beginning is damaged"
+        return "it is not a PNG, JPEG, TIFF, WebP or BMP file, or its header is damaged"
     message = " ".join(str(error).split())
     if isinstance(error, OSError | ValueError | SyntaxError | Image.DecompressionBombError) and message:
         return message
-    return f"it is damaged, or of a kind that is not supported ({type(error).__name__}: {message})"
+    return f"it is damaged or not supported ({type(error).__name__}: {message})"
 
 
 @contextmanager
-def _truncation_refused() -> Iterator[None]:
-    """Overrides the process-wide leave, which other libraries give, to fill what a cut-off file lacks with grey."""
+def _refuse_truncated_files() -> Iterator[None]:
+    """Override Pillow's process-wide flag, which other libraries set, that fills the missing part of an image with gray."""
     with _decoding:
-        given = ImageFile.LOAD_TRUNCATED_IMAGES
+        previous = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         try:
             yield
         finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = given
+            ImageFile.LOAD_TRUNCATED_IMAGES = previous
 
 
 def _decode(file: IO[bytes], convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
@@ -230,7 +274,7 @@ def _decode(file: IO[bytes], convert: Callable[[Image.Image], NDArray[Any]]) -> 
         return _decode_tiff(file)
     frames = getattr(image, "n_frames", 1)
     if frames > 1 and image.format != "MPO":
-        raise _several_frames(frames)
+        raise _several_frames_error(frames)
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_misread_by_pillow(image):
         return _decode_tiff(file)
     image.load()
@@ -239,7 +283,7 @@ def _decode(file: IO[bytes], convert: Callable[[Image.Image], NDArray[Any]]) -> 
 
 
 def _is_misread_by_pillow(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Tells the deep TIFF files that Pillow cuts to 8 bits (colour) or shows as a negative (white is zero)."""
+    """Return whether Pillow would cut a deep TIFF file to 8 bits (color) or invert it (white is zero)."""
     tags = image.tag_v2
     is_deep: bool = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8
     white_is_zero: bool = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
@@ -256,45 +300,45 @@ def _pixels(image: Image.Image) -> NDArray[Any]:
 
 def _class_indices(image: Image.Image) -> NDArray[Any]:
     if image.format in ("JPEG", "MPO"):
-        raise ValueError("JPEG changes values, and with them classes; store labels as PNG")
+        raise ValueError("the lossy compression of JPEG changes classes; store labels as PNG")
     return np.array(image, dtype=np.uint8) if image.mode in ("1", "P") else _pixels(image)
 
 
 def _as_uint16(image: NDArray[Any]) -> NDArray[np.uint16]:
     if image.min() < 0 or image.max() > np.iinfo(np.uint16).max:
-        raise ValueError(f"its integers go from {image.min()} to {image.max()}; only 0 to 65535 are read")
+        raise ValueError(f"its integers range from {image.min()} to {image.max()}; only 0 to 65535 are supported")
     return image.astype(np.uint16)
 
 
-def _several_frames(frames: int) -> ValueError:
-    return ValueError(f"it holds {frames} frames; save the one that is meant as a file of its own")
+def _several_frames_error(frames: int) -> ValueError:
+    return ValueError(f"it has {frames} frames; save one of them as a separate file")
 
 
 def _decode_tiff(file: IO[bytes]) -> NDArray[Any]:
-    """Reads the TIFF files that Pillow misreads or does not read: 16-bit and float RGB, 16-bit and 64-bit float."""
-    import tifffile  # of scikit-image; most sessions never need it
+    """Read the TIFF files that Pillow misreads or refuses: 16-bit and float RGB, 16-bit and 64-bit float."""
+    import tifffile  # here to save start-up time: few files need it
 
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
         if len(tiff.pages) > 1:
-            raise _several_frames(len(tiff.pages))
+            raise _several_frames_error(len(tiff.pages))
         page = tiff.pages.first
         pixels = page.imagelength * page.imagewidth
-        if pixels > 2 * (Image.MAX_IMAGE_PIXELS or float("inf")):  # the limit that Pillow sets for itself
+        if pixels > 2 * (Image.MAX_IMAGE_PIXELS or float("inf")):  # the limit of Pillow
             raise Image.DecompressionBombError(f"{pixels} pixels could be a decompression bomb")
         if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
-            raise ValueError(f"photometric interpretation {page.photometric!r} is not supported in such a TIFF")
+            raise ValueError(f"the photometric interpretation {page.photometric!r} is not supported")
         image = page.asarray()
         if page.axes not in ("YX", "YXS", "SYX") or image.size == 0:
-            raise ValueError(f"TIFF with axes {page.axes} and shape {image.shape} is not supported, or it is damaged")
-        if page.axes == "SYX":  # planes stored one after the other
+            raise ValueError(f"a TIFF with axes {page.axes} and shape {image.shape} is not supported or damaged")
+        if page.axes == "SYX":  # planar
             image = np.moveaxis(image, 0, -1)
         orientation = page.tags.valueof("Orientation", 1)
-    if image.ndim == 3:  # anything beyond grey or RGB is alpha
+    if image.ndim == 3:  # further channels are alpha
         image = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
     image = _UPRIGHT[orientation](image)
     if image.dtype.kind != "f" and image.dtype != np.uint16:
-        raise ValueError(f"TIFF of {image.dtype} samples is not supported, or its tags are damaged")
+        raise ValueError(f"a TIFF of {image.dtype} samples is not supported, or its tags are damaged")
     return image.astype(np.uint16 if image.dtype == np.uint16 else np.float32)
 
 
@@ -305,26 +349,24 @@ def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:
         raise ValueError(f"cannot write {path}: the dtype must be uint8, uint16 or float32, got {image.dtype}")
     if image.dtype == np.float32 and image_format != "TIFF":
         raise ValueError(
-            f"cannot write {path}: {image_format} holds no float32 values; write a .tif, or convert to uint8 or uint16"
+            f"cannot write {path}: {image_format} does not support float32; write a .tif, or convert to uint8 or uint16"
         )
 
 
 def _encode(image: NDArray[Any], image_format: str) -> bytes:
     if image.dtype == np.uint16 and not (image_format == "PNG" and image.ndim == 2):
-        image = _to_8_bits(image)
+        from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
+
+        image = to_uint8(image)
     content = BytesIO()
     Image.fromarray(np.ascontiguousarray(image)).save(content, image_format, **_SAVE_OPTIONS[image_format])
     return content.getvalue()
 
 
 def _encode_tiff(image: NDArray[Any]) -> bytes:
-    import tifffile
+    import tifffile  # here to save start-up time
 
     content = BytesIO()
-    # Without metadata, for tifffile would describe the shape in its own JSON.
+    # By default, tifffile adds metadata of its own.
     tifffile.imwrite(content, image, photometric="rgb" if image.ndim == 3 else "minisblack", metadata=None)
     return content.getvalue()
-
-
-def _to_8_bits(image: NDArray[Any]) -> NDArray[np.uint8]:
-    return ((image.astype(np.uint32) + 128) // 257).astype(np.uint8)  # 65535 = 255 * 257

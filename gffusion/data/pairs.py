@@ -1,4 +1,4 @@
-"""Finds the visible/infrared(/labels/boxes) files that belong together."""
+"""Match the files of visible/infrared pairs, and read pairs."""
 
 import re
 from collections import defaultdict
@@ -13,9 +13,9 @@ from .boxes import BOX_SUFFIXES, NamedBoxes
 from .io import IMAGE_SUFFIXES, read_image, read_rgbt
 
 CLASSES_FILE = "classes.txt"
-"""Name of the file of class names, a name a line, which labelImg puts among the YOLO files."""
+"""File of class names, one per line, that labelImg writes beside the YOLO files."""
 
-# What customarily tells the files of one scene apart: 0001_vis.png and 0001_ir.png, VIS1.png and IR1.png.
+# Words that commonly distinguish the files of one scene: 0001_vis.png and 0001_ir.png, VIS1.png and IR1.png.
 _VISIBLE_WORDS = ("visible", "vis", "vi", "rgb", "color", "colour")
 _INFRARED_WORDS = ("infrared", "ir", "thermal", "tir", "lwir", "previewdata")
 _LABELS_WORDS = ("labels", "label", "segmentation", "seg", "mask", "gt", "boxes")
@@ -26,14 +26,14 @@ Entry = TypeVar("Entry")
 
 @dataclass(frozen=True)
 class ImagePair:
-    """The files of one scene.
+    """Files of one scene.
 
     Attributes:
         name: Stem of the visible file.
-        visible: The visible image.
-        infrared: The infrared image; the same file as `visible` where that is one of four channels (`read_rgbt`).
-        labels: The class index map, where there is one.
-        boxes: The boxes around objects, where they are known: a YOLO or VOC file, or what a COCO file holds of the pair.
+        visible: File of the visible image.
+        infrared: File of the infrared image; the same as `visible` if that has four channels (see [`read_rgbt`]).
+        labels: File of the class index map, or None.
+        boxes: YOLO or VOC file of the boxes, or the boxes from a COCO file, or None.
     """
 
     name: str
@@ -45,7 +45,7 @@ class ImagePair:
 
 @dataclass(frozen=True)
 class PairMatch:
-    """What `match_pairs` found; every list is in natural order of the stems.
+    """Result of [`match_pairs`], with every list in natural order of the stems.
 
     Attributes:
         pairs: The pairs.
@@ -68,27 +68,42 @@ def match_pairs(
     labels: Path | None = None,
     boxes: Path | Mapping[str, NamedBoxes] | None = None,
 ) -> PairMatch:
-    """Matches the images of two folders by stem.
+    """Match the images of two folders by stem.
 
-    Stems are compared without regard to case and suffixes may differ: `Visible/0001.PNG` goes with `infrared/0001.jpg`.
-    Of what is then left, stems are compared without the words that customarily tell the files of one scene apart, at
-    their beginning or end: `FLIR_1_RGB.jpg` goes with `FLIR_1.jpg`, `VIS1.png` with `IR1.png`, `1_mask.png` with both.
-    Hidden files, folders and files with another suffix are passed over.
+    Stems are compared case-insensitively, and suffixes may differ: `Visible/0001.PNG` matches `infrared/0001.jpg`. The
+    remaining stems are compared without common words at their beginning or end: `FLIR_1_RGB.jpg` matches `FLIR_1.jpg`,
+    `VIS1.png` matches `IR1.png`, and `1_mask.png` matches either. Hidden files, folders and files with other suffixes are
+    ignored.
 
     Args:
         visible: Folder of the visible images.
         infrared: Folder of the infrared images.
-        labels: Folder of the label maps. A pair without a map gets `labels=None`.
-        boxes: Folder of the YOLO or VOC files, or what `read_coco` found by stem. A pair without gets `boxes=None`.
+        labels: Folder of the label maps. Pairs without one get `labels=None`.
+        boxes: Folder of YOLO or VOC files, or the boxes by stem from [`read_coco`]. Pairs without get `boxes=None`.
 
     Returns:
-        The pairs in natural order (`2` before `10`), and the files that have no partner.
+        The pairs in natural order (`2` before `10`), and the files without a partner.
 
     Raises:
         FileNotFoundError: If a folder does not exist.
         NotADirectoryError: If a folder is a file.
-        ValueError: If a folder holds no images or two of one stem, it is open which of several files belong together,
-            or the folders have no stem in common.
+        ValueError: If a folder contains no images, two files have the same stem, several files could match, or no stems
+            match.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     visible, infrared = Path(root, "visible"), Path(root, "infrared")
+        ...     for folder, names in ((visible, ["1_vis.png", "2_vis.png"]), (infrared, ["1_ir.png"])):
+        ...         folder.mkdir()
+        ...         for name in names:
+        ...             (folder / name).touch()
+        ...     match = match_pairs(visible, infrared)
+        >>> [(pair.visible.name, pair.infrared.name) for pair in match.pairs]
+        [('1_vis.png', '1_ir.png')]
+        >>> [file.name for file in match.visible_only]
+        ['2_vis.png']
     """
     visible_files = _files_by_stem(visible, IMAGE_SUFFIXES, "images")
     infrared_files = _files_by_stem(infrared, IMAGE_SUFFIXES, "images")
@@ -117,10 +132,10 @@ def match_pairs(
     )
     return PairMatch(
         pairs=pairs,
-        visible_only=_without(visible_files, partners),
-        infrared_only=_without(infrared_files, partners.values()),
-        labels_only=_without(labels_files, labels_of.values()),
-        boxes_only=_without(box_entries, boxes_of.values()),
+        visible_only=_drop(visible_files, partners),
+        infrared_only=_drop(infrared_files, partners.values()),
+        labels_only=_drop(labels_files, labels_of.values()),
+        boxes_only=_drop(box_entries, boxes_of.values()),
     )
 
 
@@ -133,7 +148,7 @@ def read_pair(visible: Path, infrared: Path) -> ArrayPair:
 
     Args:
         visible: File of the visible image.
-        infrared: File of the infrared image; the same file as `visible` where that holds four channels ([`read_rgbt`]).
+        infrared: File of the infrared image; the same as `visible` if that has four channels (see [`read_rgbt`]).
 
     Returns:
         The visible image (H, W) or (H, W, 3) and the infrared image of the same height and width, as [`read_image`]
@@ -142,6 +157,18 @@ def read_pair(visible: Path, infrared: Path) -> ArrayPair:
     Raises:
         OSError: If a file cannot be read.
         ValueError: If the sizes differ.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> import numpy as np
+        >>> from gffusion.data import write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     visible, infrared = Path(folder, "visible.png"), Path(folder, "infrared.png")
+        ...     write_image(visible, np.zeros((4, 6, 3), np.uint8))
+        ...     write_image(infrared, np.zeros((4, 6), np.uint16))
+        ...     [(image.shape, image.dtype.name) for image in read_pair(visible, infrared)]
+        [((4, 6, 3), 'uint8'), ((4, 6), 'uint16')]
     """
     if visible == infrared:
         return read_rgbt(visible)
@@ -154,10 +181,14 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
     """Return the height and width that all images of a pair share.
 
     Args:
-        sizes: Height and width by the name of the file or column, which the message repeats.
+        sizes: Height and width by name of the file or column, for the error message.
 
     Raises:
         ValueError: If sizes differ.
+
+    Example:
+        >>> check_same_size({"visible.png": (480, 640), "infrared.png": (480, 640)})
+        (480, 640)
     """
     (first, (height, width)), *others = sizes.items()
     for other, size in others:
@@ -170,16 +201,16 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
 
 
 def entry_name(entry: Path | NamedBoxes) -> str:
-    """Names what has no partner, for messages."""
+    """Return the name of an entry without a partner, for messages."""
     return entry.name if isinstance(entry, Path) else entry.origin
 
 
 def _files_by_stem(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
-    """Lists the files of a folder by case-folded stem, in natural order."""
+    """Return the files of a folder by case-folded stem, in natural order."""
     if not folder.exists():
         raise FileNotFoundError(f"the folder {folder} does not exist")
     if not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file; a folder of {kind} is needed")
+        raise NotADirectoryError(f"{folder} is a file; pass a folder of {kind}")
     files: dict[str, Path] = {}
     for file in sorted(folder.iterdir(), key=_natural_order):
         if file.name.startswith(".") or file.suffix.lower() not in suffixes or not file.is_file():
@@ -187,8 +218,7 @@ def _files_by_stem(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[s
         twin = files.setdefault(file.stem.casefold(), file)
         if twin is not file:
             raise ValueError(
-                f"{twin.name} and {file.name} in {folder} have the same stem (case aside), which leaves open "
-                "which of them belongs to a pair; remove or rename one"
+                f"{twin.name} and {file.name} in {folder} have the same stem (ignoring case); remove or rename one"
             )
     if not files:
         raise ValueError(f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}")
@@ -205,7 +235,7 @@ def _box_entries(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, 
 
 
 def _natural_order(file: Path) -> tuple[list[str | int], str]:
-    """Sorts runs of digits by their number; the full name settles `1` against `01`."""
+    """Return a sort key that compares runs of digits as numbers; the full name orders `1` and `01`."""
     parts = re.split(r"(\d+)", file.stem.casefold())
     return [int(part) if part.isdecimal() else part for part in parts], file.name
 
@@ -213,7 +243,7 @@ def _natural_order(file: Path) -> tuple[list[str | int], str]:
 def _match(
     visible: Mapping[str, Path], others: Mapping[str, Path | NamedBoxes], words: tuple[str, ...]
 ) -> dict[str, str]:
-    """Finds the stem of `others` that goes with each visible stem: the same one, or else the one without its words."""
+    """Return the matching stem of `others` for each visible stem: the same stem, or else the same without `words`."""
     matched = {stem: stem for stem in visible if stem in others}
     visible_cores = _by_core(visible.keys() - matched.keys(), _VISIBLE_WORDS)
     other_cores = _by_core(others.keys() - matched.keys(), words)
@@ -222,17 +252,17 @@ def _match(
         if len(firsts) > 1 or len(seconds) > 1:
             names = sorted(visible[stem].name for stem in firsts), sorted(entry_name(others[stem]) for stem in seconds)
             raise ValueError(
-                f"it is open which files belong together: {' or '.join(names[0])} with {' or '.join(names[1])}, which differ "
-                "in words such as vis and ir alone; give those that belong together the same name"
+                f"ambiguous match: {' or '.join(names[0])} with {' or '.join(names[1])} differ only in words such as vis and "
+                "ir; give the files of a pair the same name"
             )
         matched[firsts[0]] = seconds[0]
     return matched
 
 
 def _by_core(stems: Iterable[str], words: tuple[str, ...]) -> dict[str, list[str]]:
-    """Groups stems by what is left without the words at their beginning and end."""
+    """Group stems by their core: what is left without `words` at the beginning and end."""
     word = f"(?:{'|'.join(words)})"
-    # A word ends where no letter follows: VIS1 begins with one, Vista does not.
+    # A word is not followed by a letter: VIS1 starts with "vis", Vista does not.
     pattern = re.compile(rf"^(?:{word}(?![a-z])[\W_]*)+|(?:[\W_]*(?<![a-z]){word})+$")
     cores = defaultdict(list)
     for stem in stems:
@@ -240,7 +270,7 @@ def _by_core(stems: Iterable[str], words: tuple[str, ...]) -> dict[str, list[str
     return cores
 
 
-def _without(entries: Mapping[str, Entry], stems: Iterable[str]) -> tuple[Entry, ...]:
+def _drop(entries: Mapping[str, Entry], stems: Iterable[str]) -> tuple[Entry, ...]:
     taken = set(stems)
     return tuple(entry for stem, entry in entries.items() if stem not in taken)
 
@@ -252,5 +282,5 @@ def _nothing_in_common(
     example = entry_name(entry) if entry else "no file"
     return ValueError(
         f"no image in {first} has the stem of one in {second} (for example {next(iter(first_files.values())).name} and "
-        f"{example}); files that belong together must have the same name up to the suffix and words such as vis and ir"
+        f"{example}); the files of a pair must have the same name, except for the suffix and words such as vis and ir"
     )

@@ -97,8 +97,8 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None
     Raises:
         ValueError: If one is not.
     """
-    label_values = getattr(dataset, "label_values", None)
-    values = label_values() if label_values else set(dataset[0]["labels"].unique().tolist())
+    read_label_values = getattr(dataset, "read_label_values", None)
+    values = read_label_values() if read_label_values else set(dataset[0]["labels"].unique().tolist())
     classes, ignored = model.config.num_labels, model.config.ignore_index
     wrong = sorted(value for value in values if not (0 <= value < classes or value == ignored))
     if wrong:
@@ -112,10 +112,10 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None
 def _sizes(dataset: Any) -> list[tuple[int, int]]:
     """Return the heights and widths of all items; those of a [`FusionDataset`] by trying its transform on blank pictures."""
     first = tuple(dataset[0]["visible_values"].shape[1:])
-    if not hasattr(dataset, "sizes"):
+    if not hasattr(dataset, "read_sizes"):
         return [first]
     sizes = {first}
-    for height, width in set(dataset.sizes()):
+    for height, width in set(dataset.read_sizes()):
         sample = {
             "visible": np.zeros((height, width, 3), np.float32),
             "infrared": np.zeros((height, width, 1), np.float32),

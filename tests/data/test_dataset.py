@@ -225,7 +225,7 @@ class TestBoxes:
         root = make_boxes(make_pairs(tmp_path, count=1), "")
         (root / "boxes" / "scene0.txt").rename(root / "boxes" / "scene0.xml")
         (root / "classes.txt").unlink()
-        with pytest.raises(ValueError, match=r"scene0\.xml hold names of classes; say with class_names"):
+        with pytest.raises(ValueError, match=r"scene0\.xml contain class names; pass class_names="):
             FusionDataset(root)
 
     def test_transform_sees_them_and_cannot_spoil_the_cache(self, tmp_path: Path) -> None:
@@ -251,21 +251,21 @@ class TestWhatIsKnownBeforehand:
         make_pairs(tmp_path, labels=True)
         for index, value in enumerate((0, 3, 255, 3)):
             Image.new("L", (12, 9), value).save(tmp_path / "labels" / f"scene{index}.png")
-        values = FusionDataset(tmp_path, cache_in_memory=cache).label_values()
+        values = FusionDataset(tmp_path, cache_in_memory=cache).read_label_values()
         assert values == {0, 3, 255}
         assert {type(value) for value in values} == {int}
 
     def test_no_labels_no_values(self, tmp_path: Path) -> None:
-        assert FusionDataset(make_pairs(tmp_path)).label_values() == set()
+        assert FusionDataset(make_pairs(tmp_path)).read_label_values() == set()
 
     def test_sizes(self, tmp_path: Path) -> None:
         make_pairs(tmp_path, count=2, labels=True)
         for kind in ("visible", "infrared", "labels"):
             Image.new("L", (20, 10)).save(tmp_path / kind / "scene1.png")
-        assert FusionDataset(tmp_path).sizes() == [(9, 12), (10, 20)]
+        assert FusionDataset(tmp_path).read_sizes() == [(9, 12), (10, 20)]
         Image.new("L", (20, 11)).save(tmp_path / "labels" / "scene1.png")
         with pytest.raises(ValueError, match=r"measures 20 x 10 pixels, but .*labels.scene1\.png 20 x 11"):
-            FusionDataset(tmp_path).sizes()
+            FusionDataset(tmp_path).read_sizes()
 
 
 class TestRandomness:
@@ -354,7 +354,7 @@ def test_real_pairs(folder: str, count: int) -> None:
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the image pairs of GFFUSION_DATA or ../shared/data")
 def test_real_boxes_in_spawned_workers() -> None:
     dataset = FusionDataset(DATA / "val/msrs")
-    assert set(dataset.sizes()) == {(480, 640)}
+    assert set(dataset.read_sizes()) == {(480, 640)}
     assert dataset.class_names == ("person", "bicycle", "car")
     loader = DataLoader(dataset, batch_size=None, sampler=[0, 39], num_workers=1, multiprocessing_context="spawn")
     for index, item in zip((0, 39), loader, strict=True):

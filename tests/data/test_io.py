@@ -151,7 +151,7 @@ class TestUnreadable:
     def test_no_image(self, tmp_path: Path, content: bytes) -> None:
         path = tmp_path / "text.png"
         path.write_bytes(content)
-        with pytest.raises(ImageReadError, match="it is no PNG, JPEG, TIFF, WebP or BMP") as error:
+        with pytest.raises(ImageReadError, match="it is not a PNG, JPEG, TIFF, WebP or BMP") as error:
             read_image(path)
         assert str(path) in str(error.value)
         assert "\n" not in str(error.value)
@@ -250,7 +250,7 @@ class TestReadLabels:
         assert_same(read_labels(save(tmp_path / "1.png", Image.fromarray(GREY > 100))), (GREY > 100).astype(np.uint8))
 
     def test_what_holds_no_indices(self, tmp_path: Path) -> None:
-        with pytest.raises(ImageReadError, match="colours"):
+        with pytest.raises(ImageReadError, match="colors"):
             read_labels(save(tmp_path / "colour.png", Image.fromarray(COLOUR)))
         with pytest.raises(ImageReadError, match="float32"):
             read_labels(save(tmp_path / "float.tif", Image.fromarray(GREY.astype(np.float32))))

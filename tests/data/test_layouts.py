@@ -1,4 +1,4 @@
-"""Known data sets as people download them, rebuilt with tiny images."""
+"""Known datasets, rebuilt with tiny images in the folders that users download."""
 
 import logging
 from pathlib import Path
@@ -63,12 +63,14 @@ class TestFolders:
         assert dataset[0]["boxes"].tolist() == [[1, 2, 4, 6]]
         assert dataset[0]["box_classes"].tolist() == [1]
         texts(tmp_path / "boxes", text, "more.json")
-        with pytest.raises(ValueError, match=r"2 COCO files, all\.json"):
+        with pytest.raises(ValueError, match=r"2 COCO files \(all\.json"):
             find_pairs(tmp_path)
 
     def test_missing_folder_is_named_with_those_that_exist(self, tmp_path: Path) -> None:
         images(tmp_path / "visible", "a.png"), (tmp_path / "thermal").mkdir()
-        with pytest.raises(FileNotFoundError, match=r"folder infrared in .*, which holds the folders thermal, visible"):
+        with pytest.raises(
+            FileNotFoundError, match=r"folder infrared in .*, which contains the folders thermal, visible"
+        ):
             find_pairs(tmp_path)
         with pytest.raises(FileNotFoundError, match=r"folder val in"):
             find_pairs(tmp_path, split="val")
@@ -98,7 +100,9 @@ class TestM3FD:
         assert names_of(find_pairs(root, "m3fd", "val")) == ["00000", "00002"]
         (record,) = caplog.records  # not that 00009.png has no partner: it is in another split
         assert "val.txt: 1 names without a pair (00777)" in record.getMessage()
-        with pytest.raises(FileNotFoundError, match=r"'test'; looked for .*test\.txt and .*meta.test\.txt"):
+        with pytest.raises(
+            FileNotFoundError, match=r"'test' has no list of files; looked for .*test\.txt and .*meta.test\.txt"
+        ):
             find_pairs(root, "m3fd", "test")
 
     def test_fusion_part_has_no_boxes(self, tmp_path: Path) -> None:
@@ -120,7 +124,7 @@ class TestMFNet:
         stored = np.asarray(Image.open(root / "images" / "00003N.png"))
         values = torch.cat([dataset[1]["visible_values"], dataset[1]["infrared_values"]]).permute(1, 2, 0)
         np.testing.assert_allclose(values, stored / 255, atol=1e-6)
-        assert dataset.sizes() == [(8, 10)] * 3
+        assert dataset.read_sizes() == [(8, 10)] * 3
         assert dataset.class_names is not None
         assert len(dataset.class_names) == 8
 
@@ -131,7 +135,7 @@ class TestMFNet:
 
     def test_three_channels(self, root: Path) -> None:
         images(root / "images", "00001D.png")
-        with pytest.raises(ImageReadError, match=r"00001D\.png: it has 3 channels; four are needed"):
+        with pytest.raises(ImageReadError, match=r"00001D\.png: it has 3 channels, not four"):
             FusionDataset(root, layout="mfnet")[0]
         with pytest.raises(ImageReadError, match="it has 1 channels"):
             read_rgbt(root / "labels" / "00001D.png")
@@ -145,7 +149,7 @@ class TestMFNet:
         ("fmb", "Visible", "Infrared", "Label"),
     ],
 )
-def test_labelled_sets_in_two_parts(tmp_path: Path, layout: str, visible: str, infrared: str, labels: str) -> None:
+def test_labeled_datasets_in_two_parts(tmp_path: Path, layout: str, visible: str, infrared: str, labels: str) -> None:
     for part in ("train", "test"):
         for folder in (visible, infrared, labels, "color"):
             images(tmp_path / part / folder, f"{part}.png", channels=1)
@@ -156,7 +160,7 @@ def test_labelled_sets_in_two_parts(tmp_path: Path, layout: str, visible: str, i
     assert found.class_names is not None
     assert len(found.class_names) == {"msrs": 8, "fmb": 14}[layout]
     with pytest.raises(
-        FileNotFoundError, match=r"which holds the folders test, train; choose another layout, or a split"
+        FileNotFoundError, match=r"which contains the folders test, train; choose another layout or split"
     ):
         find_pairs(tmp_path, layout)
 
@@ -165,7 +169,7 @@ def test_labelled_sets_in_two_parts(tmp_path: Path, layout: str, visible: str, i
     ("layout", "visible", "infrared"),
     [("roadscene", "crop_LR_visible", "cropinfrared"), ("roadscene", "vi", "ir"), ("tno", "vi", "ir")],
 )
-def test_sets_without_labels(tmp_path: Path, layout: str, visible: str, infrared: str) -> None:
+def test_datasets_without_labels(tmp_path: Path, layout: str, visible: str, infrared: str) -> None:
     images(tmp_path / visible, "VIS1.png", "VIS2.png"), images(tmp_path / infrared, "IR1.bmp", "IR2.bmp")
     images(tmp_path / "crop_HR_visible", "VIS1.png")
     assert [(p.visible.name, p.infrared.name) for p in find_pairs(tmp_path, layout).match.pairs] == [
@@ -190,7 +194,7 @@ def test_llvip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_unknown_layout(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="'M3F' is unknown; known are folders, m3fd, mfnet") as error:
+    with pytest.raises(ValueError, match="'M3F' is unknown; choose one of folders, m3fd, mfnet") as error:
         find_pairs(tmp_path, "M3F")
     assert all(name in str(error.value) for name in LAYOUTS)
 

@@ -56,8 +56,8 @@ class TestRows:
         expect_pair(item)
         assert torch.equal(item["labels"], torch.tensor(LABELS).long())
         assert item["name"] == "0"
-        assert dataset.sizes() == [(6, 9)]
-        assert dataset.label_values() == {0, 1, 2, 3}
+        assert dataset.read_sizes() == [(6, 9)]
+        assert dataset.read_label_values() == {0, 1, 2, 3}
         assert dataset.pairs == ()
 
     def test_files_and_names(self, tmp_path: Path) -> None:
@@ -92,12 +92,12 @@ class TestRows:
     @pytest.mark.parametrize(
         ("objects", "message"),
         [
-            ({"bbox": [[1, 2, 3]], "category": [0]}, "left, top, width and height"),
-            ({"bbox": [[1, 2, 3, 4]]}, "left, top, width and height"),
+            ({"bbox": [[1, 2, 3]], "category": [0]}, r"\(left, top, width, height\)"),
+            ({"bbox": [[1, 2, 3, 4]]}, r"\(left, top, width, height\)"),
             ({"bbox": [[1, 2, 3, 4]], "category": []}, "1 boxes have 0 categories"),
             ({"bbox": [[1, 2, 3, 4]], "category": [2]}, r"indices from 0 to 1, got \[2\]"),
-            ({"bbox": [[1, 2, 3, 4]], "category": ["tram"]}, "'tram' is none of the classes"),
-            (None, "left, top, width and height"),
+            ({"bbox": [[1, 2, 3, 4]], "category": ["tram"]}, "unknown class 'tram'"),
+            (None, r"\(left, top, width, height\)"),
         ],
     )
     def test_wrong_boxes(self, objects: Any, message: str) -> None:
@@ -113,17 +113,17 @@ class TestRows:
             with pytest.raises(ImageReadError, match=rf"row {index}, column 'visible': "):
                 dataset[index]
             with pytest.raises(ImageReadError, match=r"row \d, column 'visible': "):
-                FusionDataset.from_dataset(Rows(visible=wrong[index:], infrared=[THERMAL] * len(wrong))).sizes()
+                FusionDataset.from_dataset(Rows(visible=wrong[index:], infrared=[THERMAL] * len(wrong))).read_sizes()
         dataset = FusionDataset.from_dataset(Rows(visible=[VISIBLE], infrared=[THERMAL], m=[VISIBLE]), labels="m")
         with pytest.raises(ImageReadError, match=r"row 0, column 'm': .* \(H, W\) class indices"):
             dataset[0]
         labels = Rows(visible=[VISIBLE], infrared=[THERMAL], m=[encoded(LABELS, "JPEG")])
-        with pytest.raises(ImageReadError, match="JPEG changes values"):
+        with pytest.raises(ImageReadError, match="compression of JPEG changes classes"):
             FusionDataset.from_dataset(labels, labels="m")[0]
 
     def test_sizes_that_differ(self) -> None:
         dataset = FusionDataset.from_dataset(Rows(visible=[encoded(VISIBLE)], infrared=[encoded(THERMAL[:, 1:])]))
-        for read in (lambda: dataset[0], dataset.sizes):
+        for read in (lambda: dataset[0], dataset.read_sizes):
             with pytest.raises(
                 ValueError, match=r"column 'visible' measures 9 x 6 pixels, but row 0, column 'infrared' 8 x 6"
             ):
@@ -134,9 +134,9 @@ class TestRows:
         with pytest.raises(ValueError, match="no column visible, mask; its columns are rgb, infrared"):
             FusionDataset.from_dataset(rows, labels="mask")
         rows.column_names = {"train": ["rgb"], "test": ["rgb"]}  # type: ignore[assignment]
-        with pytest.raises(ValueError, match=r"splits train, test; choose one, as in dataset\['train'\]"):
+        with pytest.raises(ValueError, match=r"splits train, test; choose one, such as dataset\['train'\]"):
             FusionDataset.from_dataset(rows)
-        with pytest.raises(ValueError, match=r"got a generator; a datasets\.Dataset is needed"):
+        with pytest.raises(ValueError, match=r"got a generator; pass a datasets\.Dataset"):
             FusionDataset.from_dataset(row for row in ())
 
     def test_range_and_cache(self) -> None:
@@ -178,7 +178,7 @@ class TestDatasets:
             assert copy[1]["box_classes"].tolist() == [1, 0]
             assert copy.class_names == ("person", "car")
             assert copy.names == ("a", "a")
-            assert copy.sizes() == [(6, 9)] * 2
+            assert copy.read_sizes() == [(6, 9)] * 2
 
     @pytest.mark.parametrize("kind", [None, "numpy", "torch"])
     def test_arrays(self, kind: str | None) -> None:

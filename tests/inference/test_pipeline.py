@@ -280,7 +280,7 @@ class TestErrors:
     def test_files(self, fuse: ImageFusionPipeline, files: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"nowhere.png"):
             fuse((files / "nowhere.png", files / "infrared.png"))
-        with pytest.raises(OSError, match=r"text.png: it is no PNG"):
+        with pytest.raises(OSError, match=r"text.png: it is not a PNG"):
             fuse((files / "visible.png", files / "text.png"))
 
     def test_urls(self, fuse: ImageFusionPipeline, server: str) -> None:

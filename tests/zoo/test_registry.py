@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, create_model, list_models
-from gffusion.data.layouts import _MFNET_CLASSES
+from gffusion.data.layouts.mfnet import MFNET_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import M3FD_CLASSES
 from gffusion.synthetic.rendering import CLASS_NAMES, render_scene
 from gffusion.zoo import MODELS, ModelEntry, find_entries, load_image_processor, locate
@@ -74,7 +74,7 @@ class TestNames:
         )
         architecture = dict(options["model_config"])
         if "layout" in options:
-            names = {"m3fd": M3FD_CLASSES, "mfnet": ("background", *_MFNET_CLASSES)}[options["layout"]]
+            names = {"m3fd": M3FD_CLASSES, "mfnet": ("background", *MFNET_CLASSES)}[options["layout"]]
             architecture["id2label"] = dict(enumerate(names))
         assert GFFusionConfig(**entry.architecture).to_dict() == GFFusionConfig(**architecture).to_dict()
 

@@ -1,0 +1,118 @@
+"""Boxes of one image, shared by all formats."""
+
+import functools
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+logger = logging.getLogger(__name__)
+
+# M3FD names the class "People", other datasets "person".
+_SYNONYMS = {"people": "person"}
+
+
+@dataclass(frozen=True, eq=False)
+class Boxes:
+    """Boxes of one image, with class indices.
+
+    Attributes:
+        coordinates: (N, 4) float32 left, top, right and bottom edges in pixels, clipped to the image, with a positive
+            area. A box around the whole image is (0, 0, width, height).
+        classes: (N,) int64 indices, from 0, into the class names of the dataset.
+    """
+
+    coordinates: NDArray[np.float32]
+    classes: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class NamedBoxes:
+    """Boxes of one image, with class names, before clipping.
+
+    Attributes:
+        origin: Where the boxes were read from, for messages.
+        size: Height and width of the annotated image, or None where the file does not state them.
+        names: Class name of every box.
+        coordinates: Left, top, right and bottom edges of every box in pixels.
+    """
+
+    origin: str
+    size: tuple[int, int] | None
+    names: tuple[str, ...]
+    coordinates: tuple[tuple[float, float, float, float], ...]
+
+    def to_boxes(self, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
+        """Return the boxes clipped to the image, with class indices.
+
+        Args:
+            size: Height and width of the image in pixels.
+            class_names: Names of the classes, in the order of their indices.
+
+        Raises:
+            ValueError: If `class_names` is None or lacks a name, or the image has another size than the annotated one.
+        """
+        if class_names is None:
+            raise ValueError(f"{self.origin} contains class names; pass class_names= to map them to indices")
+        if self.size not in (None, size):
+            (old_height, old_width), (height, width) = self.size, size
+            raise ValueError(
+                f"{self.origin}: the boxes were drawn on an image of {old_width}x{old_height} (width x height), but the "
+                f"image measures {width}x{height}; scale the boxes, or use the image that was annotated"
+            )
+        indices = {name.casefold(): index for index, name in enumerate(class_names)}
+        classes = [_find_class(name, indices, self.origin) for name in self.names]
+        return clip_boxes(self.coordinates, classes, size, self.origin)
+
+
+def clip_boxes(coordinates: ArrayLike, classes: Sequence[int], size: tuple[int, int], origin: str) -> Boxes:
+    """Return boxes clipped to the image, without those that have no area left.
+
+    Boxes left out are reported once per origin through `logging`.
+
+    Args:
+        coordinates: (N, 4) left, top, right and bottom edges in pixels.
+        classes: N class indices.
+        size: Height and width of the image in pixels.
+        origin: Where the boxes were read from, for messages.
+
+    Raises:
+        ValueError: If a coordinate is NaN or infinite.
+
+    Example:
+        >>> clip_boxes([(-10, 5, 20, 30)], [0], size=(25, 40), origin="example").coordinates.tolist()
+        [[0.0, 5.0, 20.0, 25.0]]
+    """
+    height, width = size
+    corners = np.asarray(coordinates, dtype=np.float64).reshape(-1, 4)
+    if not np.isfinite(corners).all():
+        raise ValueError(f"{origin}: a box has coordinates that are NaN or infinite")
+    clipped = corners.clip(0, (width, height, width, height)).astype(np.float32)
+    has_area = (clipped[:, 2] > clipped[:, 0]) & (clipped[:, 3] > clipped[:, 1])
+    if not has_area.all():
+        _report_once(origin, int((~has_area).sum()), len(has_area))
+    return Boxes(clipped[has_area], np.asarray(classes, dtype=np.int64)[has_area])
+
+
+def read_text(path: Path) -> str:
+    """Read a UTF-8 text file, with or without a byte order mark; raise ValueError if it is not UTF-8."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is not UTF-8 text: {error}") from error
+
+
+def _find_class(name: str, indices: dict[str, int], origin: str) -> int:
+    key = name.casefold()
+    index = indices.get(key, indices.get(_SYNONYMS.get(key, key)))
+    if index is None:
+        raise ValueError(f"{origin}: unknown class {name!r}; class_names are {', '.join(indices)}")
+    return index
+
+
+@functools.cache  # an image is read in every epoch
+def _report_once(origin: str, left_out: int, total: int) -> None:
+    logger.warning("%s: left out %d of %d boxes, outside the image or without an area", origin, left_out, total)

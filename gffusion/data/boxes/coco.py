@@ -1,0 +1,97 @@
+"""Read COCO detection files."""
+
+import json
+import os
+from pathlib import Path, PurePosixPath
+from typing import Any, TypeVar
+
+from .base import NamedBoxes
+
+Entry = TypeVar("Entry")
+
+
+def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tuple[str, ...]]:
+    """Read the boxes of all images of a COCO detection file.
+
+    Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Annotations with
+    `iscrowd` are ignored: their boxes contain groups, not objects.
+
+    Args:
+        path: A `.json` file with `images`, `annotations` and `categories`.
+
+    Returns:
+        The boxes of every listed image by its stem, including images without annotations, and the names of the categories
+        in the order of their ids, which may have gaps.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is malformed, or two images have the same stem.
+
+    Example:
+        >>> import json, tempfile
+        >>> from pathlib import Path
+        >>> content = {
+        ...     "images": [{"id": 1, "file_name": "a.png"}],
+        ...     "categories": [{"id": 7, "name": "car"}],
+        ...     "annotations": [{"image_id": 1, "category_id": 7, "bbox": [10, 20, 30, 40]}],
+        ... }
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "boxes.json")
+        ...     _ = path.write_text(json.dumps(content))
+        ...     images, class_names = read_coco(path)
+        >>> class_names, images["a"].names, images["a"].coordinates
+        (('car',), ('car',), ((10.0, 20.0, 40.0, 60.0),))
+    """
+    path = Path(path)
+    content = _load_json(path)
+    try:
+        categories = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
+        images = {entry["id"]: entry for entry in content["images"]}
+        annotations: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
+        for annotation in content["annotations"]:
+            if not annotation.get("iscrowd", 0):
+                _look_up(annotations, annotation["image_id"], "image").append(annotation)
+        boxes = [_convert_image(path, entry, annotations[key], categories) for key, entry in images.items()]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        cause = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
+        raise ValueError(f"{path} is not a COCO detection file: {cause}") from error
+    by_stem: dict[str, NamedBoxes] = {}
+    for entry, image in zip(images.values(), boxes, strict=True):
+        stem = PurePosixPath(entry["file_name"].replace("\\", "/")).stem
+        if by_stem.setdefault(stem, image) is not image:
+            raise ValueError(f"{path} lists two images with the stem {stem}; rename or remove one")
+    return by_stem, tuple(categories[key] for key in sorted(categories))
+
+
+def _load_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is not a JSON file: {error}") from error
+    if not isinstance(content, dict) or (missing := {"images", "annotations", "categories"} - content.keys()):
+        lacking = ", ".join(sorted(missing)) if isinstance(content, dict) else "an object at the top level"
+        raise ValueError(f"{path} is not a COCO detection file: it lacks {lacking}")
+    return content
+
+
+def _look_up(entries: dict[Any, Entry], key: Any, kind: str) -> Entry:
+    if key not in entries:
+        raise ValueError(f"an annotation refers to the {kind} {key}, which the file does not list")
+    return entries[key]
+
+
+def _convert_image(
+    path: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, str]
+) -> NamedBoxes:
+    corners = []
+    for annotation in annotations:
+        left, top, width, height = map(float, annotation["bbox"])
+        if min(width, height) < 0:
+            raise ValueError(f"the box {annotation['bbox']} of {image['file_name']} has a negative side")
+        corners.append((left, top, left + width, top + height))
+    return NamedBoxes(
+        origin=f"{path} ({image['file_name']})",
+        size=(int(image["height"]), int(image["width"])) if {"height", "width"} <= image.keys() else None,
+        names=tuple(_look_up(categories, int(annotation["category_id"]), "category") for annotation in annotations),
+        coordinates=tuple(corners),
+    )

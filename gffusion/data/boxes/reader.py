@@ -1,0 +1,56 @@
+"""Read the boxes of one image in any supported format."""
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TypeAlias
+
+from .base import Boxes, NamedBoxes
+from .voc import read_voc
+from .yolo import read_yolo
+
+BoxReader: TypeAlias = Callable[[Path, tuple[int, int], Sequence[str] | None], Boxes]
+
+_READERS: dict[str, BoxReader] = {".txt": read_yolo, ".xml": read_voc}
+
+BOX_SUFFIXES: tuple[str, ...] = tuple(_READERS)
+"""Suffixes of files with the boxes of one image, in lower case: YOLO and Pascal VOC."""
+
+
+def read_boxes(
+    source: str | os.PathLike[str] | NamedBoxes, size: tuple[int, int], class_names: Sequence[str] | None = None
+) -> Boxes:
+    """Read the boxes of one image from a YOLO file, a Pascal VOC file or an entry of [`read_coco`].
+
+    Boxes outside the image or without an area are left out and reported through `logging`. A file without objects means
+    an image without objects. Class names are compared case-insensitively; `People` matches `person` unless both are
+    classes.
+
+    Args:
+        source: A `.txt` (YOLO) or `.xml` (Pascal VOC) file, or an entry of [`read_coco`].
+        size: Height and width of the image in pixels.
+        class_names: Names of the classes, in the order of their indices. Optional for YOLO files, which store indices.
+
+    Raises:
+        FileNotFoundError: If the file does not exist.
+        ValueError: If the file is malformed, holds a class that is not in `class_names`, or states another size.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     path = Path(folder, "street.txt")
+        ...     _ = path.write_text("1 0.5 0.5 0.5 1")
+        ...     boxes = read_boxes(path, size=(100, 200), class_names=["person", "car"])
+        >>> boxes.coordinates.tolist(), boxes.classes.tolist()
+        ([[50.0, 0.0, 150.0, 100.0]], [1])
+    """
+    if isinstance(source, NamedBoxes):
+        return source.to_boxes(size, class_names)
+    path = Path(source)
+    if path.suffix.lower() == ".json":
+        raise ValueError(f"{path} contains the boxes of many images; read it with read_coco")
+    reader = _READERS.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(f"cannot read boxes from {path}: the suffix must be one of {', '.join(BOX_SUFFIXES)}, .json")
+    return reader(path, size, class_names)

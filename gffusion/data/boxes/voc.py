@@ -1,0 +1,41 @@
+"""Read Pascal VOC box files."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from xml.etree import ElementTree
+
+from .base import Boxes, NamedBoxes, read_text
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
+    """Read a Pascal VOC file, as labelImg writes it.
+
+    Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et al.,
+    "The PASCAL Visual Object Classes Challenge: Development Kit").
+
+    See [`read_boxes`] for the arguments and errors.
+    """
+    try:
+        root = ElementTree.fromstring(read_text(path))
+    except ElementTree.ParseError as error:
+        raise ValueError(f"{path} is not an XML file: {error}") from error
+    names, corners = [], []
+    for number, entry in enumerate(root.iter("object"), start=1):
+        try:
+            left, top, right, bottom = (float(entry.findtext(f"bndbox/{key}", "")) for key in _CORNERS)
+        except ValueError:
+            raise ValueError(f"{path}: object {number} needs the numbers bndbox/{', '.join(_CORNERS)}") from None
+        names.append(entry.findtext("name", "").strip())
+        corners.append((left - 1, top - 1, right, bottom))
+    return NamedBoxes(str(path), _read_size(root), tuple(names), tuple(corners)).to_boxes(size, class_names)
+
+
+def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:
+    """Return the stated height and width; some tools omit them or write 0."""
+    try:
+        height, width = (int(root.findtext(f"size/{key}", "")) for key in ("height", "width"))
+    except ValueError:
+        return None
+    return (height, width) if height > 0 and width > 0 else None

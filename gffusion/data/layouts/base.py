@@ -1,0 +1,110 @@
+"""Folder and split handling shared by all layouts."""
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from gffusion.data.boxes import BOX_SUFFIXES
+from gffusion.data.io import IMAGE_SUFFIXES
+from gffusion.data.pairs import PairMatch, match_pairs
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class FoundPairs:
+    """Pairs and class names of a dataset.
+
+    Attributes:
+        match: The pairs, and the files without a partner.
+        class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
+    """
+
+    match: PairMatch
+    class_names: tuple[str, ...] | None = None
+
+
+def match_folders(
+    root: Path,
+    layout: str,
+    visible: Iterable[str],
+    infrared: Iterable[str],
+    labels: Iterable[str] = (),
+    boxes: Iterable[str] = (),
+) -> PairMatch:
+    """Match the pairs of the first existing folder of each list of names; labels and boxes are optional."""
+    return match_pairs(
+        require_folder(root, layout, *visible),
+        require_folder(root, layout, *infrared),
+        find_folder(root, *labels),
+        find_folder(root, *boxes),
+    )
+
+
+def find_folder(root: Path, *names: str) -> Path | None:
+    """Return the first existing folder of `names`, compared case-insensitively; an exact match takes precedence."""
+    folders = sorted(child for child in root.iterdir() if child.is_dir())
+    for name in names:
+        alike = [folder for folder in folders if folder.name.casefold() == name.casefold()]
+        if alike:
+            return next((folder for folder in alike if folder.name == name), alike[0])
+    return None
+
+
+def require_folder(root: Path, layout: str, *names: str) -> Path:
+    """Return the first existing folder of `names`; raise FileNotFoundError if none exists."""
+    folder = find_folder(root, *names)
+    if folder is None:
+        found = sorted(child.name for child in root.iterdir() if child.is_dir())
+        raise FileNotFoundError(
+            f"the layout {layout!r} needs a folder {' or '.join(names)} in {root}, which contains "
+            f"{'the folders ' + ', '.join(found) if found else 'no folders'}; choose another layout or split"
+        )
+    return folder
+
+
+def find_split(root: Path, split: str | None, layout: str) -> Path:
+    """Return the folder of a split, or `root` if no split is chosen."""
+    return root if split is None else require_folder(root, layout, split)
+
+
+def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
+    """Keep the pairs that `root/SPLIT.txt` or `root/meta/SPLIT.txt` lists, and report listed names without a pair.
+
+    Raises:
+        FileNotFoundError: If neither file exists.
+        ValueError: If the file lists no pair.
+    """
+    if split is None:
+        return match
+    lists = [root / f"{split}.txt", root / "meta" / f"{split}.txt"]
+    file = next((file for file in lists if file.is_file()), None)
+    if file is None:
+        raise FileNotFoundError(f"the split {split!r} has no list of files; looked for {' and '.join(map(str, lists))}")
+    stems = {_stem(line) for line in read_lines(file)}
+    pairs = tuple(pair for pair in match.pairs if pair.name.casefold() in stems)
+    if not pairs:
+        raise ValueError(f"{file} lists no image of {root}")
+    if missing := sorted(stems - {pair.name.casefold() for pair in pairs}):
+        logger.warning("%s: %s", file, count_names(missing, "names without a pair"))
+    unmatched = {
+        field: tuple(entry for entry in getattr(match, field) if isinstance(entry, Path) and _stem(entry.name) in stems)
+        for field in ("visible_only", "infrared_only", "labels_only", "boxes_only")
+    }
+    return PairMatch(pairs, **unmatched)
+
+
+def read_lines(file: Path) -> tuple[str, ...]:
+    """Read the lines of a text file, without empty ones."""
+    return tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+
+
+def count_names(names: Sequence[str], kind: str) -> str:
+    """Return the number of names and the first three, for messages."""
+    return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+
+
+def _stem(name: str) -> str:
+    path = PurePosixPath(name.casefold())
+    return path.stem if path.suffix in IMAGE_SUFFIXES + BOX_SUFFIXES else path.name

@@ -1,0 +1,84 @@
+"""Find the pairs of a dataset in any supported layout."""
+
+import logging
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TypeAlias
+
+from gffusion.data.boxes import NamedBoxes
+from gffusion.data.pairs import PairMatch, entry_name
+
+from .base import FoundPairs, count_names
+from .fmb import find_fmb
+from .folders import find_folders
+from .llvip import find_llvip
+from .m3fd import find_m3fd
+from .mfnet import find_mfnet
+from .msrs import find_msrs
+from .roadscene import find_roadscene
+from .tno import find_tno
+
+logger = logging.getLogger(__name__)
+
+Layout: TypeAlias = Callable[[Path, str | None], FoundPairs]
+"""Takes the folder of a dataset and the name of a split, such as "train", or None for all pairs."""
+
+LAYOUTS: dict[str, Layout] = {
+    "folders": find_folders,
+    "m3fd": find_m3fd,
+    "mfnet": find_mfnet,
+    "msrs": find_msrs,
+    "roadscene": find_roadscene,
+    "tno": find_tno,
+    "llvip": find_llvip,
+    "fmb": find_fmb,
+}
+"""The supported layouts by name; the docstring of each function describes its folders."""
+
+
+def find_pairs(root: Path, layout: str = "folders", split: str | None = None) -> FoundPairs:
+    """Find the pairs of a dataset, and report files without a partner through `logging`.
+
+    Args:
+        root: Folder of the dataset.
+        layout: A name in `LAYOUTS`.
+        split: Name of a split, if the layout has splits.
+
+    Raises:
+        FileNotFoundError: If a folder, or the list of a split, is missing.
+        NotADirectoryError: If a folder is a file.
+        ValueError: If the layout is unknown, or [`match_pairs`] or [`read_coco`] refuses the files.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     root = Path(folder)
+        ...     for kind in ("visible", "infrared"):
+        ...         (root / kind).mkdir()
+        ...         (root / kind / "street.png").touch()
+        ...     found = find_pairs(root)
+        >>> [pair.name for pair in found.match.pairs]
+        ['street']
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"the layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+    if not root.is_dir():
+        raise FileNotFoundError(f"the folder {root} does not exist; it should contain a dataset of layout {layout!r}")
+    found = LAYOUTS[layout](root, split)
+    _report_unmatched(root, found.match)
+    return found
+
+
+def _report_unmatched(root: Path, match: PairMatch) -> None:
+    unmatched: dict[str, Iterable[Path | NamedBoxes]] = {
+        "visible without infrared": match.visible_only,
+        "infrared without visible": match.infrared_only,
+        "labels without a pair": match.labels_only,
+        "boxes without a pair": match.boxes_only,
+    }
+    parts = [
+        count_names([entry_name(entry) for entry in entries], kind) for kind, entries in unmatched.items() if entries
+    ]
+    if parts:
+        logger.warning("%s: left out %s", root, "; ".join(parts))

@@ -1,0 +1,7 @@
+"""Sources that `FusionDataset` reads pairs from: folders, or rows of a `datasets.Dataset`."""
+
+from .base import DecodedPair, PairSource
+from .folders import FolderPairs
+from .rows import DatasetRows
+
+__all__ = ["DatasetRows", "DecodedPair", "FolderPairs", "PairSource"]

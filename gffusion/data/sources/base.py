@@ -1,0 +1,49 @@
+"""Interface of the sources of pairs."""
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeAlias
+
+from numpy.typing import NDArray
+
+from gffusion.data.boxes import Boxes
+
+DecodedPair: TypeAlias = dict[str, NDArray[Any]]
+"""`"visible"` and `"infrared"` as stored, (H, W) or (H, W, 3); where the source has them, `"labels"` (H, W), `"boxes"`
+(N, 4) and `"box_classes"` (N,)."""
+
+
+class PairSource(ABC):
+    """Base class of sources: pairs that can be read one by one, in any order and in any process.
+
+    Attributes:
+        names: Name of every pair, in order.
+        class_names: Names of the classes of boxes, and of label maps after the background, or None if unknown.
+        has_labels: Whether every pair has a label map.
+        has_boxes: Whether every pair has boxes.
+    """
+
+    names: tuple[str, ...]
+    class_names: tuple[str, ...] | None
+    has_labels: bool
+    has_boxes: bool
+
+    @abstractmethod
+    def describe(self, index: int) -> str:
+        """Return where a pair comes from, for messages."""
+
+    @abstractmethod
+    def read(self, index: int) -> DecodedPair:
+        """Read a pair; raise OSError or ValueError if it cannot be read or its images differ in size."""
+
+    @abstractmethod
+    def read_labels(self, index: int) -> NDArray[Any]:
+        """Read only the label map of a pair."""
+
+    @abstractmethod
+    def read_size(self, index: int) -> tuple[int, int]:
+        """Read height and width of a pair, from file headers where possible."""
+
+
+def to_arrays(boxes: Boxes) -> DecodedPair:
+    """Return boxes as entries of a decoded pair."""
+    return {"boxes": boxes.coordinates, "box_classes": boxes.classes}

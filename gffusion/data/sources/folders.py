@@ -1,0 +1,121 @@
+"""Pairs from image files in folders."""
+
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gffusion.data.boxes import read_boxes
+from gffusion.data.io import read_labels, read_size
+from gffusion.data.layouts import find_pairs
+from gffusion.data.pairs import ImagePair, check_same_size, read_pair
+
+from .base import DecodedPair, PairSource, to_arrays
+
+logger = logging.getLogger(__name__)
+
+
+class FolderPairs(PairSource):
+    """Pairs of one or several folders, joined in that order.
+
+    See [`FusionDataset`] for the arguments and errors.
+    """
+
+    def __init__(
+        self,
+        roots: Sequence[str | os.PathLike[str]],
+        layout: str = "folders",
+        split: str | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        found = [find_pairs(Path(root), layout, split) for root in roots]
+        self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
+        self.names = tuple(pair.name for pair in self.pairs)
+        self.has_labels = _all_have_labels(self.pairs)
+        self.has_boxes = _all_have_boxes(self.pairs)
+        self.class_names = tuple(class_names) if class_names is not None else None
+        if class_names is None and (self.has_labels or self.has_boxes):
+            self.class_names = _common_class_names(roots, [part.class_names for part in found])
+        if self.has_boxes and self.class_names is None:
+            _refuse_voc_files(self.pairs)
+
+    def describe(self, index: int) -> str:
+        """Return the image files of a pair."""
+        return f"{self.pairs[index].visible}, {self.pairs[index].infrared}"
+
+    def read(self, index: int) -> DecodedPair:
+        """Read the files of a pair."""
+        pair = self.pairs[index]
+        visible, infrared = read_pair(pair.visible, pair.infrared)
+        decoded: DecodedPair = {"visible": visible, "infrared": infrared}
+        size = visible.shape[0], visible.shape[1]
+        if pair.labels is not None:
+            decoded["labels"] = read_labels(pair.labels)
+            check_same_size({str(pair.visible): size, str(pair.labels): decoded["labels"].shape})
+        if self.has_boxes and pair.boxes is not None:
+            decoded |= to_arrays(read_boxes(pair.boxes, size, self.class_names))
+        return decoded
+
+    def read_labels(self, index: int) -> NDArray[Any]:
+        """Read the label map of a pair."""
+        labels = self.pairs[index].labels
+        if labels is None:
+            raise ValueError(f"{self.describe(index)}: the pair has no label map")
+        return read_labels(labels)
+
+    def read_size(self, index: int) -> tuple[int, int]:
+        """Read the size of a pair from the headers of its files."""
+        pair = self.pairs[index]
+        return check_same_size(
+            {str(file): read_size(file) for file in (pair.visible, pair.infrared, pair.labels) if file}
+        )
+
+
+def _all_have_labels(pairs: Sequence[ImagePair]) -> bool:
+    if not pairs:
+        raise ValueError("no dataset folder was given; pass at least one root")
+    unlabeled = [pair for pair in pairs if pair.labels is None]
+    if unlabeled and len(unlabeled) < len(pairs):
+        raise ValueError(
+            f"{len(unlabeled)} of {len(pairs)} pairs have no label map (first: {unlabeled[0].visible}); "
+            "label all pairs or none, or remove these"
+        )
+    return not unlabeled
+
+
+def _all_have_boxes(pairs: Sequence[ImagePair]) -> bool:
+    missing = [pair for pair in pairs if pair.boxes is None]
+    if missing and len(missing) < len(pairs):
+        logger.warning(
+            "boxes are left out: %d of %d pairs have no box file (first: %s); add empty files for images without objects",
+            len(missing),
+            len(pairs),
+            missing[0].visible,
+        )
+    return not missing
+
+
+def _common_class_names(
+    roots: Sequence[str | os.PathLike[str]], class_names: Sequence[tuple[str, ...] | None]
+) -> tuple[str, ...] | None:
+    known = dict(zip(class_names, roots, strict=True))
+    if len(known) > 1:
+        first, second, *_ = (
+            f"those of {root} are {', '.join(names) if names else 'not named'}" for names, root in known.items()
+        )
+        raise ValueError(
+            f"joined datasets must have the same classes: {first}, {second}; pass class_names= if the indices agree"
+        )
+    return next(iter(known))
+
+
+def _refuse_voc_files(pairs: Sequence[ImagePair]) -> None:
+    for pair in pairs:
+        if isinstance(pair.boxes, Path) and pair.boxes.suffix.lower() == ".xml":
+            raise ValueError(
+                f"VOC files such as {pair.boxes} contain class names; pass class_names=, or add a file classes.txt beside "
+                "the folder of boxes, to map them to indices"
+            )

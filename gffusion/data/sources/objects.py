@@ -1,0 +1,51 @@
+"""Boxes from the "objects" column of a `datasets.Dataset`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from gffusion.data.boxes import Boxes, NamedBoxes, clip_boxes
+
+
+def convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str, ...] | None, origin: str) -> Boxes:
+    """Return the boxes of one row.
+
+    Args:
+        objects: A dict of lists, or a list of dicts, of "bbox" (left, top, width, height in pixels) and "category" (an index
+            or a name).
+        size: Height and width of the image in pixels.
+        class_names: Names of the classes, in the order of their indices.
+        origin: The row and column, for messages.
+
+    Raises:
+        ValueError: If `objects` has another structure, or a category is not a class.
+    """
+    try:
+        if not isinstance(objects, dict):
+            objects = {key: [entry[key] for entry in objects] for key in ("bbox", "category")}
+        corners = [(x, y, x + w, y + h) for x, y, w, h in objects["bbox"]]
+        categories = list(objects["category"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(
+            f'{origin}: boxes must be a dict of "bbox", a list of (left, top, width, height), and "category", a list of '
+            f"indices or names, got {objects!r}"
+        ) from error
+    if len(categories) != len(corners):
+        raise ValueError(f"{origin}: {len(corners)} boxes have {len(categories)} categories")
+    if any(isinstance(category, str) for category in categories):
+        return NamedBoxes(origin, None, tuple(categories), tuple(corners)).to_boxes(size, class_names)
+    classes = [int(category) for category in categories]
+    if classes and not 0 <= min(classes) <= max(classes) < (len(class_names) if class_names else max(classes) + 1):
+        allowed = f"from 0 to {len(class_names) - 1}" if class_names else "of at least 0"
+        raise ValueError(f"{origin}: categories must be indices {allowed}, got {classes}")
+    return clip_boxes(corners, classes, size, origin)
+
+
+def read_category_names(objects: Any) -> Sequence[str] | None:
+    """Return the names of the `ClassLabel` feature under "category", if the feature of the column has one.
+
+    Args:
+        objects: Feature of the column: a list of objects or an object of lists.
+    """
+    objects = getattr(objects, "feature", objects)
+    category = objects.get("category") if isinstance(objects, dict) else None
+    return getattr(getattr(category, "feature", category), "names", None)

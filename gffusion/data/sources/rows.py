@@ -1,0 +1,148 @@
+"""Pairs from the rows of a `datasets.Dataset`."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.data.io import ImageReadError, read_image, read_labels, read_size
+from gffusion.data.pairs import check_same_size
+from gffusion.models.gffusion.image_processing_gffusion import to_array
+
+from .base import DecodedPair, PairSource, to_arrays
+from .objects import convert_objects, read_category_names
+
+
+class DatasetRows(PairSource):
+    """Rows of a `datasets.Dataset`, or of any object with `column_names`, `len` and rows as dicts.
+
+    See [`FusionDataset.from_dataset`] for the arguments and errors.
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        visible: str = "visible",
+        infrared: str = "infrared",
+        labels: str | None = None,
+        boxes: str | None = None,
+        names: str | None = None,
+        class_names: Sequence[str] | None = None,
+    ) -> None:
+        columns = {"visible": visible, "infrared": infrared, "labels": labels, "boxes": boxes, "names": names}
+        self._columns = {name: column for name, column in columns.items() if column is not None}
+        _check_columns(dataset, list(self._columns.values()))
+        self.names = tuple(map(str, dataset[names][:] if names is not None else range(len(dataset))))
+        self._dataset = _disable_decoding(dataset, self._columns.values())
+        self._dtypes = {name: _array_dtype(dataset, column) for name, column in self._columns.items()}
+        self.has_labels, self.has_boxes = labels is not None, boxes is not None
+        known = class_names if class_names is not None else read_category_names(_feature(dataset, boxes))
+        self.class_names = tuple(known) if known is not None else None
+
+    def describe(self, index: int) -> str:
+        """Return the row of a pair."""
+        return f"row {index}"
+
+    def read(self, index: int) -> DecodedPair:
+        """Read the columns of a row."""
+        row = self._dataset[index]
+        images = [name for name in ("visible", "infrared", "labels") if name in self._columns]
+        decoded: DecodedPair = {name: self._read_column(index, row, name) for name in images}
+        size = check_same_size({self._cell(index, name): image.shape[:2] for name, image in decoded.items()})
+        if self.has_boxes:
+            objects = row[self._columns["boxes"]]
+            decoded |= to_arrays(convert_objects(objects, size, self.class_names, self._cell(index, "boxes")))
+        return decoded
+
+    def read_labels(self, index: int) -> NDArray[Any]:
+        """Read the label map of a row."""
+        return self._read_column(index, self._dataset[index], "labels")
+
+    def read_size(self, index: int) -> tuple[int, int]:
+        """Read the size of the images of a row, from their headers where they are files."""
+        row = self._dataset[index]
+        sizes = {}
+        for name in ("visible", "infrared"):
+            cell, value = self._cell(index, name), row[self._columns[name]]
+            if isinstance(value, dict):
+                with _name_cell_in_errors(cell):
+                    sizes[cell] = read_size(_content(value))
+            else:
+                sizes[cell] = self._read_column(index, row, name).shape[:2]
+        return check_same_size(sizes)
+
+    def _cell(self, index: int, name: str) -> str:
+        return f"{self.describe(index)}, column {self._columns[name]!r}"
+
+    def _read_column(self, index: int, row: Mapping[str, Any], name: str) -> NDArray[Any]:
+        value = row[self._columns[name]]
+        with _name_cell_in_errors(self._cell(index, name)):
+            if self._dtypes[name] is not None:
+                value = np.asarray(value, dtype=self._dtypes[name])
+            return _to_labels(value) if name == "labels" else _to_image(value, name)
+
+
+def _check_columns(dataset: Any, wanted: Sequence[str]) -> None:
+    columns = getattr(dataset, "column_names", None)
+    if isinstance(columns, dict):
+        raise ValueError(
+            f"got a dict of the splits {', '.join(columns)}; choose one, such as dataset[{next(iter(columns))!r}]"
+        )
+    if columns is None or not hasattr(dataset, "__len__"):
+        raise ValueError(
+            f"got a {type(dataset).__name__}; pass a datasets.Dataset, which has columns and a length (not a stream)"
+        )
+    if missing := [column for column in wanted if column not in columns]:
+        raise ValueError(f"the dataset has no column {', '.join(missing)}; its columns are {', '.join(columns)}")
+
+
+def _feature(dataset: Any, column: str | None) -> Any:
+    return (getattr(dataset, "features", None) or {}).get(column)
+
+
+def _array_dtype(dataset: Any, column: str) -> str | None:
+    """Return the dtype of an `Array2D` or `Array3D` feature, whose values arrive as lists or 64-bit integers."""
+    feature = _feature(dataset, column)
+    return feature.dtype if hasattr(feature, "shape") else None
+
+
+def _disable_decoding(dataset: Any, columns: Iterable[str]) -> Any:
+    """Return the dataset with undecoded image columns: `datasets` would drop 16-bit values, and sizes need headers only."""
+    for column in columns:
+        feature = _feature(dataset, column)
+        if getattr(feature, "dtype", None) == "PIL.Image.Image":
+            dataset = dataset.cast_column(column, dataclasses.replace(feature, decode=False))
+    return dataset
+
+
+@contextmanager
+def _name_cell_in_errors(cell: str) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError) as error:
+        raise ImageReadError(f"{cell}: {error}") from error
+
+
+def _content(value: Mapping[str, Any]) -> BytesIO | str:
+    if value.get("bytes") is not None:
+        return BytesIO(value["bytes"])
+    if value.get("path") is None:
+        raise ValueError('an undecoded image needs "bytes" or a "path"')
+    return str(value["path"])
+
+
+def _to_image(value: Any, name: str) -> NDArray[Any]:
+    return read_image(_content(value)) if isinstance(value, dict) else to_array(value, name)
+
+
+def _to_labels(value: Any) -> NDArray[Any]:
+    if isinstance(value, dict):
+        return read_labels(_content(value))
+    labels = np.asarray(value)
+    if labels.ndim != 2 or labels.dtype.kind not in "bui":
+        raise ValueError(f"a label map must be (H, W) class indices, got {labels.dtype} of shape {labels.shape}")
+    return labels

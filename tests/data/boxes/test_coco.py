@@ -1,0 +1,84 @@
+"""COCO detection files."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gffusion.data import read_boxes, read_coco
+
+SIZE = (100, 200)  # height, width
+CONTENT = {
+    "categories": [{"id": 7, "name": "car"}, {"id": 2, "name": "person"}],
+    "images": [
+        {"id": 10, "file_name": "visible/a.png", "height": 100, "width": 200},
+        {"id": 3, "file_name": "b.jpg", "height": 100, "width": 200},
+    ],
+    "annotations": [
+        {"id": 1, "image_id": 10, "category_id": 7, "bbox": [10, 20, 30, 40]},
+        {"id": 2, "image_id": 10, "category_id": 2, "bbox": [0, 0, 200, 100], "iscrowd": 0},
+        {"id": 3, "image_id": 10, "category_id": 2, "bbox": [0, 0, 50, 50], "iscrowd": 1},
+    ],
+}
+WriteCoco = Callable[..., Path]
+
+
+@pytest.fixture
+def write_coco(tmp_path: Path) -> WriteCoco:
+    """Write a file of `CONTENT` with some entries replaced."""
+
+    def write(**changes: Any) -> Path:
+        path = tmp_path / "all.json"
+        path.write_text(json.dumps(CONTENT | changes))
+        return path
+
+    return write
+
+
+def test_ids_with_gaps(write_coco: WriteCoco) -> None:
+    images, class_names = read_coco(write_coco())
+    assert images.keys() == {"a", "b"}
+    assert class_names == ("person", "car")  # in the order of the ids 2 and 7
+    boxes = read_boxes(images["a"], SIZE, class_names)
+    np.testing.assert_array_equal(boxes.coordinates, [(10, 20, 40, 60), (0, 0, 200, 100)])
+    assert boxes.classes.tolist() == [1, 0]
+    assert read_boxes(images["a"], SIZE, ("bus", "PERSON", "Car")).classes.tolist() == [2, 1]
+    assert read_boxes(images["b"], SIZE, class_names).coordinates.shape == (0, 4)
+    with pytest.raises(ValueError, match=r"all\.json \(visible/a\.png\): .* drawn on an image of 200x100"):
+        read_boxes(images["a"], (50, 100), class_names)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"annotations": [{"image_id": 5, "category_id": 2, "bbox": [0, 0, 1, 1]}]}, "the image 5, which"),
+        ({"annotations": [{"image_id": 3, "category_id": 5, "bbox": [0, 0, 1, 1]}]}, "the category 5, which"),
+        ({"annotations": [{"image_id": 3, "category_id": 2}]}, "an entry lacks 'bbox'"),
+        ({"annotations": [{"image_id": 3, "category_id": 2, "bbox": [5, 5, -1, 1]}]}, "negative side"),
+        ({"annotations": 3}, "not iterable"),
+        (
+            {"annotations": [], "images": [{"id": 1, "file_name": "x/a.png"}, {"id": 2, "file_name": "y\\a.jpg"}]},
+            "two images with the stem a;",
+        ),
+    ],
+)
+def test_malformed_entries(write_coco: WriteCoco, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=rf"all\.json.*{message}"):
+        read_coco(write_coco(**changes))
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{}", " is not a COCO detection file: it lacks annotations, categories, images"),
+        ("[]", " is not a COCO detection file: it lacks an object"),
+        ("{", " is not a JSON file"),
+    ],
+)
+def test_other_files(tmp_path: Path, content: str, message: str) -> None:
+    (tmp_path / "all.json").write_text(content)
+    with pytest.raises(ValueError, match=rf"all\.json{message}"):
+        read_coco(tmp_path / "all.json")
