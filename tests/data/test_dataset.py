@@ -1,7 +1,6 @@
 """The torch data set: values, pairing, randomness across workers and epochs."""
 
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ from torch.utils.data import DataLoader
 from gffusion.data import FusionDataset, ImageReadError
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Sample, ThermalGain, VisiblePhotometric
 
-DATA = Path(os.environ.get("GFFUSION_DATA", Path(__file__).parents[3] / "shared" / "data"))
 RANDOM = Compose(RandomCrop(6), RandomFlip(0.5, 0.5), VisiblePhotometric(0.2), ThermalGain(0.2))
 
 
@@ -296,7 +294,8 @@ class TestRandomness:
             list(dataset)
         assert len(set(draws)) == len(draws) == 12
 
-    @pytest.mark.parametrize("start_method", ["fork", "spawn"])
+    @pytest.mark.processes
+    @pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
     def test_epoch_reaches_workers_that_persist(self, tmp_path: Path, start_method: str) -> None:
         dataset = FusionDataset(make_pairs(tmp_path), RANDOM)
         loader = DataLoader(
@@ -340,10 +339,9 @@ class TestCache:
             assert torch.equal(dataset[0]["infrared_values"], torch.full((1, 9, 12), 0.25))
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs the image pairs of GFFUSION_DATA or ../shared/data")
 @pytest.mark.parametrize(("folder", "count"), [("val/msrs", 40), ("val/m3svd", 12), ("train/roadscene", 170)])
-def test_real_pairs(folder: str, count: int) -> None:
-    dataset = FusionDataset(DATA / folder, Compose(RandomCrop(128), RandomFlip()))
+def test_real_pairs(data_dir: Path, folder: str, count: int) -> None:
+    dataset = FusionDataset(data_dir / folder, Compose(RandomCrop(128), RandomFlip()))
     assert len(dataset) == count
     item = dataset[count - 1]
     assert item["visible_values"].shape == (3, 128, 128)
@@ -351,9 +349,10 @@ def test_real_pairs(folder: str, count: int) -> None:
     assert item["visible_values"].std() > 0.01
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="needs the image pairs of GFFUSION_DATA or ../shared/data")
-def test_real_boxes_in_spawned_workers() -> None:
-    dataset = FusionDataset(DATA / "val/msrs")
+@pytest.mark.slow
+@pytest.mark.processes
+def test_real_boxes_in_spawned_workers(data_dir: Path) -> None:
+    dataset = FusionDataset(data_dir / "val/msrs")
     assert set(dataset.read_sizes()) == {(480, 640)}
     assert dataset.class_names == ("person", "bicycle", "car")
     loader = DataLoader(dataset, batch_size=None, sampler=[0, 39], num_workers=1, multiprocessing_context="spawn")
