@@ -1,4 +1,4 @@
-"""`gffusion evaluate`: measures methods side by side over folders of pairs."""
+"""`gffusion evaluate`: compare methods on folders of pairs."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from .device import choose_device
 from .errors import one_line, user_errors
+from .lists import split_list
 from .quiet import quiet_libraries
 
 _SHOWN_REASONS = 20
@@ -19,7 +20,9 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for tables and figures.")],
     fused: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=DIR", help="A method and the folder of what it fused. May be given several times."),
+        typer.Option(
+            metavar="NAME=DIR", help="A method and the folder of its fused images. May be given several times."
+        ),
     ] = None,
     model: Annotated[
         list[str] | None,
@@ -29,69 +32,85 @@ def evaluate(
     ] = None,
     metrics: Annotated[
         str | None,
-        typer.Option(metavar="EN,SCD,...", help="Metrics that the mean rank is over. [default: EN,SCD,VIF,Qabf,SSIM]"),
+        typer.Option(metavar="EN,SCD,...", help="Metrics of the mean rank. [default: EN,SCD,VIF,Qabf,SSIM]"),
     ] = None,
     protocol: Annotated[
-        str, typer.Option(help="Whose conventions to follow: standard, tang2022, tang2023 or cddfuse.")
+        str, typer.Option(help="Conventions of the metrics: standard, tang2022, tang2023 or cddfuse.")
     ] = "standard",
     segmentation: Annotated[
-        Path | None, typer.Option(metavar="LABELS", help="Folder of label maps, to measure mIoU, too.")
+        Path | None, typer.Option(metavar="LABELS", help="Folder of label maps: also measure mIoU.")
     ] = None,
     labels_pred: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[NAME=]DIR",
-            help="Folder of predicted label maps, and the method they are of, which may be left out if there is only one. "
-            "Else models predict their own.",
+            help="A method and the folder of its predicted label maps; NAME= may be omitted if there is only one method. "
+            "Models without this option predict their own. May be given several times.",
         ),
     ] = None,
     class_names: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Classes by id, the background first. Else those of the model."),
+        typer.Option(
+            metavar="A,B,...", help="Names of the classes by id, the background first. [default: those of the model]"
+        ),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Measure fusion without learning beside the methods.")
+        bool, typer.Option("--baselines/--no-baselines", help="Also measure the classical baselines.")
     ] = True,
-    pictures: Annotated[
-        str, typer.Option(metavar="NAMES|COUNT", help="Pairs to show in pictures.png: names, or how many.")
+    sheet: Annotated[
+        str, typer.Option(metavar="COUNT|NAMES", help="Pairs to show in sheet.png: how many, or their names.")
     ] = "3",
-    workers: Annotated[int | None, typer.Option(min=1, help="Threads that measure. [default: one a core]")] = None,
-    device: Annotated[str, typer.Option(help='Where models run: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
+    workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one per core]")] = None,
+    device: Annotated[
+        str, typer.Option(help='Device of the models: "auto", "cpu", "cuda", "cuda:1", "mps", ...')
+    ] = "auto",
 ) -> None:
-    """Measure fusion methods side by side, from folders of fused images or by running models.
+    """Compare fusion methods on folders of pairs: folders of fused images, models, and classical baselines.
 
-    Files belong together by name. OUT gets table.md, table.tex, summary.json, per_image.csv, pictures.png and boxplots.png;
-    records.jsonl, with which a further run measures only what is new. Images that cannot be measured are left out, for
-    all methods, and listed. Exit code: 0 if all went well, 1 if images were left out, 2 if nothing could be done.
+    Images belong together by file name. Written to OUT: table.md, table.tex, summary.json, per_image.csv, sheet.png (images
+    side by side), boxplots.png and boxplots.svg (with matplotlib), and records.jsonl, from which a later run takes what is
+    measured already. Images that cannot be measured are left out for all methods and listed. Exit code: 0 on success, 1 if
+    images were left out, 2 if nothing was evaluated.
     """
     with user_errors():
         folders = dict(_split("--fused", text) for text in fused or [])
         if len(folders) < len(fused or []):
-            raise ValueError("--fused names a method twice: give every folder a name of its own")
-        learned = [*folders, *(Path(name).name for name in model or [])]
-        predicted_labels = dict(_of_method(text, learned) for text in labels_pred or [])
-        from gffusion.evaluation import evaluate as run  # imports torch: not before the arguments make sense
+            raise ValueError("--fused names a method twice: give each folder another name")
+        models = model or []
+        methods = [*folders, *(Path(name).name for name in models)]
+        if not methods and not baselines:
+            raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
+        inputs: dict[str, Any] = {
+            "fused": folders,
+            "models": models,
+            "labels": segmentation,
+            "predicted_labels": dict(_split_labels(text, methods) for text in labels_pred or []),
+            "sheet": int(sheet) if sheet.isdecimal() else split_list(sheet),
+            **({} if baselines else {"baselines": ()}),
+        }
+        from gffusion.evaluation.inputs import find_inputs  # reports wrong arguments before torch is imported
+
+        find_inputs(visible, infrared, **inputs)
+        from gffusion.evaluation import evaluate as run  # imports torch
 
         quiet_libraries()
-        options: dict[str, Any] = {} if baselines else {"baselines": ()}
         table = run(
             visible,
             infrared,
-            fused=folders,
-            models=model or [],
-            metrics=metrics.split(",") if metrics else None,
+            **inputs,
+            metrics=split_list(metrics),
             protocol=protocol,
-            labels=segmentation,
-            predicted_labels=predicted_labels,
-            class_names=class_names.split(",") if class_names else None,
+            class_names=split_list(class_names),
             output=output,
-            pictures=int(pictures) if pictures.isdecimal() else pictures.split(","),
             workers=workers,
             device=choose_device(device),
             progress=True,
-            **options,
         )
-    typer.echo(table)
+    from rich.console import Console  # takes a tenth of a second to import
+
+    from gffusion.evaluation.table import UNLIMITED_WIDTH
+
+    Console(width=UNLIMITED_WIDTH).print(table)
     typer.echo(f"tables and figures -> {output}")
     if table.skipped:
         _report(table.skipped)
@@ -105,12 +124,14 @@ def _split(option: str, text: str) -> tuple[str, Path]:
     return name, Path(folder)
 
 
-def _of_method(text: str, learned: list[str]) -> tuple[str, Path]:
+def _split_labels(text: str, methods: list[str]) -> tuple[str, Path]:
     if "=" in text:
         return _split("--labels-pred", text)
-    if len(learned) != 1:
-        raise ValueError(f"--labels-pred must say which of {len(learned)} methods it is of: give NAME={text}")
-    return learned[0], Path(text)
+    if len(methods) != 1:
+        raise ValueError(
+            f"--labels-pred {text} must name one of {len(methods)} methods: give --labels-pred NAME={text}"
+        )
+    return methods[0], Path(text)
 
 
 def _report(skipped: Mapping[str, str]) -> None:

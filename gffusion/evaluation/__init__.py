@@ -1,6 +1,6 @@
-"""Runs models, folders of fused pictures and rules without learning over pairs of images; tables and figures.
+"""Measure models, folders of fused images and classical baselines on pairs of images; write tables and figures.
 
-Importing this module does not import torch: the names load on first use.
+Importing this package does not import torch: public names are loaded on first use.
 """
 
 from importlib import import_module

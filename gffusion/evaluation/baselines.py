@@ -1,4 +1,4 @@
-"""Fusion without learning: the rows that every table needs beside its networks, on 8-bit luma."""
+"""Classical baselines: image fusion by fixed formulas on 8-bit luma."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from gffusion.metrics import to_luma8
-from gffusion.models.gffusion.image_ops import replace_luma
+from gffusion.models.gffusion.image_ops import replace_luma, to_uint8
 
 Luma = NDArray[np.float64]
 
@@ -20,19 +20,19 @@ _STRETCHED_PERCENTILES = (1, 99)
 
 
 def average(visible: Luma, infrared: Luma) -> Luma:
-    """`(V + R) / 2`."""
+    """Return `(V + R) / 2`."""
     return (visible + infrared) / 2
 
 
 def maximum(visible: Luma, infrared: Luma) -> Luma:
-    """`max(V, R)`, pixel by pixel."""
+    """Return the element-wise `max(V, R)`."""
     return np.maximum(visible, infrared)
 
 
 def laplacian_pyramid(visible: Luma, infrared: Luma) -> Luma:
-    """Of 4 levels of detail, at each pixel that of the source where it is stronger; of what remains, the average.
+    """Fuse Laplacian pyramids of 4 levels: the larger magnitude of both details, and the average of the remainder.
 
-    Pictures that come down to a single row or column earlier have fewer levels.
+    Images that are reduced to a single row or column earlier have fewer levels.
 
     Source:
         P. J. Burt and E. H. Adelson, The Laplacian pyramid as a compact image code, IEEE Transactions on Communications
@@ -53,66 +53,80 @@ def laplacian_pyramid(visible: Luma, infrared: Luma) -> Luma:
 
 
 def centered_sum(visible: Luma, infrared: Luma) -> Luma:
-    """`V + R - mean(R)`, as bright as V on average: nearly the best SCD there can be, and much contrast, from one addition."""
+    """Return `V + R - mean(R)`, which has the mean of V, nearly the highest possible SCD and a high contrast."""
     return visible + infrared - infrared.mean()
 
 
 def average_stretched(visible: Luma, infrared: Luma) -> Luma:
-    """The average, stretched so that its 1st percentile becomes 0 and its 99th 255; a constant one stays as it is."""
+    """Return the average with its 1st percentile mapped to 0 and its 99th to 255; a constant average is not changed."""
     fused = average(visible, infrared)
     low, high = np.percentile(fused, _STRETCHED_PERCENTILES)
     return 255 * (fused - low) / (high - low) if high > low else fused
 
 
 BASELINES: Mapping[str, Callable[[Luma, Luma], Luma]] = {
-    rule.__name__: rule for rule in (average, maximum, laplacian_pyramid, centered_sum, average_stretched)
+    baseline.__name__: baseline for baseline in (average, maximum, laplacian_pyramid, centered_sum, average_stretched)
 }
-"""The rules by name. They take and return grey levels from 0 to 255 of shape (H, W), not yet rounded or cut off."""
+"""The baselines by name. They take and return gray levels of shape (H, W) from 0 to 255, neither rounded nor clipped."""
 
 
 def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
-    """Fuse two grey pictures without learning.
+    """Fuse two gray images with a classical baseline.
 
     Args:
         name: A name in `BASELINES`.
-        visible: Grey levels from 0 to 255 of shape (H, W).
-        infrared: Grey levels of the same shape.
+        visible: Gray levels from 0 to 255 of shape (H, W).
+        infrared: Gray levels of the same shape.
 
     Returns:
-        (H, W) uint8: rounded, halves up, and cut off at 0 and 255.
+        (H, W) uint8, rounded and clipped to 0 to 255.
 
     Raises:
-        ValueError: If there is no rule of that name.
+        ValueError: If the name is unknown.
+
+    Example:
+        >>> fuse_luma("average", np.array([[10.0, 200.0]]), np.array([[21.0, 100.0]])).tolist()
+        [[16, 150]]
     """
     if name not in BASELINES:
-        raise ValueError(f"There is no rule without learning of the name {name!r}. Allowed are {', '.join(BASELINES)}.")
+        raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINES)}.")
+    # Halves round up, as in `to_luma8`; `to_uint8` rounds them to even.
     return np.floor(BASELINES[name](visible, infrared) + 0.5).clip(0, 255).astype(np.uint8)
 
 
 def fuse(name: str, visible: NDArray[Any], infrared: NDArray[Any]) -> NDArray[np.uint8]:
-    """Fuse two pictures without learning; a colour visible picture keeps its chroma, as with a model.
+    """Fuse two images with a classical baseline; the fused image has the chroma of the visible one.
 
     Args:
         name: A name in `BASELINES`.
         visible: (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
-        infrared: A picture of the same height and width, likewise.
+        infrared: An image of the same height and width, in one of these formats.
 
     Returns:
-        (H, W) uint8 where the visible picture is grey, (H, W, 3) uint8 RGB otherwise.
+        (H, W) uint8 if the visible image is gray, (H, W, 3) uint8 RGB otherwise.
 
     Raises:
-        ValueError: If the name is unknown or a picture is none of those.
+        ValueError: If the name is unknown or an image has another format.
+
+    Example:
+        >>> visible, infrared = np.full((2, 2, 3), 60, np.uint8), np.full((2, 2), 100, np.uint8)
+        >>> fuse("maximum", visible, infrared)[0, 0].tolist()
+        [100, 100, 100]
     """
     fused = fuse_luma(name, to_luma8(visible).numpy(), to_luma8(infrared).numpy())
-    return fused if visible.ndim == 2 else with_colour_of(visible, fused)
+    return fused if visible.ndim == 2 else add_chroma(visible, fused)
 
 
-def with_colour_of(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Give a grey picture (H, W) the chroma of a colour picture (H, W, 3) -> (H, W, 3) uint8."""
+def add_chroma(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the gray image (H, W) with the chroma of the color image (H, W, 3), as (H, W, 3) uint8.
+
+    Example:
+        >>> add_chroma(np.array([[[200, 100, 100]]], np.uint8), np.array([[90]], np.uint8)).tolist()
+        [[[160, 60, 60]]]
+    """
     scale = np.iinfo(visible.dtype).max if np.issubdtype(visible.dtype, np.integer) else 1
-    colour = torch.from_numpy(visible / scale).movedim(-1, 0)  # (H, W, 3) -> (3, H, W)
-    picture = replace_luma(colour, torch.from_numpy(fused / 255)[None])
-    return (picture.movedim(0, -1) * 255).round().to(torch.uint8).numpy()
+    color = torch.from_numpy(visible / scale).movedim(-1, 0)  # (H, W, 3) -> (3, H, W)
+    return to_uint8(replace_luma(color, torch.from_numpy(fused / 255)[None]).movedim(0, -1).numpy())
 
 
 def _blur(image: Luma) -> Luma:

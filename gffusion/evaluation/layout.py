@@ -1,10 +1,13 @@
-"""One table of numbers as text, Markdown and LaTeX: directions, best and second best, rows without learning."""
+"""One table of numbers for the terminal, as Markdown and as LaTeX."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from rich.console import Group
 
 MISSING = "-"
 
@@ -14,120 +17,136 @@ _LATEX_SIGNS = str.maketrans(
 )
 
 
+@dataclass(frozen=True)
+class Marks:
+    """Format strings of one format: of the best and the second best number, and of names."""
+
+    best: str
+    second: str
+    baseline: str
+    outranked: str
+    higher_is_better: str
+    lower_is_better: str
+
+
+_TEXT = Marks("{}*", "{}+", "({})", "{} !", "{} ↑", "{} ↓")
+_MARKDOWN = Marks("**{}**", "<u>{}</u>", "*{}*", "{} †", "{} ↑", "{} ↓")
+_LATEX = Marks(
+    r"\textbf{{{}}}", r"\underline{{{}}}", r"\textit{{{}}}", r"{}$^\dagger$", r"{} $\uparrow$", r"{} $\downarrow$"
+)
+
+
+_STYLES = {"*": "bold green", "+": "green"}
+
+
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """What is to be shown, whatever the format.
+    """Contents of a table, independent of its format.
 
     Attributes:
         rows: Names of the rows.
-        plain: Which rows learn nothing.
-        marked: Which rows are outranked by one that learns nothing.
+        is_baseline: Whether each row is a classical baseline.
+        is_outranked: Whether each row has a worse mean rank than a classical baseline.
         columns: Names of the columns.
-        higher_is_better: Their directions.
-        values: (rows, columns); NaN where there is none.
-        decimals: How many to show in each column.
-        notes: Sentences to stand below.
+        higher_is_better: Direction of each column.
+        values: (rows, columns); NaN where a value is missing.
+        decimals: Number of decimals in each column.
+        notes: Sentences below the table.
     """
 
     rows: tuple[str, ...]
-    plain: tuple[bool, ...]
-    marked: tuple[bool, ...]
+    is_baseline: tuple[bool, ...]
+    is_outranked: tuple[bool, ...]
     columns: tuple[str, ...]
     higher_is_better: tuple[bool, ...]
     values: NDArray[np.float64]
     decimals: tuple[int, ...]
     notes: tuple[str, ...]
 
-    def cells(self, best: Callable[[str], str], second: Callable[[str], str]) -> list[list[str]]:
-        """Format the numbers, row by row, the best and the second best of each column decorated; so are those that look alike."""
+    def header(self, marks: Marks) -> list[str]:
+        """Return the names of the columns with their directions."""
+        directions = [marks.higher_is_better if higher else marks.lower_is_better for higher in self.higher_is_better]
+        return [direction.format(column) for column, direction in zip(self.columns, directions, strict=True)]
+
+    def body(self, marks: Marks) -> list[list[str]]:
+        """Return the name and the numbers of every row; numbers that look like the best or second best are marked, too."""
         columns = zip(self.values.T, self.decimals, self.higher_is_better, strict=True)
-        return [list(row) for row in zip(*(_column(*column, best, second) for column in columns), strict=True)]
+        columns_of_text = [self._names(marks), *(_format_column(*column, marks) for column in columns)]
+        return [list(row) for row in zip(*columns_of_text, strict=True)]
 
-    def legend(self, plain: str, mark: str) -> list[str]:
-        """The notes, and what the signs mean."""
-        legend = [plain] * any(self.plain)
-        if any(self.marked):
-            legend.append(f"{mark} has a worse mean rank than a row without learning.")
-        return [*self.notes, *legend]
+    def legend(self, marks: Marks) -> list[str]:
+        """Return the notes and the meaning of the marks on names."""
+        legend = list(self.notes)
+        if any(self.is_baseline):
+            legend.append(f"{marks.baseline.format('name')}: classical baseline.")
+        if any(self.is_outranked):
+            legend.append(f"{marks.outranked.format('name')}: mean rank worse than that of a baseline.")
+        return legend
+
+    def _names(self, marks: Marks) -> list[str]:
+        names = []
+        for name, is_baseline, is_outranked in zip(self.rows, self.is_baseline, self.is_outranked, strict=True):
+            name = marks.baseline.format(name) if is_baseline else name
+            names.append(marks.outranked.format(name) if is_outranked else name)
+        return names
 
 
-def as_text(layout: Layout) -> str:
-    """Lay out for a terminal: `*` behind the best number, `+` behind the second best."""
-    names = [f"({row})" if plain else row for row, plain in zip(layout.rows, layout.plain, strict=True)]
-    names = [f"{name} !" if marked else name for name, marked in zip(names, layout.marked, strict=True)]
-    arrows = ["↑" if higher else "↓" for higher in layout.higher_is_better]
-    header = ["", *(f"{name} {arrow} " for name, arrow in zip(layout.columns, arrows, strict=True))]
-    cells = [
-        [cell if cell.endswith(("*", "+")) else f"{cell} " for cell in row]
-        for row in layout.cells("{}*".format, "{}+".format)
-    ]
-    lines = [header, *([name, *row] for name, row in zip(names, cells, strict=True))]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    table = [
-        "  ".join(
-            [line[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(line[1:], widths[1:], strict=True))]
-        )
-        for line in lines
-    ]
-    notes = layout.legend("(In brackets): without learning.", "!")
-    return "\n".join(
-        [table[0].rstrip(), "-" * len(table[0].rstrip()), *table[1:], *notes, "* best, + second best.", ""]
+def to_rich(layout: Layout) -> "Group":
+    """Return the table for a terminal; where styles are not shown, `*` and `+` still mark the best and second best."""
+    from rich import box  # rich is imported only where a table is printed
+    from rich.console import Group
+    from rich.padding import Padding
+    from rich.table import Table
+    from rich.text import Text
+
+    # `Text` objects: in plain strings, rich replaces [words] and :names:. `Padding` in place of a mark aligns decimal points.
+    def cell(text: str) -> Text | Padding:
+        style = _STYLES.get(text[-1])
+        return Text(text, style) if style else Padding(Text(text), (0, 1, 0, 0))
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
+    table.add_column("")
+    for name in layout.header(_TEXT):
+        table.add_column(cell(name), justify="right")
+    for (name, *numbers), is_baseline in zip(layout.body(_TEXT), layout.is_baseline, strict=True):
+        table.add_row(Text(name), *map(cell, numbers), style="dim" if is_baseline else "")
+    return Group(table, *map(Text, layout.legend(_TEXT)), Text("* best, + second best."))
+
+
+def to_markdown(layout: Layout) -> str:
+    """Return the table as Markdown: the best number bold, the second best underlined."""
+    lines = [["method", *layout.header(_MARKDOWN)], ["---", *["---:"] * len(layout.columns)]]
+    lines += [[name.replace("|", "\\|"), *cells] for name, *cells in layout.body(_MARKDOWN)]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", " ".join(layout.legend(_MARKDOWN)), ""])
+
+
+def to_latex(layout: Layout) -> str:
+    """Return the table as LaTeX with booktabs: the best number bold, the second best underlined."""
+    escaped = replace(
+        layout,
+        rows=tuple(name.translate(_LATEX_SIGNS) for name in layout.rows),
+        columns=tuple(name.translate(_LATEX_SIGNS) for name in layout.columns),
     )
-
-
-def as_markdown(layout: Layout) -> str:
-    """Lay out for Markdown: the best number bold, the second best underlined."""
-    names = [f"*{row}*" if plain else row for row, plain in zip(layout.rows, layout.plain, strict=True)]
-    names = [f"{name} †" if marked else name for name, marked in zip(names, layout.marked, strict=True)]
-    arrows = ["↑" if higher else "↓" for higher in layout.higher_is_better]
-    header = ["method", *(f"{name} {arrow}" for name, arrow in zip(layout.columns, arrows, strict=True))]
-    cells = layout.cells("**{}**".format, "<u>{}</u>".format)
-    lines = [header, ["---", *["---:"] * len(layout.columns)]]
-    lines += [[name.replace("|", "\\|"), *row] for name, row in zip(names, cells, strict=True)]
-    notes = layout.legend("*In italics*: without learning.", "†")
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", " ".join(notes), ""])
-
-
-def as_latex(layout: Layout) -> str:
-    """Lay out for LaTeX with booktabs: the best number bold, the second best underlined."""
-    names = [_escape(row) for row in layout.rows]
-    names = [rf"\textit{{{name}}}" if plain else name for name, plain in zip(names, layout.plain, strict=True)]
-    names = [rf"{name}$^\dagger$" if marked else name for name, marked in zip(names, layout.marked, strict=True)]
-    arrows = [r"$\uparrow$" if higher else r"$\downarrow$" for higher in layout.higher_is_better]
-    header = ["Method", *(f"{_escape(name)} {arrow}" for name, arrow in zip(layout.columns, arrows, strict=True))]
-    cells = layout.cells(r"\textbf{{{}}}".format, r"\underline{{{}}}".format)
-    body = [" & ".join([name, *row]) + r" \\" for name, row in zip(names, cells, strict=True)]
-    notes = layout.legend(r"\textit{In italics}: without learning.", r"$^\dagger$")
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",
             r"\begin{tabular}{l" + "r" * len(layout.columns) + "}",
             r"\toprule",
-            " & ".join(header) + r" \\",
+            " & ".join(["Method", *escaped.header(_LATEX)]) + r" \\",
             r"\midrule",
-            *body,
+            *(" & ".join(row) + r" \\" for row in escaped.body(_LATEX)),
             r"\bottomrule",
             r"\end{tabular}",
-            *(f"% {note}" for note in notes),
+            *(f"% {note}" for note in layout.legend(_LATEX)),
             "",
         ]
     )
 
 
-def _column(
-    values: NDArray[np.float64],
-    decimals: int,
-    higher_is_better: bool,
-    best: Callable[[str], str],
-    second: Callable[[str], str],
-) -> list[str]:
+def _format_column(values: NDArray[np.float64], decimals: int, higher_is_better: bool, marks: Marks) -> list[str]:
     texts = [MISSING if np.isnan(value) else f"{value:.{decimals}f}" for value in values]
     by_value = sorted({text for text in texts if text != MISSING}, key=float, reverse=higher_is_better)
-    if len(by_value) < 2:  # nothing stands out
+    if len(by_value) < 2:  # all methods are equal
         return texts
-    decorated = {by_value[0]: best(by_value[0]), by_value[1]: second(by_value[1])}
-    return [decorated.get(text, text) for text in texts]
-
-
-def _escape(text: str) -> str:
-    return text.translate(_LATEX_SIGNS)
+    marked = {by_value[0]: marks.best.format(by_value[0]), by_value[1]: marks.second.format(by_value[1])}
+    return [marked.get(text, text) for text in texts]

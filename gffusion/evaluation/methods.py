@@ -1,4 +1,4 @@
-"""What is compared: models, folders of fused pictures and rules without learning, behind one interface."""
+"""One interface to all that is compared: models, folders of fused images and classical baselines."""
 
 import os
 from abc import ABC, abstractmethod
@@ -26,14 +26,14 @@ from .baselines import fuse_luma
 
 @dataclass(frozen=True)
 class Sources:
-    """The pictures of one pair.
+    """Source images of one pair.
 
     Attributes:
-        pair: Their files.
-        visible: (H, W) or (H, W, 3), as `read_image` gives it.
-        infrared: Likewise, of the same height and width.
-        visible_luma: (H, W) whole grey levels from 0 to 255, float64.
-        infrared_luma: Likewise.
+        pair: The files.
+        visible: (H, W) or (H, W, 3), as `read_image` returns it.
+        infrared: (H, W) or (H, W, 3), as `read_image` returns it.
+        visible_luma: (H, W) whole gray levels from 0 to 255, float64.
+        infrared_luma: (H, W) whole gray levels from 0 to 255, float64.
     """
 
     pair: ImagePair
@@ -48,15 +48,15 @@ class Sources:
 
         Raises:
             OSError: If a file cannot be read.
-            ValueError: If the sizes differ, or a floating-point picture is not within 0 to 1; the message names the file.
+            ValueError: If the sizes differ, or a floating-point image is not within 0 to 1; the message names the file.
         """
         visible, infrared = read_pair(pair.visible, pair.infrared)
         return cls(pair, visible, infrared, _luma(visible, pair.visible), _luma(infrared, pair.infrared))
 
 
-def _luma(picture: NDArray[Any], path: Path) -> Tensor:
+def _luma(image: NDArray[Any], path: Path) -> Tensor:
     try:
-        return to_luma8(picture)
+        return to_luma8(image)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
 
@@ -66,11 +66,11 @@ class Method(ABC):
 
     Attributes:
         name: Its name.
-        learned: False for the rules without learning, which the others are held against.
-        class_names: Names of the classes of its own label maps; empty if it makes none.
+        is_baseline: Whether it is a classical baseline, which the other methods are compared with.
+        class_names: Names of the classes of the label maps that it predicts; empty if it predicts none.
     """
 
-    learned: ClassVar[bool] = True
+    is_baseline: ClassVar[bool] = False
     class_names: tuple[str, ...] = ()
 
     def __init__(self, name: str) -> None:
@@ -78,25 +78,25 @@ class Method(ABC):
 
     @abstractmethod
     def fingerprint(self, pair: ImagePair) -> str:
-        """Return what its picture of a pair depends on, besides the pair: the same text means the same picture."""
+        """Return a text that changes whenever the fused image of the same pair may change."""
 
     @abstractmethod
     def fuse(self, sources: Sources, segment: bool = False) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Return the fused picture (H, W) or (H, W, 3), and the label map (H, W) if it is asked for one.
+        """Return the fused image (H, W) or (H, W, 3), and with `segment` the label map (H, W), if the method predicts one.
 
         Raises:
             OSError: If a file cannot be read.
-            ValueError: If the pair does not suit the method.
+            ValueError: If the method cannot fuse the pair.
         """
 
 
 class Baseline(Method):
-    """A rule of `BASELINES`, in grey."""
+    """A classical baseline of `BASELINES`, in gray."""
 
-    learned = False
+    is_baseline = True
 
     def fingerprint(self, pair: ImagePair) -> str:
-        """Return the name of the rule."""
+        """Return the name of the baseline."""
         return self.name
 
     def fuse(self, sources: Sources, segment: bool = False) -> tuple[NDArray[np.uint8], None]:
@@ -105,54 +105,52 @@ class Baseline(Method):
 
 
 class FusedFolder(Method):
-    """Pictures that something else has fused.
+    """Images that were fused elsewhere.
 
     Args:
         name: Name of the method.
-        files: Its pictures by the name of the pair.
-        folder: Where they are, for messages.
+        files: Its fused images by the name of the pair.
     """
 
-    def __init__(self, name: str, files: Mapping[str, Path], folder: Path) -> None:
+    def __init__(self, name: str, files: Mapping[str, Path]) -> None:
         super().__init__(name)
         self._files = files
-        self._folder = folder
 
     def fingerprint(self, pair: ImagePair) -> str:
         """Return the digest of the fused file."""
         return digest_file(self._file(pair))
 
     def fuse(self, sources: Sources, segment: bool = False) -> tuple[NDArray[Any], None]:
-        """Return the picture as the file holds it."""
+        """Return the image as the file holds it."""
         return read_image(self._file(sources.pair)), None
 
     def _file(self, pair: ImagePair) -> Path:
         if pair.name not in self._files:
-            raise FileNotFoundError(f"{self._folder} holds no picture of this name")
+            raise FileNotFoundError("no fused image of this name")
         return self._files[pair.name]
 
 
 class Model(Method):
-    """A model of the zoo, which fuses on the fly.
+    """A model, which fuses on the fly.
 
     Args:
         name: Name of the method.
         model: The model, on its device.
-        image_processor: Prepares the pictures for it.
+        image_processor: Its image processor.
     """
 
     def __init__(self, name: str, model: GFFusionModel, image_processor: GFFusionImageProcessor) -> None:
         super().__init__(name)
         self._model = model.eval()
         self._image_processor = image_processor
-        # Hidden states of the encoders are collected through hooks: two threads must not run one model.
+        # Hidden states of the encoders are collected through hooks: only one thread at a time may run a model.
         self._lock = Lock()
         if model.config.use_segmenter:
             self.class_names = tuple(model.config.id2label[label] for label in range(model.config.num_labels))
 
     @classmethod
     def load(cls, name: str | os.PathLike[str], device: str, segment: bool) -> "Model":
-        """Load a model by its name in the zoo, folder or Hub id, without its segmenter if that is not needed.
+        """Load a model by its name in the zoo, folder or Hub id; the segmenter is loaded only if `segment` is True.
 
         Raises:
             OSError: If there is no such model.
@@ -161,7 +159,7 @@ class Model(Method):
         return cls(Path(name).name, model.to(device), load_image_processor(name))
 
     def fingerprint(self, pair: ImagePair) -> str:
-        """Return the digest of the weights and of all settings."""
+        """Return the digest of the weights and all settings."""
         return self._digest
 
     @torch.inference_mode()

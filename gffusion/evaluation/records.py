@@ -1,4 +1,4 @@
-"""What has been measured so far, in a file that only ever grows, so that a run that was cut off goes on from there."""
+"""Append-only file of measured values, from which an interrupted evaluation resumes."""
 
 import json
 from collections import defaultdict
@@ -9,16 +9,22 @@ from typing import Any
 
 
 class Records:
-    """Values by key, kept in memory and, line by line, in a JSON Lines file.
+    """Values by key, in memory and in a JSON Lines file.
 
-    A key stands for all that a value depends on (see `scoring`), so that nothing is ever out of date: what has changed
-    has another key. Lines that are cut off or damaged count as never written. Threads may add at the same time.
+    A key is a digest of everything that its values depend on (see `scoring`), so that values never become outdated.
+    Damaged lines are ignored. Threads may add values concurrently.
 
     Args:
-        path: The file, which need not exist. None keeps the values in memory only.
+        path: The file, created with the first value. None keeps the values in memory only.
 
     Raises:
         OSError: If the file cannot be read.
+
+    Example:
+        >>> records = Records()
+        >>> records.add("key", "average", "scene", {"EN": 7.0})
+        >>> records.get("key"), records.get("other")
+        ({'EN': 7.0}, {})
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -34,16 +40,16 @@ class Records:
                 self._values[record["key"]].update(record["values"])
             except (ValueError, KeyError, TypeError):
                 continue
-        if text and not text.endswith("\n"):  # what is added must not join a line that was cut off
+        if text and not text.endswith("\n"):  # an interrupted write left an incomplete line
             with path.open("a", encoding="utf-8") as file:
                 file.write("\n")
 
     def get(self, key: str) -> Mapping[str, Any]:
-        """Return the values of a key, none if it is new."""
+        """Return the values of a key, an empty mapping if it is new."""
         return self._values.get(key, {})
 
     def add(self, key: str, method: str, image: str, values: Mapping[str, Any]) -> None:
-        """Add values to those of a key; method and image are for people who read the file.
+        """Add values to a key; method and image are written for readers of the file only.
 
         Raises:
             OSError: If the file cannot be written.

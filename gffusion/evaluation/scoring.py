@@ -1,4 +1,4 @@
-"""Measures methods on pairs, in several threads; whatever is wrong with one pair is noted, and the others go on."""
+"""Measure methods on pairs in several threads; errors of a pair are reported, and the other pairs continue."""
 
 import hashlib
 import json
@@ -28,14 +28,14 @@ CONFUSION = "confusion"
 
 @dataclass(frozen=True)
 class Plan:
-    """What to measure on every pair.
+    """Methods and metrics to compute on every pair.
 
     Attributes:
         methods: The rows of the table.
-        metrics: Its columns.
-        protocol: Whose conventions to follow.
-        class_names: Names of the classes of label maps; empty where none are measured.
-        label_files: For methods whose label maps are files: by method, by pair.
+        metrics: The columns of the table.
+        protocol: A name in `gffusion.metrics.PROTOCOLS`.
+        class_names: Names of the classes of label maps; empty if no label maps are measured.
+        label_files: For methods whose predicted label maps are files: by method, by pair.
     """
 
     methods: Sequence[Method]
@@ -45,18 +45,18 @@ class Plan:
     label_files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
 
     def is_segmented(self, method: Method) -> bool:
-        """Tell whether label maps of the method are measured."""
+        """Return whether label maps of the method are measured."""
         return bool(self.class_names) and (method.name in self.label_files or bool(method.class_names))
 
 
 @dataclass
 class PairScores:
-    """What was measured on one pair.
+    """Values measured on one pair.
 
     Attributes:
         pair: Its files.
         values: By method, by metric; `CONFUSION` is a matrix of pixels, row = class in the labels, column = predicted.
-        errors: Why something could not be measured, a line each.
+        errors: Reasons why values are missing, one line each.
     """
 
     pair: ImagePair
@@ -65,18 +65,18 @@ class PairScores:
 
 
 def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, workers: int) -> Iterator[PairScores]:
-    """Measure all methods on all pairs, and write down at once what was measured.
+    """Measure all methods on all pairs, and record every value as soon as it is measured.
 
     Args:
-        plan: What to measure.
-        pairs: On what.
-        records: What is known already, and where the rest is written.
+        plan: Methods and metrics.
+        pairs: Pairs to measure on.
+        records: Values that are known already; new ones are added.
         workers: Number of threads, each of which uses one core.
 
     Yields:
         The scores of every pair, in the order of the pairs.
     """
-    # Processes would have to import PyTorch and load the models once more each; its kernels do not hold the interpreter.
+    # Threads: PyTorch's kernels release the interpreter lock, and processes would each load PyTorch and the models.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     executor = ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
@@ -89,16 +89,16 @@ def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, worker
 
 def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     scores = PairScores(pair)
-    with _noted(scores.errors):
+    with _collect_errors(scores.errors):
         sources = Sources.read(pair)
         for method in plan.methods:
-            with _noted(scores.errors, f"{method.name}: "):
+            with _collect_errors(scores.errors, f"{method.name}: "):
                 scores.values[method.name] = _score(plan, method, sources, records)
     return scores
 
 
 @contextmanager
-def _noted(errors: list[str], prefix: str = "") -> Iterator[None]:
+def _collect_errors(errors: list[str], prefix: str = "") -> Iterator[None]:
     try:
         yield
     except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:
@@ -118,14 +118,14 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> di
 
 
 def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:
-    """Return the label map and, where the method does not predict one itself, its prediction; none without segmentation."""
+    """Return the label map and the file of the prediction, if it is a file; an empty list if no label map is measured."""
     if pair.labels is None or not plan.is_segmented(method):
         return []
     if method.name not in plan.label_files:
         return [pair.labels]
     predictions = plan.label_files[method.name]
     if pair.name not in predictions:
-        raise FileNotFoundError("there is no predicted label map of this name")
+        raise FileNotFoundError("no predicted label map of this name")
     return [pair.labels, predictions[pair.name]]
 
 
@@ -133,16 +133,16 @@ def _measure(
     plan: Plan, method: Method, sources: Sources, missing: Sequence[str], label_files: Sequence[Path]
 ) -> dict[str, Any]:
     segment = CONFUSION in missing
-    picture, predicted = method.fuse(sources, segment=segment and len(label_files) == 1)
+    fused, predicted = method.fuse(sources, segment=segment and len(label_files) == 1)
     metrics = [name for name in missing if name != CONFUSION]
     tensors = compute_metrics(
-        to_luma8(picture), sources.visible_luma, sources.infrared_luma, metrics=metrics, protocol=plan.protocol
+        to_luma8(fused), sources.visible_luma, sources.infrared_luma, metrics=metrics, protocol=plan.protocol
     )
     values: dict[str, Any] = {name: _finite(name, tensor) for name, tensor in tensors.items()}
     if segment:
-        labels, *of_files = [read_labels(file) for file in label_files]
+        labels, *predicted_files = [read_labels(file) for file in label_files]
         values[CONFUSION] = _confusion(
-            of_files[0] if of_files else np.asarray(predicted), labels, len(plan.class_names)
+            predicted_files[0] if predicted_files else np.asarray(predicted), labels, len(plan.class_names)
         )
     return values
 
@@ -150,7 +150,7 @@ def _measure(
 def _finite(name: str, tensor: Tensor) -> float:
     value = tensor.item()
     if not np.isfinite(value):
-        raise ValueError(f"{name} is {value}, which no mean can hold")
+        raise ValueError(f"{name} is {value}, so that its mean is not finite")
     return value
 
 

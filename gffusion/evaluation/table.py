@@ -1,4 +1,4 @@
-"""EvaluationTable: what was measured, the means and ranks that follow, and the files they are written to."""
+"""Table of an evaluation: values, means, ranks, and the files they are written to."""
 
 import csv
 import io
@@ -10,36 +10,55 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 from gffusion.metrics import METRICS
 
-from .layout import Layout, as_latex, as_markdown, as_text
+from .layout import Layout, to_latex, to_markdown, to_rich
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped, import-not-found]
+    from rich.console import Group
+
+UNLIMITED_WIDTH = 10_000
+"""Width of a rich console on which no row of a table is wrapped."""
 
 
 @dataclass(frozen=True, eq=False)
 class EvaluationTable:
-    """Metrics of several methods over the same images. Printing it shows the table.
+    """Metrics of several methods over the same images; printing it shows the means.
 
     Attributes:
         methods: Names of the rows.
-        learned: For every method, whether it is to be held against the rules without learning, or is one of these.
+        is_baseline: Whether each method is a classical baseline.
         metrics: Names of the columns.
-        ranked: Those of the metrics that count in the mean rank.
-        images: Names of the images that every mean is over.
+        ranked: Metrics of the mean rank, a part of `metrics`.
+        images: Names of the images that the means are over.
         values: (methods, images, metrics) float64, all finite.
-        protocol: Whose conventions the metrics follow.
+        protocol: Name of the protocol that the metrics follow.
         skipped: Images that were left out, with the reason.
         class_names: Names of the classes of label maps.
         confusion: For methods with label maps, the number of pixels over all images, (classes, classes) int64: row = class in
             the labels, column = predicted class.
+
+    Example:
+        >>> values = np.array([[[7.0, 30.0]], [[6.0, 40.0]]])
+        >>> table = EvaluationTable(
+        ...     ("ours", "average"), (False, True), ("EN", "MSE"), ("EN", "MSE"), ("a",), values, "standard"
+        ... )
+        >>> table.mean_ranks
+        {'ours': 1.0, 'average': 2.0}
+        >>> print(table.to_markdown())
+        | method | EN ↑ | MSE ↓ | mean rank ↓ |
+        | --- | ---: | ---: | ---: |
+        | ours | **7.000** | **30.00** | **1.0** |
+        | *average* | <u>6.000</u> | <u>40.00</u> | <u>2.0</u> |
+        <BLANKLINE>
+        Means over 1 image, protocol standard. *name*: classical baseline.
+        <BLANKLINE>
     """
 
     methods: tuple[str, ...]
-    learned: tuple[bool, ...]
+    is_baseline: tuple[bool, ...]
     metrics: tuple[str, ...]
     ranked: tuple[str, ...]
     images: tuple[str, ...]
@@ -57,49 +76,51 @@ class EvaluationTable:
 
     @property
     def higher_is_better(self) -> tuple[bool, ...]:
-        """The direction of every metric."""
+        """Direction of every metric."""
         return tuple(bool(METRICS[name].higher_is_better) for name in self.metrics)
 
     @property
     def ranks(self) -> NDArray[np.float64]:
-        """Rank of every mean among the methods, 1 is best, (methods, metrics); equal ones share the mean of their ranks."""
+        """Ranks of the means among the methods, 1 is best, (methods, metrics); equal means share the mean of their ranks."""
+        from scipy.stats import rankdata  # takes most of a second to import
+
         signs = np.where(self.higher_is_better, -1, 1)
         ranks: NDArray[np.float64] = rankdata(signs * self.means, axis=0)
         return ranks
 
     @property
     def mean_ranks(self) -> dict[str, float]:
-        """Mean of every method's ranks over the metrics in `ranked`."""
+        """Mean rank of every method over the metrics in `ranked`."""
         columns = [self.metrics.index(name) for name in self.ranked]
         return dict(zip(self.methods, self.ranks[:, columns].mean(axis=1).tolist(), strict=True))
 
     @property
     def best_first(self) -> list[int]:
-        """Rows in the order of their mean ranks."""
-        ranks = self.mean_ranks
-        return sorted(range(len(self.methods)), key=lambda row: ranks[self.methods[row]])
+        """Indices of the methods in the order of their mean ranks."""
+        ranks = list(self.mean_ranks.values())
+        return sorted(range(len(ranks)), key=ranks.__getitem__)
 
     @property
     def outranked(self) -> dict[str, list[str]]:
-        """For every learned method the rules without learning whose mean rank is better."""
+        """For every method that is no baseline, the baselines whose mean rank is better."""
         ranks = self.mean_ranks
-        rules = [name for name, learned in zip(self.methods, self.learned, strict=True) if not learned]
+        baselines = [name for name, is_baseline in zip(self.methods, self.is_baseline, strict=True) if is_baseline]
         return {
-            name: [rule for rule in rules if ranks[rule] < ranks[name]]
-            for name, learned in zip(self.methods, self.learned, strict=True)
-            if learned
+            name: [baseline for baseline in baselines if ranks[baseline] < ranks[name]]
+            for name in self.methods
+            if name not in baselines
         }
 
     @property
     def segmentation(self) -> dict[str, dict[str, float]]:
-        """For every method with label maps mIoU, and the IoU of each class by name, from 0 to 1.
+        """For every method with label maps, mIoU and the IoU of each class by name, from 0 to 1, over all pixels of all images.
 
-        Over all pixels of all images. A class that neither the labels nor the prediction have is NaN, and not part of mIoU.
+        A class that occurs neither in the labels nor in the prediction has NaN and does not count in mIoU.
         """
         return {method: _intersection_over_union(matrix, self.class_names) for method, matrix in self.confusion.items()}
 
     def to_dict(self) -> dict[str, dict[str, float]]:
-        """Means by method, by metric; for methods with label maps also `mIoU` and `IoU <class>` of the classes that occur."""
+        """Return means by method, by metric; for methods with label maps also `mIoU` and `IoU <class>` of classes that occur."""
         summary = {
             method: dict(zip(self.metrics, row, strict=True))
             for method, row in zip(self.methods, self.means.tolist(), strict=True)
@@ -111,7 +132,7 @@ class EvaluationTable:
         return summary
 
     def to_csv(self) -> str:
-        """A line for every method and image, with the columns method, image, and one a metric."""
+        """Return a line for every method and image, with the columns method, image, and one per metric."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["method", "image", *self.metrics])
@@ -120,7 +141,7 @@ class EvaluationTable:
         return text.getvalue()
 
     def to_pandas(self) -> "DataFrame":
-        """A data frame with a column for every metric, and a row for every method and image, which index it.
+        """Return a data frame with a column per metric, indexed by method and image.
 
         Raises:
             ImportError: If pandas is not installed.
@@ -133,16 +154,28 @@ class EvaluationTable:
         return pd.DataFrame(self.values.reshape(len(index), -1), index=index, columns=list(self.metrics))
 
     def to_markdown(self) -> str:
-        """The table of means, best first, with the segmentation table below it if there is one."""
-        return "\n".join(map(as_markdown, self._layouts()))
+        """Return the means as Markdown, the best method first, and the table of IoU if there are label maps."""
+        return "\n".join(map(to_markdown, self._layouts()))
 
     def to_latex(self) -> str:
-        """The same for LaTeX with the package booktabs."""
-        return "\n".join(map(as_latex, self._layouts()))
+        """Return the same tables as LaTeX with the package booktabs."""
+        return "\n".join(map(to_latex, self._layouts()))
+
+    def __rich__(self) -> "Group":
+        """The same tables, styled, for a rich console."""
+        from rich.console import Group  # rich is imported only where a table is printed
+
+        first, *others = map(to_rich, self._layouts())
+        return Group(first, *(part for other in others for part in ("", other)))
 
     def __str__(self) -> str:
-        """The same for a terminal."""
-        return "\n".join(map(as_text, self._layouts()))
+        """The same tables as plain text."""
+        from rich.console import Console  # rich is imported only where a table is printed
+
+        console = Console(file=io.StringIO(), width=UNLIMITED_WIDTH, color_system=None)
+        with console.capture() as capture:
+            console.print(self)
+        return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def save(self, folder: Path) -> None:
         """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex`.
@@ -162,17 +195,16 @@ class EvaluationTable:
         return [self._fusion_layout(), *([self._segmentation_layout()] if self.confusion else [])]
 
     def _fusion_layout(self) -> Layout:
-        ranks, outranked = self.mean_ranks, self.outranked
-        order = self.best_first
-        rows = np.column_stack([self.means, list(ranks.values())])
+        order, outranked = self.best_first, self.outranked
+        rows = np.column_stack([self.means, list(self.mean_ranks.values())])
         plural = "s" * (len(self.images) != 1)
         notes = [f"Means over {len(self.images)} image{plural}, protocol {self.protocol}."]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")
         return Layout(
             rows=tuple(self.methods[row] for row in order),
-            plain=tuple(not self.learned[row] for row in order),
-            marked=tuple(bool(outranked.get(self.methods[row])) for row in order),
+            is_baseline=tuple(self.is_baseline[row] for row in order),
+            is_outranked=tuple(bool(outranked.get(self.methods[row])) for row in order),
             columns=(*self.metrics, "mean rank"),
             higher_is_better=(*self.higher_is_better, False),
             values=rows[order],
@@ -184,8 +216,8 @@ class EvaluationTable:
         scores = self.segmentation
         return Layout(
             rows=tuple(scores),
-            plain=(False,) * len(scores),
-            marked=(False,) * len(scores),
+            is_baseline=(False,) * len(scores),
+            is_outranked=(False,) * len(scores),
             columns=("mIoU", *self.class_names),
             higher_is_better=(True,) * (1 + len(self.class_names)),
             values=100 * np.array([list(row.values()) for row in scores.values()]),
@@ -204,6 +236,6 @@ def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[st
 
 
 def _decimals(column: NDArray[np.float64]) -> int:
-    """Show about four digits."""
+    """Return the number of decimals that shows about four digits."""
     largest = np.abs(column).max()
     return 3 if largest < 10 else 2 if largest < 100 else 1

@@ -1,1 +1,1 @@
-"""Draw palettes, overlays, figures and sheets from arrays."""
+"""Draw palettes, overlays, plots and sheets from arrays and names; no files are read here."""

@@ -1,41 +1,83 @@
-"""What both figures draw with: colours and text. Pillow alone, so that figures need nothing that may be missing."""
+"""Elements that all figures share: colors, text, and tiles on a page."""
 
-from PIL import ImageDraw, ImageFont
+from collections.abc import Sequence
 
-Colour = tuple[int, int, int]
+from PIL import Image, ImageDraw, ImageFont
+
+Color = tuple[int, int, int]
 
 PAPER = (255, 255, 255)
 INK = (34, 34, 34)
 FAINT = (110, 110, 110)
-GRID = (226, 226, 226)
 ACCENT = (226, 72, 40)
-# Of the rows without learning, and of the others.
+# Of classical baselines, and of all other methods.
 BASELINE, LEARNED = (150, 150, 150), (38, 112, 178)
 
+GAP = 12
+_HEADING = 44
 
-def write(
+
+def write_text(
     draw: ImageDraw.ImageDraw,
     position: tuple[float, float],
     text: str,
     size: int,
-    anchor: str,
-    fill: Colour = INK,
+    color: Color = INK,
     width: float | None = None,
 ) -> None:
     """Write a line of text.
 
     Args:
-        draw: What to draw on.
-        position: x and y of the anchor, in pixels.
+        draw: The image to draw on.
+        position: x and y of the left end of the baseline, in pixels.
         text: The line.
-        size: Of the font, in pixels.
-        anchor: As Pillow names it: horizontally l, m, r; vertically a (top), m, s (baseline).
-        fill: Colour.
-        width: Shorten what is wider, in pixels.
+        size: Font size in pixels.
+        color: Color of the text.
+        width: Width in pixels to which longer text is shortened.
     """
     font = ImageFont.load_default(size)
     if width is not None and font.getlength(text) > width:
         while text and font.getlength(f"{text}...") > width:
             text = text[:-1]
         text = f"{text}..."
-    draw.text(position, text, fill=fill, font=font, anchor=anchor)
+    draw.text(position, text, fill=color, font=font, anchor="ls")
+
+
+def arrange_tiles(heading: str, tiles: Sequence[Image.Image], columns: int) -> Image.Image:
+    """Arrange tiles of one size in rows below a heading.
+
+    Args:
+        heading: Text above the tiles.
+        tiles: At least one image.
+        columns: Number of tiles in a row.
+
+    Returns:
+        An RGB image.
+
+    Example:
+        >>> arrange_tiles("scene", [Image.new("RGB", (100, 50))] * 3, columns=2).size
+        (236, 180)
+    """
+    width, height = tiles[0].size
+    rows = -(-len(tiles) // columns)
+    block = Image.new("RGB", (columns * (width + GAP) + GAP, _HEADING + rows * (height + GAP) + GAP), PAPER)
+    write_text(ImageDraw.Draw(block), (GAP, _HEADING - 12), heading, 24)
+    for index, tile in enumerate(tiles):
+        row, column = divmod(index, columns)
+        block.paste(tile, (GAP + column * (width + GAP), _HEADING + row * (height + GAP)))
+    return block
+
+
+def stack(blocks: Sequence[Image.Image]) -> Image.Image:
+    """Stack images from top to bottom, left edges aligned.
+
+    Example:
+        >>> stack([Image.new("RGB", (100, 50)), Image.new("RGB", (80, 30))]).size
+        (100, 80)
+    """
+    page = Image.new("RGB", (max(block.width for block in blocks), sum(block.height for block in blocks)), PAPER)
+    top = 0
+    for block in blocks:
+        page.paste(block, (0, top))
+        top += block.height
+    return page

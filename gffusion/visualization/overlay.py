@@ -1,26 +1,31 @@
-"""Color the classes of an image."""
+"""Label maps drawn over an image."""
 
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .palette import PALETTE
+from .palette import color_classes
 
 
-def overlay(picture: NDArray[Any], label_map: NDArray[np.uint8], opacity: float = 0.5) -> NDArray[np.uint8]:
-    """Colour the classes of a picture.
+def overlay(image: NDArray[Any], label_map: NDArray[np.uint8], opacity: float = 0.5) -> NDArray[np.uint8]:
+    """Draw a label map over an image.
 
     Args:
-        picture: (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
-        label_map: (H, W) class ids; 0, the background, keeps the picture's colour.
-        opacity: Share of the class colour, in [0, 1].
+        image: (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
+        label_map: (H, W) class ids; the background, 0, stays as it is in the image.
+        opacity: Share of the class color, in [0, 1].
 
     Returns:
         (H, W, 3) uint8.
+
+    Example:
+        >>> import numpy as np
+        >>> overlay(np.full((1, 2), 100, np.uint8), np.array([[0, 1]], np.uint8)).tolist()
+        [[[100, 100, 100], [165, 80, 80]]]
     """
-    scale = np.iinfo(picture.dtype).max if np.issubdtype(picture.dtype, np.integer) else 1
-    base = np.broadcast_to(picture if picture.ndim == 3 else picture[..., None], (*picture.shape[:2], 3)) / scale
-    classes = np.where(label_map == 0, 0, (label_map - 1) % (len(PALETTE) - 1) + 1)
+    scale = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1
+    base = np.broadcast_to(image if image.ndim == 3 else image[..., None], (*image.shape[:2], 3)) / scale
     share = opacity * (label_map > 0)[..., None]
-    return np.rint(255 * (1 - share) * base + share * PALETTE[classes]).astype(np.uint8)
+    # Mixed on 0 to 255: `to_uint8` of a mixture on 0 to 1 would round some halves to another level.
+    return np.rint(255 * (1 - share) * base + share * color_classes(label_map)).astype(np.uint8)

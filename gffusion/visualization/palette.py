@@ -1,8 +1,11 @@
 """Colors of classes."""
 
-import numpy as np
+from typing import Any
 
-# Colours of label maps, as far apart as twelve can be; class 0 is left transparent.
+import numpy as np
+from numpy.typing import NDArray
+
+# Twelve colors that are easy to tell apart; class 0, the background, is black.
 PALETTE = np.array(
     [
         (0, 0, 0),
@@ -20,3 +23,20 @@ PALETTE = np.array(
     ],
     dtype=np.uint8,
 )
+
+
+def color_classes(classes: NDArray[Any] | int) -> NDArray[np.uint8]:
+    """Return the colors of classes; those beyond the palette start again after the background.
+
+    Args:
+        classes: Class ids of any shape (...).
+
+    Returns:
+        (..., 3) uint8.
+
+    Example:
+        >>> color_classes(1).tolist(), color_classes(12).tolist()
+        ([230, 60, 60], [230, 60, 60])
+    """
+    classes = np.asarray(classes)
+    return PALETTE[np.where(classes == 0, 0, (classes.astype(int) - 1) % (len(PALETTE) - 1) + 1)]

@@ -1,4 +1,4 @@
-"""`gffusion evaluate`: what it prints and writes, and what it says to bad input."""
+"""`gffusion evaluate`: output, files and error messages."""
 
 import csv
 import json
@@ -18,33 +18,33 @@ ROWS = ["average", "maximum", "laplacian_pyramid", "centered_sum", "average_stre
 
 @pytest.fixture
 def here(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with visible/, infrared/, labels/ and mine/, which holds the average in grey."""
+    """Change into a folder with visible/, infrared/, labels/ and mine/, the gray average."""
     for kind in ("visible", "infrared", "labels"):
         shutil.copytree(scenes / kind, tmp_path / kind)
     (tmp_path / "mine").mkdir()
     for name in NAMES:
         visible, infrared = (np.asarray(Image.open(scenes / kind / f"{name}.png")) for kind in ("visible", "infrared"))
-        grey = np.asarray(Image.fromarray(visible).convert("L"))
-        Image.fromarray(fuse("average", grey, infrared)).save(tmp_path / "mine" / f"{name}.png")
+        gray = np.asarray(Image.fromarray(visible).convert("L"))
+        Image.fromarray(fuse("average", gray, infrared)).save(tmp_path / "mine" / f"{name}.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def evaluate(gffusion: Callable, here: Path) -> Callable:
-    """Runs the command on the pairs, into out/."""
+    """Return a function that runs the command on the pairs and writes to out/."""
     return lambda *arguments: gffusion(
         "evaluate", "--visible", "visible", "--infrared", "infrared", "-o", "out", *arguments
     )
 
 
-def test_models_folders_and_rows_without_learning_side_by_side(evaluate: Callable, here: Path) -> None:
+def test_models_folders_and_baselines_together(evaluate: Callable, here: Path) -> None:
     outcome = evaluate("--fused", "mine=mine", "--model", "gffusion-funet")
     assert (outcome.exit_code, outcome.err) == (0, "")
     summary = json.loads((here / "out" / "summary.json").read_text())
     assert list(summary) == ["mine", "gffusion-funet", *ROWS]
     assert list(summary["mine"]) == ["EN", "SCD", "VIF", "Qabf", "SSIM", "Nabf"]
-    # mine is the average, but for luma whose halves another program rounds otherwise.
+    # mine is the average, except for halves, which Pillow rounds differently.
     assert summary["mine"] == pytest.approx(summary["average"], rel=0.01, abs=1e-3)
     rows = list(csv.DictReader((here / "out" / "per_image.csv").open()))
     assert [row["image"] for row in rows if row["method"] == "gffusion-funet"] == NAMES
@@ -55,11 +55,13 @@ def test_models_folders_and_rows_without_learning_side_by_side(evaluate: Callabl
     assert "(centered_sum)" in outcome.out
     assert "mine !" in outcome.out
     assert "tables and figures -> out" in outcome.out
-    assert {"table.md", "table.tex", "pictures.png", "boxplots.png"} <= {path.name for path in (here / "out").iterdir()}
+    assert {"table.md", "table.tex", "sheet.png", "boxplots.png", "boxplots.svg"} <= {
+        path.name for path in (here / "out").iterdir()
+    }
 
 
 def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> None:
-    outcome = evaluate("--fused", "mine=mine", "--metrics", "SD,MSE", "--protocol", "tang2022", "--no-baselines")
+    outcome = evaluate("--fused", "mine=mine", "--metrics", "SD, MSE", "--protocol", "tang2022", "--no-baselines")
     assert outcome.exit_code == 0
     summary = json.loads((here / "out" / "summary.json").read_text())
     assert list(summary) == ["mine"]
@@ -70,7 +72,7 @@ def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> No
 
 @pytest.mark.parametrize("given", ["labels", "mine=labels"])
 def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
-    classes = "background,person,bicycle,car"
+    classes = "background person bicycle,car"
     options = ("--metrics", "EN", "--segmentation", "labels", "--labels-pred", given, "--class-names", classes)
     outcome = evaluate("--fused", "mine=mine", *options)
     assert outcome.exit_code == 0
@@ -88,7 +90,7 @@ def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> N
     assert "Means over 1 image, " in outcome.out
     lines = outcome.err.splitlines()
     assert lines[0] == "2 left out, for all methods:"
-    assert lines[1] == f"  {NAMES[1]}: mine: mine holds no picture of this name"
+    assert lines[1] == f"  {NAMES[1]}: mine: no fused image of this name"
     assert lines[2].startswith(f"  {NAMES[2]}: cannot read the image")
 
 
@@ -100,10 +102,10 @@ def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> N
         (["--fused", "mine=nowhere"], "the folder nowhere does not exist"),
         (["--model", "nothing"], "Unknown model 'nothing'"),
         (["--metrics", "EN,XY"], "has no fusion metric 'XY'"),
-        (["--pictures", "rendered_0009"], "no pair 'rendered_0009'"),
+        (["--sheet", "rendered_0001 rendered_0009"], "no pair 'rendered_0009'"),
         (["--device", "warp"], "--device warp:"),
         (["--segmentation", "labels"], "None of the models has a segmenter"),
-        (["--segmentation", "labels", "--labels-pred", "labels"], "must say which of 0 methods"),
+        (["--segmentation", "labels", "--labels-pred", "labels"], "must name one of 0 methods"),
         (["--no-baselines"], "nothing to evaluate"),
     ],
 )
@@ -113,6 +115,22 @@ def test_errors_are_one_line(evaluate: Callable, arguments: list[str], message: 
     [line] = outcome.err.splitlines()
     assert line.startswith("gffusion: error: ")
     assert message in line
+
+
+def test_wrong_arguments_are_reported_without_importing_torch(run_script: Callable, here: Path) -> None:
+    script = """
+import sys
+from gffusion.cli import app
+
+for wrong in (["--no-baselines"], ["--model", "nothing"], ["--fused", "mine=nowhere"], ["--sheet", "x"]):
+    try:
+        app(["evaluate", "--visible", "visible", "--infrared", "infrared", "-o", "out", *wrong])
+    except SystemExit as stop:
+        assert stop.code == 2, wrong
+    assert "torch" not in sys.modules, wrong
+"""
+    done = run_script(script, folder=here)
+    assert (done.returncode, len(done.stderr.splitlines())) == (0, 4), done.stderr
 
 
 def test_help(gffusion_process: Callable) -> None:

@@ -1,11 +1,11 @@
-"""Rules without learning, against their formulas worked out by hand or by other means."""
+"""Classical baselines, against values computed by hand or by other means."""
 
 import numpy as np
 import pytest
 import torch
 from scipy import ndimage
 
-from gffusion.evaluation.baselines import BASELINES, fuse, fuse_luma, with_colour_of
+from gffusion.evaluation.baselines import BASELINES, add_chroma, fuse, fuse_luma
 from gffusion.metrics import compute_metrics, to_luma8
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 
@@ -18,7 +18,7 @@ INFRARED = np.array([[20.0, 100.0], [30.0, 250.0]])  # mean 100
     [
         ("average", [[15, 150], [31, 253]]),  # halves round up
         ("maximum", [[20, 200], [31, 255]]),
-        ("centered_sum", [[0, 200], [0, 255]]),  # -70, 200, -39 and 405, cut off
+        ("centered_sum", [[0, 200], [0, 255]]),  # -70, 200, -39 and 405, clipped
     ],
 )
 def test_formula(name: str, expected: list[list[int]]) -> None:
@@ -28,25 +28,23 @@ def test_formula(name: str, expected: list[list[int]]) -> None:
 
 
 def test_average_stretched_spans_all_but_the_ends() -> None:
-    visible = np.arange(10, 111, dtype=float)[
-        None
-    ]  # with itself: 101 levels, whose 1st percentile is 11, whose 99th 109
+    visible = np.arange(10, 111, dtype=float)[None]  # 101 levels with the 1st percentile 11 and the 99th 109
     fused = fuse_luma("average_stretched", visible, visible)[0]
     assert (fused[0], fused[1], fused[50], fused[-2], fused[-1]) == (0, 0, 128, 255, 255)
     assert fused[2] == round(255 / 98)
 
 
 @pytest.mark.parametrize("name", BASELINES)
-def test_constant_pictures_stay_constant(name: str) -> None:
+def test_constant_images_stay_constant(name: str) -> None:
     fused = fuse_luma(name, np.full((9, 7), 40.0), np.full((9, 7), 80.0))
     assert np.unique(fused).tolist() == [{"maximum": 80, "centered_sum": 40}.get(name, 60)]
 
 
 class TestLaplacianPyramid:
     @pytest.mark.parametrize("shape", [(64, 48), (61, 47), (5, 3), (1, 1)])
-    def test_gives_back_a_picture_fused_with_itself(self, shape: tuple[int, int]) -> None:
-        picture = np.random.default_rng(0).integers(0, 256, shape).astype(float)
-        assert np.array_equal(fuse_luma("laplacian_pyramid", picture, picture), picture)
+    def test_returns_an_image_fused_with_itself(self, shape: tuple[int, int]) -> None:
+        image = np.random.default_rng(0).integers(0, 256, shape).astype(float)
+        assert np.array_equal(fuse_luma("laplacian_pyramid", image, image), image)
 
     def test_keeps_the_texture_of_both_where_the_average_halves_it(self) -> None:
         noise = ndimage.gaussian_filter(np.random.default_rng(0).normal(size=(2, 64, 128)), (0, 1, 1)) * 60
@@ -57,7 +55,7 @@ class TestLaplacianPyramid:
         for source, part in ((visible, np.s_[8:-8, 8:56]), (infrared, np.s_[8:-8, 72:120])):
             assert np.corrcoef(fused[part].ravel(), source[part].ravel())[0, 1] > 0.99
             assert fused[part].std() == pytest.approx(source[part].std(), rel=0.1)
-        assert fused.mean() == pytest.approx(90, abs=1)  # what remains is averaged
+        assert fused.mean() == pytest.approx(90, abs=1)  # the remainder is averaged
 
     def test_a_single_bright_pixel_stays(self) -> None:
         visible, infrared = np.zeros((33, 33)), np.zeros((33, 33))
@@ -65,7 +63,7 @@ class TestLaplacianPyramid:
         assert fuse_luma("laplacian_pyramid", visible, infrared)[16, 16] > 190
 
 
-def test_centered_sum_is_nearly_the_best_scd_there_can_be() -> None:
+def test_centered_sum_nearly_has_the_highest_possible_scd() -> None:
     noise = np.random.default_rng(1).normal(size=(2, 60, 80))
     visible, infrared = 128 + 30 * ndimage.gaussian_filter(noise, (0, 1, 1))
     fused = fuse_luma("centered_sum", visible.round(), infrared.round())
@@ -73,9 +71,9 @@ def test_centered_sum_is_nearly_the_best_scd_there_can_be() -> None:
     assert compute_metrics(*images, metrics=["SCD"])["SCD"].item() == pytest.approx(2, abs=0.001)
 
 
-class TestColour:
+class TestColor:
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
-    def test_fused_luma_and_hue_of_the_visible_picture(self, dtype: type) -> None:
+    def test_fused_luma_and_hue_of_the_visible_image(self, dtype: type) -> None:
         rng = np.random.default_rng(0)
         unit = rng.uniform(0.3, 0.6, (16, 24, 3))
         visible = unit.astype(dtype) if dtype is np.float32 else np.rint(unit * np.iinfo(dtype).max).astype(dtype)
@@ -85,21 +83,21 @@ class TestColour:
         assert fused.dtype == np.uint8
         expected = np.maximum(to_luma8(visible).numpy(), infrared)
         assert abs(to_luma8(fused).numpy() - expected).max() <= 1
-        # Another luma adds the same to red, green and blue, so that their differences stay.
-        differences = [np.diff(picture, axis=-1) for picture in (fused.astype(float), 255 * unit)]
+        # A change of luma adds the same to red, green and blue: their differences stay.
+        differences = [np.diff(image, axis=-1) for image in (fused.astype(float), 255 * unit)]
         assert abs(differences[0] - differences[1]).max() <= 2
 
-    def test_grey_stays_grey(self) -> None:
-        picture = np.full((4, 5), 30, np.uint8)
-        assert fuse("average", picture, picture).shape == (4, 5)
+    def test_gray_stays_gray(self) -> None:
+        image = np.full((4, 5), 30, np.uint8)
+        assert fuse("average", image, image).shape == (4, 5)
 
-    def test_what_no_colour_can_have_is_white(self) -> None:
+    def test_luma_that_no_color_can_have_is_white(self) -> None:
         visible = np.zeros((1, 1, 3), np.uint8)
         visible[..., 0] = 255
-        assert with_colour_of(visible, np.full((1, 1), 255, np.uint8)).tolist() == [[[255, 255, 255]]]
+        assert add_chroma(visible, np.full((1, 1), 255, np.uint8)).tolist() == [[[255, 255, 255]]]
         assert rgb_to_luma(torch.ones(3, 1, 1)).item() == pytest.approx(1)
 
 
-def test_unknown_rule() -> None:
-    with pytest.raises(ValueError, match=r"no rule without learning.*'median'.*average, maximum"):
+def test_unknown_baseline() -> None:
+    with pytest.raises(ValueError, match=r"no baseline 'median'. Allowed are average, maximum"):
         fuse_luma("median", VISIBLE, INFRARED)

@@ -1,4 +1,4 @@
-"""The file of records: what is added comes back, from damaged files too, and from several threads."""
+"""The file of records: values are read back, from damaged files and after concurrent writes, too."""
 
 import json
 from concurrent.futures import ThreadPoolExecutor
@@ -7,7 +7,7 @@ from pathlib import Path
 from gffusion.evaluation.records import Records
 
 
-def test_values_come_back_from_the_file(tmp_path: Path) -> None:
+def test_values_are_read_back_from_the_file(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     first = Records(path)
     assert first.get("k") == {}
@@ -17,7 +17,7 @@ def test_values_come_back_from_the_file(tmp_path: Path) -> None:
     assert [json.loads(line)["method"] for line in path.read_text().splitlines()] == ["average", "average"]
 
 
-def test_damaged_lines_count_as_never_written(tmp_path: Path) -> None:
+def test_damaged_lines_are_ignored(tmp_path: Path) -> None:
     path = tmp_path / "records.jsonl"
     Records(path).add("whole", "average", "a", {"EN": 1.0})
     path.write_bytes(path.read_bytes() + b'[1]\n{"key": "x"}\n\xff\n{"key": "cut", "values": {"EN": 2')
@@ -34,9 +34,3 @@ def test_threads_do_not_mix_lines(tmp_path: Path) -> None:
             executor.submit(records.add, str(number), "m" * 500, "i", {"EN": float(number)})
     again = Records(tmp_path / "records.jsonl")
     assert all(again.get(str(number)) == {"EN": float(number)} for number in range(200))
-
-
-def test_in_memory() -> None:
-    records = Records()
-    records.add("k", "average", "a", {"EN": 1.0})
-    assert records.get("k") == {"EN": 1.0}

@@ -1,4 +1,4 @@
-"""`evaluate`: values against the metrics themselves, going on after a cut, bad pictures among good ones, and bad arguments."""
+"""`evaluate`: values against the metrics, resuming, damaged images, and wrong arguments."""
 
 import csv
 import re
@@ -23,7 +23,7 @@ METRICS = ["EN", "SCD", "SSIM"]
 
 
 def run(pairs: Path, **options: Any) -> EvaluationTable:
-    """Evaluate the two methods of the fixture, quickly."""
+    """Evaluate the two methods of the fixture with few metrics."""
     fused = {name: pairs / name for name in ("sharp", "flat")}
     return evaluate(
         pairs / "visible", pairs / "infrared", **{"fused": fused, "metrics": METRICS, "baselines": ()} | options
@@ -37,7 +37,7 @@ def read(path: Path) -> NDArray[Any]:
 
 @pytest.fixture
 def fusions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Every (method, image) for which a picture was asked for, in the order of names."""
+    """Return a list that receives (method, image) for every fused image that is made or read."""
     calls: list[tuple[str, str]] = []
     for kind in (Baseline, FusedFolder):
 
@@ -52,7 +52,7 @@ def fusions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
 class TestValues:
     def test_are_those_of_the_metrics(self, pairs: Path) -> None:
         table = run(pairs, baselines=["maximum"])
-        assert (table.methods, table.learned) == (("sharp", "flat", "maximum"), (True, True, False))
+        assert (table.methods, table.is_baseline) == (("sharp", "flat", "maximum"), (False, False, True))
         assert (table.metrics, table.ranked) == ((*METRICS, "Nabf"), tuple(METRICS))
         assert table.images == NAMES
         for index, name in enumerate(NAMES):
@@ -70,10 +70,10 @@ class TestValues:
         assert table.metrics == table.ranked == ("EN", "SCD", "VIF", "Qabf")  # neither SSIM nor Nabf
         assert run(pairs, metrics=["SD"], protocol="tang2022").means[0, 0] < 16 < standard.means[0, 0]
 
-    def test_all_rules_without_learning_by_default(self, pairs: Path) -> None:
+    def test_all_baselines_by_default(self, pairs: Path) -> None:
         table = evaluate(pairs / "visible", pairs / "infrared", metrics=["EN"])
         assert table.methods == ("average", "maximum", "laplacian_pyramid", "centered_sum", "average_stretched")
-        assert not any(table.learned)
+        assert all(table.is_baseline)
 
     def test_do_not_depend_on_the_number_of_workers(self, pairs: Path) -> None:
         assert run(pairs, workers=1).to_csv() == run(pairs, workers=3).to_csv()
@@ -87,7 +87,7 @@ class TestValues:
         finally:
             torch.set_num_threads(threads)
 
-    def test_constant_picture_has_the_documented_values(
+    def test_constant_image_has_the_documented_values(
         self, pairs: Path, save: Callable[[Path, NDArray[Any]], None]
     ) -> None:
         save(pairs / "flat" / "a.png", np.full((48, 64), 77, np.uint8))
@@ -113,23 +113,23 @@ def test_published_values(data_dir: Path) -> None:
 class TestModels:
     @pytest.fixture(scope="class")
     def folder(self, tmp_path_factory: pytest.TempPathFactory, tiny_model: Callable[..., GFFusionModel]) -> Path:
-        """A tiny model with a segmenter, saved."""
+        """Save a tiny model with a segmenter."""
         folder = tmp_path_factory.mktemp("models") / "tiny"
         names = dict(enumerate(("background", "person", "bicycle", "car")))
         tiny_model(id2label=names, label2id={name: label for label, name in names.items()}).save_pretrained(folder)
         GFFusionImageProcessor().save_pretrained(folder)
         return folder
 
-    def test_score_as_their_written_pictures(self, pairs: Path, folder: Path) -> None:
+    def test_score_as_their_saved_images(self, pairs: Path, folder: Path) -> None:
         model, processor = GFFusionModel.from_pretrained(folder), GFFusionImageProcessor.from_pretrained(folder)
-        (pairs / "written").mkdir()
+        (pairs / "saved").mkdir()
         for name in NAMES:
             images = tuple(read(pairs / kind / f"{name}.png") for kind in ("visible", "infrared"))
             with torch.no_grad():
                 outputs = model(**processor(images, return_tensors="pt"))
-            processor.post_process_fusion(outputs, images)[0].save(pairs / "written" / f"{name}.png")
-        table = run(pairs, fused={"written": pairs / "written"}, models=[folder])
-        assert table.methods == ("written", "tiny")
+            processor.post_process_fusion(outputs, images)[0].save(pairs / "saved" / f"{name}.png")
+        table = run(pairs, fused={"saved": pairs / "saved"}, models=[folder])
+        assert table.methods == ("saved", "tiny")
         assert np.allclose(table.values[0], table.values[1])
 
     def test_miou_of_their_own_label_maps(
@@ -154,7 +154,7 @@ class TestModels:
     def test_output_that_is_not_finite_is_reported(
         self, pairs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def load(*_: Any) -> Model:
+        def load(*_: Any, **options: Any) -> Model:
             model = GFFusionModel.from_pretrained(folder)
             for parameter in model.funet.parameters():
                 parameter.data.fill_(float("nan"))
@@ -162,7 +162,7 @@ class TestModels:
 
         monkeypatch.setattr(Model, "load", load)
         with pytest.raises(ValueError, match=r"None of 4 pairs.*broken: the model's output holds NaN"):
-            run(pairs, models=["broken"])
+            run(pairs, models=[folder])
 
     def test_there_is_no_such_model(self, pairs: Path) -> None:
         with pytest.raises(OSError, match="Unknown model 'gffusion-nothing'"):
@@ -172,7 +172,7 @@ class TestModels:
 class TestPredictedLabels:
     @pytest.fixture
     def maps(self, pairs: Path, save: Callable[[Path, NDArray[Any]], None]) -> MeanIoU:
-        """Writes label maps and predictions, whose mIoU it returns."""
+        """Write label maps and predictions, and return the metric of their mIoU."""
         rng, metric = np.random.default_rng(0), MeanIoU(3)
         for name in NAMES:
             labels, predicted = rng.integers(0, 3, (2, 48, 64), dtype=np.uint8)
@@ -195,10 +195,10 @@ class TestPredictedLabels:
     def test_changed_prediction_is_measured_again(
         self, pairs: Path, maps: MeanIoU, tmp_path: Path, fusions: list[tuple[str, str]]
     ) -> None:
-        run(pairs, **self.options(pairs), output=tmp_path / "out", pictures=[])
+        run(pairs, **self.options(pairs), output=tmp_path / "out", sheet=[])
         fusions.clear()
         shutil.copy(pairs / "labels" / "c.png", pairs / "predicted" / "c.png")
-        table = run(pairs, **self.options(pairs), output=tmp_path / "out", pictures=[])
+        table = run(pairs, **self.options(pairs), output=tmp_path / "out", sheet=[])
         assert fusions == [("sharp", "c")]
         assert table.segmentation["sharp"]["mIoU"] > maps.compute().item()
 
@@ -208,9 +208,9 @@ class TestPredictedLabels:
             ({"class_names": "xy"}, "sharp: Predicted labels go from 0 to 2"),
             ({"class_names": None}, "Name the classes in the order of their ids"),
             ({"class_names": "x"}, "at least two classes"),
-            ({"predicted_labels": {"blunt": "."}}, "no method 'blunt'.*sharp, flat"),
+            ({"predicted_labels": {"blunt": "."}}, "given for 'blunt', but the methods are sharp, flat"),
             ({"predicted_labels": {}}, "None of the models has a segmenter"),
-            ({"labels": None}, "need label maps to be held against"),
+            ({"labels": None}, "without label maps to compare them with"),
         ],
     )
     def test_bad_arguments(self, pairs: Path, maps: MeanIoU, overrides: dict[str, Any], message: str) -> None:
@@ -220,55 +220,55 @@ class TestPredictedLabels:
     def test_missing_prediction_is_reported(self, pairs: Path, maps: MeanIoU) -> None:
         (pairs / "predicted" / "b.png").unlink()
         table = run(pairs, **self.options(pairs))
-        assert table.skipped == {"b": "sharp: there is no predicted label map of this name"}
+        assert table.skipped == {"b": "sharp: no predicted label map of this name"}
 
 
-class TestGoingOn:
+class TestResuming:
     def test_measures_only_what_is_new(self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]]) -> None:
         output, everything = tmp_path / "out", [(method, name) for name in NAMES for method in ("sharp", "flat")]
-        first = run(pairs, output=output, workers=1, pictures=[])
+        first = run(pairs, output=output, workers=1, sheet=[])
         assert fusions == everything
         fusions.clear()
-        again = run(pairs, output=output, workers=1, pictures=[])
+        again = run(pairs, output=output, workers=1, sheet=[])
         assert fusions == []
         assert again.to_csv() == first.to_csv()
-        run(pairs, output=output, workers=1, pictures=[], metrics=[*METRICS, "SD"])
+        run(pairs, output=output, workers=1, sheet=[], metrics=[*METRICS, "SD"])
         assert fusions == everything
         fusions.clear()
-        run(pairs, output=output, workers=1, pictures=[], protocol="cddfuse")
+        run(pairs, output=output, workers=1, sheet=[], protocol="cddfuse")
         assert fusions == everything
         fusions.clear()
         shutil.copy(pairs / "flat" / "a.png", pairs / "flat" / "c.png")
-        changed = run(pairs, output=output, workers=1, pictures=[])
+        changed = run(pairs, output=output, workers=1, sheet=[])
         assert fusions == [("flat", "c")]
         assert np.array_equal(changed.values[0], first.values[0])
         assert not np.array_equal(changed.values[1, 2], first.values[1, 2])
 
-    def test_after_a_cut(
+    def test_after_an_interruption(
         self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        whole = run(pairs)
+        uninterrupted = run(pairs)
         fusions.clear()
         counted = FusedFolder.fuse
 
-        def cut(self: Any, sources: Any, segment: bool = False) -> Any:
+        def interrupt(self: Any, sources: Any, segment: bool = False) -> Any:
             if sources.pair.name == "c":
                 raise KeyboardInterrupt
             return counted(self, sources, segment)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(FusedFolder, "fuse", cut)
+            patch.setattr(FusedFolder, "fuse", interrupt)
             run(pairs, output=tmp_path / "out", workers=1)
         before = set(fusions)
         assert {("sharp", "a"), ("flat", "a"), ("sharp", "b"), ("flat", "b")} <= before
         fusions.clear()
-        assert run(pairs, output=tmp_path / "out", pictures=[]).to_csv() == whole.to_csv()
+        assert run(pairs, output=tmp_path / "out", sheet=[]).to_csv() == uninterrupted.to_csv()
         assert not before & set(fusions)
 
 
-class TestBadPictures:
+class TestDamagedImages:
     def spoil(self, pairs: Path, kind: str, save: Callable[[Path, NDArray[Any]], None]) -> str:
-        """Spoil the pair b in one way, and return what the report must say."""
+        """Damage the pair b, and return the pattern of the reported reason."""
         rng = np.random.default_rng(0)
         noise = rng.integers(0, 256, (48, 64), dtype=np.uint8)
         match kind:
@@ -283,14 +283,14 @@ class TestBadPictures:
                 return r"^sharp: fused has 1x48x60 and visible 1x48x64"
             case "missing fused":
                 (pairs / "flat" / "b.png").unlink()
-                return r"^flat: .*flat holds no picture of this name$"
+                return r"^flat: no fused image of this name$"
             case "NaN in infrared":
                 (pairs / "infrared" / "b.png").unlink()
                 save(pairs / "infrared" / "b.tif", np.full((48, 64), np.nan, np.float32))
                 return r"infrared.b\.tif: .*NaN"
             case "missing infrared":
                 (pairs / "infrared" / "b.png").unlink()
-                return "there is no infrared picture of this name"
+                return "no infrared image of this name"
             case _:
                 for folder in ("visible", "infrared", "flat"):
                     save(pairs / folder / "b.png", noise)
@@ -328,17 +328,17 @@ class TestBadPictures:
 
 class TestOutput:
     def test_files(self, pairs: Path, tmp_path: Path) -> None:
-        table = run(pairs, output=tmp_path / "new" / "out", pictures=["d", "a"])
+        table = run(pairs, output=tmp_path / "new" / "out", sheet=["d", "a"])
         files = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
-        figures = ["boxplots.png", "boxplots.svg", "pictures.png"]
+        figures = ["boxplots.png", "boxplots.svg", "sheet.png"]
         assert files == sorted([*figures, "per_image.csv", "records.jsonl", "summary.json", "table.md", "table.tex"])
         assert (tmp_path / "new" / "out" / "table.md").read_text(encoding="utf-8") == table.to_markdown()
 
-    def test_picture_count_is_a_limit(self, pairs: Path, tmp_path: Path) -> None:
+    def test_sheet_count_is_a_limit(self, pairs: Path, tmp_path: Path) -> None:
         heights = []
-        for pictures in (1, 2, 99):
-            run(pairs, output=tmp_path, pictures=pictures)
-            heights.append(read(tmp_path / "pictures.png").shape[0])
+        for sheet in (1, 2, 99):
+            run(pairs, output=tmp_path, sheet=sheet)
+            heights.append(read(tmp_path / "sheet.png").shape[0])
         assert heights == [heights[0], 2 * heights[0], 4 * heights[0]]
 
     def test_file_in_the_way(self, pairs: Path) -> None:
@@ -353,12 +353,12 @@ class TestOutput:
         ({"metrics": ["mIoU"]}, "no fusion metric 'mIoU'"),
         ({"metrics": ["SSIM"], "protocol": "tang2022"}, "'tang2022' has no fusion metric 'SSIM'"),
         ({"protocol": "tang"}, "no protocol 'tang'. Allowed are standard, tang2022"),
-        ({"baselines": ["median"]}, "no rule 'median' without learning. Allowed are average"),
+        ({"baselines": ["median"]}, "no baseline 'median'. Allowed are average"),
         ({"baselines": ["average", "average"]}, "Two methods have the name 'average'"),
         ({"fused": {}}, "nothing to evaluate"),
         ({"workers": 0}, "`workers` must be at least 1, got 0"),
-        ({"pictures": 0}, "`pictures` must be at least 1, got 0"),
-        ({"pictures": ["z"]}, "no pair 'z' to show. The first of 4 is 'a'"),
+        ({"sheet": 0}, "at least 1 pair, got 0"),
+        ({"sheet": ["z"]}, "no pair 'z' for the sheet. The first of 4 is 'a'"),
     ],
 )
 def test_bad_arguments(pairs: Path, options: dict[str, Any], message: str) -> None:

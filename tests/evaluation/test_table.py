@@ -1,4 +1,4 @@
-"""The table: means, ranks, what outranks what, IoU, and every format it is written in."""
+"""The table: means, ranks, outranked methods, IoU, and all formats."""
 
 import csv
 import io
@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from gffusion.evaluation import EvaluationTable
+from gffusion.evaluation.table import UNLIMITED_WIDTH
 from gffusion.metrics import ClassIoU, MeanIoU
 
 
 def make(**overrides: Any) -> EvaluationTable:
-    """Two learned methods and one without learning, two images; best by EN: ours, good_net, average; by MSE the reverse."""
+    """Make a table of two methods and a baseline over two images; the order by EN is ours, good_net, average; by MSE the reverse."""
     values = [
         [[7.0, 30.0, 0.5], [8.0, 50.0, 0.7]],
         [[6.0, 20.0, 0.4], [6.5, 40.0, 0.2]],
@@ -24,7 +26,7 @@ def make(**overrides: Any) -> EvaluationTable:
     ]
     fields: dict[str, Any] = {
         "methods": ("ours", "good_net", "average"),
-        "learned": (True, True, False),
+        "is_baseline": (False, False, True),
         "metrics": ("EN", "MSE", "Nabf"),
         "ranked": ("EN", "MSE"),
         "images": ("a", "b"),
@@ -47,7 +49,7 @@ def test_means_and_ranks_follow_each_metrics_direction() -> None:
     assert table.outranked == {"ours": [], "good_net": []}
 
 
-def test_what_a_row_without_learning_outranks() -> None:
+def test_methods_that_a_baseline_outranks() -> None:
     table = make(ranked=("MSE",))
     assert table.mean_ranks == {"ours": 3.0, "good_net": 2.0, "average": 1.0}
     assert table.outranked == {"ours": ["average"], "good_net": ["average"]}
@@ -77,8 +79,8 @@ def test_markdown() -> None:
         "| good_net † | <u>6.250</u> | <u>30.00</u> | <u>0.300</u> | <u>2.0</u> |",
         "| ours † | **7.500** | 40.00 | 0.600 | 3.0 |",
         "",
-        "Means over 2 images, protocol standard. The mean rank is over MSE, without EN, Nabf. *In italics*: without learning. "
-        "† has a worse mean rank than a row without learning.",
+        "Means over 2 images, protocol standard. The mean rank is over MSE, without EN, Nabf. *name*: classical baseline. "
+        "name †: mean rank worse than that of a baseline.",
     ]
 
 
@@ -97,10 +99,22 @@ def test_text_lines_up_and_marks() -> None:
     assert lines[3].split() == ["good_net", "!", "6.250+", "30.00+", "0.300+", "2.0+"]
     assert lines[4].split() == ["ours", "!", "7.500*", "40.00", "0.600", "3.0"]
     assert len({line.index(".") for line in lines[2:5]}) == 1
-    assert "! has a worse mean rank than a row without learning." in lines
+    assert "name !: mean rank worse than that of a baseline." in lines
 
 
-def test_what_looks_alike_is_marked_alike() -> None:
+def test_styles_on_a_terminal_only_and_names_as_they_are() -> None:
+    table = make(methods=("[red]", "good_net", ":smile:"))
+    assert "\x1b" not in str(table)
+    console = Console(width=UNLIMITED_WIDTH, force_terminal=True, color_system="standard")
+    with console.capture() as capture:
+        console.print(table)
+    assert "\x1b[1;32m7.500*\x1b[0m" in capture.get()
+    for text in (str(table), capture.get()):
+        assert "[red] " in text
+        assert "(:smile:)" in text
+
+
+def test_equal_texts_are_marked_equally() -> None:
     values = np.array([[[0.50001]], [[0.50002]], [[0.4]]])
     lines = str(make(metrics=("EN",), ranked=("EN",), images=("a",), values=values)).splitlines()
     assert [line.split()[-2] for line in lines[2:5]] == ["0.500*", "0.500*", "0.400+"]
@@ -108,7 +122,7 @@ def test_what_looks_alike_is_marked_alike() -> None:
     assert "1.000*" not in str(make(metrics=("EN",), ranked=("EN",), images=("a",), values=values))
 
 
-def test_saved_files_say_the_same(tmp_path: Path) -> None:
+def test_saved_files(tmp_path: Path) -> None:
     table = make()
     table.save(tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
@@ -145,7 +159,7 @@ class TestPandas:
         assert frame.loc[("good_net", "b"), "MSE"] == 40.0
         assert frame.groupby("method")["EN"].mean()["ours"] == 7.5
 
-    def test_says_what_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_error_names_the_package_to_install(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pandas", None)
         with pytest.raises(ImportError, match="pip install pandas"):
             make().to_pandas()

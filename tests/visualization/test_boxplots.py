@@ -12,7 +12,7 @@ from gffusion.visualization.drawing import BASELINE, LEARNED
 
 
 def draw(values: np.ndarray) -> Figure:
-    """Draw methods of which only the first one is learned."""
+    """Draw one method and baselines."""
     methods = [f"method {number}" for number in range(values.shape[0])]
     metrics = ["EN", "SD", "MSE", "AG"][: values.shape[2]]
     return draw_box_plots(

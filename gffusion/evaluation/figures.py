@@ -1,0 +1,66 @@
+"""Figures of an evaluation: box plots of the table, and fused images side by side."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from gffusion.data import ImagePair
+from gffusion.visualization.boxplots import draw_box_plots, save_figure
+from gffusion.visualization.comparison import draw_comparison
+from gffusion.visualization.drawing import stack
+
+from .baselines import add_chroma
+from .methods import Method, Sources
+from .table import EvaluationTable
+
+logger = logging.getLogger(__name__)
+
+
+def save_box_plots(table: EvaluationTable, folder: Path) -> None:
+    """Write `boxplots.png` and `boxplots.svg`, the method with the best mean rank on top; log a hint without matplotlib.
+
+    Raises:
+        OSError: If a file cannot be written.
+    """
+    rows = table.best_first
+    try:
+        figure = draw_box_plots(
+            table.values[rows],
+            [table.methods[row] for row in rows],
+            table.metrics,
+            table.higher_is_better,
+            [table.is_baseline[row] for row in rows],
+        )
+    except ImportError:
+        logger.warning('no box plots without matplotlib: pip install "gffusion[plots]"')
+        return
+    for suffix in ("png", "svg"):
+        save_figure(figure, folder / f"boxplots.{suffix}")
+
+
+def draw_sheet(methods: Sequence[Method], pairs: Sequence[ImagePair]) -> Image.Image:
+    """Fuse pairs with all methods and draw the results side by side.
+
+    Args:
+        methods: At least one method.
+        pairs: At least one pair.
+
+    Returns:
+        An RGB image, see [`draw_comparison`][gffusion.visualization.comparison.draw_comparison].
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If a method cannot fuse a pair.
+    """
+    return stack([_draw_pair(methods, pair) for pair in pairs])
+
+
+def _draw_pair(methods: Sequence[Method], pair: ImagePair) -> Image.Image:
+    sources = Sources.read(pair)
+    fused = {method.name: method.fuse(sources)[0] for method in methods}
+    baselines = [method.name for method in methods if method.is_baseline]
+    if sources.visible.ndim == 3:
+        fused |= {name: add_chroma(sources.visible, fused[name]) for name in baselines}
+    return draw_comparison(pair.name, {"visible": sources.visible, "infrared": sources.infrared}, fused, baselines)

@@ -1,0 +1,79 @@
+"""Files of an evaluation, found and checked before anything is computed. Does not import torch."""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gffusion.data import ImagePair, PairMatch, match_pairs
+from gffusion.zoo import locate
+
+StrPath = str | os.PathLike[str]
+FilesByMethod = Mapping[str, Mapping[str, Path]]
+"""Files by method, by name of the pair."""
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Files of an evaluation.
+
+    Attributes:
+        match: The pairs, and the images without a partner.
+        fused: Fused images.
+        predicted_labels: Predicted label maps.
+    """
+
+    match: PairMatch
+    fused: FilesByMethod
+    predicted_labels: FilesByMethod
+
+
+def find_inputs(
+    visible: StrPath,
+    infrared: StrPath,
+    *,
+    fused: Mapping[str, StrPath],
+    models: Sequence[StrPath],
+    baselines: Sequence[str] = (),
+    labels: StrPath | None = None,
+    predicted_labels: Mapping[str, StrPath] | None = None,
+    sheet: Sequence[str] | int = (),
+) -> Inputs:
+    """Find the files of an evaluation; the arguments are those of [`evaluate`][gffusion.evaluation.evaluate].
+
+    Raises:
+        OSError: If a folder or a model does not exist.
+        ValueError: If two methods have one name, folders have no names in common, or an unknown pair or method is named.
+    """
+    methods = [*fused, *(Path(model).name for model in models), *baselines]
+    for name in methods:
+        if methods.count(name) > 1:
+            raise ValueError(f"Two methods have the name {name!r}: give one of them another name.")
+    for name in predicted_labels or {}:
+        if name not in methods:
+            raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
+    if predicted_labels and labels is None:
+        raise ValueError("Predicted label maps are given without label maps to compare them with.")
+    for model in models:
+        locate(model)
+    match = match_pairs(Path(visible), Path(infrared), None if labels is None else Path(labels))
+    _check_sheet(sheet, match.pairs)
+    return Inputs(match, _find_files(visible, fused), _find_files(visible, predicted_labels or {}))
+
+
+def _find_files(visible: StrPath, folders: Mapping[str, StrPath]) -> FilesByMethod:
+    return {
+        method: {pair.name: pair.infrared for pair in match_pairs(Path(visible), Path(folder)).pairs}
+        for method, folder in folders.items()
+    }
+
+
+def _check_sheet(sheet: Sequence[str] | int, pairs: Sequence[ImagePair]) -> None:
+    if isinstance(sheet, int):
+        if sheet < 1:
+            raise ValueError(f"The sheet must show at least 1 pair, got {sheet}.")
+        return
+    names = [pair.name for pair in pairs]
+    for name in sheet:
+        if name not in names:
+            raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(names)} is {names[0]!r}.")

@@ -1,0 +1,103 @@
+"""Images of one scene side by side, with a part of each enlarged."""
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from scipy import ndimage
+
+from gffusion.metrics import to_luma8
+from gffusion.models.gffusion.image_ops import to_uint8
+
+from .drawing import ACCENT, FAINT, GAP, INK, PAPER, arrange_tiles, write_text
+
+_TILE_WIDTH = 380
+_CAPTION = 26
+_MAX_COLUMNS = (4, 5, 6)
+_CROP_SHARE = 0.25  # of each side
+
+Box = tuple[int, int, int, int]
+"""Left, top, right and bottom in pixels."""
+
+
+def draw_comparison(
+    heading: str,
+    sources: Mapping[str, NDArray[Any]],
+    fused: Mapping[str, NDArray[Any]],
+    baselines: Collection[str] = (),
+) -> Image.Image:
+    """Draw the sources and the fused images of a scene side by side, each above an enlarged part of it.
+
+    The part is the one where the details of the fused images differ most.
+
+    Args:
+        heading: Text above the images.
+        sources: Source images by name, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
+        fused: Fused images of the same height and width by method, at least one.
+        baselines: Methods whose captions are gray.
+
+    Returns:
+        An RGB image.
+
+    Example:
+        >>> import numpy as np
+        >>> scene = np.eye(64)
+        >>> draw_comparison("scene", {"visible": scene, "infrared": 1 - scene}, {"average": scene / 2}).size
+        (1188, 858)
+    """
+    box = find_differing_part([to_luma8(image).numpy() for image in fused.values()])
+    tiles = [
+        _draw_tile(name, image, box, FAINT if name in baselines else INK)
+        for name, image in {**sources, **fused}.items()
+    ]
+    # As many columns as leave the fewest empty places.
+    columns = min(_MAX_COLUMNS, key=lambda columns: (-len(tiles) % columns, columns))
+    return arrange_tiles(heading, tiles, min(columns, len(tiles)))
+
+
+def find_differing_part(lumas: Sequence[NDArray[np.float64]]) -> Box:
+    """Return the part of a scene where the details of several images differ most.
+
+    Args:
+        lumas: Gray images (H, W) of one size.
+
+    Returns:
+        A box of a quarter of the height and width.
+
+    Example:
+        >>> import numpy as np
+        >>> flat, detailed = np.zeros((2, 40, 80))
+        >>> detailed[5, 60] = 255
+        >>> left, top, right, bottom = find_differing_part([flat, detailed])
+        >>> (right - left, bottom - top), left <= 60 < right, top <= 5 < bottom
+        ((20, 10), True, True)
+    """
+    height, width = lumas[0].shape
+    size = max(1, round(height * _CROP_SHARE)), max(1, round(width * _CROP_SHARE))
+    details = [luma - ndimage.gaussian_filter(luma, min(size) / 8) for luma in lumas]
+    difference = ndimage.uniform_filter(np.std(details, axis=0), size)
+    # A window of n pixels around y reaches from y - n // 2 to y - n // 2 + n - 1.
+    inside = difference[
+        size[0] // 2 : size[0] // 2 + height - size[0] + 1, size[1] // 2 : size[1] // 2 + width - size[1] + 1
+    ]
+    top, left = np.unravel_index(int(inside.argmax()), inside.shape)
+    return int(left), int(top), int(left) + size[1], int(top) + size[0]
+
+
+def _draw_tile(caption: str, image: NDArray[Any], box: Box, color: tuple[int, int, int]) -> Image.Image:
+    """Draw a caption, the image with a frame around the part, and the enlarged part."""
+    full = Image.fromarray(to_uint8(image)).convert("RGB")
+    scale = _TILE_WIDTH / full.width
+    size = _TILE_WIDTH, max(1, round(full.height * scale))
+    overview = full.resize(size, Image.Resampling.LANCZOS)
+    frame = [round(side * scale) for side in box]
+    ImageDraw.Draw(overview).rectangle([frame[0] - 1, frame[1] - 1, frame[2], frame[3]], outline=ACCENT, width=2)
+    part = full.resize(size, Image.Resampling.BICUBIC, box=box)
+    ImageDraw.Draw(part).rectangle([0, 0, size[0] - 1, size[1] - 1], outline=ACCENT, width=2)
+    tile = Image.new("RGB", (size[0], _CAPTION + 2 * size[1] + GAP // 3), PAPER)
+    write_text(ImageDraw.Draw(tile), (0, _CAPTION - 8), caption, 17, color, width=size[0])
+    tile.paste(overview, (0, _CAPTION))
+    tile.paste(part, (0, _CAPTION + size[1] + GAP // 3))
+    return tile

@@ -1,0 +1,32 @@
+"""Images side by side: all are shown, and the enlarged part is where their details differ."""
+
+import numpy as np
+import pytest
+
+from gffusion.visualization.comparison import draw_comparison, find_differing_part
+
+
+@pytest.mark.parametrize("corner", [(50, 20), (0, 0), (0, 110), (70, 0), (70, 110)])
+def test_part_lies_inside_the_image_where_details_differ_not_brightness(corner: tuple[int, int]) -> None:
+    flat = np.full((80, 120), 100.0)
+    other = flat + np.linspace(0, 60, 120)  # smoothly brighter towards the right
+    y, x = corner
+    other[y : y + 10, x : x + 10] += np.indices((10, 10)).sum(axis=0) % 2 * 40
+    left, top, right, bottom = find_differing_part([flat, other])
+    assert (right - left, bottom - top) == (30, 20)
+    assert 0 <= left <= x + 5 < right <= 120
+    assert 0 <= top <= y + 5 < bottom <= 80
+
+
+@pytest.mark.parametrize(
+    ("image", "level"),
+    [
+        (np.full((40, 60), 128 * 257, np.uint16), 128),
+        (np.full((40, 60), 0.4, np.float32), 102),
+        (np.full((40, 60, 3), 90, np.uint8), 90),
+    ],
+)
+def test_any_format_and_more_methods_than_a_row_holds(image: np.ndarray, level: int) -> None:
+    fused = {f"method {number}": image for number in range(7)}
+    page = np.asarray(draw_comparison("scene", {"visible": image, "infrared": image}, fused))
+    assert (page == level).all(axis=-1).mean() > 0.6
