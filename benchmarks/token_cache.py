@@ -27,7 +27,7 @@ def make_trainer(folder: Path, size: tuple[int, int], batch: int, segmenter: boo
     clip = CLIPVisionModel(CLIPVisionConfig(patch_size=16))
     dinov2 = Dinov2Model(Dinov2Config()) if segmenter else None
     model = GFFusionModel.from_backbones(clip, dinov2, use_segmenter=segmenter)
-    arguments = FusionTrainingArguments(str(folder / "run"), batch_size=batch, token_cache=cache)
+    arguments = FusionTrainingArguments(str(folder / "run"), per_device_train_batch_size=batch, token_cache=cache)
     return FusionTrainer(model, arguments, FusionDataset(folder, Resize(size)))
 
 

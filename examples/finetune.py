@@ -29,5 +29,7 @@ if not (options.data / "labels").exists():
 train_data = FusionDataset(options.data, Compose(RandomCrop(128), RandomFlip()))
 classes = dict(enumerate(["background", *train_data.class_names]))
 model = GFFusionModel.from_backbones(options.clip, options.dinov2, id2label=classes)
-arguments = FusionTrainingArguments(options.output, num_epochs=options.epochs, head_start_epoch=options.epochs // 2)
+arguments = FusionTrainingArguments(
+    options.output, num_train_epochs=options.epochs, head_start_epoch=options.epochs // 2
+)
 FusionTrainer(model, arguments, train_data).train()

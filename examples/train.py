@@ -1,6 +1,6 @@
 """Train GFFusion on pairs in folders: `accelerate launch examples/train.py --config funet`.
 
-Every option of the recipe can be overridden on the command line, e.g. `--num_epochs 10 --output_dir /tmp/run`; `--help`
+Every option of the recipe can be overridden on the command line, e.g. `--num_train_epochs 10 --output_dir /tmp/run`; `--help`
 lists them all. `gffusion train` does the same on one device.
 """
 
@@ -16,7 +16,7 @@ def main() -> None:
     recipe = Recipe.parse(sys.argv[1:])
     disable_progress_bar()  # of the weights that are loaded and saved; the training keeps its own
     trainer = recipe.build_trainer()
-    trainer.train(resume=recipe.resume)
+    trainer.train()
     trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")
 
 

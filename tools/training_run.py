@@ -1,4 +1,4 @@
-"""The training run that docs/training.md shows: `python tools/training_run.py DATA OUTPUT [--resume]`.
+"""The training run that docs/training.md shows: `python tools/training_run.py DATA OUTPUT [--resume_from_checkpoint]`.
 
 DATA holds `train/msrs` and `val/msrs` with `visible/`, `infrared/`, `boxes/` and `classes.txt`. The encoders are small and have
 random weights (seed 0): they stand where CLIP and DINOv2 belong, so that the whole of Algorithm 1 runs on a laptop.
@@ -69,7 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("output", type=Path)
-    parser.add_argument("--resume", action="store_true")
+    parser.add_argument("--resume_from_checkpoint", action="store_true")
     options = parser.parse_args()
     augmentation = Compose(
         RandomCrop(128, scale=(0.7, 1.1)), RandomFlip(), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2, 0.1)
@@ -80,16 +80,16 @@ def main() -> None:
     model = build_model(names)
     arguments = FusionTrainingArguments(
         str(options.output / "run"),
-        num_epochs=EPOCHS,
+        num_train_epochs=EPOCHS,
         head_start_epoch=EPOCHS // 2,
         head_learning_rate=3e-3,  # a head of random tokens has far to go in so few epochs
         head_decay_epochs=8,
         learning_rate=2e-3,
         eval_epochs=4,
         eval_metrics=["EN", "SCD", "SSIM"],
-        num_pictures=3,
+        num_eval_images=3,
     )
-    trained = FusionTrainer(model, arguments, train, evaluation).train(resume=options.resume)
+    trained = FusionTrainer(model, arguments, train, evaluation).train(resume_from_checkpoint=options.resume)
     write_image(options.output / "before-after.png", draw_before_and_after(build_model(names), trained))
 
 

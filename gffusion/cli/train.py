@@ -5,22 +5,22 @@ import typer
 from .errors import user_errors
 from .quiet import quiet_libraries
 
-# The options are those of the recipe, which names and explains them itself.
+# Recipe.parse defines the options and prints the help.
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 
 
 def train(context: typer.Context) -> None:
-    """Train or fine-tune a model: `--config RECIPE.yaml`, and options that win over it; `--help` lists them.
+    """Train or fine-tune a model: `--config RECIPE`, and options that override it; `--help` lists them.
 
-    One device. For several: `accelerate launch -m gffusion train ...`. Ctrl-C finishes the step and writes a checkpoint,
-    from which `--resume` goes on. Exit code: 0 if all went well, 2 if the run could not begin, go on or be
-    published.
+    Runs on one device. For several: `accelerate launch -m gffusion train ...`. Ctrl-C finishes the step and writes a
+    checkpoint, from which `--resume_from_checkpoint` goes on. Exit code: 0 on success, 2 if the run cannot start,
+    continue or be published.
     """
-    with user_errors():
-        from gffusion.training.recipe import Recipe
+    from gffusion.training.recipe import Recipe  # here, to keep `gffusion --help` fast
 
-        quiet_libraries()
+    with user_errors():
         recipe = Recipe.parse(context.args, "gffusion train")
+        quiet_libraries()
         trainer = recipe.build_trainer()
-        trainer.train(resume=recipe.resume)
+        trainer.train()
         trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")

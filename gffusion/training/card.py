@@ -14,9 +14,10 @@ from .arguments import FusionTrainingArguments
 # Options that do not affect the weights.
 _IRRELEVANT = {
     "overwrite_output_dir",
-    "num_pictures",
+    "resume_from_checkpoint",
+    "num_eval_images",
     "logging_steps",
-    "trackers",
+    "report_to",
     "token_cache",
     "push_to_hub",
     "hub_model_id",
@@ -66,13 +67,13 @@ def _evaluations(
     name: str, log: Sequence[Mapping[str, Any]], images: int, arguments: FusionTrainingArguments
 ) -> list[Evaluation]:
     """Return the results of the evaluation at which the weights were saved."""
-    score = f"eval_{arguments.best_metric}"
+    score = f"eval_{arguments.metric_for_best_model}"
     evaluated = [record for record in log if math.isfinite(record.get(score, math.nan))]
     if not evaluated:
         return []
     record = evaluated[-1]
     if name == "best":
-        metric = METRICS.get(arguments.best_metric)
+        metric = METRICS.get(arguments.metric_for_best_model)
         choose = max if metric is not None and metric.higher_is_better else min
         record = choose(evaluated, key=lambda record: record[score])
     metrics = {

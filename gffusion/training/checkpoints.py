@@ -126,7 +126,9 @@ class Checkpoints:
         except _DISK_ERRORS as error:
             newest = self.newest
             good = (
-                f"The last good checkpoint is {newest}; `resume` goes on from it." if newest else "No checkpoint yet."
+                f"The last good checkpoint is {newest}; `resume_from_checkpoint` goes on from it."
+                if newest
+                else "No checkpoint yet."
             )
             raise CheckpointError(f"Cannot {what}: {' '.join(str(error).split())}. {good}") from error
 

@@ -28,21 +28,23 @@ def check_names(arguments: FusionTrainingArguments, labelled: bool) -> None:
     if unknown:
         raise ValueError(f"`eval_metrics` has {sorted(unknown)}. Allowed are {', '.join(list_metrics())}.")
     allowed = {*arguments.eval_metrics, *_LOSSES[:-1], *(("mIoU", "loss_segmentation") if labelled else ())}
-    if arguments.best_metric not in allowed:
+    if arguments.metric_for_best_model not in allowed:
         raise ValueError(
-            f"`best_metric` must be something that the evaluation computes ({', '.join(sorted(allowed))}), "
-            f"got {arguments.best_metric!r}."
+            f"`metric_for_best_model` must be something that the evaluation computes ({', '.join(sorted(allowed))}), "
+            f"got {arguments.metric_for_best_model!r}."
         )
     available = [str(name) for name in get_available_trackers()]
-    for name in arguments.trackers:
+    for name in arguments.report_to:
         if name not in LOGGER_TYPE_TO_CLASS:
-            raise ValueError(f"There is no tracker {name!r}. Allowed are {', '.join(map(str, LOGGER_TYPE_TO_CLASS))}.")
+            raise ValueError(
+                f"`report_to` does not know {name!r}. Allowed are {', '.join(map(str, LOGGER_TYPE_TO_CLASS))}."
+            )
         if name not in available:
-            raise ValueError(f"The tracker {name!r} is not installed: `pip install {name}`.")
+            raise ValueError(f"The tracker {name!r} of `report_to` is not installed: `pip install {name}`.")
 
 
 def is_better_higher(metric: str) -> bool:
-    """Tell whether larger values of a `best_metric` are better."""
+    """Tell whether larger values of a `metric_for_best_model` are better."""
     return metric in METRICS and bool(METRICS[metric].higher_is_better)
 
 
@@ -141,16 +143,16 @@ def warn_of_what_does_not_learn(model: GFFusionModel, arguments: FusionTrainingA
         no_labels = "The data have no label maps (`gffusion masks` makes them of boxes)"
         reason = no_labels if model.config.use_segmenter else "The model has no segmenter"
         logger.warning("%s: training with the structural loss L_st alone.", reason)
-    if arguments.head_start_epoch >= arguments.num_epochs:
+    if arguments.head_start_epoch >= arguments.num_train_epochs:
         logger.warning(
             "head_start_epoch (q) is %d of %d epochs and never comes: rates stay, lambda does not rise, no head learns.",
             arguments.head_start_epoch,
-            arguments.num_epochs,
+            arguments.num_train_epochs,
         )
 
 
 def check_device(arguments: FusionTrainingArguments, device: torch.device) -> None:
-    """Check that the device can do what `batch_normalization` and `mixed_precision` ask for.
+    """Check that the device can do what `batch_normalization` and `fp16` ask for.
 
     Raises:
         ValueError: If it cannot.
@@ -159,5 +161,5 @@ def check_device(arguments: FusionTrainingArguments, device: torch.device) -> No
         raise ValueError(
             f'`batch_normalization="synchronized"` works on CUDA devices only, this is {device.type}. Use "running" or "local".'
         )
-    if arguments.mixed_precision == "fp16" and device.type == "cpu":  # Accelerate would compute in float32 unasked
-        raise ValueError('`mixed_precision="fp16"` works on GPUs only, this is cpu. Use "bf16" or "no".')
+    if arguments.fp16 and device.type == "cpu":  # Accelerate would compute in float32 unasked
+        raise ValueError("`fp16` works on GPUs only, this is cpu. Use `bf16`, or neither.")

@@ -1,4 +1,4 @@
-"""The output folder of a run: log, pictures, weights; and the record by which a resumed run knows that it fits."""
+"""The output folder of a run: log, images, weights; and the record by which a resumed run knows that it fits."""
 
 import dataclasses
 import hashlib
@@ -18,7 +18,7 @@ from .arguments import FusionTrainingArguments
 from .checkpoints import recover_folder, replace_folder
 
 LOG = "log.jsonl"
-PICTURES = "pictures"
+IMAGES = "images"
 CHECKPOINTS = "checkpoints"
 TRACKERS = "trackers"
 CARD = "README.md"
@@ -28,18 +28,20 @@ STATE = "training_state.json"
 _FREE = {
     "output_dir",
     "overwrite_output_dir",
-    "num_epochs",  # within limits, see `check_same_run`
+    "resume_from_checkpoint",
+    "num_train_epochs",  # within limits, see `check_same_run`
+    "eval_strategy",
     "eval_epochs",
     "eval_steps",
     "eval_metrics",
-    "num_pictures",
-    "checkpoint_steps",
+    "num_eval_images",
+    "save_steps",
     "logging_steps",
-    "trackers",
+    "report_to",
     "token_cache",
     "push_to_hub",
     "hub_model_id",
-    "num_workers",
+    "dataloader_num_workers",
 }
 
 
@@ -114,14 +116,14 @@ class RunFolder:
         for name in ("best", "last"):
             shutil.rmtree(self.path / f".{name}", ignore_errors=True)
             recover_folder(self.path / name)
-        for unfinished in [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")]:  # log, pictures and cards
+        for unfinished in [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")]:  # log, images and cards
             unfinished.unlink()
 
 
 def describe_run(
     arguments: FusionTrainingArguments, model: GFFusionModel, dataset: Dataset[dict[str, Any]], num_processes: int
 ) -> dict[str, Any]:
-    """Return what decides the weights of a run, besides the weights and pictures themselves."""
+    """Return what decides the weights of a run, besides the weights and images themselves."""
     config = model.config.to_dict()
     unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
     names = getattr(dataset, "names", ())
@@ -131,7 +133,7 @@ def describe_run(
         "tokens from a cache": arguments.token_cache is not None,  # which rounds them
         "pairs": len(dataset),  # type: ignore[arg-type]
         "names of the pairs": hashlib.blake2b(json.dumps(list(names)).encode(), digest_size=8).hexdigest(),
-        "size of a training picture": list(dataset[0]["visible_values"].shape[1:]),
+        "size of a training image": list(dataset[0]["visible_values"].shape[1:]),
         "model": {
             name: value
             for name, value in config.items()
@@ -148,7 +150,7 @@ def check_same_run(
     Args:
         before: `describe_run` of the checkpoint.
         now: `describe_run` of this process.
-        epochs_before: `num_epochs` of the checkpoint.
+        epochs_before: `num_train_epochs` of the checkpoint.
         arguments: Options of this process.
         epoch: Epoch (from 0) in which the run goes on.
 
@@ -163,8 +165,10 @@ def check_same_run(
         if before.get(name) != now.get(name)
     ]
     # Rates and lambda depend on the number of epochs from q on.
-    if epochs_before != arguments.num_epochs and epoch > arguments.head_start_epoch:
-        differences.append(f"num_epochs was {epochs_before} and is {arguments.num_epochs}, after q has passed")
+    if epochs_before != arguments.num_train_epochs and epoch > arguments.head_start_epoch:
+        differences.append(
+            f"num_train_epochs was {epochs_before} and is {arguments.num_train_epochs}, after q has passed"
+        )
     if differences:
         raise ValueError(
             "This run cannot be resumed with other options or data: "
@@ -172,7 +176,7 @@ def check_same_run(
         )
 
 
-def summarise(epoch: int, num_epochs: int, record: dict[str, Any]) -> str:
+def summarise(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:
     """Return the line that a person reads of a log record."""
     names = {
         "loss": "loss",
@@ -181,4 +185,4 @@ def summarise(epoch: int, num_epochs: int, record: dict[str, Any]) -> str:
         "eval_mIoU": "mIoU",
     }
     figures = ", ".join(f"{text} {record[name]:.4f}" for name, text in names.items() if name in record)
-    return f"epoch {epoch + 1}/{num_epochs}: {figures}"
+    return f"epoch {epoch + 1}/{num_train_epochs}: {figures}"

@@ -7,8 +7,13 @@ from .arguments import FusionTrainingArguments
 
 def progress_after_q(arguments: FusionTrainingArguments, epoch: int) -> float:
     """Return how far epoch `epoch` (from 0) is on the way from q to the end, in [0, 1); 0 before q."""
-    remaining = arguments.num_epochs - arguments.head_start_epoch
+    remaining = arguments.num_train_epochs - arguments.head_start_epoch
     return max(0.0, (epoch - arguments.head_start_epoch) / remaining) if remaining > 0 else 0.0
+
+
+def warmup_factor(arguments: FusionTrainingArguments, step: int) -> float:
+    """Return the factor on both rates in step `step` (from 0): a linear rise from 0 over `warmup_steps`, then 1."""
+    return min(1.0, step / arguments.warmup_steps) if arguments.warmup_steps else 1.0
 
 
 def learning_rate(arguments: FusionTrainingArguments, epoch: int) -> float:

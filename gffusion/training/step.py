@@ -38,7 +38,7 @@ class TrainingStep:
     ) -> None:
         self._model, self._accelerator, self._labelled = model, accelerator, labelled
         self._token_cache = token_cache
-        self._max_gradient_norm = arguments.max_gradient_norm
+        self._max_gradient_norm = arguments.max_grad_norm
         self._running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
             self._running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
@@ -56,7 +56,7 @@ class TrainingStep:
         body = [p for p in model.parameters() if p.requires_grad and id(p) not in head_ids]
         groups = [{"params": body}, *([{"params": head}] if labelled else [])]
         self._wrapped, self.optimizer = accelerator.prepare(model, torch.optim.Adam(groups, lr=arguments.learning_rate))
-        if arguments.compile:
+        if arguments.torch_compile:
             self._wrapped = torch.compile(self._wrapped)
 
     def __call__(self, batches: Sequence[dict[str, Any]], weight: float, head_learns: bool) -> Tensor:
@@ -87,6 +87,19 @@ class TrainingStep:
         self.optimizer.step()
         self.optimizer.zero_grad()
         return torch.stack(losses).mean(0)
+
+    def set_rates(self, rates: Sequence[float], factor: float) -> float:
+        """Set the rates of the next step, times a factor, and return that of FuNet and FINet.
+
+        Args:
+            rates: Rates of FuNet and FINet, and of the head.
+            factor: Factor on both.
+        """
+        for group, rate in zip(
+            self.optimizer.param_groups, rates, strict=False
+        ):  # without labels there is no head group
+            group["lr"] = rate * factor
+        return rates[0] * factor
 
     def train(self) -> None:
         """Put the model into training mode, batch normalisation as `batch_normalization` says."""

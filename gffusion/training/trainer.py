@@ -24,9 +24,9 @@ from .card import write_card
 from .checkpoints import Checkpoints
 from .interruption import Interruption
 from .publication import check_publishable, push_finished, push_weights
-from .run_folder import CHECKPOINTS, PICTURES, TRACKERS, RunFolder, check_same_run, describe_run, summarise
+from .run_folder import CHECKPOINTS, IMAGES, TRACKERS, RunFolder, check_same_run, describe_run, summarise
 from .sampling import StepSampler, collate
-from .schedules import head_learning_rate, learning_rate, segmentation_weight
+from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
 from .token_cache import CachedTokens, TokenCache
 from .validation import draw, evaluate
@@ -46,8 +46,8 @@ class _Progress:
 class FusionTrainer:
     """Trains a [`GFFusionModel`] on pairs, labelled or not, by Algorithm 1.
 
-    Writes to `output_dir`: `log.jsonl` (a line an epoch and an evaluation), `pictures/`, `best` and `last` (loadable with
-    `from_pretrained`, with a model card at the end), and `checkpoints/`, from which `train(resume=True)` goes on as if
+    Writes to `output_dir`: `log.jsonl` (a line an epoch and an evaluation), `images/`, `best` and `last` (loadable with
+    `from_pretrained`, with a model card at the end), and `checkpoints/`, from which `train(resume_from_checkpoint=True)` goes on as if
     nothing had happened: killed at any moment, a run comes out the same to the last bit.
 
     Args:
@@ -55,11 +55,11 @@ class FusionTrainer:
         arguments: Options of the run.
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
             of one size, see [`FusionDataset`]. Its `set_epoch(epoch)`, if it has one, is called before every epoch.
-        eval_dataset: Items of any size, to choose the best weights. Without it the last weights are the best.
+        eval_dataset: Items of any size, to choose the best weights. Without it, or with `eval_strategy="no"`, the last weights are the best.
         card_facts: What the model card shall say besides: arguments of [`FusionCard`], such as `training_data`.
 
     Raises:
-        OSError: If `output_dir` cannot be written to, a picture is missing, or the Hub would refuse what `push_to_hub` asks.
+        OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse what `push_to_hub` asks.
         ValueError: If something would go wrong later: pictures smaller than the crop or of several sizes, labels that are
             no class of the model, fewer pairs than a step takes, unknown metrics or trackers, options that do not go
             together.
@@ -75,6 +75,7 @@ class FusionTrainer:
     ) -> None:
         self.model, self.arguments = model, arguments
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
+        self._validation_dataset = None if arguments.eval_strategy == "no" else eval_dataset  # evaluated while training
         self.output_dir = Path(arguments.output_dir)
         self.labelled = model.config.use_segmenter and "labels" in train_dataset[0]
         self._check()
@@ -82,7 +83,7 @@ class FusionTrainer:
         self.accelerator = Accelerator(
             mixed_precision=arguments.mixed_precision,
             dynamo_backend="no",  # all accelerators of a process share what the first one was told
-            log_with=arguments.trackers or None,  # type: ignore[arg-type]
+            log_with=arguments.report_to or None,  # type: ignore[arg-type]
             project_dir=str(self.output_dir / TRACKERS),
         )
         preflight.check_device(arguments, self.accelerator.device)
@@ -91,14 +92,14 @@ class FusionTrainer:
         set_seed(arguments.seed)
         self.sampler = StepSampler(
             len(train_dataset),  # type: ignore[arg-type]
-            arguments.batch_size,
+            arguments.per_device_train_batch_size,
             arguments.gradient_accumulation_steps,
             arguments.seed,
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
         self.steps_per_epoch = self.sampler.steps_per_epoch
-        self.total_steps = arguments.num_epochs * self.steps_per_epoch
+        self.total_steps = arguments.num_train_epochs * self.steps_per_epoch
         self.token_cache = (
             TokenCache(arguments.token_cache, model, arguments.mixed_precision) if arguments.token_cache else None
         )
@@ -106,9 +107,9 @@ class FusionTrainer:
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
             CachedTokens(train_dataset, self.token_cache) if self.token_cache else train_dataset,
             batch_sampler=self.sampler,
-            num_workers=arguments.num_workers,
+            num_workers=arguments.dataloader_num_workers,
             # Workers that outlive an epoch hold copies of the data set, which only ours tells of the next one.
-            persistent_workers=arguments.num_workers > 0 and isinstance(train_dataset, FusionDataset),
+            persistent_workers=arguments.dataloader_num_workers > 0 and isinstance(train_dataset, FusionDataset),
             pin_memory=self.accelerator.device.type == "cuda",
             generator=torch.Generator(),  # or each iteration would draw from the global one
             collate_fn=collate,
@@ -117,14 +118,15 @@ class FusionTrainer:
         self.progress = _Progress()
         self._window: list[Tensor] = []  # losses of the steps that nobody has looked at yet
 
-    def train(self, resume: bool = False) -> GFFusionModel:
+    def train(self, resume_from_checkpoint: bool | None = None) -> GFFusionModel:
         """Run the steps that are left.
 
         After Ctrl-C or SIGTERM the step in progress is finished and a checkpoint written first; a second Ctrl-C does not
         wait for that.
 
         Args:
-            resume: Whether to go on from the newest checkpoint in `output_dir`, if there is one.
+            resume_from_checkpoint: Go on from the newest checkpoint in `output_dir`, if there is one. Default: the option of
+                that name.
 
         Returns:
             The trained model, with the last weights.
@@ -134,7 +136,7 @@ class FusionTrainer:
             OSError: If the disk is full or a picture cannot be read (the last checkpoint is still whole), or the Hub refuses.
             ValueError: If `output_dir` holds another run, or the run to resume had other options or data.
         """
-        self._begin(resume)
+        self._begin(self.arguments.resume_from_checkpoint if resume_from_checkpoint is None else resume_from_checkpoint)
         with Interruption(self.accelerator) as interruption, self._bar() as bar:
             while self.progress.step < self.total_steps:
                 self._train_epoch(*divmod(self.progress.step, self.steps_per_epoch), interruption, bar)
@@ -190,11 +192,11 @@ class FusionTrainer:
             self.progress = _Progress(**state["progress"])
         elif newest and not self.arguments.overwrite_output_dir:
             raise ValueError(
-                f"{self.output_dir} holds a run, at {newest.name}. Go on with it (`resume`, --resume), choose another `output_dir`, or "
-                "set `overwrite_output_dir` (--overwrite_output_dir) to lose it."
+                f"{self.output_dir} holds a run, at {newest.name}. Go on with it (`resume_from_checkpoint`), choose another `output_dir`, or "
+                "set `overwrite_output_dir` to lose it."
             )
         elif self.progress.step:
-            raise ValueError("This trainer has trained already. Make a new one, or `resume` from its checkpoint.")
+            raise ValueError("This trainer has trained already. Make a new one, or set `resume_from_checkpoint`.")
         self._window.clear()  # of a step that Ctrl-C has cut off, as its gradients
         self._step.optimizer.zero_grad()
         if self.accelerator.is_main_process:
@@ -214,7 +216,7 @@ class FusionTrainer:
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         epoch = state["progress"]["step"] // self.steps_per_epoch
-        check_same_run(state["run"], self._description, state["num_epochs"], self.arguments, epoch)
+        check_same_run(state["run"], self._description, state["num_train_epochs"], self.arguments, epoch)
 
     def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: "tqdm[Any]") -> None:
         arguments = self.arguments
@@ -222,20 +224,21 @@ class FusionTrainer:
         if hasattr(self.train_dataset, "set_epoch"):
             self.train_dataset.set_epoch(epoch)
         rates = learning_rate(arguments, epoch), head_learning_rate(arguments, epoch)
-        for group, rate in zip(self._step.optimizer.param_groups, rates, strict=False):
-            group["lr"] = rate
         weight = segmentation_weight(arguments, epoch, self.model.config.segmentation_weight)
-        settings = {"learning_rate": rates[0], **({"segmentation_weight": weight} if self.labelled else {})}
-        bar.set_description(f"epoch {epoch + 1}/{arguments.num_epochs}")
+        settings = {"segmentation_weight": weight} if self.labelled else {}
+        bar.set_description(f"epoch {epoch + 1}/{arguments.num_train_epochs}")
         self._step.train()
         for batches in self._steps():
+            settings["learning_rate"] = self._step.set_rates(rates, warmup_factor(arguments, self.progress.step))
             self._window.append(self._step(batches, weight, head_learns=epoch >= arguments.head_start_epoch))
             self.progress.step += 1
             bar.update()
             interrupted = interruption.requested()
             self._after_step(epoch, settings, interrupted, bar)
             if interrupted:
-                self.accelerator.print(f"interrupted: {self.checkpoints.newest} is written, `resume` goes on from it")
+                self.accelerator.print(
+                    f"interrupted: {self.checkpoints.newest} is written, `resume_from_checkpoint` goes on from it"
+                )
                 interruption.obey()
 
     def _steps(self) -> Iterator[tuple[dict[str, Any], ...]]:
@@ -248,7 +251,7 @@ class FusionTrainer:
         arguments, step = self.arguments, self.progress.step
         ends_epoch = step % self.steps_per_epoch == 0
         evaluates = self._evaluation_is_due(epoch, ends_epoch)
-        saves = ends_epoch or interrupted or (arguments.checkpoint_steps and step % arguments.checkpoint_steps == 0)
+        saves = ends_epoch or interrupted or (arguments.save_steps and step % arguments.save_steps == 0)
         if saves or evaluates or step % arguments.logging_steps == 0:
             self._look_at_losses(settings, bar)
         record: dict[str, Any] = {}
@@ -263,16 +266,18 @@ class FusionTrainer:
             self._step.train()
         if record:
             self._keep({"epoch": epoch, "step": step, **record}, evaluates, ends_epoch)
-            bar.write(summarise(epoch, arguments.num_epochs, record)) if self.accelerator.is_main_process else None
+            bar.write(
+                summarise(epoch, arguments.num_train_epochs, record)
+            ) if self.accelerator.is_main_process else None
         if saves:
             self._save_checkpoint()
 
     def _evaluation_is_due(self, epoch: int, ends_epoch: bool) -> bool:
-        if self.eval_dataset is None:
+        if self._validation_dataset is None:
             return False
         if self.progress.step == self.total_steps:
             return True
-        if self.arguments.eval_steps:
+        if self.arguments.eval_strategy == "steps":
             return self.progress.step % self.arguments.eval_steps == 0
         return ends_epoch and (epoch + 1) % self.arguments.eval_epochs == 0
 
@@ -315,10 +320,10 @@ class FusionTrainer:
 
     def _keep(self, record: dict[str, Any], evaluated: bool, ends_epoch: bool) -> None:
         """Write a log line, and the weights where they are the best so far or an epoch ends."""
-        score = record.get(f"eval_{self.arguments.best_metric}")
-        better = max if preflight.is_better_higher(self.arguments.best_metric) else min
-        # Without an evaluation set the last weights are the best.
-        improved = ends_epoch and self.eval_dataset is None
+        score = record.get(f"eval_{self.arguments.metric_for_best_model}")
+        better = max if preflight.is_better_higher(self.arguments.metric_for_best_model) else min
+        # Without evaluation the last weights are the best.
+        improved = ends_epoch and self._validation_dataset is None
         if evaluated and score is not None and not math.isfinite(score):
             improved = self.progress.best is None  # some weights must be there at the end
         elif evaluated and score is not None:
@@ -336,21 +341,21 @@ class FusionTrainer:
             self.progress.step,
             {
                 "progress": dataclasses.asdict(self.progress),
-                "num_epochs": self.arguments.num_epochs,
+                "num_train_epochs": self.arguments.num_train_epochs,
                 "run": self._description,
             },
         )
 
     def _draw_pictures(self) -> None:
         """Write and track the pictures of the first evaluation pairs."""
-        if self.eval_dataset is None or not self.arguments.num_pictures or not self.accelerator.is_main_process:
+        dataset, wanted = self._validation_dataset, self.arguments.num_eval_images
+        if dataset is None or not wanted or not self.accelerator.is_main_process:
             return
-        count = min(self.arguments.num_pictures, len(self.eval_dataset))  # type: ignore[arg-type]
-        items = [self.eval_dataset[index] for index in range(count)]
+        items = [dataset[index] for index in range(min(wanted, len(dataset)))]  # type: ignore[arg-type]
         picture = draw(self.model, items, self.accelerator.device)
         with self.checkpoints.explained(f"write the pictures of step {self.progress.step}"):
-            (self.output_dir / PICTURES).mkdir(exist_ok=True)
-            write_image(self.output_dir / PICTURES / f"step-{self.progress.step:08d}.png", picture)
+            (self.output_dir / IMAGES).mkdir(exist_ok=True)
+            write_image(self.output_dir / IMAGES / f"step-{self.progress.step:08d}.png", picture)
         for tracker in self.accelerator.trackers:
             if hasattr(tracker, "log_images"):
                 layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}  # the others know no other

@@ -42,7 +42,7 @@ def run(variant: dict[str, str], seed: int, options: argparse.Namespace, output:
     """Train one variant, unless that is done, and return what the evaluation after the last step measured."""
     state = output / "last" / "training_state.json"  # written after every epoch
     if not (state.is_file() and json.loads(state.read_text())["finished"]):
-        Recipe.parse(command(variant, seed, options, output)).build_trainer().train(resume=True)
+        Recipe.parse(command(variant, seed, options, output)).build_trainer().train(resume_from_checkpoint=True)
     records = map(json.loads, (output / "log.jsonl").read_text().splitlines())
     measured = [record for record in records if f"eval_{METRICS[0]}" in record][-1]
     return {name: measured[f"eval_{name}"] for name in METRICS}

@@ -19,7 +19,8 @@ from transformers import Dinov2Config, Dinov2Model
 
 from gffusion import GFFusionConfig, GFFusionModel, create_model
 from gffusion.synthetic.samples import write_scenes
-from gffusion.training.recipe import BUNDLED_RECIPES, ModelArguments, Recipe, build_model, read_recipe
+from gffusion.training.building import build_model
+from gffusion.training.recipe import BUNDLED_RECIPES, ModelArguments, Recipe, read_recipe
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SCRIPT = EXAMPLES / "train.py"
@@ -33,9 +34,9 @@ RECIPE: dict[str, Any] = {
         "feature_channels": 8,
         "decoder_channels": [8, 4],
     },
-    "num_epochs": 50,
+    "num_train_epochs": 50,
     "head_start_epoch": 1,
-    "batch_size": 2,
+    "per_device_train_batch_size": 2,
     "learning_rate": 0.002,
     "crop_size": 48,
     "scale": [0.9, 1.1],
@@ -93,7 +94,7 @@ def read_log(folder: Path) -> list[dict[str, float]]:
 def test_process_as_documented(recipe: Callable, scenes: Path, tmp_path: Path) -> None:
     """Through Accelerate's launcher; the command line wins over the recipe."""
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", SCRIPT, "--config", recipe()]
-    options = ["--num_epochs", 2, "--eval_data", scenes, scenes, "--output_dir", tmp_path / "other"]
+    options = ["--num_train_epochs", 2, "--eval_data", scenes, scenes, "--output_dir", tmp_path / "other"]
     done = subprocess.run(
         [str(part) for part in command + options], capture_output=True, text=True, timeout=300,
         env=os.environ | {"OMP_NUM_THREADS": "1"},
@@ -117,22 +118,22 @@ def test_process_refuses_unknown_options(recipe: Callable, tmp_path: Path) -> No
 
 
 def test_same_seed_same_weights_and_resume(train: Callable, recipe: Callable, tmp_path: Path) -> None:
-    config = recipe(num_epochs=2, head_start_epoch=9)
+    config = recipe(num_train_epochs=2, head_start_epoch=9)
     weights = []
     for name in ("once", "again"):
         train("--config", config, "--output_dir", tmp_path / name)
         weights.append((tmp_path / name / "last" / "model.safetensors").read_bytes())
     assert weights[0] == weights[1]
 
-    train("--config", config, "--output_dir", tmp_path / "once", "--num_epochs", 4, "--resume")
-    train("--config", config, "--output_dir", tmp_path / "whole", "--num_epochs", 4)
+    train("--config", config, "--output_dir", tmp_path / "once", "--num_train_epochs", 4, "--resume_from_checkpoint")
+    train("--config", config, "--output_dir", tmp_path / "whole", "--num_train_epochs", 4)
     assert read_log(tmp_path / "once") == read_log(tmp_path / "whole")
     resumed, whole = (tmp_path / name / "last" / "model.safetensors" for name in ("once", "whole"))
     assert resumed.read_bytes() == whole.read_bytes()
 
 
 def test_option_with_an_equals_sign(train: Callable, recipe: Callable, tmp_path: Path) -> None:
-    train(f"--config={recipe()}", "--num_epochs=1")
+    train(f"--config={recipe()}", "--num_train_epochs=1")
     assert len(read_log(tmp_path / "run")) == 1
     assert GFFusionModel.from_pretrained(tmp_path / "run" / "last").config.feature_channels == 8
 
@@ -142,7 +143,7 @@ def test_training_goes_on_from_given_weights(
 ) -> None:
     tiny_model(merging="mean").save_pretrained(tmp_path / "start")
     config = recipe(model_config=None, model_name_or_path=str(tmp_path / "start"), crop_size=32)
-    train("--config", config, "--num_epochs", 1)
+    train("--config", config, "--num_train_epochs", 1)
     assert GFFusionModel.from_pretrained(tmp_path / "run" / "last").config.merging == "mean"
     assert read_log(tmp_path / "run")[0]["loss_segmentation"] > 0
 
@@ -151,14 +152,14 @@ def test_encoders_are_never_random(train: Callable, recipe: Callable, tmp_path: 
     """Frozen encoders with random weights would teach nothing, in hours."""
     config = recipe(model_config={"paradigm": "hybrid", "use_segmenter": False})
     with pytest.raises(ValueError, match=r"needs the encoders \['clip'\]"):
-        train("--config", config, "--num_epochs", 1)
+        train("--config", config, "--num_train_epochs", 1)
 
 
 def test_pretrained_encoders_by_name(
     train: Callable, recipe: Callable, backbone_folders: dict[str, str], tmp_path: Path
 ) -> None:
     small = RECIPE["model_config"] | {"paradigm": "hybrid"}
-    train("--config", recipe(model_config=small, clip_name_or_path=backbone_folders["clip"]), "--num_epochs", 1)
+    train("--config", recipe(model_config=small, clip_name_or_path=backbone_folders["clip"]), "--num_train_epochs", 1)
     assert GFFusionModel.from_pretrained(tmp_path / "run" / "last").config.needs_clip
 
 
@@ -167,11 +168,11 @@ def test_pretrained_encoders_by_name(
     [
         (None, "recipe.yaml"),
         ("", "recipe.yaml"),
-        ("- num_epochs\n- 3\n", "recipe.yaml"),
-        ("num_epochs: [", "recipe.yaml"),
-        ("num_epochs: two\noutput_dir: run\n", "num_epochs"),
-        ("num_epochs: 2.5\noutput_dir: run\n", "num_epochs"),
-        ("batch_size: 2\n", "output_dir"),
+        ("- num_train_epochs\n- 3\n", "recipe.yaml"),
+        ("num_train_epochs: [", "recipe.yaml"),
+        ("num_train_epochs: two\noutput_dir: run\n", "num_train_epochs"),
+        ("num_train_epochs: 2.5\noutput_dir: run\n", "num_train_epochs"),
+        ("per_device_train_batch_size: 2\n", "output_dir"),
     ],
     ids=["missing", "empty", "list", "damaged", "word", "fraction", "incomplete"],
 )
@@ -195,7 +196,18 @@ def test_recipes_of_the_repository(
     written = read_recipe(path)
     data = layouts[written.get("layout", "folders")]
     words = ["--config", path, "--train_data", data, "--eval_data", data, "--output_dir", tmp_path / "run"]
-    words += ["--num_epochs", 2, "--head_start_epoch", 1, "--batch_size", 2, "--crop_size", 48, "--num_workers", 0]
+    words += [
+        "--num_train_epochs",
+        2,
+        "--head_start_epoch",
+        1,
+        "--per_device_train_batch_size",
+        2,
+        "--crop_size",
+        48,
+        "--dataloader_num_workers",
+        0,
+    ]
     for name, folder in backbone_folders.items():
         words += [f"--{name}_name_or_path", folder] if written.get(f"{name}_name_or_path") else []
     if "model_config" in written:
@@ -227,7 +239,18 @@ def test_fine_tuning_keeps_what_the_weights_know(layouts: dict[str, Path], tmp_p
     """The recipe begins with gffusion-tiny: its encoders, whose card does not call them CLIP's, and its statistics."""
     data, run = layouts["folders"], tmp_path / "run"
     words = ["--config", "finetune", "--train_data", data, "--eval_data", data]
-    words += ["--output_dir", run, "--num_epochs", 2, "--head_start_epoch", 1, "--batch_size", 2, "--crop_size", 48]
+    words += [
+        "--output_dir",
+        run,
+        "--num_train_epochs",
+        2,
+        "--head_start_epoch",
+        1,
+        "--per_device_train_batch_size",
+        2,
+        "--crop_size",
+        48,
+    ]
     Recipe.parse(list(map(str, words))).build_trainer().train()
     tuned, begun = GFFusionModel.from_pretrained(run / "last").state_dict(), create_model("gffusion-tiny").state_dict()
     unchanged = {name for name, value in begun.items() if name in tuned and torch.equal(value, tuned[name])}
@@ -283,13 +306,13 @@ def layouts(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 def test_base_of_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(
-        "num_epochs: 5\nbatch_size: 2\nmodel_config: {paradigm: hybrid, num_groups: 3}\n"
+        "num_train_epochs: 5\nbatch_size: 2\nmodel_config: {paradigm: hybrid, num_groups: 3}\n"
     )
     (tmp_path / "part").mkdir()
     derived = tmp_path / "part" / "derived.yaml"
     derived.write_text("base: ../base.yaml\nnum_epochs: 7\nmodel_config: {paradigm: parallel}\n")
     assert read_recipe(derived) == {
-        "num_epochs": 7, "batch_size": 2, "model_config": {"paradigm": "parallel", "num_groups": 3},
+        "num_train_epochs": 7, "per_device_train_batch_size": 2, "model_config": {"paradigm": "parallel", "num_groups": 3},
     }  # fmt: skip
     derived.write_text("base: derived.yaml\n")
     with pytest.raises(ValueError, match="its own"):

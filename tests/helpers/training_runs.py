@@ -1,4 +1,4 @@
-"""Training runs in processes of their own: to be killed, to be interrupted, or launched in pairs (`runs.py JOBS`)."""
+"""Training runs in processes of their own: to be killed, to be interrupted, or launched in pairs (`training_runs.py JOBS`)."""
 
 import contextlib
 import dataclasses
@@ -99,7 +99,7 @@ def train(job: Job) -> None:
             FusionDataset(job.evaluation) if job.evaluation else None,
         )
         trainer.job = job
-        trainer.train(resume=job.resume)
+        trainer.train(resume_from_checkpoint=job.resume)
         report = {"processes": trainer.accelerator.num_processes, "writes": writes, **trainer_facts(trainer)}
         job.report.write_text(json.dumps(report))
     except BaseException:
@@ -118,7 +118,7 @@ def start(job: Job) -> BaseProcess:
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
     try:
         context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["runs"])
+        context.set_forkserver_preload(["training_runs"])
         process = context.Process(target=train, args=(job,))
         process.start()
     finally:

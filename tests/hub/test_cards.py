@@ -338,8 +338,8 @@ class TestSave:
 
 def test_non_default_settings() -> None:
     assert non_default_settings(FusionTrainingArguments("runs/mine")) == {}
-    arguments = FusionTrainingArguments("runs/mine", num_epochs=40, learning_rate=2e-3, seed=0)
-    assert non_default_settings(arguments) == {"num_epochs": 40, "learning_rate": 2e-3}
+    arguments = FusionTrainingArguments("runs/mine", num_train_epochs=40, learning_rate=2e-3, seed=0)
+    assert non_default_settings(arguments) == {"num_train_epochs": 40, "learning_rate": 2e-3}
 
     @dataclass
     class Options:

@@ -83,7 +83,7 @@ def test_ablation(
     options["model_config"] |= SMALL | {"segmenter_image_size": [32, 32], "segmenter_layers": 1}
     monkeypatch.setattr(ablation, "read_recipe", lambda path: options)
     words = ["--data", data, "--stages", stages, "--output", output, "--seeds", 0, 1]
-    rest = ["--num_epochs", 1, "--batch_size", 2, "--image_size", 48, 64, "--eval_epochs", 1]
+    rest = ["--num_train_epochs", 1, "--per_device_train_batch_size", 2, "--image_size", 48, 64, "--eval_epochs", 1]
     ablation.main(list(map(str, words + rest)))
     rows = (output / "table.md").read_text().splitlines()[2:]
     assert [row.split(" | ")[0].strip("| ") for row in rows] == list(ablation.VARIANTS)

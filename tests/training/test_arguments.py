@@ -9,7 +9,7 @@ from gffusion import FusionTrainingArguments
 
 def test_defaults_are_those_of_algorithm_1() -> None:
     arguments = FusionTrainingArguments("run")
-    assert (arguments.num_epochs, arguments.head_start_epoch) == (150, 100)
+    assert (arguments.num_train_epochs, arguments.head_start_epoch) == (150, 100)
     assert (arguments.learning_rate, arguments.head_learning_rate) == (1e-3, 1e-4)
     assert (arguments.head_decay_factor, arguments.head_decay_epochs) == (0.1, 10)
 
@@ -17,15 +17,15 @@ def test_defaults_are_those_of_algorithm_1() -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("num_epochs", 0),
-        ("num_epochs", -1),
-        ("batch_size", 0),
+        ("num_train_epochs", 0),
+        ("num_train_epochs", -1),
+        ("per_device_train_batch_size", 0),
         ("head_decay_epochs", 0),
         ("eval_epochs", 0),
         ("head_start_epoch", -1),
-        ("max_gradient_norm", -0.1),
-        ("max_gradient_norm", float("nan")),
-        ("num_workers", -1),
+        ("max_grad_norm", -0.1),
+        ("max_grad_norm", float("nan")),
+        ("dataloader_num_workers", -1),
         ("seed", -1),
         ("segmentation_weight_end", -1.0),
         ("segmentation_weight_end", float("nan")),
@@ -34,8 +34,8 @@ def test_defaults_are_those_of_algorithm_1() -> None:
         ("learning_rate", float("nan")),
         ("head_learning_rate", 0.0),
         ("head_decay_factor", 1.1),
-        ("mixed_precision", "fp8"),
-        ("mixed_precision", "yes"),
+        ("eval_steps", 0),
+        ("eval_strategy", "never"),
     ],
 )
 def test_refused_values_are_named(name: str, value: object) -> None:
@@ -45,7 +45,7 @@ def test_refused_values_are_named(name: str, value: object) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("head_start_epoch", 0), ("max_gradient_norm", 0), ("segmentation_weight_end", 0), ("head_decay_factor", 1)],
+    [("head_start_epoch", 0), ("max_grad_norm", 0), ("segmentation_weight_end", 0), ("head_decay_factor", 1)],
 )
 def test_limits_are_allowed(name: str, value: float) -> None:
     assert getattr(FusionTrainingArguments("run", **{name: value}), name) == value

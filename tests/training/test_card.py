@@ -50,7 +50,7 @@ class TestWriteCard:
         return (folder / "README.md").read_text()
 
     @pytest.mark.parametrize(
-        ("name", "best_metric", "score"),
+        ("name", "metric_for_best_model", "score"),
         [
             ("best", "SSIM", 0.75),
             ("best", "EN", 0.5),
@@ -60,9 +60,9 @@ class TestWriteCard:
         ],
     )
     def test_figures_are_those_of_the_weights(
-        self, model: GFFusionModel, tmp_path: Path, name: str, best_metric: str, score: float | None
+        self, model: GFFusionModel, tmp_path: Path, name: str, metric_for_best_model: str, score: float | None
     ) -> None:
-        card = self.write(tmp_path / name, model, best_metric=best_metric)
+        card = self.write(tmp_path / name, model, metric_for_best_model=metric_for_best_model)
         if score is None:  # nothing was measured by which these weights could have been chosen
             assert "model-index" not in card
         else:
@@ -70,7 +70,7 @@ class TestWriteCard:
 
     def test_scores_that_are_not_finite_are_left_out(self, model: GFFusionModel, tmp_path: Path) -> None:
         log = [LOG[0] | {"eval_EN": float("nan")}, LOG[1] | {"eval_SSIM": float("nan")}]
-        self.write(tmp_path / "best", model, log, best_metric="SSIM")
+        self.write(tmp_path / "best", model, log, metric_for_best_model="SSIM")
         assert figures(tmp_path / "best") == {"SSIM": 0.25}
 
     def test_without_evaluation(self, model: GFFusionModel, tmp_path: Path) -> None:
@@ -78,7 +78,9 @@ class TestWriteCard:
         assert "SSIM" not in card.split("---")[1]
 
     def test_settings_that_tell_about_the_weights(self, model: GFFusionModel, tmp_path: Path) -> None:
-        card = self.write(tmp_path / "last", model, learning_rate=0.0125, logging_steps=77, seed=4321, num_workers=3)
+        card = self.write(
+            tmp_path / "last", model, learning_rate=0.0125, logging_steps=77, seed=4321, dataloader_num_workers=3
+        )
         assert "0.0125" in card
         assert "4321" in card
         assert "77" not in card.replace("0.77", "")
@@ -96,13 +98,17 @@ def test_finished_run_has_cards(model: GFFusionModel, tmp_path: Path) -> None:
     write_scenes(tmp_path / "data", 4, height=40, width=48)
     dataset = FusionDataset(tmp_path / "data", RandomCrop(32))
 
-    def train(num_epochs: int) -> Path:
+    def train(num_train_epochs: int) -> Path:
         arguments = FusionTrainingArguments(
-            str(tmp_path / "night-run"), num_epochs=num_epochs, head_start_epoch=9, batch_size=2, eval_metrics=["SSIM"]
+            str(tmp_path / "night-run"),
+            num_train_epochs=num_train_epochs,
+            head_start_epoch=9,
+            per_device_train_batch_size=2,
+            eval_metrics=["SSIM"],
         )
         facts = {"training_data": [TrainingData("rendered scenes", 4, "CC0")], "settings": {"crop_size": 40}}
         trainer = FusionTrainer(model, arguments, dataset, FusionDataset(tmp_path / "data"), facts)
-        trainer.train(resume=True)
+        trainer.train(resume_from_checkpoint=True)
         return trainer.output_dir
 
     folder = train(1)

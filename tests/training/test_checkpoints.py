@@ -193,7 +193,12 @@ class TestFullDiskInARun:
         def trainer(name: str) -> FusionTrainer:
             data = tmp_path / "data"
             arguments = FusionTrainingArguments(
-                str(tmp_path / name), num_epochs=3, head_start_epoch=1, batch_size=2, eval_metrics=[], num_pictures=1
+                str(tmp_path / name),
+                num_train_epochs=3,
+                head_start_epoch=1,
+                per_device_train_batch_size=2,
+                eval_metrics=[],
+                num_eval_images=1,
             )
             model = tiny_model(paradigm="cascading")
             return FusionTrainer(model, arguments, FusionDataset(data, RandomCrop(32)), FusionDataset(data))
@@ -222,10 +227,10 @@ class TestFullDiskInARun:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, fail_in_the_second_epoch)
             with pytest.raises(
-                OSError, match=r"step 4.* The last good checkpoint is .*step-00000002; `resume` goes on"
+                OSError, match=r"step 4.* The last good checkpoint is .*step-00000002; `resume_from_checkpoint` goes on"
             ):
                 stopped.train()
-        assert make("run").train(resume=True) is not None
+        assert make("run").train(resume_from_checkpoint=True) is not None
         whole = make("whole")
         whole.train()
         for name in ("best", "last"):

@@ -58,7 +58,12 @@ def job(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("interrupted")
     write_scenes(folder / "training", 4, height=36, width=40)
     tiny_model(paradigm="cascading").save_pretrained(folder / "model", include_backbones=True)
-    arguments = {"output_dir": str(folder / "whole"), "num_epochs": 3, "head_start_epoch": 1, "batch_size": 2}
+    arguments = {
+        "output_dir": str(folder / "whole"),
+        "num_train_epochs": 3,
+        "head_start_epoch": 1,
+        "per_device_train_batch_size": 2,
+    }
     return runs.Job(str(folder / "model"), str(folder / "training"), arguments)
 
 
@@ -69,17 +74,23 @@ def expected(job: runs.Job) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize(
-    ("name", "status", "num_workers", "to_group"),
+    ("name", "status", "dataloader_num_workers", "to_group"),
     [("SIGTERM", 143, 0, False), ("SIGINT", 1, 0, False), ("SIGTERM", 143, 1, True), ("SIGINT", 1, 1, True)],
 )
 def test_interrupted_in_the_middle_of_an_epoch(
-    job: runs.Job, expected: dict[str, bytes], tmp_path: Path, name: str, status: int, num_workers: int, to_group: bool
+    job: runs.Job,
+    expected: dict[str, bytes],
+    tmp_path: Path,
+    name: str,
+    status: int,
+    dataloader_num_workers: int,
+    to_group: bool,
 ) -> None:
     """The step is finished, its checkpoint is there, and the resumed run comes out as if nothing had happened.
 
     Terminals and batch systems send their signals to the workers that load data, too.
     """
-    arguments = job.arguments | {"output_dir": str(tmp_path / "run"), "num_workers": num_workers}
+    arguments = job.arguments | {"output_dir": str(tmp_path / "run"), "dataloader_num_workers": dataloader_num_workers}
     interrupted = dataclasses.replace(
         job, arguments=arguments, signal_at=3, signal_number=signal.Signals[name], to_group=to_group
     )

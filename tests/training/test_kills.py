@@ -27,8 +27,14 @@ def job(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempP
         model.save_pretrained(folder / paradigm, include_backbones=True)
 
     def make(name: str, paradigm: str = "cascading", **options: Any) -> runs.Job:
-        arguments = {"num_epochs": 2, "head_start_epoch": 1, "batch_size": 2, "eval_metrics": [], "num_pictures": 1}
-        arguments |= {"output_dir": str(folder / name), "checkpoint_steps": 1} | options
+        arguments = {
+            "num_train_epochs": 2,
+            "head_start_epoch": 1,
+            "per_device_train_batch_size": 2,
+            "eval_metrics": [],
+            "num_eval_images": 1,
+        }
+        arguments |= {"output_dir": str(folder / name), "save_steps": 1} | options
         return runs.Job(str(folder / paradigm), str(folder / "training"), arguments, str(folder / "evaluation"))
 
     return make
@@ -78,14 +84,16 @@ def test_killed_inside_a_file(job: Callable[..., runs.Job], whole: runs.Job) -> 
     assert runs.run(beyond) == 0
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
-def test_killed_at_random_times(job: Callable[..., runs.Job], num_workers: int) -> None:
+@pytest.mark.parametrize("dataloader_num_workers", [0, 1])
+def test_killed_at_random_times(job: Callable[..., runs.Job], dataloader_num_workers: int) -> None:
     """Again and again, and more and more patiently, until a run comes through."""
-    undisturbed = job(f"calm-{num_workers}", "hybrid", num_epochs=3, num_workers=0)
+    undisturbed = job(f"calm-{dataloader_num_workers}", "hybrid", num_train_epochs=3, dataloader_num_workers=0)
     assert runs.run(undisturbed) == 0
-    killed = job(f"killed-{num_workers}", "hybrid", num_epochs=3, num_workers=num_workers)
+    killed = job(
+        f"killed-{dataloader_num_workers}", "hybrid", num_train_epochs=3, dataloader_num_workers=dataloader_num_workers
+    )
     killed = dataclasses.replace(killed, resume=True)
-    generator, kills, patience = random.Random(num_workers), 0, 0.4
+    generator, kills, patience = random.Random(dataloader_num_workers), 0, 0.4
     while True:
         process = runs.start(killed)
         process.join(generator.uniform(0.2, patience))

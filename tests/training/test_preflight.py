@@ -64,7 +64,9 @@ def make(models: Callable[..., GFFusionModel], data: Path, tmp_path: Path) -> Ma
     def trainer(
         training: Any = CROP, evaluation: Any = None, model: dict[str, Any] | None = None, **options: Any
     ) -> FusionTrainer:
-        arguments = FusionTrainingArguments(**{"output_dir": str(tmp_path / "run"), "batch_size": 2} | options)
+        arguments = FusionTrainingArguments(
+            **{"output_dir": str(tmp_path / "run"), "per_device_train_batch_size": 2} | options
+        )
         dataset = training if isinstance(training, FusionDataset | list) else FusionDataset(data, training)
         return FusionTrainer(models(**(model or {})), arguments, dataset, evaluation)
 
@@ -85,7 +87,7 @@ class TestData:
         evaluation = FusionDataset(data)
         training = {"training": [evaluation[0]]} if which == "evaluation" else {}
         with pytest.raises(ValueError, match=r"labels hold \[7\], but the model has the classes 0 to 3"):
-            make(evaluation=evaluation if which == "evaluation" else None, batch_size=1, **training)
+            make(evaluation=evaluation if which == "evaluation" else None, per_device_train_batch_size=1, **training)
         check_nothing_written(tmp_path)
 
     def test_ignored_label_is_no_class(self, make: Make, data: Path) -> None:
@@ -160,28 +162,28 @@ class TestData:
 
 class TestOptions:
     def test_unknown_tracker(self, make: Make, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"no tracker 'blackboard'. Allowed are .*tensorboard"):
-            make(trackers=["blackboard"])
+        with pytest.raises(ValueError, match=r"`report_to` does not know 'blackboard'. Allowed are .*tensorboard"):
+            make(report_to=["blackboard"])
         check_nothing_written(tmp_path)
 
     def test_tracker_that_is_not_installed(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr("gffusion.training.preflight.get_available_trackers", lambda: [])
         with pytest.raises(ValueError, match="pip install tensorboard"):
-            make(trackers=["tensorboard"])
+            make(report_to=["tensorboard"])
 
     def test_unknown_metrics(self, make: Make, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"`eval_metrics` has \['beauty'\]. Allowed are .*EN"):
             make(eval_metrics=["beauty"])
-        with pytest.raises(ValueError, match=r"`best_metric` must be .*got 'SSIM'"):
-            make(eval_metrics=["EN"], best_metric="SSIM")
+        with pytest.raises(ValueError, match=r"`metric_for_best_model` must be .*got 'SSIM'"):
+            make(eval_metrics=["EN"], metric_for_best_model="SSIM")
         check_nothing_written(tmp_path)
 
-    @pytest.mark.parametrize("best_metric", ["mIoU", "loss_segmentation"])
-    def test_best_metric_that_needs_labels(self, make: Make, data: Path, best_metric: str) -> None:
-        make(evaluation=FusionDataset(data), best_metric=best_metric)
+    @pytest.mark.parametrize("metric_for_best_model", ["mIoU", "loss_segmentation"])
+    def test_best_metric_that_needs_labels(self, make: Make, data: Path, metric_for_best_model: str) -> None:
+        make(evaluation=FusionDataset(data), metric_for_best_model=metric_for_best_model)
         (data / "labels").rename(data / "away")
-        with pytest.raises(ValueError, match=f"got '{best_metric}'"):
-            make(evaluation=FusionDataset(data), best_metric=best_metric)
+        with pytest.raises(ValueError, match=f"got '{metric_for_best_model}'"):
+            make(evaluation=FusionDataset(data), metric_for_best_model=metric_for_best_model)
 
     @pytest.mark.parametrize("place", ["run", "run/deeper"])
     def test_output_that_cannot_be_written(self, make: Make, tmp_path: Path, place: str) -> None:
@@ -195,8 +197,8 @@ class TestOptions:
 
     def test_half_precision_on_the_cpu(self) -> None:
         """Accelerate would compute in float32 and not say so."""
-        arguments = FusionTrainingArguments("run", mixed_precision="fp16")
-        with pytest.raises(ValueError, match='"fp16"` works on GPUs only, this is cpu'):
+        arguments = FusionTrainingArguments("run", fp16=True)
+        with pytest.raises(ValueError, match="`fp16` works on GPUs only, this is cpu"):
             check_device(arguments, torch.device("cpu"))
         check_device(arguments, torch.device("cuda"))
 
@@ -222,7 +224,9 @@ class TestResume:
                     raise KeyboardInterrupt
 
         folder = tmp_path_factory.mktemp("stopped")
-        arguments = FusionTrainingArguments(str(folder), num_epochs=4, head_start_epoch=1, batch_size=2)
+        arguments = FusionTrainingArguments(
+            str(folder), num_train_epochs=4, head_start_epoch=1, per_device_train_batch_size=2
+        )
         with pytest.raises(KeyboardInterrupt):
             Stopped(tiny_model(paradigm="cascading"), arguments, FusionDataset(scenes, RandomCrop(32))).train()
         return folder
@@ -236,25 +240,25 @@ class TestResume:
     @pytest.mark.parametrize(
         ("changes", "differences"),
         [
-            ({"batch_size": 1}, "batch_size was 2 and is 1"),
+            ({"per_device_train_batch_size": 1}, "per_device_train_batch_size was 2 and is 1"),
             ({"seed": 3}, "seed was 0 and is 3"),
             ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps was 1 and is 2"),
-            ({"num_epochs": 6}, "num_epochs was 4 and is 6, after q has passed"),
+            ({"num_train_epochs": 6}, "num_train_epochs was 4 and is 6, after q has passed"),
             (
                 {"head_start_epoch": 2, "learning_rate": 0.5},
                 "head_start_epoch was 1 and is 2; learning_rate was 0.001 and",
             ),
             ({"model": {"paradigm": "parallel"}}, "paradigm was 'cascading' and is 'parallel'"),
             ({"model": {"use_segmenter": False}}, "use_segmenter was True and is False"),
-            ({"training": RandomCrop(40)}, r"size of a training picture was \[32, 32\] and is \[40, 40\]"),
+            ({"training": RandomCrop(40)}, r"size of a training image was \[32, 32\] and is \[40, 40\]"),
         ],
     )
     def test_incompatible(self, make: Make, checkpoint: Path, changes: dict[str, Any], differences: str) -> None:
         files = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
-        trainer = make(**{"num_epochs": 4, "head_start_epoch": 1} | changes)
+        trainer = make(**{"num_train_epochs": 4, "head_start_epoch": 1} | changes)
         weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
         with pytest.raises(ValueError, match=differences):
-            trainer.train(resume=True)
+            trainer.train(resume_from_checkpoint=True)
         assert all(torch.equal(value, weights[name]) for name, value in trainer.model.state_dict().items())
         after = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
         assert after == files
@@ -263,16 +267,16 @@ class TestResume:
         for kind in ("visible", "infrared", "labels"):
             (data / kind / "rendered_0003.png").rename(data / kind / "another.png")
         with pytest.raises(ValueError, match="names of the pairs was"):
-            make(num_epochs=4, head_start_epoch=1).train(resume=True)
+            make(num_train_epochs=4, head_start_epoch=1).train(resume_from_checkpoint=True)
 
     def test_folder_of_another_run(self, make: Make, checkpoint: Path) -> None:
         with pytest.raises(ValueError, match=r"holds a run, at step-00000006. .*`overwrite_output_dir`"):
-            make(num_epochs=4, head_start_epoch=1).train()
+            make(num_train_epochs=4, head_start_epoch=1).train()
         assert checkpoint.exists()
 
     def test_options_that_may_change(self, make: Make, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.undo()  # this one makes steps
-        free = {"logging_steps": 1, "checkpoint_steps": 1, "trackers": ["tensorboard"], "eval_metrics": ["EN"]}
-        trainer = make(num_epochs=4, head_start_epoch=1, **free)
-        trainer.train(resume=True)
+        free = {"logging_steps": 1, "save_steps": 1, "report_to": ["tensorboard"], "eval_metrics": ["EN"]}
+        trainer = make(num_train_epochs=4, head_start_epoch=1, **free)
+        trainer.train(resume_from_checkpoint=True)
         assert trainer.progress.step == 8

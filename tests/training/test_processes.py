@@ -22,16 +22,16 @@ from gffusion.synthetic.samples import write_scenes
 # is rounding alone, and L1 losses have kinks: at the paper's rate of 1e-3 a weight among thousands moves by 1e-5 to 1e-3 even in
 # one process that sums the pairs of a step in another order. At this one rounding stays below 1e-6.
 OPTIONS: dict[str, Any] = {
-    "num_epochs": 10,
+    "num_train_epochs": 10,
     "head_start_epoch": 5,
-    "batch_size": 2,
+    "per_device_train_batch_size": 2,
     "learning_rate": 5e-5,
     "batch_normalization": "running",
     "eval_epochs": 5,
     "eval_metrics": ["SSIM"],
-    "num_pictures": 1,
+    "num_eval_images": 1,
     "logging_steps": 1,
-    "trackers": ["tensorboard"],
+    "report_to": ["tensorboard"],
 }
 RUNS = ("cascading", "parallel", "hybrid", "unlabelled")
 
@@ -98,7 +98,7 @@ def one_process(data: Path, models: Path, tmp_path_factory: pytest.TempPathFacto
     """Folder of the runs of one process with batches of 4."""
     folder = tmp_path_factory.mktemp("one")
     for name in RUNS:
-        assert runs.run(job(name, folder, data, models, batch_size=4)) == 0
+        assert runs.run(job(name, folder, data, models, per_device_train_batch_size=4)) == 0
     return folder
 
 
@@ -150,7 +150,7 @@ class TestTwoProcesses:
         assert len([write for write in first if "log.jsonl" in write and write.startswith("open")]) == 10
         # Accelerate makes the folder that is there already.
         assert not [write for write in second if ".probe-" not in write and not write.startswith("os.mkdir")]
-        assert sorted(path.name for path in (folder / "pictures").iterdir()) == [
+        assert sorted(path.name for path in (folder / "images").iterdir()) == [
             f"step-{step:08d}.png" for step in (0, 10, 20)
         ]
         (checkpoint,) = (folder / "checkpoints").iterdir()

@@ -34,7 +34,7 @@ def trainer(name, token="member", clip=None, **options):
     torch.manual_seed(0)
     paradigm = "hybrid" if clip else "cascading"
     model = GFFusionModel.from_backbones(clip, paradigm=paradigm, use_segmenter=False, **WIDTHS)
-    given = {"num_epochs": 1, "batch_size": 2, "num_pictures": 0, "eval_metrics": ["SSIM"], "push_to_hub": True} | options
+    given = {"num_train_epochs": 1, "per_device_train_batch_size": 2, "num_eval_images": 0, "eval_metrics": ["SSIM"], "push_to_hub": True} | options
     return FusionTrainer(
         model,
         FusionTrainingArguments(f"runs/{name}", **given),
@@ -77,7 +77,7 @@ try:
     app(["push", "runs/expired/best", "lab/expired"])
 except SystemExit as stop:
     outcomes["expired, later"] = stop.code
-trainer("expired", hub_model_id="lab/resumed").train(resume=True)
+trainer("expired", hub_model_id="lab/resumed").train(resume_from_checkpoint=True)
 print(json.dumps(outcomes))
 """
 
@@ -116,7 +116,7 @@ def test_the_best_weights_arrive_and_load(world: dict[str, Any]) -> None:
 def test_the_card_is_that_of_the_run(world: dict[str, Any]) -> None:
     card = world["hub"].files("lab/street")["README.md"]
     assert sources(card) == ['"lab/street"']
-    assert b"| `batch_size` | `2` |" in card and b"name: SSIM" in card
+    assert b"| `per_device_train_batch_size` | `2` |" in card and b"name: SSIM" in card
     assert card == (world["root"] / "runs/street/best/README.md").read_bytes()
 
 

@@ -76,7 +76,7 @@ class Scored(FusionTrainer):
     scores: Iterator[float]
 
     def evaluate(self) -> dict[str, float]:
-        return {f"eval_{self.arguments.best_metric}": next(self.scores)}
+        return {f"eval_{self.arguments.metric_for_best_model}": next(self.scores)}
 
 
 class TestBest:
@@ -85,7 +85,13 @@ class TestBest:
         def trainer(scores: list[float], **options: Any) -> Scored:
             arguments = FusionTrainingArguments(
                 str(tmp_path / "run"),
-                **{"batch_size": 2, "head_start_epoch": 1, "num_pictures": 0, "eval_metrics": ["SSIM"]} | options,
+                **{
+                    "per_device_train_batch_size": 2,
+                    "head_start_epoch": 1,
+                    "num_eval_images": 0,
+                    "eval_metrics": ["SSIM"],
+                }
+                | options,
             )
             evaluation = FusionDataset(data)
             made = Scored(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)), evaluation)
@@ -125,10 +131,10 @@ class TestBest:
         self, make: Callable[..., Scored], metric: str, scores: list[float], steps: list[int]
     ) -> None:
         """Where no score is a number, the newest weights are the best there are."""
-        assert self.saved_steps(make(scores, best_metric=metric, num_epochs=4)) == steps
+        assert self.saved_steps(make(scores, metric_for_best_model=metric, num_train_epochs=4)) == steps
 
     def test_each_n_steps(self, make: Callable[..., Scored]) -> None:
-        trainer = make([3.0, 1.0, 2.0], num_epochs=4, eval_steps=3)
+        trainer = make([3.0, 1.0, 2.0], num_train_epochs=4, eval_strategy="steps", eval_steps=3)
         assert self.saved_steps(trainer) == [3, 6]
         log = trainer.folder.read_log()
         evaluated = [record["step"] for record in log if "eval_loss_structural" in record]
@@ -136,7 +142,7 @@ class TestBest:
         assert [record["step"] for record in log if "loss" in record] == [2, 4, 6, 8]
 
     def test_state_tells_whether_a_run_is_finished(self, make: Callable[..., Scored]) -> None:
-        trainer = make([2.0, 1.0], num_epochs=2)
+        trainer = make([2.0, 1.0], num_train_epochs=2)
         states = []
         save = trainer._save_checkpoint
 
@@ -160,7 +166,11 @@ class TestSameTrainerAgain:
 
         def make(name: str) -> FusionTrainer:
             arguments = FusionTrainingArguments(
-                str(tmp_path / name), num_epochs=3, head_start_epoch=1, batch_size=1, gradient_accumulation_steps=2
+                str(tmp_path / name),
+                num_train_epochs=3,
+                head_start_epoch=1,
+                per_device_train_batch_size=1,
+                gradient_accumulation_steps=2,
             )
             return FusionTrainer(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)))
 
@@ -177,13 +187,15 @@ class TestSameTrainerAgain:
         stopped.accelerator.backward = interrupted
         with pytest.raises(KeyboardInterrupt):
             stopped.train()
-        stopped.train(resume=True)
+        stopped.train(resume_from_checkpoint=True)
         assert stopped.folder.read_log() == whole.folder.read_log()
         weights = whole.model.state_dict()
         assert all(torch.equal(value, weights[name]) for name, value in stopped.model.state_dict().items())
 
     def test_does_not_silently_train_from_where_it_was(self, tiny_model: Callable, data: Path, tmp_path: Path) -> None:
-        arguments = FusionTrainingArguments(str(tmp_path), num_epochs=1, batch_size=2, overwrite_output_dir=True)
+        arguments = FusionTrainingArguments(
+            str(tmp_path), num_train_epochs=1, per_device_train_batch_size=2, overwrite_output_dir=True
+        )
         trainer = FusionTrainer(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)))
         trainer.train()
         with pytest.raises(ValueError, match="This trainer has trained already"):
@@ -203,7 +215,7 @@ class TestSameRun:
         for now, difference in (
             (self.describe(model, dataset, processes=2), "processes was 1 and is 2"),
             (self.describe(model, [dataset[0]] * 3), "pairs was 4 and is 3"),
-            (self.describe(model, dataset, mixed_precision="bf16"), "mixed_precision was 'no' and is 'bf16'"),
+            (self.describe(model, dataset, bf16=True), "bf16 was False and is True"),
             (self.describe(tiny_model(paradigm="cascading", gradient_weight=3.0), dataset), "gradient_weight was"),
         ):
             with pytest.raises(ValueError, match=difference):
@@ -221,9 +233,9 @@ class TestSameRun:
     def test_longer_run(self, tiny_model: Callable, data: Path, epoch: int, allowed: bool) -> None:
         """Rates and lambda of the epochs before q are those of a run of any length."""
         before = self.describe(tiny_model(paradigm="cascading"), FusionDataset(data))
-        arguments = FusionTrainingArguments("run", num_epochs=200)
+        arguments = FusionTrainingArguments("run", num_train_epochs=200)
         if allowed:
             check_same_run(before, before, 150, arguments, epoch)
         else:
-            with pytest.raises(ValueError, match="num_epochs was 150 and is 200, after q has passed"):
+            with pytest.raises(ValueError, match="num_train_epochs was 150 and is 200, after q has passed"):
                 check_same_run(before, before, 150, arguments, epoch)

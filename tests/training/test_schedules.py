@@ -13,11 +13,13 @@ HALF_ROOT = 2**-0.5  # cos(pi / 4)
 @pytest.fixture
 def arguments() -> FusionTrainingArguments:
     """q = 4 of 12 epochs, so that epochs 6, 8 and 10 are a quarter, half and three quarters of the way."""
-    return FusionTrainingArguments("run", num_epochs=12, head_start_epoch=4, learning_rate=0.01, head_decay_epochs=3)
+    return FusionTrainingArguments(
+        "run", num_train_epochs=12, head_start_epoch=4, learning_rate=0.01, head_decay_epochs=3
+    )
 
 
 def over_epochs(schedule: Callable, arguments: FusionTrainingArguments, *more: float) -> list[float]:
-    return [schedule(arguments, epoch, *more) for epoch in range(arguments.num_epochs)]
+    return [schedule(arguments, epoch, *more) for epoch in range(arguments.num_train_epochs)]
 
 
 def test_learning_rate_is_constant_before_q_and_falls_like_a_cosine_after(arguments: FusionTrainingArguments) -> None:

@@ -71,7 +71,7 @@ class TestGradients:
         """Eq. (12), with Eq. (11) over all labelled pixels, computed anew from the logits."""
         model = tiny_model()
         reference = copy.deepcopy(model)
-        found = gradients(model, make_step(model, tmp_path, max_gradient_norm=0), [inputs])
+        found = gradients(model, make_step(model, tmp_path, max_grad_norm=0), [inputs])
         reference.eval()
         output = reference(**inputs, return_loss=True)
         counted = inputs["labels"] != 255
@@ -88,7 +88,7 @@ class TestGradients:
     ) -> None:
         models = [tiny_model(paradigm="cascading", class_weights=class_weights) for _ in range(2)]
         parts = [{name: value[at : at + size] for name, value in inputs.items()} for at in range(0, 4, size)]
-        steps = [make_step(model, tmp_path, max_gradient_norm=0) for model in models]
+        steps = [make_step(model, tmp_path, max_grad_norm=0) for model in models]
         found, expected = (gradients(*pair) for pair in zip(models, steps, [parts, [inputs]], strict=True))
         for name, gradient in expected.items():
             torch.testing.assert_close(found[name], gradient, rtol=1e-3, atol=1e-5 * gradient.abs().max().item())
@@ -187,7 +187,7 @@ class TestNotFinite:
     @pytest.fixture
     def make(self, tiny_model: Callable, data: Path, tmp_path: Path) -> Callable[..., FusionTrainer]:
         def trainer(dataset: type[FusionDataset] = FusionDataset, **options: Any) -> FusionTrainer:
-            defaults = {"num_epochs": 3, "head_start_epoch": 1, "batch_size": 2, "checkpoint_steps": 1}
+            defaults = {"num_train_epochs": 3, "head_start_epoch": 1, "per_device_train_batch_size": 2, "save_steps": 1}
             arguments = FusionTrainingArguments(str(tmp_path / "run"), **defaults | options)
             return FusionTrainer(tiny_model(paradigm="cascading"), arguments, dataset(data, RandomCrop(32)))
 
@@ -217,16 +217,16 @@ class TestNotFinite:
             trainer.train()
         self.check_good(trainer.output_dir, last_good, error.value)
 
-    @pytest.mark.parametrize("max_gradient_norm", [0.0, 1.0])
-    def test_gradient_of_a_finite_loss(self, make: Callable[..., FusionTrainer], max_gradient_norm: float) -> None:
-        trainer = make(max_gradient_norm=max_gradient_norm)
+    @pytest.mark.parametrize("max_grad_norm", [0.0, 1.0])
+    def test_gradient_of_a_finite_loss(self, make: Callable[..., FusionTrainer], max_grad_norm: float) -> None:
+        trainer = make(max_grad_norm=max_grad_norm)
         weight = trainer.model.funet.visible_encoder.stem.weight
         weight.register_hook(lambda gradient: gradient * (torch.nan if trainer.progress.step == 3 else 1))
         with pytest.raises(FloatingPointError, match=r"A weight is not finite any more at step 4 \(epoch 2\)") as error:
             trainer.train()
         self.check_good(trainer.output_dir, 3, error.value)
-        resumed = make(max_gradient_norm=max_gradient_norm)
-        resumed.train(resume=True)
+        resumed = make(max_grad_norm=max_grad_norm)
+        resumed.train(resume_from_checkpoint=True)
         assert resumed.progress.step == 6
 
     def test_before_any_checkpoint(self, make: Callable[..., FusionTrainer]) -> None:
@@ -246,15 +246,20 @@ class TestMixedPrecision:
     ) -> runs.Job:
         folder = tmp_path_factory.mktemp("computed")
         tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(folder / "model")
-        arguments = {"output_dir": str(folder / "plain"), "num_epochs": 3, "head_start_epoch": 2, "batch_size": 2}
-        arguments |= {"eval_metrics": [], "num_pictures": 1}
+        arguments = {
+            "output_dir": str(folder / "plain"),
+            "num_train_epochs": 3,
+            "head_start_epoch": 2,
+            "per_device_train_batch_size": 2,
+        }
+        arguments |= {"eval_metrics": [], "num_eval_images": 1}
         job = runs.Job(str(folder / "model"), str(data), arguments, str(data))
         assert runs.run(job) == 0
         return job
 
     def test_half_precision(self, job: runs.Job) -> None:
         """Close to a plain run, stopped and resumed on the way."""
-        arguments = job.arguments | {"mixed_precision": "bf16", "output_dir": str(job.output.with_name("bf16"))}
+        arguments = job.arguments | {"bf16": True, "output_dir": str(job.output.with_name("bf16"))}
         half = dataclasses.replace(job, arguments=arguments, signal_at=3, signal_number=signal.SIGTERM)
         assert runs.run(half) == 143, half.report.read_text()
         assert runs.run(dataclasses.replace(half, signal_at=0, resume=True)) == 0, half.report.read_text()
@@ -284,15 +289,15 @@ def test_compiled(
 
     monkeypatch.setattr(torch, "compile", trace)
     trainers = []
-    for name, compile_it, num_epochs in (("compiled", True, 1), ("plain", False, 2), ("compiled", True, 2)):
+    for name, compile_it, num_train_epochs in (("compiled", True, 1), ("plain", False, 2), ("compiled", True, 2)):
         arguments = FusionTrainingArguments(
-            str(tmp_path / name), num_epochs=num_epochs, head_start_epoch=2, batch_size=2, compile=compile_it,
-            eval_metrics=[], max_gradient_norm=0,
+            str(tmp_path / name), num_train_epochs=num_train_epochs, head_start_epoch=2, per_device_train_batch_size=2, torch_compile=compile_it,
+            eval_metrics=[], max_grad_norm=0,
         )  # fmt: skip
         model = tiny_model(paradigm="cascading", use_segmenter=False)
         dataset = FusionDataset(data, RandomCrop(32))
         trainers.append(FusionTrainer(model, arguments, dataset, FusionDataset(data)))
-        trainers[-1].train(resume=True)
+        trainers[-1].train(resume_from_checkpoint=True)
     assert [model in compiled for model in (trainer.model for trainer in trainers)] == [True, False, True]
     states = [GFFusionModel.from_pretrained(trainer.output_dir / "last").state_dict() for trainer in trainers[1:]]
     for name, value in states[0].items():

@@ -205,7 +205,12 @@ class TestTraining:
     @pytest.fixture
     def make(self, tiny_model: Callable, data: Path, tmp_path: Path) -> Callable[..., FusionTrainer]:
         def trainer(name: str, transform: Any = None, **options: Any) -> FusionTrainer:
-            defaults = {"num_epochs": 3, "head_start_epoch": 1, "batch_size": 2, "learning_rate": 1e-4}
+            defaults = {
+                "num_train_epochs": 3,
+                "head_start_epoch": 1,
+                "per_device_train_batch_size": 2,
+                "learning_rate": 1e-4,
+            }
             arguments = FusionTrainingArguments(str(tmp_path / name), **defaults | options)
             return FusionTrainer(tiny_model(), arguments, FusionDataset(data, transform or Resize(32)))
 
@@ -221,11 +226,11 @@ class TestTraining:
         assert self.losses(cached) == pytest.approx(self.losses(plain), rel=1e-3)
         assert len(files(tmp_path / "tokens")) == 4
 
-    @pytest.mark.parametrize("num_workers", [0, 1])
+    @pytest.mark.parametrize("dataloader_num_workers", [0, 1])
     def test_second_epoch_asks_clip_nothing(
-        self, make: Callable[..., FusionTrainer], tmp_path: Path, num_workers: int
+        self, make: Callable[..., FusionTrainer], tmp_path: Path, dataloader_num_workers: int
     ) -> None:
-        trainer = make("run", token_cache=str(tmp_path / "tokens"), num_workers=num_workers)
+        trainer = make("run", token_cache=str(tmp_path / "tokens"), dataloader_num_workers=dataloader_num_workers)
         pairs = count_encodings(trainer.model)
         trainer.train()
         assert sum(pairs) == 4
@@ -237,12 +242,12 @@ class TestTraining:
 
     def test_flipped_pictures_are_pairs_of_their_own(self, make: Callable[..., FusionTrainer], tmp_path: Path) -> None:
         flips = Compose(Resize(32), RandomFlip(0.5))
-        trainer = make("run", flips, token_cache=str(tmp_path / "tokens"), num_epochs=12, learning_rate=1e-5)
+        trainer = make("run", flips, token_cache=str(tmp_path / "tokens"), num_train_epochs=12, learning_rate=1e-5)
         pairs = count_encodings(trainer.model)
         trainer.train()
         assert sum(pairs) == len(files(tmp_path / "tokens")) == 8
 
     def test_resumed_run_cannot_start_to_round(self, make: Callable[..., FusionTrainer], tmp_path: Path) -> None:
-        make("run", num_epochs=1).train()
+        make("run", num_train_epochs=1).train()
         with pytest.raises(ValueError, match="tokens from a cache was False and is True"):
-            make("run", num_epochs=2, token_cache=str(tmp_path / "tokens")).train(resume=True)
+            make("run", num_train_epochs=2, token_cache=str(tmp_path / "tokens")).train(resume_from_checkpoint=True)

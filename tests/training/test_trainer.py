@@ -89,7 +89,13 @@ def unlabelled(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 @pytest.fixture
 def arguments(tmp_path: Path) -> Callable[..., FusionTrainingArguments]:
     def make(name: str = "run", **options: Any) -> FusionTrainingArguments:
-        defaults = {"num_epochs": 3, "head_start_epoch": 1, "batch_size": 2, "learning_rate": 2e-3, "num_pictures": 0}
+        defaults = {
+            "num_train_epochs": 3,
+            "head_start_epoch": 1,
+            "per_device_train_batch_size": 2,
+            "learning_rate": 2e-3,
+            "num_eval_images": 0,
+        }
         defaults |= {"eval_metrics": ["SSIM"], "overwrite_output_dir": True}
         return FusionTrainingArguments(str(tmp_path / name), **defaults | options)
 
@@ -101,7 +107,7 @@ class TestLearning:
         torch.manual_seed(0)
         model = GFFusionModel(tiny_config(paradigm="cascading", use_segmenter=False))
         training, evaluation = FusionDataset(unlabelled, RandomCrop(48)), FusionDataset(unlabelled)
-        options = arguments(num_epochs=10, head_start_epoch=8, learning_rate=1e-2)
+        options = arguments(num_train_epochs=10, head_start_epoch=8, learning_rate=1e-2)
         trainer = FusionTrainer(model, options, training, evaluation)
         before = trainer.evaluate()
         assert trainer.train() is model
@@ -127,7 +133,7 @@ class TestLearning:
 
     def test_log_follows_algorithm_1(self, tiny_model: Callable, labelled: Path, arguments: Callable) -> None:
         """Constant rate and lambda before q, and L_total = L_st + lambda L_ss with the lambda of the epoch."""
-        options = arguments(num_epochs=5, head_start_epoch=1, segmentation_weight_end=1.2)
+        options = arguments(num_train_epochs=5, head_start_epoch=1, segmentation_weight_end=1.2)
         model = tiny_model(paradigm="cascading", segmentation_weight=0.2)
         FusionTrainer(model, options, FusionDataset(labelled, RandomCrop(40))).train()
         log = read_log(Path(options.output_dir))
@@ -161,7 +167,7 @@ class TestLearning:
         models = []
         for name, folder in (("labelled", labelled), ("unlabelled", unlabelled)):
             model = tiny_model(paradigm="cascading")
-            options = arguments(name, num_epochs=1)
+            options = arguments(name, num_train_epochs=1)
             models.append(FusionTrainer(model, options, FusionDataset(folder, RandomCrop(40))).train())
         assert "funet" in moved(*map(copy_of, models))
 
@@ -170,7 +176,7 @@ class TestLearning:
     ) -> None:
         inputs = make_inputs(3, labels=True)
         items = [{name: value[index] for name, value in inputs.items()} for index in range(3)]
-        trainer = FusionTrainer(tiny_model(paradigm="cascading"), arguments(batch_size=8), items)
+        trainer = FusionTrainer(tiny_model(paradigm="cascading"), arguments(per_device_train_batch_size=8), items)
         trainer.train()
         assert len(read_log(trainer.output_dir)) == 3
 
@@ -183,7 +189,7 @@ class TestWhatMoves:
         model = tiny_model(paradigm=paradigm)
         states = [copy_of(model)]
         dataset = FusionDataset(labelled, RandomCrop(40))
-        trainer = Watched(model, arguments(num_epochs=4, head_start_epoch=2), dataset, dataset)
+        trainer = Watched(model, arguments(num_train_epochs=4, head_start_epoch=2), dataset, dataset)
         trainer.train()
         states += trainer.states
         body = {"funet"} if paradigm == "cascading" else {"funet", "finet"}
@@ -198,7 +204,13 @@ class TestWhatMoves:
         """Adam's very first step moves a weight by the learning rate: so it does in the head at q, without a past."""
         model = tiny_model(paradigm="cascading")
         states = [copy_of(model)]
-        options = arguments(num_epochs=3, head_start_epoch=2, batch_size=4, learning_rate=3e-3, head_learning_rate=5e-4)
+        options = arguments(
+            num_train_epochs=3,
+            head_start_epoch=2,
+            per_device_train_batch_size=4,
+            learning_rate=3e-3,
+            head_learning_rate=5e-4,
+        )
         dataset = FusionDataset(labelled, RandomCrop(40))
         trainer = Watched(model, options, dataset, dataset)
         trainer.train()
@@ -208,14 +220,14 @@ class TestWhatMoves:
             steps = torch.cat([(states[epoch + 1][key] - states[epoch][key]).abs().flatten() for key in keys])
             assert steps.median().item() == pytest.approx(rate, rel=0.01)
 
-    @pytest.mark.parametrize(("max_gradient_norm", "moves"), [(1e-12, False), (1.0, True), (0.0, True)])
+    @pytest.mark.parametrize(("max_grad_norm", "moves"), [(1e-12, False), (1.0, True), (0.0, True)])
     def test_gradients_are_clipped(
-        self, tiny_model: Callable, unlabelled: Path, arguments: Callable, max_gradient_norm: float, moves: bool
+        self, tiny_model: Callable, unlabelled: Path, arguments: Callable, max_grad_norm: float, moves: bool
     ) -> None:
         """Adam takes no notice of the scale of gradients, until they vanish beside its epsilon of 1e-8."""
         model = tiny_model(paradigm="cascading", use_segmenter=False)
         before = copy_of(model)
-        options = arguments(num_epochs=1, max_gradient_norm=max_gradient_norm)
+        options = arguments(num_train_epochs=1, max_grad_norm=max_grad_norm)
         after = copy_of(FusionTrainer(model, options, FusionDataset(unlabelled, RandomCrop(40))).train())
         steps = [(after[name] - before[name]).abs().max() for name in before if name.endswith("weight")]
         assert (max(steps) > 1e-3) == moves
@@ -228,7 +240,7 @@ class TestFiles:
     ) -> None:
         model = tiny_model()
         dataset = FusionDataset(labelled, RandomCrop(40))
-        trainer = Watched(model, arguments(num_epochs=4), dataset, dataset, scores=[3.0, 1.0, 2.0, 1.5])
+        trainer = Watched(model, arguments(num_train_epochs=4), dataset, dataset, scores=[3.0, 1.0, 2.0, 1.5])
         trainer.train()
         folder = trainer.output_dir
         assert {path.name for path in folder.iterdir()} == {"best", "last", "checkpoints", "log.jsonl"}
@@ -241,7 +253,7 @@ class TestFiles:
         self, tiny_model: Callable, unlabelled: Path, arguments: Callable
     ) -> None:
         dataset = FusionDataset(unlabelled, RandomCrop(40))
-        options = arguments(num_epochs=7, eval_epochs=2)
+        options = arguments(num_train_epochs=7, eval_epochs=2)
         model = tiny_model(paradigm="cascading", use_segmenter=False)
         trainer = Watched(model, options, dataset, dataset, scores=[4.0, 2.0, 3.0, 2.5])
         trainer.train()
@@ -251,11 +263,11 @@ class TestFiles:
 
     def test_resumed_run_remembers_the_best(self, tiny_model: Callable, unlabelled: Path, arguments: Callable) -> None:
         dataset, trainers = FusionDataset(unlabelled, RandomCrop(40)), []
-        for num_epochs, scores in ((2, [2.0, 1.0]), (4, [1.5, 1.2])):
-            options = arguments(num_epochs=num_epochs, head_start_epoch=9)
+        for num_train_epochs, scores in ((2, [2.0, 1.0]), (4, [1.5, 1.2])):
+            options = arguments(num_train_epochs=num_train_epochs, head_start_epoch=9)
             model = tiny_model(paradigm="cascading", use_segmenter=False)
             trainers.append(Watched(model, options, dataset, dataset, scores=scores))
-            trainers[-1].train(resume=True)
+            trainers[-1].train(resume_from_checkpoint=True)
         best = GFFusionModel.from_pretrained(trainers[0].output_dir / "best")
         assert not moved(trainers[0].states[1], copy_of(best))
 
@@ -272,7 +284,7 @@ class TestFiles:
         dataset = FusionDataset(unlabelled, RandomCrop(40))
         for _ in range(2):
             model = tiny_model(paradigm="cascading", use_segmenter=False)
-            trainer = FusionTrainer(model, arguments(num_epochs=2), dataset)
+            trainer = FusionTrainer(model, arguments(num_train_epochs=2), dataset)
             trainer.train()
         assert [record["epoch"] for record in read_log(trainer.output_dir)] == [0, 1]
 
@@ -308,7 +320,7 @@ class TestReproduction:
     ) -> Path:
         training = FusionDataset(data, AUGMENTATION, seed=options.seed)
         trainer = kind(model, options, training, FusionDataset(data))
-        trainer.train(resume=True)  # if there is something to resume
+        trainer.train(resume_from_checkpoint=True)  # if there is something to resume
         return trainer.output_dir
 
     def test_seed_decides_everything(self, tiny_model: Callable, labelled: Path, arguments: Callable) -> None:
@@ -319,15 +331,17 @@ class TestReproduction:
         assert runs[0] == runs[1]
         assert runs[0]["last/model.safetensors"] != runs[2]["last/model.safetensors"]
 
-    @pytest.mark.parametrize(("paradigm", "num_workers"), [("hybrid", 0), ("cascading", 1)])
+    @pytest.mark.parametrize(("paradigm", "dataloader_num_workers"), [("hybrid", 0), ("cascading", 1)])
     def test_interrupted_and_resumed_equals_uninterrupted(
-        self, tiny_model: Callable, labelled: Path, arguments: Callable, paradigm: str, num_workers: int
+        self, tiny_model: Callable, labelled: Path, arguments: Callable, paradigm: str, dataloader_num_workers: int
     ) -> None:
         """To the last bit, augmentation included; the head has begun to learn when the run is interrupted."""
-        whole = arguments("whole", num_epochs=4)
+        whole = arguments("whole", num_train_epochs=4)
         expected = contents(self.train(tiny_model(paradigm=paradigm), whole, labelled))
 
-        options = arguments("halves", num_epochs=4, num_workers=num_workers)  # workers change nothing either
+        options = arguments(
+            "halves", num_train_epochs=4, dataloader_num_workers=dataloader_num_workers
+        )  # workers change nothing either
         with pytest.raises(KeyboardInterrupt):
             self.train(tiny_model(paradigm=paradigm), options, labelled, Interrupted)
         folder = Path(options.output_dir)
@@ -347,8 +361,8 @@ class TestReproduction:
         self, tiny_model: Callable, unlabelled: Path, arguments: Callable
     ) -> None:
         model = tiny_model(paradigm="cascading", use_segmenter=False)
-        trainer = FusionTrainer(model, arguments(num_epochs=1), FusionDataset(unlabelled, RandomCrop(40)))
-        trainer.train(resume=True)
+        trainer = FusionTrainer(model, arguments(num_train_epochs=1), FusionDataset(unlabelled, RandomCrop(40)))
+        trainer.train(resume_from_checkpoint=True)
         assert len(read_log(trainer.output_dir)) == 1
 
     def test_resume_of_a_finished_run_changes_nothing(
@@ -358,7 +372,7 @@ class TestReproduction:
         states = []
         for resume in (False, True):
             model = tiny_model(paradigm="cascading", use_segmenter=False)
-            trainer = FusionTrainer(model, arguments(num_epochs=2), dataset)
-            states.append(copy_of(trainer.train(resume=resume)))
+            trainer = FusionTrainer(model, arguments(num_train_epochs=2), dataset)
+            states.append(copy_of(trainer.train(resume_from_checkpoint=resume)))
         assert not moved(*states)
         assert len(read_log(trainer.output_dir)) == 2

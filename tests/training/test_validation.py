@@ -75,7 +75,7 @@ class TestEvaluate:
         assert all(parameter.grad is None for parameter in model.parameters())
 
     def test_trainer_without_evaluation_set(self, tiny_model: Callable, items: Items, tmp_path: Path) -> None:
-        arguments = FusionTrainingArguments(str(tmp_path), num_epochs=1)
+        arguments = FusionTrainingArguments(str(tmp_path), num_train_epochs=1)
         with pytest.raises(ValueError, match="give the trainer an `eval_dataset`"):
             FusionTrainer(tiny_model(paradigm="cascading"), arguments, items[:1]).evaluate()  # type: ignore[arg-type]
 
@@ -123,18 +123,18 @@ def test_pictures_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_pat
 
     class Watched(FusionTrainer):
         def _after_step(self, *arguments: Any) -> None:
-            seen[self.progress.step] = (self.output_dir / "pictures" / "step-00000000.png").exists()
+            seen[self.progress.step] = (self.output_dir / "images" / "step-00000000.png").exists()
             super()._after_step(*arguments)
 
     arguments = FusionTrainingArguments(
-        str(tmp_path / "run"), num_epochs=2, head_start_epoch=1, batch_size=2, eval_steps=3, eval_metrics=["SSIM"],
-        num_pictures=2, logging_steps=1, trackers=["tensorboard"],
+        str(tmp_path / "run"), num_train_epochs=2, head_start_epoch=1, per_device_train_batch_size=2, eval_strategy="steps", eval_steps=3, eval_metrics=["SSIM"],
+        num_eval_images=2, logging_steps=1, report_to=["tensorboard"],
     )  # fmt: skip
     dataset = FusionDataset(tmp_path / "data", RandomCrop(32))
     trainer = Watched(tiny_model(paradigm="cascading"), arguments, dataset, FusionDataset(tmp_path / "data"))
     trainer.train()
     assert seen == {1: True, 2: True, 3: True, 4: True}
-    pictures = sorted((trainer.output_dir / "pictures").iterdir())
+    pictures = sorted((trainer.output_dir / "images").iterdir())
     assert [path.name for path in pictures] == [f"step-0000000{step}.png" for step in (0, 3, 4)]
 
     (folder,) = (trainer.output_dir / "trackers").iterdir()

@@ -1,0 +1,87 @@
+"""Dataclasses of options whose values are checked, by huggingface_hub's `strict`."""
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any, Literal, TypeVar, get_args, get_origin
+
+from huggingface_hub.dataclasses import strict, validated_field
+from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
+
+Kind = TypeVar("Kind")
+
+
+def checked(kind: type[Kind]) -> type[Kind]:
+    """Return the dataclass with types, [`at_least`] limits and `validate_*` methods checked.
+
+    Values are checked when an instance is made and when a field is assigned.
+
+    Raises:
+        ValueError: When a value is wrong, with the option, the value, and what is allowed.
+
+    Example:
+        >>> import dataclasses
+        >>> @checked
+        ... @dataclasses.dataclass
+        ... class Options:
+        ...     seed: int = at_least(0, default=0)
+        >>> Options(seed=-1)
+        Traceback (most recent call last):
+        ValueError: `seed` must be at least 0, got -1.
+        >>> Options(seed="abc")
+        Traceback (most recent call last):
+        ValueError: `seed` must be int, got 'abc'.
+    """
+    strict(kind)
+    types = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    set_strictly, validate_strictly = kind.__setattr__, kind.validate  # type: ignore[attr-defined]
+
+    def set_value(self: Kind, name: str, value: Any) -> None:
+        try:
+            set_strictly(self, name, value)
+        except StrictDataclassFieldValidationError as error:
+            cause = error.__cause__
+            allowed = f"must be {_describe(types[name])}" if isinstance(cause, TypeError) else str(cause)
+            raise ValueError(f"`{name}` {allowed}, got {value!r}.") from None
+
+    def validate(self: Kind) -> None:
+        try:
+            validate_strictly(self)
+        except StrictDataclassClassValidationError as error:
+            raise ValueError(str(error.__cause__)) from None
+
+    kind.__setattr__, kind.validate = set_value, validate  # type: ignore[assignment,attr-defined,method-assign]
+    return kind
+
+
+def at_least(minimum: float, **options: Any) -> Any:
+    """Return a field of [`checked`] whose values must not be lower than `minimum`.
+
+    Args:
+        minimum: The lowest value that is allowed.
+        options: Options of `dataclasses.field`, such as `default`.
+    """
+    return _limited(lambda value: value >= minimum, f"must be at least {minimum}", **options)
+
+
+def fraction(**options: Any) -> Any:
+    """Return a field of [`checked`] whose values must lie in (0, 1].
+
+    Args:
+        options: Options of `dataclasses.field`, such as `default`.
+    """
+    return _limited(lambda value: 0 < value <= 1, "must lie in (0, 1]", **options)
+
+
+def _limited(is_allowed: Callable[[Any], bool], limits: str, **options: Any) -> Any:
+    def validate(value: Any) -> None:
+        if not is_allowed(value):  # NaN is not allowed either
+            raise ValueError(limits)
+
+    return validated_field(validate, **options)
+
+
+def _describe(annotation: Any) -> str:
+    if get_origin(annotation) is Literal:
+        return f"one of {', '.join(map(str, get_args(annotation)))}"
+    return inspect.formatannotation(annotation).replace("typing.", "")

@@ -1,0 +1,162 @@
+"""Command lines and recipes as instances of option dataclasses.
+
+Plain argparse rather than transformers' HfArgumentParser: that takes over a second to import, fails on the metadata and
+changes the field types that huggingface_hub's `strict` reads, and converts items of lists before commas can be split.
+"""
+
+import argparse
+import dataclasses
+import difflib
+import inspect
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from types import NoneType
+from typing import Any, Literal, NoReturn, get_args, get_origin
+
+_BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+# Markup of docstrings; argparse formats its texts with %.
+_PLAIN = str.maketrans({"`": "", "[": "", "]": "", "%": "%%"})
+
+
+class OptionParser(argparse.ArgumentParser):
+    """Parser with an option for each field of some dataclasses, described by their docstrings.
+
+    An option is spelled as its field, with underscores or dashes, and never abbreviated. Lists take several words, or one
+    with commas.
+
+    Args:
+        kinds: Title of a group in the help -> dataclass. Field names must be unique.
+        options: Options of `argparse.ArgumentParser`.
+
+    Example:
+        >>> @dataclasses.dataclass
+        ... class Data:
+        ...     '''Data of a run.
+        ...
+        ...     Args:
+        ...         crop_size: Side of the crops in pixels.
+        ...         scale: Range of the scale.
+        ...     '''
+        ...     crop_size: int = 128
+        ...     scale: list[float] = dataclasses.field(default_factory=lambda: [1.0, 1.0])
+        >>> parser = OptionParser({"data": Data})
+        >>> parser.parse_words(["--crop-size", "96", "--scale", "0.5,1"])
+        {'crop_size': '96', 'scale': ['0.5', '1']}
+        >>> make(Data, _)
+        Data(crop_size=96, scale=[0.5, 1.0])
+    """
+
+    def __init__(self, kinds: Mapping[str, type], **options: Any) -> None:
+        options = {"usage": "%(prog)s [--config RECIPE] [options]", **options}
+        super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **options)
+        self.names: set[str] = set()
+        for title, kind in kinds.items():
+            group, descriptions = self.add_argument_group(title), describe_arguments(kind)
+            for field in dataclasses.fields(kind):
+                self.names.add(field.name)
+                text = descriptions[field.name] + _describe_default(field)
+                group.add_argument(f"--{field.name}", help=text, **_argparse_options(field.type))
+
+    def parse_words(self, words: Iterable[str]) -> dict[str, Any]:
+        """Return the options that a command line gives, as text.
+
+        Raises:
+            SystemExit: If an option is unknown or lacks its value, with a message on stderr, or after `--help`.
+        """
+        options, unknown = self.parse_known_args([_underscored(word) for word in words])
+        if unknown:
+            self.error(f"unknown option {unknown[0]}{self.suggest(unknown[0])}")
+        return {
+            name: [item for word in value for item in word.split(",") if item] if isinstance(value, list) else value
+            for name, value in vars(options).items()
+        }
+
+    def suggest(self, name: str) -> str:
+        """Return ", did you mean ...?" with the option whose name is the nearest, or nothing."""
+        wanted = name.partition("=")[0].lstrip("-").replace("-", "_")
+        near = difflib.get_close_matches(wanted, self.names, n=1)
+        dashes = "--" if name.startswith("-") else ""
+        return f", did you mean {dashes}{near[0]}?" if near else f"; see `{self.prog} --help`"
+
+    def error(self, message: str) -> NoReturn:
+        """Print the message without the usage, and exit with status 2."""
+        self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def make(kind: type, options: Mapping[str, Any]) -> Any:
+    """Make a dataclass from those of the options that are its fields, which may be text.
+
+    Text that is no value of the field's type is passed on unchanged, so that the dataclass rejects it.
+
+    Raises:
+        ValueError: If a field without default is missing, or the dataclass rejects a value.
+    """
+    values = {
+        field.name: _convert(field.type, options[field.name])
+        for field in dataclasses.fields(kind)
+        if options.get(field.name) is not None
+    }
+    for field in dataclasses.fields(kind):
+        if field.default is field.default_factory is dataclasses.MISSING and field.name not in values:
+            raise ValueError(f"`{field.name}` is missing: set it in the recipe or on the command line.")
+    return kind(**values)
+
+
+def describe_arguments(kind: type) -> dict[str, str]:
+    """Return the text of each argument in a Google-style docstring, as argparse expects it."""
+    entries = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
+    found = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", entries, flags=re.MULTILINE)
+    return {name: " ".join(text.split()).translate(_PLAIN) for name, text in found}
+
+
+def _underscored(word: str) -> str:
+    name, equals, value = word.partition("=")
+    return f"--{name[2:].replace('-', '_')}{equals}{value}" if name.startswith("--") else word
+
+
+def _describe_default(field: "dataclasses.Field[Any]") -> str:
+    default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+    if default is dataclasses.MISSING:
+        return " (required)"
+    if default in (None, False, []):
+        return ""
+    return f" (default: {' '.join(map(str, default)) if isinstance(default, list) else default})"
+
+
+def _alternatives(annotation: Any) -> list[Any]:
+    """Return the types that a field may have besides None."""
+    is_plain = isinstance(annotation, type) or get_origin(annotation) in (list, dict, Literal)
+    return [annotation] if is_plain else [kind for kind in get_args(annotation) if kind is not NoneType]
+
+
+def _argparse_options(annotation: Any) -> dict[str, Any]:
+    """Return how a field is written on the command line."""
+    kind = _alternatives(annotation)[0]
+    if kind is bool:
+        return {"nargs": "?", "const": True, "metavar": "BOOL"}
+    if get_origin(kind) is list:
+        return {"nargs": "+", "metavar": _alternatives(get_args(kind)[0])[0].__name__.upper()}
+    if get_origin(kind) is Literal:
+        return {"metavar": f"{{{','.join(get_args(kind))}}}"}
+    return {"metavar": "JSON" if get_origin(kind) is dict else kind.__name__.upper()}
+
+
+def _convert(annotation: Any, value: Any) -> Any:
+    """Return a value as the type of a field where that is possible, else as it is."""
+    kind = _alternatives(annotation)[0]
+    if get_origin(kind) is list:
+        items: Sequence[Any] = value.split(",") if isinstance(value, str) else value
+        return [_convert(get_args(kind)[0], item) for item in (items if isinstance(items, list) else [items])]
+    if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str):
+        return value
+    try:
+        if kind is bool:
+            return _BOOLEANS.get(value.lower(), value)
+        if get_origin(kind) is dict:
+            return json.loads(value)
+        return kind(value) if kind in (int, float) else value
+    except ValueError:
+        return value
