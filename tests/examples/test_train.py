@@ -306,11 +306,11 @@ def layouts(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 
 def test_base_of_a_recipe(tmp_path: Path) -> None:
     (tmp_path / "base.yaml").write_text(
-        "num_train_epochs: 5\nbatch_size: 2\nmodel_config: {paradigm: hybrid, num_groups: 3}\n"
+        "num_train_epochs: 5\nper_device_train_batch_size: 2\nmodel_config: {paradigm: hybrid, num_groups: 3}\n"
     )
     (tmp_path / "part").mkdir()
     derived = tmp_path / "part" / "derived.yaml"
-    derived.write_text("base: ../base.yaml\nnum_epochs: 7\nmodel_config: {paradigm: parallel}\n")
+    derived.write_text("base: ../base.yaml\nnum_train_epochs: 7\nmodel_config: {paradigm: parallel}\n")
     assert read_recipe(derived) == {
         "num_train_epochs": 7, "per_device_train_batch_size": 2, "model_config": {"paradigm": "parallel", "num_groups": 3},
     }  # fmt: skip
