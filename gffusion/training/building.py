@@ -8,7 +8,7 @@ from accelerate.utils import set_seed
 from transformers import CLIPVisionConfig, Dinov2Config
 
 from gffusion.data import FusionDataset
-from gffusion.data.infrared_range import InfraredRange, parse_infrared_range
+from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.data.transforms import (
     Compose,
     Glare,
@@ -23,6 +23,7 @@ from gffusion.data.transforms import (
 )
 from gffusion.hub import TrainingData, non_default_settings
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.image_processing_gffusion import InfraredRange
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.registry import is_hub_id
