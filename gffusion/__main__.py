@@ -1,4 +1,4 @@
-"""`python -m gffusion`, as launchers start the command."""
+"""Run the command as `python -m gffusion`, which launchers need."""
 
 from gffusion.cli import main
 

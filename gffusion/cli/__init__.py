@@ -1,13 +1,17 @@
-"""The `gffusion` command: one file a subcommand, parsing and printing only."""
+"""The `gffusion` command: one file per subcommand, parsing and printing only."""
 
+import sys
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
 
 from gffusion._version import __version__
 
+from .errors import ClickException, exit_with_usage_error
 from .evaluate import evaluate
 from .fuse import fuse
+from .lists import join_list_words
 from .masks import masks
 from .models import models
 from .pull import pull
@@ -18,10 +22,9 @@ from .train import CONTEXT, train
 app = typer.Typer(
     name="gffusion",
     help="Infrared and visible image fusion.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
-    rich_markup_mode=None,  # an error is one line, not a box
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(evaluate)
@@ -40,15 +43,30 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
     """Infrared and visible image fusion."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
 
 
-def main() -> None:
-    """Run the command."""
-    app()
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: code 2 and one line on stderr if the arguments are wrong.
+
+    Args:
+        arguments: Words after the name of the command. Defaults to those of this process.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    group = typer.main.get_command(app)
+    command = getattr(group, "commands", {}).get(words[0]) if words else None
+    if command is not None:
+        words = join_list_words(words, command.params)
+    try:
+        sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))
+    except ClickException as error:
+        exit_with_usage_error(error)

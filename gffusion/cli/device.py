@@ -1,11 +1,11 @@
-"""Where to compute."""
+"""Choice of the device to compute on."""
 
 
 def choose_device(name: str) -> str:
-    """Return the device to use: the accelerator of this machine for "auto", if it has one.
+    """Return the device of a name: for "auto" the accelerator of this machine, or "cpu" without one.
 
     Raises:
-        ValueError: If torch knows no such device here.
+        ValueError: If torch has no such device here.
     """
     import torch
 
@@ -13,7 +13,7 @@ def choose_device(name: str) -> str:
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator.type if accelerator is not None else "cpu"
     try:
-        torch.zeros(1, device=name).item()  # "meta" has no values to give
+        torch.zeros(1, device=name).item()  # fails on "meta" as well, where tensors have no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
     return name

@@ -1,9 +1,14 @@
 """User errors as one line on stderr and exit code 2."""
 
 import contextlib
+import sys
 from collections.abc import Iterator
+from typing import NoReturn, cast
 
 import typer
+
+# The base class of wrong usage. Newer releases of typer bring their own copy of click, so that importing click is no way to it.
+ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
 
 
 def one_line(error: BaseException | str) -> str:
@@ -11,14 +16,23 @@ def one_line(error: BaseException | str) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def exit_with_usage_error(error: Exception) -> NoReturn:
+    """Report wrong usage that typer found, and exit with code 2."""
+    context = getattr(error, "ctx", None)
+    hint = f" (see {context.command_path} --help)" if context is not None else ""
+    message = error.format_message() if hasattr(error, "format_message") else error
+    typer.echo(f"gffusion: error: {one_line(message).rstrip('.')}{hint}", err=True)
+    sys.exit(2)
+
+
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn `ValueError`, `OSError` and a training's loss that is not finite into a message and exit code 2."""
+    """Turn `ValueError`, `OSError` and `FloatingPointError` (a loss that is not finite) into one line and exit code 2."""
     try:
         yield
     except (ValueError, OSError, FloatingPointError) as error:
         typer.echo(f"gffusion: error: {one_line(error)}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
-        typer.echo("gffusion: interrupted; files that were written are whole", err=True)
+        typer.echo("gffusion: interrupted; files written so far are complete", err=True)
         raise typer.Exit(130) from None

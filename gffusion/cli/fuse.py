@@ -1,10 +1,9 @@
-"""`gffusion fuse`: fuses two files, or two folders."""
+"""`gffusion fuse`: fuse two files or two folders."""
 
-import math
 import time
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
@@ -13,8 +12,9 @@ from .errors import one_line, user_errors
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from gffusion.inference.files import FusionJob, FusionResult
-    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, InfraredRange
+    from gffusion.data import ImagePair
+    from gffusion.inference.files import FusionResult
+    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -25,62 +25,59 @@ def fuse(
     infrared: Annotated[Path, typer.Argument(metavar="INFRARED", help="Infrared image, or a folder of them.")],
     output: Annotated[
         Path,
-        typer.Option("--output", "-o", metavar="OUT", help="File to write, whose suffix tells the format, or folder."),
+        typer.Option("--output", "-o", metavar="OUT", help="File to write, in the format of its suffix, or folder."),
     ],
     model: Annotated[
         str, typer.Option("--model", "-m", help="Name of a bundled model, folder, or Hub id.")
     ] = "gffusion-tiny",
     device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
     dtype: Annotated[str, typer.Option(help=f"Precision: {', '.join(DTYPES)}.")] = "float32",
-    batch_size: Annotated[int, typer.Option(min=1, help="Pairs of one size that the model sees together.")] = 1,
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of pairs of one size per forward pass.")] = 1,
     segment: Annotated[
         bool,
         typer.Option(
             "--segment",
-            help="Write class numbers and coloured overlays, too: in labels and overlays, or beside the file.",
+            help="Also write label maps and colored overlays: to OUT/labels and OUT/overlays, or beside the file OUT.",
         ),
     ] = False,
     infrared_range: Annotated[
         str | None,
         typer.Option(
             metavar="RANGE",
-            help='What spans black to white in the infrared image: "dtype" (all of 8 or 16 bits), "percentile" (0.1st to '
-            "99.9th of each image) or LOW,HIGH in its own unit. [default: what was saved with the model]",
+            help='Values shown as black and white: "dtype" (0 to 255 or 65535), "percentile" (0.1 and 99.9 of each infrared '
+            "image) or LOW,HIGH in the unit of the file. [default: as saved with the model]",
         ),
     ] = None,
     suffix: Annotated[
-        str | None, typer.Option(help="Format of the files in an output folder, e.g. .png; else the visible file's.")
+        str | None,
+        typer.Option(help="Format of the files in an output folder, such as .png. [default: that of the visible file]"),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist; else skip them.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
+    ] = False,
 ) -> None:
-    """Fuse a visible and an infrared image, or two folders of them matched by file name.
+    """Fuse two images, or two folders of images.
 
-    The fused picture keeps the size, the colour and the bit depth of the visible one. Exit code: 0 if all went well,
+    Images of two folders belong together by file name. The fused image has the size, the color and the bit depth of the
+    visible one. Exit code: 0 if all pairs were fused,
     1 if some pairs of a folder failed, 2 if nothing could be done.
     """
     with user_errors():
-        processor_range = None if infrared_range is None else _parse_range(infrared_range)
-        jobs = _plan(visible, infrared, output, suffix, segment)
-        _spare_inputs(jobs)
-        todo = [
-            replace(job, overwrite=overwrite)
-            for job in jobs
-            if overwrite or not all(path.is_file() for path in job.outputs)
-        ]
-        skipped = len(jobs) - len(todo)
+        options = _check_options(infrared_range, suffix, dtype)
+        plans = _plan(visible, infrared, output, suffix, segment)
+        todo = [plan for plan in plans if overwrite or not all(path.is_file() for path in plan.outputs)]
+        skipped = len(plans) - len(todo)
         if not todo:
-            what = f"{jobs[0].fused} exists" if len(jobs) == 1 else f"all {len(jobs)} outputs exist"
-            typer.echo(f"nothing done: {what}, and --overwrite was not given")
+            what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
+            typer.echo(f"nothing to do: {what}, and --overwrite was not given")
             return
-        loaded, processor = _load(model, device, dtype, segment)
-        for path in {path.parent for job in todo for path in job.outputs}:
-            path.mkdir(parents=True, exist_ok=True)
-        if processor_range is not None:
-            processor.infrared_range = processor_range
+        loaded, processor = _load(model, device, dtype, segment, options)
+        for folder in {path.parent for plan in todo for path in plan.outputs}:
+            folder.mkdir(parents=True, exist_ok=True)
         started = time.perf_counter()
-        failed = _run(todo, loaded, processor, batch_size)
+        failed = _run(todo, loaded, processor, batch_size, overwrite)
         seconds = time.perf_counter() - started
-        if failed and len(jobs) == 1:
+        if failed and len(plans) == 1:
             raise OSError(failed[0].error)
     done = len(todo) - len(failed)
     typer.echo(
@@ -94,58 +91,84 @@ def fuse(
         raise typer.Exit(1)
 
 
+class _Plan(NamedTuple):
+    """A pair and the files to write: a `FusionJob`, whose module imports torch."""
+
+    pair: "ImagePair"
+    fused: Path
+    labels: Path | None
+    overlay: Path | None
+
+    @property
+    def outputs(self) -> list[Path]:
+        return [path for path in (self.fused, self.labels, self.overlay) if path is not None]
+
+
 def _rate(done: int, seconds: float) -> str:
     return f"{done / seconds:.1f} per second" if done >= seconds else f"{seconds / max(done, 1):.1f} s per pair"
 
 
-def _parse_range(text: str) -> "InfraredRange":
-    if text == "dtype":
-        return "dtype"
-    if text == "percentile":
-        return "percentile"
-    try:
-        low, high = (float(number) for number in text.split(","))
-    except ValueError:
-        raise ValueError(f'--infrared-range must be "dtype", "percentile" or LOW,HIGH, got {text!r}') from None
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"--infrared-range needs finite LOW < HIGH, got {text}")
-    return [low, high]
+def _check_options(infrared_range: str | None, suffix: str | None, dtype: str) -> dict[str, Any]:
+    """Return the options of the image processor. Everything here answers before torch is imported, which takes seconds."""
+    from gffusion.data import IMAGE_SUFFIXES
+    from gffusion.data.infrared_range import parse_infrared_range
+
+    if suffix is not None and suffix not in IMAGE_SUFFIXES:
+        raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
+    if dtype not in DTYPES:
+        raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    return {} if infrared_range is None else {"infrared_range": parse_infrared_range(infrared_range)}
 
 
-def _plan(  # noqa: C901
-    visible: Path, infrared: Path, output: Path, suffix: str | None, segment: bool
-) -> list["FusionJob"]:
-    """Return what is to be fused and written, having checked what can be checked without reading images."""
+def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segment: bool) -> list[_Plan]:
+    """Return what to fuse and where to write it, after all checks that need no reading of images."""
     for path in (visible, infrared):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
     if visible.is_dir() != infrared.is_dir():
         folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
         raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
-    from gffusion.data import IMAGE_SUFFIXES, ImagePair, match_pairs
-
-    if suffix is not None and suffix not in IMAGE_SUFFIXES:
-        raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
-    from gffusion.inference.files import FusionJob  # imports torch: not before the arguments make sense
+    from gffusion.data import ImagePair
 
     if visible.is_dir():
-        match = match_pairs(visible, infrared)
-        for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
-            if files:
-                names = ", ".join(file.name for file in files[:5]) + ", ..." * (len(files) > 5)
-                typer.echo(f"{len(files)} without {kind} partner, left out: {names}", err=True)
-        pairs = match.pairs
+        plans = _plan_folder(_match(visible, infrared), output, suffix, segment)
     else:
-        pairs = (ImagePair(visible.stem, visible, infrared),)
-        if output.suffix and not output.is_dir():
-            if output.suffix.lower() not in IMAGE_SUFFIXES:
-                raise ValueError(f"cannot write {output}: its suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
-            labels, overlay = (output.with_name(f"{output.stem}_{kind}.png") for kind in ("labels", "overlay"))
-            return [FusionJob(pairs[0], output, labels, overlay) if segment else FusionJob(pairs[0], output)]
+        pair = ImagePair(visible.stem, visible, infrared)
+        is_file = bool(output.suffix) and not output.is_dir()
+        plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
+    sources = {path.resolve() for plan in plans for path in (plan.pair.visible, plan.pair.infrared)}
+    for path in (path for plan in plans for path in plan.outputs):
+        if path.resolve() in sources:
+            raise ValueError(f"the output {path} would overwrite an input: choose another output")
+    return plans
+
+
+def _match(visible: Path, infrared: Path) -> "Sequence[ImagePair]":
+    """Return the pairs of two folders, and report files without a partner."""
+    from gffusion.data import match_pairs
+
+    match = match_pairs(visible, infrared)
+    for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
+        if files:
+            names = ", ".join(file.name for file in files[:5]) + ", ..." * (len(files) > 5)
+            typer.echo(f"skipped {len(files)} without {kind} partner: {names}", err=True)
+    return match.pairs
+
+
+def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> _Plan:
+    from gffusion.data import IMAGE_SUFFIXES
+
+    if output.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"cannot write {output}: its suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
+    labels, overlay = (output.with_name(f"{output.stem}_{kind}.png") for kind in ("labels", "overlay"))
+    return _Plan(pair, output, labels, overlay) if segment else _Plan(pair, output, None, None)
+
+
+def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None, segment: bool) -> list[_Plan]:
     if output.is_file():
-        raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
+        raise NotADirectoryError(f"{output} is a file: --output must be a folder here")
     return [
-        FusionJob(
+        _Plan(
             pair,
             output / f"{pair.visible.stem}{suffix or pair.visible.suffix}",
             labels=output / "labels" / f"{pair.visible.stem}.png" if segment else None,
@@ -155,41 +178,36 @@ def _plan(  # noqa: C901
     ]
 
 
-def _spare_inputs(jobs: list["FusionJob"]) -> None:
-    sources = {path.resolve() for job in jobs for path in (job.pair.visible, job.pair.infrared)}
-    for path in (path for job in jobs for path in job.outputs):
-        if path.resolve() in sources:
-            raise ValueError(f"the output {path} would overwrite an input: choose another output")
+def _load(
+    name: str, device: str, dtype: str, segment: bool, options: dict[str, Any]
+) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
+    from gffusion.zoo import create_model, load_image_processor, locate
 
-
-def _load(name: str, device: str, dtype: str, segment: bool) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
+    locate(name)  # raises on an unknown name before torch is imported
     import torch
 
-    from gffusion.zoo import create_model, load_image_processor
-
     quiet_libraries()
-    if dtype not in DTYPES:
-        raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
     device = choose_device(device)
-    options = {} if segment else {"use_segmenter": False}
-    model = create_model(name, dtype=getattr(torch, dtype), **options)
+    model = create_model(name, dtype=getattr(torch, dtype), **({} if segment else {"use_segmenter": False}))
     if segment and not model.config.use_segmenter:
-        raise ValueError(f"the model {name} has no segmenter: leave out --segment, or choose a model that has one")
-    return model.to(device), load_image_processor(name)
+        raise ValueError(f"the model {name} has no segmenter: omit --segment or choose a model with a segmenter")
+    return model.to(device), load_image_processor(name, **options)
 
 
 def _run(
-    jobs: list["FusionJob"], model: "GFFusionModel", processor: "GFFusionImageProcessor", batch_size: int
+    plans: list[_Plan],
+    model: "GFFusionModel",
+    processor: "GFFusionImageProcessor",
+    batch_size: int,
+    overwrite: bool,
 ) -> list["FusionResult"]:
-    """Fuse all, show progress, and return what failed."""
+    """Fuse all pairs, show progress, and return the results of those that failed."""
     from tqdm import tqdm
 
-    from gffusion.inference.files import fuse_files
+    from gffusion.inference.files import FusionJob, fuse_files
 
-    failed = []
-    with tqdm(total=len(jobs), unit="pair", disable=None, leave=False) as progress:
-        for result in fuse_files(jobs, model, processor, batch_size):
-            progress.update()
-            if result.error is not None:
-                failed.append(result)
-    return failed
+    jobs = [FusionJob(*plan, overwrite=overwrite) for plan in plans]
+    results = tqdm(
+        fuse_files(jobs, model, processor, batch_size), total=len(jobs), unit="pair", disable=None, leave=False
+    )
+    return [result for result in results if result.error is not None]

@@ -10,7 +10,8 @@ from .errors import user_errors
 def models(
     pattern: Annotated[str, typer.Argument(metavar="PATTERN", help='Pattern of names, such as "*funet*".')] = "*",
     status: Annotated[
-        str | None, typer.Option(metavar="STATUS", help='Only "bundled", "published" or "recipe-only" models.')
+        str | None,
+        typer.Option("--status", metavar="STATUS", help='Only "bundled", "published" or "recipe-only" models.'),
     ] = None,
 ) -> None:
     """List the models of the zoo with status, license, training data, recipe and results.

@@ -12,7 +12,9 @@ from .quiet import quiet_libraries
 def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model of the zoo, or Hub id.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New folder.")],
-    revision: Annotated[str | None, typer.Option(metavar="REVISION", help="Branch, tag or commit on the Hub.")] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", metavar="REVISION", help="Branch, tag or commit on the Hub.")
+    ] = None,
 ) -> None:
     """Save a model with its frozen encoders to one folder, which loads without network on any machine."""
     with user_errors():

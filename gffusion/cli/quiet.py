@@ -1,8 +1,8 @@
-"""Keeps other libraries' reports and progress bars out of the command's output."""
+"""Silence of other libraries, whose reports would mix with the output of the command."""
 
 
 def quiet_libraries() -> None:
-    """Let transformers and huggingface_hub print errors only."""
+    """Make transformers and huggingface_hub print nothing but errors."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 

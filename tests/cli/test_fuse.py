@@ -327,7 +327,7 @@ class TestSegment:
         assert files_in(pair) == ["infrared.png", "out.jpg", "visible.png"]
         assert gffusion(*command, "--segment").exit_code == 0
         assert files_in(pair) == ["infrared.png", "out.jpg", "out_labels.png", "out_overlay.png", "visible.png"]
-        assert "nothing done" in gffusion(*command, "--segment").out
+        assert "nothing to do" in gffusion(*command, "--segment").out
 
 
 class TestBadInput:
