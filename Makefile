@@ -1,0 +1,21 @@
+.PHONY: style check test test-fast
+
+WORKERS ?= 2
+
+style: # fix what can be fixed, and format
+	ruff check --fix .
+	ruff format .
+
+check: # lint, types, import contracts, spelling, metadata
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+	codespell
+	validate-pyproject pyproject.toml
+
+test: # all tests, and the examples in docstrings
+	pytest -n $(WORKERS)
+
+test-fast: # every room in under three minutes on two cores
+	pytest -n $(WORKERS) -m "not slow and not processes and not hub"
