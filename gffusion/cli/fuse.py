@@ -181,10 +181,12 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
 def _load(
     name: str, device: str, dtype: str, segment: bool, options: dict[str, Any]
 ) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
-    from gffusion.zoo import create_model, load_image_processor, locate
+    from gffusion.zoo import locate
 
     locate(name)  # raises on an unknown name before torch is imported
     import torch
+
+    from gffusion.zoo import create_model, load_image_processor
 
     quiet_libraries()
     device = choose_device(device)
