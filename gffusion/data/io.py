@@ -83,7 +83,7 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         ...     read_image(path)
         array([[    0, 65535]], dtype=uint16)
     """
-    return _decode_whole(path, "image", _pixels) if isinstance(path, BytesIO) else _read(Path(path), _pixels)
+    return _decode_completely(path, "image", _pixels) if isinstance(path, BytesIO) else _read(Path(path), _pixels)
 
 
 def read_rgbt(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -175,7 +175,7 @@ def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         array([[7, 7, 7]], dtype=uint8)
     """
     if isinstance(path, BytesIO):
-        labels, name = _decode_whole(path, "label map", _class_indices), "a file"
+        labels, name = _decode_completely(path, "label map", _class_indices), "a file"
     else:
         labels, name = _read(Path(path), _class_indices), str(path)
     if labels.ndim != 2 or labels.dtype.kind != "u":
@@ -230,10 +230,10 @@ def _read(path: Path, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray
     if path.is_dir():
         raise IsADirectoryError(f"{path} is a folder; pass an image file")
     with path.open("rb") as file:
-        return _decode_whole(file, f"image {path}", convert)
+        return _decode_completely(file, f"image {path}", convert)
 
 
-def _decode_whole(file: IO[bytes], name: str, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
+def _decode_completely(file: IO[bytes], name: str, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
     try:
         with _refuse_truncated_files():
             return _decode(file, convert)

@@ -1,7 +1,7 @@
-"""Random transforms of a visible/infrared(/labels/boxes) sample: one geometry for all of it, and what cameras do to one image.
+"""Random transforms of visible/infrared samples: geometry for all images of a sample, photometry and degradation for one.
 
-Each takes a sample and the NumPy generator that it draws from; `FusionDataset` hands over one that depends on its seed,
-the epoch and the index alone, so that results do not depend on the number of workers.
+Each transform takes a sample and a NumPy generator. [`FusionDataset`] passes a generator that depends only on its seed, the
+epoch and the index, so that results do not depend on the number of workers.
 """
 
 from .base import Compose, Sample, Transform

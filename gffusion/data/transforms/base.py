@@ -1,4 +1,4 @@
-"""What a sample and a transform are, and how transforms are chained."""
+"""Types of samples and transforms, and their composition."""
 
 import math
 from collections.abc import Callable
@@ -8,21 +8,29 @@ import numpy as np
 from numpy.typing import NDArray
 
 Sample: TypeAlias = dict[str, NDArray[Any]]
-"""`"visible"` (H, W, 3) and `"infrared"` (H, W, 1), float32 in [0, 1]; in a labelled set `"labels"` (H, W), int64; with boxes
-`"boxes"` (N, 4), float32, left, top, right and bottom in pixels, and `"box_classes"` (N,), int64."""
+"""`"visible"` (H, W, 3) and `"infrared"` (H, W, 1), float32 in [0, 1]; optionally `"labels"` (H, W), int64, `"boxes"` (N, 4),
+float32 left, top, right and bottom in pixels, and `"box_classes"` (N,), int64."""
 
 Transform: TypeAlias = Callable[[Sample, np.random.Generator], Sample]
-"""Takes a sample and the generator to draw from; returns a new sample and leaves the old one's arrays unchanged.
+"""Takes a sample and a generator, and returns a new sample without changing the arrays of the old one.
 
-Its attribute `variants` says how many different results one sample can have at most, `None` for a continuum. A callable
-without it counts as one of those."""
+The attribute `variants` is the maximum number of different results for one sample, or None for a continuum, which is also
+assumed if the attribute is missing."""
 
 
 class Compose:
-    """Applies transforms one after the other.
+    """Apply transforms in order.
 
     Args:
         *transforms: The transforms, first to last.
+
+    Example:
+        >>> import numpy as np
+        >>> from gffusion.data.transforms import RandomCrop, RandomFlip
+        >>> transform = Compose(RandomCrop(2), RandomFlip())
+        >>> sample = {"visible": np.zeros((4, 6, 3), np.float32), "infrared": np.zeros((4, 6, 1), np.float32)}
+        >>> transform(sample, np.random.default_rng(0))["visible"].shape
+        (2, 2, 3)
     """
 
     def __init__(self, *transforms: Transform) -> None:
@@ -32,14 +40,14 @@ class Compose:
         self.variants = math.prod(finite) if len(finite) == len(counts) else None
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Passes `sample` through every transform."""
+        """Apply every transform to `sample`."""
         for transform in self.transforms:
             sample = transform(sample, rng)
         return sample
 
 
 def check_fractions(**arguments: float) -> None:
-    """Raises ValueError, naming the argument, unless each lies in [0, 1]."""
+    """Raise ValueError, naming the argument, unless all are in [0, 1]."""
     for name, value in arguments.items():
         if not 0 <= value <= 1:
-            raise ValueError(f"{name} must lie in [0, 1], got {value}")
+            raise ValueError(f"{name} must be in [0, 1], got {value}")

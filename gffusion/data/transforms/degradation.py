@@ -1,4 +1,4 @@
-"""What mounting, darkness and lamps do to a pair: misalignment, night and glare."""
+"""Simulate misaligned cameras, night exposures and glare."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,10 +11,10 @@ _WARM, _COLD = np.array([1.0, 0.72, 0.42]), np.array([0.85, 0.93, 1.0])  # linea
 
 
 class Misalignment:
-    """Moves the infrared image against the visible one, as cameras that were calibrated long ago stand to each other.
+    """Move the infrared image relative to the visible one, as with cameras whose calibration has drifted.
 
-    The infrared image is shifted, turned and enlarged about its centre, interpolated bicubically, its border repeated where
-    nothing was seen. Labels and boxes stay where they are, with the visible image.
+    The infrared image is shifted, rotated and scaled around its center with bicubic interpolation and repeated borders.
+    Labels and boxes stay aligned with the visible image.
 
     Args:
         shift: Shift along each axis in pixels, uniform in [-shift, shift].
@@ -22,52 +22,63 @@ class Misalignment:
         scale: The factor is uniform in [1 - scale, 1 + scale].
 
     Raises:
-        ValueError: If `shift` is negative or not finite, `rotation` lies outside [0, 180] or `scale` outside [0, 1).
+        ValueError: If `shift` is negative or not finite, `rotation` is outside [0, 180], or `scale` outside [0, 1).
+
+    Example:
+        >>> sample = {"visible": np.zeros((8, 8, 3), np.float32), "infrared": np.eye(8, dtype=np.float32)[..., None]}
+        >>> moved = Misalignment(shift=2, rotation=5)(sample, np.random.default_rng(0))
+        >>> moved["visible"] is sample["visible"], bool((moved["infrared"] != sample["infrared"]).any())
+        (True, True)
     """
 
     def __init__(self, shift: float = 0.0, rotation: float = 0.0, scale: float = 0.0) -> None:
         if not 0 <= shift < float("inf"):
             raise ValueError(f"shift must be a finite number of pixels, at least 0, got {shift}")
         if not 0 <= rotation <= 180:
-            raise ValueError(f"rotation is an angle in degrees in [0, 180], got {rotation}")
+            raise ValueError(f"rotation must be an angle in degrees in [0, 180], got {rotation}")
         if not 0 <= scale < 1:
-            raise ValueError(f"scale must lie in [0, 1), got {scale}")
+            raise ValueError(f"scale must be in [0, 1), got {scale}")
         self.shift = shift
         self.rotation = rotation
         self.scale = scale
         self.variants = None if shift or rotation or scale else 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Moves the infrared image of `sample`."""
+        """Move the infrared image of `sample`."""
         shift = self.shift * rng.uniform(-1, 1, size=2)
         angle = np.deg2rad(self.rotation * rng.uniform(-1, 1))
         factor = 1 + self.scale * rng.uniform(-1, 1)
         infrared = sample["infrared"].copy()  # scikit-image refuses read-only arrays
-        centre = (np.array(infrared.shape[1::-1]) - 1) / 2
-        to_centre = SimilarityTransform(translation=-centre)
-        motion = to_centre + SimilarityTransform(scale=factor, rotation=angle, translation=centre + shift)
-        # Cubic, because a linear half-pixel shift blurs: a network could tell moved images by that alone.
+        center = (np.array(infrared.shape[1::-1]) - 1) / 2
+        to_center = SimilarityTransform(translation=-center)
+        motion = to_center + SimilarityTransform(scale=factor, rotation=angle, translation=center + shift)
+        # Bicubic, because linear interpolation blurs, by which a network could recognize moved images.
         return sample | {"infrared": warp(infrared, motion.inverse, order=3, mode="edge")}
 
 
 class Night:
-    """Turns the visible image into a night exposure of the same scene; the rest stays.
+    """Darken the visible image to a night exposure.
 
-    The image is decoded to linear light, of which the sensor receives a small part. It counts photons:
-    `Poisson(exposure * full_well * light)` electrons per pixel and channel (shot noise), plus Gaussian read noise, out of a
-    `full_well` that stands for white. The colours fade, their noise with them, as in a camera's processing of dark pictures.
-    No lamp is lit: `Glare` does that.
+    The image is decoded to linear light. The sensor counts `Poisson(exposure * full_well * light)` electrons per pixel and
+    channel (shot noise), plus Gaussian read noise; `full_well` electrons are white. Colors fade with their noise, as in the
+    processing of dark images by cameras. See [`Glare`] for lamps.
 
     Args:
-        probability: How often a sample is darkened; the others stay as they are.
-        exposure: Range of the factor on the light, drawn uniformly on a logarithmic scale.
-        color_loss: The share of the colour that is lost is uniform in [0, color_loss].
-        full_well: Electrons of a white pixel; the fewer, the more noise.
-        read_noise: Standard deviation of the noise of reading a pixel, in electrons.
+        probability: Probability that a sample is darkened.
+        exposure: Range (low, high) of the factor on the light, drawn uniformly on a logarithmic scale.
+        color_loss: The lost share of color is uniform in [0, color_loss].
+        full_well: Number of electrons of a white pixel; fewer electrons mean more noise.
+        read_noise: Standard deviation of the read noise in electrons.
 
     Raises:
-        ValueError: If `probability` or `color_loss` lies outside [0, 1], unless `0 < exposure[0] <= exposure[1] <= 1`, or if
-            `full_well` is not positive or `read_noise` negative, or one of them not finite.
+        ValueError: If `probability` or `color_loss` is outside [0, 1], unless `0 < exposure[0] <= exposure[1] <= 1`, or if
+            `full_well` is not positive, `read_noise` is negative, or one of them is not finite.
+
+    Example:
+        >>> sample = {"visible": np.full((8, 8, 3), 0.8, np.float32)}
+        >>> dark = Night(probability=1, exposure=(0.1, 0.1))(sample, np.random.default_rng(0))["visible"]
+        >>> bool(dark.mean() < 0.4)
+        True
     """
 
     def __init__(
@@ -93,7 +104,7 @@ class Night:
         self.variants = None if probability else 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Darkens the visible image of `sample`, or does not."""
+        """Darken the visible image of `sample`, or leave it unchanged."""
         if rng.random() >= self.probability:
             return dict(sample)
         exposure = np.exp(rng.uniform(*np.log(self.exposure)))
@@ -106,25 +117,31 @@ class Night:
 
 
 class Glare:
-    """Lights lamps in the visible image that blind its camera; the infrared image, labels and boxes stay.
+    """Add lamps to the visible image whose glare saturates the camera.
 
-    In linear light a lamp adds `(radius / distance)²`: it saturates the sensor within its radius, and beyond it scatters
-    in the optics with the inverse square of the distance, which lays a veil over the whole image (the law of disability
-    glare, CIE 146:2002). Lamps stand anywhere; their colour lies between warm and cold white.
+    A lamp adds `(radius / distance)²` in linear light: it saturates the sensor within its radius, and veils the rest of the
+    image with light scattered in the optics, which falls with the squared distance (disability glare, CIE 146:2002).
+    Positions are uniform; colors range from warm to cold white.
 
     Args:
-        probability: How often a sample gets lamps; the others stay as they are.
-        lamps: Largest number of lamps; at least one is lit.
-        radius: Range of a lamp's radius in shares of the image's shorter side, drawn uniformly.
+        probability: Probability that a sample gets lamps.
+        lamps: Maximum number of lamps; the minimum is one.
+        radius: Range (low, high) of the radius of a lamp as a share of the shorter side of the image, drawn uniformly.
 
     Raises:
-        ValueError: If `probability` lies outside [0, 1], `lamps` is less than 1, or unless `0 < radius[0] <= radius[1] <= 1`.
+        ValueError: If `probability` is outside [0, 1], `lamps` is less than 1, or unless `0 < radius[0] <= radius[1] <= 1`.
+
+    Example:
+        >>> sample = {"visible": np.zeros((40, 40, 3), np.float32)}
+        >>> lit = Glare(probability=1)(sample, np.random.default_rng(0))["visible"]
+        >>> float(lit.max())
+        1.0
     """
 
     def __init__(self, probability: float = 0.5, lamps: int = 3, radius: tuple[float, float] = (0.01, 0.05)) -> None:
         check_fractions(probability=probability)
         if lamps < 1:
-            raise ValueError(f"lamps must be at least 1, got {lamps}; leave them dark with probability=0")
+            raise ValueError(f"lamps must be at least 1, got {lamps}; pass probability=0 for no lamps")
         if not 0 < radius[0] <= radius[1] <= 1:
             raise ValueError(
                 f"radius must be a range of shares of the shorter side (low, high) in (0, 1], got {radius}"
@@ -135,7 +152,7 @@ class Glare:
         self.variants = None if probability else 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Lights lamps in the visible image of `sample`, or does not."""
+        """Add lamps to the visible image of `sample`, or leave it unchanged."""
         if rng.random() >= self.probability:
             return dict(sample)
         light = _decode(sample["visible"])
@@ -151,12 +168,12 @@ class Glare:
 
 
 def _decode(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the linear light of sRGB values (IEC 61966-2-1)."""
+    """Return the linear light of sRGB values (IEC 61966-2-1)."""
     return np.where(image <= 0.04045, image / 12.92, ((image + 0.055) / 1.055) ** 2.4).astype(np.float32)
 
 
 def _encode(light: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Returns the sRGB values of linear light, clipped to [0, 1]."""
+    """Return the sRGB values of linear light, clipped to [0, 1]."""
     light = light.clip(0, 1)
-    # The standard's 1.055 x - 0.055 in a form that gives exactly 1 for white in float32.
+    # 1.055 x - 0.055 of the standard, rearranged so that white is exactly 1 in float32.
     return np.where(light <= 0.0031308, light * 12.92, 1 + 1.055 * (light ** (1 / 2.4) - 1)).astype(np.float32)

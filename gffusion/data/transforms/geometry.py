@@ -1,4 +1,4 @@
-"""Crop, flip and resizing: the same geometry for both images, labels and boxes."""
+"""Crop, flip and resize both images, labels and boxes alike."""
 
 from typing import Any
 
@@ -9,23 +9,27 @@ from PIL import Image
 from .base import Sample, check_fractions
 
 MINIMUM_BOX_SHARE = 0.25
-"""Share of a box's area that must lie inside a crop; of boxes with less too little is seen to call it by its class."""
+"""Minimum share of the area of a box that must be inside a crop; other boxes are dropped as unrecognizable."""
 
 
 class RandomCrop:
-    """Cuts the same window, uniformly placed, out of every image, and resizes it: images bilinearly, labels by nearest.
+    """Crop the same random window from every image, and resize it: images bilinearly, labels to the nearest pixel.
 
-    A window of `size / factor` is cut first and then resized to `size`, so that only the pixels that are needed are
-    touched, and the result always has the wanted size. Boxes are clipped to the window; those of which less than
+    A window of `size / factor` is cropped and resized to `size`. Boxes are clipped to the window; those of which less than
     `MINIMUM_BOX_SHARE` of the area remains are dropped with their classes.
 
     Args:
         size: Height and width of the result in pixels, or one number for both.
-        scale: Range of the factor by which contents are enlarged, drawn uniformly; where an image is too small for the
-            low end, from what it allows.
+        scale: Range (low, high) of the factor by which contents are enlarged, drawn uniformly. For small images, low is
+            raised to the least factor with which the window fits.
 
     Raises:
         ValueError: If a side is not positive, or unless `0 < scale[0] <= scale[1]`.
+
+    Example:
+        >>> sample = {"visible": np.zeros((48, 64, 3), np.float32), "infrared": np.zeros((48, 64, 1), np.float32)}
+        >>> RandomCrop(32, scale=(0.8, 1.5))(sample, np.random.default_rng(0))["infrared"].shape
+        (32, 32, 1)
     """
 
     variants = None
@@ -37,14 +41,14 @@ class RandomCrop:
             raise ValueError(f"scale must be a range of positive factors (low, high), got {scale}")
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Crops `sample`; raises ValueError if it is smaller than the window."""
+        """Crop `sample`; raise ValueError if it is smaller than the window."""
         image_height, image_width = sample["visible"].shape[:2]
         low, high = self.scale
-        needed = max(self.height / image_height, self.width / image_width)  # the image just fills it at this factor
+        needed = max(self.height / image_height, self.width / image_width)  # at this factor the window spans the image
         if needed > high:
             raise ValueError(
                 f"cannot crop {self.height} x {self.width} (height x width), enlarged by {high:g} at most, out of an image "
-                f"of {image_height} x {image_width}; use a smaller crop or a larger scale, or leave this image out"
+                f"of {image_height} x {image_width}; use a smaller crop or a larger scale, or remove this image"
             )
         factor = rng.uniform(max(low, needed), high)
         height, width = (max(1, round(side / factor)) for side in (self.height, self.width))
@@ -54,14 +58,19 @@ class RandomCrop:
 
 
 class RandomFlip:
-    """Mirrors images, labels and boxes of the sample together.
+    """Flip images, labels and boxes of a sample together.
 
     Args:
         horizontal: Probability of swapping left and right.
         vertical: Probability of swapping top and bottom.
 
     Raises:
-        ValueError: If a probability lies outside [0, 1].
+        ValueError: If a probability is outside [0, 1].
+
+    Example:
+        >>> sample = {"visible": np.zeros((1, 3, 3), np.float32), "labels": np.array([[1, 2, 3]])}
+        >>> RandomFlip(horizontal=1)(sample, np.random.default_rng(0))["labels"].tolist()
+        [[3, 2, 1]]
     """
 
     def __init__(self, horizontal: float = 0.5, vertical: float = 0.0) -> None:
@@ -71,7 +80,7 @@ class RandomFlip:
         self.variants = 2 ** sum(0 < probability < 1 for probability in (horizontal, vertical))
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Flips `sample`, or does not."""
+        """Flip `sample`, or leave it unchanged."""
         across, down = rng.random(2) < (self.horizontal, self.vertical)
         flipped = dict(sample)
         for name in _rasters(sample):
@@ -86,15 +95,20 @@ class RandomFlip:
 
 
 class Resize:
-    """Resizes whole images to one size, stretching them where the aspect ratio differs. Nothing is random.
+    """Resize images, labels and boxes to one size, without keeping the aspect ratio. Not random.
 
-    Images are interpolated bilinearly, antialiased where they shrink, labels by nearest; boxes follow.
+    Images are resized bilinearly, with antialiasing when they shrink, and labels to the nearest pixel.
 
     Args:
         size: Height and width of the result in pixels, or one number for both.
 
     Raises:
         ValueError: If a side is not positive.
+
+    Example:
+        >>> sample = {"visible": np.zeros((48, 64, 3), np.float32), "infrared": np.zeros((48, 64, 1), np.float32)}
+        >>> Resize((24, 32))(sample, np.random.default_rng(0))["visible"].shape
+        (24, 32, 3)
     """
 
     variants = 1
@@ -103,7 +117,7 @@ class Resize:
         self.height, self.width = _height_and_width("size", size)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Resizes `sample`; `rng` stays untouched."""
+        """Resize `sample`; `rng` is not used."""
         return _resize(sample, self.height, self.width)
 
 
@@ -146,7 +160,7 @@ def _resize(sample: Sample, height: int, width: int) -> Sample:
 
 
 def _resize_bilinear(image: NDArray[Any], height: int, width: int) -> NDArray[Any]:
-    # Pillow resizes float images one channel at a time, and widens its filter when shrinking, so nothing aliases.
+    # Pillow resizes float images channel by channel, and widens its filter when shrinking, which prevents aliasing.
     channels = [
         np.asarray(Image.fromarray(channel).resize((width, height), Image.Resampling.BILINEAR))
         for channel in np.ascontiguousarray(image.transpose(2, 0, 1))
