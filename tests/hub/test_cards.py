@@ -1,4 +1,4 @@
-"""Model cards: what the Hub reads in them, what people read, that their snippet runs, and that edited ones stay."""
+"""Model cards: metadata, text, the code example, and files that were edited."""
 
 import logging
 import os
@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import accelerate
 import numpy as np
@@ -47,12 +48,12 @@ def front_matter(card: FusionCard) -> dict[str, Any]:
 
 
 def section(card: FusionCard, title: str) -> str:
-    """The text below a heading, empty if there is none."""
+    """Return the text below a heading, an empty string if the card has no such section."""
     return dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", card.render(), re.MULTILINE | re.DOTALL)).get(title, "")
 
 
 class TestMetadata:
-    def test_what_the_hub_reads(self) -> None:
+    def test_front_matter(self) -> None:
         data = front_matter(make(GFFusionConfig()))
         assert {key: data[key] for key in ("library_name", "pipeline_tag", "license")} == {
             "library_name": "gffusion",
@@ -63,7 +64,7 @@ class TestMetadata:
         assert "image-segmentation" in data["tags"]
         assert "image-segmentation" not in front_matter(make())["tags"]
 
-    def test_survives_the_hub_clients_reading_and_writing(self, tmp_path: Path) -> None:
+    def test_round_trip_through_the_hub_client(self, tmp_path: Path) -> None:
         card = make(
             GFFusionConfig(),
             model_name='with "quotes": and colons',
@@ -85,14 +86,14 @@ class TestMetadata:
             (FUNET, None),
         ],
     )
-    def test_base_models_are_those_the_paradigm_uses(self, choices: dict, expected: list | None) -> None:
+    def test_base_models_are_the_encoders_of_the_paradigm(self, choices: dict, expected: list | None) -> None:
         assert front_matter(make(GFFusionConfig(**choices))).get("base_model") == expected
 
-    def test_model_that_the_training_began_with_comes_first(self) -> None:
+    def test_starting_point_of_the_training_is_the_first_base_model(self) -> None:
         card = make(GFFusionConfig(use_segmenter=False), base_model="org/street")
         assert front_matter(card)["base_model"] == ["org/street", "openai/clip-vit-base-patch16"]
 
-    def test_folders_of_encoders_are_no_base_models(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_local_encoders_are_not_base_models(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "encoders" / "clip").mkdir(parents=True)
         monkeypatch.chdir(tmp_path)
         absolute = str(tmp_path / "dinov2")
@@ -100,7 +101,7 @@ class TestMetadata:
         assert "base_model" not in front_matter(card)
         assert absolute not in card.render() and "encoders/clip" not in card.render()
 
-    def test_only_datasets_of_the_hub_are_named_to_it(self) -> None:
+    def test_metadata_lists_datasets_of_the_hub_only(self) -> None:
         data = [
             TrainingData("M3FD", 10, "research use", url="https://example.org/m3fd"),
             TrainingData("MSRS", 20, "MIT", hub_id="organization/msrs"),
@@ -110,7 +111,7 @@ class TestMetadata:
         assert "[M3FD](https://example.org/m3fd) | 10 | research use" in section(card, "Training data")
         assert "datasets" not in front_matter(make(training_data=data[:1]))
 
-    def test_model_index_is_what_the_hub_client_makes_of_one_result(self) -> None:
+    def test_model_index_equals_that_of_the_hub_client(self) -> None:
         expected = metadata_eval_result(
             model_pretty_name="tiny",
             task_pretty_name="Infrared and visible image fusion",
@@ -127,7 +128,7 @@ class TestMetadata:
         assert index[0]["results"][0]["metrics"][0].pop("args") == {"protocol": "standard", "images": 40}
         assert index == expected["model-index"]
 
-    def test_datasets_and_tasks_stay_apart_in_the_model_index(self) -> None:
+    def test_model_index_separates_datasets_and_tasks(self) -> None:
         metrics = {"EN": 7.0, "mIoU": 0.6, "IoU person": 0.5}
         card = make(evaluations=[evaluation(dataset=name, metrics=metrics) for name in ("M3FD", "MSRS")])
         results = front_matter(card)["model-index"][0]["results"]
@@ -142,13 +143,13 @@ class TestMetadata:
         }
         assert front_matter(card)["metrics"] == ["en", "miou", "iou_person"]
 
-    def test_figures_of_the_paper_stay_the_papers(self) -> None:
+    def test_results_of_the_paper_are_not_in_the_metadata(self) -> None:
         card = make(evaluations=[evaluation()], paper_figures={"M3FD": {"SCD": 1.872, "VIF": 0.852}})
         assert "1.872" not in yaml.safe_dump(front_matter(card))
         assert "| M3FD | 1.872 | 0.852 |" in section(card, "Results reported in the paper")
         assert card.render().count("1.872") == 1
 
-    def test_nothing_is_claimed_that_was_not_given(self) -> None:
+    def test_missing_facts_are_left_out(self) -> None:
         card = make(license=None)
         assert set(front_matter(card)) == {"library_name", "pipeline_tag", "tags"}
         assert "| license of the weights | not stated |" in card.render()
@@ -157,7 +158,7 @@ class TestMetadata:
 
 
 class TestText:
-    def test_facts_of_the_model(self) -> None:
+    def test_facts(self) -> None:
         text = make(GFFusionConfig(clip_revision="abc123"), num_parameters=172_000_000).render()
         assert "hybrid" in text and "`weighted_sum`" in text
         assert "stem 16, features 2 x 48, decoder 64, 32, 16" in text
@@ -166,14 +167,14 @@ class TestText:
         assert "(https://huggingface.co/facebook/dinov2-base), no revision pinned; license: Apache-2.0" in text
         assert "background, person, car, bus, motorcycle, lamp, truck" in text
 
-    def test_limits_that_hold_always_and_those_that_were_given(self) -> None:
+    def test_limits(self) -> None:
         limits = section(make(limits=["Noise is passed on."]), "Limitations")
         for words in ("radiometric", "safety-critical", "aligned", "- Noise is passed on."):
             assert words in limits
         assert "surveillance" not in limits
         assert "surveillance" in section(make(GFFusionConfig()), "Limitations")
 
-    def test_replaced_encoders_are_called_so(self) -> None:
+    def test_replaced_encoders(self) -> None:
         card = make(GFFusionConfig(), replaced_encoders={"clip": "randomly initialized"})
         assert front_matter(card)["base_model"] == ["facebook/dinov2-base"]
         assert "openai/clip" not in card.render()
@@ -181,7 +182,7 @@ class TestText:
         with pytest.raises(ValueError, match=r"none.*\['clip'\]"):
             make(replaced_encoders={"clip": "randomly initialized"})
 
-    def test_encoders_that_are_not_from_the_hub_may_be_anyones(self, tmp_path: Path) -> None:
+    def test_encoders_that_are_not_from_the_hub(self, tmp_path: Path) -> None:
         config = GFFusionConfig(clip_name_or_path=None, dinov2_name_or_path=str(tmp_path))
         limits = section(make(config), "Limitations")
         for name in ("CLIP", "DINOv2"):
@@ -206,7 +207,7 @@ class TestText:
         assert "torch 2.13.0" in text
         assert "best" not in section(make(log=log[2:]), "Training")
 
-    def test_results_stand_with_their_command_and_direction(self) -> None:
+    def test_results_with_command_and_direction(self) -> None:
         text = section(make(evaluations=[evaluation(metrics={"EN": 7.0, "Nabf": 0.0151})]), "Results")
         assert "**M3FD**, 40 images, protocol `standard`" in text
         assert "EN ↑ | Nabf ↓" in text and "7 | 0.0151" in text
@@ -214,32 +215,32 @@ class TestText:
         table = "| method | EN |\n| --- | --- |\n| average | 6 |"
         assert table in section(make(evaluations=[evaluation(comparison=table)]), "Results")
 
-    def test_text_cannot_break_out_of_a_table(self) -> None:
+    def test_table_cells_are_escaped(self) -> None:
         data = TrainingData("a|b", 1, "first line\nsecond line")
         assert "| a\\|b | 1 | first line second line |" in section(make(training_data=[data]), "Training data")
 
-    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-    def test_figures_that_are_none_are_refused(self, value: float) -> None:
-        with pytest.raises(ValueError, match="EN on M3FD must be finite"):
-            evaluation(metrics={"EN": value})
-
-    @pytest.mark.parametrize("facts", [{"metrics": {}}, {"command": ""}])
-    def test_results_need_metrics_and_a_command(self, facts: dict[str, Any]) -> None:
-        with pytest.raises(ValueError, match="needs `metrics` and `command`"):
+    @pytest.mark.parametrize(
+        ("facts", "message"),
+        [
+            ({"metrics": {"EN": float("nan")}}, "EN on M3FD must be finite"),
+            ({"metrics": {"EN": float("inf")}}, "EN on M3FD must be finite"),
+            ({"metrics": {}}, "needs `metrics` and `command`"),
+            ({"command": ""}, "needs `metrics` and `command`"),
+            ({"metrics": {"beauty": 1.0}}, "Unknown metric 'beauty'.*EN"),
+        ],
+    )
+    def test_invalid_evaluations(self, facts: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
             evaluation(**facts)
 
-    def test_unknown_metric(self) -> None:
-        with pytest.raises(ValueError, match=r"Unknown metric 'beauty'.*EN"):
-            evaluation(metrics={"beauty": 1.0})
-
     @pytest.mark.parametrize("name", ["m3fd", "a/b/c", "data/tr ain", "/data/m3fd", ""])
-    def test_names_that_are_no_hub_ids(self, name: str) -> None:
+    def test_invalid_hub_ids(self, name: str) -> None:
         for function in (make, evaluation, lambda hub_id: TrainingData("M3FD", 1, "MIT", hub_id=hub_id)):
             with pytest.raises(ValueError, match="organization/name"):
                 function(hub_id=name)
 
 
-class TestSnippet:
+class TestCodeExample:
     @pytest.mark.parametrize("choices", [FUNET, {"paradigm": "hybrid"}], ids=["fusion alone", "with segmenter"])
     def test_runs(
         self, choices: dict[str, Any], tiny_model: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -261,7 +262,7 @@ class TestSnippet:
             labels = np.asarray(Image.open("labels.png"))
             assert labels.shape == scene.visible.shape[:2] and labels.max() < model.config.num_labels
 
-    def test_names_the_hub_id_where_there_is_one(self) -> None:
+    def test_names_the_hub_id_or_the_bundled_model(self) -> None:
         assert 'locate("organization/tiny")' in section(make(hub_id="organization/tiny"), "Usage")
         (name,) = list_models("gffusion-funet")
         assert f'locate("{name}")' in section(make(model_name=name), "Usage")
@@ -272,7 +273,7 @@ class TestSave:
     def logs(self, caplog: pytest.LogCaptureFixture) -> None:
         caplog.set_level(logging.WARNING, "gffusion.hub.cards")
 
-    def test_replaces_its_own_card(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_replaces_a_generated_card(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         folder = tmp_path / "new" / "folder"
         make().save(folder)
         path = make(description="Other weights, ähnlich.").save(str(folder))
@@ -293,9 +294,9 @@ class TestSave:
             lambda card: b"",
             lambda card: "Schön".encode("latin-1"),
         ],
-        ids=["text", "metadata", "appended", "marker removed", "line ends", "no card of ours", "empty", "no UTF-8"],
+        ids=["text", "metadata", "appended", "signature removed", "line ends", "handwritten", "empty", "not UTF-8"],
     )
-    def test_never_overwrites_what_a_person_edited(
+    def test_keeps_edited_files(
         self, edit: Callable[[bytes], bytes], tmp_path: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         path = make().save(tmp_path)
@@ -306,21 +307,15 @@ class TestSave:
         assert os.listdir(tmp_path) == ["README.md"]
         assert str(path) in caplog.text and "kept unchanged" in caplog.text
 
-    def test_a_card_that_cannot_be_written_leaves_the_old_one(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_failed_write_keeps_the_old_card(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = make().save(tmp_path)
-
-        def fail(*paths: object) -> None:
-            raise OSError("disk full")
-
-        monkeypatch.setattr(os, "replace", fail)
+        monkeypatch.setattr(os, "replace", Mock(side_effect=OSError("disk full")))
         with pytest.raises(OSError, match="disk full"):
             make(description="new").save(tmp_path)
         assert path.read_text(encoding="utf-8") == make().render()
         assert os.listdir(tmp_path) == ["README.md"]
 
-    def test_pictures_must_be_there(self, tmp_path: Path) -> None:
+    def test_images_must_exist(self, tmp_path: Path) -> None:
         card = make(images={"a grid.png": "Visible, infrared, fused"})
         with pytest.raises(FileNotFoundError, match=r"a grid.png"):
             card.save(tmp_path)
@@ -328,7 +323,7 @@ class TestSave:
         (tmp_path / "a grid.png").touch()
         assert "![Visible, infrared, fused](a%20grid.png)" in card.save(tmp_path).read_text(encoding="utf-8")
 
-    def test_saving_weights_again_leaves_the_card(self, tiny_model: Callable, tmp_path: Path) -> None:
+    def test_saving_weights_keeps_the_card(self, tiny_model: Callable, tmp_path: Path) -> None:
         model = tiny_model(**FUNET)
         path = make(model.config).save(tmp_path)
         model.save_pretrained(tmp_path)
@@ -349,7 +344,7 @@ def test_non_default_settings() -> None:
     assert non_default_settings(Options(["a"])) == {"folders": ["a"]}
 
 
-def test_versions_are_those_that_run() -> None:
+def test_versions() -> None:
     found = versions()
     modules = {"gffusion": gffusion, "torch": torch, "transformers": transformers, "accelerate": accelerate}
     assert {name: found[name] for name in modules} == {name: module.__version__ for name, module in modules.items()}

@@ -1,4 +1,4 @@
-"""The cards in the repository: one for each model, valid for the Hub, honest about weights, and safe from the generator."""
+"""The model cards of the repository: complete, valid for the Hub, and up to date."""
 
 import importlib.util
 import re
@@ -13,14 +13,14 @@ import pytest
 import torch
 from huggingface_hub import ModelCard
 
-from gffusion import create_model, list_models
+from gffusion import GFFusionConfig, GFFusionModel, create_model, list_models
 from gffusion.training.recipe import Recipe, read_recipe
 from gffusion.zoo import MODELS, ModelEntry, find_entries, locate
 
 ROOT = Path(__file__).parents[2]
 CARDS = ROOT / "model_cards"
 WITHOUT_WEIGHTS = find_entries(status="recipe-only")
-# As the paper prints them.
+# As printed in the paper, and as our tables print them.
 PAPER_FIGURES = ["1.653", "7.140", "7.14", "0.762", "1.729", "7.351", "0.821", "1.872", "7.641", "0.852"]
 
 each_card = pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.name)
@@ -38,7 +38,7 @@ def script() -> ModuleType:
 
 @pytest.fixture
 def copied_cards(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the cards for the generator, which makes one of them only."""
+    """Copy the cards, and restrict the generator to one of them."""
     cards = shutil.copytree(CARDS, tmp_path / "model_cards")
     monkeypatch.setattr(script, "CARDS", cards)
     monkeypatch.setattr(script, "find_entries", lambda status: find_entries("gffusion-cascading", status))
@@ -68,13 +68,13 @@ def test_cards_are_up_to_date(script: ModuleType) -> None:
 
 @each_card
 def test_metadata_is_valid(entry: ModelEntry) -> None:
-    card = ModelCard.load(CARDS / f"{entry.name}.md")  # refuses a model index that is none
+    card = ModelCard.load(CARDS / f"{entry.name}.md")  # raises for an invalid model index
     assert (card.data.library_name, card.data.pipeline_tag) == ("gffusion", "image-to-image")
     assert set(card.data.get("base_model") or []) <= {"openai/clip-vit-base-patch16", "facebook/dinov2-base"}
 
 
 @each_recipe
-def test_there_is_no_word_of_weights_that_do_not_exist(entry: ModelEntry) -> None:
+def test_cards_without_weights_say_so(entry: ModelEntry) -> None:
     card = ModelCard.load(CARDS / f"{entry.name}.md")
     assert card.data.eval_results is None and card.data.license is None
     assert "No weights of this model are available" in card.text
@@ -82,7 +82,7 @@ def test_there_is_no_word_of_weights_that_do_not_exist(entry: ModelEntry) -> Non
 
 
 @each_recipe
-def test_the_papers_figures_stay_in_their_section(entry: ModelEntry) -> None:
+def test_results_of_the_paper_are_in_their_section_only(entry: ModelEntry) -> None:
     rest = text_of(entry).replace(sections(entry).get("Results reported in the paper", ""), "")
     assert not [figure for figure in PAPER_FIGURES if figure in rest]
 
@@ -96,18 +96,18 @@ def test_the_papers_figures_stay_in_their_section(entry: ModelEntry) -> None:
         ("gffusion-group-conv", "| M3FD | 1.729 | 7.351 | 0.821 |"),
         ("gffusion-mean", "| M3FD | 1.653 | 7.14 | 0.762 |"),
         ("gffusion-mfnet", None),
-        ("gffusion-cascading", None),  # in the paper's table these two are other people's methods
+        ("gffusion-cascading", None),  # other methods in the table of the paper
         ("gffusion-parallel", None),
     ],
 )
-def test_the_papers_figures(name: str, row: str | None) -> None:
+def test_results_of_the_paper(name: str, row: str | None) -> None:
     (entry,) = find_entries(name)
     found = re.findall(r"^\| M3FD .*", sections(entry).get("Results reported in the paper", ""), re.MULTILINE)
     assert found == ([row] if row else [])
 
 
 @each_recipe
-def test_encoders_stand_with_their_licenses(entry: ModelEntry) -> None:
+def test_encoders_have_their_licenses(entry: ModelEntry) -> None:
     uses_clip = entry.architecture.get("paradigm", "hybrid") == "hybrid"
     text = text_of(entry)
     assert bool(re.search(r"openai/clip-vit-base-patch16\).*license: MIT", text)) == uses_clip
@@ -115,7 +115,7 @@ def test_encoders_stand_with_their_licenses(entry: ModelEntry) -> None:
 
 
 @each_recipe
-def test_the_command_trains_with_the_recipe(entry: ModelEntry) -> None:
+def test_command_trains_with_the_recipe(entry: ModelEntry) -> None:
     (block,) = re.findall(r"```bash\n(.*?)```", sections(entry)["Training"], re.DOTALL)
     words = shlex.split(block.replace("\\\n", "").strip().splitlines()[-1])
     assert words[:3] == ["accelerate", "launch", "examples/train.py"]
@@ -127,10 +127,10 @@ def test_the_command_trains_with_the_recipe(entry: ModelEntry) -> None:
     assert f"](../gffusion/training/recipes/{entry.recipe}.yaml)" in text_of(entry)
 
 
-def test_the_snippet_begins_a_training(
+def test_code_example_starts_a_training(
     monkeypatch: pytest.MonkeyPatch, backbone_folders: dict[str, str], tiny_config: Callable[..., Any]
 ) -> None:
-    """With small encoders in the place of those from the Hub."""
+    """Small encoders replace those of the Hub."""
     (entry,) = find_entries("gffusion-mean")
     (code,) = re.findall(r"```python\n(.*?)```", text_of(entry), re.DOTALL)
     small = {**backbone_folders, "segmenter_image_size": [32, 32]}
@@ -142,17 +142,15 @@ def test_the_snippet_begins_a_training(
 
 def test_parameters_are_counted(script: ModuleType) -> None:
     (entry,) = find_entries("gffusion-cascading")
-    trained, frozen = re.findall(r"\| parameters \| ([\d,]+) trainable, ([\d,]+) frozen", text_of(entry))[0]
+    trainable, frozen = re.findall(r"\| parameters \| ([\d,]+) trainable, ([\d,]+) frozen", text_of(entry))[0]
     with torch.device("meta"):
-        from gffusion import GFFusionConfig, GFFusionModel
-
         model = GFFusionModel(GFFusionConfig(paradigm="cascading"))
-    counts = [sum(p.numel() for p in model.parameters() if p.requires_grad is learns) for learns in (True, False)]
-    assert [int(number.replace(",", "")) for number in (trained, frozen)] == counts
+    counts = [sum(p.numel() for p in model.parameters() if p.requires_grad is trainable) for trainable in (True, False)]
+    assert [int(number.replace(",", "")) for number in (trainable, frozen)] == counts
 
 
 class TestGenerator:
-    def test_a_card_out_of_date_is_found_and_mended(
+    def test_outdated_card_is_rewritten(
         self, script: ModuleType, copied_cards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     ) -> None:
         path = copied_cards / "gffusion-cascading.md"
@@ -165,7 +163,7 @@ class TestGenerator:
         assert "Something else." in path.read_text(encoding="utf-8")
         assert script.main(["--check"]) == 0
 
-    def test_a_missing_card_is_written(self, script: ModuleType, copied_cards: Path) -> None:
+    def test_missing_card_is_written(self, script: ModuleType, copied_cards: Path) -> None:
         path = copied_cards / "gffusion-cascading.md"
         before = path.read_bytes()
         path.unlink()
@@ -173,9 +171,7 @@ class TestGenerator:
         assert script.main([]) == 0
         assert path.read_bytes() == before
 
-    def test_what_a_person_edited_stays(
-        self, script: ModuleType, copied_cards: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_edited_card_is_kept(self, script: ModuleType, copied_cards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = copied_cards / "gffusion-cascading.md"
         path.write_text(path.read_text(encoding="utf-8") + "\nTrained in our laboratory.\n", encoding="utf-8")
         before = {file: file.read_bytes() for file in copied_cards.iterdir()}
