@@ -51,6 +51,7 @@ TRAVELING_FILES = frozenset(
         "modeling_gffusion.py",
         "ssnet.py",
         "weight_files.py",
+        "windows.py",
     }
 )
 

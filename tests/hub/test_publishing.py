@@ -13,10 +13,13 @@ import pytest
 import torch
 from hub_server import HubServer
 from safetensors.torch import load_file, save_file
+from transformers.dynamic_module_utils import custom_object_save
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
-from gffusion.hub import FusionCard, find_problems
+from gffusion.hub import FusionCard
 from gffusion.hub.publishing import FORMER_FILES, TRAVELING_FILES, find_outdated_files
+
+pytestmark = pytest.mark.hub
 
 RUN = """
 import json, sys
@@ -204,6 +207,20 @@ FOREIGN |= {"theirs.safetensors", "model.fp16.safetensors", "model-old.safetenso
 SETTINGS = {"config.json", "preprocessor_config.json", "README.md", ".gitattributes"}
 
 
+def test_traveling_files_are_all_modules_of_the_model(tmp_path: Path) -> None:
+    """If this fails, update TRAVELING_FILES, and add the old names of renamed and removed modules to FORMER_FILES."""
+    folder = Path(inspect.getfile(GFFusionModel)).parent
+    assert {path.name for path in folder.glob("*.py")} - {"__init__.py"} == TRAVELING_FILES
+    model = GFFusionModel(GFFusionConfig(paradigm="cascading", use_segmenter=False))
+    saved = [path for part in (model, GFFusionImageProcessor()) for path in custom_object_save(part, tmp_path)]
+    assert {path.name for path in saved} == TRAVELING_FILES
+    assert not TRAVELING_FILES & FORMER_FILES
+
+
+def test_modules_of_the_same_name_in_other_repositories_are_kept() -> None:
+    assert find_outdated_files(["losses.py", "safety.py", "inference.py"], ["config.json"]) == []
+
+
 class TestPush:
     def test_slim(self, world: dict[str, Any]) -> None:
         assert world["slim"].startswith(f"{world['hub'].url}/lab/slim/commit/")
@@ -250,9 +267,6 @@ class TestPush:
         assert with_code.keys() == SETTINGS | FOREIGN | TRAVELING_FILES | shards
         assert without_code.keys() == SETTINGS | FOREIGN | {"model.safetensors"}
         assert {with_code[name] for name in FOREIGN} == {without_code[name] for name in FOREIGN} == {b"old"}
-
-    def test_keeps_modules_of_the_same_name_in_other_repositories(self) -> None:
-        assert find_outdated_files(["losses.py", "safety.py", "inference.py"], ["config.json"]) == []
 
     def test_cards(self, world: dict[str, Any]) -> None:
         """An edited card is kept by pushes from a folder without card and from one with a generated card."""
@@ -321,13 +335,6 @@ class TestCode:
         for name in ("slim", "full"):
             torch.testing.assert_close(torch.load(world["root"] / f"outputs-{name}.pt"), expected)
 
-    def test_traveling_files_are_all_modules_of_the_model(self, world: dict[str, Any]) -> None:
-        """The list, the folder and what is pushed are the same; a renamed module belongs into FORMER_FILES."""
-        folder = Path(inspect.getfile(GFFusionModel)).parent
-        assert {path.name for path in folder.glob("*.py")} - {"__init__.py"} == TRAVELING_FILES
-        assert {name for name in published(world, "lab/code-slim") if name.endswith(".py")} == TRAVELING_FILES
-        assert not TRAVELING_FILES & FORMER_FILES
-
     def test_travels_on_request(self, world: dict[str, Any]) -> None:
         assert json.loads(published(world, "lab/code-slim")["config.json"])["auto_map"].keys() == {
             "AutoConfig",
@@ -363,45 +370,3 @@ class TestPull:
         assert "Check the name" in world["pull missing"]
         assert "No weights of gffusion-m3fd are published" in world["pull a recipe"]
         assert sorted(path.name for path in (world["root"] / "pulled").iterdir()) == ["funet", "private", "slim"]
-
-
-class TestProblems:
-    @pytest.fixture
-    def folder(self, model: GFFusionModel, tmp_path: Path) -> Path:
-        model.save_pretrained(tmp_path)
-        GFFusionImageProcessor().save_pretrained(tmp_path)
-        return tmp_path
-
-    def edit(self, folder: Path, change: Callable[[dict[str, torch.Tensor]], None]) -> None:
-        weights = load_file(folder / "model.safetensors")
-        change(weights)
-        save_file(weights, folder / "model.safetensors", {"format": "pt"})
-
-    def test_none(self, folder: Path) -> None:
-        assert find_problems(folder) == find_problems(folder, full=True) == []
-
-    @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-    def test_not_finite(self, folder: Path, value: float) -> None:
-        self.edit(folder, lambda weights: weights["ssnet.classifier.weight"].view(-1)[3:4].fill_(value))
-        (problem,) = find_problems(folder)
-        assert problem.startswith("ssnet.classifier.weight contains NaN or infinity")
-
-    def test_missing_weight(self, folder: Path) -> None:
-        self.edit(folder, lambda weights: weights.pop("ssnet.classifier.weight"))
-        (problem,) = find_problems(folder)
-        assert problem.startswith("1 weights are missing") and "ssnet.classifier.weight" in problem
-
-    def test_missing_files(self, model: GFFusionModel, folder: Path) -> None:
-        (folder / "preprocessor_config.json").unlink()
-        (folder / "model.safetensors").unlink()
-        model.save_pretrained(folder, max_shard_size="4KB")
-        shard = sorted(folder.glob("*.safetensors"))[1]
-        shard.unlink()
-        problems = find_problems(folder)
-        assert len(problems) == 2
-        assert problems[0].startswith(f"{shard.name} is missing") and problems[1].startswith("preprocessor_config.json")
-
-    def test_damaged(self, folder: Path) -> None:
-        weights = folder / "model.safetensors"
-        weights.write_bytes(weights.read_bytes()[:-8])
-        assert find_problems(folder)[0].startswith("model.safetensors is damaged")

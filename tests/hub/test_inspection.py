@@ -1,0 +1,75 @@
+"""Reasons not to publish a model."""
+
+import math
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.hub import find_problems
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model: Callable[..., GFFusionModel]) -> GFFusionModel:
+    """Return a model whose encoders are on the Hub."""
+    model = tiny_model()
+    model.config.clip_name_or_path, model.config.dinov2_name_or_path = "lab/clip", "lab/dinov2"
+    return model
+
+
+@pytest.fixture
+def folder(model: GFFusionModel, tmp_path: Path) -> Path:
+    model.save_pretrained(tmp_path)
+    GFFusionImageProcessor().save_pretrained(tmp_path)
+    return tmp_path
+
+
+def test_none(folder: Path) -> None:
+    assert find_problems(folder) == find_problems(folder, full=True) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (
+            lambda weights: weights["ssnet.classifier.weight"].view(-1)[3:4].fill_(math.nan),
+            "ssnet.* contains NaN or inf",
+        ),
+        (
+            lambda weights: weights["ssnet.classifier.weight"].view(-1)[3:4].fill_(math.inf),
+            "ssnet.* contains NaN or inf",
+        ),
+        (
+            lambda weights: weights.pop("ssnet.classifier.weight"),
+            "1 weights are missing.*such as ssnet.classifier.weight",
+        ),
+    ],
+    ids=["NaN", "infinity", "missing"],
+)
+def test_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None], problem: str) -> None:
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", {"format": "pt"})
+    (found,) = find_problems(folder)
+    assert re.match(problem, found)
+
+
+def test_missing_files(model: GFFusionModel, folder: Path) -> None:
+    (folder / "preprocessor_config.json").unlink()
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="4KB")
+    shard = sorted(folder.glob("*.safetensors"))[1]
+    shard.unlink()
+    problems = find_problems(folder)
+    assert len(problems) == 2
+    assert problems[0].startswith(f"{shard.name} is missing") and problems[1].startswith("preprocessor_config.json")
+
+
+def test_damaged(folder: Path) -> None:
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    assert find_problems(folder)[0].startswith("model.safetensors is damaged")
