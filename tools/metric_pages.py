@@ -1,10 +1,12 @@
 """Write the generated parts of the pages in docs/metrics: `python tools/metric_pages.py`; with `--check`, only compare them.
 
-What stands between the markers comes from the registry of metrics, and the values of the four protocols from a rendered
-pair; the prose around it is written by hand.
+The tables between the markers come from `METRICS` and `PROTOCOLS`; the prose around them is not generated. The values of
+the protocols are those of a rendered pair, a few pixels of which depend on the versions of NumPy and Pillow and on the
+processor. Values that differ by less than `TOLERANCE` are therefore up to date, and are not rewritten.
 """
 
 import argparse
+import math
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,57 +15,60 @@ from typing import Any
 import torch
 
 from gffusion.evaluation.baselines import fuse_luma
-from gffusion.metrics import METRICS, PROTOCOLS, FusionMetric, compute_metrics, list_metrics, to_luma8
+from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, list_metrics, to_luma8
+from gffusion.metrics.classes import CLASSES
 from gffusion.synthetic.rendering import render_scene
 
 PAGES = Path(__file__).parents[1] / "docs" / "metrics"
 GENERATED = re.compile(r"(?<=<!-- generated -->\n).*?(?=<!-- end -->)", re.DOTALL)
+VALUE = re.compile(r"(?<=\| )(\*{0,2})(\d[\d.]*)(?=\*{0,2} \|)")  # a table cell with a number, bold or not
+TOLERANCE = 5e-3
 NONE = "–"  # noqa: RUF001
 
 
 def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
-    """Lay out a Markdown table."""
+    """Return a Markdown table."""
     head = list(head)
     lines = [head, ["---"] * len(head), *rows]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def code(text: str) -> str:
-    """Set as code."""
+    """Return text as code."""
     return f"`{text}`"
 
 
 def direction(name: str) -> str:
-    """Whether more is better, as arrow and word."""
+    """Return the direction of a metric as arrow and word."""
     return "↑ higher" if METRICS[name].higher_is_better else "↓ lower"
 
 
 def value_range(name: str) -> str:
-    """Least and greatest value."""
+    """Return the minimum and maximum of a metric."""
     return " to ".join(f"{bound:.6g}".replace("inf", "∞") for bound in METRICS[name].value_range)
 
 
 def minimum_size(name: str) -> str:
-    """Least height and width, in pixels."""
+    """Return the minimum height and width, in pixels."""
     size = METRICS[name].minimum_size
     return f"{size}×{size}"  # noqa: RUF001
 
 
 def inputs(name: str) -> str:
-    """What the metric looks at."""
+    """Return the inputs of a metric."""
     metric = METRICS[name]
-    if not issubclass(metric, FusionMetric):
+    if metric.task == "segmentation":
         return "logits or predicted labels, labels"
     return "fused, visible, infrared" if metric.needs_sources else "fused"
 
 
 def protocols_with(name: str) -> dict[str, Mapping[str, Any]]:
-    """The protocols that have the metric, and its options there."""
+    """Return the protocols that have the metric, and its options there."""
     return {key: protocol.options[name] for key, protocol in PROTOCOLS.items() if name in protocol.options}
 
 
 def conventions(name: str) -> str:
-    """The protocols that have the metric, each with the options that it sets."""
+    """Return the protocols that have the metric, each with the options that it sets."""
     entries = []
     for protocol, options in protocols_with(name).items():
         settings = ", ".join(code(f"{option}={value!r}") for option, value in options.items())
@@ -72,30 +77,29 @@ def conventions(name: str) -> str:
 
 
 def linked(reference: str) -> str:
-    """Make a link of the DOI in a reference."""
+    """Return a reference with a link of its DOI."""
     return re.sub(r"doi:(\S+)", r"[doi:\1](https://doi.org/\1)", reference)
 
 
 def header(name: str) -> str:
-    """The table at the top of the page of a metric."""
+    """Return the table at the top of the page of a metric."""
     metric = METRICS[name]
     rows = [
         ("Measures", metric.title),
-        ("Class", code(f"gffusion.metrics.{metric.__name__}")),
+        ("Class", code(f"gffusion.metrics.{CLASSES[name].__name__}")),
+        ("Function", code(f"gffusion.metrics.functional.{metric.functional.__name__}")),
         ("Better", direction(name)),
         ("Range", value_range(name)),
         ("Minimum size", minimum_size(name)),
-        ("Looks at", inputs(name)),
+        ("Inputs", inputs(name)),
         ("Protocols", conventions(name)),
         ("Defined by", linked(metric.reference)),
     ]
-    if issubclass(metric, FusionMetric):
-        rows.insert(2, ("Function", code(f"gffusion.metrics.functional.{metric.functional.__name__}")))
     return table((name, ""), rows)
 
 
 def overview() -> str:
-    """All metrics, with links to their pages."""
+    """Return the table of all metrics, with links to their pages."""
     rows = (
         (
             f"[{name}]({name}.md)",
@@ -108,59 +112,64 @@ def overview() -> str:
         )
         for name, metric in METRICS.items()
     )
-    return table(("Metric", "Measures", "Better", "Range", "Minimum size", "Looks at", "Protocols"), rows)
+    return table(("Metric", "Measures", "Better", "Range", "Minimum size", "Inputs", "Protocols"), rows)
 
 
-def values_by_protocol() -> dict[str, dict[str, str]]:
-    """Every metric of one image under every protocol: a rendered pair, fused by the rule `maximum`."""
+def values_by_protocol() -> dict[str, dict[str, float]]:
+    """Compute every metric under every protocol for a rendered pair, fused by the baseline `maximum`."""
     scene = render_scene(0, 480, 640)
     visible, infrared = to_luma8(scene.visible), to_luma8(scene.infrared)
     fused = torch.from_numpy(fuse_luma("maximum", visible.numpy(), infrared.numpy()))
-    return {
-        protocol: {
-            name: f"{score.item():#.4g}".rstrip(".")
-            for name, score in compute_metrics(fused, visible, infrared, protocol=protocol).items()
-        }
-        for protocol in PROTOCOLS
-    }
+    scores = {name: compute_metrics(fused, visible, infrared, protocol=name) for name in PROTOCOLS}
+    return {name: {metric: value.item() for metric, value in values.items()} for name, values in scores.items()}
 
 
 def protocols() -> str:
-    """What the protocols are, and one image under all of them."""
+    """Return the table of the protocols, and the values of one image under all of them."""
     values = values_by_protocol()
 
     def cell(protocol: str, name: str) -> str:
-        value = values[protocol].get(name, NONE)
-        return value if value in (NONE, values["standard"][name]) else f"**{value}**"
+        value, standard = values[protocol].get(name), values["standard"][name]
+        if value is None:
+            return NONE
+        text = f"{value:#.4g}".rstrip(".")
+        return text if math.isclose(value, standard, rel_tol=1e-6) else f"**{text}**"
 
     descriptions = ((code(name), protocol.description) for name, protocol in PROTOCOLS.items())
     rows = ((f"[{name}]({name}.md)", *(cell(key, name) for key in PROTOCOLS)) for name in list_metrics())
     return f"{table(('Protocol', 'Whose figures'), descriptions)}\n{table(('Metric', *map(code, PROTOCOLS)), rows)}"
 
 
+def is_up_to_date(old: str, new: str) -> bool:
+    """Return whether two texts are equal, but for values in tables that differ by less than `TOLERANCE`."""
+    pairs = zip(VALUE.findall(old), VALUE.findall(new), strict=False)  # of one length where the rest is equal
+    close = (math.isclose(float(a), float(b), rel_tol=TOLERANCE) for (_, a), (_, b) in pairs)
+    return VALUE.sub(r"\1", old) == VALUE.sub(r"\1", new) and all(close)
+
+
 def with_generated(page: Path, part: str) -> str:
-    """The text of a page with its generated part replaced.
+    """Return the text of a page with its generated part replaced.
 
     Raises:
-        SystemExit: If there is no such page, or not exactly one pair of markers in it.
+        SystemExit: If the page is missing, or does not have exactly one pair of markers.
     """
     if not page.is_file():
-        raise SystemExit(f"{page} is missing: write it, with the markers <!-- generated --> and <!-- end -->.")
+        raise SystemExit(f"{page} is missing: create it with the markers <!-- generated --> and <!-- end -->.")
     text, count = GENERATED.subn(lambda _: part, page.read_text(encoding="utf-8"))
     if count != 1:
-        raise SystemExit(f"{page} needs the markers <!-- generated --> and <!-- end -->, each on a line of its own.")
+        raise SystemExit(f"{page} needs the markers <!-- generated --> and <!-- end -->, once, each on its own line.")
     return text
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write the pages, or compare them; 1 if one of them was found out of date."""
+    """Write the pages, or compare them and return 1 if one of them is out of date."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something is out of date")
     check = parser.parse_args(arguments).check
     parts = {"README": overview(), "protocols": protocols()} | {name: header(name) for name in METRICS}
     pages = {PAGES / f"{name}.md": part for name, part in parts.items()}
     pages = {page: with_generated(page, part) for page, part in pages.items()}
-    outdated = [page for page, text in pages.items() if page.read_text(encoding="utf-8") != text]
+    outdated = [page for page, text in pages.items() if not is_up_to_date(page.read_text(encoding="utf-8"), text)]
     for page in outdated:
         print(f"{page} {'is out of date: run `python tools/metric_pages.py`' if check else 'rewritten'}")
         if not check:

@@ -1,14 +1,36 @@
-"""Metrics of fused images and of segmentation: a functional form, a torchmetrics class and a registry entry each."""
+"""Metrics of fused images and of segmentation: a functional form, a torchmetrics class and an entry of `METRICS` each."""
 
-from .base import FusionMetric
-from .fidelity import VIF, VIFF
-from .gradient import AG, SF, Nabf, Qabf
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .catalog import METRICS, MetricInfo, list_metrics
 from .images import to_luma8
-from .information import EN, MI, NMI
-from .registry import METRICS, PROTOCOLS, Protocol, compute_metrics, get_metric, list_metrics
-from .segmentation import ClassIoU, MeanIoU, PixelAccuracy
-from .statistics import CC, MSE, PSNR, SCD, SD
-from .structure import MSSSIM, SSIM
+from .protocols import PROTOCOLS, Protocol
+from .suite import compute_metrics, get_metric
+
+if TYPE_CHECKING:
+    from .classes import (
+        AG,
+        CC,
+        EN,
+        MI,
+        MSE,
+        MSSSIM,
+        NMI,
+        PSNR,
+        SCD,
+        SD,
+        SF,
+        SSIM,
+        VIF,
+        VIFF,
+        ClassIoU,
+        FusionMetric,
+        MeanIoU,
+        Nabf,
+        PixelAccuracy,
+        Qabf,
+    )
 
 __all__ = [
     "AG",
@@ -30,6 +52,7 @@ __all__ = [
     "ClassIoU",
     "FusionMetric",
     "MeanIoU",
+    "MetricInfo",
     "Nabf",
     "PixelAccuracy",
     "Protocol",
@@ -39,3 +62,9 @@ __all__ = [
     "list_metrics",
     "to_luma8",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(".classes", __name__), name)

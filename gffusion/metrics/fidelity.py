@@ -1,4 +1,4 @@
-"""Visual information fidelity: VIF, the sum that papers report, and VIFF, the metric that they cite for it."""
+"""Visual information fidelity: VIF, the sum that papers report, and VIFF, the metric that they often cite for it."""
 
 from collections.abc import Iterator
 
@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import FusionMetric
 from .filtering import Taps, gaussian_taps, local_covariance, smooth, strips
-from .images import grey_levels
+from .images import gray_levels
 from .sharing import shared, sharing
 
 _PIXELS = (-2, -1)
@@ -17,14 +16,14 @@ _MINIMUM_SIZE = 41
 _FLAT = 1e-10
 _NOISE = 2.0
 _VIFF_NOISE = 0.005 * 255**2
-# By scale; the second one does not count.
+# By scale; the weight of the second one is 0.
 _VIFF_WEIGHTS = {0: 1 / 2.15, 2: 0.15 / 2.15, 3: 1 / 2.15}
 _VIFF_GUARD = 1e-7
 
 
 @shared
 def _pyramid(image: Tensor) -> list[Tensor]:
-    """The image at the four scales, each smoothed with the scale's own window and halved."""
+    """Return the image at the four scales, each smoothed with the scale's own window and halved."""
     levels = [image]
     for taps in _SCALES[1:]:
         levels.append(smooth(levels[-1], taps, stride=2))
@@ -32,18 +31,18 @@ def _pyramid(image: Tensor) -> list[Tensor]:
 
 
 def _strips_at(scale: int, *images: Tensor) -> Iterator[tuple[Tensor, ...]]:
-    """Corresponding strips of the images at one scale, cut for its window."""
+    """Yield corresponding strips of the images at one scale, cut for its window."""
     return zip(*(strips(_pyramid(image)[scale], len(_SCALES[scale])) for image in images), strict=True)
 
 
 def _covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool) -> Tensor:
-    """Covariance in each window, 0 where it is negative or nothing but rounding."""
+    """Return the covariance in each window, 0 where it is negative or only rounding."""
     return F.threshold(local_covariance(first, second, taps, saturating), _FLAT, 0.0)
 
 
 @shared
 def _channel(source: Tensor, fused: Tensor, taps: Taps, saturating: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The model `fused = gain * source + residual` in each window.
+    """Fit `fused = gain * source + residual` in each window.
 
     Returns:
         The gain, the variance that it explains in the fused image, and the variances of the residual and the source.
@@ -51,7 +50,7 @@ def _channel(source: Tensor, fused: Tensor, taps: Taps, saturating: bool) -> tup
     source_variance = _covariance(source, source, taps, saturating)
     fused_variance = _covariance(fused, fused, taps, saturating)
     covariance = _covariance(source, fused, taps, saturating)
-    # Nothing comes through where one of the images is flat; saturated products need not agree with that.
+    # The covariance with a flat window is 0; saturated products can give another value.
     covariance.mul_(source_variance.sgn()).mul_(fused_variance.sgn())
     gain = covariance / (source_variance + _FLAT)
     explained = gain * covariance
@@ -59,42 +58,43 @@ def _channel(source: Tensor, fused: Tensor, taps: Taps, saturating: bool) -> tup
 
 
 def _information(noise: float, explained: Tensor, residual: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """What an eye with this noise learns of the source in each window: from the fused image, and from the source."""
+    """Return the information on the source in each window, from the fused image and from the source, under visual noise."""
     return (explained / (residual + noise)).log1p_(), (variance / noise).log1p_()
 
 
 def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = False) -> Tensor:
-    """Visual information fidelity (VIF): the sum of two pixel-domain VIFs, of the fused image against each source.
+    """Return the visual information fidelity (VIF) for both sources, summed: 0 or more, higher is better.
 
-    A term is the information that the fused image holds of the source, over the information in the source, in windows
-    at four scales, with a visual noise of variance 2. It is 1 for a copy of the source and more where the contrast is
-    raised. This is what papers on fusion report as VIF, often citing Han et al. 2013, whose metric is [`viff`]. A
-    source without contrast has no information to lose: its term counts as 1.
+    A term is the pixel-domain VIF of the fused image against one source: the information that the fused image holds on
+    the source, divided by the information in the source, in windows at four scales, with a visual noise of variance 2.
+    It is 1 for a copy of the source and more where contrast is raised. A source without contrast has the term 1.
+
+    Papers on image fusion report this sum as VIF, often citing Han et al. 2013, whose metric is [`viff`].
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 41x41 pixels at least, grey levels from 0 to 255, rounded to
-            whole ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), 41x41 pixels or more, gray levels from 0 to 255, rounded to
+            integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
-        saturating: Cut products of pixels off at 255 at the finest scale, as MATLAB does on `uint8` images: hardly any
-            contrast is left there. Papers of 2022 report such values.
+        saturating: Clip products of pixels at 255 at the finest scale, as MATLAB does on `uint8` images, which leaves
+            hardly any contrast. Papers of 2022 report such values.
 
     Returns:
-        Tensor of shape (B,), `torch.float64`, 0 or more.
+        Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the images are not such tensors.
+        ValueError: If an image has another shape, size or range.
 
     Source:
-        Sheikh and Bovik 2006, in the pixel domain (their program `vifp_mscale`): windows of 17, 9, 5 and 3 pixels that
-        lie inside the image.
+        Sheikh and Bovik 2006, doi:10.1109/TIP.2005.859378, in the pixel domain (their program `vifp_mscale`): windows
+        of 17, 9, 5 and 3 pixels inside the image.
 
     Example:
         >>> image = torch.arange(64 * 64).reshape(64, 64) % 256
-        >>> vif(image, visible=image, infrared=torch.full((64, 64), 128))
-        tensor([2.0000], dtype=torch.float64)
+        >>> vif(image, visible=image, infrared=torch.full((64, 64), 128)).round(decimals=4)
+        tensor([2.], dtype=torch.float64)
     """
-    fused, *sources = grey_levels(_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
+    fused, *sources = gray_levels(_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
     with sharing():
         for source in sources:
@@ -110,15 +110,16 @@ def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = 
 
 
 def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
-    """Visual information fidelity for fusion (VIFF), 0 or more: the metric of Han et al., not what papers call [`vif`].
+    """Return the visual information fidelity for fusion (VIFF) of Han et al.: 0 or more, higher is better.
 
-    In each window the source with the smaller gain counts, the visible one where they are equal. At each of the four
-    scales of [`vif`], with a visual noise of variance 0.005 * 255^2, the information kept is divided by that available;
-    the scales weigh 1, 0, 0.15 and 1 over 2.15. Three constant images give 1.
+    In each window the source with the smaller gain counts, the visible one where the gains are equal. At each of the
+    four scales of [`vif`], with a visual noise of variance 0.005 * 255^2, the information kept is divided by the
+    information available; the scales have the weights 1, 0, 0.15 and 1, divided by 2.15. Three constant images have 1.
+    Papers often call [`vif`] by this name.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 41x41 pixels at least, grey levels from 0 to 255, rounded to
-            whole ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), 41x41 pixels or more, gray levels from 0 to 255, rounded to
+            integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
 
@@ -126,17 +127,18 @@ def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the images are not such tensors.
+        ValueError: If an image has another shape, size or range.
 
     Source:
-        Han, Cai, Cao and Xu 2013, with the constants of the program that they published for grey images.
+        Han, Cai, Cao and Xu 2013, doi:10.1016/j.inffus.2011.08.002, with the constants of their program for gray
+        images.
 
     Example:
         >>> image = torch.arange(64 * 64).reshape(64, 64) % 256
-        >>> viff(image, visible=image, infrared=image)
-        tensor([1.0000], dtype=torch.float64)
+        >>> viff(image, visible=image, infrared=image).round(decimals=4)
+        tensor([1.], dtype=torch.float64)
     """
-    fused, visible, infrared = grey_levels(_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
+    fused, visible, infrared = gray_levels(_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
     with sharing():
         for scale, weight in _VIFF_WEIGHTS.items():
@@ -155,49 +157,3 @@ def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
                 available += (available_here + _VIFF_GUARD).sum(_PIXELS)
             score += weight * kept / available
     return score
-
-
-class VIF(FusionMetric):
-    """Visual information fidelity against both sources, mean over images. See `functional.vif`.
-
-    Example:
-        >>> image = torch.arange(64 * 64).reshape(64, 64) % 256
-        >>> metric = VIF()
-        >>> metric.update(image, visible=image, infrared=torch.full((64, 64), 128))
-        >>> metric.compute()
-        tensor(2.0000, dtype=torch.float64)
-    """
-
-    name = "VIF"
-    title = "Sum of the pixel-domain visual information fidelities against both sources"
-    functional = staticmethod(vif)
-    higher_is_better = True
-    value_range = (0.0, float("inf"))
-    minimum_size = _MINIMUM_SIZE
-    reference = (
-        "H. R. Sheikh and A. C. Bovik, Image information and visual quality, IEEE Transactions on Image Processing "
-        "15(2), 2006, doi:10.1109/TIP.2005.859378"
-    )
-
-
-class VIFF(FusionMetric):
-    """Visual information fidelity for fusion, mean over images. See `functional.viff`.
-
-    Example:
-        >>> image = torch.arange(64 * 64).reshape(64, 64) % 256
-        >>> metric = VIFF()
-        >>> metric.update(image, visible=image, infrared=image)
-        >>> metric.compute()
-        tensor(1.0000, dtype=torch.float64)
-    """
-
-    name = "VIFF"
-    title = "Visual information fidelity for fusion, of Han et al."
-    functional = staticmethod(viff)
-    higher_is_better = True
-    value_range = (0.0, float("inf"))
-    minimum_size = _MINIMUM_SIZE
-    reference = (
-        "Y. Han, Y. Cai, Y. Cao and X. Xu, A new image fusion performance metric based on visual information fidelity, "
-        "Information Fusion 14(2), 2013, doi:10.1016/j.inffus.2011.08.002"
-    )

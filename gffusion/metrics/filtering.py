@@ -1,4 +1,4 @@
-"""Windows that several metrics look through: strips of an image, separable smoothing, local moments and Sobel."""
+"""Windows of several metrics: strips of an image, separable smoothing, local moments and Sobel."""
 
 import math
 
@@ -13,21 +13,25 @@ Taps = tuple[float, ...]
 _SOBEL_X = ((1, 0, -1), (2, 0, -2), (1, 0, -1))
 _SOBEL_Y = ((-1, -2, -1), (0, 0, 0), (1, 2, 1))
 
-# For each thread: a quarter of a megabyte in float64, and the least piece of work that torch gives to one.
+# Per thread: a quarter of a megabyte in float64, and the smallest chunk that torch gives to one.
 _STRIP_PIXELS = 2**15
 _STRIP_ROWS = 16
 
 
 @shared
 def strips(image: Tensor, window: int) -> list[Tensor]:
-    """Cut an image into strips, so that what a metric makes of each window stays in the processor's cache.
+    """Cut an image into strips, so that intermediate results stay in the processor's cache.
 
     Args:
         image: Tensor of shape (B, H, W).
-        window: Height of the windows. Each window that lies inside the image lies inside exactly one strip.
+        window: Height of the windows. Each window inside the image is inside exactly one strip.
 
     Returns:
-        Views of shape (B, h, W) from top to bottom; the whole image on other devices than a CPU.
+        Views of shape (B, h, W) from top to bottom; on other devices than a CPU the whole image.
+
+    Example:
+        >>> [strip.shape[1] for strip in strips(torch.zeros(1, 10, 10), window=3)]
+        [10]
     """
     batch, height, width = image.shape
     positions = height - window + 1
@@ -38,18 +42,23 @@ def strips(image: Tensor, window: int) -> list[Tensor]:
 
 
 def gaussian_taps(size: int, sigma: float) -> Taps:
-    """One side of a separable Gaussian window of `size` taps (odd) that sum to 1, as MATLAB's `fspecial`."""
+    """Return one side of a separable Gaussian window of `size` (odd) taps that sum to 1, as MATLAB's `fspecial`.
+
+    Example:
+        >>> [round(tap, 3) for tap in gaussian_taps(3, sigma=0.6)]
+        [0.166, 0.667, 0.166]
+    """
     weights = [math.exp(-((tap - size // 2) ** 2) / (2 * sigma**2)) for tap in range(size)]
     return tuple(weight / math.fsum(weights) for weight in weights)
 
 
 def uniform_taps(size: int) -> Taps:
-    """One side of a square window of `size` equal taps (odd) that sum to 1."""
+    """Return one side of a square window of `size` (odd) equal taps that sum to 1."""
     return (1 / size,) * size
 
 
 def smooth(image: Tensor, taps: Taps, stride: int = 1) -> Tensor:
-    """Weighted mean around every `stride`-th pixel where the whole window lies inside the image (MATLAB's `'valid'`).
+    """Return the weighted mean around every `stride`-th pixel whose window is inside the image (MATLAB's `'valid'`).
 
     Args:
         image: Tensor of shape (B, H, W).
@@ -58,6 +67,10 @@ def smooth(image: Tensor, taps: Taps, stride: int = 1) -> Tensor:
 
     Returns:
         Tensor of shape (B, (H - len(taps)) // stride + 1, (W - len(taps)) // stride + 1).
+
+    Example:
+        >>> smooth(torch.arange(9.0).reshape(1, 3, 3), uniform_taps(3)).round(decimals=4)
+        tensor([[[4.]]])
     """
     return _smooth_along(_smooth_along(image, taps, stride, dim=-2), taps, stride, dim=-1)
 
@@ -76,16 +89,21 @@ local_mean = shared(smooth)
 
 @shared
 def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool = False) -> Tensor:
-    """Covariance of two images inside each window; the variance where both are the same.
+    """Return the covariance of two images in each window; the variance where both are the same.
 
     Args:
         first: Tensor of shape (B, H, W).
         second: Tensor of shape (B, H, W).
         taps: Weights of the window along each side.
-        saturating: Cut the products of pixels off at 255, as MATLAB does for `uint8` images.
+        saturating: Clip the products of pixels at 255, as MATLAB does for `uint8` images.
 
     Returns:
         Tensor of shape (B, H - len(taps) + 1, W - len(taps) + 1).
+
+    Example:
+        >>> image = torch.arange(9.0).reshape(1, 3, 3)
+        >>> local_covariance(image, image, uniform_taps(3)).round(decimals=4)
+        tensor([[[6.6667]]])
     """
     products = first * second
     if saturating:
@@ -94,23 +112,27 @@ def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool
 
 
 def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Horizontal and vertical Sobel responses where the 3x3 window lies inside the image.
+    """Return the Sobel responses where the 3x3 window is inside the image: left minus right, and below minus above.
 
     Args:
         image: Tensor of shape (B, H, W).
 
     Returns:
-        Two tensors of shape (B, H - 2, W - 2): left minus right, and below minus above.
+        Two tensors of shape (B, H - 2, W - 2).
+
+    Example:
+        >>> sobel(torch.arange(9.0).reshape(1, 3, 3))
+        (tensor([[[-8.]]]), tensor([[[24.]]]))
     """
-    neighbours = image.unfold(-2, 3, 1).unfold(-2, 3, 1)  # (B, H, W) -> (B, H - 2, W - 2, 3 rows, 3 columns)
-    return _correlate(neighbours, _SOBEL_X), _correlate(neighbours, _SOBEL_Y)
+    neighbors = image.unfold(-2, 3, 1).unfold(-2, 3, 1)  # (B, H, W) -> (B, H - 2, W - 2, 3 rows, 3 columns)
+    return _correlate(neighbors, _SOBEL_X), _correlate(neighbors, _SOBEL_Y)
 
 
-def _correlate(neighbours: Tensor, kernel: tuple[tuple[int, ...], ...]) -> Tensor:
-    # MATLAB's conv2 adds in this order. On images in 0..1 the last bit decides which gradients are equal, see `qabf`.
+def _correlate(neighbors: Tensor, kernel: tuple[tuple[int, ...], ...]) -> Tensor:
+    # The order of MATLAB's conv2: on images in 0..1 the last bit decides which gradients are equal, see `qabf`.
     order = [(row, column) for column in (2, 1, 0) for row in (2, 1, 0) if kernel[row][column]]
     (row, column), *others = order
-    result = neighbours[..., row, column] * kernel[row][column]
+    result = neighbors[..., row, column] * kernel[row][column]
     for row, column in others:
-        result.add_(neighbours[..., row, column], alpha=kernel[row][column])
+        result.add_(neighbors[..., row, column], alpha=kernel[row][column])
     return result

@@ -1,4 +1,4 @@
-"""The functional forms of all metrics: tensors in, one value for each image out."""
+"""Functional forms of all metrics."""
 
 from .fidelity import vif, viff
 from .gradient import average_gradient, nabf, qabf, spatial_frequency

@@ -1,4 +1,4 @@
-"""Metrics from differences of neighbouring pixels: SF, AG, Qabf and Nabf."""
+"""Metrics from differences between neighboring pixels: SF, AG, Qabf and Nabf."""
 
 import math
 from collections.abc import Iterator
@@ -8,66 +8,65 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import FusionMetric
 from .filtering import sobel, strips
-from .images import grey_levels
+from .images import gray_levels
 from .sharing import shared
 
 _PIXELS = (-2, -1)
-# Keeps 0 / 0 at 0 and changes nothing else: it vanishes beside the least strength of an edge.
+# Makes 0 / 0 a 0 and changes nothing else: added to the minimum strength of an edge, it is rounded away.
 _TINY = 1e-100
 _BELOW_16 = math.nextafter(16, 0)
 
 
 def spatial_frequency(fused: Tensor, *, data_range: float = 255.0) -> Tensor:
-    """Spatial frequency (SF) of the fused image: how much neighbouring pixels differ.
+    """Return the spatial frequency (SF) of the fused image: 0 to 255 sqrt(2), higher is better.
 
-    `SF = sqrt(RF^2 + CF^2)`, the root mean squares of the differences along rows and along columns; each mean is over
-    the differences that exist, nothing is padded. A constant image has 0; noise raises it as much as detail does.
+    `SF = sqrt(RF^2 + CF^2)`, the root mean squares of the differences of neighbors in rows and in columns, without
+    padding. A constant image has 0. Noise raises it as much as detail does.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 2x2 pixels at least, grey levels from 0 to 255, rounded to whole
-            ones.
-        data_range: The image is put on 0 to this number first.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), 2x2 pixels or more, gray levels from 0 to 255, rounded to
+            integers.
+        data_range: Scale the image to 0 to this number first; the maximum is then sqrt(2) times it.
 
     Returns:
-        Tensor of shape (B,), `torch.float64`, from 0 to `sqrt(2) * data_range`.
+        Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the image is not such a tensor.
+        ValueError: If the image has another shape, size or range.
 
     Source:
-        Eskicioglu and Fisher 1995.
+        Eskicioglu and Fisher 1995, doi:10.1109/26.477498.
 
     Example:
         >>> spatial_frequency(torch.tensor([[0, 3], [4, 7]]))
         tensor([5.], dtype=torch.float64)
     """
-    (levels,) = grey_levels(2, fused=fused)
+    (levels,) = gray_levels(2, fused=fused)
     energy = sum(levels.diff(dim=dim).square().mean(_PIXELS) for dim in _PIXELS)
     return torch.as_tensor(energy).sqrt() * (data_range / 255)
 
 
 def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] = "pixels") -> Tensor:
-    """Average gradient (AG) of the fused image, from 0 to 255: its sharpness.
+    """Return the average gradient (AG) of the fused image, its sharpness: 0 to 255, higher is better.
 
-    `AG = mean(sqrt((Gx^2 + Gy^2) / 2))` with central differences, one-sided at the border. A constant image has 0;
-    noise raises it as much as detail does.
+    `AG = mean(sqrt((Gx^2 + Gy^2) / 2))` with central differences, one-sided at the border. A constant image has 0.
+    Noise raises it as much as detail does.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 2x2 pixels at least, grey levels from 0 to 255, rounded to whole
-            ones.
-        divisor: The sum over the H W pixels is divided by their number, or by (H - 1)(W - 1) `"intervals"` as a widely
+        fused: Tensor of shape (B, 1, H, W) or (H, W), 2x2 pixels or more, gray levels from 0 to 255, rounded to
+            integers.
+        divisor: Divide the sum over the H W pixels by their number, or by the (H - 1)(W - 1) `"intervals"` as a widely
             used MATLAB program does.
 
     Returns:
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the image is not such a tensor, or `divisor` is unknown.
+        ValueError: If the image has another shape, size or range, or `divisor` is unknown.
 
     Source:
-        Cui et al. 2015.
+        Cui et al. 2015, doi:10.1016/j.optcom.2014.12.032.
 
     Example:
         >>> average_gradient(torch.tensor([[0, 6], [8, 14]]))
@@ -75,7 +74,7 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
     """
     if divisor not in ("pixels", "intervals"):
         raise ValueError(f"Got the divisor {divisor!r}. Allowed are 'pixels' and 'intervals'.")
-    (levels,) = grey_levels(2, fused=fused)
+    (levels,) = gray_levels(2, fused=fused)
     vertical, horizontal = torch.gradient(levels, dim=_PIXELS)
     total = ((vertical.square() + horizontal.square()) / 2).sqrt().sum(_PIXELS)
     height, width = levels.shape[-2:]
@@ -84,17 +83,17 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
 
 @shared
 def _edges(region: Tensor) -> tuple[Tensor, Tensor]:
-    """Strength of the edge at each inner pixel and its orientation `pi/2 - atan(y / x)` in [0, pi), 0 where x is."""
+    """Return the edge strength of each inner pixel, and its orientation `pi/2 - atan(y / x)` in [0, pi), 0 where x is."""
     x, y = sobel(region)
-    # atan2 takes half the time of atan with its special cases; adding 0 makes -0 a 0, whose angle is not pi.
+    # atan2 takes half the time of atan with its special cases; adding 0 turns -0, whose angle is pi, into 0.
     orientation = torch.atan2(x.abs(), (y * x.sgn()).add_(0.0))
     return x.square_().add_(y.square_()).sqrt_(), orientation
 
 
 def _regions(images: list[Tensor], border: str) -> Iterator[tuple[Tensor, ...]]:
-    """Cut images into regions for [`_edges`] whose inner pixels make up the images: strips, and the four sides.
+    """Cut images into regions for `_edges` whose inner pixels make up the images: strips, and the four sides.
 
-    Only the sides depend on the border, `"constant"` zeros or `"reflect"`: metrics with another one share the strips.
+    Only the sides depend on the border, `"constant"` zeros or `"reflect"`: metrics with different borders share the strips.
     """
 
     def cut(image: Tensor) -> list[Tensor]:
@@ -106,47 +105,48 @@ def _regions(images: list[Tensor], border: str) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _strength_ratio(first: Tensor, second: Tensor) -> Tensor:
-    """Weaker over stronger, 0 where both are 0."""
+    """Return the weaker strength divided by the stronger, 0 where both are 0."""
     return torch.minimum(first, second).div_(torch.maximum(first, second).add_(_TINY))
 
 
-def _logistic(slope: float, values: Tensor, centre: float) -> Tensor:
-    return (values - centre).mul_(slope).sigmoid_()
+def _logistic(slope: float, values: Tensor, center: float) -> Tensor:
+    return (values - center).mul_(slope).sigmoid_()
 
 
 def qabf(fused: Tensor, visible: Tensor, infrared: Tensor, *, tie_range: float | None = None) -> Tensor:
-    """Edge transfer (Qabf, Q^AB/F): how much of the edges of both sources the fused image keeps, from 0 to 1.
+    """Return the edge transfer (Qabf, Q^AB/F), the edges of both sources that are kept: 0 to 1, higher is better.
 
-    Each pixel's edge keeps `Q = 0.9994 s(15 (G - 0.5)) 0.9879 s(22 (A - 0.8))` with the logistic function s, the ratio
-    G of the weaker to the stronger edge strength (Sobel) and the agreement `A = 1 - |a_S - a_F| / (pi/2)` of the
-    orientations. Qabf is the mean of Q over the pixels of both sources, weighted by the sources' edge strength. Zeros
-    surround the images, as in all published programs, so their frame counts as an edge. Sources without any edge (both
-    black) give 0.
+    The edge of each pixel keeps `Q = 0.9994 s(15 (G - 0.5)) 0.9879 s(22 (A - 0.8))` with the logistic function s, the
+    ratio G of the weaker to the stronger edge strength (Sobel) and the agreement `A = 1 - |a_S - a_F| / (pi/2)` of the
+    orientations. Qabf is the mean of Q over the pixels of both sources, weighted by their edge strength.
+
+    Images are padded with zeros, as in all published programs, so the frame counts as an edge. Two black sources give
+    0.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 3x3 pixels at least, grey levels from 0 to 255, rounded to whole
-            ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), 3x3 pixels or more, gray levels from 0 to 255, rounded to
+            integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
-        tie_range: What G is where both strengths are equal. None: 1, as the paper's equation gives. A number: the
-            strength itself, of images on 0 to this number, as the widely copied programs have it. With 1 this hangs on
-            the last bit of each gradient, and the order of additions of MATLAB's `conv2` is followed to reproduce it.
+        tie_range: G where both strengths are equal. None: 1, as the paper's equation gives. A number: the strength
+            itself, of images on 0 to this number, as in widely copied programs. With 1 the result depends on the last
+            bit of each gradient; the order of additions is that of MATLAB's `conv2`.
 
     Returns:
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the images are not such tensors.
+        ValueError: If an image has another shape, size or range.
 
     Source:
-        Xydeas and Petrovic 2000.
+        Xydeas and Petrovic 2000, doi:10.1049/el:20000267.
 
     Example:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)
         >>> qabf(image, visible=image, infrared=image)
         tensor([0.9748], dtype=torch.float64)
     """
-    images = grey_levels(3, fused=fused, visible=visible, infrared=infrared)
+    images = gray_levels(3, fused=fused, visible=visible, infrared=infrared)
     if tie_range is not None:
         images = [image / (255 / tie_range) for image in images]
     kept, weights = torch.zeros(2, images[0].shape[0], dtype=torch.float64, device=images[0].device)
@@ -165,17 +165,17 @@ def qabf(fused: Tensor, visible: Tensor, infrared: Tensor, *, tie_range: float |
 
 
 def nabf(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
-    """Fusion artefacts (Nabf, N^AB/F): edges of the fused image that no source has, from 0 to 1; lower is better.
+    """Return the fusion artifacts (Nabf, N^AB/F), edges of the fused image that no source has: 0 to 1, lower is better.
 
-    Where the fused image's edge is stronger than those of both sources, what it does not keep of the sources' edges
-    counts as an artefact: `Nabf = sum m [(1 - Q_V) w_V + (1 - Q_R) w_R] / sum (w_V + w_R)` with `Q = sqrt(0.9999 s(19
-    (G - 0.5)) 0.9995 s(22 (A - 0.5)))`, s the logistic function, G the ratio of strengths (0 where one of them is 0), A
-    the agreement of orientations (1 when parallel), and w = strength^1.5, or 0.001 below a strength of 2. Sobel
-    responses are divided by 8 and images are mirrored at their border.
+    Where the edge of the fused image is stronger than those of both sources (m = 1, else 0), the parts of the sources'
+    edges that it does not keep count as artifacts: `Nabf = sum m [(1 - Q_V) w_V + (1 - Q_R) w_R] / sum (w_V + w_R)`
+    with `Q = sqrt(0.9999 s(19 (G - 0.5)) 0.9995 s(22 (A - 0.5)))`, the logistic function s, the ratio G of strengths (0
+    where one of them is 0), the agreement A of orientations (1 when parallel), and w = strength^1.5, or 0.001 below a
+    strength of 2. Sobel responses are divided by 8; images are mirrored at the border.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 3x3 pixels at least, grey levels from 0 to 255, rounded to whole
-            ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), 3x3 pixels or more, gray levels from 0 to 255, rounded to
+            integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
 
@@ -183,18 +183,18 @@ def nabf(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the images are not such tensors.
+        ValueError: If an image has another shape, size or range.
 
     Source:
-        Shreyamsha Kumar 2013, after Petrovic and Xydeas 2005.
+        Shreyamsha Kumar 2013, doi:10.1007/s11760-012-0361-x, after Petrovic and Xydeas 2005.
 
     Example:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)
         >>> nabf(image, visible=image // 2, infrared=image // 4)
         tensor([0.4536], dtype=torch.float64)
     """
-    images = grey_levels(3, fused=fused, visible=visible, infrared=infrared)
-    artefacts, weights = torch.zeros(2, images[0].shape[0], dtype=torch.float64, device=images[0].device)
+    images = gray_levels(3, fused=fused, visible=visible, infrared=infrared)
+    artifacts, weights = torch.zeros(2, images[0].shape[0], dtype=torch.float64, device=images[0].device)
     for fused, *sources in _regions(images, "reflect"):
         fused_strength, fused_orientation = _edges(fused)
         strongest = lost = torch.zeros_like(fused_strength)
@@ -208,99 +208,5 @@ def nabf(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
             strongest = torch.maximum(strongest, strength)
             lost = lost + (1 - squared_quality.mul_(0.9999 * 0.9995).sqrt_()).mul_(weight)
             weights += weight.sum(_PIXELS)
-        artefacts += (lost * (fused_strength > strongest)).sum(_PIXELS)
-    return artefacts / weights
-
-
-class SF(FusionMetric):
-    """Spatial frequency of the fused image, mean over images. See `functional.spatial_frequency`.
-
-    Example:
-        >>> metric = SF()
-        >>> metric.update(torch.tensor([[0, 3], [4, 7]]))
-        >>> metric.compute()
-        tensor(5., dtype=torch.float64)
-    """
-
-    name = "SF"
-    title = "Spatial frequency of the fused image"
-    functional = staticmethod(spatial_frequency)
-    needs_sources = False
-    higher_is_better = True
-    value_range = (0.0, 255 * math.sqrt(2))
-    minimum_size = 2
-    reference = (
-        "A. M. Eskicioglu and P. S. Fisher, Image quality measures and their performance, IEEE Transactions on "
-        "Communications 43(12), 1995, doi:10.1109/26.477498"
-    )
-
-
-class AG(FusionMetric):
-    """Average gradient of the fused image, mean over images. See `functional.average_gradient`.
-
-    Example:
-        >>> metric = AG()
-        >>> metric.update(torch.tensor([[0, 6], [8, 14]]))
-        >>> metric.compute()
-        tensor(7.0711, dtype=torch.float64)
-    """
-
-    name = "AG"
-    title = "Average gradient of the fused image"
-    functional = staticmethod(average_gradient)
-    needs_sources = False
-    higher_is_better = True
-    value_range = (0.0, 255.0)
-    minimum_size = 2
-    reference = (
-        "G. Cui, H. Feng, Z. Xu, Q. Li and Y. Chen, Detail preserved fusion of visible and infrared images using regional "
-        "saliency extraction and multi-scale image decomposition, Optics Communications 341, 2015, "
-        "doi:10.1016/j.optcom.2014.12.032"
-    )
-
-
-class Qabf(FusionMetric):
-    """Edge transfer from both sources, mean over images. See `functional.qabf`.
-
-    Example:
-        >>> image = torch.arange(0, 250, 10).reshape(5, 5)
-        >>> metric = Qabf()
-        >>> metric.update(image, visible=image, infrared=image)
-        >>> metric.compute()
-        tensor(0.9748, dtype=torch.float64)
-    """
-
-    name = "Qabf"
-    title = "Edges of both sources that the fused image keeps"
-    functional = staticmethod(qabf)
-    higher_is_better = True
-    value_range = (0.0, 1.0)
-    minimum_size = 3
-    reference = (
-        "C. S. Xydeas and V. Petrovic, Objective image fusion performance measure, Electronics Letters 36(4), 2000, "
-        "doi:10.1049/el:20000267"
-    )
-
-
-class Nabf(FusionMetric):
-    """Fusion artefacts, mean over images. See `functional.nabf`.
-
-    Example:
-        >>> image = torch.arange(0, 250, 10).reshape(5, 5)
-        >>> metric = Nabf()
-        >>> metric.update(image, visible=image // 2, infrared=image // 4)
-        >>> metric.compute()
-        tensor(0.4536, dtype=torch.float64)
-    """
-
-    name = "Nabf"
-    title = "Edges of the fused image that no source has"
-    functional = staticmethod(nabf)
-    higher_is_better = False
-    value_range = (0.0, 1.0)
-    minimum_size = 3
-    reference = (
-        "B. K. Shreyamsha Kumar, Multifocus and multispectral image fusion based on pixel significance using discrete "
-        "cosine harmonic wavelet transform, Signal, Image and Video Processing 7(6), 2013, "
-        "doi:10.1007/s11760-012-0361-x"
-    )
+        artifacts += (lost * (fused_strength > strongest)).sum(_PIXELS)
+    return artifacts / weights

@@ -1,5 +1,6 @@
-"""What a metric is given: conversion to 8-bit luma, and the checks that every metric makes of its images."""
+"""Inputs of metrics: conversion to 8-bit luma, and the checks of every metric."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -9,32 +10,29 @@ from torch import Tensor
 
 from .sharing import shared
 
-# BT.601 luma in thousandths: whole numbers keep the sum exact, so that a half is a half on every device.
+# BT.601 luma in thousandths: integers keep the sum exact, so that halves round the same on every device.
 _LUMA_THOUSANDTHS = (299.0, 587.0, 114.0)
 
 
 def to_luma8(image: ArrayLike | Tensor) -> Tensor:
     """Convert an image to the 8-bit luma that fusion metrics are defined on.
 
-    The image is first rounded to 8 bits per channel, as saving it would do, and colour then becomes BT.601 luma
-    `0.299 R + 0.587 G + 0.114 B`, rounded again; halves round up. The result is the same for a picture in memory and
-    for its file. MATLAB's `rgb2gray` and OpenCV's `COLOR_BGR2GRAY` use the same weights to three decimals and can
-    differ from this by one grey level where the luma ends in exactly .5; on real images that moves no metric by more
-    than a relative 3e-5. A grey image stored as RGB gives back its grey levels exactly.
+    The image is rounded to 8 bits per channel, as saving it would do; color then becomes the BT.601 luma
+    `0.299 R + 0.587 G + 0.114 B`, rounded again. Halves round up. An image in memory and its file give the same result, and
+    a gray image stored as RGB keeps its levels. MATLAB's `rgb2gray` and OpenCV's `COLOR_BGR2GRAY` can differ by one gray
+    level where the luma ends in exactly .5; on real images this changes no metric by more than a relative 3e-5.
 
     Args:
-        image: An array of shape (H, W), (H, W, 1) or (H, W, 3), or a tensor of shape (H, W), (1, H, W), (3, H, W),
-            (B, 1, H, W) or (B, 3, H, W). The data type tells the range: `uint8` holds 0 to 255, `uint16` 0 to 65535,
-            floating point 0 to 1.
+        image: Array of shape (H, W), (H, W, 1) or (H, W, 3), or tensor of shape (H, W), (1, H, W), (3, H, W),
+            (B, 1, H, W) or (B, 3, H, W): `uint8` from 0 to 255, `uint16` from 0 to 65535, or floating point from 0 to 1.
 
     Returns:
-        Whole grey levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
+        Integer gray levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
 
     Raises:
-        ValueError: If the shape or the data type is another one, or a floating-point value is outside 0 to 1 or NaN.
+        ValueError: If the shape or the data type is another one, or a floating-point value is NaN or outside 0 to 1.
 
     Example:
-        >>> import numpy as np
         >>> to_luma8(np.array([[[255, 0, 0], [10, 10, 10]]], dtype=np.uint8))
         tensor([[76., 10.]], dtype=torch.float64)
     """
@@ -54,8 +52,8 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
 def _channel_first(array: NDArray[Any]) -> Tensor:
     if array.dtype.kind not in "uif" or array.ndim not in (2, 3):
         raise ValueError(
-            f"Got an array of {array.dtype} with shape {array.shape}. Allowed are numbers of shape (H, W), (H, W, 1) or "
-            "(H, W, 3)."
+            f"Got an array of {array.dtype} with shape {array.shape}. Allowed are numbers of shape (H, W), (H, W, 1) "
+            "or (H, W, 3)."
         )
     tensor = torch.from_numpy(array.astype(array.dtype.newbyteorder("=")))
     return tensor.movedim(-1, 0) if array.ndim == 3 else tensor
@@ -82,23 +80,23 @@ def _limits(image: Tensor, what: str) -> tuple[float, float]:
     if image.numel() == 0:
         raise ValueError(f"{what} is empty: its shape is {tuple(image.shape)}.")
     low, high = (limit.item() for limit in image.aminmax())
-    # aminmax passes NaN on, and a NaN equals nothing.
-    if low != low:
-        raise ValueError(f"{what} holds NaN. Metrics are defined on finite grey levels only.")
+    if math.isnan(low):
+        raise ValueError(f"{what} holds NaN. Metrics are defined on finite gray levels only.")
     return low, high
 
 
-def aligned(**images: Tensor | None) -> list[Tensor]:
-    """Check that images are grey and of one size.
+def check_aligned(**images: Tensor | None) -> list[Tensor]:
+    """Check that images are gray and of one size, and return them in the given order as views of shape (B, H, W).
 
     Args:
         images: Tensors of shape (B, 1, H, W) or (H, W), all of the same shape, by name.
 
-    Returns:
-        Views of shape (B, H, W), in the given order.
-
     Raises:
-        ValueError: If an image is missing, empty, in colour, or has another shape than the first.
+        ValueError: If an image is missing, empty, in color, or has another shape than the first.
+
+    Example:
+        >>> [image.shape for image in check_aligned(fused=torch.zeros(2, 3), visible=torch.zeros(2, 3))]
+        [torch.Size([1, 2, 3]), torch.Size([1, 2, 3])]
     """
     batches = [_batch(image, name) for name, image in images.items()]
     first, *others = images
@@ -111,25 +109,26 @@ def aligned(**images: Tensor | None) -> list[Tensor]:
     return batches
 
 
-def grey_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
-    """Check the images of one metric and give them the form that all of them compute on.
+def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
+    """Check the images of one metric, and return them in the given order as integer `torch.float64` of shape (B, H, W).
 
     Args:
-        minimum_size: The least height and width that the metric can be computed on, in pixels.
+        minimum_size: Minimum height and width, in pixels.
         images: Tensors of shape (B, 1, H, W) or (H, W) with values from 0 to 255, all of the same shape, by name.
 
-    Returns:
-        Whole grey levels of shape (B, H, W), `torch.float64`, in the given order.
-
     Raises:
-        ValueError: If an image is missing, has another shape than the first, is too small, in colour, empty, on
-            0 to 1, or holds NaN or values outside 0 to 255.
+        ValueError: If an image is missing, empty, too small, in color, on 0 to 1, has another shape than the first, or
+            holds NaN or values outside 0 to 255.
+
+    Example:
+        >>> gray_levels(1, fused=torch.tensor([[0.4, 2.5]]))
+        [tensor([[[0., 3.]]], dtype=torch.float64)]
     """
-    batches = aligned(**images)
+    batches = check_aligned(**images)
     height, width = batches[0].shape[-2:]
     if min(height, width) < minimum_size:
         raise ValueError(
-            f"Got images of {height}x{width} pixels. This metric needs {minimum_size}x{minimum_size} at least."
+            f"Got images of {height}x{width} pixels. This metric needs {minimum_size}x{minimum_size} or more."
         )
     return [_levels(batch, name) for name, batch in zip(images, batches, strict=True)]
 
@@ -149,8 +148,8 @@ def _batch(image: Tensor | None, name: str) -> Tensor:
     if image.dim() == 2:
         return image.unsqueeze(0)  # (H, W) -> (1, H, W)
     raise ValueError(
-        f"{name} has shape {tuple(image.shape)}. Metrics take grey images of shape (B, 1, H, W) or (H, W): "
-        "convert colour with `to_luma8`."
+        f"{name} has shape {tuple(image.shape)}. Metrics take gray images of shape (B, 1, H, W) or (H, W): "
+        "convert color with `to_luma8`."
     )
 
 
@@ -159,10 +158,10 @@ def _levels(batch: Tensor, name: str) -> Tensor:
     batch = batch.double()
     low, high = _limits(batch, name)
     if low < 0 or high > 255:
-        raise ValueError(f"{name} has values from {low:g} to {high:g}. Metrics take grey levels from 0 to 255.")
+        raise ValueError(f"{name} has values from {low:g} to {high:g}. Metrics take gray levels from 0 to 255.")
     levels = (batch + 0.5).floor_()
     if high <= 1 and not torch.equal(levels, batch):
         raise ValueError(
-            f"{name} has fractions between 0 and 1 only. Metrics take grey levels from 0 to 255: use `to_luma8`."
+            f"{name} has fractions between 0 and 1 only. Metrics take gray levels from 0 to 255: use `to_luma8`."
         )
     return levels

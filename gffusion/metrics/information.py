@@ -1,4 +1,4 @@
-"""Metrics from histograms: entropy and mutual information."""
+"""Metrics from histograms: EN, MI and NMI."""
 
 import math
 from typing import Literal
@@ -6,8 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .base import FusionMetric
-from .images import grey_levels
+from .images import gray_levels
 from .sharing import shared, sharing
 
 _LEVELS = 256
@@ -19,7 +18,7 @@ def _indices(levels: Tensor) -> Tensor:
 
 
 def _entropy_of_counts(indices: Tensor, bins: int) -> Tensor:
-    """Entropy in bits of the histogram of each image; `indices` (B, H, W) name the bins."""
+    """Return the entropy in bits of the histogram of each image; `indices` (B, H, W) are the bins."""
     batch = indices.shape[0]
     offsets = torch.arange(0, batch * bins, bins, device=indices.device).view(-1, 1, 1)
     counts = torch.bincount((indices + offsets).flatten(), minlength=batch * bins).view(batch, bins)
@@ -42,27 +41,27 @@ def _joint_entropy(first: Tensor, second: Tensor, saturating: bool) -> Tensor:
 
 
 def entropy(fused: Tensor) -> Tensor:
-    """Entropy (EN): the information of the grey levels of the fused image, in bits, from 0 to 8.
+    """Return the entropy (EN) of the fused image, in bits: 0 to 8, higher is better.
 
-    `EN = -sum_l p_l log2 p_l` over 256 grey levels. A constant image has 0. Noise raises it as much as detail does.
+    `EN = -sum_l p_l log2 p_l` over 256 gray levels. A constant image has 0. Noise raises it as much as detail does.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), grey levels from 0 to 255, rounded to whole ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
 
     Returns:
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the image is not such a tensor.
+        ValueError: If the image has another shape, size or range.
 
     Source:
-        Roberts, van Aardt and Ahmed 2008.
+        Roberts, van Aardt and Ahmed 2008, doi:10.1117/1.2945910.
 
     Example:
         >>> entropy(torch.tensor([[0, 85], [170, 255]]))
         tensor([2.], dtype=torch.float64)
     """
-    (levels,) = grey_levels(1, fused=fused)
+    (levels,) = gray_levels(1, fused=fused)
     return _entropy(levels)
 
 
@@ -74,26 +73,26 @@ def mutual_information(
     unit: Literal["bits", "nats"] = "bits",
     saturating: bool = False,
 ) -> Tensor:
-    """Mutual information (MI) of the fused image with each source, summed: from 0 to 16 bits.
+    """Return the mutual information (MI) with both sources, summed: 0 to 16 bits, higher is better.
 
-    `MI = I(F; V) + I(F; R)` with `I(X; Y) = H(X) + H(Y) - H(X, Y)` from histograms of 256 grey levels.
+    `MI = I(F; V) + I(F; R)` with `I(X; Y) = H(X) + H(Y) - H(X, Y)` from histograms of 256 gray levels.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), grey levels from 0 to 255, rounded to whole ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
-        unit: `"bits"`, or `"nats"` as scikit-learn has it.
-        saturating: Let the levels 254 and 255 share a bin of the joint histogram, as a widely used MATLAB program
-            does that adds 1 to `uint8` images; the single entropies keep 256 bins.
+        unit: `"bits"`, or `"nats"` as in scikit-learn.
+        saturating: Count the levels 254 and 255 in one bin of the joint histogram, as a widely used MATLAB program does
+            that adds 1 to `uint8` images; the single entropies keep 256 bins.
 
     Returns:
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the images are not such tensors, or `unit` is unknown.
+        ValueError: If an image has another shape, size or range, or `unit` is unknown.
 
     Source:
-        Qu, Zhang and Yan 2002.
+        Qu, Zhang and Yan 2002, doi:10.1049/el:20020212.
 
     Example:
         >>> image = torch.tensor([[0, 85], [170, 255]])
@@ -102,7 +101,7 @@ def mutual_information(
     """
     if unit not in ("bits", "nats"):
         raise ValueError(f"Got the unit {unit!r}. Allowed are 'bits' and 'nats'.")
-    fused, *sources = grey_levels(1, fused=fused, visible=visible, infrared=infrared)
+    fused, *sources = gray_levels(1, fused=fused, visible=visible, infrared=infrared)
     with sharing():
         bits = torch.stack(
             [_entropy(fused) + _entropy(source) - _joint_entropy(fused, source, saturating) for source in sources]
@@ -111,13 +110,13 @@ def mutual_information(
 
 
 def normalized_mutual_information(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
-    """Normalised mutual information (NMI) of the fused image with each source, summed: from 0 to 2.
+    """Return the normalized mutual information (NMI) with both sources, summed: 0 to 2, higher is better.
 
-    `NMI = 2 [I(F; V) / (H(F) + H(V)) + I(F; R) / (H(F) + H(R))]`, so that a source with much entropy does not outweigh
-    the other. Two constant images share no information: their term is 0.
+    `NMI = 2 [I(F; V) / (H(F) + H(V)) + I(F; R) / (H(F) + H(R))]`: unlike in [`mutual_information`], a source of high
+    entropy does not outweigh the other. The term of two constant images is 0.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), grey levels from 0 to 255, rounded to whole ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
 
@@ -125,17 +124,17 @@ def normalized_mutual_information(fused: Tensor, visible: Tensor, infrared: Tens
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the images are not such tensors.
+        ValueError: If an image has another shape, size or range.
 
     Source:
-        Hossny, Nahavandi and Creighton 2008.
+        Hossny, Nahavandi and Creighton 2008, doi:10.1049/el:20081754.
 
     Example:
         >>> image = torch.tensor([[0, 85], [170, 255]])
         >>> normalized_mutual_information(image, visible=image, infrared=torch.zeros(2, 2))
         tensor([1.], dtype=torch.float64)
     """
-    fused, *sources = grey_levels(1, fused=fused, visible=visible, infrared=infrared)
+    fused, *sources = gray_levels(1, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
     with sharing():
         for source in sources:
@@ -143,69 +142,3 @@ def normalized_mutual_information(fused: Tensor, visible: Tensor, infrared: Tens
             information = total - _joint_entropy(fused, source, False)
             score += torch.where(total > 0, 2 * information / total, 0.0)
     return score
-
-
-class EN(FusionMetric):
-    """Entropy of the fused image, mean over images. See `functional.entropy`.
-
-    Example:
-        >>> metric = EN()
-        >>> metric.update(torch.tensor([[0, 85], [170, 255]]))
-        >>> metric.compute()
-        tensor(2., dtype=torch.float64)
-    """
-
-    name = "EN"
-    title = "Entropy of the fused image, in bits"
-    functional = staticmethod(entropy)
-    needs_sources = False
-    higher_is_better = True
-    value_range = (0.0, 8.0)
-    reference = (
-        "J. W. Roberts, J. van Aardt and F. Ahmed, Assessment of image fusion procedures using entropy, image quality, "
-        "and multispectral classification, Journal of Applied Remote Sensing 2, 2008, doi:10.1117/1.2945910"
-    )
-
-
-class MI(FusionMetric):
-    """Mutual information with both sources, mean over images. See `functional.mutual_information`.
-
-    Example:
-        >>> image = torch.tensor([[0, 85], [170, 255]])
-        >>> metric = MI()
-        >>> metric.update(image, visible=image, infrared=torch.zeros(2, 2))
-        >>> metric.compute()
-        tensor(2., dtype=torch.float64)
-    """
-
-    name = "MI"
-    title = "Mutual information with both sources, summed, in bits"
-    functional = staticmethod(mutual_information)
-    higher_is_better = True
-    value_range = (0.0, 16.0)
-    reference = (
-        "G. Qu, D. Zhang and P. Yan, Information measure for performance of image fusion, Electronics Letters 38(7), "
-        "2002, doi:10.1049/el:20020212"
-    )
-
-
-class NMI(FusionMetric):
-    """Normalised mutual information, mean over images. See `functional.normalized_mutual_information`.
-
-    Example:
-        >>> image = torch.tensor([[0, 85], [170, 255]])
-        >>> metric = NMI()
-        >>> metric.update(image, visible=image, infrared=torch.zeros(2, 2))
-        >>> metric.compute()
-        tensor(1., dtype=torch.float64)
-    """
-
-    name = "NMI"
-    title = "Mutual information with both sources, each divided by its mean entropy, summed"
-    functional = staticmethod(normalized_mutual_information)
-    higher_is_better = True
-    value_range = (0.0, 2.0)
-    reference = (
-        "M. Hossny, S. Nahavandi and D. Creighton, Comments on 'Information measure for performance of image fusion', "
-        "Electronics Letters 44(18), 2008, doi:10.1049/el:20081754"
-    )

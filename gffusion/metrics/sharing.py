@@ -1,4 +1,4 @@
-"""Intermediate results that several metrics need, computed once inside a `with sharing():` block."""
+"""Intermediate results of several metrics, computed once inside a `with sharing():` block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ _memo: ContextVar[dict[Any, Any] | None] = ContextVar("_memo", default=None)
 
 @contextmanager
 def sharing() -> Iterator[None]:
-    """Let functions marked with [`shared`] remember their results inside the block; inner blocks join the outer one."""
+    """Cache the results of functions decorated with `shared` inside the block; inner blocks join the outer one."""
     if _memo.get() is not None:
         yield
         return
@@ -28,9 +28,15 @@ def sharing() -> Iterator[None]:
 
 
 def shared(function: Callable[P, R]) -> Callable[P, R]:
-    """Compute `function` once for the same arguments inside a [`sharing`] block, and as usual outside of one.
+    """Compute `function` once for the same arguments inside a `sharing` block, and at every call outside.
 
-    Tensors count as the same when they are the same object. Callers must not change a shared result in place.
+    Tensors are the same if they are the same object. Callers must not change a shared result in place.
+
+    Example:
+        >>> double = shared(lambda number: [2 * number])
+        >>> with sharing():
+        ...     double(1) is double(1)
+        True
     """
 
     @wraps(function)
@@ -41,7 +47,7 @@ def shared(function: Callable[P, R]) -> Callable[P, R]:
         arguments = (*args, *sorted(kwargs.items()))
         key = (function, *(id(value) if isinstance(value, Tensor) else value for value in arguments))
         if key not in memo:
-            # The arguments stay in the memo too: an id names a tensor only while that tensor lives.
+            # The memo keeps the arguments too: the id of a tensor that is gone may be used again.
             memo[key] = (function(*args, **kwargs), arguments)
         result: R = memo[key][0]
         return result

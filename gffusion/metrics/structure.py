@@ -6,9 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .base import FusionMetric
 from .filtering import Taps, gaussian_taps, local_covariance, local_mean, strips, uniform_taps
-from .images import grey_levels
+from .images import gray_levels
 from .sharing import shared, sharing
 
 _PIXELS = (-2, -1)
@@ -24,7 +23,7 @@ def _constants(data_range: float) -> tuple[float, float]:
 
 @shared
 def _similarity(first: Tensor, second: Tensor, taps: Taps, c1: float, c2: float) -> tuple[Tensor, Tensor]:
-    """Means over all windows, of shape (B,): of the SSIM, and of its contrast-structure factor alone."""
+    """Return the means over all windows, of shape (B,): of the SSIM, and of its contrast-structure factor alone."""
     ssim_total, structure_total = torch.zeros(2, first.shape[0], dtype=first.dtype, device=first.device)
     for one, other in zip(strips(first, len(taps)), strips(second, len(taps)), strict=True):
         one_mean, other_mean = local_mean(one, taps), local_mean(other, taps)
@@ -46,29 +45,28 @@ def ssim(
     data_range: float = 255.0,
     window: Literal["gaussian", "uniform"] = "gaussian",
 ) -> Tensor:
-    """Structural similarity (SSIM) of the fused image with each source, summed over both: from -2 to 2.
+    """Return the structural similarity (SSIM) with both sources, summed: -2 to 2, higher is better.
 
-    Each term is the mean SSIM with K1 = 0.01 and K2 = 0.03 over the positions where the window lies inside the image:
-    nothing is padded.
+    Each term is the mean SSIM with K1 = 0.01 and K2 = 0.03 over all windows inside the image, without padding.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 11x11 pixels at least (7x7 for the uniform window), grey levels
-            from 0 to 255, rounded to whole ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), 11x11 pixels or more, gray levels from 0 to 255, rounded to
+            integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
-        data_range: The L of both constants. The grey levels stay on 0 to 255 whatever it is: scikit-image's former
-            default for floating-point images, 2, all but removes the constants.
+        data_range: The L of both constants. The gray levels stay on 0 to 255: the former default of scikit-image for
+            floating-point images, 2, makes the constants negligible.
         window: `"gaussian"` is the paper's, 11x11 with a standard deviation of 1.5; `"uniform"` is scikit-image's
-            default, 7x7 with sample (n - 1) covariances.
+            default, 7x7 (also the minimum size) with sample (n - 1) covariances.
 
     Returns:
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the images are not such tensors, or `window` is unknown.
+        ValueError: If an image has another shape, size or range, or `window` is unknown.
 
     Source:
-        Wang, Bovik, Sheikh and Simoncelli 2004.
+        Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
 
     Example:
         >>> image = torch.arange(256).reshape(16, 16)
@@ -82,7 +80,7 @@ def ssim(
     if window == "uniform":
         # Sample covariances are 49/48 of ours: dividing the constant instead leaves the quotient the same.
         c2 *= 48 / 49
-    fused, *sources = grey_levels(len(taps), fused=fused, visible=visible, infrared=infrared)
+    fused, *sources = gray_levels(len(taps), fused=fused, visible=visible, infrared=infrared)
     with sharing():
         scores = [_similarity(fused, source, taps, c1, c2)[0] for source in sources]
     return torch.stack(scores).sum(0)
@@ -94,15 +92,15 @@ def _halve(levels: Tensor) -> Tensor:
 
 
 def ms_ssim(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: float = 255.0) -> Tensor:
-    """Multi-scale structural similarity (MS-SSIM) of the fused image with each source, summed over both: from 0 to 2.
+    """Return the multi-scale structural similarity (MS-SSIM) with both sources, summed: 0 to 2, higher is better.
 
-    Each term is the product over five scales of the mean contrast-structure, and at the coarsest scale the mean SSIM,
-    to the paper's powers; a negative mean counts as 0. Between scales the means of 2x2 pixels are kept, an odd last row
-    or column is dropped. The window is the 11x11 Gaussian of [`ssim`], at all scales inside the image.
+    Each term is the product over five scales of the mean contrast-structure factor, and of the mean [`ssim`] at the
+    coarsest scale, to the paper's powers; a negative mean counts as 0. An image is halved by averaging 2x2 pixels; an
+    odd last row or column is dropped. The window is the 11x11 Gaussian, inside the image at all scales.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 176x176 pixels at least, grey levels from 0 to 255, rounded to
-            whole ones.
+        fused: Tensor of shape (B, 1, H, W) or (H, W), 176x176 pixels or more, gray levels from 0 to 255, rounded to
+            integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
         data_range: The L of both constants of the SSIM.
@@ -111,17 +109,17 @@ def ms_ssim(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: flo
         Tensor of shape (B,), `torch.float64`.
 
     Raises:
-        ValueError: If the images are not such tensors.
+        ValueError: If an image has another shape, size or range.
 
     Source:
-        Wang, Simoncelli and Bovik 2003.
+        Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216.
 
     Example:
         >>> image = torch.arange(176 * 176).reshape(176, 176) % 256
-        >>> ms_ssim(image, visible=image, infrared=255 - image)
+        >>> ms_ssim(image, visible=image, infrared=255 - image).round(decimals=4)
         tensor([1.], dtype=torch.float64)
     """
-    fused, *sources = grey_levels(_MS_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
+    fused, *sources = gray_levels(_MS_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
     with sharing():
         scores = [_ms_ssim_term(fused, source, *_constants(data_range)) for source in sources]
     return torch.stack(scores).sum(0)
@@ -136,49 +134,3 @@ def _ms_ssim_term(first: Tensor, second: Tensor, c1: float, c2: float) -> Tensor
         first, second = _halve(first), _halve(second)
     similarity, _ = _similarity(first, second, _GAUSSIAN, c1, c2)
     return term * similarity.clamp(min=0) ** coarsest
-
-
-class SSIM(FusionMetric):
-    """Structural similarity with both sources, mean over images. See `functional.ssim`.
-
-    Example:
-        >>> image = torch.arange(256).reshape(16, 16)
-        >>> metric = SSIM()
-        >>> metric.update(image, visible=image, infrared=255 - image)
-        >>> metric.compute()
-        tensor(0.1738, dtype=torch.float64)
-    """
-
-    name = "SSIM"
-    title = "Structural similarity with the sources, summed"
-    functional = staticmethod(ssim)
-    higher_is_better = True
-    value_range = (-2.0, 2.0)
-    minimum_size = len(_GAUSSIAN)
-    reference = (
-        "Z. Wang, A. C. Bovik, H. R. Sheikh and E. P. Simoncelli, Image quality assessment: From error visibility to "
-        "structural similarity, IEEE Transactions on Image Processing 13(4), 2004, doi:10.1109/TIP.2003.819861"
-    )
-
-
-class MSSSIM(FusionMetric):
-    """Multi-scale structural similarity, mean over images. See `functional.ms_ssim`.
-
-    Example:
-        >>> image = torch.arange(176 * 176).reshape(176, 176) % 256
-        >>> metric = MSSSIM()
-        >>> metric.update(image, visible=image, infrared=255 - image)
-        >>> metric.compute()
-        tensor(1., dtype=torch.float64)
-    """
-
-    name = "MS-SSIM"
-    title = "Structural similarity at five scales with the sources, summed"
-    functional = staticmethod(ms_ssim)
-    higher_is_better = True
-    value_range = (0.0, 2.0)
-    minimum_size = _MS_MINIMUM_SIZE
-    reference = (
-        "Z. Wang, E. P. Simoncelli and A. C. Bovik, Multiscale structural similarity for image quality assessment, "
-        "Asilomar Conference on Signals, Systems and Computers, 2003, doi:10.1109/ACSSC.2003.1292216"
-    )

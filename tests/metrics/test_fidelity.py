@@ -3,57 +3,55 @@ from math import log10
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
+from metric_tester import FusionMetricTester, Gray, Images
 from scipy import signal
 from torchmetrics.functional.image import visual_information_fidelity
 
-from gffusion.metrics.functional import vif, viff
-
-Grey = NDArray[np.float64]
-Arrays = tuple[Grey, Grey, Grey]
-Images = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+from gffusion.metrics.functional import vif
 
 FLAT = torch.full((50, 50), 255)
 
 
-class TestVIF:
-    def test_equals_torchmetrics(self, pair: Images) -> None:
-        fused, *sources = (image[None, None, :100, 60:150] for image in pair)
-        expected = sum(visual_information_fidelity(fused, source).item() for source in sources)
-        # their two-dimensional windows leave more rounding in the overexposed sky
-        assert vif(fused, *sources).item() == pytest.approx(expected, rel=1e-6)
+class TestVIF(FusionMetricTester):
+    name = "VIF"
+    part = np.s_[:100, 60:150]
+    tolerance = 1e-6  # two-dimensional windows leave more rounding in the overexposed sky
+
+    def reference(self, fused: Gray, visible: Gray, infrared: Gray) -> float:
+        fused, *sources = (torch.from_numpy(image)[None, None] for image in (fused, visible, infrared))
+        return sum(visual_information_fidelity(fused, source).item() for source in sources)
 
     def test_copies_and_raised_contrast(self, pair: Images) -> None:
         _, visible, _ = pair
         source = (visible / 2).floor()
-        assert vif(source, source, source).item() == pytest.approx(2)
-        assert vif(source * 2, source, source).item() > 2.05
+        assert self.function(source, source, source).item() == pytest.approx(2)
+        assert self.function(source * 2, source, source).item() > 2.05
 
     def test_an_inverted_image_keeps_nothing(self, pair: Images) -> None:
-        # locally as much as globally: every window is inverted
+        # every window is inverted, too
         _, visible, _ = pair
-        assert vif(255 - visible, visible, visible).item() == 0
+        assert self.function(255 - visible, visible, visible).item() == 0
 
-    def test_a_source_without_contrast_has_nothing_to_lose(self, pair: Images) -> None:
+    def test_a_source_without_contrast_counts_as_1(self, pair: Images) -> None:
         image = pair[0][:50, :50]
-        assert vif(image, FLAT, FLAT).item() == 2
-        assert vif(FLAT, image, FLAT).item() == 1
+        assert self.function(image, FLAT, FLAT).item() == 2
+        assert self.function(FLAT, image, FLAT).item() == 1
 
     def test_saturating_leaves_little_of_the_finest_scale(self, pair: Images) -> None:
         _, visible, _ = pair
         dark = (visible / 20).floor()  # no product above 255: nothing saturates
-        assert vif(dark, dark, dark, saturating=True).item() == pytest.approx(2)
-        assert vif(*pair, saturating=True).item() != pytest.approx(vif(*pair).item(), rel=0.05)
+        assert self.function(dark, dark, dark, saturating=True).item() == pytest.approx(2)
+        assert self.function(*pair, saturating=True).item() != pytest.approx(self.function(*pair).item(), rel=0.05)
 
 
-def plain_viff(fused: Grey, visible: Grey, infrared: Grey) -> float:
+def plain_viff(fused: Gray, visible: Gray, infrared: Gray) -> float:
     """Han et al., window by window."""
     noise, score = 0.005 * 255**2, 0.0
     for size, weight in ((17, 1), (9, 0), (5, 0.15), (3, 1)):
         profile = np.exp(-((np.arange(size) - size // 2) ** 2) / (2 * (size / 5) ** 2))
         window = np.outer(profile, profile) / profile.sum() ** 2
 
-        def mean(image: Grey, window: Grey = window) -> Grey:
+        def mean(image: Gray, window: Gray = window) -> Gray:
             return signal.convolve2d(image, window, "valid")
 
         if size < 17:
@@ -81,16 +79,16 @@ def plain_viff(fused: Grey, visible: Grey, infrared: Grey) -> float:
     return score
 
 
-class TestVIFF:
-    def test_equals_the_definition(self, arrays: Arrays) -> None:
-        arrays = [image[30:90, 40:110] for image in arrays]
-        expected = plain_viff(*arrays)
-        assert viff(*map(torch.from_numpy, arrays)).item() == pytest.approx(expected, rel=1e-6)
+class TestVIFF(FusionMetricTester):
+    name = "VIFF"
+    part = np.s_[30:90, 40:110]
+    tolerance = 1e-6
+    reference = staticmethod(plain_viff)
 
     def test_is_not_vif(self, pair: Images) -> None:
-        assert abs(viff(*pair).item() - vif(*pair).item()) > 0.1
+        assert abs(self.function(*pair).item() - vif(*pair).item()) > 0.1
 
     def test_copies_and_constant_images(self, pair: Images) -> None:
         _, visible, _ = pair
-        assert viff(visible, visible, visible).item() == pytest.approx(1)
-        assert viff(FLAT, FLAT, FLAT).item() == pytest.approx(1)
+        assert self.function(visible, visible, visible).item() == pytest.approx(1)
+        assert self.function(FLAT, FLAT, FLAT).item() == pytest.approx(1)

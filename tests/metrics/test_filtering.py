@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from metric_tester import Batches
 from scipy import ndimage, signal
 
 from gffusion.metrics import compute_metrics, filtering
@@ -51,12 +52,10 @@ def test_each_window_lies_in_one_strip(window: int, monkeypatch: pytest.MonkeyPa
     assert tops.tolist() == list(range(30 - window + 1))
 
 
-def test_strips_do_not_change_the_metrics(
-    batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_strips_do_not_change_the_metrics(batches: Batches, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filtering, "_STRIP_PIXELS", 10**9)
-    whole = compute_metrics(*batch)
+    whole = compute_metrics(*batches["fusion"])
     monkeypatch.setattr(filtering, "_STRIP_PIXELS", 0)
     monkeypatch.setattr(filtering, "_STRIP_ROWS", 7)
-    for name, values in compute_metrics(*batch).items():
+    for name, values in compute_metrics(*batches["fusion"]).items():
         torch.testing.assert_close(values, whole[name], rtol=1e-12, atol=0)

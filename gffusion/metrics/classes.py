@@ -1,0 +1,196 @@
+"""The torchmetrics class of each metric. Loaded on first use: torchmetrics imports transformers, which takes seconds."""
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
+
+from .catalog import METRICS, MetricInfo
+from .segmentation import predict_labels
+
+
+class _CatalogMetric(Metric):
+    """Metric whose declaration is an entry of `METRICS`.
+
+    Attributes:
+        info: The entry.
+        settings: Options of the functional form.
+    """
+
+    info: ClassVar[MetricInfo]
+    settings: dict[str, Any]
+
+    def __init_subclass__(cls, metric: str | None = None) -> None:
+        super().__init_subclass__()
+        if metric is not None:
+            cls.info = METRICS[metric]
+            cls.higher_is_better = cls.info.higher_is_better
+
+
+class FusionMetric(_CatalogMetric):
+    """Mean over images of a metric of fused images; its states are sums, also across processes.
+
+    Args:
+        kwargs: Options of the metric's functional form, by name, and those of `torchmetrics.Metric`.
+
+    Example:
+        >>> image = torch.tensor([[0, 85], [170, 255]])
+        >>> metric = MI(unit="nats")
+        >>> metric.update(image, visible=image, infrared=torch.zeros(2, 2))
+        >>> metric.compute()
+        tensor(1.3863, dtype=torch.float64)
+    """
+
+    full_state_update = False
+    is_differentiable = False
+    total: Tensor
+    count: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        self.settings = {option: kwargs.pop(option) for option in self.info.options if option in kwargs}
+        super().__init__(**kwargs)
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, fused: Tensor, visible: Tensor | None = None, infrared: Tensor | None = None) -> None:
+        """Add the images of one batch.
+
+        Args:
+            fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255.
+            visible: Visible sources of the same shape. Not used by metrics of the fused image alone.
+            infrared: Infrared sources of the same shape. Not used by metrics of the fused image alone.
+
+        Raises:
+            ValueError: If the images do not suit the metric.
+        """
+        images = (fused, visible, infrared) if self.info.needs_sources else (fused,)
+        values = self.info.functional(*images, **self.settings)
+        self.total += values.sum()
+        self.count += values.numel()
+
+    def compute(self) -> Tensor:
+        """Return the mean over all images so far, a tensor without dimensions."""
+        return self.total / self.count
+
+
+class SegmentationMetric(_CatalogMetric):
+    """Metric of label maps, counted over all pixels: a class of torchmetrics that also checks its inputs.
+
+    Args:
+        num_classes: Number of classes, the background included.
+        ignore_index: Label of pixels that do not count.
+        kwargs: Options of `torchmetrics.Metric`.
+
+    Example:
+        >>> metric = MeanIoU(num_classes=3)
+        >>> metric.update(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 1, 1, 255]]]))
+        >>> metric.compute()
+        tensor(1.)
+    """
+
+    defaults: ClassVar[dict[str, Any]] = {}
+    num_classes: Any
+    ignore_index: Any
+
+    def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs: Any) -> None:
+        super().__init__(num_classes, ignore_index=ignore_index, **self.defaults, **kwargs)
+
+    def update(self, logits: Tensor, labels: Tensor) -> None:
+        """Add the label maps of one batch.
+
+        Args:
+            logits: Tensor of shape (B, C, H, W), or predicted labels of shape (B, H, W) in integers.
+            labels: Tensor of shape (B, H, W) in integers.
+
+        Raises:
+            ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
+        """
+        super().update(predict_labels(logits, labels, self.num_classes, self.ignore_index), labels)
+
+
+class EN(FusionMetric, metric="EN"):
+    """Entropy, see `functional.entropy`."""
+
+
+class SD(FusionMetric, metric="SD"):
+    """Standard deviation, see `functional.standard_deviation`."""
+
+
+class SF(FusionMetric, metric="SF"):
+    """Spatial frequency, see `functional.spatial_frequency`."""
+
+
+class AG(FusionMetric, metric="AG"):
+    """Average gradient, see `functional.average_gradient`."""
+
+
+class MI(FusionMetric, metric="MI"):
+    """Mutual information, see `functional.mutual_information`."""
+
+
+class NMI(FusionMetric, metric="NMI"):
+    """Normalized mutual information, see `functional.normalized_mutual_information`."""
+
+
+class CC(FusionMetric, metric="CC"):
+    """Correlation coefficient, see `functional.correlation_coefficient`."""
+
+
+class SCD(FusionMetric, metric="SCD"):
+    """Sum of the correlations of differences, see `functional.sum_of_correlations_of_differences`."""
+
+
+class MSE(FusionMetric, metric="MSE"):
+    """Mean squared error, see `functional.mean_squared_error`."""
+
+
+class PSNR(FusionMetric, metric="PSNR"):
+    """Peak signal-to-noise ratio, see `functional.peak_signal_to_noise_ratio`."""
+
+
+class VIF(FusionMetric, metric="VIF"):
+    """Visual information fidelity, see `functional.vif`."""
+
+
+class VIFF(FusionMetric, metric="VIFF"):
+    """Visual information fidelity for fusion, see `functional.viff`."""
+
+
+class Qabf(FusionMetric, metric="Qabf"):
+    """Edge transfer, see `functional.qabf`."""
+
+
+class Nabf(FusionMetric, metric="Nabf"):
+    """Fusion artifacts, see `functional.nabf`."""
+
+
+class SSIM(FusionMetric, metric="SSIM"):
+    """Structural similarity, see `functional.ssim`."""
+
+
+class MSSSIM(FusionMetric, metric="MS-SSIM"):
+    """Multi-scale structural similarity, see `functional.ms_ssim`."""
+
+
+class MeanIoU(SegmentationMetric, MulticlassJaccardIndex, metric="mIoU"):
+    """Mean intersection over union of the classes that occur, see `functional.mean_iou`."""
+
+
+class ClassIoU(SegmentationMetric, MulticlassJaccardIndex, metric="IoU"):
+    """Intersection over union of each class, see `functional.class_iou`."""
+
+    defaults: ClassVar[dict[str, Any]] = {"average": "none", "zero_division": torch.nan}
+
+
+class PixelAccuracy(SegmentationMetric, MulticlassAccuracy, metric="Acc"):
+    """Share of the pixels that have the right class, see `functional.pixel_accuracy`."""
+
+    defaults: ClassVar[dict[str, Any]] = {"average": "micro"}
+
+
+CLASSES: dict[str, type[FusionMetric] | type[SegmentationMetric]] = {
+    metric.info.name: metric for base in (FusionMetric, SegmentationMetric) for metric in base.__subclasses__()
+}
+"""The class of each metric, by the metric's name."""

@@ -1,0 +1,105 @@
+"""Protocols: the conventions by which published figures were computed, as options of the metrics."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .catalog import list_metrics
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The conventions of one source of figures.
+
+    Attributes:
+        description: Whose figures these are, and what is particular about them.
+        options: The options of the functional form of each fusion metric that the source computes.
+    """
+
+    description: str
+    options: Mapping[str, Mapping[str, Any]]
+
+
+PROTOCOLS: Mapping[str, Protocol] = {
+    "standard": Protocol(
+        "Ours: the definition of each metric's paper on rounded 8-bit luma, in float64; sums over both sources.",
+        {name: {} for name in list_metrics()},
+    ),
+    "tang2022": Protocol(
+        "The MATLAB collection of Tang as published until March 2023 (SeAFusion, PIAFusion and many others): SF, MSE, PSNR and "
+        "Qabf on 0 to 1, SD and VIF in saturating uint8 arithmetic.",
+        {
+            "EN": {},
+            "SD": {"saturating": True},
+            "SF": {"data_range": 1.0},
+            "AG": {"divisor": "intervals"},
+            "MI": {"saturating": True},
+            "CC": {},
+            "SCD": {},
+            "MSE": {"data_range": 1.0},
+            "PSNR": {"data_range": 1.0},
+            "VIF": {"saturating": True},
+            "Qabf": {"tie_range": 1.0},
+        },
+    ),
+    "tang2023": Protocol(
+        "The same collection since March 2023: SD, SF, VIF and Qabf on 0 to 255 in double precision; the rest as before.",
+        {
+            "EN": {},
+            "SD": {},
+            "SF": {},
+            "AG": {"divisor": "intervals"},
+            "MI": {"saturating": True},
+            "CC": {},
+            "SCD": {},
+            "MSE": {"data_range": 1.0},
+            "PSNR": {"data_range": 1.0},
+            "VIF": {},
+            "Qabf": {"tie_range": 255.0},
+        },
+    ),
+    "cddfuse": Protocol(
+        "The Python evaluator that CDDFuse published and many copied, which calls VIF VIFF: MI in nats, SSIM with a uniform "
+        "7x7 window and a data range of 2, the peak of PSNR taken from the fused image. Computed in float64, it agrees with the "
+        "evaluator's float32 to a relative 3e-5.",
+        {
+            "EN": {},
+            "SD": {},
+            "SF": {},
+            "AG": {},
+            "MI": {"unit": "nats"},
+            "CC": {},
+            "SCD": {},
+            "MSE": {},
+            "PSNR": {"peak": "fused"},
+            "VIF": {},
+            "Qabf": {"tie_range": 255.0},
+            "SSIM": {"window": "uniform", "data_range": 2.0},
+        },
+    ),
+}
+
+
+def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mapping[str, Mapping[str, Any]]:
+    """Return the options of fusion metrics under a protocol.
+
+    Args:
+        protocol: A name in `PROTOCOLS`.
+        metrics: Names of the metrics. Default: all that the protocol has.
+
+    Raises:
+        ValueError: If there is no such protocol, or it does not have one of the metrics.
+
+    Example:
+        >>> select_options("tang2022", ["SD", "EN"])
+        {'SD': {'saturating': True}, 'EN': {}}
+    """
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"Unknown protocol {protocol!r}. Allowed are {', '.join(PROTOCOLS)}.")
+    options = PROTOCOLS[protocol].options
+    for name in metrics or ():
+        if name not in options:
+            raise ValueError(
+                f"The protocol {protocol!r} has no fusion metric {name!r}. Allowed are {', '.join(options)}."
+            )
+    return options if metrics is None else {name: options[name] for name in metrics}

@@ -1,0 +1,80 @@
+"""Metrics by name: the classes, and the values of several metrics at once."""
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .catalog import METRICS, list_metrics
+from .images import check_aligned
+from .protocols import select_options
+from .sharing import sharing
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
+
+
+def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric":
+    """Create a metric by name.
+
+    Args:
+        name: A name from [`list_metrics`][gffusion.metrics.list_metrics].
+        protocol: The protocol of a fusion metric, a name in `PROTOCOLS`.
+        kwargs: Arguments of the metric's class, such as `num_classes` for segmentation.
+
+    Returns:
+        A `torchmetrics.Metric`: `update(fused, visible, infrared)` for fusion, `update(logits, labels)` for
+        segmentation.
+
+    Raises:
+        ValueError: If the name or the protocol is unknown, or the protocol does not have the metric.
+
+    Example:
+        >>> get_metric("MI", protocol="cddfuse").settings
+        {'unit': 'nats'}
+    """
+    options = {} if name in list_metrics("segmentation") else select_options(protocol, [name])[name]
+    from .classes import CLASSES  # here, since torchmetrics takes seconds to import
+
+    return CLASSES[name](**options, **kwargs)
+
+
+def compute_metrics(
+    fused: Tensor,
+    visible: Tensor,
+    infrared: Tensor,
+    metrics: Iterable[str] | None = None,
+    protocol: str = "standard",
+) -> dict[str, Tensor]:
+    """Compute several fusion metrics of a batch; shared intermediate results are computed once.
+
+    Args:
+        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, see
+            [`to_luma8`][gffusion.metrics.to_luma8].
+        visible: Visible sources of the same shape.
+        infrared: Infrared sources of the same shape.
+        metrics: Names of the metrics. Default: all that the protocol has.
+        protocol: The protocol to follow, a name in `PROTOCOLS`.
+
+    Returns:
+        For each metric a `torch.float64` tensor of shape (B,).
+
+    Raises:
+        ValueError: If a name is unknown or the images do not suit a metric.
+
+    Example:
+        >>> image = torch.arange(0, 250, 10).reshape(5, 5)
+        >>> compute_metrics(image, visible=image, infrared=image, metrics=["SCD", "Qabf"])
+        {'SCD': tensor([0.], dtype=torch.float64), 'Qabf': tensor([0.9748], dtype=torch.float64)}
+    """
+    options = select_options(protocol, None if metrics is None else list(metrics))
+    images = check_aligned(fused=fused, visible=visible, infrared=infrared)
+    values: dict[str, list[Tensor]] = {name: [] for name in options}
+    # One image at a time: intermediate results stay in the processor's cache, and memory does not grow with the batch.
+    for triple in zip(*images, strict=True):
+        with sharing():
+            for name in options:
+                inputs = triple if METRICS[name].needs_sources else triple[:1]
+                values[name].append(METRICS[name].functional(*inputs, **options[name]))
+    return {name: torch.cat(tensors) for name, tensors in values.items()}

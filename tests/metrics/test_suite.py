@@ -1,0 +1,77 @@
+import math
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from metric_tester import Batches, Images, assert_close, compute_in_process, make_metric
+
+from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, get_metric, list_metrics
+
+
+def test_lists() -> None:
+    assert list_metrics("segmentation") == ["mIoU", "IoU", "Acc"]
+    assert [*list_metrics(), *list_metrics("segmentation")] == list(METRICS)
+
+
+def test_importing_loads_neither_torchmetrics_nor_transformers(
+    run_script: Callable[..., subprocess.CompletedProcess[str]],
+) -> None:
+    script = (
+        "import sys, gffusion.metrics; print({'torchmetrics', 'transformers', 'scipy', 'skimage'} & {*sys.modules})"
+    )
+    assert run_script(script).stdout == "set()\n"
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_suite_equals_the_functional_forms(protocol: str, batches: Batches) -> None:
+    batch = batches["fusion"]
+    copies = [images.clone() for images in batch]
+    scores = compute_metrics(*batch, protocol=protocol)
+    assert list(scores) == list(PROTOCOLS[protocol].options)
+    for name, values in scores.items():
+        inputs = batch if METRICS[name].needs_sources else batch[:1]
+        expected = METRICS[name].functional(*inputs, **PROTOCOLS[protocol].options[name])
+        torch.testing.assert_close(values, expected, rtol=1e-12, atol=0)
+    assert all(map(torch.equal, batch, copies))
+
+
+def test_standard_has_every_fusion_metric_with_its_defaults() -> None:
+    assert PROTOCOLS["standard"].options == {name: {} for name in list_metrics()}
+
+
+def test_tang2023_is_tang2022_in_double_precision(pair: Images) -> None:
+    before, after, ours = (compute_metrics(*pair, protocol=name) for name in ("tang2022", "tang2023", "standard"))
+    assert all(after[name] == ours[name] for name in ("SD", "SF", "VIF"))
+    assert all(after[name] != before[name] for name in ("SD", "SF", "VIF", "Qabf"))
+    assert all(after[name] == before[name] for name in ("EN", "AG", "MI", "CC", "SCD", "MSE", "PSNR"))
+
+
+def test_one_name_has_several_definitions(pair: Images) -> None:
+    bits, nats = (compute_metrics(*pair, ["MI"], name)["MI"] for name in ("standard", "cddfuse"))
+    assert (bits / nats).item() == pytest.approx(1 / math.log(2))
+
+
+def test_says_what_is_wrong(pair: Images) -> None:
+    with pytest.raises(ValueError, match=r"no fusion metric 'FMI'. Allowed are EN, SD"):
+        get_metric("FMI")
+    with pytest.raises(ValueError, match=r"protocol 'tang2022' has no fusion metric 'SSIM'. Allowed are EN"):
+        compute_metrics(*pair, ["SSIM"], protocol="tang2022")
+    with pytest.raises(ValueError, match="Allowed are standard, tang2022, tang2023, cddfuse"):
+        compute_metrics(*pair, protocol="tang2024")
+    with pytest.raises(ValueError, match="Allowed are 'fusion' and 'segmentation'"):
+        list_metrics("detection")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_two_processes_compute_the_metrics_of_all_batches(batches: Batches, tmp_path: Path) -> None:
+    torch.save(batches, tmp_path / "batches.pt")
+    torch.multiprocessing.spawn(compute_in_process, (tmp_path,), nprocs=2)
+    for rank in range(2):
+        values = torch.load(tmp_path / f"values{rank}.pt")
+        for name, info in METRICS.items():
+            metric = make_metric(name)
+            metric.update(*batches[info.task])
+            assert_close(values[name], metric.compute())
