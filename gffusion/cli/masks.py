@@ -1,4 +1,4 @@
-"""`gffusion masks`: makes label maps of the objects in boxes."""
+"""`gffusion masks`: make label maps of the objects in boxes."""
 
 import time
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ import typer
 
 from .device import choose_device
 from .errors import one_line, user_errors
+from .lists import split_list
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -17,24 +18,21 @@ if TYPE_CHECKING:
     from gffusion.labeling.labels import LabelResult
     from gffusion.labeling.masks import MaskMethod
 
-METHODS = ("pca", "threshold")
-_SHOWN_PAIRS = 8
+_SHEET_PAIRS = 8
 
 
 def masks(
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a data set with boxes.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset with boxes.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder of the label maps. [default: DATA/labels]"),
+        typer.Option("--output", "-o", metavar="DIR", help="Folder for the label maps. [default: DATA/labels]"),
     ] = None,
     method: Annotated[
         str,
-        typer.Option(
-            help='"pca": principal components of an encoder\'s features; "threshold": temperature and colour.'
-        ),
+        typer.Option(help='"pca": principal components of an encoder\'s features; "threshold": temperature and color.'),
     ] = "pca",
     encoder: Annotated[
-        str, typer.Option(metavar="NAME", help="Folder or Hub id of a DINOv2, CLIP or GFFusion model, for pca.")
+        str, typer.Option(metavar="NAME", help="For pca: folder or Hub id of a DINOv2, CLIP or GFFusion model.")
     ] = "facebook/dinov2-base",
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of the encoder on the Hub. [default: main]")
@@ -43,56 +41,65 @@ def masks(
         tuple[int, int] | None,
         typer.Option(
             metavar="HEIGHT WIDTH",
-            help="At which the encoder sees pictures, in multiples of its patch; larger finds smaller objects. "
-            "[default: next to each picture's own]",
+            min=1,
+            help="For pca: size of the encoder's input, in multiples of its patch size; larger finds smaller objects. "
+            "[default: multiples nearest to the size of each image]",
         ),
     ] = None,
-    source: Annotated[str, typer.Option(help="What is looked at: visible, infrared or both.")] = "both",
+    source: Annotated[
+        str, typer.Option(help="Modality in which objects are sought: visible, infrared or both.")
+    ] = "both",
     layout: Annotated[
-        str, typer.Option(help='How DATA is arranged: "folders" (visible/, infrared/, boxes/), "m3fd", "llvip", ...')
+        str, typer.Option(help='Layout of DATA: "folders" (visible/, infrared/, boxes/), "m3fd", "llvip", ...')
     ] = "folders",
-    split: Annotated[str | None, typer.Option(help="Part of the data set, where the layout has parts.")] = None,
+    split: Annotated[str | None, typer.Option(help="Split of the dataset, for layouts that have splits.")] = None,
     classes: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Classes of the boxes. [default: those of the data set]")
+        str | None,
+        typer.Option(
+            metavar="A,B,...", help="Class names of the boxes, in order. [default: those of the dataset, classes.txt]"
+        ),
     ] = None,
     fallback: Annotated[
-        str, typer.Option(help="What an object gets in whose box nothing is found: ellipse, box or ignore.")
+        str, typer.Option(help="Label of a box in which no object is found: ellipse, box or ignore.")
     ] = "ellipse",
     ignore_doubtful: Annotated[
         bool,
         typer.Option(
             "--ignore-doubtful/--no-ignore-doubtful",
-            help="Ignore what may be part of an object, 255, rather than call it background.",
+            help="Label pixels that may belong to an object 255 (ignored) instead of background.",
         ),
     ] = True,
     contact_sheet: Annotated[
-        Path | None, typer.Option(metavar="FILE", help=f"Also show the maps of {_SHOWN_PAIRS} pairs in a picture.")
+        Path | None,
+        typer.Option(metavar="FILE", help=f"Also write an image that shows the label maps of {_SHEET_PAIRS} pairs."),
     ] = None,
-    device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace files that exist; else skip them.")] = False,
+    device: Annotated[str, typer.Option(help='For pca: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace label maps that exist instead of skipping them.")
+    ] = False,
 ) -> None:
-    """Make label maps for segmentation out of boxes: 0 is the background, a box's class + 1 its object, 255 is ignored.
+    """Make label maps for segmentation from boxes: 0 is background, class + 1 an object, 255 is ignored.
 
-    Maps are 8-bit PNG files; classes.txt beside their folder names the classes. Exit code: 0 if all went well, 1 if some
-    pairs failed, 2 if nothing could be done.
+    Label maps are 8-bit PNG files; the class names are written to classes.txt beside their folder. Exit code: 0 on success,
+    1 if some pairs failed, 2 if nothing could be done.
     """
     with user_errors():
         output = output or data / "labels"
         _check_options(data, output, method, source, fallback, contact_sheet)
-        pairs, class_names = _find(data, layout, split, classes)
+        pairs, class_names = _find_pairs(data, layout, split, split_list(classes))
         pairs = [replace(pair, labels=output / f"{pair.name}.png") for pair in pairs]
-        todo = [pair for pair in pairs if overwrite or not _is_labelled(pair)]
+        todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
         failed: list[LabelResult] = []
         if todo:
-            mask_method = _load(method, encoder, revision, image_size, source, device)
+            mask_method = _load_method(method, encoder, revision, image_size, source, device)
             _write_classes(output.parent / "classes.txt", class_names)
-            failed, summary = _run(todo, output, mask_method, class_names, fallback, ignore_doubtful)
+            failed, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
             typer.echo(f"{summary}{skipped} -> {output}")
         else:
-            typer.echo(f"nothing labelled: all {len(pairs)} label maps exist, and --overwrite was not given")
+            typer.echo(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
         if contact_sheet is not None:
-            _show([pair for pair in pairs if _is_labelled(pair)], class_names, contact_sheet)
+            _write_contact_sheet([pair for pair in pairs if _is_labeled(pair)], class_names, contact_sheet)
     if failed:
         typer.echo(f"{len(failed)} failed:", err=True)
         for result in failed:
@@ -103,59 +110,55 @@ def masks(
 def _check_options(
     data: Path, output: Path, method: str, source: str, fallback: str, contact_sheet: Path | None
 ) -> None:
-    """Refuse what can be refused without reading files."""
+    """Check everything that needs no image and no heavy import."""
     if not data.exists():
         raise FileNotFoundError(f"the folder {data} does not exist")
     if output.is_file():
-        raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
-    from gffusion.data import IMAGE_SUFFIXES
-    from gffusion.labeling.masks import FALLBACKS, SOURCES
+        raise NotADirectoryError(f"--output must be a folder, but {output} is a file")
+    from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
+    from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
 
-    for option, value, allowed in (
-        ("--method", method, METHODS),
-        ("--source", source, SOURCES),
-        ("--fallback", fallback, FALLBACKS),
-    ):
-        if value not in allowed:
-            raise ValueError(f"{option} must be one of {', '.join(allowed)}, got {value!r}")
+    check_choice("--method", method, METHODS)
+    check_choice("--source", source, SOURCES)
+    check_choice("--fallback", fallback, FALLBACKS)
     if contact_sheet is not None and contact_sheet.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ValueError(f"cannot write {contact_sheet}: its suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
+        raise ValueError(f"--contact-sheet must end in one of {', '.join(IMAGE_SUFFIXES)}, got {contact_sheet}")
 
 
-def _find(
-    data: Path, layout: str, split: str | None, classes: str | None
+def _find_pairs(
+    data: Path, layout: str, split: str | None, classes: list[str] | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None]:
-    """Return the pairs with boxes, and the names of the boxes' classes."""
-    from gffusion.data.layouts import find_pairs
+    """Return the pairs with boxes, and the class names of the boxes."""
+    from gffusion.data.layouts import find_pairs  # saves start-up time
 
     found = find_pairs(data, layout, split)
     pairs = [pair for pair in found.match.pairs if pair.boxes is not None]
     if not pairs:
-        raise ValueError(f"the pairs of {data} have no boxes, which masks are made from")
+        raise ValueError(f"no pair of {data} has boxes, from which label maps are made")
     if unboxed := [pair.name for pair in found.match.pairs if pair.boxes is None]:
         names = ", ".join(unboxed[:5]) + ", ..." * (len(unboxed) > 5)
-        typer.echo(f"{len(unboxed)} without boxes, left out: {names}", err=True)
-    class_names = [name.strip() for name in classes.split(",")] if classes else found.class_names
+        typer.echo(f"skipped {len(unboxed)} without boxes: {names}", err=True)
+    class_names = classes or found.class_names
     named = [pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and pair.boxes.suffix.lower() != ".txt"]
     if named and class_names is None:
         raise ValueError(
-            f"{named[0]} names its classes: put them in order, in {data / 'classes.txt'} or by --classes A,B"
+            f"{named[0]} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
         )
     return pairs, class_names
 
 
-def _is_labelled(pair: "ImagePair") -> bool:
+def _is_labeled(pair: "ImagePair") -> bool:
     return pair.labels is not None and pair.labels.is_file()
 
 
-def _load(
+def _load_method(
     method: str, encoder: str, revision: str | None, image_size: tuple[int, int] | None, source: Any, device: str
 ) -> "MaskMethod":
     if method == "threshold":
-        from gffusion.labeling.masks import ThresholdMasks
+        from gffusion.labeling.masks import ThresholdMasks  # saves start-up time
 
         return ThresholdMasks(source)
-    from gffusion.labeling.patch_masks import PatchMasks, load_encoder
+    from gffusion.labeling.patch_masks import PatchMasks, load_encoder  # imports torch
 
     quiet_libraries()
     device = choose_device(device)
@@ -163,20 +166,19 @@ def _load(
 
 
 def _write_classes(file: Path, class_names: Sequence[str] | None) -> None:
-    """Put down the classes, unless they stand there; never leave maps beside a list that says otherwise."""
+    """Write the class names, or raise ValueError if the file exists with other names."""
     if class_names is None:
         return
-    lines = "".join(f"{name}\n" for name in class_names)
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(lines, encoding="utf-8")
+        file.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
     elif [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()] != [*class_names]:
         raise ValueError(
-            f"{file} names other classes than {', '.join(class_names)}: remove it, or choose another --output"
+            f"{file} lists other classes than {', '.join(class_names)}: remove it, or choose another --output"
         )
 
 
-def _run(
+def _label(
     pairs: list["ImagePair"],
     output: Path,
     method: "MaskMethod",
@@ -184,36 +186,34 @@ def _run(
     fallback: Any,
     ignore_doubtful: bool,
 ) -> tuple[list["LabelResult"], str]:
-    """Label all, show progress, and return what failed and a summary."""
+    """Label all pairs with a progress bar; return the failed ones and a summary."""
     from tqdm import tqdm
 
-    from gffusion.labeling.labels import write_labels
+    from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
 
-    failed, report = [], MaskReport()
     started = time.perf_counter()
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful)
-    for result in tqdm(results, total=len(pairs), unit="pair", disable=None, leave=False):
-        report += result.report
-        if result.error is not None:
-            failed.append(result)
-    done = len(pairs) - len(failed)
+    done = list(tqdm(results, total=len(pairs), unit="pair", disable=None, leave=False))
+    report = sum((result.report for result in done), MaskReport())
+    failed = [result for result in done if result.error is not None]
+    count = len(pairs) - len(failed)
     hidden = f", {report.hidden} hidden by others" if report.hidden else ""
     return failed, (
-        f"labelled {done} pair{'s' * (done != 1)} in {time.perf_counter() - started:.1f} s: {report.objects} "
+        f"labeled {count} pair{'s' * (count != 1)} in {time.perf_counter() - started:.1f} s: {report.objects} "
         f"object{'s' * (report.objects != 1)}, {report.found} found, {report.fallback} with the fallback{hidden}"
     )
 
 
-def _show(pairs: list["ImagePair"], class_names: Sequence[str] | None, file: Path) -> None:
+def _write_contact_sheet(pairs: list["ImagePair"], class_names: Sequence[str] | None, file: Path) -> None:
     import numpy as np
 
     from gffusion.data import write_image
-    from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet
+    from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet  # imports torch
 
-    chosen = choose_pairs(pairs, _SHOWN_PAIRS)
+    chosen = choose_pairs(pairs, _SHEET_PAIRS)
     if not chosen:
-        typer.echo(f"no contact sheet: there are no objects to show in {len(pairs)} label maps", err=True)
+        typer.echo(f"wrote no contact sheet: the {len(pairs)} label maps contain no objects", err=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
     write_image(file, np.asarray(draw_contact_sheet(chosen, class_names)))

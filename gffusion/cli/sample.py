@@ -1,4 +1,4 @@
-"""`gffusion sample`: rendered pairs to try things with."""
+"""`gffusion sample`: write rendered pairs to try gffusion with."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,18 +9,18 @@ from .errors import user_errors
 
 
 def sample(
-    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder to write to; created if needed.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Output folder; created if needed.")],
     count: Annotated[int, typer.Option(min=1, help="Number of pairs.")] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the first pair; the next ones count up.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the first pair; each further pair adds 1.")] = 0,
     height: Annotated[int, typer.Option(min=32, help="Height in pixels.")] = 480,
     width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 640,
 ) -> None:
     """Write rendered visible/infrared pairs of a street at night, with label maps and boxes.
 
-    DIR gets visible/, infrared/, labels/ (class ids as PNG), boxes/ (YOLO: class, then centre and size as shares of the
-    picture) and classes.txt. The pictures are rendered, not photographed; a seed always gives the same files.
+    DIR gets visible/, infrared/, labels/ (class ids as PNG), boxes/ (YOLO: class, center and size relative to the image)
+    and classes.txt. The images are rendered, not captured; a seed always gives the same files.
     """
-    from gffusion.synthetic.samples import write_scenes
+    from gffusion.synthetic.samples import write_scenes  # imports scipy, which would delay `gffusion --help`
 
     with user_errors():
         names = write_scenes(folder, count=count, seed=seed, height=height, width=width)

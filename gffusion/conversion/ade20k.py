@@ -1,4 +1,4 @@
-"""DINOv2's published ADE20K linear segmenter: its classes, and how its file becomes a safetensors file that models can load."""
+"""Convert DINOv2's published linear ADE20K segmenters to safetensors files that `load_head` reads."""
 
 import json
 import os
@@ -13,43 +13,53 @@ from torch import Tensor
 
 from gffusion.data.atomic import replace_file
 
-# Of BNHead in facebookresearch/dinov2: a SyncBatchNorm over the inputs, with PyTorch's epsilon, and a 1x1 convolution.
+# BNHead in facebookresearch/dinov2: a SyncBatchNorm over the inputs, with PyTorch's epsilon, and a 1x1 convolution.
 _PREFIX = "decode_head."
 _CONVOLUTION = ("conv_seg.weight", "conv_seg.bias")
-_NORMALISATION = ("bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
+_NORMALIZATION = ("bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")
 _EPSILON = 1e-5
 
 
 def convert_ade20k_head(source: str | os.PathLike[str], target: str | os.PathLike[str], hidden_size: int = 768) -> None:
-    """Converts a linear segmenter of DINOv2 (`dinov2_vitb14_ade20k_linear_head.pth`, `..._ms_head.pth`) for `load_head`.
+    """Write a linear segmenter of DINOv2 (`dinov2_vitb14_ade20k_linear_head.pth`, `..._ms_head.pth`) as safetensors.
 
-    The published head is a batch normalisation and a 1x1 convolution (mmsegmentation's BNHead), which in evaluation are one
-    linear map; it is computed in float64. The file written holds that map, `weight` (150, inputs) and `bias` (150,), float32,
-    and as metadata `classes` (JSON), `source` (the name of the file that was read) and `layers`, the number of DINOv2's last
-    layers whose normalised patch tokens it reads, concatenated: 1 in the linear, 4 in the multi-scale ("ms") heads.
+    The published head is a batch normalization and a 1x1 convolution (mmsegmentation's BNHead), which in evaluation mode are
+    one linear map; it is computed in float64. The target contains `weight` (150, inputs) and `bias` (150,), float32, and as
+    metadata `classes` (JSON), `source` (the file name of the source) and `layers`: the number of DINOv2's last layers whose
+    normalized patch tokens the head reads, concatenated; 1 for linear heads, 4 for multi-scale ("ms") heads.
 
-    Only weights are read from `source`: a file that wants to run code, as a pickle can, is refused.
+    Only tensors are read from `source`; a pickle that would run code is rejected.
 
     Args:
-        source: The file to read, as PyTorch saved it: a state dict, or a dict that holds one as `"state_dict"`.
-        target: The safetensors file to write, whole or not at all; an existing one is replaced.
+        source: A file saved by PyTorch: a state dict, or a dict that contains one as `"state_dict"`.
+        target: The safetensors file, written atomically; an existing one is replaced.
         hidden_size: Width of the DINOv2 that the head belongs to (ViT-B: 768).
 
     Raises:
         OSError: If `source` cannot be read or `target` cannot be written.
-        ValueError: If `source` holds more than weights, or no linear segmenter of 150 classes and `hidden_size` or four times as
-            many inputs.
+        ValueError: If `source` contains more than tensors, or no linear segmenter with 150 classes and `hidden_size` or
+            4 x `hidden_size` inputs.
+
+    Example:
+        >>> import tempfile
+        >>> head = {f"decode_head.{name}": torch.ones(8) for name in _NORMALIZATION}
+        >>> head |= {"decode_head.conv_seg.weight": torch.ones(150, 8, 1, 1), "decode_head.conv_seg.bias": torch.ones(150)}
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     torch.save(head, f"{folder}/head.pth")
+        ...     convert_ade20k_head(f"{folder}/head.pth", f"{folder}/head.safetensors", hidden_size=8)
+        ...     {name: tuple(value.shape) for name, value in safetensors.torch.load_file(f"{folder}/head.safetensors").items()}
+        {'bias': (150,), 'weight': (150, 8)}
     """
     state = _read_head(Path(source))
     inputs = _check_shapes(state, Path(source))
     if inputs not in (hidden_size, 4 * hidden_size):
         raise ValueError(
-            f"{source} reads {inputs} inputs, neither {hidden_size} nor 4 x {hidden_size}: pass as hidden_size the width of the "
-            "DINOv2 that it belongs to (ViT-S: 384, ViT-B: 768, ViT-L: 1024, ViT-g: 1536)"
+            f"{source} has {inputs} inputs, but hidden_size={hidden_size} allows {hidden_size} or {4 * hidden_size}: pass the "
+            "width of the DINOv2 that the head belongs to (ViT-S: 384, ViT-B: 768, ViT-L: 1024, ViT-g: 1536)"
         )
     weight, bias = _fold(state)
     if not (weight.isfinite().all() and bias.isfinite().all()):
-        raise ValueError(f"{source} holds weights that are not finite or a negative variance; get it again")
+        raise ValueError(f"{source} contains weights that are not finite or a negative variance: download it again")
     metadata = {
         "format": "pt",
         "classes": json.dumps(ADE20K_CLASSES),
@@ -61,54 +71,53 @@ def convert_ade20k_head(source: str | os.PathLike[str], target: str | os.PathLik
 
 
 def _read_head(source: Path) -> dict[str, Tensor]:
-    """Returns the tensors of the head by their names in BNHead."""
+    """Read the tensors of the head by their names in BNHead."""
     try:
         content: Any = torch.load(source, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
-        # Without PyTorch's own message, which advises to let the file run its code.
+        # PyTorch's own message is dropped: it recommends weights_only=False, which would run the code in the file.
         raise ValueError(
-            f"{source} is no file of plain weights: it is damaged, or it holds objects that run code when loaded, which is "
-            "never done here; get the published file again"
+            f"{source} is damaged or contains objects that would run code when loaded: download the published file again"
         ) from error
     if isinstance(content, Mapping):
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping):
-        raise ValueError(f"{source} holds no state dict but {type(content).__name__}")
+        raise ValueError(f"{source} contains {type(content).__name__} instead of a state dict")
     named = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
     head = {key.removeprefix(_PREFIX): value for key, value in named.items() if key.startswith(_PREFIX)}
     head.pop("bn.num_batches_tracked", None)
-    known = {*_CONVOLUTION, *_NORMALISATION}
+    known = {*_CONVOLUTION, *_NORMALIZATION}
     if set(head) != known:
         raise ValueError(
-            f"{source} is no linear segmenter of DINOv2: under {_PREFIX!r} it lacks {sorted(known - set(head))} "
-            f"and has besides {sorted(set(head) - known)}"
+            f"{source} is not a linear segmenter of DINOv2: under {_PREFIX!r}, missing {sorted(known - set(head))}, "
+            f"unexpected {sorted(set(head) - known)}"
         )
     return head
 
 
 def _check_shapes(head: dict[str, Tensor], source: Path) -> int:
-    """Returns the number of inputs."""
+    """Return the number of inputs, or raise ValueError if a shape is wrong."""
     classes, inputs = len(ADE20K_CLASSES), head["bn.weight"].numel()
-    expected: dict[str, tuple[int, ...]] = dict.fromkeys(_NORMALISATION, (inputs,))
+    expected: dict[str, tuple[int, ...]] = dict.fromkeys(_NORMALIZATION, (inputs,))
     expected |= {"conv_seg.weight": (classes, inputs, 1, 1), "conv_seg.bias": (classes,)}
     for key, shape in expected.items():
         if head[key].shape != shape:
             raise ValueError(
-                f"{source} is no ADE20K segmenter of DINOv2: {_PREFIX}{key} has the shape {tuple(head[key].shape)}, not {shape}"
+                f"{source} is not an ADE20K segmenter of DINOv2: {_PREFIX}{key} has shape {tuple(head[key].shape)}, expected {shape}"
             )
     return inputs
 
 
 def _fold(head: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
-    """Returns weight and bias of conv(bn(x)), where bn has its statistics of training, in float64."""
-    convolution, offset, gain, shift, mean, variance = (head[key].double() for key in (*_CONVOLUTION, *_NORMALISATION))
+    """Return weight and bias of conv(bn(x)) in evaluation mode, in float64."""
+    convolution, offset, gain, shift, mean, variance = (head[key].double() for key in (*_CONVOLUTION, *_NORMALIZATION))
     scale = gain / (variance + _EPSILON).sqrt()
     weight = convolution.flatten(1)
     return weight * scale, offset + weight @ (shift - mean * scale)
 
 
-# Names and order of the ADE20K benchmark: column "Name" of objectInfo150.txt in CSAILVision/sceneparsing (Zhou et al., Scene
-# Parsing through ADE20K Dataset, CVPR 2017), synonyms after commas. DINOv2's heads number them from 0.
+# Column "Name" of objectInfo150.txt in CSAILVision/sceneparsing (Zhou et al., Scene Parsing through ADE20K Dataset, CVPR
+# 2017), with synonyms after commas. DINOv2's heads number the classes from 0.
 ADE20K_CLASSES = (
     "wall",
     "building, edifice",

@@ -1,1 +1,1 @@
-"""Label maps made from bounding boxes."""
+"""Make label maps for segmentation from bounding boxes."""

@@ -1,4 +1,4 @@
-"""Makes the label maps of pairs with boxes, and goes on where a single pair is bad."""
+"""Write label maps for the boxes of many pairs."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -11,12 +11,19 @@ from gffusion.data.io import write_image
 from gffusion.data.pairs import ImagePair, read_pair
 from gffusion.models.gffusion.image_processing_gffusion import to_infrared_values, to_visible_values
 
-from .masks import Fallback, MaskMethod, MaskReport, draw_labels
+from .masks import MaskMethod, MaskReport, draw_labels
+from .options import Fallback
 
 
 @dataclass(frozen=True)
 class LabelResult:
-    """What became of a pair; `error` is `None` if its label map was written."""
+    """The outcome for one pair.
+
+    Attributes:
+        pair: The pair.
+        report: Counts of its objects; all 0 if it failed.
+        error: Why no label map was written, or `None` if one was.
+    """
 
     pair: ImagePair
     report: MaskReport = field(default_factory=MaskReport)
@@ -31,20 +38,20 @@ def write_labels(
     fallback: Fallback = "ellipse",
     ignore_doubtful: bool = True,
 ) -> Iterator[LabelResult]:
-    """Write label maps, `folder/<name>.png`, of the objects in boxes.
+    """Write a label map `folder/<name>.png` for every pair.
 
-    A pair that cannot be read, or a map that cannot be written, is reported in its result, and the rest goes on.
+    A pair that cannot be read, or whose map cannot be written, is reported in its result; the other pairs are still labeled.
 
     Args:
         pairs: Pairs with boxes.
-        folder: Where the maps go; created if needed. Files of the same names are replaced.
-        method: What finds the objects.
+        folder: Output folder, created with the first map. Existing files of the same names are replaced.
+        method: Finds the objects in the boxes.
         class_names: Classes of the boxes, see [`read_boxes`].
         fallback: See [`draw_labels`].
         ignore_doubtful: See [`draw_labels`].
 
     Yields:
-        A result for every pair, as it is done.
+        One result per pair, in order, as soon as the pair is done.
     """
     for pair in pairs:
         try:
@@ -55,9 +62,7 @@ def write_labels(
             boxes = read_boxes(pair.boxes, size, class_names)
             masks = method(to_visible_values(visible), to_infrared_values(infrared), boxes)
             labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
-            folder.mkdir(
-                parents=True, exist_ok=True
-            )  # not before there is a map: an empty folder is no folder of labels
+            folder.mkdir(parents=True, exist_ok=True)  # only now: datasets reject a labels folder without files
             write_image(folder / f"{pair.name}.png", labels)
             yield LabelResult(pair, report)
         except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:

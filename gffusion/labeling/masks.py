@@ -1,11 +1,12 @@
-"""Object masks from boxes by a threshold in each box, and label maps of the masks of any method.
+"""Find objects in boxes by thresholding, and draw label maps from object masks.
 
-A box is left, top, right, bottom in pixels. Its window is the pixels that it covers or touches; a mask covers the window.
+A box is (left, top, right, bottom) in pixels. Its window is the block of pixels that it covers or touches, at least one;
+an object mask has the shape of its window.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, TypeAlias, get_args
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,33 +15,31 @@ from skimage.filters import threshold_otsu
 
 from gffusion.data.boxes import Boxes
 
-Fallback: TypeAlias = Literal["ellipse", "box", "ignore"]
-Source: TypeAlias = Literal["visible", "infrared", "both"]
+from .options import FALLBACKS, SOURCES, Fallback, Source, check_choice
+
 Mask: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.floating[Any]]
 Window: TypeAlias = tuple[slice, slice]
 
-FALLBACKS: tuple[Fallback, ...] = get_args(Fallback)
-SOURCES: tuple[Source, ...] = get_args(Source)
 IGNORED = 255
 
-# What covers less of its box than this was not found; what covers more was not told from its surroundings.
-_FILL = 0.1, 0.95
-# Smaller regions, as a share of an object's largest one, are specks.
-_SPECK = 0.1
-# How far the surroundings of a box reach, as a share of its sides.
-MARGIN = 0.25
-# Pixels that the surroundings reach at least, and the standard deviation of the filter that takes out noise.
-_MINIMUM_REACH, _SMOOTHING = 4, 0.5
-# Added to variances in [0, 1]: a hundredth of the range, squared, so that nothing is divided by the spread of flat colour.
-_FLAT = 1e-4
+# A mask that covers a smaller share of its window has missed the object; a larger one has not separated it.
+_MASK_SHARE = 0.1, 0.95
+# Connected regions smaller than this share of the largest one are dropped.
+_SPECK_SHARE = 0.1
+# Width of the surroundings of a box as a share of its sides, and at least in pixels.
+MARGIN, _MINIMUM_MARGIN = 0.25, 4
+# Standard deviation in pixels of the Gaussian that removes noise.
+_SMOOTHING = 0.5
+# Added to variances of values in [0, 1], so that flat colors do not cause a division by zero.
+_VARIANCE_FLOOR = 1e-4
 
 
 class MaskMethod(Protocol):
-    """Finds the objects in boxes."""
+    """A callable that finds the objects in boxes."""
 
     def __call__(self, visible_values: Floats, infrared_values: Floats, boxes: Boxes) -> list[Mask | None]:
-        """Find the objects of a pair.
+        """Find the objects of one pair.
 
         Args:
             visible_values: (3, H, W) in [0, 1].
@@ -48,19 +47,19 @@ class MaskMethod(Protocol):
             boxes: The boxes.
 
         Returns:
-            For every box the mask of its window, or `None` where nothing was found.
+            For each box the mask of its object, or `None` if no object was found.
         """
         ...
 
 
 @dataclass(frozen=True)
 class MaskReport:
-    """What became of the boxes of one picture or, added up, of several.
+    """Counts of the objects of one image, or of several added up.
 
     Attributes:
-        objects: Boxes, and so objects.
-        found: Objects with a mask that the method found; all others have the fallback.
-        hidden: Objects of both kinds that have no pixel of their own, because smaller ones cover them.
+        objects: Number of boxes.
+        found: Objects for which the method found a mask; the others get the fallback.
+        hidden: Objects without a pixel of their own, because smaller ones cover them.
     """
 
     objects: int = 0
@@ -69,33 +68,39 @@ class MaskReport:
 
     @property
     def fallback(self) -> int:
-        """Objects with the fallback."""
+        """Number of objects with the fallback."""
         return self.objects - self.found
 
     def __add__(self, other: "MaskReport") -> "MaskReport":
-        """Add up two reports."""
         return MaskReport(self.objects + other.objects, self.found + other.found, self.hidden + other.hidden)
 
 
 class ThresholdMasks:
-    """Finds objects by their temperature and colour, a threshold for each box (ours; needs no encoder).
+    """Find objects by temperature and color with one threshold per box (ours; needs no encoder).
 
-    Of all mixtures of the channels, Fisher's linear discriminant tells best the ellipse that fits the box from the
-    surroundings of the box. The mixture is higher in the ellipse. Otsu's threshold of it, in the box and its
-    surroundings, divides the object from the background.
+    Fisher's linear discriminant mixes the channels so that the ellipse inscribed in the box differs most from the
+    surroundings of the box. Otsu's threshold of the mixture then separates the object from the background.
 
     Args:
-        source: Whose channels may be mixed.
+        source: The modality whose channels are used: `"visible"`, `"infrared"` or `"both"`.
 
     Raises:
-        ValueError: If the source is unknown.
+        ValueError: If `source` is not one of these.
+
+    Example:
+        >>> infrared = np.zeros((1, 48, 64))
+        >>> infrared[0, 12:36, 20:30] = 1
+        >>> boxes = Boxes(np.array([[16, 10, 34, 38]], np.float32), np.array([0]))
+        >>> [mask] = ThresholdMasks("infrared")(np.zeros((3, 48, 64)), infrared, boxes)
+        >>> mask.shape, int(mask.sum())
+        ((28, 18), 240)
     """
 
     def __init__(self, source: Source = "both") -> None:
-        self.source = check_choice("source", source, SOURCES)
+        self.source = check_choice("`source`", source, SOURCES)
 
     def __call__(self, visible_values: Floats, infrared_values: Floats, boxes: Boxes) -> list[Mask | None]:
-        """Find the objects of a pair, see [`MaskMethod`]."""
+        """Find the objects of one pair, see [`MaskMethod`]."""
         channels = {
             "visible": [visible_values],
             "infrared": [infrared_values],
@@ -103,7 +108,7 @@ class ThresholdMasks:
         }[self.source]
         image = np.moveaxis(np.concatenate(channels), 0, -1)
         image = ndimage.gaussian_filter(image, (_SMOOTHING, _SMOOTHING, 0))
-        return [keep_object(_threshold(image, box)) for box in boxes.coordinates]
+        return [clean_mask(_threshold_box(image, box)) for box in boxes.coordinates]
 
 
 def draw_labels(
@@ -113,41 +118,48 @@ def draw_labels(
     fallback: Fallback = "ellipse",
     ignore_doubtful: bool = True,
 ) -> tuple[NDArray[np.uint8], MaskReport]:
-    """Draw the label map of a picture, smaller boxes over larger ones.
+    """Draw the label map of one image, with smaller boxes in front of larger ones.
 
     Args:
-        masks: For every box the mask of its window, or `None` where nothing was found.
+        masks: For each box the mask of its object, or `None` if no object was found.
         boxes: The boxes.
-        size: Height and width of the picture in pixels.
-        fallback: What an object without a mask gets, so that it is not learnt as background: `"ellipse"`, the ellipse that
-            fits the box, and 255 in the rest of the box; `"box"`, all of the box; `"ignore"`, 255 in all of the box.
-        ignore_doubtful: Whether pixels that belong to the ellipse that fits the box, but not to the mask that was found,
-            are 255 rather than background: windows of cars, cold clothes.
+        size: Height and width of the image in pixels.
+        fallback: What to draw for an object without a mask, so that it does not become background. `"ellipse"`: the
+            inscribed ellipse as the object, and 255 in the rest of the box; `"box"`: the whole box as the object;
+            `"ignore"`: 255 in the whole box.
+        ignore_doubtful: Whether pixels of the inscribed ellipse outside the found mask become 255 instead of background:
+            windows of cars, cold clothes.
 
     Returns:
-        (H, W) uint8 with 0 for the background, class + 1 inside objects, and 255 where it cannot be told, which is never
-        drawn over objects; and what became of the boxes.
+        The label map, (H, W) uint8: 0 for the background, class + 1 for objects, and 255 for unknown pixels, which never
+        cover an object; and the counts of objects.
 
     Raises:
-        ValueError: If the fallback is unknown, or a class does not fit below 255.
+        ValueError: If `fallback` is unknown, or a class is 254 or larger.
+
+    Example:
+        >>> boxes = Boxes(np.array([[1, 1, 5, 4]], np.float32), np.array([2]))
+        >>> labels, report = draw_labels([None], boxes, size=(5, 6), fallback="box")
+        >>> int((labels == 3).sum()), report
+        (12, MaskReport(objects=1, found=0, hidden=0))
     """
-    check_choice("fallback", fallback, FALLBACKS)
+    check_choice("`fallback`", fallback, FALLBACKS)
     if boxes.classes.size and boxes.classes.max() + 1 >= IGNORED:
         raise ValueError(
-            f"box classes must lie between 0 and {IGNORED - 2}: label maps have 8 bits and hold class + 1, and {IGNORED} is "
-            f"for ignored pixels; got class {boxes.classes.max()}"
+            f"box classes must be between 0 and {IGNORED - 2}, because 8-bit label maps hold class + 1 and {IGNORED} means "
+            f"ignored; got class {boxes.classes.max()}"
         )
     owners = np.full(size, -1)
     doubtful = np.zeros(size, dtype=bool)
-    for index in by_area(boxes.coordinates)[::-1]:
+    for index in sort_by_area(boxes.coordinates)[::-1]:
         box, mask = boxes.coordinates[index], masks[index]
-        place, shape = window(box, size), ellipse(box, size)
+        window, ellipse = find_window(box, size), draw_ellipse(box, size)
         if mask is None:
-            doubtful[place] = True
-            mask = {"ellipse": shape, "box": np.ones_like(shape), "ignore": np.zeros_like(shape)}[fallback]
+            doubtful[window] = True
+            mask = {"ellipse": ellipse, "box": np.ones_like(ellipse), "ignore": np.zeros_like(ellipse)}[fallback]
         elif ignore_doubtful:
-            doubtful[place] |= shape
-        owners[place][mask] = index
+            doubtful[window] |= ellipse
+        owners[window][mask] = index
     labels = np.where(doubtful, IGNORED, 0).astype(np.uint8)
     drawn = owners >= 0
     labels[drawn] = boxes.classes[owners[drawn]] + 1
@@ -157,75 +169,74 @@ def draw_labels(
     return labels, MaskReport(len(masks), found, hidden)
 
 
-def window(box: Floats, size: tuple[int, int], reach: tuple[float, float] = (0, 0)) -> Window:
-    """Return the pixels, at least one, that a box (4,) covers or touches, enlarged by `reach` (y, x) pixels on each side."""
+def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] = (0, 0)) -> Window:
+    """Return the window of a box (4,) in an image of `size` (H, W), enlarged by `margin` (y, x) pixels on each side.
+
+    Example:
+        >>> find_window(np.array([1.5, 2.0, 3.0, 4.5]), (10, 10))
+        (slice(2, 5, None), slice(1, 3, None))
+    """
     left, top, right, bottom = (float(edge) for edge in box)
-    (height, width), (down, across) = size, reach
-    first_row = min(max(0, int(np.floor(top - down))), height - 1)
-    first_column = min(max(0, int(np.floor(left - across))), width - 1)
-    end_row = max(first_row + 1, min(height, int(np.ceil(bottom + down))))
-    end_column = max(first_column + 1, min(width, int(np.ceil(right + across))))
+    (height, width), (margin_y, margin_x) = size, margin
+    first_row = min(max(0, int(np.floor(top - margin_y))), height - 1)
+    first_column = min(max(0, int(np.floor(left - margin_x))), width - 1)
+    end_row = max(first_row + 1, min(height, int(np.ceil(bottom + margin_y))))
+    end_column = max(first_column + 1, min(width, int(np.ceil(right + margin_x))))
     return slice(first_row, end_row), slice(first_column, end_column)
 
 
-def ellipse(box: Floats, size: tuple[int, int]) -> Mask:
-    """Return the ellipse that fits a box, in the box's window: at least the pixel in the middle."""
+def draw_ellipse(box: Floats, size: tuple[int, int]) -> Mask:
+    """Return the ellipse inscribed in a box (4,) as a mask of its window; the pixel in the middle is always set."""
     left, top, right, bottom = (float(edge) for edge in box)
-    rows, columns = window(box, size)
-    # Half a pixel at least, or a thin box could pass between the pixels' centres.
-    down = (np.arange(rows.start, rows.stop) + 0.5 - (top + bottom) / 2) / max((bottom - top) / 2, 0.5)
-    across = (np.arange(columns.start, columns.stop) + 0.5 - (left + right) / 2) / max((right - left) / 2, 0.5)
-    inside: Mask = down[:, None] ** 2 + across**2 <= 1
-    inside[len(down) // 2, len(across) // 2] = True
+    rows, columns = find_window(box, size)
+    # Half-axes of at least half a pixel, because a thinner ellipse could miss all pixel centers.
+    y = (np.arange(rows.start, rows.stop) + 0.5 - (top + bottom) / 2) / max((bottom - top) / 2, 0.5)
+    x = (np.arange(columns.start, columns.stop) + 0.5 - (left + right) / 2) / max((right - left) / 2, 0.5)
+    inside: Mask = y[:, None] ** 2 + x**2 <= 1
+    inside[len(y) // 2, len(x) // 2] = True
     return inside
 
 
-def by_area(boxes: Floats) -> NDArray[np.intp]:
+def sort_by_area(boxes: Floats) -> NDArray[np.intp]:
     """Return the indices of boxes (N, 4) from the smallest to the largest."""
     return np.argsort((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
 
 
-def keep_object(mask: Mask) -> Mask | None:
-    """Drop specks and fill holes of what was found in a box; return `None` if that is next to nothing or all of the box."""
+def clean_mask(mask: Mask) -> Mask | None:
+    """Drop specks from a mask and fill its holes; return `None` if nearly nothing or nearly the whole window is left."""
     regions, count = ndimage.label(mask)
     if not count:
         return None
     areas = np.bincount(regions.ravel())
     areas[0] = 0
-    mask = ndimage.binary_fill_holes((areas >= _SPECK * areas.max())[regions] & mask)
-    return mask if _FILL[0] <= mask.mean() <= _FILL[1] else None
+    mask = ndimage.binary_fill_holes((areas >= _SPECK_SHARE * areas.max())[regions] & mask)
+    return mask if _MASK_SHARE[0] <= mask.mean() <= _MASK_SHARE[1] else None
 
 
-def otsu(values: Floats) -> float:
-    """Return Otsu's threshold; of constant values the value, above which nothing is."""
+def find_otsu_threshold(values: Floats) -> float:
+    """Return Otsu's threshold; for constant values the value itself, so that no value is above it."""
     return float(threshold_otsu(values)) if np.ptp(values) > 0 else float(values.flat[0])
 
 
-def check_choice(name: str, value: Any, allowed: Sequence[Any]) -> Any:
-    """Return an option's value, or raise ValueError if it is not allowed."""
-    if value not in allowed:
-        raise ValueError(f"`{name}` must be one of {', '.join(map(repr, allowed))}, got {value!r}.")
-    return value
-
-
-def _threshold(image: Floats, box: Floats) -> Mask:
+def _threshold_box(image: Floats, box: Floats) -> Mask:
+    """Return the pixels (H, W, C) of the window of a box that are above the threshold of the mixture of channels."""
     size = image.shape[:2]
-    reach = (max(MARGIN * (box[3] - box[1]), _MINIMUM_REACH), max(MARGIN * (box[2] - box[0]), _MINIMUM_REACH))
-    place, outer = window(box, size), window(box, size, reach)
-    beside = np.ones(size, dtype=bool)
-    beside[place] = False
-    middle, around = image[place][ellipse(box, size)], image[outer][beside[outer]]
-    if len(around) == 0:  # the box is the picture
-        return np.zeros(image[place].shape[:2], dtype=bool)
-    spread = _scatter(middle) + _scatter(around) + _FLAT * np.eye(image.shape[-1])
+    margin = (max(MARGIN * (box[3] - box[1]), _MINIMUM_MARGIN), max(MARGIN * (box[2] - box[0]), _MINIMUM_MARGIN))
+    window, outer = find_window(box, size), find_window(box, size, margin)
+    outside = np.ones(size, dtype=bool)
+    outside[window] = False
+    middle, around = image[window][draw_ellipse(box, size)], image[outer][outside[outer]]
+    if len(around) == 0:  # the box covers the image
+        return np.zeros(image[window].shape[:2], dtype=bool)
+    spread = _covariance(middle) + _covariance(around) + _VARIANCE_FLOOR * np.eye(image.shape[-1])
     score = image[outer] @ np.linalg.solve(spread, middle.mean(axis=0) - around.mean(axis=0))
     above = np.zeros(size, dtype=bool)
-    above[outer] = score > otsu(score)
-    return above[place]
+    above[outer] = score > find_otsu_threshold(score)
+    return above[window]
 
 
-def _scatter(pixels: Floats) -> Floats:
-    """Return the covariance of the channels of pixels (N, C)."""
-    centred = pixels - pixels.mean(axis=0)
-    covariance: Floats = centred.T @ centred / len(pixels)
+def _covariance(pixels: Floats) -> Floats:
+    """Return the covariance (C, C) of the channels of pixels (N, C)."""
+    centered = pixels - pixels.mean(axis=0)
+    covariance: Floats = centered.T @ centered / len(pixels)
     return covariance

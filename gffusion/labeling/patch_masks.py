@@ -1,4 +1,4 @@
-"""Object masks from boxes by principal components of the patch features of a frozen encoder (the paper's Fig. 5)."""
+"""Find objects in boxes by principal components of the patch features of a frozen encoder (the paper's Fig. 5)."""
 
 import os
 from typing import TypeAlias
@@ -17,45 +17,43 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .masks import (
     MARGIN,
-    SOURCES,
     Floats,
     Mask,
-    Source,
     Window,
-    by_area,
-    check_choice,
-    ellipse,
-    keep_object,
-    otsu,
-    window,
+    clean_mask,
+    draw_ellipse,
+    find_otsu_threshold,
+    find_window,
+    sort_by_area,
 )
+from .options import SOURCES, Source, check_choice
 
 Encoder: TypeAlias = Dinov2Model | CLIPVisionModel
 
-# Of the second analysis: as many as DINOv2's authors show as colours (Oquab et al., 2023, Fig. 1).
+# Of the second analysis: as many as the figures of DINOv2 show as colors (Oquab et al., 2023, Fig. 1).
 _OBJECT_COMPONENTS = 3
 
 
 class PatchMasks:
-    """Finds objects by two principal component analyses of patch features, see [`masks_from_features`].
+    """Find objects by two principal component analyses of patch features, see [`find_objects`].
 
-    Of both pictures, each patch has the features of the one and the other, concatenated: the analysis weighs them by how much
-    they vary, so that at night it looks at the infrared ones. (The element-wise maximum of Eq. (6) depends on the axes
-    of the feature space, which principal components are there to choose.)
+    With both modalities, the features of a patch are those of the visible and of the infrared image, concatenated. The
+    analysis weights them by their variance, so at night the infrared image dominates. (The element-wise maximum of Eq. (6)
+    depends on the axes of the feature space, which principal components are independent of.)
 
-    Features are DINOv2's last, after its final norm, or those of CLIP's last layer but one, since the paper leaves out the
-    last.
+    Features are the last hidden state of DINOv2 after its final norm, or the output of CLIP's second to last layer, because
+    the paper does not use the last one.
 
     Args:
-        encoder: On its device; stays as it is.
-        image_size: Height and width at which the encoder sees pictures, in multiples of its patch size; position
-            embeddings are interpolated. Defaults to the multiples next to each picture's own size. Larger ones find smaller
-            objects, and cost more: time and memory grow with the square of the number of patches.
-        source: Which picture the encoder sees.
+        encoder: A frozen encoder on its device.
+        image_size: Height and width to which images are resized for the encoder, in multiples of its patch size; position
+            embeddings are interpolated. Defaults to the multiples nearest to the size of each image. Larger images show
+            smaller objects; time and memory grow with the square of the number of patches.
+        source: The modality that the encoder sees: `"visible"`, `"infrared"` or `"both"`.
 
     Raises:
         TypeError: If the encoder is neither a `Dinov2Model` nor a `CLIPVisionModel`.
-        ValueError: If the size does not suit the encoder, or the source is unknown.
+        ValueError: If `image_size` is not a multiple of the patch size, or `source` is unknown.
     """
 
     def __init__(self, encoder: Encoder, image_size: tuple[int, int] | None = None, source: Source = "both") -> None:
@@ -64,15 +62,15 @@ class PatchMasks:
         patch_size: int = encoder.config.patch_size
         if image_size is not None and any(side < patch_size or side % patch_size for side in image_size):
             raise ValueError(
-                f"the image size must be height and width in multiples of the encoder's patch size {patch_size}, "
+                f"the image size must be a height and a width in multiples of the encoder's patch size {patch_size}, "
                 f"got {image_size[0]} x {image_size[1]}"
             )
         self.encoder = encoder
         self.image_size = image_size
-        self.source = check_choice("source", source, SOURCES)
+        self.source = check_choice("`source`", source, SOURCES)
 
     def __call__(self, visible_values: Floats, infrared_values: Floats, boxes: Boxes) -> list[Mask | None]:
-        """Find the objects of a pair, see [`MaskMethod`]."""
+        """Find the objects of one pair, see [`MaskMethod`]."""
         if not len(boxes.classes):
             return []
         seen = {
@@ -82,11 +80,11 @@ class PatchMasks:
         }[self.source]
         features = self.patch_features(torch.from_numpy(np.stack(seen)))
         joined = features.permute(1, 2, 0, 3).flatten(2)  # (B, h, w, D) -> (h, w, B * D)
-        return masks_from_features(joined.numpy(), boxes.coordinates, visible_values.shape[1:])
+        return find_objects(joined.numpy(), boxes.coordinates, visible_values.shape[1:])
 
     @torch.inference_mode()
     def patch_features(self, images: Tensor) -> Tensor:
-        """Return the features of every patch: (B, 3, H, W) in [0, 1] -> (B, h, w, D), float32 on the CPU."""
+        """Return the features of all patches: (B, 3, H, W) in [0, 1] -> (B, h, w, D), float32 on the CPU."""
         images, patch_size = images.to(self.encoder.device), self.encoder.config.patch_size
         height, width = self.image_size or (
             max(patch_size, round(side / patch_size) * patch_size) for side in images.shape[2:]
@@ -103,21 +101,21 @@ class PatchMasks:
 
 
 def load_encoder(name: str | os.PathLike[str], revision: str | None = None) -> Encoder:
-    """Load a frozen encoder for [`PatchMasks`], in evaluation mode.
+    """Load a frozen encoder for [`PatchMasks`] in evaluation mode.
 
     Args:
-        name: Folder or Hub id of a DINOv2 or CLIP model, or of a saved [`GFFusionModel`], of which DINOv2 is taken if it has
-            both.
+        name: Folder or Hub id of a DINOv2 or CLIP model, or of a saved [`GFFusionModel`]; of a model with both encoders,
+            DINOv2 is returned.
         revision: Branch, tag or commit on the Hub.
 
     Raises:
-        OSError: If it cannot be found or read.
+        OSError: If the model cannot be found or read.
         ValueError: If it is another kind of model, or a GFFusionModel without encoders.
     """
     name = os.fspath(name)
     config = AutoConfig.from_pretrained(name, revision=revision or "main")
     kind = config.model_type
-    # GFFusionModel makes sure that no weight of an encoder is left to chance.
+    # Through GFFusionModel, which rejects checkpoints that lack weights of an encoder.
     if kind == "gffusion":
         model = GFFusionModel.from_pretrained(name, revision=revision or "main")
     elif kind == "dinov2":
@@ -125,106 +123,108 @@ def load_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
             dinov2=name,
             dinov2_revision=revision,
             paradigm="cascading",
-            segmenter_image_size=[config.patch_size, config.patch_size],  # the default does not suit all patches
+            segmenter_image_size=[
+                config.patch_size,
+                config.patch_size,
+            ],  # the default is no multiple of every patch size
         )
     elif kind in ("clip", "clip_vision_model"):
         model = GFFusionModel.from_backbones(clip=name, clip_revision=revision, use_segmenter=False)
     else:
-        raise ValueError(f"{name} is a {kind} model; masks need a DINOv2, CLIP or GFFusion model")
+        raise ValueError(f"{name} is a {kind} model, but the encoder must be a DINOv2, CLIP or GFFusion model")
     if not model.backbones:
-        raise ValueError(
-            f"the GFFusion model {name} has no encoder; masks need one that has a segmenter, or DINOv2 itself"
-        )
+        raise ValueError(f"the GFFusion model {name} has no encoder; name one with a segmenter, or a DINOv2 model")
     return model.backbones.get("dinov2", model.backbones.get("clip"))
 
 
-def masks_from_features(features: Floats, boxes: Floats, size: tuple[int, int]) -> list[Mask | None]:
-    """Find the objects in boxes by two principal component analyses (Fig. 5; the paper gives no more than these two steps).
+def find_objects(features: Floats, boxes: Floats, size: tuple[int, int]) -> list[Mask | None]:
+    """Find the objects in boxes by two principal component analyses (Fig. 5; the paper states no more than these two steps).
 
-    1. The first component over all patches, enlarged to pixels, is cut at Otsu's threshold. The sign of a component means
-       nothing: the foreground is the side whose mean is higher in the boxes.
-    2. The first three components over the foreground's patches, enlarged likewise, place every foreground pixel.
-       It goes to the nearest of several means: of the objects whose boxes hold it, over the ellipses that fit the boxes; and of
-       the foreground around these boxes, which belongs to no object. So overlapping boxes share their pixels by likeness;
-       the smaller box takes those of equal distance.
+    1. The first component over all patches is upsampled to pixels and split at Otsu's threshold. The sign of a component is
+       arbitrary: the foreground is the side with the higher mean inside the boxes.
+    2. The first three components over the foreground patches are upsampled too. Each foreground pixel goes to the nearest of
+       these means: of the objects whose boxes contain it, over the inscribed ellipses, and of the foreground around these
+       boxes, which belongs to no object. So overlapping boxes share their pixels by similarity; at equal distance the
+       smaller box wins.
 
     Args:
         features: (h, w, D), finite.
         boxes: (N, 4) in pixels.
-        size: Height and width of the picture in pixels.
+        size: Height and width of the image in pixels.
 
     Returns:
-        For every box the mask of its window, or `None` where nothing was found, and where a side of the box is shorter
-        than a patch.
+        For each box the mask of its window, or `None` if nothing was found or a side of the box is shorter than a patch.
     """
     grid = features.shape[:2]
     patch = size[0] / grid[0], size[1] / grid[1]
     masks: list[Mask | None] = [None] * len(boxes)
     sides = boxes[:, [3, 2]] - boxes[:, [1, 0]]
-    large = [int(index) for index in by_area(boxes) if (sides[index] >= patch).all()]
+    large = [int(index) for index in sort_by_area(boxes) if (sides[index] >= patch).all()]
     inside = np.zeros(size, dtype=bool)
     for box in boxes:
-        inside[window(box, size)] = True
+        inside[find_window(box, size)] = True
     if not large or inside.all():
         return masks
     patches = features.reshape(-1, features.shape[-1]).astype(np.float64)
-    foreground = _foreground(_project(patches, patches, 1).reshape(*grid, 1), inside)
+    foreground = _split_foreground(_project(patches, patches, 1).reshape(*grid, 1), inside)
     of_patches = resize(foreground.astype(np.float64), grid, order=1, mode="edge", anti_aliasing=True) > 0.5
     if not of_patches.any():
         return masks
     components = _project(patches, patches[of_patches.ravel()], _OBJECT_COMPONENTS).reshape(*grid, -1)
-    owners = _share(_to_pixels(components, size), foreground, inside, boxes[large], patch)
+    owners = _share_pixels(_upsample(components, size), foreground, inside, boxes[large], patch)
     for rank, index in enumerate(large):
-        masks[index] = keep_object(owners[window(boxes[index], size)] == rank)
+        masks[index] = clean_mask(owners[find_window(boxes[index], size)] == rank)
     return masks
 
 
 def _project(patches: Floats, sample: Floats, count: int) -> Floats:
-    """Return the first principal components of a sample for all patches, the last one first: (N, D), (M, D) -> (N, count)."""
+    """Project patches on the first principal components of a sample, the first one last: (N, D), (M, D) -> (N, count)."""
     mean = sample.mean(axis=0)
-    centred = sample - mean
-    dimensions = centred.shape[1]
+    centered = sample - mean
+    dimensions = centered.shape[1]
     wanted = [max(0, dimensions - count), dimensions - 1]
-    _, axes = scipy.linalg.eigh(centred.T @ centred, subset_by_index=wanted)  # nothing random, unlike truncated solvers
+    _, axes = scipy.linalg.eigh(
+        centered.T @ centered, subset_by_index=wanted
+    )  # deterministic, unlike truncated solvers
     projected: Floats = (patches - mean) @ axes
     return projected
 
 
-def _to_pixels(maps: Floats, size: tuple[int, int]) -> Floats:
-    """Enlarge (h, w, C) bilinearly to (H, W, C)."""
-    enlarged: Floats = resize(maps, (*size, maps.shape[-1]), order=1, mode="edge", anti_aliasing=False)
-    return enlarged
+def _upsample(maps: Floats, size: tuple[int, int]) -> Floats:
+    """Upsample (h, w, C) bilinearly to (H, W, C)."""
+    upsampled: Floats = resize(maps, (*size, maps.shape[-1]), order=1, mode="edge", anti_aliasing=False)
+    return upsampled
 
 
-def _foreground(component: Floats, inside: Mask) -> Mask:
-    score = _to_pixels(component, inside.shape)[..., 0]
+def _split_foreground(component: Floats, inside: Mask) -> Mask:
+    """Return which pixels (H, W) are foreground, from the first component (h, w, 1) and the pixels inside boxes."""
+    score = _upsample(component, inside.shape)[..., 0]
     if score[inside].mean() < score[~inside].mean():
         score = -score
-    return score > otsu(score)
+    return score > find_otsu_threshold(score)
 
 
-def _share(
+def _share_pixels(
     components: Floats, foreground: Mask, inside: Mask, boxes: Floats, patch: tuple[float, float]
 ) -> NDArray[np.intp]:
-    """Return to which of the boxes, the smallest first, every pixel belongs, or -1."""
+    """Return for each pixel (H, W) the index of the box that it belongs to, or -1; boxes (N, 4) start with the smallest."""
     size = inside.shape
-    claims: list[tuple[Window, int, Floats]] = []
+    claims: list[tuple[Window, int, Floats]] = []  # (window, owner, pixels whose mean stands for the owner)
     for index, box in enumerate(boxes):
-        place = window(box, size)
-        claims.append((place, index, components[place][foreground[place] & ellipse(box, size)]))
+        window = find_window(box, size)
+        claims.append((window, index, components[window][foreground[window] & draw_ellipse(box, size)]))
     for box in boxes:
-        outer = window(
-            box, size, (max(patch[0], MARGIN * (box[3] - box[1])), max(patch[1], MARGIN * (box[2] - box[0])))
-        )
-        claims.append((window(box, size), -1, components[outer][foreground[outer] & ~inside[outer]]))
+        margin = max(patch[0], MARGIN * (box[3] - box[1])), max(patch[1], MARGIN * (box[2] - box[0]))
+        outer = find_window(box, size, margin)
+        claims.append((find_window(box, size), -1, components[outer][foreground[outer] & ~inside[outer]]))
     owners = np.full(size, -1)
     nearest = np.full(size, np.inf)
-    for place, owner, sample in claims:
+    for window, owner, sample in claims:
         if not len(sample):
             continue
-        distances = np.square(components[place] - sample.mean(axis=0)).sum(axis=-1)
-        nearer = distances < nearest[place]
-        nearest[place][nearer] = distances[nearer]
-        owners[place][nearer] = owner
+        distances = np.square(components[window] - sample.mean(axis=0)).sum(axis=-1)
+        nearer = distances < nearest[window]
+        nearest[window][nearer] = distances[nearer]
+        owners[window][nearer] = owner
     owners[~foreground] = -1
     return owners

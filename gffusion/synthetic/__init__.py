@@ -1,1 +1,1 @@
-"""Rendered pairs for `gffusion sample`, examples and tests."""
+"""Render pairs for `gffusion sample`, examples and tests."""

@@ -1,6 +1,6 @@
-"""What `rendering.py` photographs: things made of flat faces that reflect, emit and hold heat, and the empty street.
+"""Build the empty street that `rendering.py` renders, from flat faces with a color and a temperature.
 
-World coordinates are metres: x to the right, y up from the road, z away from the camera, which stands mid-road.
+World coordinates are in meters: x to the right, y up from the road, z away from the camera, which stands mid-road.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,17 +16,23 @@ Array = NDArray[np.float64]
 
 BACKGROUND, PERSON, BICYCLE, CAR = range(4)
 CAMERA_HEIGHT = 1.8
-NEAR, FAR = 0.05, 80.0  # where the street begins and ends
+NEAR, FAR = 0.05, 80.0  # extent of the street along z
 ROAD_EDGE, FACADE = 5.2, 9.2  # distance from the middle of the road
-KERB = 0.12  # height of the pavement
+CURB = 0.12  # height of the sidewalk
 
 
 @dataclass(frozen=True)
 class Material:
-    """How a face looks in both spectra: linear RGB `albedo` and `emission`, `temperature` in degrees Celsius.
+    """The appearance of a face in both spectra.
 
-    `gloss` scales its highlights; `grain` (relative) and `thermal_grain` (kelvin) scale its texture; `tiles` is the
-    (width, height) in metres of its bricks or slabs, (0, 0) where there are none.
+    Attributes:
+        albedo: Linear RGB.
+        temperature: In degrees Celsius.
+        emission: Linear RGB.
+        gloss: Scale of highlights.
+        grain: Relative scale of texture in the visible spectrum.
+        thermal_grain: Scale of texture in kelvins.
+        tiles: (width, height) of bricks or slabs in meters; (0, 0) for none.
     """
 
     albedo: ArrayLike
@@ -38,18 +44,19 @@ class Material:
     tiles: tuple[float, float] = (0.0, 0.0)
 
     def at(self, temperature: float) -> "Material":
+        """Return the same material at another temperature."""
         return replace(self, temperature=temperature)
 
 
 class Face(NamedTuple):
-    """A flat polygon with `points` (N, 3)."""
+    """A flat polygon with corners `points` (N, 3)."""
 
     points: Array
     material: Material
 
 
 class Light(NamedTuple):
-    """A point light of linear RGB `power`; a `focus` above 0 narrows it to a beam towards the camera."""
+    """A point light of linear RGB `power`; `focus` > 0 narrows it to a beam towards the camera."""
 
     position: ArrayLike
     power: ArrayLike
@@ -58,7 +65,7 @@ class Light(NamedTuple):
 
 @dataclass(frozen=True)
 class Thing:
-    """An object: its faces from back to front, how far away it stands (decals on the ground: inf), its lights."""
+    """An object: its faces from back to front, its distance (inf for decals on the ground), class and lights."""
 
     faces: Sequence[Face]
     distance: float = np.inf
@@ -67,28 +74,32 @@ class Thing:
 
 
 class Plane:
-    """A drawing board that stands in the world: turns shapes in its own (across, up) metres into world polygons."""
+    """A plane in the world that converts shapes in (across, up) meters to world polygons."""
 
     def __init__(self, origin: ArrayLike, across: ArrayLike = (1, 0, 0), up: ArrayLike = (0, 1, 0)) -> None:
         self.origin = np.asarray(origin, float)
         self.axes = np.asarray([across, up], float)
 
     def polygon(self, points: ArrayLike) -> Array:
+        """Convert points (N, 2) to world points (N, 3)."""
         polygon: Array = self.origin + np.asarray(points, float) @ self.axes
         return polygon
 
     def rectangle(self, left: float, bottom: float, right: float, top: float) -> Array:
+        """Return the corners (4, 3) of a rectangle."""
         return self.polygon([(left, bottom), (right, bottom), (right, top), (left, top)])
 
     def disc(self, center: ArrayLike, radius: float) -> Array:
+        """Return a polygon of 24 points (24, 3) that approximates a disc."""
         return self.polygon(np.asarray(center) + radius * _arc(0, 2 * np.pi, 24))
 
     def ring(self, center: ArrayLike, radius: float, width: float) -> Array:
+        """Return a ring as one polygon (66, 3): its outer edge and back along its inner edge."""
         circle = _arc(0, 2 * np.pi, 33)
         return self.polygon(np.asarray(center) + np.concatenate([radius * circle, (radius - width) * circle[::-1]]))
 
     def limb(self, start: ArrayLike, end: ArrayLike, start_radius: float, end_radius: float | None = None) -> Array:
-        """A stroke with round ends that may taper: an arm, a pole, a tube, the stroke of a letter."""
+        """Return a stroke with round ends (14, 3) that may taper: an arm, a pole, a tube, the stroke of a letter."""
         start, end = np.asarray(start, float), np.asarray(end, float)
         right, up = end - start
         angle = np.arctan2(up, right)
@@ -97,6 +108,7 @@ class Plane:
         return self.polygon(np.concatenate([tail, tip]))
 
     def limbs(self, points: Sequence[ArrayLike], radius: float) -> list[Array]:
+        """Return the strokes between consecutive points."""
         return [self.limb(start, end, radius) for start, end in pairwise(points)]
 
 
@@ -106,17 +118,19 @@ def _arc(start: float, stop: float, count: int) -> Array:
 
 
 def paint(material: Material, *polygons: Array) -> list[Face]:
+    """Return faces of one material."""
     return [Face(points, material) for points in polygons]
 
 
 def glowing(color: ArrayLike, strength: float, temperature: float) -> Material:
+    """Return a material that emits `strength` times its color."""
     return Material(color, temperature, emission=strength * np.asarray(color))
 
 
 ASPHALT = Material((0.10, 0.10, 0.11), 9.5, gloss=0.12, grain=0.5, thermal_grain=0.5)
 MARKING = Material((0.50, 0.50, 0.47), 9.3, gloss=0.05, grain=0.5, thermal_grain=0.5)
-PAVEMENT = Material((0.20, 0.19, 0.18), 8.4, grain=0.35, thermal_grain=0.4, tiles=(0.8, 0.8))
-KERBSTONE = Material((0.34, 0.33, 0.31), 8.8, grain=0.2, tiles=(1.0, 1.0))
+SIDEWALK = Material((0.20, 0.19, 0.18), 8.4, grain=0.35, thermal_grain=0.4, tiles=(0.8, 0.8))
+CURBSTONE = Material((0.34, 0.33, 0.31), 8.8, grain=0.2, tiles=(1.0, 1.0))
 TRIM = Material((0.42, 0.40, 0.37), 7.0, grain=0.3)
 STEEL = Material((0.09, 0.10, 0.10), 7.0)
 RUBBER = Material((0.02, 0.02, 0.02), 9.0)
@@ -124,7 +138,7 @@ GLASS = Material((0.03, 0.04, 0.05), 6.0, (0.004, 0.005, 0.008), gloss=0.2)
 WHITE = Material((0.70, 0.70, 0.68), 8.0)
 BARK = Material((0.12, 0.09, 0.07), 9.6, grain=0.5, thermal_grain=0.5)
 
-# Palettes: one linear RGB colour a row.
+# Palettes: one linear RGB color per row.
 LAMPLIGHT = np.array([(1.0, 0.66, 0.34), (1.0, 0.78, 0.52), (0.88, 0.93, 1.0)])
 ROOM_LIGHT = np.array([(1.0, 0.55, 0.20), (1.0, 0.68, 0.34), (0.75, 0.88, 1.0)])
 SIGNS = np.array([(1.0, 0.03, 0.04), (0.03, 0.8, 0.25), (0.05, 0.2, 1.0), (1.0, 0.35, 0.02), (0.9, 0.05, 0.5)])
@@ -132,7 +146,7 @@ GO, CAUTION, STOP = np.array([(0.01, 1.0, 0.35), (1.0, 0.45, 0.02), (1.0, 0.02, 
 WALLS = np.array([(0.36, 0.16, 0.11), (0.45, 0.36, 0.24), (0.30, 0.30, 0.29), (0.26, 0.31, 0.36), (0.42, 0.40, 0.36)])
 
 WORDS = ("HOTEL", "KINO", "CAFE", "BAR", "SUSHI", "BOOKS", "MARKET", "TAXI", "LUNA", "OPTIK")
-# Strokes of capital letters over the keys of a number pad, 7 8 9 on top and 1 2 3 at the bottom.
+# Strokes of capital letters over the keys of a number pad, with 7 8 9 on top and 1 2 3 at the bottom.
 STROKES = {
     "A": "1793 46", "B": "17931 46", "C": "9713", "E": "9713 46", "F": "971 46", "H": "17 39 46", "I": "28",
     "K": "17 943", "L": "713", "M": "17593", "N": "1739", "O": "17931", "P": "17964", "R": "17964 53", "S": "974631",
@@ -144,18 +158,18 @@ STROKES = {
 
 
 def backdrop(rng: Generator) -> Iterator[Thing]:
-    """What everything else stands before: pavement, road and houses."""
+    """Return sidewalks, road and houses, which are behind all other things."""
     yield from _ground(rng)
     yield from _houses(rng)
 
 
 def _ground(rng: Generator) -> Iterator[Thing]:
-    road, pavement = Plane((0, 0, 0), up=(0, 0, 1)), Plane((0, KERB, 0), up=(0, 0, 1))
-    yield Thing(paint(PAVEMENT, road.rectangle(-400, NEAR, 400, 400)))
+    road, sidewalk = Plane((0, 0, 0), up=(0, 0, 1)), Plane((0, CURB, 0), up=(0, 0, 1))
+    yield Thing(paint(SIDEWALK, road.rectangle(-400, NEAR, 400, 400)))
     faces = paint(ASPHALT, road.rectangle(-ROAD_EDGE, NEAR, ROAD_EDGE, FAR))
-    for x, z, width, length in rng.uniform((-4.5, 4, 0.6, 2), (3, 30, 1.6, 7), (5, 4)):  # mended places
-        mended = replace(ASPHALT, albedo=(0.065, 0.065, 0.07), temperature=rng.uniform(9.0, 9.9))
-        faces += paint(mended, road.rectangle(x, z, x + width, z + length))
+    for x, z, width, length in rng.uniform((-4.5, 4, 0.6, 2), (3, 30, 1.6, 7), (5, 4)):  # repaired patches
+        patch = replace(ASPHALT, albedo=(0.065, 0.065, 0.07), temperature=rng.uniform(9.0, 9.9))
+        faces += paint(patch, road.rectangle(x, z, x + width, z + length))
     zebra = rng.uniform(7.2, 8.0)
     faces += paint(MARKING, *(road.rectangle(x, zebra, x + 0.5, zebra + 3.0) for x in np.arange(-4.75, 4.5, 1.0)))
     faces += paint(MARKING, *(road.rectangle(-0.07, z, 0.07, z + 3) for z in np.arange(zebra + 4.5, FAR, 6)))
@@ -165,9 +179,9 @@ def _ground(rng: Generator) -> Iterator[Thing]:
     faces += paint(replace(STEEL, grain=0.5).at(11.5), manhole)
     for side in (-1, 1):
         edge = Plane((side * ROAD_EDGE, 0, 0), across=(0, 0, 1))
-        faces += paint(PAVEMENT, pavement.rectangle(side * ROAD_EDGE, NEAR, side * 400, FAR))
-        faces += paint(KERBSTONE, pavement.rectangle(side * ROAD_EDGE, NEAR, side * (ROAD_EDGE + 0.2), FAR))
-        faces += paint(KERBSTONE, edge.rectangle(NEAR, 0, FAR, KERB))
+        faces += paint(SIDEWALK, sidewalk.rectangle(side * ROAD_EDGE, NEAR, side * 400, FAR))
+        faces += paint(CURBSTONE, sidewalk.rectangle(side * ROAD_EDGE, NEAR, side * (ROAD_EDGE + 0.2), FAR))
+        faces += paint(CURBSTONE, edge.rectangle(NEAR, 0, FAR, CURB))
     yield Thing(faces)
 
 
@@ -219,7 +233,7 @@ def _window(rng: Generator, wall: Plane, left: float, bottom: float, lit: float)
 
 
 def _shop(rng: Generator, side: int, start: float, width: float) -> Thing:
-    """Ground floor: lit shop windows, the name along the wall, and a sign across the pavement that faces the camera."""
+    """Return a shop: lit windows, its name along the wall, and a sign above the sidewalk that faces the camera."""
     wall = Plane((side * (FACADE - 0.02), 0, start), across=(0, 0, 1))
     color, word, dark = rng.choice(SIGNS), rng.choice(WORDS), Material((0.06, 0.05, 0.05), 8.0)
     faces = paint(dark, wall.rectangle(0.9, 0.3, width - 0.9, 2.6), wall.rectangle(0.8, 2.7, width - 0.8, 3.5))
@@ -241,7 +255,7 @@ def _shop(rng: Generator, side: int, start: float, width: float) -> Thing:
 
 
 def _lettering(board: Plane, word: str, size: float, ink: Material) -> list[Face]:
-    """Writes `word` in letters `size` metres high from the board's origin to the right."""
+    """Return `word` in letters `size` meters high, from the origin of the board to the right."""
     faces = []
     for place, letter in enumerate(word):
         for stroke in STROKES[letter].split():
@@ -252,6 +266,7 @@ def _lettering(board: Plane, word: str, size: float, ink: Material) -> list[Face
 
 
 def street_furniture(rng: Generator) -> Iterator[Thing]:
+    """Return lamps, trees, traffic lights and signs."""
     lamplight = rng.choice(LAMPLIGHT)
     for number, z in enumerate(np.arange(rng.uniform(8.8, 9.7), 70, 11.0)):
         yield _lamp(-1 if number % 2 else 1, z, lamplight)
@@ -263,7 +278,7 @@ def street_furniture(rng: Generator) -> Iterator[Thing]:
 
 
 def _lamp(side: int, z: float, color: Array) -> Thing:
-    board = Plane((side * (ROAD_EDGE + 0.4), KERB, z), across=(-side, 0, 0))
+    board = Plane((side * (ROAD_EDGE + 0.4), CURB, z), across=(-side, 0, 0))
     faces = paint(STEEL, board.limb((0, 0), (0, 5.6), 0.09, 0.05), board.limb((0, 5.55), (1.3, 5.75), 0.045))
     faces += paint(STEEL.at(22.0), board.limb((1.1, 5.76), (1.7, 5.76), 0.11))
     faces += paint(glowing(color, 150.0, 55.0), board.limb((1.15, 5.68), (1.65, 5.68), 0.08))
@@ -271,7 +286,7 @@ def _lamp(side: int, z: float, color: Array) -> Thing:
 
 
 def _tree(rng: Generator, x: float, z: float) -> Thing:
-    board, top = Plane((x, KERB, z)), rng.uniform(3.8, 4.6)
+    board, top = Plane((x, CURB, z)), rng.uniform(3.8, 4.6)
     branches = [board.limb((0.05, top - 1.6), (reach, top), 0.07, 0.03) for reach in (-0.9, 0.8)]
     faces = paint(BARK, board.limb((0, 0), (0.1, top), 0.17, 0.08), *branches)
     spots = rng.normal(size=(420, 3))
@@ -285,7 +300,7 @@ def _tree(rng: Generator, x: float, z: float) -> Thing:
 
 
 def _traffic_light(rng: Generator, x: float, z: float) -> Thing:
-    board, shining = Plane((x, KERB, z)), rng.choice((0, 2))
+    board, shining = Plane((x, CURB, z)), rng.choice((0, 2))
     faces = paint(STEEL, board.limb((0, 0), (0, 2.4), 0.06))
     faces += paint(RUBBER, board.rectangle(-0.2, 2.3, 0.2, 3.45))
     for place, color in enumerate((GO, CAUTION, STOP)):
@@ -295,7 +310,7 @@ def _traffic_light(rng: Generator, x: float, z: float) -> Thing:
 
 
 def _crossing_sign(x: float, z: float) -> Thing:
-    board, blue = Plane((x, KERB, z)), Material((0.02, 0.08, 0.5), 7.0, (0.004, 0.02, 0.12))
+    board, blue = Plane((x, CURB, z)), Material((0.02, 0.08, 0.5), 7.0, (0.004, 0.02, 0.12))
     faces = paint(STEEL, board.limb((0, 0), (0, 2.9), 0.04))
     faces += paint(WHITE, board.rectangle(-0.37, 2.18, 0.37, 2.92))
     faces += paint(blue, board.rectangle(-0.33, 2.22, 0.33, 2.88))

@@ -1,4 +1,4 @@
-"""Renders a pixel-aligned visible and infrared picture of one street at night, with labels and boxes, from a seed."""
+"""Render a pixel-aligned visible and infrared image of a street at night, with labels and boxes, from a seed."""
 
 from dataclasses import dataclass
 
@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Box:
-    """Half-open pixel box around the visible part of one object: columns left <= x < right, rows top <= y < bottom."""
+    """The half-open pixel box around the visible part of an object: columns left <= x < right, rows top <= y < bottom."""
 
     class_id: int
     left: int
@@ -31,13 +31,13 @@ class Box:
 
 @dataclass(frozen=True)
 class RenderedScene:
-    """A rendered pair and what it shows.
+    """A rendered pair with its labels.
 
     Attributes:
         visible: (H, W, 3) uint8, RGB.
         infrared: (H, W) uint8, brighter is warmer.
-        labels: (H, W) uint8, an index into `CLASS_NAMES` for every pixel.
-        boxes: one `Box` an object of which at least one pixel is to be seen, farthest object first.
+        labels: (H, W) uint8, indices into `CLASS_NAMES`.
+        boxes: One `Box` per object with at least one visible pixel, farthest object first.
     """
 
     visible: NDArray[np.uint8]
@@ -47,24 +47,31 @@ class RenderedScene:
 
 
 def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> RenderedScene:
-    """Renders a street at night as a visible and an infrared camera on one optical axis would see it.
+    """Render a street at night as seen by a visible and an infrared camera on one optical axis.
 
-    A stand-in for a first pair of photographs: dark clothes and the glare of headlights hide people from the visible
-    camera, while the infrared camera sees them but no colours and hardly any lettering or lane markings. The seed alone
-    decides what stands where, whatever the size, and the same arguments give the same bytes.
+    Dark clothes and the glare of headlights hide people from the visible camera; the infrared camera shows them, but no
+    colors and hardly any lettering or lane markings. The seed alone determines the objects, whatever the size, and the same
+    arguments give the same bytes.
 
     Args:
-        seed: Not negative; moves people, vehicles, houses, lamps, colours and noise.
-        height: Of both pictures, in pixels, at least 32.
-        width: Of both pictures, in pixels, at least 32.
+        seed: At least 0; determines people, vehicles, houses, lamps, colors and noise.
+        height: Height of both images in pixels, at least 32.
+        width: Width of both images in pixels, at least 32.
 
     Raises:
-        ValueError: A side is shorter than 32 pixels, or the seed is negative.
+        ValueError: If a side is shorter than 32 pixels, or the seed is negative.
+
+    Example:
+        >>> scene = render_scene(seed=1, height=32, width=48)
+        >>> scene.visible.shape, scene.infrared.shape, str(scene.labels.dtype)
+        ((32, 48, 3), (32, 48), 'uint8')
+        >>> CLASS_NAMES[scene.boxes[0].class_id] in ("person", "bicycle", "car")
+        True
     """
     if min(height, width) < MINIMUM_SIDE:
-        raise ValueError(f"a scene needs a height and width of at least {MINIMUM_SIDE} pixels, got {height} x {width}")
+        raise ValueError(f"height and width must be at least {MINIMUM_SIDE} pixels, got {height} x {width}")
     if seed < 0:
-        raise ValueError(f"seed must be 0 or greater, got {seed}")
+        raise ValueError(f"seed must be at least 0, got {seed}")
     rng = np.random.default_rng(seed)
     street = build_street(rng)
     surfaces = _Surfaces(street, _Camera(height, width), _cloudy_noise(rng))
@@ -77,11 +84,11 @@ def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> Rendered
     )
 
 
-# --- Geometry: where each face falls on the picture -------------------------------------------------------------------
+# --- Geometry: projection of faces on the image -----------------------------------------------------------------------
 
 
 class _Camera:
-    """A pinhole camera that looks along the road and samples each pixel `oversampling` times a side."""
+    """A pinhole camera that looks along the road, with `oversampling` x `oversampling` samples per pixel."""
 
     def __init__(self, height: int, width: int) -> None:
         self.oversampling = 2 if height * width > 50_000 else 4
@@ -90,29 +97,29 @@ class _Camera:
         self.center = (self.width / 2, 0.5 * self.height)
 
     def project(self, points: NDArray[np.float64]) -> NDArray[np.float64]:
-        """World points (N, 3) with z > 0 to picture points (N, 2) as (x, y)."""
+        """Project world points (N, 3) with z > 0 to image points (N, 2) as (x, y)."""
         x, y, z = points.T
         across, down = self.center
         return np.stack([across + self.focal * x / z, down - self.focal * (y - CAMERA_HEIGHT) / z], axis=1)
 
     def rays(self) -> tuple[Floats, Floats]:
-        """Slopes x/z (1, W) and y/z (H, 1) of the ray through each sample."""
+        """Return the slopes x/z (1, W) and y/z (H, 1) of the rays through all samples."""
         across = (np.arange(self.width, dtype=np.float32) + 0.5 - self.center[0]) / self.focal
         up = (self.center[1] - np.arange(self.height, dtype=np.float32) - 0.5) / self.focal
         return across[None, :].astype(np.float32), up[:, None].astype(np.float32)
 
 
 class _Surfaces:
-    """What each sample sees: which face of which thing, and where in the world.
+    """The face that each sample shows, and its geometry.
 
     Attributes:
         index: (H, W), the number of the face, 0 for the sky.
         owner: (H, W), the number of the thing that the face belongs to, 0 for the sky.
         sky: (H, W) bool.
-        normal: (3, H, W), x, y, z of the unit normal, on the camera's side of the face.
-        position: (3, H, W), x, y, z in metres.
+        normal: (3, H, W), x, y, z of the unit normal on the camera's side of the face.
+        position: (3, H, W), x, y, z in meters.
         view: (3, H, W), x, y, z of the unit vector to the camera.
-        relief: (H, W), texture of about unit variance, which both spectra share.
+        relief: (H, W), texture of about unit variance, shared by both spectra.
     """
 
     def __init__(self, street: list[Thing], camera: _Camera, noise: Floats) -> None:
@@ -128,13 +135,13 @@ class _Surfaces:
         self.relief = self._relief()
 
     def look_up(self, name: str) -> Floats:
-        """An attribute of the material under each sample, 0 in the sky: (H, W) or (H, W, channels)."""
+        """Return an attribute of the material of each sample, 0 in the sky: (H, W) or (H, W, channels)."""
         values = np.array([getattr(face.material, name) for face in self._faces], np.float32)
         samples: Floats = np.concatenate([np.zeros_like(values[:1]), values])[self.index]
         return samples
 
     def reduce(self, samples: Floats) -> Floats:
-        """Averages the samples of each pixel."""
+        """Average the samples of each pixel: (H, W, ...) -> (height, width, ...)."""
         step = self.camera.oversampling
         height, width, *channels = samples.shape
         pixels: Floats = samples.reshape(height // step, step, width // step, step, *channels).mean(axis=(1, 3))
@@ -150,14 +157,14 @@ class _Surfaces:
         return np.asarray(canvas)
 
     def _locate(self) -> tuple[Floats, Floats]:
-        """Intersects each sample's ray with the plane of its face: normals and positions."""
+        """Intersect the ray of each sample with the plane of its face; return normals and positions."""
         corners = np.array([face.points[[0, len(face.points) // 3, 2 * len(face.points) // 3]] for face in self._faces])
         corners -= (0, CAMERA_HEIGHT, 0)
         normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
         normals /= np.linalg.norm(normals, axis=1, keepdims=True)
         offsets = np.einsum("nc,nc->n", normals, corners[:, 0])
         planes = np.column_stack([-np.sign(offsets)[:, None] * normals, -np.abs(offsets)])
-        planes = np.concatenate([[(0, 0, -1, -1e4)], planes]).astype(np.float32)  # the sky is a wall far away
+        planes = np.concatenate([[(0, 0, -1, -1e4)], planes]).astype(np.float32)  # the sky is a distant wall
         normal = np.stack([planes[:, axis][self.index] for axis in range(3)])
         across, up = np.broadcast_arrays(*self.camera.rays())
         ray = np.stack([across, up, np.ones_like(up)])
@@ -167,12 +174,12 @@ class _Surfaces:
         return normal, position
 
     def _relief(self) -> Floats:
-        """Grain, stains and the joints between bricks or slabs; each fades where it gets finer than a sample."""
+        """Return grain, stains and joints between bricks or slabs (H, W); details finer than a sample fade out."""
         textured = self.look_up("grain") + self.look_up("thermal_grain") > 0
         x, y, z = self.position[:, textured]
         lying = np.abs(self.normal[1])[textured] > 0.7
         along, up = np.where(lying, x, x + z), np.where(lying, z, y)
-        resolution = self.camera.focal / z  # samples per metre
+        resolution = self.camera.focal / z  # samples per meter
         relief = 0.5 * self.texture_at(along / 0.2, up / 0.2)
         relief += 0.8 * self.texture_at(along / 0.02, up / 0.02) * (0.03 * resolution).clip(0, 1)
         tiles = self.look_up("tiles")[textured]
@@ -184,21 +191,21 @@ class _Surfaces:
         return field
 
     def _masonry(self, place: Floats, joint: Floats) -> Floats:
-        """Relief at places (N, 2), counted in tiles: rows shifted by turns, tiles of their own tone, dark joints."""
+        """Return relief (N,) at places (N, 2) in units of tiles: every other row shifted, a tone per tile, dark joints."""
         row = np.floor(place[:, 1])
         column = place[:, 0] + 0.5 * (row % 2)
         in_joint = (place[:, 1] - row < joint[:, 1]) | (column % 1 < joint[:, 0])
-        tone = self.texture_at(13 * np.floor(column), 7 * row)  # any cell of the noise will do, if it differs by tile
+        tone = self.texture_at(13 * np.floor(column), 7 * row)  # any cell of the noise that differs between tiles
         return np.where(in_joint, np.float32(-1.6), 0.5 * tone)
 
     def texture_at(self, across: Floats, down: Floats) -> Floats:
-        """The noise between its cells, repeated without end."""
+        """Interpolate the noise, which repeats periodically."""
         texture: Floats = map_coordinates(self.noise, [down, across], order=1, mode="grid-wrap")
         return texture
 
 
 def _cloudy_noise(rng: Generator, side: int = 256) -> Floats:
-    """Tileable noise (side, side) of zero mean and unit variance, grainy and patchy at once."""
+    """Return periodic noise (side, side) of zero mean and unit variance, on several scales."""
     noise = np.zeros((side, side))
     for sigma, share in ((0.6, 1.0), (1.5, 0.8), (4, 0.4), (10, 0.25)):
         octave = gaussian_filter(rng.normal(size=(side, side)), sigma, mode="wrap")
@@ -207,11 +214,11 @@ def _cloudy_noise(rng: Generator, side: int = 256) -> Floats:
 
 
 def _annotate(street: list[Thing], surfaces: _Surfaces) -> tuple[NDArray[np.uint8], tuple[Box, ...]]:
-    """The class of the sample in the middle of each pixel, and the extent of each object among these samples."""
+    """Return the class of the middle sample of each pixel, and the boxes around the objects in these samples."""
     step = surfaces.camera.oversampling
     owner = surfaces.owner[step // 2 :: step, step // 2 :: step]
     boxes = []
-    for thing, extent in zip(street, find_objects(owner), strict=False):  # extents end at the last thing in sight
+    for thing, extent in zip(street, find_objects(owner), strict=False):  # extents end at the last visible thing
         if thing.class_id and extent:
             rows, columns = extent
             boxes.append(Box(thing.class_id, columns.start, rows.start, columns.stop, rows.stop))
@@ -219,11 +226,11 @@ def _annotate(street: list[Thing], surfaces: _Surfaces) -> tuple[NDArray[np.uint
     return classes[owner], tuple(boxes)
 
 
-# --- Radiance: what each spectrum sends towards the camera ------------------------------------------------------------
+# --- Radiance: light and temperature that reach the cameras -----------------------------------------------------------
 
 
 def _radiance(street: list[Thing], surfaces: _Surfaces) -> Floats:
-    """Linear RGB light (H, W, 3): emitted, and reflected from the dusk sky and from every light in the street."""
+    """Return linear RGB light (H, W, 3): emitted, and reflected from the dusk sky and all lights of the street."""
     diffuse, mirrored = _illuminate([light for thing in street for light in thing.lights], surfaces)
     albedo = surfaces.look_up("albedo") * np.exp(surfaces.look_up("grain") * surfaces.relief - 0.1)[..., None]
     radiance: Floats = albedo * diffuse + surfaces.look_up("gloss")[..., None] * mirrored + surfaces.look_up("emission")
@@ -232,11 +239,11 @@ def _radiance(street: list[Thing], surfaces: _Surfaces) -> Floats:
 
 
 def _illuminate(lights: list[Light], surfaces: _Surfaces) -> tuple[Floats, Floats]:
-    """Light of the sky and of `lights` on each sample, twice (H, W, 3): diffuse (Lambert), mirrored (Blinn, Phong)."""
+    """Return the light of the sky and of `lights` on each sample: diffuse (Lambert) and mirrored (Blinn-Phong), (H, W, 3)."""
     skylight = np.array((0.016, 0.020, 0.034), np.float32)[:, None, None]
     diffuse = (0.7 + 0.3 * surfaces.normal[1]) * skylight
     mirrored = np.zeros_like(diffuse)
-    for top in range(0, diffuse.shape[1], 16):  # a few rows at a time stay in the cache, which is twice as fast
+    for top in range(0, diffuse.shape[1], 16):  # blocks of rows fit into the cache: twice as fast
         rows = np.s_[:, top : top + 16]
         normal, position, view = surfaces.normal[rows], surfaces.position[rows], surfaces.view[rows]
         for light in lights:
@@ -258,13 +265,13 @@ def _illuminate(lights: list[Light], surfaces: _Surfaces) -> tuple[Floats, Float
 
 
 def _dot(left: Floats, right: Floats) -> Floats:
-    """Scalar product over the first axis; `np.einsum` takes twice the time."""
+    """Return the scalar product over the first axis; `np.einsum` takes twice the time."""
     product: Floats = left[0] * right[0] + left[1] * right[1] + left[2] * right[2]
     return product
 
 
 def _dusk(surfaces: _Surfaces) -> Floats:
-    """Sky seen by each sky sample (N, 3): a last glow over the roofs, deep blue above, streaked by clouds."""
+    """Return the color of each sky sample (N, 3): a glow over the roofs, deep blue above, clouds."""
     elevation, clouds = _look_at_sky(surfaces)
     zenith, glow = np.array((0.004, 0.008, 0.024), np.float32), np.array((0.10, 0.045, 0.035), np.float32)
     fading = np.exp(-elevation / 0.11)[:, None]
@@ -272,7 +279,7 @@ def _dusk(surfaces: _Surfaces) -> Floats:
 
 
 def _temperature(surfaces: _Surfaces) -> Floats:
-    """Apparent temperature (H, W) in degrees Celsius; the clear sky gets colder towards the zenith."""
+    """Return the apparent temperature (H, W) in degrees Celsius; the clear sky gets colder towards the zenith."""
     temperature = surfaces.look_up("temperature") + surfaces.look_up("thermal_grain") * surfaces.relief
     elevation, clouds = _look_at_sky(surfaces)
     temperature[surfaces.sky] = 3 - 14 * np.sqrt(elevation) + 0.8 * clouds
@@ -280,16 +287,17 @@ def _temperature(surfaces: _Surfaces) -> Floats:
 
 
 def _look_at_sky(surfaces: _Surfaces) -> tuple[Floats, Floats]:
+    """Return the elevation (N,) and the clouds (N,) of each sky sample."""
     across, up = np.broadcast_arrays(*surfaces.camera.rays())
     elevation = up[surfaces.sky].clip(0)
     return elevation, surfaces.texture_at(40 * across[surfaces.sky] / (elevation + 0.25), 40 / (elevation + 0.25))
 
 
-# --- Sensors: what each camera makes of it ----------------------------------------------------------------------------
+# --- Sensors ----------------------------------------------------------------------------------------------------------
 
 
 def _expose_visible(radiance: Floats, rng: Generator) -> NDArray[np.uint8]:
-    """Glare of the lens, film-like exposure, shot and read noise, gamma."""
+    """Apply glare of the lens, film-like exposure, shot and read noise, and gamma."""
     height, width, _ = radiance.shape
     radiance = gaussian_filter(radiance, (0.45, 0.45, 0))
     radiance = radiance * _vignette(height, width, 0.35)[..., None] + _glare(radiance)
@@ -299,11 +307,11 @@ def _expose_visible(radiance: Floats, rng: Generator) -> NDArray[np.uint8]:
 
 
 def _glare(radiance: Floats) -> Floats:
-    """Light that the lens scatters (H, W, 3): it fades with the square of the angle, in a faint star from the iris."""
+    """Return the light that the lens scatters (H, W, 3): it decays with the squared angle, with a faint star of the iris."""
     radius = min(radiance.shape[:2]) // 2
     down, across = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
     distance = np.hypot(across, down)
-    unit = min(radiance.shape[:2]) / 480  # the lens scatters by angle, so the pattern grows with the picture
+    unit = min(radiance.shape[:2]) / 480  # the lens scatters by angle, so the pattern scales with the image
     veil = 1 / (distance**2 + (2.5 * unit) ** 2)
     for angle in np.deg2rad((15, 75, 135)):
         offside = across * np.sin(angle) - down * np.cos(angle)
@@ -315,7 +323,7 @@ def _glare(radiance: Floats) -> Floats:
 
 
 def _expose_infrared(temperature: Floats, rng: Generator) -> NDArray[np.uint8]:
-    """Automatic gain, a softer lens, drifting rows and columns of the bolometer, noise."""
+    """Apply automatic gain, a softer lens, row and column drift of the bolometer, and noise."""
     height, width = temperature.shape
     signal = ((temperature - 0.5) / 34).clip(0, 1)
     signal = gaussian_filter(signal, max(0.5, 0.9 * min(height, width) / 480)) * _vignette(height, width, 0.08)
@@ -324,7 +332,7 @@ def _expose_infrared(temperature: Floats, rng: Generator) -> NDArray[np.uint8]:
 
 
 def _vignette(height: int, width: int, loss: float) -> Floats:
-    """Share of the light that reaches each pixel (H, W): 1 in the middle, 1 - `loss` in the corners."""
+    """Return the share of light that reaches each pixel (H, W): 1 in the middle, 1 - `loss` in the corners."""
     down, across = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
     return np.asarray(1 - loss * (down[:, None] ** 2 + across[None, :] ** 2) / 2, np.float32)
 

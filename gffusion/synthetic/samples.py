@@ -1,4 +1,4 @@
-"""Writes rendered scenes in the folder layout that `FusionDataset` and `gffusion fuse` read."""
+"""Write rendered scenes in the folder layout that `FusionDataset` and `gffusion fuse` read."""
 
 from pathlib import Path
 
@@ -10,27 +10,33 @@ from .rendering import CLASS_NAMES, RenderedScene, render_scene
 
 
 def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480, width: int = 640) -> list[str]:
-    """Render scenes and write them to `visible/`, `infrared/`, `labels/` and `boxes/`, with `classes.txt` beside them.
+    """Render scenes and write them to `visible/`, `infrared/`, `labels/`, `boxes/` and `classes.txt`.
 
-    Boxes are YOLO rows, `class cx cy w h` as shares of the picture; classes count the lines of `classes.txt` from 0. Label
-    maps hold the same classes counted from 1, after the background.
+    Boxes are YOLO rows, `class cx cy w h` relative to the image; their classes are the lines of `classes.txt`, counted from
+    0. Label maps hold the same classes counted from 1, and 0 for the background.
 
     Args:
-        folder: Where to write; created if needed. Files of the same names are replaced.
+        folder: Output folder; created if needed. Existing files of the same names are replaced.
         count: Number of scenes, at least 1.
-        seed: Seed of the first scene; the others count up from it.
-        height: Height of the pictures in pixels, at least 32.
-        width: Width of the pictures in pixels, at least 32.
+        seed: Seed of the first scene; each further scene adds 1.
+        height: Height of the images in pixels, at least 32.
+        width: Width of the images in pixels, at least 32.
 
     Returns:
-        Names of the pictures, which are the same in every folder.
+        The file names of the images, which are the same in every folder.
 
     Raises:
         OSError: If a file cannot be written.
         ValueError: If an argument is out of range.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_scenes(Path(folder), count=2, seed=7, height=32, width=48)
+        ['rendered_0007.png', 'rendered_0008.png']
     """
     if count < 1:
-        raise ValueError(f"`count` must be at least 1, got {count}.")
+        raise ValueError(f"count must be at least 1, got {count}")
     for name in ("visible", "infrared", "labels", "boxes"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES[1:]), encoding="utf-8")
@@ -49,7 +55,7 @@ def _yolo_rows(scene: RenderedScene) -> str:
     height, width = scene.labels.shape
     rows = []
     for box in scene.boxes:
-        centre = (box.left + box.right) / 2 / width, (box.top + box.bottom) / 2 / height
+        center = (box.left + box.right) / 2 / width, (box.top + box.bottom) / 2 / height
         size = (box.right - box.left) / width, (box.bottom - box.top) / height
-        rows.append(f"{box.class_id - 1} {centre[0]:.6f} {centre[1]:.6f} {size[0]:.6f} {size[1]:.6f}\n")
+        rows.append(f"{box.class_id - 1} {center[0]:.6f} {center[1]:.6f} {size[0]:.6f} {size[1]:.6f}\n")
     return "".join(rows)

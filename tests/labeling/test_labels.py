@@ -1,4 +1,4 @@
-"""Label maps of several pairs: a bad one is reported and the rest goes on."""
+"""Label maps of several pairs: bad pairs are reported, and the others are still labeled."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from gffusion.labeling.masks import MaskReport
 
 @pytest.fixture
 def pairs(tmp_path: Path) -> list[ImagePair]:
-    """Three pairs of 40 x 32 pixels, a brighter one after the other, each with one box of class 1."""
+    """Three pairs of 40 x 32 pixels and increasing brightness, each with one box of class 1."""
     found = []
     for index in range(3):
         files = [tmp_path / f"{index}_{kind}" for kind in ("visible.png", "infrared.tif", "boxes.txt")]
@@ -29,13 +29,13 @@ def pairs(tmp_path: Path) -> list[ImagePair]:
 
 
 def left_half(visible_values: NDArray[Any], infrared_values: NDArray[Any], boxes: Boxes) -> list[NDArray[np.bool_]]:
-    """A method: the left half of every box."""
+    """Find the left half of every box."""
     mask = np.zeros((16, 20), dtype=bool)
     mask[:, :10] = True
     return [mask] * len(boxes.classes)
 
 
-def test_writes_what_the_method_finds(pairs: list[ImagePair], tmp_path: Path) -> None:
+def test_writes_the_masks_of_the_method(pairs: list[ImagePair], tmp_path: Path) -> None:
     seen: list[tuple[Any, ...]] = []
 
     def method(visible_values: NDArray[Any], infrared_values: NDArray[Any], boxes: Boxes) -> list[NDArray[np.bool_]]:
@@ -56,7 +56,7 @@ def test_writes_what_the_method_finds(pairs: list[ImagePair], tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("error", [ValueError, MemoryError, torch.OutOfMemoryError, OSError])
-def test_goes_on_after_errors(pairs: list[ImagePair], tmp_path: Path, error: type[Exception]) -> None:
+def test_continues_after_errors(pairs: list[ImagePair], tmp_path: Path, error: type[Exception]) -> None:
     calls = []
 
     def method(*arguments: Any) -> list[NDArray[np.bool_]]:
@@ -71,9 +71,9 @@ def test_goes_on_after_errors(pairs: list[ImagePair], tmp_path: Path, error: typ
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["0.png", "2.png"]
 
 
-def test_pair_without_boxes_and_classes_that_are_unknown(pairs: list[ImagePair], tmp_path: Path) -> None:
+def test_missing_boxes_and_unknown_classes(pairs: list[ImagePair], tmp_path: Path) -> None:
     bare = ImagePair("bare", pairs[0].visible, pairs[0].infrared)
     results = list(write_labels([bare, pairs[0]], tmp_path / "labels", left_half, class_names=["person"]))
     assert results[0].error is not None and "has no boxes" in results[0].error
     assert results[1].error is not None and "the class must be" in results[1].error
-    assert not (tmp_path / "labels").exists()  # an empty one would be taken for a folder that lost its labels
+    assert not (tmp_path / "labels").exists()  # datasets reject a labels folder without files

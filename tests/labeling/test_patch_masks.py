@@ -1,4 +1,4 @@
-"""Masks by principal components: hand-made features whose objects are known, and the features of encoders."""
+"""Masks by principal components: synthetic features with known objects, and the features of encoders."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,40 +7,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from mask_shapes import boxes_of, disc, iou
 from numpy.typing import NDArray
-from skimage.draw import disk
 from transformers import BertConfig, CLIPConfig, CLIPModel, CLIPTextConfig, CLIPVisionModel, Dinov2Model
 
 from gffusion.data.boxes import Boxes
 from gffusion.labeling.masks import draw_labels
-from gffusion.labeling.patch_masks import PatchMasks, load_encoder, masks_from_features
+from gffusion.labeling.patch_masks import PatchMasks, find_objects, load_encoder
 
 GRID, PATCH = (30, 40), 8
 SIZE = (GRID[0] * PATCH, GRID[1] * PATCH)
-# Directions in feature space.
+# Axes of feature space.
 SKY, ROAD, RED, BLUE = 0, 1, 2, 3
 
 
-def boxes_of(*rows: tuple[float, ...]) -> Boxes:
-    """Boxes of rows left, top, right, bottom, class."""
-    table = np.array(rows, dtype=np.float32).reshape(-1, 5)
-    return Boxes(table[:, :4], table[:, 4].astype(np.int64))
-
-
-def disc(row: float, column: float, radius: float) -> NDArray[np.bool_]:
-    mask = np.zeros(SIZE, dtype=bool)
-    mask[disk((row, column), radius, shape=SIZE)] = True
-    return mask
-
-
 def around(mask: NDArray[np.bool_], box_class: int, slack: float = 2) -> tuple[float, ...]:
-    """A row of the box around a mask."""
+    """Return a row for `boxes_of` with the box around a mask."""
     rows, columns = np.nonzero(mask)
     return columns.min() - slack, rows.min() - slack, columns.max() + 1 + slack, rows.max() + 1 + slack, box_class
 
 
 def features_of(*layers: tuple[NDArray[np.bool_], int | tuple[int, int]]) -> NDArray[np.float64]:
-    """Features (h, w, 12) with noise: the directions of the sky and of what lies before it, by their share of each patch."""
+    """Return noisy features (h, w, 12): the axes of the sky and of the masks in front of it, by their share of each patch."""
     maps = np.zeros((*SIZE, 12))
     maps[..., SKY] = 1
     for mask, directions in layers:
@@ -50,16 +38,12 @@ def features_of(*layers: tuple[NDArray[np.bool_], int | tuple[int, int]]) -> NDA
 
 
 def labels_of(features: NDArray[Any], boxes: Boxes) -> NDArray[np.uint8]:
-    """The label map of what was found, and of nothing else."""
-    masks = masks_from_features(features, boxes.coordinates, SIZE)
+    """Return the label map of the found objects only."""
+    masks = find_objects(features, boxes.coordinates, SIZE)
     return draw_labels(masks, boxes, SIZE, fallback="ignore", ignore_doubtful=False)[0]
 
 
-def iou(first: NDArray[np.bool_], second: NDArray[np.bool_]) -> float:
-    return float((first & second).sum() / (first | second).sum())
-
-
-LEFT, RIGHT = disc(110, 90, 36), disc(120, 230, 30)
+LEFT, RIGHT = disc(110, 90, 36, SIZE), disc(120, 230, 30, SIZE)
 
 
 class TestFeatures:
@@ -69,51 +53,47 @@ class TestFeatures:
         assert iou(labels == 1, LEFT) > 0.9
         assert iou(labels == 2, RIGHT) > 0.9
 
-    def test_edges_are_no_patch_blocks(self) -> None:
+    def test_edges_are_finer_than_patches(self) -> None:
         labels = labels_of(features_of((LEFT, RED)), boxes_of(around(LEFT, 0)))
         in_blocks = LEFT.reshape(GRID[0], PATCH, GRID[1], PATCH).mean(axis=(1, 3)) > 0.5
         assert iou(labels == 1, LEFT) > iou(np.kron(in_blocks, np.ones((PATCH, PATCH), bool)), LEFT)
 
-    def test_signs_and_axes_of_the_feature_space_mean_nothing(self) -> None:
+    def test_signs_and_axes_of_the_feature_space_do_not_matter(self) -> None:
         features, boxes = features_of((LEFT, RED), (RIGHT, BLUE)), boxes_of(around(LEFT, 0), around(RIGHT, 1))
         rotation = np.linalg.qr(np.random.default_rng(1).standard_normal((12, 12)))[0]
         expected = labels_of(features, boxes)
-        for turned in (-features, features @ rotation, features + 3):
-            assert (labels_of(turned, boxes) == expected).mean() > 0.999
-
-    def test_is_deterministic(self) -> None:
-        features, boxes = features_of((LEFT, RED), (RIGHT, BLUE)), boxes_of(around(LEFT, 0), around(RIGHT, 1))
-        np.testing.assert_array_equal(labels_of(features, boxes), labels_of(features.copy(), boxes))
+        np.testing.assert_array_equal(labels_of(features.copy(), boxes), expected)  # deterministic
+        for changed in (-features, features @ rotation, features + 3):
+            assert (labels_of(changed, boxes) == expected).mean() > 0.999
 
     @pytest.mark.parametrize("order", [slice(None), slice(None, None, -1)])
-    def test_overlapping_boxes_share_by_likeness(self, order: slice) -> None:
-        """The front object's box lies across the other's: a rule by area or order alone would cut one of them."""
-        back, front = disc(110, 120, 40), disc(140, 160, 30)
+    def test_overlapping_boxes_share_pixels_by_similarity(self, order: slice) -> None:
+        """The box of the front object covers part of the other one: area or order alone would cut one of them."""
+        back, front = disc(110, 120, 40, SIZE), disc(140, 160, 30, SIZE)
         back &= ~front
         boxes = boxes_of(*[around(back, 0), around(front, 1)][order])
         labels = labels_of(features_of((back, RED), (front, BLUE)), boxes)
         assert iou(labels == 1, back) > 0.85
         assert iou(labels == 2, front) > 0.85
 
-    def test_second_analysis_tells_an_object_from_the_ground_it_stands_on(self) -> None:
-        """The first component divides sky from road, and finds the whole box."""
+    def test_second_analysis_separates_an_object_from_the_ground(self) -> None:
+        """The first component only separates sky from road."""
         road = np.zeros(SIZE, dtype=bool)
         road[80:] = True
-        car = disc(150, 160, 35)
+        car = disc(150, 160, 35, SIZE)
         labels = labels_of(features_of((road, ROAD), (car, (ROAD, RED))), boxes_of(around(car, 0, slack=8)))
         assert iou(labels == 1, car) > 0.85
 
-    def test_object_on_the_other_side_is_not_taken_for_background(self) -> None:
-        """One box holds nothing of the foreground: `None`, to be given the fallback."""
+    def test_box_without_foreground_is_not_found(self) -> None:
         boxes = boxes_of(around(LEFT, 0), (250, 20, 300, 70, 1))
-        first, second = masks_from_features(features_of((LEFT, RED)), boxes.coordinates, SIZE)
+        first, second = find_objects(features_of((LEFT, RED)), boxes.coordinates, SIZE)
         assert first is not None
         assert second is None
 
     @pytest.mark.parametrize("box", [(100, 100, 107, 150), (100, 100, 150, 107), (100, 100, 101, 101)])
-    def test_box_below_a_patch(self, box: tuple[float, ...]) -> None:
+    def test_box_smaller_than_a_patch(self, box: tuple[float, ...]) -> None:
         boxes = boxes_of(around(LEFT, 0), (*box, 1))
-        large, small = masks_from_features(features_of((LEFT, RED)), boxes.coordinates, SIZE)
+        large, small = find_objects(features_of((LEFT, RED)), boxes.coordinates, SIZE)
         assert large is not None
         assert small is None
 
@@ -126,11 +106,11 @@ class TestFeatures:
             (np.random.default_rng(0).standard_normal((1, 1, 5)), [(0, 0, SIZE[1] / 2, SIZE[0], 0)]),
             (features_of((LEFT, RED))[..., :1], [around(LEFT, 0)]),
         ],
-        ids=["no boxes", "equal features", "box is the picture", "one patch", "one dimension"],
+        ids=["no boxes", "equal features", "box covers the image", "one patch", "one dimension"],
     )
     def test_degenerate_input(self, features: NDArray[Any], rows: list[tuple[float, ...]]) -> None:
         boxes = boxes_of(*rows)
-        masks = masks_from_features(features, boxes.coordinates, SIZE)
+        masks = find_objects(features, boxes.coordinates, SIZE)
         assert len(masks) == len(rows)
         draw_labels(masks, boxes, SIZE)
 
@@ -146,7 +126,7 @@ def clip(backbone_folders: dict[str, str]) -> CLIPVisionModel:
 
 
 class TestEncoders:
-    """The tiny encoders have patches of 8 pixels and a native size of 32 x 32."""
+    """The tiny encoders have patches of 8 x 8 pixels and a native size of 32 x 32."""
 
     @pytest.mark.parametrize("size", [(32, 32), (40, 56)])
     def test_dinov2_features(self, dinov2: Dinov2Model, size: tuple[int, int]) -> None:
@@ -158,7 +138,9 @@ class TestEncoders:
         torch.testing.assert_close(PatchMasks(dinov2).patch_features(images), expected)
 
     @pytest.mark.parametrize("size", [(32, 32), (40, 56)])
-    def test_clip_features_are_of_the_last_layer_but_one(self, clip: CLIPVisionModel, size: tuple[int, int]) -> None:
+    def test_clip_features_are_those_of_the_second_to_last_layer(
+        self, clip: CLIPVisionModel, size: tuple[int, int]
+    ) -> None:
         images = torch.rand(2, 3, *size, generator=torch.Generator().manual_seed(0))
         mean = torch.tensor([0.48145466, 0.4578275, 0.40821073])[:, None, None]
         std = torch.tensor([0.26862954, 0.26130258, 0.27577711])[:, None, None]
@@ -178,7 +160,7 @@ class TestEncoders:
         assert features.shape == (1, *grid, 32)
 
     @pytest.mark.parametrize("source", ["visible", "infrared", "both"])
-    def test_source_decides_what_matters(self, dinov2: Dinov2Model, source: str) -> None:
+    def test_source(self, dinov2: Dinov2Model, source: str) -> None:
         rng = np.random.default_rng(0)
         visible, infrared = rng.random((3, 96, 128), dtype=np.float32), rng.random((1, 96, 128), dtype=np.float32)
         boxes, method = boxes_of((16, 16, 64, 80, 0), (60, 24, 120, 90, 1)), PatchMasks(dinov2, source=source)
@@ -195,7 +177,7 @@ class TestEncoders:
     def test_no_boxes(self, dinov2: Dinov2Model) -> None:
         assert PatchMasks(dinov2)(np.zeros((3, 32, 32)), np.zeros((1, 32, 32)), boxes_of()) == []
 
-    def test_refuses_what_does_not_suit(self, dinov2: Dinov2Model, clip: CLIPVisionModel) -> None:
+    def test_errors(self, dinov2: Dinov2Model, clip: CLIPVisionModel) -> None:
         with pytest.raises(ValueError, match="multiples of the encoder's patch size 8, got 30 x 32"):
             PatchMasks(dinov2, (30, 32))
         with pytest.raises(ValueError, match="got 0 x 32"):
@@ -215,7 +197,7 @@ class TestLoadEncoder:
         for name, value in expected.state_dict().items():
             assert torch.equal(encoder.state_dict()[name], value)
 
-    def test_vision_half_of_a_full_clip(self, clip_config: Callable[..., Any], tmp_path: Path) -> None:
+    def test_vision_part_of_a_full_clip(self, clip_config: Callable[..., Any], tmp_path: Path) -> None:
         text = CLIPTextConfig(hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=1)
         full = CLIPModel(CLIPConfig(text_config=text.to_dict(), vision_config=clip_config().to_dict()))
         full.save_pretrained(tmp_path)
