@@ -137,7 +137,7 @@ def test_bad_pairs_are_reported_and_others_are_labeled(gffusion: Callable, data:
     first, *rest = outcome.err.splitlines()
     assert first == "2 failed:"
     assert re.match(rf"  {NAMES[0]}: cannot read the image .*truncated", rest[0])
-    assert re.match(rf"  {NAMES[1]}: .*line 1: YOLO boxes are relative", rest[1])
+    assert re.match(rf"  {NAMES[1]}: .*line 1: YOLO coordinates must be relative", rest[1])
     assert maps_in(data / "labels") == [f"{NAMES[2]}.png"]
 
 
