@@ -71,15 +71,7 @@ BASELINES: Mapping[str, Callable[[Luma, Luma], Luma]] = {
 
 
 def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
-    """Fuse two gray images with a classical baseline.
-
-    Args:
-        name: A name in `BASELINES`.
-        visible: Gray levels from 0 to 255 of shape (H, W).
-        infrared: Gray levels of the same shape.
-
-    Returns:
-        (H, W) uint8, rounded and clipped to 0 to 255.
+    """Fuse two images (H, W) of gray levels from 0 to 255 with a baseline of `BASELINES` -> (H, W) uint8.
 
     Raises:
         ValueError: If the name is unknown.
@@ -103,7 +95,7 @@ def fuse(name: str, visible: NDArray[Any], infrared: NDArray[Any]) -> NDArray[np
         infrared: An image of the same height and width, in one of these formats.
 
     Returns:
-        (H, W) uint8 if the visible image is gray, (H, W, 3) uint8 RGB otherwise.
+        uint8 image of the visible image's shape.
 
     Raises:
         ValueError: If the name is unknown or an image has another format.
@@ -118,12 +110,7 @@ def fuse(name: str, visible: NDArray[Any], infrared: NDArray[Any]) -> NDArray[np
 
 
 def add_chroma(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the gray image (H, W) with the chroma of the color image (H, W, 3), as (H, W, 3) uint8.
-
-    Example:
-        >>> add_chroma(np.array([[[200, 100, 100]]], np.uint8), np.array([[90]], np.uint8)).tolist()
-        [[[160, 60, 60]]]
-    """
+    """Return the gray image (H, W) with the chroma of the color image (H, W, 3), as (H, W, 3) uint8."""
     scale = np.iinfo(visible.dtype).max if np.issubdtype(visible.dtype, np.integer) else 1
     color = torch.from_numpy(visible / scale).movedim(-1, 0)  # (H, W, 3) -> (3, H, W)
     return to_uint8(replace_luma(color, torch.from_numpy(fused / 255)[None]).movedim(0, -1).numpy())

@@ -19,20 +19,11 @@ logger = logging.getLogger(__name__)
 
 
 def save_box_plots(table: EvaluationTable, folder: Path) -> None:
-    """Write `boxplots.png` and `boxplots.svg`, the method with the best mean rank on top; log a hint without matplotlib.
-
-    Raises:
-        OSError: If a file cannot be written.
-    """
+    """Write `boxplots.png` and `boxplots.svg`, the best mean rank on top; without matplotlib, log how to install it."""
     rows = table.best_first
+    methods, is_baseline = [table.methods[row] for row in rows], [table.is_baseline[row] for row in rows]
     try:
-        figure = draw_box_plots(
-            table.values[rows],
-            [table.methods[row] for row in rows],
-            table.metrics,
-            table.higher_is_better,
-            [table.is_baseline[row] for row in rows],
-        )
+        figure = draw_box_plots(table.values[rows], methods, table.metrics, table.higher_is_better, is_baseline)
     except ImportError:
         logger.warning('no box plots without matplotlib: pip install "gffusion[plots]"')
         return
@@ -41,14 +32,7 @@ def save_box_plots(table: EvaluationTable, folder: Path) -> None:
 
 
 def draw_sheet(methods: Sequence[Method], pairs: Sequence[ImagePair]) -> Image.Image:
-    """Fuse pairs with all methods and draw the results side by side.
-
-    Args:
-        methods: At least one method.
-        pairs: At least one pair.
-
-    Returns:
-        An RGB image, see [`draw_comparison`][gffusion.visualization.comparison.draw_comparison].
+    """Fuse pairs with all methods, and draw the sources and results side by side.
 
     Raises:
         OSError: If a file cannot be read.
@@ -59,7 +43,7 @@ def draw_sheet(methods: Sequence[Method], pairs: Sequence[ImagePair]) -> Image.I
 
 def _draw_pair(methods: Sequence[Method], pair: ImagePair) -> Image.Image:
     sources = Sources.read(pair)
-    fused = {method.name: method.fuse(sources)[0] for method in methods}
+    fused = {method.name: method.fuse(sources).fused for method in methods}
     baselines = [method.name for method in methods if method.is_baseline]
     if sources.visible.ndim == 3:
         fused |= {name: add_chroma(sources.visible, fused[name]) for name in baselines}

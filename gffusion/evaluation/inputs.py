@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
-from gffusion.data import ImagePair, PairMatch, match_pairs
+from gffusion.data import PairMatch, match_pairs
 from gffusion.zoo import locate
 
 StrPath = str | os.PathLike[str]
@@ -13,15 +13,8 @@ FilesByMethod = Mapping[str, Mapping[str, Path]]
 """Files by method, by name of the pair."""
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """Files of an evaluation.
-
-    Attributes:
-        match: The pairs, and the images without a partner.
-        fused: Fused images.
-        predicted_labels: Predicted label maps.
-    """
+class Inputs(NamedTuple):
+    """The pairs and the images without a partner, the fused images, and the predicted label maps."""
 
     match: PairMatch
     fused: FilesByMethod
@@ -57,7 +50,12 @@ def find_inputs(
     for model in models:
         locate(model)
     match = match_pairs(Path(visible), Path(infrared), None if labels is None else Path(labels))
-    _check_sheet(sheet, match.pairs)
+    pairs = [pair.name for pair in match.pairs]
+    if isinstance(sheet, int) and sheet < 1:
+        raise ValueError(f"The sheet must show at least 1 pair, got {sheet}.")
+    for name in () if isinstance(sheet, int) else sheet:
+        if name not in pairs:
+            raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
     return Inputs(match, _find_files(visible, fused), _find_files(visible, predicted_labels or {}))
 
 
@@ -66,14 +64,3 @@ def _find_files(visible: StrPath, folders: Mapping[str, StrPath]) -> FilesByMeth
         method: {pair.name: pair.infrared for pair in match_pairs(Path(visible), Path(folder)).pairs}
         for method, folder in folders.items()
     }
-
-
-def _check_sheet(sheet: Sequence[str] | int, pairs: Sequence[ImagePair]) -> None:
-    if isinstance(sheet, int):
-        if sheet < 1:
-            raise ValueError(f"The sheet must show at least 1 pair, got {sheet}.")
-        return
-    names = [pair.name for pair in pairs]
-    for name in sheet:
-        if name not in names:
-            raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(names)} is {names[0]!r}.")

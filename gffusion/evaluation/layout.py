@@ -1,7 +1,7 @@
 """One table of numbers for the terminal, as Markdown and as LaTeX."""
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,17 +9,15 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from rich.console import Group
 
-MISSING = "-"
-
+_STYLES = {"*": "bold green", "+": "green"}
 _LATEX_SIGNS = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
 
 
-@dataclass(frozen=True)
-class Marks:
-    """Format strings of one format: of the best and the second best number, and of names."""
+class Marks(NamedTuple):
+    """Format strings of one format, for numbers, names of rows and names of columns."""
 
     best: str
     second: str
@@ -34,9 +32,6 @@ _MARKDOWN = Marks("**{}**", "<u>{}</u>", "*{}*", "{} †", "{} ↑", "{} ↓")
 _LATEX = Marks(
     r"\textbf{{{}}}", r"\underline{{{}}}", r"\textit{{{}}}", r"{}$^\dagger$", r"{} $\uparrow$", r"{} $\downarrow$"
 )
-
-
-_STYLES = {"*": "bold green", "+": "green"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -63,32 +58,26 @@ class Layout:
     decimals: tuple[int, ...]
     notes: tuple[str, ...]
 
-    def header(self, marks: Marks) -> list[str]:
-        """Return the names of the columns with their directions."""
-        directions = [marks.higher_is_better if higher else marks.lower_is_better for higher in self.higher_is_better]
-        return [direction.format(column) for column, direction in zip(self.columns, directions, strict=True)]
-
-    def body(self, marks: Marks) -> list[list[str]]:
-        """Return the name and the numbers of every row; numbers that look like the best or second best are marked, too."""
-        columns = zip(self.values.T, self.decimals, self.higher_is_better, strict=True)
-        columns_of_text = [self._names(marks), *(_format_column(*column, marks) for column in columns)]
-        return [list(row) for row in zip(*columns_of_text, strict=True)]
-
-    def legend(self, marks: Marks) -> list[str]:
-        """Return the notes and the meaning of the marks on names."""
-        legend = list(self.notes)
+    def fill(self, marks: Marks) -> tuple[list[str], list[list[str]], list[str]]:
+        """Return the names of the columns, the rows with their names, and the lines below the table."""
+        names = [
+            marks.baseline.format(row) if mark else row for row, mark in zip(self.rows, self.is_baseline, strict=True)
+        ]
+        names = [
+            marks.outranked.format(row) if mark else row for row, mark in zip(names, self.is_outranked, strict=True)
+        ]
+        header, columns = [], [names]
+        for name, values, decimals, higher_is_better in zip(
+            self.columns, self.values.T, self.decimals, self.higher_is_better, strict=True
+        ):
+            header.append((marks.higher_is_better if higher_is_better else marks.lower_is_better).format(name))
+            columns.append(_format_column(values, decimals, higher_is_better, marks))
+        notes = list(self.notes)
         if any(self.is_baseline):
-            legend.append(f"{marks.baseline.format('name')}: classical baseline.")
+            notes.append(f"{marks.baseline.format('name')}: classical baseline.")
         if any(self.is_outranked):
-            legend.append(f"{marks.outranked.format('name')}: mean rank worse than that of a baseline.")
-        return legend
-
-    def _names(self, marks: Marks) -> list[str]:
-        names = []
-        for name, is_baseline, is_outranked in zip(self.rows, self.is_baseline, self.is_outranked, strict=True):
-            name = marks.baseline.format(name) if is_baseline else name
-            names.append(marks.outranked.format(name) if is_outranked else name)
-        return names
+            notes.append(f"{marks.outranked.format('name')}: mean rank worse than that of a baseline.")
+        return header, [list(row) for row in zip(*columns, strict=True)], notes
 
 
 def to_rich(layout: Layout) -> "Group":
@@ -104,49 +93,49 @@ def to_rich(layout: Layout) -> "Group":
         style = _STYLES.get(text[-1])
         return Text(text, style) if style else Padding(Text(text), (0, 1, 0, 0))
 
+    header, rows, notes = layout.fill(_TEXT)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("")
-    for name in layout.header(_TEXT):
-        table.add_column(cell(name), justify="right")
-    for (name, *numbers), is_baseline in zip(layout.body(_TEXT), layout.is_baseline, strict=True):
+    for column in header:
+        table.add_column(cell(column), justify="right")
+    for (name, *numbers), is_baseline in zip(rows, layout.is_baseline, strict=True):
         table.add_row(Text(name), *map(cell, numbers), style="dim" if is_baseline else "")
-    return Group(table, *map(Text, layout.legend(_TEXT)), Text("* best, + second best."))
+    return Group(table, *map(Text, notes), Text("* best, + second best."))
 
 
 def to_markdown(layout: Layout) -> str:
     """Return the table as Markdown: the best number bold, the second best underlined."""
-    lines = [["method", *layout.header(_MARKDOWN)], ["---", *["---:"] * len(layout.columns)]]
-    lines += [[name.replace("|", "\\|"), *cells] for name, *cells in layout.body(_MARKDOWN)]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", " ".join(layout.legend(_MARKDOWN)), ""])
+    header, rows, notes = layout.fill(_MARKDOWN)
+    lines = [["method", *header], ["---", *["---:"] * len(header)]]
+    lines += [[name.replace("|", "\\|"), *numbers] for name, *numbers in rows]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", " ".join(notes), ""])
 
 
 def to_latex(layout: Layout) -> str:
     """Return the table as LaTeX with booktabs: the best number bold, the second best underlined."""
-    escaped = replace(
-        layout,
-        rows=tuple(name.translate(_LATEX_SIGNS) for name in layout.rows),
-        columns=tuple(name.translate(_LATEX_SIGNS) for name in layout.columns),
-    )
+    names, columns = ([name.translate(_LATEX_SIGNS) for name in names] for names in (layout.rows, layout.columns))
+    header, rows, notes = replace(layout, rows=tuple(names), columns=tuple(columns)).fill(_LATEX)
     return "\n".join(
         [
             "% needs \\usepackage{booktabs}",
-            r"\begin{tabular}{l" + "r" * len(layout.columns) + "}",
+            r"\begin{tabular}{l" + "r" * len(header) + "}",
             r"\toprule",
-            " & ".join(["Method", *escaped.header(_LATEX)]) + r" \\",
+            " & ".join(["Method", *header]) + r" \\",
             r"\midrule",
-            *(" & ".join(row) + r" \\" for row in escaped.body(_LATEX)),
+            *(" & ".join(row) + r" \\" for row in rows),
             r"\bottomrule",
             r"\end{tabular}",
-            *(f"% {note}" for note in layout.legend(_LATEX)),
+            *(f"% {note}" for note in notes),
             "",
         ]
     )
 
 
 def _format_column(values: NDArray[np.float64], decimals: int, higher_is_better: bool, marks: Marks) -> list[str]:
-    texts = [MISSING if np.isnan(value) else f"{value:.{decimals}f}" for value in values]
-    by_value = sorted({text for text in texts if text != MISSING}, key=float, reverse=higher_is_better)
-    if len(by_value) < 2:  # all methods are equal
+    """Return the numbers; all texts that look like the best or second best number are marked."""
+    texts = ["-" if np.isnan(value) else f"{value:.{decimals}f}" for value in values]
+    best, second, *_ = [*sorted({*texts} - {"-"}, key=float, reverse=higher_is_better), "", ""]
+    if not second:  # all methods are equal
         return texts
-    marked = {by_value[0]: marks.best.format(by_value[0]), by_value[1]: marks.second.format(by_value[1])}
+    marked = {best: marks.best.format(best), second: marks.second.format(second)}
     return [marked.get(text, text) for text in texts]

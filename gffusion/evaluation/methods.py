@@ -9,12 +9,11 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.data import ImagePair, read_image, read_pair
+from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -26,15 +25,7 @@ from .baselines import fuse_luma
 
 @dataclass(frozen=True)
 class Sources:
-    """Source images of one pair.
-
-    Attributes:
-        pair: The files.
-        visible: (H, W) or (H, W, 3), as `read_image` returns it.
-        infrared: (H, W) or (H, W, 3), as `read_image` returns it.
-        visible_luma: (H, W) whole gray levels from 0 to 255, float64.
-        infrared_luma: (H, W) whole gray levels from 0 to 255, float64.
-    """
+    """Images of one pair: (H, W) or (H, W, 3), as `read_image` returns them, and their luma, see `to_luma8`."""
 
     pair: ImagePair
     visible: NDArray[Any]
@@ -81,8 +72,8 @@ class Method(ABC):
         """Return a text that changes whenever the fused image of the same pair may change."""
 
     @abstractmethod
-    def fuse(self, sources: Sources, segment: bool = False) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Return the fused image (H, W) or (H, W, 3), and with `segment` the label map (H, W), if the method predicts one.
+    def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
+        """Return the fused image (H, W) or (H, W, 3), and with `segment` the label map, if the method predicts one.
 
         Raises:
             OSError: If a file cannot be read.
@@ -99,18 +90,13 @@ class Baseline(Method):
         """Return the name of the baseline."""
         return self.name
 
-    def fuse(self, sources: Sources, segment: bool = False) -> tuple[NDArray[np.uint8], None]:
+    def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the fused luma (H, W)."""
-        return fuse_luma(self.name, sources.visible_luma.numpy(), sources.infrared_luma.numpy()), None
+        return Prediction(fuse_luma(self.name, sources.visible_luma.numpy(), sources.infrared_luma.numpy()))
 
 
 class FusedFolder(Method):
-    """Images that were fused elsewhere.
-
-    Args:
-        name: Name of the method.
-        files: Its fused images by the name of the pair.
-    """
+    """Images that were fused elsewhere: a file by the name of each pair."""
 
     def __init__(self, name: str, files: Mapping[str, Path]) -> None:
         super().__init__(name)
@@ -120,9 +106,9 @@ class FusedFolder(Method):
         """Return the digest of the fused file."""
         return digest_file(self._file(pair))
 
-    def fuse(self, sources: Sources, segment: bool = False) -> tuple[NDArray[Any], None]:
+    def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the image as the file holds it."""
-        return read_image(self._file(sources.pair)), None
+        return Prediction(read_image(self._file(sources.pair)))
 
     def _file(self, pair: ImagePair) -> Path:
         if pair.name not in self._files:
@@ -131,13 +117,7 @@ class FusedFolder(Method):
 
 
 class Model(Method):
-    """A model, which fuses on the fly.
-
-    Args:
-        name: Name of the method.
-        model: The model, on its device.
-        image_processor: Its image processor.
-    """
+    """A model, which fuses on the fly."""
 
     def __init__(self, name: str, model: GFFusionModel, image_processor: GFFusionImageProcessor) -> None:
         super().__init__(name)
@@ -162,20 +142,10 @@ class Model(Method):
         """Return the digest of the weights and all settings."""
         return self._digest
 
-    @torch.inference_mode()
-    def fuse(self, sources: Sources, segment: bool = False) -> tuple[NDArray[Any], NDArray[Any] | None]:
+    def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Fuse the pair as `gffusion fuse` does."""
-        images = (sources.visible, sources.infrared)
-        inputs = self._image_processor(images, return_tensors="pt").to(self._model.device)
         with self._lock:
-            outputs = self._model(**inputs, segment=segment)
-        if not outputs.fused_values.isfinite().all():
-            raise ValueError("the model's output holds NaN or infinite values")
-        fused = np.asarray(self._image_processor.post_process_fusion(outputs, images, "np")[0])
-        if not segment:
-            return fused, None
-        sizes = [sources.visible.shape[:2]]
-        return fused, self._image_processor.post_process_semantic_segmentation(outputs, sizes)[0].cpu().numpy()
+            return predict(self._model, self._image_processor, [(sources.visible, sources.infrared)], segment)[0]
 
     @cached_property
     def _digest(self) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from gffusion._version import __version__
 from gffusion.data import ImagePair, read_labels
@@ -20,6 +18,7 @@ from gffusion.data.prefetch import map_in_order
 from gffusion.metrics import ClassIoU, compute_metrics, to_luma8
 from gffusion.zoo.digest import digest_file
 
+from .inputs import FilesByMethod
 from .methods import Method, Sources
 from .records import Records
 
@@ -41,8 +40,8 @@ class Plan:
     methods: Sequence[Method]
     metrics: tuple[str, ...]
     protocol: str
-    class_names: tuple[str, ...] = ()
-    label_files: Mapping[str, Mapping[str, Path]] = field(default_factory=dict)
+    class_names: tuple[str, ...]
+    label_files: FilesByMethod
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
@@ -51,12 +50,9 @@ class Plan:
 
 @dataclass
 class PairScores:
-    """Values measured on one pair.
+    """Values by method and metric, and reasons why values are missing, one line each.
 
-    Attributes:
-        pair: Its files.
-        values: By method, by metric; `CONFUSION` is a matrix of pixels, row = class in the labels, column = predicted.
-        errors: Reasons why values are missing, one line each.
+    The value of `CONFUSION` is a matrix of pixel counts, row = class in the labels, column = predicted class.
     """
 
     pair: ImagePair
@@ -67,14 +63,7 @@ class PairScores:
 def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, workers: int) -> Iterator[PairScores]:
     """Measure all methods on all pairs, and record every value as soon as it is measured.
 
-    Args:
-        plan: Methods and metrics.
-        pairs: Pairs to measure on.
-        records: Values that are known already; new ones are added.
-        workers: Number of threads, each of which uses one core.
-
-    Yields:
-        The scores of every pair, in the order of the pairs.
+    Each of the `workers` threads uses one core. Yields the scores in the order of the pairs.
     """
     # Threads: PyTorch's kernels release the interpreter lock, and processes would each load PyTorch and the models.
     threads = torch.get_num_threads()
@@ -133,29 +122,18 @@ def _measure(
     plan: Plan, method: Method, sources: Sources, missing: Sequence[str], label_files: Sequence[Path]
 ) -> dict[str, Any]:
     segment = CONFUSION in missing
-    fused, predicted = method.fuse(sources, segment=segment and len(label_files) == 1)
+    prediction = method.fuse(sources, segment=segment and len(label_files) == 1)
+    images = to_luma8(prediction.fused), sources.visible_luma, sources.infrared_luma
     metrics = [name for name in missing if name != CONFUSION]
-    tensors = compute_metrics(
-        to_luma8(fused), sources.visible_luma, sources.infrared_luma, metrics=metrics, protocol=plan.protocol
-    )
-    values: dict[str, Any] = {name: _finite(name, tensor) for name, tensor in tensors.items()}
+    tensors = compute_metrics(*images, metrics=metrics, protocol=plan.protocol)
+    values: dict[str, Any] = {name: tensor.item() for name, tensor in tensors.items()}
+    for name, value in values.items():
+        if not np.isfinite(value):
+            raise ValueError(f"{name} is {value}, so that its mean is not finite")
     if segment:
-        labels, *predicted_files = [read_labels(file) for file in label_files]
-        values[CONFUSION] = _confusion(
-            predicted_files[0] if predicted_files else np.asarray(predicted), labels, len(plan.class_names)
-        )
+        # Predicted label maps in files take precedence.
+        labels, predicted, *_ = *map(read_labels, label_files), prediction.labels
+        metric = ClassIoU(len(plan.class_names))
+        metric.update(*(torch.from_numpy(np.asarray(maps, np.int64))[None] for maps in (predicted, labels)))
+        values[CONFUSION] = metric.confmat.tolist()
     return values
-
-
-def _finite(name: str, tensor: Tensor) -> float:
-    value = tensor.item()
-    if not np.isfinite(value):
-        raise ValueError(f"{name} is {value}, so that its mean is not finite")
-    return value
-
-
-def _confusion(predicted: NDArray[Any], labels: NDArray[Any], num_classes: int) -> list[list[int]]:
-    metric = ClassIoU(num_classes)
-    metric.update(*(torch.from_numpy(label_map.astype(np.int64))[None] for label_map in (predicted, labels)))
-    matrix: list[list[int]] = metric.confmat.tolist()
-    return matrix

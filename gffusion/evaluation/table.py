@@ -141,11 +141,7 @@ class EvaluationTable:
         return text.getvalue()
 
     def to_pandas(self) -> "DataFrame":
-        """Return a data frame with a column per metric, indexed by method and image.
-
-        Raises:
-            ImportError: If pandas is not installed.
-        """
+        """Return a data frame with a column per metric, indexed by method and image; needs pandas."""
         try:
             import pandas as pd  # type: ignore[import-untyped, import-not-found]
         except ImportError as error:
@@ -178,18 +174,16 @@ class EvaluationTable:
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def save(self, folder: Path) -> None:
-        """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex`.
-
-        Args:
-            folder: An existing folder.
+        """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex` into an existing folder.
 
         Raises:
             OSError: If a file cannot be written.
         """
-        (folder / "per_image.csv").write_text(self.to_csv(), encoding="utf-8")
-        (folder / "summary.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        (folder / "table.md").write_text(self.to_markdown(), encoding="utf-8")
-        (folder / "table.tex").write_text(self.to_latex(), encoding="utf-8")
+        summary = json.dumps(self.to_dict(), indent=2) + "\n"
+        contents = {"per_image.csv": self.to_csv(), "summary.json": summary}
+        contents |= {"table.md": self.to_markdown(), "table.tex": self.to_latex()}
+        for name, text in contents.items():
+            (folder / name).write_text(text, encoding="utf-8")
 
     def _layouts(self) -> list[Layout]:
         return [self._fusion_layout(), *([self._segmentation_layout()] if self.confusion else [])]
@@ -213,15 +207,15 @@ class EvaluationTable:
         )
 
     def _segmentation_layout(self) -> Layout:
-        scores = self.segmentation
+        scores, columns = self.segmentation, ("mIoU", *self.class_names)
         return Layout(
             rows=tuple(scores),
             is_baseline=(False,) * len(scores),
             is_outranked=(False,) * len(scores),
-            columns=("mIoU", *self.class_names),
-            higher_is_better=(True,) * (1 + len(self.class_names)),
+            columns=columns,
+            higher_is_better=(True,) * len(columns),
             values=100 * np.array([list(row.values()) for row in scores.values()]),
-            decimals=(1,) * (1 + len(self.class_names)),
+            decimals=(1,) * len(columns),
             notes=("Intersection over union in percent over all pixels.",),
         )
 

@@ -18,50 +18,23 @@ _HEADING = 44
 
 
 def write_text(
-    draw: ImageDraw.ImageDraw,
-    position: tuple[float, float],
-    text: str,
-    size: int,
-    color: Color = INK,
-    width: float | None = None,
+    image: Image.Image, left: float, bottom: float, text: str, size: int, color: Color = INK, width: float | None = None
 ) -> None:
-    """Write a line of text.
-
-    Args:
-        draw: The image to draw on.
-        position: x and y of the left end of the baseline, in pixels.
-        text: The line.
-        size: Font size in pixels.
-        color: Color of the text.
-        width: Width in pixels to which longer text is shortened.
-    """
+    """Write a line of text of some size in pixels, shortened to `width`; letters stand on `bottom`."""
     font = ImageFont.load_default(size)
     if width is not None and font.getlength(text) > width:
         while text and font.getlength(f"{text}...") > width:
             text = text[:-1]
         text = f"{text}..."
-    draw.text(position, text, fill=color, font=font, anchor="ls")
+    ImageDraw.Draw(image).text((left, bottom), text, fill=color, font=font, anchor="ls")
 
 
 def arrange_tiles(heading: str, tiles: Sequence[Image.Image], columns: int) -> Image.Image:
-    """Arrange tiles of one size in rows below a heading.
-
-    Args:
-        heading: Text above the tiles.
-        tiles: At least one image.
-        columns: Number of tiles in a row.
-
-    Returns:
-        An RGB image.
-
-    Example:
-        >>> arrange_tiles("scene", [Image.new("RGB", (100, 50))] * 3, columns=2).size
-        (236, 180)
-    """
+    """Arrange tiles of one size in rows below a heading."""
     width, height = tiles[0].size
     rows = -(-len(tiles) // columns)
     block = Image.new("RGB", (columns * (width + GAP) + GAP, _HEADING + rows * (height + GAP) + GAP), PAPER)
-    write_text(ImageDraw.Draw(block), (GAP, _HEADING - 12), heading, 24)
+    write_text(block, GAP, _HEADING - 12, heading, 24)
     for index, tile in enumerate(tiles):
         row, column = divmod(index, columns)
         block.paste(tile, (GAP + column * (width + GAP), _HEADING + row * (height + GAP)))
@@ -69,12 +42,7 @@ def arrange_tiles(heading: str, tiles: Sequence[Image.Image], columns: int) -> I
 
 
 def stack(blocks: Sequence[Image.Image]) -> Image.Image:
-    """Stack images from top to bottom, left edges aligned.
-
-    Example:
-        >>> stack([Image.new("RGB", (100, 50)), Image.new("RGB", (80, 30))]).size
-        (100, 80)
-    """
+    """Stack images from top to bottom, with their left edges aligned."""
     page = Image.new("RGB", (max(block.width for block in blocks), sum(block.height for block in blocks)), PAPER)
     top = 0
     for block in blocks:

@@ -9,12 +9,11 @@ from PIL import Image, ImageDraw
 
 from gffusion.models.gffusion.image_ops import to_uint8
 
-from .drawing import FAINT, GAP, INK, PAPER, Color, arrange_tiles, write_text
+from .drawing import FAINT, GAP, INK, PAPER, arrange_tiles, write_text
 from .overlay import overlay
 from .palette import color_classes
 
 _TILE_WIDTH = 500
-_LEGEND_WIDTH, _LEGEND_HEIGHT = 3 * (_TILE_WIDTH + GAP) + GAP, 38
 # Ignored pixels are mixed with this color.
 _VEIL = np.array((200, 200, 200), dtype=np.uint8)
 
@@ -41,14 +40,9 @@ def draw_labeled_pair(
         classes: Class id of each box in the label map, the background being 0.
         ignored: Class id of ignored pixels.
 
-    Returns:
-        An RGB image.
-
     Example:
-        >>> import numpy as np
-        >>> labels = np.zeros((50, 100), np.uint8)
-        >>> images = np.zeros((50, 100, 3)), np.zeros((50, 100, 1))
-        >>> draw_labeled_pair("scene", *images, labels, np.array([[10, 10, 20, 20]]), [1]).size
+        >>> visible, infrared, labels = np.zeros((50, 100, 3)), np.zeros((50, 100, 1)), np.zeros((50, 100), np.uint8)
+        >>> draw_labeled_pair("scene", visible, infrared, labels, np.array([[10, 10, 20, 20]]), [1]).size
         (1548, 318)
     """
     is_ignored = labels == ignored
@@ -58,38 +52,21 @@ def draw_labeled_pair(
     size = _TILE_WIDTH, max(1, round(labels.shape[0] * scale))
     images = to_uint8(visible), to_uint8(np.broadcast_to(infrared, visible.shape)), labeled
     tiles = [Image.fromarray(image).resize(size) for image in images]
-    for tile in tiles[:2]:
-        draw = ImageDraw.Draw(tile)
-        for box, label in zip(boxes * scale, classes, strict=True):
-            left, top, right, bottom = box.tolist()
-            draw.rectangle([left - 1, top - 1, right, bottom], outline=_color(label))
+    for (left, top, right, bottom), label in zip((boxes * scale).tolist(), classes, strict=True):
+        for tile in tiles[:2]:
+            color = tuple(color_classes(label).tolist())
+            ImageDraw.Draw(tile).rectangle([left - 1, top - 1, right, bottom], outline=color)
     return arrange_tiles(heading, tiles, columns=len(tiles))
 
 
 def draw_legend(class_names: Sequence[str]) -> Image.Image:
-    """Draw the colors of classes and of ignored pixels.
-
-    Args:
-        class_names: Names of the classes from id 1 on.
-
-    Returns:
-        An RGB image as wide as that of `draw_labeled_pair`.
-
-    Example:
-        >>> draw_legend(["person", "car"]).size
-        (1548, 38)
-    """
-    legend = Image.new("RGB", (_LEGEND_WIDTH, _LEGEND_HEIGHT), PAPER)
+    """Draw the colors of classes, whose ids are 1, 2, ..., and of ignored pixels."""
+    legend = Image.new("RGB", (3 * (_TILE_WIDTH + GAP) + GAP, 38), PAPER)
     draw = ImageDraw.Draw(legend)
     left = float(GAP)
-    for label, name in enumerate([*class_names, "ignored"], start=1):
-        is_class = label <= len(class_names)
-        draw.rectangle([left, GAP, left + 16, GAP + 16], fill=_color(label) if is_class else tuple(_VEIL.tolist()))
-        write_text(draw, (left + 22, GAP + 14), name, 17, INK if is_class else FAINT)
+    entries = [(name, color_classes(label), INK) for label, name in enumerate(class_names, start=1)]
+    for name, color, text_color in [*entries, ("ignored", _VEIL, FAINT)]:
+        draw.rectangle([left, GAP, left + 16, GAP + 16], fill=tuple(color.tolist()))
+        write_text(legend, left + 22, GAP + 14, name, 17, text_color)
         left += 40 + draw.textlength(name, font_size=17)
     return legend
-
-
-def _color(label: int) -> Color:
-    red, green, blue = color_classes(label).tolist()
-    return red, green, blue

@@ -20,7 +20,6 @@ def overlay(image: NDArray[Any], label_map: NDArray[np.uint8], opacity: float = 
         (H, W, 3) uint8.
 
     Example:
-        >>> import numpy as np
         >>> overlay(np.full((1, 2), 100, np.uint8), np.array([[0, 1]], np.uint8)).tolist()
         [[[100, 100, 100], [165, 80, 80]]]
     """

@@ -6,33 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 # Twelve colors that are easy to tell apart; class 0, the background, is black.
-PALETTE = np.array(
-    [
-        (0, 0, 0),
-        (230, 60, 60),
-        (60, 180, 75),
-        (70, 120, 240),
-        (245, 190, 30),
-        (170, 60, 200),
-        (40, 200, 210),
-        (240, 120, 200),
-        (150, 110, 40),
-        (170, 240, 90),
-        (250, 140, 60),
-        (120, 120, 150),
-    ],
-    dtype=np.uint8,
-)
+_HEX = "000000 e63c3c 3cb44b 4678f0 f5be1e aa3cc8 28c8d2 f078c8 966e28 aaf05a fa8c3c 787896"
+PALETTE = np.frombuffer(bytes.fromhex(_HEX), np.uint8).reshape(-1, 3)
 
 
 def color_classes(classes: NDArray[Any] | int) -> NDArray[np.uint8]:
-    """Return the colors of classes; those beyond the palette start again after the background.
-
-    Args:
-        classes: Class ids of any shape (...).
-
-    Returns:
-        (..., 3) uint8.
+    """Return the colors (..., 3) of class ids (...); ids beyond the palette repeat it without the background.
 
     Example:
         >>> color_classes(1).tolist(), color_classes(12).tolist()

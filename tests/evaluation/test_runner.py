@@ -161,7 +161,7 @@ class TestModels:
             return Model("broken", model, GFFusionImageProcessor())
 
         monkeypatch.setattr(Model, "load", load)
-        with pytest.raises(ValueError, match=r"None of 4 pairs.*broken: the model's output holds NaN"):
+        with pytest.raises(ValueError, match=r"None of 4 pairs.*broken: The fused .* has values that are not finite"):
             run(pairs, models=[folder])
 
     def test_there_is_no_such_model(self, pairs: Path) -> None:
