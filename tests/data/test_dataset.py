@@ -1,6 +1,5 @@
-"""The torch data set: values, pairing, randomness across workers and epochs."""
+"""The torch dataset: values, pairing, randomness across workers and epochs."""
 
-import logging
 from pathlib import Path
 
 import numpy as np
@@ -30,12 +29,19 @@ def make_pairs(root: Path, count: int = 4, labels: bool = False, prefix: str = "
 
 
 def make_boxes(root: Path, *rows: str) -> Path:
-    """Writes the YOLO boxes of the first pairs."""
+    """Write YOLO boxes of the first pairs."""
     (root / "boxes").mkdir()
     for index, text in enumerate(rows):
         (root / "boxes" / f"scene{index}.txt").write_text(text)
     (root / "classes.txt").write_text("person\ncar\n")
     return root
+
+
+def replace_infrared(root: Path, thermal: np.ndarray) -> Path:
+    """Replace the infrared image of the first pair."""
+    (root / "infrared" / "scene0.png").unlink()
+    tifffile.imwrite(root / "infrared" / "scene0.tif", thermal)
+    return root / "infrared" / "scene0.tif"
 
 
 def values_of(dataset: FusionDataset, workers: int = 0) -> torch.Tensor:
@@ -60,44 +66,41 @@ class TestItems:
     def test_no_labels_no_key(self, tmp_path: Path) -> None:
         assert "labels" not in FusionDataset(make_pairs(tmp_path))[0]
 
-    def test_grey_visible_and_colour_infrared(self, tmp_path: Path) -> None:
+    def test_gray_visible_and_color_infrared(self, tmp_path: Path) -> None:
         make_pairs(tmp_path, count=1)
-        grey, colour = tmp_path / "infrared" / "scene0.png", tmp_path / "visible" / "scene0.png"
-        swap = tmp_path / "swap.png"
-        grey.rename(swap), colour.rename(grey), swap.rename(colour)
+        (tmp_path / "visible").rename(tmp_path / "swap")
+        (tmp_path / "infrared").rename(tmp_path / "visible")
+        (tmp_path / "swap").rename(tmp_path / "infrared")
         item = FusionDataset(tmp_path)[0]
-        expected = torch.tensor(np.asarray(Image.open(colour)) / 255.0).float()
-        torch.testing.assert_close(item["visible_values"], expected.expand(3, 9, 12))
-        luma = np.asarray(Image.open(grey)).astype(float) @ [0.299, 0.587, 0.114] / 255
+        visible, infrared = (
+            np.asarray(Image.open(tmp_path / kind / "scene0.png")) / 255 for kind in ("visible", "infrared")
+        )
+        torch.testing.assert_close(item["visible_values"], torch.tensor(visible).float().expand(3, 9, 12))
+        luma = infrared @ [0.299, 0.587, 0.114]
         torch.testing.assert_close(item["infrared_values"], torch.tensor(luma)[None].float())
 
-    def test_white_colour_infrared_does_not_pass_one(self, tmp_path: Path) -> None:
+    def test_white_color_infrared_does_not_exceed_1(self, tmp_path: Path) -> None:
         make_pairs(tmp_path, count=1)
         Image.new("RGB", (12, 9), "white").save(tmp_path / "infrared" / "scene0.png")
         infrared = FusionDataset(tmp_path)[0]["infrared_values"]
-        assert infrared.max() <= 1
-        assert infrared.min() > 1 - 1e-6
+        assert 1 - 1e-6 < infrared.min() <= infrared.max() <= 1
 
     def test_16_bits(self, tmp_path: Path) -> None:
-        make_pairs(tmp_path, count=1)
         thermal = np.linspace(0, 65535, 9 * 12).astype(np.uint16).reshape(9, 12)
-        Image.fromarray(thermal).save(tmp_path / "infrared" / "scene0.png")
+        replace_infrared(make_pairs(tmp_path, count=1), thermal)
         infrared = FusionDataset(tmp_path)[0]["infrared_values"]
         torch.testing.assert_close(infrared[0], torch.tensor(thermal / 65535).float())
 
     def test_float(self, tmp_path: Path) -> None:
-        make_pairs(tmp_path, count=1)
-        (tmp_path / "infrared" / "scene0.png").unlink()
-        path = tmp_path / "infrared" / "scene0.tif"
         thermal = np.linspace(0, 1, 9 * 12, dtype=np.float32).reshape(9, 12)
-        tifffile.imwrite(path, thermal)
+        path = replace_infrared(make_pairs(tmp_path, count=1), thermal)
         assert torch.equal(FusionDataset(tmp_path)[0]["infrared_values"][0], torch.tensor(thermal))
         for wrong in (thermal * 300, thermal - 0.1, np.where(thermal > 0.5, np.float32("nan"), thermal)):
             tifffile.imwrite(path, wrong)
-            with pytest.raises(ValueError, match=r"scene0\.tif: .* must lie in \[0, 1\]"):
+            with pytest.raises(ValueError, match=r"scene0\.tif: .* in \[0, 1\]"):
                 FusionDataset(tmp_path)[0]
 
-    def test_index_as_of_a_list(self, tmp_path: Path) -> None:
+    def test_indices_are_those_of_a_list(self, tmp_path: Path) -> None:
         dataset = FusionDataset(make_pairs(tmp_path), RANDOM)
         assert torch.equal(dataset[-1]["visible_values"], dataset[3]["visible_values"])
         with pytest.raises(IndexError):
@@ -105,7 +108,7 @@ class TestItems:
         assert len(list(dataset)) == 4
 
     @pytest.mark.parametrize("kind", ["infrared", "labels"])
-    def test_sizes_that_differ(self, tmp_path: Path, kind: str) -> None:
+    def test_different_sizes(self, tmp_path: Path, kind: str) -> None:
         make_pairs(tmp_path, labels=True)
         Image.new("L", (11, 9)).save(tmp_path / kind / "scene1.png")
         dataset = FusionDataset(tmp_path)
@@ -133,28 +136,25 @@ class TestFolders:
         for index in range(5):
             Image.new("L", (12, 9)).save(tmp_path / "infrared" / f"extra{index}.png")
         Image.new("L", (12, 9)).save(tmp_path / "labels" / "spare.png")
-        with caplog.at_level(logging.WARNING):
-            dataset = FusionDataset(tmp_path)
-            list(dataset)
+        dataset = FusionDataset(tmp_path)
+        assert len(list(dataset)) == 4
         (record,) = caplog.records
-        message = record.getMessage()
-        assert str(tmp_path) in message
-        assert "5 infrared without visible (extra0.png, extra1.png, extra2.png, ...)" in message
-        assert "1 labels without a pair (spare.png)" in message
-        assert "visible without" not in message
-        assert len(dataset) == 4
+        assert record.getMessage() == (
+            f"{tmp_path}: left out 5 infrared without visible (extra0.png, extra1.png, extra2.png, ...); "
+            "1 labels without a pair (spare.png)"
+        )
 
-    def test_nothing_unmatched_nothing_said(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_no_report_without_unmatched_files(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         FusionDataset(make_pairs(tmp_path))
         assert not caplog.records
 
     def test_labels_for_some_pairs_only(self, tmp_path: Path) -> None:
-        labelled = make_pairs(tmp_path / "labelled", labels=True)
+        labeled = make_pairs(tmp_path / "labeled", labels=True)
         with pytest.raises(ValueError, match=r"4 of 8 pairs have no label map \(first: .*scene0\.png\)"):
-            FusionDataset([labelled, make_pairs(tmp_path / "bare")])
-        (labelled / "labels" / "scene3.png").unlink()
+            FusionDataset([labeled, make_pairs(tmp_path / "bare")])
+        (labeled / "labels" / "scene3.png").unlink()
         with pytest.raises(ValueError, match=r"1 of 4 pairs have no label map \(first: .*scene3\.png\)"):
-            FusionDataset(labelled)
+            FusionDataset(labeled)
 
     def test_no_root(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="at least one root"):
@@ -164,31 +164,24 @@ class TestFolders:
 
 
 class TestInfraredRange:
-    @pytest.fixture
-    def kelvin(self, tmp_path: Path) -> tuple[Path, np.ndarray]:
-        make_pairs(tmp_path, count=1)
-        (tmp_path / "infrared" / "scene0.png").unlink()
+    def test_kelvin(self, tmp_path: Path) -> None:
         thermal = np.linspace(270, 320, 9 * 12, dtype=np.float32).reshape(9, 12)
-        tifffile.imwrite(tmp_path / "infrared" / "scene0.tif", thermal)
-        return tmp_path, thermal
-
-    def test_kelvin(self, kelvin: tuple[Path, np.ndarray]) -> None:
-        root, thermal = kelvin
+        replace_infrared(make_pairs(tmp_path, count=1), thermal)
         with pytest.raises(ValueError, match=r'scene0\.tif: .*got 270 to 320.*infrared_range="percentile"'):
-            FusionDataset(root)[0]
-        fixed = FusionDataset(root, infrared_range=(280, 310))[0]["infrared_values"][0]
+            FusionDataset(tmp_path)[0]
+        fixed = FusionDataset(tmp_path, infrared_range=(280, 310))[0]["infrared_values"][0]
         torch.testing.assert_close(fixed, torch.tensor(((thermal - 280) / 30).clip(0, 1)))
-        percentile = FusionDataset(root, infrared_range="percentile", cache_in_memory=True)[0]["infrared_values"][0]
+        percentile = FusionDataset(tmp_path, infrared_range="percentile", cache_in_memory=True)[0]["infrared_values"][0]
         low, high = np.percentile(thermal, (0.1, 99.9))
         torch.testing.assert_close(percentile, torch.tensor(((thermal - low) / (high - low)).clip(0, 1)).float())
 
-    def test_unknown(self, kelvin: tuple[Path, np.ndarray]) -> None:
+    def test_unknown(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="`infrared_range` must be"):
-            FusionDataset(kelvin[0], infrared_range="celsius")  # type: ignore[arg-type]
+            FusionDataset(make_pairs(tmp_path), infrared_range="celsius")  # type: ignore[arg-type]
 
 
 class TestBoxes:
-    def test_pixels_and_no_objects(self, tmp_path: Path) -> None:
+    def test_pixels_and_empty_files(self, tmp_path: Path) -> None:
         dataset = FusionDataset(make_boxes(make_pairs(tmp_path, count=2), "1 0.5 0.5 0.5 1\n", ""))
         assert dataset.has_boxes
         assert dataset.class_names == ("person", "car")
@@ -208,7 +201,7 @@ class TestBoxes:
         assert not dataset.has_boxes
         assert "boxes" not in dataset[0]
 
-    def test_joined_sets(self, tmp_path: Path) -> None:
+    def test_joined_folders(self, tmp_path: Path) -> None:
         first, second = (make_boxes(make_pairs(tmp_path / name, count=1), "1 0.5 0.5 1 1") for name in "ab")
         assert FusionDataset([first, second]).class_names == ("person", "car")
         (second / "classes.txt").write_text("car\nperson")
@@ -226,7 +219,7 @@ class TestBoxes:
         with pytest.raises(ValueError, match=r"scene0\.xml contain class names; pass class_names="):
             FusionDataset(root)
 
-    def test_transform_sees_them_and_cannot_spoil_the_cache(self, tmp_path: Path) -> None:
+    def test_transform_in_place_does_not_change_the_cache(self, tmp_path: Path) -> None:
         root = make_boxes(make_pairs(tmp_path, count=1), "1 0.5 0.5 0.5 1\n")
 
         def label_in_place(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -240,7 +233,7 @@ class TestBoxes:
             assert item["labels"].unique().tolist() == [2]
 
 
-class TestWhatIsKnownBeforehand:
+class TestMetadata:
     def test_names(self, tmp_path: Path) -> None:
         assert FusionDataset(make_pairs(tmp_path)).names == ("scene0", "scene1", "scene2", "scene3")
 
@@ -253,7 +246,7 @@ class TestWhatIsKnownBeforehand:
         assert values == {0, 3, 255}
         assert {type(value) for value in values} == {int}
 
-    def test_no_labels_no_values(self, tmp_path: Path) -> None:
+    def test_no_label_values_without_labels(self, tmp_path: Path) -> None:
         assert FusionDataset(make_pairs(tmp_path)).read_label_values() == set()
 
     def test_sizes(self, tmp_path: Path) -> None:
@@ -281,7 +274,7 @@ class TestRandomness:
         dataset.set_epoch(0)
         assert torch.equal(values_of(dataset), first)
 
-    def test_every_index_draws_its_own(self, tmp_path: Path) -> None:
+    def test_every_item_draws_other_numbers(self, tmp_path: Path) -> None:
         draws: list[float] = []
 
         def remember(sample: Sample, rng: np.random.Generator) -> Sample:
@@ -296,7 +289,7 @@ class TestRandomness:
 
     @pytest.mark.processes
     @pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
-    def test_epoch_reaches_workers_that_persist(self, tmp_path: Path, start_method: str) -> None:
+    def test_epoch_reaches_persistent_workers(self, tmp_path: Path, start_method: str) -> None:
         dataset = FusionDataset(make_pairs(tmp_path), RANDOM)
         loader = DataLoader(
             dataset, batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context=start_method
@@ -325,10 +318,8 @@ class TestCache:
         assert torch.equal(values_of(cached), expected)
         assert torch.equal(values_of(cached, workers=2), expected)
 
-    def test_a_transform_cannot_spoil_it(self, tmp_path: Path) -> None:
-        make_pairs(tmp_path, count=1)
-        (tmp_path / "infrared" / "scene0.png").unlink()
-        tifffile.imwrite(tmp_path / "infrared" / "scene0.tif", np.full((9, 12), 0.5, np.float32))
+    def test_transform_in_place_does_not_change_it(self, tmp_path: Path) -> None:
+        replace_infrared(make_pairs(tmp_path, count=1), np.full((9, 12), 0.5, np.float32))
 
         def halve_in_place(sample: Sample, rng: np.random.Generator) -> Sample:
             sample["infrared"] *= 0.5
