@@ -85,7 +85,7 @@ def test_version(gffusion: Callable) -> None:
         ("fuse visible.png -o out.png", "INFRARED"),
         ("fuse visible.png infrared.png -o out.png --batch-size 0", "--batch-size"),
         ("fuse visible.png infrared.png -o out.png --batch-size many", "--batch-size"),
-        ("fuse visible.png infrared.png -o out.png --colour", "--colour"),
+        ("fuse visible.png infrared.png -o out.png --color", "--color"),
         ("fuse visible.png infrared.png -o out.png --over", "--over"),  # options have no abbreviations
         ("fuse visible.png infrared.png -o out.png --suffix", "--suffix"),
         ("fuse visible.png infrared.png extra.png -o out.png", "extra.png"),
@@ -130,7 +130,7 @@ def test_process_of_a_first_try(gffusion_process: Callable, tmp_path: Path) -> N
 
 def test_process_that_can_do_nothing(gffusion_process: Callable, scenes: Path, tmp_path: Path) -> None:
     bad = tmp_path / "bad.png"
-    bad.write_text("not a picture")
+    bad.write_text("not a image")
     outcome = gffusion_process("fuse", scenes / "visible/rendered_0000.png", bad, "-o", tmp_path / "fused.png")
     assert (outcome.exit_code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1

@@ -1,4 +1,4 @@
-"""`gffusion fuse`: files, folders, formats and bit depths, label maps, and what it says to bad input."""
+"""`gffusion fuse`: files, folders, formats and bit depths, label maps, and messages about bad input."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def files_in(folder: Path) -> list[str]:
 
 
 def level(image: NDArray[Any], other: NDArray[Any]) -> int:
-    """Largest difference in grey levels."""
+    """Largest difference in gray levels."""
     assert image.shape == other.shape
     return int(np.abs(image.astype(int) - other.astype(int)).max())
 
@@ -48,7 +48,7 @@ def pair(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def fused(scenes: Path) -> NDArray[np.uint8]:
-    """What the default model makes of the first pair, without the command or the reading and writing of files."""
+    """The first pair fused by the default model, without the command and without files."""
     images = read(scenes / "visible" / NAMES[0]), read(scenes / "infrared" / NAMES[0])
     processor, model = GFFusionImageProcessor(), GFFusionModel.from_pretrained(locate("gffusion-tiny"))
     with torch.no_grad():
@@ -60,13 +60,12 @@ class TestTwoFiles:
     def test_writes_what_the_model_makes(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
         outcome = gffusion("fuse", "visible.png", "infrared.png", "-o", "new/folder/out.png")
         assert (outcome.exit_code, outcome.err) == (0, "")
-        assert re.fullmatch(
-            r"fused 1 pair in [\d.]+ s \([\d.]+ (?:per second|s per pair)\) -> new/folder/out.png\n", outcome.out
-        )
+        rate = r"[\d.]+ s \([\d.]+ (?:per second|s per pair)\)"
+        assert re.fullmatch(rf"fused 1 pair in {rate} -> new/folder/out.png\n", outcome.out)
         np.testing.assert_array_equal(read(pair / "new/folder/out.png"), fused)
         assert files_in(pair) == ["infrared.png", "new/folder/out.png", "visible.png"]
 
-    def test_existing_output_is_kept_unless_told_otherwise(self, gffusion: Callable, pair: Path) -> None:
+    def test_existing_output_is_kept_without_overwrite(self, gffusion: Callable, pair: Path) -> None:
         command = ("fuse", "visible.png", "infrared.png", "-o", "out.png")
         assert gffusion(*command).exit_code == 0
         first = (pair / "out.png").read_bytes()
@@ -76,15 +75,6 @@ class TestTwoFiles:
         assert (pair / "out.png").read_bytes() == b"mine"
         assert gffusion(*command, "--overwrite").exit_code == 0
         assert (pair / "out.png").read_bytes() == first
-
-    def test_segmentation_is_added_to_a_fused_picture_that_exists(self, gffusion: Callable, pair: Path) -> None:
-        (pair / "out.png").write_bytes(b"mine")
-        command = ("fuse", "visible.png", "infrared.png", "-o", "out.png", "--model", "gffusion-tiny", "--segment")
-        assert gffusion(*command).exit_code == 0
-        assert (pair / "out.png").read_bytes() == b"mine"
-        assert files_in(pair) == ["infrared.png", "out.png", "out_labels.png", "out_overlay.png", "visible.png"]
-        assert gffusion(*command, "--overwrite").exit_code == 0
-        assert (pair / "out.png").read_bytes() != b"mine"
 
     def test_folder_as_output_takes_the_visible_name(self, gffusion: Callable, pair: Path) -> None:
         assert gffusion("fuse", "visible.png", "infrared.png", "-o", "out").exit_code == 0
@@ -117,41 +107,37 @@ class TestTwoFiles:
 
 
 class TestInputs:
-    """The same picture stored in another way is the same picture."""
+    """The fused image does not depend on how the pair is stored."""
 
     def fuse(self, gffusion: Callable, visible: str, infrared: str, *options: str, output: str = "o.png") -> NDArray:
         outcome = gffusion("fuse", visible, infrared, "-o", output, *options)
         assert (outcome.exit_code, outcome.err) == (0, "")
         return tifffile.imread(output) if output.endswith(".tif") else read(Path(output))
 
-    @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "bmp"])
-    def test_formats(self, gffusion: Callable, pair: Path, fused: NDArray[Any], suffix: str) -> None:
-        for kind in ("visible", "infrared"):
-            Image.open(pair / f"{kind}.png").save(f"{kind}.{suffix}", lossless=True)
-        assert level(self.fuse(gffusion, f"visible.{suffix}", f"infrared.{suffix}"), fused) <= 1
-
-    @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg"])
-    def test_pictures_are_put_upright(self, gffusion: Callable, pair: Path, fused: NDArray[Any], suffix: str) -> None:
-        exif = Image.Exif()
+    @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg", "bmp"])
+    def test_formats_are_read_and_put_upright(
+        self, gffusion: Callable, pair: Path, fused: NDArray[Any], suffix: str
+    ) -> None:
+        exif, turns = Image.Exif(), int(suffix != "bmp")  # BMP files have no EXIF
         exif[0x0112] = 6  # shown after a quarter turn clockwise
         for kind in ("visible", "infrared"):
-            turned = Image.fromarray(np.rot90(read(pair / f"{kind}.png")))
+            turned = Image.fromarray(np.rot90(read(pair / f"{kind}.png"), turns))
             turned.save(f"{kind}.{suffix}", lossless=True, quality=100, subsampling=0, exif=exif)
         result = self.fuse(gffusion, f"visible.{suffix}", f"infrared.{suffix}")
         assert result.shape == fused.shape
         assert np.abs(result - fused.astype(float)).mean() < (3 if suffix == "jpg" else 0.01)
 
-    def test_colour_infrared_is_taken_as_its_luma(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
-        Image.open("infrared.png").convert("RGB").save("colour.png")
-        assert level(self.fuse(gffusion, "visible.png", "colour.png"), fused) <= 1
+    def test_color_infrared_is_taken_as_its_luma(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
+        Image.open("infrared.png").convert("RGB").save("color.png")
+        assert level(self.fuse(gffusion, "visible.png", "color.png"), fused) <= 1
 
-    def test_grey_visible_stays_grey(self, gffusion: Callable, pair: Path) -> None:
-        Image.open("visible.png").convert("L").save("grey.png")
-        Image.open("grey.png").convert("RGB").save("colour.png")
-        grey = self.fuse(gffusion, "grey.png", "infrared.png", output="out_grey.png")
-        colour = self.fuse(gffusion, "colour.png", "infrared.png", output="out_colour.png")
-        assert grey.shape == (64, 96)
-        assert level(np.repeat(grey[..., None], 3, axis=-1), colour) <= 1
+    def test_gray_visible_stays_gray(self, gffusion: Callable, pair: Path) -> None:
+        Image.open("visible.png").convert("L").save("gray.png")
+        Image.open("gray.png").convert("RGB").save("color.png")
+        gray = self.fuse(gffusion, "gray.png", "infrared.png", output="out_gray.png")
+        color = self.fuse(gffusion, "color.png", "infrared.png", output="out_color.png")
+        assert gray.shape == (64, 96)
+        assert level(np.repeat(gray[..., None], 3, axis=-1), color) <= 1
 
     def test_16_bit_visible_gives_16_bits(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
         tifffile.imwrite("deep.tif", read(pair / "visible.png").astype(np.uint16) * 257, photometric="rgb")
@@ -159,8 +145,8 @@ class TestInputs:
         assert deep.dtype == np.uint16
         np.testing.assert_allclose(deep / 257, fused, atol=0.51)
         assert len(np.unique(deep % 257)) > 100  # not 8 bits in 16
-        Image.fromarray(deep[..., 1]).save("grey.png")
-        assert self.fuse(gffusion, "grey.png", "infrared.png").dtype == np.uint16
+        Image.fromarray(deep[..., 1]).save("gray.png")
+        assert self.fuse(gffusion, "gray.png", "infrared.png").dtype == np.uint16
 
     @pytest.mark.parametrize(
         ("scale", "offset", "dtype", "options"),
@@ -190,7 +176,7 @@ class TestInputs:
     def test_range_saved_with_the_model_is_followed(
         self, gffusion: Callable, pair: Path, fused: NDArray[Any], tmp_path: Path
     ) -> None:
-        """A model is measured with this range; what it delivers must be that, unless another is asked for."""
+        """The model was measured with this range."""
         folder = shutil.copytree(locate("gffusion-tiny"), tmp_path / "model")
         GFFusionImageProcessor(infrared_range=[20000, 22550]).save_pretrained(folder)
         infrared = read(pair / "infrared.png")
@@ -205,14 +191,12 @@ class TestFolders:
     def test_stems_match_and_the_rest_is_named(
         self, gffusion: Callable, scenes: Path, tmp_path: Path, fused: NDArray[Any]
     ) -> None:
-        for kind, names in (
-            ("visible", ["a.png", "B.PNG", "lonely.png"]),
-            ("infrared", ["a.tif", "b.png", "cold.png"]),
-        ):
+        names = {"visible": ["a.png", "B.PNG", "lonely.png"], "infrared": ["a.tif", "b.png", "cold.png"]}
+        for kind in names:
             (tmp_path / kind).mkdir()
-            for name in names:
+            for name in names[kind]:
                 Image.open(scenes / kind / NAMES[0]).save(tmp_path / kind / name)
-            (tmp_path / kind / "notes.txt").write_text("no picture")
+            (tmp_path / kind / "notes.txt").write_text("no image")
         outcome = gffusion("fuse", tmp_path / "visible", tmp_path / "infrared", "-o", tmp_path / "out")
         assert outcome.exit_code == 0
         assert re.search(r"fused 2 pairs in [\d.]+ s \([\d.]+ (?:per second|s per pair)\)", outcome.out)
@@ -244,8 +228,8 @@ class TestFolders:
         for kind in ("visible", "infrared"):
             (tmp_path / kind).mkdir()
             for number, size in enumerate([(96, 64), (96, 64), (80, 60), (80, 60), (96, 64)]):
-                picture = Image.open(scenes / kind / NAMES[number % 3]).resize(size)
-                picture.save(tmp_path / kind / f"{number}.png")
+                image = Image.open(scenes / kind / NAMES[number % 3]).resize(size)
+                image.save(tmp_path / kind / f"{number}.png")
         results = []
         for batch_size in (1, 2, 4):
             output = tmp_path / f"out_{batch_size}"
@@ -253,18 +237,18 @@ class TestFolders:
             assert gffusion("fuse", tmp_path / "visible", tmp_path / "infrared", *options).exit_code == 0
             results.append([read(output / f"{number}.png") for number in range(5)])
         for result in results[1:]:
-            assert all(level(*pictures) <= 1 for pictures in zip(result, results[0], strict=True))
+            assert all(level(*images) <= 1 for images in zip(result, results[0], strict=True))
 
     def test_bad_pairs_are_listed_and_good_ones_done(
         self, gffusion: Callable, scenes: Path, tmp_path: Path, fused: NDArray[Any]
     ) -> None:
-        picture = (scenes / "infrared" / NAMES[0]).read_bytes()
+        image = (scenes / "infrared" / NAMES[0]).read_bytes()
         for kind in ("visible", "infrared"):
             (tmp_path / kind).mkdir()
             for name in ("1good", "2text", "3cut", "4small", "5hot", "6blocked", "7good"):
                 shutil.copy(scenes / kind / NAMES[0], tmp_path / kind / f"{name}.png")
         (tmp_path / "visible" / "2text.png").write_text("hello")
-        (tmp_path / "infrared" / "3cut.png").write_bytes(picture[: len(picture) // 2])
+        (tmp_path / "infrared" / "3cut.png").write_bytes(image[: len(image) // 2])
         Image.new("L", (95, 64)).save(tmp_path / "infrared" / "4small.png")
         (tmp_path / "infrared" / "5hot.png").unlink()
         tifffile.imwrite(tmp_path / "infrared" / "5hot.tif", np.full((64, 96), 300, np.float32))
@@ -298,13 +282,12 @@ class TestSegment:
         return folder
 
     def test_label_maps_and_overlays(self, gffusion: Callable, scenes: Path, tmp_path: Path, model: Path) -> None:
-        command = ("fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path, "-m", model, "--segment")
-        outcome = gffusion(*command, "--batch-size", 3)
+        options = ("-m", model, "--segment", "--batch-size", 3)
+        outcome = gffusion("fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path, *options)
         assert (outcome.exit_code, outcome.err) == (0, "")
         assert files_in(tmp_path) == sorted(
-            [*NAMES, *(f"{kind}/{n}" for kind in ("labels", "overlays") for n in NAMES)]
+            f"{folder}{name}" for folder in ("", "labels/", "overlays/") for name in NAMES
         )
-
         reference, processor = GFFusionModel.from_pretrained(model).eval(), GFFusionImageProcessor()
         classes = set()
         for name in NAMES:
@@ -321,29 +304,31 @@ class TestSegment:
             classes |= set(np.unique(labels))
         assert len(classes) > 1
 
-    def test_two_files_and_skipping(self, gffusion: Callable, pair: Path, model: Path) -> None:
-        command = ("fuse", "visible.png", "infrared.png", "-o", "out.jpg", "-m", model)
+    def test_label_maps_are_added_to_a_fused_image(self, gffusion: Callable, pair: Path, model: Path) -> None:
+        (pair / "out.jpg").write_bytes(b"mine")
+        command = ("fuse", "visible.png", "infrared.png", "-o", "out.jpg", "-m", model, "--segment")
         assert gffusion(*command).exit_code == 0
-        assert files_in(pair) == ["infrared.png", "out.jpg", "visible.png"]
-        assert gffusion(*command, "--segment").exit_code == 0
+        assert (pair / "out.jpg").read_bytes() == b"mine"
         assert files_in(pair) == ["infrared.png", "out.jpg", "out_labels.png", "out_overlay.png", "visible.png"]
-        assert "nothing to do" in gffusion(*command, "--segment").out
+        assert "nothing to do" in gffusion(*command).out
+        assert gffusion(*command, "--overwrite").exit_code == 0
+        assert (pair / "out.jpg").read_bytes() != b"mine"
 
 
 class TestBadInput:
-    """One clear line, exit code 2, nothing written and nothing harmed."""
+    """One line, exit code 2, and no file written or changed."""
 
     @pytest.fixture
     def crowded(self, pair: Path) -> Path:
-        """A folder with about everything that can be wrong."""
-        picture = (pair / "infrared.png").read_bytes()
+        """A folder with every kind of bad file."""
+        image = (pair / "infrared.png").read_bytes()
         for kind in ("visible", "infrared", "other", "empty"):
             (pair / kind).mkdir()
             if kind != "empty":
-                (pair / kind / f"{'scene' if kind != 'other' else 'stranger'}.png").write_bytes(picture)
+                (pair / kind / f"{'scene' if kind != 'other' else 'stranger'}.png").write_bytes(image)
         (pair / "text.png").write_text("hello")
         (pair / "nothing.png").write_bytes(b"")
-        (pair / "cut.png").write_bytes(picture[: len(picture) // 2])
+        (pair / "cut.png").write_bytes(image[: len(image) // 2])
         Image.new("L", (95, 64)).save(pair / "small.png")
         tifffile.imwrite(pair / "kelvin.tif", np.full((64, 96), 300, np.float32))
         tifffile.imwrite(pair / "holes.tif", np.full((64, 96), np.nan, np.float32))
@@ -383,10 +368,7 @@ class TestBadInput:
             ("visible infrared -o infrared", "would overwrite an input"),
             ("visible infrared -o visible --overwrite", "would overwrite an input"),
             ("visible.png infrared.png -o out.png -m gffusion-huge", "gffusion-huge.*gffusion-funet"),
-            (
-                "visible.png infrared.png -o out.png -m organisation/no-such-model",
-                r"organisation/no-such-model.*HF_HUB_OFFLINE",
-            ),
+            ("visible.png infrared.png -o out.png -m org/no-such-model", "org/no-such-model.*HF_HUB_OFFLINE"),
             ("visible.png infrared.png -o out.png -m no_config", "no_config.*config.json"),
             ("visible.png infrared.png -o out.png -m no_weights", "no_weights.*safetensors"),
             ("visible.png infrared.png -o out.png -m cut_weights", "cut_weights"),
@@ -398,10 +380,7 @@ class TestBadInput:
             ("visible.png infrared.png -o out.png --device meta", "--device meta"),
             ("visible.png infrared.png -o out.png --infrared-range warm", "--infrared-range.*percentile.*warm"),
             ("visible.png infrared.png -o out.png --infrared-range 5", "--infrared-range.*LOW,HIGH.*5"),
-            ("visible.png infrared.png -o out.png --infrared-range 1,2,3", "--infrared-range.*LOW,HIGH"),
             ("visible.png infrared.png -o out.png --infrared-range 9,5", "--infrared-range.*LOW < HIGH"),
-            ("visible.png infrared.png -o out.png --infrared-range 0,nan", "--infrared-range"),
-            ("visible.png infrared.png -o out.png --infrared-range 0,inf", "--infrared-range"),
         ],
     )
     def test_says_so(self, gffusion: Callable, crowded: Path, arguments: str, message: str) -> None:
