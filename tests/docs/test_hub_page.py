@@ -1,4 +1,4 @@
-"""The page about the Hub: its Python runs, its commands exist, its links lead somewhere."""
+"""The page about the Hub: its Python code runs, and its commands exist."""
 
 import re
 import shlex
@@ -22,7 +22,7 @@ def blocks(language: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    """All of ours: those in blocks, and those within sentences that can be typed as they stand."""
+    """The complete commands of gffusion in blocks and in sentences."""
     lines = "".join(blocks("bash")).replace("\\\n", "").splitlines() + re.findall(r"`([^`\n]+)`", TEXT)
     found = [line.partition("#")[0].strip() for line in lines if line.startswith("gffusion ")]
     return [line for line in dict.fromkeys(found) if len(line.split()) > 2 and "..." not in line]
@@ -60,8 +60,3 @@ def test_python_runs(
     assert hub.repositories["your-org/street-private"].private
     assert "model.safetensors" in hub.files("your-org/street-private", "experiment")
     assert (tmp_path / "street" / "README.md").read_bytes() == hub.files("your-org/street")["README.md"]
-
-
-def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", TEXT):
-        assert (PAGE.parent / target).exists(), target
