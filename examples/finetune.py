@@ -1,7 +1,7 @@
-"""Train on a thermal set with boxes: `python examples/finetune.py DATA OUTPUT`.
+"""Train on thermal images with boxes: `python examples/finetune.py DATA OUTPUT`.
 
-DATA holds `visible/`, `infrared/`, `boxes/` (YOLO, VOC or COCO) and `classes.txt`. Label maps are made of the boxes, into
-`DATA/labels`; then FuNet, FINet and the head learn around the frozen encoders of the paper.
+DATA holds `visible/`, `infrared/`, `boxes/` (YOLO, VOC or COCO) and `classes.txt`. Label maps are made from the boxes, in
+`DATA/labels`; then FuNet, FINet and the head are trained with the paper's frozen encoders.
 """
 
 import argparse

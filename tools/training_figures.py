@@ -41,8 +41,8 @@ def training(log: Path) -> None:
     import matplotlib.pyplot as plt
 
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    labelled = "loss_segmentation" in records[0]
-    figure, axes = plt.subplots(1, 3 if labelled else 2, figsize=(14 if labelled else 10, 3.5), layout="constrained")
+    labeled = "loss_segmentation" in records[0]
+    figure, axes = plt.subplots(1, 3 if labeled else 2, figsize=(14 if labeled else 10, 3.5), layout="constrained")
 
     def plot(axis: "plt.Axes", name: str, label: str, sign: float = 1, offset: float = 0, **style: Any) -> None:
         points = [(record["epoch"] + 1, offset + sign * record[name]) for record in records if name in record]
@@ -52,7 +52,7 @@ def training(log: Path) -> None:
     plot(axes[0], "eval_loss_structural", "validation pairs", marker="o")
     axes[0].set(xlabel="epoch", ylabel="L_st (Eq. 10) with intensity term", yscale="log")
     axes[0].legend()
-    if labelled:
+    if labeled:
         plot(axes[1], "loss_segmentation", "L_ss, training crops")
         plot(axes[1], "eval_loss_segmentation", "L_ss, validation pairs", marker="o")
         plot(axes[1], "segmentation_weight", "lambda", color="0.5", linestyle="--")

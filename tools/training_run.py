@@ -22,7 +22,7 @@ SIZES = {"hidden_size": 128, "num_hidden_layers": 12, "num_attention_heads": 4}
 EPOCHS = 24
 
 
-def labelled(source: Path, target: Path, transform: Transform | None = None) -> FusionDataset:
+def labeled(source: Path, target: Path, transform: Transform | None = None) -> FusionDataset:
     """Link the pairs of `source` into `target`, where label maps of their boxes are made beside them."""
     target.mkdir(parents=True, exist_ok=True)
     for name in ("visible", "infrared", "boxes", "classes.txt"):
@@ -74,8 +74,8 @@ def main() -> None:
     augmentation = Compose(
         RandomCrop(128, scale=(0.7, 1.1)), RandomFlip(), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2, 0.1)
     )
-    train = labelled(options.data / "train" / "msrs", options.output / "data" / "train", augmentation)
-    evaluation = labelled(options.data / "val" / "msrs", options.output / "data" / "val")
+    train = labeled(options.data / "train" / "msrs", options.output / "data" / "train", augmentation)
+    evaluation = labeled(options.data / "val" / "msrs", options.output / "data" / "val")
     names = ["background", *(train.class_names or ())]
     model = build_model(names)
     arguments = FusionTrainingArguments(

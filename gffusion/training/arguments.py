@@ -1,4 +1,4 @@
-"""FusionTrainingArguments: everything that a training run can be told."""
+"""FusionTrainingArguments: the options of a training run."""
 
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,48 +9,49 @@ from .checked import at_least, checked, fraction
 @checked
 @dataclass
 class FusionTrainingArguments:
-    """Options of a training run; the defaults are the paper's (Algorithm 1), or ours where it is silent.
+    """Options of a training run, named as in transformers. Defaults are the paper's (Algorithm 1), or marked as ours.
 
     Args:
         output_dir: Folder of checkpoints, logs, images and weights.
-        overwrite_output_dir: Start anew where the folder holds another run, whose checkpoints are lost then.
+        overwrite_output_dir: Start over if the folder holds another run, and delete its checkpoints.
         resume_from_checkpoint: Go on from the newest checkpoint in `output_dir`, if there is one.
-        num_train_epochs: Epochs in all (paper: 150).
-        head_start_epoch: q. From this epoch on the head learns too, lambda rises and the rates decay (paper: 100).
+        num_train_epochs: Total number of epochs (paper: 150).
+        head_start_epoch: q, the epoch from which the head is trained, lambda rises and the rates decay (paper: 100).
         per_device_train_batch_size: Pairs per process and forward pass (ours).
         gradient_accumulation_steps: Forward passes per step. The gradient of a step is that of one batch of
             `per_device_train_batch_size * gradient_accumulation_steps * processes` pairs.
-        learning_rate: Adam's rate for FuNet and FINet (paper: 1e-3). Constant before q, then a cosine down to 0 (ours).
-        warmup_steps: Steps over which both rates rise linearly from 0, as in transformers (paper: 0).
+        learning_rate: Adam's rate for FuNet and FINet (paper: 1e-3), constant before q, then a cosine down to 0 (ours).
+        warmup_steps: Steps in which both rates rise linearly from 0, as in transformers (paper: none).
         head_learning_rate: Adam's rate for the segmentation head (paper: 1e-4).
         head_decay_factor: Factor on the head's rate every `head_decay_epochs` epochs after q (paper: 0.1).
         head_decay_epochs: Epochs between two decays of the head's rate (paper: 10).
-        segmentation_weight_end: Where the cosine rise of lambda from `config.segmentation_weight` ends (ours).
-        max_grad_norm: Gradients are clipped to this norm (ours); 0 switches clipping off.
-        batch_normalization: Statistics of the training steps: each process's own batch ("local"), that of all
-            processes ("synchronized", on GPUs), or the running ones, which then stay what they are: those of the weights
-            that the training starts from ("running"), or measured anew on the first batches, before the first step
-            ("calibrated"). "auto" is "running" for weights that were trained before, and "local" for new ones.
+        segmentation_weight_end: Final value of lambda, which rises on a cosine from `config.segmentation_weight` (ours).
+        max_grad_norm: Norm to which gradients are clipped (ours); 0 disables clipping.
+        batch_normalization: Statistics in training steps. "local": of the process's batch. "synchronized": of the batches
+            of all processes, on GPUs. "running": the running statistics of the initial weights, which stay constant.
+            "calibrated": the same, measured again on the first batches before the first step. "auto": "running" for
+            weights that were trained before, else "local".
         bf16: Compute the forward pass in bfloat16.
         fp16: Compute the forward pass in float16, on GPUs.
-        gradient_checkpointing: Compute activations again in the backward pass rather than keep them.
+        gradient_checkpointing: Recompute activations in the backward pass, to save memory.
         torch_compile: Compile the model with `torch.compile`.
-        token_cache: Folder in which CLIP's tokens are kept, so that each pair is encoded once. Needs the hybrid
-            paradigm and a transform with few different results, see [`TokenCache`].
-        eval_strategy: When to evaluate: "epoch" (every `eval_epochs` epochs), "steps" (every `eval_steps` steps), both also
-            after the last step, or "no".
-        eval_epochs: Epochs between two evaluations (ours: recipes cannot know how many steps an epoch of your data has).
+        token_cache: Folder for CLIP's tokens, so that each pair is encoded once. Needs the hybrid paradigm and a transform
+            with few different results, see [`TokenCache`].
+        eval_strategy: When to evaluate: "epoch" (every `eval_epochs` epochs) or "steps" (every `eval_steps` steps), both
+            also after the last step; or "no".
+        eval_epochs: Epochs between two evaluations (ours: a recipe does not know how many steps an epoch takes).
         eval_steps: Steps between two evaluations.
-        eval_metrics: Fusion metrics of the evaluation, names of `list_metrics()`. mIoU joins them where there are labels.
-        metric_for_best_model: What chooses the best weights: "loss_structural" or another loss, "mIoU", or one of `eval_metrics`.
-        num_eval_images: Evaluation pairs that are shown in `images/`, before the first step and at each evaluation.
-        save_steps: Write a checkpoint every so many steps, besides that of each epoch; 0 keeps to epochs.
-        logging_steps: Steps between two looks at the losses: progress bar, `report_to`, and the check that they are finite.
-        report_to: Where losses go besides `log.jsonl`: "tensorboard", "trackio", "wandb" or another that Accelerate knows.
+        eval_metrics: Fusion metrics of the evaluation, names of `list_metrics()`. mIoU is added for labeled data.
+        metric_for_best_model: Criterion of the best weights: "loss_structural" or another loss, "mIoU", or one of
+            `eval_metrics`.
+        num_eval_images: Evaluation pairs drawn in `images/` before the first step and at each evaluation.
+        save_steps: Steps between two checkpoints, in addition to one per epoch; 0 saves per epoch only.
+        logging_steps: Steps between two updates of the progress bar and `report_to`, with a check for non-finite losses.
+        report_to: Trackers in addition to `log.jsonl`: "tensorboard", "trackio", "wandb" or others of Accelerate.
         push_to_hub: Upload the best weights at the end. The repository is created before the first step.
-        hub_model_id: Repository they go to, as "name" or "organisation/name".
+        hub_model_id: Repository of the upload, "name" or "organization/name".
         dataloader_num_workers: Processes that load data; 0 loads in the main process.
-        seed: Fixes initial weights, order and augmentation.
+        seed: Seed of initial weights, order and augmentation.
 
     Raises:
         ValueError: If a value has the wrong type or is out of range, also on later assignment.
@@ -98,11 +99,11 @@ class FusionTrainingArguments:
         return "bf16" if self.bf16 else "no"
 
     def validate_precision(self) -> None:
-        """Raise ValueError if both half precisions are asked for."""
+        """Raise ValueError if both half precisions are set."""
         if self.bf16 and self.fp16:
             raise ValueError("`bf16` and `fp16` exclude each other: set one of them.")
 
     def validate_repository(self) -> None:
-        """Raise ValueError if the weights shall be uploaded to no repository."""
+        """Raise ValueError if the repository of the upload is missing."""
         if self.push_to_hub and not self.hub_model_id:
-            raise ValueError("`push_to_hub` needs the name of the repository: set `hub_model_id`.")
+            raise ValueError("`push_to_hub` needs a repository: set `hub_model_id`.")

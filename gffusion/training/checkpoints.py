@@ -1,4 +1,4 @@
-"""Checkpoints of a run: whole or not there at all, and the newest one is never touched before the next is whole."""
+"""Atomic checkpoints: the previous one is deleted only after the new one is complete."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"
 _PREFIX = "step-"
-# torch and safetensors report a full disk as errors of their own.
+# torch and safetensors raise their own errors when the disk is full.
 _DISK_ERRORS = (OSError, RuntimeError, SafetensorError)
 
 
@@ -27,13 +27,14 @@ class CheckpointError(OSError):
 
 
 class Checkpoints:
-    """Writes and reads `folder/step-00000120`: weights that learn, optimiser, random states, and the run's own state.
+    """Write and read checkpoints such as `folder/step-00000120`.
 
-    The frozen encoders are left out: they are what they were when the run began.
+    A checkpoint holds trained weights, optimizer, random states and the state of the run. Frozen encoders are left out,
+    because they do not change.
 
     Args:
-        folder: Where they go.
-        accelerator: Whose optimiser and random states they hold.
+        folder: Parent folder of the checkpoints.
+        accelerator: Accelerator with the optimizer and the random states.
         model: The model, neither wrapped nor compiled.
     """
 
@@ -46,28 +47,28 @@ class Checkpoints:
 
     @property
     def newest(self) -> Path | None:
-        """The newest checkpoint, `None` if there is none."""
+        """The newest checkpoint, or `None`."""
         return max(self.folder.glob(f"{_PREFIX}*"), default=None)  # the names sort by step
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of a step, then delete older ones. All processes must call this.
 
         Args:
-            step: Steps done.
-            state: What [`load`] shall return, as JSON can hold it.
+            step: Number of completed steps.
+            state: State of the run, which [`load`] returns; must be JSON-serializable.
 
         Raises:
-            CheckpointError: If it cannot be written. The checkpoint before it is still there.
+            CheckpointError: If it cannot be written. The previous checkpoint is kept.
         """
         name = f"{_PREFIX}{step:08d}"
         temporary = self.folder / f".{name}"
         is_main = self._accelerator.is_main_process
-        with self.explained(f"write the checkpoint of step {step}"):
+        with self.explain_disk_errors(f"write the checkpoint of step {step}"):
             if is_main:
-                self.discard_unfinished()
+                self.delete_unfinished()
                 temporary.mkdir(parents=True)
             self._accelerator.wait_for_everyone()
-            self._accelerator.save_state(str(temporary))  # every process has random states of its own to add
+            self._accelerator.save_state(str(temporary))  # every process adds its own random states
             self._accelerator.wait_for_everyone()
             if is_main:
                 (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
@@ -77,10 +78,10 @@ class Checkpoints:
                     self._delete(older)
 
     def load(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Go back to the newest checkpoint.
+        """Restore the newest checkpoint, and return the state of the run.
 
         Args:
-            check: Called with the run's state before anything is changed; raises what it does not like.
+            check: Called with the state before anything is restored. Raise ValueError to reject the checkpoint.
 
         Raises:
             CheckpointError: If there is none, or it cannot be read.
@@ -88,15 +89,15 @@ class Checkpoints:
         newest = self.newest
         if newest is None:
             raise CheckpointError(f"There is no checkpoint in {self.folder}.")
-        with _reading(newest):
+        with _explain_read_errors(newest):
             state: dict[str, Any] = json.loads((newest / _STATE).read_text(encoding="utf-8"))
         check(state)
-        with _reading(newest):
+        with _explain_read_errors(newest):
             self._accelerator.load_state(str(newest))
         return state
 
-    def discard_unfinished(self) -> None:
-        """Delete what a process left that was killed while it wrote."""
+    def delete_unfinished(self) -> None:
+        """Delete incomplete checkpoints of killed processes."""
         for unfinished in self.folder.glob(f".{_PREFIX}*"):
             shutil.rmtree(unfinished)
 
@@ -105,18 +106,18 @@ class Checkpoints:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _delete(self, checkpoint: Path) -> None:
-        """Delete a checkpoint so that no part of it is ever taken for a whole one."""
+        """Delete a checkpoint atomically: rename it first, so that a partly deleted one is never read."""
         if checkpoint.exists():
             hidden = checkpoint.with_name(f".{checkpoint.name}-outdated")
             os.rename(checkpoint, hidden)
             shutil.rmtree(hidden)
 
     @contextmanager
-    def explained(self, what: str) -> Iterator[None]:
-        """Name the last good checkpoint where something cannot be written.
+    def explain_disk_errors(self, action: str) -> Iterator[None]:
+        """Turn disk errors inside the `with` block into a CheckpointError that names the last good checkpoint.
 
         Args:
-            what: What is done inside the `with` block, as in "Cannot ...".
+            action: What the block does, as in "Cannot ...".
 
         Raises:
             CheckpointError: For every error in the block that a disk may cause.
@@ -130,38 +131,40 @@ class Checkpoints:
                 if newest
                 else "No checkpoint yet."
             )
-            raise CheckpointError(f"Cannot {what}: {' '.join(str(error).split())}. {good}") from error
+            raise CheckpointError(f"Cannot {action}: {' '.join(str(error).split())}. {good}") from error
 
-    def _learned(self) -> dict[str, torch.Tensor]:
+    def _trained_weights(self) -> dict[str, torch.Tensor]:
         frozen = tuple(f"{name}." for name in self._model.backbones)
         return {name: value for name, value in self._model.state_dict().items() if not name.startswith(frozen)}
 
     def _save_weights(self, models: list[Any], weights: list[Any], folder: str) -> None:
-        weights.clear()  # Accelerate would write the encoders, too
+        weights.clear()  # Accelerate would also write the encoders
         if self._accelerator.is_main_process:
-            save_file({name: value.contiguous() for name, value in self._learned().items()}, Path(folder) / _WEIGHTS)
+            save_file(
+                {name: value.contiguous() for name, value in self._trained_weights().items()}, Path(folder) / _WEIGHTS
+            )
 
     def _load_weights(self, models: list[Any], folder: str) -> None:
         models.clear()
         weights = load_file(Path(folder) / _WEIGHTS)
-        missing = self._learned().keys() ^ weights.keys()
+        missing = self._trained_weights().keys() ^ weights.keys()
         if missing:
-            raise ValueError(f"its weights are those of another model; only one side has {', '.join(sorted(missing))}")
+            raise ValueError(f"its weights belong to another model; only one side has {', '.join(sorted(missing))}")
         self._model.load_state_dict(weights, strict=False)
 
 
 @contextmanager
-def _reading(checkpoint: Path) -> Iterator[None]:
+def _explain_read_errors(checkpoint: Path) -> Iterator[None]:
     try:
         yield
     except (*_DISK_ERRORS, KeyError, ValueError) as error:
         raise CheckpointError(
-            f"Cannot read the checkpoint {checkpoint}: {' '.join(str(error).split())}. Delete it to start anew."
+            f"Cannot read the checkpoint {checkpoint}: {' '.join(str(error).split())}. Delete it to start over."
         ) from error
 
 
 def replace_folder(temporary: Path, final: Path) -> None:
-    """Put a freshly written folder in the place of an older one."""
+    """Replace a folder by a newly written one, so that either version survives a kill."""
     outdated = _outdated(final)
     shutil.rmtree(outdated, ignore_errors=True)
     if final.exists():
@@ -171,7 +174,7 @@ def replace_folder(temporary: Path, final: Path) -> None:
 
 
 def recover_folder(final: Path) -> None:
-    """Mend what is left where a process was killed inside [`replace_folder`]."""
+    """Restore the previous folder if a process was killed inside [`replace_folder`]."""
     outdated = _outdated(final)
     if outdated.exists() and not final.exists():
         os.rename(outdated, final)

@@ -1,4 +1,4 @@
-"""Starting the segmentation head from a converted linear segmenter: classes find their rows by name."""
+"""Start the segmentation head from a converted linear segmenter, matching classes by name."""
 
 import json
 import os
@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-# What fusion data sets (M3FD, MFNet, FMB) call a class -> what ADE20K calls it. ADE20K's own "lamp" is one for the table.
-# "background" has no counterpart, and its row none to start from: it is all the classes that a data set does not name.
+# Class names of fusion datasets (M3FD, MFNet, FMB) -> ADE20K. ADE20K's own "lamp" is a table lamp. "background" has no
+# counterpart: it stands for all classes that a dataset does not name.
 _ADE20K_NAMES = {
     "guardrail": "railing",
     "lamp": "streetlight",
@@ -27,11 +27,11 @@ _ADE20K_NAMES = {
 
 @dataclass(frozen=True)
 class HeadMatch:
-    """Which classes of a model got a row of the loaded head.
+    """Classes of a model with and without weights from the loaded head.
 
     Attributes:
         loaded: Class of the model -> class of the head whose weights it has now.
-        left: Classes of the model that the head does not know; their weights are as they were.
+        left: Classes of the model that the head lacks; their weights are unchanged.
     """
 
     loaded: dict[str, str]
@@ -39,24 +39,25 @@ class HeadMatch:
 
 
 def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
-    """Copies weights of a converted head into `model.ssnet`, for the classes that both know by name.
+    """Copy weights of a converted head into `model.ssnet`, for the classes that both have.
 
-    Names in `model.config.id2label` and in the file are compared case-folded, `_` as a space. A class of the file may be a list
-    of synonyms ("minibike, motorbike"); a first name goes before a synonym, an earlier class before a later. Names that only
-    the fusion data sets use are translated: people, pedestrian -> person; motorcycle -> minibike; lamp -> streetlight;
-    guardrail -> railing; terrain -> earth; traffic sign -> signboard; vegetation -> tree. "background" stays as it is.
+    Names in `model.config.id2label` and in the file are compared case-insensitively, with `_` as a space. A class of the file
+    may be a list of synonyms ("minibike, motorbike"); first names take precedence over synonyms, earlier classes over later
+    ones. Names that only fusion datasets use are translated: people, pedestrian -> person; motorcycle -> minibike;
+    lamp -> streetlight; guardrail -> railing; terrain -> earth; traffic sign -> signboard; vegetation -> tree. "background"
+    is unchanged.
 
     Args:
-        model: A model with a segmenter that reads as many layers as the head, `config.segmenter_layers`.
+        model: A model with a segmenter that reads the same number of layers as the head, `config.segmenter_layers`.
         path: A safetensors file of `convert_ade20k_head`.
 
     Returns:
-        Which classes were loaded, and which were left.
+        The classes that were loaded, and those that were not.
 
     Raises:
         OSError: If the file cannot be read or is damaged.
-        ValueError: If the model has no segmenter, the file is no converted head, it was made for another DINOv2 or another
-            number of layers, or it knows none of the model's classes.
+        ValueError: If the model has no segmenter, the file is not a converted head, or the head is for another DINOv2, for
+            another number of layers, or has none of the model's classes.
     """
     if not model.config.use_segmenter:
         raise ValueError("the model has no segmenter to load a head into (use_segmenter=False)")
@@ -66,7 +67,7 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
     found = {index: rows[key] for index, name in names.items() if (key := _key(name)) in rows}
     if not found:
         raise ValueError(
-            f"{path} knows none of the classes {list(names.values())}: give the model names as in ADE20K (id2label)"
+            f"{path} has none of the classes {list(names.values())}: name the classes as ADE20K does (id2label)"
         )
     classifier = model.ssnet.classifier
     with torch.no_grad():
@@ -80,18 +81,18 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
 
 
 def _read(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor, list[str], int]:
-    """Returns weight, bias, classes and the number of layers that are read."""
+    """Return weight, bias, classes and the number of layers that the head reads."""
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 (no mapping)
     except SafetensorError as error:
         raise OSError(
-            f"{path} is damaged or no safetensors file: {error}; convert a published head with convert_ade20k_head"
+            f"{path} is damaged or not a safetensors file: {error}; convert a published head with convert_ade20k_head"
         ) from error
     if set(tensors) != {"weight", "bias"} or not {"classes", "layers"} <= set(metadata):
         raise ValueError(
-            f"{path} is no head that convert_ade20k_head wrote: it holds {sorted(tensors)} and the metadata {sorted(metadata)}"
+            f"{path} was not written by convert_ade20k_head: it holds {sorted(tensors)} and the metadata {sorted(metadata)}"
         )
     return tensors["weight"], tensors["bias"], json.loads(metadata["classes"]), int(metadata["layers"])
 
@@ -100,11 +101,11 @@ def _check_fit(model: GFFusionModel, hidden_size: int, layers: int, path: str | 
     config = model.config
     if hidden_size != config.dinov2_config.hidden_size:
         raise ValueError(
-            f"the head of {path} was made for a DINOv2 of width {hidden_size}, the model's has {config.dinov2_config.hidden_size}"
+            f"the head of {path} was made for a DINOv2 of width {hidden_size}, but the model's has width {config.dinov2_config.hidden_size}"
         )
     if layers != config.segmenter_layers:
         raise ValueError(
-            f"the head of {path} reads the last {layers} layers of DINOv2, the model's the last {config.segmenter_layers}: "
+            f"the head of {path} reads the last {layers} layers of DINOv2, the model's head the last {config.segmenter_layers}: "
             f"build the model with segmenter_layers={layers}"
         )
 

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, put off until the step in progress is over and its checkpoint is written."""
+"""Defer Ctrl-C and SIGTERM until the step in progress is finished and its checkpoint is written."""
 
 import signal
 import threading
@@ -12,12 +12,12 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Interruption:
-    """Inside a `with` block, remembers a first signal instead of obeying it; a second one ends the process at once.
+    """Defer the first signal inside a `with` block; the second one ends the process at once.
 
-    Signals reach Python's main thread only: in another thread the block changes nothing.
+    Python delivers signals to its main thread only, so the block has no effect in another thread.
 
     Args:
-        accelerator: Whose processes stop together.
+        accelerator: Accelerator of the processes that stop together.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -27,37 +27,37 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._remember) for number in _SIGNALS}
+            self._handlers = {number: signal.signal(number, self._defer) for number in _SIGNALS}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._restore()
+        self._restore_handlers()
 
-    def requested(self) -> bool:
-        """Whether any process has received a signal. All processes must ask at the same time."""
+    def is_requested(self) -> bool:
+        """Return whether any process has received a signal. All processes must call this at the same time."""
         if self._accelerator.num_processes > 1:
             received = torch.tensor([self._received], device=self._accelerator.device)
             self._received = int(self._accelerator.gather(received).max())
         return bool(self._received)
 
-    def obey(self) -> None:
-        """End as the signal asked for.
+    def raise_signal(self) -> None:
+        """End the process as the deferred signal would have.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C.
-            SystemExit: After SIGTERM, with the exit status 143 that shells give it.
+            SystemExit: After SIGTERM, with the exit status 143, as shells report it.
         """
         if self._received == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + signal.SIGTERM)
 
-    def _remember(self, number: int, frame: FrameType | None) -> None:
+    def _defer(self, number: int, frame: FrameType | None) -> None:
         self._received = number
-        self._restore()
+        self._restore_handlers()
 
-    def _restore(self) -> None:
+    def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
         self._handlers = {}

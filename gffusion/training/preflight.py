@@ -1,4 +1,4 @@
-"""What can be known to go wrong before the first step."""
+"""Checks before the first step."""
 
 import logging
 from typing import Any
@@ -18,19 +18,19 @@ logger = logging.getLogger(__name__)
 _LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity", "loss_segmentation")
 
 
-def check_names(arguments: FusionTrainingArguments, labelled: bool) -> None:
+def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
     """Check the names of metrics and trackers.
 
     Raises:
-        ValueError: If one is unknown, not installed, or needs labels that the evaluation data do not have.
+        ValueError: If one is unknown, not installed, or needs labels that the evaluation data lacks.
     """
     unknown = set(arguments.eval_metrics) - set(list_metrics())
     if unknown:
         raise ValueError(f"`eval_metrics` has {sorted(unknown)}. Allowed are {', '.join(list_metrics())}.")
-    allowed = {*arguments.eval_metrics, *_LOSSES[:-1], *(("mIoU", "loss_segmentation") if labelled else ())}
+    allowed = {*arguments.eval_metrics, *_LOSSES[:-1], *(("mIoU", "loss_segmentation") if labeled else ())}
     if arguments.metric_for_best_model not in allowed:
         raise ValueError(
-            f"`metric_for_best_model` must be something that the evaluation computes ({', '.join(sorted(allowed))}), "
+            f"`metric_for_best_model` must be a loss or metric of the evaluation ({', '.join(sorted(allowed))}), "
             f"got {arguments.metric_for_best_model!r}."
         )
     available = [str(name) for name in get_available_trackers()]
@@ -43,53 +43,58 @@ def check_names(arguments: FusionTrainingArguments, labelled: bool) -> None:
             raise ValueError(f"The tracker {name!r} of `report_to` is not installed: `pip install {name}`.")
 
 
-def is_better_higher(metric: str) -> bool:
-    """Tell whether larger values of a `metric_for_best_model` are better."""
+def is_higher_better(metric: str) -> bool:
+    """Return whether larger values of a metric or loss are better.
+
+    Example:
+        >>> is_higher_better("SSIM"), is_higher_better("loss_structural")
+        (True, False)
+    """
     return metric in METRICS and bool(METRICS[metric].higher_is_better)
 
 
-def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, labelled: bool) -> None:
-    """Check that every item can be made and that items fit the model and each other, reading no picture but the first.
+def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, labeled: bool) -> None:
+    """Check that all items fit the model and share one size. Only the first image is decoded.
 
-    A data set that is no [`FusionDataset`] is judged by its first item.
+    Of datasets other than [`FusionDataset`], only the first item is checked.
 
     Raises:
-        OSError: If a file is missing or no image.
-        ValueError: If a picture is smaller than the crop, pictures that differ in size would have to share a batch, or a
-            label is no class.
+        OSError: If a file is missing or not an image.
+        ValueError: If an image is smaller than the crop, images of a batch would differ in size, or a label is not a
+            class of the model.
     """
     sizes = _sizes(dataset)
     if len(sizes) > 1:
         raise ValueError(
-            "Training pictures must be of one size to share a batch, got "
+            "Training images must have one size to form batches, got "
             f"{' and '.join(f'{height} x {width}' for height, width in sizes[:2])} (height x width). Crop or resize them "
             "with a transform."
         )
     _check_minimum("Training", sizes, MINIMUM_SIZE)
-    if labelled:
+    if labeled:
         check_labels(dataset, model)
 
 
 def check_evaluation(
     dataset: Dataset[dict[str, Any]] | None, model: GFFusionModel, arguments: FusionTrainingArguments
 ) -> None:
-    """Check the names of metrics and trackers, and that every item can be evaluated, reading no picture but the first.
+    """Check the names of metrics and trackers, and that all items can be evaluated. Only the first image is decoded.
 
     Raises:
-        OSError: If a file is missing or no image.
-        ValueError: If there is no pair, a picture is too small for the model or a metric, a label is no class, or as
-            [`check_names`] says.
+        OSError: If a file is missing or not an image.
+        ValueError: If the dataset is empty, an image is too small for the model or a metric, a label is not a class of
+            the model, or a name is wrong, see [`check_names`].
     """
     if dataset is None:
-        check_names(arguments, labelled=False)
+        check_names(arguments, labeled=False)
         return
     if not len(dataset):  # type: ignore[arg-type]
-        raise ValueError("The evaluation set is empty: leave it out, or give it pairs.")
-    labelled = model.config.use_segmenter and "labels" in dataset[0]
-    check_names(arguments, labelled)
+        raise ValueError("The evaluation dataset is empty: omit it, or add pairs.")
+    labeled = model.config.use_segmenter and "labels" in dataset[0]
+    check_names(arguments, labeled)
     minimum = max([MINIMUM_SIZE, *(METRICS[name].minimum_size for name in arguments.eval_metrics)])
     _check_minimum("Evaluation", _sizes(dataset), minimum)
-    if labelled:
+    if labeled:
         check_labels(dataset, model)
 
 
@@ -97,7 +102,7 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None
     """Check that all labels are classes of the model.
 
     Raises:
-        ValueError: If one is not.
+        ValueError: If a label is neither a class nor ignored.
     """
     read_label_values = getattr(dataset, "read_label_values", None)
     values = read_label_values() if read_label_values else set(dataset[0]["labels"].unique().tolist())
@@ -112,7 +117,10 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None
 
 
 def _sizes(dataset: Any) -> list[tuple[int, int]]:
-    """Return the heights and widths of all items; those of a [`FusionDataset`] by trying its transform on blank pictures."""
+    """Return the heights and widths of all items.
+
+    Those of a [`FusionDataset`] are found by applying its transform to blank images.
+    """
     first = tuple(dataset[0]["visible_values"].shape[1:])
     if not hasattr(dataset, "read_sizes"):
         return [first]
@@ -132,34 +140,34 @@ def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> No
     for height, width in sizes:
         if min(height, width) < minimum:
             raise ValueError(
-                f"{which} pictures must measure {minimum} x {minimum} at least, for the model and the metrics of the "
+                f"{which} images must measure at least {minimum} x {minimum} for the model and the metrics of the "
                 f"evaluation, got {height} x {width} (height x width)."
             )
 
 
-def warn_of_what_does_not_learn(model: GFFusionModel, arguments: FusionTrainingArguments, labelled: bool) -> None:
-    """Say what the data or the number of epochs keep from learning."""
-    if not labelled:
-        no_labels = "The data have no label maps (`gffusion masks` makes them of boxes)"
+def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:
+    """Warn about parts of Algorithm 1 that the data or the number of epochs switches off."""
+    if not labeled:
+        no_labels = "The data has no label maps (`gffusion masks` makes them from boxes)"
         reason = no_labels if model.config.use_segmenter else "The model has no segmenter"
         logger.warning("%s: training with the structural loss L_st alone.", reason)
     if arguments.head_start_epoch >= arguments.num_train_epochs:
         logger.warning(
-            "head_start_epoch (q) is %d of %d epochs and never comes: rates stay, lambda does not rise, no head learns.",
+            "head_start_epoch (q) is %d, but there are only %d epochs: rates and lambda stay constant, the head is not trained.",
             arguments.head_start_epoch,
             arguments.num_train_epochs,
         )
 
 
 def check_device(arguments: FusionTrainingArguments, device: torch.device) -> None:
-    """Check that the device can do what `batch_normalization` and `fp16` ask for.
+    """Check that the device supports `batch_normalization` and `fp16`.
 
     Raises:
-        ValueError: If it cannot.
+        ValueError: If it does not.
     """
     if arguments.batch_normalization == "synchronized" and device.type != "cuda":
         raise ValueError(
-            f'`batch_normalization="synchronized"` works on CUDA devices only, this is {device.type}. Use "running" or "local".'
+            f'`batch_normalization="synchronized"` works on CUDA devices only, got {device.type}. Use "running" or "local".'
         )
-    if arguments.fp16 and device.type == "cpu":  # Accelerate would compute in float32 unasked
-        raise ValueError("`fp16` works on GPUs only, this is cpu. Use `bf16`, or neither.")
+    if arguments.fp16 and device.type == "cpu":  # Accelerate would silently compute in float32
+        raise ValueError("`fp16` works on GPUs only, got cpu. Use `bf16`, or neither.")

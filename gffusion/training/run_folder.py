@@ -1,4 +1,4 @@
-"""The output folder of a run: log, images, weights; and the record by which a resumed run knows that it fits."""
+"""Output folder of a run: log and weights; and the description by which a resumed run is checked."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ TRACKERS = "trackers"
 CARD = "README.md"
 STATE = "training_state.json"
 
-# Options that may change between the parts of a run; those of evaluation change nothing that is learned.
+# Options that a resumed run may change, because they do not affect the weights.
 _FREE = {
     "output_dir",
     "overwrite_output_dir",
@@ -46,13 +46,13 @@ _FREE = {
 
 
 class RunFolder:
-    """Files of a run beside its checkpoints; each is whole or not there at all. Only the main process may write.
+    """Atomic writer of log and weights. Only the main process may write.
 
     Args:
-        path: The folder; it is made.
+        path: The folder, created if missing.
 
     Raises:
-        OSError: If it cannot be made or written to.
+        OSError: If it cannot be created or written to.
     """
 
     def __init__(self, path: Path) -> None:
@@ -65,16 +65,16 @@ class RunFolder:
             raise OSError(f"Cannot write to the output folder {path}: {error}. Choose another `output_dir`.") from error
 
     def start_log(self) -> None:
-        """Begin an empty log."""
+        """Start an empty log."""
         (self.path / LOG).unlink(missing_ok=True)
 
     def append_log(self, record: dict[str, Any]) -> None:
-        """Add a line to the log."""
+        """Append a record to the log."""
         with open(self.path / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
 
-    def cut_log(self, step: int) -> None:
-        """Drop the lines after a step, which is about to be left behind again, and a line that was never finished."""
+    def truncate_log(self, step: int) -> None:
+        """Drop the records after a step, and an incomplete last line."""
         log = self.path / LOG
         if not log.exists():
             return
@@ -83,20 +83,20 @@ class RunFolder:
         replace_file(log, "".join(kept).encode())
 
     def read_log(self) -> list[dict[str, Any]]:
-        """Return the log's lines."""
+        """Return the records of the log."""
         log = self.path / LOG
         return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
 
     def write_weights(
         self, name: str, model: GFFusionModel, processor: GFFusionImageProcessor, state: dict[str, Any]
     ) -> None:
-        """Write a folder that `from_pretrained` loads, in the place of an older one, whose model card stays.
+        """Write a folder for `from_pretrained`. It replaces the previous one, except for the model card.
 
         Args:
-            name: Of the folder, "best" or "last".
+            name: Name of the folder, "best" or "last".
             model: The model, neither wrapped nor compiled.
-            processor: The image processor that belongs to it.
-            state: How far the training is, for `training_state.json`.
+            processor: Image processor of the model.
+            state: Progress of the training, for `training_state.json`.
         """
         temporary, final = self.path / f".{name}", self.path / name
         shutil.rmtree(temporary, ignore_errors=True)
@@ -108,11 +108,11 @@ class RunFolder:
         replace_folder(temporary, final)
 
     def write_state(self, name: str, state: dict[str, Any]) -> None:
-        """Write `training_state.json` of a weights folder anew."""
+        """Overwrite `training_state.json` of a weights folder."""
         replace_file(self.path / name / STATE, f"{json.dumps(state)}\n".encode())
 
     def recover(self) -> None:
-        """Mend what a killed process left."""
+        """Repair the folder after a killed process."""
         for name in ("best", "last"):
             shutil.rmtree(self.path / f".{name}", ignore_errors=True)
             recover_folder(self.path / name)
@@ -123,14 +123,14 @@ class RunFolder:
 def describe_run(
     arguments: FusionTrainingArguments, model: GFFusionModel, dataset: Dataset[dict[str, Any]], num_processes: int
 ) -> dict[str, Any]:
-    """Return what decides the weights of a run, besides the weights and images themselves."""
+    """Return everything that affects the weights of a run, except initial weights and image contents."""
     config = model.config.to_dict()
     unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
     names = getattr(dataset, "names", ())
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
-        "tokens from a cache": arguments.token_cache is not None,  # which rounds them
+        "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
         "pairs": len(dataset),  # type: ignore[arg-type]
         "names of the pairs": hashlib.blake2b(json.dumps(list(names)).encode(), digest_size=8).hexdigest(),
         "size of a training image": list(dataset[0]["visible_values"].shape[1:]),
@@ -145,17 +145,17 @@ def describe_run(
 def check_same_run(
     before: dict[str, Any], now: dict[str, Any], epochs_before: int, arguments: FusionTrainingArguments, epoch: int
 ) -> None:
-    """Check that a run can go on with these options and come out as if it had never stopped.
+    """Check that a resumed run gives the same weights as one that was never stopped.
 
     Args:
-        before: `describe_run` of the checkpoint.
-        now: `describe_run` of this process.
+        before: [`describe_run`] of the checkpoint.
+        now: [`describe_run`] of this process.
         epochs_before: `num_train_epochs` of the checkpoint.
         arguments: Options of this process.
         epoch: Epoch (from 0) in which the run goes on.
 
     Raises:
-        ValueError: If not, with the differences.
+        ValueError: If it does not, with the differences.
     """
     before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
     before, now = before | before.pop("model"), now | now.pop("model")
@@ -172,12 +172,17 @@ def check_same_run(
     if differences:
         raise ValueError(
             "This run cannot be resumed with other options or data: "
-            f"{'; '.join(differences)}. Resume it as it was, or start a new run from its weights in another folder."
+            f"{'; '.join(differences)}. Restore them, or start a new run from its weights in another folder."
         )
 
 
-def summarise(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:
-    """Return the line that a person reads of a log record."""
+def summarize(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:
+    """Return a log record as one readable line.
+
+    Example:
+        >>> summarize(0, 20, {"loss": 1.5, "eval_SSIM": 0.25})
+        'epoch 1/20: loss 1.5000, SSIM 0.2500'
+    """
     names = {
         "loss": "loss",
         "eval_loss_structural": "validation L_st",

@@ -1,29 +1,41 @@
-"""Which pairs make up a step: an order that depends on seed and epoch alone, shared out among processes."""
+"""Deterministic, resumable distributed batch sampler, and the batches that it makes."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor
 from torch.utils.data import Sampler
+
+MODEL_INPUTS = ("visible_values", "infrared_values", "labels")
+_CACHE_INPUTS = ("token_key", "semantic_tokens")
 
 
 class StepSampler(Sampler[list[int]]):
-    """Batches of one process, from any step of any epoch on.
+    """Yield the batches of one process, starting at any step of any epoch.
 
-    A step takes `global_batch` consecutive pairs of the epoch's order, whoever computes them: any numbers of processes,
-    pairs per batch and batches per step that have the same product see the same pairs in each step. Pairs that do not
-    fill a step wait for another epoch.
+    Each step takes the next `global_batch` pairs in the order of the epoch, which depends on seed and epoch only. Any
+    number of processes, pairs per batch and batches per step with the same product see the same pairs in each step.
+    Pairs left over at the end of an epoch are skipped.
 
     Args:
-        length: Pairs in the data set.
+        length: Number of pairs in the dataset.
         batch_size: Pairs per batch.
         batches_per_step: Batches of this process per step (gradient accumulation).
         seed: Seed of the order.
-        process_index: This process.
-        num_processes: All processes.
+        process_index: Index of this process.
+        num_processes: Number of processes.
 
     Raises:
-        ValueError: If the pairs do not fill a step; one process without accumulation takes all of them instead.
+        ValueError: If there are fewer pairs than a step takes. One process without accumulation takes all pairs instead.
+
+    Example:
+        >>> sampler = StepSampler(length=5, batch_size=2)
+        >>> [len(batch) for batch in sampler]
+        [2, 2]
+        >>> sampler.start_at(epoch=3, step=1)
+        >>> len(sampler)
+        1
     """
 
     def __init__(
@@ -40,8 +52,8 @@ class StepSampler(Sampler[list[int]]):
         self.global_batch = batch_size * batches_per_step * num_processes
         if not 0 < self.global_batch <= length:
             raise ValueError(
-                f"A step takes {self.global_batch} pairs ({batch_size} a batch, {batches_per_step} batches a step, "
-                f"{num_processes} processes), but the data set has {length}. Lower `batch_size` or "
+                f"A step takes {self.global_batch} pairs ({batch_size} per batch, {batches_per_step} batches per step, "
+                f"{num_processes} processes), but the dataset has {length}. Lower `per_device_train_batch_size` or "
                 "`gradient_accumulation_steps`."
             )
         self.length, self.batch_size, self.batches_per_step, self.seed = length, batch_size, batches_per_step, seed
@@ -50,15 +62,15 @@ class StepSampler(Sampler[list[int]]):
         self.epoch, self.first_step = 0, 0
 
     def start_at(self, epoch: int, step: int) -> None:
-        """Make the next iteration begin at step `step` (from 0) of epoch `epoch`."""
+        """Start the next iteration at step `step` (from 0) of epoch `epoch`."""
         self.epoch, self.first_step = epoch, step
 
     def __len__(self) -> int:
-        """Return the number of batches that the next iteration yields."""
+        """Return the number of batches of the next iteration."""
         return (self.steps_per_epoch - self.first_step) * self.batches_per_step
 
     def __iter__(self) -> Iterator[list[int]]:
-        """Yield the indices of each batch, `batches_per_step` for a step."""
+        """Yield the indices of each batch, `batches_per_step` batches per step."""
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         order: list[int] = torch.randperm(self.length, generator=generator).tolist()
         for step in range(self.first_step, self.steps_per_epoch):
@@ -69,9 +81,24 @@ class StepSampler(Sampler[list[int]]):
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack what the model reads; of tokens from a [`TokenCache`], which may be missing, make lists."""
-    stacked = [name for name in ("visible_values", "infrared_values", "labels") if name in items[0]]
-    listed = [name for name in ("token_key", "semantic_tokens") if name in items[0]]
-    return {name: torch.stack([item[name] for item in items]) for name in stacked} | {
-        name: [item[name] for item in items] for name in listed
-    }
+    """Stack the model's inputs; keep keys and tokens of a [`TokenCache`] as lists, since tokens may be missing.
+
+    Example:
+        >>> items = [{"visible_values": torch.zeros(3, 4, 4), "infrared_values": torch.zeros(1, 4, 4), "name": "a"}] * 2
+        >>> {name: tuple(values.shape) for name, values in collate(items).items()}
+        {'visible_values': (2, 3, 4, 4), 'infrared_values': (2, 1, 4, 4)}
+    """
+    stacked = {name: torch.stack([item[name] for item in items]) for name in MODEL_INPUTS if name in items[0]}
+    return stacked | {name: [item[name] for item in items] for name in _CACHE_INPUTS if name in items[0]}
+
+
+def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.device) -> dict[str, Tensor]:
+    """Return the model's inputs of a batch on a device.
+
+    Args:
+        batch: Result of [`collate`].
+        with_labels: Whether to include labels, if the batch has them.
+        device: Target device.
+    """
+    names = MODEL_INPUTS if with_labels else MODEL_INPUTS[:2]
+    return {name: batch[name].to(device, non_blocking=True) for name in names if name in batch}

@@ -1,4 +1,4 @@
-"""What Algorithm 1 changes from epoch to epoch: learning rates and lambda."""
+"""Schedules of Algorithm 1: learning rates and lambda."""
 
 import math
 
@@ -6,13 +6,19 @@ from .arguments import FusionTrainingArguments
 
 
 def progress_after_q(arguments: FusionTrainingArguments, epoch: int) -> float:
-    """Return how far epoch `epoch` (from 0) is on the way from q to the end, in [0, 1); 0 before q."""
+    """Return the progress of epoch `epoch` (from 0) from q to the end, in [0, 1); 0 before q.
+
+    Example:
+        >>> arguments = FusionTrainingArguments("run", num_train_epochs=20, head_start_epoch=10)
+        >>> [progress_after_q(arguments, epoch) for epoch in (5, 10, 15)]
+        [0.0, 0.0, 0.5]
+    """
     remaining = arguments.num_train_epochs - arguments.head_start_epoch
     return max(0.0, (epoch - arguments.head_start_epoch) / remaining) if remaining > 0 else 0.0
 
 
 def warmup_factor(arguments: FusionTrainingArguments, step: int) -> float:
-    """Return the factor on both rates in step `step` (from 0): a linear rise from 0 over `warmup_steps`, then 1."""
+    """Return the factor on both rates in step `step` (from 0): linear from 0 over `warmup_steps`, then 1."""
     return min(1.0, step / arguments.warmup_steps) if arguments.warmup_steps else 1.0
 
 
@@ -22,11 +28,11 @@ def learning_rate(arguments: FusionTrainingArguments, epoch: int) -> float:
 
 
 def head_learning_rate(arguments: FusionTrainingArguments, epoch: int) -> float:
-    """Return the rate of the segmentation head: 0 before q, then decayed stepwise."""
+    """Return the rate of the segmentation head: 0 before q, then decayed in steps."""
     if epoch < arguments.head_start_epoch:
         return 0.0
-    steps = (epoch - arguments.head_start_epoch) // arguments.head_decay_epochs
-    return arguments.head_learning_rate * arguments.head_decay_factor**steps
+    num_decays = (epoch - arguments.head_start_epoch) // arguments.head_decay_epochs
+    return arguments.head_learning_rate * arguments.head_decay_factor**num_decays
 
 
 def segmentation_weight(arguments: FusionTrainingArguments, epoch: int, initial: float) -> float:

@@ -1,5 +1,6 @@
-"""One step of Algorithm 1: forward and backward passes of its batches, then Adam."""
+"""One step of Algorithm 1: forward and backward passes of its batches, then a step of Adam."""
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -11,21 +12,21 @@ from gffusion.models.gffusion.losses import label_mass, total_loss
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
+from .sampling import move_inputs
 from .token_cache import TokenCache
-from .validation import INPUTS
 
 _PARTS = ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
 
 
 class TrainingStep:
-    """Makes the steps of a run.
+    """Make the training steps of a run.
 
     Args:
-        model: The model; its head is frozen where there are no labels.
+        model: The model; its head is frozen if there are no labels.
         arguments: Options of the run.
-        accelerator: Whose devices and processes compute.
-        labelled: Whether L_ss counts.
-        token_cache: Where CLIP's tokens come from, if they are kept.
+        accelerator: Accelerator of the run.
+        labeled: Whether L_ss is part of the loss.
+        token_cache: Source of CLIP's tokens, if they are cached.
     """
 
     def __init__(
@@ -33,57 +34,54 @@ class TrainingStep:
         model: GFFusionModel,
         arguments: FusionTrainingArguments,
         accelerator: Accelerator,
-        labelled: bool,
+        labeled: bool,
         token_cache: TokenCache | None,
     ) -> None:
-        self._model, self._accelerator, self._labelled = model, accelerator, labelled
+        self._model, self._accelerator, self._labeled = model, accelerator, labeled
         self._token_cache = token_cache
-        self._max_gradient_norm = arguments.max_grad_norm
+        self._max_grad_norm = arguments.max_grad_norm
         self._running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
             self._running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
-        self.loss_names = ("loss", *_PARTS, *(["loss_segmentation"] if labelled else []))
+        self.loss_names = ("loss", *_PARTS, *(["loss_segmentation"] if labeled else []))
         if arguments.gradient_checkpointing:
             model.gradient_checkpointing_enable()
         if arguments.batch_normalization == "synchronized":
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         head = list(model.ssnet.parameters()) if model.config.use_segmenter else []
         for parameter in head:
-            parameter.requires_grad_(
-                labelled
-            )  # without labels no loss reaches it, which several processes would wait for
+            parameter.requires_grad_(labeled)  # distributed training would wait for gradients that no loss gives
         head_ids = {id(parameter) for parameter in head}
         body = [p for p in model.parameters() if p.requires_grad and id(p) not in head_ids]
-        groups = [{"params": body}, *([{"params": head}] if labelled else [])]
+        groups = [{"params": body}, *([{"params": head}] if labeled else [])]
         self._wrapped, self.optimizer = accelerator.prepare(model, torch.optim.Adam(groups, lr=arguments.learning_rate))
         if arguments.torch_compile:
             self._wrapped = torch.compile(self._wrapped)
 
     def __call__(self, batches: Sequence[dict[str, Any]], weight: float, head_learns: bool) -> Tensor:
-        """Make one step of the optimiser.
+        """Make one step of the optimizer.
 
         Args:
-            batches: What this process computes, as many batches as are accumulated.
+            batches: Batches of this process, one for each accumulated gradient.
             weight: Lambda of Eq. (12).
-            head_learns: Whether the head takes part.
+            head_learns: Whether the head is updated.
 
         Returns:
-            Tensor of shape (losses,): the means of `loss_names` over the batches of this process.
+            Tensor of shape (len(loss_names),): mean losses over the batches of this process.
         """
         inputs = [self._to_device(batch) for batch in batches]
         losses = []
-        for number, (batch, share) in enumerate(zip(inputs, self._label_shares(inputs), strict=True), start=1):
-            if number == len(inputs):
-                losses.append(self._backward(batch, share, weight, len(inputs)))
-            else:
-                with self._accelerator.no_sync(self._wrapped):  # the last batch brings the processes together
-                    losses.append(self._backward(batch, share, weight, len(inputs)))
+        for number, (batch, factor) in enumerate(zip(inputs, self._label_factors(inputs), strict=True), start=1):
+            # Processes synchronize gradients with the last batch only.
+            is_last = number == len(inputs)
+            with contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._wrapped):
+                losses.append(self._backward(batch, factor, weight, len(inputs)))
         if not head_learns:
             for group in self.optimizer.param_groups[1:]:
                 for parameter in group["params"]:
-                    parameter.grad = None  # Adam leaves it alone, and keeps no memory of it
-        if self._max_gradient_norm:
-            self._accelerator.clip_grad_norm_(self._model.parameters(), self._max_gradient_norm)
+                    parameter.grad = None  # Adam skips it, moments included
+        if self._max_grad_norm:
+            self._accelerator.clip_grad_norm_(self._model.parameters(), self._max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         return torch.stack(losses).mean(0)
@@ -95,14 +93,12 @@ class TrainingStep:
             rates: Rates of FuNet and FINet, and of the head.
             factor: Factor on both.
         """
-        for group, rate in zip(
-            self.optimizer.param_groups, rates, strict=False
-        ):  # without labels there is no head group
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=False):  # no group of the head without labels
             group["lr"] = rate * factor
         return rates[0] * factor
 
     def train(self) -> None:
-        """Put the model into training mode, batch normalisation as `batch_normalization` says."""
+        """Put the model into training mode, with batch normalization as `batch_normalization` asks."""
         self._wrapped.train()
         if self._running_statistics:
             for layer in self._batch_normalizations():
@@ -110,13 +106,13 @@ class TrainingStep:
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[dict[str, Any]]) -> None:
-        """Replace the running statistics of batch normalisation by the means over some batches."""
+        """Replace the running statistics of batch normalization by their means over some batches."""
         layers = self._batch_normalizations()
         momenta = [layer.momentum for layer in layers]
         self._model.train()
         for layer in layers:
             layer.reset_running_stats()
-            layer.momentum = None  # the mean of all batches, not a moving one
+            layer.momentum = None  # cumulative mean over all batches
         for batch in batches:
             inputs = self._to_device(batch)
             with self._accelerator.autocast():
@@ -128,25 +124,24 @@ class TrainingStep:
         return [module for module in self._model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
 
     def unwrap(self) -> None:
-        """Take off the model what Accelerate has put around its `forward`."""
+        """Remove Accelerate's wrapper around the model's `forward`."""
         self._accelerator.unwrap_model(self._wrapped, keep_fp32_wrapper=False, keep_torch_compile=False)
 
-    def _backward(self, batch: dict[str, Tensor], share: Tensor | None, weight: float, num_batches: int) -> Tensor:
-        """Add the gradients of one batch, and return its losses."""
+    def _backward(self, batch: dict[str, Tensor], factor: Tensor | None, weight: float, num_batches: int) -> Tensor:
+        """Accumulate the gradients of one batch, and return its losses."""
         output = self._wrapped(**batch, return_loss=True)
-        segmentation = None if share is None else output.loss_segmentation * share
+        segmentation = None if factor is None else output.loss_segmentation * factor
         loss = total_loss(output.loss_structural, segmentation, weight)  # Eq. (12) with this epoch's lambda
         self._accelerator.backward(loss / num_batches)
         losses = [loss, *(output[name] for name in _PARTS), *([] if segmentation is None else [segmentation])]
         return torch.stack([value.detach().float() for value in losses])
 
-    def _label_shares(self, batches: Sequence[dict[str, Tensor]]) -> list[Tensor | None]:
-        """Return the factor of each batch's L_ss that makes their mean the weighted one over all labelled pixels of the step.
+    def _label_factors(self, batches: Sequence[dict[str, Tensor]]) -> list[Tensor | None]:
+        """Return a factor on the L_ss of each batch, so that all labeled pixels of the step have the same weight.
 
-        Without it a pixel would count the more, the more of its batch is ignored, and the loss would depend on how a step
-        is shared out among batches and processes.
+        Without it, the loss would depend on how the pairs of a step are distributed over batches and processes.
         """
-        if not self._labelled:
+        if not self._labeled:
             return [None] * len(batches)
         config = self._model.config
         masses = [label_mass(batch["labels"], config.ignore_index, config.class_weights) for batch in batches]
@@ -155,8 +150,7 @@ class TrainingStep:
         return list((mass / mean.where(mean > 0, 1)).unbind())
 
     def _to_device(self, batch: dict[str, Any]) -> dict[str, Tensor]:
-        names = INPUTS if self._labelled else INPUTS[:2]
-        inputs = {name: batch[name].to(self._accelerator.device, non_blocking=True) for name in names}
+        inputs = move_inputs(batch, self._labeled, self._accelerator.device)
         if self._token_cache:
             tokens = {name: batch[name] for name in ("token_key", "semantic_tokens")}
             with self._accelerator.autocast():

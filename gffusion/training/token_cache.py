@@ -1,4 +1,4 @@
-"""A cache on disk of CLIP's tokens: the frozen encoder sees each pair once, not once an epoch."""
+"""Disk cache of CLIP's tokens, so that the frozen encoder runs once per pair, not once per epoch."""
 
 import hashlib
 import json
@@ -18,34 +18,33 @@ from gffusion.zoo.digest import digest_weights
 
 
 class TokenCache:
-    """Keeps f_l of pairs, as `GFFusionModel.encode_semantics` returns it, in `folder`, one file a pair.
+    """Keep f_l of each pair, see `GFFusionModel.encode_semantics`, in a file of its own.
 
-    A file is named after the encoder's weights and settings, the precision, and the pixels that the model is given: no
-    other encoder, revision, crop or data set can be answered with it, and several runs can share a folder. Tokens are
-    stored as float16 (float32 where they exceed its range), 3.3 MB for a pair and the paper's encoder. A damaged file is
-    computed again.
+    The path depends on the encoder's weights and settings, the precision and the pixels of the pair, so that several runs
+    can share a folder. Tokens are stored as float16 (as float32 beyond its range), 3.3 MB per pair with the paper's
+    encoder. Damaged files are computed again.
 
     Args:
-        folder: Where the files go; it is made if it does not exist.
+        folder: Folder of the files, created if missing.
         model: A model of the hybrid paradigm.
-        precision: `mixed_precision` of the run.
+        precision: Precision of the run, "no", "bf16" or "fp16".
 
     Raises:
-        OSError: If the folder cannot be made.
-        ValueError: If the model is of another paradigm.
+        OSError: If the folder cannot be created.
+        ValueError: If the model has another paradigm.
     """
 
     def __init__(self, folder: str | os.PathLike[str], model: GFFusionModel, precision: str = "no") -> None:
         if not model.config.needs_clip:
             raise ValueError(
-                f'`token_cache` keeps CLIP\'s tokens, but the paradigm "{model.config.paradigm}" uses none. Leave it out.'
+                f'`token_cache` keeps CLIP\'s tokens, but the paradigm "{model.config.paradigm}" uses none. Omit it.'
             )
         self._model = model
         self._folder = Path(folder) / _fingerprint(model, precision)
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def key(self, item: dict[str, Any]) -> str:
-        """Return the name of a pair: a hash of its `visible_values` and `infrared_values`."""
+        """Return the key of a pair: a hash of its `visible_values` and `infrared_values`."""
         digest = hashlib.blake2b(digest_size=16)
         for name in ("visible_values", "infrared_values"):
             digest.update(f"{tuple(item[name].shape)}".encode())
@@ -53,14 +52,14 @@ class TokenCache:
         return digest.hexdigest()
 
     def read(self, key: str) -> Tensor | None:
-        """Return the tokens (L, N, D) of a pair, `None` if they are not known yet."""
+        """Return the tokens (L, N, D) of a pair, `None` if they are not cached."""
         try:
             return load_file(self._path(key))["tokens"]
         except (OSError, SafetensorError, KeyError):
             return None
 
     def complete(self, batch: dict[str, Any]) -> Tensor:
-        """Return the tokens (B, L, N, D) of a batch, computing and storing those that are missing.
+        """Return the tokens (B, L, N, D) of a batch, computing and storing missing ones.
 
         Args:
             batch: `visible_values` and `infrared_values` on the model's device, and the lists `token_key` and
@@ -85,28 +84,28 @@ class TokenCache:
             replace_file(self._path(key), save({"tokens": tokens.contiguous()}))
         except OSError as error:
             raise OSError(
-                f"Cannot write to the token cache {self._folder}: {error}. Free space or leave it out."
+                f"Cannot write to the token cache {self._folder}: {error}. Free space or omit `token_cache`."
             ) from error
 
 
 class CachedTokens(Dataset[dict[str, Any]]):
-    """A data set whose items also hold `token_key`, and `semantic_tokens` as far as the cache knows them.
+    """Dataset whose items also hold `token_key`, and `semantic_tokens` or `None`.
 
     Args:
-        dataset: The data set.
+        dataset: The dataset.
         cache: The cache.
 
     Raises:
-        ValueError: If the data set's transform makes ever new pictures, so that nothing would be found again.
+        ValueError: If the transform has unlimited different results, so that cached tokens would never be used.
     """
 
     def __init__(self, dataset: Dataset[dict[str, Any]], cache: TokenCache) -> None:
         transform = getattr(dataset, "transform", None)
         if transform is not None and getattr(transform, "variants", None) is None:
             raise ValueError(
-                "`token_cache` needs pictures that come again, but the transform of the training data makes ever new ones "
-                "(`variants` is None). Use whole pictures: `Resize` and `RandomFlip` without other random transforms, or "
-                "leave the cache out."
+                "`token_cache` needs a transform with few different results, but that of the training data has unlimited ones "
+                "(`variants` is None). Use whole images: `Resize` and `RandomFlip` without other random transforms, or "
+                "omit the cache."
             )
         self.dataset, self.cache = dataset, cache
 
@@ -115,14 +114,14 @@ class CachedTokens(Dataset[dict[str, Any]]):
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return an item with what the cache knows of it."""
+        """Return an item with its key and cached tokens."""
         item = self.dataset[index]
         key = self.cache.key(item)
         return item | {"token_key": key, "semantic_tokens": self.cache.read(key)}
 
 
 def _fingerprint(model: GFFusionModel, precision: str) -> str:
-    """Name what tokens depend on besides the pixels: weights, so that no name or revision can mislead, and settings."""
+    """Return a digest of what tokens depend on besides the pixels: weights and settings of the encoder."""
     settings = [model.config.semantic_layers, model.config.clip_image_size, str(model.clip.dtype), precision]
     return digest_weights(model.clip, json.dumps(settings))
 

@@ -227,11 +227,11 @@ def test_recipes_of_the_repository(
     model = recipe.build_trainer().train()
     for name, value in (written.get("model_config") or {}).items():
         assert name in small or getattr(model.config, name) == value
-    labelled = model.config.use_segmenter
-    assert ("loss_segmentation" in read_log(tmp_path / "run")[-1]) == labelled
+    labeled = model.config.use_segmenter
+    assert ("loss_segmentation" in read_log(tmp_path / "run")[-1]) == labeled
     loaded = GFFusionModel.from_pretrained(tmp_path / "run" / "best")
     assert loaded.config.merging == model.config.merging
-    if labelled:
+    if labeled:
         assert "car" in loaded.config.label2id
 
 

@@ -136,7 +136,7 @@ def run(job: Job) -> int:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Everything a run leaves but its checkpoints, whose optimiser states are compared by what comes of them."""
+    """Everything a run leaves but its checkpoints, whose optimizer states are compared by what comes of them."""
     files = [path for path in folder.rglob("*") if path.is_file() and "checkpoints" not in path.parts]
     files = [path for path in files if path.name != "README.md"]  # which bears the name of the run
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}

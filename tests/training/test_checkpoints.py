@@ -30,7 +30,7 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def setting(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> tuple[Checkpoints, GFFusionModel, Any]:
-    """Checkpoints of a model whose optimiser has a memory."""
+    """Checkpoints of a model whose optimizer has a memory."""
     model = tiny_model()
     accelerator = Accelerator()
     learned = [parameter for parameter in model.parameters() if parameter.requires_grad]

@@ -108,7 +108,7 @@ class TestRefusals:
         self, make_model: MakeModel, published_head: PublishedHead, tmp_path: Path
     ) -> None:
         convert_ade20k_head(published_head(48)[0], tmp_path / "head", hidden_size=48)
-        with pytest.raises(ValueError, match="DINOv2 of width 48, the model's has 32"):
+        with pytest.raises(ValueError, match="DINOv2 of width 48, but the model's has width 32"):
             load_head(make_model(M3FD), tmp_path / "head")
 
     def test_no_class_in_common(self, make_model: MakeModel, converted: PublishedHead) -> None:
@@ -122,10 +122,10 @@ class TestRefusals:
 
     def test_files(self, make_model: MakeModel, published_head: PublishedHead, tmp_path: Path) -> None:
         model = make_model(M3FD)
-        with pytest.raises(OSError, match=r"damaged or no safetensors file.*convert_ade20k_head"):
+        with pytest.raises(OSError, match=r"damaged or not a safetensors file.*convert_ade20k_head"):
             load_head(model, published_head(32)[0])
         with pytest.raises(FileNotFoundError, match="absent"):
             load_head(model, tmp_path / "absent")
         safetensors.torch.save_file({"weight": torch.ones(150, 32)}, tmp_path / "other")
-        with pytest.raises(ValueError, match="no head that convert_ade20k_head wrote"):
+        with pytest.raises(ValueError, match="not written by convert_ade20k_head"):
             load_head(model, tmp_path / "other")

@@ -27,9 +27,9 @@ class TestInterruption:
     def test_first_signal_waits(self, accelerator: Accelerator, number: int) -> None:
         before = signal.getsignal(number)
         with Interruption(accelerator) as interruption:
-            assert not interruption.requested()
+            assert not interruption.is_requested()
             os.kill(os.getpid(), number)
-            assert interruption.requested()
+            assert interruption.is_requested()
         assert signal.getsignal(number) is before
 
     def test_second_ctrl_c_does_not_wait(self, accelerator: Accelerator) -> None:
@@ -42,7 +42,7 @@ class TestInterruption:
 
         def work() -> None:
             with Interruption(accelerator) as interruption:
-                seen.append(interruption.requested())
+                seen.append(interruption.is_requested())
 
         before = signal.getsignal(signal.SIGTERM)
         thread = threading.Thread(target=work)

@@ -75,7 +75,7 @@ def test_killed_before_a_write(job: Callable[..., runs.Job], whole: runs.Job) ->
 
 
 def test_killed_inside_a_file(job: Callable[..., runs.Job], whole: runs.Job) -> None:
-    """Half of each kind of file: weights of best and last, then weights, optimiser and random states of a checkpoint."""
+    """Half of each kind of file: weights of best and last, then weights, optimizer and random states of a checkpoint."""
     expected = runs.contents(whole.output)
     first_of_second_epoch = 3 + 5 + 3 + 1  # checkpoints of 3 files, best and last in the first epoch
     for number in range(first_of_second_epoch, first_of_second_epoch + 5):

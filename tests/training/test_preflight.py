@@ -47,7 +47,7 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def data(scenes: Path, tmp_path: Path) -> Path:
-    """4 labelled pairs, to be damaged."""
+    """4 labeled pairs, to be damaged."""
     return Path(shutil.copytree(scenes, tmp_path / "data"))
 
 
@@ -59,7 +59,7 @@ def models(tiny_model: Callable[..., GFFusionModel]) -> Callable[..., GFFusionMo
 
 @pytest.fixture
 def make(models: Callable[..., GFFusionModel], data: Path, tmp_path: Path) -> Make:
-    """Makes a trainer on `data` with a transform, or on a data set."""
+    """Makes a trainer on `data` with a transform, or on a dataset."""
 
     def trainer(
         training: Any = CROP, evaluation: Any = None, model: dict[str, Any] | None = None, **options: Any
@@ -98,7 +98,7 @@ class TestData:
     def test_labels_that_the_model_cannot_use(self, make: Make, data: Path) -> None:
         path = data / "labels" / "rendered_0003.png"
         write_image(path, np.full_like(read_image(path), 7))
-        assert not make(model={"use_segmenter": False}).labelled
+        assert not make(model={"use_segmenter": False}).labeled
 
     @pytest.mark.parametrize("which", ["training", "evaluation"])
     @pytest.mark.parametrize("kind", ["visible", "infrared"])
@@ -130,25 +130,25 @@ class TestData:
         for kind in ("visible", "infrared", "labels"):
             path = data / kind / "rendered_0003.png"
             write_image(path, read_image(path)[:36])
-        with pytest.raises(ValueError, match="one size to share a batch, got 36 x 64 and 48 x 64"):
+        with pytest.raises(ValueError, match="one size to form batches, got 36 x 64 and 48 x 64"):
             make(RandomFlip(0.5))
         make(Resize(40))
 
     def test_pictures_below_the_minimum(self, make: Make, data: Path, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"Training pictures must measure 32 x 32 at least.* got 24 x 24"):
+        with pytest.raises(ValueError, match=r"Training images must measure at least 32 x 32 .* got 24 x 24"):
             make(RandomCrop(24))
         small = FusionDataset(data, Resize((40, 64)))
-        with pytest.raises(ValueError, match=r"Evaluation pictures must measure 41 x 41 at least.* got 40 x 64"):
+        with pytest.raises(ValueError, match=r"Evaluation images must measure at least 41 x 41 .* got 40 x 64"):
             make(evaluation=small, eval_metrics=["VIF"])
         check_nothing_written(tmp_path)
         make(evaluation=small, eval_metrics=["EN"])
 
     def test_empty_evaluation_set(self, make: Make) -> None:
-        with pytest.raises(ValueError, match="evaluation set is empty"):
+        with pytest.raises(ValueError, match="evaluation dataset is empty"):
             make(evaluation=[])
 
     def test_fewer_pairs_than_a_step_takes(self, make: Make) -> None:
-        with pytest.raises(ValueError, match=r"A step takes 6 pairs .* the data set has 4"):
+        with pytest.raises(ValueError, match=r"A step takes 6 pairs .* the dataset has 4"):
             make(gradient_accumulation_steps=3)
 
     def test_foreign_data_sets_are_judged_by_their_first_item(self, make: Make, make_inputs: Callable) -> None:
@@ -192,19 +192,19 @@ class TestOptions:
             make(output_dir=str(tmp_path / place))
 
     def test_synchronized_statistics_on_the_cpu(self, make: Make) -> None:
-        with pytest.raises(ValueError, match='"synchronized"` works on CUDA devices only, this is cpu'):
+        with pytest.raises(ValueError, match='"synchronized"` works on CUDA devices only, got cpu'):
             make(batch_normalization="synchronized")
 
     def test_half_precision_on_the_cpu(self) -> None:
         """Accelerate would compute in float32 and not say so."""
         arguments = FusionTrainingArguments("run", fp16=True)
-        with pytest.raises(ValueError, match="`fp16` works on GPUs only, this is cpu"):
+        with pytest.raises(ValueError, match="`fp16` works on GPUs only, got cpu"):
             check_device(arguments, torch.device("cpu"))
         check_device(arguments, torch.device("cuda"))
 
     def test_cache_that_would_never_be_asked(self, make: Make, tmp_path: Path) -> None:
         cache = str(tmp_path / "tokens")
-        with pytest.raises(ValueError, match="`token_cache` needs pictures that come again"):
+        with pytest.raises(ValueError, match="`token_cache` needs a transform with few different results"):
             make(Compose(RandomFlip(0.5), RandomCrop(32)), model={"paradigm": "hybrid"}, token_cache=cache)
         with pytest.raises(ValueError, match='the paradigm "cascading" uses none'):
             make(RandomFlip(0.5), token_cache=cache)

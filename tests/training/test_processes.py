@@ -33,28 +33,28 @@ OPTIONS: dict[str, Any] = {
     "logging_steps": 1,
     "report_to": ["tensorboard"],
 }
-RUNS = ("cascading", "parallel", "hybrid", "unlabelled")
+RUNS = ("cascading", "parallel", "hybrid", "unlabeled")
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """8 labelled pairs to learn from, in which more and more pixels are ignored, the same without labels, and 3 pairs."""
+    """8 labeled pairs to learn from, in which more and more pixels are ignored, the same without labels, and 3 pairs."""
     folder = tmp_path_factory.mktemp("pairs")
     for name in write_scenes(folder / "training", 8, height=40, width=48):
         path = folder / "training" / "labels" / name
         labels = read_image(path).copy()
         labels[: 5 * int(path.stem[-1])] = 255
         write_image(path, labels)
-    (folder / "unlabelled").mkdir()
+    (folder / "unlabeled").mkdir()
     for kind in ("visible", "infrared"):
-        (folder / "unlabelled" / kind).symlink_to(folder / "training" / kind)
+        (folder / "unlabeled" / kind).symlink_to(folder / "training" / kind)
     write_scenes(folder / "evaluation", 3, seed=20, height=48, width=40)
     return folder
 
 
 def job(name: str, place: Path, data: Path, models: Path, **options: Any) -> runs.Job:
     arguments = OPTIONS | {"output_dir": str(place / name)} | options
-    pairs = data / ("unlabelled" if name == "unlabelled" else "training")
+    pairs = data / ("unlabeled" if name == "unlabeled" else "training")
     return runs.Job(str(models / name), str(pairs), arguments, str(data / "evaluation"), crop=36)
 
 
@@ -62,7 +62,7 @@ def job(name: str, place: Path, data: Path, models: Path, **options: Any) -> run
 def models(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     for name in RUNS:
-        paradigm = "hybrid" if name == "unlabelled" else name
+        paradigm = "hybrid" if name == "unlabeled" else name
         tiny_model(paradigm=paradigm).save_pretrained(folder / name, include_backbones=True)
     return folder
 
@@ -164,7 +164,7 @@ def test_signal_to_one_process_stops_both_and_leaves_no_trace(pair_of_processes:
     """SIGTERM to the second process in step 11, the first of an epoch, and a resumed run."""
     uninterrupted, stopped = (
         {name: content for name, content in runs.contents(pair_of_processes / name).items() if "trackers" not in name}
-        for name in ("unlabelled", "stopped")
+        for name in ("unlabeled", "stopped")
     )
     assert stopped == uninterrupted
     for report in reports(pair_of_processes, "stopped"):
@@ -173,7 +173,7 @@ def test_signal_to_one_process_stops_both_and_leaves_no_trace(pair_of_processes:
 
 
 def test_accumulated_batches_make_the_same_step(data: Path, models: Path, one_process: Path, tmp_path: Path) -> None:
-    """Two batches of 2 pairs in turn, with the mean of L_ss over the labelled pixels of both."""
+    """Two batches of 2 pairs in turn, with the mean of L_ss over the labeled pixels of both."""
     accumulated = job("hybrid", tmp_path, data, models, gradient_accumulation_steps=2)
     assert runs.run(accumulated) == 0
     assert largest_difference(tmp_path / "hybrid" / "last", one_process / "hybrid" / "last") < 1e-5

@@ -42,12 +42,12 @@ class TestLog:
 
     def test_cut_drops_what_comes_again_and_half_a_line(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path)
-        folder.cut_log(3)  # no log yet
+        folder.truncate_log(3)  # no log yet
         for step in (2, 4, 6):
             folder.append_log({"step": step})
         with open(tmp_path / "log.jsonl", "a") as log:
             log.write('{"step": 3, "lo')
-        folder.cut_log(4)
+        folder.truncate_log(4)
         assert folder.read_log() == [{"step": 2}, {"step": 4}]
         assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
@@ -198,7 +198,7 @@ class TestSameTrainerAgain:
         )
         trainer = FusionTrainer(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)))
         trainer.train()
-        with pytest.raises(ValueError, match="This trainer has trained already"):
+        with pytest.raises(ValueError, match="This trainer was trained before"):
             trainer.train()
 
 

@@ -68,9 +68,9 @@ def test_too_few_pairs() -> None:
     (batch,) = StepSampler(3, batch_size=8)  # one process without accumulation takes what there is
     assert sorted(batch) == [0, 1, 2]
     for options in ({"batches_per_step": 2}, {"num_processes": 2}):
-        with pytest.raises(ValueError, match=r"A step takes 16 pairs .* the data set has 3"):
+        with pytest.raises(ValueError, match=r"A step takes 16 pairs .* the dataset has 3"):
             StepSampler(3, batch_size=8, **options)
-    with pytest.raises(ValueError, match="the data set has 0"):
+    with pytest.raises(ValueError, match="the dataset has 0"):
         StepSampler(0, batch_size=8)
 
 

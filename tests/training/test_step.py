@@ -38,16 +38,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def inputs(make_inputs: Callable[..., Batch]) -> Batch:
-    """4 labelled pairs; the number of ignored pixels differs, and the last is ignored altogether."""
+    """4 labeled pairs; the number of ignored pixels differs, and the last is ignored altogether."""
     inputs = make_inputs(4, labels=True)
     for number, labels in enumerate(inputs["labels"]):
         labels[: (0, 3, 20, 40)[number]] = 255
     return inputs
 
 
-def make_step(model: GFFusionModel, tmp_path: Path, labelled: bool = True, **options: Any) -> TrainingStep:
+def make_step(model: GFFusionModel, tmp_path: Path, labeled: bool = True, **options: Any) -> TrainingStep:
     arguments = FusionTrainingArguments(str(tmp_path), batch_normalization="running", **options)
-    step = TrainingStep(model, arguments, Accelerator(), labelled, None)
+    step = TrainingStep(model, arguments, Accelerator(), labeled, None)
     step.train()
     return step
 
@@ -57,7 +57,7 @@ def state_of(model: GFFusionModel) -> dict[str, Tensor]:
 
 
 def gradients(model: GFFusionModel, step: TrainingStep, batches: list[Batch], weight: float = 0.7) -> dict[str, Tensor]:
-    """What the optimiser is given."""
+    """What the optimizer is given."""
     seen: dict[str, Tensor] = {}
     step.optimizer.step = lambda: seen.update(  # type: ignore[method-assign]
         {name: value.grad.clone() for name, value in model.named_parameters() if value.grad is not None}
@@ -68,7 +68,7 @@ def gradients(model: GFFusionModel, step: TrainingStep, batches: list[Batch], we
 
 class TestGradients:
     def test_are_those_of_the_total_loss(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
-        """Eq. (12), with Eq. (11) over all labelled pixels, computed anew from the logits."""
+        """Eq. (12), with Eq. (11) over all labeled pixels, computed anew from the logits."""
         model = tiny_model()
         reference = copy.deepcopy(model)
         found = gradients(model, make_step(model, tmp_path, max_grad_norm=0), [inputs])
@@ -103,7 +103,7 @@ class TestGradients:
         total = losses[0]["loss_structural"] + 0.7 * losses[0]["loss_segmentation"]
         assert losses[0]["loss"] == pytest.approx(total, rel=1e-5)
 
-    def test_without_a_labelled_pixel(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
+    def test_without_a_labeled_pixel(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
         inputs["labels"][:] = 255
         step = make_step(tiny_model(paradigm="cascading"), tmp_path)
         losses = dict(zip(step.loss_names, step([inputs], 0.7, True).tolist(), strict=True))
@@ -111,16 +111,16 @@ class TestGradients:
         assert losses["loss"] == losses["loss_structural"] > 0
 
     @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
-    @pytest.mark.parametrize("labelled", [True, False])
+    @pytest.mark.parametrize("labeled", [True, False])
     def test_reach_every_weight_that_is_waited_for(
-        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, paradigm: str, labelled: bool
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, paradigm: str, labeled: bool
     ) -> None:
         """Several processes would wait in vain for a gradient that never comes."""
         model = tiny_model(paradigm=paradigm)
-        found = gradients(model, make_step(model, tmp_path, labelled), [inputs])
+        found = gradients(model, make_step(model, tmp_path, labeled), [inputs])
         waited = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
         assert found.keys() == waited
-        assert any(name.startswith("ssnet") for name in waited) == labelled
+        assert any(name.startswith("ssnet") for name in waited) == labeled
 
     def test_checkpointing_changes_no_weight(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
         states = []
@@ -157,7 +157,7 @@ class TestGradients:
     def test_calibration_measures_the_batches_and_then_stays(
         self, tiny_model: Callable, inputs: Batch, make_inputs: Callable[..., Batch], tmp_path: Path
     ) -> None:
-        """The first normalisation of the decoder, against the convolution before it; of two batches the mean."""
+        """The first normalization of the decoder, against the convolution before it; of two batches the mean."""
         model = tiny_model(paradigm="cascading")
         arguments = FusionTrainingArguments(str(tmp_path), batch_normalization="calibrated")
         step = TrainingStep(model, arguments, Accelerator(), True, None)
@@ -222,7 +222,7 @@ class TestNotFinite:
         trainer = make(max_grad_norm=max_grad_norm)
         weight = trainer.model.funet.visible_encoder.stem.weight
         weight.register_hook(lambda gradient: gradient * (torch.nan if trainer.progress.step == 3 else 1))
-        with pytest.raises(FloatingPointError, match=r"A weight is not finite any more at step 4 \(epoch 2\)") as error:
+        with pytest.raises(FloatingPointError, match=r"A weight is not finite at step 4 \(epoch 2\)") as error:
             trainer.train()
         self.check_good(trainer.output_dir, 3, error.value)
         resumed = make(max_grad_norm=max_grad_norm)

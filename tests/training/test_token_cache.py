@@ -83,8 +83,8 @@ class TestTokenCache:
         else:
             other[f"{change}_values"][0, 3, 4] += 1e-6
         assert cache.key(other) != cache.key(item)
-        labelled = item | {"labels": torch.ones(40, 48), "name": "x"}
-        assert cache.key(labelled) == cache.key(item)
+        labeled = item | {"labels": torch.ones(40, 48), "name": "x"}
+        assert cache.key(labeled) == cache.key(item)
 
     @pytest.mark.parametrize("change", ["weight", "layers", "size", "precision", "dtype"])
     def test_other_encoder_finds_nothing(
@@ -169,7 +169,7 @@ class TestTokenCache:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("gffusion.training.token_cache.os.replace", fail)
-        with pytest.raises(OSError, match=r"Cannot write to the token cache .*No space left.*leave it out"):
+        with pytest.raises(OSError, match=r"Cannot write to the token cache .*No space left.*omit `token_cache`"):
             cache.complete(batch_of(cache, item))
         assert not files(tmp_path)
 
@@ -186,7 +186,7 @@ class TestCachedTokens:
     def test_transforms_that_never_come_again_are_refused(
         self, tiny_model: Callable, data: Path, tmp_path: Path, transform: Any
     ) -> None:
-        with pytest.raises(ValueError, match="needs pictures that come again"):
+        with pytest.raises(ValueError, match="needs a transform with few different results"):
             CachedTokens(FusionDataset(data, transform), TokenCache(tmp_path, tiny_model()))
 
     @pytest.mark.parametrize("transform", [None, Resize(40), Compose(Resize(40), RandomFlip(0.5, 0.5))])

@@ -72,17 +72,17 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="module")
-def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("labelled")
+def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labeled")
     write_scenes(folder, count=4, height=64, width=96)
     return folder
 
 
 @pytest.fixture(scope="module")
-def unlabelled(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("unlabelled")
+def unlabeled(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("unlabeled")
     for kind in ("visible", "infrared"):
-        (folder / kind).symlink_to(labelled / kind)
+        (folder / kind).symlink_to(labeled / kind)
     return folder
 
 
@@ -103,10 +103,10 @@ def arguments(tmp_path: Path) -> Callable[..., FusionTrainingArguments]:
 
 
 class TestLearning:
-    def test_loss_falls(self, tiny_config: Callable, unlabelled: Path, arguments: Callable) -> None:
+    def test_loss_falls(self, tiny_config: Callable, unlabeled: Path, arguments: Callable) -> None:
         torch.manual_seed(0)
         model = GFFusionModel(tiny_config(paradigm="cascading", use_segmenter=False))
-        training, evaluation = FusionDataset(unlabelled, RandomCrop(48)), FusionDataset(unlabelled)
+        training, evaluation = FusionDataset(unlabeled, RandomCrop(48)), FusionDataset(unlabeled)
         options = arguments(num_train_epochs=10, head_start_epoch=8, learning_rate=1e-2)
         trainer = FusionTrainer(model, options, training, evaluation)
         before = trainer.evaluate()
@@ -118,11 +118,11 @@ class TestLearning:
         assert losses[-1] < 0.9 * losses[0]
 
     def test_evaluation_is_the_mean_over_whole_pictures_of_any_size(
-        self, tiny_model: Callable, unlabelled: Path, make_inputs: Callable, arguments: Callable
+        self, tiny_model: Callable, unlabeled: Path, make_inputs: Callable, arguments: Callable
     ) -> None:
         model = tiny_model(paradigm="cascading", use_segmenter=False)
         items = [{name: value[0] for name, value in make_inputs(1, *size).items()} for size in ((40, 48), (64, 33))]
-        result = FusionTrainer(model, arguments(), FusionDataset(unlabelled), items).evaluate()
+        result = FusionTrainer(model, arguments(), FusionDataset(unlabeled), items).evaluate()
         model.eval()
         with torch.no_grad():
             outputs = [
@@ -131,11 +131,11 @@ class TestLearning:
         for name in ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity"):
             assert result[f"eval_{name}"] == pytest.approx(sum(output[name].item() for output in outputs) / 2, rel=1e-5)
 
-    def test_log_follows_algorithm_1(self, tiny_model: Callable, labelled: Path, arguments: Callable) -> None:
+    def test_log_follows_algorithm_1(self, tiny_model: Callable, labeled: Path, arguments: Callable) -> None:
         """Constant rate and lambda before q, and L_total = L_st + lambda L_ss with the lambda of the epoch."""
         options = arguments(num_train_epochs=5, head_start_epoch=1, segmentation_weight_end=1.2)
         model = tiny_model(paradigm="cascading", segmentation_weight=0.2)
-        FusionTrainer(model, options, FusionDataset(labelled, RandomCrop(40))).train()
+        FusionTrainer(model, options, FusionDataset(labeled, RandomCrop(40))).train()
         log = read_log(Path(options.output_dir))
         assert [record["epoch"] for record in log] == [0, 1, 2, 3, 4]
         share = [0, 0, (1 - 2**-0.5) / 2, 1 / 2, (1 + 2**-0.5) / 2]
@@ -146,14 +146,14 @@ class TestLearning:
             assert record["loss"] == pytest.approx(total, rel=1e-5)
 
     @pytest.mark.parametrize("use_segmenter", [True, False])
-    def test_unlabelled_data_trains_with_the_structural_loss_and_says_so(
-        self, tiny_model: Callable, unlabelled: Path, arguments: Callable, caplog: pytest.LogCaptureFixture,
+    def test_unlabeled_data_trains_with_the_structural_loss_and_says_so(
+        self, tiny_model: Callable, unlabeled: Path, arguments: Callable, caplog: pytest.LogCaptureFixture,
         use_segmenter: bool,
     ) -> None:  # fmt: skip
         model = tiny_model(paradigm="cascading", use_segmenter=use_segmenter)
         before = copy_of(model)
         with caplog.at_level(logging.WARNING, "gffusion"):
-            trainer = FusionTrainer(model, arguments(head_start_epoch=0), FusionDataset(unlabelled, RandomCrop(40)))
+            trainer = FusionTrainer(model, arguments(head_start_epoch=0), FusionDataset(unlabeled, RandomCrop(40)))
         assert "structural loss" in caplog.text
         trainer.train()
         assert moved(before, copy_of(model)) == {"funet"}
@@ -162,10 +162,10 @@ class TestLearning:
             assert not {"loss_segmentation", "segmentation_weight"} & set(record)
 
     def test_labels_teach_the_fusion_network_too(
-        self, tiny_model: Callable, labelled: Path, unlabelled: Path, arguments: Callable
+        self, tiny_model: Callable, labeled: Path, unlabeled: Path, arguments: Callable
     ) -> None:
         models = []
-        for name, folder in (("labelled", labelled), ("unlabelled", unlabelled)):
+        for name, folder in (("labeled", labeled), ("unlabeled", unlabeled)):
             model = tiny_model(paradigm="cascading")
             options = arguments(name, num_train_epochs=1)
             models.append(FusionTrainer(model, options, FusionDataset(folder, RandomCrop(40))).train())
@@ -184,11 +184,11 @@ class TestLearning:
 class TestWhatMoves:
     @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
     def test_head_waits_for_q_and_backbones_never_move(
-        self, tiny_model: Callable, labelled: Path, arguments: Callable, paradigm: str
+        self, tiny_model: Callable, labeled: Path, arguments: Callable, paradigm: str
     ) -> None:
         model = tiny_model(paradigm=paradigm)
         states = [copy_of(model)]
-        dataset = FusionDataset(labelled, RandomCrop(40))
+        dataset = FusionDataset(labeled, RandomCrop(40))
         trainer = Watched(model, arguments(num_train_epochs=4, head_start_epoch=2), dataset, dataset)
         trainer.train()
         states += trainer.states
@@ -199,7 +199,7 @@ class TestWhatMoves:
         assert not any(backbone.training for backbone in model.backbones.values())
 
     def test_first_steps_are_as_long_as_the_learning_rates(
-        self, tiny_model: Callable, labelled: Path, arguments: Callable
+        self, tiny_model: Callable, labeled: Path, arguments: Callable
     ) -> None:
         """Adam's very first step moves a weight by the learning rate: so it does in the head at q, without a past."""
         model = tiny_model(paradigm="cascading")
@@ -211,7 +211,7 @@ class TestWhatMoves:
             learning_rate=3e-3,
             head_learning_rate=5e-4,
         )
-        dataset = FusionDataset(labelled, RandomCrop(40))
+        dataset = FusionDataset(labeled, RandomCrop(40))
         trainer = Watched(model, options, dataset, dataset)
         trainer.train()
         states += trainer.states
@@ -222,13 +222,13 @@ class TestWhatMoves:
 
     @pytest.mark.parametrize(("max_grad_norm", "moves"), [(1e-12, False), (1.0, True), (0.0, True)])
     def test_gradients_are_clipped(
-        self, tiny_model: Callable, unlabelled: Path, arguments: Callable, max_grad_norm: float, moves: bool
+        self, tiny_model: Callable, unlabeled: Path, arguments: Callable, max_grad_norm: float, moves: bool
     ) -> None:
         """Adam takes no notice of the scale of gradients, until they vanish beside its epsilon of 1e-8."""
         model = tiny_model(paradigm="cascading", use_segmenter=False)
         before = copy_of(model)
         options = arguments(num_train_epochs=1, max_grad_norm=max_grad_norm)
-        after = copy_of(FusionTrainer(model, options, FusionDataset(unlabelled, RandomCrop(40))).train())
+        after = copy_of(FusionTrainer(model, options, FusionDataset(unlabeled, RandomCrop(40))).train())
         steps = [(after[name] - before[name]).abs().max() for name in before if name.endswith("weight")]
         assert (max(steps) > 1e-3) == moves
         assert (max(steps) < 1e-5) != moves
@@ -236,10 +236,10 @@ class TestWhatMoves:
 
 class TestFiles:
     def test_best_and_last_can_be_loaded_and_nothing_else_is_left(
-        self, tiny_model: Callable, labelled: Path, arguments: Callable
+        self, tiny_model: Callable, labeled: Path, arguments: Callable
     ) -> None:
         model = tiny_model()
-        dataset = FusionDataset(labelled, RandomCrop(40))
+        dataset = FusionDataset(labeled, RandomCrop(40))
         trainer = Watched(model, arguments(num_train_epochs=4), dataset, dataset, scores=[3.0, 1.0, 2.0, 1.5])
         trainer.train()
         folder = trainer.output_dir
@@ -250,9 +250,9 @@ class TestFiles:
             assert load_image_processor(folder / name).to_dict() == GFFusionImageProcessor().to_dict()
 
     def test_best_is_chosen_among_the_evaluated_epochs(
-        self, tiny_model: Callable, unlabelled: Path, arguments: Callable
+        self, tiny_model: Callable, unlabeled: Path, arguments: Callable
     ) -> None:
-        dataset = FusionDataset(unlabelled, RandomCrop(40))
+        dataset = FusionDataset(unlabeled, RandomCrop(40))
         options = arguments(num_train_epochs=7, eval_epochs=2)
         model = tiny_model(paradigm="cascading", use_segmenter=False)
         trainer = Watched(model, options, dataset, dataset, scores=[4.0, 2.0, 3.0, 2.5])
@@ -261,8 +261,8 @@ class TestFiles:
         assert [record.get("eval_loss_structural") for record in log] == [None, 4.0, None, 2.0, None, 3.0, 2.5]
         assert not moved(trainer.states[1], copy_of(GFFusionModel.from_pretrained(trainer.output_dir / "best")))
 
-    def test_resumed_run_remembers_the_best(self, tiny_model: Callable, unlabelled: Path, arguments: Callable) -> None:
-        dataset, trainers = FusionDataset(unlabelled, RandomCrop(40)), []
+    def test_resumed_run_remembers_the_best(self, tiny_model: Callable, unlabeled: Path, arguments: Callable) -> None:
+        dataset, trainers = FusionDataset(unlabeled, RandomCrop(40)), []
         for num_train_epochs, scores in ((2, [2.0, 1.0]), (4, [1.5, 1.2])):
             options = arguments(num_train_epochs=num_train_epochs, head_start_epoch=9)
             model = tiny_model(paradigm="cascading", use_segmenter=False)
@@ -272,16 +272,16 @@ class TestFiles:
         assert not moved(trainers[0].states[1], copy_of(best))
 
     def test_without_evaluation_the_last_is_the_best(
-        self, tiny_model: Callable, unlabelled: Path, arguments: Callable
+        self, tiny_model: Callable, unlabeled: Path, arguments: Callable
     ) -> None:
         model = tiny_model(paradigm="cascading", use_segmenter=False)
-        trainer = FusionTrainer(model, arguments(), FusionDataset(unlabelled, RandomCrop(40)))
+        trainer = FusionTrainer(model, arguments(), FusionDataset(unlabeled, RandomCrop(40)))
         trainer.train()
         files = contents(trainer.output_dir)
         assert files["best/model.safetensors"] == files["last/model.safetensors"]
 
-    def test_new_run_starts_a_new_log(self, tiny_model: Callable, unlabelled: Path, arguments: Callable) -> None:
-        dataset = FusionDataset(unlabelled, RandomCrop(40))
+    def test_new_run_starts_a_new_log(self, tiny_model: Callable, unlabeled: Path, arguments: Callable) -> None:
+        dataset = FusionDataset(unlabeled, RandomCrop(40))
         for _ in range(2):
             model = tiny_model(paradigm="cascading", use_segmenter=False)
             trainer = FusionTrainer(model, arguments(num_train_epochs=2), dataset)
@@ -289,7 +289,7 @@ class TestFiles:
         assert [record["epoch"] for record in read_log(trainer.output_dir)] == [0, 1]
 
     def test_not_finite_loss_stops_and_spares_the_good_weights(
-        self, tiny_model: Callable, unlabelled: Path, arguments: Callable
+        self, tiny_model: Callable, unlabeled: Path, arguments: Callable
     ) -> None:
         class Damaged(FusionDataset):
             def __getitem__(self, index: int) -> dict[str, Any]:
@@ -303,8 +303,8 @@ class TestFiles:
             damaged = False
 
         model = tiny_model(paradigm="cascading", use_segmenter=False)
-        evaluation = FusionDataset(unlabelled)
-        trainer = Watched(model, arguments(), Damaged(unlabelled, RandomCrop(40)), evaluation)
+        evaluation = FusionDataset(unlabeled)
+        trainer = Watched(model, arguments(), Damaged(unlabeled, RandomCrop(40)), evaluation)
         with pytest.raises(FloatingPointError, match=r"nan at step 5 \(epoch 3\)") as error:
             trainer.train()
         assert str(trainer.output_dir) in str(error.value)
@@ -323,27 +323,27 @@ class TestReproduction:
         trainer.train(resume_from_checkpoint=True)  # if there is something to resume
         return trainer.output_dir
 
-    def test_seed_decides_everything(self, tiny_model: Callable, labelled: Path, arguments: Callable) -> None:
+    def test_seed_decides_everything(self, tiny_model: Callable, labeled: Path, arguments: Callable) -> None:
         runs = []
         for name, seed in (("once", 0), ("again", 0), ("other", 1)):
-            runs.append(contents(self.train(tiny_model(paradigm="cascading"), arguments(name, seed=seed), labelled)))
+            runs.append(contents(self.train(tiny_model(paradigm="cascading"), arguments(name, seed=seed), labeled)))
             torch.rand(5)  # whatever draws between the runs
         assert runs[0] == runs[1]
         assert runs[0]["last/model.safetensors"] != runs[2]["last/model.safetensors"]
 
     @pytest.mark.parametrize(("paradigm", "dataloader_num_workers"), [("hybrid", 0), ("cascading", 1)])
     def test_interrupted_and_resumed_equals_uninterrupted(
-        self, tiny_model: Callable, labelled: Path, arguments: Callable, paradigm: str, dataloader_num_workers: int
+        self, tiny_model: Callable, labeled: Path, arguments: Callable, paradigm: str, dataloader_num_workers: int
     ) -> None:
         """To the last bit, augmentation included; the head has begun to learn when the run is interrupted."""
         whole = arguments("whole", num_train_epochs=4)
-        expected = contents(self.train(tiny_model(paradigm=paradigm), whole, labelled))
+        expected = contents(self.train(tiny_model(paradigm=paradigm), whole, labeled))
 
         options = arguments(
             "halves", num_train_epochs=4, dataloader_num_workers=dataloader_num_workers
         )  # workers change nothing either
         with pytest.raises(KeyboardInterrupt):
-            self.train(tiny_model(paradigm=paradigm), options, labelled, Interrupted)
+            self.train(tiny_model(paradigm=paradigm), options, labeled, Interrupted)
         folder = Path(options.output_dir)
         assert len(read_log(folder)) == 2
         with open(folder / "log.jsonl", "a") as log:  # as if it had been interrupted while the next epoch was saved
@@ -353,22 +353,20 @@ class TestReproduction:
         fresh = tiny_model(paradigm=paradigm)
         for name, parameter in fresh.named_parameters():
             parameter.data += 0.1 * (not name.startswith(("clip.", "dinov2.")))  # what counts is in the checkpoint
-        self.train(fresh, options, labelled)
+        self.train(fresh, options, labeled)
         assert read_log(folder) == read_log(Path(whole.output_dir))
         assert contents(folder) == expected
 
-    def test_resume_without_checkpoint_starts(
-        self, tiny_model: Callable, unlabelled: Path, arguments: Callable
-    ) -> None:
+    def test_resume_without_checkpoint_starts(self, tiny_model: Callable, unlabeled: Path, arguments: Callable) -> None:
         model = tiny_model(paradigm="cascading", use_segmenter=False)
-        trainer = FusionTrainer(model, arguments(num_train_epochs=1), FusionDataset(unlabelled, RandomCrop(40)))
+        trainer = FusionTrainer(model, arguments(num_train_epochs=1), FusionDataset(unlabeled, RandomCrop(40)))
         trainer.train(resume_from_checkpoint=True)
         assert len(read_log(trainer.output_dir)) == 1
 
     def test_resume_of_a_finished_run_changes_nothing(
-        self, tiny_model: Callable, unlabelled: Path, arguments: Callable
+        self, tiny_model: Callable, unlabeled: Path, arguments: Callable
     ) -> None:
-        dataset = FusionDataset(unlabelled, RandomCrop(40))
+        dataset = FusionDataset(unlabeled, RandomCrop(40))
         states = []
         for resume in (False, True):
             model = tiny_model(paradigm="cascading", use_segmenter=False)

@@ -17,7 +17,7 @@ from gffusion.data import FusionDataset, read_image
 from gffusion.data.transforms import RandomCrop
 from gffusion.metrics import compute_metrics, to_luma8
 from gffusion.synthetic.samples import write_scenes
-from gffusion.training.validation import draw, evaluate, to_batch
+from gffusion.training.validation import draw_pairs, evaluate
 
 CPU = torch.device("cpu")
 Items = list[dict[str, Any]]
@@ -30,7 +30,7 @@ def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def items(make_inputs: Callable[..., dict[str, Tensor]]) -> Items:
-    """Labelled pairs of different sizes; of the second nothing is labelled."""
+    """Labeled pairs of different sizes; of the second nothing is labeled."""
     sizes = ((48, 64), (64, 44), (52, 52))
     items = [{name: value[0] for name, value in make_inputs(1, *size, labels=True).items()} for size in sizes]
     items[1]["labels"] = torch.full_like(items[1]["labels"], 255)
@@ -56,11 +56,11 @@ class TestEvaluate:
         assert found["loss_structural"] == pytest.approx(np.mean(losses), rel=1e-5)
         assert found["mIoU"] == pytest.approx(index.compute().item(), rel=1e-5)
 
-    @pytest.mark.parametrize(("labelled", "use_segmenter"), [(False, True), (True, False)])
+    @pytest.mark.parametrize(("labeled", "use_segmenter"), [(False, True), (True, False)])
     def test_without_labels_or_segmenter(
-        self, tiny_model: Callable, items: Items, labelled: bool, use_segmenter: bool
+        self, tiny_model: Callable, items: Items, labeled: bool, use_segmenter: bool
     ) -> None:
-        if not labelled:
+        if not labeled:
             items = [{name: value for name, value in item.items() if name != "labels"} for item in items]
         model = tiny_model(paradigm="cascading", use_segmenter=use_segmenter)
         found = evaluate(model, items, [], Accelerator())  # type: ignore[arg-type]
@@ -80,41 +80,48 @@ class TestEvaluate:
             FusionTrainer(tiny_model(paradigm="cascading"), arguments, items[:1]).evaluate()  # type: ignore[arg-type]
 
 
-class TestDraw:
+class TestDrawPairs:
+    """Rows of tiles that are 240 pixels high, with a heading above and gaps of 12 pixels."""
+
+    @staticmethod
+    def cut_tile(sheet: NDArray[np.uint8], column: int, width: int = 320) -> NDArray[np.uint8]:
+        left = 12 + column * (width + 12)
+        return sheet[44 : 44 + 240, left : left + width]
+
     @pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
     def test_shows_sources_fused_and_classes(self, tiny_model: Callable, items: Items, color_space: str) -> None:
-        """Each row is 240 pixels high; 5 panels where there are labels."""
-        for name in ("visible_values", "infrared_values"):
-            items[0][name] = torch.full_like(items[0][name], 0.2 if name == "visible_values" else 1.0)
-        model = tiny_model(paradigm="cascading", color_space=color_space)
-        picture = draw(model, items[:2], CPU)
-        widths = [240 * 64 // 48, 240 * 44 // 64]
-        assert picture.shape == (2 * 244, 5 * widths[0] + 4 * 4, 3)
-        assert picture.dtype == np.uint8
-        assert (picture[10:230, 10:300] == 51).all()
-        assert (picture[10:230, widths[0] + 14 : widths[0] + 300] == 255).all()
-        assert not picture[244:, 5 * widths[1] + 16 :].any()
+        for name, value in (("visible_values", 0.2), ("infrared_values", 1.0)):
+            items[0][name] = torch.full_like(items[0][name], value)
+        sheet = draw_pairs(tiny_model(paradigm="cascading", color_space=color_space), items[:2], CPU)
+        assert sheet.shape == (2 * (44 + 240 + 2 * 12), 5 * (320 + 12) + 12, 3)
+        assert sheet.dtype == np.uint8
+        assert (self.cut_tile(sheet, 0) == 51).all()
+        assert (self.cut_tile(sheet, 1) == 255).all()
 
     def test_true_classes_are_drawn_over_the_fused_image(self, tiny_model: Callable, items: Items) -> None:
         model = tiny_model(paradigm="cascading")
-        panels: list[NDArray[np.uint8]] = []
+        sheets: list[NDArray[np.uint8]] = []
         for value in (255, 2):
             items[0]["labels"] = torch.full_like(items[0]["labels"], value)
-            panels.append(draw(model, items[:1], CPU))
-        left, right = (panel[:240, :1296] for panel in panels), (panel[:240, 1296:] for panel in panels)
-        assert np.array_equal(*left)
-        assert not np.array_equal(*right)
-        fused = panels[0][:240, 2 * 324 : 2 * 324 + 320]
-        assert np.array_equal(panels[0][:240, 4 * 324 : 4 * 324 + 320], fused)  # nothing is known where 255 is
+            sheets.append(draw_pairs(model, items[:1], CPU))
+        unknown, known = sheets
+        for column in range(4):
+            assert np.array_equal(self.cut_tile(unknown, column), self.cut_tile(known, column))
+        assert np.array_equal(self.cut_tile(unknown, 4), self.cut_tile(unknown, 2))  # ignored pixels are not colored
+        assert not np.array_equal(self.cut_tile(known, 4), self.cut_tile(known, 2))
 
-    def test_unlabelled_pairs_have_three_panels(self, tiny_model: Callable, items: Items) -> None:
-        model = tiny_model(paradigm="cascading", use_segmenter=False)
-        assert draw(model, items[:1], CPU).shape == (244, 3 * 320 + 2 * 4, 3)
-        assert to_batch(model, items[0], CPU).keys() == {"visible_values", "infrared_values"}
+    @pytest.mark.parametrize("labeled", [True, False])
+    def test_pairs_without_labels_or_segmenter_have_three_tiles(
+        self, tiny_model: Callable, items: Items, labeled: bool
+    ) -> None:
+        if not labeled:
+            del items[0]["labels"]
+        model = tiny_model(paradigm="cascading", use_segmenter=not labeled)
+        assert draw_pairs(model, items[:1], CPU).shape == (308, 3 * (320 + 12) + 12, 3)
 
 
-def test_pictures_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> None:
-    """Pictures before the first step and at each evaluation; TensorBoard is given the same, losses and figures."""
+def test_images_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> None:
+    """Images before the first step and at each evaluation; TensorBoard gets the same images, losses and metrics."""
     event_accumulator = pytest.importorskip(
         "tensorboard.backend.event_processing.event_accumulator", reason="tensorboard is not installed"
     )
