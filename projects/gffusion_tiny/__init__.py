@@ -1,1 +1,1 @@
-"""How the shipped gffusion-tiny weights were made. Run the scripts from the repository root with `python -m`."""
+"""Scripts that produced the weights of gffusion-tiny. Run them from the repository root with `python -m`."""

@@ -1,9 +1,9 @@
-"""Compare paradigms and mergings at the scale of gffusion-tiny, three seeds each, all else equal.
+"""Compare paradigms and mergings at the scale of gffusion-tiny, with three seeds each and all else equal.
 
     python -m projects.gffusion_tiny.ablation --data runs/tiny/data --stages runs/tiny --output runs/tiny/ablation
 
-All runs begin with the same FuNet (stage 2) and see the same pictures in the order of their seed. The cascading paradigm is
-the one without injection. OUTPUT gets a folder a run and `table.md`. What is finished is not run again.
+All runs start from the same FuNet (stage 2), and the seed determines the order of images. The cascading paradigm is the one
+without injection. OUTPUT gets a folder per run and `table.md`. Finished runs are not repeated.
 """
 
 import argparse
@@ -25,8 +25,8 @@ VARIANTS = {
 METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM", "mIoU")
 
 
-def command(variant: dict[str, str], seed: int, options: argparse.Namespace, output: Path) -> list[str]:
-    """Return the words of a run's command line."""
+def make_command(variant: dict[str, str], seed: int, options: argparse.Namespace, output: Path) -> list[str]:
+    """Return the arguments of `gffusion train` for one run."""
     model_config = read_recipe(RECIPE)["model_config"] | variant
     words = ["--config", RECIPE, "--model_config", json.dumps(model_config), "--seed", seed, "--output_dir", output]
     words += ["--train_data", *sorted((options.data / "train").iterdir())]
@@ -39,17 +39,17 @@ def command(variant: dict[str, str], seed: int, options: argparse.Namespace, out
 
 
 def run(variant: dict[str, str], seed: int, options: argparse.Namespace, output: Path) -> dict[str, float]:
-    """Train one variant, unless that is done, and return what the evaluation after the last step measured."""
+    """Train one variant unless its run is finished, and return the metrics of the last evaluation."""
     state = output / "last" / "training_state.json"  # written after every epoch
     if not (state.is_file() and json.loads(state.read_text())["finished"]):
-        Recipe.parse(command(variant, seed, options, output)).build_trainer().train(resume_from_checkpoint=True)
+        Recipe.parse(make_command(variant, seed, options, output)).build_trainer().train(resume_from_checkpoint=True)
     records = map(json.loads, (output / "log.jsonl").read_text().splitlines())
     measured = [record for record in records if f"eval_{METRICS[0]}" in record][-1]
     return {name: measured[f"eval_{name}"] for name in METRICS}
 
 
-def table(results: dict[str, list[dict[str, float]]]) -> str:
-    """Return a row a variant: means and standard deviations over its seeds."""
+def format_table(results: dict[str, list[dict[str, float]]]) -> str:
+    """Return a Markdown table with one row per variant: means and standard deviations over its seeds."""
     lines = ["| variant | " + " | ".join(METRICS) + " |", "| --- |" + " ---: |" * len(METRICS)]
     for name, runs in results.items():
         cells = []
@@ -62,10 +62,12 @@ def table(results: dict[str, list[dict[str, float]]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing; other options of `gffusion train` go on to every run."""
+    """Run what is missing; unknown options are passed to `gffusion train`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="what prepare.py has made, in train/ and val/")
-    parser.add_argument("--stages", type=Path, required=True, help="folder of the encoders and of stage 2")
+    parser.add_argument(
+        "--data", type=Path, required=True, help="folder with the output of prepare.py in train/ and val/"
+    )
+    parser.add_argument("--stages", type=Path, required=True, help="folder with the encoders and the output of stage 2")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     options, options.rest = parser.parse_known_args(arguments)
@@ -74,8 +76,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for name, variant in VARIANTS.items():
             folder = options.output / f"{name.partition(' (')[0].replace(', ', '-')}-{seed}"
             results.setdefault(name, []).append(run(variant, seed, options, folder))
-            (options.output / "table.md").write_text(table(results))
-    print(table(results), end="")
+            (options.output / "table.md").write_text(format_table(results))
+    print(format_table(results), end="")
 
 
 if __name__ == "__main__":

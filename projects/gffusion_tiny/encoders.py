@@ -1,11 +1,11 @@
-"""Train the frozen encoders of gffusion-tiny, small networks of the architectures of CLIP and DINOv2, not those models.
+"""Train the encoders of gffusion-tiny: small networks with the architectures, but not the weights, of CLIP and DINOv2.
 
     python -m projects.gffusion_tiny.encoders clip --data DIR [DIR ...] --teacher efficientnet-lite0-57934424.pth \
         --targets runs/tiny/targets.pt --output runs/tiny/clip
 
-and the same with `dinov2`. From either modality of a pair they learn to tell what an ImageNet classifier sees in both
-(`teacher.py`), and, where the data have boxes, what lies in them. OUTPUT gets `log.jsonl`, `checkpoint.pt`, from which
-`--resume` goes on, and at the end `encoder`, for `CLIPVisionModel.from_pretrained` or `Dinov2Model.from_pretrained`.
+and the same with `dinov2`. From either modality of a pair they learn to predict the features of an ImageNet classifier for both
+(`teacher.py`), and the classes of boxes where the data has boxes. OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume`, and
+at the end `encoder` for `CLIPVisionModel.from_pretrained` or `Dinov2Model.from_pretrained`.
 """
 
 import argparse
@@ -35,20 +35,20 @@ Losses = Callable[[Any, dict[str, Any]], dict[str, Tensor]]
 
 COMMON = {"hidden_size": 160, "num_hidden_layers": 12, "num_attention_heads": 4, "image_size": IMAGE_SIZE}
 SUPERVISED_LEVELS = (3, 6, 9, 12)
-TARGET_CHANNELS = 32  # what comes later is mostly what no student can predict
+TARGET_CHANNELS = 32  # later components are mostly unpredictable for a student
 
-# Background covers most patches, people and bicycles few; about the square root of that.
+# Background covers most patches, people and bicycles few: about the square root of the inverse frequencies.
 CLASS_WEIGHTS = (1.0, 8.0, 16.0, 4.0)
 BOX_WEIGHT, AGREEMENT_WEIGHT = 1.0, 0.2
 
-# Muon's rate is for its matrices, AdamW's for what is left.
+# Peak learning rates of Muon for matrices, and of AdamW for the other weights.
 MUON_RATE, ADAMW_RATE, WARMUP_SHARE, DECAY_SHARE = 5e-3, 1e-3, 0.03, 0.5
 LOG_STEPS, CHECKPOINT_STEPS, RESCALING_VIEWS = 50, 200, 32
 
 
 def build_encoder(kind: str) -> PreTrainedModel:
-    """Return a `"clip"` or `"dinov2"` encoder before training."""
-    # For so few tokens, the backward pass of plain attention is quicker on CPUs than that of the fused kernel.
+    """Return an untrained `"clip"` or `"dinov2"` encoder."""
+    # For so few tokens, the backward pass of eager attention is faster on CPUs than that of the fused kernel.
     options = COMMON | {"attn_implementation": "eager"}
     if kind == "clip":
         encoder = CLIPVisionModel(
@@ -62,10 +62,10 @@ def build_encoder(kind: str) -> PreTrainedModel:
 
 @torch.no_grad()
 def initialize(encoder: PreTrainedModel) -> None:
-    """Start from where few pictures suffice: with the libraries' small weights, dark ones look the same for long.
+    """Initialize the weights for training on few images; the defaults barely distinguish dark images for many steps.
 
-    Linear layers are wider, filters of patches see contrast rather than brightness, and positions are told by waves of
-    several lengths, as in "Attention Is All You Need", along both axes.
+    Linear layers get a larger standard deviation, patch filters respond to contrast rather than brightness, and position
+    embeddings are sines and cosines of several wavelengths along both axes, as in "Attention Is All You Need".
     """
     for module in encoder.modules():
         if isinstance(module, nn.Linear):
@@ -79,12 +79,12 @@ def initialize(encoder: PreTrainedModel) -> None:
     waves = 0.3 * torch.cat([columns.sin(), columns.cos(), rows.sin(), rows.cos()], dim=1)
     name = "position_embedding.weight" if isinstance(encoder, CLIPVisionModel) else "position_embeddings"
     (embedding,) = (parameter for path, parameter in encoder.named_parameters() if path.endswith(name))
-    embedding.view(-1, waves.shape[1])[1:] = waves  # the first is the class token's
+    embedding.view(-1, waves.shape[1])[1:] = waves  # the first row is that of the class token
 
 
 @torch.no_grad()
 def start_from(encoder: PreTrainedModel, folder: Path) -> None:
-    """Take what a trained encoder of the other kind shares with a new one of `"dinov2"`: all but norms around the layers."""
+    """Copy the weights of a trained `"clip"` encoder to a `"dinov2"` encoder: all but the norms around the layers."""
     trained = AutoModel.from_pretrained(folder).state_dict()
     renamed = {
         name.replace("encoder.layers.", "encoder.layer.")
@@ -97,7 +97,7 @@ def start_from(encoder: PreTrainedModel, folder: Path) -> None:
     patches = encoder.embeddings.patch_embeddings.projection.weight
     places = encoder.embeddings.position_embeddings
     grid = round((places.shape[1] - 1) ** 0.5)
-    table = trained["embeddings.position_embedding.weight"]  # (1 + N, D), the class token's first
+    table = trained["embeddings.position_embedding.weight"]  # (1 + N, D), the class token first
     old_grid = round((len(table) - 1) ** 0.5)
     maps = rearrange(table[1:], "(h w) d -> 1 d h w", h=old_grid)
     patches.copy_(F.interpolate(trained["embeddings.patch_embedding.weight"], patches.shape[-2:], mode="bicubic"))
@@ -106,13 +106,13 @@ def start_from(encoder: PreTrainedModel, folder: Path) -> None:
 
 
 def to_pixel_values(images: Tensor, encoder: PreTrainedModel, size: Sequence[int] | None = None) -> Tensor:
-    """Resize and normalize images (B, 1 or 3, H, W) in [0, 1] as `GFFusionModel` does; by default to the native size."""
+    """Resize and normalize images (B, 1 or 3, H, W) in [0, 1] as `GFFusionModel` does; `size` defaults to the native one."""
     mean, std = (CLIP_MEAN, CLIP_STD) if isinstance(encoder, CLIPVisionModel) else (DINOV2_MEAN, DINOV2_STD)
     return prepare_images(images, size or [encoder.config.image_size] * 2, mean, std, encoder.dtype)
 
 
 class Student(nn.Module):
-    """An encoder, and the linear heads that are thrown away: at several levels, they read targets and classes off a token."""
+    """An encoder with linear heads that predict targets and classes from the tokens of several layers, for training only."""
 
     def __init__(self, encoder: PreTrainedModel, target_channels: int) -> None:
         super().__init__()
@@ -121,9 +121,9 @@ class Student(nn.Module):
         self.heads = nn.ModuleList(nn.Linear(width, target_channels + NUM_CLASSES) for _ in SUPERVISED_LEVELS)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Map images (B, 3, H, W) in [0, 1] to normed tokens (L, B, N, D) and to what is read off them, (L, B, N, C + 4)."""
+        """Map images (B, 3, H, W) in [0, 1] to normalized tokens (L, B, N, D) and predictions (L, B, N, C + 4)."""
         pixel_values = to_pixel_values(images, self.encoder)
-        # Not a list of layers: its indices begin one later before transformers 5.23.
+        # Not a list of layers, whose indices mean other layers before transformers 5.23.
         states = self.encoder(pixel_values, output_hidden_states=True).hidden_states
         tokens = [F.layer_norm(states[level][:, 1:].float(), states[level].shape[-1:]) for level in SUPERVISED_LEVELS]
         read = [head(level) for head, level in zip(self.heads, tokens, strict=True)]
@@ -132,10 +132,10 @@ class Student(nn.Module):
 
 @torch.no_grad()
 def rescale(encoder: PreTrainedModel, images: Tensor) -> None:
-    """Give what FINet reads a standard deviation of 1 over images (B, 3, H, W), and change nothing else.
+    """Scale the hidden states that FINet reads to a standard deviation of 1 over images (B, 3, H, W).
 
-    All that reads the residual stream is normed first, so that training leaves its unit open, and lets it grow. What
-    writes to it is divided by one number.
+    The encoder's function does not change: everything that reads the residual stream normalizes it first, so training leaves
+    its scale undetermined. Everything that writes to it is divided by one number.
     """
     hidden = encoder(to_pixel_values(images, encoder), output_hidden_states=True).hidden_states[-2]
     if isinstance(encoder, CLIPVisionModel):
@@ -150,11 +150,11 @@ def rescale(encoder: PreTrainedModel, images: Tensor) -> None:
 
 
 def losses(student: Student, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return what is minimised, "loss", and its parts.
+    """Return the minimized "loss" and its parts.
 
     "unexplained" is the mean squared error of the targets, which have variance 1; "boxes" is the weighted cross-entropy of
-    the classes by coverage; "disagreement" is 1 - the cosine of both modalities' tokens at the same place, less their mean
-    over the batch, so that telling always the same is no agreement.
+    the classes by coverage; "disagreement" is 1 - the cosine between the tokens of both modalities at the same place. The mean
+    over the batch is subtracted first, so that constant tokens do not agree.
     """
     tokens, read = student(torch.cat([batch["visible"], batch["infrared"]]))
     target = batch["target"].flatten(2).transpose(1, 2).repeat(2, 1, 1)  # (2 B, N, C), one for both modalities
@@ -173,15 +173,15 @@ def losses(student: Student, batch: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def rate_factor(step: int, steps: int) -> float:
-    """Return what the peak rates are multiplied by: a linear rise, a plateau, and a linear fall to 0."""
+    """Return the factor of the peak learning rates: linear warm-up, plateau, and linear decay to 0."""
     return min(1.0, (step + 1) / max(1, WARMUP_SHARE * steps), (steps - step) / max(1, DECAY_SHARE * steps))
 
 
 def build_optimizers(student: nn.Module, encoder_share: float = 1.0) -> list[torch.optim.Optimizer]:
     """Return Muon (Jordan et al., 2024) for the matrices of the encoder's layers, and AdamW for all other weights.
 
-    With AdamW alone the first hundreds of steps teach little; orthogonal updates do not wait for the strongest direction.
-    The encoder's peak rates are `encoder_share` of the usual ones, those of heads are the usual ones.
+    AdamW alone learned little in the first hundreds of steps. `encoder_share` scales the peak learning rates of the encoder,
+    not those of heads.
     """
     matrices, tables, vectors, heads = [], [], [], []
     for name, parameter in student.named_parameters():
@@ -198,15 +198,15 @@ def build_optimizers(student: nn.Module, encoder_share: float = 1.0) -> list[tor
 
 
 def add_training_options(parser: argparse.ArgumentParser, steps: int, batch_size: int) -> None:
-    """Add what `train` and its callers read."""
-    parser.add_argument("--steps", type=int, default=steps)
-    parser.add_argument("--batch_size", type=int, default=batch_size, help="pairs")
+    """Add the options of `train`."""
+    parser.add_argument("--steps", type=int, default=steps, help="number of optimizer steps")
+    parser.add_argument("--batch_size", type=int, default=batch_size, help="number of pairs per step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help='"cpu", "cuda", ...')
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--workers", type=int, default=0, help="processes that make views")
-    parser.add_argument("--bf16", action="store_true", help="half the time where there is bfloat16 arithmetic")
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint, if there is one")
+    parser.add_argument("--workers", type=int, default=0, help="number of processes that load views")
+    parser.add_argument("--bf16", action="store_true", help="use bfloat16, twice as fast on hardware that supports it")
+    parser.add_argument("--resume", action="store_true", help="continue from the last checkpoint, if any")
 
 
 def train(
@@ -217,9 +217,9 @@ def train(
     optimizers: Sequence[torch.optim.Optimizer],
     uses: int = 1,
 ) -> None:
-    """Train `student` from the last checkpoint, if it is to be resumed, to the end; it ends on the processor.
+    """Train `student`, from the last checkpoint with `--resume`, and move it to the CPU.
 
-    Every batch makes `uses` steps; `losses` finds the number of the step in it.
+    Each batch is used for `uses` steps. `losses` gets the student and the batch, with the number of the step as "step".
     """
     student.to(options.device)
     schedules = [LambdaLR(optimizer, partial(rate_factor, steps=options.steps)) for optimizer in optimizers]
@@ -242,7 +242,7 @@ def train(
         with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.bf16):
             parts = losses(student, batch | {"step": step})
         if not parts["loss"].isfinite():
-            raise FloatingPointError(f"The loss of step {step} is {parts['loss'].item()}.")
+            raise FloatingPointError(f"the loss of step {step} is {parts['loss'].item()}")
         student.zero_grad()
         parts["loss"].backward()
         nn.utils.clip_grad_norm_(student.parameters(), 1.0)
@@ -262,7 +262,7 @@ def train(
 
 
 def restore(checkpoint: Path, log: Path, resumed: dict[str, Any]) -> int:
-    """Load the last checkpoint, drop what was logged after it, and return its step; 0 where there is none."""
+    """Load the last checkpoint, drop later lines of the log, and return its step; 0 if there is no checkpoint."""
     if not checkpoint.exists():
         return 0
     state = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -274,14 +274,14 @@ def restore(checkpoint: Path, log: Path, resumed: dict[str, Any]) -> int:
 
 
 def save_atomically(content: Any, path: Path) -> None:
-    """Write a file that is either whole or not there."""
+    """Write a file atomically."""
     unfinished = path.with_suffix(".partial")
     torch.save(content, unfinished)
     os.replace(unfinished, path)
 
 
 def load_targets(options: argparse.Namespace, pairs: ConcatDataset[dict[str, Tensor]]) -> Tensor:
-    """Return the teacher's targets, which are made once for both encoders."""
+    """Return the targets of the teacher, which are computed once for both encoders."""
     if not options.targets.exists():
         progress = tqdm(pairs, unit="pair", disable=None, desc="teacher")
         targets = joint_targets(EfficientNetLite0.from_file(options.teacher), progress, TARGET_CHANNELS)
@@ -294,21 +294,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Train one encoder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kind", choices=("clip", "dinov2"))
-    parser.add_argument("--data", nargs="+", required=True, help="folders of training pairs, with boxes or without")
-    parser.add_argument("--teacher", type=Path, required=True, help="the teacher's weights")
-    parser.add_argument("--targets", type=Path, required=True, help="file of the teacher's targets, made where missing")
+    parser.add_argument("--data", nargs="+", required=True, help="folders of training pairs, with or without boxes")
+    parser.add_argument("--teacher", type=Path, required=True, help="file of the weights of the teacher")
+    parser.add_argument(
+        "--targets", type=Path, required=True, help="file of the targets of the teacher; computed if missing"
+    )
     parser.add_argument("--output", type=Path, required=True)
     add_training_options(parser, steps=3000, batch_size=8)
-    parser.add_argument("--start", type=Path, help="folder of the trained clip encoder, from which dinov2 begins")
+    parser.add_argument("--start", type=Path, help="folder of the trained clip encoder from which dinov2 starts")
     options = parser.parse_args(arguments)
     if options.start and options.kind != "dinov2":
-        parser.error("--start is for dinov2.")
+        parser.error("--start can only be used with dinov2")
 
     torch.set_num_threads(options.threads)
     options.output.mkdir(parents=True, exist_ok=True)
     pairs = load_pairs(options.data)
     targets = load_targets(options, pairs)
-    torch.manual_seed(options.seed)  # here: whether the targets had to be made changes nothing
+    torch.manual_seed(options.seed)  # after the targets, so that computing them changes nothing
     student = Student(build_encoder(options.kind), targets.shape[1])
     if options.start:
         start_from(student.encoder, options.start)

@@ -1,10 +1,10 @@
-"""Show what the injected tokens do: which layers are merged, where the gate opens, and what fails without them.
+"""Show the effect of the injected tokens: merged layers, the gate, and the losses without them.
 
     python -m projects.gffusion_tiny.injection gffusion-tiny --data runs/tiny/data/val/msrs --output runs/tiny/injection
 
-Every pair is fused with its own tokens, with their mean over the picture in the place of each, and with the tokens of the
-pair before it. What of the losses is lost tells which part of the tokens is used: what is where, what the whole picture is
-like, or nothing. OUTPUT gets `injection.json` and `injection.png`.
+Every pair is fused with its own tokens, with their mean over the image, and with the tokens of the previous pair. The increase of
+the losses shows what the model uses: local content, global content, or nothing. OUTPUT gets `injection.json` and
+`injection.png`.
 """
 
 import argparse
@@ -25,20 +25,20 @@ from gffusion.models.gffusion.image_ops import replace_luma
 LOSSES = ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
 
 
-def treatments(own: Tensor, others: Tensor) -> dict[str, Tensor]:
-    """Return what is given to FINet in the place of tokens (1, L, N, D)."""
-    return {"own": own, "mean over the picture": own.mean(dim=2, keepdim=True).expand_as(own), "another's": others}
+def vary_tokens(own: Tensor, others: Tensor) -> dict[str, Tensor]:
+    """Return the tokens (1, L, N, D) that are given to FINet, by name."""
+    return {"own": own, "mean over the image": own.mean(dim=2, keepdim=True).expand_as(own), "another's": others}
 
 
 @torch.inference_mode()
 def measure(model: GFFusionModel, pairs: FusionDataset) -> dict[str, dict[str, float]]:
-    """Return the mean losses over all pairs, by treatment of the tokens."""
+    """Return the mean losses over all pairs, by kind of tokens."""
     sums: dict[str, dict[str, float]] = {}
     before = model.encode_semantics(*_images(pairs[len(pairs) - 1]))
     for pair in tqdm(pairs, unit="pair", disable=None):
         images = _images(pair)
         own = model.encode_semantics(*images)
-        for name, tokens in treatments(own, before).items():
+        for name, tokens in vary_tokens(own, before).items():
             output = model(*images, semantic_tokens=tokens, return_loss=True)
             found = sums.setdefault(name, dict.fromkeys(LOSSES, 0.0))
             for loss in LOSSES:
@@ -49,7 +49,7 @@ def measure(model: GFFusionModel, pairs: FusionDataset) -> dict[str, dict[str, f
 
 @torch.inference_mode()
 def draw(model: GFFusionModel, pairs: FusionDataset, indices: Sequence[int], path: Path) -> None:
-    """Draw pairs beside what they become, the mean of the gate's channels, and what the tokens' places add to the luma."""
+    """Draw pairs, their fused images, the mean gate, and the contribution of local tokens to the luma."""
     titles = ("visible", "infrared", "fused", "gate, mean of its channels", "own tokens - their mean")
     figure = Figure(figsize=(2.6 * len(titles), 2 * len(indices) + 1.6), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(2 * len(indices), 1.6))
@@ -58,8 +58,8 @@ def draw(model: GFFusionModel, pairs: FusionDataset, indices: Sequence[int], pat
         visible, infrared = _images(pairs[index])
         own = model.encode_semantics(visible, infrared)
         output = model(visible, infrared, output_features=True)
-        without_places = model(visible, infrared, semantic_tokens=treatments(own, own)["mean over the picture"])
-        added = (output.fused_values - without_places.fused_values)[0, 0]
+        without_local = model(visible, infrared, semantic_tokens=vary_tokens(own, own)["mean over the image"])
+        added = (output.fused_values - without_local.fused_values)[0, 0]
         row[0].imshow(visible[0].permute(1, 2, 0))
         row[1].imshow(infrared[0, 0], cmap="gray", vmin=0, vmax=1)
         row[2].imshow(replace_luma(visible, output.fused_values)[0].permute(1, 2, 0))
@@ -78,7 +78,7 @@ def draw(model: GFFusionModel, pairs: FusionDataset, indices: Sequence[int], pat
 
 
 def layer_weights(model: GFFusionModel) -> list[float]:
-    """Return the share of each merged layer; the line in the picture is where they began."""
+    """Return the share of each merged layer; the line in the figure marks their initial value."""
     weights: list[float] = model.finet.layer_weights.softmax(dim=0).tolist()
     return weights
 
@@ -90,10 +90,10 @@ def _images(pair: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and draw one model."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", help="name of a model of the zoo, or folder: hybrid paradigm, weighted_sum merging")
+    parser.add_argument("model", help="name or folder of a model with hybrid paradigm and weighted_sum merging")
     parser.add_argument("--data", required=True, help="folder of pairs")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=4, help="pairs, evenly spaced, that are drawn")
+    parser.add_argument("--images", type=int, default=4, help="number of pairs to draw, evenly spaced")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
 
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     model, pairs = create_model(options.model, use_segmenter=False), FusionDataset(options.data)
     if (model.config.paradigm, model.config.merging) != ("hybrid", "weighted_sum"):
         parser.error(
-            f"{options.model} is {model.config.paradigm}, {model.config.merging}: there is no weight of a layer."
+            f"{options.model} has paradigm {model.config.paradigm} and merging {model.config.merging}, not hybrid and weighted_sum"
         )
     options.output.mkdir(parents=True, exist_ok=True)
     report = {"layer_weights": layer_weights(model), "losses": measure(model, pairs)}
@@ -109,7 +109,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print("| tokens | " + " | ".join(LOSSES) + " |\n| --- |" + " ---: |" * len(LOSSES))
     for name, losses in report["losses"].items():
         print(f"| {name} | " + " | ".join(f"{losses[loss]:.4f}" for loss in LOSSES) + " |")
-    shown = np.linspace(0, len(pairs) - 1, min(options.pictures, len(pairs))).round().astype(int)
+    shown = np.linspace(0, len(pairs) - 1, min(options.images, len(pairs))).round().astype(int)
     draw(model, pairs, shown.tolist(), options.output / "injection.png")
 
 

@@ -1,12 +1,11 @@
-"""Train the network that tells the segmenter of gffusion-tiny what lies where, in pictures with boxes and without.
+"""Train the labeler of gffusion-tiny: a segmentation network that the segmenter learns from.
 
     python -m projects.gffusion_tiny.labeler --data runs/tiny/data/train/msrs --teacher efficientnet-lite0-57934424.pth \
         --output runs/tiny/labeler
 
-EfficientNet-Lite0 with ImageNet weights (`teacher.py`) and a feature pyramid learn from the label maps of `prepare.py`. With
-what ImageNet taught it, a few hundred pictures go further than in an encoder that saw no others. OUTPUT gets `log.jsonl`,
-`checkpoint.pt`, from which `--resume` goes on, and at the end `labeler.safetensors`, which `segmenter.py` reads, and
-`iou.json`. It is not shipped.
+EfficientNet-Lite0 with ImageNet weights (`teacher.py`) and a feature pyramid learn from the label maps of `prepare.py`. After
+pretraining on ImageNet, a few hundred images suffice. OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume`, and at the end
+`labeler.safetensors`, which `segmenter.py` reads, and `iou.json`. The labeler is not shipped.
 """
 
 import argparse
@@ -32,11 +31,7 @@ FEATURE_CHANNELS = (*PYRAMID_CHANNELS[2:], CHANNELS)
 
 
 class Labeler(nn.Module):
-    """A feature pyramid (Lin et al., 2017) on strides 4 to 32, whose levels are summed (Kirillov et al., 2019).
-
-    Args:
-        encoder: The network at its bottom.
-    """
+    """A feature pyramid (Lin et al., 2017) on strides 4 to 32, whose levels are summed (Kirillov et al., 2019)."""
 
     def __init__(self, encoder: EfficientNetLite0) -> None:
         super().__init__()
@@ -53,7 +48,7 @@ class Labeler(nn.Module):
         return self.read(self.features(fused)[-1], fused.shape[-2:])
 
     def features(self, fused: Tensor) -> list[Tensor]:
-        """Return the encoder's maps of strides 8, 16 and 32, and the sum of the pyramid, of stride 4: FEATURE_CHANNELS."""
+        """Return the encoder's maps of strides 8, 16 and 32 and the summed pyramid of stride 4, with `FEATURE_CHANNELS`."""
         levels = self.encoder.pyramid(fused)[1:]  # (B, C_l, H / 4, W / 4) to (B, C_l, H / 32, W / 32)
         maps: list[Tensor] = []
         for level, lateral in reversed(list(zip(levels, self.laterals, strict=True))):
@@ -64,7 +59,7 @@ class Labeler(nn.Module):
         return [*levels[1:], pyramid]
 
     def read(self, pyramid: Tensor, size: Sequence[int]) -> Tensor:
-        """Return logits (B, classes, H, W), where `size` is (H, W), of the last of `features`."""
+        """Map the last of `features` to logits (B, classes, *size)."""
         return resize(self.classifier(pyramid), size)
 
 
@@ -74,26 +69,24 @@ def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 
 def load_labeler(path: Path) -> Labeler:
-    """Return a trained labeler, frozen; its convolutions are twice as quick on images with channels last."""
+    """Load a frozen labeler, with channels last: its convolutions are then twice as fast."""
     labeler = Labeler(EfficientNetLite0())
     labeler.load_state_dict(load_file(path))
     return labeler.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
 def losses(labeler: Labeler, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return L_ss, Eq. (11), of a batch."""
+    """Return the segmentation loss L_ss of a batch, Eq. (11)."""
     return {"loss": segmentation_loss(labeler(fuse(batch)), batch["labels"], class_weights=CLASS_WEIGHTS)}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train on what `prepare.py` has labelled."""
+    """Train on the label maps of `prepare.py`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", required=True, help="folders of pairs with label maps")
-    parser.add_argument("--teacher", type=Path, required=True, help="the ImageNet weights")
+    parser.add_argument("--teacher", type=Path, required=True, help="file of the ImageNet weights")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument(
-        "--eval", nargs="+", help="folders of pairs with label maps, on which IoU is measured at the end"
-    )
+    parser.add_argument("--eval", nargs="+", help="folders of pairs with label maps for the final IoU")
     add_training_options(parser, steps=1200, batch_size=8)
     options = parser.parse_args(arguments)
 

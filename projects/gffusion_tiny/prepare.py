@@ -1,10 +1,10 @@
-"""Arrange folders of pairs for gffusion-tiny: label maps out of boxes, and for pairs without boxes maps that count nothing.
+"""Prepare datasets for gffusion-tiny: label maps from boxes, and ignored label maps for pairs without boxes.
 
     python -m projects.gffusion_tiny.prepare data/train/msrs data/train/roadscene --output runs/tiny/data
 
-A data set of which only some pairs have labels is refused, since most often that is a mistake. Here it is not: pairs
-without boxes get maps of 255, which the segmentation loss ignores, and teach fusion alone. OUTPUT gets a folder a data set,
-with links to its images; what is in DATA stays as it is.
+`FusionDataset` rejects datasets in which only some pairs have labels. Here, pairs without boxes get label maps of 255, which the
+segmentation loss ignores, so that they only train fusion. OUTPUT gets a folder per dataset with links to its images; DATA is not
+changed.
 """
 
 import argparse
@@ -18,18 +18,17 @@ from gffusion.data import read_image, write_image
 from gffusion.data.layouts import find_pairs
 from gffusion.data.pairs import ImagePair
 from gffusion.labeling.labels import write_labels
-from gffusion.labeling.masks import ThresholdMasks
+from gffusion.labeling.masks import IGNORED, ThresholdMasks
 
 CLASS_NAMES = ("person", "bicycle", "car")
-IGNORED = 255
 
 
 def prepare(source: Path, target: Path) -> None:
-    """Arrange one data set.
+    """Prepare one dataset.
 
     Raises:
-        OSError: If the data set or a picture cannot be read, or something lies in the way.
-        ValueError: If a pair's boxes are wrong.
+        OSError: If the dataset or an image cannot be read, or a file cannot be written.
+        ValueError: If the boxes of a pair are invalid.
     """
     target.mkdir(parents=True, exist_ok=True)
     for name in ("visible", "infrared"):
@@ -46,21 +45,21 @@ def prepare(source: Path, target: Path) -> None:
             raise ValueError(f"{result.pair.name}: {result.error}")
     for pair in pairs:
         if not pair.boxes:
-            ignore(pair, labels)
+            write_ignored(pair, labels)
 
 
-def ignore(pair: ImagePair, folder: Path) -> None:
-    """Write a label map that counts nowhere."""
+def write_ignored(pair: ImagePair, folder: Path) -> None:
+    """Write a label map in which every pixel is ignored."""
     folder.mkdir(exist_ok=True)
     size = read_image(pair.infrared).shape[:2]
     write_image(folder / f"{pair.name}.png", np.full(size, IGNORED, np.uint8))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Arrange all data sets."""
+    """Prepare all datasets."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "data", nargs="+", type=Path, help="folders of pairs; boxes name person, bicycle and car by 0, 1, 2"
+        "data", nargs="+", type=Path, help="folders of pairs; box classes 0, 1, 2 are person, bicycle, car"
     )
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args(arguments)

@@ -1,12 +1,11 @@
-"""Show what the encoders of gffusion-tiny tell: linear probes on boxes, and pictures of tokens as in the paper's Fig. 3.
+"""Evaluate the encoders of gffusion-tiny: linear probes on boxes, and figures of tokens as in the paper's Fig. 3.
 
     python -m projects.gffusion_tiny.probe runs/tiny/clip/encoder --train data/train/msrs --eval data/val/msrs \
         --output runs/tiny/clip
 
-Tokens are pooled over every box, and over windows of the same sizes that touch no box. A linear classifier learns
-background, person, bicycle and car on the training pictures. What share of each class it gets right on the others, averaged
-over the classes, is the balanced accuracy (chance: 0.25). The same is done with a randomly initialized twin. OUTPUT gets
-`probe.json` and `tokens.png`.
+Tokens are averaged over every box, and over windows of the same sizes that touch no box. A linear classifier learns background,
+person, bicycle and car on the training images. Its recall on the other images, averaged over the classes, is the balanced
+accuracy (chance: 0.25). A randomly initialized twin is evaluated in the same way. OUTPUT gets `probe.json` and `tokens.png`.
 """
 
 import argparse
@@ -29,7 +28,7 @@ from .views import overlap
 
 CLASS_NAMES = ("background", "person", "bicycle", "car")
 SEEDS = (0, 1, 2)
-# What the classifier learns on, and what it is asked about. "both" is what FINet reads, Eq. (6).
+# Modalities for training and for evaluation of the classifier. "both" is what FINet reads, Eq. (6).
 SETTINGS = {
     "visible": ("visible", "visible"),
     "infrared": ("infrared", "infrared"),
@@ -50,16 +49,16 @@ def load_encoder(folder: Path) -> PreTrainedModel:
 
 
 def random_twin(encoder: PreTrainedModel, seed: int) -> PreTrainedModel:
-    """Return the same network before any training."""
+    """Return the same network with random weights."""
     torch.manual_seed(seed)
     return type(encoder)(encoder.config).eval()
 
 
 @torch.inference_mode()
 def encode(encoder: PreTrainedModel, pair: Pair) -> TokenMaps:
-    """Return the token maps (D, rows, columns) of both pictures and, as "both", their maxima.
+    """Return the token maps (D, rows, columns) of both images and, as "both", their element-wise maximum.
 
-    They are the last that the model reads: of CLIP's layers the last but one, of DINOv2's the last.
+    They are those of the last layer that the model reads: the second to last of CLIP, the last of DINOv2.
     """
     images = torch.stack([pair["visible_values"], pair["infrared_values"].expand(3, -1, -1)])
     outputs = encoder(to_pixel_values(images, encoder), output_hidden_states=True)
@@ -70,7 +69,7 @@ def encode(encoder: PreTrainedModel, pair: Pair) -> TokenMaps:
 
 
 def windows_beside(boxes: Tensor, size: tuple[int, int], rng: np.random.Generator) -> Tensor:
-    """Return windows of the sizes of `boxes` (N, 4), at random places where they touch none of them; at most N."""
+    """Return at most N windows of the sizes of `boxes` (N, 4) at random places where they touch no box."""
     height, width = size
     windows = []
     for left, top, right, bottom in boxes.tolist():
@@ -85,7 +84,7 @@ def windows_beside(boxes: Tensor, size: tuple[int, int], rng: np.random.Generato
 
 
 def pool(tokens: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return the means of tokens (D, rows, columns) over boxes (N, 4) in pixels, by the share of a patch inside: (N, D)."""
+    """Return the means (N, D) of tokens (D, rows, columns) over boxes (N, 4) in pixels, weighted by the covered share."""
     height, width = size
     pooled = []
     for left, top, right, bottom in boxes.tolist():
@@ -97,7 +96,7 @@ def pool(tokens: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def examples(encoder: PreTrainedModel, pairs: Iterable[Pair], seed: int) -> tuple[TokenMaps, Tensor]:
-    """Return pooled tokens (N, D) of every modality, and their classes (N,)."""
+    """Return pooled tokens (N, D) of each modality, and their classes (N,)."""
     rng = np.random.default_rng(seed)
     pooled: dict[str, list[Tensor]] = {"visible": [], "infrared": [], "both": []}
     classes = []
@@ -112,7 +111,7 @@ def examples(encoder: PreTrainedModel, pairs: Iterable[Pair], seed: int) -> tupl
 
 
 def fit(features: Tensor, classes: Tensor) -> torch.nn.Linear:
-    """Fit a logistic regression in which every class weighs the same."""
+    """Fit a logistic regression with equal total weight for each class."""
     linear = torch.nn.Linear(features.shape[1], len(CLASS_NAMES))
     torch.nn.init.zeros_(linear.weight)
     weights = 1 / torch.bincount(classes, minlength=len(CLASS_NAMES)).clamp(min=1)
@@ -131,19 +130,21 @@ def fit(features: Tensor, classes: Tensor) -> torch.nn.Linear:
 def recalls(
     train: tuple[TokenMaps, Tensor], evaluation: tuple[TokenMaps, Tensor], setting: tuple[str, str]
 ) -> dict[str, float]:
-    """Fit on one modality, ask about another, and return which share of each class was recognized."""
-    learned, asked = setting
-    features, classes = train[0][learned], train[1]
+    """Fit on one modality, evaluate on another, and return the recall of each class."""
+    fitted, evaluated = setting
+    features, classes = train[0][fitted], train[1]
     deviation, mean = torch.std_mean(features, dim=0)
     linear = fit((features - mean) / deviation.clamp(min=1e-6), classes)
     with torch.inference_mode():
-        answers = linear((evaluation[0][asked] - mean) / deviation.clamp(min=1e-6)).argmax(dim=1)
+        predictions = linear((evaluation[0][evaluated] - mean) / deviation.clamp(min=1e-6)).argmax(dim=1)
     present = [index for index in range(len(CLASS_NAMES)) if (evaluation[1] == index).any()]
-    return {CLASS_NAMES[index]: (answers == index)[evaluation[1] == index].float().mean().item() for index in present}
+    return {
+        CLASS_NAMES[index]: (predictions == index)[evaluation[1] == index].float().mean().item() for index in present
+    }
 
 
 def probe(encoder: PreTrainedModel, train: Sequence[Pair], evaluation: Sequence[Pair]) -> dict[str, Any]:
-    """Probe an encoder and its twins: by setting, the balanced accuracies of all seeds and the mean share of each class."""
+    """Probe an encoder and its twins; return by setting the balanced accuracies of all seeds and the mean recalls."""
     report: dict[str, Any] = {name: {setting: [] for setting in SETTINGS} for name in ("trained", "random")}
     for seed in SEEDS:
         for name, network in (("trained", encoder), ("random", random_twin(encoder, seed))):
@@ -160,7 +161,7 @@ def _summarize(runs: list[dict[str, float]]) -> dict[str, Any]:
 
 
 def draw_tokens(encoder: PreTrainedModel, pairs: Sequence[Pair], path: Path) -> None:
-    """Draw both pictures of every pair beside their tokens, of which the leading principal components are the colors."""
+    """Draw the images of each pair and their tokens, with the leading principal components as colors."""
     twin = random_twin(encoder, SEEDS[0])
     columns = ("visible", "infrared", "both")
     figure = Figure(figsize=(2.2 * 8, 1.7 * len(pairs)), layout="constrained")
@@ -172,8 +173,8 @@ def draw_tokens(encoder: PreTrainedModel, pairs: Sequence[Pair], path: Path) -> 
         maps = torch.stack([torch.stack([encode(network, pair)[name] for name in columns]) for pair in pairs])
         colors = principal_colors(maps.flatten(0, 1)).unflatten(0, (len(pairs), len(columns)))
         for row, shown in zip(axes, colors, strict=True):
-            for axis, picture in zip(row[start:], shown, strict=False):
-                axis.imshow(picture, aspect=0.75, interpolation="nearest")
+            for axis, image in zip(row[start:], shown, strict=False):
+                axis.imshow(image, aspect=0.75, interpolation="nearest")
     titles = ["visible", "infrared", *columns, *(f"{name}, untrained" for name in columns)]
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=9)
@@ -195,11 +196,11 @@ def principal_colors(maps: Tensor) -> Tensor:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Probe one encoder."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("encoder", type=Path, help="folder of the weights")
-    parser.add_argument("--train", required=True, help="folder of pairs with boxes that the classifier learns on")
-    parser.add_argument("--eval", required=True, help="folder of pairs with boxes that it is asked about")
+    parser.add_argument("encoder", type=Path, help="folder of the encoder")
+    parser.add_argument("--train", required=True, help="folder of pairs with boxes to fit the classifier")
+    parser.add_argument("--eval", required=True, help="folder of pairs with boxes to evaluate it")
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--pictures", type=int, default=6, help="pairs, evenly spaced, whose tokens are drawn")
+    parser.add_argument("--images", type=int, default=6, help="number of pairs to draw, evenly spaced")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args(arguments)
 
@@ -213,7 +214,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for setting, found in settings.items():
             shares = ", ".join(f"{label} {share:.2f}" for label, share in found["classes"].items())
             print(f"{name:8} {setting:20} {found['balanced_accuracy']:.3f}  ({shares})")
-    shown = np.linspace(0, len(evaluation) - 1, min(options.pictures, len(evaluation))).round().astype(int)
+    shown = np.linspace(0, len(evaluation) - 1, min(options.images, len(evaluation))).round().astype(int)
     draw_tokens(encoder, [evaluation[int(index)] for index in shown], options.output / "tokens.png")
 
 

@@ -1,4 +1,4 @@
-"""Random views of whole scenes, fused without learning, for what segments fused pictures: `labeler.py`, `segmenter.py`."""
+"""Random views of whole scenes, fused by a fixed formula, for training `labeler.py` and `segmenter.py`."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -39,17 +39,13 @@ MINIMUM_SHARE, TRIES = 0.004, 3
 
 
 class SeekObjects:
-    """Crops anew until objects cover 0.4 % of the crop, three times at most: most of a street is road and sky.
-
-    Args:
-        crop: What it tries.
-    """
+    """Crop up to three times, until objects cover 0.4 % of the crop: most of a street is road and sky."""
 
     def __init__(self, crop: RandomCrop) -> None:
         self.crop = crop
 
     def __call__(self, sample: Sample, rng: Generator) -> Sample:
-        """Crops `sample`."""
+        """Crop `sample`."""
         for _ in range(TRIES):
             cropped = self.crop(sample, rng)
             if share_of_objects(cropped["labels"]) > MINIMUM_SHARE:
@@ -58,14 +54,14 @@ class SeekObjects:
 
 
 def share_of_objects(labels: NDArray[np.int64]) -> float:
-    """Return which share of pixels belongs to an object."""
+    """Return the share of pixels that belong to an object."""
     return float(((labels > 0) & (labels < NUM_CLASSES)).mean())
 
 
-# Objects are from as large as in use to nearly twice that; in windows from half as large on, so that a near car fits into one.
+# Objects appear at 1 to 1.7 times their size, and in windows at 0.5 to 1.6 times, so that a near car fits into one.
 WHOLE = Compose(Resize(SIZE), RandomCrop(SIZE, scale=(1.0, 1.7)), RandomFlip(), PHOTOMETRY)
 WINDOWS = Compose(Resize(SIZE), SeekObjects(RandomCrop(WINDOW_SIZE, scale=(0.5, 1.6))), RandomFlip(), PHOTOMETRY)
-# For what does not yet fit the very pictures that it learns from.
+# For networks that still underfit their training images.
 GENTLE_WINDOWS = Compose(
     *WINDOWS.transforms[:-1],
     VisiblePhotometric(brightness=0.05, contrast=0.2, gamma=0.2),
@@ -76,15 +72,15 @@ GENTLE_WINDOWS = Compose(
 
 
 class Scenes(Dataset[dict[str, Tensor]]):
-    """Item d is a random view of a pair, the same in every run.
+    """A dataset whose item d is a random view of a pair, the same in every run.
 
     - `"visible"`: (3, H, W) float32 in [0, 1],
     - `"infrared"`: (1, H, W) float32 in [0, 1],
     - `"contrast"`: (1, 1, 1) float32, see `fuse`,
-    - `"labels"`: (H, W) int64; 255 where nothing is known.
+    - `"labels"`: (H, W) int64; 255 for unknown pixels.
 
     Args:
-        roots: Folders of pairs with label maps, which `prepare.py` makes of boxes, or of nothing where there are none.
+        roots: Folders of pairs with label maps, see `prepare.py`.
         augmentation: `WHOLE` or `WINDOWS`.
         length: Number of items.
         seed: Seed of every view.
@@ -96,15 +92,15 @@ class Scenes(Dataset[dict[str, Tensor]]):
     def __init__(self, roots: Sequence[str], augmentation: Transform, length: int, seed: int) -> None:
         self.pairs = FusionDataset(roots, augmentation, seed, cache_in_memory=True)
         if not self.pairs.has_labels:
-            raise ValueError(f"{', '.join(roots)}: there are no label maps. prepare.py makes them out of boxes.")
+            raise ValueError(f"no label maps in {', '.join(roots)}: make them with projects.gffusion_tiny.prepare")
         self.length, self.seed = length, seed
 
     def __len__(self) -> int:
-        """Returns the number of items."""
+        """Return the number of items."""
         return self.length
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Draws a view."""
+        """Return a view."""
         epoch, index = self.turn(draw)
         self.pairs.set_epoch(epoch)
         pair = self.pairs[index]
@@ -113,39 +109,31 @@ class Scenes(Dataset[dict[str, Tensor]]):
         return sources | {"contrast": contrast, "labels": pair["labels"]}
 
     def turn(self, draw: int) -> tuple[int, int]:
-        """Returns the epoch and the index of the pair of an item: every pair has its turn before one comes again."""
+        """Return the epoch and the index of the pair of an item: each epoch is a permutation of all pairs."""
         epoch, turn = divmod(draw, len(self.pairs))
         return epoch, int(default_rng((self.seed, epoch)).permutation(len(self.pairs))[turn])
 
 
 def fuse(batch: dict[str, Tensor]) -> Tensor:
-    """Return what GFFusion is taught to make of a batch of views, each at a contrast of its own: (B, 3, H, W) in [0, 1]."""
+    """Fuse a batch of views to the target of GFFusion, each with its own contrast: (B, 3, H, W) in [0, 1]."""
     luma = two_scale_target(rgb_to_luma(batch["visible"]), batch["infrared"], batch["contrast"])
     return replace_luma(batch["visible"], luma)
 
 
 def reframe(images: Tensor, rng: Generator) -> Tensor:
-    """Return a random part of every image, or more than the image, mirrored at its borders; half of them from left to right.
-
-    Args:
-        images: (B, C, H, W).
-        rng: Source of all randomness.
-
-    Returns:
-        Of the same shape.
-    """
+    """Zoom each image (B, C, H, W) in or out at random, with mirrored borders, and flip half of them horizontally."""
     count = len(images)
-    side = np.exp(rng.uniform(*np.log(SIDES), count))  # of the window, in sides of the image
+    side = np.exp(rng.uniform(*np.log(SIDES), count))  # of the window, relative to the image
     affine = np.zeros((count, 2, 3), dtype=np.float32)
     affine[:, 0, 0], affine[:, 1, 1] = side * rng.choice([-1, 1], count), side
-    affine[:, :, 2] = rng.uniform(-1, 1, (count, 2)) * abs(1 - side)[:, None]  # one of both lies in the other
+    affine[:, :, 2] = rng.uniform(-1, 1, (count, 2)) * abs(1 - side)[:, None]  # window and image contain one another
     grid = F.affine_grid(torch.from_numpy(affine).to(images.device), list(images.shape), align_corners=False)
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
 
 
 @torch.no_grad()
 def measure(segment: Callable[[Tensor], Tensor], roots: Sequence[str]) -> dict[str, float]:
-    """Return the IoU of every class on whole pairs, fused at contrast 1.
+    """Return the IoU of each class on whole pairs, fused at contrast 1.
 
     Args:
         segment: Maps images (1, 3, H, W) in [0, 1] to logits (1, classes, H, W).

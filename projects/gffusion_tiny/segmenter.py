@@ -1,14 +1,13 @@
-"""Train the dinov2 encoder of gffusion-tiny on, to segment fused pictures, with the head that reads it.
+"""Train the dinov2 encoder of gffusion-tiny further, with a linear head, to segment fused images.
 
     python -m projects.gffusion_tiny.segmenter windows --data runs/tiny/data/train/* \
         --labeler runs/tiny/labeler/labeler.safetensors --start runs/tiny/dinov2/encoder --output runs/tiny/segmenter
 
-DINOv2 was trained on 142 million pictures, and a linear layer is all that it lacks; this encoder was trained on 436, and
-learns here what is frozen from then on: to tell of every view what the labeler tells of it (`labeler.py`), and what the
-labeler makes of it on the way. Pictures without boxes teach, too. `windows` shows it parts of scenes, where objects are,
-at a tenth of the cost of `whole` ones, which are for GPUs. `--after` takes up what an earlier run has learned.
-OUTPUT gets `log.jsonl`, `checkpoint.pt`, from which `--resume` goes on, and at the end `encoder` and `head.safetensors`, which
-stage 4 starts from, and `iou.json`.
+DINOv2 was trained on 142 million images and only needs a linear layer; this encoder was trained on 436 pairs. Here it learns to
+predict the classes and the features of the labeler (`labeler.py`), also on images without boxes, and is frozen afterwards.
+`windows` are crops with objects, at a tenth of the cost of `whole` scenes, which need a GPU. `--after` starts from an earlier run.
+OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume`, and at the end `encoder` and `head.safetensors`, from which stage 4
+starts, and `iou.json`.
 """
 
 import argparse
@@ -32,7 +31,7 @@ from .encoders import add_training_options, build_optimizers, to_pixel_values, t
 from .labeler import FEATURE_CHANNELS, Labeler, load_labeler
 from .scenes import GENTLE_WINDOWS, MODEL_CONFIG, NUM_CLASSES, WHOLE, WINDOWS, Scenes, fuse, measure, reframe
 
-OBJECT_WEIGHT = 4.0  # of a pixel that is an object's for certain; that of background is 1
+OBJECT_WEIGHT = 4.0  # weight of a certain object pixel, where a background pixel has 1
 FEATURES_WEIGHT = 1.0
 VIEWS = {"whole": WHOLE, "windows": WINDOWS, "gentle_windows": GENTLE_WINDOWS}
 
@@ -40,8 +39,8 @@ VIEWS = {"whole": WHOLE, "windows": WINDOWS, "gentle_windows": GENTLE_WINDOWS}
 class Segmenter(nn.Module):
     """An encoder and the linear head on its last layers, as `GFFusionModel` has them.
 
-    Its readers are thrown away: from tokens of a quarter, half, three quarters and all of the layers they tell the
-    labeler's features.
+    For training only, its readers predict the features of the labeler from the tokens after a quarter, half, three quarters
+    and all of the layers.
     """
 
     def __init__(self, encoder: PreTrainedModel) -> None:
@@ -58,14 +57,14 @@ class Segmenter(nn.Module):
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels in FEATURE_CHANNELS)
 
     def forward(self, fused: Tensor, places: Sequence[tuple[int, int]] | None = None) -> tuple[Tensor, list[Tensor]]:
-        """Segment images, and say what the labeler sees in them.
+        """Segment images, and predict the features of the labeler.
 
         Args:
-            fused: (B, 3, H, W) in [0, 1], whole scenes, which are read in windows, or windows of other scenes.
-            places: Of windows, row and column of the first token of each on the grid of a whole scene.
+            fused: (B, 3, H, W) in [0, 1], whole scenes, which are read in windows, or windows of scenes.
+            places: For windows, row and column of the first token of each on the grid of the whole scene.
 
         Returns:
-            Logits (B, classes, H, W), and features (B, C_l, rows, columns) of four levels, standardized.
+            Logits (B, classes, H, W), and standardized features (B, C_l, rows, columns) of four levels.
         """
         grid, windows = (self.window_grid, (1, 1)) if places else (self.grid, self.windows)
         states = [split_windows(self._embed(fused, grid, places), grid, windows)]
@@ -87,24 +86,24 @@ class Segmenter(nn.Module):
             return embeddings(pixel_values)
         patches = embeddings.patch_embeddings(pixel_values)  # (B, N, D)
         rows, columns = self.grid
-        whole = patches.new_empty(1, 1 + rows * columns, patches.shape[-1])  # its shape is what is asked for
+        whole = patches.new_empty(1, 1 + rows * columns, patches.shape[-1])  # only its shape is used
         positions = embeddings.interpolate_pos_encoding(whole, rows * patch_size, columns * patch_size)
         table = positions[0, 1:].unflatten(0, self.grid)
-        there = [table[top : top + grid[0], left : left + grid[1]].flatten(0, 1) for top, left in places]
+        local = [table[top : top + grid[0], left : left + grid[1]].flatten(0, 1) for top, left in places]
         first = (embeddings.cls_token + positions[:, :1]).expand(len(patches), -1, -1)
-        return torch.cat([first, patches + torch.stack(there)], dim=1)
+        return torch.cat([first, patches + torch.stack(local)], dim=1)
 
     def standardize(self, features: Sequence[Tensor], grid: Sequence[int]) -> list[Tensor]:
-        """Bring the labeler's features to the grid of tokens, and to mean 0 and variance 1."""
+        """Resize the features of the labeler to the grid of tokens, and standardize them."""
         resized = (F.interpolate(level.float(), tuple(grid), mode="bilinear", antialias=True) for level in features)
         return [norm(level) for norm, level in zip(self.norms, resized, strict=True)]
 
 
 def losses(labeler: Labeler, views: str, seed: int, segmenter: Segmenter, batch: dict[str, Any]) -> dict[str, Tensor]:
-    """Return what is minimised, "loss", and its parts.
+    """Return the minimized "loss" and its parts.
 
-    "classes" is the cross-entropy between what the labeler and the segmenter say of a pixel, weighted: what is rare counts
-    more. "features" is the mean squared error of the labeler's features, which have variance 1.
+    "classes" is the cross-entropy between the predictions of labeler and segmenter, in which object pixels have a larger weight.
+    "features" is the mean squared error of the standardized features of the labeler.
     """
     rng = default_rng((seed, batch["step"]))
     fused, places = fuse(batch), None
@@ -126,7 +125,7 @@ def losses(labeler: Labeler, views: str, seed: int, segmenter: Segmenter, batch:
 
 
 def save_head(head: SSNet, path: Path) -> None:
-    """Write a head as `gffusion.training.load_head` reads it."""
+    """Write a head for `gffusion.training.load_head`."""
     names = MODEL_CONFIG["id2label"]
     metadata = {"classes": json.dumps([names[index] for index in sorted(names)])}
     metadata["layers"] = str(MODEL_CONFIG["segmenter_layers"])
@@ -134,31 +133,31 @@ def save_head(head: SSNet, path: Path) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Train on what the labeler says."""
+    """Train on the predictions of the labeler."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("views", choices=tuple(VIEWS))
     parser.add_argument("--data", nargs="+", required=True, help="folders of pairs with label maps")
-    parser.add_argument("--labeler", type=Path, required=True, help="weights of the labeler")
-    parser.add_argument("--start", type=Path, required=True, help="folder of the encoder")
-    parser.add_argument("--after", type=Path, help="checkpoint of an earlier run: its encoder, head and readers go on")
-    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--labeler", type=Path, required=True, help="file of the weights of the labeler")
+    parser.add_argument("--start", type=Path, required=True, help="folder of the dinov2 encoder")
     parser.add_argument(
-        "--eval", nargs="+", help="folders of pairs with label maps, on which IoU is measured at the end"
+        "--after", type=Path, help="checkpoint of an earlier run whose encoder, head and readers are trained further"
     )
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--eval", nargs="+", help="folders of pairs with label maps for the final IoU")
     parser.add_argument(
         "--encoder_share",
         type=float,
         default=0.3,
-        help="rates of the encoder, in those of encoders.py, which begins anew",
+        help="learning rates of the encoder relative to encoders.py",
     )
-    parser.add_argument("--uses", type=int, default=1, help="steps with every batch: GPUs wait for views")
+    parser.add_argument("--uses", type=int, default=1, help="number of steps per batch, for GPUs that wait for views")
     add_training_options(parser, steps=2000, batch_size=16)
     options = parser.parse_args(arguments)
 
     torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.output.mkdir(parents=True, exist_ok=True)
-    # For so few channels, the backward pass of plain attention is quicker on CPUs than that of the fused kernel.
+    # For so few channels, the backward pass of eager attention is faster on CPUs than that of the fused kernel.
     attention = "eager" if options.device == "cpu" else "sdpa"
     segmenter = Segmenter(Dinov2Model.from_pretrained(options.start, attn_implementation=attention))
     if options.after:

@@ -1,4 +1,4 @@
-"""Measure intensity targets themselves, as if a network had learned them perfectly: what each of them buys.
+"""Measure the metrics of intensity targets themselves, as if a network had learned them perfectly.
 
 python -m projects.gffusion_tiny.targets data/val/msrs data/val/m3svd
 """
@@ -24,7 +24,7 @@ TARGETS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def measure(target: Callable[[Tensor, Tensor], Tensor], pairs: Sequence[dict[str, Tensor]]) -> dict[str, float]:
-    """Return the means over pairs."""
+    """Return the mean metrics over pairs."""
     rows = []
     for pair in pairs:
         visible, infrared = rgb_to_luma(pair["visible_values"][None]), pair["infrared_values"][None]

