@@ -52,6 +52,18 @@ def write_labels(
 
     Yields:
         One result per pair, in order, as soon as the pair is done.
+
+    Example:
+        >>> import tempfile
+        >>> from gffusion.data import find_pairs
+        >>> from gffusion.labeling.masks import ThresholdMasks
+        >>> from gffusion.synthetic.samples import write_scenes
+        >>> temporary = tempfile.TemporaryDirectory()
+        >>> folder = Path(temporary.name)
+        >>> names = write_scenes(folder, height=32, width=48)
+        >>> [result] = write_labels(find_pairs(folder).match.pairs, folder / "labels", ThresholdMasks())
+        >>> result.pair.name, result.error
+        ('rendered_0000', None)
     """
     for pair in pairs:
         try:

@@ -186,7 +186,12 @@ def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] 
 
 
 def draw_ellipse(box: Floats, size: tuple[int, int]) -> Mask:
-    """Return the ellipse inscribed in a box (4,) as a mask of its window; the pixel in the middle is always set."""
+    """Return the ellipse inscribed in a box (4,) as a mask of its window; the pixel in the middle is always set.
+
+    Example:
+        >>> int(draw_ellipse(np.array([0, 0, 4, 4]), (10, 10)).sum())  # without the corners
+        12
+    """
     left, top, right, bottom = (float(edge) for edge in box)
     rows, columns = find_window(box, size)
     # Half-axes of at least half a pixel, because a thinner ellipse could miss all pixel centers.
@@ -198,7 +203,12 @@ def draw_ellipse(box: Floats, size: tuple[int, int]) -> Mask:
 
 
 def sort_by_area(boxes: Floats) -> NDArray[np.intp]:
-    """Return the indices of boxes (N, 4) from the smallest to the largest."""
+    """Return the indices of boxes (N, 4) from the smallest to the largest.
+
+    Example:
+        >>> sort_by_area(np.array([[0, 0, 9, 9], [1, 1, 3, 4]]))
+        array([1, 0])
+    """
     return np.argsort((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]), kind="stable")
 
 
