@@ -63,9 +63,6 @@ class TestItems:
         torch.testing.assert_close(item["infrared_values"], torch.tensor(infrared / 255.0)[None].float())
         assert torch.equal(item["labels"], torch.tensor(labels).long())
 
-    def test_no_labels_no_key(self, tmp_path: Path) -> None:
-        assert "labels" not in FusionDataset(make_pairs(tmp_path))[0]
-
     def test_gray_visible_and_color_infrared(self, tmp_path: Path) -> None:
         make_pairs(tmp_path, count=1)
         (tmp_path / "visible").rename(tmp_path / "swap")
@@ -219,23 +216,14 @@ class TestBoxes:
         with pytest.raises(ValueError, match=r"scene0\.xml contain class names; pass class_names="):
             FusionDataset(root)
 
-    def test_transform_in_place_does_not_change_the_cache(self, tmp_path: Path) -> None:
-        root = make_boxes(make_pairs(tmp_path, count=1), "1 0.5 0.5 0.5 1\n")
-
-        def label_in_place(sample: Sample, rng: np.random.Generator) -> Sample:
-            sample["boxes"] += 1
-            return sample | {"labels": np.full((9, 12), sample["box_classes"][0] + 1)}
-
-        dataset = FusionDataset(root, label_in_place, cache_in_memory=True)
-        for _ in range(2):
-            item = dataset[0]
-            assert item["boxes"].tolist() == [[4, 1, 10, 10]]
-            assert item["labels"].unique().tolist() == [2]
-
 
 class TestMetadata:
-    def test_names(self, tmp_path: Path) -> None:
-        assert FusionDataset(make_pairs(tmp_path)).names == ("scene0", "scene1", "scene2", "scene3")
+    def test_without_labels(self, tmp_path: Path) -> None:
+        dataset = FusionDataset(make_pairs(tmp_path))
+        assert dataset.names == ("scene0", "scene1", "scene2", "scene3")
+        assert not dataset.has_labels
+        assert "labels" not in dataset[0]
+        assert dataset.read_label_values() == set()
 
     @pytest.mark.parametrize("cache", [False, True])
     def test_label_values(self, tmp_path: Path, cache: bool) -> None:
@@ -245,9 +233,6 @@ class TestMetadata:
         values = FusionDataset(tmp_path, cache_in_memory=cache).read_label_values()
         assert values == {0, 3, 255}
         assert {type(value) for value in values} == {int}
-
-    def test_no_label_values_without_labels(self, tmp_path: Path) -> None:
-        assert FusionDataset(make_pairs(tmp_path)).read_label_values() == set()
 
     def test_sizes(self, tmp_path: Path) -> None:
         make_pairs(tmp_path, count=2, labels=True)
@@ -319,15 +304,20 @@ class TestCache:
         assert torch.equal(values_of(cached, workers=2), expected)
 
     def test_transform_in_place_does_not_change_it(self, tmp_path: Path) -> None:
-        replace_infrared(make_pairs(tmp_path, count=1), np.full((9, 12), 0.5, np.float32))
+        root = make_boxes(make_pairs(tmp_path, count=1), "1 0.5 0.5 0.5 1\n")
+        replace_infrared(root, np.full((9, 12), 0.5, np.float32))
 
-        def halve_in_place(sample: Sample, rng: np.random.Generator) -> Sample:
+        def change_in_place(sample: Sample, rng: np.random.Generator) -> Sample:
             sample["infrared"] *= 0.5
-            return sample
+            sample["boxes"] += 1
+            return sample | {"labels": np.full((9, 12), sample["box_classes"][0] + 1)}
 
-        dataset = FusionDataset(tmp_path, halve_in_place, cache_in_memory=True)
+        dataset = FusionDataset(root, change_in_place, cache_in_memory=True)
         for _ in range(2):
-            assert torch.equal(dataset[0]["infrared_values"], torch.full((1, 9, 12), 0.25))
+            item = dataset[0]
+            assert torch.equal(item["infrared_values"], torch.full((1, 9, 12), 0.25))
+            assert item["boxes"].tolist() == [[4, 1, 10, 10]]
+            assert item["labels"].unique().tolist() == [2]
 
 
 @pytest.mark.parametrize(("folder", "count"), [("val/msrs", 40), ("val/m3svd", 12), ("train/roadscene", 170)])

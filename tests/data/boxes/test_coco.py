@@ -1,7 +1,6 @@
 """COCO detection files."""
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,23 +22,15 @@ CONTENT = {
         {"id": 3, "image_id": 10, "category_id": 2, "bbox": [0, 0, 50, 50], "iscrowd": 1},
     ],
 }
-WriteCoco = Callable[..., Path]
 
 
-@pytest.fixture
-def write_coco(tmp_path: Path) -> WriteCoco:
-    """Write a file of `CONTENT` with some entries replaced."""
-
-    def write(**changes: Any) -> Path:
-        path = tmp_path / "all.json"
-        path.write_text(json.dumps(CONTENT | changes))
-        return path
-
-    return write
+def coco(folder: Path, **changes: Any) -> Path:
+    (folder / "all.json").write_text(json.dumps(CONTENT | changes))
+    return folder / "all.json"
 
 
-def test_ids_with_gaps(write_coco: WriteCoco) -> None:
-    images, class_names = read_coco(write_coco())
+def test_ids_with_gaps(tmp_path: Path) -> None:
+    images, class_names = read_coco(coco(tmp_path))
     assert images.keys() == {"a", "b"}
     assert class_names == ("person", "car")  # in the order of the ids 2 and 7
     boxes = read_boxes(images["a"], SIZE, class_names)
@@ -65,9 +56,9 @@ def test_ids_with_gaps(write_coco: WriteCoco) -> None:
         ),
     ],
 )
-def test_malformed_entries(write_coco: WriteCoco, changes: dict[str, Any], message: str) -> None:
+def test_malformed_entries(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=rf"all\.json.*{message}"):
-        read_coco(write_coco(**changes))
+        read_coco(coco(tmp_path, **changes))
 
 
 @pytest.mark.parametrize(

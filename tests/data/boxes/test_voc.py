@@ -1,6 +1,5 @@
 """Pascal VOC files."""
 
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,55 +10,47 @@ from gffusion.data import read_boxes
 SIZE = (100, 200)  # height, width
 CLASSES = ("person", "Car", "bus")
 CAR = ("car", 1, 1, 20, 20)
-WriteVoc = Callable[..., Path]
 
 
-@pytest.fixture
-def write_voc(tmp_path: Path) -> WriteVoc:
-    """Write a file of objects: name, xmin, ymin, xmax, ymax."""
-
-    def write(*objects: tuple[str, float, float, float, float], size: str = "") -> Path:
-        entries = "".join(
-            f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax>"
-            f"<ymax>{bottom}</ymax></bndbox></object>"
-            for name, left, top, right, bottom in objects
-        )
-        path = tmp_path / "a.xml"
-        path.write_text(f"<annotation>{size}{entries}</annotation>", encoding="utf-8")
-        return path
-
-    return write
+def voc(folder: Path, *objects: tuple[str, float, float, float, float], size: str = "") -> Path:
+    entries = "".join(
+        f"<object><name>{name}</name><bndbox><xmin>{left}</xmin><ymin>{top}</ymin><xmax>{right}</xmax>"
+        f"<ymax>{bottom}</ymax></bndbox></object>"
+        for name, left, top, right, bottom in objects
+    )
+    (folder / "a.xml").write_text(f"<annotation>{size}{entries}</annotation>", encoding="utf-8")
+    return folder / "a.xml"
 
 
-def test_corners_count_from_1_and_belong_to_the_box(write_voc: WriteVoc) -> None:
-    boxes = read_boxes(write_voc(("car", 1, 1, 200, 100), ("Person", 11, 21, 30, 40)), SIZE, CLASSES)
+def test_corners_count_from_1_and_belong_to_the_box(tmp_path: Path) -> None:
+    boxes = read_boxes(voc(tmp_path, ("car", 1, 1, 200, 100), ("Person", 11, 21, 30, 40)), SIZE, CLASSES)
     np.testing.assert_array_equal(boxes.coordinates, [(0, 0, 200, 100), (10, 20, 30, 40)])
     assert boxes.classes.tolist() == [1, 0]
 
 
-def test_people_are_persons_unless_both_are_classes(write_voc: WriteVoc) -> None:
-    file = write_voc(("People", 1, 1, 20, 20))
+def test_people_are_persons_unless_both_are_classes(tmp_path: Path) -> None:
+    file = voc(tmp_path, ("People", 1, 1, 20, 20))
     assert read_boxes(file, SIZE, CLASSES).classes.tolist() == [0]
     assert read_boxes(file, SIZE, ("person", "people")).classes.tolist() == [1]
 
 
-def test_file_without_objects(write_voc: WriteVoc) -> None:
-    assert read_boxes(write_voc(), SIZE, CLASSES).coordinates.shape == (0, 4)
+def test_file_without_objects(tmp_path: Path) -> None:
+    assert read_boxes(voc(tmp_path), SIZE, CLASSES).coordinates.shape == (0, 4)
 
 
-def test_stated_size(write_voc: WriteVoc) -> None:
+def test_stated_size(tmp_path: Path) -> None:
     size = "<size><width>{}</width><height>{}</height><depth>3</depth></size>"
     for accepted in (size.format(200, 100), size.format(0, 0), "<size/>"):
-        assert len(read_boxes(write_voc(CAR, size=accepted), SIZE, CLASSES).classes) == 1
+        assert len(read_boxes(voc(tmp_path, CAR, size=accepted), SIZE, CLASSES).classes) == 1
     with pytest.raises(ValueError, match=r"a\.xml: .* drawn on an image of 400x200 .* measures 200x100"):
-        read_boxes(write_voc(CAR, size=size.format(400, 200)), SIZE, CLASSES)
+        read_boxes(voc(tmp_path, CAR, size=size.format(400, 200)), SIZE, CLASSES)
 
 
-def test_class_names(write_voc: WriteVoc) -> None:
+def test_class_names(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.xml: unknown class 'tram'; class_names are person, car, bus"):
-        read_boxes(write_voc(("tram", 1, 1, 20, 20)), SIZE, CLASSES)
+        read_boxes(voc(tmp_path, ("tram", 1, 1, 20, 20)), SIZE, CLASSES)
     with pytest.raises(ValueError, match=r"a\.xml contains class names; pass class_names="):
-        read_boxes(write_voc(CAR), SIZE)
+        read_boxes(voc(tmp_path, CAR), SIZE)
 
 
 @pytest.mark.parametrize(

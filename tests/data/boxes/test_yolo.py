@@ -11,23 +11,18 @@ SIZE = (100, 200)  # height, width
 CLASSES = ("person", "Car", "bus")
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "a.txt"
-
-
-def test_relative_coordinates_become_pixels(file: Path) -> None:
-    file.write_text("0 0.5 0.5 1 1  \n\n2  0.25 0.5 0.1 0.2 0.875\r\n1.0 0.5 0.5 0.5 0.5\n")
-    boxes = read_boxes(file, SIZE, CLASSES)
+def test_relative_coordinates_become_pixels(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("0 0.5 0.5 1 1  \n\n2  0.25 0.5 0.1 0.2 0.875\r\n1.0 0.5 0.5 0.5 0.5\n")
+    boxes = read_boxes(tmp_path / "a.txt", SIZE, CLASSES)
     np.testing.assert_allclose(boxes.coordinates, [(0, 0, 200, 100), (40, 40, 60, 60), (50, 25, 150, 75)], atol=1e-5)
     assert boxes.classes.tolist() == [0, 2, 1]
     assert (boxes.coordinates.dtype, boxes.classes.dtype) == (np.float32, np.int64)
 
 
 @pytest.mark.parametrize("content", ["", "\n  \n"])
-def test_empty_file_has_no_objects(file: Path, content: str) -> None:
-    file.write_text(content)
-    boxes = read_boxes(file, SIZE, CLASSES)
+def test_empty_file_has_no_objects(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.txt").write_text(content)
+    boxes = read_boxes(tmp_path / "a.txt", SIZE, CLASSES)
     assert (boxes.coordinates.shape, boxes.classes.shape) == ((0, 4), (0,))
 
 
@@ -45,10 +40,10 @@ def test_empty_file_has_no_objects(file: Path, content: str) -> None:
         ("0 0.5 0.5 -0.5 1", "relative to the image"),
     ],
 )
-def test_malformed_lines(file: Path, row: str, message: str) -> None:
-    file.write_text(f"0 0.5 0.5 1 1\n{row}\n")
+def test_malformed_lines(tmp_path: Path, row: str, message: str) -> None:
+    (tmp_path / "a.txt").write_text(f"0 0.5 0.5 1 1\n{row}\n")
     with pytest.raises(ValueError, match=rf"a\.txt, line 2: .*{message}.*got '{row}'"):
-        read_boxes(file, SIZE, CLASSES)
+        read_boxes(tmp_path / "a.txt", SIZE, CLASSES)
 
 
 def test_class_names_are_optional(tmp_path: Path) -> None:

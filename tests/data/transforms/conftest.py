@@ -1,4 +1,4 @@
-"""Samples that transforms are tried on."""
+"""Samples for tests of transforms."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from gffusion.data.transforms import Sample
 
 @pytest.fixture
 def coordinates() -> Callable[[int, int], Sample]:
-    """Makes a sample whose every pixel tells where it came from, in each of its images."""
+    """Make a sample whose pixels hold their own index, in every image."""
 
     def make(height: int, width: int) -> Sample:
         index = np.arange(height * width, dtype=np.int64).reshape(height, width)
@@ -22,7 +22,7 @@ def coordinates() -> Callable[[int, int], Sample]:
 
 @pytest.fixture
 def noise() -> Callable[[int, int], Sample]:
-    """Makes a pair of noise."""
+    """Make a pair of noise."""
 
     def make(height: int, width: int) -> Sample:
         rng = np.random.default_rng(5)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gffusion.data.transforms import MINIMUM_BOX_SHARE, RandomCrop, RandomFlip, Resize, Sample
+from gffusion.data.transforms import MINIMUM_BOX_SHARE, RandomCrop, RandomFlip, Resize, Sample, Transform
 
 MakeSample = Callable[[int, int], Sample]
 
@@ -17,7 +17,7 @@ def assert_aligned(sample: Sample, pixels: int) -> None:
 
 
 class TestRandomCrop:
-    def test_windows_are_aligned_and_reach_everywhere(self, coordinates: MakeSample) -> None:
+    def test_windows_are_aligned_and_everywhere(self, coordinates: MakeSample) -> None:
         rng, sample = np.random.default_rng(0), coordinates(5, 7)
         corners = set()
         for _ in range(300):
@@ -27,28 +27,13 @@ class TestRandomCrop:
             corners.add(divmod(int(cropped["labels"][0, 0]), 7))
         assert corners == {(top, left) for top in range(3) for left in range(4)}
 
-    def test_whole_image(self, coordinates: MakeSample) -> None:
+    def test_size_of_the_image(self, coordinates: MakeSample) -> None:
         sample = coordinates(5, 5)
         np.testing.assert_array_equal(RandomCrop(5)(sample, np.random.default_rng(0))["labels"], sample["labels"])
 
     def test_too_small(self, coordinates: MakeSample) -> None:
         with pytest.raises(ValueError, match=r"crop 6 x 4 .* image of 5 x 7"):
             RandomCrop((6, 4))(coordinates(5, 7), np.random.default_rng(0))
-
-    @pytest.mark.parametrize("size", [0, -1, (4, 0)])
-    def test_size(self, size: int | tuple[int, int]) -> None:
-        with pytest.raises(ValueError, match="crop size"):
-            RandomCrop(size)
-
-    def test_enlarging_is_what_torch_does(self, noise: MakeSample) -> None:
-        sample = noise(6, 8) | {"labels": np.arange(48).reshape(6, 8)}
-        scaled = RandomCrop((12, 16), scale=(2, 2))(sample, np.random.default_rng(0))
-        for name in ("visible", "infrared"):
-            image = torch.from_numpy(sample[name]).permute(2, 0, 1)[None]
-            expected = torch.nn.functional.interpolate(image, scale_factor=2, mode="bilinear", align_corners=False)
-            np.testing.assert_allclose(scaled[name], expected[0].permute(1, 2, 0), atol=1e-6)
-        np.testing.assert_array_equal(scaled["labels"], sample["labels"].repeat(2, 0).repeat(2, 1))
-        assert scaled["labels"].dtype == np.int64
 
     def test_shrinking_does_not_alias(self) -> None:
         stripes = np.zeros((16, 16, 1), np.float32)
@@ -79,17 +64,12 @@ class TestRandomCrop:
             scaled = RandomCrop(30, scale=(0.8, 1.4))(noise(40, 40) | {"labels": labels}, np.random.default_rng(seed))
             assert set(np.unique(scaled["labels"])) == {0, 1000}
 
-    def test_small_images_are_enlarged_as_far_as_they_need(self, noise: MakeSample) -> None:
+    def test_small_images_are_enlarged_as_needed(self, noise: MakeSample) -> None:
         for seed in range(20):
             scaled = RandomCrop(12, scale=(0.5, 2.0))(noise(8, 9), np.random.default_rng(seed))
             assert scaled["visible"].shape == (12, 12, 3)
         with pytest.raises(ValueError, match=r"enlarged by 1.4 at most"):
             RandomCrop(12, scale=(0.5, 1.4))(noise(8, 9), np.random.default_rng(0))
-
-    @pytest.mark.parametrize("scale", [(0, 1), (-1, 1), (2, 1), (1, float("inf")), (float("nan"), 1)])
-    def test_scale(self, scale: tuple[float, float]) -> None:
-        with pytest.raises(ValueError, match="scale must be"):
-            RandomCrop(4, scale=scale)
 
 
 class TestRandomFlip:
@@ -108,29 +88,21 @@ class TestRandomFlip:
         flips = [RandomFlip(horizontal=0.25)(sample, rng)["labels"][0, 0] == 1 for _ in range(2000)]
         assert np.mean(flips) == pytest.approx(0.25, abs=0.04)
 
-    @pytest.mark.parametrize("arguments", [{"horizontal": 1.5}, {"vertical": -0.1}])
-    def test_no_probability(self, arguments: dict[str, float]) -> None:
-        with pytest.raises(ValueError, match=next(iter(arguments))):
-            RandomFlip(**arguments)
-
 
 class TestResize:
-    def test_enlarging_is_what_torch_does(self, noise: MakeSample) -> None:
+    @pytest.mark.parametrize("transform", [RandomCrop((12, 16), scale=(2, 2)), Resize((12, 32)), Resize(24)])
+    def test_enlarging_is_what_torch_does(self, noise: MakeSample, transform: Transform) -> None:
         sample = noise(6, 8) | {"labels": np.arange(48).reshape(6, 8)}
-        resized = Resize((12, 32))(sample, np.random.default_rng(0))
+        resized = transform(sample, np.random.default_rng(0))
+        size = transform.height, transform.width
         for name in ("visible", "infrared"):
             image = torch.from_numpy(sample[name]).permute(2, 0, 1)[None]
-            expected = torch.nn.functional.interpolate(image, size=(12, 32), mode="bilinear", align_corners=False)
+            expected = torch.nn.functional.interpolate(image, size=size, mode="bilinear", align_corners=False)
             np.testing.assert_allclose(resized[name], expected[0].permute(1, 2, 0), atol=1e-6)
-        np.testing.assert_array_equal(resized["labels"], sample["labels"].repeat(2, 0).repeat(4, 1))
-
-    def test_one_number_for_both_sides(self, noise: MakeSample) -> None:
-        assert Resize(5)(noise(6, 8), np.random.default_rng(0))["visible"].shape == (5, 5, 3)
-
-    @pytest.mark.parametrize("size", [0, (4, -1)])
-    def test_size(self, size: int | tuple[int, int]) -> None:
-        with pytest.raises(ValueError, match=r"size must be positive, got"):
-            Resize(size)
+        np.testing.assert_array_equal(
+            resized["labels"], sample["labels"].repeat(size[0] // 6, 0).repeat(size[1] // 8, 1)
+        )
+        assert resized["labels"].dtype == np.int64
 
 
 class TestBoxes:
@@ -163,7 +135,7 @@ class TestBoxes:
         assert len(resized["boxes"]) == 4
         self.assert_enclosing(resized, atol=1)
 
-    def test_crop_clips_boxes_and_drops_those_of_which_little_remains(self, sample: Sample) -> None:
+    def test_crop_clips_boxes_and_drops_small_remainders(self, sample: Sample) -> None:
         areas = np.bincount(sample["labels"].ravel())[1:]
         numbers = set()
         for seed in range(100):

@@ -1,4 +1,4 @@
-"""What VisiblePhotometric and ThermalGain do to the values of one image."""
+"""Values changed by VisiblePhotometric and ThermalGain."""
 
 from collections.abc import Callable
 
@@ -11,18 +11,7 @@ MakeSample = Callable[[int, int], Sample]
 
 
 class TestVisiblePhotometric:
-    def test_only_the_visible_image(self, noise: MakeSample) -> None:
-        sample = noise(8, 8)
-        changed = VisiblePhotometric(0.2, 0.2, 0.2)(sample, np.random.default_rng(0))
-        assert changed["infrared"] is sample["infrared"]
-        assert np.abs(changed["visible"] - sample["visible"]).mean() > 0.01
-
-    def test_nothing_asked_nothing_changed(self, noise: MakeSample) -> None:
-        sample = noise(8, 8)
-        changed = VisiblePhotometric()(sample, np.random.default_rng(0))
-        np.testing.assert_allclose(changed["visible"], sample["visible"], atol=1e-6)
-
-    def test_brightness_shifts_all_pixels_alike(self, noise: MakeSample) -> None:
+    def test_brightness_shifts_all_pixels_equally(self, noise: MakeSample) -> None:
         sample = {"visible": noise(8, 8)["visible"] * 0.4 + 0.3}
         rng = np.random.default_rng(0)
         shifts = []
@@ -55,29 +44,18 @@ class TestVisiblePhotometric:
         assert 0.5 <= min(exponents) + 1e-4 < 0.6
         assert 1.4 < max(exponents) <= 1.5 + 1e-4
 
-    @pytest.mark.parametrize("arguments", [{"brightness": -0.1}, {"contrast": 1.1}, {"gamma": 1.0}])
-    def test_strengths(self, arguments: dict[str, float]) -> None:
-        with pytest.raises(ValueError, match=next(iter(arguments))):
-            VisiblePhotometric(**arguments)
-
 
 class TestThermalGain:
-    def test_only_the_infrared_image_by_one_line(self, noise: MakeSample) -> None:
+    def test_gain_and_offset(self, noise: MakeSample) -> None:
         sample = noise(8, 8)
         sample["infrared"] = sample["infrared"] * 0.3 + 0.3
         rng = np.random.default_rng(0)
         gains = []
         for _ in range(200):
             changed = ThermalGain(gain=0.2, offset=0.1)(sample, rng)
-            assert changed["visible"] is sample["visible"]
             gain, offset = np.polyfit(sample["infrared"].ravel(), changed["infrared"].ravel(), 1)
             np.testing.assert_allclose(changed["infrared"], gain * sample["infrared"] + offset, atol=1e-5)
             assert abs(offset) <= 0.1 + 1e-5
             gains.append(gain)
         assert 0.8 - 1e-5 <= min(gains) < 0.85
         assert 1.15 < max(gains) <= 1.2 + 1e-5
-
-    @pytest.mark.parametrize("arguments", [{"gain": -0.1}, {"gain": 1.1}, {"offset": 2}])
-    def test_strengths(self, arguments: dict[str, float]) -> None:
-        with pytest.raises(ValueError, match=next(iter(arguments))):
-            ThermalGain(**arguments)

@@ -1,6 +1,9 @@
-"""What all transforms promise, and how they are chained."""
+"""Properties of all transforms, and their composition."""
 
+import re
 from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +23,7 @@ from gffusion.data.transforms import (
 )
 
 MakeSample = Callable[[int, int], Sample]
+INFINITY, NAN = float("inf"), float("nan")
 
 IDLE = [
     RandomFlip(0, 0),
@@ -49,7 +53,7 @@ ACTIVE = [
 
 @pytest.fixture
 def sample(noise: MakeSample) -> Sample:
-    """A sample of 8 x 9 pixels that has all there can be."""
+    """A sample of 8 x 9 pixels with labels and boxes."""
     labels = np.random.default_rng(6).integers(0, 9, (8, 9))
     boxes = np.array([[0, 0, 9, 8], [2, 1, 5, 7], [7.5, 0.5, 9, 2]], np.float32)
     return noise(8, 9) | {"labels": labels, "boxes": boxes, "box_classes": np.array([2, 0, 1])}
@@ -57,9 +61,7 @@ def sample(noise: MakeSample) -> Sample:
 
 @pytest.mark.parametrize("transform", IDLE + ACTIVE, ids=lambda transform: type(transform).__name__)
 class TestEveryTransform:
-    def test_same_generator_same_result_and_the_input_is_left_as_it_was(
-        self, sample: Sample, transform: Transform
-    ) -> None:
+    def test_reproducible_and_without_side_effects(self, sample: Sample, transform: Transform) -> None:
         original = {name: array.copy() for name, array in sample.items()}
         for array in sample.values():
             array.flags.writeable = False
@@ -69,7 +71,7 @@ class TestEveryTransform:
                 np.testing.assert_array_equal(results[0][name], results[1][name])
                 np.testing.assert_array_equal(sample[name], array)
 
-    def test_layouts_types_and_ranges_hold(self, sample: Sample, transform: Transform) -> None:
+    def test_shapes_dtypes_and_ranges(self, sample: Sample, transform: Transform) -> None:
         for seed in range(10):
             result = transform(sample, np.random.default_rng(seed))
             assert result.keys() == sample.keys()
@@ -82,12 +84,12 @@ class TestEveryTransform:
             assert (result["boxes"].dtype, result["box_classes"].dtype) == (np.float32, np.int64)
             assert result["boxes"].shape == (len(result["box_classes"]), 4)
             assert (result["boxes"][:, :2] < result["boxes"][:, 2:]).all()
-            assert (result["boxes"].min(initial=0), result["boxes"].max(initial=0) <= max(height, width)) == (0, True)
+            assert 0 <= result["boxes"].min(initial=0) <= result["boxes"].max(initial=0) <= max(height, width)
 
     def test_pairs_without_labels_and_boxes(self, noise: MakeSample, transform: Transform) -> None:
         assert transform(noise(8, 9), np.random.default_rng(0)).keys() == {"visible", "infrared"}
 
-    def test_variants_are_the_different_results(self, sample: Sample, transform: Transform) -> None:
+    def test_variants_is_the_number_of_different_results(self, sample: Sample, transform: Transform) -> None:
         results = (transform(sample, np.random.default_rng(seed)) for seed in range(60))
         different = len({b"".join(array.tobytes() for array in result.values()) for result in results})
         if transform.variants is None:
@@ -97,11 +99,66 @@ class TestEveryTransform:
 
 
 @pytest.mark.parametrize("transform", IDLE, ids=lambda transform: type(transform).__name__)
-def test_no_strength_no_change(sample: Sample, transform: Transform) -> None:
+def test_zero_strength_changes_nothing(sample: Sample, transform: Transform) -> None:
     assert transform.variants == 1
     result = transform(sample, np.random.default_rng(0))
     for name, array in sample.items():
         np.testing.assert_allclose(result[name], array, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("transform", "changed"),
+    [
+        (VisiblePhotometric(0.2, 0.2, 0.2), "visible"),
+        (ThermalGain(0.2, 0.1), "infrared"),
+        (Misalignment(3, 5, 0.1), "infrared"),
+        (Night(1), "visible"),
+        (Glare(1), "visible"),
+    ],
+)
+def test_only_one_image_changes(sample: Sample, transform: Transform, changed: str) -> None:
+    result = transform(sample, np.random.default_rng(0))
+    assert all(result[name] is sample[name] for name in sample if name != changed)
+    assert np.abs(result[changed] - sample[changed]).mean() > 0.01
+
+
+@pytest.mark.parametrize("transform", [Night(0.3), Glare(0.3)])
+def test_probability(sample: Sample, transform: Transform) -> None:
+    rng = np.random.default_rng(0)
+    changed = [transform(sample, rng)["visible"] is not sample["visible"] for _ in range(1000)]
+    assert np.mean(changed) == pytest.approx(0.3, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("transform", "argument", "values"),
+    [
+        (RandomCrop, "size", [0, -1, (4, 0)]),
+        (partial(RandomCrop, 4), "scale", [(0, 1), (-1, 1), (2, 1), (1, INFINITY), (NAN, 1)]),
+        (Resize, "size", [0, (4, -1)]),
+        (RandomFlip, "horizontal", [1.5]),
+        (RandomFlip, "vertical", [-0.1]),
+        (VisiblePhotometric, "brightness", [-0.1]),
+        (VisiblePhotometric, "contrast", [1.1]),
+        (VisiblePhotometric, "gamma", [1.0]),
+        (ThermalGain, "gain", [-0.1, 1.1]),
+        (ThermalGain, "offset", [2]),
+        (Misalignment, "shift", [-1, INFINITY]),
+        (Misalignment, "rotation", [-1, 181]),
+        (Misalignment, "scale", [1]),
+        (Night, "probability", [1.1]),
+        (Night, "exposure", [(0, 1), (0.5, 0.2), (0.5, 2)]),
+        (Night, "color_loss", [-0.1]),
+        (Night, "full_well", [0]),
+        (Night, "read_noise", [-1, NAN]),
+        (Glare, "probability", [-0.1]),
+        (Glare, "lamps", [0]),
+        (Glare, "radius", [(0, 0.1), (0.2, 0.1), (0.1, 2)]),
+    ],
+)
+def test_wrong_arguments(transform: Callable[..., Transform], argument: str, values: list[Any]) -> None:
+    for value in values:
+        with pytest.raises(ValueError, match=rf"{argument} (must|is).*got {re.escape(str(value))}"):
+            transform(**{argument: value})
 
 
 class TestCompose:
@@ -117,7 +174,7 @@ class TestCompose:
         assert Compose(RandomFlip(), ThermalGain(0.1)).variants is None
         assert Compose().variants == 1
 
-    def test_functions_are_transforms_that_promise_nothing(self, noise: MakeSample) -> None:
+    def test_plain_functions(self, noise: MakeSample) -> None:
         swap = Compose(Resize(4), lambda sample, rng: sample | {"infrared": 1 - sample["infrared"]})
         assert swap(noise(4, 4), np.random.default_rng(0))["visible"].shape == (4, 4, 3)
         assert swap.variants is None
