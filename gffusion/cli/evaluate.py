@@ -20,19 +20,14 @@ def evaluate(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for tables and figures.")],
     fused: Annotated[
         list[str] | None,
-        typer.Option(
-            metavar="NAME=DIR", help="A method and the folder of its fused images. May be given several times."
-        ),
+        typer.Option(metavar="NAME=DIR", help="A method and the folder of its fused images. Can be repeated."),
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option(
-            "--model", "-m", metavar="NAME", help="Bundled model, folder, or Hub id. May be given several times."
-        ),
+        typer.Option("--model", "-m", metavar="NAME", help="Bundled model, folder, or Hub id. Can be repeated."),
     ] = None,
     metrics: Annotated[
-        str | None,
-        typer.Option(metavar="EN,SCD,...", help="Metrics of the mean rank. [default: EN,SCD,VIF,Qabf,SSIM]"),
+        str | None, typer.Option(metavar="EN,SCD,...", help="Metrics of the mean rank. [default: EN,SCD,VIF,Qabf,SSIM]")
     ] = None,
     protocol: Annotated[
         str, typer.Option(help="Conventions of the metrics: standard, tang2022, tang2023 or cddfuse.")
@@ -44,15 +39,13 @@ def evaluate(
         list[str] | None,
         typer.Option(
             metavar="[NAME=]DIR",
-            help="A method and the folder of its predicted label maps; NAME= may be omitted if there is only one method. "
-            "Models without this option predict their own. May be given several times.",
+            help="A method and the folder of its predicted label maps; NAME= can be omitted if there is only one method. "
+            "Models predict their own otherwise. Can be repeated.",
         ),
     ] = None,
     class_names: Annotated[
         str | None,
-        typer.Option(
-            metavar="A,B,...", help="Names of the classes by id, the background first. [default: those of the model]"
-        ),
+        typer.Option(metavar="A,B,...", help="Class names by id, the background first. [default: those of the model]"),
     ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Also measure the classical baselines.")
@@ -61,9 +54,7 @@ def evaluate(
         str, typer.Option(metavar="COUNT|NAMES", help="Pairs to show in sheet.png: how many, or their names.")
     ] = "3",
     workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one per core]")] = None,
-    device: Annotated[
-        str, typer.Option(help='Device of the models: "auto", "cpu", "cuda", "cuda:1", "mps", ...')
-    ] = "auto",
+    device: Annotated[str, typer.Option(help='For models: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
 ) -> None:
     """Compare fusion methods on folders of pairs: folders of fused images, models, and classical baselines.
 
@@ -84,6 +75,7 @@ def evaluate(
             "fused": folders,
             "models": models,
             "labels": segmentation,
+            "output": output,
             "predicted_labels": dict(_split_labels(text, methods) for text in labels_pred or []),
             "sheet": int(sheet) if sheet.isdecimal() else split_list(sheet),
             **({} if baselines else {"baselines": ()}),
@@ -101,7 +93,6 @@ def evaluate(
             metrics=split_list(metrics),
             protocol=protocol,
             class_names=split_list(class_names),
-            output=output,
             workers=workers,
             device=choose_device(device),
             progress=True,
@@ -128,9 +119,7 @@ def _split_labels(text: str, methods: list[str]) -> tuple[str, Path]:
     if "=" in text:
         return _split("--labels-pred", text)
     if len(methods) != 1:
-        raise ValueError(
-            f"--labels-pred {text} must name one of {len(methods)} methods: give --labels-pred NAME={text}"
-        )
+        raise ValueError(f"--labels-pred {text}: give the name of one of {len(methods)} methods, as in NAME={text}")
     return methods[0], Path(text)
 
 

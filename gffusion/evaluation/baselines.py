@@ -97,9 +97,6 @@ def fuse(name: str, visible: NDArray[Any], infrared: NDArray[Any]) -> NDArray[np
     Returns:
         uint8 image of the visible image's shape.
 
-    Raises:
-        ValueError: If the name is unknown or an image has another format.
-
     Example:
         >>> visible, infrared = np.full((2, 2, 3), 60, np.uint8), np.full((2, 2), 100, np.uint8)
         >>> fuse("maximum", visible, infrared)[0, 0].tolist()

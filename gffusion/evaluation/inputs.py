@@ -30,23 +30,20 @@ def find_inputs(
     baselines: Sequence[str] = (),
     labels: StrPath | None = None,
     predicted_labels: Mapping[str, StrPath] | None = None,
+    output: StrPath | None = None,
     sheet: Sequence[str] | int = (),
 ) -> Inputs:
     """Find the files of an evaluation; the arguments are those of [`evaluate`][gffusion.evaluation.evaluate].
 
     Raises:
-        OSError: If a folder or a model does not exist.
+        OSError: If a folder or a model does not exist, or `output` is a file.
         ValueError: If two methods have one name, folders have no names in common, or an unknown pair or method is named.
     """
-    methods = [*fused, *(Path(model).name for model in models), *baselines]
-    for name in methods:
-        if methods.count(name) > 1:
-            raise ValueError(f"Two methods have the name {name!r}: give one of them another name.")
-    for name in predicted_labels or {}:
-        if name not in methods:
-            raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
+    _check_methods([*fused, *(Path(model).name for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")
+    if output is not None and Path(output).is_file():
+        raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
     for model in models:
         locate(model)
     match = match_pairs(Path(visible), Path(infrared), None if labels is None else Path(labels))
@@ -57,6 +54,15 @@ def find_inputs(
         if name not in pairs:
             raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
     return Inputs(match, _find_files(visible, fused), _find_files(visible, predicted_labels or {}))
+
+
+def _check_methods(methods: Sequence[str], predicted_labels: Mapping[str, StrPath]) -> None:
+    for name in methods:
+        if methods.count(name) > 1:
+            raise ValueError(f"Two methods have the name {name!r}: give one of them another name.")
+    for name in predicted_labels:
+        if name not in methods:
+            raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
 
 
 def _find_files(visible: StrPath, folders: Mapping[str, StrPath]) -> FilesByMethod:

@@ -41,15 +41,13 @@ class Sources:
             OSError: If a file cannot be read.
             ValueError: If the sizes differ, or a floating-point image is not within 0 to 1; the message names the file.
         """
-        visible, infrared = read_pair(pair.visible, pair.infrared)
-        return cls(pair, visible, infrared, _luma(visible, pair.visible), _luma(infrared, pair.infrared))
-
-
-def _luma(image: NDArray[Any], path: Path) -> Tensor:
-    try:
-        return to_luma8(image)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
+        images, lumas = read_pair(pair.visible, pair.infrared), []
+        for image, path in zip(images, (pair.visible, pair.infrared), strict=True):
+            try:
+                lumas.append(to_luma8(image))
+            except ValueError as error:
+                raise ValueError(f"{path}: {error}") from error
+        return cls(pair, *images, *lumas)
 
 
 class Method(ABC):

@@ -12,10 +12,7 @@ class Records:
     """Values by key, in memory and in a JSON Lines file.
 
     A key is a digest of everything that its values depend on (see `scoring`), so that values never become outdated.
-    Damaged lines are ignored. Threads may add values concurrently.
-
-    Args:
-        path: The file, created with the first value. None keeps the values in memory only.
+    Damaged lines are ignored. Threads may add values concurrently. Without a path, values are in memory only.
 
     Raises:
         OSError: If the file cannot be read.

@@ -42,10 +42,9 @@ def evaluate(
 ) -> EvaluationTable:
     """Measure several methods on the same pairs.
 
-    Images belong together by stem, whatever the suffix. Metrics are computed on 8-bit luma, see
-    [`to_luma8`][gffusion.metrics.to_luma8]. A pair that cannot be measured for one method, or whose metric is infinite (as
-    PSNR of equal images), is left out for all methods, so that all means are over the same pairs, and is listed in the
-    table's `skipped`.
+    Images belong together by stem. Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair
+    that cannot be measured for one method, or has an infinite metric (as PSNR of equal images), is left out for all methods,
+    so that all means are over the same pairs, and is listed in the table's `skipped`.
 
     Args:
         visible: Folder of visible images.
@@ -53,15 +52,14 @@ def evaluate(
         fused: Folders of fused images, gray or color, by the name of their method.
         models: Models that fuse on the fly: names of bundled models, folders or Hub ids.
         baselines: Classical baselines, names in `gffusion.evaluation.baselines.BASELINES`.
-        metrics: Names of the metrics, all of which count in the mean rank. Default: EN, SCD, VIF, Qabf and SSIM, as far as
-            the protocol has them. Nabf, the share of artifacts, is always measured if the protocol has it, and counts in
-            the mean rank only if it is named here.
+        metrics: Metrics of the mean rank. Default: those of EN, SCD, VIF, Qabf and SSIM that the protocol has. Nabf, the
+            share of artifacts, is always measured if the protocol has it, but counts only if it is named here.
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
         labels: Folder of label maps. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.
         class_names: Names of the classes in the order of their ids, the background first. Default: those of the models.
-        output: Folder for tables and figures, and for records of the values: a later call measures only what is new.
-            Box plots need matplotlib (`pip install "gffusion[plots]"`).
+        output: Folder for tables, figures (box plots need matplotlib) and records, with which a later call measures only
+            what is new.
         sheet: Names of the pairs shown in `sheet.png`, or their number, spread evenly.
         workers: Number of threads. Default: that of PyTorch.
         device: Device of the models.
@@ -72,8 +70,7 @@ def evaluate(
 
     Raises:
         OSError: If a folder or a model does not exist, or a file cannot be written.
-        ValueError: If an argument is out of range, names collide, folders have no names in common, or no pair can be
-            measured.
+        ValueError: If an argument is wrong, folders have no names in common, or no pair can be measured.
 
     Example:
         >>> import tempfile
@@ -102,6 +99,7 @@ def evaluate(
         baselines=baselines,
         labels=labels,
         predicted_labels=predicted_labels,
+        output=output,
         sheet=sheet,
     )
     methods: list[Method] = [
@@ -111,8 +109,9 @@ def evaluate(
     ]
     names = () if labels is None else _choose_class_names(methods, inputs.predicted_labels, class_names)
     plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels)
-    folder = None if output is None else _make_folder(Path(output))
-
+    folder = None if output is None else Path(output)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
     pairs = inputs.match.pairs
     results = score_pairs(plan, pairs, Records(folder / "records.jsonl" if folder else None), workers)
     bar = tqdm(results, total=len(pairs), unit="pair", disable=None if progress else True, leave=False)
@@ -161,13 +160,6 @@ def _choose_class_names(
     if len(names) < 2:
         raise ValueError(f"Name at least two classes, the background first, got {', '.join(names) or 'none'}.")
     return names
-
-
-def _make_folder(folder: Path) -> Path:
-    if folder.exists() and not folder.is_dir():
-        raise NotADirectoryError(f"{folder} is a file, but a folder is needed to write to")
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
 
 
 def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:

@@ -4,7 +4,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from .methods import Method, Sources
 from .records import Records
 
 CONFUSION = "confusion"
+_ERRORS = (OSError, ValueError, MemoryError, torch.OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -78,20 +78,17 @@ def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, worker
 
 def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     scores = PairScores(pair)
-    with _collect_errors(scores.errors):
-        sources = Sources.read(pair)
-        for method in plan.methods:
-            with _collect_errors(scores.errors, f"{method.name}: "):
-                scores.values[method.name] = _score(plan, method, sources, records)
-    return scores
-
-
-@contextmanager
-def _collect_errors(errors: list[str], prefix: str = "") -> Iterator[None]:
     try:
-        yield
-    except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:
-        errors.append(f"{prefix}{error}")
+        sources = Sources.read(pair)
+    except _ERRORS as error:
+        scores.errors.append(str(error))
+        return scores
+    for method in plan.methods:
+        try:
+            scores.values[method.name] = _score(plan, method, sources, records)
+        except _ERRORS as error:
+            scores.errors.append(f"{method.name}: {error}")
+    return scores
 
 
 def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> dict[str, Any]:

@@ -47,14 +47,6 @@ class EvaluationTable:
         ... )
         >>> table.mean_ranks
         {'ours': 1.0, 'average': 2.0}
-        >>> print(table.to_markdown())
-        | method | EN ↑ | MSE ↓ | mean rank ↓ |
-        | --- | ---: | ---: | ---: |
-        | ours | **7.000** | **30.00** | **1.0** |
-        | *average* | <u>6.000</u> | <u>40.00</u> | <u>2.0</u> |
-        <BLANKLINE>
-        Means over 1 image, protocol standard. *name*: classical baseline.
-        <BLANKLINE>
     """
 
     methods: tuple[str, ...]
@@ -71,8 +63,7 @@ class EvaluationTable:
     @property
     def means(self) -> NDArray[np.float64]:
         """Mean of every metric over the images, (methods, metrics)."""
-        means: NDArray[np.float64] = self.values.mean(axis=1)
-        return means
+        return np.asarray(self.values.mean(axis=1))
 
     @property
     def higher_is_better(self) -> tuple[bool, ...]:
@@ -85,8 +76,7 @@ class EvaluationTable:
         from scipy.stats import rankdata  # takes most of a second to import
 
         signs = np.where(self.higher_is_better, -1, 1)
-        ranks: NDArray[np.float64] = rankdata(signs * self.means, axis=0)
-        return ranks
+        return np.asarray(rankdata(signs * self.means, axis=0))
 
     @property
     def mean_ranks(self) -> dict[str, float]:

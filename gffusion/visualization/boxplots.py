@@ -26,14 +26,14 @@ def draw_box_plots(
     """Draw the distribution of every metric over the images, one panel per metric and one row per method.
 
     Boxes span the quartiles with a line at the median, whiskers reach to the last value within 1.5 box widths, and values
-    beyond are circles. The baselines have a color of their own.
+    beyond are circles.
 
     Args:
         values: (methods, images, metrics).
         methods: Names of the rows, from top to bottom.
         metrics: Names of the panels.
         higher_is_better: Direction of each metric.
-        is_baseline: Whether each method is a classical baseline.
+        is_baseline: Whether each method is a classical baseline, which are gray.
 
     Returns:
         The figure, not attached to any window.
@@ -80,10 +80,6 @@ def draw_box_plots(
 
 def save_figure(figure: "Figure", path: Path) -> None:
     """Write a figure in the format of the suffix; the same figure gives the same bytes.
-
-    Args:
-        figure: The figure.
-        path: File to write: `.png`, or `.svg` for vector graphics.
 
     Raises:
         OSError: If the file cannot be written.

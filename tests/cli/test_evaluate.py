@@ -105,7 +105,10 @@ def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> N
         (["--sheet", "rendered_0001 rendered_0009"], "no pair 'rendered_0009'"),
         (["--device", "warp"], "--device warp:"),
         (["--segmentation", "labels"], "None of the models has a segmenter"),
-        (["--segmentation", "labels", "--labels-pred", "labels"], "must name one of 0 methods"),
+        (
+            ["--segmentation", "labels", "--labels-pred", "labels"],
+            "--labels-pred labels: give the name of one of 0 methods",
+        ),
         (["--no-baselines"], "nothing to evaluate"),
     ],
 )
@@ -131,25 +134,3 @@ for wrong in (["--no-baselines"], ["--model", "nothing"], ["--fused", "mine=nowh
 """
     done = run_script(script, folder=here)
     assert (done.returncode, len(done.stderr.splitlines())) == (0, 4), done.stderr
-
-
-def test_help(gffusion_process: Callable) -> None:
-    outcome = gffusion_process("evaluate", "--help")
-    assert outcome.exit_code == 0
-    assert "--labels-pred" in outcome.out
-
-
-def test_real_pairs(gffusion: Callable, data_dir: Path, tmp_path: Path) -> None:
-    for kind in ("visible", "infrared"):
-        (tmp_path / kind).mkdir()
-        for name in ("00815N", "00147D"):
-            shutil.copy(data_dir / "val" / "msrs" / kind / f"{name}.png", tmp_path / kind)
-    outcome = gffusion(
-        *("evaluate", "--visible", tmp_path / "visible", "--infrared", tmp_path / "infrared", "-o", tmp_path / "out"),
-        *("--model", "gffusion-funet", "--metrics", "EN,SCD,Qabf"),
-    )
-    assert outcome.exit_code == 0
-    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-    scd = {method: means["SCD"] for method, means in summary.items()}
-    assert max(scd, key=scd.__getitem__) == "centered_sum"
-    assert summary["maximum"]["Qabf"] > summary["average"]["Qabf"]
