@@ -51,7 +51,7 @@ def evaluate(
         bool, typer.Option("--baselines/--no-baselines", help="Also measure the classical baselines.")
     ] = True,
     sheet: Annotated[
-        str, typer.Option(metavar="COUNT|NAMES", help="Pairs to show in sheet.png: how many, or their names.")
+        str, typer.Option(metavar="COUNT|NAME,...", help="Pairs to show in sheet.png: how many, or their names.")
     ] = "3",
     workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one per core]")] = None,
     device: Annotated[str, typer.Option(help='For models: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",

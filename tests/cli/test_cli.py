@@ -25,6 +25,7 @@ try:
 finally:
     print("IMPORTED", sorted({"torch", "transformers", "numpy", "PIL", "scipy"} & set(sys.modules)))
 """
+EVALUATE = "evaluate --visible visible --infrared infrared -o out"
 TWO_FILES = "fuse visible/rendered_0000.png infrared/rendered_0000.png -o"
 
 
@@ -39,6 +40,10 @@ TWO_FILES = "fuse visible/rendered_0000.png infrared/rendered_0000.png -o"
         ("models", []),
         ("push nowhere org/name", []),
         ("fuse no.png no.png", []),
+        (f"{EVALUATE} --no-baselines", []),
+        (f"{EVALUATE} --fused mine=nowhere", ["PIL", "numpy"]),
+        (f"{EVALUATE} --model gffusion-huge", ["PIL", "numpy"]),
+        (f"{EVALUATE} --sheet rendered_0009", ["PIL", "numpy"]),
         (f"{TWO_FILES} labels/rendered_0000.png", ["PIL", "numpy"]),  # nothing to do
         ("fuse no.png no.png -o out.png", ["PIL", "numpy"]),
         (f"{TWO_FILES} out.gif", ["PIL", "numpy"]),
