@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, InfraredRange, to_array
+from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
 from .label_refinement import refine_logits
@@ -112,7 +113,7 @@ def run_model(
         return model(visible_values, infrared_values, labels, segment, return_dict=True, return_loss=return_loss)
     if with_losses:
         raise ValueError("`row_bands` cannot be combined with losses or training mode: leave it out.")
-    model.check_inputs(visible_values, infrared_values, labels, segment)
+    check_inputs(model.config, visible_values, infrared_values, labels, segment)
     semantics = model.project_semantics(visible_values, infrared_values)
     fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)
     logits = model.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None

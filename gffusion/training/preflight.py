@@ -9,7 +9,8 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import Dataset
 
 from gffusion.metrics import METRICS, list_metrics
-from gffusion.models.gffusion.modeling_gffusion import MINIMUM_SIZE, GFFusionModel
+from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
 

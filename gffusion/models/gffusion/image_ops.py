@@ -1,4 +1,4 @@
-"""Colour conversion, the gradient operator and what encoders see, shared by networks, losses and the image processor."""
+"""Color conversion, gradients, rounding and resizing, shared by networks, losses and the image processor."""
 
 from typing import Any
 
@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-# ITU-R BT.601 luma weights of red, green and blue, the convention of the image-fusion field.
+# Luma weights of red, green and blue by ITU-R BT.601, the convention of image fusion.
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 
-# Normalisation that the encoders were trained with, applied here so that callers only ever pass [0, 1].
+# Normalization of the encoders, applied inside the model: callers pass values in [0, 1].
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 DINOV2_MEAN, DINOV2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -20,7 +20,7 @@ def rgb_to_luma(image: Tensor) -> Tensor:
     """Return the luma (Y of YCbCr, ITU-R BT.601, full range) of an image.
 
     Args:
-        image (`Tensor` of shape `(..., 3, H, W)` or `(..., 1, H, W)`): RGB values; one channel is luma already.
+        image (`Tensor` of shape `(..., 3, H, W)` or `(..., 1, H, W)`): RGB values, or luma, which is returned as it is.
 
     Returns:
         `Tensor` of shape `(..., 1, H, W)`, in the range and dtype of `image`.
@@ -32,21 +32,20 @@ def rgb_to_luma(image: Tensor) -> Tensor:
     if channels == 1:
         return image
     if channels != 3:
-        raise ValueError(f"An image has 1 (grey) or 3 (RGB) channels, got {channels} in shape {tuple(image.shape)}.")
+        raise ValueError(f"An image needs 1 (gray) or 3 (RGB) channels, got {channels} in shape {tuple(image.shape)}.")
     red, green, blue = image.chunk(3, dim=-3)
     return LUMA_WEIGHTS[0] * red + LUMA_WEIGHTS[1] * green + LUMA_WEIGHTS[2] * blue
 
 
 def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
-    """Give an RGB image another luma and keep its chroma (Cb, Cr): the colour of a fused picture.
+    """Replace the luma of an RGB image and keep its chroma (Cb, Cr), to color a fused image.
 
-    YCbCr is linear in RGB, so that exchanging Y adds the same difference to all three channels. Where the result would
-    leave [0, 1], chroma is scaled down just enough to fit, instead of being clipped channel by channel: hue and the
-    requested luma stay exact.
+    YCbCr is linear in RGB: replacing Y adds one difference to all three channels. Where the result would leave [0, 1],
+    chroma is scaled down until it fits instead of clipping single channels, which keeps hue and the requested luma exact.
 
     Args:
         image (`Tensor` of shape `(..., 3, H, W)`): RGB values in [0, 1].
-        luma (`Tensor` of shape `(..., 1, H, W)`): Wanted luma in [0, 1].
+        luma (`Tensor` of shape `(..., 1, H, W)`): New luma in [0, 1].
 
     Returns:
         `Tensor` of shape `(..., 3, H, W)` in [0, 1].
@@ -60,8 +59,8 @@ def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
 def sobel_magnitude(image: Tensor) -> Tensor:
     """Return the Sobel gradient magnitude `|gx| + |gy|` of every channel.
 
-    The separable kernel is written as sums of shifted views: several times faster on a CPU than a depthwise
-    convolution, and without a buffer that a checkpoint would have to carry. The border is reflected.
+    The separable kernel is written as sums of shifted views, which is several times faster on a CPU than a depthwise
+    convolution and needs no buffer in checkpoints. The border is reflected.
 
     Args:
         image (`Tensor` of shape `(B, C, H, W)`): Any values, H and W at least 2.
@@ -94,8 +93,8 @@ def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
 def prepare_images(
     images: Tensor, size: list[int], mean: tuple[float, ...], std: tuple[float, ...], dtype: torch.dtype
 ) -> Tensor:
-    """Resize [0, 1] images (B, 1 or 3, H, W) for an encoder and normalise them -> (B, 3, height, width)."""
+    """Resize images (B, 1 or 3, H, W) in [0, 1] to an encoder's input and normalize them -> (B, 3, height, width)."""
     images = images.float().expand(-1, 3, -1, -1)
-    # Antialiased like the encoders' own processors: within 0.004 of CLIP's, against 0.043 without.
+    # Antialiasing as in the encoders' own processors: within 0.004 (mean) of CLIP's, 0.043 without.
     images = F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     return ((images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)).to(dtype)

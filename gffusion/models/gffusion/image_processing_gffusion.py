@@ -1,4 +1,4 @@
-"""GFFusionImageProcessor: pairs of pictures in, model tensors out, and back to pictures of the original size and depth."""
+"""GFFusionImageProcessor: pairs of images to model tensors, and model outputs to images of the original size and depth."""
 
 import functools
 import logging
@@ -17,6 +17,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType
 
 from .image_ops import replace_luma, rgb_to_luma
+from .image_sizes import MINIMUM_SIZE, check_same_size
 
 logger = logging.getLogger(__name__)
 
@@ -25,29 +26,28 @@ IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
 Pair = tuple[Image, Image] | list[Image]
 InfraredRange = Literal["dtype", "percentile"] | Sequence[float]
 
-MINIMUM_SIZE = 32
-# What a saved processor's JSON holds besides its options.
+# Keys of a saved processor's JSON besides its options.
 _SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
-# Wide enough to keep people, a small share of a street, apart from each other's clothes; narrow enough for dead pixels.
+# Wide enough to keep contrast within people, who cover little of a street; narrow enough to ignore dead pixels.
 _PERCENTILES = (0.1, 99.9)
-# A 16-bit thermal image that uses less of its range than this share looks uniformly grey.
+# A 16-bit thermal image that uses a smaller share of its range than this looks uniformly gray.
 _NARROW_RANGE = 0.1
 
 
 class GFFusionImageProcessor(BaseImageProcessor):
-    r"""Turns pairs of a visible and an infrared picture into the tensors of [`GFFusionModel`], and its outputs into pictures.
+    r"""Convert pairs of a visible and an infrared image to the tensors of [`GFFusionModel`], and its outputs to images.
 
-    A picture is a PIL image, a NumPy array or a torch tensor, grey or colour, uint8, uint16 or floating point. Its values
-    are scaled to [0, 1] by their type: uint8 by 255, uint16 by 65535; floating point values must lie in [0, 1] already.
+    An image is a PIL image, a NumPy array or a torch tensor, gray or color, uint8, uint16 or floating point. Values are
+    scaled to [0, 1] by their type: uint8 by 255, uint16 by 65535; floating-point values must be in [0, 1].
 
     Args:
         size_divisor (`int`, *optional*, defaults to 1):
-            Pictures are padded at the bottom and on the right, by mirroring, to a multiple of this and to at least
-            32 pixels a side. The `post_process` methods cut the padding off.
+            Images are padded by mirroring, at the bottom and on the right, to a multiple of this and to at least 32
+            pixels per side. The `post_process` methods remove the padding.
         infrared_range (`"dtype"`, `"percentile"` or `[low, high]`, *optional*, defaults to `"dtype"`):
-            What maps to [0, 1] in infrared pictures: the range of their type; the 0.1st to 99.9th percentile of each picture;
-            or a fixed range in the picture's own unit, counts or kelvin. Raw 14- or 16-bit thermal data and floating
-            point temperatures need one of the latter two.
+            Range of infrared values that is mapped to [0, 1]: the range of their type; the 0.1st to 99.9th percentile of
+            each image; or a fixed range in the unit of the image, counts or kelvin. Raw 14- or 16-bit thermal data and
+            floating-point temperatures need one of the latter two.
 
     Raises:
         ValueError: If an option is out of range.
@@ -85,17 +85,17 @@ class GFFusionImageProcessor(BaseImageProcessor):
         """Prepare one pair or a list of pairs.
 
         Args:
-            images: A pair `(visible, infrared)`, or a list of pairs. A grey visible picture is repeated to three channels,
-                a colour infrared picture is reduced to its luma.
+            images: A pair `(visible, infrared)` or a list of pairs. A gray visible image is repeated to three channels,
+                a color infrared image is reduced to its luma.
             size_divisor: Overrides the processor's own.
             infrared_range: Overrides the processor's own.
-            return_tensors: `"pt"` or `"np"` to stack the batch, which then must be of one size; lists otherwise.
+            return_tensors: `"pt"` or `"np"` to stack the batch, whose images must then have one size; lists otherwise.
 
         Returns:
             `BatchFeature` with `visible_values` (B, 3, H, W) and `infrared_values` (B, 1, H, W), float32 in [0, 1].
 
         Raises:
-            ValueError: If sizes differ, or a picture has an unknown layout, type or values out of range.
+            ValueError: If sizes differ, or an image has an unknown layout or type, or values out of range.
         """
         size_divisor = self.size_divisor if size_divisor is None else size_divisor
         infrared_range = self.infrared_range if infrared_range is None else infrared_range
@@ -103,20 +103,18 @@ class GFFusionImageProcessor(BaseImageProcessor):
         visible_values, infrared_values = [], []
         for visible, infrared in _as_pairs(images):
             visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
-            if visible_array.shape[:2] != infrared_array.shape[:2]:
-                raise ValueError(
-                    "The pictures of a pair must show the same pixels, but the visible one measures "
-                    f"{_size(visible_array)} and the infrared one {_size(infrared_array)}. Register and resize them first."
-                )
+            check_same_size(
+                {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]}
+            )
             if visible_array.ndim == 2 and infrared_array.ndim == 3 and np.ptp(infrared_array, axis=-1).any():
-                _warn_once("The visible picture is grey and the infrared one has colour: are they swapped?")
+                _warn_once("The visible image is gray and the infrared image has color: check that they are not swapped.")
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
             infrared_values.append(_pad(to_infrared_values(infrared_array, infrared_range), size_divisor))
         sizes = sorted({values.shape[1:] for values in visible_values})
         if return_tensors is not None and len(sizes) > 1:
             raise ValueError(
-                f"A batch holds pairs of one size, got (height, width) {sizes}. Process the sizes one after the other, or "
-                'use pipeline("image-fusion"), which does.'
+                f"A batch needs pairs of one size, got (height, width) {sizes}. Process one size at a time, or use "
+                'pipeline("image-fusion"), which does so.'
             )
         data = {"visible_values": visible_values, "infrared_values": infrared_values}
         return BatchFeature(data=data, tensor_type=return_tensors)
@@ -127,54 +125,54 @@ class GFFusionImageProcessor(BaseImageProcessor):
         images: Pair | Sequence[Pair],
         output_type: Literal["pil", "np", "pt"] = "pil",
     ) -> list[Image]:
-        """Turn a model's output into pictures of the original size, with the visible picture's colour and bit depth.
+        """Convert a model's output to images of the original size, with the visible image's color and bit depth.
 
         Args:
-            outputs ([`GFFusionOutput`]): What the model made of the batch.
-            images: The pictures that the batch was made from, as they were given to the processor.
-            output_type: `"pil"`; `"np"` for arrays (H, W) or (H, W, 3) of the visible picture's type; `"pt"` for
-                float32 tensors (1 or 3, H, W) in [0, 1].
+            outputs ([`GFFusionOutput`]): The model's output for the batch.
+            images: The images of the batch, as they were given to the processor.
+            output_type: `"pil"`; `"np"` for arrays (H, W) or (H, W, 3) of the visible image's type; `"pt"` for float32
+                tensors (1 or 3, H, W) in [0, 1].
 
         Returns:
-            One picture a pair: grey where the visible picture is grey, RGB elsewhere. PIL images have 16 bits only where
-            they are grey: Pillow knows no 16-bit colour; take `"np"` for that.
+            One image per pair: gray if the visible image is gray, RGB otherwise. PIL images have 16 bits only if they are
+            gray, since Pillow does not support 16-bit color; use `"np"` for that.
 
         Raises:
-            ValueError: If the number or the sizes of the pictures are not those of the batch, or a value is not finite.
+            ValueError: If number or sizes of the images are not those of the batch, or a value is not finite.
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
         pairs = _as_pairs(images)
         fused_values = outputs.fused_values.detach().float().cpu()
         if len(pairs) != len(fused_values):
-            raise ValueError(f"The model fused {len(fused_values)} pairs, but {len(pairs)} are given as `images`.")
+            raise ValueError(f"`outputs` holds {len(fused_values)} pairs, but `images` holds {len(pairs)}.")
         if not fused_values.isfinite().all():
             raise ValueError(
-                "The fused picture has values that are not finite: the model's weights are damaged, or its `dtype` does not do."
+                "The fused image has values that are not finite: the weights are damaged, or `dtype` is too narrow for them."
             )
-        pictures = []
+        fused_images = []
         for fused, (visible, _) in zip(fused_values, pairs, strict=True):
             array = to_array(visible, "visible")
-            pictures.append(
-                _to_picture(_restore_colour(_crop(fused, array.shape[:2]), array), array.dtype, output_type)
+            fused_images.append(
+                _to_image(_restore_color(_crop(fused, array.shape[:2]), array), array.dtype, output_type)
             )
-        return pictures
+        return fused_images
 
     def post_process_semantic_segmentation(
         self, outputs: Any, target_sizes: Sequence[tuple[int, int]] | None = None
     ) -> list[Tensor]:
-        """Turn logits into label maps.
+        """Convert logits to label maps.
 
         Args:
             outputs ([`GFFusionOutput`]): Model output with `logits` (B, num_labels, H, W).
             target_sizes (`list[tuple[int, int]]`, *optional*):
-                Height and width of every original pair, to cut padding off.
+                Height and width of every pair, to remove padding.
 
         Returns:
-            One int64 tensor (height, width) of class ids a pair.
+            One int64 tensor (height, width) of class ids per pair.
 
         Raises:
-            ValueError: If there are no logits, or the target sizes do not fit the batch.
+            ValueError: If there are no logits, or the target sizes do not match the batch.
         """
         if outputs.logits is None:
             raise ValueError("The output has no logits: call the model with `segment=True`.")
@@ -188,7 +186,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
 def _check_options(size_divisor: int, infrared_range: InfraredRange) -> None:
     if not isinstance(size_divisor, int) or size_divisor < 1:
-        raise ValueError(f"`size_divisor` must be a whole number of at least 1, got {size_divisor!r}.")
+        raise ValueError(f"`size_divisor` must be an integer of at least 1, got {size_divisor!r}.")
     if isinstance(infrared_range, str):
         valid = infrared_range in ("dtype", "percentile")
     else:
@@ -210,23 +208,23 @@ def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
             return [(visible, infrared) for visible, infrared in images]
     kind = f"{type(images).__name__} of {len(images)}" if isinstance(images, (tuple, list)) else type(images).__name__
     raise ValueError(
-        f"Expected a pair (visible, infrared) of pictures or a list of such pairs, got a {kind}. Pictures are PIL images, "
+        f"Expected a pair (visible, infrared) of images or a list of such pairs, got a {kind}. Images are PIL images, "
         "arrays or tensors; gffusion.data.read_image reads files."
     )
 
 
 def to_array(image: Image, name: str) -> NDArray[Any]:
-    """Return a picture as an array (H, W) or (H, W, 3) of its own type, uint8, uint16 or floating point, upright.
+    """Return an image as an upright array (H, W) or (H, W, 3) of its own type: uint8, uint16 or floating point.
 
     Args:
-        image: The picture.
-        name: What to call it in errors, "visible" or "infrared".
+        image: The image.
+        name: Its name in errors, "visible" or "infrared".
 
     Raises:
-        ValueError: If its layout or type is unknown, or it is empty.
+        ValueError: If its layout or type is not supported, or it is empty.
     """
     if isinstance(image, PIL.Image.Image):
-        array = _pilto_array(PIL.ImageOps.exif_transpose(image), name)
+        array = _convert_pil(PIL.ImageOps.exif_transpose(image), name)
     elif isinstance(image, Tensor):
         tensor = image.detach().cpu()
         array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
@@ -235,22 +233,22 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
         array = _channels_last(image, name, prefer_first=False)
     else:
         raise ValueError(
-            f"The {name} picture must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "
+            f"The {name} image must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "
             "gffusion.data.read_image reads files."
         )
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"The {name} picture must be uint8, uint16 or floating point, got {array.dtype}.")
+        raise ValueError(f"The {name} image must be uint8, uint16 or floating point, got {array.dtype}.")
     if 0 in array.shape:
-        raise ValueError(f"The {name} picture is empty: shape {array.shape}.")
+        raise ValueError(f"The {name} image is empty: shape {array.shape}.")
     return array
 
 
-def _pilto_array(image: PIL.Image.Image, name: str) -> NDArray[Any]:
-    if image.mode.startswith("I"):  # "I;16" and its kin, or 32-bit integers that hold 16-bit data
+def _convert_pil(image: PIL.Image.Image, name: str) -> NDArray[Any]:
+    if image.mode.startswith("I"):  # "I;16" and its variants, or 32-bit integers that hold 16-bit data
         array = np.asarray(image)
         if array.size and (array.min() < 0 or array.max() > 65535):
-            raise ValueError(f"The {name} picture has values from {array.min()} to {array.max()}, beyond 16 bits.")
+            raise ValueError(f"The {name} image has values from {array.min()} to {array.max()}, beyond 16 bits.")
         return array.astype(np.uint16)
     if image.mode == "F":
         return np.asarray(image)
@@ -258,7 +256,7 @@ def _pilto_array(image: PIL.Image.Image, name: str) -> NDArray[Any]:
 
 
 def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArray[Any]:
-    """Move the channels of a (H, W), (H, W, C) or (C, H, W) array last; a single channel is dropped, and so is alpha."""
+    """Move channels last: (H, W), (H, W, C) or (C, H, W) -> (H, W) or (H, W, 3). A single channel and alpha are dropped."""
     if array.ndim == 2:
         return array
     if array.ndim == 3:
@@ -268,12 +266,8 @@ def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArra
             array = np.moveaxis(array, axis, -1)
             return array[..., 0] if array.shape[-1] == 1 else array[..., :3]
     raise ValueError(
-        f"The {name} picture must have shape (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels, got {array.shape}."
+        f"The {name} image must have shape (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels, got {array.shape}."
     )
-
-
-def _size(array: NDArray[Any]) -> str:
-    return f"{array.shape[1]} x {array.shape[0]} pixels (width x height)"
 
 
 def _unit_values(array: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -281,10 +275,10 @@ def _unit_values(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     if np.issubdtype(array.dtype, np.integer):
         return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):  # NaN fails this, too
+    if not (low >= 0 and high <= 1):  # also refuses NaN
         hint = 'Pass infrared_range="percentile" or a range in its unit.' if name == "infrared" else "Scale it first."
         hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
-        raise ValueError(f"A floating point {name} picture must lie in [0, 1], got {low:g} to {high:g}. {hint}")
+        raise ValueError(f"A floating-point {name} image must be in [0, 1], got {low:g} to {high:g}. {hint}")
     return array.astype(np.float32)
 
 
@@ -294,42 +288,42 @@ def _warn_once(message: str) -> None:
 
 
 def _luma(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the BT.601 luma (H, W) of a floating point colour picture, a grey picture as it is."""
+    """Return the BT.601 luma (H, W) of a floating-point color image; a gray image is returned as it is."""
     if array.ndim == 2:
         return array
     return rgb_to_luma(torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))))[0].numpy()
 
 
 def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale a visible picture (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a grey one is repeated.
+    """Scale a visible image (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a gray image is repeated.
 
     Raises:
-        ValueError: If floating point values lie outside [0, 1].
+        ValueError: If floating-point values are outside [0, 1].
     """
     values = _unit_values(array, "visible")
     return np.repeat(values[None], 3, axis=0) if values.ndim == 2 else np.moveaxis(values, -1, 0)  # (3, H, W)
 
 
 def to_infrared_values(array: NDArray[Any], infrared_range: InfraredRange = "dtype") -> NDArray[np.float32]:
-    """Scale an infrared picture (H, W) or (H, W, 3) to [0, 1] -> (1, H, W), its luma where it has colour.
+    """Scale an infrared image (H, W) or (H, W, 3) to [0, 1] -> (1, H, W); color is reduced to luma.
 
     Args:
-        array: The picture, uint8, uint16 or floating point.
+        array: The image, uint8, uint16 or floating point.
         infrared_range: See [`GFFusionImageProcessor`].
 
     Raises:
-        ValueError: If floating point values lie outside [0, 1] and no range is given, or are not finite.
+        ValueError: If floating-point values are outside [0, 1] and no range is given, or are not finite.
     """
     if infrared_range == "dtype":
         values = _luma(_unit_values(array, "infrared"))
         if array.dtype == np.uint16 and 0 < values.max() - values.min() < _NARROW_RANGE:
             _warn_once(
-                "A 16-bit infrared picture uses less than a tenth of its range and will look flat. "
+                "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
                 'Use the infrared range "percentile", or a fixed one in counts.'
             )
         return values[None]  # (1, H, W)
     if not np.isfinite(array).all():
-        raise ValueError("The infrared picture has values that are NaN or infinite. Replace them first.")
+        raise ValueError("The infrared image has values that are NaN or infinite. Replace them first.")
     counts = _luma(array.astype(np.float64))
     limits = np.percentile(counts, _PERCENTILES) if infrared_range == "percentile" else infrared_range
     low, high = (float(limit) for limit in limits)
@@ -338,7 +332,7 @@ def to_infrared_values(array: NDArray[Any], infrared_range: InfraredRange = "dty
 
 
 def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
-    """Mirror (C, H, W) at the bottom and on the right up to the minimum size and a multiple of the divisor."""
+    """Pad (C, H, W) by mirroring, at the bottom and on the right, to the minimum size and a multiple of the divisor."""
     missing = [-(-max(side, MINIMUM_SIZE) // size_divisor) * size_divisor - side for side in values.shape[1:]]
     return np.pad(values, ((0, 0), (0, missing[0]), (0, missing[1])), mode="symmetric") if any(missing) else values
 
@@ -346,12 +340,12 @@ def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
 def _crop(values: Tensor, size: tuple[int, ...]) -> Tensor:
     height, width = size
     if height > values.shape[-2] or width > values.shape[-1]:
-        raise ValueError(f"Cannot cut {height} x {width} out of a model output of {tuple(values.shape[-2:])}.")
+        raise ValueError(f"Cannot crop {height} x {width} from a model output of {tuple(values.shape[-2:])}.")
     return values[..., :height, :width]
 
 
-def _restore_colour(fused: Tensor, visible: NDArray[Any]) -> Tensor:
-    """Give a fused luma (1, H, W) the chroma of the visible picture, if that has any -> (1 or 3, H, W)."""
+def _restore_color(fused: Tensor, visible: NDArray[Any]) -> Tensor:
+    """Add the chroma of the visible image to a fused luma (1, H, W) -> (1, H, W) if that is gray, else (3, H, W)."""
     if visible.ndim == 2:
         return rgb_to_luma(fused)
     if fused.shape[0] == 3:
@@ -359,7 +353,7 @@ def _restore_colour(fused: Tensor, visible: NDArray[Any]) -> Tensor:
     return replace_luma(torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))), fused)
 
 
-def _to_picture(fused: Tensor, dtype: np.dtype[Any], output_type: str) -> Image:
+def _to_image(fused: Tensor, dtype: np.dtype[Any], output_type: str) -> Image:
     if output_type == "pt":
         return fused
     array = fused[0].numpy() if fused.shape[0] == 1 else fused.movedim(0, -1).numpy()

@@ -20,12 +20,10 @@ from .configuration_gffusion import GFFusionConfig
 from .finet import FINet, unite_modalities, upsample
 from .funet import FuNet
 from .image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, replace_luma, rgb_to_luma
+from .input_checks import check_inputs, check_semantic_tokens
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
 from .ssnet import SSNet
 from .windows import join_windows, split_windows
-
-MINIMUM_SIZE = 32
-
 
 class ProjectedSemantics(NamedTuple):
     """Features that FINet injects into FuNet.
@@ -43,19 +41,18 @@ class ProjectedSemantics(NamedTuple):
 
 @dataclass
 class GFFusionOutput(ModelOutput):
-    """Output of [`GFFusionModel`]. What was not asked for is `None` and left out of the tuple form.
+    """Output of [`GFFusionModel`]. Values that were not requested are `None` and absent from the tuple form.
 
     Args:
         loss (`Tensor` of shape `()`): L_total, Eq. (12).
-        loss_structural (`Tensor` of shape `()`): L_st, Eq. (10), with the weighted intensity term.
+        loss_structural (`Tensor` of shape `()`): L_st, Eq. (10), plus the weighted intensity term.
         loss_ssim (`Tensor` of shape `()`): SSIM terms of L_st.
-        loss_gradient (`Tensor` of shape `()`): Gradient term of L_st, not weighted.
-        loss_intensity (`Tensor` of shape `()`): Intensity term, not weighted.
+        loss_gradient (`Tensor` of shape `()`): Gradient term of L_st, unweighted.
+        loss_intensity (`Tensor` of shape `()`): Intensity term, unweighted.
         loss_segmentation (`Tensor` of shape `()`): L_ss, Eq. (11).
         fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1], float32; luma where `color_space="ycbcr"`.
         logits (`Tensor` of shape `(B, num_labels, H, W)`):
-            Class logits of I_seg, float32. In evaluation mode, with `segmenter_scales` or `segmenter_refinement`,
-            log-probabilities of all scales, refined.
+            Class logits of I_seg at one scale, float32: those of the loss.
         spatial_features (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): z_f.
         semantic_features (`Tensor` of shape `(B, N, D)`): z_c, merged tokens.
         gate (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): Sigmoid of Eq. (7).
@@ -87,7 +84,7 @@ class GFFusionPreTrainedModel(FrozenBackboneModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["FuNet", "FINet", "SSNet", "CLIPEncoderLayer", "Dinov2Layer"]
-    # A model without segmenter, or of another paradigm, may be loaded from a checkpoint that has more.
+    # A model without a segmenter, or of another paradigm, may be loaded from a checkpoint that holds more.
     _keys_to_ignore_on_load_unexpected = [r"^clip\.", r"^dinov2\.", r"^finet\.", r"^ssnet\."]
 
     @torch.no_grad()
@@ -102,10 +99,10 @@ class GFFusionPreTrainedModel(FrozenBackboneModel):
 
 
 class GFFusionModel(GFFusionPreTrainedModel):
-    """Fuses a visible and an infrared image, and segments the result (GFFusion, Luo et al., 2024).
+    """Fuse a visible and an infrared image, and segment the result (GFFusion, Luo et al., 2024).
 
-    The encoders are frozen and stay in evaluation mode. `GFFusionModel(config)` has random encoders: start a training
-    with [`GFFusionModel.from_backbones`], and load a trained model with [`GFFusionModel.from_pretrained`].
+    The encoders are frozen and stay in evaluation mode. `GFFusionModel(config)` has random encoders: use
+    [`GFFusionModel.from_backbones`] to start a training and [`GFFusionModel.from_pretrained`] to load a trained model.
 
     Args:
         config ([`GFFusionConfig`]): Architecture.
@@ -124,7 +121,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
     """
 
     def __init__(self, config: GFFusionConfig, **unknown: Any) -> None:
-        if unknown:  # what neither `from_pretrained` nor the configuration has taken
+        if unknown:  # arguments that neither `from_pretrained` nor the configuration consumed
             raise ValueError(f"Unknown arguments {sorted(unknown)}. See GFFusionConfig for those that are allowed.")
         super().__init__(config)
         self.funet = FuNet(config)
@@ -158,22 +155,22 @@ class GFFusionModel(GFFusionPreTrainedModel):
             visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1], H and W at least 32.
             infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
             labels (`Tensor` of shape `(B, H, W)`, int64, *optional*):
-                Class of every pixel, `config.ignore_index` where it does not count. Adds L_ss to the loss.
-            segment (`bool`, *optional*): Whether to compute logits. Defaults to doing so where labels are given.
+                Class of every pixel, `config.ignore_index` where a pixel is ignored. Adds L_ss to the loss.
+            segment (`bool`, *optional*): Whether to compute logits. Defaults to `True` if labels are given.
             output_features (`bool`, *optional*, defaults to `False`): Whether to return z_f, z_c and the gate.
             return_dict (`bool`, *optional*): Whether to return a [`GFFusionOutput`] rather than a tuple.
             return_loss (`bool`, *optional*):
-                Whether to compute the losses. Defaults to doing so in training mode and where labels are given.
+                Whether to compute the losses. Defaults to `True` in training mode and if labels are given.
             semantic_tokens (`Tensor` of shape `(B, L, N, D)`, *optional*):
-                f_l of these pairs, from [`~GFFusionModel.encode_semantics`]: CLIP is not run. Hybrid paradigm only.
+                f_l of these pairs from [`~GFFusionModel.encode_semantics`], to skip CLIP. Hybrid paradigm only.
 
         Returns:
             [`GFFusionOutput`], or its values as a tuple.
 
         Raises:
-            ValueError: If shapes do not fit, or if segmentation is asked of a model without segmenter.
+            ValueError: If shapes do not match, or segmentation is requested from a model without a segmenter.
         """
-        self.check_inputs(visible_values, infrared_values, labels, segment)
+        check_inputs(self.config, visible_values, infrared_values, labels, segment)
         segment = segment if segment is not None else labels is not None
         return_loss = return_loss if return_loss is not None else self.training or labels is not None
         return_dict = return_dict if return_dict is not None else self.config.return_dict
@@ -196,34 +193,34 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return output if return_dict else output.to_tuple()
 
     def freeze_backbones(self) -> None:
-        """Stop the encoders from learning and put them in evaluation mode, where they always stay."""
+        """Disable gradients of the encoders and set them to evaluation mode."""
         for backbone in self.backbones.values():
             backbone.requires_grad_(False).eval()
 
     def train(self, mode: bool = True) -> "GFFusionModel":
-        """Set the training mode of all but the frozen encoders."""
+        """Set the training mode of everything except the frozen encoders."""
         super().train(mode)
-        # Every loading ends here, too (in `eval`), with parameters that the loader made anew.
+        # Loading ends here as well (`eval`), and the loader creates parameters with gradients enabled.
         self.freeze_backbones()
         return self
 
     @torch.no_grad()
     def encode_semantics(self, visible_values: Tensor, infrared_values: Tensor) -> Tensor:
-        """Return f_l, the frozen CLIP's features of both modalities, which `forward` takes as `semantic_tokens`.
+        """Return f_l, the features of the frozen CLIP for both modalities; `forward` takes them as `semantic_tokens`.
 
         Args:
             visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1].
             infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
 
         Returns:
-            `Tensor` of shape `(B, L, N, D)`: of each of `config.semantic_layers`, the N patch tokens, Eq. (6).
+            `Tensor` of shape `(B, L, N, D)`: N patch tokens for each of `config.semantic_layers`, Eq. (6).
 
         Raises:
             ValueError: If the model is not of the hybrid paradigm.
         """
         if not self.config.needs_clip:
             raise ValueError(
-                f'CLIP\'s features are those of the hybrid paradigm; this model is "{self.config.paradigm}".'
+                f'`encode_semantics` needs the hybrid paradigm, which injects CLIP features; got "{self.config.paradigm}".'
             )
         images = _stack_modalities(visible_values, infrared_values)
         config, size = self.config.clip_config, self._clip_size
@@ -256,7 +253,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
         Raises:
             ValueError: If `semantic_tokens` do not fit the model.
         """
-        self._check_semantic_tokens(semantic_tokens, len(visible_values))
+        if semantic_tokens is not None:
+            check_semantic_tokens(self.config, semantic_tokens, len(visible_values), self._clip_grid)
         if self.config.paradigm == "cascading":
             return ProjectedSemantics(None, None, None)
         source_tokens = None
@@ -367,63 +365,19 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return [height, width], (height // patch_size, width // patch_size), windows
 
     def _checkpointed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """Run a part without batch statistics, recomputing it in the backward pass if checkpointing is on.
+        """Call a function, recomputing it in the backward pass if gradient checkpointing is enabled.
 
-        The frozen encoders stay in evaluation mode, where transformers' own layers never checkpoint themselves.
+        Only for functions without batch statistics. The frozen encoders stay in evaluation mode, in which the layers of
+        transformers never checkpoint themselves.
         """
         if self.gradient_checkpointing and self.training:
-            # Not transformers' own function: its reentrant variant would cut off networks that read only images.
+            # Not transformers' own function: its reentrant variant drops the gradient of networks whose inputs need none.
             return checkpoint(function, *inputs, use_reentrant=False)
         return function(*inputs)
 
-    def check_inputs(
-        self, visible: Tensor, infrared: Tensor, labels: Tensor | None = None, segment: bool | None = None
-    ) -> None:
-        """Raise ValueError if the inputs of [`~GFFusionModel.forward`] do not fit each other or the model."""
-        expected = (*visible.shape[:1], 1, *visible.shape[2:])
-        if visible.dim() != 4 or visible.shape[1] != 3 or tuple(infrared.shape) != expected:
-            raise ValueError(
-                "`visible_values` must have shape (B, 3, H, W) and `infrared_values` (B, 1, H, W), "
-                f"got {tuple(visible.shape)} and {tuple(infrared.shape)}."
-            )
-        if not (visible.is_floating_point() and infrared.is_floating_point()):
-            raise ValueError(
-                f"Images must be floating point in [0, 1], got {visible.dtype} and {infrared.dtype}. "
-                "Use GFFusionImageProcessor to convert pictures."
-            )
-        if min(visible.shape[2:]) < MINIMUM_SIZE:
-            raise ValueError(
-                f"Images must measure at least {MINIMUM_SIZE} x {MINIMUM_SIZE} pixels, got {tuple(visible.shape[2:])}. "
-                "GFFusionImageProcessor pads smaller ones."
-            )
-        if (segment or labels is not None) and not self.config.use_segmenter:
-            raise ValueError(
-                "This model has no segmenter (`use_segmenter=False`): it takes no labels and gives no logits."
-            )
-        if labels is not None and segment is False:
-            raise ValueError("`labels` need logits: leave `segment` out or set it to True.")
-        if labels is not None and labels.is_floating_point():
-            raise ValueError(f"`labels` must be integer class numbers, got {labels.dtype}.")
-        if labels is not None and tuple(labels.shape) != (visible.shape[0], *visible.shape[2:]):
-            raise ValueError(
-                f"`labels` must have shape {(visible.shape[0], *visible.shape[2:])}, got {tuple(labels.shape)}."
-            )
-
-    def _check_semantic_tokens(self, tokens: Tensor | None, batch: int) -> None:
-        if tokens is None:
-            return
-        if not self.config.needs_clip:
-            raise ValueError(f'`semantic_tokens` are for the hybrid paradigm; this model is "{self.config.paradigm}".')
-        height, width = self._clip_grid
-        expected = (batch, len(self.config.semantic_layers), height * width, self.config.clip_config.hidden_size)
-        if tuple(tokens.shape) != expected:
-            raise ValueError(
-                f"`semantic_tokens` must have shape {expected}, got {tuple(tokens.shape)}. `encode_semantics` makes them."
-            )
-
 
 def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor:
-    """Put both modalities into one batch of colour images -> (2B, 3, H, W), the visible ones first."""
+    """Stack both modalities into one batch of color images, visible first -> (2B, 3, H, W)."""
     return torch.cat([visible_values, infrared_values.expand_as(visible_values)])
 
 

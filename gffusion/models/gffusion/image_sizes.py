@@ -1,0 +1,25 @@
+"""Sizes of images: what the model accepts, and the check that the images of a pair share one. Imports no torch."""
+
+from collections.abc import Mapping
+
+MINIMUM_SIZE = 32
+"""Smallest height and width of an image that the model fuses, in pixels."""
+
+
+def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+    """Return the height and width that all images of a pair share.
+
+    Args:
+        sizes: Height and width by the name of the image, which the message repeats.
+
+    Raises:
+        ValueError: If sizes differ.
+    """
+    (first, (height, width)), *others = sizes.items()
+    for other, size in others:
+        if size != (height, width):
+            raise ValueError(
+                f"{first} measures {width} x {height} pixels, but {other} {size[1]} x {size[0]} (width x height): the "
+                "images of a pair must be aligned pixel by pixel; register and resize them first"
+            )
+    return height, width

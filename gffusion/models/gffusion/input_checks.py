@@ -1,0 +1,67 @@
+"""Check the inputs of `GFFusionModel.forward`."""
+
+from torch import Tensor
+
+from .configuration_gffusion import GFFusionConfig
+from .image_sizes import MINIMUM_SIZE
+
+
+def check_inputs(
+    config: GFFusionConfig,
+    visible_values: Tensor,
+    infrared_values: Tensor,
+    labels: Tensor | None = None,
+    segment: bool | None = None,
+) -> None:
+    """Check that the inputs of the model match each other and the configuration.
+
+    Raises:
+        ValueError: If shapes, dtypes or sizes are wrong, or a model without a segmenter gets labels or should segment.
+    """
+    batch, _, *size = shape = tuple(visible_values.shape) if visible_values.dim() == 4 else (0, 0, 0, 0)
+    if shape[1] != 3 or tuple(infrared_values.shape) != (batch, 1, *size):
+        raise ValueError(
+            "`visible_values` must have shape (B, 3, H, W) and `infrared_values` (B, 1, H, W), "
+            f"got {tuple(visible_values.shape)} and {tuple(infrared_values.shape)}."
+        )
+    if not (visible_values.is_floating_point() and infrared_values.is_floating_point()):
+        raise ValueError(
+            f"Images must be floating point in [0, 1], got {visible_values.dtype} and {infrared_values.dtype}. "
+            "Use GFFusionImageProcessor to convert them."
+        )
+    if min(size) < MINIMUM_SIZE:
+        raise ValueError(
+            f"Images must measure at least {MINIMUM_SIZE} x {MINIMUM_SIZE} pixels, got {tuple(size)}. "
+            "GFFusionImageProcessor pads smaller ones."
+        )
+    if (segment or labels is not None) and not config.use_segmenter:
+        raise ValueError(
+            "This model has no segmenter (`use_segmenter=False`): it takes no labels and computes no logits."
+        )
+    if labels is not None:
+        _check_labels(labels, (batch, *size), segment)
+
+
+def check_semantic_tokens(config: GFFusionConfig, tokens: Tensor, batch: int, grid: tuple[int, int]) -> None:
+    """Check precomputed CLIP tokens.
+
+    Raises:
+        ValueError: If the paradigm uses none, or their shape is wrong.
+    """
+    if not config.needs_clip:
+        raise ValueError(f'`semantic_tokens` need the hybrid paradigm; this model is "{config.paradigm}".')
+    width = config.clip_config.hidden_size  # type: ignore[union-attr]
+    expected = (batch, len(config.semantic_layers or ()), grid[0] * grid[1], width)
+    if tuple(tokens.shape) != expected:
+        raise ValueError(
+            f"`semantic_tokens` must have shape {expected}, got {tuple(tokens.shape)}. Compute them with `encode_semantics`."
+        )
+
+
+def _check_labels(labels: Tensor, expected: tuple[int, ...], segment: bool | None) -> None:
+    if segment is False:
+        raise ValueError("`labels` need logits: leave `segment` out or set it to True.")
+    if labels.is_floating_point():
+        raise ValueError(f"`labels` must be integer class ids, got {labels.dtype}.")
+    if tuple(labels.shape) != expected:
+        raise ValueError(f"`labels` must have shape {expected}, got {tuple(labels.shape)}.")
