@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 from numpy.typing import NDArray
 
+from gffusion.models.gffusion.image_sizes import check_same_size
+
 from .boxes import BOX_SUFFIXES, NamedBoxes
 from .io import IMAGE_SUFFIXES, read_image, read_rgbt
 
@@ -175,29 +177,6 @@ def read_pair(visible: Path, infrared: Path) -> ArrayPair:
     images = read_image(visible), read_image(infrared)
     check_same_size({str(visible): images[0].shape[:2], str(infrared): images[1].shape[:2]})
     return images
-
-
-def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
-    """Return the height and width that all images of a pair share.
-
-    Args:
-        sizes: Height and width by name of the file or column, for the error message.
-
-    Raises:
-        ValueError: If sizes differ.
-
-    Example:
-        >>> check_same_size({"visible.png": (480, 640), "infrared.png": (480, 640)})
-        (480, 640)
-    """
-    (first, (height, width)), *others = sizes.items()
-    for other, size in others:
-        if size != (height, width):
-            raise ValueError(
-                f"{first} measures {width} x {height} pixels, but {other} {size[1]} x {size[0]} (width x height): the "
-                "images of a pair must be aligned pixel by pixel; register and resize them first"
-            )
-    return height, width
 
 
 def entry_name(entry: Path | NamedBoxes) -> str:

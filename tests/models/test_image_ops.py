@@ -24,10 +24,10 @@ class TestRgbToLuma:
         expected = (rgb2ycbcr(channels_last(image))[..., :1] - 16) / 219  # scikit-image uses the studio range
         np.testing.assert_allclose(channels_last(rgb_to_luma(image)), expected, atol=1e-6)
 
-    def test_grey_is_luma_already(self) -> None:
-        grey = random_image(2, 1, 5, 7)
-        assert torch.equal(rgb_to_luma(grey), grey)
-        torch.testing.assert_close(rgb_to_luma(grey.expand(2, 3, 5, 7)), grey)
+    def test_gray_is_luma_already(self) -> None:
+        gray = random_image(2, 1, 5, 7)
+        assert torch.equal(rgb_to_luma(gray), gray)
+        torch.testing.assert_close(rgb_to_luma(gray.expand(2, 3, 5, 7)), gray)
 
     def test_keeps_range_and_dtype(self) -> None:
         white = torch.full((3, 2, 2), 255, dtype=torch.float16)
@@ -37,7 +37,7 @@ class TestRgbToLuma:
 
     @pytest.mark.parametrize("channels", [2, 4])
     def test_channels(self, channels: int) -> None:
-        with pytest.raises(ValueError, match=rf"1 \(grey\) or 3 \(RGB\) channels, got {channels}"):
+        with pytest.raises(ValueError, match=rf"1 \(gray\) or 3 \(RGB\) channels, got {channels}"):
             rgb_to_luma(torch.zeros(1, channels, 4, 4))
 
 
@@ -66,7 +66,7 @@ class TestReplaceLuma:
         torch.testing.assert_close(edge[scaled], torch.zeros_like(edge[scaled]))
 
     @pytest.mark.parametrize("level", [0.0, 1.0])
-    def test_black_and_white_have_no_colour(self, level: float) -> None:
+    def test_black_and_white_have_no_color(self, level: float) -> None:
         luma = torch.full((1, 1, 8, 8), level, dtype=torch.float64)
         torch.testing.assert_close(replace_luma(random_image(1, 3, 8, 8), luma), luma.expand(1, 3, 8, 8))
 
@@ -75,11 +75,11 @@ class TestReplaceLuma:
         torch.testing.assert_close(replace_luma(image, rgb_to_luma(image)), image)
 
     def test_gradient_reaches_luma(self) -> None:
-        """The segmentation loss is taken of the coloured picture: finite differences, in and out of the gamut."""
+        """The segmentation loss is taken of the colored image: finite differences, in and out of the gamut."""
         luma = random_image(1, 1, 6, 6, seed=1).requires_grad_()
         assert torch.autograd.gradcheck(lambda values: replace_luma(random_image(1, 3, 6, 6), values), luma)
 
-    def test_gradient_of_grey_is_finite(self) -> None:
+    def test_gradient_of_gray_is_finite(self) -> None:
         luma = torch.tensor([0.0, 0.5, 1.0]).view(1, 1, 1, 3).requires_grad_()
         replace_luma(torch.full((1, 3, 1, 3), 0.5), luma).sum().backward()
         assert luma.grad is not None

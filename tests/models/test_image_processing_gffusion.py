@@ -1,4 +1,4 @@
-"""GFFusionImageProcessor: every form of picture in, what is refused, padding, and the way back to pictures."""
+"""GFFusionImageProcessor: every form of image in, what is refused, padding, and the way back to images."""
 
 import colorsys
 import logging
@@ -23,8 +23,8 @@ from gffusion.models.gffusion import image_processing_gffusion
 Array = NDArray[Any]
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
 RNG = np.random.default_rng(0)
-COLOUR = RNG.integers(0, 256, (40, 48, 3), np.uint8)
-GREY = RNG.integers(0, 256, (40, 48), np.uint8)
+COLOR = RNG.integers(0, 256, (40, 48, 3), np.uint8)
+GRAY = RNG.integers(0, 256, (40, 48), np.uint8)
 FLAT = np.zeros((40, 48), np.uint8)
 
 
@@ -51,7 +51,7 @@ def with_orientation(stored: Array, orientation: int) -> PIL.Image.Image:
 
 
 def with_alpha(image: Array, channel_axis: int = -1) -> Array:
-    alpha = np.expand_dims(GREY, channel_axis)
+    alpha = np.expand_dims(GRAY, channel_axis)
     return np.concatenate([image, alpha], axis=channel_axis)
 
 
@@ -59,93 +59,93 @@ def with_palette(image: Array) -> PIL.Image.Image:
     return PIL.Image.fromarray(image).convert("P", palette=PIL.Image.Palette.ADAPTIVE)
 
 
-CHW = np.moveaxis(COLOUR, -1, 0)
+CHW = np.moveaxis(COLOR, -1, 0)
 WIDE = np.uint16(257)  # 65535 = 255 * 257
-COLOUR_FORMS: dict[str, Any] = {
+COLOR_FORMS: dict[str, Any] = {
     "channels_first": CHW,
-    "alpha": with_alpha(COLOUR),
+    "alpha": with_alpha(COLOR),
     "alpha_first": with_alpha(CHW, 0),
-    "uint16": COLOUR * WIDE,
-    "float16": (COLOUR / 255).astype(np.float16),
-    "float32": (COLOUR / 255).astype(np.float32),
-    "float64": COLOUR / 255,
-    "strided": np.repeat(COLOUR, 2, axis=1)[:, ::2],
+    "uint16": COLOR * WIDE,
+    "float16": (COLOR / 255).astype(np.float16),
+    "float32": (COLOR / 255).astype(np.float32),
+    "float64": COLOR / 255,
+    "strided": np.repeat(COLOR, 2, axis=1)[:, ::2],
     "tensor": torch.from_numpy(CHW.copy()),
-    "tensor_channels_last": torch.from_numpy(COLOUR),
+    "tensor_channels_last": torch.from_numpy(COLOR),
     "tensor_uint16": torch.from_numpy(CHW * WIDE),
     "tensor_bfloat16": torch.from_numpy(CHW / 255).bfloat16(),
     "tensor_with_gradient": torch.from_numpy(CHW / 255).requires_grad_(),
-    "pil": PIL.Image.fromarray(COLOUR),
-    "pil_rgba": PIL.Image.fromarray(with_alpha(COLOUR)),
-    "pil_turned_left": with_orientation(np.rot90(COLOUR, 1), 6),  # to show: turn right
-    "pil_upside_down": with_orientation(np.rot90(COLOUR, 2), 3),
-    "pil_mirrored": with_orientation(np.fliplr(COLOUR), 2),
+    "pil": PIL.Image.fromarray(COLOR),
+    "pil_rgba": PIL.Image.fromarray(with_alpha(COLOR)),
+    "pil_turned_left": with_orientation(np.rot90(COLOR, 1), 6),  # to show: turn right
+    "pil_upside_down": with_orientation(np.rot90(COLOR, 2), 3),
+    "pil_mirrored": with_orientation(np.fliplr(COLOR), 2),
 }
-GREY_FORMS: dict[str, Any] = {
-    "channel_last": GREY[..., None],
-    "channel_first": GREY[None],
-    "uint16": GREY * WIDE,
-    "float16": (GREY / 255).astype(np.float16),
-    "float32": (GREY / 255).astype(np.float32),
-    "float64": GREY / 255,
-    "tensor": torch.from_numpy(GREY),
-    "tensor_channel_first": torch.from_numpy(GREY[None]),
-    "tensor_uint16": torch.from_numpy(GREY * WIDE),
-    "pil": PIL.Image.fromarray(GREY),
-    "pil_la": PIL.Image.fromarray(with_alpha(GREY[..., None])),
-    "pil_i16": PIL.Image.fromarray(GREY * WIDE),
-    "pil_i": PIL.Image.fromarray(GREY.astype(np.int32) * WIDE),
-    "pil_f": PIL.Image.fromarray((GREY / 255).astype(np.float32)),
-    "pil_p": with_palette(GREY),
-    "three_equal_channels": np.repeat(GREY[..., None], 3, axis=-1),
-    "pil_i16_turned_left": with_orientation(np.rot90(GREY * WIDE, 1), 6),
+GRAY_FORMS: dict[str, Any] = {
+    "channel_last": GRAY[..., None],
+    "channel_first": GRAY[None],
+    "uint16": GRAY * WIDE,
+    "float16": (GRAY / 255).astype(np.float16),
+    "float32": (GRAY / 255).astype(np.float32),
+    "float64": GRAY / 255,
+    "tensor": torch.from_numpy(GRAY),
+    "tensor_channel_first": torch.from_numpy(GRAY[None]),
+    "tensor_uint16": torch.from_numpy(GRAY * WIDE),
+    "pil": PIL.Image.fromarray(GRAY),
+    "pil_la": PIL.Image.fromarray(with_alpha(GRAY[..., None])),
+    "pil_i16": PIL.Image.fromarray(GRAY * WIDE),
+    "pil_i": PIL.Image.fromarray(GRAY.astype(np.int32) * WIDE),
+    "pil_f": PIL.Image.fromarray((GRAY / 255).astype(np.float32)),
+    "pil_p": with_palette(GRAY),
+    "three_equal_channels": np.repeat(GRAY[..., None], 3, axis=-1),
+    "pil_i16_turned_left": with_orientation(np.rot90(GRAY * WIDE, 1), 6),
 }
 
 
-def tolerance(picture: Any) -> float:
-    """Half a step of the picture's own number format between 0.5 and 1."""
-    kind = str(getattr(picture, "dtype", ""))
+def tolerance(image: Any) -> float:
+    """Half a step of the image's own number format between 0.5 and 1."""
+    kind = str(getattr(image, "dtype", ""))
     return 2**-8 if kind.endswith("bfloat16") else 2**-11 if kind.endswith("float16") else 1e-6
 
 
 class TestForms:
-    """One picture gives the same values however it is passed."""
+    """One image gives the same values however it is passed."""
 
-    @pytest.mark.parametrize("form", COLOUR_FORMS)
-    def test_colour(self, form: str) -> None:
-        picture = COLOUR_FORMS[form]
-        visible, infrared = process(picture, picture)
+    @pytest.mark.parametrize("form", COLOR_FORMS)
+    def test_color(self, form: str) -> None:
+        image = COLOR_FORMS[form]
+        visible, infrared = process(image, image)
         assert (visible.dtype, infrared.dtype) == (np.float32, np.float32)
-        np.testing.assert_allclose(visible, CHW / 255, atol=tolerance(picture))
-        np.testing.assert_allclose(infrared, luma_of(CHW / 255), atol=tolerance(picture))
+        np.testing.assert_allclose(visible, CHW / 255, atol=tolerance(image))
+        np.testing.assert_allclose(infrared, luma_of(CHW / 255), atol=tolerance(image))
 
-    @pytest.mark.parametrize("form", GREY_FORMS)
-    def test_grey(self, form: str) -> None:
-        picture = GREY_FORMS[form]
-        visible, infrared = process(picture, picture)
+    @pytest.mark.parametrize("form", GRAY_FORMS)
+    def test_gray(self, form: str) -> None:
+        image = GRAY_FORMS[form]
+        visible, infrared = process(image, image)
         assert visible.shape == (3, 40, 48)
-        np.testing.assert_allclose(visible, np.broadcast_to(GREY / 255, (3, 40, 48)), atol=tolerance(picture))
-        np.testing.assert_allclose(infrared, GREY[None] / 255, atol=tolerance(picture))
+        np.testing.assert_allclose(visible, np.broadcast_to(GRAY / 255, (3, 40, 48)), atol=tolerance(image))
+        np.testing.assert_allclose(infrared, GRAY[None] / 255, atol=tolerance(image))
 
     def test_one_bit(self) -> None:
-        picture = PIL.Image.fromarray(GREY > 127)
-        assert picture.mode == "1"
-        visible, infrared = process(picture, picture)
-        np.testing.assert_array_equal(infrared[0], GREY > 127)
-        np.testing.assert_array_equal(visible, np.stack([GREY > 127] * 3))
+        image = PIL.Image.fromarray(GRAY > 127)
+        assert image.mode == "1"
+        visible, infrared = process(image, image)
+        np.testing.assert_array_equal(infrared[0], GRAY > 127)
+        np.testing.assert_array_equal(visible, np.stack([GRAY > 127] * 3))
 
-    def test_palette_colours(self) -> None:
-        colours = COLOUR // 128 * 255  # few enough for a palette to hold them exactly
-        picture = with_palette(colours)
-        assert picture.mode == "P"
-        np.testing.assert_allclose(process(picture, FLAT)[0], np.moveaxis(colours, -1, 0) / 255, atol=1e-6)
+    def test_palette_colors(self) -> None:
+        colors = COLOR // 128 * 255  # few enough for a palette to hold them exactly
+        image = with_palette(colors)
+        assert image.mode == "P"
+        np.testing.assert_allclose(process(image, FLAT)[0], np.moveaxis(colors, -1, 0) / 255, atol=1e-6)
 
     def test_where_both_ends_could_be_channels(self) -> None:
         """Arrays are taken as (H, W, C) and tensors as (C, H, W), as their worlds have it."""
-        strip = COLOUR[:3]  # (3, 48, 3)
-        for picture, expected in [(strip, np.moveaxis(strip, -1, 0)), (torch.from_numpy(strip), strip)]:
+        strip = COLOR[:3]  # (3, 48, 3)
+        for image, expected in [(strip, np.moveaxis(strip, -1, 0)), (torch.from_numpy(strip), strip)]:
             height, width = expected.shape[1:]
-            values, _ = process(picture, np.zeros((height, width), np.uint8))
+            values, _ = process(image, np.zeros((height, width), np.uint8))
             np.testing.assert_allclose(values[:, :height, :width], expected / 255, atol=1e-6)
 
     def test_16_bits_are_kept(self) -> None:
@@ -153,19 +153,19 @@ class TestForms:
         np.testing.assert_allclose(process(ramp, ramp)[1][0] * 65535, ramp, atol=0.01)
 
     def test_the_picture_is_not_changed(self) -> None:
-        pair = COLOUR.copy(), (GREY / 255).astype(np.float32)
+        pair = COLOR.copy(), (GRAY / 255).astype(np.float32)
         before = pair[0].copy(), pair[1].copy()
         values = process(*pair)
         for array in values:
             array[:] = 2  # nor is it shared
-        for picture, original in zip(pair, before, strict=True):
-            np.testing.assert_array_equal(picture, original)
+        for image, original in zip(pair, before, strict=True):
+            np.testing.assert_array_equal(image, original)
 
 
 class TestBatches:
     def test_one_pair_and_lists_of_pairs(self) -> None:
         processor = GFFusionImageProcessor()
-        pairs = [(COLOUR, GREY), (GREY, COLOUR), [PIL.Image.fromarray(COLOUR), torch.from_numpy(GREY)]]
+        pairs = [(COLOR, GRAY), (GRAY, COLOR), [PIL.Image.fromarray(COLOR), torch.from_numpy(GRAY)]]
         batch = processor(pairs, return_tensors="pt")
         assert [tuple(values.shape) for values in batch.values()] == [(3, 3, 40, 48), (3, 1, 40, 48)]
         for index, pair in enumerate(pairs):
@@ -174,15 +174,15 @@ class TestBatches:
                 assert torch.equal(values[0], batch[name][index])
 
     def test_sizes_of_a_pair_must_match(self) -> None:
-        with pytest.raises(ValueError, match=r"visible one measures 48 x 40 pixels .* infrared one 46 x 40 pixels"):
-            process(COLOUR, GREY[:, :-2])
+        with pytest.raises(ValueError, match=r"visible image measures 48 x 40 pixels, but the infrared image 46 x 40"):
+            process(COLOR, GRAY[:, :-2])
 
-    def test_turned_pictures_are_compared_upright(self) -> None:
-        with pytest.raises(ValueError, match=r"48 x 40 pixels .* 40 x 48 pixels"):
-            process(COLOUR, with_orientation(GREY, 6))
+    def test_turned_images_are_compared_upright(self) -> None:
+        with pytest.raises(ValueError, match=r"48 x 40 pixels, but the infrared image 40 x 48"):
+            process(COLOR, with_orientation(GRAY, 6))
 
     def test_mixed_sizes(self) -> None:
-        pairs = [(COLOUR, GREY), (COLOUR[:36], GREY[:36])]
+        pairs = [(COLOR, GRAY), (COLOR[:36], GRAY[:36])]
         with pytest.raises(ValueError, match=r"one size, got \(height, width\) \[\(36, 48\), \(40, 48\)\]"):
             GFFusionImageProcessor()(pairs, return_tensors="pt")
         lists = GFFusionImageProcessor()(pairs)
@@ -192,32 +192,32 @@ class TestBatches:
 
 NAN = np.where(np.eye(40, 48) > 0, np.nan, 0.5)
 REFUSED = {
-    "no_pair": (COLOUR, "pair .* got a ndarray"),
-    "dict": ({"visible": COLOUR, "infrared": GREY}, "pair .* got a dict"),
-    "three_pictures": ([COLOUR, GREY, GREY], "pair .* got a list of 3"),
+    "no_pair": (COLOR, "pair .* got a ndarray"),
+    "dict": ({"visible": COLOR, "infrared": GRAY}, "pair .* got a dict"),
+    "three_pictures": ([COLOR, GRAY, GRAY], "pair .* got a list of 3"),
     "no_pictures": ([], "pair .* got a list of 0"),
-    "path": ([("visible.png", "infrared.png")], "visible picture must be a PIL image, .* got str.*read_image"),
-    "int32": ((COLOUR.astype(np.int32), GREY), "visible picture must be uint8, uint16 or floating point, got int32"),
-    "int64_tensor": ((COLOUR, torch.from_numpy(GREY).long()), "infrared picture must be uint8, .* got int64"),
-    "bool": ((COLOUR, GREY > 127), "infrared picture must be uint8, .* got bool"),
-    "too_many_axes": ((COLOUR[None], GREY), r"visible picture must have shape .* got \(1, 40, 48, 3\)"),
-    "one_axis": ((COLOUR, GREY[0]), r"infrared picture must have shape .* got \(48,\)"),
-    "two_channels": ((COLOUR[..., :2], GREY), r"1, 3 or 4 channels, got \(40, 48, 2\)"),
-    "empty": ((COLOUR[:0], GREY), r"visible picture is empty: shape \(0, 48, 3\)"),
-    "empty_pil": ((COLOUR, PIL.Image.new("L", (0, 0))), r"infrared picture is empty: shape \(0, 0\)"),
-    "empty_pil_16_bits": ((COLOUR, PIL.Image.new("I;16", (0, 0))), r"infrared picture is empty: shape \(0, 0\)"),
-    "negative": ((COLOUR / 255 - 0.1, GREY), r"visible picture must lie in \[0, 1\], got -0.1 to "),
-    "not_scaled": ((COLOUR.astype(np.float32), GREY), r"visible picture must lie in \[0, 1\], got 0 to 255"),
-    "kelvin": ((COLOUR, GREY / 10 + 280), r"infrared picture must lie in \[0, 1\].*infrared_range="),
-    "nan_visible": ((NAN, GREY), "floating point visible picture .* nan"),
-    "nan_infrared": ((COLOUR, NAN), "floating point infrared picture .* nan"),
-    "beyond_16_bits": ((COLOUR, PIL.Image.fromarray(GREY.astype(np.int32) * 1000)), "infrared .* beyond 16 bits"),
+    "path": ([("visible.png", "infrared.png")], "visible image must be a PIL image, .* got str.*read_image"),
+    "int32": ((COLOR.astype(np.int32), GRAY), "visible image must be uint8, uint16 or floating point, got int32"),
+    "int64_tensor": ((COLOR, torch.from_numpy(GRAY).long()), "infrared image must be uint8, .* got int64"),
+    "bool": ((COLOR, GRAY > 127), "infrared image must be uint8, .* got bool"),
+    "too_many_axes": ((COLOR[None], GRAY), r"visible image must have shape .* got \(1, 40, 48, 3\)"),
+    "one_axis": ((COLOR, GRAY[0]), r"infrared image must have shape .* got \(48,\)"),
+    "two_channels": ((COLOR[..., :2], GRAY), r"1, 3 or 4 channels, got \(40, 48, 2\)"),
+    "empty": ((COLOR[:0], GRAY), r"visible image is empty: shape \(0, 48, 3\)"),
+    "empty_pil": ((COLOR, PIL.Image.new("L", (0, 0))), r"infrared image is empty: shape \(0, 0\)"),
+    "empty_pil_16_bits": ((COLOR, PIL.Image.new("I;16", (0, 0))), r"infrared image is empty: shape \(0, 0\)"),
+    "negative": ((COLOR / 255 - 0.1, GRAY), r"visible image must be in \[0, 1\], got -0.1 to "),
+    "not_scaled": ((COLOR.astype(np.float32), GRAY), r"visible image must be in \[0, 1\], got 0 to 255"),
+    "kelvin": ((COLOR, GRAY / 10 + 280), r"infrared image must be in \[0, 1\].*infrared_range="),
+    "nan_visible": ((NAN, GRAY), "floating-point visible image .* nan"),
+    "nan_infrared": ((COLOR, NAN), "floating-point infrared image .* nan"),
+    "beyond_16_bits": ((COLOR, PIL.Image.fromarray(GRAY.astype(np.int32) * 1000)), "infrared .* beyond 16 bits"),
 }
 
 
 class TestRefusals:
     @pytest.mark.parametrize("case", REFUSED)
-    def test_pictures(self, case: str) -> None:
+    def test_images(self, case: str) -> None:
         images, message = REFUSED[case]
         with pytest.raises(ValueError, match=message):
             GFFusionImageProcessor()(images)
@@ -225,28 +225,28 @@ class TestRefusals:
     @pytest.mark.parametrize("infrared_range", ["percentile", [0.0, 1.0]])
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_no_number_in_a_range(self, infrared_range: Any, bad: float) -> None:
-        with pytest.raises(ValueError, match="infrared picture has values that are NaN or infinite"):
-            process(COLOUR, np.where(np.isnan(NAN), bad, NAN), infrared_range=infrared_range)
+        with pytest.raises(ValueError, match="infrared image has values that are NaN or infinite"):
+            process(COLOR, np.where(np.isnan(NAN), bad, NAN), infrared_range=infrared_range)
 
     @pytest.mark.parametrize("infrared_range", ["minmax", [1.0], [2.0, 1.0], [1.0, 1.0], [0.0, float("nan")]])
     def test_infrared_range(self, infrared_range: Any) -> None:
         with pytest.raises(ValueError, match=r'`infrared_range` must be "dtype", "percentile" or \[low, high\]'):
             GFFusionImageProcessor(infrared_range=infrared_range)
         with pytest.raises(ValueError, match="`infrared_range` must be"):
-            process(COLOUR, GREY, infrared_range=infrared_range)
+            process(COLOR, GRAY, infrared_range=infrared_range)
 
     @pytest.mark.parametrize("size_divisor", [0, -8, 2.5, "8"])
     def test_size_divisor(self, size_divisor: Any) -> None:
         with pytest.raises(
-            ValueError, match=f"`size_divisor` must be a whole number of at least 1, got {size_divisor!r}"
+            ValueError, match=f"`size_divisor` must be an integer of at least 1, got {size_divisor!r}"
         ):
             GFFusionImageProcessor(size_divisor=size_divisor)
 
 
-KELVIN = 290 + 12 * GREY.astype(np.float64) / 255
+KELVIN = 290 + 12 * GRAY.astype(np.float64) / 255
 THERMAL = {
-    "uint8": GREY // 2 + np.uint8(40),
-    "uint16": 29000 + 12 * GREY.astype(np.uint16),
+    "uint8": GRAY // 2 + np.uint8(40),
+    "uint16": 29000 + 12 * GRAY.astype(np.uint16),
     "float16": KELVIN.astype(np.float16),
     "float32": KELVIN.astype(np.float32),
     "float64": KELVIN,
@@ -257,7 +257,7 @@ class TestInfraredRange:
     @pytest.mark.parametrize("dtype", THERMAL)
     def test_percentiles(self, dtype: str) -> None:
         thermal = THERMAL[dtype]
-        _, infrared = process(COLOUR, thermal, infrared_range="percentile")
+        _, infrared = process(COLOR, thermal, infrared_range="percentile")
         low, high = np.percentile(thermal.astype(np.float64), [0.1, 99.9])
         np.testing.assert_allclose(infrared[0], np.interp(thermal, [low, high], [0, 1]), atol=1e-5)
         assert (infrared.min(), infrared.max()) == (0, 1)
@@ -266,47 +266,47 @@ class TestInfraredRange:
     def test_fixed_range(self, dtype: str) -> None:
         thermal = THERMAL[dtype]
         low, high = float(thermal.min()) + 2, float(thermal.max()) - 3  # both ends are cut off
-        _, infrared = process(COLOUR, thermal, infrared_range=[low, high])
+        _, infrared = process(COLOR, thermal, infrared_range=[low, high])
         np.testing.assert_allclose(infrared[0], np.interp(thermal, [low, high], [0, 1]), atol=1e-5)
 
-    def test_percentiles_are_each_pictures_own_and_without_padding(self) -> None:
-        pictures = [GREY[:20], (GREY // 4)[:20]]
+    def test_percentiles_are_each_images_own_and_without_padding(self) -> None:
+        images = [GRAY[:20], (GRAY // 4)[:20]]
         processor = GFFusionImageProcessor(infrared_range="percentile")
-        batch = processor([(COLOUR[:20], picture) for picture in pictures], return_tensors="np")["infrared_values"]
+        batch = processor([(COLOR[:20], image) for image in images], return_tensors="np")["infrared_values"]
         assert batch.shape == (2, 1, 32, 48)
-        for picture, values in zip(pictures, batch, strict=True):
-            expected = np.interp(picture, np.percentile(picture, [0.1, 99.9]), [0, 1])
+        for image, values in zip(images, batch, strict=True):
+            expected = np.interp(image, np.percentile(image, [0.1, 99.9]), [0, 1])
             np.testing.assert_allclose(values[0, :20], expected, atol=1e-5)
 
-    def test_flat_pictures_stay_flat(self) -> None:
+    def test_flat_images_stay_flat(self) -> None:
         for infrared_range in ("dtype", "percentile"):
-            _, infrared = process(COLOUR, np.full_like(GREY, 77), infrared_range=infrared_range)
+            _, infrared = process(COLOR, np.full_like(GRAY, 77), infrared_range=infrared_range)
             assert np.isfinite(infrared).all() and np.ptp(infrared) == 0
 
-    def test_colour_is_reduced_to_luma(self) -> None:
-        _, infrared = process(COLOUR, COLOUR, infrared_range=[0, 255])
+    def test_color_is_reduced_to_luma(self) -> None:
+        _, infrared = process(COLOR, COLOR, infrared_range=[0, 255])
         np.testing.assert_allclose(infrared, luma_of(CHW / 255), atol=1e-6)
 
     def test_visible_is_not_touched(self) -> None:
-        np.testing.assert_array_equal(process(COLOUR, GREY, infrared_range=[0, 10])[0], process(COLOUR, GREY)[0])
+        np.testing.assert_array_equal(process(COLOR, GRAY, infrared_range=[0, 10])[0], process(COLOR, GRAY)[0])
 
     @pytest.mark.parametrize(
-        ("picture", "infrared_range", "warns"),
+        ("image", "infrared_range", "warns"),
         [
             (THERMAL["uint16"], "dtype", True),
             (THERMAL["uint16"], "percentile", False),
             (THERMAL["uint16"], [29000, 33000], False),
-            (GREY * WIDE, "dtype", False),
-            (GREY // 100, "dtype", False),
+            (GRAY * WIDE, "dtype", False),
+            (GRAY // 100, "dtype", False),
         ],
     )
     def test_narrow_16_bit_warning(
-        self, caplog: pytest.LogCaptureFixture, picture: Array, infrared_range: Any, warns: bool
+        self, caplog: pytest.LogCaptureFixture, image: Array, infrared_range: Any, warns: bool
     ) -> None:
         image_processing_gffusion._warn_once.cache_clear()
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
-                process(COLOUR, picture, infrared_range=infrared_range)
+                process(COLOR, image, infrared_range=infrared_range)
         assert len(caplog.messages) == warns  # once, however long the folder
         if warns:
             assert "will look flat" in caplog.text and "percentile" in caplog.text
@@ -322,22 +322,22 @@ SIZES = [(1, 1, 1), (5, 3, 1), (30, 45, 1), (32, 33, 1), (50, 70, 16), (20, 100,
 class TestPadding:
     @pytest.mark.parametrize(("height", "width", "divisor"), SIZES)
     def test_least_size_and_mirrored_border(self, height: int, width: int, divisor: int) -> None:
-        colour, grey = np.resize(COLOUR, (height, width, 3)), np.resize(GREY, (height, width))
-        visible, infrared = process(colour, grey, size_divisor=divisor)
+        color, gray = np.resize(COLOR, (height, width, 3)), np.resize(GRAY, (height, width))
+        visible, infrared = process(color, gray, size_divisor=divisor)
         expected = [min(side for side in range(divisor, 500, divisor) if side >= max(n, 32)) for n in (height, width)]
-        # At the far end, n mirrors to n - 1, n + 1 to n - 2, ... and back again where the picture is smaller than that.
+        # At the far end, n mirrors to n - 1, n + 1 to n - 2, ... and back again where the image is smaller than that.
         rows, columns = (
             np.concatenate([np.arange(n), np.arange(n)[::-1]] * 40)[:side]
             for n, side in zip((height, width), expected, strict=True)
         )
         mirrored = np.ix_(rows, columns)
-        np.testing.assert_allclose(visible, np.moveaxis(colour[mirrored], -1, 0) / 255, atol=1e-6)
-        np.testing.assert_allclose(infrared[0], grey[mirrored] / 255, atol=1e-6)
+        np.testing.assert_allclose(visible, np.moveaxis(color[mirrored], -1, 0) / 255, atol=1e-6)
+        np.testing.assert_allclose(infrared[0], gray[mirrored] / 255, atol=1e-6)
 
     @pytest.mark.parametrize(("height", "width", "divisor"), SIZES)
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     def test_undone_exactly(self, height: int, width: int, divisor: int, dtype: Any) -> None:
-        """Fused luma that equals the visible one gives back the visible picture, bit by bit."""
+        """Fused luma that equals the visible one gives back the visible image, bit by bit."""
         most = np.iinfo(dtype).max
         shape = (height, width, 3) if dtype == np.uint8 else (height, width)
         visible = np.random.default_rng(height).integers(0, most, shape, dtype, endpoint=True)
@@ -349,10 +349,10 @@ class TestPadding:
         np.testing.assert_array_equal(restored, visible)
 
     @pytest.mark.parametrize(("height", "width", "divisor"), [(30, 45, 1), (50, 70, 16)])
-    def test_leaves_no_trace_in_the_fused_picture(
+    def test_leaves_no_trace_in_the_fused_image(
         self, tiny_model: Callable[..., GFFusionModel], height: int, width: int, divisor: int
     ) -> None:
-        """Measured against a picture that goes on beyond the border: only what is close to the padding may differ."""
+        """Measured against a image that goes on beyond the border: only what is close to the padding may differ."""
         model = tiny_model(paradigm="cascading", use_segmenter=False).eval()
         processor = GFFusionImageProcessor(size_divisor=divisor)
         rows, columns = np.mgrid[:96, :96]
@@ -366,7 +366,7 @@ class TestPadding:
             return fused
 
         whole, padded = fuse_and_cut(scene, 1 - scene), fuse_and_cut(*pair)
-        black_border = fuse_and_cut(*(np.pad(picture, (0, 16)) for picture in pair))
+        black_border = fuse_and_cut(*(np.pad(image, (0, 16)) for image in pair))
         reach = 6  # 3x3 convolutions that follow one another: three in an encoder, three in the decoder
         differences = np.abs(padded - whole)
         assert differences.shape == (height, width)
@@ -379,94 +379,94 @@ FUSED = RNG.uniform(0.05, 0.95, (1, 1, 40, 48)).astype(np.float32)
 
 
 def fuse(visible: Any, output_type: str = "pil", fused: Array = FUSED) -> Any:
-    (picture,) = GFFusionImageProcessor().post_process_fusion(output(fused), (visible, FLAT), output_type)
-    return picture
+    (image,) = GFFusionImageProcessor().post_process_fusion(output(fused), (visible, FLAT), output_type)
+    return image
 
 
 class TestPostProcessFusion:
     def test_luma_is_fused_and_hue_is_visible(self) -> None:
-        picture = fuse(COLOUR / 255, "np")
-        np.testing.assert_allclose(picture @ LUMA, FUSED[0, 0], atol=1e-5)
+        image = fuse(COLOR / 255, "np")
+        np.testing.assert_allclose(image @ LUMA, FUSED[0, 0], atol=1e-5)
         before, after = (
             np.array([colorsys.rgb_to_hsv(*pixel) for pixel in pixels.reshape(-1, 3)])
-            for pixels in (COLOUR / 255, picture)
+            for pixels in (COLOR / 255, image)
         )
-        assert after[:, 1].min() > 0  # nothing turned grey
+        assert after[:, 1].min() > 0  # nothing turned gray
         turned = np.abs(after[:, 0] - before[:, 0])[after[:, 1] > 0.01]
         np.testing.assert_allclose(np.minimum(turned, 1 - turned), 0, atol=1e-4)
 
-    def test_grey_pixels_stay_grey(self) -> None:
-        picture = fuse(np.repeat(GREY[..., None], 3, axis=-1), "np")
-        np.testing.assert_array_equal(np.ptp(picture, axis=-1), 0)
-        np.testing.assert_allclose(picture[..., 0] / 255, FUSED[0, 0], atol=0.51 / 255)
+    def test_gray_pixels_stay_gray(self) -> None:
+        image = fuse(np.repeat(GRAY[..., None], 3, axis=-1), "np")
+        np.testing.assert_array_equal(np.ptp(image, axis=-1), 0)
+        np.testing.assert_allclose(image[..., 0] / 255, FUSED[0, 0], atol=0.51 / 255)
 
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float16, np.float32, np.float64])
-    @pytest.mark.parametrize("colour", [False, True])
-    def test_arrays_have_the_visible_type(self, dtype: Any, colour: bool) -> None:
+    @pytest.mark.parametrize("color", [False, True])
+    def test_arrays_have_the_visible_type(self, dtype: Any, color: bool) -> None:
         most = np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1
-        visible = ((COLOUR if colour else GREY) / 255 * most).astype(dtype)
-        picture = fuse(visible, "np")
-        assert (picture.dtype, picture.shape) == (dtype, visible.shape)
-        luma = picture.astype(np.float64) @ LUMA if colour else picture.astype(np.float64)
+        visible = ((COLOR if color else GRAY) / 255 * most).astype(dtype)
+        image = fuse(visible, "np")
+        assert (image.dtype, image.shape) == (dtype, visible.shape)
+        luma = image.astype(np.float64) @ LUMA if color else image.astype(np.float64)
         step = 2**-11 if dtype == np.float16 else 0.51 / most if most > 1 else 1e-6
         np.testing.assert_allclose(luma / most, FUSED[0, 0], atol=step)
 
     @pytest.mark.parametrize(
         ("visible", "mode"),
         [
-            (COLOUR, "RGB"),
-            (COLOUR * WIDE, "RGB"),  # Pillow knows no 16-bit colour
-            (COLOUR / 255, "RGB"),
-            (GREY, "L"),
-            (GREY / 255, "L"),
-            (GREY * WIDE, "I;16"),
-            (PIL.Image.fromarray(COLOUR), "RGB"),
-            (PIL.Image.fromarray(GREY), "L"),
-            (PIL.Image.fromarray(GREY > 127), "L"),
+            (COLOR, "RGB"),
+            (COLOR * WIDE, "RGB"),  # Pillow knows no 16-bit color
+            (COLOR / 255, "RGB"),
+            (GRAY, "L"),
+            (GRAY / 255, "L"),
+            (GRAY * WIDE, "I;16"),
+            (PIL.Image.fromarray(COLOR), "RGB"),
+            (PIL.Image.fromarray(GRAY), "L"),
+            (PIL.Image.fromarray(GRAY > 127), "L"),
         ],
     )
     def test_pil(self, visible: Any, mode: str) -> None:
-        picture = fuse(visible)
-        assert (picture.mode, picture.size) == (mode, (48, 40))
-        luma = np.asarray(picture).astype(np.float64)
+        image = fuse(visible)
+        assert (image.mode, image.size) == (mode, (48, 40))
+        luma = np.asarray(image).astype(np.float64)
         luma = (luma @ LUMA if mode == "RGB" else luma) / (65535 if mode == "I;16" else 255)
         np.testing.assert_allclose(luma, FUSED[0, 0], atol=0.51 / (65535 if mode == "I;16" else 255))
 
-    @pytest.mark.parametrize(("visible", "channels"), [(COLOUR, 3), (GREY, 1), (GREY * WIDE, 1)])
+    @pytest.mark.parametrize(("visible", "channels"), [(COLOR, 3), (GRAY, 1), (GRAY * WIDE, 1)])
     def test_tensors(self, visible: Array, channels: int) -> None:
-        picture = fuse(visible, "pt")
-        assert (picture.dtype, tuple(picture.shape)) == (torch.float32, (channels, 40, 48))
+        image = fuse(visible, "pt")
+        assert (image.dtype, tuple(image.shape)) == (torch.float32, (channels, 40, 48))
         array = np.atleast_3d(fuse(visible, "np"))
-        np.testing.assert_allclose(picture.movedim(0, -1), array / np.iinfo(visible.dtype).max, atol=0.51 / 255)
+        np.testing.assert_allclose(image.movedim(0, -1), array / np.iinfo(visible.dtype).max, atol=0.51 / 255)
 
-    def test_colour_models_keep_their_colours(self) -> None:
+    def test_color_models_keep_their_colors(self) -> None:
         fused = np.stack([FUSED, 1 - FUSED, FUSED**2], axis=1)[..., 0, :, :]
-        np.testing.assert_allclose(fuse(COLOUR / 255, "np", fused), np.moveaxis(fused[0], 0, -1), atol=1e-6)
-        np.testing.assert_allclose(fuse(GREY / 255, "np", fused), luma_of(fused)[0, 0], atol=1e-6)
+        np.testing.assert_allclose(fuse(COLOR / 255, "np", fused), np.moveaxis(fused[0], 0, -1), atol=1e-6)
+        np.testing.assert_allclose(fuse(GRAY / 255, "np", fused), luma_of(fused)[0, 0], atol=1e-6)
 
-    def test_pictures_are_upright(self) -> None:
-        assert fuse(with_orientation(np.rot90(COLOUR), 6)).size == (48, 40)
+    def test_images_are_upright(self) -> None:
+        assert fuse(with_orientation(np.rot90(COLOR), 6)).size == (48, 40)
 
     def test_pairs_are_told_apart(self) -> None:
         fused = np.concatenate([FUSED, 1 - FUSED])
-        pairs = [(COLOUR, FLAT), (GREY[:36, :40], FLAT[:36, :40])]
+        pairs = [(COLOR, FLAT), (GRAY[:36, :40], FLAT[:36, :40])]
         first, second = GFFusionImageProcessor().post_process_fusion(output(fused), pairs, "np")
-        np.testing.assert_array_equal(first, fuse(COLOUR, "np"))
+        np.testing.assert_array_equal(first, fuse(COLOR, "np"))
         np.testing.assert_allclose(second / 255, 1 - FUSED[0, 0, :36, :40], atol=0.51 / 255)
 
     def test_errors(self) -> None:
         with pytest.raises(ValueError, match=r'`output_type` must be "pil", "np" or "pt", got .jpeg'):
-            fuse(COLOUR, "jpeg")
-        with pytest.raises(ValueError, match="fused 1 pairs, but 2 are given"):
-            GFFusionImageProcessor().post_process_fusion(output(FUSED), [(COLOUR, FLAT)] * 2)
-        with pytest.raises(ValueError, match=r"Cannot cut 41 x 48 out of a model output of \(40, 48\)"):
+            fuse(COLOR, "jpeg")
+        with pytest.raises(ValueError, match="`outputs` holds 1 pairs, but `images` holds 2"):
+            GFFusionImageProcessor().post_process_fusion(output(FUSED), [(COLOR, FLAT)] * 2)
+        with pytest.raises(ValueError, match=r"Cannot crop 41 x 48 out of a model output of \(40, 48\)"):
             fuse(np.zeros((41, 48), np.uint8))
 
-    def test_values_that_are_not_finite_are_no_picture(self) -> None:
+    def test_values_that_are_not_finite_are_no_image(self) -> None:
         damaged = FUSED.copy()
         damaged[..., 0, 0] = np.nan
-        with pytest.raises(ValueError, match="not finite: the model's weights are damaged"):
-            GFFusionImageProcessor().post_process_fusion(output(damaged), [(COLOUR, FLAT)])
+        with pytest.raises(ValueError, match="not finite: the weights are damaged"):
+            GFFusionImageProcessor().post_process_fusion(output(damaged), [(COLOR, FLAT)])
 
 
 class TestPostProcessSegmentation:
@@ -489,7 +489,7 @@ class TestPostProcessSegmentation:
         [
             (output(FUSED), None, "no logits: call the model with `segment=True`"),
             (outputs, [(40, 48)], "1 target sizes for a batch of 2"),
-            (outputs, [(40, 48), (40, 49)], "Cannot cut 40 x 49"),
+            (outputs, [(40, 48), (40, 49)], "Cannot crop 40 x 49"),
         ],
     )
     def test_errors(self, outputs: Any, sizes: Any, message: str) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from gffusion.data.boxes import read_boxes
 from gffusion.data.io import read_labels, read_size
 from gffusion.data.layouts import find_pairs
-from gffusion.data.pairs import ImagePair, check_same_size, read_pair
+from gffusion.data.pairs import ImagePair, read_pair
+from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .base import DecodedPair, PairSource, to_arrays
 

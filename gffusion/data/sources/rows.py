@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.io import ImageReadError, read_image, read_labels, read_size
-from gffusion.data.pairs import check_same_size
 from gffusion.models.gffusion.image_processing_gffusion import to_array
+from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .base import DecodedPair, PairSource, to_arrays
 from .objects import convert_objects, read_category_names

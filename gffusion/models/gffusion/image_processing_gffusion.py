@@ -107,7 +107,9 @@ class GFFusionImageProcessor(BaseImageProcessor):
                 {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]}
             )
             if visible_array.ndim == 2 and infrared_array.ndim == 3 and np.ptp(infrared_array, axis=-1).any():
-                _warn_once("The visible image is gray and the infrared image has color: check that they are not swapped.")
+                _warn_once(
+                    "The visible image is gray and the infrared image has color: check that they are not swapped."
+                )
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
             infrared_values.append(_pad(to_infrared_values(infrared_array, infrared_range), size_divisor))
         sizes = sorted({values.shape[1:] for values in visible_values})

@@ -14,6 +14,10 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
 
     Raises:
         ValueError: If sizes differ.
+
+    Example:
+        >>> check_same_size({"visible.png": (480, 640), "infrared.png": (480, 640)})
+        (480, 640)
     """
     (first, (height, width)), *others = sizes.items()
     for other, size in others:

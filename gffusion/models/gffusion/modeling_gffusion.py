@@ -25,6 +25,7 @@ from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss,
 from .ssnet import SSNet
 from .windows import join_windows, split_windows
 
+
 class ProjectedSemantics(NamedTuple):
     """Features that FINet injects into FuNet.
 
