@@ -47,6 +47,8 @@ TRAVELING_FILES = frozenset(
         "funet.py",
         "image_ops.py",
         "image_processing_gffusion.py",
+        "image_sizes.py",
+        "input_checks.py",
         "losses.py",
         "modeling_gffusion.py",
         "ssnet.py",
