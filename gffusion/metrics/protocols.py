@@ -22,7 +22,7 @@ class Protocol:
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "standard": Protocol(
-        "Ours: the definition of each metric's paper on rounded 8-bit luma, in float64; sums over both sources.",
+        "Ours: the definition in the paper of each metric, on rounded 8-bit luma, in float64; sums over both sources.",
         {name: {} for name in list_metrics()},
     ),
     "tang2022": Protocol(
@@ -59,9 +59,9 @@ PROTOCOLS: Mapping[str, Protocol] = {
         },
     ),
     "cddfuse": Protocol(
-        "The Python evaluator that CDDFuse published and many copied, which calls VIF VIFF: MI in nats, SSIM with a uniform "
-        "7x7 window and a data range of 2, the peak of PSNR taken from the fused image. Computed in float64, it agrees with the "
-        "evaluator's float32 to a relative 3e-5.",
+        "The Python evaluator of CDDFuse, copied by many: VIF under the name VIFF, MI in nats, SSIM with a uniform 7x7 window and "
+        "a data range of 2, and the maximum of the fused image as the peak of PSNR. Our float64 agrees with its float32 to a "
+        "relative 3e-5.",
         {
             "EN": {},
             "SD": {},
