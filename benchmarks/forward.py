@@ -1,10 +1,10 @@
-"""Time of a forward pass of the models that ship, against a network of SeAFusion's published shape, in one process.
+"""Time of a fusion by the bundled models, relative to a network of SeAFusion's published shape.
 
 Run from the root of the repository: python benchmarks/forward.py --threads 2
 
-The reference is written from the numbers of its paper (Tang et al., Information Fusion 82, 2022), not from its code: 167
-thousand parameters, all at full resolution; its weights are random, which costs the same. Our models run as
-`gffusion fuse` loads them, encoders included, without the segmenter. Passes alternate, so that all meet the same machine.
+The reference follows the numbers of its paper (Tang et al., Information Fusion 82, 2022), not its code: 167 thousand
+parameters, all at full resolution, with random weights, which take the same time. The bundled models run as in
+`gffusion fuse`, encoders included, without the segmenter. Passes are interleaved.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from gffusion import create_model, list_models
+from gffusion.inference.predict import run_model
 
 
 class ReferenceBlock(nn.Module):
@@ -48,7 +49,7 @@ def reference_encoder() -> nn.Module:
 
 
 class Reference(nn.Module):
-    """Two encoders, and 3x3 convolutions 96-64-32-16-1."""
+    """Two encoders, and 3x3 convolutions of 96-64-32-16-1 channels."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -70,7 +71,7 @@ class Reference(nn.Module):
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--repeats", type=int, default=11, help="passes of each, after one that is not timed")
+    parser.add_argument("--repeats", type=int, default=11, help="passes of each network, after one that is not timed")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -82,7 +83,7 @@ def main() -> None:
     sizes = {"reference": sum(parameter.numel() for parameter in reference.parameters())}
     for name in list_models(status="bundled"):
         model = create_model(name, use_segmenter=False)
-        passes[name] = lambda model=model: model(visible, infrared)
+        passes[name] = lambda model=model: run_model(model, visible, infrared)
         sizes[name] = model.num_parameters()
     times: dict[str, list[float]] = {name: [] for name in passes}
     for repeat in range(options.repeats + 1):

@@ -1,4 +1,4 @@
-"""Cost of the whole metric suite per image pair, against the same definitions in plain NumPy and SciPy.
+"""Time of the metric suite per pair, relative to the same definitions in plain NumPy and SciPy.
 
 Run from the root of the repository: python benchmarks/metric_suite.py --repeats 5 --threads 2
 """
@@ -30,7 +30,7 @@ TIMED_SIZE = (480, 640)
 TOLERANCE = 1e-6
 EPSILON = 1e-10
 
-# --- Windows: as the published programs have them, and at the least cost that SciPy offers ----------------------------
+# --- Windows: as in published programs, and the fastest that SciPy offers ---------------------------------------------
 
 
 def whole_windows(image: Image, side: Image) -> Image:
@@ -49,7 +49,7 @@ def gaussian_side(size: int, sigma: float) -> Image:
 
 
 def moments(mean: WindowMean, first: Image, second: Image, side: Image) -> tuple[Image, Image, Image, Image, Image]:
-    """Means of both images, their variances and their covariance in each window."""
+    """Return the means, the variances and the covariance of both images in each window."""
     first_mean, second_mean = mean(first, side), mean(second, side)
     first_variance = mean(first**2, side) - first_mean**2
     second_variance = mean(second**2, side) - second_mean**2
@@ -66,7 +66,7 @@ def entropy_of(counts: NDArray[np.float64]) -> float:
 
 
 def entropies(first: Image, second: Image) -> tuple[float, float, float]:
-    """Entropy of each image, and of both together, in bits."""
+    """Return the entropy of each image, and their joint entropy, in bits."""
     joint, _, _ = np.histogram2d(first.ravel(), second.ravel(), bins=256, range=((0, 256), (0, 256)))
     return entropy_of(joint.sum(1)), entropy_of(joint.sum(0)), entropy_of(joint)
 
@@ -126,7 +126,7 @@ def psnr(fused: Image, visible: Image, infrared: Image) -> float:
 
 
 def fidelity_scales(*images: Image, mean: WindowMean) -> Iterator[tuple[Image, tuple[Image, ...]]]:
-    """Window and images of the four scales of VIF."""
+    """Yield the window and the images of the four scales of VIF."""
     for size in (17, 9, 5, 3):
         side = gaussian_side(size, size / 5)
         if size < 17:
@@ -135,7 +135,7 @@ def fidelity_scales(*images: Image, mean: WindowMean) -> Iterator[tuple[Image, t
 
 
 def channel(mean: WindowMean, source: Image, fused: Image, side: Image) -> tuple[Image, Image, Image, Image]:
-    """Gain and residual variance of the model `fused = gain * source + residual`, and the variance of the source."""
+    """Return gain, explained and residual variance of the model `fused = gain * source + residual`, and the variance of the source."""
     _, _, source_variance, fused_variance, covariance = moments(mean, source, fused, side)
     source_variance[source_variance < EPSILON] = 0
     fused_variance[fused_variance < EPSILON] = 0
@@ -175,11 +175,11 @@ def viff(fused: Image, visible: Image, infrared: Image, mean: WindowMean) -> flo
 
 
 def edges(image: Image, border: Literal["constant", "mirror"]) -> tuple[Image, Image]:
-    """Strength and angle of the Sobel edge at each pixel."""
+    """Return the strength and angle of the Sobel edge at each pixel."""
     x, y = -sobel(image, axis=1, mode=border), sobel(image, axis=0, mode=border)
-    upright = x == 0
-    angle = np.arctan(y / np.where(upright, 1, x))
-    angle[upright] = math.pi / 2
+    vertical = x == 0
+    angle = np.arctan(y / np.where(vertical, 1, x))
+    angle[vertical] = math.pi / 2
     return np.sqrt(x**2 + y**2), angle
 
 
@@ -207,7 +207,7 @@ def qabf(fused: Image, visible: Image, infrared: Image) -> float:
 
 def nabf(fused: Image, visible: Image, infrared: Image) -> float:
     fused_strength, fused_angle = edges(fused, "mirror")
-    artefacts, weights = np.ones_like(fused, dtype=bool), 0.0
+    artifacts, weights = np.ones_like(fused, dtype=bool), 0.0
     lost = np.zeros_like(fused)
     for source in (visible, infrared):
         strength, angle = edges(source, "mirror")
@@ -215,14 +215,14 @@ def nabf(fused: Image, visible: Image, infrared: Image) -> float:
         of_strength = 0.9999 * logistic(19, strength_ratio(strength, fused_strength) - 0.5)
         quality = np.sqrt(of_strength * 0.9995 * logistic(22, agreement - 0.5))
         weight = np.where(strength / 8 < 2, 0.001, (strength / 8) ** 1.5)
-        artefacts &= fused_strength > strength
+        artifacts &= fused_strength > strength
         lost += (1 - quality) * weight
         weights += weight.sum()
-    return float(lost[artefacts].sum()) / weights
+    return float(lost[artifacts].sum()) / weights
 
 
 def similarity(mean: WindowMean, first: Image, second: Image) -> tuple[float, float]:
-    """Means over all windows of the SSIM and of its contrast-structure factor."""
+    """Return the means over all windows of the SSIM and of its contrast-structure factor."""
     c1, c2 = (0.01 * 255) ** 2, (0.03 * 255) ** 2
     side = gaussian_side(11, 1.5)
     first_mean, second_mean, first_variance, second_variance, covariance = moments(mean, first, second, side)
@@ -276,7 +276,7 @@ WINDOWED: Mapping[str, Callable[[Image, Image, Image, WindowMean], float]] = {
 
 
 class Pair:
-    """A rendered pair and the sum of both with the mean of the infrared picture taken off, as grey levels."""
+    """A rendered pair, and the sum of both minus the mean of the infrared image, as gray levels."""
 
     def __init__(self, height: int, width: int) -> None:
         scene = render_scene(seed=0, height=height, width=width)
@@ -286,11 +286,11 @@ class Pair:
         self.arrays: tuple[Image, Image, Image] = (fused.numpy(), visible.numpy(), infrared.numpy())
 
     def suite(self, *names: str) -> dict[str, float]:
-        """The metrics of these names, or all, by gffusion."""
+        """Compute the named metrics, or all, by gffusion."""
         return {name: value.item() for name, value in compute_metrics(*self.tensors, metrics=names or None).items()}
 
     def plain(self, mean: WindowMean, *names: str) -> dict[str, float]:
-        """The metrics of these names, or all, by NumPy and SciPy."""
+        """Compute the named metrics, or all, by NumPy and SciPy."""
         chosen = names or (*PLAIN, *WINDOWED)
         return {
             name: PLAIN[name](*self.arrays) if name in PLAIN else WINDOWED[name](*self.arrays, mean) for name in chosen
@@ -298,7 +298,7 @@ class Pair:
 
 
 def check_agreement(pair: Pair) -> float:
-    """Largest relative difference between gffusion and both plain versions.
+    """Return the largest relative difference between gffusion and both plain versions.
 
     Raises:
         SystemExit: If a metric is missing on one side or differs by more than `TOLERANCE`.
@@ -323,7 +323,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def compare(pair: Pair, repeats: int, *names: str) -> str:
-    """Times and ratios, medians of interleaved runs, as the cells of a row of the table."""
+    """Return times and ratios, medians of interleaved runs, as a row of the table."""
     runs = [
         (
             seconds(lambda: pair.suite(*names)),
@@ -340,18 +340,16 @@ def compare(pair: Pair, repeats: int, *names: str) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--repeats", type=int, default=5, help="runs that the medians are taken over")
+    parser.add_argument("--repeats", type=int, default=5, help="runs of which the medians are reported")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch; NumPy and SciPy use one")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
     pairs = {size: Pair(*size) for size in SIZES}
-    print(f"Both sides agree on every metric: largest relative difference {check_agreement(pairs[TIMED_SIZE]):.1e}")
+    print(f"Both sides agree on every metric; largest relative difference {check_agreement(pairs[TIMED_SIZE]):.1e}")
 
     height, width = TIMED_SIZE
-    print(
-        f"\nSeconds per pair of {width}x{height}, torch on {arguments.threads} threads; each metric on its own, then all"
-    )
+    print(f"\nSeconds per pair of {width}x{height}, {arguments.threads} threads; each metric on its own, then all")
     header = f"{'gffusion':>10} {'separable':>11} {'ratio':>7} {'convolve2d':>12} {'ratio':>7}"
     print(f"{'metric':10}{header}")
     for name in pairs[TIMED_SIZE].suite():

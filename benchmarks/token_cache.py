@@ -1,9 +1,9 @@
-"""Training throughput with CLIP's tokens from disk, against encoding them at every step, in one run on one machine.
+"""Time of a training step with CLIP's tokens from disk, relative to a step that computes them.
 
 Run from the root of the repository: python benchmarks/token_cache.py --steps 5 --threads 2
 
-The encoders have the paper's size (ViT-B) and random weights, which cost the same as trained ones; the fusion network is
-the paper's. Reading, hashing and loading count, for they are part of a step; evaluation and checkpoints are not.
+The encoders have the paper's size (ViT-B) and random weights, which take the same time as trained ones; the fusion network
+is the paper's. Times include reading, hashing and loading, but no evaluation and no checkpoints.
 """
 
 import argparse
@@ -32,10 +32,10 @@ def make_trainer(folder: Path, size: tuple[int, int], batch: int, segmenter: boo
 
 
 def train(trainer: FusionTrainer, steps: int) -> tuple[list[float], list[float]]:
-    """Seconds and loss of each step."""
+    """Return the seconds and the loss of each step."""
     times, losses = [], []
     trainer._step.train()
-    for epoch in range(steps):  # an epoch is a step here: all pairs are one batch
+    for epoch in range(steps):  # one step per epoch: all pairs are one batch
         trainer.sampler.start_at(epoch, 0)
         start = time.perf_counter()
         for batches in trainer._steps():
@@ -45,17 +45,17 @@ def train(trainer: FusionTrainer, steps: int) -> tuple[list[float], list[float]]
 
 
 def compare(folder: Path, size: tuple[int, int], batch: int, segmenter: bool, steps: int) -> str:
-    """A row of the table. The first step of each run, in which the cache is filled, is not timed."""
+    """Return a row of the table. The first step of each run, which fills the cache, is not timed."""
     uncached, expected = train(make_trainer(folder, size, batch, segmenter, cache=None), steps + 1)
     cached, losses = train(make_trainer(folder, size, batch, segmenter, cache=str(folder / "cache")), steps + 1)
-    slow, quick = (statistics.median(times[1:]) for times in (uncached, cached))
+    uncached_time, cached_time = (statistics.median(times[1:]) for times in (uncached, cached))
     deviation = max(abs(a - b) / b for a, b in zip(losses, expected, strict=True))
-    return f"{slow:12.2f} {quick:12.2f} {slow / quick:8.2f} {deviation:12.1e}"
+    return f"{uncached_time:12.2f} {cached_time:12.2f} {uncached_time / cached_time:8.2f} {deviation:12.1e}"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=5, help="steps that the medians are taken over")
+    parser.add_argument("--steps", type=int, default=5, help="steps of which the medians are reported")
     parser.add_argument("--batch", type=int, default=2, help="pairs per step")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     arguments = parser.parse_args()
@@ -63,7 +63,7 @@ def main() -> None:
     disable_progress_bar()
 
     print(
-        f"Seconds per step of {arguments.batch} pairs on {arguments.threads} threads, and the largest relative difference of the losses"
+        f"Seconds per step of {arguments.batch} pairs on {arguments.threads} threads; largest relative difference of losses"
     )
     print(f"{'training':34}{'uncached':>12} {'cached':>12} {'ratio':>8} {'losses':>12}")
     for size in ((128, 128), (224, 224)):
