@@ -17,12 +17,6 @@ def test_smooth_is_a_valid_convolution(taps: tuple[float, ...]) -> None:
         np.testing.assert_allclose(smooth(torch.from_numpy(image), taps, stride), expected, rtol=1e-12)
 
 
-def test_gaussian_window_is_that_of_matlab() -> None:
-    # fspecial('gaussian', 3, 0.6)
-    expected = [[0.0277, 0.1110, 0.0277], [0.1110, 0.4452, 0.1110], [0.0277, 0.1110, 0.0277]]
-    np.testing.assert_allclose(np.outer(gaussian_taps(3, 0.6), gaussian_taps(3, 0.6)), expected, atol=5e-5)
-
-
 def test_local_covariance_is_that_of_each_window() -> None:
     first, second = np.random.default_rng(0).integers(0, 256, (2, 9, 9)).astype(float)
     ours = local_covariance(*torch.from_numpy(np.stack([first, second])[:, None]), uniform_taps(5))
