@@ -1,8 +1,7 @@
-"""A Hugging Face Hub on loopback, as far as models go: what the real `huggingface_hub` client asks for, over real HTTP.
+"""A Hugging Face Hub on loopback: the HTTP requests of the `huggingface_hub` client for model repositories.
 
-Repositories live in memory. Large files go through Git LFS, and are served by another host name than the Hub's, as the
-real one does, so that tokens which leave the Hub, and what is read after a redirect, are seen in tests. There is no Xet:
-clients need `HF_HUB_DISABLE_XET=1`.
+Repositories are kept in memory. As on the real Hub, large files use Git LFS and are served under another host name, so
+that tests can check redirects and which host receives tokens. Xet is not supported: clients need `HF_HUB_DISABLE_XET=1`.
 """
 
 import base64
@@ -22,7 +21,7 @@ LFS_SUFFIXES = (".safetensors", ".bin", ".pt", ".png")
 
 
 class HubError(Exception):
-    """What the Hub answers to a request that it refuses."""
+    """An error response of the Hub."""
 
     def __init__(self, status: int, message: str, code: str = "", commit: str = ""):
         super().__init__(message)
@@ -32,7 +31,7 @@ class HubError(Exception):
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came in."""
+    """A received request."""
 
     method: str
     path: str
@@ -43,16 +42,16 @@ class Request:
 
 @dataclass
 class Account:
-    """Whom a token belongs to, and what it may do."""
+    """Owner and permissions of a token."""
 
     name: str
-    organisations: tuple[str, ...]
+    organizations: tuple[str, ...]
     may_write: bool
 
 
 @dataclass
 class Repository:
-    """A repository: files and messages by commit, and the names of commits."""
+    """A repository: files and messages by commit, branches and tags."""
 
     private: bool = False
     gated: bool = False
@@ -62,7 +61,7 @@ class Repository:
     tags: dict[str, str] = field(default_factory=dict)
 
     def commit(self, files: dict[str, bytes], branch: str) -> str:
-        """Make a commit with exactly these files -> its id."""
+        """Make a commit with exactly these files, and return its id."""
         description = repr(
             (len(self.commits), sorted((path, hashlib.sha1(data).hexdigest()) for path, data in files.items()))
         )
@@ -72,7 +71,7 @@ class Repository:
         return commit
 
     def resolve(self, revision: str) -> str:
-        """Return the commit that a branch, a tag or a commit id means."""
+        """Return the commit id of a branch, tag or commit id."""
         commit = self.branches.get(revision) or self.tags.get(revision) or revision
         if commit not in self.commits:
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
@@ -80,10 +79,10 @@ class Repository:
 
 
 class HubServer:
-    """The server, while the `with` block lasts.
+    """The server, which runs inside the `with` block.
 
-    Tests fill it with `add_account` and `add_repository`, look into `files` and `requests`, let downloads break off with
-    `cut`, and commits fail by how many of a repository's next ones are in `refused_commits`.
+    Tests call `add_account` and `add_repository`, check `files` and `requests`, interrupt downloads with `cut_downloads`,
+    and let the next commits to a repository fail by setting their number in `refused_commits`.
     """
 
     def __init__(self) -> None:
@@ -109,16 +108,16 @@ class HubServer:
         self._http.server_close()
 
     def environment(self, home: object, **others: str) -> dict[str, str]:
-        """Return the variables with which a process takes this server for the Hub."""
-        own = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
-        return own | {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": ""} | others
+        """Return the environment variables that make a process use this server as the Hub."""
+        settings = {"HF_ENDPOINT": self.url, "HF_HOME": str(home), "HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1"}
+        return settings | {"HF_HUB_DISABLE_TELEMETRY": "1", "HF_TOKEN": ""} | others
 
-    def add_account(self, token: str, name: str, *organisations: str, may_write: bool = True) -> None:
-        """Let a token in."""
-        self.accounts[token] = Account(name, organisations, may_write)
+    def add_account(self, token: str, name: str, *organizations: str, may_write: bool = True) -> None:
+        """Add an account with an access token."""
+        self.accounts[token] = Account(name, organizations, may_write)
 
     def add_repository(self, name: str, files: dict[str, bytes], private: bool = False, gated: bool = False) -> str:
-        """Make a repository with one commit -> its id. Gated ones open to members of their organisation only."""
+        """Make a repository with one commit, and return the commit id; only members of the organization can read gated ones."""
         self.repositories[name] = Repository(private, gated)
         return self.repositories[name].commit(files, "main")
 
@@ -127,27 +126,27 @@ class HubServer:
         repository = self.repositories[name]
         return repository.commits[repository.resolve(revision)]
 
-    def cut(self, file: str, *lengths: int) -> None:
-        """Let the next downloads of a large file, `organisation/name/path`, break off after so many bytes each."""
+    def cut_downloads(self, file: str, *lengths: int) -> None:
+        """Interrupt the next downloads of a large file, `organization/name/path`, after these numbers of bytes."""
         self._cuts[file] = list(lengths)
 
     def next_cut(self, path: str) -> int | None:
-        """Return after how many bytes this answer breaks off."""
+        """Return the number of bytes after which to interrupt this response, `None` to send all."""
         lengths = next((lengths for file, lengths in self._cuts.items() if path.endswith(f"/{file}")), None)
         with self.lock:
             return lengths.pop(0) if lengths else None
 
-    def account(self, token: str) -> Account | None:
-        """Return whose token it is, `None` without one."""
+    def find_account(self, token: str) -> Account | None:
+        """Return the account of a token, `None` without token."""
         if token and token not in self.accounts:
             raise HubError(401, "Invalid credentials in Authorization header")
         return self.accounts.get(token)
 
-    def readable(self, name: str, token: str, content: bool = True) -> Repository:
-        """Return a repository if the account may see it, and its content if that is what is wanted."""
-        account, repository = self.account(token), self.repositories.get(name)
-        member = account is not None and name.split("/")[0] in (account.name, *account.organisations)
-        if repository is None or (repository.private and not member):  # the Hub does not tell which
+    def find_readable(self, name: str, token: str, content: bool = True) -> Repository:
+        """Return a repository that the account may see, and may read if `content`."""
+        account, repository = self.find_account(token), self.repositories.get(name)
+        member = account is not None and name.split("/")[0] in (account.name, *account.organizations)
+        if repository is None or (repository.private and not member):  # the Hub does not say which
             raise HubError(404 if account else 401, "Repository not found", "RepoNotFound")
         if repository.gated and content and not member:
             message = f"Access to model {name} is restricted. Visit the page of {name} to ask for access."
@@ -155,11 +154,11 @@ class HubServer:
         return repository
 
     def check_writable(self, namespace: str, token: str) -> Account:
-        """Refuse accounts that may not write there."""
-        account = self.account(token)
+        """Return the account of the token, which must have write access to the namespace."""
+        account = self.find_account(token)
         if account is None:
             raise HubError(401, "Invalid username or password.")
-        if not account.may_write or namespace not in (account.name, *account.organisations):
+        if not account.may_write or namespace not in (account.name, *account.organizations):
             raise HubError(
                 403, f'You don\'t have the rights to create or change a model under the namespace "{namespace}"'
             )
@@ -167,12 +166,12 @@ class HubServer:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one connection."""
+    """Handler of one connection."""
 
     hub: HubServer
     protocol_version = "HTTP/1.1"
 
-    # Method, path (quoted, as it comes in), and what answers. Groups are handed on, unquoted.
+    # Method, quoted path, and handler, which receives the unquoted groups.
     routes = [
         ("GET", r"/api/whoami-v2", "who_am_i"),
         ("POST", r"/api/repos/create", "create_repository"),
@@ -193,7 +192,7 @@ class _Handler(BaseHTTPRequestHandler):
     ]
 
     def handle_any(self) -> None:
-        """Find what answers, and turn refusals into answers."""
+        """Send the response of the handler, or an error response."""
         self.path = self.path.partition("?")[0]
         self.token = self.headers.get("Authorization", "").removeprefix("Bearer ")
         self.hub.requests.append(
@@ -252,7 +251,7 @@ class _Handler(BaseHTTPRequestHandler):
         return 206, content[start:], headers | {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
 
     def serve_file(self, name: str, revision: str, path: str) -> tuple[int, bytes, dict[str, str]]:
-        repository = self.hub.readable(name, self.token)
+        repository = self.hub.find_readable(name, self.token)
         commit = repository.resolve(revision)
         if path not in repository.commits[commit]:
             raise HubError(404, "Entry not found", "EntryNotFound", commit)
@@ -265,21 +264,21 @@ class _Handler(BaseHTTPRequestHandler):
         return 302, b"", headers | linked | {"Location": f"{self.hub.storage_url}/storage/{oid}/{name}/{path}"}
 
     def serve_object(self, oid: str, path: str) -> tuple[int, bytes, dict[str, str]]:
-        if self.token:  # what the storage would do: it has signed links, and no use for tokens
+        if self.token:  # as the real storage, which uses signed links
             raise HubError(400, "Only one auth mechanism allowed")
         return self._serve(self.hub.objects[oid], {"ETag": f'"{oid}"'})
 
     def who_am_i(self) -> dict[str, Any]:
-        account = self.hub.account(self.token)
+        account = self.hub.find_account(self.token)
         if account is None:
             raise HubError(401, "Invalid username or password.")
         role = {"displayName": "test", "role": "write" if account.may_write else "read"}
-        organisations = [{"name": name} for name in account.organisations]
-        return {"type": "user", "name": account.name, "orgs": organisations, "auth": {"accessToken": role}}
+        organizations = [{"name": name} for name in account.organizations]
+        return {"type": "user", "name": account.name, "orgs": organizations, "auth": {"accessToken": role}}
 
     def create_repository(self) -> tuple[int, bytes, dict[str, str]]:
         request = json.loads(self.body)
-        account = self.hub.account(self.token)
+        account = self.hub.find_account(self.token)
         namespace = request.get("organization") or (account.name if account else "")
         self.hub.check_writable(namespace, self.token)
         name = f"{namespace}/{request['name']}"
@@ -303,36 +302,36 @@ class _Handler(BaseHTTPRequestHandler):
         return {"errors": [], "warnings": []}
 
     def check_writing(self, name: str) -> dict[str, Any]:
-        self._writable(name)
+        self._find_writable(name)
         return {}
 
     def describe(self, name: str, revision: str) -> dict[str, Any]:
-        repository = self.hub.readable(name, self.token, content=False)
+        repository = self.hub.find_readable(name, self.token, content=False)
         commit = repository.resolve(revision or "main")
         siblings = [{"rfilename": path} for path in repository.commits[commit]]
         facts = {"private": repository.private, "gated": "manual" if repository.gated else False, "tags": []}
         return {"id": name, "modelId": name, "sha": commit, "siblings": siblings, "downloads": 0, "likes": 0, **facts}
 
     def list_tree(self, name: str, revision: str) -> list[dict[str, Any]]:
-        """Return all files, which is what clients ask for (`recursive`)."""
-        repository = self.hub.readable(name, self.token)
+        """Return all files; clients pass `recursive`."""
+        repository = self.hub.find_readable(name, self.token)
         return [_tree_entry(*file) for file in repository.commits[repository.resolve(revision)].items()]
 
     def list_refs(self, name: str) -> dict[str, Any]:
-        repository = self.hub.readable(name, self.token)
+        repository = self.hub.find_readable(name, self.token)
         kinds = {"branches": ("heads", repository.branches), "tags": ("tags", repository.tags)}
         return {"converts": []} | {
             kind: [{"name": ref, "ref": f"refs/{folder}/{ref}", "targetCommit": commit} for ref, commit in refs.items()]
             for kind, (folder, refs) in kinds.items()
         }
 
-    def _writable(self, name: str) -> Repository:
-        repository = self.hub.readable(name, self.token)
+    def _find_writable(self, name: str) -> Repository:
+        repository = self.hub.find_readable(name, self.token)
         self.hub.check_writable(name.split("/")[0], self.token)
         return repository
 
     def choose_upload_modes(self, name: str, revision: str) -> dict[str, Any]:
-        repository = self._writable(name)
+        repository = self._find_writable(name)
         files = repository.commits[repository.resolve(revision)]
         answers = []
         for file in json.loads(self.body)["files"]:
@@ -345,7 +344,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {"files": answers}
 
     def plan_uploads(self, name: str) -> dict[str, Any]:
-        self._writable(name)
+        self._find_writable(name)
         planned = []
         for wanted in json.loads(self.body)["objects"]:
             actions = {
@@ -368,7 +367,7 @@ class _Handler(BaseHTTPRequestHandler):
         return {}
 
     def commit(self, name: str, revision: str) -> dict[str, Any]:
-        repository = self._writable(name)
+        repository = self._find_writable(name)
         if revision not in repository.branches:
             raise HubError(404, f"Invalid rev id: {revision}", "RevisionNotFound")
         if self.hub.refused_commits.get(name, 0) > 0:
@@ -395,14 +394,14 @@ class _Handler(BaseHTTPRequestHandler):
         return {"success": True, "commitOid": commit, "commitUrl": f"{self.hub.url}/{name}/commit/{commit}"}
 
     def create_branch(self, name: str, branch: str) -> dict[str, Any]:
-        repository = self._writable(name)
+        repository = self._find_writable(name)
         if branch in repository.branches:
             raise HubError(409, "Reference already exists")
         repository.branches[branch] = repository.resolve(json.loads(self.body).get("startingPoint") or "main")
         return {}
 
     def create_tag(self, name: str, revision: str) -> dict[str, Any]:
-        repository, tag = self._writable(name), json.loads(self.body)["tag"]
+        repository, tag = self._find_writable(name), json.loads(self.body)["tag"]
         if tag in repository.tags:
             raise HubError(409, "Tag reference exists already")
         repository.tags[tag] = repository.resolve(revision)

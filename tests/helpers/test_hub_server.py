@@ -1,4 +1,4 @@
-"""The Hub on loopback, as the real client sees it: what it takes, gives back and refuses."""
+"""The loopback Hub, used by the real client: uploads, downloads and errors."""
 
 import hashlib
 import json
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 
-WEIGHTS = bytes(range(256)) * 4096  # 1 MiB, no two of whose kilobytes can be swapped unnoticed
+WEIGHTS = bytes(range(256)) * 4096  # 1 MiB
 FILES = {"config.json": b'{"a": 1}', "model.safetensors": WEIGHTS, "clip/config.json": b"{}"}
 
 PREAMBLE = """
@@ -30,7 +30,7 @@ Client = Callable[..., object]
 
 @pytest.fixture
 def client(hub: HubServer, run_script: Callable, tmp_path: Path) -> Client:
-    """Runs a script with the real client against the server and returns what it puts into `result`."""
+    """Return a function that runs a script with the real client and returns its variable `result`."""
 
     def run(script: str, *arguments: object, token: str = "", **variables: str) -> object:
         environment = hub.environment(tmp_path / "home", HF_TOKEN=token, **variables)
@@ -43,7 +43,7 @@ def client(hub: HubServer, run_script: Callable, tmp_path: Path) -> Client:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """Folder with the files of a model."""
+    """Write a folder with the files of a model."""
     for path, content in FILES.items():
         (tmp_path / "model" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "model" / path).write_bytes(content)
@@ -76,8 +76,8 @@ result = {
         assert result["info"] == [result["oid"], True]
         assert hub.files("lab/net")["model.safetensors"] == WEIGHTS
 
-    def test_what_is_there_is_not_sent_again(self, hub: HubServer, client: Client, folder: Path) -> None:
-        """After a failed commit the weights stay; the same commit twice is one."""
+    def test_uploaded_files_are_not_uploaded_again(self, hub: HubServer, client: Client, folder: Path) -> None:
+        """Weights of a failed commit are kept, and an empty commit is not made."""
         hub.objects[hashlib.sha256(WEIGHTS).hexdigest()] = WEIGHTS
         result = client(
             """
@@ -123,11 +123,11 @@ result = {
 
 
 class TestDownload:
-    def test_breaks_off_and_goes_on(self, hub: HubServer, client: Client) -> None:
-        """The client keeps what it has in steps of 10 MiB."""
+    def test_interrupted_download_is_resumed(self, hub: HubServer, client: Client) -> None:
+        """The client writes chunks of 10 MiB."""
         weights, step = random.Random(0).randbytes(25 << 20), 10 << 20
         hub.add_repository("lab/net", {"model.safetensors": weights})
-        hub.cut("lab/net/model.safetensors", step + 1000, step + 1)
+        hub.cut_downloads("lab/net/model.safetensors", step + 1000, step + 1)
         script = (
             'result = hashlib.sha256(Path(hf_hub_download("lab/net", "model.safetensors")).read_bytes()).hexdigest()'
         )
@@ -135,13 +135,11 @@ class TestDownload:
         gets = [request for request in hub.requests if request.method == "GET" and request.path.endswith("safetensors")]
         assert [request.range for request in gets] == ["", f"bytes={step}-", f"bytes={2 * step}-"]
 
-    def test_tokens_stay_on_the_hub(self, hub: HubServer, client: Client) -> None:
+    def test_tokens_are_sent_to_the_hub_only(self, hub: HubServer, client: Client) -> None:
         hub.add_repository("lab/net", FILES, private=True)
         client('result = str(snapshot_download("lab/net"))', token="member")
-        hosts = {request.host.split(":")[0]: set() for request in hub.requests}
-        for request in hub.requests:
-            hosts[request.host.split(":")[0]].add(request.token)
-        assert hosts == {"127.0.0.1": {"member"}, "localhost": {""}}
+        tokens = {(request.host.partition(":")[0], request.token) for request in hub.requests}
+        assert tokens == {("127.0.0.1", "member"), ("localhost", "")}
 
     def test_cache_is_used(self, hub: HubServer, client: Client) -> None:
         hub.add_repository("lab/net", FILES)
@@ -150,8 +148,8 @@ class TestDownload:
         assert sum(request.path.startswith("/storage") for request in hub.requests) == 1
 
 
-def test_refusals(hub: HubServer, client: Client) -> None:
-    """The client's own exceptions, which everything above it tells apart."""
+def test_errors(hub: HubServer, client: Client) -> None:
+    """The client raises the exceptions that gffusion distinguishes."""
     hub.add_account("stranger", "bob")
     hub.add_account("reader", "cleo", "lab", may_write=False)
     for name, options in (("open", {}), ("private", {"private": True}), ("gated", {"gated": True})):
