@@ -7,9 +7,7 @@ delete one to generate it again.
 import argparse
 from pathlib import Path
 
-import torch
-
-from gffusion import GFFusionConfig, GFFusionModel
+from gffusion import GFFusionConfig
 from gffusion.hub import FusionCard
 from gffusion.hub.rendering import is_unedited
 from gffusion.training.recipe import read_recipe
@@ -49,9 +47,6 @@ def training_command(entry: ModelEntry) -> str:
 
 def make_card(entry: ModelEntry) -> FusionCard:
     """Return the card of a model without weights."""
-    config = GFFusionConfig(**entry.architecture)
-    with torch.device("meta"):
-        model = GFFusionModel(config)
     recipe = f"[{entry.recipe}](../gffusion/training/recipes/{entry.recipe}.yaml)"
     sentences = [
         f"{entry.description}.",
@@ -61,9 +56,7 @@ def make_card(entry: ModelEntry) -> FusionCard:
     figures = PAPER_FIGURES.get(entry.name)
     return FusionCard(
         model_name=entry.name,
-        config=config,
-        num_parameters=model.num_parameters(),
-        num_trainable_parameters=model.num_parameters(only_trainable=True),
+        config=GFFusionConfig(**entry.architecture),
         has_weights=False,
         description=" ".join(sentences).strip(),
         command=training_command(entry),

@@ -13,11 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from gffusion._version import __version__
 from gffusion.data.atomic import replace_file
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.registry import is_hub_id, is_on_hub
 
 from .rendering import find_metric, format_log, format_metrics, format_table, is_unedited, sign_card
@@ -141,8 +143,6 @@ class FusionCard:
     Args:
         model_name: Name of the weights.
         config: Configuration of the model.
-        num_parameters: Number of all parameters, including frozen ones.
-        num_trainable_parameters: Number of trainable parameters.
         license: SPDX identifier of the license of the weights, such as "Apache-2.0".
         has_weights: Whether weights exist. A card without weights shows how to start a training.
         hub_id: Hub id of the weights.
@@ -167,15 +167,12 @@ class FusionCard:
 
     Example:
         >>> config = GFFusionConfig(paradigm="cascading", use_segmenter=False)
-        >>> card = FusionCard(model_name="street", config=config, num_parameters=9, num_trainable_parameters=9)
-        >>> "# street" in card.render()
+        >>> "# street" in FusionCard(model_name="street", config=config).render()
         True
     """
 
     model_name: str
     config: GFFusionConfig
-    num_parameters: int
-    num_trainable_parameters: int
     license: str | None = None
     has_weights: bool = True
     hub_id: str | None = None
@@ -288,12 +285,14 @@ class FusionCard:
             loss += f", segmentation (lambda) {config.segmentation_weight:g}"
         luma = "luma; the chroma of the visible image is restored after fusion"
         decoder = ", ".join(map(str, config.decoder_channels or []))
+        with torch.device("meta"):
+            model = GFFusionModel(config)
+        num_trainable = model.num_parameters(only_trainable=True)
         facts = {
             "paradigm": paradigm,
             "fused channels": "all three color channels" if config.color_space == "rgb" else luma,
             "channels": f"stem {config.stem_channels}, features 2 x {config.feature_channels}, decoder {decoder}",
-            "parameters": f"{self.num_trainable_parameters:,} trainable, "
-            f"{self.num_parameters - self.num_trainable_parameters:,} frozen",
+            "parameters": f"{num_trainable:,} trainable, {model.num_parameters() - num_trainable:,} frozen",
             "loss weights": loss,
         }
         if config.use_segmenter:

@@ -263,7 +263,7 @@ def _collect_files(
         _check_metadata(folder / CARD)
         (staging / CARD).write_bytes(set_source(card, repo_id))
     else:
-        _make_card(config, repo_id).save(staging)
+        FusionCard(model_name=repo_id.rpartition("/")[2], hub_id=repo_id, config=config).save(staging)
     return files | {path.name: path for path in staging.iterdir()}
 
 
@@ -314,18 +314,6 @@ def _saving_code() -> Iterator[None]:
     finally:
         for cls, name in previous.items():
             cls._auto_class = name
-
-
-def _make_card(config: GFFusionConfig, repo_id: str) -> FusionCard:
-    with torch.device("meta"):
-        model = GFFusionModel(config)
-    return FusionCard(
-        model_name=repo_id.rpartition("/")[2],
-        hub_id=repo_id,
-        config=config,
-        num_parameters=model.num_parameters(),
-        num_trainable_parameters=model.num_parameters(only_trainable=True),
-    )
 
 
 def _upload(

@@ -39,10 +39,10 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     r"""Return a Markdown table, an empty string without rows.
 
     Example:
-        >>> print(format_table(["name", "pairs"], [["a|b", "12"]]))
-        | name | pairs |
+        >>> print(format_table(["name", "terms"], [["a|b", "two\nlines"]]))
+        | name | terms |
         | --- | --- |
-        | a\|b | 12 |
+        | a\|b | two lines |
     """
     lines = [[" ".join(cell.split()).replace("|", "\\|") for cell in row] for row in rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in (header, ["---"] * len(header), *lines)) if lines else ""

@@ -48,8 +48,6 @@ def write_card(
         model_name=arguments.hub_model_id or folder.parent.name,
         source=arguments.hub_model_id or _shorten_path(folder),
         config=model.config,
-        num_parameters=model.num_parameters(),
-        num_trainable_parameters=model.num_parameters(only_trainable=True),
         log=log,
         versions=versions(),
         evaluations=_evaluations(folder.name, log, evaluation_pairs, arguments),

@@ -40,7 +40,7 @@ def test_publishes(hub: HubServer, folder: Path, run_script: Callable, tmp_path:
     ("arguments", "message"),
     [
         (["nowhere", "lab/net"], "nowhere is not a folder"),
-        (["", "lab/net"], "contains no model"),
+        (["", "lab/net"], "contains no model: config.json and model.safetensors missing.*`best` or `last`"),
         (["unfinished", "lab/net"], "step 3 of 9.*--force"),
         (["model", "lab/n e t"], "organization/name"),
         (["model", "lab/net"], "HF_HUB_OFFLINE"),

@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -28,19 +28,12 @@ FUNET: dict[str, Any] = {"paradigm": "cascading", "use_segmenter": False}
 
 
 def make(config: GFFusionConfig | None = None, **facts: Any) -> FusionCard:
-    defaults = {"model_name": "tiny", "num_parameters": 1500, "num_trainable_parameters": 1234, "license": "Apache-2.0"}
-    return FusionCard(config=config or GFFusionConfig(**FUNET), **defaults | facts)
+    defaults = {"model_name": "tiny", "config": config or GFFusionConfig(**FUNET), "license": "Apache-2.0"}
+    return FusionCard(**defaults | facts)
 
 
 def evaluation(**facts: Any) -> Evaluation:
-    defaults = {
-        "dataset": "M3FD",
-        "metrics": {"EN": 7.0},
-        "num_images": 40,
-        "protocol": "standard",
-        "command": "measure",
-    }
-    return Evaluation(**defaults | facts)
+    return replace(Evaluation("M3FD", {"EN": 7.0}, 40, "standard", "measure"), **facts)
 
 
 def front_matter(card: FusionCard) -> dict[str, Any]:
@@ -55,11 +48,8 @@ def section(card: FusionCard, title: str) -> str:
 class TestMetadata:
     def test_front_matter(self) -> None:
         data = front_matter(make(GFFusionConfig()))
-        assert {key: data[key] for key in ("library_name", "pipeline_tag", "license")} == {
-            "library_name": "gffusion",
-            "pipeline_tag": "image-to-image",
-            "license": "apache-2.0",
-        }
+        expected = {"library_name": "gffusion", "pipeline_tag": "image-to-image", "license": "apache-2.0"}
+        assert data.items() >= expected.items()
         assert {"infrared-visible-image-fusion", "image-fusion", "thermal", "gffusion"} < set(data["tags"])
         assert "image-segmentation" in data["tags"]
         assert "image-segmentation" not in front_matter(make())["tags"]
@@ -122,9 +112,8 @@ class TestMetadata:
             dataset_pretty_name="M3FD",
             dataset_id="organization/m3fd",
         )
-        index = front_matter(make(evaluations=[evaluation(metrics={"EN": 7.12345678}, hub_id="organization/m3fd")]))[
-            "model-index"
-        ]
+        card = make(evaluations=[evaluation(metrics={"EN": 7.12345678}, hub_id="organization/m3fd")])
+        index = front_matter(card)["model-index"]
         assert index[0]["results"][0]["metrics"][0].pop("args") == {"protocol": "standard", "images": 40}
         assert index == expected["model-index"]
 
@@ -159,10 +148,10 @@ class TestMetadata:
 
 class TestText:
     def test_facts(self) -> None:
-        text = make(GFFusionConfig(clip_revision="abc123"), num_parameters=172_000_000).render()
+        text = make(GFFusionConfig(clip_revision="abc123")).render()
         assert "hybrid" in text and "`weighted_sum`" in text
         assert "stem 16, features 2 x 48, decoder 64, 32, 16" in text
-        assert "1,234 trainable, 171,998,766 frozen" in text
+        assert "252,403 trainable, 171,525,120 frozen" in text
         assert "(https://huggingface.co/openai/clip-vit-base-patch16), revision `abc123`; license: MIT" in text
         assert "(https://huggingface.co/facebook/dinov2-base), no revision pinned; license: Apache-2.0" in text
         assert "background, person, car, bus, motorcycle, lamp, truck" in text
@@ -214,10 +203,6 @@ class TestText:
         assert "```bash\nmeasure\n```" in text
         table = "| method | EN |\n| --- | --- |\n| average | 6 |"
         assert table in section(make(evaluations=[evaluation(comparison=table)]), "Results")
-
-    def test_table_cells_are_escaped(self) -> None:
-        data = TrainingData("a|b", 1, "first line\nsecond line")
-        assert "| a\\|b | 1 | first line second line |" in section(make(training_data=[data]), "Training data")
 
     @pytest.mark.parametrize(
         ("facts", "message"),

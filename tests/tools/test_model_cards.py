@@ -10,10 +10,9 @@ from types import ModuleType
 from typing import Any
 
 import pytest
-import torch
 from huggingface_hub import ModelCard
 
-from gffusion import GFFusionConfig, GFFusionModel, create_model, list_models
+from gffusion import create_model, list_models
 from gffusion.training.recipe import Recipe, read_recipe
 from gffusion.zoo import MODELS, ModelEntry, find_entries, locate
 
@@ -107,14 +106,6 @@ def test_results_of_the_paper(name: str, row: str | None) -> None:
 
 
 @each_recipe
-def test_encoders_have_their_licenses(entry: ModelEntry) -> None:
-    uses_clip = entry.architecture.get("paradigm", "hybrid") == "hybrid"
-    text = text_of(entry)
-    assert bool(re.search(r"openai/clip-vit-base-patch16\).*license: MIT", text)) == uses_clip
-    assert bool(re.search(r"facebook/dinov2-base\).*license: Apache-2.0", text))
-
-
-@each_recipe
 def test_command_trains_with_the_recipe(entry: ModelEntry) -> None:
     (block,) = re.findall(r"```bash\n(.*?)```", sections(entry)["Training"], re.DOTALL)
     words = shlex.split(block.replace("\\\n", "").strip().splitlines()[-1])
@@ -138,15 +129,6 @@ def test_code_example_starts_a_training(
     namespace: dict[str, Any] = {}
     exec(code, namespace)
     assert namespace["model"].config.merging == "mean" and namespace["model"].training
-
-
-def test_parameters_are_counted(script: ModuleType) -> None:
-    (entry,) = find_entries("gffusion-cascading")
-    trainable, frozen = re.findall(r"\| parameters \| ([\d,]+) trainable, ([\d,]+) frozen", text_of(entry))[0]
-    with torch.device("meta"):
-        model = GFFusionModel(GFFusionConfig(paradigm="cascading"))
-    counts = [sum(p.numel() for p in model.parameters() if p.requires_grad is trainable) for trainable in (True, False)]
-    assert [int(number.replace(",", "")) for number in (trainable, frozen)] == counts
 
 
 class TestGenerator:
