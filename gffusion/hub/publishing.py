@@ -97,6 +97,9 @@ def push(
     Raises:
         ValueError: If the model has problems, or `repo_id` is not a repository name.
         OSError: If the folder has no model that can be read, or the Hub refuses.
+
+    Example:
+        >>> push("runs/street/best", "your-org/street")  # doctest: +SKIP
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -185,6 +188,11 @@ def pull(
     Raises:
         FileExistsError: If `folder` exists and is not empty.
         OSError: If the model does not exist, or cannot be downloaded or written.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     sorted(path.name for path in pull("gffusion-funet", folder).iterdir())
+        ['README.md', 'config.json', 'model.safetensors', 'preprocessor_config.json']
     """
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):

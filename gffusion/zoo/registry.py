@@ -171,7 +171,12 @@ def list_models(pattern: str = "*", status: Status | None = None) -> list[str]:
 
 
 def find_entries(pattern: str = "*", status: Status | None = None) -> list[ModelEntry]:
-    """Return the entries of models, selected as by [`list_models`]."""
+    """Return the entries of models, selected as by [`list_models`].
+
+    Example:
+        >>> [entry.recipe for entry in find_entries("*funet")]
+        ['funet']
+    """
     if status is not None and status not in get_args(Status):
         raise ValueError(f"`status` must be one of {', '.join(get_args(Status))}, got {status!r}.")
     return [entry for entry in MODELS if fnmatch(entry.name, pattern) and status in (None, entry.status)]
@@ -214,7 +219,12 @@ def locate(name: str | os.PathLike[str]) -> str:
 
 
 def is_hub_id(name: str) -> bool:
-    """Return whether a name has the form of a Hub id, `organization/name`."""
+    """Return whether a name has the form of a Hub id, `organization/name`.
+
+    Example:
+        >>> is_hub_id("organization/street"), is_hub_id("runs/street/best")
+        (True, False)
+    """
     try:
         validate_repo_id(name)
     except HFValidationError:
