@@ -97,9 +97,6 @@ def push(
     Raises:
         ValueError: If the model has problems, or `repo_id` is not a repository name.
         OSError: If the folder has no model that can be read, or the Hub refuses.
-
-    Example:
-        >>> push("runs/street/best", "your-org/street")  # doctest: +SKIP
     """
     folder = Path(folder)
     config = read_config(folder)
