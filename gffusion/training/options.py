@@ -10,7 +10,7 @@ import difflib
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
@@ -41,9 +41,10 @@ class OptionParser(argparse.ArgumentParser):
         ...     crop_size: int = 128
         ...     scale: list[float] = dataclasses.field(default_factory=lambda: [1.0, 1.0])
         >>> parser = OptionParser({"data": Data})
-        >>> parser.parse_words(["--crop-size", "96", "--scale", "0.5,1"])
+        >>> options = parser.parse_words(["--crop-size", "96", "--scale", "0.5,1"])
+        >>> options
         {'crop_size': '96', 'scale': ['0.5', '1']}
-        >>> make(Data, _)
+        >>> make(Data, options)
         Data(crop_size=96, scale=[0.5, 1.0])
     """
 
@@ -68,7 +69,7 @@ class OptionParser(argparse.ArgumentParser):
         if unknown:
             self.error(f"unknown option {unknown[0]}{self.suggest(unknown[0])}")
         return {
-            name: [item for word in value for item in word.split(",") if item] if isinstance(value, list) else value
+            name: [item for word in value for item in _split(word)] if isinstance(value, list) else value
             for name, value in vars(options).items()
         }
 
@@ -85,9 +86,12 @@ class OptionParser(argparse.ArgumentParser):
 
 
 def make(kind: type, options: Mapping[str, Any]) -> Any:
-    """Make a dataclass from those of the options that are its fields, which may be text.
+    """Return an instance of a dataclass.
 
-    Text that is no value of the field's type is passed on unchanged, so that the dataclass rejects it.
+    Args:
+        kind: The dataclass, which checks its values, see [`checked`].
+        options: Values of all dataclasses, as text or as YAML holds them. Text is converted to the type of its field where
+            possible, and passed on unchanged otherwise.
 
     Raises:
         ValueError: If a field without default is missing, or the dataclass rejects a value.
@@ -108,6 +112,11 @@ def describe_arguments(kind: type) -> dict[str, str]:
     entries = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", entries, flags=re.MULTILINE)
     return {name: " ".join(text.split()).translate(_PLAIN) for name, text in found}
+
+
+def _split(text: str) -> list[str]:
+    """Return the items of a list; only commas separate them, because folders may have spaces in their names."""
+    return [item.strip() for item in text.split(",") if item.strip()]
 
 
 def _underscored(word: str) -> str:
@@ -146,8 +155,8 @@ def _convert(annotation: Any, value: Any) -> Any:
     """Return a value as the type of a field where that is possible, else as it is."""
     kind = _alternatives(annotation)[0]
     if get_origin(kind) is list:
-        items: Sequence[Any] = value.split(",") if isinstance(value, str) else value
-        return [_convert(get_args(kind)[0], item) for item in (items if isinstance(items, list) else [items])]
+        items = _split(value) if isinstance(value, str) else value if isinstance(value, list) else [value]
+        return [_convert(get_args(kind)[0], item) for item in items]
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):

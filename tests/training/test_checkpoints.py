@@ -23,11 +23,6 @@ from gffusion.training import trainer as trainer_module
 from gffusion.training.checkpoints import CheckpointError, Checkpoints, recover_folder, replace_folder
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
 @pytest.fixture
 def setting(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> tuple[Checkpoints, GFFusionModel, Any]:
     """Checkpoints of a model whose optimizer has a memory."""

@@ -2,7 +2,7 @@
 
 import functools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,6 @@ def no_step(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("a step was made")
 
     monkeypatch.setattr(TrainingStep, "__call__", step)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def on_the_cpu() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ACCELERATE_USE_CPU", "true")
-        yield
 
 
 @pytest.fixture(scope="module")

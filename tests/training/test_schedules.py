@@ -3,9 +3,11 @@
 from collections.abc import Callable
 
 import pytest
+import torch
+from transformers import get_constant_schedule_with_warmup
 
 from gffusion import FusionTrainingArguments
-from gffusion.training.schedules import head_learning_rate, learning_rate, segmentation_weight
+from gffusion.training.schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 
 HALF_ROOT = 2**-0.5  # cos(pi / 4)
 
@@ -72,3 +74,17 @@ def test_head_that_learns_from_the_start(arguments: FusionTrainingArguments) -> 
     assert head_learning_rate(arguments, 0) == 1e-4
     assert segmentation_weight(arguments, 0, 0.2) == 0.2
     assert learning_rate(arguments, 6) == pytest.approx(0.005)
+
+
+@pytest.mark.parametrize(("warmup_steps", "factors"), [(0, [1, 1, 1, 1, 1, 1]), (4, [0, 0.25, 0.5, 0.75, 1, 1])])
+def test_warmup_is_that_of_transformers(
+    arguments: FusionTrainingArguments, warmup_steps: int, factors: list[float]
+) -> None:
+    arguments.warmup_steps = warmup_steps
+    assert [warmup_factor(arguments, step) for step in range(6)] == factors
+    optimizer = torch.optim.SGD([torch.zeros(1)], lr=1.0)
+    reference = get_constant_schedule_with_warmup(optimizer, warmup_steps)
+    for factor in factors:
+        assert reference.get_last_lr() == [factor]
+        optimizer.step()
+        reference.step()

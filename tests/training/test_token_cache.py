@@ -198,10 +198,6 @@ class TestCachedTokens:
 
 
 class TestTraining:
-    @pytest.fixture(autouse=True)
-    def on_the_cpu(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
     @pytest.fixture
     def make(self, tiny_model: Callable, data: Path, tmp_path: Path) -> Callable[..., FusionTrainer]:
         def trainer(name: str, transform: Any = None, **options: Any) -> FusionTrainer:

@@ -65,12 +65,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where sums are the same each time."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
 @pytest.fixture(scope="module")
 def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("labeled")
@@ -220,6 +214,25 @@ class TestWhatMoves:
             steps = torch.cat([(states[epoch + 1][key] - states[epoch][key]).abs().flatten() for key in keys])
             assert steps.median().item() == pytest.approx(rate, rel=0.01)
 
+    def test_warmup_scales_the_rates_of_the_first_steps(
+        self, tiny_model: Callable, labeled: Path, arguments: Callable
+    ) -> None:
+        """Steps of a resumed run, too; there are 2 steps per epoch."""
+        rates = []
+
+        class Rated(FusionTrainer):
+            def _after_step(self, *arguments: Any) -> None:
+                rates.append([group["lr"] for group in self._step.optimizer.param_groups])
+                super()._after_step(*arguments)
+
+        for epochs in (1, 3):
+            options = arguments(num_train_epochs=epochs, head_start_epoch=9, warmup_steps=4)
+            model = tiny_model(paradigm="cascading")
+            trainer = Rated(model, options, FusionDataset(labeled, RandomCrop(40)))
+            trainer.train(resume_from_checkpoint=True)
+        assert rates == [[2e-3 * factor, 0.0] for factor in (0, 0.25, 0.5, 0.75, 1, 1)]
+        assert [record["learning_rate"] for record in read_log(trainer.output_dir)] == [5e-4, 1.5e-3, 2e-3]
+
     @pytest.mark.parametrize(("max_grad_norm", "moves"), [(1e-12, False), (1.0, True), (0.0, True)])
     def test_gradients_are_clipped(
         self, tiny_model: Callable, unlabeled: Path, arguments: Callable, max_grad_norm: float, moves: bool
@@ -271,12 +284,16 @@ class TestFiles:
         best = GFFusionModel.from_pretrained(trainers[0].output_dir / "best")
         assert not moved(trainers[0].states[1], copy_of(best))
 
+    @pytest.mark.parametrize("given", [True, False])
     def test_without_evaluation_the_last_is_the_best(
-        self, tiny_model: Callable, unlabeled: Path, arguments: Callable
+        self, tiny_model: Callable, unlabeled: Path, arguments: Callable, given: bool
     ) -> None:
-        model = tiny_model(paradigm="cascading", use_segmenter=False)
-        trainer = FusionTrainer(model, arguments(), FusionDataset(unlabeled, RandomCrop(40)))
+        model, dataset = tiny_model(paradigm="cascading", use_segmenter=False), FusionDataset(unlabeled, RandomCrop(40))
+        options = arguments(num_eval_images=1, eval_strategy="no" if given else "epoch")
+        trainer = Watched(model, options, dataset, dataset if given else None)
         trainer.train()
+        assert not trainer.states  # never evaluated
+        assert not (trainer.output_dir / "images").exists()
         files = contents(trainer.output_dir)
         assert files["best/model.safetensors"] == files["last/model.safetensors"]
 

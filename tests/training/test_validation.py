@@ -23,11 +23,6 @@ CPU = torch.device("cpu")
 Items = list[dict[str, Any]]
 
 
-@pytest.fixture(autouse=True)
-def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
 @pytest.fixture
 def items(make_inputs: Callable[..., dict[str, Tensor]]) -> Items:
     """Labeled pairs of different sizes; of the second nothing is labeled."""

@@ -1,0 +1,101 @@
+"""The examples run as documented, in processes of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from transformers import Dinov2Model
+
+from gffusion import GFFusionModel
+from gffusion.synthetic.samples import write_scenes
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SMALL = {
+    "paradigm": "cascading",
+    "use_segmenter": False,
+    "stem_channels": 4,
+    "feature_channels": 8,
+    "decoder_channels": [8],
+}
+
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
+    command = [sys.executable, *map(str, words)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_train(tmp_path: Path) -> None:
+    """Through Accelerate's launcher; the command line overrides the recipe."""
+    write_scenes(tmp_path / "data", count=3, height=64, width=96)
+    recipe, data, output = tmp_path / "recipe.yaml", tmp_path / "data", tmp_path / "run"
+    options = {
+        "model_config": SMALL,
+        "train_data": [str(data)],
+        "num_train_epochs": 50,
+        "crop_size": 48,
+        "output_dir": "no",
+    }
+    recipe.write_text(json.dumps(options))
+    done = run(
+        "-m", "accelerate.commands.launch", "--cpu", EXAMPLES / "train.py", "--config", recipe, "--num_train_epochs", 2,
+        "--eval_data", data, data, "--output_dir", output,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"best weights: {output / 'best'}" in done.stdout
+    log = read_log(output)
+    assert [record["epoch"] for record in log] == [0, 1]
+    assert all("eval_SSIM" in record for record in log)
+    assert GFFusionModel.from_pretrained(output / "best").config.feature_channels == 8
+
+
+def test_train_reports_errors_in_one_line(tmp_path: Path) -> None:
+    done = run(
+        EXAMPLES / "train.py",
+        "--config",
+        "funet",
+        "--train_data",
+        tmp_path / "nowhere",
+        "--output_dir",
+        tmp_path / "run",
+    )
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert "nowhere" in done.stderr.split("train.py: error: ")[-1]
+    assert not (tmp_path / "run").exists()
+
+
+def test_finetune(
+    data_dir: Path, backbone_folders: dict[str, str], dinov2_config: Callable[..., Any], tmp_path: Path
+) -> None:
+    """Boxes to label maps to training on real pairs; the weights load."""
+    data, source = tmp_path / "data", data_dir / "train" / "msrs"
+    boxed = [path.stem for path in sorted((source / "boxes").iterdir()) if path.stat().st_size][:8]
+    for kind in ("visible", "infrared", "boxes"):
+        (data / kind).mkdir(parents=True)
+        for file in (source / kind).iterdir():
+            if file.stem in boxed:
+                (data / kind / file.name).symlink_to(file)
+    (data / "classes.txt").symlink_to(source / "classes.txt")
+    dinov2, output = tmp_path / "dinov2", tmp_path / "run"
+    Dinov2Model(dinov2_config(patch_size=14, image_size=28)).save_pretrained(dinov2)
+    encoders = "--clip", backbone_folders["clip"], "--dinov2", dinov2
+    done = run(EXAMPLES / "finetune.py", data, output, *encoders, "--epochs", 2)
+    assert done.returncode == 0, done.stderr
+    assert len(list((data / "labels").iterdir())) == 8
+    log = read_log(output)
+    assert [record["epoch"] for record in log] == [0, 1]
+    assert all(record["loss_segmentation"] > 0 for record in log)
+    model = GFFusionModel.from_pretrained(output / "best")
+    assert list(model.config.id2label.values()) == ["background", "person", "bicycle", "car"]

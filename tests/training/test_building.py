@@ -1,0 +1,189 @@
+"""Model, data and trainer of a recipe."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+
+from gffusion import GFFusionModel, create_model
+from gffusion.synthetic.samples import write_scenes
+from gffusion.training.building import build_model
+from gffusion.training.recipe import ModelArguments, Recipe, list_recipes, read_recipe
+
+SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8, 4]}
+FUNET = SMALL | {"paradigm": "cascading", "use_segmenter": False}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, count=3, height=64, width=96)
+    return folder
+
+
+@pytest.fixture
+def train(scenes: Path, tmp_path: Path) -> Callable[..., Path]:
+    """Trains by a command line, by default a tiny FuNet for an epoch, and returns the output folder."""
+
+    def run(*words: object, name: str = "run", model_config: dict[str, Any] | None = FUNET) -> Path:
+        config = [] if model_config is None else ["--model_config", json.dumps(model_config)]
+        defaults = ["--train_data", scenes, "--output_dir", tmp_path / name, "--crop_size", 48, "--head_start_epoch", 1]
+        defaults += [
+            "--per_device_train_batch_size",
+            2,
+            "--num_train_epochs",
+            1,
+            "--scale",
+            0.9,
+            1.1,
+            "--thermal_gain",
+            0.2,
+        ]
+        Recipe.parse([str(word) for word in [*defaults, *config, *words]]).build_trainer().train()
+        return tmp_path / name
+
+    return run
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "last" / "model.safetensors").read_bytes()
+
+
+def test_same_seed_same_weights_and_resume(train: Callable[..., Path]) -> None:
+    short = ["--num_train_epochs", 2, "--head_start_epoch", 9]
+    assert weights(train(*short, name="once")) == weights(train(*short, name="again"))
+    resumed = train(*short, "--num_train_epochs", 4, "--resume_from_checkpoint", name="once")
+    whole = train(*short, "--num_train_epochs", 4, name="whole")
+    assert read_log(resumed) == read_log(whole)
+    assert weights(resumed) == weights(whole)
+
+
+def test_training_starts_from_given_weights(train: Callable[..., Path], tiny_model: Callable, tmp_path: Path) -> None:
+    tiny_model(merging="mean").save_pretrained(tmp_path / "start")
+    folder = train("--model_name_or_path", tmp_path / "start", "--crop_size", 32, model_config=None)
+    assert GFFusionModel.from_pretrained(folder / "last").config.merging == "mean"
+    assert read_log(folder)[0]["loss_segmentation"] > 0
+
+
+def test_encoders_are_never_random(train: Callable[..., Path], backbone_folders: dict[str, str]) -> None:
+    """Training with random frozen encoders would be a waste of hours."""
+    config = FUNET | {"paradigm": "hybrid"}
+    with pytest.raises(ValueError, match=r"needs the encoders \['clip'\]"):
+        train(model_config=config)
+    folder = train("--clip_name_or_path", backbone_folders["clip"], model_config=config)
+    assert GFFusionModel.from_pretrained(folder / "last").config.needs_clip
+
+
+def test_head_of_other_classes_is_new(tiny_model: Callable, tmp_path: Path) -> None:
+    """Even if there are as many. The same classes keep their rows."""
+    names = ["background", "person", "bicycle", "car"]
+    start = tiny_model(id2label=dict(enumerate(names)))
+    start.save_pretrained(tmp_path / "start")
+    arguments = ModelArguments(model_name_or_path=str(tmp_path / "start"))
+    head = start.ssnet.classifier.weight
+    assert torch.equal(build_model(arguments, names[1:]).ssnet.classifier.weight, head)
+    other = build_model(arguments, ["person", "tree", "car"])
+    assert other.config.id2label[2] == "tree"
+    assert not torch.isclose(other.ssnet.classifier.weight, head).any(dim=1).all()
+    assert torch.equal(
+        other.funet.state_dict()[next(iter(start.funet.state_dict()))], next(iter(start.funet.state_dict().values()))
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [
+        (["--image_size", 48, 64], "scale"),
+        (["--crop_size", 0], "scale"),
+        (["--infrared_range", 7000], "infrared_range"),
+        (["--scale", 1], "scale"),
+    ],
+)
+def test_options_that_exclude_each_other(
+    train: Callable[..., Path], tmp_path: Path, words: list[object], named: str
+) -> None:
+    with pytest.raises(ValueError, match=named):
+        train(*words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture(scope="module")
+def layouts(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The same pairs as the layouts of the recipes have them."""
+    m3fd, mfnet = tmp_path_factory.mktemp("m3fd"), tmp_path_factory.mktemp("mfnet")
+    for name, source in (("Vis", "visible"), ("Ir", "infrared"), ("masks", "labels")):
+        (m3fd / name).symlink_to(scenes / source)
+    (mfnet / "images").mkdir()
+    (mfnet / "labels").symlink_to(scenes / "labels")
+    for file in (scenes / "visible").iterdir():
+        visible, infrared = (Image.open(scenes / kind / file.name) for kind in ("visible", "infrared"))
+        visible.putalpha(infrared.convert("L"))
+        visible.save(mfnet / "images" / file.name)
+    for root in (m3fd, mfnet):
+        for split in ("train", "val"):
+            (root / f"{split}.txt").write_text("\n".join(file.stem for file in (scenes / "visible").iterdir()))
+    return {"folders": scenes, "m3fd": m3fd, "mfnet": mfnet}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", list_recipes())
+def test_bundled_recipes(name: str, backbone_folders: dict[str, str], layouts: dict[str, Path], tmp_path: Path) -> None:
+    """Each recipe trains for two epochs, one of them after q, with small encoders and the options that it sets."""
+    written = read_recipe(name)
+    data = layouts[written.get("layout", "folders")]
+    words = ["--config", name, "--train_data", data, "--eval_data", data, "--output_dir", tmp_path / "run"]
+    words += ["--num_train_epochs", 2, "--head_start_epoch", 1, "--per_device_train_batch_size", 2, "--crop_size", 48]
+    words += ["--dataloader_num_workers", 0]
+    for encoder, folder in backbone_folders.items():
+        words += [f"--{encoder}_name_or_path", folder] if written.get(f"{encoder}_name_or_path") else []
+    small = SMALL | {"segmenter_image_size": [32, 32]}
+    config = written.get("model_config") or {}
+    words += ["--model_config", json.dumps(config | small)] if config else []
+    recipe = Recipe.parse(list(map(str, words)))
+    given = {str(word).removeprefix("--") for word in words}
+    options = vars(recipe.model) | vars(recipe.data) | vars(recipe.training)
+    for option in written.keys() - given - {"model_config"}:
+        assert options[option] == written[option], option
+    model = recipe.build_trainer().train()
+    for option, value in config.items():
+        assert option in small or getattr(model.config, option) == value
+    labeled = model.config.use_segmenter
+    assert ("loss_segmentation" in read_log(tmp_path / "run")[-1]) == labeled
+    loaded = GFFusionModel.from_pretrained(tmp_path / "run" / "best")
+    assert loaded.config.merging == model.config.merging
+    assert not labeled or "car" in loaded.config.label2id
+
+
+@pytest.mark.slow
+def test_fine_tuning_keeps_what_the_weights_know(layouts: dict[str, Path], tmp_path: Path) -> None:
+    """The recipe begins with gffusion-tiny: its encoders, whose card does not call them CLIP's, and its statistics."""
+    data, run = layouts["folders"], tmp_path / "run"
+    words = ["--config", "finetune", "--train_data", data, "--eval_data", data]
+    words += [
+        "--output_dir",
+        run,
+        "--num_train_epochs",
+        2,
+        "--head_start_epoch",
+        1,
+        "--per_device_train_batch_size",
+        2,
+        "--crop_size",
+        48,
+    ]
+    Recipe.parse(list(map(str, words))).build_trainer().train()
+    tuned, begun = GFFusionModel.from_pretrained(run / "last").state_dict(), create_model("gffusion-tiny").state_dict()
+    unchanged = {name for name, value in begun.items() if name in tuned and torch.equal(value, tuned[name])}
+    assert "funet.decoder.1.running_mean" in unchanged and "clip.pre_layrnorm.weight" in unchanged
+    assert "funet.decoder.0.weight" not in unchanged
+    card = (run / "last" / "README.md").read_text()
+    for name in ("CLIP", "DINOv2"):
+        assert f"The {name} encoder does not have the weights of {name} (the encoder of gffusion-tiny)" in card

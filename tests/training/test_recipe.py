@@ -1,0 +1,131 @@
+"""Recipes and command lines: what they ask for, and how mistakes in either are reported."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gffusion.training.recipe import Recipe, find_recipe, list_recipes, read_recipe
+
+
+def report_of(words: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What a refused command line prints: one line."""
+    with pytest.raises(SystemExit) as stop:
+        Recipe.parse(words, "gffusion train")
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    return line.removeprefix("gffusion train: error: ")
+
+
+class TestParse:
+    @pytest.mark.parametrize(
+        "words",
+        [
+            ["--train_data", "a", "b", "--infrared_range", "7000", "9500", "--image_size", "48", "64", "--bf16"],
+            ["--train_data", "a,b", "--infrared_range", "7000,9500", "--image_size", "48,64", "--bf16", "true"],
+            ["--train-data", "a,", "b", "--infrared-range=7000,9500", "--image-size=48,64", "--bf16=yes"],
+        ],
+        ids=["spaces", "commas", "dashes"],
+    )
+    def test_lists_and_spellings(self, words: list[str]) -> None:
+        recipe = Recipe.parse(["--output_dir", "run", *words])
+        assert recipe.data.train_data == ["a", "b"]
+        assert recipe.data.infrared_range == ["7000", "9500"]
+        assert recipe.data.image_size == [48, 64]
+        assert recipe.training.bf16 is True
+
+    def test_command_line_overrides_the_recipe(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_text(
+            "output_dir: run\nlearning_rate: 1e-2\nscale: [0.5, 1]\ntrain_data: 'a, b'\neval_data: ['c,d']\n"
+            "train_split: 1\nhead_path:\ncache_in_memory: true\nmodel_config: {merging: mean}\nseed: 7\n"
+        )
+        recipe = Recipe.parse([f"--config={path}", "--seed=3", "--num_train_epochs", "4", "--num_train_epochs", "5"])
+        assert (recipe.training.seed, recipe.training.num_train_epochs, recipe.training.learning_rate) == (3, 5, 0.01)
+        assert (recipe.data.scale, recipe.data.train_data, recipe.data.eval_data) == ([0.5, 1], ["a", "b"], ["c,d"])
+        assert (recipe.data.train_split, recipe.data.cache_in_memory, recipe.model.head_path) == ("1", True, None)
+        assert recipe.model.model_config == {"merging": "mean"}
+        other = Recipe.parse(["--config", str(path), "--model_config", '{"paradigm": "parallel"}'])
+        assert other.model.model_config == {"paradigm": "parallel"}
+
+    @pytest.mark.parametrize(
+        ("words", "report"),
+        [
+            ("--learning_rat 3", "unknown option --learning_rat, did you mean --learning_rate?"),
+            ("--num-epochs=3", "unknown option --num_epochs=3, did you mean --num_train_epochs?"),
+            ("--xyzzy", "unknown option --xyzzy; see `gffusion train --help`"),
+            ("stray", "unknown option stray; see `gffusion train --help`"),
+            ("--seed", "argument --seed: expected one argument"),
+            ("--seed abc", "`seed` must be int, got 'abc'."),
+            ("--seed 2.5", "`seed` must be int, got '2.5'."),
+            ("--learning_rate 2", "`learning_rate` must lie in (0, 1], got 2.0."),
+            ("--image_size 48,x", "`image_size` must be list[int] | None, got [48, 'x']."),
+            ("--bf16 maybe", "`bf16` must be bool, got 'maybe'."),
+            ("--bf16 --fp16", "`bf16` and `fp16` exclude each other: set one of them."),
+            ("--eval_strategy never", "`eval_strategy` must be one of no, steps, epoch, got 'never'."),
+            ("--model_config {a", "`model_config` must be dict[str, Any] | None, got '{a'."),
+        ],
+    )
+    def test_wrong_options(self, capsys: pytest.CaptureFixture[str], words: str, report: str) -> None:
+        assert report_of(["--output_dir", "run", *words.split(" ")], capsys) == report
+
+    @pytest.mark.parametrize(
+        ("content", "report"),
+        [
+            (None, "recipe.yaml' is neither a file nor a bundled recipe (ablations/cascading, "),
+            ("", "recipe.yaml must hold options"),
+            ("- num_train_epochs\n- 3\n", "recipe.yaml must hold options"),
+            ("num_train_epochs: [", "recipe.yaml is not YAML"),
+            ("output_dir: run\nnum_train_epochs: two\n", "`num_train_epochs` must be int, got 'two'"),
+            ("output_dir: run\nnum_train_epochs: 2.5\n", "`num_train_epochs` must be int, got 2.5"),
+            ("output_dir: run\nseed: true\n", "`seed` must be int, got True"),
+            ("output_dir: run\nnmu_epochs: 3\n", "unknown option nmu_epochs, did you mean num_train_epochs?"),
+            ("seed: 2\n", "`output_dir` is missing"),
+            ("base: recipe.yaml\n", "its own `base`"),
+            ("base: nowhere.yaml\n", "nowhere.yaml"),
+        ],
+    )
+    def test_wrong_recipes(
+        self, capsys: pytest.CaptureFixture[str], tmp_path: Path, content: str | None, report: str
+    ) -> None:
+        path = tmp_path / "recipe.yaml"
+        if content is not None:
+            path.write_text(content)
+        assert report in report_of(["--config", str(path)], capsys)
+
+    def test_help_explains_every_option(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as stop:
+            Recipe.parse(["--help"], "gffusion train")
+        text = " ".join(capsys.readouterr().out.split())
+        assert stop.value.code == 0
+        assert "--num_train_epochs INT Total number of epochs (paper: 150). (default: 150)" in text
+        assert "--eval_strategy {no,steps,epoch} When to evaluate" in text
+        assert "--scale FLOAT [FLOAT ...] Range of the crops' scale. (default: 1.0 1.0)" in text
+
+    @pytest.mark.processes
+    def test_answers_before_torch_is_imported(
+        self, run_script: Callable[..., subprocess.CompletedProcess[str]]
+    ) -> None:
+        done = run_script(
+            "import sys\n"
+            "from gffusion.training.recipe import Recipe\n"
+            "Recipe.parse(['--config', 'finetune'])\n"
+            "print(sorted({'torch', 'transformers', 'accelerate'} & set(sys.modules)))"
+        )
+        assert done.stdout.strip() == "[]", done.stderr
+
+
+def test_bundled_recipes_have_names() -> None:
+    assert {"finetune", "funet", "paper_m3fd", "ablations/mean"} <= set(list_recipes())
+    assert read_recipe(find_recipe("finetune")) == read_recipe("finetune")
+
+
+def test_base_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "base.yaml").write_text("seed: 5\nflip: 0\nmodel_config: {paradigm: hybrid, num_groups: 3}\n")
+    (tmp_path / "part").mkdir()
+    derived = tmp_path / "part" / "derived.yaml"
+    derived.write_text("base: ../base.yaml\nseed: 7\nmodel_config: {paradigm: parallel}\n")
+    merged: dict[str, Any] = {"seed": 7, "flip": 0, "model_config": {"paradigm": "parallel", "num_groups": 3}}
+    assert read_recipe(derived) == merged
