@@ -1,4 +1,4 @@
-"""Make the pictures of README and docs: `python tools/training_figures.py teaser` and `python tools/training_figures.py training LOG`.
+"""Make the figures of README and docs: `python tools/training_figures.py teaser` and `python tools/training_figures.py training LOG`.
 
 Needs matplotlib: `pip install ".[plots]"`.
 """
@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
 
 from gffusion import create_model
 from gffusion.data import write_image
+from gffusion.inference.predict import predict
 from gffusion.synthetic.rendering import render_scene
 from gffusion.zoo import load_image_processor
 
@@ -21,23 +21,18 @@ IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
 
 def teaser(seed: int = 0, width: int = 480) -> None:
-    """Write a rendered pair and what `gffusion-tiny` makes of it, side by side."""
+    """Write a rendered pair and its fused image by `gffusion-tiny`, side by side."""
     scene = render_scene(seed)
     model, processor = create_model(), load_image_processor()
-    pair = scene.visible, scene.infrared
-    with torch.inference_mode():
-        outputs = model(**processor(pair, return_tensors="pt"))
-    fused = processor.post_process_fusion(outputs, pair, output_type="np")[0]
-    pictures = [scene.visible, np.repeat(scene.infrared[..., None], 3, axis=-1), fused]
+    fused = predict(model, processor, [(scene.visible, scene.infrared)])[0].fused
+    images = [scene.visible, np.repeat(scene.infrared[..., None], 3, axis=-1), fused]
     height = round(width * scene.infrared.shape[0] / scene.infrared.shape[1])
-    resized = [
-        np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS)) for picture in pictures
-    ]
+    resized = [Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS) for image in images]
     write_image(IMAGES / "teaser.png", np.concatenate(resized, axis=1))
 
 
 def training(log: Path) -> None:
-    """Plot losses, lambda and validation of a training log, and write the picture beside the log."""
+    """Plot losses, lambda and validation of a training log, and write the figure next to the log."""
     import matplotlib.pyplot as plt
 
     records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]

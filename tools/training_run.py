@@ -1,7 +1,7 @@
 """The training run that docs/training.md shows: `python tools/training_run.py DATA OUTPUT [--resume_from_checkpoint]`.
 
-DATA holds `train/msrs` and `val/msrs` with `visible/`, `infrared/`, `boxes/` and `classes.txt`. The encoders are small and have
-random weights (seed 0): they stand where CLIP and DINOv2 belong, so that the whole of Algorithm 1 runs on a laptop.
+DATA holds `train/msrs` and `val/msrs` with `visible/`, `infrared/`, `boxes/` and `classes.txt`. Small encoders with random weights
+(seed 0) replace CLIP and DINOv2, so that all of Algorithm 1 runs on a laptop.
 """
 
 import argparse
@@ -14,6 +14,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset, find_pairs, write_image
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, Transform, VisiblePhotometric
+from gffusion.inference.predict import predict
 from gffusion.labeling.labels import write_labels
 from gffusion.labeling.masks import ThresholdMasks
 from gffusion.synthetic.rendering import render_scene
@@ -23,7 +24,7 @@ EPOCHS = 24
 
 
 def labeled(source: Path, target: Path, transform: Transform | None = None) -> FusionDataset:
-    """Link the pairs of `source` into `target`, where label maps of their boxes are made beside them."""
+    """Link the pairs of `source` into `target`, and make label maps from their boxes there."""
     target.mkdir(parents=True, exist_ok=True)
     for name in ("visible", "infrared", "boxes", "classes.txt"):
         if not (target / name).exists():
@@ -37,7 +38,7 @@ def labeled(source: Path, target: Path, transform: Transform | None = None) -> F
 
 
 def build_model(names: list[str]) -> GFFusionModel:
-    """Build the untrained model, always the same."""
+    """Build the untrained model from a fixed seed."""
     torch.manual_seed(0)
     return GFFusionModel.from_backbones(
         CLIPVisionModel(CLIPVisionConfig(patch_size=16, intermediate_size=256, **SIZES)),
@@ -51,16 +52,13 @@ def build_model(names: list[str]) -> GFFusionModel:
 
 
 def draw_before_and_after(before: GFFusionModel, after: GFFusionModel) -> np.ndarray:
-    """Show a rendered pair, for none of the photographs is in the repository: sources, fused before and after training."""
+    """Draw a rendered pair (free of third-party data): source images, then fused images before and after training."""
     scene = render_scene(seed=0)
-    pair = scene.visible, scene.infrared
-    processor = GFFusionImageProcessor()
-    inputs = processor(pair, return_tensors="pt")
-    pictures = [scene.visible, np.repeat(scene.infrared[..., None], 3, axis=-1)]
-    with torch.inference_mode():
-        for model in (before, after):
-            pictures += processor.post_process_fusion(model.eval()(**inputs), pair, output_type="np")
-    rows = [np.concatenate(pictures[first : first + 2], axis=1) for first in (0, 2)]
+    images = [scene.visible, np.repeat(scene.infrared[..., None], 3, axis=-1)]
+    for model in (before, after):
+        prediction = predict(model.eval(), GFFusionImageProcessor(), [(scene.visible, scene.infrared)])[0]
+        images.append(prediction.fused)
+    rows = [np.concatenate(images[first : first + 2], axis=1) for first in (0, 2)]
     return np.concatenate(rows)
 
 
@@ -82,7 +80,7 @@ def main() -> None:
         str(options.output / "run"),
         num_train_epochs=EPOCHS,
         head_start_epoch=EPOCHS // 2,
-        head_learning_rate=3e-3,  # a head of random tokens has far to go in so few epochs
+        head_learning_rate=3e-3,  # high, to train a head on random tokens in few epochs
         head_decay_epochs=8,
         learning_rate=2e-3,
         eval_epochs=4,

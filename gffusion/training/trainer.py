@@ -66,8 +66,14 @@ class FusionTrainer:
             labels that are not classes of the model, fewer pairs than a step takes, unknown metrics or trackers.
 
     Example:
-        >>> trainer = FusionTrainer(model, FusionTrainingArguments("runs/mine"), train_data)  # doctest: +SKIP
-        >>> trainer.train()  # doctest: +SKIP
+        >>> import tempfile
+        >>> pairs = [{"visible_values": torch.rand(3, 32, 32), "infrared_values": torch.rand(1, 32, 32)}] * 2
+        >>> model = GFFusionModel.from_backbones(paradigm="cascading", use_segmenter=False, decoder_channels=[4])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     arguments = FusionTrainingArguments(folder, num_train_epochs=2, eval_strategy="no")
+        ...     trained = FusionTrainer(model, arguments, pairs).train()
+        epoch 1/2: loss ...
+        epoch 2/2: loss ...
     """
 
     def __init__(

@@ -93,6 +93,7 @@ class TestWriteCard:
         assert "Mind the fog." in self.write(tmp_path / "last", model, seed=99)
 
 
+@pytest.mark.slow
 def test_finished_run_has_cards(model: GFFusionModel, tmp_path: Path) -> None:
     """And a run that is resumed does not lose what a person wrote into them."""
     write_scenes(tmp_path / "data", 4, height=40, width=48)

@@ -73,6 +73,8 @@ def expected(job: runs.Job) -> dict[str, bytes]:
     return runs.contents(job.output)
 
 
+@pytest.mark.processes
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "status", "dataloader_num_workers", "to_group"),
     [("SIGTERM", 143, 0, False), ("SIGINT", 1, 0, False), ("SIGTERM", 143, 1, True), ("SIGINT", 1, 1, True)],

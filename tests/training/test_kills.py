@@ -14,6 +14,8 @@ import training_runs as runs
 from gffusion import GFFusionModel
 from gffusion.synthetic.samples import write_scenes
 
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
+
 
 @pytest.fixture(scope="module")
 def job(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., runs.Job]:

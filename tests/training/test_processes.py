@@ -18,6 +18,8 @@ from gffusion import GFFusionModel
 from gffusion.data import read_image, write_image
 from gffusion.synthetic.samples import write_scenes
 
+pytestmark = [pytest.mark.processes, pytest.mark.slow]
+
 # 8 pairs, 4 a step: 2 steps an epoch, 20 in all, and the head learns in the last 10. Adam makes a whole step of a gradient that
 # is rounding alone, and L1 losses have kinks: at the paper's rate of 1e-3 a weight among thousands moves by 1e-5 to 1e-3 even in
 # one process that sums the pairs of a step in another order. At this one rounding stays below 1e-6.

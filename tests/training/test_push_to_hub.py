@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from gffusion import GFFusionModel
 from gffusion.synthetic.samples import write_scenes
 
+pytestmark = [pytest.mark.hub, pytest.mark.slow]
+
 # The Hub's address is read but once, so that all runs are made in a process of their own.
 RUNS = """
 import json, os

@@ -232,6 +232,8 @@ class TestNotFinite:
         assert not (trainer.output_dir / "last").exists()
 
 
+@pytest.mark.processes
+@pytest.mark.slow
 class TestMixedPrecision:
     """In processes of their own: Accelerate fixes the precision of a process once and for all."""
 
@@ -268,6 +270,7 @@ class TestMixedPrecision:
         assert losses[1] != losses[0]
 
 
+@pytest.mark.slow
 def test_compiled(
     tiny_model: Callable[..., GFFusionModel], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -115,6 +115,7 @@ class TestDrawPairs:
         assert draw_pairs(model, items[:1], CPU).shape == (308, 3 * (320 + 12) + 12, 3)
 
 
+@pytest.mark.slow
 def test_images_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> None:
     """Images before the first step and at each evaluation; TensorBoard gets the same images, losses and metrics."""
     event_accumulator = pytest.importorskip(
