@@ -109,19 +109,13 @@ def match_pairs(
     """
     visible_files = _files_by_stem(visible, IMAGE_SUFFIXES, "images")
     infrared_files = _files_by_stem(infrared, IMAGE_SUFFIXES, "images")
-    partners = _match(visible_files, infrared_files, _INFRARED_WORDS)
-    if not partners:
-        raise _nothing_in_common(visible, visible_files, infrared, infrared_files)
+    partners = _match(visible, visible_files, infrared, infrared_files, _INFRARED_WORDS)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
     labels_files = _files_by_stem(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
-    labels_of = _match(paired, labels_files, _ALL_WORDS)
-    if labels is not None and not labels_of:
-        raise _nothing_in_common(visible, visible_files, labels, labels_files)
+    labels_of = _match(visible, paired, labels, labels_files, _ALL_WORDS) if labels is not None else {}
     box_entries = _box_entries(boxes)
-    boxes_of = _match(paired, box_entries, _ALL_WORDS)
-    if boxes is not None and not boxes_of:
-        raise _nothing_in_common(visible, visible_files, boxes if isinstance(boxes, Path) else "COCO file", box_entries)
-
+    boxes_folder = boxes if isinstance(boxes, Path) else "COCO file"
+    boxes_of = _match(visible, paired, boxes_folder, box_entries, _ALL_WORDS) if boxes is not None else {}
     pairs = tuple(
         ImagePair(
             name=file.stem,
@@ -220,7 +214,11 @@ def _natural_order(file: Path) -> tuple[list[str | int], str]:
 
 
 def _match(
-    visible: Mapping[str, Path], others: Mapping[str, Path | NamedBoxes], words: tuple[str, ...]
+    folder: Path,
+    visible: Mapping[str, Path],
+    other_folder: Path | str,
+    others: Mapping[str, Path | NamedBoxes],
+    words: tuple[str, ...],
 ) -> dict[str, str]:
     """Return the matching stem of `others` for each visible stem: the same stem, or else the same without `words`."""
     matched = {stem: stem for stem in visible if stem in others}
@@ -235,6 +233,12 @@ def _match(
                 "ir; give the files of a pair the same name"
             )
         matched[firsts[0]] = seconds[0]
+    if not matched:
+        example = next(map(entry_name, others.values()), "no file")
+        raise ValueError(
+            f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} "
+            f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir"
+        )
     return matched
 
 
@@ -252,14 +256,3 @@ def _by_core(stems: Iterable[str], words: tuple[str, ...]) -> dict[str, list[str
 def _drop(entries: Mapping[str, Entry], stems: Iterable[str]) -> tuple[Entry, ...]:
     taken = set(stems)
     return tuple(entry for stem, entry in entries.items() if stem not in taken)
-
-
-def _nothing_in_common(
-    first: Path, first_files: Mapping[str, Path], second: Path | str, second_entries: Mapping[str, Path | NamedBoxes]
-) -> ValueError:
-    entry = next(iter(second_entries.values()), None)
-    example = entry_name(entry) if entry else "no file"
-    return ValueError(
-        f"no image in {first} has the stem of one in {second} (for example {next(iter(first_files.values())).name} and "
-        f"{example}); the files of a pair must have the same name, except for the suffix and words such as vis and ir"
-    )

@@ -19,6 +19,12 @@ def map_in_order(
         function: Called once per item. Its exceptions are raised where the result is yielded.
         items: Consumed as calls are submitted.
         depth: Number of calls that may be submitted before their results are consumed.
+
+    Example:
+        >>> from concurrent.futures import ThreadPoolExecutor
+        >>> with ThreadPoolExecutor() as executor:
+        ...     list(map_in_order(executor, len, ["a", "bc"], depth=1))
+        [1, 2]
     """
     pending: deque[Future[Result]] = deque()
     for item in items:

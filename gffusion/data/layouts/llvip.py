@@ -12,8 +12,8 @@ def find_llvip(root: Path, split: str | None = None) -> FoundPairs:
     """Find the pairs of LLVIP: `train/` and `test/` in both `visible/` and `infrared/`, and VOC files in `Annotations/`.
 
     Jia et al., "LLVIP: A Visible-infrared Paired Dataset for Low-light Vision" (ICCV workshops 2021),
-    https://github.com/bupt-ai-cz/LLVIP. The only class is person. The split is required. Label maps, which `gffusion masks`
-    writes, are in `masks/`.
+    https://github.com/bupt-ai-cz/LLVIP. The only class is person. A split is required. Label maps, which `gffusion masks`
+    can write, are read from `masks/`.
     """
     if split is None:
         raise ValueError('the layout \'llvip\' requires a split; pass split="train" or split="test"')
