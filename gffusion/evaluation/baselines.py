@@ -8,7 +8,6 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from gffusion.metrics import to_luma8
 from gffusion.models.gffusion.image_ops import replace_luma, to_uint8
 
 Luma = NDArray[np.float64]
@@ -86,28 +85,13 @@ def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
     return np.floor(BASELINES[name](visible, infrared) + 0.5).clip(0, 255).astype(np.uint8)
 
 
-def fuse(name: str, visible: NDArray[Any], infrared: NDArray[Any]) -> NDArray[np.uint8]:
-    """Fuse two images with a classical baseline; the fused image has the chroma of the visible one.
-
-    Args:
-        name: A name in `BASELINES`.
-        visible: (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
-        infrared: An image of the same height and width, in one of these formats.
-
-    Returns:
-        uint8 image of the visible image's shape.
+def add_chroma(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the gray image (H, W) with the chroma of the color image (H, W, 3), as (H, W, 3) uint8.
 
     Example:
-        >>> visible, infrared = np.full((2, 2, 3), 60, np.uint8), np.full((2, 2), 100, np.uint8)
-        >>> fuse("maximum", visible, infrared)[0, 0].tolist()
-        [100, 100, 100]
+        >>> add_chroma(np.array([[[200, 100, 100]]], np.uint8), np.array([[90]], np.uint8)).tolist()
+        [[[160, 60, 60]]]
     """
-    fused = fuse_luma(name, to_luma8(visible).numpy(), to_luma8(infrared).numpy())
-    return fused if visible.ndim == 2 else add_chroma(visible, fused)
-
-
-def add_chroma(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the gray image (H, W) with the chroma of the color image (H, W, 3), as (H, W, 3) uint8."""
     scale = np.iinfo(visible.dtype).max if np.issubdtype(visible.dtype, np.integer) else 1
     color = torch.from_numpy(visible / scale).movedim(-1, 0)  # (H, W, 3) -> (3, H, W)
     return to_uint8(replace_luma(color, torch.from_numpy(fused / 255)[None]).movedim(0, -1).numpy())

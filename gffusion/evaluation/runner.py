@@ -40,7 +40,7 @@ def evaluate(
     device: str = "cpu",
     progress: bool = False,
 ) -> EvaluationTable:
-    """Measure several methods on the same pairs.
+    """Measure several methods on the same pairs, and return the table of all pairs that could be measured.
 
     Images belong together by stem. Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair
     that cannot be measured for one method, or has an infinite metric (as PSNR of equal images), is left out for all methods,
@@ -64,9 +64,6 @@ def evaluate(
         workers: Number of threads. Default: that of PyTorch.
         device: Device of the models.
         progress: Whether to show a progress bar if standard error is a terminal.
-
-    Returns:
-        The table over all pairs that could be measured.
 
     Raises:
         OSError: If a folder or a model does not exist, or a file cannot be written.

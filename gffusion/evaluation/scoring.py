@@ -27,14 +27,9 @@ _ERRORS = (OSError, ValueError, MemoryError, torch.OutOfMemoryError)
 
 @dataclass(frozen=True)
 class Plan:
-    """Methods and metrics to compute on every pair.
+    """Methods and metrics to compute on every pair, and predicted label maps that are files.
 
-    Attributes:
-        methods: The rows of the table.
-        metrics: The columns of the table.
-        protocol: A name in `gffusion.metrics.PROTOCOLS`.
-        class_names: Names of the classes of label maps; empty if no label maps are measured.
-        label_files: For methods whose predicted label maps are files: by method, by pair.
+    `class_names` is empty if no label maps are measured.
     """
 
     methods: Sequence[Method]

@@ -40,9 +40,6 @@ def draw_contact_sheet(pairs: Sequence[ImagePair], class_names: Sequence[str] | 
         pairs: At least one, all with boxes and label maps.
         class_names: Classes of the boxes, see [`read_boxes`], which are named in the heading.
 
-    Returns:
-        An RGB image, see [`draw_labeled_pair`][gffusion.visualization.label_sheet.draw_labeled_pair].
-
     Raises:
         OSError: If a file cannot be read.
         ValueError: If a pair has no boxes or label map, or boxes do not fit their image.

@@ -33,13 +33,15 @@ def draw_box_plots(
         methods: Names of the rows, from top to bottom.
         metrics: Names of the panels.
         higher_is_better: Direction of each metric.
-        is_baseline: Whether each method is a classical baseline, which are gray.
-
-    Returns:
-        The figure, not attached to any window.
+        is_baseline: Whether each method is a classical baseline; their boxes are gray.
 
     Raises:
         ImportError: If matplotlib is not installed.
+
+    Example:
+        >>> figure = draw_box_plots(np.zeros((1, 5, 2)), ["average"], ["EN", "MSE"], [True, False], [True])
+        >>> [panel.get_title(loc="right") for panel in figure.axes]
+        ['higher is better', 'lower is better']
     """
     from matplotlib.figure import Figure  # optional dependency: the extra `plots`
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gffusion.evaluation.baselines import fuse
+from gffusion.evaluation.baselines import fuse_luma
 
 NAMES = [f"rendered_{number:04d}" for number in range(3)]
 ROWS = ["average", "maximum", "laplacian_pyramid", "centered_sum", "average_stretched"]
@@ -24,8 +24,8 @@ def here(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "mine").mkdir()
     for name in NAMES:
         visible, infrared = (np.asarray(Image.open(scenes / kind / f"{name}.png")) for kind in ("visible", "infrared"))
-        gray = np.asarray(Image.fromarray(visible).convert("L"))
-        Image.fromarray(fuse("average", gray, infrared)).save(tmp_path / "mine" / f"{name}.png")
+        gray = np.asarray(Image.fromarray(visible).convert("L"), float)
+        Image.fromarray(fuse_luma("average", gray, infrared.astype(float))).save(tmp_path / "mine" / f"{name}.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

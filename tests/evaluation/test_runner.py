@@ -76,16 +76,9 @@ class TestValues:
         assert all(table.is_baseline)
 
     def test_do_not_depend_on_the_number_of_workers(self, pairs: Path) -> None:
-        assert run(pairs, workers=1).to_csv() == run(pairs, workers=3).to_csv()
-
-    def test_leave_the_number_of_threads_as_it_was(self, pairs: Path) -> None:
         threads = torch.get_num_threads()
-        torch.set_num_threads(2)
-        try:
-            run(pairs, workers=2)
-            assert torch.get_num_threads() == 2
-        finally:
-            torch.set_num_threads(threads)
+        assert run(pairs, workers=1).to_csv() == run(pairs, workers=3).to_csv()
+        assert torch.get_num_threads() == threads
 
     def test_constant_image_has_the_documented_values(
         self, pairs: Path, save: Callable[[Path, NDArray[Any]], None]
@@ -364,16 +357,3 @@ class TestOutput:
 def test_bad_arguments(pairs: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run(pairs, **options)
-
-
-def test_bad_folders(pairs: Path, tmp_path: Path) -> None:
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match="empty holds no images"):
-        run(pairs, fused={"new": tmp_path / "empty"})
-    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
-        run(pairs, fused={"new": tmp_path / "nowhere"})
-    with pytest.raises(ValueError, match=r"no image in .*visible has the stem of one in .*other"):
-        shutil.copytree(pairs / "visible", tmp_path / "other")
-        for path in (tmp_path / "other").iterdir():
-            path.rename(path.with_stem(f"other_{path.stem}"))
-        run(pairs, fused={"new": tmp_path / "other"})
