@@ -1,10 +1,10 @@
-"""Record what the bundled models make of real pairs, to the byte, and compare two states of the code.
+"""Record the outputs of the bundled models on real pairs to the byte, and compare two states of the code.
 
     python tools/record_behavior.py record before.json      # in one state of the code
     python tools/record_behavior.py check before.json       # in another
 
-Recorded are the SHA-256 of the pixels of every fused image, of some label maps, and the means that `gffusion evaluate`
-prints. The bytes depend on the processor and on the version of torch: compare states of the code on one machine only.
+The record contains the SHA-256 of the pixels of every fused image and of some label maps, and the means that
+`gffusion evaluate` prints. The bytes depend on the processor and on the version of torch: compare on one machine only.
 Pairs are read from `$GFFUSION_DATA/val/msrs` (default `../shared/data`).
 """
 
@@ -37,12 +37,12 @@ def digest_images(folder: Path) -> dict[str, str]:
 
 
 def run(*words: object) -> None:
-    """Run the command line of the code in the current folder."""
+    """Run the command line of the code in the current folder, without its output."""
     subprocess.run([sys.executable, "-m", "gffusion", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
 def record() -> dict[str, object]:
-    """Fuse, segment and evaluate with both models."""
+    """Return the digests and means of both models."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         result: dict[str, object] = {}
@@ -62,7 +62,7 @@ def record() -> dict[str, object]:
 
 
 def main() -> int:
-    """Record, or compare with what was recorded."""
+    """Record, or compare with a record; return 1 if something differs."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("action", choices=["record", "check"])
     parser.add_argument("file", type=Path)
@@ -70,8 +70,9 @@ def main() -> int:
     machine = {
         "processor": platform.processor() or platform.machine(),
         "kernels": torch.backends.cpu.get_cpu_capability(),
+        "torch": torch.__version__,
+        "threads": str(torch.get_num_threads()),
     }
-    machine |= {"torch": torch.__version__, "threads": str(torch.get_num_threads())}
     now = {"machine": machine, **record()}
     if options.action == "record":
         options.file.write_text(json.dumps(now, indent=1) + "\n", encoding="utf-8")
@@ -81,9 +82,7 @@ def main() -> int:
     for part, entries in now.items():
         changed = [key for key, value in entries.items() if before[part].get(key) != value]
         differences += len(changed)
-        print(
-            f"{part}: {len(entries) - len(changed)} of {len(entries)} the same{': ' if changed else ''}{', '.join(changed)}"
-        )
+        print(f"{part}: {len(entries) - len(changed)} of {len(entries)} the same", *changed)
     return int(bool(differences))
 
 
