@@ -217,7 +217,7 @@ class TestBundledModels:
         has_color = luma(fused) > 24  # almost black pixels have little room for chroma
         assert (np.abs(chroma[1] - chroma[0]).max(axis=-1) > 3)[has_color].mean() < 0.01
 
-    def person_and_surroundings(self, scene: object) -> tuple[NDArray[np.bool], NDArray[np.bool]]:
+    def person_and_surroundings(self, scene: object) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Return masks of the largest person darker than the surroundings, and of the background around this person."""
         people = []
         for box in scene.boxes:
