@@ -213,8 +213,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             rng = np.random.default_rng((self._seed, int(self._epoch), index))
             sample = self.transform(sample, rng)
         item: dict[str, Any] = {
-            "visible_values": _channels_first(sample["visible"]),
-            "infrared_values": _channels_first(sample["infrared"]),
+            "visible_values": _to_tensor(sample["visible"]),
+            "infrared_values": _to_tensor(sample["infrared"]),
             "name": self.names[index],
         }
         for name in ("labels", "boxes", "box_classes"):
@@ -238,5 +238,5 @@ class FusionDataset(Dataset[dict[str, Any]]):
         return sample | {name: decoded[name].copy() for name in ("boxes", "box_classes") if name in decoded}
 
 
-def _channels_first(image: NDArray[Any]) -> torch.Tensor:
+def _to_tensor(image: NDArray[Any]) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

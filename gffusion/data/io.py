@@ -83,7 +83,7 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         ...     read_image(path)
         array([[    0, 65535]], dtype=uint16)
     """
-    return _decode_completely(path, "image", _pixels) if isinstance(path, BytesIO) else _read(Path(path), _pixels)
+    return _decode_completely(path, "image", _to_pixels) if isinstance(path, BytesIO) else _read(Path(path), _to_pixels)
 
 
 def read_rgbt(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -110,7 +110,7 @@ def read_rgbt(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[
         ...     [image.shape for image in read_rgbt(path)]
         [(4, 6, 3), (4, 6)]
     """
-    stacked = _read(Path(path), lambda image: np.array(image) if image.mode == "RGBA" else _pixels(image))
+    stacked = _read(Path(path), lambda image: np.array(image) if image.mode == "RGBA" else _to_pixels(image))
     if stacked.shape[2:] != (4,):
         raise ImageReadError(
             f"cannot read a pair from {path}: it has {stacked.shape[2] if stacked.ndim == 3 else 1} channels, not four "
@@ -175,9 +175,9 @@ def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         array([[7, 7, 7]], dtype=uint8)
     """
     if isinstance(path, BytesIO):
-        labels, name = _decode_completely(path, "label map", _class_indices), "a file"
+        labels, name = _decode_completely(path, "label map", _to_class_indices), "a file"
     else:
-        labels, name = _read(Path(path), _class_indices), str(path)
+        labels, name = _read(Path(path), _to_class_indices), str(path)
     if labels.ndim != 2 or labels.dtype.kind != "u":
         kind = "colors" if labels.ndim == 3 else f"{labels.dtype} values"
         raise ImageReadError(
@@ -272,9 +272,8 @@ def _decode(file: IO[bytes], convert: Callable[[Image.Image], NDArray[Any]]) -> 
         if file.read(4) not in _TIFF_SIGNATURES:
             raise
         return _decode_tiff(file)
-    frames = getattr(image, "n_frames", 1)
-    if frames > 1 and image.format != "MPO":
-        raise _several_frames_error(frames)
+    if image.format != "MPO":
+        _check_single_frame(getattr(image, "n_frames", 1))
     if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_misread_by_pillow(image):
         return _decode_tiff(file)
     image.load()
@@ -290,28 +289,29 @@ def _is_misread_by_pillow(image: TiffImagePlugin.TiffImageFile) -> bool:
     return is_deep and (white_is_zero or tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 1)
 
 
-def _pixels(image: Image.Image) -> NDArray[Any]:
+def _to_pixels(image: Image.Image) -> NDArray[Any]:
     if image.mode == "F":
         return np.array(image)
     if image.mode.startswith("I"):
-        return _as_uint16(np.asarray(image))
+        return _to_uint16(np.asarray(image))
     return np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
 
 
-def _class_indices(image: Image.Image) -> NDArray[Any]:
+def _to_class_indices(image: Image.Image) -> NDArray[Any]:
     if image.format in ("JPEG", "MPO"):
         raise ValueError("the lossy compression of JPEG changes classes; store labels as PNG")
-    return np.array(image, dtype=np.uint8) if image.mode in ("1", "P") else _pixels(image)
+    return np.array(image, dtype=np.uint8) if image.mode in ("1", "P") else _to_pixels(image)
 
 
-def _as_uint16(image: NDArray[Any]) -> NDArray[np.uint16]:
+def _to_uint16(image: NDArray[Any]) -> NDArray[np.uint16]:
     if image.min() < 0 or image.max() > np.iinfo(np.uint16).max:
         raise ValueError(f"its integers range from {image.min()} to {image.max()}; only 0 to 65535 are supported")
     return image.astype(np.uint16)
 
 
-def _several_frames_error(frames: int) -> ValueError:
-    return ValueError(f"it has {frames} frames; save one of them as a separate file")
+def _check_single_frame(frames: int) -> None:
+    if frames > 1:
+        raise ValueError(f"it has {frames} frames; save one of them as a separate file")
 
 
 def _decode_tiff(file: IO[bytes]) -> NDArray[Any]:
@@ -320,8 +320,7 @@ def _decode_tiff(file: IO[bytes]) -> NDArray[Any]:
 
     file.seek(0)
     with tifffile.TiffFile(file) as tiff:
-        if len(tiff.pages) > 1:
-            raise _several_frames_error(len(tiff.pages))
+        _check_single_frame(len(tiff.pages))
         page = tiff.pages.first
         pixels = page.imagelength * page.imagewidth
         if pixels > 2 * (Image.MAX_IMAGE_PIXELS or float("inf")):  # the limit of Pillow

@@ -107,13 +107,13 @@ def match_pairs(
         >>> [file.name for file in match.visible_only]
         ['2_vis.png']
     """
-    visible_files = _files_by_stem(visible, IMAGE_SUFFIXES, "images")
-    infrared_files = _files_by_stem(infrared, IMAGE_SUFFIXES, "images")
+    visible_files = _list_files(visible, IMAGE_SUFFIXES, "images")
+    infrared_files = _list_files(infrared, IMAGE_SUFFIXES, "images")
     partners = _match(visible, visible_files, infrared, infrared_files, _INFRARED_WORDS)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
-    labels_files = _files_by_stem(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
+    labels_files = _list_files(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
     labels_of = _match(visible, paired, labels, labels_files, _ALL_WORDS) if labels is not None else {}
-    box_entries = _box_entries(boxes)
+    box_entries = _list_boxes(boxes)
     boxes_folder = boxes if isinstance(boxes, Path) else "COCO file"
     boxes_of = _match(visible, paired, boxes_folder, box_entries, _ALL_WORDS) if boxes is not None else {}
     pairs = tuple(
@@ -173,19 +173,19 @@ def read_pair(visible: Path, infrared: Path) -> ArrayPair:
     return images
 
 
-def entry_name(entry: Path | NamedBoxes) -> str:
+def describe_entry(entry: Path | NamedBoxes) -> str:
     """Return the name of an entry without a partner, for messages."""
     return entry.name if isinstance(entry, Path) else entry.origin
 
 
-def _files_by_stem(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
+def _list_files(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
     """Return the files of a folder by case-folded stem, in natural order."""
     if not folder.exists():
         raise FileNotFoundError(f"the folder {folder} does not exist")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; pass a folder of {kind}")
     files: dict[str, Path] = {}
-    for file in sorted(folder.iterdir(), key=_natural_order):
+    for file in sorted(folder.iterdir(), key=_natural_key):
         if file.name.startswith(".") or file.suffix.lower() not in suffixes or not file.is_file():
             continue
         twin = files.setdefault(file.stem.casefold(), file)
@@ -198,16 +198,16 @@ def _files_by_stem(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[s
     return files
 
 
-def _box_entries(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, Path | NamedBoxes]:
+def _list_boxes(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, Path | NamedBoxes]:
     if boxes is None:
         return {}
     if isinstance(boxes, Path):
-        files = _files_by_stem(boxes, BOX_SUFFIXES, "box files")
+        files = _list_files(boxes, BOX_SUFFIXES, "box files")
         return {stem: file for stem, file in files.items() if file.name.lower() != CLASSES_FILE}
     return {stem.casefold(): entry for stem, entry in boxes.items()}
 
 
-def _natural_order(file: Path) -> tuple[list[str | int], str]:
+def _natural_key(file: Path) -> tuple[list[str | int], str]:
     """Return a sort key that compares runs of digits as numbers; the full name orders `1` and `01`."""
     parts = re.split(r"(\d+)", file.stem.casefold())
     return [int(part) if part.isdecimal() else part for part in parts], file.name
@@ -222,19 +222,22 @@ def _match(
 ) -> dict[str, str]:
     """Return the matching stem of `others` for each visible stem: the same stem, or else the same without `words`."""
     matched = {stem: stem for stem in visible if stem in others}
-    visible_cores = _by_core(visible.keys() - matched.keys(), _VISIBLE_WORDS)
-    other_cores = _by_core(others.keys() - matched.keys(), words)
+    visible_cores = _group_by_core(visible.keys() - matched.keys(), _VISIBLE_WORDS)
+    other_cores = _group_by_core(others.keys() - matched.keys(), words)
     for core in visible_cores.keys() & other_cores.keys():
         firsts, seconds = visible_cores[core], other_cores[core]
         if len(firsts) > 1 or len(seconds) > 1:
-            names = sorted(visible[stem].name for stem in firsts), sorted(entry_name(others[stem]) for stem in seconds)
+            names = (
+                sorted(visible[stem].name for stem in firsts),
+                sorted(describe_entry(others[stem]) for stem in seconds),
+            )
             raise ValueError(
                 f"ambiguous match: {' or '.join(names[0])} with {' or '.join(names[1])} differ only in words such as vis and "
                 "ir; give the files of a pair the same name"
             )
         matched[firsts[0]] = seconds[0]
     if not matched:
-        example = next(map(entry_name, others.values()), "no file")
+        example = next(map(describe_entry, others.values()), "no file")
         raise ValueError(
             f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} "
             f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir"
@@ -242,7 +245,7 @@ def _match(
     return matched
 
 
-def _by_core(stems: Iterable[str], words: tuple[str, ...]) -> dict[str, list[str]]:
+def _group_by_core(stems: Iterable[str], words: tuple[str, ...]) -> dict[str, list[str]]:
     """Group stems by their core: what is left without `words` at the beginning and end."""
     word = f"(?:{'|'.join(words)})"
     # A word is not followed by a letter: VIS1 starts with "vis", Vista does not.

@@ -82,14 +82,16 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
     file = next((file for file in lists if file.is_file()), None)
     if file is None:
         raise FileNotFoundError(f"the split {split!r} has no list of files; looked for {' and '.join(map(str, lists))}")
-    stems = {_stem(line) for line in read_lines(file)}
+    stems = {_get_stem(line) for line in read_lines(file)}
     pairs = tuple(pair for pair in match.pairs if pair.name.casefold() in stems)
     if not pairs:
         raise ValueError(f"{file} lists no image of {root}")
     if missing := sorted(stems - {pair.name.casefold() for pair in pairs}):
         logger.warning("%s: %s", file, count_names(missing, "names without a pair"))
     unmatched = {
-        field: tuple(entry for entry in getattr(match, field) if isinstance(entry, Path) and _stem(entry.name) in stems)
+        field: tuple(
+            entry for entry in getattr(match, field) if isinstance(entry, Path) and _get_stem(entry.name) in stems
+        )
         for field in ("visible_only", "infrared_only", "labels_only", "boxes_only")
     }
     return PairMatch(pairs, **unmatched)
@@ -105,6 +107,6 @@ def count_names(names: Sequence[str], kind: str) -> str:
     return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
 
 
-def _stem(name: str) -> str:
+def _get_stem(name: str) -> str:
     path = PurePosixPath(name.casefold())
     return path.stem if path.suffix in IMAGE_SUFFIXES + BOX_SUFFIXES else path.name

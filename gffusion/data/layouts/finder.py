@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gffusion.data.boxes import NamedBoxes
-from gffusion.data.pairs import PairMatch, entry_name
+from gffusion.data.pairs import PairMatch, describe_entry
 
 from .base import FoundPairs, count_names
 from .fmb import find_fmb
@@ -78,7 +78,9 @@ def _report_unmatched(root: Path, match: PairMatch) -> None:
         "boxes without a pair": match.boxes_only,
     }
     parts = [
-        count_names([entry_name(entry) for entry in entries], kind) for kind, entries in unmatched.items() if entries
+        count_names([describe_entry(entry) for entry in entries], kind)
+        for kind, entries in unmatched.items()
+        if entries
     ]
     if parts:
         logger.warning("%s: left out %s", root, "; ".join(parts))

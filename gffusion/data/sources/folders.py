@@ -39,7 +39,7 @@ class FolderPairs(PairSource):
         self.has_boxes = _all_have_boxes(self.pairs)
         self.class_names = tuple(class_names) if class_names is not None else None
         if class_names is None and (self.has_labels or self.has_boxes):
-            self.class_names = _common_class_names(roots, [part.class_names for part in found])
+            self.class_names = _join_class_names(roots, [part.class_names for part in found])
         if self.has_boxes and self.class_names is None:
             _refuse_voc_files(self.pairs)
 
@@ -99,7 +99,7 @@ def _all_have_boxes(pairs: Sequence[ImagePair]) -> bool:
     return not missing
 
 
-def _common_class_names(
+def _join_class_names(
     roots: Sequence[str | os.PathLike[str]], class_names: Sequence[tuple[str, ...] | None]
 ) -> tuple[str, ...] | None:
     known = dict(zip(class_names, roots, strict=True))

@@ -38,9 +38,9 @@ class DatasetRows(PairSource):
         _check_columns(dataset, list(self._columns.values()))
         self.names = tuple(map(str, dataset[names][:] if names is not None else range(len(dataset))))
         self._dataset = _disable_decoding(dataset, self._columns.values())
-        self._dtypes = {name: _array_dtype(dataset, column) for name, column in self._columns.items()}
+        self._dtypes = {name: _get_array_dtype(dataset, column) for name, column in self._columns.items()}
         self.has_labels, self.has_boxes = labels is not None, boxes is not None
-        known = class_names if class_names is not None else read_category_names(_feature(dataset, boxes))
+        known = class_names if class_names is not None else read_category_names(_get_feature(dataset, boxes))
         self.class_names = tuple(known) if known is not None else None
 
     def describe(self, index: int) -> str:
@@ -52,10 +52,10 @@ class DatasetRows(PairSource):
         row = self._dataset[index]
         images = [name for name in ("visible", "infrared", "labels") if name in self._columns]
         decoded: DecodedPair = {name: self._read_column(index, row, name) for name in images}
-        size = check_same_size({self._cell(index, name): image.shape[:2] for name, image in decoded.items()})
+        size = check_same_size({self._describe_cell(index, name): image.shape[:2] for name, image in decoded.items()})
         if self.has_boxes:
             objects = row[self._columns["boxes"]]
-            decoded |= to_arrays(convert_objects(objects, size, self.class_names, self._cell(index, "boxes")))
+            decoded |= to_arrays(convert_objects(objects, size, self.class_names, self._describe_cell(index, "boxes")))
         return decoded
 
     def read_labels(self, index: int) -> NDArray[Any]:
@@ -67,20 +67,20 @@ class DatasetRows(PairSource):
         row = self._dataset[index]
         sizes = {}
         for name in ("visible", "infrared"):
-            cell, value = self._cell(index, name), row[self._columns[name]]
+            cell, value = self._describe_cell(index, name), row[self._columns[name]]
             if isinstance(value, dict):
                 with _name_cell_in_errors(cell):
-                    sizes[cell] = read_size(_content(value))
+                    sizes[cell] = read_size(_get_content(value))
             else:
                 sizes[cell] = self._read_column(index, row, name).shape[:2]
         return check_same_size(sizes)
 
-    def _cell(self, index: int, name: str) -> str:
+    def _describe_cell(self, index: int, name: str) -> str:
         return f"{self.describe(index)}, column {self._columns[name]!r}"
 
     def _read_column(self, index: int, row: Mapping[str, Any], name: str) -> NDArray[Any]:
         value = row[self._columns[name]]
-        with _name_cell_in_errors(self._cell(index, name)):
+        with _name_cell_in_errors(self._describe_cell(index, name)):
             if self._dtypes[name] is not None:
                 value = np.asarray(value, dtype=self._dtypes[name])
             return _to_labels(value) if name == "labels" else _to_image(value, name)
@@ -100,20 +100,20 @@ def _check_columns(dataset: Any, wanted: Sequence[str]) -> None:
         raise ValueError(f"the dataset has no column {', '.join(missing)}; its columns are {', '.join(columns)}")
 
 
-def _feature(dataset: Any, column: str | None) -> Any:
+def _get_feature(dataset: Any, column: str | None) -> Any:
     return (getattr(dataset, "features", None) or {}).get(column)
 
 
-def _array_dtype(dataset: Any, column: str) -> str | None:
+def _get_array_dtype(dataset: Any, column: str) -> str | None:
     """Return the dtype of an `Array2D` or `Array3D` feature, whose values arrive as lists or 64-bit integers."""
-    feature = _feature(dataset, column)
+    feature = _get_feature(dataset, column)
     return feature.dtype if hasattr(feature, "shape") else None
 
 
 def _disable_decoding(dataset: Any, columns: Iterable[str]) -> Any:
     """Return the dataset with undecoded image columns: `datasets` would drop 16-bit values, and sizes need headers only."""
     for column in columns:
-        feature = _feature(dataset, column)
+        feature = _get_feature(dataset, column)
         if getattr(feature, "dtype", None) == "PIL.Image.Image":
             dataset = dataset.cast_column(column, dataclasses.replace(feature, decode=False))
     return dataset
@@ -127,7 +127,7 @@ def _name_cell_in_errors(cell: str) -> Iterator[None]:
         raise ImageReadError(f"{cell}: {error}") from error
 
 
-def _content(value: Mapping[str, Any]) -> BytesIO | str:
+def _get_content(value: Mapping[str, Any]) -> BytesIO | str:
     if value.get("bytes") is not None:
         return BytesIO(value["bytes"])
     if value.get("path") is None:
@@ -136,12 +136,12 @@ def _content(value: Mapping[str, Any]) -> BytesIO | str:
 
 
 def _to_image(value: Any, name: str) -> NDArray[Any]:
-    return read_image(_content(value)) if isinstance(value, dict) else to_array(value, name)
+    return read_image(_get_content(value)) if isinstance(value, dict) else to_array(value, name)
 
 
 def _to_labels(value: Any) -> NDArray[Any]:
     if isinstance(value, dict):
-        return read_labels(_content(value))
+        return read_labels(_get_content(value))
     labels = np.asarray(value)
     if labels.ndim != 2 or labels.dtype.kind not in "bui":
         raise ValueError(f"a label map must be (H, W) class indices, got {labels.dtype} of shape {labels.shape}")

@@ -35,7 +35,7 @@ class RandomCrop:
     variants = None
 
     def __init__(self, size: int | tuple[int, int], scale: tuple[float, float] = (1.0, 1.0)) -> None:
-        self.height, self.width = _height_and_width("crop size", size)
+        self.height, self.width = _parse_size("crop size", size)
         self.scale = scale
         if not 0 < scale[0] <= scale[1] < float("inf"):
             raise ValueError(f"scale must be a range of positive factors (low, high), got {scale}")
@@ -83,7 +83,7 @@ class RandomFlip:
         """Flip `sample`, or leave it unchanged."""
         across, down = rng.random(2) < (self.horizontal, self.vertical)
         flipped = dict(sample)
-        for name in _rasters(sample):
+        for name in _list_rasters(sample):
             flipped[name] = sample[name][:: -1 if down else 1, :: -1 if across else 1]
         if "boxes" in sample:
             height, width = sample["visible"].shape[:2]
@@ -114,35 +114,37 @@ class Resize:
     variants = 1
 
     def __init__(self, size: int | tuple[int, int]) -> None:
-        self.height, self.width = _height_and_width("size", size)
+        self.height, self.width = _parse_size("size", size)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Resize `sample`; `rng` is not used."""
         return _resize(sample, self.height, self.width)
 
 
-def _height_and_width(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
+def _parse_size(name: str, size: int | tuple[int, int]) -> tuple[int, int]:
     height, width = (size, size) if isinstance(size, int) else size
     if min(height, width) < 1:
         raise ValueError(f"the {name} must be positive, got {size}")
     return height, width
 
 
-def _rasters(sample: Sample) -> list[str]:
+def _list_rasters(sample: Sample) -> list[str]:
     return [name for name in sample if name not in ("boxes", "box_classes")]
 
 
 def _crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sample:
-    cropped = {name: sample[name][top : top + height, left : left + width] for name in _rasters(sample)}
+    cropped = {name: sample[name][top : top + height, left : left + width] for name in _list_rasters(sample)}
     if "boxes" in sample:
         corners = (sample["boxes"].reshape(-1, 2, 2) - (left, top)).clip(0, (width, height))
         boxes = corners.reshape(-1, 4).astype(sample["boxes"].dtype)
-        kept = (_areas(boxes) > 0) & (_areas(boxes) >= MINIMUM_BOX_SHARE * _areas(sample["boxes"]))
+        kept = (_compute_areas(boxes) > 0) & (
+            _compute_areas(boxes) >= MINIMUM_BOX_SHARE * _compute_areas(sample["boxes"])
+        )
         cropped |= {"boxes": boxes[kept], "box_classes": sample["box_classes"][kept]}
     return cropped
 
 
-def _areas(boxes: NDArray[Any]) -> NDArray[Any]:
+def _compute_areas(boxes: NDArray[Any]) -> NDArray[Any]:
     return (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
 
 
@@ -151,7 +153,7 @@ def _resize(sample: Sample, height: int, width: int) -> Sample:
     resized = dict(sample)
     if (old_height, old_width) == (height, width):
         return resized
-    for name in _rasters(sample):
+    for name in _list_rasters(sample):
         resized[name] = (_resize_nearest if name == "labels" else _resize_bilinear)(sample[name], height, width)
     if "boxes" in sample:
         factors = np.array([width / old_width, height / old_height] * 2, sample["boxes"].dtype)
