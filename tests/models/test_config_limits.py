@@ -68,12 +68,12 @@ class TestFiles:
     def test_code_is_chosen_by_the_loader_alone(self, write: Callable[..., Path], name: str) -> None:
         folder = write(**{name: "someone/kernel"})
         for load in (GFFusionConfig.from_pretrained, AutoConfig.from_pretrained):
-            with pytest.raises(ValueError, match=f"may not choose .*{name}"):
+            with pytest.raises(ValueError, match=f"may not set .*{name}"):
                 load(folder)
         encoder = json.loads((folder / "config.json").read_text())["clip_config"] | {name: "someone/kernel"}
         content = json.loads((write() / "config.json").read_text()) | {"clip_config": encoder}
         (folder / "config.json").write_text(json.dumps(content))
-        with pytest.raises(ValueError, match=f"may not choose .*{name}"):
+        with pytest.raises(ValueError, match=f"may not set .*{name}"):
             GFFusionConfig.from_pretrained(folder)
 
     def test_choices_of_the_loader(self, write: Callable[..., Path]) -> None:

@@ -78,7 +78,7 @@ class TestSsim:
         torch.testing.assert_close(ssim(image, reference), ssim(image.float(), reference.float()))
 
     def test_too_small(self) -> None:
-        with pytest.raises(ValueError, match="at least 11 pixels a side, got 10"):
+        with pytest.raises(ValueError, match="at least 11 pixels per side, got 10"):
             ssim(torch.zeros(1, 1, 32, 10), torch.zeros(1, 1, 32, 10))
 
 

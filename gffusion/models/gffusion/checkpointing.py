@@ -1,7 +1,7 @@
-"""Slim and full checkpoints: how GFFusionModel gets its frozen encoders, and leaves them out of what it saves.
+"""Slim and full checkpoints of a model with frozen encoders.
 
-A slim checkpoint holds what training changed (a few MB); the encoders come from their own repositories, named and pinned
-in the configuration. A full checkpoint holds everything.
+A slim checkpoint holds the trained weights (a few MB); the encoders are loaded from their own repositories, which the
+configuration names. A full checkpoint holds all weights.
 """
 
 import contextlib
@@ -22,15 +22,15 @@ BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "
 
 
 class FrozenBackboneModel(PreTrainedModel):
-    """Loading and saving of a model whose frozen encoders may live in repositories of their own."""
+    """Load and save a model whose frozen encoders may be stored in their own repositories."""
 
-    # Encoders whose weights are known to equal those of the source that the configuration names.
+    # Encoders that were loaded from the source that the configuration names.
     _external_backbones: frozenset[str] = frozenset()
     _keys_to_ignore_on_save: set[str] | None = None
 
     @property
     def backbones(self) -> dict[str, PreTrainedModel]:
-        """The frozen encoders that this model carries, by attribute name (`"clip"`, `"dinov2"`)."""
+        """The frozen encoders of this model by attribute name (`"clip"`, `"dinov2"`)."""
         return {name: getattr(self, name) for name in BACKBONE_CLASSES if hasattr(self, name)}
 
     @classmethod
@@ -40,19 +40,19 @@ class FrozenBackboneModel(PreTrainedModel):
         dinov2: Dinov2Model | str | os.PathLike[str] | None = None,
         **config_arguments: Any,
     ) -> Self:
-        """Build an untrained model around pretrained encoders: the start of a training.
+        """Create an untrained model with pretrained encoders, to start a training.
 
         Args:
-            clip (`CLIPVisionModel` or `str`, *optional*): Encoder, or its Hub id or folder. Needed in the hybrid paradigm.
+            clip (`CLIPVisionModel` or `str`, *optional*): Encoder, or its Hub id or folder. Required in the hybrid paradigm.
             dinov2 (`Dinov2Model` or `str`, *optional*):
-                Encoder, or its Hub id or folder. Needed with a segmenter and in the parallel paradigm.
+                Encoder, or its Hub id or folder. Required with a segmenter and in the parallel paradigm.
             config_arguments: Further arguments of [`GFFusionConfig`].
 
         Returns:
             The model, in training mode, float32.
 
         Raises:
-            ValueError: If an encoder is missing or has no use in the chosen paradigm.
+            ValueError: If a required encoder is missing, or one is given that the paradigm does not use.
             OSError: If an encoder cannot be loaded.
         """
         given = {name: backbone for name, backbone in (("clip", clip), ("dinov2", dinov2)) if backbone is not None}
@@ -73,7 +73,7 @@ class FrozenBackboneModel(PreTrainedModel):
             config_arguments[f"{name}_config"] = backbone.config
             config_arguments[f"{name}_name_or_path"] = backbone.name_or_path or None
         config = cls.config_class(**config_arguments)
-        with _quiet_loading():  # everything but the encoders is new, as it should be
+        with _quiet_loading():  # all weights except the encoders are new on purpose
             model = super().from_pretrained(
                 None, config=config, state_dict=_with_prefixes(loaded), dtype=torch.get_default_dtype()
             )
@@ -90,19 +90,20 @@ class FrozenBackboneModel(PreTrainedModel):
     ) -> Self:
         """Load a slim or a full checkpoint from a folder or the Hub.
 
-        Takes the arguments of [`~transformers.PreTrainedModel.from_pretrained`] and those of [`GFFusionConfig`]:
-        `use_segmenter=False` loads for fusion alone, without DINOv2. Only safetensors files are read.
+        Takes the arguments of [`~transformers.PreTrainedModel.from_pretrained`] and, as overrides, those of
+        [`GFFusionConfig`]: `use_segmenter=False` loads a model for fusion only, without DINOv2. Only safetensors files
+        are read.
 
         Returns:
-            The model, in evaluation mode, its encoders frozen.
+            The model in evaluation mode, with frozen encoders.
 
         Raises:
-            OSError: If the checkpoint or an encoder that it names cannot be found or read.
-            ValueError: If an argument is refused, or an encoder does not have the architecture of the checkpoint.
+            OSError: If the checkpoint, or an encoder that it names, cannot be found or read.
+            ValueError: If an argument is refused, or an encoder's architecture differs from the checkpoint's.
         """
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
-        # "auto" means something to the loader of weights, nothing to the configuration.
+        # The loader of weights accepts dtype="auto", the configuration does not.
         dtype: dict[str, Any] = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
         variant = kwargs.pop("variant", None)
         source = pretrained_model_name_or_path
@@ -129,7 +130,7 @@ class FrozenBackboneModel(PreTrainedModel):
             for name in external
             if getattr(config, f"needs_{name}")
         }
-        # Only here do weights and files meet: transformers would also follow adapters, and look for pickles to convert.
+        # Pass a state dict, not a path: from a path transformers would also load adapters and convert pickles.
         state_dict = {**weights, **_with_prefixes(backbones)}
         loaded = super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -145,23 +146,23 @@ class FrozenBackboneModel(PreTrainedModel):
         Args:
             save_directory (`str` or `os.PathLike`): Folder, created if needed.
             include_backbones (`bool`, *optional*):
-                Whether to write the frozen encoders too. By default they are left out where they were loaded from a
-                source that the configuration names, and written otherwise, so that loading gives the same model.
+                Whether to save the frozen encoders. By default they are saved unless they were loaded from the source
+                that the configuration names, so that loading restores the same model.
             kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
-            ValueError: If the encoders are to be left out, but no source is known that holds them.
+            ValueError: If encoders without a known source should be left out.
             NotADirectoryError: If `save_directory` is a file.
         """
-        if os.path.isfile(save_directory):  # transformers only logs it, and saves nothing
-            raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: name a folder to save into.")
+        if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
+            raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
         unsourced = sorted(set(self.backbones) - self._external_backbones)
         if include_backbones is None:
             include_backbones = bool(unsourced)
         if not include_backbones and unsourced:
             raise ValueError(
-                f"The encoders {unsourced} of this model were not loaded from a source that a slim checkpoint could name. "
-                "Save with include_backbones=True, or build the model with GFFusionModel.from_backbones."
+                f"A slim checkpoint must name the source of its encoders, and that of {unsourced} is unknown. "
+                "Save with include_backbones=True, or create the model with GFFusionModel.from_backbones."
             )
         previous = self.config.backbone_weights, self._keys_to_ignore_on_save
         self.config.backbone_weights = "included" if include_backbones and self.backbones else "external"
@@ -172,7 +173,9 @@ class FrozenBackboneModel(PreTrainedModel):
             super().save_pretrained(save_directory, **kwargs)
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
-        for weights in Path(save_directory).glob("*.safetensors"):  # written for the owner's eyes alone
+        for weights in Path(save_directory).glob(
+            "*.safetensors"
+        ):  # safetensors files are created without read permission for others
             shutil.copymode(Path(save_directory) / CONFIG_NAME, weights)
 
 
@@ -187,33 +190,38 @@ def _load_backbone(
     config: PreTrainedConfig | None,
     hub_arguments: dict[str, Any],
 ) -> PreTrainedModel:
-    """Load one frozen encoder and make sure that nothing of it was left to chance."""
+    """Load one frozen encoder and check that all its weights were loaded."""
     if not source:
         raise ValueError(
-            f"The checkpoint holds no weights of its {name} encoder and names no source for them. "
-            f"Pass {name}_name_or_path, a Hub id or a folder."
+            f"The checkpoint neither holds the weights of its {name} encoder nor names a source. "
+            f"Pass {name}_name_or_path with a Hub id or a folder."
         )
     what, moved = f"the frozen {name} encoder", f"If it has moved, pass {name}_name_or_path or {name}_revision."
     request = {"revision": revision or "main", **hub_arguments}
     if not os.path.isdir(source):
-        with explained(what, source, moved):  # the loader of weights would take any of these errors for missing weights
+        with explained(
+            what, source, moved
+        ):  # report these errors here: the weight loader would call them missing weights
             cached_file(source, CONFIG_NAME, **request)
-    with explained(what, source, f"{moved} {NO_PICKLES}"), _quiet_loading():  # text weights are no news
+    with (
+        explained(what, source, f"{moved} {NO_PICKLES}"),
+        _quiet_loading(),
+    ):  # text weights of CLIP are unexpected and ignored
         backbone, report = BACKBONE_CLASSES[name].from_pretrained(
             source,
             config=config,
             output_loading_info=True,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,  # refused below, in words of our own
+            ignore_mismatched_sizes=True,  # refused below with a clear message
             **request,
         )
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise OSError(f"{source!r} lacks {len(missing)} weights of the {name} encoder, {missing[0]!r} among them.")
     differing = [f"{key} is {list(found)}, not {list(wanted)}" for key, found, wanted in report["mismatched_keys"]]
-    # A head or a text half beside the encoder does no harm; more layers or registers would be dropped from inside it.
+    # A head or a text model beside the encoder is ignored; additional layers or registers inside it are refused.
     parts = tuple(f"{part}." for part, _ in backbone.named_children())
-    differing += [f"{key} has no place" for key in report["unexpected_keys"] if key.startswith(parts)]
+    differing += [f"{key} is not expected" for key in report["unexpected_keys"] if key.startswith(parts)]
     if differing:
         raise ValueError(
             f"The {name} encoder of {source!r} does not have the expected architecture: {len(differing)} weights differ, "
@@ -224,7 +232,7 @@ def _load_backbone(
 
 @contextlib.contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Silence the loader's report on missing and unexpected weights, which the caller checks."""
+    """Silence the loader's report on missing and unexpected weights; the caller checks them."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

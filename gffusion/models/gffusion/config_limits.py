@@ -1,4 +1,4 @@
-"""What a configuration file may ask for: sizes that make sense, no code, and no folder of whoever loads it."""
+"""Limits on configuration files: plausible sizes, no choice of code, and no local folders."""
 
 import os
 from typing import Any
@@ -7,7 +7,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import CLIPVisionConfig, Dinov2Config
 
-# Largest values: far beyond any model that makes sense, and small enough to be refused before memory runs out.
+# Largest values: far beyond published models, and refused before memory is allocated.
 LIMITS = {
     "stem_channels": 4096,
     "feature_channels": 4096,
@@ -29,8 +29,8 @@ ENCODER_LIMITS = {
 }
 MAX_ENCODER_PARAMETERS = 10**10  # DINOv2-giant has 1.1e9
 
-# What whoever loads a model chooses: a file that did could pick code to run.
-_CHOICES_OF_THE_LOADER = {
+# Options of the caller: a file that sets them could select code to run.
+_LOADER_OPTIONS = {
     "_attn_implementation",
     "_attn_implementation_internal",
     "_experts_implementation",
@@ -42,51 +42,51 @@ _CHOICES_OF_THE_LOADER = {
 
 
 def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> None:
-    """Refuse an encoder that no machine could hold.
+    """Refuse an encoder that is too large.
 
     Args:
-        name: What the error calls it.
-        encoder: Its configuration.
+        name: Name of the field in error messages.
+        encoder: Configuration of the encoder.
 
     Raises:
-        ValueError: If a size is not positive or too large, or if all of them together are.
+        ValueError: If a size is not positive or too large, or the sizes imply too many parameters.
     """
     for key, limit in ENCODER_LIMITS.items():
         value = getattr(encoder, key)
         if not all(1 <= number <= limit for number in (value if isinstance(value, list | tuple) else [value])):
-            raise ValueError(f"`{key}` of `{name}` must lie between 1 and {limit}, got {value}.")
+            raise ValueError(f"`{key}` of `{name}` must be between 1 and {limit}, got {value}.")
     count = _count_parameters(encoder)
     if not 0 < count <= MAX_ENCODER_PARAMETERS:
         raise ValueError(
-            f"The encoder of `{name}` would have about {count:.0e} parameters, and {MAX_ENCODER_PARAMETERS:.0e} are allowed: "
-            "its sizes cannot be meant."
+            f"The encoder of `{name}` would have about {count:.0e} parameters, at most {MAX_ENCODER_PARAMETERS:.0e} are "
+            "allowed: check its sizes."
         )
 
 
-def refuse_choices_of_the_loader(config_dict: dict[str, Any]) -> None:
-    """Refuse a configuration file that says which code runs the model.
+def refuse_loader_options(config_dict: dict[str, Any]) -> None:
+    """Refuse a configuration file that selects the code that runs the model.
 
     Raises:
-        ValueError: If it does, itself or in the part of an encoder.
+        ValueError: If the file or the part of an encoder sets such an option.
     """
     parts = (config_dict, config_dict.get("clip_config"), config_dict.get("dinov2_config"))
-    found = {name for part in parts if isinstance(part, dict) for name in part} & _CHOICES_OF_THE_LOADER
+    found = {name for part in parts if isinstance(part, dict) for name in part} & _LOADER_OPTIONS
     if found:
         raise ValueError(
-            f"A configuration file may not choose {sorted(found)}, which decide on the code that runs. "
-            "Remove them from config.json, and pass what you want of them when you load the model."
+            f"A configuration file may not set {sorted(found)}, which select the code that runs. "
+            "Remove them from config.json and pass them when you load the model."
         )
 
 
 def refuse_path(name: str, value: str | None) -> None:
-    """Refuse a source of an encoder that is not on the Hub, as no configuration from there may name another.
+    """Refuse an encoder source that is not a Hub id, for configurations that come from the Hub.
 
     Args:
-        name: What the error calls it.
+        name: Name of the field in error messages.
         value: The source.
 
     Raises:
-        ValueError: If it is a folder, or no Hub id.
+        ValueError: If the source is a local path or not a valid Hub id.
     """
     if value is None:
         return
@@ -97,13 +97,67 @@ def refuse_path(name: str, value: str | None) -> None:
         is_repository = False
     if not is_repository:
         raise ValueError(
-            f"The configuration comes from the Hub and names {value!r} as `{name}`, which is a folder here, or no Hub id. "
-            f"If you trust it, pass {name}={value!r} yourself."
+            f"The configuration comes from the Hub and sets `{name}` to {value!r}, which is a local path or not a Hub id. "
+            f"If you trust it, pass {name}={value!r} when you load the model."
+        )
+
+
+def check_segmenter(config: Any) -> None:
+    """Check how DINOv2 reads images, for a [`GFFusionConfig`] that needs it.
+
+    Raises:
+        ValueError: If layers, refinement, windows or scales are out of range or contradict each other.
+    """
+    _check_segmenter_reading(config)
+    _check_segmenter_windows(config)
+    _check_segmenter_scales(config)
+
+
+def _check_segmenter_reading(config: Any) -> None:
+    num_layers = config.dinov2_config.num_hidden_layers
+    if not 1 <= config.segmenter_layers <= num_layers:
+        raise ValueError(
+            f"`segmenter_layers` must be between 1 and the number of DINOv2's layers ({num_layers}), "
+            f"got {config.segmenter_layers}."
+        )
+    if not 0 <= config.segmenter_refinement <= LIMITS["segmenter_refinement"]:
+        raise ValueError(
+            f"`segmenter_refinement` must be between 0 and {LIMITS['segmenter_refinement']} tokens, "
+            f"got {config.segmenter_refinement}."
+        )
+
+
+def _check_segmenter_windows(config: Any) -> None:
+    grid = [side // config.dinov2_config.patch_size for side in config.segmenter_image_size]
+    windows = config.segmenter_windows or []
+    if len(windows) != 2 or any(count < 1 or side % count for side, count in zip(grid, windows, strict=True)):
+        raise ValueError(
+            f"`segmenter_windows` must be [rows, columns] that divide the {grid[0]} x {grid[1]} tokens of "
+            f"`segmenter_image_size`, got {windows}."
+        )
+
+
+def _check_segmenter_scales(config: Any) -> None:
+    scales = config.segmenter_scales or []
+    largest = LIMITS["segmenter_image_size"] / max(config.segmenter_image_size)
+    fit = all(
+        0 < scale <= largest and all(float(scale * count).is_integer() for count in config.segmenter_windows)
+        for scale in scales
+    )
+    if not fit or 1 not in scales or len(set(scales)) != len(scales):
+        raise ValueError(
+            f"`segmenter_scales` must be distinct numbers up to {largest:.4g}, including 1, whose products with "
+            f"`segmenter_windows` ({config.segmenter_windows}) are integers, got {config.segmenter_scales}."
+        )
+    if config.paradigm == "parallel" and scales != [1]:
+        raise ValueError(
+            "`segmenter_scales` apply to the fused image, but in the parallel paradigm SSNet reads the sources: "
+            f"leave them at [1], got {scales}."
         )
 
 
 def _count_parameters(encoder: CLIPVisionConfig | Dinov2Config) -> float:
-    """Estimate the number of an encoder's parameters: attention, MLP, position and patch embeddings."""
+    """Estimate the number of parameters of an encoder: attention, MLP, position and patch embeddings."""
     width = encoder.hidden_size
     inner = encoder.intermediate_size if isinstance(encoder, CLIPVisionConfig) else encoder.mlp_ratio * width
     image_size = encoder.image_size if isinstance(encoder.image_size, int) else max(encoder.image_size)

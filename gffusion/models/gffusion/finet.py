@@ -11,13 +11,13 @@ from .configuration_gffusion import GFFusionConfig
 
 
 def unite_modalities(visible_tokens: Sequence[Tensor], infrared_tokens: Sequence[Tensor]) -> Tensor:
-    """Return f_l, Eq. (6): the maxima of L tokens per modality (B, N, D) -> (B, L, N, D)."""
+    """Return f_l, Eq. (6): element-wise maximum of both modalities for L layers, each (B, N, D) -> (B, L, N, D)."""
     pairs = zip(visible_tokens, infrared_tokens, strict=True)
     return torch.stack([torch.maximum(visible, infrared) for visible, infrared in pairs], dim=1)
 
 
 class FINet(nn.Module):
-    """Feature-injection network: merges the tokens of several encoder layers and injects them into FuNet."""
+    """Feature-injection network: merge tokens of several encoder layers and inject them into FuNet."""
 
     def __init__(self, config: GFFusionConfig, hidden_size: int) -> None:
         super().__init__()
@@ -26,7 +26,7 @@ class FINet(nn.Module):
         if config.merging == "weighted_sum":
             self.layer_weights = nn.Parameter(torch.zeros(num_layers))
         elif config.merging == "group_conv":
-            # As even as possible, larger groups first: 11 layers in 2 groups are 6 + 5.
+            # As even as possible, larger groups first: 11 layers in 2 groups give 6 + 5.
             shortest, longer = divmod(num_layers, config.num_groups)
             self.group_sizes = [shortest + (group < longer) for group in range(config.num_groups)]
             self.group_convolutions = nn.ModuleList(
@@ -55,14 +55,14 @@ class FINet(nn.Module):
         maps = []
         groups = torch.split(tokens, self.group_sizes, dim=1)
         for group, convolve in zip(groups, self.group_convolutions, strict=True):
-            # One map per token dimension d, out of the group's layers at d: the layers stand next to each other.
+            # One map per token dimension d, convolved from the group's layers at d, which must be adjacent channels.
             stacked = rearrange(group, "b l (h w) d -> b (d l) h w", h=grid[0], w=grid[1])
             maps.append(convolve(stacked))  # (B, D, h, w)
         merged = torch.einsum("g,gbdhw->bdhw", self.group_weights.softmax(dim=0).to(tokens.dtype), torch.stack(maps))
         return rearrange(merged, "b d h w -> b (h w) d")
 
     def project(self, semantic: Tensor, grid: tuple[int, int]) -> Tensor:
-        """Return what tokens say of every channel, gate logits and features: z_c (B, N, D) -> (B, 2 C, h, w)."""
+        """Project tokens to gate logits and features of every channel: z_c (B, N, D) -> (B, 2 C, h, w)."""
         token_map = rearrange(semantic, "b (h w) d -> b d h w", h=grid[0], w=grid[1])
         features = rearrange(self.feature_projection(semantic), "b (h w) c -> b c h w", h=grid[0], w=grid[1])
         return torch.cat([self.gate_projection(token_map), features], dim=1)

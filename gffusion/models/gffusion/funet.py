@@ -10,7 +10,7 @@ from .image_ops import sobel_magnitude
 
 
 def convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """3x3 convolution that keeps the size; the reflected border keeps frames from darkening at their edges."""
+    """Create a 3x3 convolution that keeps the size; the reflected border avoids dark edges."""
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, padding_mode="reflect")
 
 
@@ -34,7 +34,7 @@ class GradientResidualDenseBlock(nn.Module):
 
 
 class ModalityEncoder(nn.Module):
-    """One arm of FuNet: stem and gradient residual dense block."""
+    """Encoder of one modality: stem and gradient residual dense block."""
 
     def __init__(self, config: GFFusionConfig, in_channels: int) -> None:
         super().__init__()
@@ -45,7 +45,7 @@ class ModalityEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) -> (B, feature_channels, H, W)."""
         features = self.activation(self.stem(image))
-        # Few channels at full resolution: on CPUs the channels-last layout halves the time of all that follows.
+        # Few channels at full resolution: on CPUs the channels-last layout halves the time of the following layers.
         return self.block(features.contiguous(memory_format=torch.channels_last))
 
 
@@ -62,7 +62,7 @@ class FuNet(nn.Module):
             layers += [convolution(in_channels, out_channels), nn.BatchNorm2d(out_channels)]
             layers += [nn.LeakyReLU(config.leaky_relu_slope, inplace=True)]
         self.decoder = nn.Sequential(*layers, convolution(widths[-1], config.image_channels))
-        # How far, in pixels, a pixel of the result looks: stem, two dense convolutions, and those of the decoder.
+        # Radius of the receptive field in pixels: stem, two dense convolutions, and the decoder's convolutions.
         self.reach = 3 + len(widths)
 
     def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
@@ -71,5 +71,5 @@ class FuNet(nn.Module):
 
     def decode(self, features: Tensor) -> Tensor:
         """Return I_fus in [0, 1]: (B, 2 * feature_channels, H, W) -> (B, 1 or 3, H, W)."""
-        # In float32: half precision would leave visible bands in smooth areas.
+        # In float32: half precision causes visible banding in smooth areas.
         return torch.sigmoid(self.decoder(features).float())

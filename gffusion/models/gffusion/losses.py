@@ -11,20 +11,20 @@ from .image_ops import rgb_to_luma, sobel_magnitude
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
 
-# Of `two_scale_target`, in pixels: FuNet, which sees 13 pixels, can tell such parts apart.
+# Blur of `two_scale_target` in pixels, within the receptive field of FuNet (13 pixels).
 BASE_SIGMA, ENERGY_SIGMA = 4.0, 2.0
 
 
 def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
-    """Structural similarity (Wang et al., 2004) with a separable 11-tap Gaussian window of sigma 1.5.
+    """Compute structural similarity (Wang et al., 2004) with a separable 11-tap Gaussian window of sigma 1.5.
 
-    Equals `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`: the
+    Equal to `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`: the
     mean over the pixels whose window lies inside the image. Differentiable, and computed in float32 at least.
 
     Args:
         image (`Tensor` of shape `(B, 1, H, W)`): Luma in [0, `data_range`].
         reference (`Tensor` of shape `(B, 1, H, W)`): Luma to compare with.
-        data_range (`float`, *optional*, defaults to 1.0): Distance of the largest from the smallest possible value.
+        data_range (`float`, *optional*, defaults to 1.0): Difference between the largest and the smallest possible value.
 
     Returns:
         `Tensor` of shape `(B,)` with values in [-1, 1].
@@ -35,7 +35,7 @@ def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
     dtype = torch.promote_types(image.dtype, torch.float32)
     image, reference = image.to(dtype), reference.to(dtype)
     planes = torch.stack([image, reference, image * image, reference * reference, image * reference])
-    # A separable filter as two products with banded matrices: on training crops far faster than a convolution on CPUs.
+    # The separable filter as two products with banded matrices: much faster than a convolution for training crops on CPUs.
     rows, columns = (_gaussian_matrix(size, dtype, image.device) for size in image.shape[-2:])
     with torch.autocast(image.device.type, enabled=False):
         mean_x, mean_y, square_x, square_y, product = rows @ planes @ columns.mT  # each (B, 1, H - 10, W - 10)
@@ -49,9 +49,9 @@ def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
 
 
 def _gaussian_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the matrix (size - 10, size) whose rows hold the window at every position inside `size` pixels."""
+    """Return the matrix (size - 10, size) whose rows hold the window at every position within `size` pixels."""
     if size < SSIM_WINDOW:
-        raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} pixels a side, got {size}.")
+        raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} pixels per side, got {size}.")
     centre = SSIM_WINDOW // 2
     position = torch.arange(size, dtype=dtype, device=device)
     offset = position - position[: size - 2 * centre, None] - centre
@@ -60,7 +60,7 @@ def _gaussian_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Ten
 
 
 def ssim_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
-    """First two terms of Eq. (10): `(1 - SSIM(f, rgb)) / 2 + (1 - SSIM(f, ir)) / 2`, on luma.
+    """Compute the first two terms of Eq. (10): `(1 - SSIM(f, rgb)) / 2 + (1 - SSIM(f, ir)) / 2`, on luma.
 
     Args:
         fused (`Tensor` of shape `(B, 1 or 3, H, W)`): Fused image in [0, 1].
@@ -75,11 +75,11 @@ def ssim_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
 
 
 def gradient_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
-    """Last term of Eq. (10): L1 distance of the fused gradient from the larger one of both sources.
+    """Compute the last term of Eq. (10): L1 distance between the fused gradient and the larger source gradient.
 
     Args:
         fused (`Tensor` of shape `(B, C, H, W)`): Fused image in [0, 1].
-        visible (`Tensor` of shape `(B, C, H, W)`): Visible image in [0, 1], with the channels of `fused`.
+        visible (`Tensor` of shape `(B, C, H, W)`): Visible image in [0, 1], with as many channels as `fused`.
         infrared (`Tensor` of shape `(B, 1, H, W)`): Infrared image in [0, 1].
 
     Returns:
@@ -92,15 +92,15 @@ def gradient_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
 def intensity_loss(
     fused: Tensor, visible: Tensor, infrared: Tensor, target: str = "maximum", contrast: float = 1.0
 ) -> Tensor:
-    """L1 distance of the fused image from what its brightness should be (ours, not in the paper).
+    """Compute the L1 distance between the fused image and an intensity target (ours, not in the paper).
 
     Args:
         fused (`Tensor` of shape `(B, C, H, W)`): Fused image in [0, 1].
-        visible (`Tensor` of shape `(B, C, H, W)`): Visible image in [0, 1], with the channels of `fused`.
+        visible (`Tensor` of shape `(B, C, H, W)`): Visible image in [0, 1], with as many channels as `fused`.
         infrared (`Tensor` of shape `(B, 1, H, W)`): Infrared image in [0, 1].
         target (`str`, *optional*, defaults to `"maximum"`):
-            `"maximum"`, the element-wise one of both sources, or `"two_scale"`, see [`two_scale_target`].
-        contrast (`float`, *optional*, defaults to 1.0): Of `"two_scale"`.
+            `"maximum"`, the element-wise maximum of both sources, or `"two_scale"`, see [`two_scale_target`].
+        contrast (`float`, *optional*, defaults to 1.0): Contrast of the smooth part of `"two_scale"`.
 
     Returns:
         `Tensor` of shape `()`.
@@ -111,19 +111,19 @@ def intensity_loss(
 
 
 def two_scale_target(visible: Tensor, infrared: Tensor, contrast: float = 1.0) -> Tensor:
-    """Fuse two images without learning: smooth parts by brightness and contrast, details by strength (ours).
+    """Fuse smooth parts by brightness and contrast, and details by their energy (ours, a classical target).
 
-    With B_v, B_i the images blurred by a Gaussian of sigma 4 and D_v, D_i what that takes away, it is
+    With B_v, B_i the images blurred by a Gaussian of sigma 4, and D_v, D_i the remaining details, the target is
 
         (max(B_v, B_i) + m + contrast * (B_v + B_i - 2 m)) / 2  +  w D_v + (1 - w) D_i
 
-    m is the mean of B_v and B_i over the picture: at contrast 1/2 the second half of the smooth part is the mean of both,
-    at 1 their sum, centred. w compares the local energies e of the details: `e_v^2 / (e_v^2 + e_i^2)`.
+    where m is the mean of B_v and B_i over the image, and w = e_v^2 / (e_v^2 + e_i^2) compares local energies e of the
+    details. At contrast 1/2 the second half of the smooth part is the mean of both, at 1 their centered sum.
 
     Args:
         visible (`Tensor` of shape `(B, C, H, W)`): Values in [0, 1].
         infrared (`Tensor` of shape `(B, 1 or C, H, W)`): Values in [0, 1].
-        contrast (`float`, *optional*, defaults to 1.0): Of the smooth part.
+        contrast (`float`, *optional*, defaults to 1.0): Contrast of the smooth part.
 
     Returns:
         `Tensor` of shape `(B, C, H, W)` in [0, 1].
@@ -139,7 +139,7 @@ def two_scale_target(visible: Tensor, infrared: Tensor, contrast: float = 1.0) -
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:
-    """Blur by a Gaussian, at the border by what of it lies inside: (B, C, H, W) -> (B, C, H, W)."""
+    """Blur by a Gaussian that is renormalized at the border: (B, C, H, W) -> (B, C, H, W)."""
     rows, columns = (_square_gaussian_matrix(size, sigma, image) for size in image.shape[-2:])
     with torch.autocast(image.device.type, enabled=False):
         return rows @ image @ columns.mT
@@ -154,16 +154,16 @@ def _square_gaussian_matrix(size: int, sigma: float, like: Tensor) -> Tensor:
 def segmentation_loss(
     logits: Tensor, labels: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None
 ) -> Tensor:
-    """L_ss, Eq. (11): pixel-wise cross-entropy.
+    """Compute L_ss, Eq. (11): pixel-wise cross-entropy.
 
     Args:
         logits (`Tensor` of shape `(B, num_labels, H, W)`): Class logits.
         labels (`Tensor` of shape `(B, H, W)`, integer): Class of every pixel.
-        ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count.
-        class_weights (`Sequence[float]`, *optional*): How much a pixel of each class counts (ours).
+        ignore_index (`int`, *optional*, defaults to 255): Label of ignored pixels.
+        class_weights (`Sequence[float]`, *optional*): Weight of a pixel of each class (ours).
 
     Returns:
-        `Tensor` of shape `()`: the weighted mean; 0 where all pixels are ignored (torch's own mean would be NaN).
+        `Tensor` of shape `()`: weighted mean; 0 if all pixels are ignored, where torch's mean is NaN.
     """
     labels = labels.long()
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=logits.device)
@@ -173,12 +173,12 @@ def segmentation_loss(
 
 
 def label_mass(labels: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None) -> Tensor:
-    """Return what [`segmentation_loss`] divides by: how many pixels count, or the sum of their weights.
+    """Return the divisor of [`segmentation_loss`]: the number of labeled pixels, or the sum of their weights.
 
     Args:
         labels (`Tensor` of shape `(B, H, W)`, integer): Class of every pixel.
-        ignore_index (`int`, *optional*, defaults to 255): Label of pixels that do not count.
-        class_weights (`Sequence[float]`, *optional*): How much a pixel of each class counts.
+        ignore_index (`int`, *optional*, defaults to 255): Label of ignored pixels.
+        class_weights (`Sequence[float]`, *optional*): Weight of a pixel of each class.
 
     Returns:
         `Tensor` of shape `()`.
@@ -191,7 +191,7 @@ def label_mass(labels: Tensor, ignore_index: int = 255, class_weights: Sequence[
 
 
 def total_loss(structural: Tensor, segmentation: Tensor | None, segmentation_weight: float) -> Tensor:
-    """L_total, Eq. (12): `L_st + lambda * L_ss`; L_st alone where there are no labels.
+    """Compute L_total, Eq. (12): `L_st + lambda * L_ss`; L_st alone without labels.
 
     Args:
         structural (`Tensor` of shape `()`): L_st.

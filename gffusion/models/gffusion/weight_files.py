@@ -1,4 +1,4 @@
-"""Files of weights, in folders and on the Hub: safetensors only, and errors that say what to do."""
+"""Find and read weight files in folders and on the Hub: safetensors only, with errors that name the remedy."""
 
 import contextlib
 import json
@@ -22,11 +22,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
-# What a request to the Hub needs besides a name and a revision.
+# Arguments of a request to the Hub besides name and revision.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
 
 NO_PICKLES = (
-    "Pickled weights (.bin, .pt) can run code and are never read: convert them, for instance with "
+    "Pickled weights (.bin, .pt, .pth) can run code and are not read: convert them, for example with "
     "https://huggingface.co/spaces/safetensors/convert."
 )
 
@@ -37,11 +37,11 @@ def read_weights(source: str | os.PathLike[str], variant: str | None = None, **h
     Args:
         source: Folder or Hub id.
         variant: Part of the file names, such as "fp16".
-        hub_arguments: What a request to the Hub needs besides: `revision`, `subfolder`, `token`, ...
+        hub_arguments: Arguments of the request to the Hub: `revision`, `subfolder`, `token`, ...
 
     Raises:
-        OSError: If there is none, or it cannot be fetched or read.
-        ValueError: If the index of the shards names files elsewhere.
+        OSError: If there are no weights, or they cannot be downloaded or read.
+        ValueError: If the index of the shards names files outside the checkpoint.
     """
     weights: dict[str, Tensor] = {}
     for path in _locate(source, variant, hub_arguments):
@@ -50,18 +50,18 @@ def read_weights(source: str | os.PathLike[str], variant: str | None = None, **h
 
 
 def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **hub_arguments: Any) -> str | None:
-    """Return the local path of a file of a checkpoint, fetched if need be, or `None` if the checkpoint has none.
+    """Return the local path of a file of a checkpoint, downloaded if necessary, or `None` if the checkpoint lacks it.
 
-    transformers' `cached_file` also says `None` where the Hub did not answer, and who takes a default then goes wrong.
+    Unlike transformers' `cached_file`, raises if the Hub does not answer, so that no caller falls back to a default then.
 
     Args:
         source: Folder or Hub id.
         name: Name of the file.
-        subfolder: Where it lies.
-        hub_arguments: What a request to the Hub needs besides: `revision`, `token`, ...
+        subfolder: Folder of the file in the checkpoint.
+        hub_arguments: Arguments of the request to the Hub: `revision`, `token`, ...
 
     Raises:
-        OSError: If that cannot be found out.
+        OSError: If the Hub cannot be reached and the cache does not know the answer.
     """
     if os.path.isdir(source):
         path = Path(source, subfolder, name)
@@ -81,17 +81,17 @@ def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **
 
 @contextlib.contextmanager
 def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
-    """Report whatever keeps files from being read as an `OSError` that says what to do.
+    """Raise errors inside the block as an `OSError` that says what to do.
 
     Args:
-        what: What was to be loaded.
+        what: What is being loaded.
         source: Folder or Hub id.
-        hint: A sentence to add.
+        hint: A sentence added to the message.
     """
     try:
         yield
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:
-        raise OSError(f"The files of {what} in {source!r} are damaged, get them again: {error}") from error
+        raise OSError(f"The files of {what} in {source!r} are damaged, download them again: {error}") from error
     except OSError as error:
         raise OSError(
             f"Cannot load {what} from {os.fspath(source)!r}: {_reason(error, source)} {hint}".rstrip()
@@ -99,24 +99,24 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
 
 
 def _locate(source: str | os.PathLike[str], variant: str | None, hub_arguments: dict[str, Any]) -> list[str]:
-    """Return the local paths of a checkpoint's files, fetched if need be."""
+    """Return the local paths of a checkpoint's weight files, downloaded if necessary."""
     single, index = (_add_variant(name, variant) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
     unanswered = None
     for name in (single, index):
         try:
             path = find_file(source, name, **hub_arguments)
-        except LocalEntryNotFoundError as error:  # of shards the cache has the index alone
+        except LocalEntryNotFoundError as error:  # a sharded checkpoint has no single file in the cache
             path, unanswered = None, unanswered or error
         if path is not None:
             break
     else:
-        raise unanswered or OSError(f"it holds no {single}. {NO_PICKLES}")
+        raise unanswered or OSError(f"it contains no {single}. {NO_PICKLES}")
     if name == single:
         return [path]
     shards = sorted(set(json.loads(Path(path).read_text(encoding="utf-8"))["weight_map"].values()))
     if foreign := [shard for shard in shards if Path(shard).name != shard or not shard.endswith(".safetensors")]:
         raise ValueError(
-            f"{path} names {foreign[0]!r} as a file of weights, and only .safetensors files beside it may be."
+            f"{path} lists {foreign[0]!r}, but weight files must be .safetensors files in the same folder."
         )
     return [cached_file(source, shard, **hub_arguments) for shard in shards]
 
@@ -127,28 +127,28 @@ def _add_variant(name: str, variant: str | None) -> str:
 
 
 def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
-    """Say what is wrong and what to do, by the error of the Hub's client that transformers has wrapped."""
+    """Return cause and remedy for the error of the Hub client that transformers wrapped."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     login = "log in with `hf auth login`, set HF_TOKEN, or pass `token`."
     match cause:
         case GatedRepoError():
-            return f"access to it is restricted. Ask for it on {constants.ENDPOINT}/{source}, then {login}"
+            return f"access to it is restricted. Request access on {constants.ENDPOINT}/{source}, then {login}"
         case RepositoryNotFoundError():
             return (
-                "it is neither a folder here nor a repository on the Hub that may be seen. Check the name; for a private "
-                f"one, {login}"
+                "it is neither a local folder nor a visible repository on the Hub. Check the name; for a private "
+                f"repository, {login}"
             )
         case RevisionNotFoundError():
-            return f"it has no such revision. {constants.ENDPOINT}/{source}/tree/main shows its branches and tags."
+            return f"this revision does not exist. See {constants.ENDPOINT}/{source}/tree/main for branches and tags."
         case LocalEntryNotFoundError() | OfflineModeIsEnabled():
             return (
-                "it is not in the cache, and the Hub cannot be reached, or may not be (HF_HUB_OFFLINE, local_files_only). "
-                f"Where there is a network, `hf download {source}` puts it there, and `gffusion pull` makes a folder of a "
-                "whole model that needs none."
+                "it is not in the cache, and the Hub cannot be reached or is disabled (HF_HUB_OFFLINE, local_files_only). "
+                f"On a machine with network access, `hf download {source}` fills the cache, and `gffusion pull` creates a "
+                "folder with a complete model that needs no network."
             )
         case HfHubHTTPError() if cause.response.status_code == 401:
             return (
-                "the Hub does not know the token. Log in again with `hf auth login`, or give a valid one as HF_TOKEN or "
+                "the Hub rejects the token. Log in again with `hf auth login`, or pass a valid one as HF_TOKEN or "
                 "`token`."
             )
         case _:
