@@ -284,7 +284,7 @@ class TestErrors:
             fuse((files / "visible.png", files / "text.png"))
 
     def test_urls(self, fuse: ImageFusionPipeline, server: str) -> None:
-        for name, cause in [("nowhere.png", "404"), ("text.png", "no PNG, JPEG"), ("with space.png", "")]:
+        for name, cause in [("nowhere.png", "404"), ("text.png", "not a PNG, JPEG"), ("with space.png", "")]:
             with pytest.raises(OSError, match=f"Cannot read the image at {server}/{name}: .*{cause}"):
                 fuse((f"{server}/visible.png", f"{server}/{name}"))
 

@@ -457,7 +457,7 @@ class TestPostProcessFusion:
             fuse(COLOR, "jpeg")
         with pytest.raises(ValueError, match="`outputs` holds 1 pairs, but `images` holds 2"):
             GFFusionImageProcessor().post_process_fusion(output(FUSED), [(COLOR, FLAT)] * 2)
-        with pytest.raises(ValueError, match=r"Cannot crop 41 x 48 out of a model output of \(40, 48\)"):
+        with pytest.raises(ValueError, match=r"Cannot crop 41 x 48 from a model output of \(40, 48\)"):
             fuse(np.zeros((41, 48), np.uint8))
 
     def test_values_that_are_not_finite_are_no_image(self) -> None:

@@ -260,6 +260,18 @@ class GFFusionConfig(PreTrainedConfig):
         return {"hybrid": self.clip_config, "parallel": self.dinov2_config}.get(self.paradigm)  # type: ignore[return-value]
 
     @property
+    def clip_size(self) -> list[int]:
+        """Height and width of CLIP's input."""
+        native: int = self.clip_config.image_size  # type: ignore[union-attr]
+        return self.clip_image_size or [native, native]
+
+    @property
+    def clip_grid(self) -> tuple[int, int]:
+        """Rows and columns of CLIP's patch tokens."""
+        patch_size: int = self.clip_config.patch_size  # type: ignore[union-attr]
+        return self.clip_size[0] // patch_size, self.clip_size[1] // patch_size
+
+    @property
     def spatial_channels(self) -> int:
         """Channels of z_f: both modalities concatenated."""
         return 2 * self.feature_channels

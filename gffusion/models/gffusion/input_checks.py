@@ -42,7 +42,7 @@ def check_inputs(
         _check_labels(labels, (batch, *size), segment)
 
 
-def check_semantic_tokens(config: GFFusionConfig, tokens: Tensor, batch: int, grid: tuple[int, int]) -> None:
+def check_semantic_tokens(config: GFFusionConfig, tokens: Tensor, batch: int) -> None:
     """Check precomputed CLIP tokens.
 
     Raises:
@@ -51,7 +51,8 @@ def check_semantic_tokens(config: GFFusionConfig, tokens: Tensor, batch: int, gr
     if not config.needs_clip:
         raise ValueError(f'`semantic_tokens` need the hybrid paradigm; this model is "{config.paradigm}".')
     width = config.clip_config.hidden_size  # type: ignore[union-attr]
-    expected = (batch, len(config.semantic_layers or ()), grid[0] * grid[1], width)
+    rows, columns = config.clip_grid
+    expected = (batch, len(config.semantic_layers or ()), rows * columns, width)
     if tuple(tokens.shape) != expected:
         raise ValueError(
             f"`semantic_tokens` must have shape {expected}, got {tuple(tokens.shape)}. Compute them with `encode_semantics`."

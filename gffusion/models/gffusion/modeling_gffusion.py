@@ -224,7 +224,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
                 f'`encode_semantics` needs the hybrid paradigm, which injects CLIP features; got "{self.config.paradigm}".'
             )
         images = _stack_modalities(visible_values, infrared_values)
-        config, size = self.config.clip_config, self._clip_size
+        config, size = self.config.clip_config, self.config.clip_size
         outputs = self.clip(
             prepare_images(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
             interpolate_pos_encoding=size != [config.image_size, config.image_size],
@@ -255,7 +255,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             ValueError: If `semantic_tokens` do not fit the model.
         """
         if semantic_tokens is not None:
-            check_semantic_tokens(self.config, semantic_tokens, len(visible_values), self._clip_grid)
+            check_semantic_tokens(self.config, semantic_tokens, len(visible_values))
         if self.config.paradigm == "cascading":
             return ProjectedSemantics(None, None, None)
         source_tokens = None
@@ -270,7 +270,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         else:
             if semantic_tokens is None:
                 semantic_tokens = self.encode_semantics(visible_values, infrared_values)
-            grid = self._clip_grid
+            grid = self.config.clip_grid
         dtype = self.finet.gate_projection.weight.dtype  # the encoders may be in another one
         merged = self.finet.merge(semantic_tokens.to(dtype), grid)
         return ProjectedSemantics(merged, self.finet.project(merged, grid), source_tokens)
@@ -346,17 +346,6 @@ class GFFusionModel(GFFusionPreTrainedModel):
     def segmenter_grid(self) -> tuple[int, int]:
         """Rows and columns of DINOv2's patch tokens."""
         return self._dinov2_geometry(1)[1]
-
-    @property
-    def _clip_size(self) -> list[int]:
-        native: int = self.config.clip_config.image_size
-        return self.config.clip_image_size or [native, native]
-
-    @property
-    def _clip_grid(self) -> tuple[int, int]:
-        height, width = self._clip_size
-        patch_size = self.config.clip_config.patch_size
-        return height // patch_size, width // patch_size
 
     def _dinov2_geometry(self, scale: float) -> tuple[list[int], tuple[int, int], list[int]]:
         """Return DINOv2's input size (height, width) at a scale, its token grid (h, w), and its windows (rows, columns)."""
