@@ -2,7 +2,6 @@
 
 import dataclasses
 import itertools
-import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from .arguments import FusionTrainingArguments
 from .card import write_card
 from .checkpoints import Checkpoints
 from .interruption import Interruption
+from .progress import Progress
 from .publication import check_publishable, push_finished, push_weights
 from .run_folder import CHECKPOINTS, IMAGES, TRACKERS, RunFolder, check_same_run, describe_run, summarize
 from .sampling import StepSampler, collate
@@ -32,15 +32,6 @@ from .token_cache import CachedTokens, TokenCache
 from .validation import draw_pairs, evaluate
 
 CALIBRATION_BATCHES = 16
-
-
-@dataclasses.dataclass
-class _Progress:
-    """State of a run in a checkpoint, besides weights, optimizer and random states."""
-
-    step: int = 0
-    best: float | None = None
-    sums: dict[str, float] = dataclasses.field(default_factory=dict)  # losses of this epoch so far
 
 
 class FusionTrainer:
@@ -128,7 +119,7 @@ class FusionTrainer:
             collate_fn=collate,
         )
         self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
-        self.progress = _Progress()
+        self.progress = Progress()
         self._pending_losses: list[Tensor] = []  # of the steps since the last flush
 
     def train(self, resume_from_checkpoint: bool | None = None) -> GFFusionModel:
@@ -215,7 +206,7 @@ class FusionTrainer:
         newest = self.checkpoints.newest
         if newest and resume:
             state = self.checkpoints.load(self._check_same_run)
-            self.progress = _Progress(**state["progress"])
+            self.progress = Progress(**state["progress"])
         elif newest and not self.arguments.overwrite_output_dir:
             raise ValueError(
                 f"{self.output_dir} holds a run, at {newest.name}. Continue it with `resume_from_checkpoint`, choose another "
@@ -266,8 +257,7 @@ class FusionTrainer:
             self._flush_losses(settings, bar)
         record: dict[str, Any] = {}
         if ends_epoch:
-            record |= {name: value / self.steps_per_epoch for name, value in self.progress.sums.items()} | settings
-            self.progress.sums = {}
+            record |= self.progress.end_epoch(self.steps_per_epoch) | settings
         if evaluates:
             record |= self.evaluate()
             self._step.train()
@@ -298,15 +288,10 @@ class FusionTrainer:
         """
         if not self._pending_losses:
             return
-        names = self._step.loss_names
         losses = self.accelerator.reduce(torch.stack(self._pending_losses), "mean").cpu()  # (steps, losses)
         self._pending_losses = []
         self._raise_on_non_finite(losses)
-        rows = losses.tolist()
-        for row in rows:
-            for name, value in zip(names, row, strict=True):
-                self.progress.sums[name] = self.progress.sums.get(name, 0.0) + value
-        means = {name: sum(values) / len(rows) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+        means = self.progress.add_losses(self._step.loss_names, losses.tolist())
         self.accelerator.log(means | settings, step=self.progress.step)
         shown = {
             "loss": means["loss"],
@@ -333,24 +318,16 @@ class FusionTrainer:
 
     def _save_record(self, record: dict[str, Any], evaluated: bool, ends_epoch: bool) -> None:
         """Write a record to the log, and the weights that are the best so far or the last of an epoch."""
-        improved = self._update_best(record) if evaluated else ends_epoch and self._validation_dataset is None
+        name = self.arguments.metric_for_best_model
+        improved = ends_epoch and self._validation_dataset is None
+        if evaluated:
+            improved = self.progress.update_best(record.get(f"eval_{name}"), preflight.is_higher_better(name))
         if not self.accelerator.is_main_process:
             return
         with self.checkpoints.explain_disk_errors(f"write weights and log of step {self.progress.step}"):
             for name in [name for name, due in (("best", improved), ("last", ends_epoch)) if due]:
                 self.folder.write_weights(name, self.model, self._processor, self._training_state(finished=False))
             self.folder.append_log(record)
-
-    def _update_best(self, record: dict[str, Any]) -> bool:
-        """Return whether the evaluated weights are the best so far, and keep their score."""
-        name, best = self.arguments.metric_for_best_model, self.progress.best
-        score = record.get(f"eval_{name}")
-        if score is None or not math.isfinite(score):
-            return score is not None and best is None  # a finished run needs some weights in `best`
-        if best is None or (score > best if preflight.is_higher_better(name) else score < best):
-            self.progress.best = score
-            return True
-        return False
 
     def _save_checkpoint(self) -> None:
         self.checkpoints.save(
