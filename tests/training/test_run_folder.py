@@ -11,7 +11,6 @@ import torch
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.data.transforms import RandomCrop
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.run_folder import RunFolder, check_same_run, describe_run
 
@@ -76,28 +75,13 @@ class Scored(FusionTrainer):
 
 class TestBest:
     @pytest.fixture
-    def make(self, tiny_model: Callable, data: Path, tmp_path: Path) -> Callable[..., Scored]:
+    def make(self, make_trainer: Callable[..., Scored]) -> Callable[..., Scored]:
         def trainer(scores: list[float], **options: Any) -> Scored:
-            arguments = FusionTrainingArguments(
-                str(tmp_path / "run"),
-                **{
-                    "per_device_train_batch_size": 2,
-                    "head_start_epoch": 1,
-                    "num_eval_images": 0,
-                    "eval_metrics": ["SSIM"],
-                }
-                | options,
-            )
-            evaluation = FusionDataset(data)
-            made = Scored(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)), evaluation)
+            made = make_trainer(evaluation=True, kind=Scored, **options)
             made.scores = iter(scores)
             return made
 
         return trainer
-
-    def best_step(self, trainer: FusionTrainer) -> int:
-        state: dict[str, Any] = json.loads((trainer.output_dir / "best" / "training_state.json").read_text())
-        return state["step"]
 
     def saved_steps(self, trainer: FusionTrainer) -> list[int]:
         """Steps in which the best weights were written."""
@@ -136,7 +120,7 @@ class TestBest:
         assert evaluated == [3, 6, 8]
         assert [record["step"] for record in log if "loss" in record] == [2, 4, 6, 8]
 
-    def test_state_tells_whether_a_run_is_finished(self, make: Callable[..., Scored]) -> None:
+    def test_state_says_whether_a_run_is_finished(self, make: Callable[..., Scored]) -> None:
         trainer = make([2.0, 1.0], num_train_epochs=2)
         states = []
         save = trainer._save_checkpoint
@@ -154,22 +138,10 @@ class TestBest:
 
 
 class TestSameTrainerAgain:
-    def test_goes_on_after_a_second_ctrl_c_without_a_trace(
-        self, tiny_model: Callable, data: Path, tmp_path: Path
-    ) -> None:
-        """In a notebook the trainer is still there, with half a step's gradients and losses that nobody has looked at."""
-
-        def make(name: str) -> FusionTrainer:
-            arguments = FusionTrainingArguments(
-                str(tmp_path / name),
-                num_train_epochs=3,
-                head_start_epoch=1,
-                per_device_train_batch_size=1,
-                gradient_accumulation_steps=2,
-            )
-            return FusionTrainer(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)))
-
-        whole, stopped = make("whole"), make("stopped")
+    def test_resumes_after_a_second_ctrl_c(self, make_trainer: Callable[..., FusionTrainer]) -> None:
+        """In a notebook the trainer still holds half a step's gradients and pending losses."""
+        options = {"per_device_train_batch_size": 1, "gradient_accumulation_steps": 2}
+        whole, stopped = (make_trainer(name, **options) for name in ("whole", "stopped"))
         whole.train()
         backward, calls = stopped.accelerator.backward, []
 
@@ -187,11 +159,8 @@ class TestSameTrainerAgain:
         weights = whole.model.state_dict()
         assert all(torch.equal(value, weights[name]) for name, value in stopped.model.state_dict().items())
 
-    def test_does_not_silently_train_from_where_it_was(self, tiny_model: Callable, data: Path, tmp_path: Path) -> None:
-        arguments = FusionTrainingArguments(
-            str(tmp_path), num_train_epochs=1, per_device_train_batch_size=2, overwrite_output_dir=True
-        )
-        trainer = FusionTrainer(tiny_model(paradigm="cascading"), arguments, FusionDataset(data, RandomCrop(32)))
+    def test_does_not_silently_train_on(self, make_trainer: Callable[..., FusionTrainer]) -> None:
+        trainer = make_trainer(num_train_epochs=1, overwrite_output_dir=True)
         trainer.train()
         with pytest.raises(ValueError, match="This trainer was trained before"):
             trainer.train()

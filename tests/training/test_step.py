@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import functools
 import json
 import signal
 from collections.abc import Callable
@@ -18,17 +19,9 @@ from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import RandomCrop
 from gffusion.models.gffusion.image_ops import rgb_to_luma
-from gffusion.synthetic.samples import write_scenes
 from gffusion.training.step import TrainingStep
 
 Batch = dict[str, Tensor]
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pairs")
-    write_scenes(folder, 4, height=40, width=48)
-    return folder
 
 
 @pytest.fixture
@@ -180,13 +173,8 @@ class TestNotFinite:
     """The run stops, and no checkpoint and no weights that are kept have seen it."""
 
     @pytest.fixture
-    def make(self, tiny_model: Callable, data: Path, tmp_path: Path) -> Callable[..., FusionTrainer]:
-        def trainer(dataset: type[FusionDataset] = FusionDataset, **options: Any) -> FusionTrainer:
-            defaults = {"num_train_epochs": 3, "head_start_epoch": 1, "per_device_train_batch_size": 2, "save_steps": 1}
-            arguments = FusionTrainingArguments(str(tmp_path / "run"), **defaults | options)
-            return FusionTrainer(tiny_model(paradigm="cascading"), arguments, dataset(data, RandomCrop(32)))
-
-        return trainer
+    def make(self, make_trainer: Callable[..., FusionTrainer]) -> Callable[..., FusionTrainer]:
+        return functools.partial(make_trainer, save_steps=1)
 
     def check_good(self, folder: Path, step: int, error: BaseException) -> None:
         (checkpoint,) = (folder / "checkpoints").iterdir()
@@ -196,7 +184,7 @@ class TestNotFinite:
         assert all(value.isfinite().all() for value in loaded.state_dict().values())
 
     @pytest.mark.parametrize(("accumulated", "last_good"), [(1, 4), (2, 2)])
-    def test_loss(self, make: Callable[..., FusionTrainer], accumulated: int, last_good: int) -> None:
+    def test_loss(self, make: Callable[..., FusionTrainer], pairs: Path, accumulated: int, last_good: int) -> None:
         class Damaged(FusionDataset):
             def __getitem__(self, index: int) -> dict[str, Any]:
                 item = super().__getitem__(index)
@@ -207,7 +195,7 @@ class TestNotFinite:
 
             damaged = False
 
-        trainer = make(Damaged, gradient_accumulation_steps=accumulated)
+        trainer = make(training=Damaged(pairs, RandomCrop(32)), gradient_accumulation_steps=accumulated)
         with pytest.raises(FloatingPointError, match=rf"loss is nan at step {last_good + 1} \(epoch 3\)") as error:
             trainer.train()
         self.check_good(trainer.output_dir, last_good, error.value)
@@ -239,7 +227,7 @@ class TestMixedPrecision:
 
     @pytest.fixture(scope="class")
     def job(
-        self, tiny_model: Callable[..., GFFusionModel], data: Path, tmp_path_factory: pytest.TempPathFactory
+        self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path_factory: pytest.TempPathFactory
     ) -> runs.Job:
         folder = tmp_path_factory.mktemp("computed")
         tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(folder / "model")
@@ -250,7 +238,7 @@ class TestMixedPrecision:
             "per_device_train_batch_size": 2,
         }
         arguments |= {"eval_metrics": [], "num_eval_images": 1}
-        job = runs.Job(str(folder / "model"), str(data), arguments, str(data))
+        job = runs.Job(str(folder / "model"), str(pairs), arguments, str(pairs))
         assert runs.run(job) == 0
         return job
 
@@ -271,9 +259,7 @@ class TestMixedPrecision:
 
 
 @pytest.mark.slow
-def test_compiled(
-    tiny_model: Callable[..., GFFusionModel], data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_compiled(make_trainer: Callable[..., FusionTrainer], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same weights, in the same files, and no other trainer of the process is compiled, too.
 
     Traced as ever, but run by PyTorch: to compile forward and backward pass in C++ takes minutes.
@@ -287,14 +273,9 @@ def test_compiled(
 
     monkeypatch.setattr(torch, "compile", trace)
     trainers = []
-    for name, compile_it, num_train_epochs in (("compiled", True, 1), ("plain", False, 2), ("compiled", True, 2)):
-        arguments = FusionTrainingArguments(
-            str(tmp_path / name), num_train_epochs=num_train_epochs, head_start_epoch=2, per_device_train_batch_size=2, torch_compile=compile_it,
-            eval_metrics=[], max_grad_norm=0,
-        )  # fmt: skip
-        model = tiny_model(paradigm="cascading", use_segmenter=False)
-        dataset = FusionDataset(data, RandomCrop(32))
-        trainers.append(FusionTrainer(model, arguments, dataset, FusionDataset(data)))
+    options: dict[str, Any] = {"head_start_epoch": 2, "eval_metrics": [], "max_grad_norm": 0, "evaluation": True}
+    for name, epochs in (("compiled", 1), ("plain", 2), ("compiled", 2)):
+        trainers.append(make_trainer(name, num_train_epochs=epochs, torch_compile=name == "compiled", **options))
         trainers[-1].train(resume_from_checkpoint=True)
     assert [model in compiled for model in (trainer.model for trainer in trainers)] == [True, False, True]
     states = [GFFusionModel.from_pretrained(trainer.output_dir / "last").state_dict() for trainer in trainers[1:]]

@@ -1,6 +1,5 @@
 """The token cache: CLIP sees a pair once, whatever else changes is noticed, and nothing else differs."""
 
-import json
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion import FusionTrainer, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize, ThermalGain
 from gffusion.synthetic.samples import write_scenes
@@ -199,21 +198,15 @@ class TestCachedTokens:
 
 class TestTraining:
     @pytest.fixture
-    def make(self, tiny_model: Callable, data: Path, tmp_path: Path) -> Callable[..., FusionTrainer]:
+    def make(self, make_trainer: Callable[..., FusionTrainer]) -> Callable[..., FusionTrainer]:
         def trainer(name: str, transform: Any = None, **options: Any) -> FusionTrainer:
-            defaults = {
-                "num_train_epochs": 3,
-                "head_start_epoch": 1,
-                "per_device_train_batch_size": 2,
-                "learning_rate": 1e-4,
-            }
-            arguments = FusionTrainingArguments(str(tmp_path / name), **defaults | options)
-            return FusionTrainer(tiny_model(), arguments, FusionDataset(data, transform or Resize(32)))
+            defaults = {"training": transform or Resize(32), "model": {"paradigm": "hybrid"}, "learning_rate": 1e-4}
+            return make_trainer(name, **defaults | options)
 
         return trainer
 
     def losses(self, trainer: FusionTrainer) -> list[float]:
-        return [json.loads(line)["loss"] for line in (trainer.output_dir / "log.jsonl").read_text().splitlines()]
+        return [record["loss"] for record in trainer.folder.read_log()]
 
     def test_losses_are_those_without(self, make: Callable[..., FusionTrainer], tmp_path: Path) -> None:
         plain, cached = make("plain"), make("cached", token_cache=str(tmp_path / "tokens"))

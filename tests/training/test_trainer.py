@@ -1,6 +1,6 @@
-"""The trainer: that it learns, what it moves, what it writes, and that an interruption leaves no trace."""
+"""The trainer: what it learns, changes and writes, and that an interrupted run ends like an uninterrupted one."""
 
-import json
+import functools
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -10,31 +10,32 @@ import pytest
 import torch
 from torch import Tensor
 
-from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
+from gffusion import FusionTrainer, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, VisiblePhotometric
-from gffusion.synthetic.samples import write_scenes
 from gffusion.zoo import load_image_processor
 
 AUGMENTATION = Compose(RandomCrop(40, (0.8, 1.2)), RandomFlip(0.5), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2))
+FUNET = {"use_segmenter": False}
 State = dict[str, Tensor]
+Make = Callable[..., Any]
 
 
 class Watched(FusionTrainer):
-    """Keeps the weights after every epoch, and follows a script of evaluation scores if there is one."""
+    """Keeps the weights at every evaluation, and returns prepared scores if there are any."""
 
-    def __init__(self, *arguments: Any, scores: list[float] | None = None, **options: Any) -> None:
+    def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        self.scores = scores
-        self.states: list[State] = []
+        self.scores: list[float] = []
+        self.states: list[State] = [copy_state(self.model)]
 
     def evaluate(self) -> dict[str, float]:
-        self.states.append(copy_of(self.model))
+        self.states.append(copy_state(self.model))
         return {"eval_loss_structural": self.scores.pop(0)} if self.scores else super().evaluate()
 
 
 class Interrupted(FusionTrainer):
-    """Stops as by Ctrl-C at the end of the third epoch, before that is saved."""
+    """Is interrupted at the end of the third epoch, before it is saved."""
 
     evaluations = 0
 
@@ -45,92 +46,51 @@ class Interrupted(FusionTrainer):
         return super().evaluate()
 
 
-def copy_of(model: torch.nn.Module) -> State:
+def copy_state(model: torch.nn.Module) -> State:
     return {name: value.clone() for name, value in model.state_dict().items()}
 
 
-def moved(before: State, after: State) -> set[str]:
-    """Parts of the model whose weights changed."""
+def find_changes(before: State, after: State) -> set[str]:
+    """Parts of the model whose weights differ."""
     return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
 
 
-def read_log(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
-
-
 def contents(folder: Path) -> dict[str, bytes]:
-    """What users read: weights, configurations and the log. Optimiser states are compared by what comes of them."""
+    """All files but checkpoints, whose optimizer states differ in bytes, and cards, which hold the name of the run."""
     files = [path for path in folder.rglob("*") if path.is_file() and "checkpoints" not in path.parts]
-    files = [path for path in files if path.name != "README.md"]  # which bears the name of the run
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
-
-@pytest.fixture(scope="module")
-def labeled(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("labeled")
-    write_scenes(folder, count=4, height=64, width=96)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def unlabeled(labeled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("unlabeled")
-    for kind in ("visible", "infrared"):
-        (folder / kind).symlink_to(labeled / kind)
-    return folder
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "README.md"}
 
 
 @pytest.fixture
-def arguments(tmp_path: Path) -> Callable[..., FusionTrainingArguments]:
-    def make(name: str = "run", **options: Any) -> FusionTrainingArguments:
-        defaults = {
-            "num_train_epochs": 3,
-            "head_start_epoch": 1,
-            "per_device_train_batch_size": 2,
-            "learning_rate": 2e-3,
-            "num_eval_images": 0,
-        }
-        defaults |= {"eval_metrics": ["SSIM"], "overwrite_output_dir": True}
-        return FusionTrainingArguments(str(tmp_path / name), **defaults | options)
-
-    return make
+def make(make_trainer: Make) -> Make:
+    return functools.partial(make_trainer, learning_rate=2e-3, overwrite_output_dir=True)
 
 
 class TestLearning:
-    def test_loss_falls(self, tiny_config: Callable, unlabeled: Path, arguments: Callable) -> None:
+    def test_loss_falls(self, make: Make, tiny_config: Callable[..., Any]) -> None:
         torch.manual_seed(0)
         model = GFFusionModel(tiny_config(paradigm="cascading", use_segmenter=False))
-        training, evaluation = FusionDataset(unlabeled, RandomCrop(48)), FusionDataset(unlabeled)
-        options = arguments(num_train_epochs=10, head_start_epoch=8, learning_rate=1e-2)
-        trainer = FusionTrainer(model, options, training, evaluation)
+        trainer = make(
+            training=RandomCrop(48),
+            evaluation=True,
+            model=model,
+            num_train_epochs=10,
+            head_start_epoch=8,
+            learning_rate=1e-2,
+        )
         before = trainer.evaluate()
         assert trainer.train() is model
         after = trainer.evaluate()
         assert after["eval_loss_structural"] < 0.9 * before["eval_loss_structural"]
         assert after["eval_SSIM"] > before["eval_SSIM"]
-        losses = [record["loss"] for record in read_log(trainer.output_dir)]
+        losses = [record["loss"] for record in trainer.folder.read_log()]
         assert losses[-1] < 0.9 * losses[0]
 
-    def test_evaluation_is_the_mean_over_whole_pictures_of_any_size(
-        self, tiny_model: Callable, unlabeled: Path, make_inputs: Callable, arguments: Callable
-    ) -> None:
-        model = tiny_model(paradigm="cascading", use_segmenter=False)
-        items = [{name: value[0] for name, value in make_inputs(1, *size).items()} for size in ((40, 48), (64, 33))]
-        result = FusionTrainer(model, arguments(), FusionDataset(unlabeled), items).evaluate()
-        model.eval()
-        with torch.no_grad():
-            outputs = [
-                model(item["visible_values"][None], item["infrared_values"][None], return_loss=True) for item in items
-            ]
-        for name in ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity"):
-            assert result[f"eval_{name}"] == pytest.approx(sum(output[name].item() for output in outputs) / 2, rel=1e-5)
-
-    def test_log_follows_algorithm_1(self, tiny_model: Callable, labeled: Path, arguments: Callable) -> None:
+    def test_log_follows_algorithm_1(self, make: Make) -> None:
         """Constant rate and lambda before q, and L_total = L_st + lambda L_ss with the lambda of the epoch."""
-        options = arguments(num_train_epochs=5, head_start_epoch=1, segmentation_weight_end=1.2)
-        model = tiny_model(paradigm="cascading", segmentation_weight=0.2)
-        FusionTrainer(model, options, FusionDataset(labeled, RandomCrop(40))).train()
-        log = read_log(Path(options.output_dir))
+        trainer = make(model={"segmentation_weight": 0.2}, num_train_epochs=5, segmentation_weight_end=1.2)
+        trainer.train()
+        log = trainer.folder.read_log()
         assert [record["epoch"] for record in log] == [0, 1, 2, 3, 4]
         share = [0, 0, (1 - 2**-0.5) / 2, 1 / 2, (1 + 2**-0.5) / 2]
         assert [record["learning_rate"] for record in log] == pytest.approx([2e-3 * (1 - part) for part in share])
@@ -140,84 +100,57 @@ class TestLearning:
             assert record["loss"] == pytest.approx(total, rel=1e-5)
 
     @pytest.mark.parametrize("use_segmenter", [True, False])
-    def test_unlabeled_data_trains_with_the_structural_loss_and_says_so(
-        self, tiny_model: Callable, unlabeled: Path, arguments: Callable, caplog: pytest.LogCaptureFixture,
-        use_segmenter: bool,
-    ) -> None:  # fmt: skip
-        model = tiny_model(paradigm="cascading", use_segmenter=use_segmenter)
-        before = copy_of(model)
+    def test_unlabeled_data_trains_with_the_structural_loss_and_a_warning(
+        self, make: Make, unlabeled_pairs: Path, caplog: pytest.LogCaptureFixture, use_segmenter: bool
+    ) -> None:
+        data = FusionDataset(unlabeled_pairs, RandomCrop(40))
         with caplog.at_level(logging.WARNING, "gffusion"):
-            trainer = FusionTrainer(model, arguments(head_start_epoch=0), FusionDataset(unlabeled, RandomCrop(40)))
+            trainer = make(training=data, model={"use_segmenter": use_segmenter}, kind=Watched, head_start_epoch=0)
         assert "structural loss" in caplog.text
-        trainer.train()
-        assert moved(before, copy_of(model)) == {"funet"}
-        for record in read_log(trainer.output_dir):
+        assert find_changes(trainer.states[0], copy_state(trainer.train())) == {"funet"}
+        for record in trainer.folder.read_log():
             assert record["loss"] == record["loss_structural"]
             assert not {"loss_segmentation", "segmentation_weight"} & set(record)
 
-    def test_labels_teach_the_fusion_network_too(
-        self, tiny_model: Callable, labeled: Path, unlabeled: Path, arguments: Callable
-    ) -> None:
-        models = []
-        for name, folder in (("labeled", labeled), ("unlabeled", unlabeled)):
-            model = tiny_model(paradigm="cascading")
-            options = arguments(name, num_train_epochs=1)
-            models.append(FusionTrainer(model, options, FusionDataset(folder, RandomCrop(40))).train())
-        assert "funet" in moved(*map(copy_of, models))
+    def test_labels_change_the_fusion_network_too(self, make: Make, pairs: Path, unlabeled_pairs: Path) -> None:
+        datasets = {folder.name: FusionDataset(folder, RandomCrop(40)) for folder in (pairs, unlabeled_pairs)}
+        models = [make(name, data, num_train_epochs=1).train() for name, data in datasets.items()]
+        assert "funet" in find_changes(*map(copy_state, models))
 
-    def test_any_dataset_without_epochs_smaller_than_a_batch(
-        self, tiny_model: Callable, make_inputs: Callable, arguments: Callable
-    ) -> None:
+    def test_any_dataset_without_epochs_smaller_than_a_batch(self, make: Make, make_inputs: Callable[..., Any]) -> None:
         inputs = make_inputs(3, labels=True)
         items = [{name: value[index] for name, value in inputs.items()} for index in range(3)]
-        trainer = FusionTrainer(tiny_model(paradigm="cascading"), arguments(per_device_train_batch_size=8), items)
+        trainer = make(training=items, per_device_train_batch_size=8)
         trainer.train()
-        assert len(read_log(trainer.output_dir)) == 3
+        assert len(trainer.folder.read_log()) == 3
 
 
-class TestWhatMoves:
+class TestUpdates:
     @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
-    def test_head_waits_for_q_and_backbones_never_move(
-        self, tiny_model: Callable, labeled: Path, arguments: Callable, paradigm: str
-    ) -> None:
-        model = tiny_model(paradigm=paradigm)
-        states = [copy_of(model)]
-        dataset = FusionDataset(labeled, RandomCrop(40))
-        trainer = Watched(model, arguments(num_train_epochs=4, head_start_epoch=2), dataset, dataset)
-        trainer.train()
-        states += trainer.states
-        body = {"funet"} if paradigm == "cascading" else {"funet", "finet"}
-        changes = [moved(*states[epoch : epoch + 2]) for epoch in range(4)]
-        assert changes == [body, body, body | {"ssnet"}, body | {"ssnet"}]
-        model.train()
-        assert not any(backbone.training for backbone in model.backbones.values())
-
-    def test_first_steps_are_as_long_as_the_learning_rates(
-        self, tiny_model: Callable, labeled: Path, arguments: Callable
-    ) -> None:
-        """Adam's very first step moves a weight by the learning rate: so it does in the head at q, without a past."""
-        model = tiny_model(paradigm="cascading")
-        states = [copy_of(model)]
-        options = arguments(
-            num_train_epochs=3,
-            head_start_epoch=2,
-            per_device_train_batch_size=4,
-            learning_rate=3e-3,
-            head_learning_rate=5e-4,
+    def test_head_waits_for_q_and_encoders_stay_frozen(self, make: Make, paradigm: str) -> None:
+        trainer = make(
+            evaluation=True, kind=Watched, model={"paradigm": paradigm}, num_train_epochs=4, head_start_epoch=2
         )
-        dataset = FusionDataset(labeled, RandomCrop(40))
-        trainer = Watched(model, options, dataset, dataset)
         trainer.train()
-        states += trainer.states
+        body = {"funet"} if paradigm == "cascading" else {"funet", "finet"}
+        changes = [find_changes(*trainer.states[epoch : epoch + 2]) for epoch in range(4)]
+        assert changes == [body, body, body | {"ssnet"}, body | {"ssnet"}]
+        trainer.model.train()
+        assert not any(backbone.training for backbone in trainer.model.backbones.values())
+
+    def test_first_steps_are_as_long_as_the_learning_rates(self, make: Make) -> None:
+        """Adam's first step moves a weight by the learning rate; that of the head comes at q, without earlier moments."""
+        rates = {"learning_rate": 3e-3, "head_learning_rate": 5e-4}
+        trainer = make(evaluation=True, kind=Watched, head_start_epoch=2, per_device_train_batch_size=4, **rates)
+        trainer.train()
         for name, epoch, rate in (("funet", 0, 3e-3), ("ssnet", 2, 5e-4)):
-            keys = [key for key in states[0] if key.startswith(name) and key.endswith("weight")]
-            steps = torch.cat([(states[epoch + 1][key] - states[epoch][key]).abs().flatten() for key in keys])
+            before, after = trainer.states[epoch : epoch + 2]
+            keys = [key for key in before if key.startswith(name) and key.endswith("weight")]
+            steps = torch.cat([(after[key] - before[key]).abs().flatten() for key in keys])
             assert steps.median().item() == pytest.approx(rate, rel=0.01)
 
-    def test_warmup_scales_the_rates_of_the_first_steps(
-        self, tiny_model: Callable, labeled: Path, arguments: Callable
-    ) -> None:
-        """Steps of a resumed run, too; there are 2 steps per epoch."""
+    def test_warmup_scales_the_rates_of_the_first_steps(self, make: Make) -> None:
+        """Also those of a resumed run; there are 2 steps per epoch."""
         rates = []
 
         class Rated(FusionTrainer):
@@ -226,168 +159,113 @@ class TestWhatMoves:
                 super()._after_step(*arguments)
 
         for epochs in (1, 3):
-            options = arguments(num_train_epochs=epochs, head_start_epoch=9, warmup_steps=4)
-            model = tiny_model(paradigm="cascading")
-            trainer = Rated(model, options, FusionDataset(labeled, RandomCrop(40)))
+            trainer = make(kind=Rated, num_train_epochs=epochs, head_start_epoch=9, warmup_steps=4)
             trainer.train(resume_from_checkpoint=True)
         assert rates == [[2e-3 * factor, 0.0] for factor in (0, 0.25, 0.5, 0.75, 1, 1)]
-        assert [record["learning_rate"] for record in read_log(trainer.output_dir)] == [5e-4, 1.5e-3, 2e-3]
+        assert [record["learning_rate"] for record in trainer.folder.read_log()] == [5e-4, 1.5e-3, 2e-3]
 
     @pytest.mark.parametrize(("max_grad_norm", "moves"), [(1e-12, False), (1.0, True), (0.0, True)])
-    def test_gradients_are_clipped(
-        self, tiny_model: Callable, unlabeled: Path, arguments: Callable, max_grad_norm: float, moves: bool
-    ) -> None:
-        """Adam takes no notice of the scale of gradients, until they vanish beside its epsilon of 1e-8."""
-        model = tiny_model(paradigm="cascading", use_segmenter=False)
-        before = copy_of(model)
-        options = arguments(num_train_epochs=1, max_grad_norm=max_grad_norm)
-        after = copy_of(FusionTrainer(model, options, FusionDataset(unlabeled, RandomCrop(40))).train())
+    def test_gradients_are_clipped(self, make: Make, max_grad_norm: float, moves: bool) -> None:
+        """Adam ignores the scale of gradients, unless they are small compared with its epsilon of 1e-8."""
+        trainer = make(model=FUNET, kind=Watched, num_train_epochs=1, max_grad_norm=max_grad_norm)
+        before, after = trainer.states[0], copy_state(trainer.train())
         steps = [(after[name] - before[name]).abs().max() for name in before if name.endswith("weight")]
         assert (max(steps) > 1e-3) == moves
         assert (max(steps) < 1e-5) != moves
 
 
 class TestFiles:
-    def test_best_and_last_can_be_loaded_and_nothing_else_is_left(
-        self, tiny_model: Callable, labeled: Path, arguments: Callable
-    ) -> None:
-        model = tiny_model()
-        dataset = FusionDataset(labeled, RandomCrop(40))
-        trainer = Watched(model, arguments(num_train_epochs=4), dataset, dataset, scores=[3.0, 1.0, 2.0, 1.5])
+    def test_best_and_last_can_be_loaded_and_nothing_else_is_left(self, make: Make) -> None:
+        trainer = make(evaluation=True, kind=Watched, model={"paradigm": "hybrid"}, num_train_epochs=4)
+        trainer.scores = [3.0, 1.0, 2.0, 1.5]
         trainer.train()
         folder = trainer.output_dir
         assert {path.name for path in folder.iterdir()} == {"best", "last", "checkpoints", "log.jsonl"}
-        for name, epoch in (("best", 1), ("last", 3)):
+        for name, evaluation in (("best", 2), ("last", 4)):
             loaded = GFFusionModel.from_pretrained(folder / name)
-            assert not moved(trainer.states[epoch], copy_of(loaded))
+            assert not find_changes(trainer.states[evaluation], copy_state(loaded))
             assert load_image_processor(folder / name).to_dict() == GFFusionImageProcessor().to_dict()
 
-    def test_best_is_chosen_among_the_evaluated_epochs(
-        self, tiny_model: Callable, unlabeled: Path, arguments: Callable
-    ) -> None:
-        dataset = FusionDataset(unlabeled, RandomCrop(40))
-        options = arguments(num_train_epochs=7, eval_epochs=2)
-        model = tiny_model(paradigm="cascading", use_segmenter=False)
-        trainer = Watched(model, options, dataset, dataset, scores=[4.0, 2.0, 3.0, 2.5])
+    def test_best_is_chosen_among_the_evaluated_epochs(self, make: Make) -> None:
+        trainer = make(evaluation=True, kind=Watched, model=FUNET, num_train_epochs=7, eval_epochs=2)
+        trainer.scores = [4.0, 2.0, 3.0, 2.5]
         trainer.train()
-        log = read_log(trainer.output_dir)
-        assert [record.get("eval_loss_structural") for record in log] == [None, 4.0, None, 2.0, None, 3.0, 2.5]
-        assert not moved(trainer.states[1], copy_of(GFFusionModel.from_pretrained(trainer.output_dir / "best")))
+        scores = [record.get("eval_loss_structural") for record in trainer.folder.read_log()]
+        assert scores == [None, 4.0, None, 2.0, None, 3.0, 2.5]
+        best = GFFusionModel.from_pretrained(trainer.output_dir / "best")
+        assert not find_changes(trainer.states[2], copy_state(best))
 
-    def test_resumed_run_remembers_the_best(self, tiny_model: Callable, unlabeled: Path, arguments: Callable) -> None:
-        dataset, trainers = FusionDataset(unlabeled, RandomCrop(40)), []
-        for num_train_epochs, scores in ((2, [2.0, 1.0]), (4, [1.5, 1.2])):
-            options = arguments(num_train_epochs=num_train_epochs, head_start_epoch=9)
-            model = tiny_model(paradigm="cascading", use_segmenter=False)
-            trainers.append(Watched(model, options, dataset, dataset, scores=scores))
+    def test_resumed_run_remembers_the_best(self, make: Make) -> None:
+        trainers = []
+        for epochs, scores in ((2, [2.0, 1.0]), (4, [1.5, 1.2])):
+            trainers.append(
+                make(evaluation=True, kind=Watched, model=FUNET, num_train_epochs=epochs, head_start_epoch=9)
+            )
+            trainers[-1].scores = scores
             trainers[-1].train(resume_from_checkpoint=True)
         best = GFFusionModel.from_pretrained(trainers[0].output_dir / "best")
-        assert not moved(trainers[0].states[1], copy_of(best))
+        assert not find_changes(trainers[0].states[2], copy_state(best))
 
-    @pytest.mark.parametrize("given", [True, False])
+    @pytest.mark.parametrize(("evaluation", "eval_strategy"), [(True, "no"), (None, "epoch")])
     def test_without_evaluation_the_last_is_the_best(
-        self, tiny_model: Callable, unlabeled: Path, arguments: Callable, given: bool
+        self, make: Make, evaluation: bool | None, eval_strategy: str
     ) -> None:
-        model, dataset = tiny_model(paradigm="cascading", use_segmenter=False), FusionDataset(unlabeled, RandomCrop(40))
-        options = arguments(num_eval_images=1, eval_strategy="no" if given else "epoch")
-        trainer = Watched(model, options, dataset, dataset if given else None)
+        trainer = make(evaluation=evaluation, kind=Watched, model=FUNET, num_eval_images=1, eval_strategy=eval_strategy)
         trainer.train()
-        assert not trainer.states  # never evaluated
+        assert len(trainer.states) == 1  # never evaluated
         assert not (trainer.output_dir / "images").exists()
         files = contents(trainer.output_dir)
         assert files["best/model.safetensors"] == files["last/model.safetensors"]
 
-    def test_new_run_starts_a_new_log(self, tiny_model: Callable, unlabeled: Path, arguments: Callable) -> None:
-        dataset = FusionDataset(unlabeled, RandomCrop(40))
+    def test_new_run_starts_a_new_log(self, make: Make) -> None:
         for _ in range(2):
-            model = tiny_model(paradigm="cascading", use_segmenter=False)
-            trainer = FusionTrainer(model, arguments(num_train_epochs=2), dataset)
+            trainer = make(model=FUNET, num_train_epochs=2)
             trainer.train()
-        assert [record["epoch"] for record in read_log(trainer.output_dir)] == [0, 1]
-
-    def test_not_finite_loss_stops_and_spares_the_good_weights(
-        self, tiny_model: Callable, unlabeled: Path, arguments: Callable
-    ) -> None:
-        class Damaged(FusionDataset):
-            def __getitem__(self, index: int) -> dict[str, Any]:
-                item = super().__getitem__(index)
-                return item | {"visible_values": item["visible_values"] * (torch.nan if self.damaged else 1)}
-
-            def set_epoch(self, epoch: int) -> None:
-                super().set_epoch(epoch)
-                self.damaged = epoch == 2
-
-            damaged = False
-
-        model = tiny_model(paradigm="cascading", use_segmenter=False)
-        evaluation = FusionDataset(unlabeled)
-        trainer = Watched(model, arguments(), Damaged(unlabeled, RandomCrop(40)), evaluation)
-        with pytest.raises(FloatingPointError, match=r"nan at step 5 \(epoch 3\)") as error:
-            trainer.train()
-        assert str(trainer.output_dir) in str(error.value)
-        assert len(read_log(trainer.output_dir)) == 2
-        last = GFFusionModel.from_pretrained(trainer.output_dir / "last")
-        assert not moved(trainer.states[-1], copy_of(last))
-        assert all(torch.isfinite(value).all() for value in last.state_dict().values())
+        assert [record["epoch"] for record in trainer.folder.read_log()] == [0, 1]
 
 
 class TestReproduction:
-    def train(
-        self, model: GFFusionModel, options: FusionTrainingArguments, data: Path, kind: Any = FusionTrainer
-    ) -> Path:
-        training = FusionDataset(data, AUGMENTATION, seed=options.seed)
-        trainer = kind(model, options, training, FusionDataset(data))
-        trainer.train(resume_from_checkpoint=True)  # if there is something to resume
-        return trainer.output_dir
-
-    def test_seed_decides_everything(self, tiny_model: Callable, labeled: Path, arguments: Callable) -> None:
+    def test_seed_decides_everything(self, make: Make) -> None:
         runs = []
         for name, seed in (("once", 0), ("again", 0), ("other", 1)):
-            runs.append(contents(self.train(tiny_model(paradigm="cascading"), arguments(name, seed=seed), labeled)))
-            torch.rand(5)  # whatever draws between the runs
+            trainer = make(name, AUGMENTATION, evaluation=True, seed=seed)
+            trainer.train()
+            runs.append(contents(trainer.output_dir))
+            torch.rand(5)  # other use of the global random state
         assert runs[0] == runs[1]
         assert runs[0]["last/model.safetensors"] != runs[2]["last/model.safetensors"]
 
     @pytest.mark.parametrize(("paradigm", "dataloader_num_workers"), [("hybrid", 0), ("cascading", 1)])
     def test_interrupted_and_resumed_equals_uninterrupted(
-        self, tiny_model: Callable, labeled: Path, arguments: Callable, paradigm: str, dataloader_num_workers: int
+        self, make: Make, tiny_model: Callable[..., GFFusionModel], paradigm: str, dataloader_num_workers: int
     ) -> None:
-        """To the last bit, augmentation included; the head has begun to learn when the run is interrupted."""
-        whole = arguments("whole", num_train_epochs=4)
-        expected = contents(self.train(tiny_model(paradigm=paradigm), whole, labeled))
+        """To the last bit, augmentation included, with the head in training and any number of workers."""
+        make = functools.partial(make, training=AUGMENTATION, evaluation=True, num_train_epochs=4)
+        whole = make("whole", model={"paradigm": paradigm})
+        whole.train()
 
-        options = arguments(
-            "halves", num_train_epochs=4, dataloader_num_workers=dataloader_num_workers
-        )  # workers change nothing either
+        make = functools.partial(make, "halves", dataloader_num_workers=dataloader_num_workers)
+        stopped = make(kind=Interrupted, model={"paradigm": paradigm})
         with pytest.raises(KeyboardInterrupt):
-            self.train(tiny_model(paradigm=paradigm), options, labeled, Interrupted)
-        folder = Path(options.output_dir)
-        assert len(read_log(folder)) == 2
-        with open(folder / "log.jsonl", "a") as log:  # as if it had been interrupted while the next epoch was saved
-            log.write(json.dumps({"epoch": 2, "step": 6}) + "\n")
+            stopped.train()
+        assert len(stopped.folder.read_log()) == 2
+        stopped.folder.append_log({"epoch": 2, "step": 6})  # as if interrupted while the next epoch was saved
 
         torch.manual_seed(99)
         fresh = tiny_model(paradigm=paradigm)
         for name, parameter in fresh.named_parameters():
-            parameter.data += 0.1 * (not name.startswith(("clip.", "dinov2.")))  # what counts is in the checkpoint
-        self.train(fresh, options, labeled)
-        assert read_log(folder) == read_log(Path(whole.output_dir))
-        assert contents(folder) == expected
+            parameter.data += 0.1 * (not name.startswith(("clip.", "dinov2.")))  # the checkpoint replaces these
+        resumed = make(model=fresh)
+        resumed.train(resume_from_checkpoint=True)
+        assert resumed.folder.read_log() == whole.folder.read_log()
+        assert contents(resumed.output_dir) == contents(whole.output_dir)
 
-    def test_resume_without_checkpoint_starts(self, tiny_model: Callable, unlabeled: Path, arguments: Callable) -> None:
-        model = tiny_model(paradigm="cascading", use_segmenter=False)
-        trainer = FusionTrainer(model, arguments(num_train_epochs=1), FusionDataset(unlabeled, RandomCrop(40)))
-        trainer.train(resume_from_checkpoint=True)
-        assert len(read_log(trainer.output_dir)) == 1
+    def test_resume_without_checkpoint_starts(self, make: Make) -> None:
+        trainer = make(model=FUNET, num_train_epochs=1, resume_from_checkpoint=True)
+        trainer.train()
+        assert len(trainer.folder.read_log()) == 1
 
-    def test_resume_of_a_finished_run_changes_nothing(
-        self, tiny_model: Callable, unlabeled: Path, arguments: Callable
-    ) -> None:
-        dataset = FusionDataset(unlabeled, RandomCrop(40))
-        states = []
-        for resume in (False, True):
-            model = tiny_model(paradigm="cascading", use_segmenter=False)
-            trainer = FusionTrainer(model, arguments(num_train_epochs=2), dataset)
-            states.append(copy_of(trainer.train(resume_from_checkpoint=resume)))
-        assert not moved(*states)
-        assert len(read_log(trainer.output_dir)) == 2
+    def test_resume_of_a_finished_run_changes_nothing(self, make: Make) -> None:
+        trainers = [make(model=FUNET, num_train_epochs=2, resume_from_checkpoint=resume) for resume in (False, True)]
+        assert not find_changes(*(copy_state(trainer.train()) for trainer in trainers))
+        assert len(trainers[1].folder.read_log()) == 2
