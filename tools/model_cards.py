@@ -48,17 +48,13 @@ def training_command(entry: ModelEntry) -> str:
 def make_card(entry: ModelEntry) -> FusionCard:
     """Return the card of a model without weights."""
     recipe = f"[{entry.recipe}](../gffusion/training/recipes/{entry.recipe}.yaml)"
-    sentences = [
-        f"{entry.description}.",
-        f"The recipe {recipe} trains it on {entry.training_data}.",
-        REMARKS.get(entry.name, ""),
-    ]
+    description = f"{entry.description}. The recipe {recipe} trains it on {entry.training_data}."
     figures = PAPER_FIGURES.get(entry.name)
     return FusionCard(
         model_name=entry.name,
         config=GFFusionConfig(**entry.architecture),
         has_weights=False,
-        description=" ".join(sentences).strip(),
+        description=f"{description} {REMARKS.get(entry.name, '')}".strip(),
         command=training_command(entry),
         paper_figures={"M3FD": figures} if figures else {},
         intended_use="Reproducing the training of the paper; research on image fusion.",

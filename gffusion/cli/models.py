@@ -30,7 +30,8 @@ def models(
         if not entries:
             raise ValueError(f"No model matches {pattern!r}{f' with the status {status!r}' if status else ''}.")
     console = Console(markup=False, highlight=False)
-    columns = (Column(name, overflow="fold") for name in ("name", "status", "license", "training data", "recipe"))
+    columns = [Column(name, no_wrap=True) for name in ("name", "status", "license")]
+    columns += [Column(name, overflow="fold") for name in ("training data", "recipe")]
     table = Table(*columns, box=box.SIMPLE if console.is_terminal else None, pad_edge=False)
     if not console.is_terminal:
         console.width = 1000  # one line for each model, so that other programs can read the table
@@ -41,6 +42,6 @@ def models(
         typer.echo(f"\n{entry.name}: {entry.description}")
         if entry.repo_id is not None:
             typer.echo(f"  on the Hub: {entry.repo_id}, revision {entry.revision}")
-        for measured in entry.measurements:
-            metrics = ", ".join(f"{name} {value:.3f}" for name, value in measured.metrics.items())
-            typer.echo(f"  {measured.dataset}: {metrics}\n    {measured.command}")
+        for dataset, means in entry.measurements.items():
+            metrics = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
+            typer.echo(f"  {dataset}: {metrics}\n    {entry.evaluation_command(dataset)}")

@@ -23,15 +23,10 @@ __all__ = [
     "versions",
 ]
 
-_MODULES = {name: ".cards" for name in __all__} | {
-    "find_problems": ".inspection",
-    "pull": ".publishing",
-    "push": ".publishing",
-    "push_model": ".publishing",
-}
+_MODULES = {"find_problems": ".inspection"} | dict.fromkeys(("pull", "push", "push_model"), ".publishing")
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(_MODULES[name], __name__), name)
+    return getattr(import_module(_MODULES.get(name, ".cards"), __name__), name)

@@ -231,7 +231,6 @@ class FusionCard:
             source=json.dumps(source, ensure_ascii=False),
             training_data=[_describe_dataset(data) for data in self.training_data],
             settings=[(f"`{name}`", f"`{value}`") for name, value in self.settings.items()],
-            versions=", ".join(f"{name} {number}" for name, number in self.versions.items()),
             format_table=format_table,
             format_log=format_log,
             format_metrics=format_metrics,

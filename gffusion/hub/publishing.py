@@ -105,13 +105,14 @@ def push(
         raise ValueError(
             f"{folder} was not published: {'; '.join(problems)}. To publish it anyway, pass `force=True` or `--force`."
         )
-    message = commit_message or f"Upload model with gffusion {__version__}"
     api = _make_client(token)
     repo_id = _complete_repo_id(api, repo_id)
     with tempfile.TemporaryDirectory() as staging:
         files = _collect_files(folder, Path(staging), config, repo_id, full, with_code)
         with _explain_hub_errors(repo_id):
-            return _upload(api, files, repo_id, private, revision, message, keep_card=not (folder / CARD).exists())
+            return _upload(
+                api, files, repo_id, private, revision, commit_message, keep_card=not (folder / CARD).exists()
+            )
 
 
 def push_model(
@@ -194,8 +195,8 @@ def pull(
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder: choose another one, or remove it.")
-    given = {"revision": revision, "token": token}
-    options: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    options: dict[str, Any] = {"revision": revision, "token": token}
+    options = {name: value for name, value in options.items() if value is not None}
     model = create_model(name, **options)
     processor = load_image_processor(name, **options)
     card = cached_file(locate(name), CARD, _raise_exceptions_for_missing_entries=False, **options)
@@ -260,9 +261,9 @@ def _collect_files(
         weights = [*find_weight_files(folder), folder / SAFE_WEIGHTS_INDEX_NAME]
         files |= {path.name: path for path in weights if path.is_file()}
     if full:
-        for name in BACKBONE_CLASSES:  # local paths must not leak
-            if not is_on_hub(getattr(config, f"{name}_name_or_path")):
-                setattr(config, f"{name}_name_or_path", None)
+        for option in (f"{name}_name_or_path" for name in BACKBONE_CLASSES):
+            if not is_on_hub(getattr(config, option)):  # local paths must not leak
+                setattr(config, option, None)
     _save_settings(folder, staging, config, with_code)
     if card:
         _check_metadata(folder / CARD)
@@ -284,41 +285,29 @@ def _check_metadata(card: Path) -> None:
 
 def _find_linked_names(card: bytes) -> set[str]:
     """Return the names of files that a card may link to, in Markdown or HTML."""
-    return {
-        unquote(word).rpartition("/")[2] for word in re.findall(r"[^\s()\[\]<>\"']+", card.decode(errors="replace"))
-    }
+    words = re.findall(r"[^\s()\[\]<>\"']+", card.decode(errors="replace"))
+    return {unquote(word).rpartition("/")[2] for word in words}
 
 
 def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_code: bool) -> None:
     """Write the configurations of model and image processor, and the code on request."""
-    has_processor = (folder / "preprocessor_config.json").is_file()
-    parts = (config, *([GFFusionImageProcessor.from_pretrained(folder)] if has_processor else []))
-    for part in parts:
+    parts: dict[str, Any] = {"AutoConfig": config}
+    if (folder / "preprocessor_config.json").is_file():
+        parts["AutoImageProcessor"] = GFFusionImageProcessor.from_pretrained(folder)
+    for part in parts.values():
         part.__dict__.pop("auto_map", None)  # of an earlier push
-    with _saving_code() if with_code else contextlib.nullcontext():
-        if with_code:
-            with torch.device("meta"):
-                custom_object_save(GFFusionModel(config), staging, config=config)
-        for part in parts:
-            part.save_pretrained(staging)
-
-
-@contextlib.contextmanager
-def _saving_code() -> Iterator[None]:
-    """Make `save_pretrained` save the code as well, for the duration of the context only."""
-    classes: dict[Any, str] = {
-        GFFusionConfig: "AutoConfig",
-        GFFusionModel: "AutoModel",
-        GFFusionImageProcessor: "AutoImageProcessor",
-    }
-    previous = {cls: cls._auto_class for cls in classes}
-    try:
-        for cls, name in classes.items():
-            cls.register_for_auto_class(name)
-        yield
-    finally:
-        for cls, name in previous.items():
-            cls._auto_class = name
+    if with_code:
+        with torch.device("meta"):
+            model: Any = GFFusionModel(config)
+        for name, part, settings in (
+            ("AutoModel", model, config),
+            *((name, part, part) for name, part in parts.items()),
+        ):
+            part._auto_class = name  # read by custom_object_save; the class would keep it for all later saves
+            custom_object_save(part, staging, config=settings)
+            del part._auto_class
+    for part in parts.values():
+        part.save_pretrained(staging)
 
 
 def _upload(
@@ -327,7 +316,7 @@ def _upload(
     repo_id: str,
     private: bool | None,
     revision: str | None,
-    message: str,
+    message: str | None,
     keep_card: bool,
 ) -> str:
     """Add the files and delete outdated ones in one commit, and return its URL."""
@@ -344,6 +333,7 @@ def _upload(
             del files[CARD]
     deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, files)]
     additions = [CommitOperationAdd(*file) for file in files.items()]
+    message = message or f"Upload model with gffusion {__version__}"
     commit = api.create_commit(repo_id, [*deletions, *additions], commit_message=message, revision=revision)
     return str(commit.commit_url)
 

@@ -5,14 +5,13 @@ Importing this package imports neither torch nor transformers: the functions tha
 
 from typing import TYPE_CHECKING, Any
 
-from .registry import MODELS, Measurement, ModelEntry, find_entries, list_models, locate
+from .registry import MODELS, ModelEntry, find_entries, list_models, locate
 
 if TYPE_CHECKING:
     from .loading import create_model, load_image_processor
 
 __all__ = [
     "MODELS",
-    "Measurement",
     "ModelEntry",
     "create_model",
     "find_entries",

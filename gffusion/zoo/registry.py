@@ -18,21 +18,6 @@ from huggingface_hub.utils import validate_repo_id
 Status = Literal["bundled", "published", "recipe-only"]
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """Means measured by `gffusion evaluate` with the weights of a model.
-
-    Args:
-        dataset: Dataset that the means are taken over.
-        metrics: Means by metric.
-        command: Command that reproduces them.
-    """
-
-    dataset: str
-    metrics: Mapping[str, float]
-    command: str
-
-
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
     """A model of the zoo.
@@ -48,7 +33,7 @@ class ModelEntry:
         license: SPDX identifier of the license of the weights.
         repo_id: Hub id of published weights.
         revision: Commit of `repo_id`.
-        measurements: Results measured with the weights.
+        measurements: Means measured with the weights, by dataset and metric.
     """
 
     name: str
@@ -60,15 +45,19 @@ class ModelEntry:
     license: str | None = None
     repo_id: str | None = None
     revision: str | None = None
-    measurements: tuple[Measurement, ...] = ()
+    measurements: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+    def evaluation_command(self, dataset: str) -> str:
+        """Return the command that measures the means on a dataset again."""
+        folder = dataset.partition(",")[0]
+        return (
+            f"gffusion evaluate --visible {folder}/visible --infrared {folder}/infrared --model {self.name} "
+            f"--metrics {','.join(self.measurements[dataset])} -o OUT"
+        )
 
 
-def _measured(model: str, dataset: str, *means: float) -> Measurement:
-    metrics, folder = ("EN", "SCD", "VIF", "Qabf", "SSIM", "Nabf"), dataset.partition(",")[0]
-    command = f"gffusion evaluate --visible {folder}/visible --infrared {folder}/infrared --model {model}"
-    return Measurement(
-        dataset, dict(zip(metrics, means, strict=True)), f"{command} --metrics {','.join(metrics)} -o OUT"
-    )
+def _means(*values: float) -> dict[str, float]:
+    return dict(zip(("EN", "SCD", "VIF", "Qabf", "SSIM", "Nabf"), values, strict=True))
 
 
 # Classes of the label maps of MFNet, in order of their ids.
@@ -76,12 +65,7 @@ _MFNET_CLASSES = ("background", "car", "person", "bike", "curve", "car_stop", "g
 
 _M3FD = "M3FD, with masks generated from its boxes"
 
-_SMALL_FUNET = {
-    "stem_channels": 8,
-    "feature_channels": 24,
-    "decoder_channels": [16, 8],
-    "intensity_weight": 20.0,
-}
+_SMALL_FUNET = {"stem_channels": 8, "feature_channels": 24, "decoder_channels": [16, 8], "intensity_weight": 20.0}
 
 MODELS = (
     ModelEntry(
@@ -92,10 +76,10 @@ MODELS = (
         training_data="436 pairs of MSRS, RoadScene and M3SVD",
         architecture={"paradigm": "cascading", "use_segmenter": False, **_SMALL_FUNET},
         license="Apache-2.0",
-        measurements=(
-            _measured("gffusion-funet", "MSRS, 40 validation pairs", 6.569, 1.652, 0.865, 0.603, 1.415, 0.015),
-            _measured("gffusion-funet", "M3SVD, 12 pairs of one clip", 7.393, 1.611, 0.720, 0.710, 1.261, 0.009),
-        ),
+        measurements={
+            "MSRS, 40 validation pairs": _means(6.569, 1.652, 0.865, 0.603, 1.415, 0.015),
+            "M3SVD, 12 pairs of one clip": _means(7.393, 1.611, 0.720, 0.710, 1.261, 0.009),
+        },
     ),
     ModelEntry(
         name="gffusion-tiny",
@@ -115,10 +99,10 @@ MODELS = (
             "class_weights": [1, 2.5, 3.5, 5],
         },
         license="Apache-2.0",
-        measurements=(
-            _measured("gffusion-tiny", "MSRS, 40 validation pairs", 6.669, 1.843, 0.925, 0.662, 1.431, 0.015),
-            _measured("gffusion-tiny", "M3SVD, 12 pairs of one clip", 7.366, 1.783, 0.777, 0.740, 1.292, 0.012),
-        ),
+        measurements={
+            "MSRS, 40 validation pairs": _means(6.669, 1.843, 0.925, 0.662, 1.431, 0.015),
+            "M3SVD, 12 pairs of one clip": _means(7.366, 1.783, 0.777, 0.740, 1.292, 0.012),
+        },
     ),
     ModelEntry(
         name="gffusion-m3fd",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from gffusion.zoo import MODELS
+from gffusion.zoo import MODELS, list_models
 
 
 def test_table_lists_every_model(gffusion: Callable) -> None:
@@ -20,9 +20,10 @@ def test_table_lists_every_model(gffusion: Callable) -> None:
 
 def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
-    monkeypatch.setenv("COLUMNS", "70")
-    table = re.sub(r"\x1b\[[\d;]*m", "", gffusion("models").out.partition("gffusion-funet: ")[0])
-    assert "─" in table and "…" not in table and max(map(len, table.splitlines())) <= 70
+    monkeypatch.setenv("COLUMNS", "80")
+    table = re.sub(r"\x1b\[[0-9;]*m", "", gffusion("models").out.partition("gffusion-funet: ")[0])
+    assert "─" in table and "…" not in table and max(map(len, table.splitlines())) <= 80
+    assert all(f" {name} " in table for name in list_models())
 
 
 def test_results_with_the_command_that_measures_them(gffusion: Callable) -> None:

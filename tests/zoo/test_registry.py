@@ -48,7 +48,7 @@ def test_entries_are_complete(entry: ModelEntry) -> None:
         assert entry.license and entry.measurements and entry.repo_id
         assert re.fullmatch("[0-9a-f]{40}", entry.revision or "")
     else:
-        assert (entry.repo_id, entry.revision, entry.measurements) == (None, None, ())
+        assert (entry.repo_id, entry.revision, entry.measurements) == (None, None, {})
 
 
 @each_entry
@@ -74,7 +74,7 @@ def test_measurements_equal_those_of_the_card(entry: ModelEntry) -> None:
     card = (Path(locate(entry.name)) / "README.md").read_text()
     rows = re.findall(rf"^\| (?:\*\*)?{entry.name}\b.*?\|(.*)\|.*\|$", card, re.MULTILINE)
     shown = [[float(number) for number in re.findall(r"\d+\.\d+", row)] for row in rows]
-    assert shown == [list(measured.metrics.values()) for measured in entry.measurements]
+    assert shown == [list(means.values()) for means in entry.measurements.values()]
 
 
 def test_bundled_weights_are_in_the_package() -> None:
