@@ -22,7 +22,7 @@ from gffusion.data.transforms import Compose, RandomCrop, RandomFlip
 
 @dataclasses.dataclass
 class Job:
-    """What a process shall do.
+    """Job of a process.
 
     Args:
         model: Folder of the model, encoders included.
@@ -30,7 +30,7 @@ class Job:
         arguments: Of `FusionTrainingArguments`.
         evaluation: Folder of the evaluation pairs.
         crop: Side of the random crops.
-        resume: Whether to go on.
+        resume: Whether to resume.
         kill_at: Number (from 1) of the write below which the process kills itself.
         kill_inside: Number (from 1) of the file of weights or states half of which is written when the process kills itself.
         signal_at: Step in which the process sends `signal_number` to itself.
@@ -80,8 +80,8 @@ class Signalled(FusionTrainer):
 
 
 def train(job: Job) -> None:
-    """Do a job in this process; an error is reported and raised."""
-    multiprocessing.set_start_method("fork", force=True)  # or workers would be imported anew
+    """Run a job in this process; errors are reported and raised."""
+    multiprocessing.set_start_method("fork", force=True)  # spawned workers would import everything again
     torch.set_num_threads(1)
     os.environ["ACCELERATE_USE_CPU"] = "true"
     writes: list[str] = []
@@ -112,7 +112,7 @@ def trainer_facts(trainer: FusionTrainer) -> dict[str, Any]:
 
 
 def start(job: Job) -> BaseProcess:
-    """Start a process that does a job. The libraries are imported once, in the process that it is forked from."""
+    """Start a process for a job. It is forked from one that has imported the libraries."""
     path = [str(Path(__file__).parent), str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")]
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join(path)
@@ -128,7 +128,7 @@ def start(job: Job) -> BaseProcess:
 
 
 def run(job: Job) -> int:
-    """Do a job in a process of its own, and return its exit status, -9 where it was killed."""
+    """Run a job in its own process, and return its exit status, -9 if it was killed."""
     process = start(job)
     process.join()
     assert process.exitcode is not None
@@ -136,9 +136,9 @@ def run(job: Job) -> int:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    """Everything a run leaves but its checkpoints, whose optimizer states are compared by what comes of them."""
+    """Return all files of a run but checkpoints, whose optimizer states differ in bytes."""
     files = [path for path in folder.rglob("*") if path.is_file() and "checkpoints" not in path.parts]
-    files = [path for path in files if path.name != "README.md"]  # which bears the name of the run
+    files = [path for path in files if path.name != "README.md"]  # which holds the name of the run
     return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
@@ -191,5 +191,5 @@ def _kill_inside(number: int) -> None:
 
 if __name__ == "__main__":
     for description in json.loads(Path(sys.argv[1]).read_text()):
-        with contextlib.suppress(SystemExit):  # the report tells of it
+        with contextlib.suppress(SystemExit):  # the report holds the error
             train(Job(**description))

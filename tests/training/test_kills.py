@@ -1,4 +1,4 @@
-"""SIGKILL at any moment: a run that goes on comes out the same to the last bit."""
+"""SIGKILL at any moment: a resumed run gives the same weights to the last bit."""
 
 import dataclasses
 import json
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 @pytest.fixture(scope="module")
 def job(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., runs.Job]:
-    """Makes a run of 2 epochs of 2 steps, with pictures, evaluation, and a checkpoint in the middle of each epoch."""
+    """Makes a run of 2 epochs of 2 steps, with images, evaluation, and a checkpoint in the middle of each epoch."""
     folder = tmp_path_factory.mktemp("killed")
     write_scenes(folder / "training", 4, height=36, width=40)
     write_scenes(folder / "evaluation", 1, seed=9, height=36, width=32)
@@ -44,7 +44,7 @@ def job(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempP
 
 @pytest.fixture(scope="module")
 def whole(job: Callable[..., runs.Job]) -> runs.Job:
-    """A run that nobody disturbs."""
+    """A run without kills."""
     undisturbed = job("whole")
     assert runs.run(undisturbed) == 0
     return undisturbed
@@ -88,7 +88,7 @@ def test_killed_inside_a_file(job: Callable[..., runs.Job], whole: runs.Job) -> 
 
 @pytest.mark.parametrize("dataloader_num_workers", [0, 1])
 def test_killed_at_random_times(job: Callable[..., runs.Job], dataloader_num_workers: int) -> None:
-    """Again and again, and more and more patiently, until a run comes through."""
+    """Repeatedly, after longer and longer times, until a run finishes."""
     undisturbed = job(f"calm-{dataloader_num_workers}", "hybrid", num_train_epochs=3, dataloader_num_workers=0)
     assert runs.run(undisturbed) == 0
     killed = job(

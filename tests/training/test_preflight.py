@@ -13,7 +13,6 @@ import torch
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, read_image, write_image
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize
-from gffusion.synthetic.samples import write_scenes
 from gffusion.training.preflight import check_device
 from gffusion.training.step import TrainingStep
 
@@ -31,17 +30,10 @@ def no_step(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(TrainingStep, "__call__", step)
 
 
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, 4, height=48, width=64)
-    return folder
-
-
 @pytest.fixture
-def data(scenes: Path, tmp_path: Path) -> Path:
+def data(pairs: Path, tmp_path: Path) -> Path:
     """4 labeled pairs, to be damaged."""
-    return Path(shutil.copytree(scenes, tmp_path / "data"))
+    return Path(shutil.copytree(pairs, tmp_path / "data"))
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +87,7 @@ class TestData:
 
     @pytest.mark.parametrize("which", ["training", "evaluation"])
     @pytest.mark.parametrize("kind", ["visible", "infrared"])
-    def test_picture_that_has_gone(self, make: Make, data: Path, tmp_path: Path, kind: str, which: str) -> None:
+    def test_missing_image(self, make: Make, data: Path, tmp_path: Path, kind: str, which: str) -> None:
         sets = {"training": FusionDataset(data, RandomCrop(32)), "evaluation": FusionDataset(data)}
         (data / kind / "rendered_0003.png").unlink()
         sets = {which: sets[which]} if which == "training" else {"training": [sets[which][0]], which: sets[which]}
@@ -104,13 +96,13 @@ class TestData:
         check_nothing_written(tmp_path)
 
     @pytest.mark.parametrize("kind", ["visible", "infrared"])
-    def test_picture_that_is_none(self, make: Make, data: Path, tmp_path: Path, kind: str) -> None:
-        (data / kind / "rendered_0002.png").write_bytes(b"no picture")
+    def test_file_that_is_not_an_image(self, make: Make, data: Path, tmp_path: Path, kind: str) -> None:
+        (data / kind / "rendered_0002.png").write_bytes(b"no image")
         with pytest.raises(OSError, match=r"rendered_0002.png"):
             make()
         check_nothing_written(tmp_path)
 
-    def test_crop_larger_than_a_picture(self, make: Make, data: Path, tmp_path: Path) -> None:
+    def test_crop_larger_than_an_image(self, make: Make, data: Path, tmp_path: Path) -> None:
         for kind in ("visible", "infrared", "labels"):
             path = data / kind / "rendered_0003.png"
             write_image(path, read_image(path)[:36])
@@ -119,7 +111,7 @@ class TestData:
         check_nothing_written(tmp_path)
         make(RandomCrop(32))
 
-    def test_pictures_that_do_not_fit_into_a_batch(self, make: Make, data: Path) -> None:
+    def test_images_of_several_sizes(self, make: Make, data: Path) -> None:
         for kind in ("visible", "infrared", "labels"):
             path = data / kind / "rendered_0003.png"
             write_image(path, read_image(path)[:36])
@@ -127,7 +119,7 @@ class TestData:
             make(RandomFlip(0.5))
         make(Resize(40))
 
-    def test_pictures_below_the_minimum(self, make: Make, data: Path, tmp_path: Path) -> None:
+    def test_images_below_the_minimum(self, make: Make, data: Path, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"Training images must measure at least 32 x 32 .* got 24 x 24"):
             make(RandomCrop(24))
         small = FusionDataset(data, Resize((40, 64)))
@@ -206,7 +198,7 @@ class TestOptions:
 class TestResume:
     @pytest.fixture(scope="class")
     def stopped(
-        self, tiny_model: Callable[..., GFFusionModel], scenes: Path, tmp_path_factory: pytest.TempPathFactory
+        self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path_factory: pytest.TempPathFactory
     ) -> Path:
         """A run that was stopped after the third of four epochs, after q."""
 
@@ -221,7 +213,7 @@ class TestResume:
             str(folder), num_train_epochs=4, head_start_epoch=1, per_device_train_batch_size=2
         )
         with pytest.raises(KeyboardInterrupt):
-            Stopped(tiny_model(paradigm="cascading"), arguments, FusionDataset(scenes, RandomCrop(32))).train()
+            Stopped(tiny_model(paradigm="cascading"), arguments, FusionDataset(pairs, RandomCrop(32))).train()
         return folder
 
     @pytest.fixture

@@ -20,9 +20,9 @@ from gffusion.synthetic.samples import write_scenes
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
-# 8 pairs, 4 a step: 2 steps an epoch, 20 in all, and the head learns in the last 10. Adam makes a whole step of a gradient that
-# is rounding alone, and L1 losses have kinks: at the paper's rate of 1e-3 a weight among thousands moves by 1e-5 to 1e-3 even in
-# one process that sums the pairs of a step in another order. At this one rounding stays below 1e-6.
+# 8 pairs and 4 per step make 2 steps per epoch, 20 in all; the head is trained in the last 10. Adam turns rounding errors of a
+# gradient into full steps: at the paper's rate of 1e-3, weights differ by up to 1e-3 if one process only sums the pairs in
+# another order. At this rate they differ by less than 1e-6.
 OPTIONS: dict[str, Any] = {
     "num_train_epochs": 10,
     "head_start_epoch": 5,

@@ -161,7 +161,7 @@ def test_refused_before_the_first_step(world: dict[str, Any], case: str, message
     assert not [path for path in (world["root"] / "runs").glob("refused-*/*")]
 
 
-def test_nobody_needs_a_token_to_train(world: dict[str, Any]) -> None:
+def test_training_needs_no_token(world: dict[str, Any]) -> None:
     assert "not asked for" not in world
 
 

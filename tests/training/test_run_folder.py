@@ -11,15 +11,7 @@ import torch
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset
-from gffusion.synthetic.samples import write_scenes
 from gffusion.training.run_folder import RunFolder, check_same_run, describe_run
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pairs")
-    write_scenes(folder, 4, height=40, width=48)
-    return folder
 
 
 class TestLog:
@@ -171,8 +163,8 @@ class TestSameRun:
         description = describe_run(FusionTrainingArguments("run", **options), model, dataset, processes)
         return json.loads(json.dumps(description))
 
-    def test_what_counts(self, tiny_model: Callable, data: Path) -> None:
-        model, dataset = tiny_model(paradigm="cascading"), FusionDataset(data)
+    def test_what_counts(self, tiny_model: Callable, pairs: Path) -> None:
+        model, dataset = tiny_model(paradigm="cascading"), FusionDataset(pairs)
         before = self.describe(model, dataset)
         arguments = FusionTrainingArguments("run")
         check_same_run(before, self.describe(model, dataset), 150, arguments, 20)
@@ -185,18 +177,18 @@ class TestSameRun:
             with pytest.raises(ValueError, match=difference):
                 check_same_run(before, now, 150, arguments, 20)
 
-    def test_where_weights_come_from_does_not(self, tiny_model: Callable, data: Path, tmp_path: Path) -> None:
+    def test_where_weights_come_from_does_not(self, tiny_model: Callable, pairs: Path, tmp_path: Path) -> None:
         """A model that was saved and loaded is the same."""
-        model, dataset = tiny_model(), FusionDataset(data)
+        model, dataset = tiny_model(), FusionDataset(pairs)
         model.save_pretrained(tmp_path, include_backbones=True)
         loaded = GFFusionModel.from_pretrained(tmp_path)
         arguments = FusionTrainingArguments("run")
         check_same_run(self.describe(model, dataset), self.describe(loaded, dataset), 150, arguments, 20)
 
     @pytest.mark.parametrize(("epoch", "allowed"), [(50, True), (100, True), (102, False)])
-    def test_longer_run(self, tiny_model: Callable, data: Path, epoch: int, allowed: bool) -> None:
+    def test_longer_run(self, tiny_model: Callable, pairs: Path, epoch: int, allowed: bool) -> None:
         """Rates and lambda of the epochs before q are those of a run of any length."""
-        before = self.describe(tiny_model(paradigm="cascading"), FusionDataset(data))
+        before = self.describe(tiny_model(paradigm="cascading"), FusionDataset(pairs))
         arguments = FusionTrainingArguments("run", num_train_epochs=200)
         if allowed:
             check_same_run(before, before, 150, arguments, epoch)

@@ -56,7 +56,7 @@ def gradients(model: GFFusionModel, step: TrainingStep, batches: list[Batch], we
 
 class TestGradients:
     def test_are_those_of_the_total_loss(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
-        """Eq. (12), with Eq. (11) over all labeled pixels, computed anew from the logits."""
+        """Eq. (12), with Eq. (11) over all labeled pixels, computed again from the logits."""
         model = tiny_model()
         reference = copy.deepcopy(model)
         found = gradients(model, make_step(model, tmp_path, max_grad_norm=0), [inputs])
@@ -126,7 +126,7 @@ class TestGradients:
         ("mode", "trained", "moves"),
         [("running", False, False), ("local", True, True), ("auto", False, True), ("auto", True, False)],
     )
-    def test_running_statistics_stay_if_told_to_or_trained(
+    def test_running_statistics_stay_if_asked_for_or_trained(
         self, tiny_model: Callable, inputs: Batch, tmp_path: Path, mode: str, trained: bool, moves: bool
     ) -> None:
         model = tiny_model(paradigm="cascading")

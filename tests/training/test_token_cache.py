@@ -12,15 +12,7 @@ from torch import Tensor
 from gffusion import FusionTrainer, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize, ThermalGain
-from gffusion.synthetic.samples import write_scenes
 from gffusion.training.token_cache import CachedTokens, TokenCache
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("pairs")
-    write_scenes(folder, 4, height=40, width=48)
-    return folder
 
 
 @pytest.fixture
@@ -183,14 +175,14 @@ class TestCachedTokens:
         "transform", [RandomCrop(32), Compose(Resize(40), ThermalGain(0.2)), lambda sample, rng: sample]
     )
     def test_transforms_that_never_come_again_are_refused(
-        self, tiny_model: Callable, data: Path, tmp_path: Path, transform: Any
+        self, tiny_model: Callable, pairs: Path, tmp_path: Path, transform: Any
     ) -> None:
         with pytest.raises(ValueError, match="needs a transform with few different results"):
-            CachedTokens(FusionDataset(data, transform), TokenCache(tmp_path, tiny_model()))
+            CachedTokens(FusionDataset(pairs, transform), TokenCache(tmp_path, tiny_model()))
 
     @pytest.mark.parametrize("transform", [None, Resize(40), Compose(Resize(40), RandomFlip(0.5, 0.5))])
-    def test_others_are_not(self, tiny_model: Callable, data: Path, tmp_path: Path, transform: Any) -> None:
-        cached = CachedTokens(FusionDataset(data, transform), TokenCache(tmp_path, tiny_model()))
+    def test_others_are_not(self, tiny_model: Callable, pairs: Path, tmp_path: Path, transform: Any) -> None:
+        cached = CachedTokens(FusionDataset(pairs, transform), TokenCache(tmp_path, tiny_model()))
         assert len(cached) == 4
         assert cached[3]["semantic_tokens"] is None
         assert cached[3]["labels"].shape == cached[3]["visible_values"].shape[1:]
@@ -229,7 +221,7 @@ class TestTraining:
         assert not pairs
         assert self.losses(again) == self.losses(trainer)
 
-    def test_flipped_pictures_are_pairs_of_their_own(self, make: Callable[..., FusionTrainer], tmp_path: Path) -> None:
+    def test_flipped_images_are_cached_separately(self, make: Callable[..., FusionTrainer], tmp_path: Path) -> None:
         flips = Compose(Resize(32), RandomFlip(0.5))
         trainer = make("run", flips, token_cache=str(tmp_path / "tokens"), num_train_epochs=12, learning_rate=1e-5)
         pairs = count_encodings(trainer.model)

@@ -137,8 +137,8 @@ def test_images_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_path:
     trainer = Watched(tiny_model(paradigm="cascading"), arguments, dataset, FusionDataset(tmp_path / "data"))
     trainer.train()
     assert seen == {1: True, 2: True, 3: True, 4: True}
-    pictures = sorted((trainer.output_dir / "images").iterdir())
-    assert [path.name for path in pictures] == [f"step-0000000{step}.png" for step in (0, 3, 4)]
+    images = sorted((trainer.output_dir / "images").iterdir())
+    assert [path.name for path in images] == [f"step-0000000{step}.png" for step in (0, 3, 4)]
 
     (folder,) = (trainer.output_dir / "trackers").iterdir()
     events = event_accumulator.EventAccumulator(str(folder), size_guidance={"images": 0, "scalars": 0})
@@ -154,5 +154,5 @@ def test_images_and_trackers(tiny_model: Callable[..., GFFusionModel], tmp_path:
     assert scores == pytest.approx({record["step"]: record["eval_SSIM"] for record in log if "eval_SSIM" in record})
     tracked = events.Images("evaluation pairs")
     assert [image.step for image in tracked] == [0, 3, 4]
-    shape = read_image(pictures[0]).shape
+    shape = read_image(images[0]).shape
     assert [(image.height, image.width) for image in tracked] == [shape[:2]] * 3
