@@ -8,7 +8,7 @@ import torch
 from tqdm import tqdm
 
 from gffusion.data import ImagePair, PairMatch
-from gffusion.metrics import PROTOCOLS
+from gffusion.metrics.protocols import select_options
 
 from .baselines import BASELINES
 from .figures import draw_sheet, save_box_plots
@@ -124,13 +124,9 @@ def evaluate(
 
 def _choose_metrics(metrics: Sequence[str] | None, protocol: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the metrics of the mean rank, and those that do not count in it."""
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"There is no protocol {protocol!r}. Allowed are {', '.join(PROTOCOLS)}.")
-    allowed = PROTOCOLS[protocol].options
-    ranked = tuple(dict.fromkeys(metrics)) if metrics else tuple(name for name in DEFAULT_METRICS if name in allowed)
-    for name in ranked:
-        if name not in allowed:
-            raise ValueError(f"The protocol {protocol!r} has no fusion metric {name!r}. It has {', '.join(allowed)}.")
+    allowed = select_options(protocol)
+    ranked = tuple(dict.fromkeys(metrics or (name for name in DEFAULT_METRICS if name in allowed)))
+    select_options(protocol, ranked)  # refuse metrics that the protocol does not have
     return ranked, (ARTIFACTS,) if ARTIFACTS in allowed and ARTIFACTS not in ranked else ()
 
 

@@ -14,7 +14,7 @@ import torch
 from gffusion._version import __version__
 from gffusion.data import ImagePair, read_labels
 from gffusion.data.prefetch import map_in_order
-from gffusion.metrics import ClassIoU, compute_metrics, to_luma8
+from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.zoo.digest import digest_file
 
 from .inputs import FilesByMethod
@@ -125,7 +125,7 @@ def _measure(
     if segment:
         # Predicted label maps in files take precedence.
         labels, predicted, *_ = *map(read_labels, label_files), prediction.labels
-        metric = ClassIoU(len(plan.class_names))
+        metric = get_metric("IoU", num_classes=len(plan.class_names))
         metric.update(*(torch.from_numpy(np.asarray(maps, np.int64))[None] for maps in (predicted, labels)))
         values[CONFUSION] = metric.confmat.tolist()
     return values

@@ -342,10 +342,10 @@ class TestOutput:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"metrics": ["EN", "XY"]}, "no fusion metric 'XY'. It has EN, SD"),
+        ({"metrics": ["EN", "XY"]}, "no fusion metric 'XY'. Allowed are EN, SD"),
         ({"metrics": ["mIoU"]}, "no fusion metric 'mIoU'"),
         ({"metrics": ["SSIM"], "protocol": "tang2022"}, "'tang2022' has no fusion metric 'SSIM'"),
-        ({"protocol": "tang"}, "no protocol 'tang'. Allowed are standard, tang2022"),
+        ({"protocol": "tang"}, "Unknown protocol 'tang'. Allowed are standard, tang2022"),
         ({"baselines": ["median"]}, "no baseline 'median'. Allowed are average"),
         ({"baselines": ["average", "average"]}, "Two methods have the name 'average'"),
         ({"fused": {}}, "nothing to evaluate"),

@@ -52,10 +52,10 @@ def _gaussian_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Ten
     """Return the matrix (size - 10, size) whose rows hold the window at every position within `size` pixels."""
     if size < SSIM_WINDOW:
         raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} pixels per side, got {size}.")
-    centre = SSIM_WINDOW // 2
+    center = SSIM_WINDOW // 2
     position = torch.arange(size, dtype=dtype, device=device)
-    offset = position - position[: size - 2 * centre, None] - centre
-    weights = torch.exp(-(offset**2) / (2 * SSIM_SIGMA**2)).masked_fill(offset.abs() > centre, 0)
+    offset = position - position[: size - 2 * center, None] - center
+    weights = torch.exp(-(offset**2) / (2 * SSIM_SIGMA**2)).masked_fill(offset.abs() > center, 0)
     return weights / weights[0].sum()
 
 

@@ -73,7 +73,7 @@ class GFFusionOutput(ModelOutput):
 
 
 class GFFusionPreTrainedModel(FrozenBackboneModel):
-    """Weight initialisation and the loading interface of transformers."""
+    """Weight initialization and the loading interface of transformers."""
 
     config_class = GFFusionConfig
     base_model_prefix = "gffusion"
