@@ -332,5 +332,6 @@ def test_non_default_settings() -> None:
 def test_versions() -> None:
     found = versions()
     modules = {"gffusion": gffusion, "torch": torch, "transformers": transformers, "accelerate": accelerate}
-    assert {name: found[name] for name in modules} == {name: module.__version__ for name, module in modules.items()}
+    for name, module in modules.items():  # the distribution of torch 2.6 leaves the local part of its version out
+        assert module.__version__.partition("+")[0] == found[name].partition("+")[0]
     assert re.fullmatch(r"3\.\d+\.\d+\S*", found["Python"])
