@@ -11,7 +11,9 @@ from gffusion.training.recipe import Recipe
 if __name__ == "__main__":
     recipe = Recipe.parse(sys.argv[1:])
     try:
-        trainer = recipe.build_trainer()
+        from gffusion.training.building import build_trainer  # imports torch: after the options are checked
+
+        trainer = build_trainer(recipe)
         trainer.train()
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"train.py: error: {error}", file=sys.stderr)

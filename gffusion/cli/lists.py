@@ -1,6 +1,5 @@
 """Lists on the command line: values separated by commas, spaces or both."""
 
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -8,11 +7,15 @@ from typing import Any
 def split_list(text: str | None) -> list[str] | None:
     """Return the values of a list option, `None` if the option was not given.
 
+    Values are separated by commas; only if there are none, by spaces, so that values such as names of classes may have some.
+
     Example:
-        >>> split_list("EN, SCD VIF")
-        ['EN', 'SCD', 'VIF']
+        >>> split_list("EN SCD"), split_list("EN, SCD,"), split_list("traffic light, person")
+        (['EN', 'SCD'], ['EN', 'SCD'], ['traffic light', 'person'])
     """
-    return None if text is None else [word for word in re.split(r"[,\s]+", text) if word]
+    if text is None:
+        return None
+    return [value.strip() for value in text.split("," if "," in text else None) if value.strip()]
 
 
 def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:

@@ -21,6 +21,8 @@ def train(context: typer.Context) -> None:
     with user_errors():
         recipe = Recipe.parse(context.args, "gffusion train")
         quiet_libraries()
-        trainer = recipe.build_trainer()
+        from gffusion.training.building import build_trainer  # imports torch: after the options are checked
+
+        trainer = build_trainer(recipe)
         trainer.train()
         trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")

@@ -6,16 +6,13 @@ Nothing here imports torch, so that wrong options are reported at once.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import yaml
 
 from .arguments import FusionTrainingArguments
 from .checked import checked
 from .options import OptionParser, make
-
-if TYPE_CHECKING:
-    from .trainer import FusionTrainer
 
 BUNDLED_RECIPES = Path(__file__).parent / "recipes"
 
@@ -131,17 +128,6 @@ class Recipe:
             return cls(*(make(kind, recipe | given) for kind in kinds.values()))
         except (OSError, ValueError) as error:
             parser.error(str(error))
-
-    def build_trainer(self) -> "FusionTrainer":
-        """Load model and data.
-
-        Raises:
-            OSError: If weights or data cannot be read.
-            ValueError: If options, data and model do not fit together.
-        """
-        from .building import build_trainer  # here, because it imports torch
-
-        return build_trainer(self)
 
 
 def list_recipes() -> list[str]:

@@ -12,6 +12,7 @@ import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
+from gffusion.training.building import build_trainer
 from gffusion.training.recipe import Recipe, read_recipe
 
 RECIPE = Path(__file__).with_name("ablation.yaml")
@@ -42,7 +43,7 @@ def run(variant: dict[str, str], seed: int, options: argparse.Namespace, output:
     """Train one variant unless its run is finished, and return the metrics of the last evaluation."""
     state = output / "last" / "training_state.json"  # written after every epoch
     if not (state.is_file() and json.loads(state.read_text())["finished"]):
-        Recipe.parse(make_command(variant, seed, options, output)).build_trainer().train(resume_from_checkpoint=True)
+        build_trainer(Recipe.parse(make_command(variant, seed, options, output))).train(resume_from_checkpoint=True)
     records = map(json.loads, (output / "log.jsonl").read_text().splitlines())
     measured = [record for record in records if f"eval_{METRICS[0]}" in record][-1]
     return {name: measured[f"eval_{name}"] for name in METRICS}

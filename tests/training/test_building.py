@@ -11,7 +11,7 @@ from PIL import Image
 
 from gffusion import GFFusionModel, create_model
 from gffusion.synthetic.samples import write_scenes
-from gffusion.training.building import build_model
+from gffusion.training.building import build_model, build_trainer
 from gffusion.training.recipe import ModelArguments, Recipe, list_recipes, read_recipe
 
 SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8, 4]}
@@ -43,7 +43,7 @@ def train(scenes: Path, tmp_path: Path) -> Callable[..., Path]:
             "--thermal_gain",
             0.2,
         ]
-        Recipe.parse([str(word) for word in [*defaults, *config, *words]]).build_trainer().train()
+        build_trainer(Recipe.parse([str(word) for word in [*defaults, *config, *words]])).train()
         return tmp_path / name
 
     return run
@@ -152,7 +152,7 @@ def test_bundled_recipes(name: str, backbone_folders: dict[str, str], layouts: d
     options = vars(recipe.model) | vars(recipe.data) | vars(recipe.training)
     for option in written.keys() - given - {"model_config"}:
         assert options[option] == written[option], option
-    model = recipe.build_trainer().train()
+    model = build_trainer(recipe).train()
     for option, value in config.items():
         assert option in small or getattr(model.config, option) == value
     labeled = model.config.use_segmenter
@@ -179,7 +179,7 @@ def test_fine_tuning_keeps_what_the_weights_know(layouts: dict[str, Path], tmp_p
         "--crop_size",
         48,
     ]
-    Recipe.parse(list(map(str, words))).build_trainer().train()
+    build_trainer(Recipe.parse(list(map(str, words)))).train()
     tuned, begun = GFFusionModel.from_pretrained(run / "last").state_dict(), create_model("gffusion-tiny").state_dict()
     unchanged = {name for name, value in begun.items() if name in tuned and torch.equal(value, tuned[name])}
     assert "funet.decoder.1.running_mean" in unchanged and "clip.pre_layrnorm.weight" in unchanged
