@@ -1,7 +1,6 @@
-"""What importing gffusion does, and leaves alone: each test asks a fresh interpreter."""
+"""Effects of importing gffusion, each tested in a new Python process."""
 
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,49 +8,27 @@ import pytest
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 
+RunScript = Callable[..., subprocess.CompletedProcess[str]]
+
 CHECK = """
 import sys
+import numpy as np
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, pipeline
 import gffusion
 
 folder = sys.argv[1]
 assert type(AutoConfig.from_pretrained(folder)) is gffusion.GFFusionConfig
 assert type(AutoModel.from_pretrained(folder)) is gffusion.GFFusionModel
-assert type(AutoImageProcessor.from_pretrained(folder)) is gffusion.GFFusionImageProcessor
 assert type(pipeline("image-fusion", model=folder)) is gffusion.ImageFusionPipeline
+processor = AutoImageProcessor.from_pretrained(folder)
+assert type(processor) is gffusion.GFFusionImageProcessor
+pair = np.zeros((40, 50, 3), np.uint8), np.zeros((40, 50), np.uint8)
+assert processor(pair, return_tensors="pt")["visible_values"].shape == (1, 3, 48, 64)
 assert [type(finder).__module__ for finder in sys.meta_path].count("gffusion.inference.registration") == 1
 """
 
-
-@pytest.fixture(scope="module")
-def checkpoint(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of a model without encoders."""
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(folder)
-    GFFusionImageProcessor().save_pretrained(folder)
-    return folder
-
-
-def run(code: str, *arguments: object) -> None:
-    result = subprocess.run(
-        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, timeout=300
-    )
-    assert result.returncode == 0, result.stderr
-
-
-def test_importing_is_cheap() -> None:
-    run("""
-import sys
-before = set(sys.modules)
-import gffusion
-heavy = {"torch", "transformers", "numpy", "PIL", "scipy", "huggingface_hub", "accelerate", "torchmetrics"}
-assert not heavy & (set(sys.modules) - before), heavy & set(sys.modules)
-""")
-
-
-def test_public_names(checkpoint: Path) -> None:
-    run(
-        """
+IMPORTS = {
+    "public_names": """
 import gffusion
 names = dir(gffusion)
 assert {"GFFusionConfig", "GFFusionModel", "GFFusionImageProcessor", "ImageFusionPipeline", "__version__"} <= set(names)
@@ -67,32 +44,11 @@ except AttributeError as error:
     assert str(error) == "module 'gffusion' has no attribute 'GFFusionModell'"
 else:
     raise AssertionError("no AttributeError")
-"""
-        + CHECK,
-        checkpoint,
-    )
-
-
-@pytest.mark.parametrize(
-    "first",
-    [
-        "import gffusion; from transformers import pipeline",
-        "from transformers import AutoConfig, AutoModel, AutoImageProcessor, pipeline",
-        "from transformers import Trainer",
-        "from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig",
-        "from gffusion import GFFusionModel",
-    ],
-)
-def test_auto_classes_know_gffusion_in_any_order(checkpoint: Path, first: str) -> None:
-    run(first + CHECK, checkpoint)
-
-
-def test_auto_classes_one_by_one(checkpoint: Path) -> None:
-    run(
-        """
+""",
+    "auto_classes_one_by_one_without_torchvision": """
 import sys
+sys.modules["torchvision"] = None
 import gffusion
-
 folder = sys.argv[1]
 from transformers import AutoConfig
 assert AutoConfig.from_pretrained(folder).model_type == "gffusion"
@@ -100,18 +56,16 @@ from transformers import AutoImageProcessor
 assert type(AutoImageProcessor.from_pretrained(folder)).__name__ == "GFFusionImageProcessor"
 from transformers import AutoModel
 assert type(AutoModel.from_pretrained(folder)).__name__ == "GFFusionModel"
-assert "transformers.pipelines" not in sys.modules  # what nobody asked for is not imported
-"""
-        + CHECK,
-        checkpoint,
-    )
-
-
-def test_watched_modules_stay_ordinary(checkpoint: Path) -> None:
-    run(
-        """
-import copy, importlib, importlib.resources, inspect, pkgutil
+assert "transformers.pipelines" not in sys.modules  # pipelines are imported only if used
+""",
+    "transformers_first": "from transformers import AutoConfig, AutoModel, AutoImageProcessor, pipeline",
+    "trainer_first": "from transformers import Trainer",
+    "configuration_first": "from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig",
+    "model_first": "from gffusion import GFFusionModel",
+    "watched_modules_stay_ordinary": """
 import gffusion
+from transformers import pipeline
+import copy, importlib, importlib.resources, inspect, pkgutil
 import transformers.models
 import transformers.models.auto.configuration_auto as configuration_auto
 import transformers.models.auto.modeling_auto as modeling_auto
@@ -129,7 +83,31 @@ assert importlib.resources.files("transformers.models.clip").joinpath("modeling_
 assert {"clip", "dinov2"} <= {name for _, name, _ in pkgutil.iter_modules(transformers.models.__path__)}
 for module in (modeling_clip, base, gffusion):
     assert importlib.reload(module) is module
-"""
-        + CHECK,
-        checkpoint,
-    )
+""",
+}
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a model without encoders."""
+    folder = tmp_path_factory.mktemp("checkpoint")
+    tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(folder)
+    GFFusionImageProcessor(size_divisor=16).save_pretrained(folder)
+    return folder
+
+
+def test_importing_is_cheap(run_script: RunScript) -> None:
+    result = run_script("""
+import sys
+before = set(sys.modules)
+import gffusion
+heavy = {"torch", "transformers", "numpy", "PIL", "scipy", "huggingface_hub", "accelerate", "torchmetrics"}
+assert not heavy & (set(sys.modules) - before), heavy & set(sys.modules)
+""")
+    assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.parametrize("imports", IMPORTS)
+def test_auto_classes_know_gffusion(checkpoint: Path, run_script: RunScript, imports: str) -> None:
+    result = run_script(IMPORTS[imports] + CHECK, checkpoint)
+    assert result.returncode == 0, result.stderr

@@ -36,22 +36,6 @@ class TestDefaults:
 
 
 class TestDerivedValues:
-    @pytest.mark.parametrize(
-        ("paradigm", "use_segmenter", "needs_clip", "needs_dinov2"),
-        [
-            ("cascading", True, False, True),
-            ("cascading", False, False, False),
-            ("parallel", True, False, True),
-            ("parallel", False, False, True),
-            ("hybrid", True, True, True),
-            ("hybrid", False, True, False),
-        ],
-    )
-    def test_encoders(self, paradigm: str, use_segmenter: bool, needs_clip: bool, needs_dinov2: bool) -> None:
-        config = GFFusionConfig(paradigm=paradigm, use_segmenter=use_segmenter)
-        assert (config.needs_clip, config.needs_dinov2) == (needs_clip, needs_dinov2)
-        assert (config.clip_config is not None, config.dinov2_config is not None) == (needs_clip, needs_dinov2)
-
     def test_semantic_encoder(self, tiny_config: Callable[..., GFFusionConfig]) -> None:
         hybrid, parallel, cascading = (tiny_config(paradigm=name) for name in ("hybrid", "parallel", "cascading"))
         assert hybrid.semantic_config is hybrid.clip_config

@@ -1,9 +1,7 @@
-"""Checkpoints that carry their code: they load where gffusion is not installed."""
+"""Checkpoints with remote code load without gffusion."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +10,9 @@ from transformers import AutoImageProcessor, AutoModel
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 
-# Registering for an Auto class holds for the whole process: afterwards, every save copies code.
+RunScript = Callable[..., subprocess.CompletedProcess[str]]
+
+# In a process of its own: after registering for an Auto class, every save copies code.
 SAVE = """
 import sys
 from pathlib import Path
@@ -52,7 +52,7 @@ try:
 except ModuleNotFoundError:
     pass
 else:
-    raise AssertionError("gffusion is there")
+    raise AssertionError("gffusion can be imported")
 
 import numpy as np
 import torch
@@ -83,11 +83,12 @@ check(target / "again")
 
 
 @pytest.fixture(scope="module")
-def folders(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with the checkpoints "slim" and "full", both with code, and what they give for a pair."""
+def folders(tiny_model: Callable, run_script: RunScript, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the checkpoints "slim" and "full", both with code, and with their outputs for a pair."""
     target = tmp_path_factory.mktemp("remote")
     tiny_model().save_pretrained(target / "plain")
-    subprocess.run([sys.executable, "-c", SAVE, target / "plain", target], check=True, timeout=300)
+    result = run_script(SAVE, target / "plain", target)
+    assert result.returncode == 0, result.stderr
     return target
 
 
@@ -103,21 +104,13 @@ def test_code_is_complete_and_small(folders: Path) -> None:
     assert weights[0] < weights[1] / 2
 
 
-def test_loads_without_gffusion(folders: Path, tmp_path: Path) -> None:
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    result = subprocess.run(
-        [sys.executable, "-c", LOAD, folders],
-        cwd=tmp_path,
-        env=environment | {"HF_HOME": str(tmp_path / "hub")},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+def test_loads_without_gffusion(folders: Path, run_script: RunScript, tmp_path: Path) -> None:
+    result = run_script(LOAD, folders, environment={"HF_HOME": str(tmp_path / "hub")}, folder=tmp_path)
     assert result.returncode == 0, result.stderr
 
 
 def test_installed_code_goes_first(folders: Path) -> None:
-    """Nobody who has gffusion needs to trust remote code."""
+    """With gffusion installed, remote code need not be trusted."""
     for name in ("slim", "full"):
         assert type(AutoModel.from_pretrained(folders / name)) is GFFusionModel
         assert type(AutoImageProcessor.from_pretrained(folders / name)) is GFFusionImageProcessor
