@@ -137,7 +137,7 @@ def protocols() -> str:
 
     descriptions = ((code(name), protocol.description) for name, protocol in PROTOCOLS.items())
     rows = ((f"[{name}]({name}.md)", *(cell(key, name) for key in PROTOCOLS)) for name in list_metrics())
-    return f"{table(('Protocol', 'Whose figures'), descriptions)}\n{table(('Metric', *map(code, PROTOCOLS)), rows)}"
+    return f"{table(('Protocol', 'Definitions'), descriptions)}\n{table(('Metric', *map(code, PROTOCOLS)), rows)}"
 
 
 def is_up_to_date(old: str, new: str) -> bool:
