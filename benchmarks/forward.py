@@ -83,7 +83,7 @@ def main() -> None:
     sizes = {"reference": sum(parameter.numel() for parameter in reference.parameters())}
     for name in list_models(status="bundled"):
         model = create_model(name, use_segmenter=False)
-        passes[name] = lambda model=model: run_model(model, visible, infrared)
+        passes[name] = lambda model=model: run_model(model, visible, infrared, row_bands=True)
         sizes[name] = model.num_parameters()
     times: dict[str, list[float]] = {name: [] for name in passes}
     for repeat in range(options.repeats + 1):

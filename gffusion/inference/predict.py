@@ -39,6 +39,7 @@ def predict(
     segment: bool = False,
     infrared_range: InfraredRange | None = None,
     output_type: Literal["np", "pil"] = "np",
+    row_bands: bool | None = None,
 ) -> list[Prediction]:
     """Fuse pairs of one size.
 
@@ -49,12 +50,13 @@ def predict(
         segment: Whether to predict label maps. Needs a model with a segmenter.
         infrared_range: Overrides the processor's own, see [`GFFusionImageProcessor`].
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
+        row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster.
 
     Returns:
         One prediction per pair, in order.
 
     Raises:
-        ValueError: If images do not fit together, or a result is not finite.
+        ValueError: If images do not fit together, a result is not finite, or the model is in training mode.
 
     Example:
         >>> import numpy as np
@@ -65,9 +67,14 @@ def predict(
         >>> predict(model, processor, [pair])[0].fused.shape
         (48, 64, 3)
     """
+    if model.training:
+        raise ValueError(
+            "The model is in training mode, in which results depend on the batch: call `model.eval()` first."
+        )
     images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
     inputs = image_processor(images, infrared_range=infrared_range, return_tensors="pt").to(model.device)
-    outputs = run_model(model, **inputs, segment=segment)
+    row_bands = model.device.type == "cpu" if row_bands is None else row_bands
+    outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands)
     fused = image_processor.post_process_fusion(outputs, images, output_type)
     if not segment:
         return [Prediction(image) for image in fused]
@@ -86,7 +93,7 @@ def run_model(
     labels: Tensor | None = None,
     segment: bool | None = None,
     return_loss: bool | None = None,
-    row_bands: bool | None = None,
+    row_bands: bool = False,
 ) -> GFFusionOutput:
     """Run a model on tensors.
 
@@ -97,21 +104,18 @@ def run_model(
         labels: (B, H, W) class ids, to compute the losses.
         segment: Whether to compute logits. Defaults to doing so if labels are given.
         return_loss: Whether to compute losses. Defaults to doing so if labels are given.
-        row_bands: Whether to fuse band by band ([`fuse_in_bands`]), which is faster and needs less memory on CPUs. Not
-            available with losses. Defaults to doing so on CPUs where no losses and no gradients are computed.
+        row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs. Not
+            available with losses or in training mode.
 
     Returns:
         [`GFFusionOutput`]. Its logits are those of the loss: one scale, not refined.
 
     Raises:
-        ValueError: If inputs do not fit the model, or row bands are asked for together with losses.
+        ValueError: If inputs do not fit the model, or `row_bands` is combined with losses or training mode.
     """
-    with_losses = labels is not None or bool(return_loss) or model.training
-    if row_bands is None:
-        row_bands = model.device.type == "cpu" and not with_losses and not torch.is_grad_enabled()
     if not row_bands:
         return model(visible_values, infrared_values, labels, segment, return_dict=True, return_loss=return_loss)
-    if with_losses:
+    if labels is not None or return_loss or model.training:
         raise ValueError("`row_bands` cannot be combined with losses or training mode: leave it out.")
     check_inputs(model.config, visible_values, infrared_values, labels, segment)
     semantics = model.project_semantics(visible_values, infrared_values)

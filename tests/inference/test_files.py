@@ -21,6 +21,7 @@ class BrighterOfBoth:
     """Stands in for the model: the larger value of each pixel; class 1 where that is the infrared one."""
 
     device = torch.device("cpu")
+    training = False
 
     def __init__(self, memory: int = 100) -> None:
         self.memory = memory
@@ -39,7 +40,7 @@ class BrighterOfBoth:
 @pytest.fixture(autouse=True)
 def simple_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `predict` call the stand-in."""
-    monkeypatch.setattr("gffusion.inference.predict.run_model", lambda model, **inputs: model(**inputs))
+    monkeypatch.setattr("gffusion.inference.predict.run_model", lambda model, row_bands, **inputs: model(**inputs))
     monkeypatch.setattr(
         "gffusion.inference.predict.predict_labels", lambda model, outputs, **inputs: outputs.logits.argmax(dim=1)
     )

@@ -46,9 +46,9 @@ class TestRowBands:
         monkeypatch.setattr(
             model.funet, "encode", lambda *images: (encoded.append(images[0].shape[-2]), encode(*images))[1]
         )
-        banded = run_model(model, **inputs, segment=True)
+        banded = run_model(model, **inputs, segment=True, row_bands=True)
         assert len(encoded) > 1 and max(encoded) < height + 1
-        whole = run_model(model, **inputs, segment=True, row_bands=False)
+        whole = run_model(model, **inputs, segment=True)
         assert encoded[-1] == height
         torch.testing.assert_close(banded.fused_values, whole.fused_values, atol=1e-6, rtol=0)
         torch.testing.assert_close(banded.logits, whole.logits, atol=1e-5, rtol=1e-5)
@@ -62,7 +62,7 @@ class TestRowBands:
         inputs = make_inputs()
         inputs["infrared_values"] = inputs["infrared_values"][..., 1:]
         with pytest.raises(ValueError, match=r"`visible_values` must have shape \(B, 3, H, W\)"):
-            run_model(tiny_model().eval(), **inputs)
+            run_model(tiny_model().eval(), **inputs, row_bands=True)
 
 
 class TestLabels:
@@ -111,8 +111,10 @@ def test_arrays_in_and_out(tiny_model: TinyModel, dtype: Any) -> None:
     gray = (images[1] * scale).astype(dtype)
     pairs = [(color, gray), (color[::-1].copy(), gray)]
     first, second = predict(model, processor, pairs, segment=True)
-    outputs = run_model(model, **processor(pairs, return_tensors="pt"), segment=True)
+    outputs = run_model(model, **processor(pairs, return_tensors="pt"), segment=True, row_bands=True)
     np.testing.assert_array_equal(first.fused, processor.post_process_fusion(outputs, pairs, "np")[0])
     np.testing.assert_array_equal(first.labels, outputs.logits[0].argmax(dim=0)[:36, :45])
     assert first.fused.dtype == dtype and first.labels.dtype == np.uint8 and second.fused.shape == (36, 45, 3)
     assert predict(model, processor, [(color, gray)])[0].labels is None
+    with pytest.raises(ValueError, match="training mode"):
+        predict(model.train(), processor, [(color, gray)])
