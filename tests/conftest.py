@@ -66,7 +66,7 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
-    """A Hub of this test's own, empty, with a member of the organisation "lab" who has the token "member"."""
+    """A Hub of this test's own, empty, with a member of the organization "lab" who has the token "member"."""
     with HubServer() as server:
         server.add_account("member", "ann", "lab")
         yield server

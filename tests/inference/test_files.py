@@ -1,4 +1,4 @@
-"""Fusing files: what is written, batches, bad pairs among good ones, and overlays; with a model that can be checked by hand."""
+"""Fusing files with a simple model: outputs, batches and errors; and overlays."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from gffusion.visualization.palette import PALETTE
 
 
 class BrighterOfBoth:
-    """Stands in for the model: the larger value of each pixel; class 1 where that is the infrared one."""
+    """A model that returns the larger value of each pixel, and class 1 where that is the infrared one."""
 
     device = torch.device("cpu")
     training = False
@@ -39,7 +39,7 @@ class BrighterOfBoth:
 
 @pytest.fixture(autouse=True)
 def simple_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `predict` call the stand-in."""
+    """Let `predict` call the simple model."""
     monkeypatch.setattr("gffusion.inference.predict.run_model", lambda model, row_bands, **inputs: model(**inputs))
     monkeypatch.setattr(
         "gffusion.inference.predict.predict_labels", lambda model, outputs, **inputs: outputs.logits.argmax(dim=1)
@@ -71,27 +71,27 @@ def check(job: FusionJob) -> None:
 
 class TestFuseFiles:
     @pytest.mark.parametrize("batch_size", [1, 2, 3, 10])
-    def test_every_picture_in_its_own_file(self, tmp_path: Path, batch_size: int) -> None:
+    def test_every_image_in_its_own_file(self, tmp_path: Path, batch_size: int) -> None:
         jobs = [make_job(tmp_path, "x" * length, height=40 + 4 * (length > 3)) for length in range(1, 7)]
         results = run(jobs, BrighterOfBoth(), batch_size)
         assert [result.error for result in results.values()] == [None] * 6
         for job in jobs:
             check(job)
 
-    def test_neighbours_of_one_size_are_batched(self, tmp_path: Path) -> None:
+    def test_neighbors_of_one_size_are_batched(self, tmp_path: Path) -> None:
         heights = [40, 40, 40, 44, 44, 40]
         jobs = [make_job(tmp_path, f"pair{number}", height=height) for number, height in enumerate(heights)]
         model = BrighterOfBoth()
         run(jobs, model, batch_size=2)
         assert [(batch[0], batch[2]) for batch in model.batches] == [(2, 40), (1, 40), (2, 44), (1, 40)]
 
-    def test_16_bits_and_small_pictures_come_back_exactly(self, tmp_path: Path) -> None:
+    def test_16_bits_and_small_images_come_back_exactly(self, tmp_path: Path) -> None:
         job = make_job(tmp_path, "small", height=9, width=11, dtype=np.uint16)
         model = BrighterOfBoth()
         assert run([job], model)["small"].error is None
         assert read(job.fused).dtype == np.uint16
         check(job)
-        assert model.batches == [(1, 3, 32, 32)]  # the model's minimum, which must not show
+        assert model.batches == [(1, 3, 32, 32)]  # padded to the model's minimum
 
     def test_label_map_and_overlay(self, tmp_path: Path) -> None:
         plain = make_job(tmp_path, "plain")
@@ -99,12 +99,12 @@ class TestFuseFiles:
         assert run([job], BrighterOfBoth())["plain"].error is None
         expected = read(job.pair.infrared) > read(job.pair.visible)
         np.testing.assert_array_equal(read(tmp_path / "labels.png"), expected)
-        fused, colours = read(job.fused)[..., None], read(tmp_path / "overlay.png")
+        fused, colors = read(job.fused)[..., None], read(tmp_path / "overlay.png")
         mixed = np.where(expected[..., None], fused / 2 + PALETTE[1] / 2, fused)
-        np.testing.assert_allclose(colours, mixed, atol=0.5)
+        np.testing.assert_allclose(colors, mixed, atol=0.5)
 
     def test_one_bad_pair_in_a_batch(self, tmp_path: Path) -> None:
-        """A pair that only the processor refuses, one that cannot be read, one that cannot be written."""
+        """One pair fails in the processor, one cannot be read, one cannot be written."""
         jobs = [make_job(tmp_path, name) for name in ("first", "float", "text", "blocked", "last")]
         values = np.full((40, 50), 273.15, np.float32)
         Image.fromarray(values).save(tmp_path / "kelvin.tif")
@@ -128,12 +128,12 @@ class TestFuseFiles:
         for job in jobs:
             check(job)
 
-    def test_too_large_picture_is_reported(self, tmp_path: Path) -> None:
+    def test_too_large_image_is_reported(self, tmp_path: Path) -> None:
         results = run([make_job(tmp_path, "huge")], BrighterOfBoth(memory=0))
         assert results["huge"].error == "out of memory"
 
     def test_reads_only_a_little_ahead(self, tmp_path: Path) -> None:
-        """A folder of any size fits into memory."""
+        """Memory does not grow with the number of files."""
         job, taken = make_job(tmp_path, "pair"), []
 
         def many() -> Iterator[FusionJob]:
@@ -160,26 +160,26 @@ class TestFuseFiles:
 
 class TestOverlay:
     @pytest.mark.parametrize(
-        ("value", "dtype", "grey"), [(100, np.uint8, 100), (100 * 257, np.uint16, 100), (0.4, np.float32, 102)]
+        ("value", "dtype", "gray"), [(100, np.uint8, 100), (100 * 257, np.uint16, 100), (0.4, np.float32, 102)]
     )
     @pytest.mark.parametrize("channels", [(), (3,)])
-    def test_values_by_hand(self, value: float, dtype: Any, grey: int, channels: tuple[int, ...]) -> None:
-        picture = np.full((2, 3, *channels), value, dtype)
+    def test_values_by_hand(self, value: float, dtype: Any, gray: int, channels: tuple[int, ...]) -> None:
+        image = np.full((2, 3, *channels), value, dtype)
         labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-        result = overlay(picture, labels, opacity=0.25)
+        result = overlay(image, labels, opacity=0.25)
         assert (result.shape, result.dtype) == ((2, 3, 3), np.uint8)
-        assert (result[labels == 0] == grey).all()
+        assert (result[labels == 0] == gray).all()
         for number in (1, 2):
-            assert np.abs(result[labels == number] - (0.75 * grey + 0.25 * PALETTE[number])).max() <= 0.5
+            assert np.abs(result[labels == number] - (0.75 * gray + 0.25 * PALETTE[number])).max() <= 0.5
 
-    def test_every_class_but_the_background_is_coloured(self) -> None:
+    def test_every_class_but_the_background_is_colored(self) -> None:
         labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
         result = overlay(np.full((16, 16), 127, np.uint8), labels)
         assert (result[0, 0] == 127).all()
         assert (np.ptp(result.reshape(-1, 3)[1:].astype(int), axis=1) > 10).all()
 
-    def test_first_classes_can_be_told_apart(self) -> None:
+    def test_first_classes_have_distinct_colors(self) -> None:
         labels = np.arange(12, dtype=np.uint8)[None]
-        colours = overlay(np.full((1, 12), 127, np.uint8), labels)[0].astype(int)
-        distances = np.abs(colours[:, None] - colours[None]).sum(-1) + 1000 * np.eye(12, dtype=int)
+        colors = overlay(np.full((1, 12), 127, np.uint8), labels)[0].astype(int)
+        distances = np.abs(colors[:, None] - colors[None]).sum(-1) + 1000 * np.eye(12, dtype=int)
         assert distances.min() > 15

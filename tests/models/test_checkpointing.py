@@ -14,7 +14,6 @@ from transformers import (
     AutoModel,
     CLIPConfig,
     CLIPModel,
-    CLIPVisionConfig,
     CLIPVisionModel,
     Dinov2Model,
     Dinov2WithRegistersConfig,
@@ -46,17 +45,15 @@ class TestRoundTrip:
         modes = {path.name: path.stat().st_mode for path in checkpoint.iterdir()}
         assert modes["model.safetensors"] == modes["config.json"]
 
-    @pytest.mark.parametrize("include_backbones", [False, True])
+    @pytest.mark.parametrize("full", [False, True])
     @pytest.mark.parametrize(
         "options",
         [{"max_shard_size": "2KB"}, {"variant": "fp16"}, {"max_shard_size": "2KB", "variant": "fp16"}],
         ids=["sharded", "variant", "sharded-variant"],
     )
-    def test_shards_and_variants(
-        self, tiny_model: TinyModel, tmp_path: Path, options: dict[str, Any], include_backbones: bool
-    ) -> None:
+    def test_shards_and_variants(self, tiny_model: TinyModel, tmp_path: Path, options: dict, full: bool) -> None:
         model = tiny_model()
-        model.save_pretrained(tmp_path, include_backbones=include_backbones, **options)
+        model.save_pretrained(tmp_path, include_backbones=full, **options)
         files = list(tmp_path.glob("*.safetensors"))
         assert (len(files) > 2) == ("max_shard_size" in options)
         assert all("fp16" in file.name for file in files) == ("variant" in options)
@@ -71,9 +68,8 @@ class TestRoundTrip:
         assert configs[0] == configs[1]
         assert_same(GFFusionModel.from_pretrained(tmp_path / "again"), tiny_model())
 
-    def test_default_is_slim_if_the_source_is_known(
-        self, tiny_model: TinyModel, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path
-    ) -> None:
+    def test_default_is_slim(self, tiny_model: TinyModel, tiny_config: Callable, tmp_path: Path) -> None:
+        """Unless the source of the encoders is unknown."""
         tiny_model().save_pretrained(tmp_path / "sourced")
         assert parts_in(tmp_path / "sourced") == {"funet", "finet", "ssnet"}
         random = GFFusionModel(tiny_config())
@@ -142,9 +138,7 @@ class TestLoadingOptions:
 
 
 class TestFromBackbones:
-    def test_takes_the_encoders_weights(
-        self, tiny_model: TinyModel, backbone_folders: dict[str, str], paradigm: str
-    ) -> None:
+    def test_encoder_weights(self, tiny_model: TinyModel, backbone_folders: dict[str, str], paradigm: str) -> None:
         model = tiny_model(paradigm=paradigm)
         assert model.training
         classes = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
@@ -152,21 +146,14 @@ class TestFromBackbones:
             expected = classes[name].from_pretrained(backbone_folders[name]).state_dict()
             torch.testing.assert_close(encoder.state_dict(), expected, rtol=0, atol=0)
 
-    def test_loaded_encoders(self, backbone_folders: dict[str, str], tmp_path: Path) -> None:
-        clip = CLIPVisionModel.from_pretrained(backbone_folders["clip"])
-        dinov2 = Dinov2Model.from_pretrained(backbone_folders["dinov2"])
+    def test_loaded_encoders_and_paths(self, backbone_folders: dict[str, str], tmp_path: Path) -> None:
+        clip, dinov2 = CLIPVisionModel.from_pretrained(backbone_folders["clip"]), Path(backbone_folders["dinov2"])
         model = GFFusionModel.from_backbones(clip, dinov2, segmenter_image_size=[32, 32])
+        assert model.config.dinov2_name_or_path == backbone_folders["dinov2"]
         model.save_pretrained(tmp_path, include_backbones=False)
         assert_same(GFFusionModel.from_pretrained(tmp_path), model)
 
-    def test_paths(self, backbone_folders: dict[str, str]) -> None:
-        paths = {name: Path(folder) for name, folder in backbone_folders.items()}
-        model = GFFusionModel.from_backbones(**paths, segmenter_image_size=[32, 32])
-        assert model.config.clip_name_or_path == backbone_folders["clip"]
-
-    def test_full_clip_repository(
-        self, clip_config: Callable[..., CLIPVisionConfig], backbone_folders: dict[str, str], tmp_path: Path
-    ) -> None:
+    def test_full_clip(self, clip_config: Callable, backbone_folders: dict[str, str], tmp_path: Path) -> None:
         """Text weights are ignored; openai/clip-vit-base-patch16 has them."""
         text = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
         text |= {"vocab_size": 9, "bos_token_id": 7, "eos_token_id": 8}
@@ -261,7 +248,7 @@ class Trap:
 
 
 class TestUnusableCheckpoints:
-    def test_pickles_are_never_read(self, checkpoint: Path, tmp_path: Path) -> None:
+    def test_pickles(self, checkpoint: Path, tmp_path: Path) -> None:
         (checkpoint / "model.safetensors").unlink()
         torch.save({"funet.decoder.0.weight": Trap(tmp_path / "mark")}, checkpoint / "pytorch_model.bin")
         for arguments in ({}, {"use_safetensors": False}, {"weights_only": False}):
@@ -271,9 +258,7 @@ class TestUnusableCheckpoints:
         torch.load(checkpoint / "pytorch_model.bin", weights_only=False)
         assert (tmp_path / "mark").exists()  # the trap works
 
-    def test_pickled_encoders_are_never_read(
-        self, slim: Path, backbone_folders: dict[str, str], tmp_path: Path
-    ) -> None:
+    def test_pickled_encoders(self, slim: Path, backbone_folders: dict[str, str], tmp_path: Path) -> None:
         shutil.copytree(backbone_folders["clip"], tmp_path / "pickled", ignore=shutil.ignore_patterns("*.safetensors"))
         torch.save({"weight": Trap(tmp_path / "mark")}, tmp_path / "pickled" / "pytorch_model.bin")
         with pytest.raises(OSError, match=r"clip encoder .*model.safetensors"):
@@ -305,11 +290,7 @@ class TestUnusableCheckpoints:
 
 class TestRefusedSaves:
     def test_random_encoders_have_no_source(
-        self,
-        tiny_config: Callable[..., GFFusionConfig],
-        clip_config: Callable[..., CLIPVisionConfig],
-        backbone_folders: dict[str, str],
-        tmp_path: Path,
+        self, tiny_config: Callable, clip_config: Callable, backbone_folders: dict[str, str], tmp_path: Path
     ) -> None:
         models = {
             r"\['clip', 'dinov2'\]": GFFusionModel(tiny_config()),

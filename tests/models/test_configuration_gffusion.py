@@ -10,6 +10,8 @@ from transformers import CLIPVisionConfig, Dinov2Config
 
 from gffusion import GFFusionConfig
 
+TinyConfig = Callable[..., GFFusionConfig]
+
 
 class TestDefaults:
     def test_are_the_papers(self) -> None:
@@ -36,15 +38,13 @@ class TestDefaults:
 
 
 class TestDerivedValues:
-    def test_semantic_encoder(self, tiny_config: Callable[..., GFFusionConfig]) -> None:
+    def test_semantic_encoder(self, tiny_config: TinyConfig) -> None:
         hybrid, parallel, cascading = (tiny_config(paradigm=name) for name in ("hybrid", "parallel", "cascading"))
         assert hybrid.semantic_config is hybrid.clip_config
         assert parallel.semantic_config is parallel.dinov2_config
         assert cascading.semantic_config is None
 
-    def test_layers_follow_the_encoder(
-        self, tiny_config: Callable[..., GFFusionConfig], dinov2_config: Callable[..., Dinov2Config]
-    ) -> None:
+    def test_layers_follow_the_encoder(self, tiny_config: TinyConfig, dinov2_config: Callable) -> None:
         config = tiny_config(paradigm="parallel", dinov2_config=dinov2_config(num_hidden_layers=5))
         assert config.semantic_layers == [1, 2, 3, 4]
 
@@ -114,7 +114,7 @@ REFUSED = [
 
 class TestRefusals:
     @pytest.mark.parametrize(("overrides", "message"), REFUSED, ids=[str(overrides)[:50] for overrides, _ in REFUSED])
-    def test_values(self, tiny_config: Callable[..., GFFusionConfig], overrides: dict[str, Any], message: str) -> None:
+    def test_values(self, tiny_config: TinyConfig, overrides: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             tiny_config(**overrides)
 
@@ -124,7 +124,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("classes", [{"num_labels": 3}, {"id2label": {0: "ground", 1: "deer"}}])
     def test_weights_of_other_classes_are_dropped(
-        self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path, classes: dict[str, Any]
+        self, tiny_config: TinyConfig, tmp_path: Path, classes: dict[str, Any]
     ) -> None:
         tiny_config(class_weights=[1, 2, 3, 4]).save_pretrained(tmp_path)
         assert GFFusionConfig.from_pretrained(tmp_path).class_weights == [1, 2, 3, 4]
@@ -157,16 +157,14 @@ class TestRefusals:
 
 class TestFiles:
     @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
-    def test_round_trip(self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path, paradigm: str) -> None:
+    def test_round_trip(self, tiny_config: TinyConfig, tmp_path: Path, paradigm: str) -> None:
         config = tiny_config(paradigm=paradigm, merging="group_conv", semantic_layers=[3, 1], clip_revision="v1")
         config.save_pretrained(tmp_path)
         loaded = GFFusionConfig.from_pretrained(tmp_path)
         assert loaded.to_dict() == config.to_dict()
         assert isinstance(loaded.clip_config, CLIPVisionConfig)
 
-    def test_overrides_are_checked_like_arguments(
-        self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path
-    ) -> None:
+    def test_overrides_are_checked_like_arguments(self, tiny_config: TinyConfig, tmp_path: Path) -> None:
         tiny_config(merging="group_conv").save_pretrained(tmp_path)
         config = GFFusionConfig.from_pretrained(tmp_path, use_segmenter=False, intensity_weight=2.0)
         assert (config.needs_dinov2, config.intensity_weight, config.merging) == (False, 2.0, "group_conv")
@@ -174,7 +172,7 @@ class TestFiles:
             with pytest.raises(ValueError, match=next(iter(overrides))):
                 GFFusionConfig.from_pretrained(tmp_path, **overrides)
 
-    def test_edited_files_are_checked(self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path) -> None:
+    def test_edited_files_are_checked(self, tiny_config: TinyConfig, tmp_path: Path) -> None:
         tiny_config().save_pretrained(tmp_path)
         path = tmp_path / "config.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"color_space": "lab"}))

@@ -58,15 +58,10 @@ def test_maximum_by_hand(make_network: MakeNetwork) -> None:
 
 
 class TestMerging:
-    def test_mean(self, make_network: MakeNetwork) -> None:
-        visible, infrared = random_tokens(11, seed=0), random_tokens(11, seed=1)
-        merged = make_network(merging="mean").merge(unite_modalities(visible, infrared), GRID)
-        np.testing.assert_allclose(merged, maxima(visible, infrared).mean(axis=0), atol=1e-12)
-
-    def test_weighted_sum(self, make_network: MakeNetwork) -> None:
-        network = make_network(merging="weighted_sum")
-        visible, infrared = random_tokens(11, seed=0), random_tokens(11, seed=1)
-        weights = softmax(network.layer_weights)
+    @pytest.mark.parametrize("merging", ["mean", "weighted_sum"])
+    def test_sums(self, make_network: MakeNetwork, merging: str) -> None:
+        network, visible, infrared = make_network(merging=merging), random_tokens(11, seed=0), random_tokens(11, seed=1)
+        weights = softmax(network.layer_weights) if merging == "weighted_sum" else [1 / 11] * 11
         expected = sum(weight * layer for weight, layer in zip(weights, maxima(visible, infrared), strict=True))
         merged = network.merge(unite_modalities(visible, infrared), GRID).detach()
         np.testing.assert_allclose(merged, expected, atol=1e-12)
@@ -76,13 +71,13 @@ class TestMerging:
         ("num_groups", "sizes"), [(1, [11]), (2, [6, 5]), (3, [4, 4, 3]), (11, [1] * 11)], ids=lambda value: str(value)
     )
     def test_group_conv(self, make_network: MakeNetwork, num_groups: int, sizes: list[int], kernel_size: int) -> None:
-        """A convolution of a group's layers for every token dimension, normalised, then a weighted sum of the groups."""
+        """A convolution of a group's layers for every token dimension, normalized, then a weighted sum of the groups."""
         network = make_network(merging="group_conv", num_groups=num_groups, group_kernel_size=kernel_size)
         visible, infrared = random_tokens(11, seed=0), random_tokens(11, seed=1)
         layers = maxima(visible, infrared).reshape(11, 2, *GRID, HIDDEN)
         expected, first = np.zeros((2, *GRID, HIDDEN)), 0
         for size, share, group in zip(sizes, softmax(network.group_weights), network.group_convolutions, strict=True):
-            convolution, normalisation = ({k: v.numpy() for k, v in part.state_dict().items()} for part in group)
+            convolution, normalization = ({k: v.numpy() for k, v in part.state_dict().items()} for part in group)
             assert convolution["weight"].shape == (HIDDEN, size, kernel_size, kernel_size)
             for sample in range(2):
                 for dimension in range(HIDDEN):
@@ -95,10 +90,10 @@ class TestMerging:
                         for layer in range(size)
                     )
                     mean, variance, weight, bias = (
-                        normalisation[name][dimension] for name in ("running_mean", "running_var", "weight", "bias")
+                        normalization[name][dimension] for name in ("running_mean", "running_var", "weight", "bias")
                     )
-                    normalised = (response - mean) / np.sqrt(variance + 1e-5) * weight + bias
-                    expected[sample, ..., dimension] += share * normalised
+                    normalized = (response - mean) / np.sqrt(variance + 1e-5) * weight + bias
+                    expected[sample, ..., dimension] += share * normalized
             first += size
         merged = network.merge(unite_modalities(visible, infrared), GRID).detach()
         np.testing.assert_allclose(merged, expected.reshape(2, -1, HIDDEN), atol=1e-10)
@@ -127,9 +122,7 @@ class TestInjection:
         torch.testing.assert_close(upsample(maps, (37, 50), rows), whole[..., rows, :])
 
     @pytest.mark.parametrize("size", [(2, 3), (8, 9), (5, 7)])
-    def test_gate_addition_and_residual(
-        self, make_network: MakeNetwork, upsample: Callable[..., NDArray[Any]], size: tuple[int, int]
-    ) -> None:
+    def test_gate_addition_and_residual(self, make_network: MakeNetwork, upsample: Callable, size: Any) -> None:
         network = make_network()
         spatial = torch.randn(2, 16, *size, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
         tokens = random_tokens(1, seed=0)[0]

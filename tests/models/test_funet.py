@@ -29,7 +29,7 @@ def convolve(image: np.ndarray, layer: nn.Conv2d) -> np.ndarray:
     )
 
 
-def randomise(module: nn.Module) -> None:
+def randomize(module: nn.Module) -> None:
     generator = torch.Generator().manual_seed(0)
     for value in module.state_dict().values():
         if value.is_floating_point():
@@ -63,17 +63,17 @@ def test_encode_concatenates_visible_then_infrared(tiny_config: Callable[..., GF
 
 
 def test_decode(tiny_config: Callable[..., GFFusionConfig]) -> None:
-    """Convolution, batch normalisation and LeakyReLU per width, then a convolution and a sigmoid."""
+    """Convolution, batch normalization and LeakyReLU per width, then a convolution and a sigmoid."""
     network = FuNet(tiny_config(decoder_channels=[3], leaky_relu_slope=SLOPE)).double().eval()
-    randomise(network)
+    randomize(network)
     features = np.random.default_rng(0).normal(size=(16, 6, 7))
-    convolution, normalisation, _, last = network.decoder
+    convolution, normalization, _, last = network.decoder
     hidden = convolve(features, convolution)
     mean, variance, weight, bias = (
-        getattr(normalisation, name).detach().numpy()[:, None, None]
+        getattr(normalization, name).detach().numpy()[:, None, None]
         for name in ("running_mean", "running_var", "weight", "bias")
     )
-    hidden = leaky((hidden - mean) / np.sqrt(variance + normalisation.eps) * weight + bias)
+    hidden = leaky((hidden - mean) / np.sqrt(variance + normalization.eps) * weight + bias)
     expected = 1 / (1 + np.exp(-convolve(hidden, last)))
     actual = network.decode(torch.from_numpy(features)[None]).detach()
     assert actual.dtype == torch.float32
@@ -83,7 +83,7 @@ def test_decode(tiny_config: Callable[..., GFFusionConfig]) -> None:
 def test_interior_does_not_depend_on_the_frame(tiny_config: Callable[..., GFFusionConfig]) -> None:
     """A crop fuses to the crop of the fused image, apart from the receptive field's margin."""
     network = FuNet(tiny_config()).eval()
-    randomise(network)
+    randomize(network)
     visible, infrared = torch.rand(1, 1, 61, 83), torch.rand(1, 1, 61, 83)
     with torch.no_grad():
         whole = network.decoder(network.encode(visible, infrared))

@@ -1,4 +1,4 @@
-"""Colour conversion and Sobel, against scikit-image and scipy."""
+"""Color conversion and Sobel, against scikit-image and scipy."""
 
 import numpy as np
 import pytest

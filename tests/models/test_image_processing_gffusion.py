@@ -1,4 +1,4 @@
-"""GFFusionImageProcessor: every form of image in, what is refused, padding, and the way back to images."""
+"""GFFusionImageProcessor: forms of images, errors, infrared ranges, padding, and post-processing."""
 
 import colorsys
 import logging
@@ -33,7 +33,7 @@ def process(visible: Any, infrared: Any, **options: Any) -> tuple[Array, Array]:
 
 
 def output(fused_values: Array | Tensor, logits: Tensor | None = None) -> SimpleNamespace:
-    """What a model gives for a batch."""
+    """Output of a model."""
     return SimpleNamespace(fused_values=torch.as_tensor(fused_values).float(), logits=logits)
 
 
@@ -107,7 +107,7 @@ def tolerance(image: Any) -> float:
 
 
 class TestForms:
-    """One image gives the same values however it is passed."""
+    """All forms of an image give the same values."""
 
     @pytest.mark.parametrize("form", COLOR_FORMS)
     def test_color(self, form: str) -> None:
@@ -139,7 +139,7 @@ class TestForms:
         np.testing.assert_allclose(process(image, FLAT)[0], np.moveaxis(colors, -1, 0) / 255, atol=1e-6)
 
     def test_where_both_ends_could_be_channels(self) -> None:
-        """Arrays are taken as (H, W, C) and tensors as (C, H, W), as their worlds have it."""
+        """Arrays are read as (H, W, C) and tensors as (C, H, W)."""
         strip = COLOR[:3]  # (3, 48, 3)
         for image, expected in [(strip, np.moveaxis(strip, -1, 0)), (torch.from_numpy(strip), strip)]:
             height, width = expected.shape[1:]
@@ -150,12 +150,12 @@ class TestForms:
         ramp = np.arange(40 * 48, dtype=np.uint16).reshape(40, 48) * 34
         np.testing.assert_allclose(process(ramp, ramp)[1][0] * 65535, ramp, atol=0.01)
 
-    def test_the_picture_is_not_changed(self) -> None:
+    def test_the_image_is_not_changed(self) -> None:
         pair = COLOR.copy(), (GRAY / 255).astype(np.float32)
         before = pair[0].copy(), pair[1].copy()
         values = process(*pair)
         for array in values:
-            array[:] = 2  # nor is it shared
+            array[:] = 2  # memory is not shared
         for image, original in zip(pair, before, strict=True):
             np.testing.assert_array_equal(image, original)
 
@@ -192,8 +192,8 @@ NAN = np.where(np.eye(40, 48) > 0, np.nan, 0.5)
 REFUSED = {
     "no_pair": (COLOR, "pair .* got a ndarray"),
     "dict": ({"visible": COLOR, "infrared": GRAY}, "pair .* got a dict"),
-    "three_pictures": ([COLOR, GRAY, GRAY], "pair .* got a list of 3"),
-    "no_pictures": ([], "pair .* got a list of 0"),
+    "three_images": ([COLOR, GRAY, GRAY], "pair .* got a list of 3"),
+    "no_images": ([], "pair .* got a list of 0"),
     "path": ([("visible.png", "infrared.png")], "visible image must be a PIL image, .* got str.*read_image"),
     "int32": ((COLOR.astype(np.int32), GRAY), "visible image must be uint8, uint16 or floating point, got int32"),
     "int64_tensor": ((COLOR, torch.from_numpy(GRAY).long()), "infrared image must be uint8, .* got int64"),
@@ -251,19 +251,14 @@ THERMAL = {
 
 class TestInfraredRange:
     @pytest.mark.parametrize("dtype", THERMAL)
-    def test_percentiles(self, dtype: str) -> None:
+    def test_values(self, dtype: str) -> None:
         thermal = THERMAL[dtype]
-        _, infrared = process(COLOR, thermal, infrared_range="percentile")
-        low, high = np.percentile(thermal.astype(np.float64), [0.1, 99.9])
-        np.testing.assert_allclose(infrared[0], np.interp(thermal, [low, high], [0, 1]), atol=1e-5)
-        assert (infrared.min(), infrared.max()) == (0, 1)
-
-    @pytest.mark.parametrize("dtype", THERMAL)
-    def test_fixed_range(self, dtype: str) -> None:
-        thermal = THERMAL[dtype]
-        low, high = float(thermal.min()) + 2, float(thermal.max()) - 3  # both ends are cut off
-        _, infrared = process(COLOR, thermal, infrared_range=[low, high])
-        np.testing.assert_allclose(infrared[0], np.interp(thermal, [low, high], [0, 1]), atol=1e-5)
+        percentiles = np.percentile(thermal.astype(np.float64), [0.1, 99.9])
+        clipped = [float(thermal.min()) + 2, float(thermal.max()) - 3]
+        for infrared_range, limits in (("percentile", percentiles), (clipped, clipped)):
+            _, infrared = process(COLOR, thermal, infrared_range=infrared_range)
+            np.testing.assert_allclose(infrared[0], np.interp(thermal, limits, [0, 1]), atol=1e-5)
+            assert (infrared.min(), infrared.max()) == (0, 1)
 
     def test_percentiles_are_each_images_own_and_without_padding(self) -> None:
         images = [GRAY[:20], (GRAY // 4)[:20]]
@@ -296,14 +291,12 @@ class TestInfraredRange:
             (GRAY // 100, "dtype", False),
         ],
     )
-    def test_narrow_16_bit_warning(
-        self, caplog: pytest.LogCaptureFixture, image: Array, infrared_range: Any, warns: bool
-    ) -> None:
+    def test_narrow_range_warning(self, caplog: Any, image: Array, infrared_range: Any, warns: bool) -> None:
         image_processing_gffusion._warn_once.cache_clear()
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
                 process(COLOR, image, infrared_range=infrared_range)
-        assert len(caplog.messages) == warns  # once, however long the folder
+        assert len(caplog.messages) == warns  # once per process
         if warns:
             assert "will look flat" in caplog.text and "percentile" in caplog.text
 
@@ -333,7 +326,7 @@ class TestPadding:
     @pytest.mark.parametrize(("height", "width", "divisor"), SIZES)
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     def test_undone_exactly(self, height: int, width: int, divisor: int, dtype: Any) -> None:
-        """Fused luma that equals the visible one gives back the visible image, bit by bit."""
+        """Fused luma equal to the visible luma restores the visible image exactly."""
         most = np.iinfo(dtype).max
         shape = (height, width, 3) if dtype == np.uint8 else (height, width)
         visible = np.random.default_rng(height).integers(0, most, shape, dtype, endpoint=True)
@@ -348,7 +341,7 @@ class TestPadding:
     def test_leaves_no_trace_in_the_fused_image(
         self, tiny_model: Callable[..., GFFusionModel], height: int, width: int, divisor: int
     ) -> None:
-        """Measured against a image that goes on beyond the border: only what is close to the padding may differ."""
+        """Against an image that continues beyond the border: only pixels close to the padding may differ."""
         model = tiny_model(paradigm="cascading", use_segmenter=False).eval()
         processor = GFFusionImageProcessor(size_divisor=divisor)
         rows, columns = np.mgrid[:96, :96]

@@ -5,37 +5,20 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 from transformers import AutoImageProcessor, AutoModel
 
-from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel
 
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
-# In a process of its own: after registering for an Auto class, every save copies code.
-SAVE = """
-import sys
-from pathlib import Path
-import numpy as np
-import torch
-from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel
-
-checkpoint, target = map(Path, sys.argv[1:])
-GFFusionConfig.register_for_auto_class()
-GFFusionModel.register_for_auto_class("AutoModel")
-GFFusionImageProcessor.register_for_auto_class()
-model, processor = GFFusionModel.from_pretrained(checkpoint), GFFusionImageProcessor(size_divisor=8)
-for name, include_backbones in (("slim", False), ("full", True)):
-    model.save_pretrained(target / name, include_backbones=include_backbones)
-    processor.save_pretrained(target / name)
-
-ramp = np.linspace(0, 1, 36 * 45).reshape(36, 45)
-pair = np.stack([ramp, ramp**2, 1 - ramp], axis=-1), np.sin(9 * ramp) ** 2
-with torch.no_grad():
-    outputs = model(**processor(pair, return_tensors="pt"), segment=True)
-(fused,) = processor.post_process_fusion(outputs, pair, "np")
-np.savez(target / "expected.npz", visible=pair[0], infrared=pair[1], fused=fused, logits=outputs.logits)
-"""
+AUTO_CLASSES = {
+    GFFusionConfig: "AutoConfig",
+    GFFusionModel: "AutoModel",
+    GFFusionImageProcessor: "AutoImageProcessor",
+}
 
 LOAD = """
 import importlib.abc, importlib.util, sys
@@ -83,12 +66,23 @@ check(target / "again")
 
 
 @pytest.fixture(scope="module")
-def folders(tiny_model: Callable, run_script: RunScript, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def folders(tiny_model: Callable, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder with the checkpoints "slim" and "full", both with code, and with their outputs for a pair."""
     target = tmp_path_factory.mktemp("remote")
-    tiny_model().save_pretrained(target / "plain")
-    result = run_script(SAVE, target / "plain", target)
-    assert result.returncode == 0, result.stderr
+    model, processor = tiny_model().eval(), GFFusionImageProcessor(size_divisor=8)
+    with pytest.MonkeyPatch.context() as patch:
+        for part, auto_class in AUTO_CLASSES.items():
+            patch.setattr(part, "_auto_class", None)  # removes the registration afterwards
+            part.register_for_auto_class(auto_class)
+        for name, include_backbones in (("slim", False), ("full", True)):
+            model.save_pretrained(target / name, include_backbones=include_backbones)
+            processor.save_pretrained(target / name)
+    ramp = np.linspace(0, 1, 36 * 45).reshape(36, 45)
+    pair = np.stack([ramp, ramp**2, 1 - ramp], axis=-1), np.sin(9 * ramp) ** 2
+    with torch.no_grad():
+        outputs = model(**processor(pair, return_tensors="pt"), segment=True)
+    (fused,) = processor.post_process_fusion(outputs, pair, "np")
+    np.savez(target / "expected.npz", visible=pair[0], infrared=pair[1], fused=fused, logits=outputs.logits)
     return target
 
 
