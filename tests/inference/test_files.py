@@ -1,4 +1,4 @@
-"""Fusing files with a simple model: outputs, batches and errors; and overlays."""
+"""Fusing files with a simple model: outputs, batches and errors."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +9,11 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from torch import Tensor
 
 from gffusion import GFFusionImageProcessor, GFFusionOutput
 from gffusion.data import ImagePair
 from gffusion.inference.files import FusionJob, FusionResult, fuse_files
-from gffusion.visualization.overlay import overlay
 from gffusion.visualization.palette import PALETTE
 
 
@@ -27,9 +27,7 @@ class BrighterOfBoth:
         self.memory = memory
         self.batches: list[tuple[int, ...]] = []
 
-    def __call__(
-        self, visible_values: torch.Tensor, infrared_values: torch.Tensor, segment: bool = False
-    ) -> GFFusionOutput:
+    def __call__(self, visible_values: Tensor, infrared_values: Tensor, segment: bool = False) -> GFFusionOutput:
         self.batches.append(tuple(visible_values.shape))
         if len(visible_values) > self.memory:
             raise torch.OutOfMemoryError("out of memory")
@@ -156,30 +154,3 @@ class TestFuseFiles:
 
     def test_nothing_to_do(self) -> None:
         assert run([], BrighterOfBoth()) == {}
-
-
-class TestOverlay:
-    @pytest.mark.parametrize(
-        ("value", "dtype", "gray"), [(100, np.uint8, 100), (100 * 257, np.uint16, 100), (0.4, np.float32, 102)]
-    )
-    @pytest.mark.parametrize("channels", [(), (3,)])
-    def test_values_by_hand(self, value: float, dtype: Any, gray: int, channels: tuple[int, ...]) -> None:
-        image = np.full((2, 3, *channels), value, dtype)
-        labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-        result = overlay(image, labels, opacity=0.25)
-        assert (result.shape, result.dtype) == ((2, 3, 3), np.uint8)
-        assert (result[labels == 0] == gray).all()
-        for number in (1, 2):
-            assert np.abs(result[labels == number] - (0.75 * gray + 0.25 * PALETTE[number])).max() <= 0.5
-
-    def test_every_class_but_the_background_is_colored(self) -> None:
-        labels = np.arange(256, dtype=np.uint8).reshape(16, 16)
-        result = overlay(np.full((16, 16), 127, np.uint8), labels)
-        assert (result[0, 0] == 127).all()
-        assert (np.ptp(result.reshape(-1, 3)[1:].astype(int), axis=1) > 10).all()
-
-    def test_first_classes_have_distinct_colors(self) -> None:
-        labels = np.arange(12, dtype=np.uint8)[None]
-        colors = overlay(np.full((1, 12), 127, np.uint8), labels)[0].astype(int)
-        distances = np.abs(colors[:, None] - colors[None]).sum(-1) + 1000 * np.eye(12, dtype=int)
-        assert distances.min() > 15

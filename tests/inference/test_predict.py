@@ -27,17 +27,11 @@ def no_grad() -> Any:
 
 class TestRowBands:
     @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
-    @pytest.mark.parametrize(("band_rows", "height"), [(16, 48), (17, 50), (47, 48)])
+    @pytest.mark.parametrize(("rows", "height"), [(16, 48), (17, 50), (47, 48)])
     def test_equal_the_whole_image(
-        self,
-        tiny_model: TinyModel,
-        make_inputs: MakeInputs,
-        monkeypatch: pytest.MonkeyPatch,
-        paradigm: str,
-        band_rows: int,
-        height: int,
+        self, tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any, paradigm: str, rows: int, height: int
     ) -> None:
-        monkeypatch.setattr(row_bands, "MINIMUM_BAND_ROWS", band_rows)
+        monkeypatch.setattr(row_bands, "MINIMUM_BAND_ROWS", rows)
         monkeypatch.setattr(row_bands, "BAND_PIXELS", 0)
         inputs = {name: F.interpolate(value, (height, 40)) for name, value in make_inputs().items()}
         model = tiny_model(paradigm=paradigm).eval()

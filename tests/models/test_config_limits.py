@@ -1,4 +1,4 @@
-"""What a configuration file may ask for: what is refused, at which size, and what a file of one's own may still do."""
+"""Limits of configuration files: sizes, code and folders that they may name."""
 
 import json
 import time
@@ -25,10 +25,7 @@ TOO_LARGE: list[tuple[dict[str, Any], str]] = [
     ({"clip_config": {"image_size": 10**5}}, "`image_size` of `clip_config`.* 4096"),
     ({"clip_config": {"intermediate_size": 10**10}}, "encoder of `clip_config` .* parameters"),
     ({"dinov2_config": {"mlp_ratio": 10**7}}, "encoder of `dinov2_config` .* parameters"),
-    (
-        {"dinov2_config": {"hidden_size": 16384, "num_hidden_layers": 100}},
-        "encoder of `dinov2_config` .* 3e.11 parameters",
-    ),
+    ({"dinov2_config": {"hidden_size": 16384, "num_hidden_layers": 100}}, "of `dinov2_config` .* 3e.11 parameters"),
 ]
 
 
@@ -55,7 +52,7 @@ def test_the_largest_published_encoders_pass() -> None:
 class TestFiles:
     @pytest.fixture
     def write(self, tiny_config: Callable[..., GFFusionConfig], tmp_path: Path) -> Callable[..., Path]:
-        """Makes a folder with a configuration file that says something more."""
+        """Write a configuration file with further entries; return its folder."""
 
         def write(**entries: Any) -> Path:
             content = json.loads(tiny_config().to_json_string(use_diff=False)) | entries
@@ -65,7 +62,7 @@ class TestFiles:
         return write
 
     @pytest.mark.parametrize("name", ["attn_implementation", "_attn_implementation", "quantization_config"])
-    def test_code_is_chosen_by_the_loader_alone(self, write: Callable[..., Path], name: str) -> None:
+    def test_code_is_chosen_by_the_loader_only(self, write: Callable[..., Path], name: str) -> None:
         folder = write(**{name: "someone/kernel"})
         for load in (GFFusionConfig.from_pretrained, AutoConfig.from_pretrained):
             with pytest.raises(ValueError, match=f"may not set .*{name}"):
@@ -81,6 +78,6 @@ class TestFiles:
         assert config._attn_implementation == config.clip_config._attn_implementation == "eager"
 
     @pytest.mark.parametrize("source", ["/home/someone/clip", "../../etc", "./clip", "clip", "a/b"])
-    def test_a_folder_of_ones_own_may_name_folders(self, write: Callable[..., Path], source: str) -> None:
+    def test_local_files_may_name_folders(self, write: Callable[..., Path], source: str) -> None:
         for load in (GFFusionConfig.from_pretrained, AutoConfig.from_pretrained):
             assert load(write(clip_name_or_path=source)).clip_name_or_path == source

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor, zeros
 from transformers import CLIPVisionModel, Dinov2Backbone, Dinov2Model
@@ -25,13 +24,6 @@ from gffusion.models.gffusion.losses import (
 
 TinyModel = Callable[..., GFFusionModel]
 MakeInputs = Callable[..., dict[str, Tensor]]
-Upsample = Callable[..., NDArray[Any]]
-
-
-@pytest.fixture
-def no_grad() -> Iterator[None]:
-    with torch.no_grad():
-        yield
 
 
 def encoder_pixels(images: Tensor, size: tuple[int, int], mean: list[float], std: list[float]) -> Tensor:
@@ -44,8 +36,16 @@ def encoder_pixels(images: Tensor, size: tuple[int, int], mean: list[float], std
     return torch.from_numpy((pixels - np.reshape(mean, (3, 1, 1))) / np.reshape(std, (3, 1, 1))).float()
 
 
-@pytest.mark.usefixtures("no_grad")
 class TestAgainstTheEncodersAlone:
+    @pytest.fixture(autouse=True)
+    def keep_fixtures(
+        self, tiny_model: TinyModel, make_inputs: MakeInputs, backbone_folders: dict[str, str], upsample: Any
+    ) -> Iterator[None]:
+        self.tiny_model, self.inputs, self.upsample = tiny_model, make_inputs(), upsample
+        self.backbone_folders = backbone_folders
+        with torch.no_grad():
+            yield
+
     @pytest.mark.parametrize(
         ("paradigm", "image_size", "grid"),
         [
@@ -54,70 +54,51 @@ class TestAgainstTheEncodersAlone:
             ("parallel", {"segmenter_image_size": [24, 48]}, (3, 6)),
         ],
     )
-    def test_injected_features(
-        self,
-        tiny_model: TinyModel,
-        make_inputs: MakeInputs,
-        backbone_folders: dict[str, str],
-        upsample: Upsample,
-        paradigm: str,
-        image_size: dict[str, Any],
-        grid: tuple[int, int],
-    ) -> None:
+    def test_injected_features(self, paradigm: str, image_size: dict[str, Any], grid: tuple[int, int]) -> None:
         """Patch tokens of the named layers, counted from 1, of both modalities as the encoder's processor prepares them."""
-        inputs = make_inputs()
-        model = tiny_model(paradigm=paradigm, merging="mean", semantic_layers=[1, 3], **image_size).eval()
+        model = self.tiny_model(paradigm=paradigm, merging="mean", semantic_layers=[1, 3], **image_size).eval()
         options, statistics = {}, (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
         if paradigm == "hybrid":
-            encoder = CLIPVisionModel.from_pretrained(backbone_folders["clip"])
+            encoder = CLIPVisionModel.from_pretrained(self.backbone_folders["clip"])
             options, statistics = {"interpolate_pos_encoding": grid != (4, 4)}, (OPENAI_CLIP_MEAN, OPENAI_CLIP_STD)
         else:
-            encoder = Dinov2Model.from_pretrained(backbone_folders["dinov2"])
-        pixels = (encoder_pixels(images, (8 * grid[0], 8 * grid[1]), *statistics) for images in inputs.values())
+            encoder = Dinov2Model.from_pretrained(self.backbone_folders["dinov2"])
+        pixels = (encoder_pixels(images, (8 * grid[0], 8 * grid[1]), *statistics) for images in self.inputs.values())
         visible, infrared = (encoder(part, output_hidden_states=True, **options).hidden_states for part in pixels)
         merged = sum(torch.maximum(visible[index], infrared[index])[:, 1:] for index in (1, 3)) / 2
-        output = model(**inputs, output_features=True)
+        output = model(**self.inputs, output_features=True)
         torch.testing.assert_close(output.semantic_features, merged, atol=1e-3, rtol=1e-3)
         token_map = merged.reshape(2, *grid, 32).permute(0, 3, 1, 2)
-        gate = torch.sigmoid(torch.from_numpy(upsample(model.finet.gate_projection(token_map).numpy(), (40, 48))))
+        gate = torch.sigmoid(torch.from_numpy(self.upsample(model.finet.gate_projection(token_map).numpy(), (40, 48))))
         torch.testing.assert_close(output.gate, gate, atol=1e-3, rtol=1e-3)
 
     @pytest.mark.parametrize(("layers", "color_space"), [(1, "ycbcr"), (1, "rgb"), (2, "rgb"), (3, "rgb")])
-    def test_logits(
-        self,
-        tiny_model: TinyModel,
-        make_inputs: MakeInputs,
-        backbone_folders: dict[str, str],
-        upsample: Upsample,
-        paradigm: str,
-        layers: int,
-        color_space: str,
-    ) -> None:
+    def test_logits(self, paradigm: str, layers: int, color_space: str) -> None:
         """Eq. (9): the head reads the normalized patch tokens of the last layers, of I_fus in color or of the sources."""
         choices = {"paradigm": paradigm, "color_space": color_space, "segmenter_layers": layers}
-        model, inputs = tiny_model(**choices, segmenter_image_size=[24, 48]).eval(), make_inputs()
-        output = model(**inputs, segment=True)
+        model = self.tiny_model(**choices, segmenter_image_size=[24, 48]).eval()
+        output = model(**self.inputs, segment=True)
         fused = output.fused_values
         if color_space == "ycbcr":
-            fused = replace_luma(inputs["visible_values"], fused)
+            fused = replace_luma(self.inputs["visible_values"], fused)
         dinov2 = Dinov2Backbone.from_pretrained(
-            backbone_folders["dinov2"], out_indices=list(range(4 - layers, 4)), reshape_hidden_states=False
+            self.backbone_folders["dinov2"], out_indices=list(range(4 - layers, 4)), reshape_hidden_states=False
         )
         tokens = [
             torch.cat(dinov2(pixels).feature_maps, dim=-1)[:, 1:]
             for pixels in (
                 encoder_pixels(images, (24, 48), IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD)
-                for images in (inputs.values() if paradigm == "parallel" else [fused])
+                for images in (self.inputs.values() if paradigm == "parallel" else [fused])
             )
         ]
         scores = model.ssnet.classifier(torch.stack(tokens).amax(dim=0)).numpy()
-        expected = upsample(scores.reshape(2, 3, 6, 4).transpose(0, 3, 1, 2), (40, 48))
+        expected = self.upsample(scores.reshape(2, 3, 6, 4).transpose(0, 3, 1, 2), (40, 48))
         np.testing.assert_allclose(output.logits, expected, atol=2e-3)
 
     @pytest.mark.parametrize("paradigm", ["hybrid", "parallel"])
-    def test_tokens_depend_on_their_windows_only(self, tiny_model: TinyModel, paradigm: str) -> None:
+    def test_tokens_depend_on_their_windows_only(self, paradigm: str) -> None:
         sizes = {"segmenter_image_size": [16, 32], "segmenter_windows": [1, 2], "segmenter_layers": 2}
-        model = tiny_model(paradigm=paradigm, **sizes).eval()
+        model = self.tiny_model(paradigm=paradigm, **sizes).eval()
         image = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(0))
         changed = torch.cat([image[..., :16], 1 - image[..., 16:]], dim=-1)
         (tokens, read), (_, others) = (model._encode_dinov2(part, [2]) for part in (image, changed))
