@@ -62,7 +62,7 @@ def direct(checkpoint: Path) -> Direct:
 
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with `make_pair()` as files, and a text file named like an image."""
+    """Make a folder with `make_pair()` as files, and a text file named like an image."""
     folder = tmp_path_factory.mktemp("files")
     for name, image in zip(("visible", "infrared"), make_pair(), strict=True):
         PIL.Image.fromarray(image).save(folder / f"{name}.png")
@@ -72,7 +72,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """Address at which a thread serves the files."""
+    """Serve the files in a thread; return the address."""
 
     class QuietHandler(SimpleHTTPRequestHandler):
         def log_message(self, format: str, *args: Any) -> None:
@@ -89,7 +89,7 @@ def server(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 @contextlib.contextmanager
 def batch_sizes(fuse: ImageFusionPipeline) -> Iterator[list[int]]:
-    """Records how many pairs the model sees at a time."""
+    """Record the number of pairs in each batch of the model."""
     sizes: list[int] = []
     hook = fuse.model.clip.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0]) // 2))
     try:

@@ -106,7 +106,7 @@ REFUSED = [
 ]
 
 
-class TestRefusals:
+class TestErrors:
     @pytest.mark.parametrize(("overrides", "message"), REFUSED, ids=[str(overrides)[:50] for overrides, _ in REFUSED])
     def test_values(self, tiny_config: TinyConfig, overrides: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
@@ -134,7 +134,7 @@ class TestRefusals:
         with pytest.raises(ValueError, match=r"\['paradigma'\]. Allowed: .*paradigm"):
             GFFusionConfig(paradigma="hybrid")
 
-    def test_values_of_absent_encoders_do_not_matter(self) -> None:
+    def test_values_of_absent_encoders_are_not_checked(self) -> None:
         choices = {"paradigm": "cascading", "use_segmenter": False, "clip_image_size": [1, 1], "num_groups": 0}
         GFFusionConfig(**choices, segmenter_layers=0, segmenter_refinement=-1, segmenter_scales=[])
 

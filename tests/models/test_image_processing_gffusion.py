@@ -100,43 +100,24 @@ GRAY_FORMS: dict[str, Any] = {
 }
 
 
-def tolerance(image: Any) -> float:
-    """Half a step of the image's own number format between 0.5 and 1."""
-    kind = str(getattr(image, "dtype", ""))
-    return 2**-8 if kind.endswith("bfloat16") else 2**-11 if kind.endswith("float16") else 1e-6
+COARSE = COLOR // 128 * 255  # few enough colors for a palette to hold them exactly
+FORMS: dict[str, tuple[Any, Array]] = {
+    **{f"color-{name}": (image, CHW / 255) for name, image in COLOR_FORMS.items()},
+    **{f"gray-{name}": (image, np.stack([GRAY / 255] * 3)) for name, image in GRAY_FORMS.items()},
+    "color-pil_p": (with_palette(COARSE), np.moveaxis(COARSE, -1, 0) / 255),
+    "gray-pil_1": (PIL.Image.fromarray(GRAY > 127), np.stack([GRAY > 127] * 3)),
+}
 
 
 class TestForms:
-    """All forms of an image give the same values."""
-
-    @pytest.mark.parametrize("form", COLOR_FORMS)
-    def test_color(self, form: str) -> None:
-        image = COLOR_FORMS[form]
+    @pytest.mark.parametrize(("image", "expected"), FORMS.values(), ids=FORMS)
+    def test_give_the_same_values(self, image: Any, expected: Array) -> None:
+        kind = str(getattr(image, "dtype", ""))  # half a step of the number format between 0.5 and 1
+        tolerance = 2**-8 if kind.endswith("bfloat16") else 2**-11 if kind.endswith("float16") else 1e-6
         visible, infrared = process(image, image)
         assert (visible.dtype, infrared.dtype) == (np.float32, np.float32)
-        np.testing.assert_allclose(visible, CHW / 255, atol=tolerance(image))
-        np.testing.assert_allclose(infrared, luma_of(CHW / 255), atol=tolerance(image))
-
-    @pytest.mark.parametrize("form", GRAY_FORMS)
-    def test_gray(self, form: str) -> None:
-        image = GRAY_FORMS[form]
-        visible, infrared = process(image, image)
-        assert visible.shape == (3, 40, 48)
-        np.testing.assert_allclose(visible, np.broadcast_to(GRAY / 255, (3, 40, 48)), atol=tolerance(image))
-        np.testing.assert_allclose(infrared, GRAY[None] / 255, atol=tolerance(image))
-
-    def test_one_bit(self) -> None:
-        image = PIL.Image.fromarray(GRAY > 127)
-        assert image.mode == "1"
-        visible, infrared = process(image, image)
-        np.testing.assert_array_equal(infrared[0], GRAY > 127)
-        np.testing.assert_array_equal(visible, np.stack([GRAY > 127] * 3))
-
-    def test_palette_colors(self) -> None:
-        colors = COLOR // 128 * 255  # few enough for a palette to hold them exactly
-        image = with_palette(colors)
-        assert image.mode == "P"
-        np.testing.assert_allclose(process(image, FLAT)[0], np.moveaxis(colors, -1, 0) / 255, atol=1e-6)
+        np.testing.assert_allclose(visible, expected, atol=tolerance)
+        np.testing.assert_allclose(infrared, luma_of(expected), atol=tolerance)
 
     def test_where_both_ends_could_be_channels(self) -> None:
         """Arrays are read as (H, W, C) and tensors as (C, H, W)."""
@@ -171,14 +152,6 @@ class TestBatches:
             for name, values in single.items():
                 assert torch.equal(values[0], batch[name][index])
 
-    def test_sizes_of_a_pair_must_match(self) -> None:
-        with pytest.raises(ValueError, match=r"visible image measures 48 x 40 pixels, but the infrared image 46 x 40"):
-            process(COLOR, GRAY[:, :-2])
-
-    def test_turned_images_are_compared_upright(self) -> None:
-        with pytest.raises(ValueError, match=r"48 x 40 pixels, but the infrared image 40 x 48"):
-            process(COLOR, with_orientation(GRAY, 6))
-
     def test_mixed_sizes(self) -> None:
         pairs = [(COLOR, GRAY), (COLOR[:36], GRAY[:36])]
         with pytest.raises(ValueError, match=r"one size, got \(height, width\) \[\(36, 48\), \(40, 48\)\]"):
@@ -209,20 +182,21 @@ REFUSED = {
     "kelvin": ((COLOR, GRAY / 10 + 280), r"infrared image must be in \[0, 1\].*infrared_range="),
     "nan_visible": ((NAN, GRAY), "floating-point visible image .* nan"),
     "nan_infrared": ((COLOR, NAN), "floating-point infrared image .* nan"),
+    "other_size": ((COLOR, GRAY[:, :-2]), "visible image measures 48 x 40 pixels, but the infrared image 46 x 40"),
+    "turned": ((COLOR, with_orientation(GRAY, 6)), "48 x 40 pixels, but the infrared image 40 x 48"),
     "beyond_16_bits": ((COLOR, PIL.Image.fromarray(GRAY.astype(np.int32) * 1000)), "infrared .* beyond 16 bits"),
 }
 
 
-class TestRefusals:
-    @pytest.mark.parametrize("case", REFUSED)
-    def test_images(self, case: str) -> None:
-        images, message = REFUSED[case]
+class TestErrors:
+    @pytest.mark.parametrize(("images", "message"), REFUSED.values(), ids=REFUSED)
+    def test_images(self, images: Any, message: str) -> None:
         with pytest.raises(ValueError, match=message):
             GFFusionImageProcessor()(images)
 
     @pytest.mark.parametrize("infrared_range", ["percentile", [0.0, 1.0]])
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
-    def test_no_number_in_a_range(self, infrared_range: Any, bad: float) -> None:
+    def test_not_finite(self, infrared_range: Any, bad: float) -> None:
         with pytest.raises(ValueError, match="infrared image has values that are NaN or infinite"):
             process(COLOR, np.where(np.isnan(NAN), bad, NAN), infrared_range=infrared_range)
 
@@ -274,12 +248,10 @@ class TestInfraredRange:
             _, infrared = process(COLOR, np.full_like(GRAY, 77), infrared_range=infrared_range)
             assert np.isfinite(infrared).all() and np.ptp(infrared) == 0
 
-    def test_color_is_reduced_to_luma(self) -> None:
-        _, infrared = process(COLOR, COLOR, infrared_range=[0, 255])
-        np.testing.assert_allclose(infrared, luma_of(CHW / 255), atol=1e-6)
-
-    def test_visible_is_not_touched(self) -> None:
-        np.testing.assert_array_equal(process(COLOR, GRAY, infrared_range=[0, 10])[0], process(COLOR, GRAY)[0])
+    def test_concerns_the_luma_of_infrared_alone(self) -> None:
+        visible, infrared = process(COLOR, COLOR, infrared_range=[0, 127.5])
+        np.testing.assert_array_equal(visible, process(COLOR, GRAY)[0])
+        np.testing.assert_allclose(infrared, (2 * luma_of(CHW / 255)).clip(0, 1), atol=1e-6)
 
     @pytest.mark.parametrize(
         ("image", "infrared_range", "warns"),
