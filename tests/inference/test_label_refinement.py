@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -34,19 +35,17 @@ def test_equals_ridge_regressions_on_both_guides() -> None:
     np.testing.assert_allclose(found, expected.clip(1e-6), atol=1e-4)
 
 
-def test_follows_the_edge_of_either_guide() -> None:
-    """The logits put the border of two classes at column 24 of 48, a guide at column 26."""
-    logits = torch.zeros(1, 2, 32, 48)
-    logits[:, 1] = (torch.arange(48.0) - 23.5) / 3
-    step = (torch.arange(48) >= 26).float().expand(1, 1, 32, 48)
-    for guides in (torch.cat([step, step * 0], dim=1), torch.cat([step * 0, step], dim=1)):
-        refined = refine_logits(logits, guides, (4, 6), radius=1)
-        torch.testing.assert_close(refined.argmax(dim=1).float(), step[:, 0])
-        torch.testing.assert_close(refined.exp().sum(dim=1), torch.ones(1, 32, 48))
+STEP = (torch.arange(48) >= 26).float().expand(1, 1, 32, 48)
+FLAT = torch.full((1, 1, 32, 48), 0.5)
 
 
-def test_flat_guides_keep_the_border() -> None:
+@pytest.mark.parametrize(
+    ("guides", "column"), [((STEP, 0 * STEP), 26), ((0 * STEP, STEP), 26), ((FLAT, FLAT), 24)], ids=["1", "2", "flat"]
+)
+def test_border_follows_the_edge_of_either_guide(guides: tuple[torch.Tensor, torch.Tensor], column: int) -> None:
+    """The logits put the border of two classes at column 24 of 48."""
     logits = torch.zeros(1, 2, 32, 48)
     logits[:, 1] = (torch.arange(48.0) - 23.5) / 3
-    refined = refine_logits(logits, torch.full((1, 2, 32, 48), 0.5), (4, 6), radius=1)
-    torch.testing.assert_close(refined.argmax(dim=1), logits.argmax(dim=1))
+    refined = refine_logits(logits, torch.cat(guides, dim=1), (4, 6), radius=1)
+    assert torch.equal(refined.argmax(dim=1), (torch.arange(48) >= column).long().expand(1, 32, 48))
+    torch.testing.assert_close(refined.exp().sum(dim=1), torch.ones(1, 32, 48))

@@ -265,11 +265,9 @@ class TestUnusableCheckpoints:
             GFFusionModel.from_pretrained(slim, clip_name_or_path=str(tmp_path / "pickled"))
         assert not (tmp_path / "mark").exists()
 
-    def test_missing_folder(self, tmp_path: Path) -> None:
+    def test_missing_folder_or_variant(self, checkpoint: Path) -> None:
         with pytest.raises(OSError, match="nowhere"):
-            GFFusionModel.from_pretrained(tmp_path / "nowhere")
-
-    def test_missing_variant(self, checkpoint: Path) -> None:
+            GFFusionModel.from_pretrained(checkpoint / "nowhere")
         with pytest.raises(OSError, match="fp16"):
             GFFusionModel.from_pretrained(checkpoint, variant="fp16")
 

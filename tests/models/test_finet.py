@@ -101,9 +101,8 @@ class TestMerging:
     @pytest.mark.parametrize("merging", ["weighted_sum", "group_conv"])
     def test_learnable_weights_learn(self, make_network: MakeNetwork, merging: str) -> None:
         network = make_network(merging=merging)
-        network.merge(
-            unite_modalities(random_tokens(11, seed=0), random_tokens(11, seed=1)), GRID
-        ).square().sum().backward()
+        layers = unite_modalities(random_tokens(11, seed=0), random_tokens(11, seed=1))
+        network.merge(layers, GRID).square().sum().backward()
         weights = network.layer_weights if merging == "weighted_sum" else network.group_weights
         assert weights.grad.abs().min() > 1e-6
         assert weights.grad.sum().item() == pytest.approx(0, abs=1e-8)  # their softmax always adds up to one
