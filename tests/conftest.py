@@ -51,13 +51,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(params=PARADIGMS)
 def paradigm(request: pytest.FixtureRequest) -> str:
-    """Every paradigm in turn."""
+    """Run a test for every paradigm."""
     return request.param
 
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder of real image pairs, which is no part of the repository."""
+    """Return the folder of real image pairs, which is not part of the repository."""
     folder = Path(os.environ.get("GFFUSION_DATA", Path(__file__).parents[2] / "shared" / "data"))
     if not folder.is_dir():
         pytest.skip(f"no image pairs at {folder}; set GFFUSION_DATA to a folder that has them")
@@ -66,7 +66,7 @@ def data_dir() -> Path:
 
 @pytest.fixture
 def hub() -> Iterator[HubServer]:
-    """A Hub of this test's own, empty, with a member of the organization "lab" who has the token "member"."""
+    """Start an empty Hub with a member of the organization "lab" whose token is "member"."""
     with HubServer() as server:
         server.add_account("member", "ann", "lab")
         yield server
@@ -74,7 +74,7 @@ def hub() -> Iterator[HubServer]:
 
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs a script in a process of its own, which can import gffusion: settings of the Hub are read but once."""
+    """Run a script in a new process that can import gffusion."""
     path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
 
     def run(
@@ -89,7 +89,7 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture(scope="session")
 def clip_config() -> Callable[..., CLIPVisionConfig]:
-    """Makes the configuration of a tiny CLIP encoder, whose dropout would show in training mode."""
+    """Make the configuration of a tiny CLIP encoder, with dropout in training mode."""
 
     def make(**overrides: Any) -> CLIPVisionConfig:
         sizes = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -100,7 +100,7 @@ def clip_config() -> Callable[..., CLIPVisionConfig]:
 
 @pytest.fixture(scope="session")
 def dinov2_config() -> Callable[..., Dinov2Config]:
-    """Makes the configuration of a tiny DINOv2 encoder, whose dropout would show in training mode."""
+    """Make the configuration of a tiny DINOv2 encoder, with dropout in training mode."""
 
     def make(**overrides: Any) -> Dinov2Config:
         sizes = {"hidden_size": 32, "mlp_ratio": 2, "num_hidden_layers": 3, "num_attention_heads": 2}
@@ -113,7 +113,7 @@ def dinov2_config() -> Callable[..., Dinov2Config]:
 def tiny_config(
     clip_config: Callable[..., CLIPVisionConfig], dinov2_config: Callable[..., Dinov2Config]
 ) -> Callable[..., GFFusionConfig]:
-    """Makes the configuration of a tiny model."""
+    """Make the configuration of a tiny model."""
 
     def make(**overrides: Any) -> GFFusionConfig:
         encoders = {"clip_config": clip_config(), "dinov2_config": dinov2_config()}
@@ -128,12 +128,12 @@ def backbone_folders(
     clip_config: Callable[..., CLIPVisionConfig],
     dinov2_config: Callable[..., Dinov2Config],
 ) -> dict[str, str]:
-    """Folders of the tiny encoders, as a slim checkpoint names them."""
+    """Return the folders of the tiny encoders, by the names that slim checkpoints use."""
     root = tmp_path_factory.mktemp("backbones")
     with torch.random.fork_rng():
         torch.manual_seed(0)
         for name, encoder in (("clip", CLIPVisionModel(clip_config())), ("dinov2", Dinov2Model(dinov2_config()))):
-            for parameter in encoder.parameters():  # large enough to tell images and layers apart
+            for parameter in encoder.parameters():  # large enough for images and layers to differ
                 parameter.data += 0.1 * torch.randn_like(parameter)
             encoder.save_pretrained(root / name)
     return {name: str(root / name) for name in ("clip", "dinov2")}
@@ -143,7 +143,7 @@ def backbone_folders(
 def tiny_model(
     tiny_config: Callable[..., GFFusionConfig], backbone_folders: dict[str, str]
 ) -> Callable[..., GFFusionModel]:
-    """Makes a tiny model as training leaves it: no weight and no statistic has the value it started with."""
+    """Make a tiny model as if trained: all weights and statistics differ from their initial values."""
 
     models: dict[str, GFFusionModel] = {}
 
@@ -170,7 +170,7 @@ def tiny_model(
 
 @pytest.fixture(scope="session")
 def make_inputs() -> Callable[..., dict[str, torch.Tensor]]:
-    """Makes random keyword arguments of a model."""
+    """Make random keyword arguments of a model."""
 
     def make(batch: int = 2, height: int = 40, width: int = 48, labels: bool = False) -> dict[str, torch.Tensor]:
         generator = torch.Generator().manual_seed(batch * height + width)
@@ -187,7 +187,7 @@ def make_inputs() -> Callable[..., dict[str, torch.Tensor]]:
 
 @pytest.fixture(scope="session")
 def upsample() -> Callable[[NDArray[Any], tuple[int, int]], NDArray[Any]]:
-    """Bilinear enlargement (..., h, w) -> (..., H, W) between pixel centers, by scipy."""
+    """Enlarge (..., h, w) -> (..., H, W) bilinearly between pixel centers, with scipy."""
 
     def enlarge(maps: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
         axes = [(np.arange(new) + 0.5) * old / new - 0.5 for new, old in zip(size, maps.shape[-2:], strict=True)]
