@@ -1,9 +1,9 @@
-"""Time of a fusion by the bundled models, relative to a network of SeAFusion's published shape.
+"""Measure the time of a fusion by the bundled models, relative to a network of SeAFusion's published shape.
 
 Run from the root of the repository: python benchmarks/forward.py --threads 2
 
-The reference follows the numbers of its paper (Tang et al., Information Fusion 82, 2022), not its code: 167 thousand
-parameters, all at full resolution, with random weights, which take the same time. The bundled models run as in
+The reference follows the numbers of its paper (Tang et al., Information Fusion 82, 2022), not its code. It has 167 thousand
+parameters, all at full resolution; random weights take the same time as trained ones. The bundled models run as in
 `gffusion fuse`, encoders included, without the segmenter. Passes are interleaved.
 """
 
@@ -42,7 +42,7 @@ class ReferenceBlock(nn.Module):
 
 
 def reference_encoder() -> nn.Module:
-    """One modality: a 3x3 stem of 16 channels, then blocks to 32 and 48."""
+    """Return the encoder of one image: a 3x3 stem of 16 channels, then blocks to 32 and 48."""
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1), nn.LeakyReLU(0.1), ReferenceBlock(16, 32), ReferenceBlock(32, 48)
     )

@@ -1,4 +1,4 @@
-"""Time of the metric suite per pair, relative to the same definitions in plain NumPy and SciPy.
+"""Measure the time of the metric suite per pair, relative to the same definitions in plain NumPy and SciPy.
 
 Run from the root of the repository: python benchmarks/metric_suite.py --repeats 5 --threads 2
 """
@@ -21,7 +21,7 @@ TOLERANCE = 1e-6
 
 
 class Pair:
-    """A rendered pair, and the sum of both minus the mean of the infrared image, as gray levels."""
+    """A rendered pair and its fused image, the sum of both minus the mean of the infrared image, as gray levels."""
 
     def __init__(self, height: int, width: int) -> None:
         scene = render_scene(seed=0, height=height, width=width)

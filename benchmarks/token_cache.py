@@ -1,4 +1,4 @@
-"""Time of a training step with CLIP's tokens from disk, relative to a step that computes them.
+"""Measure the time of a training step with CLIP's tokens from disk, relative to a step that computes them.
 
 Run from the root of the repository: python benchmarks/token_cache.py --steps 5 --threads 2
 
@@ -45,7 +45,7 @@ def train(trainer: FusionTrainer, steps: int) -> tuple[list[float], list[float]]
 
 
 def compare(folder: Path, size: tuple[int, int], batch: int, segmenter: bool, steps: int) -> str:
-    """Return a row of the table. The first step of each run, which fills the cache, is not timed."""
+    """Return a row of the table, without the time of the first step of each run, which fills the cache."""
     uncached, expected = train(make_trainer(folder, size, batch, segmenter, cache=None), steps + 1)
     cached, losses = train(make_trainer(folder, size, batch, segmenter, cache=str(folder / "cache")), steps + 1)
     uncached_time, cached_time = (statistics.median(times[1:]) for times in (uncached, cached))

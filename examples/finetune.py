@@ -1,7 +1,7 @@
 """Train on thermal images with boxes: `python examples/finetune.py DATA OUTPUT`.
 
-DATA holds `visible/`, `infrared/`, `boxes/` (YOLO, VOC or COCO) and `classes.txt`. Label maps are made from the boxes, in
-`DATA/labels`; then FuNet, FINet and the head are trained with the paper's frozen encoders.
+DATA contains `visible/`, `infrared/`, `boxes/` (YOLO, VOC or COCO) and `classes.txt`. The script makes label maps from the
+boxes in `DATA/labels`, then trains FuNet, FINet and the head with the paper's frozen encoders.
 """
 
 import argparse

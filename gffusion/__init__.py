@@ -1,7 +1,7 @@
 """gffusion: infrared and visible image fusion with frozen CLIP and DINOv2 features (GFFusion).
 
-Importing this package imports neither torch nor transformers. Public names are loaded on first use; GFFusion is registered
-with transformers' Auto classes and pipelines as soon as transformers is imported.
+Importing this package does not import torch or transformers. Public names are loaded on first use, and GFFusion is registered
+with the Auto classes and pipelines of transformers when transformers is imported.
 """
 
 from importlib import import_module

@@ -1,4 +1,4 @@
-"""Run the command as `python -m gffusion`, which launchers need."""
+"""Run the command as `python -m gffusion`, as launchers such as `accelerate launch -m` do."""
 
 from gffusion.cli import main
 

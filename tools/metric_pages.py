@@ -1,8 +1,8 @@
 """Write the generated parts of the pages in docs/metrics: `python tools/metric_pages.py`; with `--check`, only compare them.
 
 The tables between the markers come from `METRICS` and `PROTOCOLS`; the prose around them is not generated. The values of
-the protocols are those of a rendered pair, a few pixels of which depend on the versions of NumPy and Pillow and on the
-processor. Values that differ by less than `TOLERANCE` are therefore up to date, and are not rewritten.
+the protocols are measured on a rendered pair, in which a few pixels depend on the versions of NumPy and Pillow and on the
+processor. Values that differ by less than `TOLERANCE` are therefore not rewritten.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def conventions(name: str) -> str:
 
 
 def linked(reference: str) -> str:
-    """Return a reference with a link of its DOI."""
+    """Return a reference in which the DOI is a link."""
     return re.sub(r"doi:(\S+)", r"[doi:\1](https://doi.org/\1)", reference)
 
 
@@ -141,8 +141,8 @@ def protocols() -> str:
 
 
 def is_up_to_date(old: str, new: str) -> bool:
-    """Return whether two texts are equal, but for values in tables that differ by less than `TOLERANCE`."""
-    pairs = zip(VALUE.findall(old), VALUE.findall(new), strict=False)  # of one length where the rest is equal
+    """Return whether two texts are equal except for values in tables that differ by less than `TOLERANCE`."""
+    pairs = zip(VALUE.findall(old), VALUE.findall(new), strict=False)  # equally long if the rest is equal
     close = (math.isclose(float(a), float(b), rel_tol=TOLERANCE) for (_, a), (_, b) in pairs)
     return VALUE.sub(r"\1", old) == VALUE.sub(r"\1", new) and all(close)
 

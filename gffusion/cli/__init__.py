@@ -56,10 +56,10 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: code 2 and one line on stderr if the arguments are wrong.
+    """Run the command line and exit, with code 2 and one line on stderr if the arguments are wrong.
 
     Args:
-        arguments: Words after the name of the command. Defaults to those of this process.
+        arguments: Words after the name of the command. Defaults to the arguments of this process.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)

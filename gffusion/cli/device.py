@@ -2,10 +2,10 @@
 
 
 def choose_device(name: str) -> str:
-    """Return the device of a name: for "auto" the accelerator of this machine, or "cpu" without one.
+    """Return the torch device with this name; "auto" means the accelerator of this machine, or "cpu" if it has none.
 
     Raises:
-        ValueError: If torch has no such device here.
+        ValueError: If torch cannot use the device on this machine.
     """
     import torch
 
@@ -13,7 +13,7 @@ def choose_device(name: str) -> str:
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
         return accelerator.type if accelerator is not None else "cpu"
     try:
-        torch.zeros(1, device=name).item()  # fails on "meta" as well, where tensors have no values
+        torch.zeros(1, device=name).item()  # also fails on "meta", where tensors have no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
     return name

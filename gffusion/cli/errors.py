@@ -7,7 +7,7 @@ from typing import NoReturn, cast
 
 import typer
 
-# The base class of wrong usage. Newer releases of typer bring their own copy of click, so that importing click is no way to it.
+# The base class of usage errors. It cannot be imported from click, because newer releases of typer bring their own copy of click.
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
 
 
@@ -17,7 +17,7 @@ def one_line(error: BaseException | str) -> str:
 
 
 def exit_with_usage_error(error: Exception) -> NoReturn:
-    """Report wrong usage that typer found, and exit with code 2."""
+    """Print a usage error of typer as one line, and exit with code 2."""
     context = getattr(error, "ctx", None)
     hint = f" (see {context.command_path} --help)" if context is not None else ""
     message = error.format_message() if hasattr(error, "format_message") else error

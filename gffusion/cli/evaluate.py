@@ -40,28 +40,28 @@ def evaluate(
         typer.Option(
             metavar="[NAME=]DIR",
             help="A method and the folder of its predicted label maps; NAME= can be omitted if there is only one method. "
-            "Models predict their own otherwise. Can be repeated.",
+            "By default, models predict label maps themselves. Can be repeated.",
         ),
     ] = None,
     class_names: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Class names by id, the background first. [default: those of the model]"),
+        typer.Option(metavar="A,B,...", help="Class names by id, the background first. [default: as in the model]"),
     ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Also measure the classical baselines.")
     ] = True,
     sheet: Annotated[
-        str, typer.Option(metavar="COUNT|NAME,...", help="Pairs to show in sheet.png: how many, or their names.")
+        str, typer.Option(metavar="COUNT|NAME,...", help="Pairs to show in sheet.png: their number or their names.")
     ] = "3",
     workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one per core]")] = None,
     device: Annotated[str, typer.Option(help='For models: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
 ) -> None:
     """Compare fusion methods on folders of pairs: folders of fused images, models, and classical baselines.
 
-    Images belong together by file name. Written to OUT: table.md, table.tex, summary.json, per_image.csv, sheet.png (images
-    side by side), boxplots.png and boxplots.svg (with matplotlib), and records.jsonl, from which a later run takes what is
-    measured already. Images that cannot be measured are left out for all methods and listed. Exit code: 0 on success, 1 if
-    images were left out, 2 if nothing was evaluated.
+    Images are matched by file name. OUT gets table.md, table.tex, summary.json, per_image.csv, sheet.png (images side by
+    side), boxplots.png and boxplots.svg (with matplotlib), and records.jsonl, which lets later runs skip what is already
+    measured. Images that cannot be measured are left out for all methods and listed. Exit code: 0 on success, 1 if images
+    were left out, 2 if nothing was evaluated.
     """
     with user_errors():
         folders = dict(_split("--fused", text) for text in fused or [])

@@ -21,8 +21,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def fuse(
-    visible: Annotated[Path, typer.Argument(metavar="VISIBLE", help="Visible image, or a folder of them.")],
-    infrared: Annotated[Path, typer.Argument(metavar="INFRARED", help="Infrared image, or a folder of them.")],
+    visible: Annotated[Path, typer.Argument(metavar="VISIBLE", help="Visible image, or folder of visible images.")],
+    infrared: Annotated[Path, typer.Argument(metavar="INFRARED", help="Infrared image, or folder of infrared images.")],
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="OUT", help="File to write, in the format of its suffix, or folder."),
@@ -37,7 +37,7 @@ def fuse(
         bool,
         typer.Option(
             "--segment",
-            help="Also write label maps and colored overlays: to OUT/labels and OUT/overlays, or beside the file OUT.",
+            help="Also write label maps and colored overlays, to OUT/labels and OUT/overlays or next to the file OUT.",
         ),
     ] = False,
     infrared_range: Annotated[
@@ -50,7 +50,7 @@ def fuse(
     ] = None,
     suffix: Annotated[
         str | None,
-        typer.Option(help="Format of the files in an output folder, such as .png. [default: that of the visible file]"),
+        typer.Option(help="Format of the files in an output folder, such as .png. [default: as the visible file]"),
     ] = None,
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
@@ -58,9 +58,8 @@ def fuse(
 ) -> None:
     """Fuse two images, or two folders of images.
 
-    Images of two folders belong together by file name. The fused image has the size, the color and the bit depth of the
-    visible one. Exit code: 0 if all pairs were fused,
-    1 if some pairs of a folder failed, 2 if nothing could be done.
+    Images of two folders are matched by file name. The fused image has the size, color and bit depth of the visible image.
+    Exit code: 0 if all pairs were fused, 1 if some pairs of a folder failed, 2 if nothing could be done.
     """
     with user_errors():
         options = _check_options(infrared_range, suffix, dtype)
@@ -109,7 +108,7 @@ def _rate(done: int, seconds: float) -> str:
 
 
 def _check_options(infrared_range: str | None, suffix: str | None, dtype: str) -> dict[str, Any]:
-    """Return the options of the image processor. Everything here answers before torch is imported, which takes seconds."""
+    """Return the options of the image processor. Errors are raised before torch is imported, which takes seconds."""
     from gffusion.data import IMAGE_SUFFIXES
     from gffusion.data.infrared_range import parse_infrared_range
 
@@ -121,7 +120,7 @@ def _check_options(infrared_range: str | None, suffix: str | None, dtype: str) -
 
 
 def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segment: bool) -> list[_Plan]:
-    """Return what to fuse and where to write it, after all checks that need no reading of images."""
+    """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
     for path in (visible, infrared):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
@@ -203,7 +202,7 @@ def _run(
     batch_size: int,
     overwrite: bool,
 ) -> list["FusionResult"]:
-    """Fuse all pairs, show progress, and return the results of those that failed."""
+    """Fuse all pairs with a progress bar, and return the results that have an error."""
     from tqdm import tqdm
 
     from gffusion.inference.files import FusionJob, fuse_files

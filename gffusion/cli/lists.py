@@ -5,9 +5,9 @@ from typing import Any
 
 
 def split_list(text: str | None) -> list[str] | None:
-    """Return the values of a list option, `None` if the option was not given.
+    """Return the values of a list option, or `None` if the option was not given.
 
-    Values are separated by commas; only if there are none, by spaces, so that values such as names of classes may have some.
+    Values are separated by commas or, in a text without commas, by spaces. With commas, values can contain spaces.
 
     Example:
         >>> split_list("EN SCD"), split_list("EN, SCD,"), split_list("traffic light, person")
@@ -19,11 +19,11 @@ def split_list(text: str | None) -> list[str] | None:
 
 
 def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
-    """Return a command line in the form that typer takes, where an option has one value: `--metrics EN SCD` as `--metrics EN,SCD`.
+    """Join the words of list options for typer, whose options take one value: `--metrics EN SCD` becomes `--metrics EN,SCD`.
 
-    A list ends at the next option. An option takes a list if its metavar ends in `,...`; one that may be given several
-    times is repeated before each of the words. A command with positional arguments is left as it is, because they could
-    not be told from values of a list.
+    An option takes a list if its metavar ends in `,...`; the list ends at the next option. Options that can be given
+    several times are repeated before each word. Commands with positional arguments are returned unchanged, because
+    positional arguments and values of a list look the same.
 
     Args:
         words: The command line.

@@ -42,13 +42,11 @@ def masks(
         typer.Option(
             metavar="HEIGHT WIDTH",
             min=1,
-            help="For pca: size of the encoder's input, in multiples of its patch size; larger finds smaller objects. "
+            help="For pca: size of the encoder's input, in multiples of its patch size; larger inputs find smaller objects. "
             "[default: multiples nearest to the size of each image]",
         ),
     ] = None,
-    source: Annotated[
-        str, typer.Option(help="Modality in which objects are sought: visible, infrared or both.")
-    ] = "both",
+    source: Annotated[str, typer.Option(help="Images to find the objects in: visible, infrared or both.")] = "both",
     layout: Annotated[
         str, typer.Option(help='Layout of DATA: "folders" (visible/, infrared/, boxes/), "m3fd", "llvip", ...')
     ] = "folders",
@@ -56,7 +54,7 @@ def masks(
     classes: Annotated[
         str | None,
         typer.Option(
-            metavar="A,B,...", help="Class names of the boxes, in order. [default: those of the dataset, classes.txt]"
+            metavar="A,B,...", help="Class names of the boxes, in order. [default: as in the dataset's classes.txt]"
         ),
     ] = None,
     fallback: Annotated[
@@ -66,7 +64,7 @@ def masks(
         bool,
         typer.Option(
             "--ignore-doubtful/--no-ignore-doubtful",
-            help="Label pixels that may belong to an object 255 (ignored) instead of background.",
+            help="Label pixels that possibly belong to an object 255 (ignored) instead of background.",
         ),
     ] = True,
     contact_sheet: Annotated[
@@ -75,12 +73,12 @@ def masks(
     ] = None,
     device: Annotated[str, typer.Option(help='For pca: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
     overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace label maps that exist instead of skipping them.")
+        bool, typer.Option("--overwrite", help="Replace existing label maps instead of skipping them.")
     ] = False,
 ) -> None:
     """Make label maps for segmentation from boxes: 0 is background, class + 1 an object, 255 is ignored.
 
-    Label maps are 8-bit PNG files; the class names are written to classes.txt beside their folder. Exit code: 0 on success,
+    Label maps are 8-bit PNG files. The class names are written to classes.txt next to their folder. Exit code: 0 on success,
     1 if some pairs failed, 2 if nothing could be done.
     """
     with user_errors():
@@ -134,7 +132,7 @@ def _find_pairs(
     found = find_pairs(data, layout, split)
     pairs = [pair for pair in found.match.pairs if pair.boxes is not None]
     if not pairs:
-        raise ValueError(f"no pair of {data} has boxes, from which label maps are made")
+        raise ValueError(f"no pair of {data} has boxes to make label maps from")
     if unboxed := [pair.name for pair in found.match.pairs if pair.boxes is None]:
         names = ", ".join(unboxed[:5]) + ", ..." * (len(unboxed) > 5)
         typer.echo(f"skipped {len(unboxed)} without boxes: {names}", err=True)

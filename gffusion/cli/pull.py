@@ -1,4 +1,4 @@
-"""`gffusion pull`: a model in one folder, for machines without network."""
+"""`gffusion pull`: save a model to one folder, for machines without network."""
 
 from pathlib import Path
 from typing import Annotated
@@ -16,10 +16,10 @@ def pull(
         str | None, typer.Option("--revision", metavar="REVISION", help="Branch, tag or commit on the Hub.")
     ] = None,
 ) -> None:
-    """Save a model with its frozen encoders to one folder, which loads without network on any machine."""
+    """Save a model with its frozen encoders to one folder that loads on any machine, without network."""
     with user_errors():
         from gffusion.hub import pull as save_model  # saves start-up time: imports torch
 
         quiet_libraries()
         save_model(name, output, revision=revision)
-    typer.echo(f"{name} -> {output}, use it with --model {output}")
+    typer.echo(f"{name} -> {output} (use it with --model {output})")

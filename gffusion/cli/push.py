@@ -1,4 +1,4 @@
-"""`gffusion push`: a model to the Hub."""
+"""`gffusion push`: publish a model on the Hub."""
 
 from pathlib import Path
 from typing import Annotated

@@ -1,4 +1,4 @@
-"""Silence of other libraries, whose reports would mix with the output of the command."""
+"""Silence other libraries, so that their messages do not mix with the output of the command."""
 
 
 def quiet_libraries() -> None:

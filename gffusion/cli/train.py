@@ -1,4 +1,4 @@
-"""`gffusion train`: a training run from a recipe and options."""
+"""`gffusion train`: train a model with a recipe and options."""
 
 import typer
 
@@ -12,8 +12,8 @@ CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_optio
 def train(context: typer.Context) -> None:
     """Train or fine-tune a model: `--config RECIPE`, and options that override it; `--help` lists them.
 
-    Runs on one device. For several: `accelerate launch -m gffusion train ...`. Ctrl-C finishes the step and writes a
-    checkpoint, from which `--resume_from_checkpoint` goes on. Exit code: 0 on success, 2 if the run cannot start,
+    Runs on one device; for several, use `accelerate launch -m gffusion train ...`. Ctrl-C finishes the step and writes a
+    checkpoint, from which `--resume_from_checkpoint` continues. Exit code: 0 on success, 2 if the run cannot start,
     continue or be published.
     """
     from gffusion.training.recipe import Recipe  # here, to keep `gffusion --help` fast

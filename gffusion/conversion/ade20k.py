@@ -23,10 +23,10 @@ _EPSILON = 1e-5
 def convert_ade20k_head(source: str | os.PathLike[str], target: str | os.PathLike[str], hidden_size: int = 768) -> None:
     """Write a linear segmenter of DINOv2 (`dinov2_vitb14_ade20k_linear_head.pth`, `..._ms_head.pth`) as safetensors.
 
-    The published head is a batch normalization and a 1x1 convolution (mmsegmentation's BNHead), which in evaluation mode are
-    one linear map; it is computed in float64. The target contains `weight` (150, inputs) and `bias` (150,), float32, and as
-    metadata `classes` (JSON), `source` (the file name of the source) and `layers`: the number of DINOv2's last layers whose
-    normalized patch tokens the head reads, concatenated; 1 for linear heads, 4 for multi-scale ("ms") heads.
+    The published head is a batch normalization and a 1x1 convolution (mmsegmentation's BNHead). In evaluation mode, they are
+    one linear map, which is computed in float64. The target contains `weight` (150, inputs) and `bias` (150,), float32. Its
+    metadata are `classes` (JSON), `source` (the file name of the source) and `layers`, the number of DINOv2's last layers
+    whose concatenated, normalized patch tokens the head reads: 1 for linear heads, 4 for multi-scale ("ms") heads.
 
     Only tensors are read from `source`; a pickle that would run code is rejected.
 
@@ -37,8 +37,8 @@ def convert_ade20k_head(source: str | os.PathLike[str], target: str | os.PathLik
 
     Raises:
         OSError: If `source` cannot be read or `target` cannot be written.
-        ValueError: If `source` contains more than tensors, or no linear segmenter with 150 classes and `hidden_size` or
-            4 x `hidden_size` inputs.
+        ValueError: If `source` contains anything but tensors, or is not a linear segmenter with 150 classes and
+            `hidden_size` or 4 x `hidden_size` inputs.
 
     Example:
         >>> import tempfile

@@ -31,7 +31,7 @@ def replace_file(path: Path, content: bytes) -> None:
     except OSError as error:
         if error.filename is None:
             raise
-        # The message names the file of the caller, not the temporary one.
+        # Name the file of the caller in the message, not the temporary file.
         raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -25,9 +25,9 @@ from .transforms import Sample, Transform
 class FusionDataset(Dataset[dict[str, Any]]):
     """Dataset of aligned pairs from `root/visible` and `root/infrared`, or from a known dataset as downloaded.
 
-    Class index maps in `root/labels` and boxes in `root/boxes` are read where they exist; the other layouts in
-    [`LAYOUTS`] have folders of their own. Files are matched by name (see [`match_pairs`]); those without a partner are
-    reported once through `logging`. An item is a dict of
+    Class index maps in `root/labels` and boxes in `root/boxes` are read if they exist; the other layouts in [`LAYOUTS`]
+    have other folders. Files are matched by name (see [`match_pairs`]); files without a partner are reported once through
+    `logging`. An item is a dict of
 
     - `"visible_values"`: (3, H, W) float32 in [0, 1]; a gray image is repeated,
     - `"infrared_values"`: (1, H, W) float32 in [0, 1]; a color image is converted to its BT.601 luma,
@@ -44,15 +44,15 @@ class FusionDataset(Dataset[dict[str, Any]]):
             `split` and `class_names` are ignored.
         transform: Called with the sample (see `transforms.Sample`) and a generator that depends only on `seed`, the epoch
             and the index, so that items do not depend on the number of workers.
-        seed: Seed of that generator, at least 0.
-        cache_in_memory: Decode every image now and keep it in its own dtype. Forked workers share this memory.
+        seed: Seed of the generator, at least 0.
+        cache_in_memory: Decode all images at once and keep them in their dtype. Forked workers share this memory.
         layout: Arrangement of the folders, a name in [`LAYOUTS`].
         split: Split of the dataset, if the layout has splits.
         infrared_range: Range of infrared images that maps to [0, 1]: `"dtype"`, the range of their dtype;
-            `"percentile"`, the 0.1st to 99.9th percentile of each image; or `(low, high)`, in the unit of the image, counts
-            or kelvin.
+            `"percentile"`, the 0.1st to 99.9th percentile of each image; or `(low, high)` in the unit of the image, such as
+            counts or kelvin.
         class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
-            Defaults to those of the layout or of `classes.txt`.
+            Defaults to the names in the layout or in `classes.txt`.
 
     Raises:
         FileNotFoundError: If a folder is missing.
@@ -130,7 +130,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
             labels: Column of label maps, (H, W) class indices as an image or an array.
             boxes: Column of boxes: "bbox", `[left, top, width, height]` in pixels, and "category", indices from 0 or names,
                 as a dict of lists or a list of dicts.
-            names: Column of the names of items. Defaults to row numbers.
+            names: Column of item names. Defaults to row numbers.
             infrared_range: As for the class.
             class_names: Defaults to the names of a `ClassLabel` feature under "category".
 
@@ -234,7 +234,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         sample = {"visible": visible, "infrared": infrared}
         if "labels" in decoded:
             sample["labels"] = decoded["labels"].astype(np.int64)
-        # Copy, so that transforms that work in place do not change the cache.
+        # Copied so that in-place transforms do not change the cache.
         return sample | {name: decoded[name].copy() for name in ("boxes", "box_classes") if name in decoded}
 
 

@@ -9,14 +9,14 @@ if TYPE_CHECKING:  # the command line parses ranges before it imports torch
 
 
 def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> "InfraredRange":
-    """Return the infrared range that a text or a list of words describes.
+    """Parse an infrared range from a text or a list of words.
 
     Args:
         text: `dtype`, `percentile`, or two numbers LOW and HIGH separated by a comma or spaces.
         option: Name of the option for error messages, as the user typed it.
 
     Raises:
-        ValueError: If the text is none of these.
+        ValueError: If the text is anything else.
 
     Example:
         >>> parse_infrared_range("7000,9500")

@@ -30,7 +30,7 @@ _SAVE_OPTIONS: dict[str, dict[str, Any]] = {
     "BMP": {},
 }
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# How to turn an image upright, by its Orientation tag (EXIF 2.32, section 4.6.4).
+# Transformations that turn an image upright, by Orientation tag (EXIF 2.32, section 4.6.4).
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
     1: lambda image: image,
     2: np.fliplr,
@@ -54,8 +54,8 @@ class ImageReadError(OSError):
 def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
     """Read an image, upright.
 
-    The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, 1-bit images 0 and 255. Files
-    with several frames are refused, except the multi-image JPEG (MPO) of cameras, whose first image is read.
+    The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, and 1-bit images become 0 and
+    255. Files with several frames are rejected, except the multi-image JPEG (MPO) of cameras, whose first image is read.
 
     16-bit RGB and 16-bit gray PNG with alpha become uint8 RGB, because Pillow keeps only the upper byte of each value. Store
     16-bit color as TIFF.
@@ -254,7 +254,7 @@ def _describe_cause(error: Exception) -> str:
 
 @contextmanager
 def _refuse_truncated_files() -> Iterator[None]:
-    """Override Pillow's process-wide flag, which other libraries set, that fills the missing part of an image with gray."""
+    """Disable Pillow's process-wide flag that fills missing parts of an image with gray, which other libraries set."""
     with _decoding:
         previous = ImageFile.LOAD_TRUNCATED_IMAGES
         ImageFile.LOAD_TRUNCATED_IMAGES = False
@@ -282,7 +282,7 @@ def _decode(file: IO[bytes], convert: Callable[[Image.Image], NDArray[Any]]) -> 
 
 
 def _is_misread_by_pillow(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Return whether Pillow would cut a deep TIFF file to 8 bits (color) or invert it (white is zero)."""
+    """Return whether Pillow would reduce a TIFF file to 8 bits (deep color) or invert it (white is zero)."""
     tags = image.tag_v2
     is_deep: bool = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8
     white_is_zero: bool = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
@@ -315,7 +315,7 @@ def _check_single_frame(frames: int) -> None:
 
 
 def _decode_tiff(file: IO[bytes]) -> NDArray[Any]:
-    """Read the TIFF files that Pillow misreads or refuses: 16-bit and float RGB, 16-bit and 64-bit float."""
+    """Read the TIFF files that Pillow misreads or rejects: 16-bit and float RGB, 16-bit and 64-bit float."""
     import tifffile  # here to save start-up time: few files need it
 
     file.seek(0)

@@ -15,9 +15,9 @@ from .boxes import BOX_SUFFIXES, NamedBoxes
 from .io import IMAGE_SUFFIXES, read_image, read_rgbt
 
 CLASSES_FILE = "classes.txt"
-"""File of class names, one per line, that labelImg writes beside the YOLO files."""
+"""File of class names, one per line, that labelImg writes next to YOLO files."""
 
-# Words that commonly distinguish the files of one scene: 0001_vis.png and 0001_ir.png, VIS1.png and IR1.png.
+# Words that distinguish the files of one scene, as in 0001_vis.png and 0001_ir.png, or VIS1.png and IR1.png.
 _VISIBLE_WORDS = ("visible", "vis", "vi", "rgb", "color", "colour")
 _INFRARED_WORDS = ("infrared", "ir", "thermal", "tir", "lwir", "previewdata")
 _LABELS_WORDS = ("labels", "label", "segmentation", "seg", "mask", "gt", "boxes")
@@ -51,8 +51,8 @@ class PairMatch:
 
     Attributes:
         pairs: The pairs.
-        visible_only: Visible images without an infrared one.
-        infrared_only: Infrared images without a visible one.
+        visible_only: Visible images without an infrared image.
+        infrared_only: Infrared images without a visible image.
         labels_only: Label maps without a pair.
         boxes_only: Box files without a pair.
     """
@@ -72,7 +72,7 @@ def match_pairs(
 ) -> PairMatch:
     """Match the images of two folders by stem.
 
-    Stems are compared case-insensitively, and suffixes may differ: `Visible/0001.PNG` matches `infrared/0001.jpg`. The
+    Stems are compared case-insensitively, and suffixes can differ: `Visible/0001.PNG` matches `infrared/0001.jpg`. The
     remaining stems are compared without common words at their beginning or end: `FLIR_1_RGB.jpg` matches `FLIR_1.jpg`,
     `VIS1.png` matches `IR1.png`, and `1_mask.png` matches either. Hidden files, folders and files with other suffixes are
     ignored.
@@ -140,7 +140,7 @@ ArrayPair = tuple[NDArray[Any], NDArray[Any]]
 
 
 def read_pair(visible: Path, infrared: Path) -> ArrayPair:
-    """Read the two images of a pair, or both from one file of four channels.
+    """Read the two images of a pair, from two files or from one four-channel file.
 
     Args:
         visible: File of the visible image.
@@ -220,7 +220,7 @@ def _match(
     others: Mapping[str, Path | NamedBoxes],
     words: tuple[str, ...],
 ) -> dict[str, str]:
-    """Return the matching stem of `others` for each visible stem: the same stem, or else the same without `words`."""
+    """Return the matching stem of `others` for each visible stem: an equal stem, or one that is equal without `words`."""
     matched = {stem: stem for stem in visible if stem in others}
     visible_cores = _group_by_core(visible.keys() - matched.keys(), _VISIBLE_WORDS)
     other_cores = _group_by_core(others.keys() - matched.keys(), words)
@@ -248,7 +248,7 @@ def _match(
 def _group_by_core(stems: Iterable[str], words: tuple[str, ...]) -> dict[str, list[str]]:
     """Group stems by their core: what is left without `words` at the beginning and end."""
     word = f"(?:{'|'.join(words)})"
-    # A word is not followed by a letter: VIS1 starts with "vis", Vista does not.
+    # A word must not be followed by a letter: VIS1 starts with "vis", Vista does not.
     pattern = re.compile(rf"^(?:{word}(?![a-z])[\W_]*)+|(?:[\W_]*(?<![a-z]){word})+$")
     cores = defaultdict(list)
     for stem in stems:

@@ -15,10 +15,10 @@ def map_in_order(
     """Yield `function(item)` for every item, in order, with at most `depth` results computed ahead.
 
     Args:
-        executor: Runs the calls.
+        executor: Executor that runs the calls.
         function: Called once per item. Its exceptions are raised where the result is yielded.
-        items: Consumed as calls are submitted.
-        depth: Number of calls that may be submitted before their results are consumed.
+        items: Arguments, consumed as calls are submitted.
+        depth: Maximum number of calls whose results are not yet consumed.
 
     Example:
         >>> from concurrent.futures import ThreadPoolExecutor

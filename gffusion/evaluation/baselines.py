@@ -29,9 +29,9 @@ def maximum(visible: Luma, infrared: Luma) -> Luma:
 
 
 def laplacian_pyramid(visible: Luma, infrared: Luma) -> Luma:
-    """Fuse Laplacian pyramids of 4 levels: the larger magnitude of both details, and the average of the remainder.
+    """Fuse Laplacian pyramids of 4 levels: take the larger magnitude of details, and average the remainder.
 
-    Images that are reduced to a single row or column earlier have fewer levels.
+    Images that are reduced to a single row or column before level 4 have fewer levels.
 
     Source:
         P. J. Burt and E. H. Adelson, The Laplacian pyramid as a compact image code, IEEE Transactions on Communications
@@ -52,12 +52,12 @@ def laplacian_pyramid(visible: Luma, infrared: Luma) -> Luma:
 
 
 def centered_sum(visible: Luma, infrared: Luma) -> Luma:
-    """Return `V + R - mean(R)`, which has the mean of V, nearly the highest possible SCD and a high contrast."""
+    """Return `V + R - mean(R)`, which has the mean of V, nearly the maximum SCD and a high contrast."""
     return visible + infrared - infrared.mean()
 
 
 def average_stretched(visible: Luma, infrared: Luma) -> Luma:
-    """Return the average with its 1st percentile mapped to 0 and its 99th to 255; a constant average is not changed."""
+    """Return the average with its 1st percentile mapped to 0 and its 99th to 255, or unchanged if it is constant."""
     fused = average(visible, infrared)
     low, high = np.percentile(fused, _STRETCHED_PERCENTILES)
     return 255 * (fused - low) / (high - low) if high > low else fused
@@ -81,7 +81,7 @@ def fuse_luma(name: str, visible: Luma, infrared: Luma) -> NDArray[np.uint8]:
     """
     if name not in BASELINES:
         raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINES)}.")
-    # Halves round up, as in `to_luma8`; `to_uint8` rounds them to even.
+    # Halves are rounded up, as in `to_luma8`; `to_uint8` rounds them to even.
     return np.floor(BASELINES[name](visible, infrared) + 0.5).clip(0, 255).astype(np.uint8)
 
 

@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 
 def save_box_plots(table: EvaluationTable, folder: Path) -> None:
-    """Write `boxplots.png` and `boxplots.svg`, the best mean rank on top; without matplotlib, log how to install it."""
+    """Write `boxplots.png` and `boxplots.svg`, with the best mean rank on top, or log that matplotlib is missing."""
     rows = table.best_first
     methods, is_baseline = [table.methods[row] for row in rows], [table.is_baseline[row] for row in rows]
     try:

@@ -1,4 +1,4 @@
-"""Files of an evaluation, found and checked before anything is computed. Does not import torch."""
+"""Find and check the files of an evaluation before anything is computed. Does not import torch."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -33,11 +33,11 @@ def find_inputs(
     output: StrPath | None = None,
     sheet: Sequence[str] | int = (),
 ) -> Inputs:
-    """Find the files of an evaluation; the arguments are those of [`evaluate`][gffusion.evaluation.evaluate].
+    """Find the files of an evaluation; see [`evaluate`][gffusion.evaluation.evaluate] for the arguments.
 
     Raises:
         OSError: If a folder or a model does not exist, or `output` is a file.
-        ValueError: If two methods have one name, folders have no names in common, or an unknown pair or method is named.
+        ValueError: If two methods have the same name, folders have no names in common, or a pair or method is unknown.
     """
     _check_methods([*fused, *(Path(model).name for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:

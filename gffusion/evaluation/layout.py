@@ -1,4 +1,4 @@
-"""One table of numbers for the terminal, as Markdown and as LaTeX."""
+"""Format a table of numbers for the terminal, as Markdown and as LaTeX."""
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
@@ -17,7 +17,7 @@ _LATEX_SIGNS = str.maketrans(
 
 
 class Marks(NamedTuple):
-    """Format strings of one format, for numbers, names of rows and names of columns."""
+    """Format strings for numbers, row names and column names."""
 
     best: str
     second: str
@@ -81,14 +81,14 @@ class Layout:
 
 
 def to_rich(layout: Layout) -> "Group":
-    """Return the table for a terminal; where styles are not shown, `*` and `+` still mark the best and second best."""
-    from rich import box  # rich is imported only where a table is printed
+    """Return the table for a terminal; `*` and `+` mark the best and second best, also without text styles."""
+    from rich import box  # saves start-up time unless a table is printed
     from rich.console import Group
     from rich.padding import Padding
     from rich.table import Table
     from rich.text import Text
 
-    # `Text` objects: in plain strings, rich replaces [words] and :names:. `Padding` in place of a mark aligns decimal points.
+    # In plain strings, rich would replace [words] and :names:. `Padding` aligns the decimal points of numbers without a mark.
     def cell(text: str) -> Text | Padding:
         style = _STYLES.get(text[-1])
         return Text(text, style) if style else Padding(Text(text), (0, 1, 0, 0))
@@ -132,7 +132,7 @@ def to_latex(layout: Layout) -> str:
 
 
 def _format_column(values: NDArray[np.float64], decimals: int, higher_is_better: bool, marks: Marks) -> list[str]:
-    """Return the numbers; all texts that look like the best or second best number are marked."""
+    """Format the numbers of a column, and mark all that are equal to the best or second best after rounding."""
     texts = ["-" if np.isnan(value) else f"{value:.{decimals}f}" for value in values]
     best, second, *_ = [*sorted({*texts} - {"-"}, key=float, reverse=higher_is_better), "", ""]
     if not second:  # all methods are equal

@@ -1,4 +1,4 @@
-"""One interface to all that is compared: models, folders of fused images and classical baselines."""
+"""Common interface of the compared methods: models, folders of fused images and classical baselines."""
 
 import os
 from abc import ABC, abstractmethod
@@ -39,7 +39,7 @@ class Sources:
 
         Raises:
             OSError: If a file cannot be read.
-            ValueError: If the sizes differ, or a floating-point image is not within 0 to 1; the message names the file.
+            ValueError: If the sizes differ, or a floating-point image is not within 0 to 1. The message names the file.
         """
         images, lumas = read_pair(pair.visible, pair.infrared), []
         for image, path in zip(images, (pair.visible, pair.infrared), strict=True):
@@ -51,12 +51,12 @@ class Sources:
 
 
 class Method(ABC):
-    """A row of the table.
+    """A compared method, one row of the table.
 
     Attributes:
-        name: Its name.
-        is_baseline: Whether it is a classical baseline, which the other methods are compared with.
-        class_names: Names of the classes of the label maps that it predicts; empty if it predicts none.
+        name: Name of the method.
+        is_baseline: Whether it is a classical baseline, with which the other methods are compared.
+        class_names: Names of the classes in its predicted label maps; empty if it predicts none.
     """
 
     is_baseline: ClassVar[bool] = False
@@ -67,11 +67,11 @@ class Method(ABC):
 
     @abstractmethod
     def fingerprint(self, pair: ImagePair) -> str:
-        """Return a text that changes whenever the fused image of the same pair may change."""
+        """Return a text that changes whenever the fused image of the same pair can change."""
 
     @abstractmethod
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
-        """Return the fused image (H, W) or (H, W, 3), and with `segment` the label map, if the method predicts one.
+        """Return the fused image (H, W) or (H, W, 3) and, with `segment`, the label map if the method predicts one.
 
         Raises:
             OSError: If a file cannot be read.
@@ -94,7 +94,7 @@ class Baseline(Method):
 
 
 class FusedFolder(Method):
-    """Images that were fused elsewhere: a file by the name of each pair."""
+    """Images that were fused elsewhere, one file per pair, with the same name."""
 
     def __init__(self, name: str, files: Mapping[str, Path]) -> None:
         super().__init__(name)
@@ -105,7 +105,7 @@ class FusedFolder(Method):
         return digest_file(self._file(pair))
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
-        """Return the image as the file holds it."""
+        """Return the image in the file."""
         return Prediction(read_image(self._file(sources.pair)))
 
     def _file(self, pair: ImagePair) -> Path:
@@ -115,13 +115,13 @@ class FusedFolder(Method):
 
 
 class Model(Method):
-    """A model, which fuses on the fly."""
+    """A model that fuses during the evaluation."""
 
     def __init__(self, name: str, model: GFFusionModel, image_processor: GFFusionImageProcessor) -> None:
         super().__init__(name)
         self._model = model.eval()
         self._image_processor = image_processor
-        # Hidden states of the encoders are collected through hooks: only one thread at a time may run a model.
+        # Hidden states of the encoders are collected with hooks, so only one thread at a time can run a model.
         self._lock = Lock()
         if model.config.use_segmenter:
             self.class_names = tuple(model.config.id2label[label] for label in range(model.config.num_labels))
@@ -131,7 +131,7 @@ class Model(Method):
         """Load a model by its name in the zoo, folder or Hub id; the segmenter is loaded only if `segment` is True.
 
         Raises:
-            OSError: If there is no such model.
+            OSError: If the model does not exist.
         """
         model = create_model(name, **({} if segment else {"use_segmenter": False}))
         return cls(Path(name).name, model.to(device), load_image_processor(name))

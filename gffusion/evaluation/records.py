@@ -12,7 +12,7 @@ class Records:
     """Values by key, in memory and in a JSON Lines file.
 
     A key is a digest of everything that its values depend on (see `scoring`), so that values never become outdated.
-    Damaged lines are ignored. Threads may add values concurrently. Without a path, values are in memory only.
+    Damaged lines are ignored. Threads can add values concurrently. Without a path, values are only kept in memory.
 
     Raises:
         OSError: If the file cannot be read.
@@ -42,11 +42,11 @@ class Records:
                 file.write("\n")
 
     def get(self, key: str) -> Mapping[str, Any]:
-        """Return the values of a key, an empty mapping if it is new."""
+        """Return the values of a key, or an empty mapping if it is new."""
         return self._values.get(key, {})
 
     def add(self, key: str, method: str, image: str, values: Mapping[str, Any]) -> None:
-        """Add values to a key; method and image are written for readers of the file only.
+        """Add values to a key; method and image only make the file readable.
 
         Raises:
             OSError: If the file cannot be written.

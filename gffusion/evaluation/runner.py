@@ -42,26 +42,26 @@ def evaluate(
 ) -> EvaluationTable:
     """Measure several methods on the same pairs, and return the table of all pairs that could be measured.
 
-    Images belong together by stem. Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair
-    that cannot be measured for one method, or has an infinite metric (as PSNR of equal images), is left out for all methods,
-    so that all means are over the same pairs, and is listed in the table's `skipped`.
+    Images are matched by stem. Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair that
+    cannot be measured for one method, or has an infinite metric (such as PSNR of equal images), is left out for all methods,
+    so that all means are over the same pairs. The table lists it in `skipped`.
 
     Args:
         visible: Folder of visible images.
         infrared: Folder of infrared images.
         fused: Folders of fused images, gray or color, by the name of their method.
-        models: Models that fuse on the fly: names of bundled models, folders or Hub ids.
+        models: Models that fuse during the evaluation: names of bundled models, folders or Hub ids.
         baselines: Classical baselines, names in `gffusion.evaluation.baselines.BASELINES`.
-        metrics: Metrics of the mean rank. Default: those of EN, SCD, VIF, Qabf and SSIM that the protocol has. Nabf, the
-            share of artifacts, is always measured if the protocol has it, but counts only if it is named here.
+        metrics: Metrics of the mean rank. Default: EN, SCD, VIF, Qabf and SSIM, as far as the protocol has them. Nabf, the
+            share of artifacts, is always measured if the protocol has it, but counts only if it is listed here.
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
         labels: Folder of label maps. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.
-        class_names: Names of the classes in the order of their ids, the background first. Default: those of the models.
-        output: Folder for tables, figures (box plots need matplotlib) and records, with which a later call measures only
+        class_names: Names of the classes in the order of their ids, the background first. Default: as in the models.
+        output: Folder for tables, figures (box plots need matplotlib) and records, which let later calls measure only
             what is new.
-        sheet: Names of the pairs shown in `sheet.png`, or their number, spread evenly.
-        workers: Number of threads. Default: that of PyTorch.
+        sheet: Names of the pairs shown in `sheet.png`, or the number of evenly spread pairs.
+        workers: Number of threads. Default: as in PyTorch.
         device: Device of the models.
         progress: Whether to show a progress bar if standard error is a terminal.
 
@@ -123,10 +123,10 @@ def evaluate(
 
 
 def _choose_metrics(metrics: Sequence[str] | None, protocol: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the metrics of the mean rank, and those that do not count in it."""
+    """Return the metrics that count in the mean rank, and the others."""
     allowed = select_options(protocol)
     ranked = tuple(dict.fromkeys(metrics or (name for name in DEFAULT_METRICS if name in allowed)))
-    select_options(protocol, ranked)  # refuse metrics that the protocol does not have
+    select_options(protocol, ranked)  # rejects metrics that the protocol does not have
     return ranked, (ARTIFACTS,) if ARTIFACTS in allowed and ARTIFACTS not in ranked else ()
 
 
@@ -134,7 +134,7 @@ def _choose_pairs(sheet: Sequence[str] | int, measured: Mapping[str, ImagePair])
     if not isinstance(sheet, int):
         return [measured[name] for name in sheet if name in measured]
     pairs, count = list(measured.values()), min(sheet, len(measured))
-    # The middle of each of `count` equal stretches.
+    # The middle of each of `count` equal sections.
     return [pairs[(2 * index + 1) * len(pairs) // (2 * count)] for index in range(count)]
 
 

@@ -27,7 +27,7 @@ _ERRORS = (OSError, ValueError, MemoryError, torch.OutOfMemoryError)
 
 @dataclass(frozen=True)
 class Plan:
-    """Methods and metrics to compute on every pair, and predicted label maps that are files.
+    """Methods and metrics to compute on every pair, and files of predicted label maps.
 
     `class_names` is empty if no label maps are measured.
     """
@@ -99,7 +99,7 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> di
 
 
 def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:
-    """Return the label map and the file of the prediction, if it is a file; an empty list if no label map is measured."""
+    """Return the label map and, if any, the file of the prediction; an empty list if no label map is measured."""
     if pair.labels is None or not plan.is_segmented(method):
         return []
     if method.name not in plan.label_files:

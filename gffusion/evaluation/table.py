@@ -1,4 +1,4 @@
-"""Table of an evaluation: values, means, ranks, and the files they are written to."""
+"""Table of an evaluation with values, means and ranks, and its output files."""
 
 import csv
 import io
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 UNLIMITED_WIDTH = 10_000
-"""Width of a rich console on which no row of a table is wrapped."""
+"""Width of a rich console that does not wrap rows of tables."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class EvaluationTable:
         is_baseline: Whether each method is a classical baseline.
         metrics: Names of the columns.
         ranked: Metrics of the mean rank, a part of `metrics`.
-        images: Names of the images that the means are over.
+        images: Names of the averaged images.
         values: (methods, images, metrics) float64, all finite.
         protocol: Name of the protocol that the metrics follow.
         skipped: Images that were left out, with the reason.
@@ -92,7 +92,7 @@ class EvaluationTable:
 
     @property
     def outranked(self) -> dict[str, list[str]]:
-        """For every method that is no baseline, the baselines whose mean rank is better."""
+        """The baselines with a better mean rank, for every method that is not a baseline."""
         ranks = self.mean_ranks
         baselines = [name for name, is_baseline in zip(self.methods, self.is_baseline, strict=True) if is_baseline]
         return {
@@ -103,9 +103,9 @@ class EvaluationTable:
 
     @property
     def segmentation(self) -> dict[str, dict[str, float]]:
-        """For every method with label maps, mIoU and the IoU of each class by name, from 0 to 1, over all pixels of all images.
+        """The mIoU and the IoU of each class for every method with label maps, from 0 to 1, over all pixels of all images.
 
-        A class that occurs neither in the labels nor in the prediction has NaN and does not count in mIoU.
+        A class that is absent from both labels and prediction has NaN and does not count in mIoU.
         """
         return {method: _intersection_over_union(matrix, self.class_names) for method, matrix in self.confusion.items()}
 

@@ -1,6 +1,6 @@
 """Model cards, publishing and inspection of models on the Hugging Face Hub.
 
-Importing this package imports neither torch nor transformers: its names are loaded on first use.
+Importing this package does not import torch or transformers. Its names are loaded on first use.
 """
 
 from importlib import import_module

@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 ENCODERS = {"clip": "CLIP", "dinov2": "DINOv2"}
 
-# License of the encoders by the beginning of their Hub id.
+# License of the encoders by prefix of their Hub id.
 ENCODER_LICENSES = {"openai/clip-": "MIT, as in OpenAI's CLIP repository", "facebook/dinov2-": "Apache-2.0"}
 
 INJECTED = {
@@ -83,7 +83,7 @@ class Evaluation:
     Args:
         dataset: Name of the dataset.
         metrics: Means by metric, as returned for a method by [`~gffusion.evaluation.EvaluationTable.to_dict`].
-        num_images: Number of images that the means are taken over.
+        num_images: Number of averaged images.
         protocol: Name of the evaluation protocol, see `gffusion.metrics.PROTOCOLS`.
         command: Command that reproduces the results.
         comparison: Markdown table of all compared methods, shown instead of `metrics`:
@@ -138,20 +138,20 @@ class Evaluation:
 
 @dataclass(frozen=True, kw_only=True)
 class FusionCard:
-    """A model card. Facts that are not given are left out of it.
+    """A model card. Facts that are not given are left out.
 
     Args:
         model_name: Name of the weights.
         config: Configuration of the model.
         license: SPDX identifier of the license of the weights, such as "Apache-2.0".
-        has_weights: Whether weights exist. A card without weights shows how to start a training.
+        has_weights: Whether weights exist. Otherwise, the card shows how to start a training.
         hub_id: Hub id of the weights.
         source: Folder or bundled model that the code example loads. Defaults to `hub_id`, then to `model_name`.
         description: One or two sentences about the weights.
         training_data: Datasets that the weights were trained on.
         base_model: Hub id of the model that training started from.
-        replaced_encoders: Description by encoder ("clip", "dinov2") of encoders that do not have the weights of CLIP or
-            DINOv2, such as "randomly initialized". They are not listed as base models.
+        replaced_encoders: Descriptions, such as "randomly initialized", of encoders ("clip", "dinov2") without the weights
+            of CLIP or DINOv2. They are not listed as base models.
         settings: Training options with non-default values, see [`non_default_settings`].
         command: Command that trains the weights.
         log: Records of the training log in order: `epoch`, counted from 0, and values by name.
@@ -223,7 +223,7 @@ class FusionCard:
         source = self.source or self.hub_id or self.model_name if self.has_weights else self.model_name
         card = ModelCard.from_template(
             self.metadata,
-            # A path would not do in a package that is imported from an archive.
+            # The package can be imported from an archive, where files have no path.
             template_str=(files(__package__) / "card_template.md").read_text(encoding="utf-8"),
             card=self,
             facts=self._collect_facts(),
@@ -240,7 +240,7 @@ class FusionCard:
     def save(self, folder: str | os.PathLike[str], name: str = "README.md") -> Path:
         """Write the card atomically.
 
-        An edited or handwritten file of that name is kept, and a warning is logged.
+        An edited or handwritten file with that name is kept, and a warning is logged.
 
         Args:
             folder: Folder of the weights; created if needed.

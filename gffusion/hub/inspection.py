@@ -18,14 +18,14 @@ TRAINING_STATE = "training_state.json"
 
 
 def find_problems(folder: str | os.PathLike[str], full: bool = False) -> list[str]:
-    """Return the reasons not to publish the model of a folder, one phrase each.
+    """Return the reasons not to publish the model in a folder, one phrase each.
 
     Args:
         folder: Folder of the model.
         full: Whether the frozen encoders are to be published as well.
 
     Raises:
-        OSError: If the folder has no model that can be read.
+        OSError: If the folder has no readable model.
 
     Example:
         >>> from gffusion.zoo import locate
@@ -48,7 +48,7 @@ def find_problems(folder: str | os.PathLike[str], full: bool = False) -> list[st
 
 
 def read_config(folder: Path) -> GFFusionConfig:
-    """Return the configuration of the model of a folder.
+    """Return the configuration of the model in a folder.
 
     Raises:
         OSError: If configuration or weights are missing.
@@ -65,7 +65,7 @@ def read_config(folder: Path) -> GFFusionConfig:
 
 
 def find_weight_files(folder: Path) -> list[Path]:
-    """Return the weight file, or the shards that the index names, including missing ones."""
+    """Return the weight file, or the shards listed in the index, including missing ones."""
     if (folder / SAFE_WEIGHTS_NAME).is_file():
         return [folder / SAFE_WEIGHTS_NAME]
     index = folder / SAFE_WEIGHTS_INDEX_NAME

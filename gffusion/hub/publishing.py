@@ -1,4 +1,4 @@
-"""Publishing of models on the Hub, and downloads of models with everything that they need offline."""
+"""Publish models on the Hub, and download models with everything that they need offline."""
 
 import contextlib
 import logging
@@ -37,7 +37,7 @@ CARD = "README.md"
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
-# The modules of gffusion/models/gffusion, which a push with code puts into the repository.
+# The modules of gffusion/models/gffusion, which a push with code uploads.
 TRAVELING_FILES = frozenset(
     {
         "checkpointing.py",
@@ -57,7 +57,7 @@ TRAVELING_FILES = frozenset(
     }
 )
 
-# Modules that earlier versions put there. Add the old name when a module is renamed or removed.
+# Modules that earlier versions uploaded. Add the old name when a module is renamed or removed.
 FORMER_FILES = frozenset({"backbones.py", "functional.py", "safety.py"})
 
 
@@ -73,11 +73,11 @@ def push(
     force: bool = False,
     token: str | None = None,
 ) -> str:
-    """Publish the model of a folder in one commit: weights, configuration, image processor, model card and its images.
+    """Publish the model in a folder in one commit: weights, configuration, image processor, model card and its images.
 
     Files that were uploaded before an interruption are not uploaded again. The code example of a generated card is changed
-    to load from the repository. An edited card in the repository is replaced only by an edited card of the folder. A
-    folder without card gets one that describes the architecture, unless the repository has a card.
+    to load from the repository. Only an edited card replaces an edited card in the repository. If neither folder nor
+    repository has a card, a card that describes the architecture is published.
 
     Args:
         folder: Folder of the model, as written by `save_pretrained` or a training.
@@ -87,7 +87,7 @@ def push(
             `AutoModel.from_pretrained(repo_id, trust_remote_code=True)`.
         private: Whether a new repository is private. Defaults to the setting of the organization.
         revision: Branch, created if needed. Defaults to `main`.
-        commit_message: First line of the commit message. Defaults to one with the version of gffusion.
+        commit_message: First line of the commit message. Defaults to a line with the version of gffusion.
         force: Whether to publish despite the problems found by [`find_problems`].
         token: Access token. Defaults to the one stored by `hf auth login`.
 
@@ -96,7 +96,7 @@ def push(
 
     Raises:
         ValueError: If the model has problems, or `repo_id` is not a repository name.
-        OSError: If the folder has no model that can be read, or the Hub refuses.
+        OSError: If the folder has no readable model, or the Hub refuses.
     """
     folder = Path(folder)
     config = read_config(folder)
@@ -128,8 +128,8 @@ def push_model(
     Args:
         model: Model to publish.
         repo_id: Repository, `organization/name`, or `name` for your own account; created if needed.
-        image_processor: Image processor of the model. Defaults to one with default options.
-        full: Whether to include the frozen encoders. By default they are included if the configuration names no source.
+        image_processor: Image processor of the model. Defaults to `GFFusionImageProcessor()`.
+        full: Whether to include the frozen encoders. By default, they are included if the configuration names no source.
         options: Further arguments of [`push`].
 
     Returns:
@@ -170,9 +170,9 @@ def pull(
     revision: str | None = None,
     token: str | None = None,
 ) -> Path:
-    """Save a model with its frozen encoders to one folder, which loads without network on any machine.
+    """Save a model with its frozen encoders to one folder that loads on any machine, without network.
 
-    The folder appears only once it is complete. Files in the cache of the Hub client are not downloaded again.
+    The folder appears only when it is complete. Files in the cache of the Hub client are not downloaded again.
 
     Args:
         name: Name of a model of the zoo, folder, or Hub id.
@@ -218,9 +218,9 @@ def pull(
 
 
 def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> list[str]:
-    """Return the files of a repository to delete with a push: weights and code of gffusion that would load with it.
+    """Return the files of a repository to delete with a push: old weights and code of gffusion that would still be loaded.
 
-    All other files belong to someone else and stay. Code is deleted only where gffusion's own model code is.
+    All other files belong to the user and are kept. Code is deleted only next to gffusion's own model code.
 
     Args:
         present: Files of the repository.
@@ -241,7 +241,7 @@ def _make_client(token: str | None) -> HfApi:
 
 
 def _complete_repo_id(api: HfApi, repo_id: str) -> str:
-    """Put the name of the account before the name of a repository that has none."""
+    """Prefix a repository name without organization with the name of the account."""
     with _explain_hub_errors(repo_id):
         validate_repo_id(repo_id)
         return repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
@@ -250,7 +250,7 @@ def _complete_repo_id(api: HfApi, repo_id: str) -> str:
 def _collect_files(
     folder: Path, staging: Path, config: GFFusionConfig, repo_id: str, full: bool, with_code: bool
 ) -> dict[str, Path]:
-    """Return the files to publish by their name in the repository; files that differ from the folder's are in `staging`."""
+    """Return the files to publish by name in the repository; files that differ from the folder are written to `staging`."""
     card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
     shown = _find_linked_names(card)
     files = {path.name: path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES and path.name in shown}
@@ -284,18 +284,18 @@ def _check_metadata(card: Path) -> None:
 
 
 def _find_linked_names(card: bytes) -> set[str]:
-    """Return the names of files that a card may link to, in Markdown or HTML."""
+    """Return the names of files that a card can link to, in Markdown or HTML."""
     words = re.findall(r"[^\s()\[\]<>\"']+", card.decode(errors="replace"))
     return {unquote(word).rpartition("/")[2] for word in words}
 
 
 def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_code: bool) -> None:
-    """Write the configurations of model and image processor, and the code on request."""
+    """Write the configurations of model and image processor and, if requested, the code."""
     parts: dict[str, Any] = {"AutoConfig": config}
     if (folder / "preprocessor_config.json").is_file():
         parts["AutoImageProcessor"] = GFFusionImageProcessor.from_pretrained(folder)
     for part in parts.values():
-        part.__dict__.pop("auto_map", None)  # of an earlier push
+        part.__dict__.pop("auto_map", None)  # left by an earlier push
     if with_code:
         with torch.device("meta"):
             model: Any = GFFusionModel(config)

@@ -36,7 +36,7 @@ def set_source(card: bytes, source: str) -> bytes:
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    r"""Return a Markdown table, an empty string without rows.
+    r"""Return a Markdown table, or an empty string if there are no rows.
 
     Example:
         >>> print(format_table(["name", "terms"], [["a|b", "two\nlines"]]))
@@ -49,7 +49,7 @@ def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def format_metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
-    """Return a table of metric values by dataset, with arrows that point in the direction of better values.
+    """Return a table of metric values by dataset, with arrows in the direction of better values.
 
     Example:
         >>> print(format_metrics({"MSRS": {"EN": 6.5, "Nabf": 0.0151}}))
@@ -63,7 +63,7 @@ def format_metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
 
 
 def format_log(log: Sequence[Mapping[str, float]]) -> str:
-    """Return a table of the last record of a training log, next to the one with the lowest L_st on validation pairs."""
+    """Return a table of two records of a training log: the one with the lowest L_st on validation pairs, and the last."""
     scored = [record for record in log if "eval_loss_structural" in record]
     best = sorted(scored, key=lambda record: record["eval_loss_structural"])[:1]
     records = {f"best, epoch {record['epoch'] + 1}": record for record in best}
@@ -74,7 +74,7 @@ def format_log(log: Sequence[Mapping[str, float]]) -> str:
 
 
 def find_metric(name: str) -> MetricInfo:
-    """Return the entry of a metric; the metric of a single class is named like "IoU person".
+    """Return the entry of a metric; metrics of single classes have names such as "IoU person".
 
     Raises:
         ValueError: If the metric is unknown.

@@ -11,10 +11,10 @@ def batch_by_size(
 ) -> Iterator[list[Item]]:
     """Yield lists of up to `batch_size` consecutive items of one size, without reordering.
 
-    A full batch is yielded at once, before the next item is requested: the next frame of a camera may take long.
+    A full batch is yielded before the next item is requested, because the next frame of a camera can take long.
 
     Args:
-        items: What to gather.
+        items: Items to gather.
         batch_size: Largest number of items in a batch, at least 1.
         size_of: Returns the size of an item.
 

@@ -1,4 +1,4 @@
-"""Fuse image files: read ahead, batch by size, write behind the model, and continue after a pair that fails."""
+"""Fuse image files: read ahead, batch by size, write in the background, and continue after failed pairs."""
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,7 +30,7 @@ class FusionJob:
         fused: File of the fused image.
         labels: File of the label map, an 8-bit PNG of class ids.
         overlay: File of the fused image with colored classes.
-        overwrite: Whether to replace existing files. Otherwise only missing ones are written.
+        overwrite: Whether to replace existing files. Otherwise, only missing files are written.
     """
 
     pair: ImagePair
@@ -51,7 +51,7 @@ class FusionResult:
 
     Attributes:
         job: The job.
-        error: Why it failed; `None` if its files were written.
+        error: Reason why the job failed; `None` if its files were written.
     """
 
     job: FusionJob
@@ -60,7 +60,7 @@ class FusionResult:
 
 @dataclass(frozen=True)
 class _ReadJob:
-    """A job with its images, or with the reason why they could not be read."""
+    """A job with its images, or the reason why they could not be read."""
 
     job: FusionJob
     images: ArrayPair | None = None
@@ -68,7 +68,7 @@ class _ReadJob:
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Height and width; of a job that could not be read, a size of its own."""
+        """Height and width; a unique size for a job that could not be read, so that it gets its own batch."""
         return (id(self),) if self.images is None else self.images[0].shape[:2]
 
 
@@ -80,12 +80,12 @@ def fuse_files(
 ) -> Iterator[FusionResult]:
     """Fuse pairs of files, and continue after pairs that cannot be read, fused or written.
 
-    Files are read ahead of the model and written behind it, in a thread each.
+    One thread reads files ahead of the model, and another one writes files in the background.
 
     Args:
-        jobs: What to read and write. Folders of the files to write must exist.
+        jobs: Files to read and write. The output folders must exist.
         model: The model, on its device. Jobs with `labels` or `overlay` need a segmenter.
-        image_processor: Prepares the images for the model.
+        image_processor: Processor that prepares the images for the model.
         batch_size: Largest number of consecutive pairs of one size in a batch.
 
     Yields:
@@ -119,7 +119,7 @@ def _read(job: FusionJob) -> _ReadJob:
 def _fuse(
     batch: Sequence[_ReadJob], model: GFFusionModel, image_processor: GFFusionImageProcessor
 ) -> Iterator[tuple[FusionJob, Prediction | str]]:
-    """Yield the prediction of every job, or what went wrong with it."""
+    """Yield the prediction or the error of every job."""
     pairs = [item.images for item in batch if item.images is not None]
     if not pairs:  # the batch is one job that could not be read
         yield batch[0].job, str(batch[0].error)

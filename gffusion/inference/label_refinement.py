@@ -1,4 +1,4 @@
-"""Refine label maps along the edges of images by a guided filter (ours, not in the paper; no part in any loss)."""
+"""Refine label maps along the edges of images with a guided filter (ours, not in the paper, and not used in losses)."""
 
 import torch
 import torch.nn.functional as F
@@ -14,9 +14,9 @@ FLAT_VARIANCE = 1e-4
 def refine_logits(logits: Tensor, guides: Tensor, grid: tuple[int, int], radius: float) -> Tensor:
     """Return log-probabilities that follow the edges of two guide images.
 
-    The probability of each class is regressed on both guides in a square around every place, and the regressions are
-    evaluated at full resolution. Tokens alone are too coarse to outline a head or a foot. Where the guides are flat, the
-    result is smoothed.
+    The probability of each class is regressed on both guides in a square around every grid cell, and the regressions are
+    evaluated at full resolution, because tokens alone are too coarse to outline a head or a foot. Where the guides are flat,
+    the result is smoothed.
 
     Source:
         K. He, J. Sun, X. Tang, Guided Image Filtering, TPAMI 35(6), 2013, doi:10.1109/TPAMI.2012.213. Coefficients are
@@ -48,7 +48,7 @@ def refine_logits(logits: Tensor, guides: Tensor, grid: tuple[int, int], radius:
     slope_first = (variance_second * with_first - between * with_second) / determinant
     slope_second = (variance_first * with_second - between * with_first) / determinant
     offset = mean - slope_first * mean_first - slope_second * mean_second
-    # Every place lies in many squares: average their coefficients.
+    # Every grid cell lies in many squares: average their coefficients.
     coefficients = _box_mean(torch.cat([slope_first, slope_second, offset], dim=1), reach)
     coefficients = F.interpolate(coefficients, size=logits.shape[-2:], mode="bilinear")  # (B, 3 C, H, W)
     slope_first, slope_second, offset = coefficients.chunk(3, dim=1)

@@ -1,4 +1,4 @@
-"""The "image-fusion" pipeline of transformers: pairs of paths, URLs or images in, fused PIL images out."""
+"""The "image-fusion" pipeline of transformers, from pairs of paths, URLs or images to fused PIL images."""
 
 import http.client
 import io
@@ -63,14 +63,14 @@ class ImageFusionPipeline(Pipeline):
 
         Args:
             inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, PIL images,
-                arrays or tensors; or a list, a generator or a dataset of pairs. Pairs may differ in size.
+                arrays or tensors; or a list, a generator or a dataset of pairs. Pairs can differ in size.
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, see
                 [`GFFusionImageProcessor`]; `timeout` (`float`), seconds to wait for a URL.
 
         Returns:
-            A PIL image for a pair, a list of them for a list, an iterator otherwise. With `segment=True` dicts with
-            `fused` and `labels`, a PIL image of class ids.
+            A PIL image for a pair, a list for a list, and an iterator for other inputs. With `segment=True`, each result is
+            a dict of `fused` and `labels`, a PIL image of class ids.
 
         Raises:
             ValueError: If an input is not a pair, or its images do not fit together.
@@ -111,7 +111,7 @@ class ImageFusionPipeline(Pipeline):
         return {}, {name: value for name, value in options.items() if value is not None}, {}
 
     def preprocess(self, pairs: list[ArrayPair]) -> dict[str, Any]:
-        """Return a batch of pairs of one size as it is: [`predict`] prepares it."""
+        """Return a batch of pairs of one size unchanged; [`predict`] prepares it."""
         return {"pairs": pairs}
 
     def _forward(self, model_inputs: dict[str, Any], **options: Any) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Run a model on pairs: the one way that the command line, the pipeline, evaluation, validation and figures share."""
+"""Run a model on pairs. The command line, the pipeline, evaluation, validation and figures all use this module."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class Prediction:
 
     Attributes:
         fused: Fused image with the visible image's size, color and depth: an array (H, W) or (H, W, 3), or a PIL image.
-        labels: Class ids (H, W), uint8; `None` unless segmentation was asked for.
+        labels: Class ids (H, W), uint8; `None` unless segmentation was requested.
     """
 
     fused: Any
@@ -45,10 +45,10 @@ def predict(
 
     Args:
         model: The model, in evaluation mode, on its device.
-        image_processor: Prepares the images and restores size, color and depth.
-        pairs: Visible and infrared images, as [`GFFusionImageProcessor`] takes them.
+        image_processor: Processor that prepares the images and restores size, color and depth.
+        pairs: Visible and infrared images in any form that [`GFFusionImageProcessor`] accepts.
         segment: Whether to predict label maps. Needs a model with a segmenter.
-        infrared_range: Overrides the processor's own, see [`GFFusionImageProcessor`].
+        infrared_range: Overrides the option of the processor, see [`GFFusionImageProcessor`].
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster.
 
@@ -100,15 +100,15 @@ def run_model(
     Args:
         model: The model.
         visible_values: (B, 3, H, W) in [0, 1], on the model's device.
-        infrared_values: (B, 1, H, W) in [0, 1], likewise.
+        infrared_values: (B, 1, H, W) in [0, 1], on the model's device.
         labels: (B, H, W) class ids, to compute the losses.
-        segment: Whether to compute logits. Defaults to doing so if labels are given.
-        return_loss: Whether to compute losses. Defaults to doing so if labels are given.
+        segment: Whether to compute logits. Defaults to `True` if labels are given.
+        return_loss: Whether to compute losses. Defaults to `True` if labels are given.
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs. Not
             available with losses or in training mode.
 
     Returns:
-        [`GFFusionOutput`]. Its logits are those of the loss: one scale, not refined.
+        [`GFFusionOutput`]. Its logits are the logits of the loss: at one scale, and not refined.
 
     Raises:
         ValueError: If inputs do not fit the model, or `row_bands` is combined with losses or training mode.
@@ -129,11 +129,11 @@ def predict_labels(
 ) -> Tensor:
     """Return label maps (B, H, W), int64, with the scales and the edge refinement of the configuration (ours).
 
-    With the default configuration these are the classes of the largest logits, as in the paper.
+    With the default configuration, they are the classes of the largest logits, as in the paper.
 
     Args:
         model: The model.
-        outputs: Its outputs for these images, with logits.
+        outputs: Outputs of the model for these images, with logits.
         visible_values: (B, 3, H, W) in [0, 1].
         infrared_values: (B, 1, H, W) in [0, 1].
 

@@ -1,8 +1,8 @@
 """Register GFFusion with the Auto classes and pipelines of transformers, without importing transformers.
 
-Plain registration at import would need our model class and so torch and transformers: `import gffusion` would take as long as
-`from transformers import PreTrainedModel` (4.9 s of CPU time with torch 2.13 and transformers 5.23, against 0.06 s now), and
-`gffusion --help` with it. Therefore each registration waits until the module of transformers that it concerns is imported.
+Plain registration at import would need our model class, and therefore torch and transformers. `import gffusion` and
+`gffusion --help` would take as long as `from transformers import PreTrainedModel` (4.9 s of CPU time with torch 2.13 and
+transformers 5.23, instead of 0.06 s). Each registration is therefore deferred until its module of transformers is imported.
 """
 
 import sys
@@ -56,7 +56,7 @@ _REGISTRATIONS: dict[str, Callable[[], None]] = {
     "transformers.pipelines": _register_pipeline,
 }
 
-# Imported by our own modules, which cannot be imported while one of these is initializing: try again after each.
+# Our own modules import these, and cannot be imported while one of these is initializing, so registration is retried after each.
 _PREREQUISITES = (
     "transformers.configuration_utils",
     "transformers.modeling_utils",
@@ -71,7 +71,7 @@ _done: set[str] = set()
 
 
 def register_with_transformers() -> None:
-    """Register with the modules of transformers that are imported already, and watch for the others."""
+    """Register with the modules of transformers that are already imported, and watch for the others."""
     if not any(isinstance(finder, _ImportWatcher) for finder in sys.meta_path):
         sys.meta_path.insert(0, _ImportWatcher())
     _register_ready()
@@ -86,7 +86,7 @@ def _being_imported(name: str) -> bool:
 
 
 def _register_ready(finished: str = "") -> None:
-    """Run the registrations whose module is imported, unless a module that they need is still initializing."""
+    """Run the registrations whose module is imported, unless a required module is still initializing."""
     if any(_being_imported(name) for name in list(sys.modules) if name != finished and _is_watched(name)):
         return
     for name, register in _REGISTRATIONS.items():

@@ -1,4 +1,4 @@
-"""Fuse an image in bands of rows: the same result as at once, within the cache of a CPU and with little memory."""
+"""Fuse an image in bands of rows, which fit into the cache of a CPU and need little memory. The result is the same."""
 
 import torch
 from torch import Tensor
@@ -6,14 +6,14 @@ from torch import Tensor
 from gffusion.models.gffusion.finet import upsample
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-# Small enough for a CPU's cache, large compared with the rows that neighboring bands share.
+# Small enough for a CPU's cache, and large compared with the rows that neighboring bands share.
 BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
 
 
 def fuse_in_bands(
     model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor, projections: Tensor | None
 ) -> Tensor:
-    """Return I_fus, computed band by band.
+    """Compute I_fus band by band.
 
     Args:
         model: The model, in evaluation mode.

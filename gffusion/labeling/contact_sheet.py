@@ -1,4 +1,4 @@
-"""Contact sheet: label maps made from boxes beside the images and the boxes."""
+"""Draw contact sheets of label maps next to the images and boxes that they were made from."""
 
 import itertools
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from .masks import IGNORED
 
 
 def choose_pairs(pairs: Sequence[ImagePair], count: int) -> list[ImagePair]:
-    """Choose pairs whose label maps are not empty, spread evenly over all.
+    """Choose evenly spread pairs whose label maps contain objects.
 
     Args:
         pairs: Pairs with label maps.
@@ -38,7 +38,7 @@ def draw_contact_sheet(pairs: Sequence[ImagePair], class_names: Sequence[str] | 
 
     Args:
         pairs: At least one, all with boxes and label maps.
-        class_names: Classes of the boxes, see [`read_boxes`], which are named in the heading.
+        class_names: Classes of the boxes, see [`read_boxes`]; the heading names them.
 
     Raises:
         OSError: If a file cannot be read.

@@ -22,7 +22,7 @@ class LabelResult:
     Attributes:
         pair: The pair.
         report: Counts of its objects; all 0 if it failed.
-        error: Why no label map was written, or `None` if one was.
+        error: Reason why no label map was written, or `None` on success.
     """
 
     pair: ImagePair
@@ -74,7 +74,7 @@ def write_labels(
             boxes = read_boxes(pair.boxes, size, class_names)
             masks = method(to_visible_values(visible), to_infrared_values(infrared), boxes)
             labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
-            folder.mkdir(parents=True, exist_ok=True)  # only now: datasets reject a labels folder without files
+            folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
             write_image(folder / f"{pair.name}.png", labels)
             yield LabelResult(pair, report)
         except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:

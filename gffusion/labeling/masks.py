@@ -23,7 +23,7 @@ Window: TypeAlias = tuple[slice, slice]
 
 IGNORED = 255
 
-# A mask that covers a smaller share of its window has missed the object; a larger one has not separated it.
+# A mask with a smaller share of its window has missed the object; with a larger share, it has not separated it.
 _MASK_SHARE = 0.1, 0.95
 # Connected regions smaller than this share of the largest one are dropped.
 _SPECK_SHARE = 0.1
@@ -54,12 +54,12 @@ class MaskMethod(Protocol):
 
 @dataclass(frozen=True)
 class MaskReport:
-    """Counts of the objects of one image, or of several added up.
+    """Counts of the objects of one or several images.
 
     Attributes:
         objects: Number of boxes.
         found: Objects for which the method found a mask; the others get the fallback.
-        hidden: Objects without a pixel of their own, because smaller ones cover them.
+        hidden: Objects that smaller objects cover completely.
     """
 
     objects: int = 0
@@ -82,10 +82,10 @@ class ThresholdMasks:
     surroundings of the box. Otsu's threshold of the mixture then separates the object from the background.
 
     Args:
-        source: The modality whose channels are used: `"visible"`, `"infrared"` or `"both"`.
+        source: The image whose channels are used: `"visible"`, `"infrared"` or `"both"`.
 
     Raises:
-        ValueError: If `source` is not one of these.
+        ValueError: If `source` is unknown.
 
     Example:
         >>> infrared = np.zeros((1, 48, 64))
@@ -127,8 +127,8 @@ def draw_labels(
         fallback: What to draw for an object without a mask, so that it does not become background. `"ellipse"`: the
             inscribed ellipse as the object, and 255 in the rest of the box; `"box"`: the whole box as the object;
             `"ignore"`: 255 in the whole box.
-        ignore_doubtful: Whether pixels of the inscribed ellipse outside the found mask become 255 instead of background:
-            windows of cars, cold clothes.
+        ignore_doubtful: Whether pixels of the inscribed ellipse outside the found mask become 255 instead of background,
+            such as windows of cars or cold clothes.
 
     Returns:
         The label map, (H, W) uint8: 0 for the background, class + 1 for objects, and 255 for unknown pixels, which never
@@ -186,7 +186,7 @@ def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] 
 
 
 def draw_ellipse(box: Floats, size: tuple[int, int]) -> Mask:
-    """Return the ellipse inscribed in a box (4,) as a mask of its window; the pixel in the middle is always set.
+    """Return the ellipse inscribed in a box (4,) as a mask of its window, in which the middle pixel is always set.
 
     Example:
         >>> int(draw_ellipse(np.array([0, 0, 4, 4]), (10, 10)).sum())  # without the corners
@@ -213,7 +213,7 @@ def sort_by_area(boxes: Floats) -> NDArray[np.intp]:
 
 
 def clean_mask(mask: Mask) -> Mask | None:
-    """Drop specks from a mask and fill its holes; return `None` if nearly nothing or nearly the whole window is left."""
+    """Drop specks from a mask and fill its holes; return `None` if the result is nearly empty or fills nearly the window."""
     regions, count = ndimage.label(mask)
     if not count:
         return None
@@ -224,7 +224,7 @@ def clean_mask(mask: Mask) -> Mask | None:
 
 
 def find_otsu_threshold(values: Floats) -> float:
-    """Return Otsu's threshold; for constant values the value itself, so that no value is above it."""
+    """Return Otsu's threshold or, for constant values, the value itself, so that no value exceeds it."""
     return float(threshold_otsu(values)) if np.ptp(values) > 0 else float(values.flat[0])
 
 

@@ -1,4 +1,4 @@
-"""Options of the labeling methods, without heavy imports: the command line checks them before it loads anything."""
+"""Options of the labeling methods, without heavy imports, so that the command line can check them first."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, get_args

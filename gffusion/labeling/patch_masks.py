@@ -30,26 +30,26 @@ from .options import SOURCES, Source, check_choice
 
 Encoder: TypeAlias = Dinov2Model | CLIPVisionModel
 
-# Of the second analysis: as many as the figures of DINOv2 show as colors (Oquab et al., 2023, Fig. 1).
+# Number of components in the second analysis, as in the colors of DINOv2's figures (Oquab et al., 2023, Fig. 1).
 _OBJECT_COMPONENTS = 3
 
 
 class PatchMasks:
     """Find objects by two principal component analyses of patch features, see [`find_objects`].
 
-    With both modalities, the features of a patch are those of the visible and of the infrared image, concatenated. The
-    analysis weights them by their variance, so at night the infrared image dominates. (The element-wise maximum of Eq. (6)
-    depends on the axes of the feature space, which principal components are independent of.)
+    With both images, the features of a patch in the visible and the infrared image are concatenated. The analysis weights
+    them by their variance, so the infrared image dominates at night. (The element-wise maximum of Eq. (6) would depend on
+    the axes of the feature space; principal components do not.)
 
     Features are the last hidden state of DINOv2 after its final norm, or the output of CLIP's second to last layer, because
     the paper does not use the last one.
 
     Args:
         encoder: A frozen encoder on its device.
-        image_size: Height and width to which images are resized for the encoder, in multiples of its patch size; position
-            embeddings are interpolated. Defaults to the multiples nearest to the size of each image. Larger images show
-            smaller objects; time and memory grow with the square of the number of patches.
-        source: The modality that the encoder sees: `"visible"`, `"infrared"` or `"both"`.
+        image_size: Height and width of the encoder's input, in multiples of its patch size; position embeddings are
+            interpolated. Defaults to the multiples nearest to the size of each image. Larger inputs show smaller objects,
+            but time and memory grow with the square of the number of patches.
+        source: The image that the encoder reads: `"visible"`, `"infrared"` or `"both"`.
 
     Raises:
         TypeError: If the encoder is neither a `Dinov2Model` nor a `CLIPVisionModel`.
@@ -104,13 +104,13 @@ def load_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
     """Load a frozen encoder for [`PatchMasks`] in evaluation mode.
 
     Args:
-        name: Folder or Hub id of a DINOv2 or CLIP model, or of a saved [`GFFusionModel`]; of a model with both encoders,
+        name: Folder or Hub id of a DINOv2 or CLIP model, or of a saved [`GFFusionModel`]. If a model has both encoders,
             DINOv2 is returned.
         revision: Branch, tag or commit on the Hub.
 
     Raises:
         OSError: If the model cannot be found or read.
-        ValueError: If it is another kind of model, or a GFFusionModel without encoders.
+        ValueError: If the model is of another kind, or a GFFusionModel without encoders.
     """
     name = os.fspath(name)
     config = AutoConfig.from_pretrained(name, revision=revision or "main")
@@ -138,14 +138,14 @@ def load_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
 
 
 def find_objects(features: Floats, boxes: Floats, size: tuple[int, int]) -> list[Mask | None]:
-    """Find the objects in boxes by two principal component analyses (Fig. 5; the paper states no more than these two steps).
+    """Find the objects in boxes by two principal component analyses (Fig. 5; the paper only outlines these two steps).
 
     1. The first component over all patches is upsampled to pixels and split at Otsu's threshold. The sign of a component is
        arbitrary: the foreground is the side with the higher mean inside the boxes.
-    2. The first three components over the foreground patches are upsampled too. Each foreground pixel goes to the nearest of
-       these means: of the objects whose boxes contain it, over the inscribed ellipses, and of the foreground around these
-       boxes, which belongs to no object. So overlapping boxes share their pixels by similarity; at equal distance the
-       smaller box wins.
+    2. The first three components over the foreground patches are upsampled too. Each foreground pixel is compared with the
+       means of the objects whose boxes contain it, over the inscribed ellipses, and with the means of the foreground around
+       these boxes. It is assigned to the nearest mean, and to no object if that is a mean of the surroundings. Between
+       equally near objects, the smaller box wins.
 
     Args:
         features: (h, w, D), finite.
@@ -178,7 +178,7 @@ def find_objects(features: Floats, boxes: Floats, size: tuple[int, int]) -> list
 
 
 def _project(patches: Floats, sample: Floats, count: int) -> Floats:
-    """Project patches on the first principal components of a sample, the first one last: (N, D), (M, D) -> (N, count)."""
+    """Project patches on the first principal components of a sample, in ascending order: (N, D), (M, D) -> (N, count)."""
     mean = sample.mean(axis=0)
     centered = sample - mean
     dimensions = centered.shape[1]

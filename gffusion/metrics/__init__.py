@@ -1,4 +1,4 @@
-"""Metrics of fused images and of segmentation: a functional form, a torchmetrics class and an entry of `METRICS` each."""
+"""Metrics of fused images and segmentation. Each has a functional form, a torchmetrics class and an entry in `METRICS`."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -1,4 +1,4 @@
-"""The list of metrics, and what each declares. FMI is left out: the published programs of that name use different features."""
+"""The list of metrics and their properties. FMI is left out, because published programs for it use different features."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -18,11 +18,11 @@ class MetricInfo:
 
     Attributes:
         name: Short name, as in tables.
-        title: What it measures, in one line.
-        functional: Function that computes it: one value for each fused image, or the values of a batch of label maps.
+        title: What the metric measures, in one line.
+        functional: Function that computes one value per fused image, or the values of a batch of label maps.
         value_range: Minimum and maximum, in the unit of the metric, under the protocol `standard`.
-        reference: The paper that defines it.
-        higher_is_better: Whether a greater value is a better one.
+        reference: Paper that defines the metric.
+        higher_is_better: Whether a higher value is better.
         minimum_size: Minimum height and width of the images, in pixels, under the protocol `standard`.
     """
 
@@ -221,7 +221,7 @@ def list_metrics(task: Literal["fusion", "segmentation"] = "fusion") -> list[str
         task: `"fusion"` for metrics of fused images, `"segmentation"` for metrics of label maps.
 
     Raises:
-        ValueError: If the task is another one.
+        ValueError: If the task is unknown.
 
     Example:
         >>> list_metrics("segmentation")

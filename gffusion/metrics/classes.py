@@ -1,4 +1,4 @@
-"""The torchmetrics class of each metric. Loaded on first use: torchmetrics imports transformers, which takes seconds."""
+"""The torchmetrics class of each metric. Loaded on first use, because torchmetrics imports transformers, which takes seconds."""
 
 from typing import Any, ClassVar
 
@@ -80,7 +80,7 @@ class SegmentationMetric(_CatalogMetric):
 
     Args:
         num_classes: Number of classes, the background included.
-        ignore_index: Label of pixels that do not count.
+        ignore_index: Label of ignored pixels.
         kwargs: Options of `torchmetrics.Metric`.
 
     Example:
@@ -101,8 +101,8 @@ class SegmentationMetric(_CatalogMetric):
         """Add the label maps of one batch.
 
         Args:
-            logits: Tensor of shape (B, C, H, W), or predicted labels of shape (B, H, W) in integers.
-            labels: Tensor of shape (B, H, W) in integers.
+            logits: Tensor of shape (B, C, H, W), or integer predicted labels of shape (B, H, W).
+            labels: Integer tensor of shape (B, H, W).
 
         Raises:
             ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.

@@ -1,4 +1,4 @@
-"""Visual information fidelity: VIF, the sum that papers report, and VIFF, the metric that they often cite for it."""
+"""Visual information fidelity: VIF, the sum that papers report, and VIFF, which they often cite instead."""
 
 from collections.abc import Iterator
 
@@ -36,7 +36,7 @@ def _strips_at(scale: int, *images: Tensor) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool) -> Tensor:
-    """Return the covariance in each window, 0 where it is negative or only rounding."""
+    """Return the covariance in each window, with 0 for negative values and rounding errors."""
     return F.threshold(local_covariance(first, second, taps, saturating), _FLAT, 0.0)
 
 
@@ -45,7 +45,7 @@ def _channel(source: Tensor, fused: Tensor, taps: Taps, saturating: bool) -> tup
     """Fit `fused = gain * source + residual` in each window.
 
     Returns:
-        The gain, the variance that it explains in the fused image, and the variances of the residual and the source.
+        The gain, the variance of the fused image that it explains, and the variances of the residual and the source.
     """
     source_variance = _covariance(source, source, taps, saturating)
     fused_variance = _covariance(fused, fused, taps, saturating)
@@ -65,9 +65,9 @@ def _information(noise: float, explained: Tensor, residual: Tensor, variance: Te
 def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = False) -> Tensor:
     """Return the visual information fidelity (VIF) for both sources, summed: 0 or more, higher is better.
 
-    A term is the pixel-domain VIF of the fused image against one source: the information that the fused image holds on
-    the source, divided by the information in the source, in windows at four scales, with a visual noise of variance 2.
-    It is 1 for a copy of the source and more where contrast is raised. A source without contrast has the term 1.
+    Each term is the pixel-domain VIF of the fused image against one source: the information about the source in the fused
+    image, divided by the information in the source, in windows at four scales, with a visual noise of variance 2. It is 1
+    for a copy of the source or a source without contrast, and higher for raised contrast.
 
     Papers on image fusion report this sum as VIF, often citing Han et al. 2013, whose metric is [`viff`].
 
@@ -112,10 +112,10 @@ def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = 
 def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     """Return the visual information fidelity for fusion (VIFF) of Han et al.: 0 or more, higher is better.
 
-    In each window the source with the smaller gain counts, the visible one where the gains are equal. At each of the
-    four scales of [`vif`], with a visual noise of variance 0.005 * 255^2, the information kept is divided by the
-    information available; the scales have the weights 1, 0, 0.15 and 1, divided by 2.15. Three constant images have 1.
-    Papers often call [`vif`] by this name.
+    Each window uses the source with the smaller gain, or the visible source if the gains are equal. At each of the four
+    scales of [`vif`], with a visual noise of variance 0.005 * 255^2, the kept information is divided by the available
+    information; the scales have the weights 1, 0, 0.15 and 1, divided by 2.15. Three constant images give 1. Papers often
+    call [`vif`] by this name.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), 41x41 pixels or more, gray levels from 0 to 255, rounded to

@@ -1,4 +1,4 @@
-"""Windows of several metrics: strips of an image, separable smoothing, local moments and Sobel."""
+"""Window operations shared by metrics: strips of an image, separable smoothing, local moments and Sobel."""
 
 import math
 
@@ -27,7 +27,7 @@ def strips(image: Tensor, window: int) -> list[Tensor]:
         window: Height of the windows. Each window inside the image is inside exactly one strip.
 
     Returns:
-        Views of shape (B, h, W) from top to bottom; on other devices than a CPU the whole image.
+        Views of shape (B, h, W) from top to bottom; on devices other than a CPU, the whole image.
 
     Example:
         >>> [strip.shape[1] for strip in strips(torch.zeros(1, 10, 10), window=3)]
@@ -89,7 +89,7 @@ local_mean = shared(smooth)
 
 @shared
 def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool = False) -> Tensor:
-    """Return the covariance of two images in each window; the variance where both are the same.
+    """Return the covariance of two images in each window, or the variance if both are the same.
 
     Args:
         first: Tensor of shape (B, H, W).
@@ -129,7 +129,7 @@ def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _correlate(neighbors: Tensor, kernel: tuple[tuple[int, ...], ...]) -> Tensor:
-    # The order of MATLAB's conv2: on images in 0..1 the last bit decides which gradients are equal, see `qabf`.
+    # In the order of MATLAB's conv2, because on images in 0..1 the last bit decides which gradients are equal, see `qabf`.
     order = [(row, column) for column in (2, 1, 0) for row in (2, 1, 0) if kernel[row][column]]
     (row, column), *others = order
     result = neighbors[..., row, column] * kernel[row][column]

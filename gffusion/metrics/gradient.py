@@ -13,7 +13,7 @@ from .images import gray_levels
 from .sharing import shared
 
 _PIXELS = (-2, -1)
-# Makes 0 / 0 a 0 and changes nothing else: added to the minimum strength of an edge, it is rounded away.
+# Makes 0 / 0 a 0. It changes no other result, because it is rounded away when added to the strength of an edge.
 _TINY = 1e-100
 _BELOW_16 = math.nextafter(16, 0)
 
@@ -21,8 +21,8 @@ _BELOW_16 = math.nextafter(16, 0)
 def spatial_frequency(fused: Tensor, *, data_range: float = 255.0) -> Tensor:
     """Return the spatial frequency (SF) of the fused image: 0 to 255 sqrt(2), higher is better.
 
-    `SF = sqrt(RF^2 + CF^2)`, the root mean squares of the differences of neighbors in rows and in columns, without
-    padding. A constant image has 0. Noise raises it as much as detail does.
+    `SF = sqrt(RF^2 + CF^2)` with the root mean squares of the differences between neighbors in rows and in columns, without
+    padding. A constant image has 0. Noise raises SF as much as detail does.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), 2x2 pixels or more, gray levels from 0 to 255, rounded to
@@ -51,7 +51,7 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
     """Return the average gradient (AG) of the fused image, its sharpness: 0 to 255, higher is better.
 
     `AG = mean(sqrt((Gx^2 + Gy^2) / 2))` with central differences, one-sided at the border. A constant image has 0.
-    Noise raises it as much as detail does.
+    Noise raises AG as much as detail does.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), 2x2 pixels or more, gray levels from 0 to 255, rounded to
@@ -83,7 +83,7 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
 
 @shared
 def _edges(region: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the edge strength of each inner pixel, and its orientation `pi/2 - atan(y / x)` in [0, pi), 0 where x is."""
+    """Return the edge strength of each inner pixel, and its orientation `pi/2 - atan(y / x)` in [0, pi), or 0 if x is 0."""
     x, y = sobel(region)
     # atan2 takes half the time of atan with its special cases; adding 0 turns -0, whose angle is pi, into 0.
     orientation = torch.atan2(x.abs(), (y * x.sgn()).add_(0.0))
@@ -91,9 +91,9 @@ def _edges(region: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _regions(images: list[Tensor], border: str) -> Iterator[tuple[Tensor, ...]]:
-    """Cut images into regions for `_edges` whose inner pixels make up the images: strips, and the four sides.
+    """Cut images into strips and four sides, whose inner pixels together cover the images, for `_edges`.
 
-    Only the sides depend on the border, `"constant"` zeros or `"reflect"`: metrics with different borders share the strips.
+    Only the sides depend on the border, `"constant"` zeros or `"reflect"`, so metrics with different borders share the strips.
     """
 
     def cut(image: Tensor) -> list[Tensor]:
@@ -105,7 +105,7 @@ def _regions(images: list[Tensor], border: str) -> Iterator[tuple[Tensor, ...]]:
 
 
 def _strength_ratio(first: Tensor, second: Tensor) -> Tensor:
-    """Return the weaker strength divided by the stronger, 0 where both are 0."""
+    """Return the weaker strength divided by the stronger one, or 0 if both are 0."""
     return torch.minimum(first, second).div_(torch.maximum(first, second).add_(_TINY))
 
 
@@ -128,9 +128,9 @@ def qabf(fused: Tensor, visible: Tensor, infrared: Tensor, *, tie_range: float |
             integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
-        tie_range: G where both strengths are equal. None: 1, as the paper's equation gives. A number: the strength
-            itself, of images on 0 to this number, as in widely copied programs. With 1 the result depends on the last
-            bit of each gradient; the order of additions is that of MATLAB's `conv2`.
+        tie_range: G for equal strengths. None: 1, as in the paper's equation. A number: the strength itself, for images in
+            the range 0 to this number, as in widely copied programs. With 1, the result depends on the last bit of each
+            gradient; additions are in the order of MATLAB's `conv2`.
 
     Returns:
         Tensor of shape (B,), `torch.float64`.
@@ -167,11 +167,11 @@ def qabf(fused: Tensor, visible: Tensor, infrared: Tensor, *, tie_range: float |
 def nabf(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     """Return the fusion artifacts (Nabf, N^AB/F), edges of the fused image that no source has: 0 to 1, lower is better.
 
-    Where the edge of the fused image is stronger than those of both sources (m = 1, else 0), the parts of the sources'
-    edges that it does not keep count as artifacts: `Nabf = sum m [(1 - Q_V) w_V + (1 - Q_R) w_R] / sum (w_V + w_R)`
-    with `Q = sqrt(0.9999 s(19 (G - 0.5)) 0.9995 s(22 (A - 0.5)))`, the logistic function s, the ratio G of strengths (0
-    where one of them is 0), the agreement A of orientations (1 when parallel), and w = strength^1.5, or 0.001 below a
-    strength of 2. Sobel responses are divided by 8; images are mirrored at the border.
+    Where the fused image has a stronger edge than both sources (m = 1, else 0), the parts of the sources' edges that are
+    not kept count as artifacts: `Nabf = sum m [(1 - Q_V) w_V + (1 - Q_R) w_R] / sum (w_V + w_R)` with
+    `Q = sqrt(0.9999 s(19 (G - 0.5)) 0.9995 s(22 (A - 0.5)))`, the logistic function s, the ratio G of strengths (0 if one
+    of them is 0), the agreement A of orientations (1 when parallel), and w = strength^1.5, or 0.001 for strengths below 2.
+    Sobel responses are divided by 8; images are mirrored at the border.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), 3x3 pixels or more, gray levels from 0 to 255, rounded to

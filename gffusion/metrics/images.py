@@ -1,4 +1,4 @@
-"""Inputs of metrics: conversion to 8-bit luma, and the checks of every metric."""
+"""Convert images to 8-bit luma, and check the inputs of metrics."""
 
 import math
 from typing import Any
@@ -15,12 +15,12 @@ _LUMA_THOUSANDTHS = (299.0, 587.0, 114.0)
 
 
 def to_luma8(image: ArrayLike | Tensor) -> Tensor:
-    """Convert an image to the 8-bit luma that fusion metrics are defined on.
+    """Convert an image to 8-bit luma, the input of fusion metrics.
 
-    The image is rounded to 8 bits per channel, as saving it would do; color then becomes the BT.601 luma
+    The image is rounded to 8 bits per channel, as saving it would do. Color then becomes the BT.601 luma
     `0.299 R + 0.587 G + 0.114 B`, rounded again. Halves round up. An image in memory and its file give the same result, and
     a gray image stored as RGB keeps its levels. MATLAB's `rgb2gray` and OpenCV's `COLOR_BGR2GRAY` can differ by one gray
-    level where the luma ends in exactly .5; on real images this changes no metric by more than a relative 3e-5.
+    level where the luma ends in exactly .5; on real images, this changes metrics by at most a relative 3e-5.
 
     Args:
         image: Array of shape (H, W), (H, W, 1) or (H, W, 3), or tensor of shape (H, W), (1, H, W), (3, H, W),
@@ -30,7 +30,7 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
         Integer gray levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
 
     Raises:
-        ValueError: If the shape or the data type is another one, or a floating-point value is NaN or outside 0 to 1.
+        ValueError: If the shape or the data type is not supported, or a floating-point value is NaN or outside 0 to 1.
 
     Example:
         >>> to_luma8(np.array([[[255, 0, 0], [10, 10, 10]]], dtype=np.uint8))
@@ -92,7 +92,7 @@ def check_aligned(**images: Tensor | None) -> list[Tensor]:
         images: Tensors of shape (B, 1, H, W) or (H, W), all of the same shape, by name.
 
     Raises:
-        ValueError: If an image is missing, empty, in color, or has another shape than the first.
+        ValueError: If an image is missing, empty, in color, or differs in shape from the first.
 
     Example:
         >>> [image.shape for image in check_aligned(fused=torch.zeros(2, 3), visible=torch.zeros(2, 3))]
@@ -117,8 +117,8 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
         images: Tensors of shape (B, 1, H, W) or (H, W) with values from 0 to 255, all of the same shape, by name.
 
     Raises:
-        ValueError: If an image is missing, empty, too small, in color, on 0 to 1, has another shape than the first, or
-            holds NaN or values outside 0 to 255.
+        ValueError: If an image is missing, empty, too small, in color, or in the range 0 to 1, differs in shape from the
+            first, or has NaN or values outside 0 to 255.
 
     Example:
         >>> gray_levels(1, fused=torch.tensor([[0.4, 2.5]]))

@@ -43,7 +43,7 @@ def _joint_entropy(first: Tensor, second: Tensor, saturating: bool) -> Tensor:
 def entropy(fused: Tensor) -> Tensor:
     """Return the entropy (EN) of the fused image, in bits: 0 to 8, higher is better.
 
-    `EN = -sum_l p_l log2 p_l` over 256 gray levels. A constant image has 0. Noise raises it as much as detail does.
+    `EN = -sum_l p_l log2 p_l` over 256 gray levels. A constant image has 0. Noise raises EN as much as detail does.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
@@ -82,8 +82,8 @@ def mutual_information(
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
         unit: `"bits"`, or `"nats"` as in scikit-learn.
-        saturating: Count the levels 254 and 255 in one bin of the joint histogram, as a widely used MATLAB program does
-            that adds 1 to `uint8` images; the single entropies keep 256 bins.
+        saturating: Count the levels 254 and 255 in one bin of the joint histogram, as in a widely used MATLAB program that
+            adds 1 to `uint8` images. The entropies of single images keep 256 bins.
 
     Returns:
         Tensor of shape (B,), `torch.float64`.
@@ -112,8 +112,8 @@ def mutual_information(
 def normalized_mutual_information(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     """Return the normalized mutual information (NMI) with both sources, summed: 0 to 2, higher is better.
 
-    `NMI = 2 [I(F; V) / (H(F) + H(V)) + I(F; R) / (H(F) + H(R))]`: unlike in [`mutual_information`], a source of high
-    entropy does not outweigh the other. The term of two constant images is 0.
+    `NMI = 2 [I(F; V) / (H(F) + H(V)) + I(F; R) / (H(F) + H(R))]`. Unlike in [`mutual_information`], a source of high
+    entropy does not outweigh the other one. The term of two constant images is 0.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.

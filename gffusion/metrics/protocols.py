@@ -1,4 +1,4 @@
-"""Protocols: the conventions by which published figures were computed, as options of the metrics."""
+"""Protocols: the conventions of published metric values, as options of the metrics."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from .catalog import list_metrics
 
 @dataclass(frozen=True)
 class Protocol:
-    """The conventions of one source of figures.
+    """The conventions of one source of metric values.
 
     Attributes:
-        description: Whose figures these are, and what is particular about them.
-        options: The options of the functional form of each fusion metric that the source computes.
+        description: The source, and how its values differ from others.
+        options: Options of the functional form, for each fusion metric that the source computes.
     """
 
     description: str
@@ -85,10 +85,10 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
 
     Args:
         protocol: A name in `PROTOCOLS`.
-        metrics: Names of the metrics. Default: all that the protocol has.
+        metrics: Names of the metrics. Default: all metrics of the protocol.
 
     Raises:
-        ValueError: If there is no such protocol, or it does not have one of the metrics.
+        ValueError: If the protocol is unknown or lacks one of the metrics.
 
     Example:
         >>> select_options("tang2022", ["SD", "EN"])

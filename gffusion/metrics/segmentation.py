@@ -39,13 +39,13 @@ def predict_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_inde
 def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Return the mean intersection over union (mIoU) over all pixels of the batch: 0 to 1, higher is better.
 
-    The mean is over the classes that occur in the labels or in the prediction. NaN if no pixel counts.
+    The mean is over the classes in the labels or the prediction, or NaN if all pixels are ignored.
 
     Args:
-        logits: Tensor of shape (B, C, H, W), or predicted labels of shape (B, H, W) in integers.
-        labels: Tensor of shape (B, H, W) in integers.
+        logits: Tensor of shape (B, C, H, W), or integer predicted labels of shape (B, H, W).
+        labels: Integer tensor of shape (B, H, W).
         num_classes: Number of classes C, the background included.
-        ignore_index: Label of pixels that do not count.
+        ignore_index: Label of ignored pixels.
 
     Returns:
         Tensor without dimensions.
@@ -60,7 +60,7 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
         >>> mean_iou(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 1, 1, 255]]]), num_classes=3)
         tensor(1.)
     """
-    # torchmetrics is imported in each function, since it takes seconds to import.
+    # torchmetrics is imported in each function, because importing it takes seconds.
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
     predicted = predict_labels(logits, labels, num_classes, ignore_index)
@@ -77,7 +77,7 @@ def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: in
         ignore_index: Label of pixels that do not count.
 
     Returns:
-        Tensor of shape (C,), NaN for classes that occur neither in the labels nor in the prediction.
+        Tensor of shape (C,), with NaN for classes that are absent from both labels and prediction.
 
     Raises:
         ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
@@ -98,7 +98,7 @@ def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: in
 
 
 def pixel_accuracy(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    """Return the share of the pixels of the batch that have the right class: 0 to 1, higher is better.
+    """Return the share of pixels of the batch with the right class: 0 to 1, higher is better.
 
     Args:
         logits: As in [`mean_iou`].

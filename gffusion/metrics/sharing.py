@@ -30,7 +30,7 @@ def sharing() -> Iterator[None]:
 def shared(function: Callable[P, R]) -> Callable[P, R]:
     """Compute `function` once for the same arguments inside a `sharing` block, and at every call outside.
 
-    Tensors are the same if they are the same object. Callers must not change a shared result in place.
+    Tensors count as the same if they are the same object. Callers must not change a shared result in place.
 
     Example:
         >>> double = shared(lambda number: [2 * number])
@@ -47,7 +47,7 @@ def shared(function: Callable[P, R]) -> Callable[P, R]:
         arguments = (*args, *sorted(kwargs.items()))
         key = (function, *(id(value) if isinstance(value, Tensor) else value for value in arguments))
         if key not in memo:
-            # The memo keeps the arguments too: the id of a tensor that is gone may be used again.
+            # The memo also keeps the arguments, because the id of a deleted tensor can be reused.
             memo[key] = (function(*args, **kwargs), arguments)
         result: R = memo[key][0]
         return result

@@ -22,7 +22,7 @@ def _energy(centered: Tensor) -> Tensor:
 
 
 def _correlation(first: Tensor, second: Tensor) -> Tensor:
-    """Return the Pearson correlation of centered images, 0 where one of them is constant."""
+    """Return the Pearson correlation of centered images, or 0 if one of them is constant."""
     scale = (_energy(first) * _energy(second)).sqrt()
     return torch.where(scale > 0, (first * second).sum(_PIXELS) / scale, 0.0)
 
@@ -60,7 +60,7 @@ def standard_deviation(fused: Tensor, *, saturating: bool = False) -> Tensor:
 def correlation_coefficient(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     """Return the mean correlation coefficient (CC) with both sources: -1 to 1, higher is better.
 
-    `CC = (r(F, V) + r(F, R)) / 2` with Pearson's r, which is 0 where an image is constant.
+    `CC = (r(F, V) + r(F, R)) / 2` with Pearson's r, or 0 if an image is constant.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
@@ -88,8 +88,8 @@ def correlation_coefficient(fused: Tensor, visible: Tensor, infrared: Tensor) ->
 def sum_of_correlations_of_differences(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     """Return the sum of the correlations of differences (SCD): -2 to 2, higher is better.
 
-    `SCD = r(F - R, V) + r(F - V, R)` with Pearson's r, which is 0 where an image or a difference is constant: what the
-    fused image adds to one source should come from the other. The sum of both sources minus a constant has nearly 2.
+    `SCD = r(F - R, V) + r(F - V, R)` with Pearson's r, or 0 if an image or a difference is constant. The difference between
+    F and one source should correlate with the other source. The sum of both sources minus a constant scores nearly 2.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
@@ -160,16 +160,15 @@ def peak_signal_to_noise_ratio(
 ) -> Tensor:
     """Return the peak signal-to-noise ratio (PSNR) against both sources, in decibels: 0 or more, higher is better.
 
-    `PSNR = 10 log10(peak^2 / MSE)` with the [`mean_squared_error`] of both sources. Infinite where all three images are
-    equal.
+    `PSNR = 10 log10(peak^2 / MSE)` with the [`mean_squared_error`] of both sources. Infinite if all three images are equal.
 
     Args:
         fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
         data_range: Scale the images to 0 to this number before the MSE is computed.
-        peak: Peak signal; `"fused"` takes the maximum of the fused image, and the value can then be negative. A
-            published MATLAB program has `data_range=1` and `peak=255`, which adds 48.13 dB.
+        peak: Peak signal; `"fused"` uses the maximum of the fused image, and the value can then be negative. A published
+            MATLAB program uses `data_range=1` and `peak=255`, which adds 48.13 dB.
 
     Returns:
         Tensor of shape (B,), `torch.float64`.

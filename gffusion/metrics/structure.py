@@ -23,7 +23,7 @@ def _constants(data_range: float) -> tuple[float, float]:
 
 @shared
 def _similarity(first: Tensor, second: Tensor, taps: Taps, c1: float, c2: float) -> tuple[Tensor, Tensor]:
-    """Return the means over all windows, of shape (B,): of the SSIM, and of its contrast-structure factor alone."""
+    """Return the means (B,) over all windows of the SSIM and of its contrast-structure factor."""
     ssim_total, structure_total = torch.zeros(2, first.shape[0], dtype=first.dtype, device=first.device)
     for one, other in zip(strips(first, len(taps)), strips(second, len(taps)), strict=True):
         one_mean, other_mean = local_mean(one, taps), local_mean(other, taps)
@@ -54,9 +54,9 @@ def ssim(
             integers.
         visible: Visible source of the same shape.
         infrared: Infrared source of the same shape.
-        data_range: The L of both constants. The gray levels stay on 0 to 255: the former default of scikit-image for
-            floating-point images, 2, makes the constants negligible.
-        window: `"gaussian"` is the paper's, 11x11 with a standard deviation of 1.5; `"uniform"` is scikit-image's
+        data_range: The L of both constants; it does not scale the gray levels. With 2, the former default of scikit-image
+            for floating-point images, the constants are negligible.
+        window: `"gaussian"` is the paper's window, 11x11 with a standard deviation of 1.5; `"uniform"` is scikit-image's
             default, 7x7 (also the minimum size) with sample (n - 1) covariances.
 
     Returns:
@@ -78,7 +78,7 @@ def ssim(
     taps = _GAUSSIAN if window == "gaussian" else _UNIFORM
     c1, c2 = _constants(data_range)
     if window == "uniform":
-        # Sample covariances are 49/48 of ours: dividing the constant instead leaves the quotient the same.
+        # Sample covariances are 49/48 of ours; dividing the constant instead gives the same quotient.
         c2 *= 48 / 49
     fused, *sources = gray_levels(len(taps), fused=fused, visible=visible, infrared=infrared)
     with sharing():
@@ -94,8 +94,8 @@ def _halve(levels: Tensor) -> Tensor:
 def ms_ssim(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: float = 255.0) -> Tensor:
     """Return the multi-scale structural similarity (MS-SSIM) with both sources, summed: 0 to 2, higher is better.
 
-    Each term is the product over five scales of the mean contrast-structure factor, and of the mean [`ssim`] at the
-    coarsest scale, to the paper's powers; a negative mean counts as 0. An image is halved by averaging 2x2 pixels; an
+    Each term is the product of the mean contrast-structure factors at four scales and the mean [`ssim`] at the fifth and
+    coarsest scale, raised to the paper's powers; a negative mean counts as 0. Images are halved by averaging 2x2 pixels; an
     odd last row or column is dropped. The window is the 11x11 Gaussian, inside the image at all scales.
 
     Args:

@@ -1,4 +1,4 @@
-"""Metrics by name: the classes, and the values of several metrics at once."""
+"""Create metrics by name, and compute several metrics at once."""
 
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -35,7 +35,7 @@ def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric"
         {'unit': 'nats'}
     """
     options = {} if name in list_metrics("segmentation") else select_options(protocol, [name])[name]
-    from .classes import CLASSES  # here, since torchmetrics takes seconds to import
+    from .classes import CLASSES  # imported here, because torchmetrics takes seconds to import
 
     return CLASSES[name](**options, **kwargs)
 
@@ -54,7 +54,7 @@ def compute_metrics(
             [`to_luma8`][gffusion.metrics.to_luma8].
         visible: Visible sources of the same shape.
         infrared: Infrared sources of the same shape.
-        metrics: Names of the metrics. Default: all that the protocol has.
+        metrics: Names of the metrics. Default: all metrics of the protocol.
         protocol: The protocol to follow, a name in `PROTOCOLS`.
 
     Returns:
@@ -71,7 +71,7 @@ def compute_metrics(
     options = select_options(protocol, None if metrics is None else list(metrics))
     images = check_aligned(fused=fused, visible=visible, infrared=infrared)
     values: dict[str, list[Tensor]] = {name: [] for name in options}
-    # One image at a time: intermediate results stay in the processor's cache, and memory does not grow with the batch.
+    # One image at a time keeps intermediate results in the processor's cache, and memory independent of the batch size.
     for triple in zip(*images, strict=True):
         with sharing():
             for name in options:

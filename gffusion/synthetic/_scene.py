@@ -99,7 +99,7 @@ class Plane:
         return self.polygon(np.asarray(center) + np.concatenate([radius * circle, (radius - width) * circle[::-1]]))
 
     def limb(self, start: ArrayLike, end: ArrayLike, start_radius: float, end_radius: float | None = None) -> Array:
-        """Return a stroke with round ends (14, 3) that may taper: an arm, a pole, a tube, the stroke of a letter."""
+        """Return a stroke with round ends (14, 3), tapered if the radii differ, such as an arm, a pole or part of a letter."""
         start, end = np.asarray(start, float), np.asarray(end, float)
         right, up = end - start
         angle = np.arctan2(up, right)

@@ -50,7 +50,7 @@ def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> Rendered
     """Render a street at night as seen by a visible and an infrared camera on one optical axis.
 
     Dark clothes and the glare of headlights hide people from the visible camera; the infrared camera shows them, but no
-    colors and hardly any lettering or lane markings. The seed alone determines the objects, whatever the size, and the same
+    colors and hardly any lettering or lane markings. The objects depend only on the seed, not on the size, and the same
     arguments give the same bytes.
 
     Args:
@@ -307,7 +307,7 @@ def _expose_visible(radiance: Floats, rng: Generator) -> NDArray[np.uint8]:
 
 
 def _glare(radiance: Floats) -> Floats:
-    """Return the light that the lens scatters (H, W, 3): it decays with the squared angle, with a faint star of the iris."""
+    """Return the light scattered by the lens (H, W, 3), which decays with the squared angle and has a faint iris star."""
     radius = min(radiance.shape[:2]) // 2
     down, across = np.mgrid[-radius : radius + 1, -radius : radius + 1].astype(np.float32)
     distance = np.hypot(across, down)

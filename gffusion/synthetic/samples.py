@@ -13,7 +13,7 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
     """Render scenes and write them to `visible/`, `infrared/`, `labels/`, `boxes/` and `classes.txt`.
 
     Boxes are YOLO rows, `class cx cy w h` relative to the image; their classes are the lines of `classes.txt`, counted from
-    0. Label maps hold the same classes counted from 1, and 0 for the background.
+    0. Label maps contain 0 for the background and the same classes counted from 1.
 
     Args:
         folder: Output folder; created if needed. Existing files of the same names are replaced.

@@ -9,16 +9,16 @@ from .checked import at_least, checked, fraction
 @checked
 @dataclass
 class FusionTrainingArguments:
-    """Options of a training run, named as in transformers. Defaults are the paper's (Algorithm 1), or marked as ours.
+    """Options of a training run, named as in transformers. Defaults are from the paper (Algorithm 1) or marked as ours.
 
     Args:
         output_dir: Folder of checkpoints, logs, images and weights.
-        overwrite_output_dir: Start over if the folder holds another run, and delete its checkpoints.
-        resume_from_checkpoint: Go on from the newest checkpoint in `output_dir`, if there is one.
+        overwrite_output_dir: Start over if the folder contains another run, and delete its checkpoints.
+        resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any.
         num_train_epochs: Total number of epochs (paper: 150).
         head_start_epoch: q, the epoch from which the head is trained, lambda rises and the rates decay (paper: 100).
         per_device_train_batch_size: Pairs per process and forward pass (ours).
-        gradient_accumulation_steps: Forward passes per step. The gradient of a step is that of one batch of
+        gradient_accumulation_steps: Forward passes per step. A step has the gradient of one batch of
             `per_device_train_batch_size * gradient_accumulation_steps * processes` pairs.
         learning_rate: Adam's rate for FuNet and FINet (paper: 1e-3), constant before q, then a cosine down to 0 (ours).
         warmup_steps: Steps in which both rates rise linearly from 0, as in transformers (paper: none).
@@ -28,25 +28,25 @@ class FusionTrainingArguments:
         segmentation_weight_end: Final value of lambda, which rises on a cosine from `config.segmentation_weight` (ours).
         max_grad_norm: Norm to which gradients are clipped (ours); 0 disables clipping.
         batch_normalization: Statistics in training steps. "local": of the process's batch. "synchronized": of the batches
-            of all processes, on GPUs. "running": the running statistics of the initial weights, which stay constant.
-            "calibrated": the same, measured again on the first batches before the first step. "auto": "running" for
-            weights that were trained before, else "local".
+            of all processes, on GPUs. "running": the constant running statistics of the initial weights.
+            "calibrated": like "running", but measured on the first batches before the first step. "auto": "running" for
+            pretrained weights, else "local".
         bf16: Compute the forward pass in bfloat16.
         fp16: Compute the forward pass in float16, on GPUs.
         gradient_checkpointing: Recompute activations in the backward pass, to save memory.
         torch_compile: Compile the model with `torch.compile`.
         token_cache: Folder for CLIP's tokens, so that each pair is encoded once. Needs the hybrid paradigm and a transform
             with few different results, see [`TokenCache`].
-        eval_strategy: When to evaluate: "epoch" (every `eval_epochs` epochs) or "steps" (every `eval_steps` steps), both
-            also after the last step; or "no".
-        eval_epochs: Epochs between two evaluations (ours: a recipe does not know how many steps an epoch takes).
+        eval_strategy: When to evaluate: "epoch" (every `eval_epochs` epochs), "steps" (every `eval_steps` steps) or "no".
+            The first two also evaluate after the last step.
+        eval_epochs: Epochs between two evaluations (ours, because recipes cannot know the number of steps per epoch).
         eval_steps: Steps between two evaluations.
-        eval_metrics: Fusion metrics of the evaluation, names of `list_metrics()`. mIoU is added for labeled data.
+        eval_metrics: Fusion metrics of the evaluation, as `list_metrics()` names them. Labeled data adds mIoU.
         metric_for_best_model: Criterion of the best weights: "loss_structural" or another loss, "mIoU", or one of
             `eval_metrics`.
         num_eval_images: Evaluation pairs drawn in `images/` before the first step and at each evaluation.
         save_steps: Steps between two checkpoints, in addition to one per epoch; 0 saves per epoch only.
-        logging_steps: Steps between two updates of the progress bar and `report_to`, with a check for non-finite losses.
+        logging_steps: Steps between two updates of the progress bar and the trackers, which also check for non-finite losses.
         report_to: Trackers in addition to `log.jsonl`: "tensorboard", "trackio", "wandb" or others of Accelerate.
         push_to_hub: Upload the best weights at the end. The repository is created before the first step.
         hub_model_id: Repository of the upload, "name" or "organization/name".

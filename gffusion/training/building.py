@@ -32,7 +32,7 @@ from .head import load_head
 from .recipe import DataArguments, ModelArguments, Recipe
 from .trainer import FusionTrainer
 
-# Left out of model cards: folders of this machine, and what does not change the weights.
+# Left out of model cards: local folders, and options that do not change the weights.
 _NOT_ON_CARDS = {"train_data", "eval_data", "cache_in_memory"}
 
 
@@ -44,7 +44,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         ValueError: If options, data and model do not fit together.
     """
     data, start = recipe.data, recipe.model.model_name_or_path
-    set_seed(recipe.training.seed)  # of the weights that no encoder brings
+    set_seed(recipe.training.seed)  # for the new weights
     train_data = _load_dataset(recipe, data.train_data, data.train_split, build_transform(data))
     eval_data = _load_dataset(recipe, data.eval_data, data.eval_split) if data.eval_data else None
     model = build_model(recipe.model, train_data.class_names if "labels" in train_data[0] else None)
@@ -59,7 +59,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
 
 
 def _describe_start(start: str, model: GFFusionModel) -> dict[str, Any]:
-    """Return what a model card says of the weights that the training began with."""
+    """Return the facts for a model card about the weights that the training started from."""
     facts: dict[str, Any] = {"base_model": start if is_hub_id(start) and not Path(start).exists() else None}
     if start in list_models(status="bundled"):
         facts["replaced_encoders"] = {
@@ -101,8 +101,8 @@ def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = N
 
     Args:
         arguments: What to train.
-        class_names: Classes of the labels after the background, for a model whose `model_config` names none. Where
-            loaded weights have other classes, the head starts untrained.
+        class_names: Classes of the labels after the background, used if `model_config` names none. If the loaded weights
+            have other classes, the head starts untrained.
 
     Raises:
         OSError: If weights cannot be read.
@@ -119,7 +119,7 @@ def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = N
 
 
 def _name_classes(arguments: ModelArguments, class_names: Sequence[str] | None) -> dict[str, Any]:
-    """Return `id2label` and `label2id` of the model, or nothing where neither configuration nor labels name classes."""
+    """Return `id2label` and `label2id` of the model, or an empty dict if neither configuration nor labels name classes."""
     config = arguments.model_config or {}
     if "id2label" in config:
         names = config["id2label"]
@@ -132,7 +132,7 @@ def _name_classes(arguments: ModelArguments, class_names: Sequence[str] | None) 
 
 
 def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]) -> GFFusionModel:
-    """Load weights, with encoders that they lack and a new head where the classes are others."""
+    """Load weights, add encoders that they lack, and create a new head if the classes differ."""
     for name, config_class in (("clip", CLIPVisionConfig), ("dinov2", Dinov2Config)):
         if source := getattr(arguments, f"{name}_name_or_path"):
             overrides[f"{name}_name_or_path"] = source
@@ -141,7 +141,7 @@ def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]
     before = GFFusionConfig.from_pretrained(locate(start))
     model = create_model(start, ignore_mismatched_sizes="id2label" in overrides, **overrides).train()
     if model.config.use_segmenter and model.config.id2label != before.id2label:
-        model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even where their number is equal
+        model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
     return model
 
 
@@ -155,7 +155,9 @@ def build_transform(arguments: DataArguments) -> Compose:
         raise ValueError("`scale` takes a low and a high factor, `image_size` a height and a width.")
     low, high = arguments.scale
     if arguments.scale != [1.0, 1.0] and (arguments.image_size is not None or not arguments.crop_size):
-        raise ValueError("`scale` is that of random crops: set it to 1 1 with `image_size`, or where `crop_size` is 0.")
+        raise ValueError(
+            "`scale` applies only to random crops: set it to 1 1 with `image_size`, or if `crop_size` is 0."
+        )
     transforms: list[Transform] = []
     if arguments.image_size is not None:
         transforms.append(Resize((arguments.image_size[0], arguments.image_size[1])))

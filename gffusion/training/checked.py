@@ -12,12 +12,12 @@ Kind = TypeVar("Kind")
 
 
 def checked(kind: type[Kind]) -> type[Kind]:
-    """Return the dataclass with types, [`at_least`] limits and `validate_*` methods checked.
+    """Make a dataclass check its types, [`at_least`] limits and `validate_*` methods.
 
-    Values are checked when an instance is made and when a field is assigned.
+    Values are checked when an instance is created and when a field is assigned.
 
     Raises:
-        ValueError: When a value is wrong, with the option, the value, and what is allowed.
+        ValueError: If a value is wrong. The message names the option, the value and what is allowed.
 
     Example:
         >>> import dataclasses
@@ -55,10 +55,10 @@ def checked(kind: type[Kind]) -> type[Kind]:
 
 
 def at_least(minimum: float, **options: Any) -> Any:
-    """Return a field of [`checked`] whose values must not be lower than `minimum`.
+    """Return a field of [`checked`] whose values must be at least `minimum`.
 
     Args:
-        minimum: The lowest value that is allowed.
+        minimum: The lowest allowed value.
         options: Options of `dataclasses.field`, such as `default`.
     """
     return _limited(lambda value: value >= minimum, f"must be at least {minimum}", **options)
@@ -75,7 +75,7 @@ def fraction(**options: Any) -> Any:
 
 def _limited(is_allowed: Callable[[Any], bool], limits: str, **options: Any) -> Any:
     def validate(value: Any) -> None:
-        if not is_allowed(value):  # NaN is not allowed either
+        if not is_allowed(value):  # also rejects NaN
             raise ValueError(limits)
 
     return validated_field(validate, **options)

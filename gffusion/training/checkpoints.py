@@ -29,7 +29,7 @@ class CheckpointError(OSError):
 class Checkpoints:
     """Write and read checkpoints such as `folder/step-00000120`.
 
-    A checkpoint holds trained weights, optimizer, random states and the state of the run. Frozen encoders are left out,
+    A checkpoint contains the trained weights, optimizer, random states and state of the run. Frozen encoders are left out,
     because they do not change.
 
     Args:
@@ -51,14 +51,14 @@ class Checkpoints:
         return max(self.folder.glob(f"{_PREFIX}*"), default=None)  # the names sort by step
 
     def save(self, step: int, state: dict[str, Any]) -> None:
-        """Write the checkpoint of a step, then delete older ones. All processes must call this.
+        """Write the checkpoint of a step, then delete older checkpoints. All processes must call this.
 
         Args:
             step: Number of completed steps.
-            state: State of the run, which [`load`] returns; must be JSON-serializable.
+            state: State of the run for [`load`] to return; must be JSON-serializable.
 
         Raises:
-            CheckpointError: If it cannot be written. The previous checkpoint is kept.
+            CheckpointError: If the checkpoint cannot be written. The previous one is kept.
         """
         name = f"{_PREFIX}{step:08d}"
         temporary = self.folder / f".{name}"
@@ -84,7 +84,7 @@ class Checkpoints:
             check: Called with the state before anything is restored. Raise ValueError to reject the checkpoint.
 
         Raises:
-            CheckpointError: If there is none, or it cannot be read.
+            CheckpointError: If there is no checkpoint, or it cannot be read.
         """
         newest = self.newest
         if newest is None:
@@ -120,14 +120,14 @@ class Checkpoints:
             action: What the block does, as in "Cannot ...".
 
         Raises:
-            CheckpointError: For every error in the block that a disk may cause.
+            CheckpointError: For every error in the block that a disk can cause.
         """
         try:
             yield
         except _DISK_ERRORS as error:
             newest = self.newest
             good = (
-                f"The last good checkpoint is {newest}; `resume_from_checkpoint` goes on from it."
+                f"The last good checkpoint is {newest}; `resume_from_checkpoint` continues from it."
                 if newest
                 else "No checkpoint yet."
             )
@@ -164,7 +164,7 @@ def _explain_read_errors(checkpoint: Path) -> Iterator[None]:
 
 
 def replace_folder(temporary: Path, final: Path) -> None:
-    """Replace a folder by a newly written one, so that either version survives a kill."""
+    """Replace a folder with a newly written one, so that one of the versions survives a kill."""
     outdated = _outdated(final)
     shutil.rmtree(outdated, ignore_errors=True)
     if final.exists():

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-# Class names of fusion datasets (M3FD, MFNet, FMB) -> ADE20K. ADE20K's own "lamp" is a table lamp. "background" has no
-# counterpart: it stands for all classes that a dataset does not name.
+# Class names of fusion datasets (M3FD, MFNet, FMB) -> ADE20K, whose own "lamp" is a table lamp. "background" has no
+# counterpart, because it means all classes that a dataset does not name.
 _ADE20K_NAMES = {
     "guardrail": "railing",
     "lamp": "streetlight",
@@ -42,7 +42,7 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
     """Copy weights of a converted head into `model.ssnet`, for the classes that both have.
 
     Names in `model.config.id2label` and in the file are compared case-insensitively, with `_` as a space. A class of the file
-    may be a list of synonyms ("minibike, motorbike"); first names take precedence over synonyms, earlier classes over later
+    can be a list of synonyms ("minibike, motorbike"); first names take precedence over synonyms, earlier classes over later
     ones. Names that only fusion datasets use are translated: people, pedestrian -> person; motorcycle -> minibike;
     lamp -> streetlight; guardrail -> railing; terrain -> earth; traffic sign -> signboard; vegetation -> tree. "background"
     is unchanged.
@@ -52,7 +52,7 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
         path: A safetensors file of `convert_ade20k_head`.
 
     Returns:
-        The classes that were loaded, and those that were not.
+        The classes with and without loaded weights.
 
     Raises:
         OSError: If the file cannot be read or is damaged.

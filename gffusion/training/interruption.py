@@ -43,7 +43,7 @@ class Interruption:
         return bool(self._received)
 
     def raise_signal(self) -> None:
-        """End the process as the deferred signal would have.
+        """End the process as the deferred signal would have done.
 
         Raises:
             KeyboardInterrupt: After Ctrl-C.

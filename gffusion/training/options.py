@@ -1,6 +1,6 @@
-"""Command lines and recipes as instances of option dataclasses.
+"""Convert command lines and recipes to instances of option dataclasses.
 
-Plain argparse rather than transformers' HfArgumentParser: that takes over a second to import, fails on the metadata and
+This uses argparse instead of transformers' HfArgumentParser, which takes over a second to import, fails on the metadata and
 changes the field types that huggingface_hub's `strict` reads, and converts items of lists before commas can be split.
 """
 
@@ -22,8 +22,8 @@ _PLAIN = str.maketrans({"`": "", "[": "", "]": "", "%": "%%"})
 class OptionParser(argparse.ArgumentParser):
     """Parser with an option for each field of some dataclasses, described by their docstrings.
 
-    An option is spelled as its field, with underscores or dashes, and never abbreviated. Lists take several words, or one
-    with commas.
+    An option is spelled like its field, with underscores or dashes, and cannot be abbreviated. Lists take several words, or
+    one word with commas.
 
     Args:
         kinds: Title of a group in the help -> dataclass. Field names must be unique.
@@ -60,7 +60,7 @@ class OptionParser(argparse.ArgumentParser):
                 group.add_argument(f"--{field.name}", help=text, **_argparse_options(field.type))
 
     def parse_words(self, words: Iterable[str]) -> dict[str, Any]:
-        """Return the options that a command line gives, as text.
+        """Return the options of a command line, as text.
 
         Raises:
             SystemExit: If an option is unknown or lacks its value, with a message on stderr, or after `--help`.
@@ -74,7 +74,7 @@ class OptionParser(argparse.ArgumentParser):
         }
 
     def suggest(self, name: str) -> str:
-        """Return ", did you mean ...?" with the option whose name is the nearest, or nothing."""
+        """Return ", did you mean ...?" with the option of the most similar name, or a hint at `--help`."""
         wanted = name.partition("=")[0].lstrip("-").replace("-", "_")
         near = difflib.get_close_matches(wanted, self.names, n=1)
         dashes = "--" if name.startswith("-") else ""
@@ -90,8 +90,8 @@ def make(kind: type, options: Mapping[str, Any]) -> Any:
 
     Args:
         kind: The dataclass, which checks its values, see [`checked`].
-        options: Values of all dataclasses, as text or as YAML holds them. Text is converted to the type of its field where
-            possible, and passed on unchanged otherwise.
+        options: Values of all dataclasses, as text or as read from YAML. Text is converted to the type of its field if
+            possible, and otherwise passed on unchanged.
 
     Raises:
         ValueError: If a field without default is missing, or the dataclass rejects a value.
@@ -108,14 +108,14 @@ def make(kind: type, options: Mapping[str, Any]) -> Any:
 
 
 def describe_arguments(kind: type) -> dict[str, str]:
-    """Return the text of each argument in a Google-style docstring, as argparse expects it."""
+    """Return the description of each argument in a Google-style docstring, as argparse expects it."""
     entries = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")[2].partition("\n\n")[0]
     found = re.findall(r"^    (\w+): (.*(?:\n     .*)*)", entries, flags=re.MULTILINE)
     return {name: " ".join(text.split()).translate(_PLAIN) for name, text in found}
 
 
 def _split(text: str) -> list[str]:
-    """Return the items of a list; only commas separate them, because folders may have spaces in their names."""
+    """Return the items of a list; only commas separate them, because names of folders can contain spaces."""
     return [item.strip() for item in text.split(",") if item.strip()]
 
 
@@ -134,13 +134,13 @@ def _describe_default(field: "dataclasses.Field[Any]") -> str:
 
 
 def _alternatives(annotation: Any) -> list[Any]:
-    """Return the types that a field may have besides None."""
+    """Return the types that a field can have besides None."""
     is_plain = isinstance(annotation, type) or get_origin(annotation) in (list, dict, Literal)
     return [annotation] if is_plain else [kind for kind in get_args(annotation) if kind is not NoneType]
 
 
 def _argparse_options(annotation: Any) -> dict[str, Any]:
-    """Return how a field is written on the command line."""
+    """Return the arguments of `add_argument` for a field."""
     kind = _alternatives(annotation)[0]
     if kind is bool:
         return {"nargs": "?", "const": True, "metavar": "BOOL"}
@@ -152,7 +152,7 @@ def _argparse_options(annotation: Any) -> dict[str, Any]:
 
 
 def _convert(annotation: Any, value: Any) -> Any:
-    """Return a value as the type of a field where that is possible, else as it is."""
+    """Convert a value to the type of a field if possible, or return it unchanged."""
     kind = _alternatives(annotation)[0]
     if get_origin(kind) is list:
         items = _split(value) if isinstance(value, str) else value if isinstance(value, list) else [value]

@@ -23,7 +23,7 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
     """Check the names of metrics and trackers.
 
     Raises:
-        ValueError: If one is unknown, not installed, or needs labels that the evaluation data lacks.
+        ValueError: If a name is unknown, not installed, or needs labels that the evaluation data lacks.
     """
     unknown = set(arguments.eval_metrics) - set(list_metrics())
     if unknown:
@@ -57,7 +57,7 @@ def is_higher_better(metric: str) -> bool:
 def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, labeled: bool) -> None:
     """Check that all items fit the model and share one size. Only the first image is decoded.
 
-    Of datasets other than [`FusionDataset`], only the first item is checked.
+    For datasets other than [`FusionDataset`], only the first item is checked.
 
     Raises:
         OSError: If a file is missing or not an image.
@@ -120,7 +120,7 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None
 def _sizes(dataset: Any) -> list[tuple[int, int]]:
     """Return the heights and widths of all items.
 
-    Those of a [`FusionDataset`] are found by applying its transform to blank images.
+    For a [`FusionDataset`], its transform is applied to blank images of the same sizes.
     """
     first = tuple(dataset[0]["visible_values"].shape[1:])
     if not hasattr(dataset, "read_sizes"):
@@ -147,7 +147,7 @@ def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> No
 
 
 def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:
-    """Warn about parts of Algorithm 1 that the data or the number of epochs switches off."""
+    """Warn about parts of Algorithm 1 that the data or the number of epochs disables."""
     if not labeled:
         no_labels = "The data has no label maps (`gffusion masks` makes them from boxes)"
         reason = no_labels if model.config.use_segmenter else "The model has no segmenter"
@@ -164,7 +164,7 @@ def check_device(arguments: FusionTrainingArguments, device: torch.device) -> No
     """Check that the device supports `batch_normalization` and `fp16`.
 
     Raises:
-        ValueError: If it does not.
+        ValueError: If the device does not support them.
     """
     if arguments.batch_normalization == "synchronized" and device.type != "cuda":
         raise ValueError(

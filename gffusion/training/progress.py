@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass
 class Progress:
-    """State of a run in a checkpoint, besides weights, optimizer and random states.
+    """Progress of a run, saved in checkpoints next to weights, optimizer and random states.
 
     Attributes:
         step: Number of completed steps.
@@ -40,9 +40,9 @@ class Progress:
         return means
 
     def update_best(self, score: float | None, higher_is_better: bool) -> bool:
-        """Return whether a score is the best so far, and keep it.
+        """Return whether a score is the best so far, and store it if so.
 
-        Scores that are not finite count as the best until a finite one is found, so that `best` is never missing.
+        Non-finite scores count as the best until a score is finite, so that `best` is never missing.
         """
         if score is None or not math.isfinite(score):
             return score is not None and self.best is None

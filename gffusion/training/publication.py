@@ -1,4 +1,4 @@
-"""Publishing of a run: checks before the first step, upload after the last one."""
+"""Publish a run: checks before the first step, and the upload after the last step."""
 
 import os
 from pathlib import Path
@@ -15,7 +15,7 @@ def check_publishable(arguments: FusionTrainingArguments, model: GFFusionModel) 
     """Create the repository, and check that the weights can be published at the end of the run.
 
     Raises:
-        OSError: If the Hub refuses, or cannot be reached.
+        OSError: If the Hub refuses the request or cannot be reached.
         ValueError: If frozen encoders are not available on the Hub, or `hub_model_id` is not a repository name.
     """
     repo_id = arguments.hub_model_id or ""

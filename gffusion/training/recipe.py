@@ -24,9 +24,9 @@ class ModelArguments:
 
     Args:
         model_name_or_path: Start from these weights: name, folder or Hub id.
-        clip_name_or_path: CLIP encoder of an untrained model, or one that the weights lack.
-        dinov2_name_or_path: DINOv2 encoder of an untrained model, or one that the weights lack.
-        head_path: Start the head from this file of `convert_ade20k_head`, class by class.
+        clip_name_or_path: CLIP encoder for an untrained model, or for weights that lack it.
+        dinov2_name_or_path: DINOv2 encoder for an untrained model, or for weights that lack it.
+        head_path: Initialize the head from this file of `convert_ade20k_head`, class by class.
         model_config: `GFFusionConfig` fields; JSON on the command line.
     """
 
@@ -45,18 +45,18 @@ class DataArguments:
     Args:
         train_data: Folders of training pairs.
         eval_data: Folders of validation pairs.
-        layout: How the folders are arranged: folders, m3fd, mfnet, ...
-        train_split: Part to train on, where the layout has parts.
-        eval_split: Part to evaluate on.
-        class_names: Classes after the background, of boxes and labels.
-        infrared_range: What maps to [0, 1] in infrared images: dtype (all of 8 or 16 bits), percentile, or low and high in
-            the image's unit. Default: what was saved with the model to start from, else dtype.
+        layout: Arrangement of the folders: folders, m3fd, mfnet, ...
+        train_split: Split to train on, if the layout has splits.
+        eval_split: Split to evaluate on.
+        class_names: Classes of boxes and labels, after the background.
+        infrared_range: Range of infrared values that maps to [0, 1]: dtype (0 to 255 or 65535), percentile, or low and high
+            in the unit of the image. Default: the range saved with the initial model, else dtype.
         crop_size: Side of the square training crops in pixels; 0 does not crop.
-        image_size: Height and width to which whole images are resized instead of cropped.
-        scale: Range of the crops' scale.
+        image_size: Height and width for resizing whole images instead of cropping.
+        scale: Range of the scale of crops.
         flip: Probability of mirroring left and right.
         visible_photometric: Strength of changes of brightness, contrast and gamma of the visible image.
-        thermal_gain: Strength of changes of the infrared image's gain, and half as much of its offset.
+        thermal_gain: Strength of changes of the infrared image's gain; its offset changes by half as much.
         misalignment: Largest shift of the infrared image in pixels.
         night: Probability of a dark, noisy visible image.
         glare: Probability of blinding lamps in the visible image.
@@ -103,11 +103,11 @@ class Recipe:
 
     @classmethod
     def parse(cls, words: Sequence[str], program: str | None = None) -> "Recipe":
-        """Read a command line: the recipe that `--config` names, and options that override it.
+        """Read a command line: the recipe in `--config`, and options that override it.
 
         Args:
             words: Words of the command line.
-            program: Name of the program for messages. Default: that of the script.
+            program: Name of the program for messages. Default: the name of the script.
 
         Raises:
             SystemExit: If an option is unknown or wrong, with a message on stderr, or after `--help`.
@@ -148,7 +148,7 @@ def find_recipe(name: str | Path) -> Path:
         name: Path of a YAML file, or name of a bundled recipe, such as "finetune" or "ablations/mean".
 
     Raises:
-        FileNotFoundError: If there is neither.
+        FileNotFoundError: If neither exists.
     """
     path, bundled = Path(name), BUNDLED_RECIPES / f"{name}.yaml"
     for candidate in (path, bundled):
@@ -161,7 +161,7 @@ def find_recipe(name: str | Path) -> Path:
 def read_recipe(name: str | Path) -> dict[str, Any]:
     """Return the options of a recipe merged over those of its `base`, a path relative to the recipe.
 
-    The fields of `model_config` are merged one by one, every other option is replaced.
+    The fields of `model_config` are merged one by one. Other options are replaced.
 
     Args:
         name: Path of a YAML file, or name of a bundled recipe.

@@ -1,4 +1,4 @@
-"""Output folder of a run: log and weights; and the description by which a resumed run is checked."""
+"""Output folder of a run with its log and weights, and the check that a resumed run has the same settings."""
 
 import dataclasses
 import hashlib
@@ -24,7 +24,7 @@ TRACKERS = "trackers"
 CARD = "README.md"
 STATE = "training_state.json"
 
-# Options that a resumed run may change, because they do not affect the weights.
+# Options that can change when a run is resumed, because they do not affect the weights.
 _FREE = {
     "output_dir",
     "overwrite_output_dir",
@@ -46,7 +46,7 @@ _FREE = {
 
 
 class RunFolder:
-    """Atomic writer of log and weights. Only the main process may write.
+    """Atomic writer of log and weights, for the main process only.
 
     Args:
         path: The folder, created if missing.
@@ -90,7 +90,7 @@ class RunFolder:
     def write_weights(
         self, name: str, model: GFFusionModel, processor: GFFusionImageProcessor, state: dict[str, Any]
     ) -> None:
-        """Write a folder for `from_pretrained`. It replaces the previous one, except for the model card.
+        """Write a folder for `from_pretrained`, replacing the previous one except for its model card.
 
         Args:
             name: Name of the folder, "best" or "last".
@@ -152,10 +152,10 @@ def check_same_run(
         now: [`describe_run`] of this process.
         epochs_before: `num_train_epochs` of the checkpoint.
         arguments: Options of this process.
-        epoch: Epoch (from 0) in which the run goes on.
+        epoch: Epoch (from 0) in which the run continues.
 
     Raises:
-        ValueError: If it does not, with the differences.
+        ValueError: If the weights would differ. The message lists the differences.
     """
     before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
     before, now = before | before.pop("model"), now | now.pop("model")

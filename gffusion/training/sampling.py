@@ -1,4 +1,4 @@
-"""Deterministic, resumable distributed batch sampler, and the batches that it makes."""
+"""Deterministic, resumable distributed batch sampler, and functions for its batches."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -14,9 +14,9 @@ _CACHE_INPUTS = ("token_key", "semantic_tokens")
 class StepSampler(Sampler[list[int]]):
     """Yield the batches of one process, starting at any step of any epoch.
 
-    Each step takes the next `global_batch` pairs in the order of the epoch, which depends on seed and epoch only. Any
-    number of processes, pairs per batch and batches per step with the same product see the same pairs in each step.
-    Pairs left over at the end of an epoch are skipped.
+    Each step takes the next `global_batch` pairs in the order of the epoch, which depends only on seed and epoch. The pairs
+    of a step depend only on the product of processes, pairs per batch and batches per step. Pairs at the end of an epoch
+    that do not fill a step are skipped.
 
     Args:
         length: Number of pairs in the dataset.
@@ -27,7 +27,8 @@ class StepSampler(Sampler[list[int]]):
         num_processes: Number of processes.
 
     Raises:
-        ValueError: If there are fewer pairs than a step takes. One process without accumulation takes all pairs instead.
+        ValueError: If there are fewer pairs than a step takes, except with one process and without accumulation, where a
+            step then takes all pairs.
 
     Example:
         >>> sampler = StepSampler(length=5, batch_size=2)
@@ -81,7 +82,7 @@ class StepSampler(Sampler[list[int]]):
 
 
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
-    """Stack the model's inputs; keep keys and tokens of a [`TokenCache`] as lists, since tokens may be missing.
+    """Stack the model's inputs; keep keys and tokens of a [`TokenCache`] as lists, because tokens can be missing.
 
     Example:
         >>> items = [{"visible_values": torch.zeros(3, 4, 4), "infrared_values": torch.zeros(1, 4, 4), "name": "a"}] * 2

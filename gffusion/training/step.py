@@ -50,7 +50,7 @@ class TrainingStep:
             nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         head = list(model.ssnet.parameters()) if model.config.use_segmenter else []
         for parameter in head:
-            parameter.requires_grad_(labeled)  # distributed training would wait for gradients that no loss gives
+            parameter.requires_grad_(labeled)  # distributed training would wait for gradients that do not exist
         head_ids = {id(parameter) for parameter in head}
         body = [p for p in model.parameters() if p.requires_grad and id(p) not in head_ids]
         groups = [{"params": body}, *([{"params": head}] if labeled else [])]
@@ -72,7 +72,7 @@ class TrainingStep:
         inputs = [self._to_device(batch) for batch in batches]
         losses = []
         for number, (batch, factor) in enumerate(zip(inputs, self._label_factors(inputs), strict=True), start=1):
-            # Processes synchronize gradients with the last batch only.
+            # Processes synchronize gradients only with the last batch.
             is_last = number == len(inputs)
             with contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._wrapped):
                 losses.append(self._backward(batch, factor, weight, len(inputs)))
@@ -87,18 +87,20 @@ class TrainingStep:
         return torch.stack(losses).mean(0)
 
     def set_rates(self, rates: Sequence[float], factor: float) -> float:
-        """Set the rates of the next step, times a factor, and return that of FuNet and FINet.
+        """Set both learning rates of the next step, times a factor, and return the rate of FuNet and FINet.
 
         Args:
-            rates: Rates of FuNet and FINet, and of the head.
-            factor: Factor on both.
+            rates: Rate of FuNet and FINet, and rate of the head.
+            factor: Factor on both rates.
         """
-        for group, rate in zip(self.optimizer.param_groups, rates, strict=False):  # no group of the head without labels
+        for group, rate in zip(
+            self.optimizer.param_groups, rates, strict=False
+        ):  # without labels, the head has no group
             group["lr"] = rate * factor
         return rates[0] * factor
 
     def train(self) -> None:
-        """Put the model into training mode, with batch normalization as `batch_normalization` asks."""
+        """Set the model to training mode, with batch normalization as in `batch_normalization`."""
         self._wrapped.train()
         if self._running_statistics:
             for layer in self._batch_normalizations():
@@ -106,7 +108,7 @@ class TrainingStep:
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[dict[str, Any]]) -> None:
-        """Replace the running statistics of batch normalization by their means over some batches."""
+        """Replace the running statistics of batch normalization with their means over some batches."""
         layers = self._batch_normalizations()
         momenta = [layer.momentum for layer in layers]
         self._model.train()

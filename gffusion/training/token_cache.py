@@ -18,11 +18,11 @@ from gffusion.zoo.digest import digest_weights
 
 
 class TokenCache:
-    """Keep f_l of each pair, see `GFFusionModel.encode_semantics`, in a file of its own.
+    """Store f_l of each pair (see `GFFusionModel.encode_semantics`) in one file.
 
     The path depends on the encoder's weights and settings, the precision and the pixels of the pair, so that several runs
-    can share a folder. Tokens are stored as float16 (as float32 beyond its range), 3.3 MB per pair with the paper's
-    encoder. Damaged files are computed again.
+    can share a folder. Tokens are stored as float16, or as float32 if they exceed its range: 3.3 MB per pair with the
+    paper's encoder. Damaged files are computed again.
 
     Args:
         folder: Folder of the files, created if missing.
@@ -52,14 +52,14 @@ class TokenCache:
         return digest.hexdigest()
 
     def read(self, key: str) -> Tensor | None:
-        """Return the tokens (L, N, D) of a pair, `None` if they are not cached."""
+        """Return the tokens (L, N, D) of a pair, or `None` if they are not cached."""
         try:
             return load_file(self._path(key))["tokens"]
         except (OSError, SafetensorError, KeyError):
             return None
 
     def complete(self, batch: dict[str, Any]) -> Tensor:
-        """Return the tokens (B, L, N, D) of a batch, computing and storing missing ones.
+        """Return the tokens (B, L, N, D) of a batch; missing tokens are computed and stored.
 
         Args:
             batch: `visible_values` and `infrared_values` on the model's device, and the lists `token_key` and
@@ -96,7 +96,7 @@ class CachedTokens(Dataset[dict[str, Any]]):
         cache: The cache.
 
     Raises:
-        ValueError: If the transform has unlimited different results, so that cached tokens would never be used.
+        ValueError: If the transform has unlimited different results, so that cached tokens would never be reused.
     """
 
     def __init__(self, dataset: Dataset[dict[str, Any]], cache: TokenCache) -> None:
@@ -121,7 +121,7 @@ class CachedTokens(Dataset[dict[str, Any]]):
 
 
 def _fingerprint(model: GFFusionModel, precision: str) -> str:
-    """Return a digest of what tokens depend on besides the pixels: weights and settings of the encoder."""
+    """Return a digest of the weights and settings of the encoder, on which tokens depend besides the pixels."""
     settings = [model.config.semantic_layers, model.config.clip_image_size, str(model.clip.dtype), precision]
     return digest_weights(model.clip, json.dumps(settings))
 

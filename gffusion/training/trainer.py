@@ -39,16 +39,15 @@ class FusionTrainer:
 
     Writes to `output_dir`: `log.jsonl` (a record per epoch and per evaluation), `images/`, `best` and `last` (loadable
     with `from_pretrained`, with a model card at the end), and `checkpoints/`, from which
-    `train(resume_from_checkpoint=True)` goes on. A run that was killed at any moment and resumed gives the same weights
-    to the last bit.
+    `train(resume_from_checkpoint=True)` continues. A killed and resumed run gives bit-identical weights.
 
     Args:
         model: The model to train.
         arguments: Options of the run.
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
             of one size, see [`FusionDataset`]. Its `set_epoch(epoch)`, if it has one, is called before every epoch.
-        eval_dataset: Items of any size, to choose the best weights. Without it, or with `eval_strategy="no"`, the last
-            weights are the best.
+        eval_dataset: Items of any size, for selecting the best weights. Without it, or with `eval_strategy="no"`, the last
+            weights are saved as the best.
         card_facts: Further arguments of [`FusionCard`], such as `training_data`.
 
     Raises:
@@ -86,7 +85,7 @@ class FusionTrainer:
         self.folder = RunFolder(self.output_dir)
         self.accelerator = Accelerator(
             mixed_precision=arguments.mixed_precision,
-            dynamo_backend="no",  # accelerators of a process share their state: compile explicitly instead
+            dynamo_backend="no",  # accelerators of a process share their state, so compile explicitly instead
             log_with=arguments.report_to or None,  # type: ignore[arg-type]
             project_dir=str(self.output_dir / TRACKERS),
         )
@@ -112,7 +111,7 @@ class FusionTrainer:
             CachedTokens(train_dataset, self.token_cache) if self.token_cache else train_dataset,
             batch_sampler=self.sampler,
             num_workers=arguments.dataloader_num_workers,
-            # Persistent workers hold copies of the dataset; only FusionDataset passes the epoch on to them.
+            # Persistent workers have copies of the dataset; only FusionDataset passes the epoch on to them.
             persistent_workers=arguments.dataloader_num_workers > 0 and isinstance(train_dataset, FusionDataset),
             pin_memory=self.accelerator.device.type == "cuda",
             generator=torch.Generator(),  # leave the global random state alone
@@ -128,8 +127,8 @@ class FusionTrainer:
         Ctrl-C or SIGTERM ends the run after the current step, with a checkpoint. A second Ctrl-C ends it at once.
 
         Args:
-            resume_from_checkpoint: Go on from the newest checkpoint in `output_dir`, if there is one. Defaults to the
-                option of that name.
+            resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any. Defaults to the option of
+                that name.
 
         Returns:
             The trained model, with the last weights.
@@ -137,7 +136,7 @@ class FusionTrainer:
         Raises:
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
             OSError: If the disk is full, an image cannot be read, or the upload fails. The last checkpoint is kept.
-            ValueError: If `output_dir` holds another run, or the run to resume had other options or data.
+            ValueError: If `output_dir` contains another run, or the run to resume had other options or data.
         """
         resume = resume_from_checkpoint
         self._prepare(self.arguments.resume_from_checkpoint if resume is None else resume)
@@ -163,7 +162,7 @@ class FusionTrainer:
 
         Args:
             repo_id: "name" or "organization/name". Defaults to `hub_model_id`.
-            options: Options of [`push`]; `full` defaults to whether `best` holds the encoders.
+            options: Options of [`push`]; `full` defaults to whether `best` includes the encoders.
 
         Returns:
             URL of the commit.
@@ -238,7 +237,7 @@ class FusionTrainer:
             self._after_step(epoch, settings, interrupted, bar)
             if interrupted:
                 self.accelerator.print(
-                    f"interrupted: {self.checkpoints.newest} is saved; `resume_from_checkpoint` goes on from it"
+                    f"interrupted: {self.checkpoints.newest} is saved; `resume_from_checkpoint` continues from it"
                 )
                 interruption.raise_signal()
 
@@ -307,7 +306,7 @@ class FusionTrainer:
         if not finite.all():
             first = int(finite.int().argmin())
             step, problem = step - len(losses) + first + 1, f"The loss is {losses[first, 0].item()}"
-        # A finite loss can have non-finite gradients; the next loss would show it only after the weights were saved.
+        # A finite loss can have non-finite gradients, which the next loss would reveal only after the weights were saved.
         elif not all(bool(p.isfinite().all()) for p in self.model.parameters() if p.requires_grad):
             problem = "A weight is not finite"
         if problem:
@@ -317,7 +316,7 @@ class FusionTrainer:
             )
 
     def _save_record(self, record: dict[str, Any], evaluated: bool, ends_epoch: bool) -> None:
-        """Write a record to the log, and the weights that are the best so far or the last of an epoch."""
+        """Write a record to the log, and weights if they are the best so far or the last of an epoch."""
         name = self.arguments.metric_for_best_model
         improved = ends_epoch and self._validation_dataset is None
         if evaluated:

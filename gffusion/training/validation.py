@@ -29,7 +29,7 @@ _TILE_HEIGHT = 240
 def evaluate(
     model: GFFusionModel, dataset: Dataset[dict[str, Any]], metrics: Sequence[str], accelerator: Accelerator
 ) -> dict[str, float]:
-    """Compute mean losses and metrics over a dataset. All processes must call this; their number changes no value.
+    """Compute mean losses and metrics over a dataset. All processes must call this; results do not depend on their number.
 
     Args:
         model: The model, neither wrapped nor compiled; it is left in evaluation mode.

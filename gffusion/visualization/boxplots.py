@@ -1,4 +1,4 @@
-"""Box plots: how each metric is distributed over the images."""
+"""Box plots of the distribution of each metric over the images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,8 +25,8 @@ def draw_box_plots(
 ) -> "Figure":
     """Draw the distribution of every metric over the images, one panel per metric and one row per method.
 
-    Boxes span the quartiles with a line at the median, whiskers reach to the last value within 1.5 box widths, and values
-    beyond are circles.
+    Boxes span the quartiles, with a line at the median. Whiskers reach to the last value within 1.5 box widths, and values
+    beyond are drawn as circles.
 
     Args:
         values: (methods, images, metrics).

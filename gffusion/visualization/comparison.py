@@ -46,13 +46,13 @@ def draw_comparison(
         _draw_tile(name, image, box, FAINT if name in baselines else INK)
         for name, image in {**sources, **fused}.items()
     ]
-    # As many columns as leave the fewest empty places.
+    # The number of columns that leaves the fewest empty places.
     columns = min(_MAX_COLUMNS, key=lambda columns: (-len(tiles) % columns, columns))
     return arrange_tiles(heading, tiles, min(columns, len(tiles)))
 
 
 def find_differing_part(lumas: Sequence[NDArray[np.float64]]) -> Box:
-    """Return a quarter of the height and width of gray images (H, W) where their details differ most.
+    """Return the box, a quarter of the height and width, where the details of gray images (H, W) differ most.
 
     Example:
         >>> flat, detailed = np.zeros((2, 40, 80))

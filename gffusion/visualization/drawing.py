@@ -10,7 +10,7 @@ PAPER = (255, 255, 255)
 INK = (34, 34, 34)
 FAINT = (110, 110, 110)
 ACCENT = (226, 72, 40)
-# Of classical baselines, and of all other methods.
+# Colors of classical baselines and of all other methods.
 BASELINE, LEARNED = (150, 150, 150), (38, 112, 178)
 
 GAP = 12
@@ -20,7 +20,7 @@ _HEADING = 44
 def write_text(
     image: Image.Image, left: float, bottom: float, text: str, size: int, color: Color = INK, width: float | None = None
 ) -> None:
-    """Write a line of text of some size in pixels, shortened to `width`; letters stand on `bottom`."""
+    """Write a line of text of a size in pixels, shortened to `width`, with its baseline at `bottom`."""
     font = ImageFont.load_default(size)
     if width is not None and font.getlength(text) > width:
         while text and font.getlength(f"{text}...") > width:

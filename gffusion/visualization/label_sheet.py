@@ -1,4 +1,4 @@
-"""Label maps beside the images and boxes that they were made from."""
+"""Draw label maps next to the images and boxes that they were made from."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Label maps drawn over an image."""
+"""Draw label maps over images."""
 
 from typing import Any
 
@@ -13,7 +13,7 @@ def overlay(image: NDArray[Any], label_map: NDArray[np.uint8], opacity: float = 
 
     Args:
         image: (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
-        label_map: (H, W) class ids; the background, 0, stays as it is in the image.
+        label_map: (H, W) class ids; the background, 0, is left unchanged.
         opacity: Share of the class color, in [0, 1].
 
     Returns:

@@ -1,6 +1,6 @@
 """The model zoo: names and weights.
 
-Importing this package imports neither torch nor transformers: the functions that need them are loaded on first use.
+Importing this package does not import torch or transformers. Functions that need them are loaded on first use.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -8,7 +8,7 @@ from torch import nn
 
 
 def digest_weights(module: nn.Module, *settings: str) -> str:
-    """Return a digest of the parameters and buffers of a module, together with settings that its output depends on.
+    """Return a digest of the parameters and buffers of a module, and of settings that affect its output.
 
     Args:
         module: Any module, on any device.

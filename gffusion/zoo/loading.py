@@ -1,4 +1,4 @@
-"""Models and image processors by name."""
+"""Load models and image processors by name."""
 
 import os
 from typing import Any
@@ -23,7 +23,7 @@ def create_model(
         pretrained: Whether to load trained weights. Otherwise only the frozen encoders are loaded and the model is in
             training mode; `name` must be a model of the zoo.
         kwargs: Arguments of [`GFFusionModel.from_pretrained`], or of [`GFFusionModel.from_backbones`] if not `pretrained`.
-            The encoders default to those bundled with the model, or else to those of the paper.
+            The default encoders are those bundled with the model, or else those of the paper.
 
     Raises:
         OSError: If the model is unknown, has no published weights, or cannot be loaded.
@@ -47,7 +47,7 @@ def create_model(
 
 
 def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwargs: Any) -> GFFusionImageProcessor:
-    """Load the image processor of a model by name, or create the default one if the model was saved without.
+    """Load the image processor of a model by name, or create the default one if the model has none.
 
     Args:
         name: Name of a model of the zoo, folder, or Hub id.
@@ -73,7 +73,7 @@ def _create_untrained_model(entry: ModelEntry | None, name: str, kwargs: dict[st
     if entry is None:
         raise ValueError(f"pretrained=False needs a model of the zoo ({', '.join(list_models())}), got {name!r}.")
     arguments = {**entry.architecture, **kwargs}
-    if {"id2label", "num_labels"} & kwargs.keys():  # the weights of the entry apply to its own classes only
+    if {"id2label", "num_labels"} & kwargs.keys():  # the weights of the entry apply only to its own classes
         arguments["class_weights"] = kwargs.get("class_weights")
     choices = {key: arguments[key] for key in ("paradigm", "use_segmenter") if key in arguments}
     config = GFFusionConfig(**choices)

@@ -1,4 +1,4 @@
-"""Names of models and the location of their weights. Imports neither torch nor transformers."""
+"""Names of models and locations of their weights. Does not import torch or transformers."""
 
 import atexit
 import os
@@ -24,11 +24,11 @@ class ModelEntry:
 
     Args:
         name: Name in `create_model` and on the command line.
-        description: What the model is for, in one line.
+        description: Purpose of the model, in one line.
         status: Whether the weights are in the package ("bundled"), on the Hub ("published"), or do not exist
             ("recipe-only").
-        recipe: Recipe that trains the model, as `gffusion train --config` takes it.
-        training_data: Data that the weights were trained on, or are to be trained on.
+        recipe: Recipe that trains the model, for `gffusion train --config`.
+        training_data: Data that the weights were trained on, or that the recipe trains on.
         architecture: Arguments of [`GFFusionConfig`].
         license: SPDX identifier of the license of the weights.
         repo_id: Hub id of published weights.
@@ -48,7 +48,7 @@ class ModelEntry:
     measurements: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
     def evaluation_command(self, dataset: str) -> str:
-        """Return the command that measures the means on a dataset again."""
+        """Return the command that reproduces the means on a dataset."""
         folder = dataset.partition(",")[0]
         return (
             f"gffusion evaluate --visible {folder}/visible --infrared {folder}/infrared --model {self.name} "
@@ -155,7 +155,7 @@ def list_models(pattern: str = "*", status: Status | None = None) -> list[str]:
 
 
 def find_entries(pattern: str = "*", status: Status | None = None) -> list[ModelEntry]:
-    """Return the entries of models, selected as by [`list_models`].
+    """Return the entries of models, selected as in [`list_models`].
 
     Example:
         >>> [entry.recipe for entry in find_entries("*funet")]
@@ -167,18 +167,18 @@ def find_entries(pattern: str = "*", status: Status | None = None) -> list[Model
 
 
 def find_entry(name: str | os.PathLike[str]) -> ModelEntry | None:
-    """Return the entry of the model with this name, `None` for names outside the zoo."""
+    """Return the entry of the model with this name, or `None` for names outside the zoo."""
     return next((entry for entry in MODELS if entry.name == os.fspath(name)), None)
 
 
 def locate(name: str | os.PathLike[str]) -> str:
-    """Return the folder or Hub id of a model, which `from_pretrained` takes.
+    """Return the folder or Hub id of a model, for `from_pretrained`.
 
     Args:
         name: Name of a model of the zoo, folder, or Hub id `organization/name`.
 
     Raises:
-        OSError: If the model is unknown, or the zoo has no weights of it.
+        OSError: If the model is unknown, or the zoo has no weights for it.
 
     Example:
         >>> locate("organization/street")
@@ -234,7 +234,7 @@ def _locate_weights(entry: ModelEntry) -> str:
 
 @cache
 def _extract_bundled_weights(name: str) -> str:
-    """Return the folder of bundled weights, a temporary copy if the package is imported from an archive."""
+    """Return the folder of bundled weights, or a temporary copy if the package is imported from an archive."""
     bundled = files(__package__) / "weights" / name
     if isinstance(bundled, Path):
         return str(bundled)

@@ -1,9 +1,9 @@
-"""Compare paradigms and mergings at the scale of gffusion-tiny, with three seeds each and all else equal.
+"""Compare paradigms and mergings at the scale of gffusion-tiny, with three seeds each and all other settings equal.
 
     python -m projects.gffusion_tiny.ablation --data runs/tiny/data --stages runs/tiny --output runs/tiny/ablation
 
-All runs start from the same FuNet (stage 2), and the seed determines the order of images. The cascading paradigm is the one
-without injection. OUTPUT gets a folder per run and `table.md`. Finished runs are not repeated.
+All runs start from the same FuNet (stage 2), and the seed determines the order of images. The cascading paradigm has no
+injection. OUTPUT gets a folder per run and `table.md`. Finished runs are not repeated.
 """
 
 import argparse
@@ -63,7 +63,7 @@ def format_table(results: dict[str, list[dict[str, float]]]) -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run what is missing; unknown options are passed to `gffusion train`."""
+    """Train the missing variants, and write the table; unknown options are passed to `gffusion train`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--data", type=Path, required=True, help="folder with the output of prepare.py in train/ and val/"

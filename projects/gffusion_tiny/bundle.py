@@ -1,4 +1,4 @@
-"""Write a trained gffusion-tiny as it is shipped: one folder with its encoders, which `from_pretrained` loads offline.
+"""Write a trained gffusion-tiny for shipping: one folder with its encoders that `from_pretrained` loads offline.
 
 python -m projects.gffusion_tiny.bundle runs/tiny/segmentation/last --output gffusion-tiny \
     --segmenter runs/tiny/segmenter-4 --earlier runs/tiny/segmenter-3 --logits bicycle=-2 car=0.5
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if options.earlier:
         mix(model, load(options.weights, options.earlier))
     adjust_logits(model, options.logits)
-    for name in model.backbones:  # they are saved with the weights: local paths mean nothing elsewhere
+    for name in model.backbones:  # saved with the weights, because local paths do not exist elsewhere
         setattr(model.config, f"{name}_name_or_path", None)
     model.save_pretrained(options.output, include_backbones=True)
     load_image_processor(options.weights).save_pretrained(options.output)

@@ -3,9 +3,9 @@
     python -m projects.gffusion_tiny.encoders clip --data DIR [DIR ...] --teacher efficientnet-lite0-57934424.pth \
         --targets runs/tiny/targets.pt --output runs/tiny/clip
 
-and the same with `dinov2`. From either modality of a pair they learn to predict the features of an ImageNet classifier for both
-(`teacher.py`), and the classes of boxes where the data has boxes. OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume`, and
-at the end `encoder` for `CLIPVisionModel.from_pretrained` or `Dinov2Model.from_pretrained`.
+and the same with `dinov2`. From either image of a pair, they learn to predict the features of an ImageNet classifier for both
+(`teacher.py`) and, if the data has boxes, their classes. OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume` and, at the
+end, `encoder` for `CLIPVisionModel.from_pretrained` or `Dinov2Model.from_pretrained`.
 """
 
 import argparse
@@ -37,7 +37,7 @@ COMMON = {"hidden_size": 160, "num_hidden_layers": 12, "num_attention_heads": 4,
 SUPERVISED_LEVELS = (3, 6, 9, 12)
 TARGET_CHANNELS = 32  # later components are mostly unpredictable for a student
 
-# Background covers most patches, people and bicycles few: about the square root of the inverse frequencies.
+# About the square root of the inverse frequencies: background covers most patches, people and bicycles few.
 CLASS_WEIGHTS = (1.0, 8.0, 16.0, 4.0)
 BOX_WEIGHT, AGREEMENT_WEIGHT = 1.0, 0.2
 
@@ -134,8 +134,8 @@ class Student(nn.Module):
 def rescale(encoder: PreTrainedModel, images: Tensor) -> None:
     """Scale the hidden states that FINet reads to a standard deviation of 1 over images (B, 3, H, W).
 
-    The encoder's function does not change: everything that reads the residual stream normalizes it first, so training leaves
-    its scale undetermined. Everything that writes to it is divided by one number.
+    All layers normalize the residual stream before reading it, so training leaves its scale undetermined. Dividing all layers
+    that write to it by one number does not change the encoder's function.
     """
     hidden = encoder(to_pixel_values(images, encoder), output_hidden_states=True).hidden_states[-2]
     if isinstance(encoder, CLIPVisionModel):
@@ -153,7 +153,7 @@ def losses(student: Student, batch: dict[str, Tensor]) -> dict[str, Tensor]:
     """Return the minimized "loss" and its parts.
 
     "unexplained" is the mean squared error of the targets, which have variance 1; "boxes" is the weighted cross-entropy of
-    the classes by coverage; "disagreement" is 1 - the cosine between the tokens of both modalities at the same place. The mean
+    the classes by coverage; "disagreement" is 1 minus the cosine between the tokens of both images at the same place. The mean
     over the batch is subtracted first, so that constant tokens do not agree.
     """
     tokens, read = student(torch.cat([batch["visible"], batch["infrared"]]))

@@ -3,8 +3,7 @@
     python -m projects.gffusion_tiny.injection gffusion-tiny --data runs/tiny/data/val/msrs --output runs/tiny/injection
 
 Every pair is fused with its own tokens, with their mean over the image, and with the tokens of the previous pair. The increase of
-the losses shows what the model uses: local content, global content, or nothing. OUTPUT gets `injection.json` and
-`injection.png`.
+the losses shows whether the model uses local or global content of the tokens. OUTPUT gets `injection.json` and `injection.png`.
 """
 
 import argparse

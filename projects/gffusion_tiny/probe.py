@@ -4,8 +4,8 @@
         --output runs/tiny/clip
 
 Tokens are averaged over every box, and over windows of the same sizes that touch no box. A linear classifier learns background,
-person, bicycle and car on the training images. Its recall on the other images, averaged over the classes, is the balanced
-accuracy (chance: 0.25). A randomly initialized twin is evaluated in the same way. OUTPUT gets `probe.json` and `tokens.png`.
+person, bicycle and car on the training images. Its mean recall over the classes on the other images is the balanced accuracy
+(chance: 0.25). Randomly initialized copies are evaluated in the same way. OUTPUT gets `probe.json` and `tokens.png`.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def random_twin(encoder: PreTrainedModel, seed: int) -> PreTrainedModel:
 def encode(encoder: PreTrainedModel, pair: Pair) -> TokenMaps:
     """Return the token maps (D, rows, columns) of both images and, as "both", their element-wise maximum.
 
-    They are those of the last layer that the model reads: the second to last of CLIP, the last of DINOv2.
+    The maps are from the last layer that the model reads: the second to last of CLIP, or the last of DINOv2.
     """
     images = torch.stack([pair["visible_values"], pair["infrared_values"].expand(3, -1, -1)])
     outputs = encoder(to_pixel_values(images, encoder), output_hidden_states=True)
@@ -144,7 +144,7 @@ def recalls(
 
 
 def probe(encoder: PreTrainedModel, train: Sequence[Pair], evaluation: Sequence[Pair]) -> dict[str, Any]:
-    """Probe an encoder and its twins; return by setting the balanced accuracies of all seeds and the mean recalls."""
+    """Probe an encoder and random copies; return the balanced accuracies of all seeds and the mean recalls, by setting."""
     report: dict[str, Any] = {name: {setting: [] for setting in SETTINGS} for name in ("trained", "random")}
     for seed in SEEDS:
         for name, network in (("trained", encoder), ("random", random_twin(encoder, seed))):

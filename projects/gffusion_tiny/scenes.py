@@ -39,7 +39,7 @@ MINIMUM_SHARE, TRIES = 0.004, 3
 
 
 class SeekObjects:
-    """Crop up to three times, until objects cover 0.4 % of the crop: most of a street is road and sky."""
+    """Crop up to three times, until objects cover 0.4 % of the crop, because most of a street is road and sky."""
 
     def __init__(self, crop: RandomCrop) -> None:
         self.crop = crop

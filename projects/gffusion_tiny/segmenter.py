@@ -3,11 +3,11 @@
     python -m projects.gffusion_tiny.segmenter windows --data runs/tiny/data/train/* \
         --labeler runs/tiny/labeler/labeler.safetensors --start runs/tiny/dinov2/encoder --output runs/tiny/segmenter
 
-DINOv2 was trained on 142 million images and only needs a linear layer; this encoder was trained on 436 pairs. Here it learns to
-predict the classes and the features of the labeler (`labeler.py`), also on images without boxes, and is frozen afterwards.
+DINOv2 was trained on 142 million images and only needs a linear layer, but this encoder was trained on 436 pairs. Here, it learns
+to predict the classes and the features of the labeler (`labeler.py`), also on images without boxes, and is frozen afterwards.
 `windows` are crops with objects, at a tenth of the cost of `whole` scenes, which need a GPU. `--after` starts from an earlier run.
-OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume`, and at the end `encoder` and `head.safetensors`, from which stage 4
-starts, and `iou.json`.
+OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume` and, at the end, `iou.json` and the `encoder` and `head.safetensors` from
+which stage 4 starts.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from .encoders import add_training_options, build_optimizers, to_pixel_values, t
 from .labeler import FEATURE_CHANNELS, Labeler, load_labeler
 from .scenes import GENTLE_WINDOWS, MODEL_CONFIG, NUM_CLASSES, WHOLE, WINDOWS, Scenes, fuse, measure, reframe
 
-OBJECT_WEIGHT = 4.0  # weight of a certain object pixel, where a background pixel has 1
+OBJECT_WEIGHT = 4.0  # weight of a certain object pixel relative to a background pixel
 FEATURES_WEIGHT = 1.0
 VIEWS = {"whole": WHOLE, "windows": WINDOWS, "gentle_windows": GENTLE_WINDOWS}
 
@@ -39,8 +39,8 @@ VIEWS = {"whole": WHOLE, "windows": WINDOWS, "gentle_windows": GENTLE_WINDOWS}
 class Segmenter(nn.Module):
     """An encoder and the linear head on its last layers, as `GFFusionModel` has them.
 
-    For training only, its readers predict the features of the labeler from the tokens after a quarter, half, three quarters
-    and all of the layers.
+    Its readers, which are used only for training, predict the features of the labeler from the tokens after a quarter, half,
+    three quarters and all of the layers.
     """
 
     def __init__(self, encoder: PreTrainedModel) -> None:

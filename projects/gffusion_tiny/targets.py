@@ -1,4 +1,4 @@
-"""Measure the metrics of intensity targets themselves, as if a network had learned them perfectly.
+"""Measure the metrics of intensity targets, as if a network had learned them perfectly.
 
 python -m projects.gffusion_tiny.targets data/val/msrs data/val/m3svd
 """

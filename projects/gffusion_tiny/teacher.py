@@ -119,8 +119,8 @@ class EfficientNetLite0(nn.Module):
 def joint_targets(teacher: EfficientNetLite0, pairs: Iterable[dict[str, Tensor]], channels: int) -> Tensor:
     """Compute the targets of both modalities: leading principal components of the concatenated features of both images.
 
-    So the target of each modality includes what only the other one shows, such as people at night or the color of a car, and
-    what both show has the largest variance. Components are scaled to variance 1.
+    The target of each image thus includes content of the other one, such as people at night or the color of a car. Content of
+    both images has the largest variance. Components are scaled to variance 1.
 
     Args:
         teacher: The network.

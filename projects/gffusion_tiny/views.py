@@ -75,9 +75,9 @@ class BlurAndNoise:
 
 
 class FuseOne:
-    """Replace one of the images, or none, by a simple fusion of both, because SSNet reads fused images.
+    """Replace at most one image with a simple fusion of both, because SSNet reads fused images.
 
-    Its luma is a weighted mean or the maximum of both; its chroma is that of the visible image.
+    The luma is a weighted mean or the maximum of both; the chroma is from the visible image.
     """
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -126,7 +126,7 @@ class Views(Dataset[dict[str, Tensor]]):
         grid: Tokens along a side.
         length: Number of items.
         seed: Seed of every view.
-        fuse: Whether one of the images may be a fused one, see `FuseOne`.
+        fuse: Whether to replace some images with fused ones, see `FuseOne`.
     """
 
     def __init__(

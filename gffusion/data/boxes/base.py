@@ -35,7 +35,7 @@ class NamedBoxes:
 
     Attributes:
         origin: Where the boxes were read from, for messages.
-        size: Height and width of the annotated image, or None where the file does not state them.
+        size: Height and width of the annotated image, or None if the file does not state them.
         names: Class name of every box.
         coordinates: Left, top, right and bottom edges of every box in pixels.
     """
@@ -53,7 +53,7 @@ class NamedBoxes:
             class_names: Names of the classes, in the order of their indices.
 
         Raises:
-            ValueError: If `class_names` is None or lacks a name, or the image has another size than the annotated one.
+            ValueError: If `class_names` is None or lacks a name, or the image and the annotated image differ in size.
         """
         if class_names is None:
             raise ValueError(f"{self.origin} contains class names; pass class_names= to map them to indices")
@@ -69,9 +69,9 @@ class NamedBoxes:
 
 
 def clip_boxes(coordinates: ArrayLike, classes: Sequence[int], size: tuple[int, int], origin: str) -> Boxes:
-    """Return boxes clipped to the image, without those that have no area left.
+    """Clip boxes to the image, and leave out boxes without a remaining area.
 
-    Boxes left out are reported once per origin through `logging`.
+    The omitted boxes are reported once per origin through `logging`.
 
     Args:
         coordinates: (N, 4) left, top, right and bottom edges in pixels.

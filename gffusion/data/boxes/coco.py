@@ -21,7 +21,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 
     Returns:
         The boxes of every listed image by its stem, including images without annotations, and the names of the categories
-        in the order of their ids, which may have gaps.
+        in the order of their ids, which can have gaps.
 
     Raises:
         FileNotFoundError: If the file does not exist.

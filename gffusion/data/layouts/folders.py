@@ -11,7 +11,7 @@ from .base import FoundPairs, find_folder, find_split, read_lines, require_folde
 def find_folders(root: Path, split: str | None = None) -> FoundPairs:
     """Find pairs in `visible/` and `infrared/`, with optional `labels/` and `boxes/`; a split is a subfolder of `root`.
 
-    `boxes/` contains one YOLO or VOC file per image, or one COCO `.json` file for all images. `classes.txt`, beside or in
+    `boxes/` contains one YOLO or VOC file per image, or one COCO `.json` file for all images. `classes.txt`, next to or in
     `boxes/`, names the classes, one per line.
     """
     root = find_split(root, split, "folders")

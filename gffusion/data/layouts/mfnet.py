@@ -14,8 +14,8 @@ def find_mfnet(root: Path, split: str | None = None) -> FoundPairs:
 
     Ha et al., "MFNet: Towards real-time semantic segmentation for autonomous vehicles with multi-spectral scenes" (IROS
     2017), https://github.com/haqishen/MFNet-pytorch. A split is a list of stems, `split.txt`: train, val, test, test_day
-    or test_night. Names ending in `_flip` exist only after `make_flip.py` of that repository has run; where missing, they
-    are reported and left out. Label 0 is unlabeled, followed by `MFNET_CLASSES`.
+    or test_night. Files ending in `_flip` are created by `make_flip.py` of that repository; missing ones are reported and
+    left out. Label 0 is unlabeled, followed by `MFNET_CLASSES`.
     """
     images = require_folder(root, "mfnet", "images")
     match = match_pairs(images, images, find_folder(root, "labels"))

@@ -10,8 +10,8 @@ def find_msrs(root: Path, split: str | None = None) -> FoundPairs:
     """Find the pairs of MSRS: `vi/`, `ir/` and `Segmentation_labels/` in `train/` and `test/`.
 
     Tang et al., "PIAFusion: A progressive infrared and visible image fusion network based on illumination aware"
-    (Information Fusion 2022), https://github.com/Linfeng-Tang/MSRS. `Visible/`, `Infrared/` and `Label/` are accepted,
-    too. The labels are those of MFNet.
+    (Information Fusion 2022), https://github.com/Linfeng-Tang/MSRS. `Visible/`, `Infrared/` and `Label/` are also
+    accepted. The labels are those of MFNet.
     """
     part = find_split(root, split, "msrs")
     labels = ("Segmentation_labels", "Label", "labels")

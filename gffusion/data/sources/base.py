@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from gffusion.data.boxes import Boxes
 
 DecodedPair: TypeAlias = dict[str, NDArray[Any]]
-"""`"visible"` and `"infrared"` as stored, (H, W) or (H, W, 3); where the source has them, `"labels"` (H, W), `"boxes"`
+"""`"visible"` and `"infrared"` as stored, (H, W) or (H, W, 3), and, if the source has them, `"labels"` (H, W), `"boxes"`
 (N, 4) and `"box_classes"` (N,)."""
 
 
 class PairSource(ABC):
-    """Base class of sources: pairs that can be read one by one, in any order and in any process.
+    """Base class of sources of pairs, which can be read one by one, in any order and in any process.
 
     Attributes:
         names: Name of every pair, in order.

@@ -63,7 +63,7 @@ class DatasetRows(PairSource):
         return self._read_column(index, self._dataset[index], "labels")
 
     def read_size(self, index: int) -> tuple[int, int]:
-        """Read the size of the images of a row, from their headers where they are files."""
+        """Read the size of the images of a row, from their headers if they are files."""
         row = self._dataset[index]
         sizes = {}
         for name in ("visible", "infrared"):
@@ -105,7 +105,7 @@ def _get_feature(dataset: Any, column: str | None) -> Any:
 
 
 def _get_array_dtype(dataset: Any, column: str) -> str | None:
-    """Return the dtype of an `Array2D` or `Array3D` feature, whose values arrive as lists or 64-bit integers."""
+    """Return the dtype of an `Array2D` or `Array3D` feature, whose values are read as lists or 64-bit integers."""
     feature = _get_feature(dataset, column)
     return feature.dtype if hasattr(feature, "shape") else None
 

@@ -14,8 +14,8 @@ Sample: TypeAlias = dict[str, NDArray[Any]]
 Transform: TypeAlias = Callable[[Sample, np.random.Generator], Sample]
 """Takes a sample and a generator, and returns a new sample without changing the arrays of the old one.
 
-The attribute `variants` is the maximum number of different results for one sample, or None for a continuum, which is also
-assumed if the attribute is missing."""
+The attribute `variants` is the maximum number of different results for one sample. None, or a missing attribute, means
+unlimited."""
 
 
 class Compose:

@@ -11,7 +11,7 @@ _WARM, _COLD = np.array([1.0, 0.72, 0.42]), np.array([0.85, 0.93, 1.0])  # linea
 
 
 class Misalignment:
-    """Move the infrared image relative to the visible one, as with cameras whose calibration has drifted.
+    """Move the infrared image relative to the visible image, as with cameras whose calibration has drifted.
 
     The infrared image is shifted, rotated and scaled around its center with bicubic interpolation and repeated borders.
     Labels and boxes stay aligned with the visible image.
@@ -19,7 +19,7 @@ class Misalignment:
     Args:
         shift: Shift along each axis in pixels, uniform in [-shift, shift].
         rotation: Angle in degrees, uniform in [-rotation, rotation].
-        scale: The factor is uniform in [1 - scale, 1 + scale].
+        scale: Scale, uniform in [1 - scale, 1 + scale].
 
     Raises:
         ValueError: If `shift` is negative or not finite, `rotation` is outside [0, 180], or `scale` outside [0, 1).
@@ -52,7 +52,7 @@ class Misalignment:
         center = (np.array(infrared.shape[1::-1]) - 1) / 2
         to_center = SimilarityTransform(translation=-center)
         motion = to_center + SimilarityTransform(scale=factor, rotation=angle, translation=center + shift)
-        # Bicubic, because linear interpolation blurs, by which a network could recognize moved images.
+        # Bicubic, because a network could recognize moved images by the blur of linear interpolation.
         return sample | {"infrared": warp(infrared, motion.inverse, order=3, mode="edge")}
 
 
@@ -60,13 +60,13 @@ class Night:
     """Darken the visible image to a night exposure.
 
     The image is decoded to linear light. The sensor counts `Poisson(exposure * full_well * light)` electrons per pixel and
-    channel (shot noise), plus Gaussian read noise; `full_well` electrons are white. Colors fade with their noise, as in the
-    processing of dark images by cameras. See [`Glare`] for lamps.
+    channel (shot noise), plus Gaussian read noise; `full_well` electrons are white. Colors are faded along with their noise,
+    as cameras do with dark images. See [`Glare`] for lamps.
 
     Args:
         probability: Probability that a sample is darkened.
         exposure: Range (low, high) of the factor on the light, drawn uniformly on a logarithmic scale.
-        color_loss: The lost share of color is uniform in [0, color_loss].
+        color_loss: Lost share of color, uniform in [0, color_loss].
         full_well: Number of electrons of a white pixel; fewer electrons mean more noise.
         read_noise: Standard deviation of the read noise in electrons.
 
@@ -119,8 +119,8 @@ class Night:
 class Glare:
     """Add lamps to the visible image whose glare saturates the camera.
 
-    A lamp adds `(radius / distance)²` in linear light: it saturates the sensor within its radius, and veils the rest of the
-    image with light scattered in the optics, which falls with the squared distance (disability glare, CIE 146:2002).
+    A lamp adds `(radius / distance)²` in linear light: it saturates the sensor within its radius and adds scattered light to
+    the rest of the image, which falls with the squared distance (disability glare, CIE 146:2002).
     Positions are uniform; colors range from warm to cold white.
 
     Args:

@@ -1,4 +1,4 @@
-"""Crop, flip and resize both images, labels and boxes alike."""
+"""Crop, flip and resize both images, labels and boxes together."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ MINIMUM_BOX_SHARE = 0.25
 class RandomCrop:
     """Crop the same random window from every image, and resize it: images bilinearly, labels to the nearest pixel.
 
-    A window of `size / factor` is cropped and resized to `size`. Boxes are clipped to the window; those of which less than
-    `MINIMUM_BOX_SHARE` of the area remains are dropped with their classes.
+    A window of `size / factor` is cropped and resized to `size`. Boxes are clipped to the window, and dropped with their
+    classes if less than `MINIMUM_BOX_SHARE` of their area remains.
 
     Args:
         size: Height and width of the result in pixels, or one number for both.
         scale: Range (low, high) of the factor by which contents are enlarged, drawn uniformly. For small images, low is
-            raised to the least factor with which the window fits.
+            raised to the smallest factor for which the window fits.
 
     Raises:
         ValueError: If a side is not positive, or unless `0 < scale[0] <= scale[1]`.

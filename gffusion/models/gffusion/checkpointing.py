@@ -1,7 +1,7 @@
 """Slim and full checkpoints of a model with frozen encoders.
 
-A slim checkpoint holds the trained weights (a few MB); the encoders are loaded from their own repositories, which the
-configuration names. A full checkpoint holds all weights.
+A slim checkpoint contains the trained weights (a few MB); the encoders are loaded from their own repositories, which the
+configuration names. A full checkpoint contains all weights.
 """
 
 import contextlib
@@ -22,9 +22,9 @@ BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "
 
 
 class FrozenBackboneModel(PreTrainedModel):
-    """Load and save a model whose frozen encoders may be stored in their own repositories."""
+    """Load and save a model whose frozen encoders can be stored in their own repositories."""
 
-    # Encoders that were loaded from the source that the configuration names.
+    # Encoders that were loaded from the source in the configuration.
     _external_backbones: frozenset[str] = frozenset()
     _keys_to_ignore_on_save: set[str] | None = None
 
@@ -52,7 +52,7 @@ class FrozenBackboneModel(PreTrainedModel):
             The model, in training mode, float32.
 
         Raises:
-            ValueError: If a required encoder is missing, or one is given that the paradigm does not use.
+            ValueError: If a required encoder is missing, or an encoder is given that the paradigm does not use.
             OSError: If an encoder cannot be loaded.
         """
         given = {name: backbone for name, backbone in (("clip", clip), ("dinov2", dinov2)) if backbone is not None}
@@ -103,7 +103,7 @@ class FrozenBackboneModel(PreTrainedModel):
         """
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
-        # The loader of weights accepts dtype="auto", the configuration does not.
+        # Only the loader of weights accepts dtype="auto"; the configuration does not.
         dtype: dict[str, Any] = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
         variant = kwargs.pop("variant", None)
         source = pretrained_model_name_or_path
@@ -130,7 +130,7 @@ class FrozenBackboneModel(PreTrainedModel):
             for name in external
             if getattr(config, f"needs_{name}")
         }
-        # Pass a state dict, not a path: from a path transformers would also load adapters and convert pickles.
+        # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **_with_prefixes(backbones)}
         loaded = super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
@@ -146,12 +146,12 @@ class FrozenBackboneModel(PreTrainedModel):
         Args:
             save_directory (`str` or `os.PathLike`): Folder, created if needed.
             include_backbones (`bool`, *optional*):
-                Whether to save the frozen encoders. By default they are saved unless they were loaded from the source
-                that the configuration names, so that loading restores the same model.
+                Whether to save the frozen encoders. By default, they are saved unless they were loaded from the source
+                in the configuration, so that loading restores the same model.
             kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
-            ValueError: If encoders without a known source should be left out.
+            ValueError: If encoders without a known source were to be left out.
             NotADirectoryError: If `save_directory` is a file.
         """
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
@@ -201,7 +201,7 @@ def _load_backbone(
     if not os.path.isdir(source):
         with explained(
             what, source, moved
-        ):  # report these errors here: the weight loader would call them missing weights
+        ):  # report these errors here, because the weight loader would report missing weights
             cached_file(source, CONFIG_NAME, **request)
     with (
         explained(what, source, f"{moved} {NO_PICKLES}"),
@@ -212,14 +212,14 @@ def _load_backbone(
             config=config,
             output_loading_info=True,
             use_safetensors=True,
-            ignore_mismatched_sizes=True,  # refused below with a clear message
+            ignore_mismatched_sizes=True,  # rejected below with a clear message
             **request,
         )
     if report["missing_keys"]:
         missing = sorted(report["missing_keys"])
         raise OSError(f"{source!r} lacks {len(missing)} weights of the {name} encoder, {missing[0]!r} among them.")
     differing = [f"{key} is {list(found)}, not {list(wanted)}" for key, found, wanted in report["mismatched_keys"]]
-    # A head or a text model beside the encoder is ignored; additional layers or registers inside it are refused.
+    # A head or a text model next to the encoder is ignored; additional layers or registers inside it are rejected.
     parts = tuple(f"{part}." for part, _ in backbone.named_children())
     differing += [f"{key} is not expected" for key in report["unexpected_keys"] if key.startswith(parts)]
     if differing:
@@ -232,7 +232,7 @@ def _load_backbone(
 
 @contextlib.contextmanager
 def _quiet_loading() -> Iterator[None]:
-    """Silence the loader's report on missing and unexpected weights; the caller checks them."""
+    """Silence the report of missing and unexpected weights, which the caller checks."""
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()
     try:

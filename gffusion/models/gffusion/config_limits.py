@@ -7,7 +7,7 @@ from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 from transformers import CLIPVisionConfig, Dinov2Config
 
-# Largest values: far beyond published models, and refused before memory is allocated.
+# Largest values, far beyond published models. Larger ones are rejected before memory is allocated.
 LIMITS = {
     "stem_channels": 4096,
     "feature_channels": 4096,
@@ -29,7 +29,7 @@ ENCODER_LIMITS = {
 }
 MAX_ENCODER_PARAMETERS = 10**10  # DINOv2-giant has 1.1e9
 
-# Options of the caller: a file that sets them could select code to run.
+# Options for callers only, because they can select code to run.
 _LOADER_OPTIONS = {
     "_attn_implementation",
     "_attn_implementation_internal",
@@ -42,7 +42,7 @@ _LOADER_OPTIONS = {
 
 
 def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> None:
-    """Refuse an encoder that is too large.
+    """Raise ValueError for an encoder that is too large.
 
     Args:
         name: Name of the field in error messages.
@@ -64,10 +64,10 @@ def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> 
 
 
 def refuse_loader_options(config_dict: dict[str, Any]) -> None:
-    """Refuse a configuration file that selects the code that runs the model.
+    """Raise ValueError for a configuration file that selects the code to run.
 
     Raises:
-        ValueError: If the file or the part of an encoder sets such an option.
+        ValueError: If the file, or its part for an encoder, sets such an option.
     """
     parts = (config_dict, config_dict.get("clip_config"), config_dict.get("dinov2_config"))
     found = {name for part in parts if isinstance(part, dict) for name in part} & _LOADER_OPTIONS
@@ -79,7 +79,7 @@ def refuse_loader_options(config_dict: dict[str, Any]) -> None:
 
 
 def refuse_path(name: str, value: str | None) -> None:
-    """Refuse an encoder source that is not a Hub id, for configurations that come from the Hub.
+    """Raise ValueError for an encoder source that is not a Hub id, in configurations from the Hub.
 
     Args:
         name: Name of the field in error messages.
@@ -103,7 +103,7 @@ def refuse_path(name: str, value: str | None) -> None:
 
 
 def check_segmenter(config: Any) -> None:
-    """Check how DINOv2 reads images, for a [`GFFusionConfig`] that needs it.
+    """Check the options of a [`GFFusionConfig`] that determine how DINOv2 reads images.
 
     Raises:
         ValueError: If layers, refinement, windows or scales are out of range or contradict each other.

@@ -1,4 +1,4 @@
-"""GFFusionConfig: the architecture choices of GFFusion. Defaults are the paper's model."""
+"""GFFusionConfig: the architecture of GFFusion. The defaults are the paper's model."""
 
 import functools
 import os
@@ -39,7 +39,7 @@ ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
 
 
 def _raise_value_errors(config_class: ConfigClass) -> ConfigClass:
-    """Let a `@strict` class raise a `ValueError` for a refused value."""
+    """Make a `@strict` class raise `ValueError` for invalid values."""
     original_init = config_class.__init__
 
     @functools.wraps(original_init)
@@ -59,8 +59,8 @@ def _raise_value_errors(config_class: ConfigClass) -> ConfigClass:
 class GFFusionConfig(PreTrainedConfig):
     r"""Configuration of a [`GFFusionModel`] (Luo, Wang, Liu: IEEE Access 12, 2024).
 
-    The defaults are the paper's model. Arguments are grouped: the method, its networks, and extensions that are ours and
-    change nothing by default.
+    The defaults are the paper's model. The three groups of arguments are the encoders and the method, its networks, and our
+    extensions, which are disabled by default.
 
     Args:
         clip_config (`CLIPVisionConfig` or `dict`, *optional*):
@@ -74,7 +74,7 @@ class GFFusionConfig(PreTrainedConfig):
             Source of the DINOv2 weights of a slim checkpoint.
         dinov2_revision (`str`, *optional*): Branch, tag or commit of `dinov2_name_or_path`.
         backbone_weights (`"external"` or `"included"`, *optional*, defaults to `"external"`):
-            Whether the checkpoint holds the frozen encoders (full) or not (slim). Set by
+            Whether the checkpoint includes the frozen encoders (full) or not (slim). Set by
             [`GFFusionModel.save_pretrained`].
 
         paradigm (`"cascading"`, `"parallel"` or `"hybrid"`, *optional*, defaults to `"hybrid"`):
@@ -87,8 +87,8 @@ class GFFusionConfig(PreTrainedConfig):
         semantic_layers (`list[int]`, *optional*):
             Encoder layers that are merged, counted from 1. Defaults to all except the last.
         clip_image_size (`list[int]`, *optional*):
-            Height and width of CLIP's input, multiples of its patch size. Defaults to CLIP's native size; for others the
-            position embeddings are interpolated.
+            Height and width of CLIP's input, multiples of its patch size. Defaults to CLIP's native size; for other sizes,
+            the position embeddings are interpolated.
 
         stem_channels (`int`, *optional*, defaults to 16): Channels after the first convolution of each modality.
         feature_channels (`int`, *optional*, defaults to 48):
@@ -111,7 +111,7 @@ class GFFusionConfig(PreTrainedConfig):
             head. DINOv2's own multi-scale segmenters use four.
         segmenter_windows (`list[int]`, *optional*, defaults to `[1, 1]`):
             Rows and columns of windows that DINOv2 reads separately, for encoders trained on windows. They must divide
-            the token grid. Another window lies halfway between neighbors, and overlapping tokens are averaged.
+            the token grid. Further windows lie halfway between neighbors, and overlapping tokens are averaged.
         segmenter_scales (`list[float]`, *optional*, defaults to `[1]`):
             Factors on `segmenter_image_size` at which label maps are predicted and averaged; 1 must be included. Used by
             `gffusion.inference.predict` only: losses and the logits of `forward` use scale 1.
@@ -126,7 +126,7 @@ class GFFusionConfig(PreTrainedConfig):
         intensity_contrast (`float`, *optional*, defaults to 1.0): Contrast of the smooth part of `"two_scale"`.
 
     Raises:
-        ValueError: If a value is refused or contradicts another one, or an argument is unknown.
+        ValueError: If a value is invalid or contradicts another one, or an argument is unknown.
 
     Example:
     ```python
@@ -174,7 +174,7 @@ class GFFusionConfig(PreTrainedConfig):
     segmentation_weight: float | int = 0.2
     initializer_range: float | int = 0.02
 
-    # Extensions that are ours; the defaults disable them.
+    # Our extensions; the defaults disable them.
     segmenter_layers: int = 1
     segmenter_windows: list[int] | None = None
     segmenter_scales: list[float | int] | None = None
@@ -196,7 +196,7 @@ class GFFusionConfig(PreTrainedConfig):
             self.semantic_layers = list(range(1, self.semantic_config.num_hidden_layers))
 
     def _fill_defaults(self, has_classes: bool) -> None:
-        """Set mutable defaults, which a dataclass cannot declare."""
+        """Set the mutable defaults, which a dataclass cannot declare."""
         defaults: dict[str, Any] = {
             "decoder_channels": [64, 32, 16],
             "segmenter_image_size": [196, 196],
@@ -217,12 +217,12 @@ class GFFusionConfig(PreTrainedConfig):
     def from_pretrained(cls, pretrained_model_name_or_path: str | os.PathLike[str], **kwargs: Any) -> Any:
         """Load a configuration from a folder or the Hub.
 
-        Takes the arguments of [`~transformers.PreTrainedConfig.from_pretrained`], and those of this class as overrides.
+        Takes the arguments of [`~transformers.PreTrainedConfig.from_pretrained`], and arguments of this class as overrides.
 
         Raises:
             OSError: If it cannot be found or read.
-            ValueError: If a value is refused. A configuration from the Hub may not name local folders, and no configuration
-                file may choose an attention implementation or quantization: pass these as arguments.
+            ValueError: If a value is invalid. Configurations from the Hub must not name local folders, and configuration
+                files must not select an attention implementation or quantization; pass these as arguments.
         """
         source = os.fspath(pretrained_model_name_or_path)
         return super().from_pretrained(pretrained_model_name_or_path, _source=source, **kwargs)
@@ -246,12 +246,12 @@ class GFFusionConfig(PreTrainedConfig):
 
     @property
     def needs_clip(self) -> bool:
-        """Whether the model carries a CLIP encoder."""
+        """Whether the model has a CLIP encoder."""
         return self.paradigm == "hybrid"
 
     @property
     def needs_dinov2(self) -> bool:
-        """Whether the model carries a DINOv2 encoder."""
+        """Whether the model has a DINOv2 encoder."""
         return self.use_segmenter or self.paradigm == "parallel"
 
     @property

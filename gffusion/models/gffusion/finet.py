@@ -26,7 +26,7 @@ class FINet(nn.Module):
         if config.merging == "weighted_sum":
             self.layer_weights = nn.Parameter(torch.zeros(num_layers))
         elif config.merging == "group_conv":
-            # As even as possible, larger groups first: 11 layers in 2 groups give 6 + 5.
+            # Groups are as even as possible, larger ones first: 11 layers in 2 groups give 6 + 5.
             shortest, longer = divmod(num_layers, config.num_groups)
             self.group_sizes = [shortest + (group < longer) for group in range(config.num_groups)]
             self.group_convolutions = nn.ModuleList(
@@ -55,7 +55,7 @@ class FINet(nn.Module):
         maps = []
         groups = torch.split(tokens, self.group_sizes, dim=1)
         for group, convolve in zip(groups, self.group_convolutions, strict=True):
-            # One map per token dimension d, convolved from the group's layers at d, which must be adjacent channels.
+            # Each output map d is convolved from the group's layers at dimension d, which must be adjacent channels.
             stacked = rearrange(group, "b l (h w) d -> b (d l) h w", h=grid[0], w=grid[1])
             maps.append(convolve(stacked))  # (B, D, h, w)
         merged = torch.einsum("g,gbdhw->bdhw", self.group_weights.softmax(dim=0).to(tokens.dtype), torch.stack(maps))
@@ -79,8 +79,8 @@ class FINet(nn.Module):
 def upsample(maps: Tensor, size: tuple[int, int], rows: slice = slice(None)) -> Tensor:
     """Upsample maps bilinearly and return some rows of the result: (B, C, h, w) -> (B, C, rows, W).
 
-    Columns first, on the few rows of the maps, then rows as one matrix product over all columns and channels: on CPUs
-    faster than one bilinear interpolation.
+    Columns are upsampled first, on the few rows of the maps, then rows as one matrix product over all columns and channels.
+    On CPUs, this is faster than one bilinear interpolation.
     """
     height, width = maps.shape[-2], size[1]
     wide = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)

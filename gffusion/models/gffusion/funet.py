@@ -10,7 +10,7 @@ from .image_ops import sobel_magnitude
 
 
 def convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
-    """Create a 3x3 convolution that keeps the size; the reflected border avoids dark edges."""
+    """Create a 3x3 convolution that keeps the size, with reflected borders to avoid dark edges."""
     return nn.Conv2d(in_channels, out_channels, kernel_size=3, padding=1, padding_mode="reflect")
 
 
@@ -45,7 +45,7 @@ class ModalityEncoder(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """Map (B, in_channels, H, W) -> (B, feature_channels, H, W)."""
         features = self.activation(self.stem(image))
-        # Few channels at full resolution: on CPUs the channels-last layout halves the time of the following layers.
+        # With few channels at full resolution, channels-last halves the time of the following layers on CPUs.
         return self.block(features.contiguous(memory_format=torch.channels_last))
 
 
@@ -71,5 +71,5 @@ class FuNet(nn.Module):
 
     def decode(self, features: Tensor) -> Tensor:
         """Return I_fus in [0, 1]: (B, 2 * feature_channels, H, W) -> (B, 1 or 3, H, W)."""
-        # In float32: half precision causes visible banding in smooth areas.
+        # Half precision causes visible banding in smooth areas.
         return torch.sigmoid(self.decoder(features).float())

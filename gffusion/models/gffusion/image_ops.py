@@ -40,8 +40,8 @@ def rgb_to_luma(image: Tensor) -> Tensor:
 def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
     """Replace the luma of an RGB image and keep its chroma (Cb, Cr), to color a fused image.
 
-    YCbCr is linear in RGB: replacing Y adds one difference to all three channels. Where the result would leave [0, 1],
-    chroma is scaled down until it fits instead of clipping single channels, which keeps hue and the requested luma exact.
+    YCbCr is linear in RGB, so replacing Y adds the same difference to all three channels. Where the result would leave [0, 1],
+    chroma is scaled down instead of clipping single channels, which keeps the hue and the requested luma exact.
 
     Args:
         image (`Tensor` of shape `(..., 3, H, W)`): RGB values in [0, 1].
@@ -95,6 +95,6 @@ def prepare_images(
 ) -> Tensor:
     """Resize images (B, 1 or 3, H, W) in [0, 1] to an encoder's input and normalize them -> (B, 3, height, width)."""
     images = images.float().expand(-1, 3, -1, -1)
-    # Antialiasing as in the encoders' own processors: within 0.004 (mean) of CLIP's, 0.043 without.
+    # Antialiasing as in the encoders' own processors: the mean difference from CLIP's is 0.004, and 0.043 without.
     images = F.interpolate(images, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp(0, 1)
     return ((images - images.new_tensor(mean).view(3, 1, 1)) / images.new_tensor(std).view(3, 1, 1)).to(dtype)

@@ -1,4 +1,4 @@
-"""GFFusionImageProcessor: pairs of images to model tensors, and model outputs to images of the original size and depth."""
+"""GFFusionImageProcessor: convert pairs of images to model tensors, and outputs to images of the original size and depth."""
 
 import functools
 import logging
@@ -28,7 +28,7 @@ InfraredRange = Literal["dtype", "percentile"] | Sequence[float]
 
 # Keys of a saved processor's JSON besides its options.
 _SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
-# Wide enough to keep contrast within people, who cover little of a street; narrow enough to ignore dead pixels.
+# Wide enough to keep contrast within people, who cover few pixels of a street; narrow enough to ignore dead pixels.
 _PERCENTILES = (0.1, 99.9)
 # A 16-bit thermal image that uses a smaller share of its range than this looks uniformly gray.
 _NARROW_RANGE = 0.1
@@ -46,8 +46,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
             pixels per side. The `post_process` methods remove the padding.
         infrared_range (`"dtype"`, `"percentile"` or `[low, high]`, *optional*, defaults to `"dtype"`):
             Range of infrared values that is mapped to [0, 1]: the range of their type; the 0.1st to 99.9th percentile of
-            each image; or a fixed range in the unit of the image, counts or kelvin. Raw 14- or 16-bit thermal data and
-            floating-point temperatures need one of the latter two.
+            each image; or a fixed range in the unit of the image, such as counts or kelvin. Raw 14- or 16-bit thermal data
+            and floating-point temperatures need one of the latter two.
 
     Raises:
         ValueError: If an option is out of range.
@@ -85,11 +85,12 @@ class GFFusionImageProcessor(BaseImageProcessor):
         """Prepare one pair or a list of pairs.
 
         Args:
-            images: A pair `(visible, infrared)` or a list of pairs. A gray visible image is repeated to three channels,
+            images: A pair `(visible, infrared)` or a list of pairs. A gray visible image is repeated to three channels;
                 a color infrared image is reduced to its luma.
-            size_divisor: Overrides the processor's own.
-            infrared_range: Overrides the processor's own.
-            return_tensors: `"pt"` or `"np"` to stack the batch, whose images must then have one size; lists otherwise.
+            size_divisor: Overrides the option of the processor.
+            infrared_range: Overrides the option of the processor.
+            return_tensors: `"pt"` or `"np"` to stack the batch, whose images must then have one size. By default, lists
+                are returned.
 
         Returns:
             `BatchFeature` with `visible_values` (B, 3, H, W) and `infrared_values` (B, 1, H, W), float32 in [0, 1].
@@ -131,16 +132,16 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
         Args:
             outputs ([`GFFusionOutput`]): The model's output for the batch.
-            images: The images of the batch, as they were given to the processor.
+            images: The images of the batch, as given to the processor.
             output_type: `"pil"`; `"np"` for arrays (H, W) or (H, W, 3) of the visible image's type; `"pt"` for float32
                 tensors (1 or 3, H, W) in [0, 1].
 
         Returns:
             One image per pair: gray if the visible image is gray, RGB otherwise. PIL images have 16 bits only if they are
-            gray, since Pillow does not support 16-bit color; use `"np"` for that.
+            gray, because Pillow does not support 16-bit color; use `"np"` for 16-bit color.
 
         Raises:
-            ValueError: If number or sizes of the images are not those of the batch, or a value is not finite.
+            ValueError: If the number or sizes of the images do not match the batch, or a value is not finite.
         """
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
@@ -220,10 +221,10 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
 
     Args:
         image: The image.
-        name: Its name in errors, "visible" or "infrared".
+        name: Name of the image in errors, "visible" or "infrared".
 
     Raises:
-        ValueError: If its layout or type is not supported, or it is empty.
+        ValueError: If the image is empty, or its layout or type is not supported.
     """
     if isinstance(image, PIL.Image.Image):
         array = _convert_pil(PIL.ImageOps.exif_transpose(image), name)
@@ -277,7 +278,7 @@ def _unit_values(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     if np.issubdtype(array.dtype, np.integer):
         return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):  # also refuses NaN
+    if not (low >= 0 and high <= 1):  # also rejects NaN
         hint = 'Pass infrared_range="percentile" or a range in its unit.' if name == "infrared" else "Scale it first."
         hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
         raise ValueError(f"A floating-point {name} image must be in [0, 1], got {low:g} to {high:g}. {hint}")
@@ -347,7 +348,7 @@ def _crop(values: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def _restore_color(fused: Tensor, visible: NDArray[Any]) -> Tensor:
-    """Add the chroma of the visible image to a fused luma (1, H, W) -> (1, H, W) if that is gray, else (3, H, W)."""
+    """Add the chroma of the visible image to a fused luma (1, H, W) -> (3, H, W), or (1, H, W) for a gray visible image."""
     if visible.ndim == 2:
         return rgb_to_luma(fused)
     if fused.shape[0] == 3:

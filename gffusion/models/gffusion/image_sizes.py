@@ -1,4 +1,4 @@
-"""Sizes of images: what the model accepts, and the check that the images of a pair share one. Imports no torch."""
+"""The smallest image size of the model, and the check that the images of a pair have one size. Does not import torch."""
 
 from collections.abc import Mapping
 
@@ -10,7 +10,7 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
     """Return the height and width that all images of a pair share.
 
     Args:
-        sizes: Height and width by the name of the image, which the message repeats.
+        sizes: Height and width by name of the image; the names are used in the error message.
 
     Raises:
         ValueError: If sizes differ.

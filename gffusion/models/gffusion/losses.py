@@ -19,7 +19,7 @@ def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
     """Compute structural similarity (Wang et al., 2004) with a separable 11-tap Gaussian window of sigma 1.5.
 
     Equal to `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`: the
-    mean over the pixels whose window lies inside the image. Differentiable, and computed in float32 at least.
+    mean over the pixels whose window lies inside the image. Differentiable, and computed at least in float32.
 
     Args:
         image (`Tensor` of shape `(B, 1, H, W)`): Luma in [0, `data_range`].
@@ -35,7 +35,7 @@ def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
     dtype = torch.promote_types(image.dtype, torch.float32)
     image, reference = image.to(dtype), reference.to(dtype)
     planes = torch.stack([image, reference, image * image, reference * reference, image * reference])
-    # The separable filter as two products with banded matrices: much faster than a convolution for training crops on CPUs.
+    # Two products with banded matrices are much faster than a separable convolution for training crops on CPUs.
     rows, columns = (_gaussian_matrix(size, dtype, image.device) for size in image.shape[-2:])
     with torch.autocast(image.device.type, enabled=False):
         mean_x, mean_y, square_x, square_y, product = rows @ planes @ columns.mT  # each (B, 1, H - 10, W - 10)
@@ -49,7 +49,7 @@ def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
 
 
 def _gaussian_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the matrix (size - 10, size) whose rows hold the window at every position within `size` pixels."""
+    """Return the matrix (size - 10, size) whose rows contain the window at every position within `size` pixels."""
     if size < SSIM_WINDOW:
         raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} pixels per side, got {size}.")
     center = SSIM_WINDOW // 2
@@ -113,12 +113,12 @@ def intensity_loss(
 def two_scale_target(visible: Tensor, infrared: Tensor, contrast: float = 1.0) -> Tensor:
     """Fuse smooth parts by brightness and contrast, and details by their energy (ours, a classical target).
 
-    With B_v, B_i the images blurred by a Gaussian of sigma 4, and D_v, D_i the remaining details, the target is
+    Let B_v and B_i be the images blurred by a Gaussian of sigma 4, and D_v and D_i the remaining details. The target is
 
         (max(B_v, B_i) + m + contrast * (B_v + B_i - 2 m)) / 2  +  w D_v + (1 - w) D_i
 
     where m is the mean of B_v and B_i over the image, and w = e_v^2 / (e_v^2 + e_i^2) compares local energies e of the
-    details. At contrast 1/2 the second half of the smooth part is the mean of both, at 1 their centered sum.
+    details. With contrast 1/2, the second half of the smooth part is the mean of both; with 1, it is their centered sum.
 
     Args:
         visible (`Tensor` of shape `(B, C, H, W)`): Values in [0, 1].
@@ -163,7 +163,7 @@ def segmentation_loss(
         class_weights (`Sequence[float]`, *optional*): Weight of a pixel of each class (ours).
 
     Returns:
-        `Tensor` of shape `()`: weighted mean; 0 if all pixels are ignored, where torch's mean is NaN.
+        `Tensor` of shape `()`: weighted mean. It is 0, not NaN as in torch, if all pixels are ignored.
     """
     labels = labels.long()
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=logits.device)

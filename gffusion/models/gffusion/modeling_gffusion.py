@@ -1,7 +1,7 @@
 """GFFusionModel: FuNet, FINet and SSNet around a frozen CLIP and a frozen DINOv2 encoder.
 
 Paper: Luo, Wang, Liu, "Infrared and Visible Image Fusion via General Feature Embedding From CLIP and DINOv2",
-IEEE Access 12, 2024. Symbols in comments (z_f, f_l, z_c, z_g, z, I_fus) and equation numbers are the paper's.
+IEEE Access 12, 2024. Equation numbers and symbols in comments (z_f, f_l, z_c, z_g, z, I_fus) are from the paper.
 """
 
 from collections.abc import Callable
@@ -51,9 +51,9 @@ class GFFusionOutput(ModelOutput):
         loss_gradient (`Tensor` of shape `()`): Gradient term of L_st, unweighted.
         loss_intensity (`Tensor` of shape `()`): Intensity term, unweighted.
         loss_segmentation (`Tensor` of shape `()`): L_ss, Eq. (11).
-        fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1], float32; luma where `color_space="ycbcr"`.
+        fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1], float32; luma if `color_space="ycbcr"`.
         logits (`Tensor` of shape `(B, num_labels, H, W)`):
-            Class logits of I_seg at one scale, float32: those of the loss.
+            Class logits of I_seg at one scale, float32, as used in the loss.
         spatial_features (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): z_f.
         semantic_features (`Tensor` of shape `(B, N, D)`): z_c, merged tokens.
         gate (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): Sigmoid of Eq. (7).
@@ -85,7 +85,7 @@ class GFFusionPreTrainedModel(FrozenBackboneModel):
     _supports_flex_attn = True
     _supports_attention_backend = True
     _no_split_modules = ["FuNet", "FINet", "SSNet", "CLIPEncoderLayer", "Dinov2Layer"]
-    # A model without a segmenter, or of another paradigm, may be loaded from a checkpoint that holds more.
+    # A model without a segmenter, or of another paradigm, can be loaded from a checkpoint with more weights.
     _keys_to_ignore_on_load_unexpected = [r"^clip\.", r"^dinov2\.", r"^finet\.", r"^ssnet\."]
 
     @torch.no_grad()
@@ -102,8 +102,8 @@ class GFFusionPreTrainedModel(FrozenBackboneModel):
 class GFFusionModel(GFFusionPreTrainedModel):
     """Fuse a visible and an infrared image, and segment the result (GFFusion, Luo et al., 2024).
 
-    The encoders are frozen and stay in evaluation mode. `GFFusionModel(config)` has random encoders: use
-    [`GFFusionModel.from_backbones`] to start a training and [`GFFusionModel.from_pretrained`] to load a trained model.
+    The encoders are frozen and stay in evaluation mode. `GFFusionModel(config)` has random encoders. Use
+    [`GFFusionModel.from_backbones`] to start a training, and [`GFFusionModel.from_pretrained`] to load a trained model.
 
     Args:
         config ([`GFFusionConfig`]): Architecture.
@@ -156,7 +156,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1], H and W at least 32.
             infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
             labels (`Tensor` of shape `(B, H, W)`, int64, *optional*):
-                Class of every pixel, `config.ignore_index` where a pixel is ignored. Adds L_ss to the loss.
+                Class of every pixel, `config.ignore_index` for ignored pixels. Adds L_ss to the loss.
             segment (`bool`, *optional*): Whether to compute logits. Defaults to `True` if labels are given.
             output_features (`bool`, *optional*, defaults to `False`): Whether to return z_f, z_c and the gate.
             return_dict (`bool`, *optional*): Whether to return a [`GFFusionOutput`] rather than a tuple.
@@ -201,7 +201,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
     def train(self, mode: bool = True) -> "GFFusionModel":
         """Set the training mode of everything except the frozen encoders."""
         super().train(mode)
-        # Loading ends here as well (`eval`), and the loader creates parameters with gradients enabled.
+        # Loading also calls this (`eval`), after creating parameters with gradients enabled.
         self.freeze_backbones()
         return self
 
@@ -271,7 +271,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             if semantic_tokens is None:
                 semantic_tokens = self.encode_semantics(visible_values, infrared_values)
             grid = self.config.clip_grid
-        dtype = self.finet.gate_projection.weight.dtype  # the encoders may be in another one
+        dtype = self.finet.gate_projection.weight.dtype  # the encoders can have another one
         merged = self.finet.merge(semantic_tokens.to(dtype), grid)
         return ProjectedSemantics(merged, self.finet.project(merged, grid), source_tokens)
 
@@ -288,7 +288,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1].
             visible_values (`Tensor` of shape `(B, 3, H, W)`): Visible image, whose chroma is added to fused luma.
             source_tokens (`Tensor` of shape `(B, N, D)`, *optional*):
-                Tokens of the sources, which are segmented instead in the parallel paradigm.
+                Tokens of the sources, which the parallel paradigm segments instead.
             scale (`float`, *optional*, defaults to 1): Factor on `config.segmenter_image_size`.
 
         Returns:
@@ -325,9 +325,9 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
 
     def _encode_dinov2(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
-        """Return the tokens of the named layers, (B, N, D) each, and those that SSNet reads.
+        """Return the tokens of the given layers, (B, N, D) each, and the input of SSNet.
 
-        SSNet reads the patch tokens of the last layers, each through the final norm: (B, N, segmenter_layers * D).
+        SSNet reads the patch tokens of the last layers, each after the final norm: (B, N, segmenter_layers * D).
         """
         size, grid, windows = self._dinov2_geometry(scale)
         pixels = prepare_images(images, size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
@@ -339,7 +339,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
 
     @property
     def fusion_dtype(self) -> torch.dtype:
-        """Dtype of FuNet's weights, which the encoders need not share."""
+        """Dtype of FuNet's weights; the encoders can have another one."""
         return next(self.funet.parameters()).dtype
 
     @property
@@ -357,11 +357,11 @@ class GFFusionModel(GFFusionPreTrainedModel):
     def _checkpointed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         """Call a function, recomputing it in the backward pass if gradient checkpointing is enabled.
 
-        Only for functions without batch statistics. The frozen encoders stay in evaluation mode, in which the layers of
-        transformers never checkpoint themselves.
+        The function must not use batch statistics. The frozen encoders stay in evaluation mode, where the layers of
+        transformers never use checkpointing themselves.
         """
         if self.gradient_checkpointing and self.training:
-            # Not transformers' own function: its reentrant variant drops the gradient of networks whose inputs need none.
+            # transformers' own function has a reentrant variant that drops the gradient of networks whose inputs need none.
             return checkpoint(function, *inputs, use_reentrant=False)
         return function(*inputs)
 

@@ -9,7 +9,7 @@ class SSNet(nn.Module):
     """Segmentation head, Eq. (9): one linear layer on DINOv2's patch tokens, upsampled to the image.
 
     Args:
-        hidden_size (`int`): D, the width of a token; the sum of the widths where tokens of several layers are concatenated.
+        hidden_size (`int`): D, the width of a token; for concatenated tokens of several layers, the sum of their widths.
         num_labels (`int`): Number of classes.
     """
 

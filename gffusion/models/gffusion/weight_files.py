@@ -1,4 +1,4 @@
-"""Find and read weight files in folders and on the Hub: safetensors only, with errors that name the remedy."""
+"""Find and read safetensors weight files in folders and on the Hub, with errors that name the remedy."""
 
 import contextlib
 import json
@@ -52,7 +52,7 @@ def read_weights(source: str | os.PathLike[str], variant: str | None = None, **h
 def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **hub_arguments: Any) -> str | None:
     """Return the local path of a file of a checkpoint, downloaded if necessary, or `None` if the checkpoint lacks it.
 
-    Unlike transformers' `cached_file`, raises if the Hub does not answer, so that no caller falls back to a default then.
+    Unlike transformers' `cached_file`, this raises if the Hub does not answer, so that callers do not fall back to a default.
 
     Args:
         source: Folder or Hub id.
@@ -61,7 +61,7 @@ def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **
         hub_arguments: Arguments of the request to the Hub: `revision`, `token`, ...
 
     Raises:
-        OSError: If the Hub cannot be reached and the cache does not know the answer.
+        OSError: If the Hub cannot be reached and the cache does not have the file.
     """
     if os.path.isdir(source):
         path = Path(source, subfolder, name)
@@ -81,7 +81,7 @@ def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **
 
 @contextlib.contextmanager
 def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
-    """Raise errors inside the block as an `OSError` that says what to do.
+    """Convert errors inside the block to an `OSError` that says what to do.
 
     Args:
         what: What is being loaded.
@@ -127,7 +127,7 @@ def _add_variant(name: str, variant: str | None) -> str:
 
 
 def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
-    """Return cause and remedy for the error of the Hub client that transformers wrapped."""
+    """Return cause and remedy for an error of the Hub client that transformers wrapped."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     login = "log in with `hf auth login`, set HF_TOKEN, or pass `token`."
     match cause:

@@ -1,6 +1,6 @@
-"""Read DINOv2 tokens in overlapping windows: for small encoders that were trained on windows (ours, not in the paper).
+"""Read DINOv2 tokens in overlapping windows, for small encoders that were trained on windows (ours, not in the paper).
 
-`windows=[1, 1]` is the paper: one window that holds the whole image.
+`windows=[1, 1]` is the method of the paper: one window with the whole image.
 """
 
 from collections.abc import Sequence
@@ -12,14 +12,14 @@ from torch import Tensor
 
 
 def split_windows(tokens: Tensor, grid: tuple[int, int], windows: Sequence[int]) -> Tensor:
-    """Split embedded tokens into windows that no attention layer crosses.
+    """Split embedded tokens into windows that attention layers read separately.
 
-    The tokens already hold their position in the whole image. Every window gets the class token.
+    The position in the whole image is already embedded in the tokens. Every window gets the class token.
 
     Args:
         tokens: (B, 1 + N, D), the class token first.
         grid: (h, w) with h * w = N.
-        windows: (rows, columns) of adjacent windows, which divide h and w. Another window lies halfway between neighbors.
+        windows: (rows, columns) of adjacent windows, which divide h and w. Further windows lie halfway between neighbors.
 
     Returns:
         (B * W, 1 + N / (rows * columns), D) with W = (2 * rows - 1) * (2 * columns - 1).
@@ -33,8 +33,8 @@ def split_windows(tokens: Tensor, grid: tuple[int, int], windows: Sequence[int])
 def join_windows(tokens: Tensor, grid: tuple[int, int], windows: Sequence[int]) -> Tensor:
     """Join the windows of [`split_windows`] to patch tokens (B, N, D), without class tokens.
 
-    Overlapping windows are averaged with weights that fall linearly from the center of a window to its border, so that
-    borders leave no visible seam.
+    Overlapping windows are averaged with weights that fall linearly from the center of a window to its border, which avoids
+    visible seams.
 
     Args:
         tokens: (B * W, 1 + N / (rows * columns), D).
