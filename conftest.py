@@ -1,6 +1,12 @@
-"""Import the package regularly before pytest collects its docstrings.
+"""Settings of all tests, including the examples in docstrings."""
 
-`--doctest-modules` executes modules without marking them as initializing, which `gffusion.inference.registration` relies on.
-"""
+import os
 
+# Before transformers is imported, and for the processes that tests start: quiet, and no test may need a network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+
+# `--doctest-modules` executes modules without marking them as initializing, which `gffusion.inference.registration` relies
+# on: import them regularly first.
 import gffusion.inference.pipeline  # noqa: F401

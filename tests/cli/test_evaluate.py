@@ -72,7 +72,7 @@ def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> No
 
 @pytest.mark.parametrize("given", ["labels", "mine=labels"])
 def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
-    classes = "background,person,bicycle,car"
+    classes = "background person bicycle car"
     options = ("--metrics", "EN", "--segmentation", "labels", "--labels-pred", given, "--class-names", classes)
     outcome = evaluate("--fused", "mine=mine", *options)
     assert outcome.exit_code == 0

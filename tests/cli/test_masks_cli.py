@@ -156,8 +156,8 @@ class TestClasses:
 
     def test_given_by_option(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()
-        assert gffusion("masks", data, "--method", "threshold", "--classes", "man, bike, car").exit_code == 0
-        assert (data / "classes.txt").read_text() == "man\nbike\ncar\n"
+        assert gffusion("masks", data, "--method", "threshold", "--classes", "man, mountain bike,car").exit_code == 0
+        assert (data / "classes.txt").read_text() == "man\nmountain bike\ncar\n"
 
     def test_must_agree_with_an_existing_list(self, gffusion: Callable, data: Path) -> None:
         outcome = gffusion("masks", data, "--method", "threshold", "--classes", "car,bicycle,person")
