@@ -68,9 +68,14 @@ def evaluate(
         if len(folders) < len(fused or []):
             raise ValueError("--fused names a method twice: give each folder another name")
         models = model or []
-        methods = [*folders, *(Path(name).name for name in models)]
-        if not methods and not baselines:
+        if not folders and not models and not baselines:
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
+        from gffusion.evaluation.inputs import (  # report wrong arguments before torch is imported
+            find_inputs,
+            name_model,
+        )
+
+        methods = [*folders, *map(name_model, models)]
         inputs: dict[str, Any] = {
             "fused": folders,
             "models": models,
@@ -80,8 +85,6 @@ def evaluate(
             "sheet": int(sheet) if sheet.isdecimal() else split_list(sheet),
             **({} if baselines else {"baselines": ()}),
         }
-        from gffusion.evaluation.inputs import find_inputs  # reports wrong arguments before torch is imported
-
         find_inputs(visible, infrared, **inputs)
         from gffusion.evaluation import evaluate as run  # imports torch
 

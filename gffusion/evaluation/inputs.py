@@ -13,6 +13,17 @@ FilesByMethod = Mapping[str, Mapping[str, Path]]
 """Files by method, by name of the pair."""
 
 
+def name_model(model: StrPath) -> str:
+    """Return the name of a model in tables: the last part of its name or path; for `best` and `last` of a run, the run's.
+
+    Example:
+        >>> name_model("org/gffusion-m3fd"), name_model("runs/mine/best")
+        ('gffusion-m3fd', 'mine')
+    """
+    path = Path(model)
+    return path.parent.name if path.name in ("best", "last") and path.parent.name else path.name
+
+
 class Inputs(NamedTuple):
     """The pairs and the images without a partner, the fused images, and the predicted label maps."""
 
@@ -39,7 +50,7 @@ def find_inputs(
         OSError: If a folder or a model does not exist, or `output` is a file.
         ValueError: If two methods have the same name, folders have no names in common, or a pair or method is unknown.
     """
-    _check_methods([*fused, *(Path(model).name for model in models), *baselines], predicted_labels or {})
+    _check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")
     if output is not None and Path(output).is_file():

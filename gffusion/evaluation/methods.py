@@ -21,6 +21,7 @@ from gffusion.zoo import create_model, load_image_processor
 from gffusion.zoo.digest import digest_file, digest_weights
 
 from .baselines import fuse_luma
+from .inputs import name_model
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Model(Method):
             OSError: If the model does not exist.
         """
         model = create_model(name, **({} if segment else {"use_segmenter": False}))
-        return cls(Path(name).name, model.to(device), load_image_processor(name))
+        return cls(name_model(name), model.to(device), load_image_processor(name))
 
     def fingerprint(self, pair: ImagePair) -> str:
         """Return the digest of the weights and all settings."""

@@ -147,7 +147,8 @@ def _choose_class_names(
     if class_names is None and len(of_models) != 1:
         known = "; ".join(", ".join(names) for names in sorted(of_models)) or "none"
         raise ValueError(
-            f"Name the classes in the order of their ids: the models' classes differ or are unknown ({known})."
+            "Name the classes in the order of their ids (`class_names`; --class-names): the models' classes differ or are "
+            f"unknown ({known})."
         )
     names = tuple(class_names) if class_names is not None else of_models.pop()
     if len(names) < 2:

@@ -84,4 +84,6 @@ def _limited(is_allowed: Callable[[Any], bool], limits: str, **options: Any) -> 
 def _describe(annotation: Any) -> str:
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(str, get_args(annotation)))}"
+    if dict in (get_origin(kind) for kind in (annotation, *get_args(annotation))):
+        return 'a mapping, on the command line JSON such as {"merging": "mean"}'
     return inspect.formatannotation(annotation).replace("typing.", "")

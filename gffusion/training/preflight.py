@@ -154,7 +154,8 @@ def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingAr
         logger.warning("%s: training with the structural loss L_st alone.", reason)
     if arguments.head_start_epoch >= arguments.num_train_epochs:
         logger.warning(
-            "head_start_epoch (q) is %d, but there are only %d epochs: rates and lambda stay constant, the head is not trained.",
+            "head_start_epoch (q) is %d and num_train_epochs is %d: rates and lambda stay constant, and the head is not trained. "
+            "Lower head_start_epoch to train it.",
             arguments.head_start_epoch,
             arguments.num_train_epochs,
         )

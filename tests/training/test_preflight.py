@@ -106,7 +106,7 @@ class TestData:
         for kind in ("visible", "infrared", "labels"):
             path = data / kind / "rendered_0003.png"
             write_image(path, read_image(path)[:36])
-        with pytest.raises(ValueError, match=r"cannot crop 40 x 40 .* out of an image of 36 x 64"):
+        with pytest.raises(ValueError, match=r"cannot crop 40 x 40 .* from an image of 36 x 64"):
             make(RandomCrop(40))
         check_nothing_written(tmp_path)
         make(RandomCrop(32))

@@ -65,7 +65,11 @@ class TestParse:
             ("--bf16 maybe", "`bf16` must be bool, got 'maybe'."),
             ("--bf16 --fp16", "`bf16` and `fp16` exclude each other: set one of them."),
             ("--eval_strategy never", "`eval_strategy` must be one of no, steps, epoch, got 'never'."),
-            ("--model_config {a", "`model_config` must be dict[str, Any] | None, got '{a'."),
+            (
+                "--model_config {a",
+                '`model_config` must be a mapping, on the command line JSON such as {"merging": "mean"}, got '
+                + "'{a'.",
+            ),
         ],
     )
     def test_wrong_options(self, capsys: pytest.CaptureFixture[str], words: str, report: str) -> None:
@@ -102,7 +106,7 @@ class TestParse:
         assert stop.value.code == 0
         assert "--num_train_epochs INT Total number of epochs (paper: 150). (default: 150)" in text
         assert "--eval_strategy {no,steps,epoch} When to evaluate" in text
-        assert "--scale FLOAT [FLOAT ...] Range of the crops' scale. (default: 1.0 1.0)" in text
+        assert "--scale FLOAT [FLOAT ...] Range of the scale of crops. (default: 1.0 1.0)" in text
 
     @pytest.mark.processes
     def test_answers_before_torch_is_imported(

@@ -77,7 +77,7 @@ class FolderPairs(PairSource):
 
 def _all_have_labels(pairs: Sequence[ImagePair]) -> bool:
     if not pairs:
-        raise ValueError("no dataset folder was given; pass at least one root")
+        raise ValueError("no dataset folder was given: pass at least one (`roots`; for a training, `--train_data`)")
     unlabeled = [pair for pair in pairs if pair.labels is None]
     if unlabeled and len(unlabeled) < len(pairs):
         raise ValueError(

@@ -47,8 +47,8 @@ class RandomCrop:
         needed = max(self.height / image_height, self.width / image_width)  # at this factor the window spans the image
         if needed > high:
             raise ValueError(
-                f"cannot crop {self.height} x {self.width} (height x width), enlarged by {high:g} at most, out of an image "
-                f"of {image_height} x {image_width}; use a smaller crop or a larger scale, or remove this image"
+                f"cannot crop {self.height} x {self.width} (height x width) from an image of {image_height} x {image_width}, "
+                f"even if it is enlarged by the largest `scale`, {high:g}: lower `crop_size`, raise `scale`, or remove the image"
             )
         factor = rng.uniform(max(low, needed), high)
         height, width = (max(1, round(side / factor)) for side in (self.height, self.width))

@@ -322,7 +322,7 @@ def to_infrared_values(array: NDArray[Any], infrared_range: InfraredRange = "dty
         if array.dtype == np.uint16 and 0 < values.max() - values.min() < _NARROW_RANGE:
             _warn_once(
                 "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
-                'Use the infrared range "percentile", or a fixed one in counts.'
+                'Set infrared_range ("--infrared-range" on the command line) to "percentile" or to a range in counts.'
             )
         return values[None]  # (1, H, W)
     if not np.isfinite(array).all():

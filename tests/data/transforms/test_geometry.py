@@ -68,7 +68,7 @@ class TestRandomCrop:
         for seed in range(20):
             scaled = RandomCrop(12, scale=(0.5, 2.0))(noise(8, 9), np.random.default_rng(seed))
             assert scaled["visible"].shape == (12, 12, 3)
-        with pytest.raises(ValueError, match=r"enlarged by 1.4 at most"):
+        with pytest.raises(ValueError, match=r"largest `scale`, 1.4"):
             RandomCrop(12, scale=(0.5, 1.4))(noise(8, 9), np.random.default_rng(0))
 
 
