@@ -201,7 +201,8 @@ class TestFullDiskInARun:
         with monkeypatch.context() as patch:
             patch.setattr(owner, name, fail_in_the_second_epoch)
             with pytest.raises(
-                OSError, match=r"step 4.* The last good checkpoint is .*step-00000002; `resume_from_checkpoint` continues"
+                OSError,
+                match=r"step 4.* The last good checkpoint is .*step-00000002; `resume_from_checkpoint` continues",
             ):
                 stopped.train()
         assert make("run").train(resume_from_checkpoint=True) is not None

@@ -279,6 +279,9 @@ def test_compiled(make_trainer: Callable[..., FusionTrainer], monkeypatch: pytes
         trainers[-1].train(resume_from_checkpoint=True)
     assert [model in compiled for model in (trainer.model for trainer in trainers)] == [True, False, True]
     states = [GFFusionModel.from_pretrained(trainer.output_dir / "last").state_dict() for trainer in trainers[1:]]
+    # The gradient of a bias before batch normalization is rounding noise, which Adam amplifies; the mean follows the bias.
+    noise = ("decoder.0.bias", "decoder.3.bias", "running_mean")
     for name, value in states[0].items():
-        torch.testing.assert_close(states[1][name], value, rtol=0, atol=2e-4)
+        if not name.endswith(noise):
+            torch.testing.assert_close(states[1][name], value, rtol=0, atol=2e-4)
     assert not hasattr(trainers[2].model, "_orig_mod")
