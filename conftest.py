@@ -6,6 +6,9 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+# Parallel workers share the cores: one thread each, or they wait for each other. The processes of tests inherit it.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # `--doctest-modules` executes modules without marking them as initializing, which `gffusion.inference.registration` relies
 # on: import them regularly first.
