@@ -9,14 +9,10 @@ if TYPE_CHECKING:  # the command line parses ranges before it imports torch
 
 
 def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> "InfraredRange":
-    """Parse an infrared range from a text or a list of words.
-
-    Args:
-        text: `dtype`, `percentile`, or two numbers LOW and HIGH separated by a comma or spaces.
-        option: Name of the option for error messages, as the user typed it.
+    """Parse a text or a list of words: `dtype`, `percentile`, or LOW and HIGH separated by a comma or spaces.
 
     Raises:
-        ValueError: If the text is anything else.
+        ValueError: If the text is anything else; the message names `option`, as the user typed it.
 
     Example:
         >>> parse_infrared_range("7000,9500")

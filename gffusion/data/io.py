@@ -2,8 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -23,12 +22,7 @@ _FORMATS = {
     ".webp": "WEBP",
     ".bmp": "BMP",
 }
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "PNG": {},
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-    "BMP": {},
-}
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Transformations that turn an image upright, by Orientation tag (EXIF 2.32, section 4.6.4).
 _UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -48,7 +42,7 @@ IMAGE_SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
 
 
 class ImageReadError(OSError):
-    """A file exists, but is not an image that can be read completely."""
+    """The file exists, but is not an image that can be read completely."""
 
 
 def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
@@ -68,22 +62,17 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         float32, unscaled, from float TIFF.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        IsADirectoryError: If the path is a folder.
+        FileNotFoundError, IsADirectoryError: If there is no file at the path.
         ImageReadError: If the file is not a complete image, exceeds Pillow's decompression bomb limit, or has several
             frames or values that do not fit the three dtypes.
 
     Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "thermal.png")
-        ...     write_image(path, np.array([[0, 65535]], np.uint16))
-        ...     read_image(path)
-        array([[    0, 65535]], dtype=uint16)
+        >>> content = BytesIO()
+        >>> Image.new("L", (3, 1), 7).save(content, "PNG")
+        >>> read_image(content)
+        array([[7, 7, 7]], dtype=uint8)
     """
-    return _decode_completely(path, "image", _to_pixels) if isinstance(path, BytesIO) else _read(Path(path), _to_pixels)
+    return _read(path, "image", _to_pixels)
 
 
 def read_rgbt(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -96,21 +85,16 @@ def read_rgbt(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[
         The visible image (H, W, 3) and the infrared image (H, W).
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        IsADirectoryError: If the path is a folder.
-        ImageReadError: As for [`read_image`], and if the file does not have four channels.
+        OSError: As for [`read_image`], and if the file does not have four channels.
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
-        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "rgbt.png")
-        ...     Image.new("RGBA", (6, 4)).save(path)
-        ...     [image.shape for image in read_rgbt(path)]
+        ...     Image.new("RGBA", (6, 4)).save(f"{folder}/rgbt.png")
+        ...     [image.shape for image in read_rgbt(f"{folder}/rgbt.png")]
         [(4, 6, 3), (4, 6)]
     """
-    stacked = _read(Path(path), lambda image: np.array(image) if image.mode == "RGBA" else _to_pixels(image))
+    stacked = _read(path, "image", lambda image: np.array(image) if image.mode == "RGBA" else _to_pixels(image))
     if stacked.shape[2:] != (4,):
         raise ImageReadError(
             f"cannot read a pair from {path}: it has {stacked.shape[2] if stacked.ndim == 3 else 1} channels, not four "
@@ -123,13 +107,9 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
     """Read the height and width of an image, upright, from its header where Pillow supports the format.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        IsADirectoryError: If the path is a folder.
-        ImageReadError: If the file is not an image.
+        OSError: As for [`read_image`].
 
     Example:
-        >>> from io import BytesIO
-        >>> from PIL import Image
         >>> content = BytesIO()
         >>> Image.new("L", (640, 480)).save(content, "PNG")
         >>> read_size(content)
@@ -145,8 +125,7 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
             is_transposed = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
             return (width, height) if is_transposed else (height, width)
     except Exception:  # read_image reads the file or raises the documented error
-        height, width = read_image(path).shape[:2]
-        return height, width
+        return read_image(path).shape[:2]
 
 
 def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
@@ -161,24 +140,18 @@ def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         (H, W) uint8 or uint16.
 
     Raises:
-        FileNotFoundError: If the file does not exist.
-        IsADirectoryError: If the path is a folder.
-        ImageReadError: As for [`read_image`], and if the file contains colors or floats, or is a JPEG, whose lossy
-            compression changes classes.
+        OSError: As for [`read_image`], and if the file contains colors or floats, or is a JPEG, whose lossy compression
+            changes classes.
 
     Example:
-        >>> from io import BytesIO
-        >>> from PIL import Image
         >>> content = BytesIO()
         >>> Image.new("L", (3, 1), 7).save(content, "PNG")
         >>> read_labels(content)
         array([[7, 7, 7]], dtype=uint8)
     """
-    if isinstance(path, BytesIO):
-        labels, name = _decode_completely(path, "label map", _to_class_indices), "a file"
-    else:
-        labels, name = _read(Path(path), _to_class_indices), str(path)
+    labels = _read(path, "label map", _to_class_indices)
     if labels.ndim != 2 or labels.dtype.kind != "u":
+        name = "a file" if isinstance(path, BytesIO) else path
         kind = "colors" if labels.ndim == 3 else f"{labels.dtype} values"
         raise ImageReadError(
             f"cannot read labels from {name}: it contains {kind}; store one class index per pixel, 8 or 16 bits"
@@ -203,13 +176,10 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_image(Path(folder, "fused.png"), np.zeros((4, 6, 3), np.uint8))
     """
-    path = Path(path)
-    image = np.asarray(image)
+    path, image = Path(path), np.asarray(image)
     image_format = _FORMATS.get(path.suffix.lower())
     if image_format is None:
         raise ValueError(f"cannot write {path}: the suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
@@ -217,7 +187,7 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     try:
-        content = _encode_tiff(image) if image_format == "TIFF" else _encode(image, image_format)
+        content = _encode(image, image_format)
     except (OSError, ValueError) as error:  # in memory, only limits of the format can cause these
         height, width = image.shape[:2]
         raise ValueError(
@@ -226,20 +196,28 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     replace_file(path, content)
 
 
-def _read(path: Path, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
-    if path.is_dir():
+def _read(
+    path: str | os.PathLike[str] | BytesIO, kind: str, convert: Callable[[Image.Image], NDArray[Any]]
+) -> NDArray[Any]:
+    if isinstance(path, BytesIO):
+        return _decode_completely(path, kind, convert)
+    if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder; pass an image file")
-    with path.open("rb") as file:
+    with open(path, "rb") as file:
         return _decode_completely(file, f"image {path}", convert)
 
 
 def _decode_completely(file: IO[bytes], name: str, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
-    try:
-        with _refuse_truncated_files():
+    with _decoding:
+        # Other libraries set this flag of the process, with which Pillow fills missing parts of an image with gray.
+        previous, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
+        try:
             return _decode(file, convert)
-    # On damaged files, decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
-    except Exception as error:
-        raise ImageReadError(f"cannot read the {name}: {_describe_cause(error)}") from error
+        # On damaged files, decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
+        except Exception as error:
+            raise ImageReadError(f"cannot read the {name}: {_describe_cause(error)}") from error
+        finally:
+            ImageFile.LOAD_TRUNCATED_IMAGES = previous
 
 
 def _describe_cause(error: Exception) -> str:
@@ -250,18 +228,6 @@ def _describe_cause(error: Exception) -> str:
     if isinstance(error, OSError | ValueError | SyntaxError | Image.DecompressionBombError) and message:
         return message
     return f"it is damaged or not supported ({type(error).__name__}: {message})"
-
-
-@contextmanager
-def _refuse_truncated_files() -> Iterator[None]:
-    """Disable Pillow's process-wide flag that fills missing parts of an image with gray, which other libraries set."""
-    with _decoding:
-        previous = ImageFile.LOAD_TRUNCATED_IMAGES
-        ImageFile.LOAD_TRUNCATED_IMAGES = False
-        try:
-            yield
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = previous
 
 
 def _decode(file: IO[bytes], convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
@@ -293,7 +259,12 @@ def _to_pixels(image: Image.Image) -> NDArray[Any]:
     if image.mode == "F":
         return np.array(image)
     if image.mode.startswith("I"):
-        return _to_uint16(np.asarray(image))
+        integers = np.asarray(image)
+        if integers.min() < 0 or integers.max() > np.iinfo(np.uint16).max:
+            raise ValueError(
+                f"its integers range from {integers.min()} to {integers.max()}; only 0 to 65535 are supported"
+            )
+        return integers.astype(np.uint16)
     return np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
 
 
@@ -301,12 +272,6 @@ def _to_class_indices(image: Image.Image) -> NDArray[Any]:
     if image.format in ("JPEG", "MPO"):
         raise ValueError("the lossy compression of JPEG changes classes; store labels as PNG")
     return np.array(image, dtype=np.uint8) if image.mode in ("1", "P") else _to_pixels(image)
-
-
-def _to_uint16(image: NDArray[Any]) -> NDArray[np.uint16]:
-    if image.min() < 0 or image.max() > np.iinfo(np.uint16).max:
-        raise ValueError(f"its integers range from {image.min()} to {image.max()}; only 0 to 65535 are supported")
-    return image.astype(np.uint16)
 
 
 def _check_single_frame(frames: int) -> None:
@@ -353,19 +318,16 @@ def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:
 
 
 def _encode(image: NDArray[Any], image_format: str) -> bytes:
+    content = BytesIO()
+    if image_format == "TIFF":
+        import tifffile  # here to save start-up time
+
+        # By default, tifffile adds metadata of its own.
+        tifffile.imwrite(content, image, photometric="rgb" if image.ndim == 3 else "minisblack", metadata=None)
+        return content.getvalue()
     if image.dtype == np.uint16 and not (image_format == "PNG" and image.ndim == 2):
         from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
 
         image = to_uint8(image)
-    content = BytesIO()
-    Image.fromarray(np.ascontiguousarray(image)).save(content, image_format, **_SAVE_OPTIONS[image_format])
-    return content.getvalue()
-
-
-def _encode_tiff(image: NDArray[Any]) -> bytes:
-    import tifffile  # here to save start-up time
-
-    content = BytesIO()
-    # By default, tifffile adds metadata of its own.
-    tifffile.imwrite(content, image, photometric="rgb" if image.ndim == 3 else "minisblack", metadata=None)
+    Image.fromarray(np.ascontiguousarray(image)).save(content, image_format, **_SAVE_OPTIONS.get(image_format, {}))
     return content.getvalue()
