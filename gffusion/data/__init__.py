@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from .boxes import Boxes, NamedBoxes, read_boxes, read_coco
 from .io import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_rgbt, read_size, write_image
 from .layouts import LAYOUTS, FoundPairs, find_pairs
-from .pairs import ArrayPair, ImagePair, PairMatch, match_pairs, read_pair
+from .pairs import ImagePair, PairMatch, match_pairs
+from .reading import PairImages, ReadOptions, read_pair
 
 if TYPE_CHECKING:
     from .dataset import FusionDataset
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 __all__ = [
     "IMAGE_SUFFIXES",
     "LAYOUTS",
-    "ArrayPair",
     "Boxes",
     "FoundPairs",
     "FusionDataset",
     "ImagePair",
     "ImageReadError",
     "NamedBoxes",
+    "PairImages",
     "PairMatch",
     "PairSource",
+    "ReadOptions",
     "find_pairs",
     "match_pairs",
     "read_boxes",

@@ -1,18 +1,14 @@
-"""Match the files of visible/infrared pairs, and read pairs."""
+"""Match the files of visible/infrared pairs."""
 
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from numpy.typing import NDArray
-
-from gffusion.models.gffusion.image_sizes import check_same_size
+from typing import TypeVar
 
 from .boxes import BOX_SUFFIXES, NamedBoxes
-from .io import IMAGE_SUFFIXES, read_image, read_rgbt
+from .io import IMAGE_SUFFIXES
 
 CLASSES_FILE = "classes.txt"
 """File of class names, one per line, that labelImg writes next to YOLO files."""
@@ -133,44 +129,6 @@ def match_pairs(
         labels_only=_drop(labels_files, labels_of.values()),
         boxes_only=_drop(box_entries, boxes_of.values()),
     )
-
-
-ArrayPair = tuple[NDArray[Any], NDArray[Any]]
-"""A visible and an infrared image as arrays."""
-
-
-def read_pair(visible: Path, infrared: Path) -> ArrayPair:
-    """Read the two images of a pair, from two files or from one four-channel file.
-
-    Args:
-        visible: File of the visible image.
-        infrared: File of the infrared image; the same as `visible` if that has four channels (see [`read_rgbt`]).
-
-    Returns:
-        The visible image (H, W) or (H, W, 3) and the infrared image of the same height and width, as [`read_image`]
-        returns them.
-
-    Raises:
-        OSError: If a file cannot be read.
-        ValueError: If the sizes differ.
-
-    Example:
-        >>> import tempfile
-        >>> from pathlib import Path
-        >>> import numpy as np
-        >>> from gffusion.data import write_image
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     visible, infrared = Path(folder, "visible.png"), Path(folder, "infrared.png")
-        ...     write_image(visible, np.zeros((4, 6, 3), np.uint8))
-        ...     write_image(infrared, np.zeros((4, 6), np.uint16))
-        ...     [(image.shape, image.dtype.name) for image in read_pair(visible, infrared)]
-        [((4, 6, 3), 'uint8'), ((4, 6), 'uint16')]
-    """
-    if visible == infrared:
-        return read_rgbt(visible)
-    images = read_image(visible), read_image(infrared)
-    check_same_size({str(visible): images[0].shape[:2], str(infrared): images[1].shape[:2]})
-    return images
 
 
 def describe_entry(entry: Path | NamedBoxes) -> str:

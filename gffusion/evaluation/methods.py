@@ -42,7 +42,7 @@ class Sources:
             OSError: If a file cannot be read.
             ValueError: If the sizes differ, or a floating-point image is not within 0 to 1. The message names the file.
         """
-        images, lumas = read_pair(pair.visible, pair.infrared), []
+        images, lumas = read_pair(pair.visible, pair.infrared)[:2], []
         for image, path in zip(images, (pair.visible, pair.infrared), strict=True):
             try:
                 lumas.append(to_luma8(image))

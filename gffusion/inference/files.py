@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gffusion.data import ArrayPair, ImagePair, read_pair, write_image
+from gffusion.data import ImagePair, PairImages, read_pair, write_image
 from gffusion.data.prefetch import map_in_order
 from gffusion.models.gffusion.image_ops import to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -63,13 +63,13 @@ class _ReadJob:
     """A job with its images, or the reason why they could not be read."""
 
     job: FusionJob
-    images: ArrayPair | None = None
+    images: PairImages | None = None
     error: str | None = None
 
     @property
     def size(self) -> tuple[int, ...]:
         """Height and width; a unique size for a job that could not be read, so that it gets its own batch."""
-        return (id(self),) if self.images is None else self.images[0].shape[:2]
+        return (id(self),) if self.images is None else self.images.visible.shape[:2]
 
 
 def fuse_files(
@@ -120,7 +120,7 @@ def _fuse(
     batch: Sequence[_ReadJob], model: GFFusionModel, image_processor: GFFusionImageProcessor
 ) -> Iterator[tuple[FusionJob, Prediction | str]]:
     """Yield the prediction or the error of every job."""
-    pairs = [item.images for item in batch if item.images is not None]
+    pairs = [item.images[:2] for item in batch if item.images is not None]
     if not pairs:  # the batch is one job that could not be read
         yield batch[0].job, str(batch[0].error)
         return

@@ -12,7 +12,7 @@ import PIL.Image
 from torch.utils.data import Dataset
 from transformers import Pipeline
 
-from gffusion.data import ArrayPair, read_image
+from gffusion.data import PairImages, read_image
 from gffusion.models.gffusion.image_processing_gffusion import (
     IMAGE_TYPES,
     GFFusionImageProcessor,
@@ -97,7 +97,7 @@ class ImageFusionPipeline(Pipeline):
     ) -> Iterator[Any]:
         # transformers would pad images of different size to each other: batch by size and pass whole batches.
         loaded = (_load_pair(pair, timeout) for pair in pairs)
-        batches = batch_by_size(loaded, batch_size, lambda pair: pair[0].shape[:2])
+        batches = batch_by_size(loaded, batch_size, lambda pair: pair.visible.shape[:2])
         return chain.from_iterable(super().__call__(batches, batch_size=1, num_workers=0, **kwargs))
 
     def _sanitize_parameters(
@@ -110,12 +110,12 @@ class ImageFusionPipeline(Pipeline):
         options = {"segment": segment, "infrared_range": infrared_range}
         return {}, {name: value for name, value in options.items() if value is not None}, {}
 
-    def preprocess(self, pairs: list[ArrayPair]) -> dict[str, Any]:
+    def preprocess(self, pairs: list[PairImages]) -> dict[str, Any]:
         """Return a batch of pairs of one size unchanged; [`predict`] prepares it."""
         return {"pairs": pairs}
 
     def _forward(self, model_inputs: dict[str, Any], **options: Any) -> dict[str, Any]:
-        pairs = model_inputs["pairs"]
+        pairs = [pair[:2] for pair in model_inputs["pairs"]]
         return {"predictions": predict(self.model, self.image_processor, pairs, output_type="pil", **options)}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> list[Any]:
@@ -139,11 +139,11 @@ def _is_pair(inputs: Any) -> bool:
     )
 
 
-def _load_pair(pair: SourcePair, timeout: float | None) -> ArrayPair:
+def _load_pair(pair: SourcePair, timeout: float | None) -> PairImages:
     if not _is_pair(pair):
         raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or images, got {type(pair).__name__}.")
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
-    return to_array(_load(visible, timeout), "visible"), to_array(_load(infrared, timeout), "infrared")
+    return PairImages(to_array(_load(visible, timeout), "visible"), to_array(_load(infrared, timeout), "infrared"))
 
 
 def _load(source: Source, timeout: float | None) -> Image:

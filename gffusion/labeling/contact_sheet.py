@@ -50,7 +50,7 @@ def draw_contact_sheet(pairs: Sequence[ImagePair], class_names: Sequence[str] | 
 def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None) -> Image.Image:
     if pair.boxes is None or pair.labels is None:
         raise ValueError(f"the pair {pair.name} has {'no boxes' if pair.boxes is None else 'no label map'} to show")
-    images = read_pair(pair.visible, pair.infrared)
+    images = read_pair(pair.visible, pair.infrared)[:2]
     visible = np.moveaxis(to_visible_values(images[0]), 0, -1)  # (3, H, W) -> (H, W, 3)
     infrared = np.moveaxis(to_infrared_values(images[1]), 0, -1)  # (1, H, W) -> (H, W, 1)
     boxes = read_boxes(pair.boxes, visible.shape[:2], class_names)

@@ -8,7 +8,8 @@ import torch
 
 from gffusion.data.boxes import read_boxes
 from gffusion.data.io import write_image
-from gffusion.data.pairs import ImagePair, read_pair
+from gffusion.data.pairs import ImagePair
+from gffusion.data.reading import read_pair
 from gffusion.models.gffusion.image_processing_gffusion import to_infrared_values, to_visible_values
 
 from .masks import MaskMethod, MaskReport, draw_labels
@@ -69,7 +70,7 @@ def write_labels(
         try:
             if pair.boxes is None:
                 raise ValueError(f"{pair.visible} has no boxes")
-            visible, infrared = read_pair(pair.visible, pair.infrared)
+            visible, infrared = read_pair(pair.visible, pair.infrared)[:2]
             size = visible.shape[:2]
             boxes = read_boxes(pair.boxes, size, class_names)
             masks = method(to_visible_values(visible), to_infrared_values(infrared), boxes)

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from gffusion.data.boxes import read_boxes
 from gffusion.data.io import read_labels, read_size
 from gffusion.data.layouts import find_pairs
-from gffusion.data.pairs import ImagePair, read_pair
+from gffusion.data.pairs import ImagePair
+from gffusion.data.reading import read_pair
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .base import DecodedPair, PairSource, to_arrays
@@ -50,7 +51,7 @@ class FolderPairs(PairSource):
     def read(self, index: int) -> DecodedPair:
         """Read the files of a pair."""
         pair = self.pairs[index]
-        visible, infrared = read_pair(pair.visible, pair.infrared)
+        visible, infrared = read_pair(pair.visible, pair.infrared)[:2]
         decoded: DecodedPair = {"visible": visible, "infrared": infrared}
         size = visible.shape[0], visible.shape[1]
         if pair.labels is not None:

@@ -1,0 +1,26 @@
+"""Decoded infrared image with what is known about it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rig import Rig
+
+
+@dataclass(frozen=True)
+class InfraredFrame:
+    """Infrared image as measured.
+
+    Attributes:
+        values: (H, W) gray values, counts or temperatures, in the dtype of the file; (H, W, 3) if it has colors.
+        missing: (H, W), True where nothing was measured: no-data values, dead pixels, or outside the field of view.
+        rig: Position of the infrared in the visible image, if the file contains it.
+        notes: What was changed or assumed while decoding, one sentence each, for the user.
+    """
+
+    values: NDArray[Any]
+    missing: NDArray[np.bool_] | None = None
+    rig: Rig | None = None
+    notes: tuple[str, ...] = ()
