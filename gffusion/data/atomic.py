@@ -6,22 +6,16 @@ from pathlib import Path
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """Write a file atomically: an existing file is replaced only after the new content is complete.
-
-    Args:
-        path: File to write, in an existing folder.
-        content: Content of the file.
+    """Write a file in an existing folder atomically: an old file is replaced only after the new content is complete.
 
     Raises:
         OSError: If the file cannot be written.
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "notes.txt")
-        ...     replace_file(path, b"complete")
-        ...     path.read_bytes()
+        ...     replace_file(Path(folder, "notes.txt"), b"complete")
+        ...     Path(folder, "notes.txt").read_bytes()
         b'complete'
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")

@@ -55,22 +55,19 @@ class FusionDataset(Dataset[dict[str, Any]]):
             Defaults to the names in the layout or in `classes.txt`.
 
     Raises:
-        FileNotFoundError: If a folder is missing.
-        NotADirectoryError: If a folder is a file.
+        FileNotFoundError, NotADirectoryError: If a folder is missing or a file.
         ValueError: If no root, a negative seed, an unknown layout or an unknown range is given, a folder contains no pairs,
             files match ambiguously, only some pairs have labels, or joined folders have different classes.
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> from gffusion.data import write_image
         >>> with tempfile.TemporaryDirectory() as root:
         ...     for kind in ("visible", "infrared"):
-        ...         Path(root, kind).mkdir()
-        ...         write_image(Path(root, kind, "street.png"), np.zeros((4, 6), np.uint8))
-        ...     item = FusionDataset(root)[0]
-        >>> item["name"], item["visible_values"].shape, item["infrared_values"].shape
-        ('street', torch.Size([3, 4, 6]), torch.Size([1, 4, 6]))
+        ...         os.mkdir(f"{root}/{kind}")
+        ...         write_image(f"{root}/{kind}/street.png", np.zeros((4, 6), np.uint8))
+        ...     FusionDataset(root)[0]["visible_values"].shape
+        torch.Size([3, 4, 6])
     """
 
     def __init__(
@@ -89,11 +86,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"seed must be at least 0, got {seed}")
         # The image processor validates the range.
         self.infrared_range = GFFusionImageProcessor(infrared_range=infrared_range).infrared_range
-        if isinstance(root, PairSource):
-            self._source = root
-        else:
-            roots = [root] if isinstance(root, str | os.PathLike) else root
-            self._source = FolderPairs(roots, layout, split, class_names)
+        roots = [root] if isinstance(root, str | os.PathLike) else root
+        self._source = roots if isinstance(roots, PairSource) else FolderPairs(roots, layout, split, class_names)
         self.transform = transform
         self._seed = seed
         # Persistent workers have a copy of this object, which only shared memory can update.
@@ -170,14 +164,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         return len(self._source.names)
 
     def set_epoch(self, epoch: int) -> None:
-        """Set the epoch, which changes the random numbers of `transform`, also in running workers.
-
-        Args:
-            epoch: Index of the epoch, at least 0.
-
-        Raises:
-            ValueError: If `epoch` is negative.
-        """
+        """Set the epoch, at least 0, which changes the random numbers of `transform`, also in running workers."""
         if epoch < 0:
             raise ValueError(f"epoch must be at least 0, got {epoch}")
         self._epoch[0] = epoch
@@ -191,12 +178,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         return values
 
     def read_sizes(self) -> list[tuple[int, int]]:
-        """Read the height and width of every pair, before `transform`, from the headers of its files.
-
-        Raises:
-            ImageReadError: If a file cannot be read.
-            ValueError: If the images of a pair differ in size.
-        """
+        """Read the height and width of every pair, before `transform`, from the headers of its files."""
         return [self._source.read_size(index) for index in self._iterate("sizes")]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
@@ -210,17 +192,14 @@ class FusionDataset(Dataset[dict[str, Any]]):
         index = range(len(self))[index]
         sample = self._to_sample(index, self._decoded[index] if self._decoded else self._source.read(index))
         if self.transform is not None:
-            rng = np.random.default_rng((self._seed, int(self._epoch), index))
-            sample = self.transform(sample, rng)
+            sample = self.transform(sample, np.random.default_rng((self._seed, int(self._epoch), index)))
         item: dict[str, Any] = {
             "visible_values": _to_tensor(sample["visible"]),
             "infrared_values": _to_tensor(sample["infrared"]),
             "name": self.names[index],
         }
-        for name in ("labels", "boxes", "box_classes"):
-            if name in sample:
-                item[name] = torch.from_numpy(np.ascontiguousarray(sample[name]))
-        return item
+        optional = [name for name in ("labels", "boxes", "box_classes") if name in sample]
+        return item | {name: torch.from_numpy(np.ascontiguousarray(sample[name])) for name in optional}
 
     def _iterate(self, what: str) -> "tqdm[int]":
         return tqdm(range(len(self)), desc=f"Reading {what}", unit="pair", disable=None, leave=False)

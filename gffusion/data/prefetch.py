@@ -12,13 +12,9 @@ Result = TypeVar("Result")
 def map_in_order(
     executor: Executor, function: Callable[[Item], Result], items: Iterable[Item], depth: int
 ) -> Iterator[Result]:
-    """Yield `function(item)` for every item, in order, with at most `depth` results computed ahead.
+    """Yield `function(item)` for every item, in order, with at most `depth` results computed ahead by `executor`.
 
-    Args:
-        executor: Executor that runs the calls.
-        function: Called once per item. Its exceptions are raised where the result is yielded.
-        items: Arguments, consumed as calls are submitted.
-        depth: Maximum number of calls whose results are not yet consumed.
+    Items are consumed as calls are submitted. Exceptions of `function` are raised where the result is yielded.
 
     Example:
         >>> from concurrent.futures import ThreadPoolExecutor

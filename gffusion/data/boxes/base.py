@@ -46,11 +46,7 @@ class NamedBoxes:
     coordinates: tuple[tuple[float, float, float, float], ...]
 
     def to_boxes(self, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
-        """Return the boxes clipped to the image, with class indices.
-
-        Args:
-            size: Height and width of the image in pixels.
-            class_names: Names of the classes, in the order of their indices.
+        """Return the boxes clipped to an image of `size` (H, W), with the indices of their names in `class_names`.
 
         Raises:
             ValueError: If `class_names` is None or lacks a name, or the image and the annotated image differ in size.
@@ -69,15 +65,9 @@ class NamedBoxes:
 
 
 def clip_boxes(coordinates: ArrayLike, classes: Sequence[int], size: tuple[int, int], origin: str) -> Boxes:
-    """Clip boxes to the image, and leave out boxes without a remaining area.
+    """Clip N boxes (left, top, right, bottom) to an image of `size` (H, W), and leave out boxes without a remaining area.
 
-    The omitted boxes are reported once per origin through `logging`.
-
-    Args:
-        coordinates: (N, 4) left, top, right and bottom edges in pixels.
-        classes: N class indices.
-        size: Height and width of the image in pixels.
-        origin: Where the boxes were read from, for messages.
+    The omitted boxes are reported once per `origin`, where they were read from, through `logging`.
 
     Raises:
         ValueError: If a coordinate is NaN or infinite.

@@ -16,9 +16,6 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Annotations with
     `iscrowd` are ignored: their boxes contain groups, not objects.
 
-    Args:
-        path: A `.json` file with `images`, `annotations` and `categories`.
-
     Returns:
         The boxes of every listed image by its stem, including images without annotations, and the names of the categories
         in the order of their ids, which can have gaps.
@@ -28,18 +25,14 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
         ValueError: If the file is malformed, or two images have the same stem.
 
     Example:
-        >>> import json, tempfile
-        >>> from pathlib import Path
-        >>> content = {
-        ...     "images": [{"id": 1, "file_name": "a.png"}],
-        ...     "categories": [{"id": 7, "name": "car"}],
-        ...     "annotations": [{"image_id": 1, "category_id": 7, "bbox": [10, 20, 30, 40]}],
-        ... }
+        >>> import tempfile
+        >>> images, categories = [{"id": 1, "file_name": "a.png"}], [{"id": 7, "name": "car"}]
+        >>> annotations = [{"image_id": 1, "category_id": 7, "bbox": [10, 20, 30, 40]}]
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "boxes.json")
-        ...     _ = path.write_text(json.dumps(content))
-        ...     images, class_names = read_coco(path)
-        >>> class_names, images["a"].names, images["a"].coordinates
+        ...     path, content = Path(folder, "all.json"), {"images": images, "categories": categories}
+        ...     _ = path.write_text(json.dumps(content | {"annotations": annotations}))
+        ...     boxes, class_names = read_coco(path)
+        >>> class_names, boxes["a"].names, boxes["a"].coordinates
         (('car',), ('car',), ((10.0, 20.0, 40.0, 60.0),))
     """
     path = Path(path)

@@ -27,7 +27,7 @@ def read_boxes(
     classes.
 
     Args:
-        source: A `.txt` (YOLO) or `.xml` (Pascal VOC) file, or an entry of [`read_coco`].
+        source: A `.txt` (YOLO) or `.xml` (Pascal VOC) file, or an entry.
         size: Height and width of the image in pixels.
         class_names: Names of the classes, in the order of their indices. Optional for YOLO files, which store indices.
 
@@ -37,13 +37,10 @@ def read_boxes(
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     path = Path(folder, "street.txt")
-        ...     _ = path.write_text("1 0.5 0.5 0.5 1")
-        ...     boxes = read_boxes(path, size=(100, 200), class_names=["person", "car"])
-        >>> boxes.coordinates.tolist(), boxes.classes.tolist()
-        ([[50.0, 0.0, 150.0, 100.0]], [1])
+        ...     _ = Path(folder, "street.txt").write_text("1 0.5 0.5 0.5 1")
+        ...     read_boxes(Path(folder, "street.txt"), size=(100, 200)).coordinates.tolist()
+        [[50.0, 0.0, 150.0, 100.0]]
     """
     if isinstance(source, NamedBoxes):
         return source.to_boxes(size, class_names)

@@ -13,9 +13,7 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
     """Read a Pascal VOC file, as labelImg writes it.
 
     Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et al.,
-    "The PASCAL Visual Object Classes Challenge: Development Kit").
-
-    See [`read_boxes`] for the arguments and errors.
+    "The PASCAL Visual Object Classes Challenge: Development Kit"). See [`read_boxes`] for the arguments and errors.
     """
     try:
         root = ElementTree.fromstring(read_text(path))

@@ -88,13 +88,11 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
         raise ValueError(f"{file} lists no image of {root}")
     if missing := sorted(stems - {pair.name.casefold() for pair in pairs}):
         logger.warning("%s: %s", file, count_names(missing, "names without a pair"))
-    unmatched = {
-        field: tuple(
-            entry for entry in getattr(match, field) if isinstance(entry, Path) and _get_stem(entry.name) in stems
-        )
-        for field in ("visible_only", "infrared_only", "labels_only", "boxes_only")
-    }
-    return PairMatch(pairs, **unmatched)
+    unmatched = (match.visible_only, match.infrared_only, match.labels_only, match.boxes_only)
+    listed = [
+        [file for file in files if isinstance(file, Path) and _get_stem(file.name) in stems] for files in unmatched
+    ]
+    return PairMatch(pairs, *map(tuple, listed))
 
 
 def read_lines(file: Path) -> tuple[str, ...]:

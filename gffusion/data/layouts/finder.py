@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from gffusion.data.boxes import NamedBoxes
-from gffusion.data.pairs import PairMatch, describe_entry
+from gffusion.data.pairs import describe_entry
 
 from .base import FoundPairs, count_names
 from .fmb import find_fmb
@@ -45,20 +45,16 @@ def find_pairs(root: Path, layout: str = "folders", split: str | None = None) ->
         split: Name of a split, if the layout has splits.
 
     Raises:
-        FileNotFoundError: If a folder, or the list of a split, is missing.
-        NotADirectoryError: If a folder is a file.
+        FileNotFoundError, NotADirectoryError: If a folder is missing or a file, or the list of a split is missing.
         ValueError: If the layout is unknown, or [`match_pairs`] or [`read_coco`] refuses the files.
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     root = Path(folder)
+        >>> with tempfile.TemporaryDirectory() as root:
         ...     for kind in ("visible", "infrared"):
-        ...         (root / kind).mkdir()
-        ...         (root / kind / "street.png").touch()
-        ...     found = find_pairs(root)
-        >>> [pair.name for pair in found.match.pairs]
+        ...         Path(root, kind).mkdir()
+        ...         Path(root, kind, "street.png").touch()
+        ...     [pair.name for pair in find_pairs(Path(root)).match.pairs]
         ['street']
     """
     if layout not in LAYOUTS:
@@ -66,21 +62,12 @@ def find_pairs(root: Path, layout: str = "folders", split: str | None = None) ->
     if not root.is_dir():
         raise FileNotFoundError(f"the folder {root} does not exist; it should contain a dataset of layout {layout!r}")
     found = LAYOUTS[layout](root, split)
-    _report_unmatched(root, found.match)
-    return found
-
-
-def _report_unmatched(root: Path, match: PairMatch) -> None:
     unmatched: dict[str, Iterable[Path | NamedBoxes]] = {
-        "visible without infrared": match.visible_only,
-        "infrared without visible": match.infrared_only,
-        "labels without a pair": match.labels_only,
-        "boxes without a pair": match.boxes_only,
+        "visible without infrared": found.match.visible_only,
+        "infrared without visible": found.match.infrared_only,
+        "labels without a pair": found.match.labels_only,
+        "boxes without a pair": found.match.boxes_only,
     }
-    parts = [
-        count_names([describe_entry(entry) for entry in entries], kind)
-        for kind, entries in unmatched.items()
-        if entries
-    ]
-    if parts:
+    if parts := [count_names([*map(describe_entry, left)], kind) for kind, left in unmatched.items() if left]:
         logger.warning("%s: left out %s", root, "; ".join(parts))
+    return found

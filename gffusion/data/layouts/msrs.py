@@ -13,6 +13,5 @@ def find_msrs(root: Path, split: str | None = None) -> FoundPairs:
     (Information Fusion 2022), https://github.com/Linfeng-Tang/MSRS. `Visible/`, `Infrared/` and `Label/` are also
     accepted. The labels are those of MFNet.
     """
-    part = find_split(root, split, "msrs")
-    labels = ("Segmentation_labels", "Label", "labels")
+    part, labels = find_split(root, split, "msrs"), ("Segmentation_labels", "Label", "labels")
     return FoundPairs(match_folders(part, "msrs", ("vi", "Visible"), ("ir", "Infrared"), labels), MFNET_CLASSES)

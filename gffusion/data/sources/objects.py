@@ -7,17 +7,10 @@ from gffusion.data.boxes import Boxes, NamedBoxes, clip_boxes
 
 
 def convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str, ...] | None, origin: str) -> Boxes:
-    """Return the boxes of one row.
+    """Return the boxes of one row, clipped to the image; raise ValueError, naming `origin`, if a category is not a class.
 
-    Args:
-        objects: A dict of lists, or a list of dicts, of "bbox" (left, top, width, height in pixels) and "category" (an index
-            or a name).
-        size: Height and width of the image in pixels.
-        class_names: Names of the classes, in the order of their indices.
-        origin: The row and column, for messages.
-
-    Raises:
-        ValueError: If `objects` has another structure, or a category is not a class.
+    Objects are a dict of lists, or a list of dicts, of "bbox" (left, top, width, height in pixels) and "category" (an index
+    or a name).
     """
     try:
         if not isinstance(objects, dict):
@@ -41,11 +34,7 @@ def convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str,
 
 
 def read_category_names(objects: Any) -> Sequence[str] | None:
-    """Return the names of the `ClassLabel` feature under "category", if the feature of the column has one.
-
-    Args:
-        objects: Feature of the column: a list of objects or an object of lists.
-    """
+    """Return the names of the `ClassLabel` under "category", if the feature of the column `objects` has one."""
     objects = getattr(objects, "feature", objects)
     category = objects.get("category") if isinstance(objects, dict) else None
     return getattr(getattr(category, "feature", category), "names", None)

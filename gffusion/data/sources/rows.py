@@ -83,7 +83,9 @@ class DatasetRows(PairSource):
         with _name_cell_in_errors(self._describe_cell(index, name)):
             if self._dtypes[name] is not None:
                 value = np.asarray(value, dtype=self._dtypes[name])
-            return _to_labels(value) if name == "labels" else _to_image(value, name)
+            if name == "labels":
+                return _to_labels(value)
+            return read_image(_get_content(value)) if isinstance(value, dict) else to_array(value, name)
 
 
 def _check_columns(dataset: Any, wanted: Sequence[str]) -> None:
@@ -133,10 +135,6 @@ def _get_content(value: Mapping[str, Any]) -> BytesIO | str:
     if value.get("path") is None:
         raise ValueError('an undecoded image needs "bytes" or a "path"')
     return str(value["path"])
-
-
-def _to_image(value: Any, name: str) -> NDArray[Any]:
-    return read_image(_get_content(value)) if isinstance(value, dict) else to_array(value, name)
 
 
 def _to_labels(value: Any) -> NDArray[Any]:

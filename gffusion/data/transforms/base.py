@@ -21,23 +21,17 @@ unlimited."""
 class Compose:
     """Apply transforms in order.
 
-    Args:
-        *transforms: The transforms, first to last.
-
     Example:
-        >>> import numpy as np
         >>> from gffusion.data.transforms import RandomCrop, RandomFlip
-        >>> transform = Compose(RandomCrop(2), RandomFlip())
         >>> sample = {"visible": np.zeros((4, 6, 3), np.float32), "infrared": np.zeros((4, 6, 1), np.float32)}
-        >>> transform(sample, np.random.default_rng(0))["visible"].shape
+        >>> Compose(RandomCrop(2), RandomFlip())(sample, np.random.default_rng(0))["visible"].shape
         (2, 2, 3)
     """
 
     def __init__(self, *transforms: Transform) -> None:
         self.transforms = transforms
-        counts = [getattr(transform, "variants", None) for transform in transforms]
-        finite = [count for count in counts if count is not None]
-        self.variants = math.prod(finite) if len(finite) == len(counts) else None
+        counts: list[Any] = [getattr(transform, "variants", None) for transform in transforms]
+        self.variants = None if None in counts else math.prod(counts)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Apply every transform to `sample`."""

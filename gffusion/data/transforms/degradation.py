@@ -38,9 +38,7 @@ class Misalignment:
             raise ValueError(f"rotation must be an angle in degrees in [0, 180], got {rotation}")
         if not 0 <= scale < 1:
             raise ValueError(f"scale must be in [0, 1), got {scale}")
-        self.shift = shift
-        self.rotation = rotation
-        self.scale = scale
+        self.shift, self.rotation, self.scale = shift, rotation, scale
         self.variants = None if shift or rotation or scale else 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -96,11 +94,8 @@ class Night:
             raise ValueError(f"full_well must be a finite, positive number of electrons, got {full_well}")
         if not 0 <= read_noise < float("inf"):
             raise ValueError(f"read_noise must be a finite number of electrons, at least 0, got {read_noise}")
-        self.probability = probability
-        self.exposure = exposure
-        self.color_loss = color_loss
-        self.full_well = full_well
-        self.read_noise = read_noise
+        self.probability, self.exposure, self.color_loss = probability, exposure, color_loss
+        self.full_well, self.read_noise = full_well, read_noise
         self.variants = None if probability else 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -146,9 +141,7 @@ class Glare:
             raise ValueError(
                 f"radius must be a range of shares of the shorter side (low, high) in (0, 1], got {radius}"
             )
-        self.probability = probability
-        self.lamps = lamps
-        self.radius = radius
+        self.probability, self.lamps, self.radius = probability, lamps, radius
         self.variants = None if probability else 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:

@@ -75,8 +75,7 @@ class RandomFlip:
 
     def __init__(self, horizontal: float = 0.5, vertical: float = 0.0) -> None:
         check_fractions(horizontal=horizontal, vertical=vertical)
-        self.horizontal = horizontal
-        self.vertical = vertical
+        self.horizontal, self.vertical = horizontal, vertical
         self.variants = 2 ** sum(0 < probability < 1 for probability in (horizontal, vertical))
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -137,9 +136,8 @@ def _crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sampl
     if "boxes" in sample:
         corners = (sample["boxes"].reshape(-1, 2, 2) - (left, top)).clip(0, (width, height))
         boxes = corners.reshape(-1, 4).astype(sample["boxes"].dtype)
-        kept = (_compute_areas(boxes) > 0) & (
-            _compute_areas(boxes) >= MINIMUM_BOX_SHARE * _compute_areas(sample["boxes"])
-        )
+        areas = _compute_areas(boxes)
+        kept = (areas > 0) & (areas >= MINIMUM_BOX_SHARE * _compute_areas(sample["boxes"]))
         cropped |= {"boxes": boxes[kept], "box_classes": sample["box_classes"][kept]}
     return cropped
 

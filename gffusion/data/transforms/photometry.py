@@ -29,9 +29,7 @@ class VisiblePhotometric:
         check_fractions(brightness=brightness, contrast=contrast)
         if not 0 <= gamma < 1:
             raise ValueError(f"gamma must be in [0, 1), got {gamma}")
-        self.brightness = brightness
-        self.contrast = contrast
-        self.gamma = gamma
+        self.brightness, self.contrast, self.gamma = brightness, contrast, gamma
         self.variants = None if brightness or contrast or gamma else 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
@@ -65,8 +63,7 @@ class ThermalGain:
 
     def __init__(self, gain: float = 0.0, offset: float = 0.0) -> None:
         check_fractions(gain=gain, offset=offset)
-        self.gain = gain
-        self.offset = offset
+        self.gain, self.offset = gain, offset
         self.variants = None if gain or offset else 1
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
