@@ -1,7 +1,4 @@
-"""Model cards, publishing and inspection of models on the Hugging Face Hub.
-
-Importing this package does not import torch or transformers. Its names are loaded on first use.
-"""
+"""Model cards, publishing and inspection of models on the Hugging Face Hub. Its names are loaded on first use."""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

@@ -94,8 +94,7 @@ class Evaluation:
         ValueError: If metrics or command are missing, a metric is unknown or not finite, or `hub_id` is not a Hub id.
 
     Example:
-        >>> evaluation = Evaluation("MSRS", {"EN": 6.5}, 40, "standard", "gffusion evaluate ...")
-        >>> evaluation.eval_results[0].metric_value
+        >>> Evaluation("MSRS", {"EN": 6.5}, 40, "standard", "gffusion evaluate ...").eval_results[0].metric_value
         6.5
     """
 
@@ -238,16 +237,9 @@ class FusionCard:
         return sign_card((re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n").encode()).decode()
 
     def save(self, folder: str | os.PathLike[str], name: str = "README.md") -> Path:
-        """Write the card atomically.
+        """Write the card atomically to a folder, which is created if needed, and return its path.
 
         An edited or handwritten file with that name is kept, and a warning is logged.
-
-        Args:
-            folder: Folder of the weights; created if needed.
-            name: Name of the file.
-
-        Returns:
-            The path of the file.
 
         Raises:
             FileNotFoundError: If an image of the card is missing from the folder.
@@ -331,9 +323,6 @@ def non_default_settings(arguments: "DataclassInstance") -> dict[str, Any]:
     """Return the fields of a dataclass whose values differ from their defaults.
 
     Fields without a default, such as an output folder, are left out.
-
-    Args:
-        arguments: Any dataclass, such as [`~gffusion.FusionTrainingArguments`].
 
     Example:
         >>> non_default_settings(TrainingData("MSRS", 242, "research use", url="https://example.org"))

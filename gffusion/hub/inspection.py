@@ -18,11 +18,7 @@ TRAINING_STATE = "training_state.json"
 
 
 def find_problems(folder: str | os.PathLike[str], full: bool = False) -> list[str]:
-    """Return the reasons not to publish the model in a folder, one phrase each.
-
-    Args:
-        folder: Folder of the model.
-        full: Whether the frozen encoders are to be published as well.
+    """Return the reasons not to publish the model in a folder, with the frozen encoders or not, one phrase each.
 
     Raises:
         OSError: If the folder has no readable model.

@@ -7,6 +7,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -38,24 +39,8 @@ CARD = "README.md"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 # The modules of gffusion/models/gffusion, which a push with code uploads.
-TRAVELING_FILES = frozenset(
-    {
-        "checkpointing.py",
-        "config_limits.py",
-        "configuration_gffusion.py",
-        "finet.py",
-        "funet.py",
-        "image_ops.py",
-        "image_processing_gffusion.py",
-        "image_sizes.py",
-        "input_checks.py",
-        "losses.py",
-        "modeling_gffusion.py",
-        "ssnet.py",
-        "weight_files.py",
-        "windows.py",
-    }
-)
+_MODULES = {file.name for file in files("gffusion.models.gffusion").iterdir() if file.name.endswith(".py")}
+TRAVELING_FILES = frozenset(_MODULES - {"__init__.py"})
 
 # Modules that earlier versions uploaded. Add the old name when a module is renamed or removed.
 FORMER_FILES = frozenset({"backbones.py", "functional.py", "safety.py"})
@@ -105,14 +90,12 @@ def push(
         raise ValueError(
             f"{folder} was not published: {'; '.join(problems)}. To publish it anyway, pass `force=True` or `--force`."
         )
-    api = _make_client(token)
-    repo_id = _complete_repo_id(api, repo_id)
+    api, repo_id = _connect(repo_id, token)
     with tempfile.TemporaryDirectory() as staging:
-        files = _collect_files(folder, Path(staging), config, repo_id, full, with_code)
+        published = _collect_files(folder, Path(staging), config, repo_id, full, with_code)
+        keep_card = not (folder / CARD).exists()
         with _explain_hub_errors(repo_id):
-            return _upload(
-                api, files, repo_id, private, revision, commit_message, keep_card=not (folder / CARD).exists()
-            )
+            return _upload(api, published, repo_id, private, revision, commit_message, keep_card)
 
 
 def push_model(
@@ -146,18 +129,13 @@ def push_model(
 
 
 def prepare_repository(repo_id: str, *, token: str | None = None) -> None:
-    """Create a repository if needed, and check write access before there is a model to publish.
-
-    Args:
-        repo_id: Repository, `organization/name`, or `name` for your own account.
-        token: Access token. Defaults to the one stored by `hf auth login`.
+    """Create a repository if needed, and check write access before there is a model to publish; arguments as in [`push`].
 
     Raises:
         ValueError: If `repo_id` is not a repository name.
         OSError: If the Hub refuses or cannot be reached.
     """
-    api = _make_client(token)
-    repo_id = _complete_repo_id(api, repo_id)
+    api, repo_id = _connect(repo_id, token)
     with _explain_hub_errors(repo_id):
         api.create_repo(repo_id, exist_ok=True)
         api.auth_check(repo_id, write=True)  # for an existing repository, create_repo needs no write access
@@ -170,7 +148,7 @@ def pull(
     revision: str | None = None,
     token: str | None = None,
 ) -> Path:
-    """Save a model with its frozen encoders to one folder that loads on any machine, without network.
+    """Save a model with its frozen encoders to one folder that loads on any machine, without network, and return the folder.
 
     The folder appears only when it is complete. Files in the cache of the Hub client are not downloaded again.
 
@@ -179,9 +157,6 @@ def pull(
         folder: New folder.
         revision: Branch, tag or commit of a model on the Hub.
         token: Access token. Defaults to the one stored by `hf auth login`.
-
-    Returns:
-        The folder.
 
     Raises:
         FileExistsError: If `folder` exists and is not empty.
@@ -195,8 +170,8 @@ def pull(
     folder = Path(folder)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder: choose another one, or remove it.")
-    options: dict[str, Any] = {"revision": revision, "token": token}
-    options = {name: value for name, value in options.items() if value is not None}
+    given: dict[str, Any] = {"revision": revision, "token": token}
+    options = {name: value for name, value in given.items() if value is not None}
     model = create_model(name, **options)
     processor = load_image_processor(name, **options)
     card = cached_file(locate(name), CARD, _raise_exceptions_for_missing_entries=False, **options)
@@ -222,10 +197,6 @@ def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> lis
 
     All other files belong to the user and are kept. Code is deleted only next to gffusion's own model code.
 
-    Args:
-        present: Files of the repository.
-        published: Files of the push.
-
     Example:
         >>> find_outdated_files(["modeling_gffusion.py", "losses.py", "inference.py"], ["config.json"])
         ['modeling_gffusion.py', 'losses.py']
@@ -236,15 +207,12 @@ def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> lis
     return [name for name in present if name in old and (name in code or weights.fullmatch(name))]
 
 
-def _make_client(token: str | None) -> HfApi:
-    return HfApi(token=token, library_name="gffusion", library_version=__version__)
-
-
-def _complete_repo_id(api: HfApi, repo_id: str) -> str:
-    """Prefix a repository name without organization with the name of the account."""
+def _connect(repo_id: str, token: str | None) -> tuple[HfApi, str]:
+    """Return a client, and the name of the repository with the account if no organization is given."""
+    api = HfApi(token=token, library_name="gffusion", library_version=__version__)
     with _explain_hub_errors(repo_id):
         validate_repo_id(repo_id)
-        return repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
+        return api, repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
 
 
 def _collect_files(
@@ -252,14 +220,15 @@ def _collect_files(
 ) -> dict[str, Path]:
     """Return the files to publish by name in the repository; files that differ from the folder are written to `staging`."""
     card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
-    shown = _find_linked_names(card)
-    files = {path.name: path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES and path.name in shown}
+    words = re.findall(r"[^\s()\[\]<>\"']+", card.decode(errors="replace"))  # links in Markdown or HTML
+    shown = {unquote(word).rpartition("/")[2] for word in words}
+    found = {path.name: path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES and path.name in shown}
     if full and config.backbone_weights == "external":
         GFFusionModel.from_pretrained(folder).save_pretrained(staging, include_backbones=True)
         config.backbone_weights = "included"
     else:
         weights = [*find_weight_files(folder), folder / SAFE_WEIGHTS_INDEX_NAME]
-        files |= {path.name: path for path in weights if path.is_file()}
+        found |= {path.name: path for path in weights if path.is_file()}
     if full:
         for option in (f"{name}_name_or_path" for name in BACKBONE_CLASSES):
             if not is_on_hub(getattr(config, option)):  # local paths must not leak
@@ -270,7 +239,7 @@ def _collect_files(
         (staging / CARD).write_bytes(set_source(card, repo_id))
     else:
         FusionCard(model_name=repo_id.rpartition("/")[2], hub_id=repo_id, config=config).save(staging)
-    return files | {path.name: path for path in staging.iterdir()}
+    return found | {path.name: path for path in staging.iterdir()}
 
 
 def _check_metadata(card: Path) -> None:
@@ -283,12 +252,6 @@ def _check_metadata(card: Path) -> None:
         ) from None
 
 
-def _find_linked_names(card: bytes) -> set[str]:
-    """Return the names of files that a card can link to, in Markdown or HTML."""
-    words = re.findall(r"[^\s()\[\]<>\"']+", card.decode(errors="replace"))
-    return {unquote(word).rpartition("/")[2] for word in words}
-
-
 def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_code: bool) -> None:
     """Write the configurations of model and image processor and, if requested, the code."""
     parts: dict[str, Any] = {"AutoConfig": config}
@@ -299,12 +262,9 @@ def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_cod
     if with_code:
         with torch.device("meta"):
             model: Any = GFFusionModel(config)
-        for name, part, settings in (
-            ("AutoModel", model, config),
-            *((name, part, part) for name, part in parts.items()),
-        ):
+        for name, part in ({"AutoModel": model} | parts).items():
             part._auto_class = name  # read by custom_object_save; the class would keep it for all later saves
-            custom_object_save(part, staging, config=settings)
+            custom_object_save(part, staging, config=config if part is model else part)
             del part._auto_class
     for part in parts.values():
         part.save_pretrained(staging)
@@ -312,7 +272,7 @@ def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_cod
 
 def _upload(
     api: HfApi,
-    files: dict[str, Path],
+    published: dict[str, Path],
     repo_id: str,
     private: bool | None,
     revision: str | None,
@@ -326,13 +286,13 @@ def _upload(
     if revision is not None:
         api.create_branch(repo_id, branch=revision, exist_ok=True)
     present = api.list_repo_files(repo_id, revision=revision)
-    if CARD in present and is_unedited(files[CARD].read_bytes()):
-        published = Path(api.hf_hub_download(repo_id, CARD, revision=revision)).read_bytes()
-        if keep_card or not is_unedited(published):
+    if CARD in present and is_unedited(published[CARD].read_bytes()):
+        card = Path(api.hf_hub_download(repo_id, CARD, revision=revision)).read_bytes()
+        if keep_card or not is_unedited(card):
             logger.warning("The model card of %s is kept: check that it describes these weights.", repo_id)
-            del files[CARD]
-    deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, files)]
-    additions = [CommitOperationAdd(*file) for file in files.items()]
+            del published[CARD]
+    deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, published)]
+    additions = [CommitOperationAdd(*file) for file in published.items()]
     message = message or f"Upload model with gffusion {__version__}"
     commit = api.create_commit(repo_id, [*deletions, *additions], commit_message=message, revision=revision)
     return str(commit.commit_url)

@@ -10,9 +10,10 @@ from gffusion.metrics import METRICS
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
+from .preflight import is_higher_better
 
-# Options that do not affect the weights.
-_IRRELEVANT = {
+# Options that do not affect the weights. A resumed run can change them.
+IRRELEVANT = {
     "overwrite_output_dir",
     "resume_from_checkpoint",
     "num_eval_images",
@@ -32,17 +33,11 @@ def write_card(
     log: Sequence[Mapping[str, Any]],
     evaluation_pairs: int,
 ) -> None:
-    """Write the model card `README.md` next to the weights; an edited card is kept.
+    """Write the model card `README.md` next to the weights ("best" or "last" of a run); an edited card is kept.
 
-    Args:
-        folder: Folder of the weights, "best" or "last" of a run.
-        model: The trained model.
-        arguments: Options of the run.
-        facts: Further arguments of [`FusionCard`]; its `settings` are added to those of the run.
-        log: Records of `log.jsonl`.
-        evaluation_pairs: Number of pairs of the evaluation set.
+    `facts` are further arguments of [`FusionCard`]; their `settings` are added to those of the run.
     """
-    settings = {name: value for name, value in non_default_settings(arguments).items() if name not in _IRRELEVANT}
+    settings = {name: value for name, value in non_default_settings(arguments).items() if name not in IRRELEVANT}
     facts = {**facts, "settings": settings | dict(facts.get("settings", {}))}
     FusionCard(
         model_name=arguments.hub_model_id or folder.parent.name,
@@ -71,12 +66,10 @@ def _evaluations(
         return []
     record = evaluated[-1]
     if name == "best":
-        metric = METRICS.get(arguments.metric_for_best_model)
-        choose = max if metric is not None and metric.higher_is_better else min
+        choose = max if is_higher_better(arguments.metric_for_best_model) else min
         record = choose(evaluated, key=lambda record: record[score])
-    metrics = {
-        metric: record[f"eval_{metric}"] for metric in METRICS if math.isfinite(record.get(f"eval_{metric}", math.nan))
-    }
+    values = {metric: record.get(f"eval_{metric}", math.nan) for metric in METRICS}
+    metrics = {metric: value for metric, value in values.items() if math.isfinite(value)}
     if not metrics:
         return []
     fusion = ",".join(metric for metric in metrics if METRICS[metric].task == "fusion")

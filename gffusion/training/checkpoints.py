@@ -53,9 +53,7 @@ class Checkpoints:
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of a step, then delete older checkpoints. All processes must call this.
 
-        Args:
-            step: Number of completed steps.
-            state: State of the run for [`load`] to return; must be JSON-serializable.
+        The state, which [`load`] returns, must be JSON-serializable.
 
         Raises:
             CheckpointError: If the checkpoint cannot be written. The previous one is kept.
@@ -86,8 +84,7 @@ class Checkpoints:
         Raises:
             CheckpointError: If there is no checkpoint, or it cannot be read.
         """
-        newest = self.newest
-        if newest is None:
+        if (newest := self.newest) is None:
             raise CheckpointError(f"There is no checkpoint in {self.folder}.")
         with _explain_read_errors(newest):
             state: dict[str, Any] = json.loads((newest / _STATE).read_text(encoding="utf-8"))
@@ -116,21 +113,14 @@ class Checkpoints:
     def explain_disk_errors(self, action: str) -> Iterator[None]:
         """Turn disk errors inside the `with` block into a CheckpointError that names the last good checkpoint.
 
-        Args:
-            action: What the block does, as in "Cannot ...".
-
-        Raises:
-            CheckpointError: For every error in the block that a disk can cause.
+        `action` completes the message "Cannot ...".
         """
         try:
             yield
         except _DISK_ERRORS as error:
-            newest = self.newest
-            good = (
-                f"The last good checkpoint is {newest}; `resume_from_checkpoint` continues from it."
-                if newest
-                else "No checkpoint yet."
-            )
+            good = "No checkpoint yet."
+            if newest := self.newest:
+                good = f"The last good checkpoint is {newest}; `resume_from_checkpoint` continues from it."
             raise CheckpointError(f"Cannot {action}: {' '.join(str(error).split())}. {good}") from error
 
     def _trained_weights(self) -> dict[str, torch.Tensor]:
@@ -140,15 +130,13 @@ class Checkpoints:
     def _save_weights(self, models: list[Any], weights: list[Any], folder: str) -> None:
         weights.clear()  # Accelerate would also write the encoders
         if self._accelerator.is_main_process:
-            save_file(
-                {name: value.contiguous() for name, value in self._trained_weights().items()}, Path(folder) / _WEIGHTS
-            )
+            trained = {name: value.contiguous() for name, value in self._trained_weights().items()}
+            save_file(trained, Path(folder) / _WEIGHTS)
 
     def _load_weights(self, models: list[Any], folder: str) -> None:
         models.clear()
         weights = load_file(Path(folder) / _WEIGHTS)
-        missing = self._trained_weights().keys() ^ weights.keys()
-        if missing:
+        if missing := self._trained_weights().keys() ^ weights.keys():
             raise ValueError(f"its weights belong to another model; only one side has {', '.join(sorted(missing))}")
         self._model.load_state_dict(weights, strict=False)
 

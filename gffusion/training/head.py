@@ -51,9 +51,6 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
         model: A model with a segmenter that reads the same number of layers as the head, `config.segmenter_layers`.
         path: A safetensors file of `convert_ade20k_head`.
 
-    Returns:
-        The classes with and without loaded weights.
-
     Raises:
         OSError: If the file cannot be read or is damaged.
         ValueError: If the model has no segmenter, the file is not a converted head, or the head is for another DINOv2, for

@@ -2,7 +2,7 @@
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 import torch
@@ -15,9 +15,6 @@ class Interruption:
     """Defer the first signal inside a `with` block; the second one ends the process at once.
 
     Python delivers signals to its main thread only, so the block has no effect in another thread.
-
-    Args:
-        accelerator: Accelerator of the processes that stop together.
     """
 
     def __init__(self, accelerator: Accelerator) -> None:
@@ -30,9 +27,7 @@ class Interruption:
             self._handlers = {number: signal.signal(number, self._defer) for number in _SIGNALS}
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._restore_handlers()
 
     def is_requested(self) -> bool:
@@ -43,12 +38,7 @@ class Interruption:
         return bool(self._received)
 
     def raise_signal(self) -> None:
-        """End the process as the deferred signal would have done.
-
-        Raises:
-            KeyboardInterrupt: After Ctrl-C.
-            SystemExit: After SIGTERM, with the exit status 143, as shells report it.
-        """
+        """Raise KeyboardInterrupt after Ctrl-C, or SystemExit after SIGTERM, with the status 143, as shells report it."""
         if self._received == signal.SIGINT:
             raise KeyboardInterrupt
         raise SystemExit(128 + signal.SIGTERM)

@@ -10,11 +10,17 @@ import difflib
 import inspect
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_CONVERTERS: dict[Any, Callable[[str], Any]] = {
+    bool: lambda text: _BOOLEANS.get(text.lower(), text),
+    int: int,
+    float: float,
+    dict: json.loads,
+}
 # Markup of docstrings; argparse formats its texts with %.
 _PLAIN = str.maketrans({"`": "", "[": "", "]": "", "%": "%%"})
 
@@ -30,22 +36,9 @@ class OptionParser(argparse.ArgumentParser):
         options: Options of `argparse.ArgumentParser`.
 
     Example:
-        >>> @dataclasses.dataclass
-        ... class Data:
-        ...     '''Data of a run.
-        ...
-        ...     Args:
-        ...         crop_size: Side of the crops in pixels.
-        ...         scale: Range of the scale.
-        ...     '''
-        ...     crop_size: int = 128
-        ...     scale: list[float] = dataclasses.field(default_factory=lambda: [1.0, 1.0])
-        >>> parser = OptionParser({"data": Data})
-        >>> options = parser.parse_words(["--crop-size", "96", "--scale", "0.5,1"])
-        >>> options
+        >>> from gffusion.training.recipe import DataArguments
+        >>> OptionParser({"data": DataArguments}).parse_words(["--crop-size", "96", "--scale", "0.5,1"])
         {'crop_size': '96', 'scale': ['0.5', '1']}
-        >>> make(Data, options)
-        Data(crop_size=96, scale=[0.5, 1.0])
     """
 
     def __init__(self, kinds: Mapping[str, type], **options: Any) -> None:
@@ -60,11 +53,7 @@ class OptionParser(argparse.ArgumentParser):
                 group.add_argument(f"--{field.name}", help=text, **_argparse_options(field.type))
 
     def parse_words(self, words: Iterable[str]) -> dict[str, Any]:
-        """Return the options of a command line, as text.
-
-        Raises:
-            SystemExit: If an option is unknown or lacks its value, with a message on stderr, or after `--help`.
-        """
+        """Return the options of a command line, as text; exit with a message if one is unknown or lacks its value."""
         options, unknown = self.parse_known_args([_underscored(word) for word in words])
         if unknown:
             self.error(f"unknown option {unknown[0]}{self.suggest(unknown[0])}")
@@ -86,23 +75,18 @@ class OptionParser(argparse.ArgumentParser):
 
 
 def make(kind: type, options: Mapping[str, Any]) -> Any:
-    """Return an instance of a dataclass.
+    """Return an instance of a dataclass, with options as text or from YAML. Other options than its fields are ignored.
 
-    Args:
-        kind: The dataclass, which checks its values, see [`checked`].
-        options: Values of all dataclasses, as text or as read from YAML. Text is converted to the type of its field if
-            possible, and otherwise passed on unchanged.
+    Text is converted to the type of its field if possible, and otherwise left to the check of the dataclass.
 
     Raises:
         ValueError: If a field without default is missing, or the dataclass rejects a value.
     """
-    values = {
-        field.name: _convert(field.type, options[field.name])
-        for field in dataclasses.fields(kind)
-        if options.get(field.name) is not None
-    }
+    values = {}
     for field in dataclasses.fields(kind):
-        if field.default is field.default_factory is dataclasses.MISSING and field.name not in values:
+        if options.get(field.name) is not None:
+            values[field.name] = _convert(field.type, options[field.name])
+        elif field.default is field.default_factory is dataclasses.MISSING:
             raise ValueError(f"`{field.name}` is missing: set it in the recipe or on the command line.")
     return kind(**values)
 
@@ -152,20 +136,15 @@ def _argparse_options(annotation: Any) -> dict[str, Any]:
 
 
 def _convert(annotation: Any, value: Any) -> Any:
-    """Convert a value to the type of a field if possible, or return it unchanged."""
+    """Convert a value to the type of a field if possible."""
     kind = _alternatives(annotation)[0]
     if get_origin(kind) is list:
         items = _split(value) if isinstance(value, str) else value if isinstance(value, list) else [value]
         return [_convert(get_args(kind)[0], item) for item in items]
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    if not isinstance(value, str):
-        return value
+    convert = _CONVERTERS.get(get_origin(kind) or kind)
     try:
-        if kind is bool:
-            return _BOOLEANS.get(value.lower(), value)
-        if get_origin(kind) is dict:
-            return json.loads(value)
-        return kind(value) if kind in (int, float) else value
+        return convert(value) if convert and isinstance(value, str) else value
     except ValueError:
         return value

@@ -20,13 +20,8 @@ _LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intens
 
 
 def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
-    """Check the names of metrics and trackers.
-
-    Raises:
-        ValueError: If a name is unknown, not installed, or needs labels that the evaluation data lacks.
-    """
-    unknown = set(arguments.eval_metrics) - set(list_metrics())
-    if unknown:
+    """Raise ValueError if a metric or tracker is unknown, not installed, or needs labels that the evaluation data lacks."""
+    if unknown := set(arguments.eval_metrics) - set(list_metrics()):
         raise ValueError(f"`eval_metrics` has {sorted(unknown)}. Allowed are {', '.join(list_metrics())}.")
     allowed = {*arguments.eval_metrics, *_LOSSES[:-1], *(("mIoU", "loss_segmentation") if labeled else ())}
     if arguments.metric_for_best_model not in allowed:
@@ -61,8 +56,7 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
 
     Raises:
         OSError: If a file is missing or not an image.
-        ValueError: If an image is smaller than the crop, images of a batch would differ in size, or a label is not a
-            class of the model.
+        ValueError: If images are too small or differ in size, or a label is not a class of the model.
     """
     sizes = _sizes(dataset)
     if len(sizes) > 1:
@@ -83,8 +77,7 @@ def check_evaluation(
 
     Raises:
         OSError: If a file is missing or not an image.
-        ValueError: If the dataset is empty, an image is too small for the model or a metric, a label is not a class of
-            the model, or a name is wrong, see [`check_names`].
+        ValueError: If there are no pairs, an image is too small, a label is not a class of the model, or a name is wrong.
     """
     if dataset is None:
         check_names(arguments, labeled=False)
@@ -100,16 +93,11 @@ def check_evaluation(
 
 
 def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None:
-    """Check that all labels are classes of the model.
-
-    Raises:
-        ValueError: If a label is neither a class nor ignored.
-    """
+    """Raise ValueError if a label is neither a class of the model nor ignored."""
     read_label_values = getattr(dataset, "read_label_values", None)
     values = read_label_values() if read_label_values else set(dataset[0]["labels"].unique().tolist())
     classes, ignored = model.config.num_labels, model.config.ignore_index
-    wrong = sorted(value for value in values if not (0 <= value < classes or value == ignored))
-    if wrong:
+    if wrong := sorted(value for value in values if not (0 <= value < classes or value == ignored)):
         raise ValueError(
             f"The labels hold {wrong}, but the model has the classes 0 to {classes - 1} "
             f"({', '.join(model.config.id2label.values())}) and ignores {ignored}. Give the model these classes "
@@ -118,19 +106,10 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None
 
 
 def _sizes(dataset: Any) -> list[tuple[int, int]]:
-    """Return the heights and widths of all items.
-
-    For a [`FusionDataset`], its transform is applied to blank images of the same sizes.
-    """
-    first = tuple(dataset[0]["visible_values"].shape[1:])
-    if not hasattr(dataset, "read_sizes"):
-        return [first]
-    sizes = {first}
-    for height, width in set(dataset.read_sizes()):
-        sample = {
-            "visible": np.zeros((height, width, 3), np.float32),
-            "infrared": np.zeros((height, width, 1), np.float32),
-        }
+    """Return the heights and widths of all items; a FusionDataset's transform is applied to blank images."""
+    sizes = {tuple(dataset[0]["visible_values"].shape[1:])}
+    for size in set(dataset.read_sizes() if hasattr(dataset, "read_sizes") else ()):
+        sample = {"visible": np.zeros((*size, 3), np.float32), "infrared": np.zeros((*size, 1), np.float32)}
         if dataset.transform is not None:
             sample = dataset.transform(sample, np.random.default_rng(0))
         sizes.add(sample["visible"].shape[:2])
@@ -162,11 +141,7 @@ def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingAr
 
 
 def check_device(arguments: FusionTrainingArguments, device: torch.device) -> None:
-    """Check that the device supports `batch_normalization` and `fp16`.
-
-    Raises:
-        ValueError: If the device does not support them.
-    """
+    """Raise ValueError if the device does not support `batch_normalization` or `fp16`."""
     if arguments.batch_normalization == "synchronized" and device.type != "cuda":
         raise ValueError(
             f'`batch_normalization="synchronized"` works on CUDA devices only, got {device.type}. Use "running" or "local".'

@@ -30,30 +30,13 @@ def check_publishable(arguments: FusionTrainingArguments, model: GFFusionModel) 
 
 
 def push_weights(folder: Path, repo_id: str, **options: Any) -> str:
-    """Publish a folder of weights, with the frozen encoders if they were saved with it.
-
-    Args:
-        folder: Folder "best" of a run.
-        repo_id: Repository, "name" or "organization/name".
-        options: Arguments of [`push`].
-
-    Returns:
-        The URL of the commit.
-
-    Raises:
-        OSError: If the Hub refuses.
-        ValueError: If the weights have problems.
-    """
+    """Publish a folder as [`push`] does, with the frozen encoders if they were saved with it, and return the URL."""
     full = read_config(folder).backbone_weights == "included"
     return push(folder, repo_id, **{"full": full} | options)
 
 
 def push_finished(folder: Path, repo_id: str) -> str:
-    """Publish the weights of a finished run, and return the URL of the commit.
-
-    Raises:
-        OSError: If publishing fails, with the command that publishes the weights later.
-    """
+    """Publish the weights of a finished run, or raise OSError with the command that publishes them later."""
     try:
         return push_weights(folder, repo_id)
     except (OSError, ValueError) as error:

@@ -84,12 +84,7 @@ class DataArguments:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Options of a training run.
-
-    Attributes:
-        model: What to train.
-        data: What to train on.
-        training: How to train.
+    """Options of a training run: what to train, what to train on, and how.
 
     Example:
         >>> recipe = Recipe.parse(["--config", "finetune", "--train-data", "mine", "yours", "--num_train_epochs", "3"])
@@ -114,11 +109,8 @@ class Recipe:
         """
         kinds = {"model": ModelArguments, "data": DataArguments, "training": FusionTrainingArguments}
         parser = OptionParser(kinds, prog=program, description="Train or fine-tune a model on one device.")
-        parser.add_argument(
-            "--config",
-            metavar="RECIPE",
-            help=f"YAML file with the options below, or one of {', '.join(list_recipes())}",
-        )
+        text = f"YAML file with the options below, or one of {', '.join(list_recipes())}"
+        parser.add_argument("--config", metavar="RECIPE", help=text)
         given = parser.parse_words(words)
         try:
             path = given.pop("config", None)
@@ -142,38 +134,29 @@ def list_recipes() -> list[str]:
 
 
 def find_recipe(name: str | Path) -> Path:
-    """Return the path of a recipe.
-
-    Args:
-        name: Path of a YAML file, or name of a bundled recipe, such as "finetune" or "ablations/mean".
+    """Return the path of a recipe: a YAML file, or a bundled recipe such as "finetune" or "ablations/mean".
 
     Raises:
         FileNotFoundError: If neither exists.
     """
-    path, bundled = Path(name), BUNDLED_RECIPES / f"{name}.yaml"
-    for candidate in (path, bundled):
+    for candidate in (Path(name), BUNDLED_RECIPES / f"{name}.yaml"):
         if candidate.is_file():
             return candidate
-    names = ", ".join(list_recipes())
-    raise FileNotFoundError(f"{str(name)!r} is neither a file nor a bundled recipe ({names}).")
+    raise FileNotFoundError(f"{str(name)!r} is neither a file nor a bundled recipe ({', '.join(list_recipes())}).")
 
 
 def read_recipe(name: str | Path) -> dict[str, Any]:
     """Return the options of a recipe merged over those of its `base`, a path relative to the recipe.
 
-    The fields of `model_config` are merged one by one. Other options are replaced.
-
-    Args:
-        name: Path of a YAML file, or name of a bundled recipe.
+    The fields of `model_config` are merged one by one. Other options are replaced. The name is as in [`find_recipe`].
 
     Raises:
         OSError: If a file cannot be read.
         ValueError: If a file is not a recipe, or a recipe is its own base.
 
     Example:
-        >>> options = read_recipe("ablations/mean")
-        >>> options["num_train_epochs"], options["model_config"]["merging"]
-        (150, 'mean')
+        >>> read_recipe("ablations/mean")["model_config"]["merging"]
+        'mean'
     """
     return _read_chain(find_recipe(name), ())
 

@@ -15,6 +15,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
+from .card import IRRELEVANT
 from .checkpoints import recover_folder, replace_folder
 
 LOG = "log.jsonl"
@@ -24,36 +25,13 @@ TRACKERS = "trackers"
 CARD = "README.md"
 STATE = "training_state.json"
 
-# Options that can change when a run is resumed, because they do not affect the weights.
-_FREE = {
-    "output_dir",
-    "overwrite_output_dir",
-    "resume_from_checkpoint",
-    "num_train_epochs",  # within limits, see `check_same_run`
-    "eval_strategy",
-    "eval_epochs",
-    "eval_steps",
-    "eval_metrics",
-    "num_eval_images",
-    "save_steps",
-    "logging_steps",
-    "report_to",
-    "token_cache",
-    "push_to_hub",
-    "hub_model_id",
-    "dataloader_num_workers",
-}
+# Options that can change when a run is resumed; `num_train_epochs` within limits, see `check_same_run`.
+_FREE = IRRELEVANT | {"output_dir", "num_train_epochs", "save_steps", "dataloader_num_workers"}
+_FREE |= {"eval_strategy", "eval_epochs", "eval_steps", "eval_metrics"}
 
 
 class RunFolder:
-    """Atomic writer of log and weights, for the main process only.
-
-    Args:
-        path: The folder, created if missing.
-
-    Raises:
-        OSError: If it cannot be created or written to.
-    """
+    """Atomic writer of log and weights, for the main process only. The folder is created if missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -92,11 +70,7 @@ class RunFolder:
     ) -> None:
         """Write a folder for `from_pretrained`, replacing the previous one except for its model card.
 
-        Args:
-            name: Name of the folder, "best" or "last".
-            model: The model, neither wrapped nor compiled.
-            processor: Image processor of the model.
-            state: Progress of the training, for `training_state.json`.
+        The model must be neither wrapped nor compiled. The state is written to `training_state.json`.
         """
         temporary, final = self.path / f".{name}", self.path / name
         shutil.rmtree(temporary, ignore_errors=True)
@@ -124,7 +98,6 @@ def describe_run(
     arguments: FusionTrainingArguments, model: GFFusionModel, dataset: Dataset[dict[str, Any]], num_processes: int
 ) -> dict[str, Any]:
     """Return everything that affects the weights of a run, except initial weights and image contents."""
-    config = model.config.to_dict()
     unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
     names = getattr(dataset, "names", ())
     return {
@@ -136,7 +109,7 @@ def describe_run(
         "size of a training image": list(dataset[0]["visible_values"].shape[1:]),
         "model": {
             name: value
-            for name, value in config.items()
+            for name, value in model.config.to_dict().items()
             if name not in unimportant and not name.endswith(("name_or_path", "revision"))
         },
     }
@@ -155,7 +128,7 @@ def check_same_run(
         epoch: Epoch (from 0) in which the run continues.
 
     Raises:
-        ValueError: If the weights would differ. The message lists the differences.
+        ValueError: If the weights would differ.
     """
     before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
     before, now = before | before.pop("model"), now | now.pop("model")
@@ -171,8 +144,8 @@ def check_same_run(
         )
     if differences:
         raise ValueError(
-            "This run cannot be resumed with other options or data: "
-            f"{'; '.join(differences)}. Restore them, or start a new run from its weights in another folder."
+            f"This run cannot be resumed with other options or data: {'; '.join(differences)}. Restore them, or start a "
+            "new run from its weights in another folder."
         )
 
 
@@ -183,11 +156,6 @@ def summarize(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:
         >>> summarize(0, 20, {"loss": 1.5, "eval_SSIM": 0.25})
         'epoch 1/20: loss 1.5000, SSIM 0.2500'
     """
-    names = {
-        "loss": "loss",
-        "eval_loss_structural": "validation L_st",
-        "eval_SSIM": "SSIM",
-        "eval_mIoU": "mIoU",
-    }
+    names = {"loss": "loss", "eval_loss_structural": "validation L_st", "eval_SSIM": "SSIM", "eval_mIoU": "mIoU"}
     figures = ", ".join(f"{text} {record[name]:.4f}" for name, text in names.items() if name in record)
     return f"epoch {epoch + 1}/{num_train_epochs}: {figures}"

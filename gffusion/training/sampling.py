@@ -31,12 +31,8 @@ class StepSampler(Sampler[list[int]]):
             step then takes all pairs.
 
     Example:
-        >>> sampler = StepSampler(length=5, batch_size=2)
-        >>> [len(batch) for batch in sampler]
+        >>> [len(batch) for batch in StepSampler(length=5, batch_size=2)]
         [2, 2]
-        >>> sampler.start_at(epoch=3, step=1)
-        >>> len(sampler)
-        1
     """
 
     def __init__(
@@ -94,12 +90,6 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.device) -> dict[str, Tensor]:
-    """Return the model's inputs of a batch on a device.
-
-    Args:
-        batch: Result of [`collate`].
-        with_labels: Whether to include labels, if the batch has them.
-        device: Target device.
-    """
+    """Return the model's inputs of a batch on a device, with its labels, if any, only if wanted."""
     names = MODEL_INPUTS if with_labels else MODEL_INPUTS[:2]
     return {name: batch[name].to(device, non_blocking=True) for name in names if name in batch}

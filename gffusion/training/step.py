@@ -38,8 +38,7 @@ class TrainingStep:
         token_cache: TokenCache | None,
     ) -> None:
         self._model, self._accelerator, self._labeled = model, accelerator, labeled
-        self._token_cache = token_cache
-        self._max_grad_norm = arguments.max_grad_norm
+        self._token_cache, self._max_grad_norm = token_cache, arguments.max_grad_norm
         self._running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
             self._running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
@@ -76,10 +75,8 @@ class TrainingStep:
             is_last = number == len(inputs)
             with contextlib.nullcontext() if is_last else self._accelerator.no_sync(self._wrapped):
                 losses.append(self._backward(batch, factor, weight, len(inputs)))
-        if not head_learns:
-            for group in self.optimizer.param_groups[1:]:
-                for parameter in group["params"]:
-                    parameter.grad = None  # Adam skips it, moments included
+        if not head_learns and self._labeled:
+            self._model.ssnet.zero_grad()  # Adam skips parameters without gradients, moments included
         if self._max_grad_norm:
             self._accelerator.clip_grad_norm_(self._model.parameters(), self._max_grad_norm)
         self.optimizer.step()
@@ -87,15 +84,9 @@ class TrainingStep:
         return torch.stack(losses).mean(0)
 
     def set_rates(self, rates: Sequence[float], factor: float) -> float:
-        """Set both learning rates of the next step, times a factor, and return the rate of FuNet and FINet.
-
-        Args:
-            rates: Rate of FuNet and FINet, and rate of the head.
-            factor: Factor on both rates.
-        """
-        for group, rate in zip(
-            self.optimizer.param_groups, rates, strict=False
-        ):  # without labels, the head has no group
+        """Set the rates of FuNet with FINet and of the head, times a factor, and return the first one."""
+        groups = self.optimizer.param_groups  # without labels, the head has no group
+        for group, rate in zip(groups, rates, strict=False):
             group["lr"] = rate * factor
         return rates[0] * factor
 

@@ -35,12 +35,14 @@ class TokenCache:
     """
 
     def __init__(self, folder: str | os.PathLike[str], model: GFFusionModel, precision: str = "no") -> None:
-        if not model.config.needs_clip:
+        config = model.config
+        if not config.needs_clip:
             raise ValueError(
-                f'`token_cache` keeps CLIP\'s tokens, but the paradigm "{model.config.paradigm}" uses none. Omit it.'
+                f'`token_cache` keeps CLIP\'s tokens, but the paradigm "{config.paradigm}" uses none. Omit it.'
             )
+        settings = [config.semantic_layers, config.clip_image_size, str(model.clip.dtype), precision]
         self._model = model
-        self._folder = Path(folder) / _fingerprint(model, precision)
+        self._folder = Path(folder) / digest_weights(model.clip, json.dumps(settings))
         self._folder.mkdir(parents=True, exist_ok=True)
 
     def key(self, item: dict[str, Any]) -> str:
@@ -61,20 +63,17 @@ class TokenCache:
     def complete(self, batch: dict[str, Any]) -> Tensor:
         """Return the tokens (B, L, N, D) of a batch; missing tokens are computed and stored.
 
-        Args:
-            batch: `visible_values` and `infrared_values` on the model's device, and the lists `token_key` and
-                `semantic_tokens` of [`CachedTokens`].
+        The batch has images on the model's device, and lists of keys and tokens from [`CachedTokens`].
         """
-        device, known = batch["visible_values"].device, list(batch["semantic_tokens"])
+        visible, infrared, known = batch["visible_values"], batch["infrared_values"], list(batch["semantic_tokens"])
         missing = [index for index, tokens in enumerate(known) if tokens is None]
         if missing:
-            computed = self._model.encode_semantics(
-                batch["visible_values"][missing], batch["infrared_values"][missing]
-            ).cpu()
+            computed = self._model.encode_semantics(visible[missing], infrared[missing]).cpu()
             for index, tokens in zip(missing, computed, strict=True):
-                known[index] = _compact(tokens)
+                half = tokens.half()
+                known[index] = half if bool(half.isfinite().all()) else tokens.float()
                 self._write(batch["token_key"][index], known[index])
-        return torch.stack([tokens.to(device).float() for tokens in known])
+        return torch.stack([tokens.to(visible.device).float() for tokens in known])
 
     def _path(self, key: str) -> Path:
         return self._folder / f"{key}.safetensors"
@@ -90,10 +89,6 @@ class TokenCache:
 
 class CachedTokens(Dataset[dict[str, Any]]):
     """Dataset whose items also hold `token_key`, and `semantic_tokens` or `None`.
-
-    Args:
-        dataset: The dataset.
-        cache: The cache.
 
     Raises:
         ValueError: If the transform has unlimited different results, so that cached tokens would never be reused.
@@ -118,14 +113,3 @@ class CachedTokens(Dataset[dict[str, Any]]):
         item = self.dataset[index]
         key = self.cache.key(item)
         return item | {"token_key": key, "semantic_tokens": self.cache.read(key)}
-
-
-def _fingerprint(model: GFFusionModel, precision: str) -> str:
-    """Return a digest of the weights and settings of the encoder, on which tokens depend besides the pixels."""
-    settings = [model.config.semantic_layers, model.config.clip_image_size, str(model.clip.dtype), precision]
-    return digest_weights(model.clip, json.dumps(settings))
-
-
-def _compact(tokens: Tensor) -> Tensor:
-    half = tokens.half()
-    return half if bool(half.isfinite().all()) else tokens.float()

@@ -103,9 +103,8 @@ class FusionTrainer:
         )
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = arguments.num_train_epochs * self.steps_per_epoch
-        self.token_cache = (
-            TokenCache(arguments.token_cache, model, arguments.mixed_precision) if arguments.token_cache else None
-        )
+        folder, precision = arguments.token_cache, arguments.mixed_precision
+        self.token_cache = TokenCache(folder, model, precision) if folder else None
         self._step = TrainingStep(model, arguments, self.accelerator, self.labeled, self.token_cache)
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
             CachedTokens(train_dataset, self.token_cache) if self.token_cache else train_dataset,
@@ -242,9 +241,8 @@ class FusionTrainer:
                 interruption.raise_signal()
 
     def _steps(self) -> Iterator[tuple[dict[str, Any], ...]]:
-        """Yield the batches of each step, on the device."""
-        batches = iter(self._loader)
-        return zip(*[batches] * self.arguments.gradient_accumulation_steps, strict=False)
+        """Yield the batches of each step."""
+        return zip(*[iter(self._loader)] * self.arguments.gradient_accumulation_steps, strict=False)
 
     def _after_step(self, epoch: int, settings: dict[str, float], interrupted: bool, bar: "tqdm[Any]") -> None:
         """Flush losses, evaluate, and write weights, log and checkpoint, if due."""
@@ -280,11 +278,7 @@ class FusionTrainer:
         return ends_epoch and (epoch + 1) % self.arguments.eval_epochs == 0
 
     def _flush_losses(self, settings: dict[str, float], bar: "tqdm[Any]") -> None:
-        """Add the pending losses of all processes to those of the epoch, and show their means.
-
-        Raises:
-            FloatingPointError: If a loss or a weight is not finite.
-        """
+        """Add the pending losses of all processes to those of the epoch, and show their means."""
         if not self._pending_losses:
             return
         losses = self.accelerator.reduce(torch.stack(self._pending_losses), "mean").cpu()  # (steps, losses)
@@ -292,15 +286,11 @@ class FusionTrainer:
         self._raise_on_non_finite(losses)
         means = self.progress.add_losses(self._step.loss_names, losses.tolist())
         self.accelerator.log(means | settings, step=self.progress.step)
-        shown = {
-            "loss": means["loss"],
-            "L_ss": means.get("loss_segmentation"),
-            "lambda": settings.get("segmentation_weight"),
-        }
-        bar.set_postfix({name: f"{value:.4g}" for name, value in shown.items() if value is not None})
+        names, values = {"loss": "loss", "loss_segmentation": "L_ss", "segmentation_weight": "lambda"}, means | settings
+        bar.set_postfix({text: f"{values[name]:.4g}" for name, text in names.items() if name in values})
 
     def _raise_on_non_finite(self, losses: Tensor) -> None:
-        """Check the losses (steps, losses) of the last steps, and the weights."""
+        """Raise FloatingPointError if the losses (steps, losses) of the last steps or the weights are not finite."""
         step, problem = self.progress.step, None
         finite = losses.isfinite().all(dim=1)
         if not finite.all():
@@ -329,14 +319,8 @@ class FusionTrainer:
             self.folder.append_log(record)
 
     def _save_checkpoint(self) -> None:
-        self.checkpoints.save(
-            self.progress.step,
-            {
-                "progress": dataclasses.asdict(self.progress),
-                "num_train_epochs": self.arguments.num_train_epochs,
-                "run": self._description,
-            },
-        )
+        state = {"progress": dataclasses.asdict(self.progress), "num_train_epochs": self.arguments.num_train_epochs}
+        self.checkpoints.save(self.progress.step, state | {"run": self._description})
 
     def _draw_images(self) -> None:
         """Draw the first evaluation pairs into a file and for the trackers."""
@@ -350,9 +334,8 @@ class FusionTrainer:
             write_image(self.output_dir / IMAGES / f"step-{self.progress.step:08d}.png", image)
         for tracker in self.accelerator.trackers:
             if hasattr(tracker, "log_images"):
-                layout = (
-                    {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
-                )  # the only layout of the others
+                # The others have no other layout.
+                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
                 tracker.log_images({"evaluation pairs": image[None]}, step=self.progress.step, **layout)
 
     def _finish(self) -> None:
@@ -363,14 +346,9 @@ class FusionTrainer:
         if self.accelerator.is_main_process:
             for name in ("best", "last"):
                 self.folder.write_state(name, self._training_state(finished=True))
-                write_card(
-                    self.output_dir / name,
-                    self.model,
-                    self.arguments,
-                    self.card_facts,
-                    self.folder.read_log(),
-                    len(self.eval_dataset) if self.eval_dataset else 0,  # type: ignore[arg-type]
-                )
+                pairs = len(self.eval_dataset) if self.eval_dataset else 0  # type: ignore[arg-type]
+                log, facts = self.folder.read_log(), self.card_facts
+                write_card(self.output_dir / name, self.model, self.arguments, facts, log, pairs)
         self.accelerator.wait_for_everyone()
         if self.arguments.push_to_hub and self.accelerator.is_main_process:
             address = push_finished(self.output_dir / "best", str(self.arguments.hub_model_id))
@@ -384,9 +362,5 @@ class FusionTrainer:
         return GFFusionImageProcessor(infrared_range=getattr(self.train_dataset, "infrared_range", "dtype"))
 
     def _make_progress_bar(self) -> "tqdm[Any]":
-        return tqdm(
-            total=self.total_steps,
-            initial=self.progress.step,
-            disable=not self.accelerator.is_main_process,
-            unit="step",
-        )
+        hidden = not self.accelerator.is_main_process
+        return tqdm(total=self.total_steps, initial=self.progress.step, disable=hidden, unit="step")

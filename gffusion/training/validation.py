@@ -49,7 +49,10 @@ def evaluate(
         batch = move_inputs(collate([dataset[index]]), model.config.use_segmenter, device)
         visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
         outputs = run_model(model, visible, infrared, labels, return_loss=True)
-        rows[index] = _read_losses(outputs) | _compute_scores(outputs, batch, metrics)
+        losses = {
+            name: value.item() for name, value in outputs.items() if name.startswith("loss") and value is not None
+        }
+        rows[index] = losses | _compute_scores(outputs, batch, metrics)
         if labels is not None:
             iou.update(predict_labels(model, outputs, visible, infrared), labels)
     ordered = dict(sorted(pair for part in gather_object([rows]) for pair in part.items()))
@@ -63,13 +66,7 @@ def evaluate(
 def draw_pairs(model: GFFusionModel, items: Sequence[dict[str, Any]], device: torch.device) -> NDArray[np.uint8]:
     """Draw each pair in a row: visible, infrared, fused and, for labeled pairs, predicted and true classes.
 
-    Args:
-        model: The model, on `device`; it is left in evaluation mode.
-        items: Items of a dataset.
-        device: Device of the model.
-
-    Returns:
-        Array of shape (height, width, 3).
+    The model is left in evaluation mode. Returns an array of shape (height, width, 3).
     """
     model.eval()
     return np.asarray(stack([_draw_pair(model, item, device) for item in items]))
@@ -93,10 +90,6 @@ def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device)
     size = max(1, round(width * _TILE_HEIGHT / height)), _TILE_HEIGHT
     tiles = [Image.fromarray(image).resize(size, Image.Resampling.LANCZOS) for image in images]
     return arrange_tiles(heading, tiles, columns=len(tiles))
-
-
-def _read_losses(outputs: GFFusionOutput) -> dict[str, float]:
-    return {name: value.item() for name, value in outputs.items() if name.startswith("loss") and value is not None}
 
 
 def _compute_scores(outputs: GFFusionOutput, batch: dict[str, Tensor], metrics: Sequence[str]) -> dict[str, float]:

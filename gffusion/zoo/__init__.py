@@ -1,7 +1,4 @@
-"""The model zoo: names and weights.
-
-Importing this package does not import torch or transformers. Functions that need them are loaded on first use.
-"""
+"""The model zoo: names and weights. Functions that need torch or transformers are loaded on first use."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -10,15 +7,7 @@ from .registry import MODELS, ModelEntry, find_entries, list_models, locate
 if TYPE_CHECKING:
     from .loading import create_model, load_image_processor
 
-__all__ = [
-    "MODELS",
-    "ModelEntry",
-    "create_model",
-    "find_entries",
-    "list_models",
-    "load_image_processor",
-    "locate",
-]
+__all__ = ["MODELS", "ModelEntry", "create_model", "find_entries", "list_models", "load_image_processor", "locate"]
 
 
 def __getattr__(name: str) -> Any:

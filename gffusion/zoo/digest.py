@@ -8,14 +8,7 @@ from torch import nn
 
 
 def digest_weights(module: nn.Module, *settings: str) -> str:
-    """Return a digest of the parameters and buffers of a module, and of settings that affect its output.
-
-    Args:
-        module: Any module, on any device.
-        settings: Texts such as the JSON of a configuration.
-
-    Returns:
-        32 hexadecimal digits.
+    """Return a digest of the parameters and buffers of a module and of settings as text, 32 hexadecimal digits.
 
     Example:
         >>> digest_weights(nn.ReLU()) == digest_weights(nn.ReLU(), "other settings")

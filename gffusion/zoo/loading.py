@@ -3,14 +3,13 @@
 import os
 from typing import Any
 
+from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file
 
 from .registry import ModelEntry, find_entry, list_models, locate
-
-ENCODERS = ("clip", "dinov2")
 
 
 def create_model(
@@ -75,12 +74,13 @@ def _create_untrained_model(entry: ModelEntry | None, name: str, kwargs: dict[st
     arguments = {**entry.architecture, **kwargs}
     if {"id2label", "num_labels"} & kwargs.keys():  # the weights of the entry apply only to its own classes
         arguments["class_weights"] = kwargs.get("class_weights")
-    choices = {key: arguments[key] for key in ("paradigm", "use_segmenter") if key in arguments}
-    config = GFFusionConfig(**choices)
-    for encoder in ENCODERS:  # the name of the argument in `from_pretrained`
+    config = GFFusionConfig(**{key: arguments[key] for key in ("paradigm", "use_segmenter") if key in arguments})
+    for encoder in BACKBONE_CLASSES:  # the name of the argument in `from_pretrained`
         if source := arguments.pop(f"{encoder}_name_or_path", None):
             arguments.setdefault(encoder, source)
-    missing = [encoder for encoder in ENCODERS if getattr(config, f"needs_{encoder}") and encoder not in arguments]
+    missing = [
+        encoder for encoder in BACKBONE_CLASSES if getattr(config, f"needs_{encoder}") and encoder not in arguments
+    ]
     bundled = GFFusionModel.from_pretrained(locate(name)).backbones if entry.status == "bundled" and missing else {}
     encoders = {encoder: bundled.get(encoder, getattr(config, f"{encoder}_name_or_path")) for encoder in missing}
     return GFFusionModel.from_backbones(**encoders, **arguments)
