@@ -83,25 +83,19 @@ def match_pairs(
         The pairs in natural order (`2` before `10`), and the files without a partner.
 
     Raises:
-        FileNotFoundError: If a folder does not exist.
-        NotADirectoryError: If a folder is a file.
+        FileNotFoundError, NotADirectoryError: If a folder does not exist or is a file.
         ValueError: If a folder contains no images, two files have the same stem, several files could match, or no stems
             match.
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> with tempfile.TemporaryDirectory() as root:
-        ...     visible, infrared = Path(root, "visible"), Path(root, "infrared")
-        ...     for folder, names in ((visible, ["1_vis.png", "2_vis.png"]), (infrared, ["1_ir.png"])):
-        ...         folder.mkdir()
-        ...         for name in names:
-        ...             (folder / name).touch()
-        ...     match = match_pairs(visible, infrared)
-        >>> [(pair.visible.name, pair.infrared.name) for pair in match.pairs]
-        [('1_vis.png', '1_ir.png')]
-        >>> [file.name for file in match.visible_only]
-        ['2_vis.png']
+        ...     for file in ("visible/1_vis.png", "visible/2_vis.png", "infrared/1_ir.png"):
+        ...         Path(root, file).parent.mkdir(exist_ok=True)
+        ...         Path(root, file).touch()
+        ...     match = match_pairs(Path(root, "visible"), Path(root, "infrared"))
+        >>> [(pair.visible.name, pair.infrared.name) for pair in match.pairs], [file.name for file in match.visible_only]
+        ([('1_vis.png', '1_ir.png')], ['2_vis.png'])
     """
     visible_files = _list_files(visible, IMAGE_SUFFIXES, "images")
     infrared_files = _list_files(infrared, IMAGE_SUFFIXES, "images")
@@ -114,11 +108,11 @@ def match_pairs(
     boxes_of = _match(visible, paired, boxes_folder, box_entries, _ALL_WORDS) if boxes is not None else {}
     pairs = tuple(
         ImagePair(
-            name=file.stem,
-            visible=file,
-            infrared=infrared_files[partners[stem]],
-            labels=labels_files[labels_of[stem]] if stem in labels_of else None,
-            boxes=box_entries[boxes_of[stem]] if stem in boxes_of else None,
+            file.stem,
+            file,
+            infrared_files[partners[stem]],
+            labels_files[labels_of[stem]] if stem in labels_of else None,
+            box_entries[boxes_of[stem]] if stem in boxes_of else None,
         )
         for stem, file in paired.items()
     )
@@ -159,10 +153,10 @@ def _list_files(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[str,
 def _list_boxes(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, Path | NamedBoxes]:
     if boxes is None:
         return {}
-    if isinstance(boxes, Path):
-        files = _list_files(boxes, BOX_SUFFIXES, "box files")
-        return {stem: file for stem, file in files.items() if file.name.lower() != CLASSES_FILE}
-    return {stem.casefold(): entry for stem, entry in boxes.items()}
+    if not isinstance(boxes, Path):
+        return {stem.casefold(): entry for stem, entry in boxes.items()}
+    files = _list_files(boxes, BOX_SUFFIXES, "box files")
+    return {stem: file for stem, file in files.items() if file.name.lower() != CLASSES_FILE}
 
 
 def _natural_key(file: Path) -> tuple[list[str | int], str]:
@@ -185,13 +179,11 @@ def _match(
     for core in visible_cores.keys() & other_cores.keys():
         firsts, seconds = visible_cores[core], other_cores[core]
         if len(firsts) > 1 or len(seconds) > 1:
-            names = (
-                sorted(visible[stem].name for stem in firsts),
-                sorted(describe_entry(others[stem]) for stem in seconds),
-            )
+            visible_names = " or ".join(sorted(visible[stem].name for stem in firsts))
+            other_names = " or ".join(sorted(describe_entry(others[stem]) for stem in seconds))
             raise ValueError(
-                f"ambiguous match: {' or '.join(names[0])} with {' or '.join(names[1])} differ only in words such as vis and "
-                "ir; give the files of a pair the same name"
+                f"ambiguous match: {visible_names} with {other_names} differ only in words such as vis and ir; give the "
+                "files of a pair the same name"
             )
         matched[firsts[0]] = seconds[0]
     if not matched:

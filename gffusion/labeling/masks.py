@@ -19,7 +19,6 @@ from .options import FALLBACKS, SOURCES, Fallback, Source, check_choice
 
 Mask: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.floating[Any]]
-Window: TypeAlias = tuple[slice, slice]
 
 IGNORED = 255
 
@@ -39,16 +38,7 @@ class MaskMethod(Protocol):
     """A callable that finds the objects in boxes."""
 
     def __call__(self, visible_values: Floats, infrared_values: Floats, boxes: Boxes) -> list[Mask | None]:
-        """Find the objects of one pair.
-
-        Args:
-            visible_values: (3, H, W) in [0, 1].
-            infrared_values: (1, H, W) in [0, 1].
-            boxes: The boxes.
-
-        Returns:
-            For each box the mask of its object, or `None` if no object was found.
-        """
+        """Return for each box the mask of its object, or `None`; the images are (3, H, W) and (1, H, W) in [0, 1]."""
         ...
 
 
@@ -101,14 +91,15 @@ class ThresholdMasks:
 
     def __call__(self, visible_values: Floats, infrared_values: Floats, boxes: Boxes) -> list[Mask | None]:
         """Find the objects of one pair, see [`MaskMethod`]."""
-        channels = {
-            "visible": [visible_values],
-            "infrared": [infrared_values],
-            "both": [visible_values, infrared_values],
-        }[self.source]
-        image = np.moveaxis(np.concatenate(channels), 0, -1)
+        channels = select_images(visible_values, infrared_values, self.source)
+        image = np.moveaxis(np.concatenate(channels), 0, -1)  # (C, H, W) -> (H, W, C)
         image = ndimage.gaussian_filter(image, (_SMOOTHING, _SMOOTHING, 0))
         return [clean_mask(_threshold_box(image, box)) for box in boxes.coordinates]
+
+
+def select_images(visible: Floats, infrared: Floats, source: Source) -> list[Floats]:
+    """Return the images of a pair that `source` names."""
+    return {"visible": [visible], "infrared": [infrared], "both": [visible, infrared]}[source]
 
 
 def draw_labels(
@@ -121,7 +112,7 @@ def draw_labels(
     """Draw the label map of one image, with smaller boxes in front of larger ones.
 
     Args:
-        masks: For each box the mask of its object, or `None` if no object was found.
+        masks: For each box the mask of its object, or `None`.
         boxes: The boxes.
         size: Height and width of the image in pixels.
         fallback: What to draw for an object without a mask, so that it does not become background. `"ellipse"`: the
@@ -169,14 +160,14 @@ def draw_labels(
     return labels, MaskReport(len(masks), found, hidden)
 
 
-def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] = (0, 0)) -> Window:
+def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] = (0, 0)) -> tuple[slice, slice]:
     """Return the window of a box (4,) in an image of `size` (H, W), enlarged by `margin` (y, x) pixels on each side.
 
     Example:
         >>> find_window(np.array([1.5, 2.0, 3.0, 4.5]), (10, 10))
         (slice(2, 5, None), slice(1, 3, None))
     """
-    left, top, right, bottom = (float(edge) for edge in box)
+    left, top, right, bottom = map(float, box)
     (height, width), (margin_y, margin_x) = size, margin
     first_row = min(max(0, int(np.floor(top - margin_y))), height - 1)
     first_column = min(max(0, int(np.floor(left - margin_x))), width - 1)
@@ -192,12 +183,12 @@ def draw_ellipse(box: Floats, size: tuple[int, int]) -> Mask:
         >>> int(draw_ellipse(np.array([0, 0, 4, 4]), (10, 10)).sum())  # without the corners
         12
     """
-    left, top, right, bottom = (float(edge) for edge in box)
+    left, top, right, bottom = map(float, box)
     rows, columns = find_window(box, size)
     # Half-axes of at least half a pixel, because a thinner ellipse could miss all pixel centers.
     y = (np.arange(rows.start, rows.stop) + 0.5 - (top + bottom) / 2) / max((bottom - top) / 2, 0.5)
     x = (np.arange(columns.start, columns.stop) + 0.5 - (left + right) / 2) / max((right - left) / 2, 0.5)
-    inside: Mask = y[:, None] ** 2 + x**2 <= 1
+    inside = y[:, None] ** 2 + x**2 <= 1
     inside[len(y) // 2, len(x) // 2] = True
     return inside
 
@@ -248,5 +239,4 @@ def _threshold_box(image: Floats, box: Floats) -> Mask:
 def _covariance(pixels: Floats) -> Floats:
     """Return the covariance (C, C) of the channels of pixels (N, C)."""
     centered = pixels - pixels.mean(axis=0)
-    covariance: Floats = centered.T @ centered / len(pixels)
-    return covariance
+    return centered.T @ centered / len(pixels)

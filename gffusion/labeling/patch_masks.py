@@ -19,11 +19,11 @@ from .masks import (
     MARGIN,
     Floats,
     Mask,
-    Window,
     clean_mask,
     draw_ellipse,
     find_otsu_threshold,
     find_window,
+    select_images,
     sort_by_area,
 )
 from .options import SOURCES, Source, check_choice
@@ -73,11 +73,7 @@ class PatchMasks:
         """Find the objects of one pair, see [`MaskMethod`]."""
         if not len(boxes.classes):
             return []
-        seen = {
-            "visible": [visible_values],
-            "infrared": [np.repeat(infrared_values, 3, axis=0)],
-            "both": [visible_values, np.repeat(infrared_values, 3, axis=0)],
-        }[self.source]
+        seen = select_images(visible_values, np.repeat(infrared_values, 3, axis=0), self.source)
         features = self.patch_features(torch.from_numpy(np.stack(seen)))
         joined = features.permute(1, 2, 0, 3).flatten(2)  # (B, h, w, D) -> (h, w, B * D)
         return find_objects(joined.numpy(), boxes.coordinates, visible_values.shape[1:])
@@ -96,8 +92,7 @@ class PatchMasks:
             pixels = prepare_images(images, [height, width], CLIP_MEAN, CLIP_STD, self.encoder.dtype)
             tokens = self.encoder(pixels, interpolate_pos_encoding=True, output_hidden_states=True).hidden_states[-2]
         grid = height // patch_size, width // patch_size
-        features: Tensor = tokens[:, 1:].unflatten(1, grid).float().cpu()  # without the class token
-        return features
+        return tokens[:, 1:].unflatten(1, grid).float().cpu()  # without the class token
 
 
 def load_encoder(name: str | os.PathLike[str], revision: str | None = None) -> Encoder:
@@ -119,14 +114,9 @@ def load_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
     if kind == "gffusion":
         model = GFFusionModel.from_pretrained(name, revision=revision or "main")
     elif kind == "dinov2":
+        size = [config.patch_size] * 2  # the default is no multiple of every patch size
         model = GFFusionModel.from_backbones(
-            dinov2=name,
-            dinov2_revision=revision,
-            paradigm="cascading",
-            segmenter_image_size=[
-                config.patch_size,
-                config.patch_size,
-            ],  # the default is no multiple of every patch size
+            dinov2=name, dinov2_revision=revision, paradigm="cascading", segmenter_image_size=size
         )
     elif kind in ("clip", "clip_vision_model"):
         model = GFFusionModel.from_backbones(clip=name, clip_revision=revision, use_segmenter=False)
@@ -179,21 +169,18 @@ def find_objects(features: Floats, boxes: Floats, size: tuple[int, int]) -> list
 
 def _project(patches: Floats, sample: Floats, count: int) -> Floats:
     """Project patches on the first principal components of a sample, in ascending order: (N, D), (M, D) -> (N, count)."""
-    mean = sample.mean(axis=0)
+    mean, dimensions = sample.mean(axis=0), sample.shape[1]
     centered = sample - mean
-    dimensions = centered.shape[1]
     wanted = [max(0, dimensions - count), dimensions - 1]
     _, axes = scipy.linalg.eigh(
         centered.T @ centered, subset_by_index=wanted
     )  # deterministic, unlike truncated solvers
-    projected: Floats = (patches - mean) @ axes
-    return projected
+    return (patches - mean) @ axes
 
 
 def _upsample(maps: Floats, size: tuple[int, int]) -> Floats:
     """Upsample (h, w, C) bilinearly to (H, W, C)."""
-    upsampled: Floats = resize(maps, (*size, maps.shape[-1]), order=1, mode="edge", anti_aliasing=False)
-    return upsampled
+    return resize(maps, (*size, maps.shape[-1]), order=1, mode="edge", anti_aliasing=False)
 
 
 def _split_foreground(component: Floats, inside: Mask) -> Mask:
@@ -209,7 +196,7 @@ def _share_pixels(
 ) -> NDArray[np.intp]:
     """Return for each pixel (H, W) the index of the box that it belongs to, or -1; boxes (N, 4) start with the smallest."""
     size = inside.shape
-    claims: list[tuple[Window, int, Floats]] = []  # (window, owner, pixels whose mean stands for the owner)
+    claims = []  # (window, owner, pixels whose mean stands for the owner)
     for index, box in enumerate(boxes):
         window = find_window(box, size)
         claims.append((window, index, components[window][foreground[window] & draw_ellipse(box, size)]))

@@ -53,17 +53,14 @@ def _shadow(x: float, y: float, z: float, width: float, length: float, temperatu
     return Thing(faces)
 
 
-# --- Cars -----------------------------------------------------------------------------------------------------------
-
 # From the front bumper over the roof to the rear bumper: (meters behind the front, height, half the width).
 OUTLINE = np.array([
     (0.14, 0.22, 0.76), (0.00, 0.46, 0.80), (0.06, 0.70, 0.80), (0.30, 0.83, 0.82), (1.25, 0.98, 0.84),
     (1.95, 1.42, 0.62), (3.15, 1.44, 0.62), (3.85, 1.03, 0.82), (4.18, 0.97, 0.80), (4.30, 0.58, 0.79),
     (4.22, 0.24, 0.76),
 ])  # fmt: skip
-FRONT_BUMPER, GRILLE, LIP, HOOD, WINDSHIELD, ROOF, REAR_WINDOW, TRUNK, TAIL, REAR_BUMPER = range(
-    10
-)  # strips of the outline
+# The strips between these points.
+FRONT_BUMPER, GRILLE, LIP, HOOD, WINDSHIELD, ROOF, REAR_WINDOW, TRUNK, TAIL, REAR_BUMPER = range(10)
 LENGTH = 4.3
 Area = tuple[float, float, float, float]  # (left, bottom, right, top) relative to the width and height of a face
 
@@ -96,7 +93,8 @@ def _car(rng: Generator, x: float, z: float, *, oncoming: bool, running: bool) -
         parts.append([Face(quad, skin), *(Face(_patch(quad, area), material) for area, material in details[strip])])
     parts += [_car_side(side, lacquer, 17.0 if running else 9.5) for side in (left, right)]
     center = np.array((x, 0.7, z + LENGTH / 2))
-    visible = sorted((part for part in parts if _turned_to_camera(part[0].points, center)), key=_depth, reverse=True)
+    visible = [part for part in parts if _turned_to_camera(part[0].points, center)]
+    visible.sort(key=lambda part: part[0].points[:, 2].mean(), reverse=True)
     tires = [Plane((x + side, 0, z + 0.6)).rectangle(-0.11, 0, 0.11, 0.35) for side in (-0.68, 0.68)]
     faces = paint(RUBBER.at(17.0 if running else 9.5), *tires) + [face for part in visible for face in part]
     headlight = Light((x, 0.62, z - 0.4), (26.0, 26.5, 28.0), focus=6.0)
@@ -111,17 +109,12 @@ def _turned_to_camera(points: Array, center: Array) -> bool:
     return bool((normal @ (middle - center)) * (normal @ (middle - (0, CAMERA_HEIGHT, 0))) < 0)
 
 
-def _depth(part: list[Face]) -> float:
-    return float(part[0].points[:, 2].mean())
-
-
 def _patch(quad: Array, area: Area) -> Array:
     """Return a part of a quadrilateral face."""
     left, bottom, right, top = area
     across, up = np.array([(left, right, right, left), (bottom, bottom, top, top)])[..., None]
     low, high = quad[0] + across * (quad[1] - quad[0]), quad[3] + across * (quad[2] - quad[3])
-    patch: Array = low + up * (high - low)
-    return patch
+    return low + up * (high - low)
 
 
 def _car_details(lacquer: Material, engine: float, running: bool) -> dict[int, list[tuple[Area, Material]]]:
@@ -156,9 +149,6 @@ def _car_side(edge: Array, lacquer: Material, warmth: float) -> list[Face]:
         faces += paint(RUBBER, flank.disc(hub, 0.36)) + paint(RUBBER.at(warmth), flank.disc(hub, 0.31))
         faces += paint(Material((0.3, 0.3, 0.3), 1.4 * warmth - 4), flank.disc(hub, 0.19))
     return faces
-
-
-# --- People and bicycles --------------------------------------------------------------------------------------------
 
 
 class Pose(NamedTuple):

@@ -82,8 +82,7 @@ class Plane:
 
     def polygon(self, points: ArrayLike) -> Array:
         """Convert points (N, 2) to world points (N, 3)."""
-        polygon: Array = self.origin + np.asarray(points, float) @ self.axes
-        return polygon
+        return self.origin + np.asarray(points, float) @ self.axes
 
     def rectangle(self, left: float, bottom: float, right: float, top: float) -> Array:
         """Return the corners (4, 3) of a rectangle."""
@@ -152,9 +151,6 @@ STROKES = {
     "K": "17 943", "L": "713", "M": "17593", "N": "1739", "O": "17931", "P": "17964", "R": "17964 53", "S": "974631",
     "T": "79 28", "U": "7139", "X": "19 37",
 }  # fmt: skip
-
-
-# --- The street -----------------------------------------------------------------------------------------------------
 
 
 def backdrop(rng: Generator) -> Iterator[Thing]:

@@ -84,9 +84,6 @@ def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> Rendered
     )
 
 
-# --- Geometry: projection of faces on the image -----------------------------------------------------------------------
-
-
 class _Camera:
     """A pinhole camera that looks along the road, with `oversampling` x `oversampling` samples per pixel."""
 
@@ -137,15 +134,13 @@ class _Surfaces:
     def look_up(self, name: str) -> Floats:
         """Return an attribute of the material of each sample, 0 in the sky: (H, W) or (H, W, channels)."""
         values = np.array([getattr(face.material, name) for face in self._faces], np.float32)
-        samples: Floats = np.concatenate([np.zeros_like(values[:1]), values])[self.index]
-        return samples
+        return np.concatenate([np.zeros_like(values[:1]), values])[self.index]
 
     def reduce(self, samples: Floats) -> Floats:
         """Average the samples of each pixel: (H, W, ...) -> (height, width, ...)."""
         step = self.camera.oversampling
         height, width, *channels = samples.shape
-        pixels: Floats = samples.reshape(height // step, step, width // step, step, *channels).mean(axis=(1, 3))
-        return pixels
+        return samples.reshape(height // step, step, width // step, step, *channels).mean(axis=(1, 3))
 
     def _paint(self) -> NDArray[np.int32]:
         canvas = Image.new("I", (self.camera.width, self.camera.height))
@@ -200,8 +195,7 @@ class _Surfaces:
 
     def texture_at(self, across: Floats, down: Floats) -> Floats:
         """Interpolate the noise, which repeats periodically."""
-        texture: Floats = map_coordinates(self.noise, [down, across], order=1, mode="grid-wrap")
-        return texture
+        return map_coordinates(self.noise, [down, across], order=1, mode="grid-wrap")
 
 
 def _cloudy_noise(rng: Generator, side: int = 256) -> Floats:
@@ -224,9 +218,6 @@ def _annotate(street: list[Thing], surfaces: _Surfaces) -> tuple[NDArray[np.uint
             boxes.append(Box(thing.class_id, columns.start, rows.start, columns.stop, rows.stop))
     classes = np.array([0, *(thing.class_id for thing in street)], np.uint8)
     return classes[owner], tuple(boxes)
-
-
-# --- Radiance: light and temperature that reach the cameras -----------------------------------------------------------
 
 
 def _radiance(street: list[Thing], surfaces: _Surfaces) -> Floats:
@@ -266,8 +257,7 @@ def _illuminate(lights: list[Light], surfaces: _Surfaces) -> tuple[Floats, Float
 
 def _dot(left: Floats, right: Floats) -> Floats:
     """Return the scalar product over the first axis; `np.einsum` takes twice the time."""
-    product: Floats = left[0] * right[0] + left[1] * right[1] + left[2] * right[2]
-    return product
+    return left[0] * right[0] + left[1] * right[1] + left[2] * right[2]
 
 
 def _dusk(surfaces: _Surfaces) -> Floats:
@@ -291,9 +281,6 @@ def _look_at_sky(surfaces: _Surfaces) -> tuple[Floats, Floats]:
     across, up = np.broadcast_arrays(*surfaces.camera.rays())
     elevation = up[surfaces.sky].clip(0)
     return elevation, surfaces.texture_at(40 * across[surfaces.sky] / (elevation + 0.25), 40 / (elevation + 0.25))
-
-
-# --- Sensors ----------------------------------------------------------------------------------------------------------
 
 
 def _expose_visible(radiance: Floats, rng: Generator) -> NDArray[np.uint8]:

@@ -11,7 +11,6 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
 from typing import Any, Self
 from urllib.parse import unquote
 
@@ -62,12 +61,9 @@ class Repository:
 
     def commit(self, files: dict[str, bytes], branch: str) -> str:
         """Make a commit with exactly these files, and return its id."""
-        description = repr(
-            (len(self.commits), sorted((path, hashlib.sha1(data).hexdigest()) for path, data in files.items()))
-        )
+        description = repr((len(self.commits), sorted((path, _git_oid(data)) for path, data in files.items())))
         commit = hashlib.sha1(description.encode()).hexdigest()
-        self.commits[commit] = files
-        self.branches[branch] = commit
+        self.commits[commit], self.branches[branch] = files, commit
         return commit
 
     def resolve(self, revision: str) -> str:
@@ -101,9 +97,7 @@ class HubServer:
         threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self._http.shutdown()
         self._http.server_close()
 
@@ -142,6 +136,12 @@ class HubServer:
             raise HubError(401, "Invalid credentials in Authorization header")
         return self.accounts.get(token)
 
+    def require_account(self, token: str) -> Account:
+        """Return the account of a token."""
+        if (account := self.find_account(token)) is None:
+            raise HubError(401, "Invalid username or password.")
+        return account
+
     def find_readable(self, name: str, token: str, content: bool = True) -> Repository:
         """Return a repository that the account may see, and may read if `content`."""
         account, repository = self.find_account(token), self.repositories.get(name)
@@ -155,13 +155,9 @@ class HubServer:
 
     def check_writable(self, namespace: str, token: str) -> Account:
         """Return the account of the token, which must have write access to the namespace."""
-        account = self.find_account(token)
-        if account is None:
-            raise HubError(401, "Invalid username or password.")
+        account = self.require_account(token)
         if not account.may_write or namespace not in (account.name, *account.organizations):
-            raise HubError(
-                403, f'You don\'t have the rights to create or change a model under the namespace "{namespace}"'
-            )
+            raise HubError(403, f'You don\'t have the rights to create or change a model under "{namespace}"')
         return account
 
 
@@ -195,9 +191,8 @@ class _Handler(BaseHTTPRequestHandler):
         """Send the response of the handler, or an error response."""
         self.path = self.path.partition("?")[0]
         self.token = self.headers.get("Authorization", "").removeprefix("Bearer ")
-        self.hub.requests.append(
-            Request(self.command, self.path, self.headers["Host"], self.token, self.headers.get("Range", ""))
-        )
+        wanted = self.headers.get("Range", "")
+        self.hub.requests.append(Request(self.command, self.path, self.headers["Host"], self.token, wanted))
         self.body = self._read_body()
         method = "GET" if self.command == "HEAD" else self.command
         try:
@@ -242,11 +237,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = self.close_connection or length is not None
 
     def _serve(self, content: bytes, headers: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
-        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        if match is None:
+        if (match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))) is None:
             return 200, content, headers
-        start = int(match[1])
-        if start >= len(content):
+        if (start := int(match[1])) >= len(content):
             raise HubError(416, "Range Not Satisfiable")
         return 206, content[start:], headers | {"Content-Range": f"bytes {start}-{len(content) - 1}/{len(content)}"}
 
@@ -269,17 +262,14 @@ class _Handler(BaseHTTPRequestHandler):
         return self._serve(self.hub.objects[oid], {"ETag": f'"{oid}"'})
 
     def who_am_i(self) -> dict[str, Any]:
-        account = self.hub.find_account(self.token)
-        if account is None:
-            raise HubError(401, "Invalid username or password.")
+        account = self.hub.require_account(self.token)
         role = {"displayName": "test", "role": "write" if account.may_write else "read"}
         organizations = [{"name": name} for name in account.organizations]
         return {"type": "user", "name": account.name, "orgs": organizations, "auth": {"accessToken": role}}
 
     def create_repository(self) -> tuple[int, bytes, dict[str, str]]:
-        request = json.loads(self.body)
-        account = self.hub.find_account(self.token)
-        namespace = request.get("organization") or (account.name if account else "")
+        request, account = json.loads(self.body), self.hub.require_account(self.token)
+        namespace = request.get("organization") or account.name
         self.hub.check_writable(namespace, self.token)
         name = f"{namespace}/{request['name']}"
         answer = json.dumps({"url": f"{self.hub.url}/{name}"}).encode()
@@ -291,8 +281,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def validate_yaml(self) -> Any:
         content = json.loads(self.body)["content"]
-        match = re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)
-        if match is None:
+        if (match := re.match(r"---\n(.*?)\n---\n", content, re.DOTALL)) is None:
             return {"errors": [], "warnings": [{"message": "empty or missing yaml metadata in repo card"}]}
         try:
             yaml.safe_load(match[1])
@@ -314,8 +303,13 @@ class _Handler(BaseHTTPRequestHandler):
 
     def list_tree(self, name: str, revision: str) -> list[dict[str, Any]]:
         """Return all files; clients pass `recursive`."""
-        repository = self.hub.find_readable(name, self.token)
-        return [_tree_entry(*file) for file in repository.commits[repository.resolve(revision)].items()]
+        repository, entries = self.hub.find_readable(name, self.token), []
+        for path, content in repository.commits[repository.resolve(revision)].items():
+            entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": _git_oid(content)}
+            if path.endswith(LFS_SUFFIXES):
+                entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
+            entries.append(entry)
+        return entries
 
     def list_refs(self, name: str) -> dict[str, Any]:
         repository = self.hub.find_readable(name, self.token)
@@ -334,13 +328,11 @@ class _Handler(BaseHTTPRequestHandler):
         repository = self._find_writable(name)
         files = repository.commits[repository.resolve(revision)]
         answers = []
-        for file in json.loads(self.body)["files"]:
-            path, large = file["path"], file["path"].endswith(LFS_SUFFIXES)
-            known = files.get(path)
+        for path in [file["path"] for file in json.loads(self.body)["files"]]:
+            known, large = files.get(path), path.endswith(LFS_SUFFIXES)
             oid = None if known is None else hashlib.sha256(known).hexdigest() if large else _git_oid(known)
-            answers.append(
-                {"path": path, "uploadMode": "lfs" if large else "regular", "shouldIgnore": False, "oid": oid}
-            )
+            mode = "lfs" if large else "regular"
+            answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         return {"files": answers}
 
     def plan_uploads(self, name: str) -> dict[str, Any]:
@@ -410,10 +402,3 @@ class _Handler(BaseHTTPRequestHandler):
 
 def _git_oid(content: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
-
-
-def _tree_entry(path: str, content: bytes) -> dict[str, Any]:
-    entry: dict[str, Any] = {"type": "file", "path": path, "size": len(content), "oid": _git_oid(content)}
-    if path.endswith(LFS_SUFFIXES):
-        entry["lfs"] = {"oid": hashlib.sha256(content).hexdigest(), "size": len(content), "pointerSize": 130}
-    return entry
