@@ -1,6 +1,18 @@
 """Images as cameras deliver them: radiometric files, false colors, missing pixels and alignment. Knows no folders."""
 
+from .alignment import Align, align_images
 from .frames import InfraredFrame
 from .rig import Rig
+from .warping import AlignedImages, Reference, apply_rig, resize_infrared, warp_infrared
 
-__all__ = ["InfraredFrame", "Rig"]
+__all__ = [
+    "Align",
+    "AlignedImages",
+    "InfraredFrame",
+    "Reference",
+    "Rig",
+    "align_images",
+    "apply_rig",
+    "resize_infrared",
+    "warp_infrared",
+]

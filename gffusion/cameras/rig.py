@@ -1,18 +1,219 @@
 """Position of the infrared image in the visible image of a rig of two cameras."""
 
+import json
+import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+_FORMAT, _VERSION = "gffusion-rig", 1
+_MAXIMUM_BYTES = 100_000  # a rig has a few hundred bytes
+_CORNERS = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], np.float64)
+# Fields of view that differ more than 50-fold leave no common detail to align.
+_SCALES = (0.02, 50.0)
+# Cameras of one aspect ratio differ by less than this, because sizes are rounded to whole pixels: 1440 x 1080 and 160 x 121.
+_ASPECT_TOLERANCE = 0.02
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, eq=False)
 class Rig:
     """Transform from the visible to the infrared image of a rig.
 
     Attributes:
         matrix: (3, 3), float64, maps homogeneous coordinates (x, y, 1) in the visible image to the infrared image. Both are
             relative: 0 and 1 are the outer edges of the first and last pixel, so that one rig serves every resolution.
+        visible_size: Height and width of the visible images that the rig was made for, if known.
+        infrared_size: Height and width of the infrared images that the rig was made for, if known.
+        origin: Where the transform comes from, for messages: "estimated from 10 pairs".
+
+    Raises:
+        ValueError: If the matrix is not a plausible transform: not finite, mirrored, of another order of magnitude, or with
+            its horizon inside the image; or if a size is not positive.
+
+    Example:
+        >>> rig = Rig(np.diag([2.0, 2.0, 1.0]))  # the infrared image shows the upper left quarter of the visible image
+        >>> rig.to_pixels((480, 640), (240, 320)) @ (0, 0, 1)
+        array([0., 0., 1.])
     """
 
     matrix: NDArray[np.float64]
+    visible_size: tuple[int, int] | None = None
+    infrared_size: tuple[int, int] | None = None
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        matrix = _check_matrix(np.array(self.matrix, np.float64))
+        matrix.flags.writeable = False
+        object.__setattr__(self, "matrix", matrix)
+        for name in ("visible_size", "infrared_size"):
+            size = getattr(self, name)
+            if size is not None and (len(size) != 2 or min(size) < 1):
+                raise ValueError(f"`{name}` must be a height and a width in pixels, got {size!r}")
+
+    @classmethod
+    def from_flir(cls, real2ir: float, offset_x: float, offset_y: float, visible_size: tuple[int, int]) -> "Rig":
+        """Return the rig of a radiometric JPEG of FLIR.
+
+        The infrared image covers `1 / real2ir` of the width and height of the visible image, around the center of the
+        visible image plus the offsets.
+
+        Args:
+            real2ir: Tag Real2IR.
+            offset_x: Tag OffsetX, in pixels of the embedded visible image, to the right.
+            offset_y: Tag OffsetY, in pixels of the embedded visible image, downwards.
+            visible_size: Height and width of the embedded visible image.
+
+        Raises:
+            ValueError: If the tags give no plausible transform.
+
+        Example:
+            >>> Rig.from_flir(2.0, 64, 0, (480, 640)).matrix[0]  # the infrared image spans 0.35 to 0.85 of the width
+            array([ 2. ,  0. , -0.7])
+        """
+        height, width = visible_size
+        if not (math.isfinite(real2ir) and real2ir > 0):
+            raise ValueError(f"the tag Real2IR must be a positive number, got {real2ir}")
+        left, top = 0.5 + offset_x / width - 0.5 / real2ir, 0.5 + offset_y / height - 0.5 / real2ir
+        matrix = np.array([[real2ir, 0, -real2ir * left], [0, real2ir, -real2ir * top], [0, 0, 1]])
+        return cls(matrix, visible_size, None, "read from the tags of the file")
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Rig":
+        """Read a rig from the JSON file that [`Rig.save`] writes.
+
+        Raises:
+            OSError: If the file cannot be read.
+            ValueError: If it is not a rig, is of a later version, or has values that are not allowed.
+        """
+        file = Path(path)
+        if file.stat().st_size > _MAXIMUM_BYTES:
+            raise ValueError(f"{file} is no rig of `gffusion align`: it has more than {_MAXIMUM_BYTES} bytes")
+        try:
+            content = json.loads(file.read_text(encoding="utf-8"))
+        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+            raise ValueError(f"{file} is no rig of `gffusion align`: it is not JSON ({error})") from error
+        if not isinstance(content, dict) or content.get("format") != _FORMAT:
+            raise ValueError(f'{file} is no rig of `gffusion align`: its "format" is not "{_FORMAT}"')
+        if content.get("version") != _VERSION:
+            raise ValueError(
+                f"{file} has version {content.get('version')!r} of the format of rigs, this gffusion reads version "
+                f"{_VERSION}: update gffusion, or run `gffusion align` again"
+            )
+        try:
+            sizes = [_parse_size(content.get(name)) for name in ("visible_size", "infrared_size")]
+            return cls(_parse_matrix(content.get("matrix")), sizes[0], sizes[1], str(content.get("origin") or ""))
+        except ValueError as error:
+            raise ValueError(f"{file}: {error}") from error
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the rig to a JSON file.
+
+        Example:
+            >>> import tempfile
+            >>> with tempfile.TemporaryDirectory() as folder:
+            ...     Rig(np.eye(3), (480, 640)).save(f"{folder}/rig.json")
+            ...     Rig.load(f"{folder}/rig.json").visible_size
+            (480, 640)
+        """
+        sizes = {"visible_size": self.visible_size, "infrared_size": self.infrared_size}
+        content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "matrix": self.matrix.tolist()}
+        content |= {name: {"height": size[0], "width": size[1]} for name, size in sizes.items() if size is not None}
+        if self.origin:
+            content["origin"] = self.origin
+        Path(path).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def to_pixels(self, visible_size: tuple[int, int], infrared_size: tuple[int, int]) -> NDArray[np.float64]:
+        """Return the (3, 3) matrix that maps pixels (column, row, 1) of the visible to pixels of the infrared image.
+
+        Whole numbers are the centers of pixels.
+        """
+        return _from_relative(infrared_size) @ self.matrix @ np.linalg.inv(_from_relative(visible_size))
+
+    def check_sizes(self, visible_size: tuple[int, int], infrared_size: tuple[int, int]) -> tuple[str, ...]:
+        """Check that images have the aspect ratios that the rig was made for.
+
+        Args:
+            visible_size: Height and width of the visible image.
+            infrared_size: Height and width of the infrared image.
+
+        Returns:
+            A note for the user if the aspect ratios are right but the sizes differ.
+
+        Raises:
+            ValueError: If an aspect ratio differs, as with other cameras, or after cropping or rotating images.
+        """
+        notes = []
+        sizes = (("visible", visible_size, self.visible_size), ("infrared", infrared_size, self.infrared_size))
+        for name, size, expected in sizes:
+            if expected is None or tuple(size) == tuple(expected):
+                continue
+            words = (
+                f"the rig is for {name} images of {describe_size(expected)} pixels, this one has {describe_size(size)}"
+            )
+            if abs(math.log(size[1] * expected[0] / (size[0] * expected[1]))) > _ASPECT_TOLERANCE:
+                raise ValueError(
+                    f"{words}: another camera, or cropped or rotated images. Run `gffusion align` on pairs of this kind"
+                )
+            notes.append(f"{words}, of the same aspect ratio")
+        return tuple(notes)
+
+
+def describe_size(size: tuple[int, ...]) -> str:
+    """Return a size as users write it, width first.
+
+    Example:
+        >>> describe_size((480, 640))
+        '640 x 480'
+    """
+    return f"{size[1]} x {size[0]}"
+
+
+def _from_relative(size: tuple[int, int]) -> NDArray[np.float64]:
+    """Return the matrix from relative coordinates to pixels."""
+    height, width = size
+    return np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]], np.float64)
+
+
+def _check_matrix(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrix scaled so that its last entry is 1."""
+    if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
+        raise ValueError(f"the matrix of a rig must be 3 x 3 finite numbers, got {matrix.tolist()}")
+    if not matrix[2, 2] > 0:
+        raise ValueError("the matrix of a rig must have a positive last entry")
+    matrix = matrix / matrix[2, 2]
+    x, y, depth = matrix @ _CORNERS.T
+    if depth.min() <= 0.1 or depth.max() >= 10:
+        raise ValueError("the matrix of a rig is no view of a camera: its perspective is too strong")
+    corners = np.stack([x / depth, y / depth], axis=1)
+    edges = corners[[1, 3, 2, 0]] - corners[[0, 1, 3, 2]]  # around the quadrilateral
+    following = edges[[1, 2, 3, 0]]
+    turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
+    if not (turns > _SCALES[0] ** 2).all() or not (turns < _SCALES[1] ** 2).all():
+        raise ValueError(
+            "the matrix of a rig is not plausible: it mirrors or folds the image, or scales it more than "
+            f"{_SCALES[1]:.0f}-fold"
+        )
+    return matrix
+
+
+def _parse_matrix(rows: Any) -> NDArray[np.float64]:
+    numbers = isinstance(rows, list) and len(rows) == 3 and all(isinstance(row, list) and len(row) == 3 for row in rows)
+    if not numbers or not all(type(value) in (int, float) for row in rows for value in row):
+        raise ValueError('"matrix" must be three lists of three numbers')
+    try:
+        return np.array(rows, np.float64)
+    except OverflowError as error:
+        raise ValueError('"matrix" has numbers that are too large') from error
+
+
+def _parse_size(entry: Any) -> tuple[int, int] | None:
+    if entry is None:
+        return None
+    height, width = (entry.get("height"), entry.get("width")) if isinstance(entry, dict) else (None, None)
+    if type(height) is int and type(width) is int and 1 <= min(height, width) <= max(height, width) <= 10**6:
+        return height, width
+    raise ValueError('sizes must be like {"height": 480, "width": 640}')

@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras import Rig
-from gffusion.models.gffusion.image_sizes import check_same_size
+from gffusion.cameras import Align, Reference, Rig, align_images
+from gffusion.cameras.warping import REFERENCES
 
 from .io import read_image, read_rgbt
 
@@ -36,9 +36,24 @@ class ReadOptions:
     Attributes:
         align: `"none"` refuses images of different sizes; `"resize"` scales the infrared to the visible image, for cameras
             with the same field of view; `"auto"` estimates the position of the infrared image; a [`Rig`] gives it.
+        reference: The image whose frame and size the aligned images have.
+        crop: Whether to keep only the largest rectangle that both cameras see.
+
+    Raises:
+        ValueError: If an option is not allowed, or `reference` or `crop` is set without `align`.
     """
 
-    align: Literal["none", "resize", "auto"] | Rig = "none"
+    align: Align = "none"
+    reference: Reference = "visible"
+    crop: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):
+            raise ValueError(f'`align` must be "none", "resize", "auto" or a Rig, got {self.align!r}')
+        if self.reference not in REFERENCES:
+            raise ValueError(f'`reference` must be "visible" or "infrared", got {self.reference!r}')
+        if self.align == "none" and (self.crop or self.reference != "visible"):
+            raise ValueError("`crop` and `reference` need `align` (--align resize, auto or RIG.json)")
 
 
 def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions()) -> PairImages:
@@ -68,6 +83,12 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
     """
     if visible == infrared:
         return PairImages(*read_rgbt(visible))
-    images = read_image(visible), read_image(infrared)
-    check_same_size({str(visible): images[0].shape[:2], str(infrared): images[1].shape[:2]})
-    return PairImages(*images)
+    aligned, notes = align_images(
+        read_image(visible),
+        read_image(infrared),
+        align=options.align,
+        reference=options.reference,
+        crop=options.crop,
+        names=(str(visible), str(infrared)),
+    )
+    return PairImages(aligned.visible, aligned.infrared, aligned.missing, notes)

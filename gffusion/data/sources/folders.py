@@ -56,7 +56,8 @@ class FolderPairs(PairSource):
         size = visible.shape[0], visible.shape[1]
         if pair.labels is not None:
             decoded["labels"] = read_labels(pair.labels)
-            check_same_size({str(pair.visible): size, str(pair.labels): decoded["labels"].shape})
+            sizes = (size, size, decoded["labels"].shape)
+            check_same_size(dict(zip(map(str, (pair.visible, pair.infrared, pair.labels)), sizes, strict=True)))
         if self.has_boxes and pair.boxes is not None:
             decoded |= to_arrays(read_boxes(pair.boxes, size, self.class_names))
         return decoded

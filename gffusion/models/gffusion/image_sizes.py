@@ -10,7 +10,8 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
     """Return the height and width that all images of a pair share.
 
     Args:
-        sizes: Height and width by name of the image; the names are used in the error message.
+        sizes: Height and width by name of the image; the names are used in the error message. The first two are the visible
+            and the infrared image, others are label maps.
 
     Raises:
         ValueError: If sizes differ.
@@ -20,10 +21,22 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
         (480, 640)
     """
     (first, (height, width)), *others = sizes.items()
-    for other, size in others:
+    for index, (other, size) in enumerate(others):
         if size != (height, width):
-            raise ValueError(
-                f"{first} measures {width} x {height} pixels, but {other} {size[1]} x {size[0]} (width x height): the "
-                "images of a pair must be aligned pixel by pixel; register and resize them first"
-            )
+            words = f"{first} measures {width} x {height} pixels, but {other} {size[1]} x {size[0]} (width x height)"
+            if index > 0:
+                raise ValueError(f"{words}: a label map must have the size of the visible image")
+            advice = _advise((height, width), size)
+            raise ValueError(f"{words}: the images of a pair must be aligned pixel by pixel. {advice}")
     return height, width
+
+
+def _advise(size: tuple[int, int], other: tuple[int, ...]) -> str:
+    """Return what to do about images of two sizes."""
+    advice = (
+        'Pass align="auto" (--align auto) to find the position of the infrared image, align="resize" (--align resize) if '
+        "both cameras have the same field of view, or a rig (--align RIG.json) that `gffusion align` saved"
+    )
+    if (size[1] - size[0]) * (other[1] - other[0]) < 0:  # portrait and landscape
+        return f"One of them is rotated by 90 degrees: rotate it, or set its EXIF orientation. {advice}"
+    return advice

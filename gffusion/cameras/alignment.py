@@ -1,0 +1,90 @@
+"""Bring the images of a pair into one frame, as the options of the user say."""
+
+import math
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.models.gffusion.image_sizes import check_same_size
+
+from .rig import Rig, describe_size
+from .warping import AlignedImages, Reference, apply_rig
+
+Align = Literal["none", "resize", "auto"] | Rig
+
+# Sizes of one field of view are rounded to whole pixels: 640 x 480 and 160 x 121 differ by 1 %.
+_ASPECT_TOLERANCE = 0.02
+
+
+def align_images(
+    visible: NDArray[Any],
+    infrared: NDArray[Any],
+    missing: NDArray[np.bool_] | None = None,
+    align: Align = "none",
+    reference: Reference = "visible",
+    crop: bool = False,
+    tags: Rig | None = None,
+    names: tuple[str, str] = ("the visible image", "the infrared image"),
+) -> tuple[AlignedImages, tuple[str, ...]]:
+    """Bring the images of a pair into one frame.
+
+    Args:
+        visible: (H, W) or (H, W, 3).
+        infrared: (h, w) or (h, w, 3).
+        missing: (h, w), True where the infrared image has no measurement, or `None`.
+        align: `"none"` refuses images of different sizes; `"resize"` scales one image, for cameras with the same field of
+            view; `"auto"` uses `tags`, or estimates the rig from this pair; a [`Rig`] is applied.
+        reference: The image whose frame and size the result has.
+        crop: Whether to keep only the largest rectangle that both cameras see.
+        tags: The rig that the file of the infrared image contains.
+        names: Names of the images in messages.
+
+    Returns:
+        The images, and notes for the user.
+
+    Raises:
+        ValueError: If the sizes differ and `align` is `"none"`, or the rig does not fit the images or cannot be estimated.
+
+    Example:
+        >>> pair = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint16)
+        >>> aligned, notes = align_images(*pair, align="resize")
+        >>> aligned.infrared.shape, notes
+        ((480, 640), ())
+    """
+    sizes = visible.shape[:2], infrared.shape[:2]
+    if isinstance(align, str) and align == "none":
+        check_same_size(dict(zip(names, sizes, strict=True)))
+        return AlignedImages(visible, infrared, missing), ()
+    if isinstance(align, Rig):
+        rig, notes = align, align.check_sizes(*sizes)
+    elif align == "resize":
+        rig, notes = Rig(np.eye(3)), _check_resize(sizes, names, tags)
+    elif align == "auto" and tags is not None:
+        rig, notes = tags, ("aligned by the tags of the file",)
+    else:
+        raise ValueError(f'align must be "none", "resize", "auto" or a Rig, got {align!r}')
+    return apply_rig(visible, infrared, missing, rig, reference, crop), notes
+
+
+def _check_resize(
+    sizes: tuple[tuple[int, ...], tuple[int, ...]], names: tuple[str, str], tags: Rig | None
+) -> tuple[str, ...]:
+    """Return notes on images that may not have the same field of view; refuse a portrait and a landscape image."""
+    (height, width), (other_height, other_width) = sizes
+    difference = math.log(width * other_height / (height * other_width))
+    words = f"{names[0]} measures {describe_size(sizes[0])} pixels, {names[1]} {describe_size(sizes[1])}"
+    if abs(difference) > _ASPECT_TOLERANCE and (width - height) * (other_width - other_height) < 0:
+        raise ValueError(f"{words}: one of them is rotated by 90 degrees; rotate it first")
+    notes = []
+    if abs(difference) > _ASPECT_TOLERANCE:
+        notes.append(
+            'the images have different aspect ratios, and align="resize" (--align resize) distorts one of them; '
+            'align="auto" (--align auto) looks for the position instead'
+        )
+    if tags is not None and not np.allclose(tags.matrix, np.eye(3), atol=0.01):
+        notes.append(
+            'the tags of the file say that the fields of view differ: align="auto" (--align auto) uses them, '
+            'align="resize" (--align resize) does not'
+        )
+    return tuple(notes)

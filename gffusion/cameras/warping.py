@@ -1,0 +1,244 @@
+"""Move the images of a pair into one frame."""
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .rig import Rig
+
+Reference = Literal["visible", "infrared"]
+REFERENCES: tuple[Reference, ...] = ("visible", "infrared")
+
+_ROWS = 256  # rows warped at once, to limit memory
+_SNAP = 1e-6  # coordinates closer to the center of a pixel, in pixels, are not interpolated
+_CANDIDATES = 512  # rows tried as borders of a window
+_TOLERANCE = 1.0  # pixels that the visible image may fall short of the infrared image
+
+
+class AlignedImages(NamedTuple):
+    """Images of a pair in one frame.
+
+    Attributes:
+        visible: (H, W) or (H, W, 3).
+        infrared: (H, W) or (H, W, 3), 0 where missing.
+        missing: (H, W), True where the infrared image has no measurement; `None` if it has one everywhere.
+        window: Top, left, height and width of the images in the frame of the reference, if they were cropped.
+    """
+
+    visible: NDArray[Any]
+    infrared: NDArray[Any]
+    missing: NDArray[np.bool_] | None = None
+    window: tuple[int, int, int, int] | None = None
+
+
+def apply_rig(
+    visible: NDArray[Any],
+    infrared: NDArray[Any],
+    missing: NDArray[np.bool_] | None,
+    rig: Rig,
+    reference: Reference = "visible",
+    crop: bool = False,
+) -> AlignedImages:
+    """Move the images of a pair into one frame.
+
+    Args:
+        visible: (H, W) or (H, W, 3).
+        infrared: (h, w) or (h, w, 3).
+        missing: (h, w), True where the infrared image has no measurement, or `None`.
+        rig: The transform between the images. Its sizes are not checked, see [`Rig.check_sizes`].
+        reference: The image whose frame and size the result has. The other one is moved.
+        crop: Whether to keep only the largest rectangle that both cameras see.
+
+    Raises:
+        ValueError: If the images have no common part, or if the visible image is moved, does not cover the infrared image,
+            and `crop` is not set.
+
+    Example:
+        >>> visible, infrared = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint16)
+        >>> rig = Rig(np.diag([2.0, 2.0, 1.0]))
+        >>> aligned = apply_rig(visible, infrared, None, rig)
+        >>> aligned.infrared.shape, float(aligned.missing.mean())
+        ((480, 640), 0.75)
+        >>> apply_rig(visible, infrared, None, rig, crop=True).window
+        (0, 0, 240, 320)
+    """
+    matrix = rig.to_pixels(visible.shape[:2], infrared.shape[:2])
+    if reference == "visible":
+        size = visible.shape[:2]
+        outside = find_outside(matrix, size, infrared.shape[:2])
+        infrared, missing = warp_image(infrared, missing, matrix, size)
+    else:
+        size, matrix = infrared.shape[:2], np.linalg.inv(matrix).astype(np.float64)
+        outside = find_outside(matrix, size, visible.shape[:2], 0 if crop else _TOLERANCE)
+        visible = warp_image(visible, None, matrix, size)[0]
+    if outside.all():
+        raise ValueError("the infrared image lies outside the visible image: the rig does not belong to these images")
+    if not crop:
+        if reference == "infrared" and outside.any():
+            raise ValueError(
+                f"the visible image covers only {1 - outside.mean():.0%} of the infrared image: pass crop=True (--crop) to "
+                'keep the common part, or reference="visible" (--reference visible)'
+            )
+        return AlignedImages(visible, infrared, missing)
+    top, left, height, width = window = find_window(~outside)
+    part = slice(top, top + height), slice(left, left + width)
+    missing = None if missing is None or not missing[part].any() else missing[part]
+    return AlignedImages(visible[part], infrared[part], missing, window)
+
+
+def warp_infrared(
+    values: NDArray[Any], missing: NDArray[np.bool_] | None, rig: Rig, size: tuple[int, int]
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Move an infrared image into the frame of the visible image.
+
+    Args:
+        values: (h, w) or (h, w, C), any numeric type.
+        missing: (h, w), True where the infrared image has no measurement, or `None`.
+        rig: The transform between the images.
+        size: Height and width of the visible image.
+
+    Returns:
+        See [`warp_image`].
+
+    Example:
+        >>> values = np.array([[1, 2], [3, 4]], np.uint16)
+        >>> warped, missing = warp_infrared(values, None, Rig(np.diag([2.0, 1.0, 1.0])), (2, 4))
+        >>> warped.tolist(), missing[0].tolist()
+        ([[1, 2, 0, 0], [3, 4, 0, 0]], [False, False, True, True])
+    """
+    return warp_image(values, missing, rig.to_pixels(size, values.shape[:2]), size)
+
+
+def resize_infrared(
+    values: NDArray[Any], missing: NDArray[np.bool_] | None, size: tuple[int, int]
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Resize an infrared image whose camera has the field of view of the visible camera.
+
+    Args:
+        values: (h, w) or (h, w, C), any numeric type.
+        missing: (h, w), True where the infrared image has no measurement, or `None`.
+        size: Height and width of the visible image.
+
+    Returns:
+        See [`warp_image`].
+
+    Example:
+        >>> resize_infrared(np.array([[10, 30]], np.uint8), None, (1, 4))[0].tolist()
+        [[10, 15, 25, 30]]
+    """
+    return warp_infrared(values, missing, Rig(np.eye(3)), size)
+
+
+def warp_image(
+    values: NDArray[Any], missing: NDArray[np.bool_] | None, matrix: NDArray[np.float64], size: tuple[int, int]
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
+    """Warp an image bilinearly, after a Gaussian filter where it shrinks, without any influence of missing pixels.
+
+    Args:
+        values: (h, w) or (h, w, C), any numeric type.
+        missing: (h, w), True where there is no measurement, or `None`.
+        matrix: (3, 3), maps pixels (column, row, 1) of the result to pixels of `values`; whole numbers are centers.
+        size: Height and width of the result.
+
+    Returns:
+        The image (H, W) or (H, W, C) in the type of `values`, integers rounded; and the mask (H, W) of pixels that are
+        outside `values`, or mostly made of missing pixels, where the image is 0. The mask is `None` if there are none.
+    """
+    from scipy import ndimage  # takes half a second
+
+    if values.shape[:2] == size and np.allclose(matrix, np.eye(3), rtol=0, atol=_SNAP):
+        return values.copy(), None if missing is None or not missing.any() else missing.copy()
+    exact = np.float32 if values.dtype.itemsize <= 2 or values.dtype == np.float32 else np.float64
+    planes = np.moveaxis(np.atleast_3d(values), -1, 0).astype(exact)  # (C, h, w)
+    weights = None if missing is None or not missing.any() else (~missing).astype(np.float32)
+    if weights is not None:
+        planes[:, missing] = 0
+    sigma = _find_blur(matrix, size)
+    if max(sigma) > 0:
+        planes = np.stack([ndimage.gaussian_filter(plane, sigma, mode="nearest") for plane in planes])
+        weights = None if weights is None else ndimage.gaussian_filter(weights, sigma, mode="nearest")
+    warped = np.zeros((len(planes), *size), values.dtype)
+    lost = np.zeros(size, np.bool_)
+    for top in range(0, size[0], _ROWS):
+        rows = slice(top, min(top + _ROWS, size[0]))
+        points = _map_points(matrix, rows, size[1])  # (2, rows, W): row, column
+        band_lost = _is_outside(points, values.shape[:2])
+        shares: Any = 1
+        if weights is not None:
+            shares = ndimage.map_coordinates(weights, points, order=1, mode="nearest")
+            band_lost |= shares < 0.5  # type: ignore[operator]
+            shares = np.where(band_lost, 1, shares)
+        for plane, target in zip(planes, warped, strict=True):
+            band = ndimage.map_coordinates(plane, points, order=1, mode="nearest") / shares
+            band[band_lost] = 0
+            target[rows] = np.rint(band) if values.dtype.kind in "iu" else band
+        lost[rows] = band_lost
+    image = np.moveaxis(warped, 0, -1) if values.ndim == 3 else warped[0]
+    return np.ascontiguousarray(image), lost if lost.any() else None
+
+
+def find_outside(
+    matrix: NDArray[np.float64], size: tuple[int, int], other_size: tuple[int, int], tolerance: float = 0
+) -> NDArray[np.bool_]:
+    """Return the mask (H, W) of pixels that are outside the other image.
+
+    Args:
+        matrix: (3, 3), maps pixels (column, row, 1) of an image of `size` to pixels of the other image.
+        size: Height and width of the mask.
+        other_size: Height and width of the other image.
+        tolerance: Width of a border around the other image that counts as inside, in its pixels.
+    """
+    bands = [
+        _is_outside(_map_points(matrix, slice(top, min(top + _ROWS, size[0])), size[1]), other_size, tolerance)
+        for top in range(0, size[0], _ROWS)
+    ]
+    return np.concatenate(bands)
+
+
+def find_window(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """Return top, left, height and width of the largest rectangle in a convex area.
+
+    Args:
+        inside: (H, W), True in the area, at least in one pixel.
+
+    Example:
+        >>> find_window(np.array([[0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]], bool))
+        (1, 0, 2, 3)
+    """
+    rows = np.flatnonzero(inside.any(axis=1))
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), _CANDIDATES)).round().astype(int))]
+    starts = inside[rows].argmax(axis=1)
+    ends = inside.shape[1] - inside[rows, ::-1].argmax(axis=1)
+    # Of a convex area, the rows between two rows contain what both contain.
+    left, right = np.maximum.outer(starts, starts), np.minimum.outer(ends, ends)
+    heights = rows - rows[:, None] + 1  # [first, last]
+    areas = np.where(heights > 0, heights * np.maximum(right - left, 0), 0)
+    first, last = np.unravel_index(areas.argmax(), areas.shape)
+    x, width = left[first, last], right[first, last] - left[first, last]
+    return int(rows[first]), int(x), int(heights[first, last]), int(width)
+
+
+def _map_points(matrix: NDArray[np.float64], rows: slice, width: int) -> NDArray[np.float64]:
+    """Return the rows and columns (2, rows, W) in the other image of pixels of some rows."""
+    x, y = np.arange(width)[None, :], np.arange(rows.start, rows.stop)[:, None]
+    columns, lines, depth = (row[0] * x + row[1] * y + row[2] for row in matrix)
+    points = np.stack([lines / depth, columns / depth])
+    points[:, depth <= 0] = np.inf  # behind the camera
+    nearest = np.rint(points)
+    return np.where(np.abs(points - nearest) < _SNAP, nearest, points)
+
+
+def _is_outside(points: NDArray[np.float64], size: tuple[int, int], tolerance: float = 0) -> NDArray[np.bool_]:
+    margin = 0.5 + tolerance + _SNAP
+    rows, columns = points
+    return (rows < -margin) | (rows > size[0] - 1 + margin) | (columns < -margin) | (columns > size[1] - 1 + margin)
+
+
+def _find_blur(matrix: NDArray[np.float64], size: tuple[int, int]) -> tuple[float, float]:
+    """Return the standard deviations of the Gaussian along rows and columns, as in `skimage.transform.resize`."""
+    center = np.array([(size[1] - 1) / 2, (size[0] - 1) / 2, 1])
+    x, y, depth = matrix @ center
+    jacobian = (matrix[:2, :2] - np.outer((x / depth, y / depth), matrix[2, :2])) / depth
+    across, down = np.linalg.norm(jacobian, axis=1)  # pixels of the image per pixel of the result
+    return max(0.0, (float(down) - 1) / 2), max(0.0, (float(across) - 1) / 2)

@@ -1,0 +1,104 @@
+"""Rigs: JSON files, tags of FLIR, and refusals of what is no rig."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gffusion.cameras import Rig
+
+VALID: dict[str, Any] = {"format": "gffusion-rig", "version": 1, "matrix": [[2, 0, -0.5], [0.01, 2, 0], [0.1, 0, 1]]}
+
+
+def write(folder: Path, content: Any) -> Path:
+    path = folder / "rig.json"
+    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
+    return path
+
+
+def test_a_saved_rig_is_loaded(tmp_path: Path) -> None:
+    rig = Rig(np.array(VALID["matrix"]), (480, 640), (240, 320), "estimated from 10 pairs")
+    rig.save(tmp_path / "rig.json")
+    loaded = Rig.load(tmp_path / "rig.json")
+    assert np.array_equal(loaded.matrix, rig.matrix)
+    assert (loaded.visible_size, loaded.infrared_size, loaded.origin) == ((480, 640), (240, 320), rig.origin)
+
+
+def test_sizes_and_origin_are_optional(tmp_path: Path) -> None:
+    rig = Rig.load(write(tmp_path, VALID))
+    assert rig.visible_size is None
+    assert rig.origin == ""
+    assert rig.check_sizes((1, 5), (7, 2)) == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "other"}, "format"),
+        ({"version": 2}, "update gffusion"),
+        ({"version": None}, "version"),
+        ({"matrix": None}, "three lists"),
+        ({"matrix": [[1, 0], [0, 1]]}, "three lists"),
+        ({"matrix": [[1, 0, 0], [0, "1", 0], [0, 0, 1]]}, "three lists"),
+        ({"matrix": [[True, 0, 0], [0, 1, 0], [0, 0, 1]]}, "three lists"),
+        ({"matrix": [[10**400, 0, 0], [0, 1, 0], [0, 0, 1]]}, "too large"),
+        ({"matrix": [[float("nan"), 0, 0], [0, 1, 0], [0, 0, 1]]}, "finite"),
+        ({"matrix": [[float("inf"), 0, 0], [0, 1, 0], [0, 0, 1]]}, "finite"),
+        ({"matrix": [[-1, 0, 1], [0, 1, 0], [0, 0, 1]]}, "mirrors"),
+        ({"matrix": [[0, 0, 0], [0, 0, 0], [0, 0, 1]]}, "plausible"),
+        ({"matrix": [[1000, 0, 0], [0, 1000, 0], [0, 0, 1]]}, "50-fold"),
+        ({"matrix": [[1, 0, 0], [0, 1, 0], [-2, 0, 1]]}, "perspective"),
+        ({"matrix": [[1, 0, 0], [0, 1, 0], [0, 0, 0]]}, "last entry"),
+        ({"visible_size": [480, 640]}, "height"),
+        ({"infrared_size": {"height": 0, "width": 640}}, "height"),
+        ({"infrared_size": {"height": 1.5, "width": 640}}, "height"),
+    ],
+)
+def test_values_that_are_not_allowed_are_refused(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        Rig.load(write(tmp_path, VALID | change))
+    assert "rig.json" in str(error.value)
+
+
+@pytest.mark.parametrize("content", ["", "[]", "{", "3", "[" * 100_000, '"x"', "{}", " " * 200_000, "\ufeff{}"])
+def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
+    with pytest.raises(ValueError, match="no rig of"):
+        Rig.load(write(tmp_path, content))
+
+
+def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "rig.json").write_bytes(b"\xff\xd8\xff\xe0")
+    with pytest.raises(ValueError, match="not JSON"):
+        Rig.load(tmp_path / "rig.json")
+    with pytest.raises(FileNotFoundError):
+        Rig.load(tmp_path / "none.json")
+
+
+def test_tags_of_flir() -> None:
+    """The infrared image covers width / Real2IR of the visible image, around its center plus the offsets."""
+    real2ir, offset, (height, width) = 1.4, np.array([14, -14]), (480, 640)
+    matrix = Rig.from_flir(real2ir, *offset, (height, width)).matrix
+    corner = (np.array([width, height]) / 2 + offset - np.array([width, height]) / real2ir / 2) / (width, height)
+    assert np.allclose(matrix @ (*corner, 1), (0, 0, 1))
+    assert np.allclose(matrix @ (*(corner + 1 / real2ir), 1), (1, 1, 1))
+
+
+@pytest.mark.parametrize("real2ir", [0, -1, float("nan"), float("inf"), 1e9])
+def test_impossible_tags_are_refused(real2ir: float) -> None:
+    with pytest.raises(ValueError, match=r"Real2IR|matrix"):
+        Rig.from_flir(real2ir, 0, 0, (480, 640))
+
+
+def test_other_cameras_are_refused_and_other_resolutions_noted() -> None:
+    rig = Rig(np.eye(3), (480, 640), (240, 320))
+    assert rig.check_sizes((480, 640), (240, 320)) == ()
+    (note,) = rig.check_sizes((960, 1280), (240, 320))
+    assert "640 x 480" in note
+    assert "1280 x 960" in note
+    assert len(rig.check_sizes((960, 1280), (121, 160))) == 2
+    with pytest.raises(ValueError, match=r"320 x 240 pixels, this one has 320 x 256: another camera"):
+        rig.check_sizes((480, 640), (256, 320))
+    with pytest.raises(ValueError, match="rotated"):
+        rig.check_sizes((640, 480), (240, 320))
