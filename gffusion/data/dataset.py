@@ -131,7 +131,10 @@ class FusionDataset(Dataset[dict[str, Any]]):
         Raises:
             ValueError: If a column is missing, or as for the class.
         """
-        rows = DatasetRows(dataset, visible, infrared, labels, boxes, names, class_names)
+        columns = {"visible": visible, "infrared": infrared, "labels": labels, "boxes": boxes, "names": names}
+        rows = DatasetRows(
+            dataset, {name: column for name, column in columns.items() if column is not None}, class_names
+        )
         return cls(rows, transform, seed, cache_in_memory, infrared_range=infrared_range)
 
     @property

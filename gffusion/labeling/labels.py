@@ -59,11 +59,10 @@ def write_labels(
         >>> from gffusion.data import find_pairs
         >>> from gffusion.labeling.masks import ThresholdMasks
         >>> from gffusion.synthetic.samples import write_scenes
-        >>> temporary = tempfile.TemporaryDirectory()
-        >>> folder = Path(temporary.name)
-        >>> names = write_scenes(folder, height=32, width=48)
-        >>> [result] = write_labels(find_pairs(folder).match.pairs, folder / "labels", ThresholdMasks())
-        >>> result.pair.name, result.error
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     names = write_scenes(Path(root), height=32, width=48)
+        ...     results = list(write_labels(find_pairs(Path(root)).match.pairs, Path(root, "labels"), ThresholdMasks()))
+        >>> results[0].pair.name, results[0].error
         ('rendered_0000', None)
     """
     for pair in pairs:

@@ -10,8 +10,7 @@ from PIL import Image
 
 from gffusion import GFFusionConfig
 from gffusion.data import LAYOUTS, FoundPairs, FusionDataset, ImageReadError, find_pairs, read_rgbt
-from gffusion.data.layouts.fmb import FMB_CLASSES
-from gffusion.data.layouts.mfnet import MFNET_CLASSES
+from gffusion.data.layouts.known import FMB_CLASSES, MFNET_CLASSES
 
 RNG = np.random.default_rng(0)
 

@@ -166,7 +166,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     hub: HubServer
     protocol_version = "HTTP/1.1"
-
     # Method, quoted path, and handler, which receives the unquoted groups.
     routes = [
         ("GET", r"/api/whoami-v2", "who_am_i"),
@@ -194,10 +193,9 @@ class _Handler(BaseHTTPRequestHandler):
         wanted = self.headers.get("Range", "")
         self.hub.requests.append(Request(self.command, self.path, self.headers["Host"], self.token, wanted))
         self.body = self._read_body()
-        method = "GET" if self.command == "HEAD" else self.command
         try:
             with self.hub.lock:
-                answer = self._answer(method)
+                answer = self._answer("GET" if self.command == "HEAD" else self.command)
         except HubError as error:
             answer = (error.status, json.dumps({"error": str(error)}).encode(), error.headers)
         self._send(*answer)
@@ -227,10 +225,9 @@ class _Handler(BaseHTTPRequestHandler):
     def _send(self, status: int, content: bytes, headers: dict[str, str]) -> None:
         length = self.hub.next_cut(self.path) if self.command == "GET" else None
         self.send_response(status)
-        for name, value in headers.items():
+        for name, value in (headers | {"Content-Length": str(len(content))}).items():
             if value:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
         if self.command != "HEAD":
             self.wfile.write(content[:length])
@@ -329,9 +326,8 @@ class _Handler(BaseHTTPRequestHandler):
         files = repository.commits[repository.resolve(revision)]
         answers = []
         for path in [file["path"] for file in json.loads(self.body)["files"]]:
-            known, large = files.get(path), path.endswith(LFS_SUFFIXES)
-            oid = None if known is None else hashlib.sha256(known).hexdigest() if large else _git_oid(known)
-            mode = "lfs" if large else "regular"
+            known, mode = files.get(path), "lfs" if path.endswith(LFS_SUFFIXES) else "regular"
+            oid = None if known is None else hashlib.sha256(known).hexdigest() if mode == "lfs" else _git_oid(known)
             answers.append({"path": path, "uploadMode": mode, "shouldIgnore": False, "oid": oid})
         return {"files": answers}
 
@@ -366,8 +362,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.hub.refused_commits[name] -= 1
             raise HubError(503, "Service unavailable")
         files = dict(repository.commits[repository.branches[revision]])
-        for line in self.body.decode().splitlines():
-            item = json.loads(line)
+        for item in map(json.loads, self.body.decode().splitlines()):
             key, value = item["key"], item["value"]
             if key == "file":
                 files[value["path"]] = base64.b64decode(value["content"])

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from gffusion import GFFusionConfig, create_model, list_models
-from gffusion.data.layouts.mfnet import MFNET_CLASSES
+from gffusion.data.layouts.known import MFNET_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import M3FD_CLASSES
 from gffusion.zoo import MODELS, ModelEntry, find_entries, load_image_processor, locate
 

@@ -1,4 +1,4 @@
-"""Find the pairs of known datasets, arranged as users download them, one module per layout."""
+"""Find the pairs of known datasets, arranged as users download them."""
 
 from .base import FoundPairs
 from .finder import LAYOUTS, find_pairs

@@ -9,14 +9,8 @@ from gffusion.data.boxes import NamedBoxes
 from gffusion.data.pairs import describe_entry
 
 from .base import FoundPairs, count_names
-from .fmb import find_fmb
 from .folders import find_folders
-from .llvip import find_llvip
-from .m3fd import find_m3fd
-from .mfnet import find_mfnet
-from .msrs import find_msrs
-from .roadscene import find_roadscene
-from .tno import find_tno
+from .known import find_fmb, find_llvip, find_m3fd, find_mfnet, find_msrs, find_roadscene, find_tno
 
 logger = logging.getLogger(__name__)
 

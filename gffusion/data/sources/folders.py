@@ -27,11 +27,7 @@ class FolderPairs(PairSource):
     """
 
     def __init__(
-        self,
-        roots: Sequence[str | os.PathLike[str]],
-        layout: str = "folders",
-        split: str | None = None,
-        class_names: Sequence[str] | None = None,
+        self, roots: Sequence[str | os.PathLike[str]], layout: str, split: str | None, class_names: Sequence[str] | None
     ) -> None:
         found = [find_pairs(Path(root), layout, split) for root in roots]
         self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
@@ -72,9 +68,8 @@ class FolderPairs(PairSource):
     def read_size(self, index: int) -> tuple[int, int]:
         """Read the size of a pair from the headers of its files."""
         pair = self.pairs[index]
-        return check_same_size(
-            {str(file): read_size(file) for file in (pair.visible, pair.infrared, pair.labels) if file}
-        )
+        files = (file for file in (pair.visible, pair.infrared, pair.labels) if file is not None)
+        return check_same_size({str(file): read_size(file) for file in files})
 
 
 def _all_have_labels(pairs: Sequence[ImagePair]) -> bool:

@@ -1,7 +1,7 @@
 """Pairs from the rows of a `datasets.Dataset`."""
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
@@ -23,25 +23,24 @@ class DatasetRows(PairSource):
     See [`FusionDataset.from_dataset`] for the arguments and errors.
     """
 
-    def __init__(
-        self,
-        dataset: Any,
-        visible: str = "visible",
-        infrared: str = "infrared",
-        labels: str | None = None,
-        boxes: str | None = None,
-        names: str | None = None,
-        class_names: Sequence[str] | None = None,
-    ) -> None:
-        columns = {"visible": visible, "infrared": infrared, "labels": labels, "boxes": boxes, "names": names}
-        self._columns = {name: column for name, column in columns.items() if column is not None}
-        _check_columns(dataset, list(self._columns.values()))
-        self.names = tuple(map(str, dataset[names][:] if names is not None else range(len(dataset))))
-        self._dataset = _disable_decoding(dataset, self._columns.values())
-        self._dtypes = {name: _get_array_dtype(dataset, column) for name, column in self._columns.items()}
-        self.has_labels, self.has_boxes = labels is not None, boxes is not None
-        known = class_names if class_names is not None else read_category_names(_get_feature(dataset, boxes))
+    def __init__(self, dataset: Any, columns: Mapping[str, str], class_names: Sequence[str] | None = None) -> None:
+        _check_columns(dataset, list(columns.values()))
+        features = getattr(dataset, "features", None) or {}
+        self._columns = columns
+        self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))
+        self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
+        known = class_names if class_names is not None else read_category_names(features.get(columns.get("boxes")))
         self.class_names = tuple(known) if known is not None else None
+        # Values of `Array2D` and `Array3D` features are read as lists or 64-bit integers.
+        self._dtypes = {
+            name: features[column].dtype for name, column in columns.items() if hasattr(features.get(column), "shape")
+        }
+        for (
+            column
+        ) in columns.values():  # images stay undecoded: `datasets` would drop 16-bit values, and sizes need headers
+            if getattr(features.get(column), "dtype", None) == "PIL.Image.Image":
+                dataset = dataset.cast_column(column, dataclasses.replace(features[column], decode=False))
+        self._dataset = dataset
 
     def describe(self, index: int) -> str:
         """Return the row of a pair."""
@@ -81,7 +80,7 @@ class DatasetRows(PairSource):
     def _read_column(self, index: int, row: Mapping[str, Any], name: str) -> NDArray[Any]:
         value = row[self._columns[name]]
         with _name_cell_in_errors(self._describe_cell(index, name)):
-            if self._dtypes[name] is not None:
+            if name in self._dtypes:
                 value = np.asarray(value, dtype=self._dtypes[name])
             if name == "labels":
                 return _to_labels(value)
@@ -100,25 +99,6 @@ def _check_columns(dataset: Any, wanted: Sequence[str]) -> None:
         )
     if missing := [column for column in wanted if column not in columns]:
         raise ValueError(f"the dataset has no column {', '.join(missing)}; its columns are {', '.join(columns)}")
-
-
-def _get_feature(dataset: Any, column: str | None) -> Any:
-    return (getattr(dataset, "features", None) or {}).get(column)
-
-
-def _get_array_dtype(dataset: Any, column: str) -> str | None:
-    """Return the dtype of an `Array2D` or `Array3D` feature, whose values are read as lists or 64-bit integers."""
-    feature = _get_feature(dataset, column)
-    return feature.dtype if hasattr(feature, "shape") else None
-
-
-def _disable_decoding(dataset: Any, columns: Iterable[str]) -> Any:
-    """Return the dataset with undecoded image columns: `datasets` would drop 16-bit values, and sizes need headers only."""
-    for column in columns:
-        feature = _get_feature(dataset, column)
-        if getattr(feature, "dtype", None) == "PIL.Image.Image":
-            dataset = dataset.cast_column(column, dataclasses.replace(feature, decode=False))
-    return dataset
 
 
 @contextmanager
