@@ -217,9 +217,6 @@ METRICS: Mapping[str, MetricInfo] = {
 def list_metrics(task: Literal["fusion", "segmentation"] = "fusion") -> list[str]:
     """Return the names of the metrics of a task, in the order of tables.
 
-    Args:
-        task: `"fusion"` for metrics of fused images, `"segmentation"` for metrics of label maps.
-
     Raises:
         ValueError: If the task is unknown.
 

@@ -12,12 +12,7 @@ from .segmentation import predict_labels
 
 
 class _CatalogMetric(Metric):
-    """Metric whose declaration is an entry of `METRICS`.
-
-    Attributes:
-        info: The entry.
-        settings: Options of the functional form.
-    """
+    """Metric whose declaration, `info`, is an entry of `METRICS`; `settings` are the options of its functional form."""
 
     info: ClassVar[MetricInfo]
     settings: dict[str, Any]
@@ -55,12 +50,9 @@ class FusionMetric(_CatalogMetric):
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(self, fused: Tensor, visible: Tensor | None = None, infrared: Tensor | None = None) -> None:
-        """Add the images of one batch.
+        """Add the images of one batch: (B, 1, H, W) or (H, W), gray levels from 0 to 255.
 
-        Args:
-            fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255.
-            visible: Visible sources of the same shape. Not used by metrics of the fused image alone.
-            infrared: Infrared sources of the same shape. Not used by metrics of the fused image alone.
+        Metrics of the fused image alone do not use the sources.
 
         Raises:
             ValueError: If the images do not suit the metric.
@@ -98,11 +90,7 @@ class SegmentationMetric(_CatalogMetric):
         super().__init__(num_classes, ignore_index=ignore_index, **self.defaults, **kwargs)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        """Add the label maps of one batch.
-
-        Args:
-            logits: Tensor of shape (B, C, H, W), or integer predicted labels of shape (B, H, W).
-            labels: Integer tensor of shape (B, H, W).
+        """Add one batch: logits (B, C, H, W) or integer predicted labels (B, H, W), and integer labels (B, H, W).
 
         Raises:
             ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.

@@ -1,6 +1,7 @@
 """Visual information fidelity: VIF, the sum that papers report, and VIFF, which they often cite instead."""
 
 from collections.abc import Iterator
+from itertools import accumulate
 
 import torch
 import torch.nn.functional as F
@@ -24,10 +25,7 @@ _VIFF_GUARD = 1e-7
 @shared
 def _pyramid(image: Tensor) -> list[Tensor]:
     """Return the image at the four scales, each smoothed with the scale's own window and halved."""
-    levels = [image]
-    for taps in _SCALES[1:]:
-        levels.append(smooth(levels[-1], taps, stride=2))
-    return levels
+    return list(accumulate(_SCALES[1:], lambda level, taps: smooth(level, taps, stride=2), initial=image))
 
 
 def _strips_at(scale: int, *images: Tensor) -> Iterator[tuple[Tensor, ...]]:
@@ -42,11 +40,7 @@ def _covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool) -> 
 
 @shared
 def _channel(source: Tensor, fused: Tensor, taps: Taps, saturating: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Fit `fused = gain * source + residual` in each window.
-
-    Returns:
-        The gain, the variance of the fused image that it explains, and the variances of the residual and the source.
-    """
+    """Fit `fused = gain * source + residual` in windows; return gain, explained, residual and source variance."""
     source_variance = _covariance(source, source, taps, saturating)
     fused_variance = _covariance(fused, fused, taps, saturating)
     covariance = _covariance(source, fused, taps, saturating)
@@ -71,23 +65,17 @@ def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = 
 
     Papers on image fusion report this sum as VIF, often citing Han et al. 2013, whose metric is [`viff`].
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 41x41 pixels or more, gray levels from 0 to 255, rounded to
-            integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
+    Images (B, 1, H, W) or (H, W), 41x41 pixels or more, gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
+
+    Options:
         saturating: Clip products of pixels at 255 at the finest scale, as MATLAB does on `uint8` images, which leaves
             hardly any contrast. Papers of 2022 report such values.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
 
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Sheikh and Bovik 2006, doi:10.1109/TIP.2005.859378, in the pixel domain (their program `vifp_mscale`): windows
-        of 17, 9, 5 and 3 pixels inside the image.
+    Source: Sheikh and Bovik 2006, doi:10.1109/TIP.2005.859378, in the pixel domain (their program `vifp_mscale`): windows of
+    17, 9, 5 and 3 pixels inside the image.
 
     Example:
         >>> image = torch.arange(64 * 64).reshape(64, 64) % 256
@@ -117,21 +105,12 @@ def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     information; the scales have the weights 1, 0, 0.15 and 1, divided by 2.15. Three constant images give 1. Papers often
     call [`vif`] by this name.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 41x41 pixels or more, gray levels from 0 to 255, rounded to
-            integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Images (B, 1, H, W) or (H, W), 41x41 pixels or more, gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Han, Cai, Cao and Xu 2013, doi:10.1016/j.inffus.2011.08.002, with the constants of their program for gray
-        images.
+    Source: Han et al. 2013, doi:10.1016/j.inffus.2011.08.002, with the constants of their program for gray images.
 
     Example:
         >>> image = torch.arange(64 * 64).reshape(64, 64) % 256

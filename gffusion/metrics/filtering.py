@@ -20,22 +20,16 @@ _STRIP_ROWS = 16
 
 @shared
 def strips(image: Tensor, window: int) -> list[Tensor]:
-    """Cut an image into strips, so that intermediate results stay in the processor's cache.
+    """Cut an image (B, H, W) into views (B, h, W), so that intermediate results stay in the processor's cache.
 
-    Args:
-        image: Tensor of shape (B, H, W).
-        window: Height of the windows. Each window inside the image is inside exactly one strip.
-
-    Returns:
-        Views of shape (B, h, W) from top to bottom; on devices other than a CPU, the whole image.
+    Each window of `window` rows inside the image is inside exactly one strip. On other devices than CPUs, one strip is cut.
 
     Example:
         >>> [strip.shape[1] for strip in strips(torch.zeros(1, 10, 10), window=3)]
         [10]
     """
     batch, height, width = image.shape
-    positions = height - window + 1
-    rows = positions
+    rows = positions = height - window + 1
     if image.device.type == "cpu":
         rows = max(_STRIP_ROWS, _STRIP_PIXELS * torch.get_num_threads() // (batch * width))
     return [image[:, top : min(top + rows, positions) + window - 1] for top in range(0, positions, rows)]
@@ -52,36 +46,22 @@ def gaussian_taps(size: int, sigma: float) -> Taps:
     return tuple(weight / math.fsum(weights) for weight in weights)
 
 
-def uniform_taps(size: int) -> Taps:
-    """Return one side of a square window of `size` (odd) equal taps that sum to 1."""
-    return (1 / size,) * size
-
-
 def smooth(image: Tensor, taps: Taps, stride: int = 1) -> Tensor:
     """Return the weighted mean around every `stride`-th pixel whose window is inside the image (MATLAB's `'valid'`).
 
-    Args:
-        image: Tensor of shape (B, H, W).
-        taps: Weights of the window along each side.
-        stride: Step between the windows, in both directions.
-
-    Returns:
-        Tensor of shape (B, (H - len(taps)) // stride + 1, (W - len(taps)) // stride + 1).
+    (B, H, W) -> (B, (H - len(taps)) // stride + 1, (W - len(taps)) // stride + 1).
 
     Example:
-        >>> smooth(torch.arange(9.0).reshape(1, 3, 3), uniform_taps(3)).round(decimals=4)
+        >>> smooth(torch.arange(9.0).reshape(1, 3, 3), (1 / 3,) * 3).round(decimals=4)
         tensor([[[4.]]])
     """
-    return _smooth_along(_smooth_along(image, taps, stride, dim=-2), taps, stride, dim=-1)
-
-
-def _smooth_along(image: Tensor, taps: Taps, stride: int, dim: int) -> Tensor:
     # Adding shifted images is many times faster than conv2d, which has no fast kernel for float64 on CPUs.
-    first, *others = image.unfold(dim, len(taps), stride).unbind(-1)
-    result = first * taps[0]
-    for shifted, tap in zip(others, taps[1:], strict=True):
-        result.add_(shifted, alpha=tap)
-    return result
+    for dim in (-2, -1):
+        first, *others = image.unfold(dim, len(taps), stride).unbind(-1)
+        image = first * taps[0]
+        for shifted, tap in zip(others, taps[1:], strict=True):
+            image.add_(shifted, alpha=tap)
+    return image
 
 
 local_mean = shared(smooth)
@@ -89,20 +69,13 @@ local_mean = shared(smooth)
 
 @shared
 def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool = False) -> Tensor:
-    """Return the covariance of two images in each window, or the variance if both are the same.
+    """Return the covariance of two images in each window: two (B, H, W) -> (B, H - len(taps) + 1, W - len(taps) + 1).
 
-    Args:
-        first: Tensor of shape (B, H, W).
-        second: Tensor of shape (B, H, W).
-        taps: Weights of the window along each side.
-        saturating: Clip the products of pixels at 255, as MATLAB does for `uint8` images.
-
-    Returns:
-        Tensor of shape (B, H - len(taps) + 1, W - len(taps) + 1).
+    With `saturating`, products of pixels are clipped at 255, as MATLAB does for `uint8` images.
 
     Example:
         >>> image = torch.arange(9.0).reshape(1, 3, 3)
-        >>> local_covariance(image, image, uniform_taps(3)).round(decimals=4)
+        >>> local_covariance(image, image, (1 / 3,) * 3).round(decimals=4)
         tensor([[[6.6667]]])
     """
     products = first * second
@@ -112,13 +85,7 @@ def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool
 
 
 def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Return the Sobel responses where the 3x3 window is inside the image: left minus right, and below minus above.
-
-    Args:
-        image: Tensor of shape (B, H, W).
-
-    Returns:
-        Two tensors of shape (B, H - 2, W - 2).
+    """Return the Sobel responses, left minus right and below minus above: (B, H, W) -> two of (B, H - 2, W - 2).
 
     Example:
         >>> sobel(torch.arange(9.0).reshape(1, 3, 3))
@@ -130,8 +97,7 @@ def sobel(image: Tensor) -> tuple[Tensor, Tensor]:
 
 def _correlate(neighbors: Tensor, kernel: tuple[tuple[int, ...], ...]) -> Tensor:
     # In the order of MATLAB's conv2, because on images in 0..1 the last bit decides which gradients are equal, see `qabf`.
-    order = [(row, column) for column in (2, 1, 0) for row in (2, 1, 0) if kernel[row][column]]
-    (row, column), *others = order
+    (row, column), *others = [(row, column) for column in (2, 1, 0) for row in (2, 1, 0) if kernel[row][column]]
     result = neighbors[..., row, column] * kernel[row][column]
     for row, column in others:
         result.add_(neighbors[..., row, column], alpha=kernel[row][column])

@@ -24,19 +24,15 @@ def spatial_frequency(fused: Tensor, *, data_range: float = 255.0) -> Tensor:
     `SF = sqrt(RF^2 + CF^2)` with the root mean squares of the differences between neighbors in rows and in columns, without
     padding. A constant image has 0. Noise raises SF as much as detail does.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 2x2 pixels or more, gray levels from 0 to 255, rounded to
-            integers.
-        data_range: Scale the image to 0 to this number first; the maximum is then sqrt(2) times it.
+    Image (B, 1, H, W) or (H, W), 2x2 pixels or more, gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Options:
+        data_range: Scale the image to 0 to this number first; the maximum is then sqrt(2) times it.
 
     Raises:
         ValueError: If the image has another shape, size or range.
 
-    Source:
-        Eskicioglu and Fisher 1995, doi:10.1109/26.477498.
+    Source: Eskicioglu and Fisher 1995, doi:10.1109/26.477498.
 
     Example:
         >>> spatial_frequency(torch.tensor([[0, 3], [4, 7]]))
@@ -53,20 +49,16 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
     `AG = mean(sqrt((Gx^2 + Gy^2) / 2))` with central differences, one-sided at the border. A constant image has 0.
     Noise raises AG as much as detail does.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 2x2 pixels or more, gray levels from 0 to 255, rounded to
-            integers.
+    Image (B, 1, H, W) or (H, W), 2x2 pixels or more, gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
+
+    Options:
         divisor: Divide the sum over the H W pixels by their number, or by the (H - 1)(W - 1) `"intervals"` as a widely
             used MATLAB program does.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
 
     Raises:
         ValueError: If the image has another shape, size or range, or `divisor` is unknown.
 
-    Source:
-        Cui et al. 2015, doi:10.1016/j.optcom.2014.12.032.
+    Source: Cui et al. 2015, doi:10.1016/j.optcom.2014.12.032.
 
     Example:
         >>> average_gradient(torch.tensor([[0, 6], [8, 14]]))
@@ -91,10 +83,7 @@ def _edges(region: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _regions(images: list[Tensor], border: str) -> Iterator[tuple[Tensor, ...]]:
-    """Cut images into strips and four sides, whose inner pixels together cover the images, for `_edges`.
-
-    Only the sides depend on the border, `"constant"` zeros or `"reflect"`, so metrics with different borders share the strips.
-    """
+    """Cut images into strips, which all metrics share, and four padded sides; their inner pixels cover the images."""
 
     def cut(image: Tensor) -> list[Tensor]:
         top, bottom = F.pad(image[:, :2], (1, 1, 1, 0), border), F.pad(image[:, -2:], (1, 1, 0, 1), border)
@@ -120,26 +109,19 @@ def qabf(fused: Tensor, visible: Tensor, infrared: Tensor, *, tie_range: float |
     ratio G of the weaker to the stronger edge strength (Sobel) and the agreement `A = 1 - |a_S - a_F| / (pi/2)` of the
     orientations. Qabf is the mean of Q over the pixels of both sources, weighted by their edge strength.
 
-    Images are padded with zeros, as in all published programs, so the frame counts as an edge. Two black sources give
-    0.
+    Images are padded with zeros, as in all published programs, so the frame counts as an edge. Two black sources give 0.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 3x3 pixels or more, gray levels from 0 to 255, rounded to
-            integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
+    Images (B, 1, H, W) or (H, W), 3x3 pixels or more, gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
+
+    Options:
         tie_range: G for equal strengths. None: 1, as in the paper's equation. A number: the strength itself, for images in
             the range 0 to this number, as in widely copied programs. With 1, the result depends on the last bit of each
             gradient; additions are in the order of MATLAB's `conv2`.
 
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
-
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Xydeas and Petrovic 2000, doi:10.1049/el:20000267.
+    Source: Xydeas and Petrovic 2000, doi:10.1049/el:20000267.
 
     Example:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)
@@ -173,20 +155,12 @@ def nabf(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     of them is 0), the agreement A of orientations (1 when parallel), and w = strength^1.5, or 0.001 for strengths below 2.
     Sobel responses are divided by 8; images are mirrored at the border.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 3x3 pixels or more, gray levels from 0 to 255, rounded to
-            integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Images (B, 1, H, W) or (H, W), 3x3 pixels or more, gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Shreyamsha Kumar 2013, doi:10.1007/s11760-012-0361-x, after Petrovic and Xydeas 2005.
+    Source: Shreyamsha Kumar 2013, doi:10.1007/s11760-012-0361-x, after Petrovic and Xydeas 2005.
 
     Example:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)

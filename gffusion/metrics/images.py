@@ -86,10 +86,7 @@ def _limits(image: Tensor, what: str) -> tuple[float, float]:
 
 
 def check_aligned(**images: Tensor | None) -> list[Tensor]:
-    """Check that images are gray and of one size, and return them in the given order as views of shape (B, H, W).
-
-    Args:
-        images: Tensors of shape (B, 1, H, W) or (H, W), all of the same shape, by name.
+    """Check that images, (B, 1, H, W) or (H, W) by name, are gray and of one size, and return views of shape (B, H, W).
 
     Raises:
         ValueError: If an image is missing, empty, in color, or differs in shape from the first.
@@ -98,23 +95,20 @@ def check_aligned(**images: Tensor | None) -> list[Tensor]:
         >>> [image.shape for image in check_aligned(fused=torch.zeros(2, 3), visible=torch.zeros(2, 3))]
         [torch.Size([1, 2, 3]), torch.Size([1, 2, 3])]
     """
-    batches = [_batch(image, name) for name, image in images.items()]
-    first, *others = images
-    for name, other in zip(others, batches[1:], strict=True):
-        if other.shape != batches[0].shape:
+    batches = {name: _batch(image, name) for name, image in images.items()}
+    (first, batch), *others = batches.items()
+    for name, other in others:
+        if other.shape != batch.shape:
+            sizes = ["x".join(map(str, one.shape)) for one in (batch, other)]
             raise ValueError(
-                f"{first} has {_size(batches[0])} and {name} {_size(other)} (images x height x width). "
+                f"{first} has {sizes[0]} and {name} {sizes[1]} (images x height x width). "
                 "They must be aligned and of the same size: resize or crop them first."
             )
-    return batches
+    return list(batches.values())
 
 
 def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
-    """Check the images of one metric, and return them in the given order as integer `torch.float64` of shape (B, H, W).
-
-    Args:
-        minimum_size: Minimum height and width, in pixels.
-        images: Tensors of shape (B, 1, H, W) or (H, W) with values from 0 to 255, all of the same shape, by name.
+    """Check the images of one metric, (B, 1, H, W) or (H, W) by name, and return integer `torch.float64` (B, H, W).
 
     Raises:
         ValueError: If an image is missing, empty, too small, in color, or in the range 0 to 1, differs in shape from the
@@ -131,10 +125,6 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
             f"Got images of {height}x{width} pixels. This metric needs {minimum_size}x{minimum_size} or more."
         )
     return [_levels(batch, name) for name, batch in zip(images, batches, strict=True)]
-
-
-def _size(batch: Tensor) -> str:
-    return "x".join(str(side) for side in batch.shape)
 
 
 @shared

@@ -45,17 +45,12 @@ def entropy(fused: Tensor) -> Tensor:
 
     `EN = -sum_l p_l log2 p_l` over 256 gray levels. A constant image has 0. Noise raises EN as much as detail does.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Image (B, 1, H, W) or (H, W), gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
     Raises:
         ValueError: If the image has another shape, size or range.
 
-    Source:
-        Roberts, van Aardt and Ahmed 2008, doi:10.1117/1.2945910.
+    Source: Roberts, van Aardt and Ahmed 2008, doi:10.1117/1.2945910.
 
     Example:
         >>> entropy(torch.tensor([[0, 85], [170, 255]]))
@@ -77,22 +72,17 @@ def mutual_information(
 
     `MI = I(F; V) + I(F; R)` with `I(X; Y) = H(X) + H(Y) - H(X, Y)` from histograms of 256 gray levels.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
+    Images (B, 1, H, W) or (H, W), gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
+
+    Options:
         unit: `"bits"`, or `"nats"` as in scikit-learn.
         saturating: Count the levels 254 and 255 in one bin of the joint histogram, as in a widely used MATLAB program that
             adds 1 to `uint8` images. The entropies of single images keep 256 bins.
 
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
-
     Raises:
         ValueError: If an image has another shape, size or range, or `unit` is unknown.
 
-    Source:
-        Qu, Zhang and Yan 2002, doi:10.1049/el:20020212.
+    Source: Qu, Zhang and Yan 2002, doi:10.1049/el:20020212.
 
     Example:
         >>> image = torch.tensor([[0, 85], [170, 255]])
@@ -115,19 +105,12 @@ def normalized_mutual_information(fused: Tensor, visible: Tensor, infrared: Tens
     `NMI = 2 [I(F; V) / (H(F) + H(V)) + I(F; R) / (H(F) + H(R))]`. Unlike in [`mutual_information`], a source of high
     entropy does not outweigh the other one. The term of two constant images is 0.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Images (B, 1, H, W) or (H, W), gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Hossny, Nahavandi and Creighton 2008, doi:10.1049/el:20081754.
+    Source: Hossny, Nahavandi and Creighton 2008, doi:10.1049/el:20081754.
 
     Example:
         >>> image = torch.tensor([[0, 85], [170, 255]])

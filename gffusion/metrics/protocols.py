@@ -20,6 +20,20 @@ class Protocol:
     options: Mapping[str, Mapping[str, Any]]
 
 
+_TANG: dict[str, dict[str, Any]] = {
+    "EN": {},
+    "SD": {},
+    "SF": {},
+    "AG": {"divisor": "intervals"},
+    "MI": {"saturating": True},
+    "CC": {},
+    "SCD": {},
+    "MSE": {"data_range": 1.0},
+    "PSNR": {"data_range": 1.0},
+    "VIF": {},
+    "Qabf": {"tie_range": 255.0},
+}
+
 PROTOCOLS: Mapping[str, Protocol] = {
     "standard": Protocol(
         "Ours: the definition in the paper of each metric, on rounded 8-bit luma, in float64; sums over both sources.",
@@ -28,35 +42,17 @@ PROTOCOLS: Mapping[str, Protocol] = {
     "tang2022": Protocol(
         "The MATLAB collection of Tang as published until March 2023 (SeAFusion, PIAFusion and many others): SF, MSE, PSNR and "
         "Qabf on 0 to 1, SD and VIF in saturating uint8 arithmetic.",
-        {
-            "EN": {},
+        _TANG
+        | {
             "SD": {"saturating": True},
             "SF": {"data_range": 1.0},
-            "AG": {"divisor": "intervals"},
-            "MI": {"saturating": True},
-            "CC": {},
-            "SCD": {},
-            "MSE": {"data_range": 1.0},
-            "PSNR": {"data_range": 1.0},
             "VIF": {"saturating": True},
             "Qabf": {"tie_range": 1.0},
         },
     ),
     "tang2023": Protocol(
         "The same collection since March 2023: SD, SF, VIF and Qabf on 0 to 255 in double precision; the rest as before.",
-        {
-            "EN": {},
-            "SD": {},
-            "SF": {},
-            "AG": {"divisor": "intervals"},
-            "MI": {"saturating": True},
-            "CC": {},
-            "SCD": {},
-            "MSE": {"data_range": 1.0},
-            "PSNR": {"data_range": 1.0},
-            "VIF": {},
-            "Qabf": {"tie_range": 255.0},
-        },
+        _TANG,
     ),
     "cddfuse": Protocol(
         "The Python evaluator of CDDFuse, copied by many: VIF under the name VIFF, MI in nats, SSIM with a uniform 7x7 window and "
@@ -81,11 +77,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 
 def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mapping[str, Mapping[str, Any]]:
-    """Return the options of fusion metrics under a protocol.
-
-    Args:
-        protocol: A name in `PROTOCOLS`.
-        metrics: Names of the metrics. Default: all metrics of the protocol.
+    """Return the options of fusion metrics, by default of all, under a protocol of `PROTOCOLS`.
 
     Raises:
         ValueError: If the protocol is unknown or lacks one of the metrics.
@@ -97,9 +89,10 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
     if protocol not in PROTOCOLS:
         raise ValueError(f"Unknown protocol {protocol!r}. Allowed are {', '.join(PROTOCOLS)}.")
     options = PROTOCOLS[protocol].options
-    for name in metrics or ():
+    names = options if metrics is None else tuple(metrics)
+    for name in names:
         if name not in options:
             raise ValueError(
                 f"The protocol {protocol!r} has no fusion metric {name!r}. Allowed are {', '.join(options)}."
             )
-    return options if metrics is None else {name: options[name] for name in metrics}
+    return {name: options[name] for name in names}

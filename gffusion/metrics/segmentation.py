@@ -39,7 +39,7 @@ def predict_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_inde
 def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Return the mean intersection over union (mIoU) over all pixels of the batch: 0 to 1, higher is better.
 
-    The mean is over the classes in the labels or the prediction, or NaN if all pixels are ignored.
+    The mean, without dimensions, is over the classes in the labels or the prediction, or NaN if all pixels are ignored.
 
     Args:
         logits: Tensor of shape (B, C, H, W), or integer predicted labels of shape (B, H, W).
@@ -47,14 +47,10 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
         num_classes: Number of classes C, the background included.
         ignore_index: Label of ignored pixels.
 
-    Returns:
-        Tensor without dimensions.
-
     Raises:
         ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
 
-    Source:
-        Everingham et al. 2010, doi:10.1007/s11263-009-0275-4.
+    Source: Everingham et al. 2010, doi:10.1007/s11263-009-0275-4.
 
     Example:
         >>> mean_iou(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 1, 1, 255]]]), num_classes=3)
@@ -70,20 +66,8 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
 def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Return the intersection over union (IoU) of each class, over all pixels of the batch: 0 to 1, higher is better.
 
-    Args:
-        logits: As in [`mean_iou`].
-        labels: As in [`mean_iou`].
-        num_classes: Number of classes C, the background included.
-        ignore_index: Label of pixels that do not count.
-
-    Returns:
-        Tensor of shape (C,), with NaN for classes that are absent from both labels and prediction.
-
-    Raises:
-        ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
-
-    Source:
-        Everingham et al. 2010, doi:10.1007/s11263-009-0275-4.
+    Shape (C,), with NaN for classes that are absent from both labels and prediction. Arguments, errors and source are those
+    of [`mean_iou`].
 
     Example:
         >>> class_iou(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 0, 1, 255]]]), num_classes=3)
@@ -98,22 +82,9 @@ def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: in
 
 
 def pixel_accuracy(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
-    """Return the share of pixels of the batch with the right class: 0 to 1, higher is better.
+    """Return the share of pixels of the batch with the right class, without dimensions: 0 to 1, higher is better.
 
-    Args:
-        logits: As in [`mean_iou`].
-        labels: As in [`mean_iou`].
-        num_classes: Number of classes C, the background included.
-        ignore_index: Label of pixels that do not count.
-
-    Returns:
-        Tensor without dimensions.
-
-    Raises:
-        ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
-
-    Source:
-        Everingham et al. 2010, doi:10.1007/s11263-009-0275-4.
+    Arguments, errors and source are those of [`mean_iou`].
 
     Example:
         >>> pixel_accuracy(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 0, 1, 1]]]), num_classes=3)

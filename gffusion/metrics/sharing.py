@@ -17,10 +17,8 @@ _memo: ContextVar[dict[Any, Any] | None] = ContextVar("_memo", default=None)
 @contextmanager
 def sharing() -> Iterator[None]:
     """Cache the results of functions decorated with `shared` inside the block; inner blocks join the outer one."""
-    if _memo.get() is not None:
-        yield
-        return
-    token = _memo.set({})
+    outer = _memo.get()
+    token = _memo.set({} if outer is None else outer)
     try:
         yield
     finally:

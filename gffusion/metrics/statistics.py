@@ -32,19 +32,16 @@ def standard_deviation(fused: Tensor, *, saturating: bool = False) -> Tensor:
 
     `SD = sqrt(mean((F - mean F)^2))` over all pixels. A constant image has 0.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
+    Image (B, 1, H, W) or (H, W), gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
+
+    Options:
         saturating: Compute as MATLAB does on a `uint8` image: differences are rounded and clipped at 0, squares at 255.
             Only bright pixels count, and the maximum is sqrt(255), about 16. Papers of 2022 report such values.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
 
     Raises:
         ValueError: If the image has another shape, size or range.
 
-    Source:
-        Ma, Ma and Li 2019, doi:10.1016/j.inffus.2018.02.004.
+    Source: Ma, Ma and Li 2019, doi:10.1016/j.inffus.2018.02.004.
 
     Example:
         >>> standard_deviation(torch.tensor([[0, 0], [100, 100]]))
@@ -62,19 +59,12 @@ def correlation_coefficient(fused: Tensor, visible: Tensor, infrared: Tensor) ->
 
     `CC = (r(F, V) + r(F, R)) / 2` with Pearson's r, or 0 if an image is constant.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Images (B, 1, H, W) or (H, W), gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Ma, Ma and Li 2019, doi:10.1016/j.inffus.2018.02.004.
+    Source: Ma, Ma and Li 2019, doi:10.1016/j.inffus.2018.02.004.
 
     Example:
         >>> image = torch.tensor([[0, 50], [100, 150]])
@@ -91,19 +81,12 @@ def sum_of_correlations_of_differences(fused: Tensor, visible: Tensor, infrared:
     `SCD = r(F - R, V) + r(F - V, R)` with Pearson's r, or 0 if an image or a difference is constant. The difference between
     F and one source should correlate with the other source. The sum of both sources minus a constant scores nearly 2.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
-
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Images (B, 1, H, W) or (H, W), gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Aslantas and Bendes 2015, doi:10.1016/j.aeue.2015.09.004.
+    Source: Aslantas and Bendes 2015, doi:10.1016/j.aeue.2015.09.004.
 
     Example:
         >>> visible = torch.tensor([[0, 50], [100, 100]])
@@ -121,20 +104,15 @@ def mean_squared_error(fused: Tensor, visible: Tensor, infrared: Tensor, *, data
 
     `MSE = (mean((F - V)^2) + mean((F - R)^2)) / 2` over all pixels.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
-        data_range: Scale the images to 0 to this number first; the maximum is then its square.
+    Images (B, 1, H, W) or (H, W), gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Options:
+        data_range: Scale the images to 0 to this number first; the maximum is then its square.
 
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Jagalingam and Hegde 2015, doi:10.1016/j.aqpro.2015.02.019.
+    Source: Jagalingam and Hegde 2015, doi:10.1016/j.aqpro.2015.02.019.
 
     Example:
         >>> fused = torch.full((2, 2), 10)
@@ -162,22 +140,17 @@ def peak_signal_to_noise_ratio(
 
     `PSNR = 10 log10(peak^2 / MSE)` with the [`mean_squared_error`] of both sources. Infinite if all three images are equal.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, rounded to integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
+    Images (B, 1, H, W) or (H, W), gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
+
+    Options:
         data_range: Scale the images to 0 to this number before the MSE is computed.
         peak: Peak signal; `"fused"` uses the maximum of the fused image, and the value can then be negative. A published
             MATLAB program uses `data_range=1` and `peak=255`, which adds 48.13 dB.
 
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
-
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Jagalingam and Hegde 2015, doi:10.1016/j.aqpro.2015.02.019.
+    Source: Jagalingam and Hegde 2015, doi:10.1016/j.aqpro.2015.02.019.
 
     Example:
         >>> fused = torch.full((2, 2), 100)

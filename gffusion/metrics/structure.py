@@ -6,13 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .filtering import Taps, gaussian_taps, local_covariance, local_mean, strips, uniform_taps
+from .filtering import Taps, gaussian_taps, local_covariance, local_mean, strips
 from .images import gray_levels
 from .sharing import shared, sharing
 
 _PIXELS = (-2, -1)
 _GAUSSIAN = gaussian_taps(11, sigma=1.5)
-_UNIFORM = uniform_taps(7)
+_UNIFORM = (1 / 7,) * 7
 _MS_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _MS_MINIMUM_SIZE = len(_GAUSSIAN) * 2 ** (len(_MS_WEIGHTS) - 1)
 
@@ -49,24 +49,18 @@ def ssim(
 
     Each term is the mean SSIM with K1 = 0.01 and K2 = 0.03 over all windows inside the image, without padding.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 11x11 pixels or more, gray levels from 0 to 255, rounded to
-            integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
+    Images (B, 1, H, W) or (H, W), 11x11 pixels or more, gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
+
+    Options:
         data_range: The L of both constants; it does not scale the gray levels. With 2, the former default of scikit-image
             for floating-point images, the constants are negligible.
         window: `"gaussian"` is the paper's window, 11x11 with a standard deviation of 1.5; `"uniform"` is scikit-image's
             default, 7x7 (also the minimum size) with sample (n - 1) covariances.
 
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
-
     Raises:
         ValueError: If an image has another shape, size or range, or `window` is unknown.
 
-    Source:
-        Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
+    Source: Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
 
     Example:
         >>> image = torch.arange(256).reshape(16, 16)
@@ -98,21 +92,15 @@ def ms_ssim(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: flo
     coarsest scale, raised to the paper's powers; a negative mean counts as 0. Images are halved by averaging 2x2 pixels; an
     odd last row or column is dropped. The window is the 11x11 Gaussian, inside the image at all scales.
 
-    Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), 176x176 pixels or more, gray levels from 0 to 255, rounded to
-            integers.
-        visible: Visible source of the same shape.
-        infrared: Infrared source of the same shape.
-        data_range: The L of both constants of the SSIM.
+    Images (B, 1, H, W) or (H, W), 176x176 pixels or more, gray levels 0 to 255 (rounded) -> (B,), `torch.float64`.
 
-    Returns:
-        Tensor of shape (B,), `torch.float64`.
+    Options:
+        data_range: The L of both constants of the SSIM.
 
     Raises:
         ValueError: If an image has another shape, size or range.
 
-    Source:
-        Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216.
+    Source: Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216.
 
     Example:
         >>> image = torch.arange(176 * 176).reshape(176, 176) % 256

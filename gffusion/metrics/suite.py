@@ -24,8 +24,7 @@ def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric"
         kwargs: Arguments of the metric's class, such as `num_classes` for segmentation.
 
     Returns:
-        A `torchmetrics.Metric`: `update(fused, visible, infrared)` for fusion, `update(logits, labels)` for
-        segmentation.
+        A metric with `update(fused, visible, infrared)` for fusion, `update(logits, labels)` for segmentation.
 
     Raises:
         ValueError: If the name or the protocol is unknown, or the protocol does not have the metric.
@@ -50,8 +49,7 @@ def compute_metrics(
     """Compute several fusion metrics of a batch; shared intermediate results are computed once.
 
     Args:
-        fused: Tensor of shape (B, 1, H, W) or (H, W), gray levels from 0 to 255, see
-            [`to_luma8`][gffusion.metrics.to_luma8].
+        fused: (B, 1, H, W) or (H, W), gray levels from 0 to 255, see [`to_luma8`][gffusion.metrics.to_luma8].
         visible: Visible sources of the same shape.
         infrared: Infrared sources of the same shape.
         metrics: Names of the metrics. Default: all metrics of the protocol.
@@ -68,7 +66,7 @@ def compute_metrics(
         >>> compute_metrics(image, visible=image, infrared=image, metrics=["SCD", "Qabf"])
         {'SCD': tensor([0.], dtype=torch.float64), 'Qabf': tensor([0.9748], dtype=torch.float64)}
     """
-    options = select_options(protocol, None if metrics is None else list(metrics))
+    options = select_options(protocol, metrics)
     images = check_aligned(fused=fused, visible=visible, infrared=infrared)
     values: dict[str, list[Tensor]] = {name: [] for name in options}
     # One image at a time keeps intermediate results in the processor's cache, and memory independent of the batch size.
