@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from transformers import AutoImageProcessor
+from transformers.utils.logging import warning_once
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
-from gffusion.models.gffusion import image_processing_gffusion
 
 Array = NDArray[Any]
 LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601
@@ -264,7 +264,7 @@ class TestInfraredRange:
         ],
     )
     def test_narrow_range_warning(self, caplog: Any, image: Array, infrared_range: Any, warns: bool) -> None:
-        image_processing_gffusion._warn_once.cache_clear()
+        warning_once.cache_clear()
         with caplog.at_level(logging.WARNING):
             for _ in range(3):
                 process(COLOR, image, infrared_range=infrared_range)

@@ -1,7 +1,6 @@
-"""Slim and full checkpoints of a model with frozen encoders.
+"""Slim checkpoints, of the trained weights (a few MB), and full ones, which include the frozen encoders.
 
-A slim checkpoint contains the trained weights (a few MB); the encoders are loaded from their own repositories, which the
-configuration names. A full checkpoint contains all weights.
+A slim checkpoint is loaded with the encoders of the repositories that its configuration names.
 """
 
 import contextlib
@@ -40,16 +39,12 @@ class FrozenBackboneModel(PreTrainedModel):
         dinov2: Dinov2Model | str | os.PathLike[str] | None = None,
         **config_arguments: Any,
     ) -> Self:
-        """Create an untrained model with pretrained encoders, to start a training.
+        """Create an untrained model with pretrained encoders, in training mode and float32, to start a training.
 
         Args:
-            clip (`CLIPVisionModel` or `str`, *optional*): Encoder, or its Hub id or folder. Required in the hybrid paradigm.
-            dinov2 (`Dinov2Model` or `str`, *optional*):
-                Encoder, or its Hub id or folder. Required with a segmenter and in the parallel paradigm.
+            clip: Encoder, or its Hub id or folder. Required in the hybrid paradigm.
+            dinov2: Encoder, or its Hub id or folder. Required with a segmenter and in the parallel paradigm.
             config_arguments: Further arguments of [`GFFusionConfig`].
-
-        Returns:
-            The model, in training mode, float32.
 
         Raises:
             ValueError: If a required encoder is missing, or an encoder is given that the paradigm does not use.
@@ -88,14 +83,11 @@ class FrozenBackboneModel(PreTrainedModel):
         config: Any = None,
         **kwargs: Any,
     ) -> Self:
-        """Load a slim or a full checkpoint from a folder or the Hub.
+        """Load a slim or a full checkpoint from a folder or the Hub, in evaluation mode, with frozen encoders.
 
         Takes the arguments of [`~transformers.PreTrainedModel.from_pretrained`] and, as overrides, those of
         [`GFFusionConfig`]: `use_segmenter=False` loads a model for fusion only, without DINOv2. Only safetensors files
         are read.
-
-        Returns:
-            The model in evaluation mode, with frozen encoders.
 
         Raises:
             OSError: If the checkpoint, or an encoder that it names, cannot be found or read.
@@ -144,10 +136,9 @@ class FrozenBackboneModel(PreTrainedModel):
         """Save a slim or a full checkpoint.
 
         Args:
-            save_directory (`str` or `os.PathLike`): Folder, created if needed.
-            include_backbones (`bool`, *optional*):
-                Whether to save the frozen encoders. By default, they are saved unless they were loaded from the source
-                in the configuration, so that loading restores the same model.
+            save_directory: Folder, created if needed.
+            include_backbones: Whether to save the frozen encoders. By default, they are saved unless they were loaded from
+                the source in the configuration, so that loading restores the same model.
             kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
@@ -173,9 +164,8 @@ class FrozenBackboneModel(PreTrainedModel):
             super().save_pretrained(save_directory, **kwargs)
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
-        for weights in Path(save_directory).glob(
-            "*.safetensors"
-        ):  # safetensors files are created without read permission for others
+        # safetensors files are created without read permission for others
+        for weights in Path(save_directory).glob("*.safetensors"):
             shutil.copymode(Path(save_directory) / CONFIG_NAME, weights)
 
 
@@ -184,11 +174,7 @@ def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
 
 
 def _load_backbone(
-    name: str,
-    source: str | None,
-    revision: str | None,
-    config: PreTrainedConfig | None,
-    hub_arguments: dict[str, Any],
+    name: str, source: str | None, revision: str | None, config: PreTrainedConfig | None, hub_arguments: dict[str, Any]
 ) -> PreTrainedModel:
     """Load one frozen encoder and check that all its weights were loaded."""
     if not source:
@@ -199,14 +185,10 @@ def _load_backbone(
     what, moved = f"the frozen {name} encoder", f"If it has moved, pass {name}_name_or_path or {name}_revision."
     request = {"revision": revision or "main", **hub_arguments}
     if not os.path.isdir(source):
-        with explained(
-            what, source, moved
-        ):  # report these errors here, because the weight loader would report missing weights
+        with explained(what, source, moved):  # the loader below would report missing weights instead
             cached_file(source, CONFIG_NAME, **request)
-    with (
-        explained(what, source, f"{moved} {NO_PICKLES}"),
-        _quiet_loading(),
-    ):  # text weights of CLIP are unexpected and ignored
+    # Text weights of CLIP are unexpected and ignored.
+    with explained(what, source, f"{moved} {NO_PICKLES}"), _quiet_loading():
         backbone, report = BACKBONE_CLASSES[name].from_pretrained(
             source,
             config=config,

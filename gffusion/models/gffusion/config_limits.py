@@ -42,15 +42,7 @@ _LOADER_OPTIONS = {
 
 
 def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> None:
-    """Raise ValueError for an encoder that is too large.
-
-    Args:
-        name: Name of the field in error messages.
-        encoder: Configuration of the encoder.
-
-    Raises:
-        ValueError: If a size is not positive or too large, or the sizes imply too many parameters.
-    """
+    """Raise ValueError if a size of an encoder is not positive or too large, or they imply too many parameters."""
     for key, limit in ENCODER_LIMITS.items():
         value = getattr(encoder, key)
         if not all(1 <= number <= limit for number in (value if isinstance(value, list | tuple) else [value])):
@@ -64,11 +56,7 @@ def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> 
 
 
 def refuse_loader_options(config_dict: dict[str, Any]) -> None:
-    """Raise ValueError for a configuration file that selects the code to run.
-
-    Raises:
-        ValueError: If the file, or its part for an encoder, sets such an option.
-    """
+    """Raise ValueError if a configuration file, or its part for an encoder, selects the code to run."""
     parts = (config_dict, config_dict.get("clip_config"), config_dict.get("dinov2_config"))
     found = {name for part in parts if isinstance(part, dict) for name in part} & _LOADER_OPTIONS
     if found:
@@ -79,15 +67,7 @@ def refuse_loader_options(config_dict: dict[str, Any]) -> None:
 
 
 def refuse_path(name: str, value: str | None) -> None:
-    """Raise ValueError for an encoder source that is not a Hub id, in configurations from the Hub.
-
-    Args:
-        name: Name of the field in error messages.
-        value: The source.
-
-    Raises:
-        ValueError: If the source is a local path or not a valid Hub id.
-    """
+    """Raise ValueError if the encoder source in the field `name` of a configuration from the Hub is not a Hub id."""
     if value is None:
         return
     try:
@@ -103,17 +83,7 @@ def refuse_path(name: str, value: str | None) -> None:
 
 
 def check_segmenter(config: Any) -> None:
-    """Check the options of a [`GFFusionConfig`] that determine how DINOv2 reads images.
-
-    Raises:
-        ValueError: If layers, refinement, windows or scales are out of range or contradict each other.
-    """
-    _check_segmenter_reading(config)
-    _check_segmenter_windows(config)
-    _check_segmenter_scales(config)
-
-
-def _check_segmenter_reading(config: Any) -> None:
+    """Raise ValueError if layers, refinement, windows or scales are out of range or contradict each other."""
     num_layers = config.dinov2_config.num_hidden_layers
     if not 1 <= config.segmenter_layers <= num_layers:
         raise ValueError(
@@ -125,9 +95,6 @@ def _check_segmenter_reading(config: Any) -> None:
             f"`segmenter_refinement` must be between 0 and {LIMITS['segmenter_refinement']} tokens, "
             f"got {config.segmenter_refinement}."
         )
-
-
-def _check_segmenter_windows(config: Any) -> None:
     grid = [side // config.dinov2_config.patch_size for side in config.segmenter_image_size]
     windows = config.segmenter_windows or []
     if len(windows) != 2 or any(count < 1 or side % count for side, count in zip(grid, windows, strict=True)):
@@ -135,6 +102,7 @@ def _check_segmenter_windows(config: Any) -> None:
             f"`segmenter_windows` must be [rows, columns] that divide the {grid[0]} x {grid[1]} tokens of "
             f"`segmenter_image_size`, got {windows}."
         )
+    _check_segmenter_scales(config)
 
 
 def _check_segmenter_scales(config: Any) -> None:

@@ -35,6 +35,14 @@ _BASE_ARGUMENTS = {
     "torch_dtype",
 }
 
+_NON_NEGATIVE = (
+    "gradient_weight",
+    "intensity_weight",
+    "intensity_contrast",
+    "segmentation_weight",
+    "initializer_range",
+)
+
 ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
 
 
@@ -284,19 +292,14 @@ class GFFusionConfig(PreTrainedConfig):
     def validate_architecture(self) -> None:
         """Check values against each other (called by `@strict` after construction)."""
         self._validate_widths()
-        self._validate_encoders()
+        for name in ("clip_config", "dinov2_config"):
+            if getattr(self, name) is not None:
+                check_encoder_sizes(name, getattr(self, name))
         self._validate_semantics()
         self._validate_image_sizes()
         if self.needs_dinov2:
             check_segmenter(self)
-        weights = (
-            "gradient_weight",
-            "intensity_weight",
-            "intensity_contrast",
-            "segmentation_weight",
-            "initializer_range",
-        )
-        for name in weights:
+        for name in _NON_NEGATIVE:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"`{name}` must be finite and non-negative, got {getattr(self, name)}.")
         if not self.id2label or sorted(self.id2label) != list(range(len(self.id2label))):
@@ -310,25 +313,15 @@ class GFFusionConfig(PreTrainedConfig):
             raise ValueError(f"Unknown GFFusionConfig arguments {sorted(unknown)}. Allowed: {', '.join(allowed)}.")
 
     def _validate_widths(self) -> None:
-        widths = {
-            "stem_channels": [self.stem_channels],
-            "feature_channels": [self.feature_channels],
-            "decoder_channels": self.decoder_channels or [],
-        }
+        stem, features, decoder = [self.stem_channels], [self.feature_channels], self.decoder_channels or []
+        widths = {"stem_channels": stem, "feature_channels": features, "decoder_channels": decoder}
         for name, values in widths.items():
             if not all(1 <= value <= LIMITS[name] for value in values):
                 raise ValueError(f"`{name}` must be between 1 and {LIMITS[name]}, got {getattr(self, name)}.")
-        if len(self.decoder_channels or []) > MAX_DECODER_LAYERS:
-            raise ValueError(
-                f"`decoder_channels` must have at most {MAX_DECODER_LAYERS} entries, got {len(self.decoder_channels or [])}."
-            )
+        if len(decoder) > MAX_DECODER_LAYERS:
+            raise ValueError(f"`decoder_channels` must have at most {MAX_DECODER_LAYERS} entries, got {len(decoder)}.")
         if not 0 <= self.leaky_relu_slope < 1:
             raise ValueError(f"`leaky_relu_slope` must be in [0, 1), got {self.leaky_relu_slope}.")
-
-    def _validate_encoders(self) -> None:
-        for name, encoder in (("clip_config", self.clip_config), ("dinov2_config", self.dinov2_config)):
-            if encoder is not None:
-                check_encoder_sizes(name, encoder)  # type: ignore[arg-type]
 
     def _validate_semantics(self) -> None:
         if self.semantic_config is None:
@@ -350,17 +343,14 @@ class GFFusionConfig(PreTrainedConfig):
             )
 
     def _validate_class_weights(self) -> None:
-        if self.class_weights is None:
+        weights = self.class_weights
+        if weights is None:
             return
-        fit = len(self.class_weights) == len(self.id2label)
-        if (
-            not fit
-            or not all(0 <= weight < float("inf") for weight in self.class_weights)
-            or not any(self.class_weights)
-        ):
+        valid = all(0 <= weight < float("inf") for weight in weights) and any(weights)
+        if not valid or len(weights) != len(self.id2label):
             raise ValueError(
                 f"`class_weights` must be {len(self.id2label)} finite non-negative numbers, one per class of "
-                f"`id2label` and not all 0, got {self.class_weights}."
+                f"`id2label` and not all 0, got {weights}."
             )
 
     def _validate_image_sizes(self) -> None:

@@ -17,13 +17,9 @@ DINOV2_MEAN, DINOV2_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def rgb_to_luma(image: Tensor) -> Tensor:
-    """Return the luma (Y of YCbCr, ITU-R BT.601, full range) of an image.
+    """Return the luma (Y of YCbCr, ITU-R BT.601, full range) of an RGB image: (..., 3, H, W) -> (..., 1, H, W).
 
-    Args:
-        image (`Tensor` of shape `(..., 3, H, W)` or `(..., 1, H, W)`): RGB values, or luma, which is returned as it is.
-
-    Returns:
-        `Tensor` of shape `(..., 1, H, W)`, in the range and dtype of `image`.
+    Range and dtype are those of `image`; a luma (..., 1, H, W) is returned as it is.
 
     Raises:
         ValueError: If the image has neither one nor three channels.
@@ -43,12 +39,7 @@ def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
     YCbCr is linear in RGB, so replacing Y adds the same difference to all three channels. Where the result would leave [0, 1],
     chroma is scaled down instead of clipping single channels, which keeps the hue and the requested luma exact.
 
-    Args:
-        image (`Tensor` of shape `(..., 3, H, W)`): RGB values in [0, 1].
-        luma (`Tensor` of shape `(..., 1, H, W)`): New luma in [0, 1].
-
-    Returns:
-        `Tensor` of shape `(..., 3, H, W)` in [0, 1].
+    (..., 3, H, W) and luma (..., 1, H, W) -> (..., 3, H, W), all in [0, 1].
     """
     chroma = image - rgb_to_luma(image)  # (..., 3, H, W), weighted sum over the channels is zero
     headroom = torch.where(chroma > 0, 1 - luma, luma)
@@ -57,16 +48,10 @@ def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
 
 
 def sobel_magnitude(image: Tensor) -> Tensor:
-    """Return the Sobel gradient magnitude `|gx| + |gy|` of every channel.
+    """Return the Sobel gradient magnitude `|gx| + |gy|` of every channel: (B, C, H, W), H and W at least 2, same shape.
 
     The separable kernel is written as sums of shifted views, which is several times faster on a CPU than a depthwise
     convolution and needs no buffer in checkpoints. The border is reflected.
-
-    Args:
-        image (`Tensor` of shape `(B, C, H, W)`): Any values, H and W at least 2.
-
-    Returns:
-        `Tensor` of shape `(B, C, H, W)`.
     """
     padded = F.pad(image, (1, 1, 1, 1), mode="reflect")
     rows = padded[..., :-2, :] + 2 * padded[..., 1:-1, :] + padded[..., 2:, :]  # (B, C, H, W + 2)
@@ -75,19 +60,10 @@ def sobel_magnitude(image: Tensor) -> Tensor:
 
 
 def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """Round an image to 8 bits, halves to even.
-
-    Args:
-        image: uint8, uint16 (divided by 257) or floating point in [0, 1] (multiplied by 255).
-
-    Returns:
-        uint8 array of the same shape.
-    """
+    """Round an image to uint8, halves to even: uint16 is divided by 257, floating point in [0, 1] multiplied by 255."""
     if image.dtype == np.uint8:
         return image
-    if image.dtype == np.uint16:
-        return np.rint(image / 257).astype(np.uint8)
-    return np.rint(image * 255).astype(np.uint8)
+    return np.rint(image / 257 if image.dtype == np.uint16 else image * 255).astype(np.uint8)
 
 
 def prepare_images(

@@ -1,7 +1,5 @@
 """GFFusionImageProcessor: convert pairs of images to model tensors, and outputs to images of the original size and depth."""
 
-import functools
-import logging
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -14,12 +12,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
-from transformers.utils import TensorType
+from transformers.utils import TensorType, logging
 
 from .image_ops import replace_luma, rgb_to_luma
 from .image_sizes import MINIMUM_SIZE, check_same_size
 
-logger = logging.getLogger(__name__)
+logger = logging.get_logger(__name__)
 
 Image = PIL.Image.Image | NDArray[Any] | Tensor
 IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
@@ -108,7 +106,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
                 {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]}
             )
             if visible_array.ndim == 2 and infrared_array.ndim == 3 and np.ptp(infrared_array, axis=-1).any():
-                _warn_once(
+                logger.warning_once(
                     "The visible image is gray and the infrared image has color: check that they are not swapped."
                 )
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
@@ -123,10 +121,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         return BatchFeature(data=data, tensor_type=return_tensors)
 
     def post_process_fusion(
-        self,
-        outputs: Any,
-        images: Pair | Sequence[Pair],
-        output_type: Literal["pil", "np", "pt"] = "pil",
+        self, outputs: Any, images: Pair | Sequence[Pair], output_type: Literal["pil", "np", "pt"] = "pil"
     ) -> list[Image]:
         """Convert a model's output to images of the original size, with the visible image's color and bit depth.
 
@@ -156,9 +151,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
         fused_images = []
         for fused, (visible, _) in zip(fused_values, pairs, strict=True):
             array = to_array(visible, "visible")
-            fused_images.append(
-                _to_image(_restore_color(_crop(fused, array.shape[:2]), array), array.dtype, output_type)
-            )
+            colored = _restore_color(_crop(fused, array.shape[:2]), array)
+            fused_images.append(_to_image(colored, array.dtype, output_type))
         return fused_images
 
     def post_process_semantic_segmentation(
@@ -168,8 +162,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
         Args:
             outputs ([`GFFusionOutput`]): Model output with `logits` (B, num_labels, H, W).
-            target_sizes (`list[tuple[int, int]]`, *optional*):
-                Height and width of every pair, to remove padding.
+            target_sizes: Height and width of every pair, to remove padding.
 
         Returns:
             One int64 tensor (height, width) of class ids per pair.
@@ -203,7 +196,6 @@ def _check_options(size_divisor: int, infrared_range: InfraredRange) -> None:
 
 
 def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
-    """Return a list of pairs for one pair or a list of pairs."""
     if isinstance(images, (tuple, list)) and images:
         if all(isinstance(item, IMAGE_TYPES) for item in images) and len(images) == 2:
             return [(images[0], images[1])]
@@ -219,12 +211,8 @@ def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
 def to_array(image: Image, name: str) -> NDArray[Any]:
     """Return an image as an upright array (H, W) or (H, W, 3) of its own type: uint8, uint16 or floating point.
 
-    Args:
-        image: The image.
-        name: Name of the image in errors, "visible" or "infrared".
-
     Raises:
-        ValueError: If the image is empty, or its layout or type is not supported.
+        ValueError: If the image is empty, or its layout or type is not supported. The message has the name.
     """
     if isinstance(image, PIL.Image.Image):
         array = _convert_pil(PIL.ImageOps.exif_transpose(image), name)
@@ -285,11 +273,6 @@ def _unit_values(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     return array.astype(np.float32)
 
 
-@functools.cache
-def _warn_once(message: str) -> None:
-    logger.warning(message)
-
-
 def _luma(array: NDArray[Any]) -> NDArray[Any]:
     """Return the BT.601 luma (H, W) of a floating-point color image; a gray image is returned as it is."""
     if array.ndim == 2:
@@ -310,17 +293,13 @@ def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
 def to_infrared_values(array: NDArray[Any], infrared_range: InfraredRange = "dtype") -> NDArray[np.float32]:
     """Scale an infrared image (H, W) or (H, W, 3) to [0, 1] -> (1, H, W); color is reduced to luma.
 
-    Args:
-        array: The image, uint8, uint16 or floating point.
-        infrared_range: See [`GFFusionImageProcessor`].
-
     Raises:
         ValueError: If floating-point values are outside [0, 1] and no range is given, or are not finite.
     """
     if infrared_range == "dtype":
         values = _luma(_unit_values(array, "infrared"))
         if array.dtype == np.uint16 and 0 < values.max() - values.min() < _NARROW_RANGE:
-            _warn_once(
+            logger.warning_once(
                 "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
                 'Set infrared_range ("--infrared-range" on the command line) to "percentile" or to a range in counts.'
             )

@@ -9,9 +9,7 @@ MINIMUM_SIZE = 32
 def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
     """Return the height and width that all images of a pair share.
 
-    Args:
-        sizes: Height and width by name of the image; the names are used in the error message. The first two are the visible
-            and the infrared image, others are label maps.
+    `sizes` has them by the name for error messages: the visible and the infrared image, then label maps.
 
     Raises:
         ValueError: If sizes differ.

@@ -13,11 +13,7 @@ def check_inputs(
     labels: Tensor | None = None,
     segment: bool | None = None,
 ) -> None:
-    """Check that the inputs of the model match each other and the configuration.
-
-    Raises:
-        ValueError: If shapes, dtypes or sizes are wrong, or a model without a segmenter gets labels or should segment.
-    """
+    """Raise ValueError if inputs of the model do not match each other or the configuration."""
     batch, _, *size = shape = tuple(visible_values.shape) if visible_values.dim() == 4 else (0, 0, 0, 0)
     if shape[1] != 3 or tuple(infrared_values.shape) != (batch, 1, *size):
         raise ValueError(
@@ -43,11 +39,7 @@ def check_inputs(
 
 
 def check_semantic_tokens(config: GFFusionConfig, tokens: Tensor, batch: int) -> None:
-    """Check precomputed CLIP tokens.
-
-    Raises:
-        ValueError: If the paradigm uses none, or their shape is wrong.
-    """
+    """Raise ValueError if the paradigm uses no CLIP tokens, or the shape of precomputed ones is wrong."""
     if not config.needs_clip:
         raise ValueError(f'`semantic_tokens` need the hybrid paradigm; this model is "{config.paradigm}".')
     width = config.clip_config.hidden_size  # type: ignore[union-attr]

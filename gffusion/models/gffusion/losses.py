@@ -16,18 +16,10 @@ BASE_SIGMA, ENERGY_SIGMA = 4.0, 2.0
 
 
 def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
-    """Compute structural similarity (Wang et al., 2004) with a separable 11-tap Gaussian window of sigma 1.5.
+    """Return the SSIM (Wang et al., 2004) of lumas (B, 1, H, W) in [0, `data_range`] -> (B,) in [-1, 1].
 
     Equal to `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`: the
     mean over the pixels whose window lies inside the image. Differentiable, and computed at least in float32.
-
-    Args:
-        image (`Tensor` of shape `(B, 1, H, W)`): Luma in [0, `data_range`].
-        reference (`Tensor` of shape `(B, 1, H, W)`): Luma to compare with.
-        data_range (`float`, *optional*, defaults to 1.0): Difference between the largest and the smallest possible value.
-
-    Returns:
-        `Tensor` of shape `(B,)` with values in [-1, 1].
 
     Raises:
         ValueError: If a side is shorter than the window.
@@ -62,13 +54,7 @@ def _gaussian_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Ten
 def ssim_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     """Compute the first two terms of Eq. (10): `(1 - SSIM(f, rgb)) / 2 + (1 - SSIM(f, ir)) / 2`, on luma.
 
-    Args:
-        fused (`Tensor` of shape `(B, 1 or 3, H, W)`): Fused image in [0, 1].
-        visible (`Tensor` of shape `(B, 1 or 3, H, W)`): Visible image in [0, 1].
-        infrared (`Tensor` of shape `(B, 1, H, W)`): Infrared image in [0, 1].
-
-    Returns:
-        `Tensor` of shape `()`.
+    Images in [0, 1], (B, 1 or 3, H, W), and (B, 1, H, W) for infrared -> ().
     """
     luma = rgb_to_luma(fused)
     return ((1 - ssim(luma, rgb_to_luma(visible))) / 2 + (1 - ssim(luma, infrared)) / 2).mean()
@@ -77,13 +63,7 @@ def ssim_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
 def gradient_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     """Compute the last term of Eq. (10): L1 distance between the fused gradient and the larger source gradient.
 
-    Args:
-        fused (`Tensor` of shape `(B, C, H, W)`): Fused image in [0, 1].
-        visible (`Tensor` of shape `(B, C, H, W)`): Visible image in [0, 1], with as many channels as `fused`.
-        infrared (`Tensor` of shape `(B, 1, H, W)`): Infrared image in [0, 1].
-
-    Returns:
-        `Tensor` of shape `()`.
+    Images in [0, 1], (B, C, H, W), and (B, 1, H, W) for infrared -> ().
     """
     target = torch.maximum(sobel_magnitude(infrared), sobel_magnitude(visible))
     return F.l1_loss(sobel_magnitude(fused), target)
@@ -94,16 +74,8 @@ def intensity_loss(
 ) -> Tensor:
     """Compute the L1 distance between the fused image and an intensity target (ours, not in the paper).
 
-    Args:
-        fused (`Tensor` of shape `(B, C, H, W)`): Fused image in [0, 1].
-        visible (`Tensor` of shape `(B, C, H, W)`): Visible image in [0, 1], with as many channels as `fused`.
-        infrared (`Tensor` of shape `(B, 1, H, W)`): Infrared image in [0, 1].
-        target (`str`, *optional*, defaults to `"maximum"`):
-            `"maximum"`, the element-wise maximum of both sources, or `"two_scale"`, see [`two_scale_target`].
-        contrast (`float`, *optional*, defaults to 1.0): Contrast of the smooth part of `"two_scale"`.
-
-    Returns:
-        `Tensor` of shape `()`.
+    The target is the element-wise `"maximum"` of both sources, or `"two_scale"`, see [`two_scale_target`]. Images are in
+    [0, 1], (B, C, H, W), and (B, 1, H, W) for infrared -> ().
     """
     if target == "two_scale":
         return F.l1_loss(fused, two_scale_target(visible, infrared, contrast))
@@ -120,13 +92,7 @@ def two_scale_target(visible: Tensor, infrared: Tensor, contrast: float = 1.0) -
     where m is the mean of B_v and B_i over the image, and w = e_v^2 / (e_v^2 + e_i^2) compares local energies e of the
     details. With contrast 1/2, the second half of the smooth part is the mean of both; with 1, it is their centered sum.
 
-    Args:
-        visible (`Tensor` of shape `(B, C, H, W)`): Values in [0, 1].
-        infrared (`Tensor` of shape `(B, 1 or C, H, W)`): Values in [0, 1].
-        contrast (`float`, *optional*, defaults to 1.0): Contrast of the smooth part.
-
-    Returns:
-        `Tensor` of shape `(B, C, H, W)` in [0, 1].
+    (B, C, H, W) and (B, 1 or C, H, W) for infrared -> (B, C, H, W), all in [0, 1].
     """
     smooth_visible, smooth_infrared = _blur(visible, BASE_SIGMA), _blur(infrared, BASE_SIGMA)
     total = smooth_visible + smooth_infrared
@@ -154,16 +120,10 @@ def _square_gaussian_matrix(size: int, sigma: float, like: Tensor) -> Tensor:
 def segmentation_loss(
     logits: Tensor, labels: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None
 ) -> Tensor:
-    """Compute L_ss, Eq. (11): pixel-wise cross-entropy.
+    """Compute L_ss, Eq. (11): pixel-wise cross-entropy, with weights of the classes as an option (ours).
 
-    Args:
-        logits (`Tensor` of shape `(B, num_labels, H, W)`): Class logits.
-        labels (`Tensor` of shape `(B, H, W)`, integer): Class of every pixel.
-        ignore_index (`int`, *optional*, defaults to 255): Label of ignored pixels.
-        class_weights (`Sequence[float]`, *optional*): Weight of a pixel of each class (ours).
-
-    Returns:
-        `Tensor` of shape `()`: weighted mean. It is 0, not NaN as in torch, if all pixels are ignored.
+    Logits (B, num_labels, H, W), integer labels (B, H, W) -> (): weighted mean; 0, not NaN as in torch, if all pixels are
+    ignored.
     """
     labels = labels.long()
     weights = None if class_weights is None else torch.tensor(class_weights, dtype=torch.float32, device=logits.device)
@@ -173,16 +133,7 @@ def segmentation_loss(
 
 
 def label_mass(labels: Tensor, ignore_index: int = 255, class_weights: Sequence[float] | None = None) -> Tensor:
-    """Return the divisor of [`segmentation_loss`]: the number of labeled pixels, or the sum of their weights.
-
-    Args:
-        labels (`Tensor` of shape `(B, H, W)`, integer): Class of every pixel.
-        ignore_index (`int`, *optional*, defaults to 255): Label of ignored pixels.
-        class_weights (`Sequence[float]`, *optional*): Weight of a pixel of each class.
-
-    Returns:
-        `Tensor` of shape `()`.
-    """
+    """Return the divisor of [`segmentation_loss`]: the number of labeled pixels, or the sum of their weights."""
     counted = labels != ignore_index
     if class_weights is None:
         return counted.sum()
@@ -191,14 +142,5 @@ def label_mass(labels: Tensor, ignore_index: int = 255, class_weights: Sequence[
 
 
 def total_loss(structural: Tensor, segmentation: Tensor | None, segmentation_weight: float) -> Tensor:
-    """Compute L_total, Eq. (12): `L_st + lambda * L_ss`; L_st alone without labels.
-
-    Args:
-        structural (`Tensor` of shape `()`): L_st.
-        segmentation (`Tensor` of shape `()`, *optional*): L_ss.
-        segmentation_weight (`float`): Lambda.
-
-    Returns:
-        `Tensor` of shape `()`.
-    """
+    """Compute L_total, Eq. (12): `L_st + lambda * L_ss`; L_st alone without labels."""
     return structural if segmentation is None else structural + segmentation_weight * segmentation

@@ -172,9 +172,9 @@ class GFFusionModel(GFFusionPreTrainedModel):
             ValueError: If shapes do not match, or segmentation is requested from a model without a segmenter.
         """
         check_inputs(self.config, visible_values, infrared_values, labels, segment)
-        segment = segment if segment is not None else labels is not None
-        return_loss = return_loss if return_loss is not None else self.training or labels is not None
-        return_dict = return_dict if return_dict is not None else self.config.return_dict
+        segment = labels is not None if segment is None else segment
+        return_loss = self.training or labels is not None if return_loss is None else return_loss
+        return_dict = self.config.return_dict if return_dict is None else return_dict
 
         visible, infrared = self.to_source(visible_values), infrared_values.to(self.fusion_dtype)
         semantics = self.project_semantics(visible_values, infrared_values, semantic_tokens)
@@ -209,12 +209,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
     def encode_semantics(self, visible_values: Tensor, infrared_values: Tensor) -> Tensor:
         """Return f_l, the features of the frozen CLIP for both modalities; `forward` takes them as `semantic_tokens`.
 
-        Args:
-            visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1].
-            infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
-
-        Returns:
-            `Tensor` of shape `(B, L, N, D)`: N patch tokens for each of `config.semantic_layers`, Eq. (6).
+        (B, 3, H, W) and (B, 1, H, W) in [0, 1] -> (B, L, N, D): N patch tokens for each of `config.semantic_layers`, Eq. (6).
 
         Raises:
             ValueError: If the model is not of the hybrid paradigm.
@@ -243,13 +238,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
     ) -> ProjectedSemantics:
         """Merge the encoder's features of both modalities and project them onto FuNet's channels.
 
-        Args:
-            visible_values (`Tensor` of shape `(B, 3, H, W)`): I_rgb in [0, 1].
-            infrared_values (`Tensor` of shape `(B, 1, H, W)`): I_ir in [0, 1].
-            semantic_tokens (`Tensor` of shape `(B, L, N, D)`, *optional*): See [`~GFFusionModel.forward`].
-
-        Returns:
-            [`ProjectedSemantics`], all `None` in the cascading paradigm.
+        The arguments are those of [`~GFFusionModel.forward`]. In the cascading paradigm, all results are `None`.
 
         Raises:
             ValueError: If `semantic_tokens` do not fit the model.
@@ -282,17 +271,10 @@ class GFFusionModel(GFFusionPreTrainedModel):
         source_tokens: Tensor | None = None,
         scale: float = 1,
     ) -> Tensor:
-        """Segment a fused image, Eq. (9).
+        """Segment a fused image, Eq. (9): (B, 1 or 3, H, W) in [0, 1] -> (B, num_labels, H, W), float32.
 
-        Args:
-            fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1].
-            visible_values (`Tensor` of shape `(B, 3, H, W)`): Visible image, whose chroma is added to fused luma.
-            source_tokens (`Tensor` of shape `(B, N, D)`, *optional*):
-                Tokens of the sources, which the parallel paradigm segments instead.
-            scale (`float`, *optional*, defaults to 1): Factor on `config.segmenter_image_size`.
-
-        Returns:
-            `Tensor` of shape `(B, num_labels, H, W)`, float32.
+        The chroma of the visible image (B, 3, H, W) is added to fused luma. The parallel paradigm segments `source_tokens`
+        (B, N, D) instead. `scale` is a factor on `config.segmenter_image_size`.
         """
         tokens = source_tokens
         if tokens is None:
@@ -325,10 +307,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
 
     def _encode_dinov2(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
-        """Return the tokens of the given layers, (B, N, D) each, and the input of SSNet.
-
-        SSNet reads the patch tokens of the last layers, each after the final norm: (B, N, segmenter_layers * D).
-        """
+        """Return tokens of layers (B, N, D), and SSNet's: the last layers, normalized (B, N, segmenter_layers * D)."""
         size, grid, windows = self._dinov2_geometry(scale)
         pixels = prepare_images(images, size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
         embedded = split_windows(self.dinov2.embeddings(pixels), grid, windows)
@@ -355,13 +334,10 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return [height, width], (height // patch_size, width // patch_size), windows
 
     def _checkpointed(self, function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
-        """Call a function, recomputing it in the backward pass if gradient checkpointing is enabled.
-
-        The function must not use batch statistics. The frozen encoders stay in evaluation mode, where the layers of
-        transformers never use checkpointing themselves.
-        """
+        """Call a function without batch statistics; with gradient checkpointing, recompute it in the backward pass."""
         if self.gradient_checkpointing and self.training:
-            # transformers' own function has a reentrant variant that drops the gradient of networks whose inputs need none.
+            # transformers' own function has a reentrant variant that drops the gradient of networks whose inputs need none,
+            # and its layers never use it in evaluation mode, in which the frozen encoders stay.
             return checkpoint(function, *inputs, use_reentrant=False)
         return function(*inputs)
 

@@ -8,9 +8,7 @@ from torch import Tensor, nn
 class SSNet(nn.Module):
     """Segmentation head, Eq. (9): one linear layer on DINOv2's patch tokens, upsampled to the image.
 
-    Args:
-        hidden_size (`int`): D, the width of a token; for concatenated tokens of several layers, the sum of their widths.
-        num_labels (`int`): Number of classes.
+    `hidden_size` is D, the width of a token; for concatenated tokens of several layers, the sum of their widths.
     """
 
     def __init__(self, hidden_size: int, num_labels: int) -> None:

@@ -32,12 +32,9 @@ NO_PICKLES = (
 
 
 def read_weights(source: str | os.PathLike[str], variant: str | None = None, **hub_arguments: Any) -> dict[str, Tensor]:
-    """Read the safetensors file of a checkpoint, or its shards.
+    """Read the safetensors file of a checkpoint (folder or Hub id), or its shards.
 
-    Args:
-        source: Folder or Hub id.
-        variant: Part of the file names, such as "fp16".
-        hub_arguments: Arguments of the request to the Hub: `revision`, `subfolder`, `token`, ...
+    The variant is a part of the file names, such as "fp16".
 
     Raises:
         OSError: If there are no weights, or they cannot be downloaded or read.
@@ -53,12 +50,6 @@ def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **
     """Return the local path of a file of a checkpoint, downloaded if necessary, or `None` if the checkpoint lacks it.
 
     Unlike transformers' `cached_file`, this raises if the Hub does not answer, so that callers do not fall back to a default.
-
-    Args:
-        source: Folder or Hub id.
-        name: Name of the file.
-        subfolder: Folder of the file in the checkpoint.
-        hub_arguments: Arguments of the request to the Hub: `revision`, `token`, ...
 
     Raises:
         OSError: If the Hub cannot be reached and the cache does not have the file.
@@ -81,13 +72,7 @@ def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **
 
 @contextlib.contextmanager
 def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
-    """Convert errors inside the block to an `OSError` that says what to do.
-
-    Args:
-        what: What is being loaded.
-        source: Folder or Hub id.
-        hint: A sentence added to the message.
-    """
+    """Convert errors inside the block to an `OSError` that says what to do, and ends with the hint."""
     try:
         yield
     except (SafetensorError, json.JSONDecodeError, KeyError) as error:

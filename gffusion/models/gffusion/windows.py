@@ -14,15 +14,9 @@ from torch import Tensor
 def split_windows(tokens: Tensor, grid: tuple[int, int], windows: Sequence[int]) -> Tensor:
     """Split embedded tokens into windows that attention layers read separately.
 
-    The position in the whole image is already embedded in the tokens. Every window gets the class token.
-
-    Args:
-        tokens: (B, 1 + N, D), the class token first.
-        grid: (h, w) with h * w = N.
-        windows: (rows, columns) of adjacent windows, which divide h and w. Further windows lie halfway between neighbors.
-
-    Returns:
-        (B * W, 1 + N / (rows * columns), D) with W = (2 * rows - 1) * (2 * columns - 1).
+    The position in the whole image is already embedded in the tokens. Every window gets the class token. `windows` are rows
+    and columns of adjacent windows, which divide the grid; further windows lie halfway between neighbors:
+    (B, 1 + N, D) -> (B * W, 1 + N / (rows * columns), D) with W = (2 * rows - 1) * (2 * columns - 1).
     """
     patches = rearrange(tokens[:, 1:], "b (h w) d -> b h w d", h=grid[0])
     parts = torch.stack([patches[:, rows, columns] for rows, columns in _locate_windows(grid, windows)], dim=1)
@@ -35,11 +29,6 @@ def join_windows(tokens: Tensor, grid: tuple[int, int], windows: Sequence[int]) 
 
     Overlapping windows are averaged with weights that fall linearly from the center of a window to its border, which avoids
     visible seams.
-
-    Args:
-        tokens: (B * W, 1 + N / (rows * columns), D).
-        grid: (h, w) with h * w = N.
-        windows: (rows, columns), as given to [`split_windows`].
     """
     places = _locate_windows(grid, windows)
     height, width = grid[0] // windows[0], grid[1] // windows[1]
