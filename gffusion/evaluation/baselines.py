@@ -33,16 +33,13 @@ def laplacian_pyramid(visible: Luma, infrared: Luma) -> Luma:
 
     Images that are reduced to a single row or column before level 4 have fewer levels.
 
-    Source:
-        P. J. Burt and E. H. Adelson, The Laplacian pyramid as a compact image code, IEEE Transactions on Communications
-        31(4), 1983, doi:10.1109/TCOM.1983.1095851.
+    Source: P. J. Burt and E. H. Adelson, The Laplacian pyramid as a compact image code, IEEE Transactions on Communications
+    31(4), 1983, doi:10.1109/TCOM.1983.1095851.
     """
     details: list[Luma] = []
     while len(details) < _PYRAMID_LEVELS and min(visible.shape) > 1:
-        smaller = _reduce(visible), _reduce(infrared)
-        own, other = (
-            level - _expand(small, level.shape) for level, small in zip((visible, infrared), smaller, strict=True)
-        )
+        smaller = _blur(visible)[::2, ::2], _blur(infrared)[::2, ::2]
+        own, other = visible - _expand(smaller[0], visible.shape), infrared - _expand(smaller[1], infrared.shape)
         details.append(np.where(abs(own) >= abs(other), own, other))
         visible, infrared = smaller
     fused = average(visible, infrared)
@@ -100,10 +97,6 @@ def add_chroma(visible: NDArray[Any], fused: NDArray[np.uint8]) -> NDArray[np.ui
 def _blur(image: Luma) -> Luma:
     rows = ndimage.convolve1d(image, _KERNEL, axis=0, mode="mirror")
     return ndimage.convolve1d(rows, _KERNEL, axis=1, mode="mirror")
-
-
-def _reduce(image: Luma) -> Luma:
-    return _blur(image)[::2, ::2]
 
 
 def _expand(image: Luma, shape: tuple[int, ...]) -> Luma:

@@ -32,12 +32,7 @@ def save_box_plots(table: EvaluationTable, folder: Path) -> None:
 
 
 def draw_sheet(methods: Sequence[Method], pairs: Sequence[ImagePair]) -> Image.Image:
-    """Fuse pairs with all methods, and draw the sources and results side by side.
-
-    Raises:
-        OSError: If a file cannot be read.
-        ValueError: If a method cannot fuse a pair.
-    """
+    """Fuse pairs with all methods, and draw the sources and results side by side."""
     return stack([_draw_pair(methods, pair) for pair in pairs])
 
 

@@ -36,47 +36,33 @@ _LATEX = Marks(
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Contents of a table, independent of its format.
-
-    Attributes:
-        rows: Names of the rows.
-        is_baseline: Whether each row is a classical baseline.
-        is_outranked: Whether each row has a worse mean rank than a classical baseline.
-        columns: Names of the columns.
-        higher_is_better: Direction of each column.
-        values: (rows, columns); NaN where a value is missing.
-        decimals: Number of decimals in each column.
-        notes: Sentences below the table.
-    """
+    """Names and numbers of a table, independent of its format, and sentences below it."""
 
     rows: tuple[str, ...]
     is_baseline: tuple[bool, ...]
-    is_outranked: tuple[bool, ...]
+    is_outranked: tuple[bool, ...]  # by the mean rank of a classical baseline
     columns: tuple[str, ...]
     higher_is_better: tuple[bool, ...]
-    values: NDArray[np.float64]
+    values: NDArray[np.float64]  # (rows, columns), NaN where a value is missing
     decimals: tuple[int, ...]
     notes: tuple[str, ...]
 
     def fill(self, marks: Marks) -> tuple[list[str], list[list[str]], list[str]]:
         """Return the names of the columns, the rows with their names, and the lines below the table."""
-        names = [
-            marks.baseline.format(row) if mark else row for row, mark in zip(self.rows, self.is_baseline, strict=True)
-        ]
-        names = [
-            marks.outranked.format(row) if mark else row for row, mark in zip(names, self.is_outranked, strict=True)
-        ]
+        names, notes = list(self.rows), list(self.notes)
+        for mark, is_marked, meaning in (
+            (marks.baseline, self.is_baseline, "classical baseline"),
+            (marks.outranked, self.is_outranked, "mean rank worse than that of a baseline"),
+        ):
+            names = [mark.format(name) if marked else name for name, marked in zip(names, is_marked, strict=True)]
+            if any(is_marked):
+                notes.append(f"{mark.format('name')}: {meaning}.")
         header, columns = [], [names]
         for name, values, decimals, higher_is_better in zip(
             self.columns, self.values.T, self.decimals, self.higher_is_better, strict=True
         ):
             header.append((marks.higher_is_better if higher_is_better else marks.lower_is_better).format(name))
             columns.append(_format_column(values, decimals, higher_is_better, marks))
-        notes = list(self.notes)
-        if any(self.is_baseline):
-            notes.append(f"{marks.baseline.format('name')}: classical baseline.")
-        if any(self.is_outranked):
-            notes.append(f"{marks.outranked.format('name')}: mean rank worse than that of a baseline.")
         return header, [list(row) for row in zip(*columns, strict=True)], notes
 
 
@@ -115,20 +101,10 @@ def to_latex(layout: Layout) -> str:
     """Return the table as LaTeX with booktabs: the best number bold, the second best underlined."""
     names, columns = ([name.translate(_LATEX_SIGNS) for name in names] for names in (layout.rows, layout.columns))
     header, rows, notes = replace(layout, rows=tuple(names), columns=tuple(columns)).fill(_LATEX)
-    return "\n".join(
-        [
-            "% needs \\usepackage{booktabs}",
-            r"\begin{tabular}{l" + "r" * len(header) + "}",
-            r"\toprule",
-            " & ".join(["Method", *header]) + r" \\",
-            r"\midrule",
-            *(" & ".join(row) + r" \\" for row in rows),
-            r"\bottomrule",
-            r"\end{tabular}",
-            *(f"% {note}" for note in notes),
-            "",
-        ]
-    )
+    head, *body = (" & ".join(line) + r" \\" for line in (["Method", *header], *rows))
+    begin = "% needs \\usepackage{booktabs}", r"\begin{tabular}{l" + "r" * len(header) + "}", r"\toprule"
+    end = r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in notes), ""
+    return "\n".join([*begin, head, r"\midrule", *body, *end])
 
 
 def _format_column(values: NDArray[np.float64], decimals: int, higher_is_better: bool, marks: Marks) -> list[str]:

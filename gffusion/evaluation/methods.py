@@ -36,12 +36,7 @@ class Sources:
 
     @classmethod
     def read(cls, pair: ImagePair) -> "Sources":
-        """Read a pair.
-
-        Raises:
-            OSError: If a file cannot be read.
-            ValueError: If the sizes differ, or a floating-point image is not within 0 to 1. The message names the file.
-        """
+        """Read a pair; errors of a file name it."""
         images, lumas = read_pair(pair.visible, pair.infrared)[:2], []
         for image, path in zip(images, (pair.visible, pair.infrared), strict=True):
             try:
@@ -52,16 +47,10 @@ class Sources:
 
 
 class Method(ABC):
-    """A compared method, one row of the table.
-
-    Attributes:
-        name: Name of the method.
-        is_baseline: Whether it is a classical baseline, with which the other methods are compared.
-        class_names: Names of the classes in its predicted label maps; empty if it predicts none.
-    """
+    """A compared method, one row of the table."""
 
     is_baseline: ClassVar[bool] = False
-    class_names: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()  # in predicted label maps, empty if there are none
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -72,12 +61,7 @@ class Method(ABC):
 
     @abstractmethod
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
-        """Return the fused image (H, W) or (H, W, 3) and, with `segment`, the label map if the method predicts one.
-
-        Raises:
-            OSError: If a file cannot be read.
-            ValueError: If the method cannot fuse the pair.
-        """
+        """Return the fused image (H, W) or (H, W, 3) and, with `segment`, the label map if the method predicts one."""
 
 
 class Baseline(Method):
@@ -129,11 +113,7 @@ class Model(Method):
 
     @classmethod
     def load(cls, name: str | os.PathLike[str], device: str, segment: bool) -> "Model":
-        """Load a model by its name in the zoo, folder or Hub id; the segmenter is loaded only if `segment` is True.
-
-        Raises:
-            OSError: If the model does not exist.
-        """
+        """Load a model by its name in the zoo, folder or Hub id; the segmenter is loaded only if `segment` is True."""
         model = create_model(name, **({} if segment else {"use_segmenter": False}))
         return cls(name_model(name), model.to(device), load_image_processor(name))
 

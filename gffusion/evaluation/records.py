@@ -14,9 +14,6 @@ class Records:
     A key is a digest of everything that its values depend on (see `scoring`), so that values never become outdated.
     Damaged lines are ignored. Threads can add values concurrently. Without a path, values are only kept in memory.
 
-    Raises:
-        OSError: If the file cannot be read.
-
     Example:
         >>> records = Records()
         >>> records.add("key", "average", "scene", {"EN": 7.0})
@@ -46,11 +43,7 @@ class Records:
         return self._values.get(key, {})
 
     def add(self, key: str, method: str, image: str, values: Mapping[str, Any]) -> None:
-        """Add values to a key; method and image only make the file readable.
-
-        Raises:
-            OSError: If the file cannot be written.
-        """
+        """Add values to a key; method and image only make the file readable."""
         line = json.dumps({"key": key, "method": method, "image": image, "values": values})
         with self._lock:
             self._values[key].update(values)

@@ -5,6 +5,7 @@ import io
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import compress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -75,8 +76,7 @@ class EvaluationTable:
         """Ranks of the means among the methods, 1 is best, (methods, metrics); equal means share the mean of their ranks."""
         from scipy.stats import rankdata  # takes most of a second to import
 
-        signs = np.where(self.higher_is_better, -1, 1)
-        return np.asarray(rankdata(signs * self.means, axis=0))
+        return np.asarray(rankdata(np.where(self.higher_is_better, -1, 1) * self.means, axis=0))
 
     @property
     def mean_ranks(self) -> dict[str, float]:
@@ -94,12 +94,9 @@ class EvaluationTable:
     def outranked(self) -> dict[str, list[str]]:
         """The baselines with a better mean rank, for every method that is not a baseline."""
         ranks = self.mean_ranks
-        baselines = [name for name, is_baseline in zip(self.methods, self.is_baseline, strict=True) if is_baseline]
-        return {
-            name: [baseline for baseline in baselines if ranks[baseline] < ranks[name]]
-            for name in self.methods
-            if name not in baselines
-        }
+        baselines = list(compress(self.methods, self.is_baseline))
+        methods = [name for name in self.methods if name not in baselines]
+        return {name: [baseline for baseline in baselines if ranks[baseline] < ranks[name]] for name in methods}
 
     @property
     def segmentation(self) -> dict[str, dict[str, float]]:
@@ -164,11 +161,7 @@ class EvaluationTable:
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def save(self, folder: Path) -> None:
-        """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex` into an existing folder.
-
-        Raises:
-            OSError: If a file cannot be written.
-        """
+        """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex` into an existing folder."""
         summary = json.dumps(self.to_dict(), indent=2) + "\n"
         contents = {"per_image.csv": self.to_csv(), "summary.json": summary}
         contents |= {"table.md": self.to_markdown(), "table.tex": self.to_latex()}

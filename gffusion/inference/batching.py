@@ -13,11 +13,6 @@ def batch_by_size(
 
     A full batch is yielded before the next item is requested, because the next frame of a camera can take long.
 
-    Args:
-        items: Items to gather.
-        batch_size: Largest number of items in a batch, at least 1.
-        size_of: Returns the size of an item.
-
     Raises:
         ValueError: If `batch_size` is less than 1.
     """

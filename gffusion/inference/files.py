@@ -47,12 +47,7 @@ class FusionJob:
 
 @dataclass(frozen=True)
 class FusionResult:
-    """Outcome of a job.
-
-    Attributes:
-        job: The job.
-        error: Reason why the job failed; `None` if its files were written.
-    """
+    """Outcome of a job: the reason why it failed, or `None` if its files were written."""
 
     job: FusionJob
     error: str | None = None
@@ -73,23 +68,12 @@ class _ReadJob:
 
 
 def fuse_files(
-    jobs: Iterable[FusionJob],
-    model: GFFusionModel,
-    image_processor: GFFusionImageProcessor,
-    batch_size: int = 1,
+    jobs: Iterable[FusionJob], model: GFFusionModel, image_processor: GFFusionImageProcessor, batch_size: int = 1
 ) -> Iterator[FusionResult]:
-    """Fuse pairs of files, and continue after pairs that cannot be read, fused or written.
+    """Fuse pairs of files, and yield every result as soon as it is known, also of pairs that fail.
 
-    One thread reads files ahead of the model, and another one writes files in the background.
-
-    Args:
-        jobs: Files to read and write. The output folders must exist.
-        model: The model, on its device. Jobs with `labels` or `overlay` need a segmenter.
-        image_processor: Processor that prepares the images for the model.
-        batch_size: Largest number of consecutive pairs of one size in a batch.
-
-    Yields:
-        The result of every job, as soon as it is known.
+    One thread reads files ahead of the model, and another one writes files in the background. Output folders must exist. Jobs
+    with `labels` or `overlay` need a model with a segmenter. A batch has consecutive pairs of one size.
 
     Raises:
         ValueError: If `batch_size` is less than 1.

@@ -18,18 +18,11 @@ def refine_logits(logits: Tensor, guides: Tensor, grid: tuple[int, int], radius:
     evaluated at full resolution, because tokens alone are too coarse to outline a head or a foot. Where the guides are flat,
     the result is smoothed.
 
-    Source:
-        K. He, J. Sun, X. Tang, Guided Image Filtering, TPAMI 35(6), 2013, doi:10.1109/TPAMI.2012.213. Coefficients are
-        computed on a smaller grid, as in K. He, J. Sun, Fast Guided Filter, 2015, arXiv:1505.00996.
+    Logits (B, C, H, W), guides (B, 2, H, W) in [0, 1], token grid (h, w) -> (B, C, H, W), float32. The radius is half the side
+    of the squares, in tokens.
 
-    Args:
-        logits: (B, C, H, W).
-        guides: (B, 2, H, W) in [0, 1], two images of the scene.
-        grid: (h, w), rows and columns of tokens.
-        radius: Half the side of the squares, in tokens.
-
-    Returns:
-        Log-probabilities (B, C, H, W), float32.
+    Source: K. He, J. Sun, X. Tang, Guided Image Filtering, TPAMI 35(6), 2013, doi:10.1109/TPAMI.2012.213. Coefficients are
+    computed on a smaller grid, as in K. He, J. Sun, Fast Guided Filter, 2015, arXiv:1505.00996.
     """
     size, reach = [side * CELLS_PER_TOKEN for side in grid], max(1, round(radius * CELLS_PER_TOKEN))
     classes, small = (

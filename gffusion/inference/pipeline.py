@@ -22,7 +22,7 @@ from gffusion.models.gffusion.image_processing_gffusion import (
 )
 
 from .batching import batch_by_size
-from .predict import Prediction, predict
+from .predict import predict
 
 TASK = "image-fusion"
 
@@ -120,23 +120,17 @@ class ImageFusionPipeline(Pipeline):
 
     def postprocess(self, model_outputs: dict[str, Any]) -> list[Any]:
         """Return one result per pair."""
-        return [_to_result(prediction) for prediction in model_outputs["predictions"]]
-
-
-def _to_result(prediction: Prediction) -> Any:
-    if prediction.labels is None:
-        return prediction.fused
-    return {"fused": prediction.fused, "labels": PIL.Image.fromarray(prediction.labels)}
+        return [
+            part.fused if part.labels is None else {"fused": part.fused, "labels": PIL.Image.fromarray(part.labels)}
+            for part in model_outputs["predictions"]
+        ]
 
 
 def _is_pair(inputs: Any) -> bool:
     if isinstance(inputs, Mapping):
         return set(inputs) == {"visible", "infrared"}
-    return (
-        isinstance(inputs, (tuple, list))
-        and len(inputs) == 2
-        and all(isinstance(item, (str, os.PathLike, *IMAGE_TYPES)) for item in inputs)
-    )
+    is_two = isinstance(inputs, (tuple, list)) and len(inputs) == 2
+    return is_two and all(isinstance(item, (str, os.PathLike, *IMAGE_TYPES)) for item in inputs)
 
 
 def _load_pair(pair: SourcePair, timeout: float | None) -> PairImages:

@@ -20,11 +20,9 @@ from .row_bands import fuse_in_bands
 
 @dataclass(frozen=True)
 class Prediction:
-    """Result for one pair.
+    """Fused image with the visible image's size, color and depth, an array (H, W) or (H, W, 3) or a PIL image, and its labels.
 
-    Attributes:
-        fused: Fused image with the visible image's size, color and depth: an array (H, W) or (H, W, 3), or a PIL image.
-        labels: Class ids (H, W), uint8; `None` unless segmentation was requested.
+    The labels are class ids (H, W), uint8; `None` unless segmentation was requested.
     """
 
     fused: Any
@@ -41,7 +39,7 @@ def predict(
     output_type: Literal["np", "pil"] = "np",
     row_bands: bool | None = None,
 ) -> list[Prediction]:
-    """Fuse pairs of one size.
+    """Fuse pairs of one size, and return one prediction per pair, in order.
 
     Args:
         model: The model, in evaluation mode, on its device.
@@ -51,9 +49,6 @@ def predict(
         infrared_range: Overrides the option of the processor, see [`GFFusionImageProcessor`].
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster.
-
-    Returns:
-        One prediction per pair, in order.
 
     Raises:
         ValueError: If images do not fit together, a result is not finite, or the model is in training mode.
@@ -97,18 +92,8 @@ def run_model(
 ) -> GFFusionOutput:
     """Run a model on tensors.
 
-    Args:
-        model: The model.
-        visible_values: (B, 3, H, W) in [0, 1], on the model's device.
-        infrared_values: (B, 1, H, W) in [0, 1], on the model's device.
-        labels: (B, H, W) class ids, to compute the losses.
-        segment: Whether to compute logits. Defaults to `True` if labels are given.
-        return_loss: Whether to compute losses. Defaults to `True` if labels are given.
-        row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs. Not
-            available with losses or in training mode.
-
-    Returns:
-        [`GFFusionOutput`]. Its logits are the logits of the loss: at one scale, and not refined.
+    Tensors are those of [`GFFusionModel.forward`], and so are the logits: at one scale, and not refined. `row_bands` fuses in
+    bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs.
 
     Raises:
         ValueError: If inputs do not fit the model, or `row_bands` is combined with losses or training mode.
@@ -129,13 +114,8 @@ def predict_labels(
 ) -> Tensor:
     """Return label maps (B, H, W), int64, with the scales and the edge refinement of the configuration (ours).
 
-    With the default configuration, they are the classes of the largest logits, as in the paper.
-
-    Args:
-        model: The model.
-        outputs: Outputs of the model for these images, with logits.
-        visible_values: (B, 3, H, W) in [0, 1].
-        infrared_values: (B, 1, H, W) in [0, 1].
+    With the default configuration, they are the classes of the largest logits, as in the paper. `outputs` are those of the
+    model for these images, (B, 3, H, W) and (B, 1, H, W) in [0, 1].
 
     Raises:
         ValueError: If the outputs have no logits.

@@ -13,16 +13,9 @@ BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
 def fuse_in_bands(
     model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor, projections: Tensor | None
 ) -> Tensor:
-    """Compute I_fus band by band.
+    """Compute I_fus band by band: (B, 3, H, W) and (B, 1, H, W) -> (B, 1 or 3, H, W), all in [0, 1], float32.
 
-    Args:
-        model: The model, in evaluation mode.
-        visible_values: (B, 3, H, W) in [0, 1].
-        infrared_values: (B, 1, H, W) in [0, 1].
-        projections: (B, 2 C, h, w) of [`GFFusionModel.project_semantics`]; `None` in the cascading paradigm.
-
-    Returns:
-        (B, 1 or 3, H, W) in [0, 1], float32.
+    `projections` (B, 2 C, h, w) are those of [`GFFusionModel.project_semantics`], `None` in the cascading paradigm.
     """
     visible, infrared = model.to_source(visible_values), infrared_values.to(model.fusion_dtype)
     height, width = infrared.shape[-2:]

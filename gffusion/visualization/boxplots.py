@@ -26,14 +26,7 @@ def draw_box_plots(
     """Draw the distribution of every metric over the images, one panel per metric and one row per method.
 
     Boxes span the quartiles, with a line at the median. Whiskers reach to the last value within 1.5 box widths, and values
-    beyond are drawn as circles.
-
-    Args:
-        values: (methods, images, metrics).
-        methods: Names of the rows, from top to bottom.
-        metrics: Names of the panels.
-        higher_is_better: Direction of each metric.
-        is_baseline: Whether each method is a classical baseline; their boxes are gray.
+    beyond are drawn as circles. The boxes of classical baselines are gray. `values` are (methods, images, metrics).
 
     Raises:
         ImportError: If matplotlib is not installed.

@@ -30,11 +30,8 @@ def draw_comparison(
 ) -> Image.Image:
     """Draw the images of a scene side by side, each above the enlarged part where the fused images differ most.
 
-    Args:
-        heading: Text above the images.
-        sources: Source images by name, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
-        fused: Fused images of the same height and width by method, at least one.
-        baselines: Methods whose captions are gray.
+    Sources by name and fused images by method, at least one, are of one size, (H, W) or (H, W, 3), uint8, uint16 or floating
+    point in [0, 1]. The captions of baselines are gray.
 
     Example:
         >>> scene = np.eye(64)
@@ -65,9 +62,8 @@ def find_differing_part(lumas: Sequence[NDArray[np.float64]]) -> Box:
     details = [luma - ndimage.gaussian_filter(luma, min(size) / 8) for luma in lumas]
     difference = ndimage.uniform_filter(np.std(details, axis=0), size)
     # A window of n pixels around y reaches from y - n // 2 to y - n // 2 + n - 1.
-    inside = difference[
-        size[0] // 2 : size[0] // 2 + height - size[0] + 1, size[1] // 2 : size[1] // 2 + width - size[1] + 1
-    ]
+    rows, columns = (slice(n // 2, n // 2 + side - n + 1) for n, side in zip(size, (height, width), strict=True))
+    inside = difference[rows, columns]
     top, left = np.unravel_index(int(inside.argmax()), inside.shape)
     return int(left), int(top), int(left) + size[1], int(top) + size[0]
 

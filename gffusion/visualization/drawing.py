@@ -1,6 +1,7 @@
 """Elements that all figures share: colors, text, and tiles on a page."""
 
 from collections.abc import Sequence
+from itertools import accumulate
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -43,9 +44,8 @@ def arrange_tiles(heading: str, tiles: Sequence[Image.Image], columns: int) -> I
 
 def stack(blocks: Sequence[Image.Image]) -> Image.Image:
     """Stack images from top to bottom, with their left edges aligned."""
-    page = Image.new("RGB", (max(block.width for block in blocks), sum(block.height for block in blocks)), PAPER)
-    top = 0
-    for block in blocks:
+    *tops, height = accumulate((block.height for block in blocks), initial=0)
+    page = Image.new("RGB", (max(block.width for block in blocks), height), PAPER)
+    for block, top in zip(blocks, tops, strict=True):
         page.paste(block, (0, top))
-        top += block.height
     return page

@@ -9,15 +9,9 @@ from .palette import color_classes
 
 
 def overlay(image: NDArray[Any], label_map: NDArray[np.uint8], opacity: float = 0.5) -> NDArray[np.uint8]:
-    """Draw a label map over an image.
+    """Draw a label map (H, W) over an image, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
 
-    Args:
-        image: (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
-        label_map: (H, W) class ids; the background, 0, is left unchanged.
-        opacity: Share of the class color, in [0, 1].
-
-    Returns:
-        (H, W, 3) uint8.
+    Returns (H, W, 3) uint8. The background, 0, is left unchanged; `opacity` is the share of the class color, in [0, 1].
 
     Example:
         >>> overlay(np.full((1, 2), 100, np.uint8), np.array([[0, 1]], np.uint8)).tolist()
