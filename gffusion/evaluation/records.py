@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -29,11 +30,9 @@ class Records:
             return
         text = path.read_text(encoding="utf-8", errors="replace")
         for line in text.splitlines():
-            try:
+            with suppress(ValueError, KeyError, TypeError):
                 record = json.loads(line)
                 self._values[record["key"]].update(record["values"])
-            except (ValueError, KeyError, TypeError):
-                continue
         if text and not text.endswith("\n"):  # an interrupted write left an incomplete line
             with path.open("a", encoding="utf-8") as file:
                 file.write("\n")

@@ -27,15 +27,12 @@ _ERRORS = (OSError, ValueError, MemoryError, torch.OutOfMemoryError)
 
 @dataclass(frozen=True)
 class Plan:
-    """Methods and metrics to compute on every pair, and files of predicted label maps.
-
-    `class_names` is empty if no label maps are measured.
-    """
+    """Methods and metrics to compute on every pair, and files of predicted label maps."""
 
     methods: Sequence[Method]
     metrics: tuple[str, ...]
     protocol: str
-    class_names: tuple[str, ...]
+    class_names: tuple[str, ...]  # empty if no label maps are measured
     label_files: FilesByMethod
 
     def is_segmented(self, method: Method) -> bool:
@@ -56,10 +53,7 @@ class PairScores:
 
 
 def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, workers: int) -> Iterator[PairScores]:
-    """Measure all methods on all pairs, and record every value as soon as it is measured.
-
-    Each of the `workers` threads uses one core. Yields the scores in the order of the pairs.
-    """
+    """Measure all methods on all pairs, in order, and record every value at once; each of the threads uses one core."""
     # Threads: PyTorch's kernels release the interpreter lock, and processes would each load PyTorch and the models.
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -42,11 +42,8 @@ class EvaluationTable:
             the labels, column = predicted class.
 
     Example:
-        >>> values = np.array([[[7.0, 30.0]], [[6.0, 40.0]]])
-        >>> table = EvaluationTable(
-        ...     ("ours", "average"), (False, True), ("EN", "MSE"), ("EN", "MSE"), ("a",), values, "standard"
-        ... )
-        >>> table.mean_ranks
+        >>> methods, values = ("ours", "average"), np.array([[[7.0]], [[6.0]]])
+        >>> EvaluationTable(methods, (False, True), ("EN",), ("EN",), ("scene",), values, "standard").mean_ranks
         {'ours': 1.0, 'average': 2.0}
     """
 
@@ -162,11 +159,10 @@ class EvaluationTable:
 
     def save(self, folder: Path) -> None:
         """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex` into an existing folder."""
-        summary = json.dumps(self.to_dict(), indent=2) + "\n"
-        contents = {"per_image.csv": self.to_csv(), "summary.json": summary}
-        contents |= {"table.md": self.to_markdown(), "table.tex": self.to_latex()}
-        for name, text in contents.items():
-            (folder / name).write_text(text, encoding="utf-8")
+        (folder / "per_image.csv").write_text(self.to_csv(), encoding="utf-8")
+        (folder / "summary.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
+        (folder / "table.md").write_text(self.to_markdown(), encoding="utf-8")
+        (folder / "table.tex").write_text(self.to_latex(), encoding="utf-8")
 
     def _layouts(self) -> list[Layout]:
         return [self._fusion_layout(), *([self._segmentation_layout()] if self.confusion else [])]
@@ -214,5 +210,4 @@ def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[st
 
 def _decimals(column: NDArray[np.float64]) -> int:
     """Return the number of decimals that shows about four digits."""
-    largest = np.abs(column).max()
-    return 3 if largest < 10 else 2 if largest < 100 else 1
+    return 3 - int(np.digitize(np.abs(column).max(), [10, 100]))

@@ -23,21 +23,13 @@ from .predict import Prediction, predict
 
 @dataclass(frozen=True)
 class FusionJob:
-    """A pair to read and the files to write.
-
-    Attributes:
-        pair: Files of the pair.
-        fused: File of the fused image.
-        labels: File of the label map, an 8-bit PNG of class ids.
-        overlay: File of the fused image with colored classes.
-        overwrite: Whether to replace existing files. Otherwise, only missing files are written.
-    """
+    """A pair to read and the files to write: the fused image, its labels, and an overlay of both."""
 
     pair: ImagePair
     fused: Path
-    labels: Path | None = None
+    labels: Path | None = None  # 8-bit PNG of class ids
     overlay: Path | None = None
-    overwrite: bool = True
+    overwrite: bool = True  # otherwise, only missing files are written
 
     @property
     def outputs(self) -> tuple[Path, ...]:

@@ -46,7 +46,7 @@ def compute_metrics(
     metrics: Iterable[str] | None = None,
     protocol: str = "standard",
 ) -> dict[str, Tensor]:
-    """Compute several fusion metrics of a batch; shared intermediate results are computed once.
+    """Return several fusion metrics of a batch, (B,) `torch.float64` each; shared steps are computed once.
 
     Args:
         fused: (B, 1, H, W) or (H, W), gray levels from 0 to 255, see [`to_luma8`][gffusion.metrics.to_luma8].
@@ -54,9 +54,6 @@ def compute_metrics(
         infrared: Infrared sources of the same shape.
         metrics: Names of the metrics. Default: all metrics of the protocol.
         protocol: The protocol to follow, a name in `PROTOCOLS`.
-
-    Returns:
-        For each metric a `torch.float64` tensor of shape (B,).
 
     Raises:
         ValueError: If a name is unknown or the images do not suit a metric.

@@ -74,11 +74,7 @@ def draw_box_plots(
 
 
 def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure in the format of the suffix; the same figure gives the same bytes.
-
-    Raises:
-        OSError: If the file cannot be written.
-    """
+    """Write a figure in the format of the suffix; the same figure gives the same bytes."""
     import matplotlib as mpl  # optional dependency: the extra `plots`
 
     with mpl.rc_context({"svg.hashsalt": "gffusion"}):  # ids of SVG elements are random otherwise

@@ -18,8 +18,7 @@ _CAPTION = 26
 _MAX_COLUMNS = (4, 5, 6)
 _CROP_SHARE = 0.25  # of each side
 
-Box = tuple[int, int, int, int]
-"""Left, top, right and bottom in pixels."""
+Box = tuple[int, int, int, int]  # left, top, right and bottom in pixels
 
 
 def draw_comparison(
@@ -39,10 +38,8 @@ def draw_comparison(
         (1188, 858)
     """
     box = find_differing_part([to_luma8(image).numpy() for image in fused.values()])
-    tiles = [
-        _draw_tile(name, image, box, FAINT if name in baselines else INK)
-        for name, image in {**sources, **fused}.items()
-    ]
+    images = {**sources, **fused}.items()
+    tiles = [_draw_tile(name, image, box, FAINT if name in baselines else INK) for name, image in images]
     # The number of columns that leaves the fewest empty places.
     columns = min(_MAX_COLUMNS, key=lambda columns: (-len(tiles) % columns, columns))
     return arrange_tiles(heading, tiles, min(columns, len(tiles)))

@@ -29,16 +29,9 @@ def draw_labeled_pair(
 ) -> Image.Image:
     """Draw the visible and the infrared image with boxes, and the label map over the element-wise maximum of both.
 
-    The maximum shows warm objects at night. Objects have the color of their class, ignored pixels are pale.
-
-    Args:
-        heading: Text above the images.
-        visible: (H, W, 3) in [0, 1].
-        infrared: (H, W, 1) in [0, 1].
-        labels: (H, W) class ids.
-        boxes: (N, 4), left, top, right and bottom in pixels.
-        classes: Class id of each box in the label map, the background being 0.
-        ignored: Class id of ignored pixels.
+    The maximum shows warm objects at night. Objects have the color of their class, ignored pixels are pale. Images are in
+    [0, 1], (H, W, 3) and (H, W, 1), labels (H, W) class ids with 0 for the background; boxes (N, 4) are left, top, right and
+    bottom in pixels, each of one of the `classes`.
 
     Example:
         >>> visible, infrared, labels = np.zeros((50, 100, 3)), np.zeros((50, 100, 1)), np.zeros((50, 100), np.uint8)

@@ -27,17 +27,12 @@ class FINet(nn.Module):
             self.layer_weights = nn.Parameter(torch.zeros(num_layers))
         elif config.merging == "group_conv":
             # Groups are as even as possible, larger ones first: 11 layers in 2 groups give 6 + 5.
+            kernel = config.group_kernel_size
             shortest, longer = divmod(num_layers, config.num_groups)
             self.group_sizes = [shortest + (group < longer) for group in range(config.num_groups)]
             self.group_convolutions = nn.ModuleList(
                 nn.Sequential(
-                    nn.Conv2d(
-                        size * hidden_size,
-                        hidden_size,
-                        config.group_kernel_size,
-                        padding=config.group_kernel_size // 2,
-                        groups=hidden_size,
-                    ),
+                    nn.Conv2d(size * hidden_size, hidden_size, kernel, padding=kernel // 2, groups=hidden_size),
                     nn.BatchNorm2d(hidden_size),
                 )
                 for size in self.group_sizes

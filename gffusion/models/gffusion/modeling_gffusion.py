@@ -27,17 +27,11 @@ from .windows import join_windows, split_windows
 
 
 class ProjectedSemantics(NamedTuple):
-    """Features that FINet injects into FuNet.
+    """Features that FINet injects into FuNet, and tokens of the sources that SSNet reads in the parallel paradigm."""
 
-    Attributes:
-        merged: z_c, the merged tokens (B, N, D).
-        projections: Gate logits and features for every channel of z_f, (B, 2 * 2 * feature_channels, h, w).
-        source_tokens: DINOv2 tokens of the sources that SSNet reads in the parallel paradigm, (B, N, D).
-    """
-
-    merged: Tensor | None
-    projections: Tensor | None
-    source_tokens: Tensor | None
+    merged: Tensor | None  # z_c, (B, N, D)
+    projections: Tensor | None  # gate logits and features for every channel of z_f, (B, 2 * 2 * feature_channels, h, w)
+    source_tokens: Tensor | None  # of DINOv2, (B, N, D)
 
 
 @dataclass
