@@ -4,7 +4,6 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
@@ -106,6 +105,7 @@ class Model(Method):
         super().__init__(name)
         self._model = model.eval()
         self._image_processor = image_processor
+        self._digest = digest_weights(model, model.config.to_json_string(), image_processor.to_json_string())
         # Hidden states of the encoders are collected with hooks, so only one thread at a time can run a model.
         self._lock = Lock()
         if model.config.use_segmenter:
@@ -125,7 +125,3 @@ class Model(Method):
         """Fuse the pair as `gffusion fuse` does."""
         with self._lock:
             return predict(self._model, self._image_processor, [(sources.visible, sources.infrared)], segment)[0]
-
-    @cached_property
-    def _digest(self) -> str:
-        return digest_weights(self._model, self._model.config.to_json_string(), self._image_processor.to_json_string())

@@ -21,6 +21,7 @@ from .inputs import FilesByMethod
 from .methods import Method, Sources
 from .records import Records
 
+# Its value is a matrix of pixel counts, row = class in the labels, column = predicted class.
 CONFUSION = "confusion"
 _ERRORS = (OSError, ValueError, MemoryError, torch.OutOfMemoryError)
 
@@ -42,10 +43,7 @@ class Plan:
 
 @dataclass
 class PairScores:
-    """Values by method and metric, and reasons why values are missing, one line each.
-
-    The value of `CONFUSION` is a matrix of pixel counts, row = class in the labels, column = predicted class.
-    """
+    """Values by method and metric, and reasons why values are missing, one line each."""
 
     pair: ImagePair
     values: dict[str, dict[str, Any]] = field(default_factory=dict)

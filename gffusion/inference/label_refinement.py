@@ -4,11 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-CELLS_PER_TOKEN = 8
-"""Grid cells per token and direction on which the filter's coefficients are computed."""
-
-FLAT_VARIANCE = 1e-4
-"""Variance below which a guide counts as flat: the epsilon of the guided filter."""
+CELLS_PER_TOKEN = 8  # grid cells per token and direction on which the filter's coefficients are computed
+FLAT_VARIANCE = 1e-4  # a guide with a smaller variance counts as flat: the epsilon of the guided filter
 
 
 def refine_logits(logits: Tensor, guides: Tensor, grid: tuple[int, int], radius: float) -> Tensor:
