@@ -44,7 +44,12 @@ def find_inputs(
     output: StrPath | None = None,
     sheet: Sequence[str] | int = (),
 ) -> Inputs:
-    """Find the files of an evaluation; [`evaluate`][gffusion.evaluation.evaluate] has the same arguments and errors."""
+    """Find the files of an evaluation; see [`evaluate`][gffusion.evaluation.evaluate] for the arguments.
+
+    Raises:
+        OSError: If a folder or a model does not exist, or `output` is a file.
+        ValueError: If two methods have the same name, folders have no names in common, or a pair or method is unknown.
+    """
     _check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")
