@@ -132,9 +132,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             ValueError: If a column is missing, or as for the class.
         """
         columns = {"visible": visible, "infrared": infrared, "labels": labels, "boxes": boxes, "names": names}
-        rows = DatasetRows(
-            dataset, {name: column for name, column in columns.items() if column is not None}, class_names
-        )
+        given = {name: column for name, column in columns.items() if column is not None}
+        rows = DatasetRows(dataset, given, class_names)
         return cls(rows, transform, seed, cache_in_memory, infrared_range=infrared_range)
 
     @property

@@ -22,16 +22,11 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 
 IGNORED = 255
 
-# A mask with a smaller share of its window has missed the object; with a larger share, it has not separated it.
-_MASK_SHARE = 0.1, 0.95
-# Connected regions smaller than this share of the largest one are dropped.
-_SPECK_SHARE = 0.1
-# Width of the surroundings of a box as a share of its sides, and at least in pixels.
-MARGIN, _MINIMUM_MARGIN = 0.25, 4
-# Standard deviation in pixels of the Gaussian that removes noise.
-_SMOOTHING = 0.5
-# Added to variances of values in [0, 1], so that flat colors do not cause a division by zero.
-_VARIANCE_FLOOR = 1e-4
+_MASK_SHARE = 0.1, 0.95  # a mask with less of its window has missed the object; with more, it has not separated it
+_SPECK_SHARE = 0.1  # connected regions smaller than this share of the largest one are dropped
+MARGIN, _MINIMUM_MARGIN = 0.25, 4  # width of the surroundings of a box as a share of its sides, and at least in pixels
+_SMOOTHING = 0.5  # standard deviation in pixels of the Gaussian that removes noise
+_VARIANCE_FLOOR = 1e-4  # added to variances of values in [0, 1], so that flat colors do not cause a division by zero
 
 
 class MaskMethod(Protocol):
@@ -66,7 +61,7 @@ class MaskReport:
 
 
 class ThresholdMasks:
-    """Find objects by temperature and color with one threshold per box (ours; needs no encoder).
+    """Find objects by temperature and color with one threshold per box (ours, without an encoder).
 
     Fisher's linear discriminant mixes the channels so that the ellipse inscribed in the box differs most from the
     surroundings of the box. Otsu's threshold of the mixture then separates the object from the background.
@@ -168,12 +163,9 @@ def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] 
         (slice(2, 5, None), slice(1, 3, None))
     """
     left, top, right, bottom = map(float, box)
-    (height, width), (margin_y, margin_x) = size, margin
-    first_row = min(max(0, int(np.floor(top - margin_y))), height - 1)
-    first_column = min(max(0, int(np.floor(left - margin_x))), width - 1)
-    end_row = max(first_row + 1, min(height, int(np.ceil(bottom + margin_y))))
-    end_column = max(first_column + 1, min(width, int(np.ceil(right + margin_x))))
-    return slice(first_row, end_row), slice(first_column, end_column)
+    starts = np.clip(np.floor((top - margin[0], left - margin[1])), 0, np.subtract(size, 1)).astype(int)
+    ends = np.clip(np.ceil((bottom + margin[0], right + margin[1])), starts + 1, size).astype(int)
+    return slice(int(starts[0]), int(ends[0])), slice(int(starts[1]), int(ends[1]))
 
 
 def draw_ellipse(box: Floats, size: tuple[int, int]) -> Mask:

@@ -30,8 +30,7 @@ from .options import SOURCES, Source, check_choice
 
 Encoder: TypeAlias = Dinov2Model | CLIPVisionModel
 
-# Number of components in the second analysis, as in the colors of DINOv2's figures (Oquab et al., 2023, Fig. 1).
-_OBJECT_COMPONENTS = 3
+_OBJECT_COMPONENTS = 3  # in the second analysis, as in the colors of DINOv2's figures (Oquab et al., 2023, Fig. 1)
 
 
 class PatchMasks:
@@ -65,8 +64,7 @@ class PatchMasks:
                 f"the image size must be a height and a width in multiples of the encoder's patch size {patch_size}, "
                 f"got {image_size[0]} x {image_size[1]}"
             )
-        self.encoder = encoder
-        self.image_size = image_size
+        self.encoder, self.image_size = encoder, image_size
         self.source = check_choice("`source`", source, SOURCES)
 
     def __call__(self, visible_values: Floats, infrared_values: Floats, boxes: Boxes) -> list[Mask | None]:

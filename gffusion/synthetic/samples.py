@@ -6,7 +6,7 @@ from tqdm import tqdm
 
 from gffusion.data.io import write_image
 
-from .rendering import CLASS_NAMES, RenderedScene, render_scene
+from .rendering import CLASS_NAMES, Box, render_scene
 
 
 def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480, width: int = 640) -> list[str]:
@@ -23,7 +23,7 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
         width: Width of the images in pixels, at least 32.
 
     Returns:
-        The file names of the images, which are the same in every folder.
+        The names of the image files, the same in every folder.
 
     Raises:
         OSError: If a file cannot be written.
@@ -46,16 +46,13 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
         name = f"rendered_{number:04d}.png"
         for kind in ("visible", "infrared", "labels"):
             write_image(folder / kind / name, getattr(scene, kind))
-        (folder / "boxes" / name).with_suffix(".txt").write_text(_yolo_rows(scene), encoding="utf-8")
+        rows = "".join(_yolo_row(box, height, width) for box in scene.boxes)
+        (folder / "boxes" / name).with_suffix(".txt").write_text(rows, encoding="utf-8")
         names.append(name)
     return names
 
 
-def _yolo_rows(scene: RenderedScene) -> str:
-    height, width = scene.labels.shape
-    rows = []
-    for box in scene.boxes:
-        center = (box.left + box.right) / 2 / width, (box.top + box.bottom) / 2 / height
-        size = (box.right - box.left) / width, (box.bottom - box.top) / height
-        rows.append(f"{box.class_id - 1} {center[0]:.6f} {center[1]:.6f} {size[0]:.6f} {size[1]:.6f}\n")
-    return "".join(rows)
+def _yolo_row(box: Box, height: int, width: int) -> str:
+    x, y = (box.left + box.right) / 2 / width, (box.top + box.bottom) / 2 / height
+    w, h = (box.right - box.left) / width, (box.bottom - box.top) / height
+    return f"{box.class_id - 1} {x:.6f} {y:.6f} {w:.6f} {h:.6f}\n"

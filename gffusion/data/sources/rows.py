@@ -35,9 +35,8 @@ class DatasetRows(PairSource):
         self._dtypes = {
             name: features[column].dtype for name, column in columns.items() if hasattr(features.get(column), "shape")
         }
-        for (
-            column
-        ) in columns.values():  # images stay undecoded: `datasets` would drop 16-bit values, and sizes need headers
+        # Images stay undecoded: `datasets` would drop 16-bit values, and sizes need headers only.
+        for column in columns.values():
             if getattr(features.get(column), "dtype", None) == "PIL.Image.Image":
                 dataset = dataset.cast_column(column, dataclasses.replace(features[column], decode=False))
         self._dataset = dataset
