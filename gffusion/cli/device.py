@@ -1,11 +1,16 @@
 """Choice of the device to compute on."""
 
+_NO_CUDA_BUILD = (
+    "torch {version} was built without CUDA: install a CUDA build (https://pytorch.org/get-started/locally/)"
+)
+_NO_GPU = "torch finds no NVIDIA GPU with a working driver: check nvidia-smi"
+
 
 def choose_device(name: str) -> str:
     """Return the torch device with this name; "auto" means the accelerator of this machine, or "cpu" if it has none.
 
     Raises:
-        ValueError: If torch cannot use the device on this machine.
+        ValueError: If torch cannot use the device on this machine. The message lists the devices that it can use.
     """
     import torch
 
@@ -15,5 +20,27 @@ def choose_device(name: str) -> str:
     try:
         torch.zeros(1, device=name).item()  # also fails on "meta", where tensors have no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise ValueError(f"--device {name}: {str(error).splitlines()[0]}") from None
+        raise ValueError(f"--device {name}: {_explain(name, error)}; use {' or '.join(_list_devices())}") from None
     return name
+
+
+def _list_devices() -> list[str]:
+    import torch
+
+    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    if accelerator is None:
+        return ["auto", "cpu"]
+    return ["auto", "cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]
+
+
+def _explain(name: str, error: Exception) -> str:
+    """Return why a device cannot be used, without torch's lists of all devices it has ever known."""
+    import torch
+
+    kind, _, index = name.lower().partition(":")
+    if (kind in ("cuda", "gpu") or kind.isdecimal()) and not torch.accelerator.is_available():
+        built = torch.version.cuda or torch.version.hip
+        return _NO_GPU if built else _NO_CUDA_BUILD.format(version=torch.__version__)
+    if name in _list_devices():  # for example, its memory is full
+        return str(error).splitlines()[0]
+    return "this machine has no such device" if index or kind in ("mps", "xpu") else "torch has no such device"

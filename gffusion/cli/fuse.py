@@ -121,9 +121,15 @@ def _check_options(infrared_range: str | None, suffix: str | None, dtype: str) -
 
 def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segment: bool) -> list[_Plan]:
     """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
+    from gffusion.zoo.registry import PICKLE_SUFFIXES  # saves start-up time
+
     for path in (visible, infrared):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
+        if path.is_file() and path.suffix.lower() in (*PICKLE_SUFFIXES, ".safetensors"):
+            raise ValueError(
+                f"{path} is a file of weights, not an image: give images here, and the folder of a model to --model"
+            )
     if visible.is_dir() != infrared.is_dir():
         folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
         raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gffusion.data import PairMatch, match_pairs
+from gffusion.data.label_values import check_label_files
 from gffusion.zoo import locate
 
 StrPath = str | os.PathLike[str]
@@ -48,7 +49,8 @@ def find_inputs(
 
     Raises:
         OSError: If a folder or a model does not exist, or `output` is a file.
-        ValueError: If two methods have the same name, folders have no names in common, or a pair or method is unknown.
+        ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, or the
+            label maps hold only 0 and 255.
     """
     _check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:
@@ -58,6 +60,7 @@ def find_inputs(
     for model in models:
         locate(model)
     match = match_pairs(Path(visible), Path(infrared), None if labels is None else Path(labels))
+    check_label_files(pair.labels for pair in match.pairs if pair.labels)
     pairs = [pair.name for pair in match.pairs]
     if isinstance(sheet, int) and sheet < 1:
         raise ValueError(f"The sheet must show at least 1 pair, got {sheet}.")

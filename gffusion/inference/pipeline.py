@@ -58,12 +58,14 @@ class ImageFusionPipeline(Pipeline):
         super().__init__(*args, **kwargs)
         self._timeout = timeout
 
-    def __call__(self, inputs: Any, **kwargs: Any) -> Any:
+    def __call__(self, inputs: Any, infrared: Source | None = None, **kwargs: Any) -> Any:
         """Fuse one pair or several.
 
         Args:
             inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, PIL images,
                 arrays or tensors; or a list, a generator or a dataset of pairs. Pairs can differ in size.
+                With `infrared`, the visible image of one pair.
+            infrared: The infrared image of one pair: `fuse("visible.png", "infrared.png")`.
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, see
                 [`GFFusionImageProcessor`]; `timeout` (`float`), seconds to wait for a URL.
@@ -81,11 +83,21 @@ class ImageFusionPipeline(Pipeline):
         if batch_size < 1:
             raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
         timeout = kwargs.pop("timeout", self._timeout)
+        if infrared is not None:
+            inputs = (inputs, infrared)
+            if not _is_pair(inputs):
+                raise ValueError(
+                    "With two arguments, each must be the path, URL or image of one pair, got "
+                    f"{' and '.join(type(item).__name__ for item in inputs)}. Pass several pairs as one list of pairs."
+                )
         if _is_pair(inputs):
             return next(self._stream([inputs], 1, timeout, kwargs))
         if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, (Iterable, Dataset)):
             raise ValueError(
-                "Expected a pair (visible, infrared) of paths, URLs or images, or several such pairs, "
+                "Expected a visible and an infrared path, URL or image, such as fuse('visible.png', 'infrared.png'), or several "
+                f"such pairs, got only {inputs!r}."
+                if isinstance(inputs, str)
+                else "Expected a pair (visible, infrared) of paths, URLs or images, or several such pairs, "
                 f"got {type(inputs).__name__}."
             )
         pairs = iter(inputs) if isinstance(inputs, Iterable) else (inputs[index] for index in range(len(inputs)))  # type: ignore[arg-type]

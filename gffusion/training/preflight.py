@@ -8,6 +8,7 @@ import torch
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import Dataset
 
+from gffusion.data.label_values import check_has_classes
 from gffusion.metrics import METRICS, list_metrics
 from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -97,11 +98,13 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None
     read_label_values = getattr(dataset, "read_label_values", None)
     values = read_label_values() if read_label_values else set(dataset[0]["labels"].unique().tolist())
     classes, ignored = model.config.num_labels, model.config.ignore_index
+    check_has_classes(values, ignored)
     if wrong := sorted(value for value in values if not (0 <= value < classes or value == ignored)):
+        shown = f"[{', '.join(map(str, wrong[:10]))}{', ...' if len(wrong) > 10 else ''}]"
         raise ValueError(
-            f"The labels hold {wrong}, but the model has the classes 0 to {classes - 1} "
+            f"The labels hold {shown}, but the model has the classes 0 to {classes - 1} "
             f"({', '.join(model.config.id2label.values())}) and ignores {ignored}. Give the model these classes "
-            "(`id2label`), or correct the labels."
+            "(`id2label`), or correct the labels: they are class indices, not gray levels."
         )
 
 

@@ -17,6 +17,12 @@ from huggingface_hub.utils import validate_repo_id
 
 Status = Literal["bundled", "published", "recipe-only"]
 
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
+"""Suffixes of weights saved with `torch.save`."""
+
+_WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx")
+_PICKLES = ": pickled weights (.pth, .pt, .ckpt, .bin) can run code and are not read; convert them to safetensors"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
@@ -192,8 +198,16 @@ def locate(name: str | os.PathLike[str]) -> str:
         if not (path / "config.json").is_file():
             models = sorted(str(file.parent) for file in path.glob("*/config.json"))
             hint = f" Did you mean {' or '.join(models)}?" if models else ""
-            raise OSError(f"The folder {name} contains no model: it has no config.json.{hint}")
+            pickles = sorted(file.name for file in path.iterdir() if file.suffix.lower() in PICKLE_SUFFIXES)
+            found = f" It contains {pickles[0]}{_PICKLES}." if pickles else ""
+            raise OSError(f"The folder {name} contains no model: it has no config.json.{hint}{found}")
         return name
+    if path.suffix.lower() in _WEIGHT_SUFFIXES and not path.is_dir():
+        raise OSError(
+            f"{name} is named as a file of weights, but a model is a folder with config.json and model.safetensors"
+            f"{_PICKLES if path.suffix.lower() in PICKLE_SUFFIXES else ''}. Use such a folder, a model of the zoo "
+            f"({', '.join(list_models())}), or a Hub id such as organization/name."
+        )
     if path.exists() or not is_hub_id(name):
         raise OSError(
             f"Unknown model {name!r}: use a model of the zoo ({', '.join(list_models())}), a folder with a model, or a Hub "

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gffusion.data import read_labels, write_image
 from gffusion.evaluation.baselines import fuse_luma
 
 NAMES = [f"rendered_{number:04d}" for number in range(3)]
@@ -92,6 +93,15 @@ def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> N
     assert lines[0] == "2 left out, for all methods:"
     assert lines[1] == f"  {NAMES[1]}: mine: no fused image of this name"
     assert lines[2].startswith(f"  {NAMES[2]}: cannot read the image")
+
+
+def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Path) -> None:
+    for file in (here / "labels").iterdir():
+        write_image(file, np.where(read_labels(file) > 0, 255, 0).astype(np.uint8))
+    outcome = evaluate("--model", "gffusion-tiny", "--segmentation", "labels")
+    assert outcome.exit_code == 2
+    assert "the label maps hold only 0 and 255, but 255 means ignored" in outcome.err
+    assert not (here / "out").exists()
 
 
 @pytest.mark.parametrize(

@@ -376,8 +376,14 @@ class TestBadInput:
             ("visible.png infrared.png -o out.png -m other_config", "paradigm.*sequential"),
             ("visible.png infrared.png -o out.png -m gffusion-funet --segment", "gffusion-funet has no segmenter"),
             ("visible.png infrared.png -o out.png --dtype float8", "--dtype.*bfloat16.*float8"),
-            ("visible.png infrared.png -o out.png --device toaster", "--device toaster"),
-            ("visible.png infrared.png -o out.png --device meta", "--device meta"),
+            *(
+                (f"visible.png infrared.png -o out.png --device {name}", rf"--device {name}: .*; use auto(, | or )cpu")
+                for name in ("toaster", "meta", "gpu", "0", "cuda:99", "CUDA")
+            ),
+            (
+                "visible.png infrared.png -o out.png -m weights.pth",
+                r"weights\.pth is named as .*folder with config\.json",
+            ),
             ("visible.png infrared.png -o out.png --infrared-range warm", "--infrared-range.*percentile.*warm"),
             ("visible.png infrared.png -o out.png --infrared-range 5", "--infrared-range.*LOW,HIGH.*5"),
             ("visible.png infrared.png -o out.png --infrared-range 9,5", "--infrared-range.*LOW < HIGH"),

@@ -70,6 +70,41 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def test_integers_beyond_16_bits_need_a_range(fuse: ImageFusionPipeline) -> None:
+    visible, infrared = make_pair()
+    counts = infrared.astype(np.int32) * 1000
+    expected = fuse((visible, infrared), infrared_range=(20, 240))
+    assert np.array_equal(fuse(visible, counts - 50000, infrared_range=(-30000, 190000)), expected)
+    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got -50000 to .*infrared_range="):
+        fuse(visible, counts - 50000)
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "int64", "uint64", "<i4", ">i4", ">u2", "int16"])
+def test_integers_of_16_bits_in_any_type(fuse: ImageFusionPipeline, dtype: str) -> None:
+    """Arithmetic on ROS's mono16 gives int32 or int64."""
+    visible, infrared = make_pair()
+    counts = infrared.astype(np.uint16) * 100 + 7000
+    counts = counts // 2 if dtype == "int16" else counts
+    expected = fuse((visible, counts), infrared_range=(7000, 32000))
+    for wide in (counts.astype(dtype), torch.from_numpy(counts.astype(np.int32))):
+        assert np.array_equal(fuse((visible, wide), infrared_range=(7000, 32000)), expected)
+    color = visible.astype(np.uint16) * 257
+    assert np.array_equal(fuse(color.astype(dtype if dtype != "int16" else "i4"), counts), fuse(color, counts))
+
+
+def test_two_arguments(fuse: ImageFusionPipeline, files: Path) -> None:
+    pair = str(files / "visible.png"), str(files / "infrared.png")
+    expected = np.asarray(fuse(pair))
+    assert np.array_equal(fuse(*pair), expected)
+    assert np.array_equal(fuse(pair[0], infrared=Path(pair[1])), expected)
+    assert np.array_equal(fuse(*map(PIL.Image.open, pair)), expected)
+    assert np.array_equal(fuse(*make_pair(), batch_size=2), expected)
+    with pytest.raises(ValueError, match=r"Expected a visible and an infrared path.*got only '.*visible\.png'"):
+        fuse(pair[0])
+    with pytest.raises(ValueError, match=r"With two arguments.*list and list"):
+        fuse([pair[0]], [pair[1]])
+
+
 @pytest.fixture
 def server(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """Serve the files in a thread; return the address."""
@@ -238,7 +273,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("inputs", "message"),
         [
-            ("visible.png", r"Expected a pair \(visible, infrared\) .* got str"),
+            ("visible.png", r"Expected a visible and an infrared path.*got only 'visible\.png'"),
             (b"visible.png", "Expected a pair .* got bytes"),
             (PIL.Image.new("L", (48, 40)), "Expected a pair .* got Image"),
             (None, "Expected a pair .* got NoneType"),

@@ -75,6 +75,27 @@ class TestData:
             make(evaluation=evaluation if which == "evaluation" else None, per_device_train_batch_size=1, **training)
         check_nothing_written(tmp_path)
 
+    @pytest.mark.parametrize("which", ["training", "evaluation"])
+    @pytest.mark.parametrize("background", [0, 255])
+    def test_masks_of_0_and_255(self, make: Make, data: Path, tmp_path: Path, which: str, background: int) -> None:
+        """255 is ignored: without this check, a head would be trained that never saw an object."""
+        training = {"training": [FusionDataset(data)[0]]} if which == "evaluation" else {}
+        for path in (data / "labels").iterdir():
+            write_image(path, np.where(read_image(path) > 0, 255, background).astype(np.uint8))
+        evaluation = FusionDataset(data) if which == "evaluation" else None
+        message = f"hold only {'0 and ' if not background else ''}255, .*such as 1"
+        with pytest.raises(ValueError, match=message):
+            make(evaluation=evaluation, per_device_train_batch_size=1, **training)
+        check_nothing_written(tmp_path)
+
+    @pytest.mark.parametrize("values", [(0, 128, 255), range(256)])
+    def test_gray_levels_are_no_classes(self, make: Make, data: Path, values: Any) -> None:
+        for path in (data / "labels").iterdir():
+            write_image(path, np.resize(np.array(values, np.uint8), read_image(path).shape))
+        with pytest.raises(ValueError, match=r"class indices, not gray levels\.$") as error:
+            make()
+        assert len(str(error.value)) < 350
+
     def test_ignored_label_is_no_class(self, make: Make, data: Path) -> None:
         path = data / "labels" / "rendered_0003.png"
         write_image(path, np.full_like(read_image(path), 255))

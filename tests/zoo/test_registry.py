@@ -102,8 +102,19 @@ def test_file_and_folder_without_model(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     with pytest.raises(OSError, match="contains no model"):
         locate(tmp_path)
-    with pytest.raises(OSError, match="Unknown model"):
-        locate(tmp_path / "model.safetensors")
+    (tmp_path / "last.pth").touch()
+    with pytest.raises(OSError, match=r"It contains last\.pth: pickled weights .*convert them"):
+        locate(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["seafusion.pth", "runs/best.PT", "a.ckpt", "pytorch_model.bin", "model.safetensors"])
+def test_file_of_weights(name: str, tmp_path: Path) -> None:
+    file = tmp_path / Path(name).name
+    file.touch()
+    for path in (name, str(file)):
+        with pytest.raises(OSError, match=rf"{re.escape(path)} .*a folder with config\.json.*gffusion-tiny") as error:
+            locate(path)
+        assert ("can run code" in str(error.value)) == (file.suffix != ".safetensors")
 
 
 def test_models_without_weights_name_the_recipe() -> None:

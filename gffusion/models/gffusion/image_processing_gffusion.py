@@ -227,12 +227,35 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
             f"The {name} image must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "
             "gffusion.data.read_image reads files."
         )
-    array = array.astype(array.dtype.newbyteorder("="), copy=False)
+    array = _narrow_integers(array.astype(array.dtype.newbyteorder("="), copy=False), name)
     if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
         raise ValueError(f"The {name} image must be uint8, uint16 or floating point, got {array.dtype}.")
     if 0 in array.shape:
         raise ValueError(f"The {name} image is empty: shape {array.shape}.")
     return array
+
+
+def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Convert wider or signed integers, such as arithmetic makes of 16-bit images, to uint16; other types are unchanged.
+
+    Infrared values that are negative or need more than 16 bits become floating point.
+
+    Raises:
+        ValueError: If a visible value is negative or needs more than 16 bits, or the values seem to have 8 bits.
+    """
+    if array.dtype.kind not in "iu" or array.dtype in (np.uint8, np.uint16) or array.size == 0:
+        return array
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        if name == "infrared":  # temperatures or counts, which need a range
+            return array.astype(np.float64)
+        raise ValueError(f"The {name} image has {array.dtype} values from {low} to {high}; allowed are 0 to 65535.")
+    if high <= np.iinfo(np.uint8).max:  # as 16 bits, it would be black
+        raise ValueError(
+            f"The {name} image has {array.dtype} values from {low} to {high}: convert it to uint8 if 255 is white, or to uint16 "
+            "if 65535 is."
+        )
+    return array.astype(np.uint16)
 
 
 def _convert_pil(image: PIL.Image.Image, name: str) -> NDArray[Any]:
