@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .rig import Rig
+from .temperatures import TemperatureScale
 
 
 @dataclass(frozen=True)
@@ -17,10 +18,14 @@ class InfraredFrame:
         values: (H, W) gray values, counts or temperatures, in the dtype of the file; (H, W, 3) if it has colors.
         missing: (H, W), True where nothing was measured: no-data values, dead pixels, or outside the field of view.
         rig: Position of the infrared in the visible image, if the file contains it.
+        no_data: Value that marks pixels without measurement, if the file names it.
+        temperature: Scale of the counts, if the file contains it.
         notes: What was changed or assumed while decoding, one sentence each, for the user.
     """
 
     values: NDArray[Any]
     missing: NDArray[np.bool_] | None = None
     rig: Rig | None = None
+    no_data: float | None = None
+    temperature: TemperatureScale | None = None
     notes: tuple[str, ...] = ()

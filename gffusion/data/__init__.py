@@ -7,7 +7,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .boxes import Boxes, NamedBoxes, read_boxes, read_coco
-from .io import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_rgbt, read_size, write_image
+from .decoding import ImageReadError
+from .io import IMAGE_SUFFIXES, read_image, read_labels, read_size, write_image
 from .layouts import LAYOUTS, FoundPairs, find_pairs
 from .pairs import ImagePair, PairMatch, match_pairs
 from .reading import PairImages, ReadOptions, read_pair
@@ -36,7 +37,6 @@ __all__ = [
     "read_image",
     "read_labels",
     "read_pair",
-    "read_rgbt",
     "read_size",
     "write_image",
 ]

@@ -1,17 +1,16 @@
 """Read image files into arrays, and write arrays to image files."""
 
 import os
-import threading
-from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, TiffImagePlugin
 
 from .atomic import replace_file
+from .decoding import FORMATS, DecodedImage, ImageReadError, decode_image, to_supported
 
 _FORMATS = {
     ".png": "PNG",
@@ -23,26 +22,9 @@ _FORMATS = {
     ".bmp": "BMP",
 }
 _SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
-_TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Transformations that turn an image upright, by Orientation tag (EXIF 2.32, section 4.6.4).
-_UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
-    1: lambda image: image,
-    2: np.fliplr,
-    3: lambda image: np.rot90(image, 2),
-    4: np.flipud,
-    5: lambda image: image.swapaxes(0, 1),
-    6: lambda image: np.rot90(image, -1),
-    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
-    8: np.rot90,
-}
-_decoding = threading.Lock()
 
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
 """Suffixes of the supported image files, in lower case."""
-
-
-class ImageReadError(OSError):
-    """The file exists, but is not an image that can be read completely."""
 
 
 def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
@@ -51,20 +33,19 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
     The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, and 1-bit images become 0 and
     255. Files with several frames are rejected, except the multi-image JPEG (MPO) of cameras, whose first image is read.
 
-    16-bit RGB and 16-bit gray PNG with alpha become uint8 RGB, because Pillow keeps only the upper byte of each value. Store
-    16-bit color as TIFF.
+    Integers that do not fit 16 bits without a sign become float32, unscaled.
 
     Args:
         path: A PNG, JPEG, TIFF, WebP or BMP file, or its content. The format is detected from the content.
 
     Returns:
-        (H, W) gray or (H, W, 3) RGB: uint8 in [0, 255]; uint16 in [0, 65535] from 16-bit gray images and 16-bit RGB TIFF;
-        float32, unscaled, from float TIFF.
+        (H, W) gray or (H, W, 3) RGB: uint8 in [0, 255]; uint16 in [0, 65535] from 16-bit images, and from wider
+        integers that fit; float32, unscaled, from float TIFF and signed or wider integers.
 
     Raises:
         FileNotFoundError, IsADirectoryError: If there is no file at the path.
         ImageReadError: If the file is not a complete image, exceeds Pillow's decompression bomb limit, or has several
-            frames or values that do not fit the three dtypes.
+            frames.
 
     Example:
         >>> content = BytesIO()
@@ -72,35 +53,11 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         >>> read_image(content)
         array([[7, 7, 7]], dtype=uint8)
     """
-    return _read(path, "image", _to_pixels)
-
-
-def read_rgbt(path: str | os.PathLike[str]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """Read a pair from one four-channel file (red, green, blue, thermal), as in MFNet (Ha et al., IROS 2017).
-
-    Args:
-        path: An RGBA image with 8 bits per channel.
-
-    Returns:
-        The visible image (H, W, 3) and the infrared image (H, W).
-
-    Raises:
-        OSError: As for [`read_image`], and if the file does not have four channels.
-
-    Example:
-        >>> import tempfile
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     Image.new("RGBA", (6, 4)).save(f"{folder}/rgbt.png")
-        ...     [image.shape for image in read_rgbt(f"{folder}/rgbt.png")]
-        [(4, 6, 3), (4, 6)]
-    """
-    stacked = _read(path, "image", lambda image: np.array(image) if image.mode == "RGBA" else _to_pixels(image))
-    if stacked.shape[2:] != (4,):
-        raise ImageReadError(
-            f"cannot read a pair from {path}: it has {stacked.shape[2] if stacked.ndim == 3 else 1} channels, not four "
-            "(red, green, blue and thermal)"
-        )
-    return stacked[..., :3], stacked[..., 3]
+    decoded = _decode_file(path, "image")
+    if decoded.second is not None:
+        name = "a file" if isinstance(path, BytesIO) else path
+        raise ImageReadError(f"cannot read one image from {name}: it has 2 frames; save one of them as a separate file")
+    return to_supported(decoded.image)
 
 
 def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
@@ -116,7 +73,7 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
         (480, 640)
     """
     try:
-        with Image.open(path, formats=tuple(dict.fromkeys(_FORMATS.values()))) as image:
+        with Image.open(path, formats=FORMATS) as image:
             width, height = image.size
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 # Newer versions of Pillow report the upright size of TIFF files.
@@ -149,10 +106,17 @@ def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         >>> read_labels(content)
         array([[7, 7, 7]], dtype=uint8)
     """
-    labels = _read(path, "label map", _to_class_indices)
+    decoded = _decode_file(path, "label map")
+    name = "a file" if isinstance(path, BytesIO) else path
+    if decoded.format == "JPEG":
+        raise ImageReadError(
+            f"cannot read labels from {name}: the lossy compression of JPEG changes classes; store labels as PNG"
+        )
+    if decoded.second is not None:
+        raise ImageReadError(f"cannot read labels from {name}: it has 2 frames; save one of them as a separate file")
+    labels = to_supported(decoded.image) if decoded.indices is None else decoded.indices
     if labels.ndim != 2 or labels.dtype.kind != "u":
-        name = "a file" if isinstance(path, BytesIO) else path
-        kind = "colors" if labels.ndim == 3 else f"{labels.dtype} values"
+        kind = "colors" if labels.ndim == 3 else f"{decoded.pixels.dtype} values"
         raise ImageReadError(
             f"cannot read labels from {name}: it contains {kind}; store one class index per pixel, 8 or 16 bits"
         )
@@ -196,114 +160,21 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     replace_file(path, content)
 
 
-def _read(
-    path: str | os.PathLike[str] | BytesIO, kind: str, convert: Callable[[Image.Image], NDArray[Any]]
-) -> NDArray[Any]:
+def _decode_file(path: str | os.PathLike[str] | BytesIO, kind: str) -> DecodedImage:
     if isinstance(path, BytesIO):
-        return _decode_completely(path, kind, convert)
+        return decode_image(path.getvalue(), kind)
+    return decode_image(read_bytes(path), f"{kind} {path}")
+
+
+def read_bytes(path: str | os.PathLike[str]) -> bytes:
+    """Read an image file.
+
+    Raises:
+        FileNotFoundError, IsADirectoryError: If there is no file at the path.
+    """
     if os.path.isdir(path):
         raise IsADirectoryError(f"{path} is a folder; pass an image file")
-    with open(path, "rb") as file:
-        return _decode_completely(file, f"image {path}", convert)
-
-
-def _decode_completely(file: IO[bytes], name: str, convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
-    with _decoding:
-        # Other libraries set this flag of the process, with which Pillow fills missing parts of an image with gray.
-        previous, ImageFile.LOAD_TRUNCATED_IMAGES = ImageFile.LOAD_TRUNCATED_IMAGES, False
-        try:
-            return _decode(file, convert)
-        # On damaged files, decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
-        except Exception as error:
-            raise ImageReadError(f"cannot read the {name}: {_describe_cause(error)}") from error
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES = previous
-
-
-def _describe_cause(error: Exception) -> str:
-    """Return the error of a decoder in one line."""
-    if isinstance(error, UnidentifiedImageError):
-        return "it is not a PNG, JPEG, TIFF, WebP or BMP file, or its header is damaged"
-    message = " ".join(str(error).split())
-    if isinstance(error, OSError | ValueError | SyntaxError | Image.DecompressionBombError) and message:
-        return message
-    return f"it is damaged or not supported ({type(error).__name__}: {message})"
-
-
-def _decode(file: IO[bytes], convert: Callable[[Image.Image], NDArray[Any]]) -> NDArray[Any]:
-    try:
-        image = Image.open(file, formats=tuple(dict.fromkeys(_FORMATS.values())))
-    except UnidentifiedImageError:
-        file.seek(0)
-        if file.read(4) not in _TIFF_SIGNATURES:
-            raise
-        return _decode_tiff(file)
-    if image.format != "MPO":
-        _check_single_frame(getattr(image, "n_frames", 1))
-    if isinstance(image, TiffImagePlugin.TiffImageFile) and _is_misread_by_pillow(image):
-        return _decode_tiff(file)
-    image.load()
-    ImageOps.exif_transpose(image, in_place=True)
-    return convert(image)
-
-
-def _is_misread_by_pillow(image: TiffImagePlugin.TiffImageFile) -> bool:
-    """Return whether Pillow would reduce a TIFF file to 8 bits (deep color) or invert it (white is zero)."""
-    tags = image.tag_v2
-    is_deep: bool = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,))) > 8
-    white_is_zero: bool = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
-    return is_deep and (white_is_zero or tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 1)
-
-
-def _to_pixels(image: Image.Image) -> NDArray[Any]:
-    if image.mode == "F":
-        return np.array(image)
-    if image.mode.startswith("I"):
-        integers = np.asarray(image)
-        if integers.min() < 0 or integers.max() > np.iinfo(np.uint16).max:
-            raise ValueError(
-                f"its integers range from {integers.min()} to {integers.max()}; only 0 to 65535 are supported"
-            )
-        return integers.astype(np.uint16)
-    return np.array(image.convert("L" if image.mode in ("1", "L", "LA", "La") else "RGB"))
-
-
-def _to_class_indices(image: Image.Image) -> NDArray[Any]:
-    if image.format in ("JPEG", "MPO"):
-        raise ValueError("the lossy compression of JPEG changes classes; store labels as PNG")
-    return np.array(image, dtype=np.uint8) if image.mode in ("1", "P") else _to_pixels(image)
-
-
-def _check_single_frame(frames: int) -> None:
-    if frames > 1:
-        raise ValueError(f"it has {frames} frames; save one of them as a separate file")
-
-
-def _decode_tiff(file: IO[bytes]) -> NDArray[Any]:
-    """Read the TIFF files that Pillow misreads or rejects: 16-bit and float RGB, 16-bit and 64-bit float."""
-    import tifffile  # here to save start-up time: few files need it
-
-    file.seek(0)
-    with tifffile.TiffFile(file) as tiff:
-        _check_single_frame(len(tiff.pages))
-        page = tiff.pages.first
-        pixels = page.imagelength * page.imagewidth
-        if pixels > 2 * (Image.MAX_IMAGE_PIXELS or float("inf")):  # the limit of Pillow
-            raise Image.DecompressionBombError(f"{pixels} pixels could be a decompression bomb")
-        if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
-            raise ValueError(f"the photometric interpretation {page.photometric!r} is not supported")
-        image = page.asarray()
-        if page.axes not in ("YX", "YXS", "SYX") or image.size == 0:
-            raise ValueError(f"a TIFF with axes {page.axes} and shape {image.shape} is not supported or damaged")
-        if page.axes == "SYX":  # planar
-            image = np.moveaxis(image, 0, -1)
-        orientation = page.tags.valueof("Orientation", 1)
-    if image.ndim == 3:  # further channels are alpha
-        image = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
-    image = _UPRIGHT[orientation](image)
-    if image.dtype.kind != "f" and image.dtype != np.uint16:
-        raise ValueError(f"a TIFF of {image.dtype} samples is not supported, or its tags are damaged")
-    return image.astype(np.uint16 if image.dtype == np.uint16 else np.float32)
+    return Path(path).read_bytes()
 
 
 def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:

@@ -29,7 +29,7 @@ class ImagePair:
     Attributes:
         name: Stem of the visible file.
         visible: File of the visible image.
-        infrared: File of the infrared image; the same as `visible` if that has four channels (see [`read_rgbt`]).
+        infrared: File of the infrared image; the same as `visible` if that holds both (see [`read_pair`]).
         labels: File of the class index map, or None.
         boxes: YOLO or VOC file of the boxes, or the boxes from a COCO file, or None.
     """

@@ -1,16 +1,22 @@
 """Read the two images of a pair."""
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras import Align, Reference, Rig, align_images
+from gffusion.cameras import Align, InfraredFrame, Reference, Rig, align_images
+from gffusion.cameras.byte_order import is_byte_swapped
+from gffusion.cameras.temperatures import TemperatureScale
 from gffusion.cameras.warping import REFERENCES
 
-from .io import read_image, read_rgbt
+from .decoding import DecodedImage, to_supported
+from .io import read_bytes
+from .modalities import Modalities, split_modalities
+from .raw_frames import RAW_SUFFIXES, RawFrame
 
 
 class PairImages(NamedTuple):
@@ -21,12 +27,14 @@ class PairImages(NamedTuple):
         infrared: (H, W) or (H, W, 3); its missing pixels are filled.
         missing: (H, W), True where the infrared image has no measurement; `None` if it has one everywhere.
         notes: What was changed or assumed while reading, one sentence each, for the user.
+        temperature: Scale that turns the infrared values into degrees Celsius, if the file contains it.
     """
 
     visible: NDArray[Any]
     infrared: NDArray[Any]
     missing: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
+    temperature: TemperatureScale | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +46,7 @@ class ReadOptions:
             with the same field of view; `"auto"` estimates the position of the infrared image; a [`Rig`] gives it.
         reference: The image whose frame and size the aligned images have.
         crop: Whether to keep only the largest rectangle that both cameras see.
+        raw_frame: Format of infrared files with a suffix in `RAW_SUFFIXES`.
 
     Raises:
         ValueError: If an option is not allowed, or `reference` or `crop` is set without `align`.
@@ -46,6 +55,7 @@ class ReadOptions:
     align: Align = "none"
     reference: Reference = "visible"
     crop: bool = False
+    raw_frame: RawFrame | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):
@@ -57,16 +67,19 @@ class ReadOptions:
 
 
 def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions()) -> PairImages:
-    """Read the two images of a pair, from two files or from one four-channel file.
+    """Read the two images of a pair, from two files or from one file that holds both.
+
+    A file holds both images if it is a radiometric JPEG with an embedded visible image, an image whose fourth channel is
+    the infrared image, as in MFNet (Ha et al., IROS 2017), or a TIFF of a color and a gray page.
 
     Args:
         visible: File of the visible image.
-        infrared: File of the infrared image; the same as `visible` if that has four channels (see [`read_rgbt`]).
+        infrared: File of the infrared image; the same as `visible` if that holds both.
         options: See [`ReadOptions`].
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the sizes differ.
+        ValueError: If the sizes differ, or a file holds other images than it is given for.
 
     Example:
         >>> import tempfile
@@ -81,14 +94,106 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
         >>> pair.visible.shape, pair.infrared.dtype
         ((4, 6, 3), dtype('uint16'))
     """
-    if visible == infrared:
-        return PairImages(*read_rgbt(visible))
+    names = str(visible), str(infrared)
+    if _is_same_file(visible, infrared):
+        content = split_modalities(read_bytes(visible), names[0])
+        if not isinstance(content, Modalities) or content.visible is None:
+            raise ValueError(_refuse_single(content, names[0]))
+        return _complete(content.visible, content.infrared, options, names)
+    image, notes = _read_visible(visible)
+    frame, embedded = _read_infrared(infrared, options)
+    if embedded is None or not np.array_equal(image, embedded):
+        frame = replace(frame, rig=None)  # the tags hold for the embedded visible image
+    pair = _complete(image, frame, options, names)
+    return pair._replace(notes=notes + pair.notes)
+
+
+def holds_both(path: Path) -> bool:
+    """Return whether a file holds a visible and an infrared image.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from gffusion.data import write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(Path(folder, "a.png"), np.zeros((4, 6, 3), np.uint8))
+        ...     holds_both(Path(folder, "a.png"))
+        False
+    """
+    content = split_modalities(read_bytes(path), str(path))
+    return isinstance(content, Modalities) and content.visible is not None
+
+
+def _is_same_file(visible: Path, infrared: Path) -> bool:
+    return visible == infrared or (visible.exists() and infrared.exists() and os.path.samefile(visible, infrared))
+
+
+def _refuse_single(content: Modalities | DecodedImage, path: str) -> str:
+    """Return the message about a file that should hold both images."""
+    if isinstance(content, Modalities):
+        return f"{path} is {content.kind} without a visible image: give the visible image, too"
+    extra = " Its last channel is opacity." if content.extra_channel is not None else ""
+    return (
+        f"{path} holds one image, not a visible and an infrared one: give both files.{extra} Files that hold both are "
+        "radiometric JPEG, images with the infrared image as fourth channel, and TIFF of a color and a gray page"
+    )
+
+
+def _read_visible(path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the visible image of a file, and notes."""
+    content = split_modalities(read_bytes(path), str(path))
+    if isinstance(content, DecodedImage):
+        return to_supported(content.image), ()
+    if content.visible is None:
+        raise ValueError(f"{path} is {content.kind}, an infrared image: give it as the infrared image")
+    if not content.is_radiometric:
+        raise ValueError(_refuse_both(content, path))
+    return content.visible, ("visible image embedded in the radiometric JPEG",)
+
+
+def _refuse_both(content: Modalities, path: Path) -> str:
+    """Return the message about a file that holds both images but is given as one."""
+    return (
+        f"{path} is {content.kind}, which is no opacity: give the file alone to fuse its two images "
+        f"(gffusion fuse {path.name} -o OUT), or save the image you need without the other one"
+    )
+
+
+def _read_infrared(path: Path, options: ReadOptions) -> tuple[InfraredFrame, NDArray[Any] | None]:
+    """Return the infrared image of a file as measured, and the visible image embedded in a radiometric JPEG."""
+    content = read_bytes(path)
+    if options.raw_frame is not None and path.suffix.lower() in RAW_SUFFIXES:
+        return InfraredFrame(to_supported(options.raw_frame.decode(content, str(path)))), None
+    decoded = split_modalities(content, str(path))
+    if isinstance(decoded, DecodedImage):
+        return _to_frame(decoded), None
+    if not decoded.is_radiometric:
+        raise ValueError(_refuse_both(decoded, path))
+    return decoded.infrared, decoded.visible
+
+
+def _to_frame(decoded: DecodedImage) -> InfraredFrame:
+    """Return the measured values of an ordinary infrared image."""
+    values = to_supported(decoded.image)
+    if decoded.format == "PNG" and values.ndim == 2 and values.dtype == np.uint16 and is_byte_swapped(values):
+        note = "bytes of 16-bit values swapped, as FLIR stores them in PNG"
+        return InfraredFrame(values.byteswap(), notes=(note,))
+    return InfraredFrame(values, no_data=decoded.no_data)
+
+
+def _complete(visible: NDArray[Any], frame: InfraredFrame, options: ReadOptions, names: tuple[str, str]) -> PairImages:
+    """Find missing values, align, and fill what is missing."""
+    uses_tags = frame.rig is not None and options.align == "none"
     aligned, notes = align_images(
-        read_image(visible),
-        read_image(infrared),
-        align=options.align,
+        visible,
+        frame.values,
+        frame.missing,
+        align="auto" if uses_tags else options.align,
         reference=options.reference,
         crop=options.crop,
-        names=(str(visible), str(infrared)),
+        tags=frame.rig,
+        names=names,
     )
-    return PairImages(aligned.visible, aligned.infrared, aligned.missing, notes)
+    return PairImages(aligned.visible, aligned.infrared, aligned.missing, frame.notes + notes, frame.temperature)

@@ -12,7 +12,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
-from gffusion.data import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_rgbt, read_size, write_image
+from gffusion.data import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_size, write_image
 
 GRAY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 COLOR = np.stack([GRAY, 255 - GRAY, GRAY // 2], axis=-1)
@@ -80,10 +80,25 @@ class TestReadImage:
     def test_32_bit_integers_that_fit_16(self, tmp_path: Path) -> None:
         tifffile.imwrite(tmp_path / "wide.tif", DEEP_GRAY.astype(np.int32))
         assert_same(read_image(tmp_path / "wide.tif"), DEEP_GRAY)
-        for value in (-1, 65536):
-            tifffile.imwrite(tmp_path / "wide.tif", np.array([[value, 5]], np.int32))
-            with pytest.raises(ImageReadError, match="0 to 65535"):
-                read_image(tmp_path / "wide.tif")
+
+    @pytest.mark.parametrize("byteorder", ["<", ">"])
+    @pytest.mark.parametrize(
+        ("dtype", "values"),
+        [
+            (np.int8, (-100, 27)),
+            (np.int16, (-200, 147)),
+            (np.int16, (5, 147)),  # as other frames of the camera
+            (np.int32, (-1, 5)),
+            (np.int32, (0, 65536)),
+            (np.uint32, (5, 2**32 - 1)),
+            (np.int64, (-5, 5)),
+        ],
+    )
+    def test_signed_and_wide_integers_become_floats(
+        self, tmp_path: Path, dtype: type, values: tuple[int, int], byteorder: str
+    ) -> None:
+        tifffile.imwrite(tmp_path / "wide.tif", np.array([values], dtype), byteorder=byteorder)
+        assert_same(read_image(tmp_path / "wide.tif"), np.array([values], np.float32))
 
     @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
     def test_float_tiff(self, tmp_path: Path, dtype: type) -> None:
@@ -101,9 +116,21 @@ class TestReadImage:
         tifffile.imwrite(tmp_path / "deep.tif", stored, photometric="rgb", planarconfig=planarconfig, **extra)
         assert_same(read_image(tmp_path / "deep.tif"), DEEP_COLOR)
 
-    def test_16_bit_color_png_keeps_the_upper_byte(self, tmp_path: Path) -> None:
-        upper = (DEEP_COLOR >> 8).astype(np.uint8)
-        assert_same(read_image(deep_png(tmp_path / "deep.png", DEEP_COLOR, color_type=2)), upper)
+    def test_16_bit_color_png_keeps_every_bit(self, tmp_path: Path) -> None:
+        assert_same(read_image(deep_png(tmp_path / "deep.png", DEEP_COLOR, color_type=2)), DEEP_COLOR)
+        alpha = np.full_like(DEEP_GRAY, 65535)
+        assert_same(read_image(deep_png(tmp_path / "la.png", np.dstack([DEEP_GRAY, alpha]), color_type=4)), DEEP_GRAY)
+
+    @pytest.mark.parametrize("compression", ["lzw", "deflate", "zstd", "packbits"])
+    @pytest.mark.parametrize("predictor", [False, True])
+    @pytest.mark.parametrize("layout", [{}, {"tile": (16, 16)}, {"bigtiff": True}, {"byteorder": ">"}])
+    def test_compressed_16_bit_color(self, tmp_path: Path, compression: str, predictor: bool, layout: dict) -> None:
+        """`cv2.imwrite` writes LZW with a predictor."""
+        if compression == "packbits" and predictor:
+            pytest.skip("no predictor")
+        options = {"photometric": "rgb", "compression": compression, "predictor": predictor, **layout}
+        tifffile.imwrite(tmp_path / "deep.tif", DEEP_COLOR, **options)
+        assert_same(read_image(tmp_path / "deep.tif"), DEEP_COLOR)
 
     @pytest.mark.parametrize("orientation", range(1, 9))
     def test_orientation(self, tmp_path: Path, orientation: int) -> None:
@@ -140,7 +167,7 @@ class TestReadImage:
 
 
 class TestUnreadable:
-    @pytest.mark.parametrize("read", [read_image, read_size, read_labels, read_rgbt])
+    @pytest.mark.parametrize("read", [read_image, read_size, read_labels])
     def test_missing_files_folders_and_other_files(self, tmp_path: Path, read: Callable[[Path], object]) -> None:
         (tmp_path / "a.png").write_text("no image")
         with pytest.raises(FileNotFoundError, match=r"none\.png"):

@@ -1,0 +1,137 @@
+"""Recognize and decode the radiometric JPEG files of all supported cameras."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image
+
+from . import makers
+from .flir import PictureInPicture, decode_flir
+from .jpeg_segments import read_segments, read_trailer
+from .temperatures import TemperatureScale
+
+# Makers of thermal cameras whose files append data in unknown layouts. Their JPEG image is a false-color screenshot.
+_UNSUPPORTED = ("fluke", "guide", "seek", "testo", "topdon", "uni-t", "autel", "hti", "bosch", "keysight", "xinfrared")
+# Smaller trailers are thumbnails or notes.
+_SMALLEST_DATA = 2 * 80 * 60
+
+
+@dataclass(frozen=True)
+class RadiometricImage:
+    """Content of a radiometric JPEG file.
+
+    Attributes:
+        camera: Make and model, for messages.
+        values: (H, W) counts as uint16, or degrees Celsius as float32, in the orientation of the sensor.
+        visible: JPEG or PNG file of the embedded visible image.
+        position: Position of the infrared in the visible image.
+        temperature: Scale of the counts, if it is known.
+        is_celsius: Whether the values are degrees Celsius.
+        orientation: EXIF orientation that turns both images upright.
+    """
+
+    camera: str
+    values: NDArray[Any]
+    visible: bytes | None = None
+    position: PictureInPicture | None = None
+    temperature: TemperatureScale | None = None
+    is_celsius: bool = False
+    orientation: int = 1
+
+
+def decode_radiometric(content: bytes) -> RadiometricImage | None:
+    """Decode a radiometric JPEG file.
+
+    Supported are FLIR, DJI, InfiRay and cameras with its software, HIKMICRO and Hikvision, Parrot, and DL/T 664.
+
+    Args:
+        content: Content of the file.
+
+    Returns:
+        The image; None if the file is not a JPEG with thermal data.
+
+    Raises:
+        ValueError: If the thermal data are incomplete, or those of a camera that is known but not supported.
+    """
+    segments = read_segments(content)
+    if not segments:
+        return None
+    flir = decode_flir(segments)
+    maker, orientation, size = _read_header(content)
+    if flir is not None:
+        orientation = orientation if _is_turned_as(size, flir.counts.shape) else 1
+        return RadiometricImage(
+            flir.model, flir.counts, flir.visible, flir.position, flir.temperature, orientation=orientation
+        )
+    data = (
+        makers.decode_dji(segments, maker, size)
+        or makers.decode_infiray(segments, maker)
+        or makers.decode_parrot(segments, maker)
+        or makers.decode_dlt664(content, maker)
+    )
+    if data is None:
+        trailer = read_trailer(content)
+        data = makers.decode_hikmicro(trailer, maker)
+        if data is None:
+            _refuse_unsupported(maker, trailer)
+            return None
+    orientation = orientation if _is_turned_as(size, data.values.shape) else 1
+    return RadiometricImage(
+        data.maker,
+        data.values,
+        data.visible,
+        temperature=data.temperature,
+        is_celsius=data.is_celsius,
+        orientation=orientation,
+    )
+
+
+def restore_colors(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return the colors of an embedded PNG image, which FLIR stores as Y, Cb and Cr.
+
+    Other software replaces it by red, green and blue. Of the two readings, the less saturated one is right.
+
+    Args:
+        image: (H, W, 3) as decoded.
+
+    Returns:
+        (H, W, 3) red, green and blue.
+    """
+    channels = image.astype(np.int32)
+    as_rgb = np.abs(channels[..., 1:] - channels[..., :1]).mean()
+    as_ycbcr = np.abs(channels[..., 1:] - 128).mean()
+    if as_rgb <= as_ycbcr:
+        return image
+    return np.asarray(
+        Image.merge("YCbCr", [Image.fromarray(np.ascontiguousarray(image[..., i])) for i in range(3)]).convert("RGB")
+    )
+
+
+def _read_header(content: bytes) -> tuple[str, int, tuple[int, int]]:
+    """Return make and model, orientation, and height and width of a JPEG file."""
+    try:
+        with Image.open(BytesIO(content), formats=("JPEG", "MPO")) as image:
+            exif, (width, height) = image.getexif(), image.size
+            make, model = (str(exif.get(tag, "")).strip("\0 ") for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
+            orientation = exif.get(ExifTags.Base.Orientation, 1)
+    except Exception:  # damaged: decoding the image raises the documented error
+        return "", 1, (0, 0)
+    name = model if model.lower().startswith(make.lower()) else f"{make} {model}".strip()
+    return name, orientation if orientation in range(1, 9) else 1, (height, width)
+
+
+def _is_turned_as(jpeg_size: tuple[int, int], size: Sequence[int]) -> bool:
+    """Return whether the thermal data are stored in the orientation of the JPEG image, and not upright already."""
+    return (jpeg_size[0] > jpeg_size[1]) == (size[0] > size[1])
+
+
+def _refuse_unsupported(maker: str, trailer: bytes) -> None:
+    if maker.lower().startswith(_UNSUPPORTED) and len(trailer) >= _SMALLEST_DATA:
+        raise ValueError(
+            f"it is a radiometric JPEG of {maker}, whose layout is not public: export the counts or temperatures as TIFF with "
+            "the software of the camera"
+        )

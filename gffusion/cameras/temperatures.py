@@ -1,0 +1,109 @@
+"""Degrees Celsius from the counts of thermal cameras."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ZERO_CELSIUS = 273.15  # kelvin
+
+
+@dataclass(frozen=True)
+class LinearScale:
+    """Temperature in degrees Celsius as a linear function of the counts.
+
+    Attributes:
+        kelvin_per_count: Step of a count.
+        offset: Temperature of count 0, in degrees Celsius.
+    """
+
+    kelvin_per_count: float
+    offset: float = -_ZERO_CELSIUS
+
+    def to_celsius(self, counts: NDArray[Any]) -> NDArray[np.float32]:
+        """Return degrees Celsius.
+
+        Example:
+            >>> LinearScale(1 / 64).to_celsius(np.array([64 * 300], np.uint16))
+            array([26.85], dtype=float32)
+        """
+        return (counts * self.kelvin_per_count + self.offset).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class PlanckScale:
+    r"""Temperature from counts by Planck's law, with the object, atmosphere and window that the camera was set to.
+
+    A blackbody of T kelvin gives S = R1 / (R2 (exp(B / T) - F)) - O counts. The counts of the image also contain reflections
+    and the radiation of the atmosphere and the window (Minkina and Dudzik, "Infrared thermography: errors and
+    uncertainties", Wiley 2009, chapter 2). The transmission of the atmosphere over a distance d at humidity h is
+    X exp(-sqrt(d / 2) (alpha1 + beta1 sqrt(h))) + (1 - X) exp(-sqrt(d / 2) (alpha2 + beta2 sqrt(h))), on both sides of the
+    window.
+
+    Attributes:
+        r1: R1.
+        r2: R2.
+        b: B, in kelvin.
+        f: F.
+        o: O, in counts.
+        emissivity: Of the object, in (0, 1].
+        distance: Of the object, in meters.
+        reflected: Apparent temperature of what the object reflects, in kelvin.
+        atmosphere: Temperature of the air, in kelvin.
+        window: Temperature of the external window, in kelvin.
+        window_transmission: Transmission of the external window, in (0, 1]; 1 without a window.
+        humidity: Relative humidity of the air, in [0, 1].
+        attenuation: alpha1, alpha2, beta1, beta2 and X.
+    """
+
+    r1: float
+    r2: float
+    b: float
+    f: float
+    o: float
+    emissivity: float = 1.0
+    distance: float = 0.0
+    reflected: float = 293.15
+    atmosphere: float = 293.15
+    window: float = 293.15
+    window_transmission: float = 1.0
+    humidity: float = 0.0
+    attenuation: tuple[float, float, float, float, float] = (0.0, 0.0, 0.0, 0.0, 0.0)
+
+    def to_counts(self, kelvin: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the counts of a blackbody."""
+        return np.asarray(self.r1 / (self.r2 * (np.exp(self.b / np.asarray(kelvin)) - self.f)) - self.o)
+
+    def to_celsius(self, counts: NDArray[Any]) -> NDArray[np.float32]:
+        """Return degrees Celsius; NaN for counts that no temperature gives.
+
+        Example:
+            >>> scale = PlanckScale(r1=16556, r2=0.0125, b=1428, f=1, o=-342)
+            >>> scale.to_celsius(scale.to_counts(np.array([273.15, 310.15])))
+            array([ 0., 37.], dtype=float32)
+        """
+        air = self._transmit()
+        through = air * self.window_transmission * air
+        # Radiation besides that of the object, from the object to the sensor.
+        others = (
+            (1 - self.emissivity) * air * self.window_transmission * air * self.to_counts(self.reflected)
+            + ((1 - air) * self.window_transmission * air + (1 - air)) * self.to_counts(self.atmosphere)
+            + (1 - self.window_transmission) * air * self.to_counts(self.window)
+        )
+        signal = (counts.astype(np.float64) - others) / (self.emissivity * through)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            kelvin = self.b / np.log(self.r1 / (self.r2 * (signal + self.o)) + self.f)
+        return np.where(kelvin > 0, kelvin - _ZERO_CELSIUS, np.nan).astype(np.float32)
+
+    def _transmit(self) -> float:
+        """Return the transmission of half of the distance, before and after the window."""
+        celsius = self.atmosphere - _ZERO_CELSIUS
+        # Water vapor of saturated air, g/m3: a polynomial in degrees Celsius.
+        vapor = self.humidity * np.exp(1.5587 + 6.939e-2 * celsius - 2.7816e-4 * celsius**2 + 6.8455e-7 * celsius**3)
+        alpha1, alpha2, beta1, beta2, x = self.attenuation
+        path, root = np.sqrt(self.distance / 2), np.sqrt(vapor)
+        return float(x * np.exp(-path * (alpha1 + beta1 * root)) + (1 - x) * np.exp(-path * (alpha2 + beta2 * root)))
+
+
+TemperatureScale = LinearScale | PlanckScale

@@ -1,0 +1,105 @@
+"""Files that hold a visible and an infrared image: radiometric JPEG, four-channel images and TIFF of two pages."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.cameras import InfraredFrame, Rig
+from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, restore_colors
+
+from .decoding import UPRIGHT, DecodedImage, ImageReadError, decode_image, is_opacity, to_supported
+
+
+class Modalities(NamedTuple):
+    """Content of a file that holds an infrared image, and mostly a visible one.
+
+    Attributes:
+        kind: Kind of the file, for messages.
+        infrared: The infrared image.
+        visible: (H, W) or (H, W, 3); None if the file has no visible image.
+        is_radiometric: Whether the file is a radiometric JPEG.
+    """
+
+    kind: str
+    infrared: InfraredFrame
+    visible: NDArray[Any] | None
+    is_radiometric: bool = False
+
+
+def split_modalities(content: bytes, path: str) -> Modalities | DecodedImage:
+    """Decode a file, and split it if it holds both modalities or a radiometric image.
+
+    Args:
+        content: Content of the file.
+        path: Path for messages.
+
+    Returns:
+        The modalities, or the single image of an ordinary file.
+
+    Raises:
+        ImageReadError: If the file is damaged or not supported.
+    """
+    try:
+        radiometric = decode_radiometric(content)
+    except ValueError as error:
+        raise ImageReadError(f"cannot read the image {path}: {error}") from error
+    if radiometric is not None:
+        return _split_radiometric(radiometric, path)
+    decoded = decode_image(content, f"image {path}")
+    if decoded.second is not None:
+        return _split_pages(decoded, decoded.second, path)
+    extra = decoded.extra_channel
+    if extra is None or is_opacity(extra):
+        return decoded
+    frame = InfraredFrame(
+        to_supported(extra), no_data=decoded.no_data, notes=("the extra channel is the infrared image",)
+    )
+    return Modalities("an image with an infrared channel", frame, to_supported(decoded.image))
+
+
+def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:
+    turn = UPRIGHT[image.orientation]
+    rig, visible = None, None
+    if image.visible is not None:
+        decoded = decode_image(image.visible, f"visible image in {path}")
+        if image.position is not None:
+            rig = _turn_rig(Rig.from_flir(*image.position, visible_size=decoded.image.shape[:2]), image.orientation)
+        is_coded = decoded.format == "PNG" and decoded.image.ndim == 3 and decoded.image.dtype == np.uint8
+        visible = turn(restore_colors(decoded.image) if is_coded else to_supported(decoded.image))
+    kind = "degrees Celsius" if image.is_celsius else "counts"
+    frame = InfraredFrame(
+        np.ascontiguousarray(turn(image.values)),
+        rig=rig,
+        temperature=image.temperature,
+        notes=(f"{kind} of {image.camera} instead of its screen image",),
+    )
+    return Modalities(f"a radiometric JPEG of {image.camera}", frame, visible, is_radiometric=True)
+
+
+def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modalities:
+    pages = [first, second]
+    depths = [page.image.ndim * 1000 - page.image.dtype.itemsize for page in pages]
+    if depths[0] == depths[1] or all(page.image.ndim == 3 for page in pages):
+        kinds = " and ".join(f"{'color' if p.image.ndim == 3 else 'gray'} {p.image.dtype}" for p in pages)
+        raise ImageReadError(
+            f"cannot read a pair from {path}: it has 2 frames, {kinds}, so that the infrared image cannot be recognized; "
+            "save them as separate files"
+        )
+    visible, infrared = pages if depths[0] > depths[1] else reversed(pages)
+    frame = InfraredFrame(
+        to_supported(infrared.image),
+        no_data=infrared.no_data,
+        notes=(f"page {pages.index(infrared) + 1} of the file is the infrared image",),
+    )
+    return Modalities("a TIFF of a visible and an infrared page", frame, to_supported(visible.image))
+
+
+def _turn_rig(rig: Rig, orientation: int) -> Rig:
+    """Return the rig of images that were turned upright; relative coordinates run from 0 to 1."""
+    corners = np.array([[[0, 0], [1, 0]], [[0, 1], [1, 1]]], np.float64)  # x and y by row and column
+    turned = UPRIGHT[orientation](corners)  # where the corners of the stored image are now
+    origin, right, down = turned[0, 0], turned[0, 1], turned[1, 0]
+    back = np.array([[*(right - origin), 0], [*(down - origin), 0], [*origin, 1]]).T  # upright -> stored
+    size = rig.visible_size if rig.visible_size is None or orientation < 5 else rig.visible_size[::-1]
+    return Rig(np.linalg.inv(back) @ rig.matrix @ back, size, None, rig.origin)

@@ -1,0 +1,79 @@
+"""Headerless frames of infrared cameras, by their shape and type."""
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+RAW_SUFFIXES = (".raw", ".bin", ".dat")
+"""Suffixes of files that are read as raw frames if their format is given."""
+
+_TYPES = ("uint8", "uint16", "int16", "uint32", "int32", "float32", "float64")
+_PATTERN = re.compile(r"(\d+)\s*[xX*]\s*(\d+)\s*,\s*([<>=]?)\s*([a-z]+\d+)(?:\s*,\s*(\d+))?")
+
+
+@dataclass(frozen=True)
+class RawFrame:
+    """Format of a raw frame.
+
+    Attributes:
+        height: Number of rows.
+        width: Number of columns.
+        dtype: Type of the values, with its byte order.
+        header: Number of bytes before the values.
+    """
+
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    header: int = 0
+
+    @classmethod
+    def parse(cls, text: str) -> "RawFrame":
+        """Parse `HEIGHTxWIDTH,TYPE` or `HEIGHTxWIDTH,TYPE,HEADER`.
+
+        The type is a name, such as uint16, or as NumPy writes it, such as u2; `>` before it means big-endian values,
+        `<` and nothing little-endian ones.
+
+        Raises:
+            ValueError: If the text has another form.
+
+        Example:
+            >>> RawFrame.parse("512x640,>u2")
+            RawFrame(height=512, width=640, dtype=dtype('>u2'), header=0)
+        """
+        match = _PATTERN.fullmatch(text.strip())
+        try:
+            if match is None:
+                raise TypeError
+            height, width, order, name, header = match.groups()
+            dtype = np.dtype(f"{order or '<'}{np.dtype(name).str[1:]}")
+        except TypeError:
+            dtype = None
+        if match is None or dtype is None or dtype.name not in _TYPES or min(int(height), int(width)) < 1:
+            raise ValueError(
+                f'raw_frame (--raw-frame) must be HEIGHTxWIDTH,TYPE, such as "512x640,uint16" or "512x640,>u2" for big-endian '
+                f"words, and optionally ,BYTES for a header; types are {', '.join(_TYPES)}; got {text!r}"
+            )
+        return cls(int(height), int(width), dtype, int(header or 0))
+
+    def decode(self, content: bytes, path: str) -> NDArray[Any]:
+        """Decode a file.
+
+        Returns:
+            (height, width) in the native byte order.
+
+        Raises:
+            ValueError: If the file has another size.
+        """
+        expected = self.header + self.height * self.width * self.dtype.itemsize
+        if len(content) != expected:
+            raise ValueError(
+                f"{path} has {len(content)} bytes, but a frame of {self.height} rows and {self.width} columns of "
+                f"{self.dtype.name}{f' after {self.header} bytes' if self.header else ''} has {expected}: check "
+                "raw_frame (--raw-frame)"
+            )
+        values = np.frombuffer(content, self.dtype, offset=self.header).reshape(self.height, self.width)
+        return values.astype(self.dtype.newbyteorder("="))
