@@ -83,7 +83,7 @@ class PlanckScale:
             >>> scale.to_celsius(scale.to_counts(np.array([273.15, 310.15])))
             array([ 0., 37.], dtype=float32)
         """
-        air = self._transmit()
+        air = self.transmit()
         through = air * self.window_transmission * air
         # Radiation besides that of the object, from the object to the sensor.
         others = (
@@ -96,8 +96,8 @@ class PlanckScale:
             kelvin = self.b / np.log(self.r1 / (self.r2 * (signal + self.o)) + self.f)
         return np.where(kelvin > 0, kelvin - _ZERO_CELSIUS, np.nan).astype(np.float32)
 
-    def _transmit(self) -> float:
-        """Return the transmission of half of the distance, before and after the window."""
+    def transmit(self) -> float:
+        """Return the transmission of the air on one side of the window."""
         celsius = self.atmosphere - _ZERO_CELSIUS
         # Water vapor of saturated air, g/m3: a polynomial in degrees Celsius.
         vapor = self.humidity * np.exp(1.5587 + 6.939e-2 * celsius - 2.7816e-4 * celsius**2 + 6.8455e-7 * celsius**3)
