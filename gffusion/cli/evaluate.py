@@ -8,6 +8,14 @@ import typer
 
 from .device import choose_device
 from .errors import one_line, user_errors
+from .infrared import (
+    AgcOption,
+    InfraredRangeOption,
+    InvertOption,
+    PlateauLimitOption,
+    SmoothRangeOption,
+    parse_infrared_options,
+)
 from .lists import split_list
 from .quiet import quiet_libraries
 
@@ -53,6 +61,11 @@ def evaluate(
     sheet: Annotated[
         str, typer.Option(metavar="COUNT|NAME,...", help="Pairs to show in sheet.png: their number or their names.")
     ] = "3",
+    infrared_range: InfraredRangeOption = None,
+    invert: InvertOption = None,
+    agc: AgcOption = None,
+    plateau_limit: PlateauLimitOption = None,
+    smooth_range: SmoothRangeOption = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one per core]")] = None,
     device: Annotated[str, typer.Option(help='For models: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
 ) -> None:
@@ -70,6 +83,7 @@ def evaluate(
         models = model or []
         if not folders and not models and not baselines:
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
+        infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         from gffusion.evaluation.inputs import (  # report wrong arguments before torch is imported
             find_inputs,
             name_model,
@@ -99,6 +113,7 @@ def evaluate(
             workers=workers,
             device=choose_device(device),
             progress=True,
+            infrared_options=infrared_options,
         )
     from rich.console import Console  # takes a tenth of a second to import
 

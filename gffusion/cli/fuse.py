@@ -9,10 +9,19 @@ import typer
 
 from .device import choose_device
 from .errors import one_line, user_errors
+from .infrared import (
+    AgcOption,
+    InfraredRangeOption,
+    InvertOption,
+    PlateauLimitOption,
+    SmoothRangeOption,
+    parse_infrared_options,
+)
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair
+    from gffusion.data.infrared_range import PairRanges
     from gffusion.inference.files import FusionResult
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -40,14 +49,11 @@ def fuse(
             help="Also write label maps and colored overlays, to OUT/labels and OUT/overlays or next to the file OUT.",
         ),
     ] = False,
-    infrared_range: Annotated[
-        str | None,
-        typer.Option(
-            metavar="RANGE",
-            help='Values shown as black and white: "dtype" (0 to 255 or 65535), "percentile" (0.1 and 99.9 of each infrared '
-            "image) or LOW,HIGH in the unit of the file. [default: as saved with the model]",
-        ),
-    ] = None,
+    infrared_range: InfraredRangeOption = None,
+    invert: InvertOption = None,
+    agc: AgcOption = None,
+    plateau_limit: PlateauLimitOption = None,
+    smooth_range: SmoothRangeOption = None,
     suffix: Annotated[
         str | None,
         typer.Option(help="Format of the files in an output folder, such as .png. [default: as the visible file]"),
@@ -62,7 +68,8 @@ def fuse(
     Exit code: 0 if all pairs were fused, 1 if some pairs of a folder failed, 2 if nothing could be done.
     """
     with user_errors():
-        options = _check_options(infrared_range, suffix, dtype)
+        _check_options(suffix, dtype)
+        options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         plans = _plan(visible, infrared, output, suffix, segment)
         todo = [plan for plan in plans if overwrite or not all(path.is_file() for path in plan.outputs)]
         skipped = len(plans) - len(todo)
@@ -70,11 +77,17 @@ def fuse(
             what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
             typer.echo(f"nothing to do: {what}, and --overwrite was not given")
             return
+        from gffusion.data.infrared_range import measure_pairs  # saves start-up time
+
         loaded, processor = _load(model, device, dtype, segment, options)
         for folder in {path.parent for plan in todo for path in plan.outputs}:
             folder.mkdir(parents=True, exist_ok=True)
+        # All pairs, also those fused before: the result of a pair does not depend on which files exist.
+        ranges = measure_pairs([plan.pair for plan in plans], processor.infrared_options)
+        if ranges.description:
+            typer.echo(ranges.description)
         started = time.perf_counter()
-        failed = _run(todo, loaded, processor, batch_size, overwrite)
+        failed = _run(todo, loaded, processor, batch_size, overwrite, ranges)
         seconds = time.perf_counter() - started
         if failed and len(plans) == 1:
             raise OSError(failed[0].error)
@@ -107,16 +120,14 @@ def _rate(done: int, seconds: float) -> str:
     return f"{done / seconds:.1f} per second" if done >= seconds else f"{seconds / max(done, 1):.1f} s per pair"
 
 
-def _check_options(infrared_range: str | None, suffix: str | None, dtype: str) -> dict[str, Any]:
-    """Return the options of the image processor. Errors are raised before torch is imported, which takes seconds."""
+def _check_options(suffix: str | None, dtype: str) -> None:
+    """Raise errors before torch is imported, which takes seconds."""
     from gffusion.data import IMAGE_SUFFIXES
-    from gffusion.data.infrared_range import parse_infrared_range
 
     if suffix is not None and suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
     if dtype not in DTYPES:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-    return {} if infrared_range is None else {"infrared_range": parse_infrared_range(infrared_range)}
 
 
 def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segment: bool) -> list[_Plan]:
@@ -207,13 +218,14 @@ def _run(
     processor: "GFFusionImageProcessor",
     batch_size: int,
     overwrite: bool,
+    ranges: "PairRanges",
 ) -> list["FusionResult"]:
     """Fuse all pairs with a progress bar, and return the results that have an error."""
     from tqdm import tqdm
 
     from gffusion.inference.files import FusionJob, fuse_files
 
-    jobs = [FusionJob(*plan, overwrite=overwrite) for plan in plans]
+    jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair)) for plan in plans]
     results = tqdm(
         fuse_files(jobs, model, processor, batch_size), total=len(jobs), unit="pair", disable=None, leave=False
     )

@@ -10,11 +10,20 @@ import typer
 
 from .device import choose_device
 from .errors import one_line, user_errors
+from .infrared import (
+    AgcOption,
+    InfraredRangeOption,
+    InvertOption,
+    PlateauLimitOption,
+    SmoothRangeOption,
+    parse_infrared_options,
+)
 from .lists import split_list
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair
+    from gffusion.data.infrared_range import PairRanges
     from gffusion.labeling.labels import LabelResult
     from gffusion.labeling.masks import MaskMethod
 
@@ -67,6 +76,11 @@ def masks(
             help="Label pixels that possibly belong to an object 255 (ignored) instead of background.",
         ),
     ] = True,
+    infrared_range: InfraredRangeOption = None,
+    invert: InvertOption = None,
+    agc: AgcOption = None,
+    plateau_limit: PlateauLimitOption = None,
+    smooth_range: SmoothRangeOption = None,
     contact_sheet: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help=f"Also write an image that shows the label maps of {_SHEET_PAIRS} pairs."),
@@ -84,20 +98,22 @@ def masks(
     with user_errors():
         output = output or data / "labels"
         _check_options(data, output, method, source, fallback, contact_sheet)
+        options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         pairs, class_names = _find_pairs(data, layout, split, split_list(classes))
         pairs = [replace(pair, labels=output / f"{pair.name}.png") for pair in pairs]
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
+        ranges = _measure(pairs, options) if todo or contact_sheet else None
         failed: list[LabelResult] = []
         if todo:
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
             _write_classes(output.parent / "classes.txt", class_names)
-            failed, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful)
+            failed, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful, ranges)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
             typer.echo(f"{summary}{skipped} -> {output}")
         else:
             typer.echo(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
         if contact_sheet is not None:
-            _write_contact_sheet([pair for pair in pairs if _is_labeled(pair)], class_names, contact_sheet)
+            _write_contact_sheet([pair for pair in pairs if _is_labeled(pair)], class_names, contact_sheet, ranges)
     if failed:
         typer.echo(f"{len(failed)} failed:", err=True)
         for result in failed:
@@ -145,6 +161,16 @@ def _find_pairs(
     return pairs, class_names
 
 
+def _measure(pairs: list["ImagePair"], given: dict[str, Any]) -> "PairRanges":
+    from gffusion.data.infrared_range import measure_pairs  # saves start-up time
+    from gffusion.models.gffusion.infrared_options import InfraredOptions
+
+    ranges = measure_pairs(pairs, InfraredOptions().override(**given))
+    if ranges.description:
+        typer.echo(ranges.description)
+    return ranges
+
+
 def _is_labeled(pair: "ImagePair") -> bool:
     return pair.labels is not None and pair.labels.is_file()
 
@@ -183,6 +209,7 @@ def _label(
     class_names: Sequence[str] | None,
     fallback: Any,
     ignore_doubtful: bool,
+    ranges: "PairRanges | None",
 ) -> tuple[list["LabelResult"], str]:
     """Label all pairs with a progress bar; return the failed ones and a summary."""
     from tqdm import tqdm
@@ -191,7 +218,7 @@ def _label(
     from gffusion.labeling.masks import MaskReport
 
     started = time.perf_counter()
-    results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful)
+    results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges)
     done = list(tqdm(results, total=len(pairs), unit="pair", disable=None, leave=False))
     report = sum((result.report for result in done), MaskReport())
     failed = [result for result in done if result.error is not None]
@@ -203,7 +230,9 @@ def _label(
     )
 
 
-def _write_contact_sheet(pairs: list["ImagePair"], class_names: Sequence[str] | None, file: Path) -> None:
+def _write_contact_sheet(
+    pairs: list["ImagePair"], class_names: Sequence[str] | None, file: Path, ranges: "PairRanges | None"
+) -> None:
     import numpy as np
 
     from gffusion.data import write_image
@@ -214,5 +243,5 @@ def _write_contact_sheet(pairs: list["ImagePair"], class_names: Sequence[str] | 
         typer.echo(f"wrote no contact sheet: the {len(pairs)} label maps contain no objects", err=True)
         return
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_image(file, np.asarray(draw_contact_sheet(chosen, class_names)))
+    write_image(file, np.asarray(draw_contact_sheet(chosen, class_names, ranges)))
     typer.echo(f"{len(chosen)} of {len(pairs)} label maps shown -> {file}")

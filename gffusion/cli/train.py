@@ -24,5 +24,8 @@ def train(context: typer.Context) -> None:
         from gffusion.training.building import build_trainer  # imports torch: after the options are checked
 
         trainer = build_trainer(recipe)
+        for name, dataset in (("training", trainer.train_dataset), ("evaluation", trainer.eval_dataset)):
+            if description := getattr(dataset, "range_description", None):
+                trainer.accelerator.print(f"{name}: {description}")
         trainer.train()
         trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")

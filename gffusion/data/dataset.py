@@ -1,7 +1,8 @@
 """Torch dataset of visible/infrared pairs, with optional labels and boxes."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,13 +11,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from gffusion.models.gffusion.image_processing_gffusion import (
-    GFFusionImageProcessor,
-    InfraredRange,
-    to_infrared_values,
-    to_visible_values,
-)
+from gffusion.cameras.running_range import Frame, measure_ranges
+from gffusion.models.gffusion.infrared_options import Agc, InfraredOptions, InfraredRange, Limits
+from gffusion.models.gffusion.infrared_values import map_infrared, measured_counts, to_visible_values
 
+from .infrared_range import MEASURING, describe_range
 from .pairs import ImagePair
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource
 from .transforms import Sample, Transform
@@ -48,9 +47,13 @@ class FusionDataset(Dataset[dict[str, Any]]):
         cache_in_memory: Decode all images at once and keep them in their dtype. Forked workers share this memory.
         layout: Arrangement of the folders, a name in [`LAYOUTS`].
         split: Split of the dataset, if the layout has splits.
-        infrared_range: Range of infrared images that maps to [0, 1]: `"dtype"`, the range of their dtype;
-            `"percentile"`, the 0.1st to 99.9th percentile of each image; or `(low, high)` in the unit of the image, such as
-            counts or kelvin.
+        infrared_range: Range of infrared images that maps to [0, 1]: `"type"`, the range of their type; `"percentile"`, the
+            0.1st to 99.9th percentile of each image; `"folder"`, those of all images together, which are read once; or
+            `(low, high)` in the unit of the image, such as counts or kelvin; `(high, low)` inverts.
+        invert: See [`InfraredOptions`], as the following options.
+        agc: Automatic gain control.
+        plateau_limit: Limit of `agc="plateau"`.
+        smooth_range: Number of frames of a running range. All images are read once, in order.
         class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
             Defaults to the names in the layout or in `classes.txt`.
 
@@ -79,13 +82,16 @@ class FusionDataset(Dataset[dict[str, Any]]):
         *,
         layout: str = "folders",
         split: str | None = None,
-        infrared_range: InfraredRange = "dtype",
+        infrared_range: InfraredRange = "type",
+        invert: bool = False,
+        agc: Agc = "linear",
+        plateau_limit: float | None = None,
+        smooth_range: float = 0,
         class_names: Sequence[str] | None = None,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
-        # The image processor validates the range.
-        self.infrared_range = GFFusionImageProcessor(infrared_range=infrared_range).infrared_range
+        self.infrared_options = InfraredOptions(infrared_range, invert, agc, plateau_limit, smooth_range)
         roots = [root] if isinstance(root, str | os.PathLike) else root
         self._source = roots if isinstance(roots, PairSource) else FolderPairs(roots, layout, split, class_names)
         self.transform = transform
@@ -94,6 +100,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         self._epoch = torch.zeros(1, dtype=torch.int64)
         self._epoch.share_memory_()  # type: ignore[no-untyped-call]
         self._decoded = [self._source.read(index) for index in range(len(self))] if cache_in_memory else None
+        self._ranges = self._measure_ranges() if self.infrared_options.needs_measuring else None
 
     @classmethod
     def from_dataset(
@@ -108,8 +115,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
         labels: str | None = None,
         boxes: str | None = None,
         names: str | None = None,
-        infrared_range: InfraredRange = "dtype",
         class_names: Sequence[str] | None = None,
+        **infrared_options: Any,
     ) -> "FusionDataset":
         """Create a dataset from the rows of a `datasets.Dataset`.
 
@@ -125,8 +132,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             boxes: Column of boxes: "bbox", `[left, top, width, height]` in pixels, and "category", indices from 0 or names,
                 as a dict of lists or a list of dicts.
             names: Column of item names. Defaults to row numbers.
-            infrared_range: As for the class.
             class_names: Defaults to the names of a `ClassLabel` feature under "category".
+            infrared_options: `infrared_range`, `invert`, `agc`, `plateau_limit` and `smooth_range`, as for the class.
 
         Raises:
             ValueError: If a column is missing, or as for the class.
@@ -134,7 +141,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         columns = {"visible": visible, "infrared": infrared, "labels": labels, "boxes": boxes, "names": names}
         given = {name: column for name, column in columns.items() if column is not None}
         rows = DatasetRows(dataset, given, class_names)
-        return cls(rows, transform, seed, cache_in_memory, infrared_range=infrared_range)
+        return cls(rows, transform, seed, cache_in_memory, **infrared_options)
 
     @property
     def pairs(self) -> tuple[ImagePair, ...]:
@@ -160,6 +167,11 @@ class FusionDataset(Dataset[dict[str, Any]]):
     def has_boxes(self) -> bool:
         """Whether every pair has boxes."""
         return self._source.has_boxes
+
+    @property
+    def range_description(self) -> str | None:
+        """The range of all infrared images in words, or `None` unless `infrared_range="folder"`."""
+        return describe_range(self.infrared_options, self._ranges or [])
 
     def __len__(self) -> int:
         """Return the number of pairs."""
@@ -206,12 +218,30 @@ class FusionDataset(Dataset[dict[str, Any]]):
     def _iterate(self, what: str) -> "tqdm[int]":
         return tqdm(range(len(self)), desc=f"Reading {what}", unit="pair", disable=None, leave=False)
 
-    def _to_sample(self, index: int, decoded: DecodedPair) -> Sample:
+    def _measure_ranges(self) -> list[Limits]:
+        def read_frames() -> Iterator[Frame]:
+            for index in tqdm(range(len(self)), desc=MEASURING, unit="pair", disable=None, leave=False):
+                decoded = self._decoded[index] if self._decoded else self._source.read(index)
+                frame = decoded["infrared"], decoded.get("missing")
+                with self._name_pair_in_errors(index):
+                    measured_counts(*frame)  # raises if it cannot be measured
+                yield frame
+
+        return measure_ranges(read_frames(), self.infrared_options)
+
+    @contextmanager
+    def _name_pair_in_errors(self, index: int) -> Iterator[None]:
         try:
-            visible = np.moveaxis(to_visible_values(decoded["visible"]), 0, -1)
-            infrared = np.moveaxis(to_infrared_values(decoded["infrared"], self.infrared_range), 0, -1)
+            yield
         except ValueError as error:
             raise ValueError(f"{self._source.describe(index)}: {error}") from error
+
+    def _to_sample(self, index: int, decoded: DecodedPair) -> Sample:
+        options = self.infrared_options
+        with self._name_pair_in_errors(index):
+            options = options.with_limits(self._ranges[index]) if self._ranges else options
+            visible = np.moveaxis(to_visible_values(decoded["visible"]), 0, -1)
+            infrared = np.moveaxis(map_infrared(decoded["infrared"], options, decoded.get("missing")), 0, -1)
         sample = {"visible": visible, "infrared": infrared}
         if "labels" in decoded:
             sample["labels"] = decoded["labels"].astype(np.int64)

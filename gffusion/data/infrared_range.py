@@ -1,33 +1,115 @@
-"""Parse infrared ranges."""
+"""Infrared ranges as text, and ranges that are measured over several pairs. Does not import torch before it measures."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:  # the command line parses ranges before it imports torch
-    from gffusion.models.gffusion.image_processing_gffusion import InfraredRange
+from tqdm import tqdm
+
+from gffusion.models.gffusion.infrared_options import NAMED_RANGES, InfraredOptions, InfraredRange, Limits
+
+from .pairs import ImagePair
+from .reading import ReadOptions, read_pair
+
+if TYPE_CHECKING:
+    from gffusion.cameras.running_range import Frame
+
+MEASURING = "Measuring infrared range"
 
 
-def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> "InfraredRange":
-    """Parse a text or a list of words: `dtype`, `percentile`, or LOW and HIGH separated by a comma or spaces.
+def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> InfraredRange:
+    """Parse a text or a list of words: `type`, `percentile`, `folder`, or two numbers separated by a comma or spaces.
 
     Raises:
         ValueError: If the text is anything else; the message names `option`, as the user typed it.
 
     Example:
-        >>> parse_infrared_range("7000,9500")
-        [7000.0, 9500.0]
+        >>> parse_infrared_range("7000,9500"), parse_infrared_range("255,0")
+        ([7000.0, 9500.0], [255.0, 0.0])
     """
     text = text if isinstance(text, str) else " ".join(text)
     words = text.replace(",", " ").split()
     if words == ["dtype"]:
-        return "dtype"
-    if words == ["percentile"]:
-        return "percentile"
+        return "type"
+    if len(words) == 1 and words[0] in NAMED_RANGES:
+        return words[0]  # type: ignore[return-value]
     try:
         low, high = map(float, words)
     except ValueError:
-        raise ValueError(f"{option} must be dtype, percentile or LOW,HIGH, got {text!r}") from None
-    if not -math.inf < low < high < math.inf:
-        raise ValueError(f"{option} needs finite LOW < HIGH, got {text!r}")
+        raise ValueError(f"{option} must be type, percentile, folder, LOW,HIGH or HIGH,LOW, got {text!r}") from None
+    if low == high or not (math.isfinite(low) and math.isfinite(high)):
+        raise ValueError(f"{option} needs two different finite numbers LOW,HIGH, or HIGH,LOW to invert, got {text!r}")
     return [low, high]
+
+
+@dataclass(frozen=True)
+class PairRanges:
+    """Options of the infrared images of several pairs.
+
+    Attributes:
+        options: Options of all pairs.
+        limits: Measured range by the visible file of a pair; empty if `options` needs no measuring.
+    """
+
+    options: InfraredOptions
+    limits: Mapping[Path, Limits] = field(default_factory=dict)
+
+    def options_of(self, pair: ImagePair) -> InfraredOptions:
+        """Return the options of a pair, with its measured range."""
+        limits = self.limits.get(pair.visible)
+        return self.options if limits is None else self.options.with_limits(limits)
+
+    @property
+    def description(self) -> str | None:
+        """The range of all images in words, if one was measured."""
+        return describe_range(self.options, list(self.limits.values()))
+
+
+def describe_range(options: InfraredOptions, limits: Sequence[Limits]) -> str | None:
+    """Return the measured range of all images in words, or `None` if none was measured.
+
+    Example:
+        >>> describe_range(InfraredOptions("folder"), [(7012.0, 8990.5)] * 3)
+        'infrared range of 3 images: 7012 to 8990.5'
+    """
+    if options.infrared_range != "folder" or not limits:
+        return None
+    low, high = limits[0]
+    return f"infrared range of {len(limits)} image{'s' * (len(limits) != 1)}: {low:.7g} to {high:.7g}"
+
+
+def measure_pairs(
+    pairs: Sequence[ImagePair], options: InfraredOptions, read_options: ReadOptions | None = None
+) -> PairRanges:
+    """Measure the ranges of pairs, if the options need it, with a progress bar. Holds one pair in memory.
+
+    Pairs that cannot be read are left out, and get no range.
+
+    Args:
+        pairs: The pairs, in the order of their frames.
+        options: How values are mapped.
+        read_options: How pairs are read. Defaults to the defaults of [`ReadOptions`].
+    """
+    if not options.needs_measuring:
+        return PairRanges(options)
+    from gffusion.cameras.running_range import measure_ranges  # imports torch
+
+    measured: list[Path] = []
+    ranges = measure_ranges(_read_frames(pairs, read_options or ReadOptions(), measured), options)
+    return PairRanges(options, dict(zip(measured, ranges, strict=True)))
+
+
+def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[Path]) -> "Iterator[Frame]":
+    """Yield the infrared images that can be measured, and collect the visible files of their pairs."""
+    from gffusion.models.gffusion.infrared_values import measured_counts  # imports torch
+
+    for pair in tqdm(pairs, desc=MEASURING, unit="pair", disable=None, leave=False):
+        try:
+            images = read_pair(pair.visible, pair.infrared, options)
+            measured_counts(images.infrared, images.missing)  # raises if the image cannot be measured
+        except (OSError, ValueError, MemoryError):  # reported when the pair is used
+            continue
+        measured.append(pair.visible)
+        yield images.infrared, images.missing

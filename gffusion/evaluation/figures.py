@@ -4,9 +4,12 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from gffusion.data import ImagePair
+from gffusion.data.infrared_range import PairRanges
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.visualization.boxplots import draw_box_plots, save_figure
 from gffusion.visualization.comparison import draw_comparison
 from gffusion.visualization.drawing import stack
@@ -31,15 +34,18 @@ def save_box_plots(table: EvaluationTable, folder: Path) -> None:
         save_figure(figure, folder / f"boxplots.{suffix}")
 
 
-def draw_sheet(methods: Sequence[Method], pairs: Sequence[ImagePair]) -> Image.Image:
+def draw_sheet(methods: Sequence[Method], pairs: Sequence[ImagePair], ranges: PairRanges) -> Image.Image:
     """Fuse pairs with all methods, and draw the sources and results side by side."""
-    return stack([_draw_pair(methods, pair) for pair in pairs])
+    return stack([_draw_pair(methods, pair, ranges) for pair in pairs])
 
 
-def _draw_pair(methods: Sequence[Method], pair: ImagePair) -> Image.Image:
-    sources = Sources.read(pair)
+def _draw_pair(methods: Sequence[Method], pair: ImagePair, ranges: PairRanges) -> Image.Image:
+    sources = Sources.read(pair, ranges)
     fused = {method.name: method.fuse(sources).fused for method in methods}
     baselines = [method.name for method in methods if method.is_baseline]
     if sources.visible.ndim == 3:
         fused |= {name: add_chroma(sources.visible, fused[name]) for name in baselines}
-    return draw_comparison(pair.name, {"visible": sources.visible, "infrared": sources.infrared}, fused, baselines)
+    infrared = sources.infrared
+    if ranges.options_of(pair) != InfraredOptions():
+        infrared = sources.infrared_luma.numpy().astype(np.uint8)
+    return draw_comparison(pair.name, {"visible": sources.visible, "infrared": infrared}, fused, baselines)

@@ -2,7 +2,8 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -12,9 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.data import ImagePair, read_image, read_pair
+from gffusion.data.infrared_range import PairRanges
 from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.infrared_values import map_infrared
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo import create_model, load_image_processor
 from gffusion.zoo.digest import digest_file, digest_weights
@@ -25,7 +29,10 @@ from .inputs import name_model
 
 @dataclass(frozen=True)
 class Sources:
-    """Images of one pair: (H, W) or (H, W, 3), as `read_image` returns them, and their luma, see `to_luma8`."""
+    """Images of one pair: (H, W) or (H, W, 3), as `read_image` returns them, and their luma, see `to_luma8`.
+
+    The luma of the infrared image is that of its mapped values.
+    """
 
     pair: ImagePair
     visible: NDArray[Any]
@@ -34,15 +41,24 @@ class Sources:
     infrared_luma: Tensor
 
     @classmethod
-    def read(cls, pair: ImagePair) -> "Sources":
-        """Read a pair; errors of a file name it."""
-        images, lumas = read_pair(pair.visible, pair.infrared)[:2], []
-        for image, path in zip(images, (pair.visible, pair.infrared), strict=True):
-            try:
-                lumas.append(to_luma8(image))
-            except ValueError as error:
-                raise ValueError(f"{path}: {error}") from error
-        return cls(pair, *images, *lumas)
+    def read(cls, pair: ImagePair, ranges: PairRanges) -> "Sources":
+        """Read a pair, and map infrared values as in `ranges`; errors of a file name it."""
+        images, options = read_pair(pair.visible, pair.infrared), ranges.options_of(pair)
+        with _name_file_in_errors(pair.visible):
+            visible_luma = to_luma8(images.visible)
+        with _name_file_in_errors(pair.infrared):
+            is_mapped = options != InfraredOptions()
+            infrared = map_infrared(images.infrared, options, images.missing)[0] if is_mapped else images.infrared
+            infrared_luma = to_luma8(infrared)
+        return cls(pair, images.visible, images.infrared, visible_luma, infrared_luma)
+
+
+@contextmanager
+def _name_file_in_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 class Method(ABC):
@@ -106,22 +122,37 @@ class Model(Method):
         self._model = model.eval()
         self._image_processor = image_processor
         self._digest = digest_weights(model, model.config.to_json_string(), image_processor.to_json_string())
+        self._ranges = PairRanges(image_processor.infrared_options)
         # Hidden states of the encoders are collected with hooks, so only one thread at a time can run a model.
         self._lock = Lock()
         if model.config.use_segmenter:
             self.class_names = tuple(model.config.id2label[label] for label in range(model.config.num_labels))
 
     @classmethod
-    def load(cls, name: str | os.PathLike[str], device: str, segment: bool) -> "Model":
+    def load(
+        cls, name: str | os.PathLike[str], device: str, segment: bool, infrared_options: Mapping[str, Any] | None = None
+    ) -> "Model":
         """Load a model by its name in the zoo, folder or Hub id; the segmenter is loaded only if `segment` is True."""
         model = create_model(name, **({} if segment else {"use_segmenter": False}))
-        return cls(name_model(name), model.to(device), load_image_processor(name))
+        return cls(name_model(name), model.to(device), load_image_processor(name, **(infrared_options or {})))
+
+    @property
+    def infrared_options(self) -> InfraredOptions:
+        """Options of infrared images, as saved with the model or overridden."""
+        return self._image_processor.infrared_options
+
+    def use_ranges(self, ranges: PairRanges) -> None:
+        """Fuse with ranges that were measured over all pairs."""
+        self._ranges = ranges
 
     def fingerprint(self, pair: ImagePair) -> str:
-        """Return the digest of the weights and all settings."""
-        return self._digest
+        """Return the digest of the weights and all settings, and the measured range."""
+        options = self._ranges.options_of(pair)
+        return self._digest if options == self.infrared_options else f"{self._digest} {options.infrared_range}"
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Fuse the pair as `gffusion fuse` does."""
         with self._lock:
-            return predict(self._model, self._image_processor, [(sources.visible, sources.infrared)], segment)[0]
+            options = [self._ranges.options_of(sources.pair)]
+            images = [(sources.visible, sources.infrared)]
+            return predict(self._model, self._image_processor, images, segment, options)[0]

@@ -2,13 +2,16 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
 from gffusion.data import ImagePair, PairMatch
+from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.metrics.protocols import select_options
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 from .baselines import BASELINES
 from .figures import draw_sheet, save_box_plots
@@ -39,6 +42,7 @@ def evaluate(
     workers: int | None = None,
     device: str = "cpu",
     progress: bool = False,
+    infrared_options: Mapping[str, Any] | None = None,
 ) -> EvaluationTable:
     """Measure several methods on the same pairs, and return the table of all pairs that could be measured.
 
@@ -64,6 +68,9 @@ def evaluate(
         workers: Number of threads. Default: as in PyTorch.
         device: Device of the models.
         progress: Whether to show a progress bar if standard error is a terminal.
+        infrared_options: How infrared values are mapped to gray levels, for metrics, baselines and models; names and
+            values of [`InfraredOptions`]. By default, metrics and baselines use the range of the type, and models the
+            options saved with them.
 
     Raises:
         OSError: If a folder or a model does not exist, or a file cannot be written.
@@ -96,15 +103,16 @@ def evaluate(
     )
     methods: list[Method] = [
         *(FusedFolder(name, files) for name, files in inputs.fused.items()),
-        *(Model.load(model, device, segment=labels is not None) for model in models),
+        *(Model.load(model, device, labels is not None, infrared_options) for model in models),
         *(Baseline(name) for name in baselines),
     ]
     names = () if labels is None else _choose_class_names(methods, inputs.predicted_labels, class_names)
-    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels)
+    pairs = inputs.match.pairs
+    ranges = _measure(pairs, methods, InfraredOptions().override(**(infrared_options or {})), progress)
+    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges)
     folder = None if output is None else Path(output)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    pairs = inputs.match.pairs
     results = score_pairs(plan, pairs, Records(folder / "records.jsonl" if folder else None), workers)
     bar = tqdm(results, total=len(pairs), unit="pair", disable=None if progress else True, leave=False)
     table = _make_table(plan, ranked, list(bar), inputs.match)
@@ -113,8 +121,28 @@ def evaluate(
         save_box_plots(table, folder)
         measured = {pair.name: pair for pair in pairs if pair.name in table.images}
         if shown := _choose_pairs(sheet, measured):
-            draw_sheet(methods, shown).save(folder / "sheet.png")
+            draw_sheet(methods, shown, ranges).save(folder / "sheet.png")
     return table
+
+
+def _measure(
+    pairs: Sequence[ImagePair], methods: Sequence[Method], options: InfraredOptions, prints: bool
+) -> PairRanges:
+    """Measure ranges that depend on several pairs, give them to the models, and return those of the metrics."""
+    measured: list[PairRanges] = []
+    for wanted in (options, *(method.infrared_options for method in methods if isinstance(method, Model))):
+        # Ranges do not depend on the gain control, nor on inversion.
+        same = [ranges.limits for ranges in measured if _is_same_range(ranges.options, wanted)]
+        measured.append(PairRanges(wanted, same[0]) if same else measure_pairs(pairs, wanted))
+    for method, ranges in zip((method for method in methods if isinstance(method, Model)), measured[1:], strict=True):
+        method.use_ranges(ranges)
+    for description in dict.fromkeys(ranges.description for ranges in measured if prints and ranges.description):
+        tqdm.write(description)
+    return measured[0]
+
+
+def _is_same_range(first: InfraredOptions, second: InfraredOptions) -> bool:
+    return (first.infrared_range, first.smooth_range) == (second.infrared_range, second.smooth_range)
 
 
 def _choose_metrics(metrics: Sequence[str] | None, protocol: str) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -13,8 +13,10 @@ import torch
 
 from gffusion._version import __version__
 from gffusion.data import ImagePair, read_labels
+from gffusion.data.infrared_range import PairRanges
 from gffusion.data.prefetch import map_in_order
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.zoo.digest import digest_file
 
 from .inputs import FilesByMethod
@@ -28,13 +30,14 @@ _ERRORS = (OSError, ValueError, MemoryError, torch.OutOfMemoryError)
 
 @dataclass(frozen=True)
 class Plan:
-    """Methods and metrics to compute on every pair, and files of predicted label maps."""
+    """Methods and metrics to compute on every pair, files of predicted label maps, and how infrared values are mapped."""
 
     methods: Sequence[Method]
     metrics: tuple[str, ...]
     protocol: str
     class_names: tuple[str, ...]  # empty if no label maps are measured
     label_files: FilesByMethod
+    ranges: PairRanges
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
@@ -66,7 +69,7 @@ def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, worker
 def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     scores = PairScores(pair)
     try:
-        sources = Sources.read(pair)
+        sources = Sources.read(pair, plan.ranges)
     except _ERRORS as error:
         scores.errors.append(str(error))
         return scores
@@ -84,6 +87,8 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> di
     wanted = (*plan.metrics, CONFUSION) if label_files else plan.metrics
     files = (pair.visible, pair.infrared, *label_files)
     parts = [__version__, plan.protocol, method.fingerprint(pair), *map(digest_file, files), len(plan.class_names)]
+    if (options := plan.ranges.options_of(pair)) != InfraredOptions():
+        parts.append(str(options))
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
     if missing := [name for name in wanted if name not in records.get(key)]:
         records.add(key, method.name, pair.name, _measure(plan, method, sources, missing, label_files))

@@ -14,6 +14,7 @@ from gffusion.data import ImagePair, PairImages, read_pair, write_image
 from gffusion.data.prefetch import map_in_order
 from gffusion.models.gffusion.image_ops import to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.visualization.overlay import overlay
 
@@ -30,6 +31,7 @@ class FusionJob:
     labels: Path | None = None  # 8-bit PNG of class ids
     overlay: Path | None = None
     overwrite: bool = True  # otherwise, only missing files are written
+    infrared_options: InfraredOptions | None = None  # default: those of the image processor
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -102,7 +104,8 @@ def _fuse(
         return
     segment = any(item.job.labels or item.job.overlay for item in batch)
     try:
-        predictions = predict(model, image_processor, pairs, segment)
+        options = [item.job.infrared_options or image_processor.infrared_options for item in batch]
+        predictions = predict(model, image_processor, pairs, segment, options)
     except (ValueError, torch.OutOfMemoryError, MemoryError) as error:
         if len(batch) == 1:
             yield batch[0].job, str(error)

@@ -4,7 +4,7 @@ import http.client
 import io
 import os
 import urllib.request
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -12,14 +12,15 @@ import PIL.Image
 from torch.utils.data import Dataset
 from transformers import Pipeline
 
+from gffusion.cameras.running_range import RunningRange, measure_ranges
 from gffusion.data import PairImages, read_image
 from gffusion.models.gffusion.image_processing_gffusion import (
     IMAGE_TYPES,
     GFFusionImageProcessor,
     Image,
-    InfraredRange,
     to_array,
 )
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 
 from .batching import batch_by_size
 from .predict import predict
@@ -67,8 +68,9 @@ class ImageFusionPipeline(Pipeline):
                 With `infrared`, the visible image of one pair.
             infrared: The infrared image of one pair: `fuse("visible.png", "infrared.png")`.
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
-                `segment` (`bool`), whether to return label maps as well; `infrared_range`, see
-                [`GFFusionImageProcessor`]; `timeout` (`float`), seconds to wait for a URL.
+                `segment` (`bool`), whether to return label maps as well; `infrared_range`, `invert`, `agc`,
+                `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `timeout` (`float`), seconds to wait for
+                a URL.
 
         Returns:
             A PIL image for a pair, a list for a list, and an iterator for other inputs. With `segment=True`, each result is
@@ -100,35 +102,33 @@ class ImageFusionPipeline(Pipeline):
                 else "Expected a pair (visible, infrared) of paths, URLs or images, or several such pairs, "
                 f"got {type(inputs).__name__}."
             )
-        pairs = iter(inputs) if isinstance(inputs, Iterable) else (inputs[index] for index in range(len(inputs)))  # type: ignore[arg-type]
-        stream = self._stream(pairs, batch_size, timeout, kwargs)
+        stream = self._stream(inputs, batch_size, timeout, kwargs)
         return list(stream) if isinstance(inputs, (list, tuple)) else stream
 
-    def _stream(
-        self, pairs: Iterable[Any], batch_size: int, timeout: float | None, kwargs: dict[str, Any]
-    ) -> Iterator[Any]:
+    def _stream(self, pairs: Any, batch_size: int, timeout: float | None, kwargs: dict[str, Any]) -> Iterator[Any]:
+        given = {name: kwargs.pop(name) for name in OPTION_NAMES if name in kwargs}
+        options = self.image_processor.infrared_options.override(**{**self._preprocess_params, **given})
         # transformers would pad images of different size to each other: batch by size and pass whole batches.
-        loaded = (_load_pair(pair, timeout) for pair in pairs)
-        batches = batch_by_size(loaded, batch_size, lambda pair: pair.visible.shape[:2])
+        loaded = _choose_ranges(lambda: (_load_pair(pair, timeout) for pair in _iterate(pairs)), pairs, options)
+        batches = batch_by_size(loaded, batch_size, lambda item: item[0].visible.shape[:2])
         return chain.from_iterable(super().__call__(batches, batch_size=1, num_workers=0, **kwargs))
 
     def _sanitize_parameters(
-        self, segment: bool | None = None, infrared_range: InfraredRange | None = None, **kwargs: Any
+        self, segment: bool | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        infrared_options = {name: kwargs.pop(name) for name in OPTION_NAMES if name in kwargs}
         if kwargs:
-            raise ValueError(
-                f"Unknown arguments {sorted(kwargs)}. Allowed: batch_size, infrared_range, segment, timeout."
-            )
-        options = {"segment": segment, "infrared_range": infrared_range}
-        return {}, {name: value for name, value in options.items() if value is not None}, {}
+            allowed = ", ".join(sorted(("batch_size", "segment", "timeout", *OPTION_NAMES)))
+            raise ValueError(f"Unknown arguments {sorted(kwargs)}. Allowed: {allowed}.")
+        return infrared_options, {} if segment is None else {"segment": segment}, {}
 
-    def preprocess(self, pairs: list[PairImages]) -> dict[str, Any]:
-        """Return a batch of pairs of one size unchanged; [`predict`] prepares it."""
-        return {"pairs": pairs}
+    def preprocess(self, pairs: list[tuple[PairImages, InfraredOptions]], **infrared_options: Any) -> dict[str, Any]:
+        """Return a batch of pairs of one size and their options unchanged; [`predict`] prepares them."""
+        del infrared_options  # those of the pairs include them, see `_stream`
+        return {"pairs": [pair[:2] for pair, _ in pairs], "infrared_options": [options for _, options in pairs]}
 
     def _forward(self, model_inputs: dict[str, Any], **options: Any) -> dict[str, Any]:
-        pairs = [pair[:2] for pair in model_inputs["pairs"]]
-        return {"predictions": predict(self.model, self.image_processor, pairs, output_type="pil", **options)}
+        return {"predictions": predict(self.model, self.image_processor, **model_inputs, output_type="pil", **options)}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> list[Any]:
         """Return one result per pair."""
@@ -143,6 +143,29 @@ def _is_pair(inputs: Any) -> bool:
         return set(inputs) == {"visible", "infrared"}
     is_two = isinstance(inputs, (tuple, list)) and len(inputs) == 2
     return is_two and all(isinstance(item, (str, os.PathLike, *IMAGE_TYPES)) for item in inputs)
+
+
+def _iterate(inputs: Any) -> Iterator[Any]:
+    """Yield the items of an iterable, or of a dataset that only has a length and items."""
+    return iter(inputs) if isinstance(inputs, Iterable) else (inputs[index] for index in range(len(inputs)))
+
+
+def _choose_ranges(
+    load: Callable[[], Iterator[PairImages]], inputs: Any, options: InfraredOptions
+) -> Iterator[tuple[PairImages, InfraredOptions]]:
+    """Yield the pairs with their options; `load` starts reading the inputs from the first one."""
+    if options.smooth_range:
+        running = RunningRange(options.smooth_range)
+        return ((pair, options.with_limits(running.update(pair.infrared, pair.missing))) for pair in load())
+    if options.infrared_range == "folder":
+        if isinstance(inputs, Iterator):
+            raise ValueError(
+                'infrared_range="folder" is measured over all pairs before the first is fused, but a generator can be read '
+                'only once: pass a list or a dataset, or infrared_range="percentile" or [low, high].'
+            )
+        limits = measure_ranges(((pair.infrared, pair.missing) for pair in load()), options)
+        return ((pair, options.with_limits(limits[0])) for pair in load())
+    return ((pair, options) for pair in load())
 
 
 def _load_pair(pair: SourcePair, timeout: float | None) -> PairImages:

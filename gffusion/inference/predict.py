@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.models.gffusion.image_ops import rgb_to_luma
-from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, InfraredRange, to_array
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, to_array
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
@@ -35,7 +36,7 @@ def predict(
     image_processor: GFFusionImageProcessor,
     pairs: Sequence[tuple[Any, Any]],
     segment: bool = False,
-    infrared_range: InfraredRange | None = None,
+    infrared_options: Sequence[InfraredOptions] | None = None,
     output_type: Literal["np", "pil"] = "np",
     row_bands: bool | None = None,
 ) -> list[Prediction]:
@@ -46,7 +47,7 @@ def predict(
         image_processor: Processor that prepares the images and restores size, color and depth.
         pairs: Visible and infrared images in any form that [`GFFusionImageProcessor`] accepts.
         segment: Whether to predict label maps. Needs a model with a segmenter.
-        infrared_range: Overrides the option of the processor, see [`GFFusionImageProcessor`].
+        infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster.
 
@@ -67,7 +68,7 @@ def predict(
             "The model is in training mode, in which results depend on the batch: call `model.eval()` first."
         )
     images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
-    inputs = image_processor(images, infrared_range=infrared_range, return_tensors="pt").to(model.device)
+    inputs = image_processor(images, infrared_options=infrared_options, return_tensors="pt").to(model.device)
     row_bands = model.device.type == "cpu" if row_bands is None else row_bands
     outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands)
     fused = image_processor.post_process_fusion(outputs, images, output_type)

@@ -8,7 +8,9 @@ from PIL import Image
 
 from gffusion.data import ImagePair, read_labels, read_pair
 from gffusion.data.boxes import read_boxes
-from gffusion.models.gffusion.image_processing_gffusion import to_infrared_values, to_visible_values
+from gffusion.data.infrared_range import PairRanges
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
 from gffusion.visualization.drawing import stack
 from gffusion.visualization.label_sheet import draw_labeled_pair, draw_legend
 
@@ -33,26 +35,31 @@ def choose_pairs(pairs: Sequence[ImagePair], count: int) -> list[ImagePair]:
     return [pair for pair in firsts if pair is not None]
 
 
-def draw_contact_sheet(pairs: Sequence[ImagePair], class_names: Sequence[str] | None = None) -> Image.Image:
+def draw_contact_sheet(
+    pairs: Sequence[ImagePair], class_names: Sequence[str] | None = None, ranges: PairRanges | None = None
+) -> Image.Image:
     """Draw the images of every pair with the boxes, and the label map over both.
 
     Args:
         pairs: At least one, all with boxes and label maps.
         class_names: Classes of the boxes, see [`read_boxes`]; the heading names them.
+        ranges: How the values of infrared images are mapped, see [`measure_pairs`]. Defaults to the range of their type.
 
     Raises:
         OSError: If a file cannot be read.
         ValueError: If a pair has no boxes or label map, or boxes do not fit their image.
     """
-    return stack([draw_legend(class_names or ()), *(_draw_pair(pair, class_names) for pair in pairs)])
+    ranges = ranges or PairRanges(InfraredOptions())
+    return stack([draw_legend(class_names or ()), *(_draw_pair(pair, class_names, ranges) for pair in pairs)])
 
 
-def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None) -> Image.Image:
+def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairRanges) -> Image.Image:
     if pair.boxes is None or pair.labels is None:
         raise ValueError(f"the pair {pair.name} has {'no boxes' if pair.boxes is None else 'no label map'} to show")
-    images = read_pair(pair.visible, pair.infrared)[:2]
-    visible = np.moveaxis(to_visible_values(images[0]), 0, -1)  # (3, H, W) -> (H, W, 3)
-    infrared = np.moveaxis(to_infrared_values(images[1]), 0, -1)  # (1, H, W) -> (H, W, 1)
+    images = read_pair(pair.visible, pair.infrared)
+    visible = np.moveaxis(to_visible_values(images.visible), 0, -1)  # (3, H, W) -> (H, W, 3)
+    infrared_values = map_infrared(images.infrared, ranges.options_of(pair), images.missing)
+    infrared = np.moveaxis(infrared_values, 0, -1)  # (1, H, W) -> (H, W, 1)
     boxes = read_boxes(pair.boxes, visible.shape[:2], class_names)
     count = len(boxes.classes)
     heading = f"{pair.name}: {count} object{'s' * (count != 1)}"

@@ -7,10 +7,12 @@ from pathlib import Path
 import torch
 
 from gffusion.data.boxes import read_boxes
+from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
 from gffusion.data.pairs import ImagePair
 from gffusion.data.reading import read_pair
-from gffusion.models.gffusion.image_processing_gffusion import to_infrared_values, to_visible_values
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
 
 from .masks import MaskMethod, MaskReport, draw_labels
 from .options import Fallback
@@ -38,6 +40,7 @@ def write_labels(
     class_names: Sequence[str] | None = None,
     fallback: Fallback = "ellipse",
     ignore_doubtful: bool = True,
+    ranges: PairRanges | None = None,
 ) -> Iterator[LabelResult]:
     """Write a label map `folder/<name>.png` for every pair.
 
@@ -50,6 +53,7 @@ def write_labels(
         class_names: Classes of the boxes, see [`read_boxes`].
         fallback: See [`draw_labels`].
         ignore_doubtful: See [`draw_labels`].
+        ranges: How the values of infrared images are mapped, see [`measure_pairs`]. Defaults to the range of their type.
 
     Yields:
         One result per pair, in order, as soon as the pair is done.
@@ -65,14 +69,16 @@ def write_labels(
         >>> results[0].pair.name, results[0].error
         ('rendered_0000', None)
     """
+    ranges = ranges or PairRanges(InfraredOptions())
     for pair in pairs:
         try:
             if pair.boxes is None:
                 raise ValueError(f"{pair.visible} has no boxes")
-            visible, infrared = read_pair(pair.visible, pair.infrared)[:2]
-            size = visible.shape[:2]
+            images = read_pair(pair.visible, pair.infrared)
+            infrared_values = map_infrared(images.infrared, ranges.options_of(pair), images.missing)
+            size = images.visible.shape[:2]
             boxes = read_boxes(pair.boxes, size, class_names)
-            masks = method(to_visible_values(visible), to_infrared_values(infrared), boxes)
+            masks = method(to_visible_values(images.visible), infrared_values, boxes)
             labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
             folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
             write_image(folder / f"{pair.name}.png", labels)

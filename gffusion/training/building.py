@@ -11,6 +11,7 @@ from gffusion.data import FusionDataset, transforms
 from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.hub import TrainingData, non_default_settings
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.registry import is_hub_id, is_on_hub
@@ -37,11 +38,8 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         "cache_in_memory": data.cache_in_memory,
         "layout": data.layout,
         "class_names": data.class_names,
+        **choose_infrared_options(recipe).to_dict(),
     }
-    if data.infrared_range is not None:
-        options["infrared_range"] = parse_infrared_range(data.infrared_range, "--infrared_range")
-    elif start:
-        options["infrared_range"] = load_image_processor(start).infrared_range
     train_data = FusionDataset(data.train_data, build_transform(data), split=data.train_split, **options)
     eval_data = FusionDataset(data.eval_data, split=data.eval_split, **options) if data.eval_data else None
     model = build_model(recipe.model, train_data.class_names if "labels" in train_data[0] else None)
@@ -66,6 +64,21 @@ def _describe_start(start: str, model: GFFusionModel) -> dict[str, Any]:
     source = start if start in list_models() or is_hub_id(start) else "weights of its own"
     text = f"Training started from {source}, whose training data and license apply to these weights as well."
     return facts | {"description": text}
+
+
+def choose_infrared_options(recipe: Recipe) -> InfraredOptions:
+    """Return the options saved with the initial model, overridden by those of the recipe.
+
+    Raises:
+        OSError: If the initial model cannot be read.
+        ValueError: If an option is wrong, or options exclude each other.
+    """
+    given: dict[str, Any] = {name: getattr(recipe.data, name) for name in OPTION_NAMES}
+    if recipe.data.infrared_range is not None:
+        given["infrared_range"] = parse_infrared_range(recipe.data.infrared_range, "--infrared_range")
+    start = recipe.model.model_name_or_path
+    saved = load_image_processor(start).infrared_options if start else InfraredOptions()
+    return saved.override(**given)
 
 
 def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = None) -> GFFusionModel:

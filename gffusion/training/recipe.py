@@ -49,8 +49,13 @@ class DataArguments:
         train_split: Split to train on, if the layout has splits.
         eval_split: Split to evaluate on.
         class_names: Classes of boxes and labels, after the background.
-        infrared_range: Range of infrared values that maps to [0, 1]: dtype (0 to 255 or 65535), percentile, or low and high
-            in the unit of the image. Default: the range saved with the initial model, else dtype.
+        infrared_range: Range of infrared values that maps to [0, 1]: type (0 to 255 or 65535), percentile (of each image),
+            folder (of all images), or low and high in the unit of the image; high and low inverts. Default of this and the
+            following four: as saved with the initial model, else type and linear.
+        invert: Invert infrared images in which cold objects are bright.
+        agc: Automatic gain control of the infrared images within the range: linear, plateau or clahe.
+        plateau_limit: Largest count of a histogram bin of plateau, as a multiple of the mean.
+        smooth_range: Number of frames over which a percentile range follows ordered frames; 0 turns it off.
         crop_size: Side of the square training crops in pixels; 0 does not crop.
         image_size: Height and width for resizing whole images instead of cropping.
         scale: Range of the scale of crops.
@@ -70,6 +75,10 @@ class DataArguments:
     eval_split: str | None = None
     class_names: list[str] | None = None
     infrared_range: list[str] | None = None
+    invert: bool | None = None
+    agc: str | None = None
+    plateau_limit: float | int | None = None
+    smooth_range: float | int | None = None
     crop_size: int = 128
     image_size: list[int] | None = None
     scale: list[float | int] = field(default_factory=lambda: [1.0, 1.0])

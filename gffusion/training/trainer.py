@@ -359,7 +359,8 @@ class FusionTrainer:
 
     @property
     def _processor(self) -> GFFusionImageProcessor:
-        return GFFusionImageProcessor(infrared_range=getattr(self.train_dataset, "infrared_range", "dtype"))
+        options = getattr(self.train_dataset, "infrared_options", None)
+        return GFFusionImageProcessor(**(options.to_dict() if options else {}))
 
     def _make_progress_bar(self) -> "tqdm[Any]":
         hidden = not self.accelerator.is_main_process

@@ -6,6 +6,7 @@ from typing import Any
 from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file
 
@@ -61,11 +62,15 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
         8
     """
     source = locate(name)
+    given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
     request = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if key in kwargs}
     with explained("the image processor", source):
         if find_file(source, "preprocessor_config.json", **request) is None:
-            return GFFusionImageProcessor(**{key: value for key, value in kwargs.items() if key not in request})
-        return GFFusionImageProcessor.from_pretrained(source, **kwargs)
+            processor = GFFusionImageProcessor(**{key: value for key, value in kwargs.items() if key not in request})
+        else:
+            processor = GFFusionImageProcessor.from_pretrained(source, **kwargs)
+    processor.infrared_options = processor.infrared_options.override(**given)
+    return processor
 
 
 def _create_untrained_model(entry: ModelEntry | None, name: str, kwargs: dict[str, Any]) -> GFFusionModel:

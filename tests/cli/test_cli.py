@@ -47,7 +47,7 @@ TWO_FILES = "fuse visible/rendered_0000.png infrared/rendered_0000.png -o"
         (f"{TWO_FILES} labels/rendered_0000.png", ["PIL", "numpy"]),  # nothing to do
         ("fuse no.png no.png -o out.png", ["PIL", "numpy"]),
         (f"{TWO_FILES} out.gif", ["PIL", "numpy"]),
-        (f"{TWO_FILES} out.png --infrared-range 9,5", ["PIL", "numpy"]),
+        (f"{TWO_FILES} out.png --infrared-range 9,9", ["PIL", "numpy"]),
         (f"{TWO_FILES} out.png --model gffusion-huge", ["PIL", "numpy"]),
         (f"{TWO_FILES} out.png --model ./no/model", ["PIL", "numpy"]),
     ],

@@ -154,7 +154,7 @@ class TestInputs:
             (257, 0, np.uint16, []),
             (10, 20000, np.uint16, ["--infrared-range", "20000,22550"]),
             (0.1, 270, np.float32, ["--infrared-range", "270,295.5"]),  # kelvin
-            (1 / 255, 0, np.float32, ["--infrared-range", "dtype"]),
+            (1 / 255, 0, np.float32, ["--infrared-range", "type"]),
             (1, -255, np.float32, ["--infrared-range", "-255,0"]),
         ],
     )
@@ -183,7 +183,7 @@ class TestInputs:
         tifffile.imwrite("deep.tif", (20000 + 10 * infrared.astype(int)).astype(np.uint16))
         deep = self.fuse(gffusion, "visible.png", "deep.tif", "--model", folder)
         assert level(deep, fused) <= 1
-        options = ("--model", folder, "--infrared-range", "dtype")
+        options = ("--model", folder, "--infrared-range", "type")
         assert level(self.fuse(gffusion, "visible.png", "infrared.png", *options, output="8.png"), fused) <= 1
 
 
@@ -386,7 +386,7 @@ class TestBadInput:
             ),
             ("visible.png infrared.png -o out.png --infrared-range warm", "--infrared-range.*percentile.*warm"),
             ("visible.png infrared.png -o out.png --infrared-range 5", "--infrared-range.*LOW,HIGH.*5"),
-            ("visible.png infrared.png -o out.png --infrared-range 9,5", "--infrared-range.*LOW < HIGH"),
+            ("visible.png infrared.png -o out.png --infrared-range 9,9", "--infrared-range.*two different finite numbers"),
         ],
     )
     def test_says_so(self, gffusion: Callable, crowded: Path, arguments: str, message: str) -> None:

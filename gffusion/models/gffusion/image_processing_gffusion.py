@@ -1,6 +1,5 @@
 """GFFusionImageProcessor: convert pairs of images to model tensors, and outputs to images of the original size and depth."""
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -16,20 +15,17 @@ from transformers.utils import TensorType, logging
 
 from .image_ops import replace_luma, rgb_to_luma
 from .image_sizes import MINIMUM_SIZE, check_same_size
+from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange
+from .infrared_values import map_infrared, to_visible_values
 
 logger = logging.get_logger(__name__)
 
 Image = PIL.Image.Image | NDArray[Any] | Tensor
 IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
 Pair = tuple[Image, Image] | list[Image]
-InfraredRange = Literal["dtype", "percentile"] | Sequence[float]
 
 # Keys of a saved processor's JSON besides its options.
 _SAVED_KEYS = {"auto_map", "feature_extractor_type", "image_processor_type", "processor_class"}
-# Wide enough to keep contrast within people, who cover few pixels of a street; narrow enough to ignore dead pixels.
-_PERCENTILES = (0.1, 99.9)
-# A 16-bit thermal image that uses a smaller share of its range than this looks uniformly gray.
-_NARROW_RANGE = 0.1
 
 
 class GFFusionImageProcessor(BaseImageProcessor):
@@ -42,13 +38,26 @@ class GFFusionImageProcessor(BaseImageProcessor):
         size_divisor (`int`, *optional*, defaults to 1):
             Images are padded by mirroring, at the bottom and on the right, to a multiple of this and to at least 32
             pixels per side. The `post_process` methods remove the padding.
-        infrared_range (`"dtype"`, `"percentile"` or `[low, high]`, *optional*, defaults to `"dtype"`):
+        infrared_range (`"type"`, `"percentile"`, `"folder"`, `[low, high]` or `[high, low]`, *optional*, defaults to `"type"`):
             Range of infrared values that is mapped to [0, 1]: the range of their type; the 0.1st to 99.9th percentile of
-            each image; or a fixed range in the unit of the image, such as counts or kelvin. Raw 14- or 16-bit thermal data
-            and floating-point temperatures need one of the latter two.
+            each image; those of all images of a run together; or a fixed range in the unit of the image, such as counts or
+            kelvin, inverted if the higher value comes first. Raw 14- or 16-bit thermal data and floating-point temperatures
+            need one of the latter three.
+        invert (`bool`, *optional*, defaults to `False`):
+            Whether to invert infrared images in which cold objects are bright.
+        agc (`"linear"`, `"plateau"` or `"clahe"`, *optional*, defaults to `"linear"`):
+            Automatic gain control within the range: none, plateau histogram equalization, or contrast-limited adaptive
+            histogram equalization by scikit-image.
+        plateau_limit (`float`, *optional*):
+            Largest count of a histogram bin of `"plateau"`, as a multiple of the mean count; 1 by default.
+        smooth_range (`float`, *optional*, defaults to 0):
+            Number of frames over which the range of ordered frames follows their percentiles. 0 gives each image its own.
+
+    `infrared_range="folder"` and `smooth_range` depend on several images, which `gffusion fuse`, the pipeline and
+    [`FusionDataset`] measure. Direct calls of the processor need `infrared_range=[low, high]` instead.
 
     Raises:
-        ValueError: If an option is out of range.
+        ValueError: If an option is out of range, or options exclude each other.
 
     Example:
     ```python
@@ -65,20 +74,42 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
     model_input_names = ["visible_values", "infrared_values"]
 
-    def __init__(self, size_divisor: int = 1, infrared_range: InfraredRange = "dtype", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        size_divisor: int = 1,
+        infrared_range: InfraredRange = "type",
+        invert: bool = False,
+        agc: Agc = "linear",
+        plateau_limit: float | None = None,
+        smooth_range: float = 0,
+        **kwargs: Any,
+    ) -> None:
         if unknown := sorted(set(kwargs) - _SAVED_KEYS):
-            raise ValueError(f"Unknown options {unknown}. Allowed: infrared_range, size_divisor.")
+            raise ValueError(
+                f"Unknown options {unknown}. Allowed: {', '.join(sorted(('size_divisor', *OPTION_NAMES)))}."
+            )
         super().__init__(**kwargs)
-        _check_options(size_divisor, infrared_range)
+        _check_size_divisor(size_divisor)
         self.size_divisor = size_divisor
-        self.infrared_range = infrared_range
+        self.infrared_options = InfraredOptions(infrared_range, invert, agc, plateau_limit, smooth_range)
+
+    @property
+    def infrared_options(self) -> InfraredOptions:
+        """The options of the mapping of infrared values."""
+        return InfraredOptions(**{name: getattr(self, name) for name in OPTION_NAMES})
+
+    @infrared_options.setter
+    def infrared_options(self, options: InfraredOptions) -> None:
+        for name in OPTION_NAMES:  # attributes of their own are saved
+            setattr(self, name, getattr(options, name))
 
     def preprocess(
         self,
         images: Pair | Sequence[Pair],
         size_divisor: int | None = None,
-        infrared_range: InfraredRange | None = None,
+        infrared_options: Sequence[InfraredOptions] | None = None,
         return_tensors: str | TensorType | None = None,
+        **overrides: Any,
     ) -> BatchFeature:
         """Prepare one pair or a list of pairs.
 
@@ -86,21 +117,25 @@ class GFFusionImageProcessor(BaseImageProcessor):
             images: A pair `(visible, infrared)` or a list of pairs. A gray visible image is repeated to three channels;
                 a color infrared image is reduced to its luma.
             size_divisor: Overrides the option of the processor.
-            infrared_range: Overrides the option of the processor.
+            infrared_options: Options of every pair, instead of those of the processor.
             return_tensors: `"pt"` or `"np"` to stack the batch, whose images must then have one size. By default, lists
                 are returned.
+            overrides: `infrared_range`, `invert`, `agc` and `plateau_limit`, which override those of the processor.
 
         Returns:
             `BatchFeature` with `visible_values` (B, 3, H, W) and `infrared_values` (B, 1, H, W), float32 in [0, 1].
 
         Raises:
-            ValueError: If sizes differ, or an image has an unknown layout or type, or values out of range.
+            ValueError: If sizes differ, an image has an unknown layout or type, or values out of range, or the range must
+                be measured first.
         """
         size_divisor = self.size_divisor if size_divisor is None else size_divisor
-        infrared_range = self.infrared_range if infrared_range is None else infrared_range
-        _check_options(size_divisor, infrared_range)
+        _check_size_divisor(size_divisor)
+        pairs = _as_pairs(images)
+        if infrared_options is None:
+            infrared_options = [self.infrared_options.override(**overrides)] * len(pairs)
         visible_values, infrared_values = [], []
-        for visible, infrared in _as_pairs(images):
+        for (visible, infrared), options in zip(pairs, infrared_options, strict=True):
             visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
             check_same_size(
                 {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]}
@@ -110,7 +145,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
                     "The visible image is gray and the infrared image has color: check that they are not swapped."
                 )
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
-            infrared_values.append(_pad(to_infrared_values(infrared_array, infrared_range), size_divisor))
+            infrared_values.append(_pad(map_infrared(infrared_array, options), size_divisor))
         sizes = sorted({values.shape[1:] for values in visible_values})
         if return_tensors is not None and len(sizes) > 1:
             raise ValueError(
@@ -180,19 +215,9 @@ class GFFusionImageProcessor(BaseImageProcessor):
         return [_crop(labels, size) for labels, size in zip(label_maps, target_sizes, strict=True)]
 
 
-def _check_options(size_divisor: int, infrared_range: InfraredRange) -> None:
+def _check_size_divisor(size_divisor: int) -> None:
     if not isinstance(size_divisor, int) or size_divisor < 1:
         raise ValueError(f"`size_divisor` must be an integer of at least 1, got {size_divisor!r}.")
-    if isinstance(infrared_range, str):
-        valid = infrared_range in ("dtype", "percentile")
-    else:
-        limits = infrared_range if isinstance(infrared_range, (tuple, list)) and len(infrared_range) == 2 else (0, 0)
-        numbers = all(isinstance(limit, (int, float)) and math.isfinite(limit) for limit in limits)
-        valid = numbers and limits[0] < limits[1]
-    if not valid:
-        raise ValueError(
-            f'`infrared_range` must be "dtype", "percentile" or [low, high] with low < high, got {infrared_range!r}.'
-        )
 
 
 def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
@@ -282,58 +307,6 @@ def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArra
     raise ValueError(
         f"The {name} image must have shape (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels, got {array.shape}."
     )
-
-
-def _unit_values(array: NDArray[Any], name: str) -> NDArray[np.float32]:
-    """Scale to [0, 1] by type."""
-    if np.issubdtype(array.dtype, np.integer):
-        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
-    low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):  # also rejects NaN
-        hint = 'Pass infrared_range="percentile" or a range in its unit.' if name == "infrared" else "Scale it first."
-        hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
-        raise ValueError(f"A floating-point {name} image must be in [0, 1], got {low:g} to {high:g}. {hint}")
-    return array.astype(np.float32)
-
-
-def _luma(array: NDArray[Any]) -> NDArray[Any]:
-    """Return the BT.601 luma (H, W) of a floating-point color image; a gray image is returned as it is."""
-    if array.ndim == 2:
-        return array
-    return rgb_to_luma(torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))))[0].numpy()
-
-
-def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
-    """Scale a visible image (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a gray image is repeated.
-
-    Raises:
-        ValueError: If floating-point values are outside [0, 1].
-    """
-    values = _unit_values(array, "visible")
-    return np.repeat(values[None], 3, axis=0) if values.ndim == 2 else np.moveaxis(values, -1, 0)  # (3, H, W)
-
-
-def to_infrared_values(array: NDArray[Any], infrared_range: InfraredRange = "dtype") -> NDArray[np.float32]:
-    """Scale an infrared image (H, W) or (H, W, 3) to [0, 1] -> (1, H, W); color is reduced to luma.
-
-    Raises:
-        ValueError: If floating-point values are outside [0, 1] and no range is given, or are not finite.
-    """
-    if infrared_range == "dtype":
-        values = _luma(_unit_values(array, "infrared"))
-        if array.dtype == np.uint16 and 0 < values.max() - values.min() < _NARROW_RANGE:
-            logger.warning_once(
-                "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
-                'Set infrared_range ("--infrared-range" on the command line) to "percentile" or to a range in counts.'
-            )
-        return values[None]  # (1, H, W)
-    if not np.isfinite(array).all():
-        raise ValueError("The infrared image has values that are NaN or infinite. Replace them first.")
-    counts = _luma(array.astype(np.float64))
-    limits = np.percentile(counts, _PERCENTILES) if infrared_range == "percentile" else infrared_range
-    low, high = (float(limit) for limit in limits)
-    span = max(high - low, float(np.finfo(np.float32).tiny))
-    return np.clip((counts - low) / span, 0, 1).astype(np.float32)[None]
 
 
 def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:

@@ -1,0 +1,89 @@
+"""Ranges of infrared values that depend on several images: one range for all, or a running range of ordered frames."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
+from gffusion.models.gffusion.infrared_values import MOST, Mask, measure_limits, measured_counts, share_outside
+
+from .range_histogram import RangeHistogram
+
+Frame = tuple[NDArray[Any], Mask | None]
+
+
+class RunningRange:
+    """Exponential running range of ordered frames, so that the other objects keep their gray levels when a hot one enters.
+
+    Each frame moves the limits by `1 / frames` of the distance to its own 0.1st and 99.9th percentile. If most of a frame is
+    outside the limits, which happens after a cut or a change of the camera's gain, they start anew from that frame.
+
+    Args:
+        frames: Number of frames, at least 1.
+
+    Example:
+        >>> import numpy as np
+        >>> cold, hot = np.tile(np.arange(100.0), (100, 1)), np.tile(np.arange(100.0), (100, 1))
+        >>> hot[:, 90:] = 500
+        >>> running = RunningRange(10)
+        >>> [round(running.update(frame)[1]) for frame in (cold, hot, hot, cold)]
+        [99, 139, 175, 168]
+    """
+
+    def __init__(self, frames: float) -> None:
+        if frames < 1:
+            raise ValueError(f"`frames` must be at least 1, got {frames}.")
+        self._frames = frames
+        self._limits: Limits | None = None
+
+    def update(self, array: NDArray[Any], missing: Mask | None = None) -> Limits:
+        """Return the limits for the next frame, (H, W) or (H, W, 3).
+
+        Raises:
+            ValueError: If values are not finite, or all pixels are missing.
+        """
+        own = measure_limits(array, missing)
+        if self._limits is not None:
+            low, high = (old + (new - old) / self._frames for old, new in zip(self._limits, own, strict=True))
+            self._limits = low, high
+        if self._limits is None or share_outside(measured_counts(array, missing), self._limits) > MOST:
+            self._limits = own
+        return self._limits
+
+
+def follow_range(frames: Iterable[Frame], options: InfraredOptions) -> Iterator[Limits]:
+    """Yield the running range of every frame.
+
+    Args:
+        frames: Images (H, W) or (H, W, 3) and their missing pixels, in order.
+        options: Options with `smooth_range`.
+    """
+    running = RunningRange(options.smooth_range)
+    for array, missing in frames:
+        yield running.update(array, missing)
+
+
+def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Limits]:
+    """Return the range of every frame: that of all frames together, or the running range. Holds one frame in memory.
+
+    Args:
+        frames: Images (H, W) or (H, W, 3) and their missing pixels, in order.
+        options: Options with `infrared_range="folder"` or `smooth_range`.
+
+    Raises:
+        ValueError: If values are not finite, or all pixels of an image are missing.
+
+    Example:
+        >>> import numpy as np
+        >>> frames = [(np.full((4, 6), level, np.uint16), None) for level in (10, 20)]
+        >>> measure_ranges(frames, InfraredOptions("folder"))
+        [(10.0, 20.0), (10.0, 20.0)]
+    """
+    if options.smooth_range:
+        return list(follow_range(frames, options))
+    histogram, count = RangeHistogram(), 0
+    for array, missing in frames:
+        histogram.add(array, missing)
+        count += 1
+    return [histogram.limits] * count if count else []

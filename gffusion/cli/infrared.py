@@ -1,0 +1,74 @@
+"""Options of the mapping of infrared values, shared by several commands."""
+
+from typing import Annotated, Any
+
+import typer
+
+InfraredRangeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--infrared-range",
+        metavar="RANGE",
+        help='Infrared values shown as black and white: "type" (0 to 255 or 65535), "percentile" (0.1 and 99.9 of each '
+        'image), "folder" (those of all images together), or LOW,HIGH in the unit of the file; HIGH,LOW inverts. '
+        "[default: as saved with the model, else type]",
+    ),
+]
+InvertOption = Annotated[
+    bool | None, typer.Option("--invert/--no-invert", help="Invert infrared images in which cold objects are bright.")
+]
+AgcOption = Annotated[
+    str | None,
+    typer.Option(
+        "--agc",
+        help="Automatic gain control within the range: linear, plateau (plateau histogram equalization) or clahe (adaptive "
+        "histogram equalization).",
+    ),
+]
+PlateauLimitOption = Annotated[
+    float | None,
+    typer.Option(
+        "--plateau-limit",
+        help="For plateau: the largest count of a histogram bin, as a multiple of the mean; smaller is closer to linear. "
+        "[default: 1]",
+    ),
+]
+SmoothRangeOption = Annotated[
+    float | None,
+    typer.Option(
+        "--smooth-range",
+        metavar="FRAMES",
+        help="For frames of a video with --infrared-range percentile: the range follows them over so many frames, against "
+        "flicker; 0 turns it off.",
+    ),
+]
+
+
+def parse_infrared_options(
+    infrared_range: str | None,
+    invert: bool | None,
+    agc: str | None,
+    plateau_limit: float | None,
+    smooth_range: float | None,
+) -> dict[str, Any]:
+    """Return the options that were given, after all checks that are possible without the model.
+
+    Raises:
+        ValueError: If an option is wrong, or options exclude each other.
+    """
+    from gffusion.data.infrared_range import parse_infrared_range  # saves start-up time
+    from gffusion.models.gffusion.infrared_options import InfraredOptions
+
+    options: dict[str, Any] = {
+        "infrared_range": None if infrared_range is None else parse_infrared_range(infrared_range),
+        "invert": invert,
+        "agc": agc,
+        "plateau_limit": plateau_limit,
+        "smooth_range": smooth_range,
+    }
+    given = {name: value for name, value in options.items() if value is not None}
+    # Options that are not given may be saved with the model: assume those that allow the given ones.
+    InfraredOptions(
+        **{"infrared_range": "percentile", "agc": "linear" if plateau_limit is None else "plateau", **given}
+    )
+    return given

@@ -1,0 +1,146 @@
+"""Options of the mapping of infrared values to [0, 1]. Imports nothing heavy, so that the command line can check them first."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal, get_args
+
+NamedRange = Literal["type", "percentile", "folder"]
+InfraredRange = NamedRange | Sequence[float]
+Agc = Literal["linear", "plateau", "clahe"]
+Limits = tuple[float, float]
+
+NAMED_RANGES: tuple[str, ...] = get_args(NamedRange)
+AGCS: tuple[str, ...] = get_args(Agc)
+DEFAULT_PLATEAU_LIMIT = 1.0
+
+
+@dataclass(frozen=True)
+class InfraredOptions:
+    """How the values of infrared images are mapped to [0, 1].
+
+    Attributes:
+        infrared_range: Values that are mapped to 0 and 1. `"type"`: the range of the image's type; `"percentile"`: the 0.1st
+            and 99.9th percentile of each image; `"folder"`: those of all images of a run together; `[low, high]`: these
+            values, in the unit of the image; `[high, low]`: the same, inverted. `"dtype"` is read as `"type"`.
+        invert: Whether cold objects are bright in the images, which are then inverted.
+        agc: Automatic gain control within the range: `"linear"`; `"plateau"`, histogram equalization in which no bin counts
+            more than a limit; or `"clahe"`, contrast-limited adaptive histogram equalization.
+        plateau_limit: The limit of `"plateau"` as a multiple of the mean count of the bins that are not empty: a small limit
+            gives nearly a linear mapping, a large one full equalization. Defaults to 1.
+        smooth_range: Number of frames over which the range of ordered frames follows their percentiles; 0 gives each frame
+            its own range.
+
+    Raises:
+        ValueError: If an option is wrong, or options exclude each other.
+
+    Example:
+        >>> InfraredOptions([255, 0]).is_inverted
+        True
+    """
+
+    infrared_range: InfraredRange = "type"
+    invert: bool = False
+    agc: Agc = "linear"
+    plateau_limit: float | None = None
+    smooth_range: float = 0
+
+    def __post_init__(self) -> None:
+        if str(self.infrared_range) == "dtype":
+            object.__setattr__(self, "infrared_range", "type")
+        _check_range(self.infrared_range)
+        if not isinstance(self.invert, bool):
+            raise ValueError(f"`invert` must be True or False, got {self.invert!r}.")
+        if self.agc not in AGCS:
+            raise ValueError(f"`agc` (--agc) must be one of {', '.join(AGCS)}, got {self.agc!r}.")
+        if self.plateau_limit is not None and not (_is_number(self.plateau_limit) and self.plateau_limit > 0):
+            raise ValueError(f"`plateau_limit` (--plateau-limit) must be greater than 0, got {self.plateau_limit!r}.")
+        if not _is_number(self.smooth_range) or self.smooth_range < 0 or 0 < self.smooth_range < 1:
+            raise ValueError(
+                "`smooth_range` (--smooth-range) must be a number of frames of at least 1, or 0 for none, "
+                f"got {self.smooth_range!r}."
+            )
+        self._check_combination()
+
+    def _check_combination(self) -> None:
+        if self.limits is not None and self.invert and self._is_reversed:
+            low, high = self.limits
+            raise ValueError(
+                f"`infrared_range` {high:g},{low:g} inverts already: give {low:g},{high:g} with `invert` (--invert), or leave "
+                "`invert` out (--no-invert)."
+            )
+        if self.plateau_limit is not None and self.agc != "plateau":
+            raise ValueError(
+                f'`plateau_limit` (--plateau-limit) needs agc="plateau" (--agc plateau), but `agc` is "{self.agc}".'
+            )
+        if self.smooth_range and self.infrared_range != "percentile":
+            raise ValueError(
+                '`smooth_range` (--smooth-range) follows the percentiles of the frames: give infrared_range="percentile" '
+                f"(--infrared-range percentile) instead of {self.infrared_range!r}, or leave it out (--smooth-range 0)."
+            )
+
+    @property
+    def limits(self) -> Limits | None:
+        """The low and the high value of a fixed range, or `None`."""
+        if isinstance(self.infrared_range, str):
+            return None
+        low, high = sorted(map(float, self.infrared_range))
+        return low, high
+
+    @property
+    def is_inverted(self) -> bool:
+        """Whether high values are mapped to 0."""
+        return self.invert or self._is_reversed
+
+    @property
+    def _is_reversed(self) -> bool:
+        return self.limits is not None and self.infrared_range[0] != self.limits[0]
+
+    @property
+    def needs_measuring(self) -> bool:
+        """Whether the range of an image depends on other images."""
+        return self.infrared_range == "folder" or self.smooth_range > 0
+
+    def override(self, **given: Any) -> "InfraredOptions":
+        """Return the options with those in `given` that are not `None`.
+
+        Options that depend on a replaced one are reset: the limit with another `agc`, and smoothing with another range.
+
+        Raises:
+            ValueError: If the options exclude each other.
+        """
+        given = {name: value for name, value in given.items() if value is not None}
+        if given.get("agc", "plateau") != "plateau":
+            given.setdefault("plateau_limit", None)
+        if given.get("infrared_range", "percentile") != "percentile":
+            given.setdefault("smooth_range", 0)
+        return replace(self, **given)
+
+    def with_limits(self, limits: Limits) -> "InfraredOptions":
+        """Return the options with the range that was measured for an image; that of a flat image has one value."""
+        low, high = limits
+        return replace(self, infrared_range=(low, max(high, math.nextafter(low, math.inf))), smooth_range=0)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the options by name."""
+        return asdict(self)
+
+
+OPTION_NAMES = tuple(field.name for field in fields(InfraredOptions))
+
+
+def _check_range(infrared_range: Any) -> None:
+    if isinstance(infrared_range, str):
+        valid = infrared_range in NAMED_RANGES
+    else:
+        valid = isinstance(infrared_range, (tuple, list)) and len(infrared_range) == 2
+        valid = valid and all(map(_is_number, infrared_range)) and infrared_range[0] != infrared_range[1]
+    if not valid:
+        raise ValueError(
+            '`infrared_range` must be "type", "percentile", "folder", [low, high], or [high, low] to invert, '
+            f"got {infrared_range!r}."
+        )
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and math.isfinite(value)

@@ -1,0 +1,235 @@
+"""Map the values of visible and infrared images to [0, 1]: ranges, inversion and automatic gain control."""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers.utils import logging
+
+from .image_ops import rgb_to_luma
+from .infrared_options import DEFAULT_PLATEAU_LIMIT, Agc, InfraredOptions, InfraredRange, Limits
+
+logger = logging.get_logger(__name__)
+
+Mask = NDArray[np.bool_]
+
+# Wide enough to keep contrast within people, who cover few pixels of a street; narrow enough to ignore dead pixels.
+PERCENTILES = (0.1, 99.9)
+# A 16-bit thermal image that uses a smaller share of its range than this looks uniformly gray.
+_NARROW_RANGE = 0.1
+# An image of which a larger share is outside a fixed range has another unit or another scene.
+MOST = 0.5
+_HISTOGRAM_BINS = 512
+
+
+def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
+    """Divide integers by the largest value of their type; floating-point values must be in [0, 1].
+
+    Args:
+        array: The image.
+        name: Name of the image in errors, "visible" or "infrared".
+
+    Raises:
+        ValueError: If floating-point values are outside [0, 1] or NaN.
+    """
+    if np.issubdtype(array.dtype, np.integer):
+        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0 and high <= 1):  # also rejects NaN
+        hint = 'Pass infrared_range="percentile" or a range in its unit.' if name == "infrared" else "Scale it first."
+        hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
+        raise ValueError(f"A floating-point {name} image must be in [0, 1], got {low:g} to {high:g}. {hint}")
+    return array.astype(np.float32)
+
+
+def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Scale a visible image (H, W) or (H, W, 3) to [0, 1] by its type -> (3, H, W); a gray image is repeated.
+
+    Raises:
+        ValueError: If floating-point values are outside [0, 1].
+    """
+    values = scale_by_type(array, "visible")
+    return np.repeat(values[None], 3, axis=0) if values.ndim == 2 else np.moveaxis(values, -1, 0)  # (3, H, W)
+
+
+def to_infrared_values(
+    array: NDArray[Any],
+    infrared_range: InfraredRange = "type",
+    invert: bool = False,
+    agc: Agc = "linear",
+    missing: Mask | None = None,
+    plateau_limit: float | None = None,
+) -> NDArray[np.float32]:
+    """Map an infrared image (H, W) or (H, W, 3) to [0, 1] -> (1, H, W); color is reduced to luma.
+
+    Args:
+        array: The image, uint8, uint16 or floating point.
+        infrared_range: See [`InfraredOptions`]; not `"folder"`, which needs [`measure_limits`] first.
+        invert: See [`InfraredOptions`].
+        agc: See [`InfraredOptions`].
+        missing: (H, W), True where nothing was measured. Such pixels count in no range and no histogram.
+        plateau_limit: See [`InfraredOptions`].
+
+    Raises:
+        ValueError: If an option is wrong, floating-point values are outside [0, 1] and no range is given, values are not
+            finite, most pixels are outside a fixed range, or all pixels are missing.
+
+    Example:
+        >>> to_infrared_values(np.array([[0, 51], [204, 255]], np.uint8), [255, 0])
+        array([[[1. , 0.8],
+                [0.2, 0. ]]], dtype=float32)
+    """
+    return map_infrared(array, InfraredOptions(infrared_range, invert, agc, plateau_limit), missing)
+
+
+def map_infrared(array: NDArray[Any], options: InfraredOptions, missing: Mask | None = None) -> NDArray[np.float32]:
+    """Map an infrared image to [0, 1], as [`to_infrared_values`] does.
+
+    Raises:
+        ValueError: As [`to_infrared_values`], or if the range depends on other images, too.
+    """
+    if options.needs_measuring:
+        raise ValueError(
+            'infrared_range="folder" and `smooth_range` depend on several images, which `gffusion fuse`, the pipeline with a '
+            "list of pairs, and FusionDataset measure first. Here, pass infrared_range=[low, high], measured with "
+            'gffusion.cameras.running_range.measure_ranges, or "percentile" for the range of each image.'
+        )
+    if missing is not None and not missing.any():
+        missing = None
+    array = array if missing is None else _bound_missing(array, missing)
+    valid = slice(None) if missing is None else ~missing
+    if options.infrared_range == "type":
+        values = _scale_infrared_by_type(array, valid, options)
+    else:
+        values = _scale_to_range(array, valid, options)
+    if options.agc == "plateau":
+        values = equalize_plateau(values, options.plateau_limit or DEFAULT_PLATEAU_LIMIT, missing)
+    elif options.agc == "clahe":
+        values = equalize_clahe(values, missing)
+    return values[None]
+
+
+def measure_limits(array: NDArray[Any], missing: Mask | None = None) -> Limits:
+    """Return the 0.1st and 99.9th percentile of an infrared image (H, W) or (H, W, 3).
+
+    Raises:
+        ValueError: If values are not finite, or all pixels are missing.
+    """
+    low, high = np.percentile(measured_counts(array, missing), PERCENTILES)
+    return float(low), float(high)
+
+
+def measured_counts(array: NDArray[Any], missing: Mask | None = None) -> NDArray[np.float64]:
+    """Return the values (N,) of an infrared image (H, W) or (H, W, 3) that are not missing, in float64; color as luma.
+
+    Raises:
+        ValueError: If values are not finite, or all pixels are missing.
+    """
+    if missing is not None:
+        array = _bound_missing(array, missing)
+    counts = _to_counts(array)
+    return counts.ravel() if missing is None else counts[~missing]
+
+
+def share_outside(counts: NDArray[np.float64], limits: Limits) -> float:
+    """Return the share of values that are outside the limits."""
+    return float(((counts < limits[0]) | (counts > limits[1])).mean())
+
+
+def equalize_plateau(
+    values: NDArray[np.float32], limit: float = DEFAULT_PLATEAU_LIMIT, missing: Mask | None = None
+) -> NDArray[np.float32]:
+    """Equalize the histogram of values in [0, 1], (H, W), counting no bin more than `limit` times the mean of the others.
+
+    Without a limit, large uniform areas such as the sky would take most gray levels. Empty bins do not count in the mean.
+
+    Source:
+        V. E. Vickers, Plateau equalization algorithm for real-time display of high-quality infrared imagery, Optical
+        Engineering 35(7), 1996, doi:10.1117/1.601006.
+    """
+    measured = values if missing is None else values[~missing]
+    low, high = float(measured.min()), float(measured.max())
+    if low == high:
+        return values
+    counts, edges = np.histogram(measured, _HISTOGRAM_BINS, (low, high))
+    clipped = np.minimum(counts, limit * counts[counts > 0].mean())
+    shares = np.concatenate([[0], clipped.cumsum()]) / clipped.sum()
+    return np.interp(values, edges, shares).astype(np.float32)
+
+
+def equalize_clahe(values: NDArray[np.float32], missing: Mask | None = None) -> NDArray[np.float32]:
+    """Equalize the histograms of parts of values in [0, 1], (H, W), with scikit-image's `equalize_adapthist`.
+
+    Raises:
+        ImportError: If scikit-image is not installed.
+    """
+    try:  # transformers requires all imports of remote code outside of `try` to be installed
+        from scipy.ndimage import distance_transform_edt
+        from skimage.exposure import equalize_adapthist
+    except ImportError as error:
+        raise ImportError('agc="clahe" (--agc clahe) needs scikit-image: pip install scikit-image') from error
+    if missing is not None:  # every pixel counts in a histogram: repeat the nearest measured one
+        rows, columns = distance_transform_edt(missing, return_distances=False, return_indices=True)
+        values = values[rows, columns]
+    if np.ptp(values) == 0:
+        return values
+    return equalize_adapthist(values.astype(np.float64)).astype(np.float32)
+
+
+def _bound_missing(array: NDArray[Any], missing: Mask) -> NDArray[Any]:
+    """Limit missing pixels to the range of the others, so that they are finite and within the range of their type."""
+    if missing.all():
+        raise ValueError("The infrared image has no measured pixel: all values are missing.")
+    measured = array[~missing]
+    low, high = measured.min(), measured.max()
+    array = array.copy()
+    array[missing] = np.clip(np.nan_to_num(array[missing], nan=low, posinf=high, neginf=low), low, high)
+    return array
+
+
+def _to_counts(array: NDArray[Any]) -> NDArray[np.float64]:
+    if not np.isfinite(array).all():
+        raise ValueError("The infrared image has values that are NaN or infinite. Replace them first.")
+    return _luma(array.astype(np.float64))
+
+
+def _luma(array: NDArray[Any]) -> NDArray[Any]:
+    """Return the BT.601 luma (H, W) of a floating-point color image; a gray image is returned as it is."""
+    if array.ndim == 2:
+        return array
+    return rgb_to_luma(torch.from_numpy(np.ascontiguousarray(np.moveaxis(array, -1, 0))))[0].numpy()
+
+
+def _scale_infrared_by_type(array: NDArray[Any], valid: Any, options: InfraredOptions) -> NDArray[np.float32]:
+    is_integer = np.issubdtype(array.dtype, np.integer)
+    if options.is_inverted and is_integer:  # exactly as if the file were inverted
+        array = np.iinfo(array.dtype).max - array
+    values = _luma(scale_by_type(array, "infrared"))
+    if options.is_inverted and not is_integer:
+        values = 1 - values
+    if array.dtype == np.uint16 and options.agc == "linear" and 0 < np.ptp(values[valid]) < _NARROW_RANGE:
+        logger.warning_once(
+            "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
+            'Set infrared_range ("--infrared-range" on the command line) to "percentile" or to a range in counts.'
+        )
+    return values
+
+
+def _scale_to_range(array: NDArray[Any], valid: Any, options: InfraredOptions) -> NDArray[np.float32]:
+    counts = _to_counts(array)
+    limits = options.limits
+    if limits is None:
+        low, high = (float(limit) for limit in np.percentile(counts[valid], PERCENTILES))
+    else:
+        low, high = limits
+        if (outside := share_outside(counts[valid], limits)) > MOST:
+            raise ValueError(
+                f"{outside:.0%} of the infrared image is outside the range {low:g} to {high:g}: its values go from "
+                f"{counts[valid].min():g} to {counts[valid].max():g}. Give a range that contains them, or "
+                'infrared_range="percentile" (--infrared-range percentile) for the range of each image, or "folder" for one '
+                "range of all images."
+            )
+    span = max(high - low, float(np.finfo(np.float32).tiny))
+    distance = high - counts if options.is_inverted else counts - low
+    return np.clip(distance / span, 0, 1).astype(np.float32)
