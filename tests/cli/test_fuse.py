@@ -386,7 +386,10 @@ class TestBadInput:
             ),
             ("visible.png infrared.png -o out.png --infrared-range warm", "--infrared-range.*percentile.*warm"),
             ("visible.png infrared.png -o out.png --infrared-range 5", "--infrared-range.*LOW,HIGH.*5"),
-            ("visible.png infrared.png -o out.png --infrared-range 9,9", "--infrared-range.*two different finite numbers"),
+            (
+                "visible.png infrared.png -o out.png --infrared-range 9,9",
+                "--infrared-range.*two different finite numbers",
+            ),
         ],
     )
     def test_says_so(self, gffusion: Callable, crowded: Path, arguments: str, message: str) -> None:

@@ -1,0 +1,92 @@
+"""Ranges over several images: their histogram, and the running range of frames."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gffusion.cameras.range_histogram import RangeHistogram
+from gffusion.cameras.running_range import RunningRange, measure_ranges
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+
+RNG = np.random.default_rng(0)
+Array = NDArray[Any]
+FOLDERS: dict[str, list[Array]] = {
+    "uint8": [RNG.integers(0, 200, (30, 40), np.uint8) for _ in range(3)],
+    "uint16": [RNG.normal(center, 300, (30, 40)).astype(np.uint16) for center in (7000, 9000, 40000)],
+    "uint8_and_uint16": [RNG.integers(0, 256, (30, 40), np.uint8), RNG.integers(0, 65536, (9, 9), np.uint16)],
+    "kelvin": [RNG.normal(center, 5, (30, 40)) for center in (280, 300, 350)],
+    "celsius": [RNG.normal(center, 5, (30, 40)).astype(np.float32) for center in (-30, 0.5, 20)],
+    "unit": [RNG.random((30, 40)), RNG.random((30, 40)) / 1000],
+    "first_flat": [np.full((30, 40), 0.0), RNG.normal(300, 20, (30, 40))],
+    "integers_first": [RNG.integers(0, 9, (30, 40), np.uint8), RNG.random((30, 40))],
+    "tiny_values": [RNG.random((30, 40)) * 1e-20, RNG.random((30, 40)) * 1e-18],
+    "int32": [RNG.integers(-100000, 100000, (30, 40)).astype(np.int32) for _ in range(2)],
+    "one_pixel": [np.full((1, 1), 5, np.uint16)],
+    "flat": [np.full((3, 4), 300.15)],
+}
+
+
+@pytest.mark.parametrize("kind", FOLDERS)
+def test_folder_range_is_that_of_all_pixels_together(kind: str) -> None:
+    images = FOLDERS[kind]
+    pixels = np.concatenate([image.ravel().astype(float) for image in images])
+    expected = np.percentile(pixels, [0.1, 99.9])
+    tolerance = 0 if kind.startswith("uint") else np.ptp(pixels) / 32768 + 1e-12 * abs(pixels).max()
+    limits = measure_ranges(((image, None) for image in images), InfraredOptions("folder"))
+    assert len(limits) == len(images) and len(set(limits)) == 1
+    np.testing.assert_allclose(limits[0], expected, rtol=1e-12 if kind.startswith("uint") else 0, atol=tolerance)
+
+
+def test_color_counts_as_luma_and_missing_pixels_do_not_count() -> None:
+    image = np.zeros((10, 10, 3), np.uint8)
+    image[:, 5:] = 255, 0, 0
+    missing = np.zeros((10, 10), bool)
+    missing[0] = True
+    image[0] = 255
+    histogram = RangeHistogram()
+    histogram.add(image, missing)
+    np.testing.assert_allclose(histogram.limits, [0, 0.299 * 255], atol=0.01)
+
+
+def test_an_empty_histogram_has_no_range() -> None:
+    with pytest.raises(ValueError, match="No infrared image"):
+        _ = RangeHistogram().limits
+
+
+def test_running_range_is_an_exponential_mean_of_percentiles() -> None:
+    frames = [RNG.normal(1000 + 20 * index, 50, (30, 40)) for index in range(6)]
+    own = [np.percentile(frame, [0.1, 99.9]) for frame in frames]
+    expected = [own[0]]
+    for percentiles in own[1:]:
+        expected.append(expected[-1] + (percentiles - expected[-1]) / 4)
+    options = InfraredOptions("percentile", smooth_range=4)
+    np.testing.assert_allclose(measure_ranges(((frame, None) for frame in frames), options), expected)
+
+
+def test_one_frame_means_no_smoothing() -> None:
+    running = RunningRange(1)
+    for frame in FOLDERS["kelvin"]:
+        np.testing.assert_allclose(running.update(frame), np.percentile(frame, [0.1, 99.9]))
+
+
+def test_a_cut_starts_anew() -> None:
+    before, after = RNG.normal(7000, 50, (30, 40)), RNG.normal(9000, 50, (30, 40))
+    running = RunningRange(20)
+    running.update(before)
+    np.testing.assert_allclose(running.update(after), np.percentile(after, [0.1, 99.9]))
+
+
+def test_missing_pixels_do_not_move_it() -> None:
+    frame = RNG.normal(300, 5, (30, 40))
+    damaged = frame.copy()
+    damaged[:5] = -9999
+    missing = np.zeros(frame.shape, bool)
+    missing[:5] = True
+    np.testing.assert_allclose(RunningRange(3).update(damaged, missing), np.percentile(frame[5:], [0.1, 99.9]))
+
+
+def test_less_than_one_frame() -> None:
+    with pytest.raises(ValueError, match=r"at least 1, got 0\.5"):
+        RunningRange(0.5)

@@ -1,0 +1,162 @@
+"""Mapping of infrared values: inversion, gain control, missing pixels, and values outside the range."""
+
+import builtins
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from skimage.exposure import equalize_adapthist, equalize_hist
+
+from gffusion.models.gffusion.infrared_values import equalize_plateau, to_infrared_values
+
+Array = NDArray[Any]
+RNG = np.random.default_rng(0)
+GRAY = RNG.integers(0, 256, (40, 48), np.uint8)
+COLOR = RNG.integers(0, 256, (40, 48, 3), np.uint8)
+# A scene as thermal cameras see it: a wall, a gradient, and a hot object.
+SCENE = np.concatenate([np.full((20, 48), 0.3), np.linspace(0.35, 0.5, 20 * 48).reshape(20, 48)])
+SCENE[5:10, 5:10] = 0.95
+SCENE += RNG.normal(0, 0.004, SCENE.shape)
+WHITE_HOT: dict[str, Array] = {
+    "uint8": GRAY,
+    "uint16": 29000 + 12 * GRAY.astype(np.uint16),
+    "float32": (GRAY / 255).astype(np.float32),
+    "color": COLOR,
+}
+
+
+def highest(image: Array) -> float:
+    return np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
+
+
+class TestInversion:
+    @pytest.mark.parametrize("kind", WHITE_HOT)
+    @pytest.mark.parametrize("infrared_range", ["type", "percentile"])
+    @pytest.mark.parametrize("agc", ["linear", "plateau", "clahe"])
+    def test_black_hot_images_give_the_values_of_white_hot_ones(self, kind: str, infrared_range: Any, agc: Any) -> None:
+        image = WHITE_HOT[kind]
+        black_hot = (highest(image) - image).astype(image.dtype)
+        expected = to_infrared_values(image, infrared_range, agc=agc)
+        values = to_infrared_values(black_hot, infrared_range, invert=True, agc=agc)
+        # The plateau has a step at each level, which the bins cut on either side.
+        np.testing.assert_allclose(
+            values, expected, atol=0.02 if agc == "plateau" else 2e-3 if agc == "clahe" else 1e-5
+        )
+
+    def test_high_low_is_the_inverted_range(self) -> None:
+        expected = to_infrared_values(255 - GRAY, [0, 255])
+        np.testing.assert_array_equal(to_infrared_values(GRAY, [255, 0]), expected)
+        np.testing.assert_array_equal(to_infrared_values(GRAY, [0, 255], invert=True), expected)
+        np.testing.assert_allclose(to_infrared_values(GRAY, invert=True), expected, atol=1e-7)
+
+
+class TestOutsideTheRange:
+    def test_most_of_the_image(self) -> None:
+        image = np.full((10, 10), 300, np.uint16)
+        image[:, :5] = 7000
+        to_infrared_values(image, [6000, 8000])  # half of it
+        image[0, 0] = 300
+        with pytest.raises(
+            ValueError, match=r"51% of the infrared image is outside the range 6000 to 8000.*300 to 7000"
+        ):
+            to_infrared_values(image, [8000, 6000])
+
+    def test_missing_pixels_do_not_count(self) -> None:
+        image = np.full((10, 10), 300, np.uint16)
+        image[:, :3] = 7000
+        to_infrared_values(image, [6000, 8000], missing=image == 300)
+
+
+class TestMissingPixels:
+    BAD: dict[str, tuple[Array, float]] = {
+        "uint8": (GRAY, 255),
+        "uint16": (WHITE_HOT["uint16"], 65535),
+        "no-data": (290 + SCENE.astype(np.float32), -9999),
+        "nan": (SCENE.astype(np.float32), np.nan),
+        "infinite": (SCENE, np.inf),
+        "color": (COLOR, 0),
+    }
+
+    @pytest.mark.parametrize("kind", BAD)
+    @pytest.mark.parametrize("infrared_range", ["type", "percentile", [0, 40000]])
+    @pytest.mark.parametrize("agc", ["linear", "plateau", "clahe"])
+    def test_do_not_change_the_others(self, kind: str, infrared_range: Any, agc: Any) -> None:
+        image, bad = self.BAD[kind]
+        if infrared_range == "type" and kind == "no-data":
+            pytest.skip("kelvin have no range of their type")
+        missing = np.zeros((40, 48), bool)
+        missing[3:9, 40:] = True
+        damaged = np.where(missing[..., None] if image.ndim == 3 else missing, bad, image).astype(image.dtype)
+        values = to_infrared_values(damaged, infrared_range, agc=agc, missing=missing)
+        filled = to_infrared_values(image, infrared_range, agc=agc, missing=missing)
+        np.testing.assert_array_equal(values[0][~missing], filled[0][~missing])
+        assert values.min() >= 0 and values.max() <= 1
+        if agc != "clahe":  # whose histograms are local
+            upper = np.repeat(np.arange(40)[:, None] < 9, 48, axis=1)
+            alone = to_infrared_values(image[9:], infrared_range, agc=agc)
+            part = to_infrared_values(damaged, infrared_range, agc=agc, missing=upper)
+            np.testing.assert_array_equal(part[0][9:], alone[0])
+
+    def test_all_pixels(self) -> None:
+        with pytest.raises(ValueError, match="no measured pixel"):
+            to_infrared_values(GRAY, missing=np.ones((40, 48), bool))
+
+
+class TestPlateau:
+    def test_without_a_limit_it_is_histogram_equalization(self) -> None:
+        expected = equalize_hist(SCENE, nbins=4096)
+        np.testing.assert_allclose(to_infrared_values(SCENE, agc="plateau", plateau_limit=1e9)[0], expected, atol=0.03)
+
+    def test_with_the_smallest_limit_all_gray_levels_count_alike(self) -> None:
+        levels = np.repeat(np.arange(0, 256, dtype=np.uint8), 8).reshape(32, 64)
+        levels[:10] = 128
+        values = to_infrared_values(levels, agc="plateau", plateau_limit=1e-6)[0]
+        present = np.unique(levels)
+        steps = np.diff([values[levels == level][0] for level in present])
+        assert np.ptp(steps[:-1]) < 0.02
+
+    def test_the_limit_keeps_large_areas_from_taking_the_gray_levels(self) -> None:
+        shares = []
+        for limit in (0.5, 1, 3, 1e9):
+            values = equalize_plateau(SCENE.astype(np.float32), limit)
+            shares.append(np.ptp(values[12:20]))
+        assert shares == sorted(shares) and shares[-1] > 1.5 * shares[0]
+
+    def test_is_monotonic_and_uses_the_full_range(self) -> None:
+        thermal = (7000 + 2000 * SCENE).astype(np.uint16)
+        values = to_infrared_values(thermal, agc="plateau")[0]  # a narrow part of 16 bits
+        assert (values.min(), values.max()) == (0, 1)
+        assert (np.diff(values.ravel()[np.argsort(thermal, axis=None)]) >= 0).all()
+
+    def test_flat_images_stay_flat(self) -> None:
+        for agc in ("plateau", "clahe"):
+            assert np.ptp(to_infrared_values(np.full((40, 48), 77, np.uint8), agc=agc)) == 0  # type: ignore[arg-type]
+
+
+class TestClahe:
+    def test_is_that_of_scikit_image(self) -> None:
+        expected = equalize_adapthist(np.interp(SCENE, np.percentile(SCENE, [0.1, 99.9]), [0, 1]))
+        np.testing.assert_allclose(to_infrared_values(SCENE, "percentile", agc="clahe")[0], expected, atol=1e-3)
+
+    @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (33, 65)])
+    def test_small_images(self, size: tuple[int, int]) -> None:
+        values = to_infrared_values(np.resize(GRAY, size), agc="clahe")
+        assert values.shape == (1, *size) and np.isfinite(values).all()
+
+    def test_needs_scikit_image(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        find = builtins.__import__
+
+        def find_others(name: str, *arguments: Any, **options: Any) -> Any:
+            if name.startswith("skimage"):
+                raise ImportError(name)
+            return find(name, *arguments, **options)
+
+        monkeypatch.setattr(builtins, "__import__", find_others)
+        with pytest.raises(ImportError, match=r"--agc clahe.*pip install scikit-image"):
+            to_infrared_values(GRAY, agc="clahe")
+
+
+def test_ranges_of_several_images_must_be_measured() -> None:
+    with pytest.raises(ValueError, match=r'infrared_range="folder".*infrared_range=\[low, high\]'):
+        to_infrared_values(GRAY, "folder")
