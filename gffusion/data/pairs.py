@@ -5,19 +5,25 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from .boxes import BOX_SUFFIXES, NamedBoxes
 from .io import IMAGE_SUFFIXES
+from .names import (
+    ANY,
+    INFRARED,
+    INFRARED_OR_NEAR,
+    VISIBLE,
+    Words,
+    choose_widest,
+    find_core,
+    is_named,
+    match_shots,
+    normalize_name,
+)
 
 CLASSES_FILE = "classes.txt"
 """File of class names, one per line, that labelImg writes next to YOLO files."""
-
-# Words that distinguish the files of one scene, as in 0001_vis.png and 0001_ir.png, or VIS1.png and IR1.png.
-_VISIBLE_WORDS = ("visible", "vis", "vi", "rgb", "color", "colour")
-_INFRARED_WORDS = ("infrared", "ir", "thermal", "tir", "lwir", "previewdata")
-_LABELS_WORDS = ("labels", "label", "segmentation", "seg", "mask", "gt", "boxes")
-_ALL_WORDS = (*_VISIBLE_WORDS, *_INFRARED_WORDS, *_LABELS_WORDS)
 
 Entry = TypeVar("Entry")
 
@@ -51,6 +57,7 @@ class PairMatch:
         infrared_only: Infrared images without a visible image.
         labels_only: Label maps without a pair.
         boxes_only: Box files without a pair.
+        notes: What was assumed to match the files, one sentence each, for the user.
     """
 
     pairs: tuple[ImagePair, ...]
@@ -58,6 +65,7 @@ class PairMatch:
     infrared_only: tuple[Path, ...]
     labels_only: tuple[Path, ...] = ()
     boxes_only: tuple[Path | NamedBoxes, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def match_pairs(
@@ -66,16 +74,19 @@ def match_pairs(
     labels: Path | None = None,
     boxes: Path | Mapping[str, NamedBoxes] | None = None,
 ) -> PairMatch:
-    """Match the images of two folders by stem.
+    """Match the images of two folders, or of one folder that holds both kinds, by stem.
 
-    Stems are compared case-insensitively, and suffixes can differ: `Visible/0001.PNG` matches `infrared/0001.jpg`. The
-    remaining stems are compared without common words at their beginning or end: `FLIR_1_RGB.jpg` matches `FLIR_1.jpg`,
-    `VIS1.png` matches `IR1.png`, and `1_mask.png` matches either. Hidden files, folders and files with other suffixes are
-    ignored.
+    Stems are compared case-insensitively and in one Unicode form, and suffixes can differ: `Visible/0001.PNG` matches
+    `infrared/0001.jpg`. The remaining stems are compared without usual words at their beginning or end: `FLIR_1_RGB.jpg`
+    matches `FLIR_1.jpg`, `VIS1.png` matches `IR1.png`, `DJI_0001_W.jpg` matches `DJI_0001_T.jpg`, and `1_mask.png` matches
+    either. Hidden files, folders and files with other suffixes are ignored.
+
+    In one folder, given twice, files with such words are matched. If there are none, every file must hold both images. A
+    folder without images can have one sub-folder for each kind, such as `visible/` and `infrared/`.
 
     Args:
         visible: Folder of the visible images.
-        infrared: Folder of the infrared images.
+        infrared: Folder of the infrared images; the same as `visible` if that holds both.
         labels: Folder of the label maps. Pairs without one get `labels=None`.
         boxes: Folder of YOLO or VOC files, or the boxes by stem from [`read_coco`]. Pairs without get `boxes=None`.
 
@@ -97,15 +108,23 @@ def match_pairs(
         >>> [(pair.visible.name, pair.infrared.name) for pair in match.pairs], [file.name for file in match.visible_only]
         ([('1_vis.png', '1_ir.png')], ['2_vis.png'])
     """
-    visible_files = _list_files(visible, IMAGE_SUFFIXES, "images")
-    infrared_files = _list_files(infrared, IMAGE_SUFFIXES, "images")
-    partners = _match(visible, visible_files, infrared, infrared_files, _INFRARED_WORDS)
+    if visible.is_dir() and infrared.is_dir() and visible.samefile(infrared):
+        if (folders := find_subfolders(visible)) is not None:
+            return match_pairs(*folders, labels, boxes)
+        visible_files, infrared_files, partners, notes = _match_one_folder(
+            _list_files(visible, IMAGE_SUFFIXES, "images")
+        )
+    else:
+        visible_files = _list_files(visible, IMAGE_SUFFIXES, "images")
+        infrared_files = _list_files(infrared, IMAGE_SUFFIXES, "images")
+        partners, notes = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
+        _check_any_match(visible, visible_files, infrared, infrared_files, partners)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
     labels_files = _list_files(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
-    labels_of = _match(visible, paired, labels, labels_files, _ALL_WORDS) if labels is not None else {}
+    labels_of = _match_others(visible, paired, labels, labels_files) if labels is not None else {}
     box_entries = _list_boxes(boxes)
     boxes_folder = boxes if isinstance(boxes, Path) else "COCO file"
-    boxes_of = _match(visible, paired, boxes_folder, box_entries, _ALL_WORDS) if boxes is not None else {}
+    boxes_of = _match_others(visible, paired, boxes_folder, box_entries) if boxes is not None else {}
     pairs = tuple(
         ImagePair(
             file.stem,
@@ -122,7 +141,29 @@ def match_pairs(
         infrared_only=_drop(infrared_files, partners.values()),
         labels_only=_drop(labels_files, labels_of.values()),
         boxes_only=_drop(box_entries, boxes_of.values()),
+        notes=notes,
     )
+
+
+def find_subfolders(root: Path) -> tuple[Path, Path] | None:
+    """Return the folders of visible and of infrared images in a folder without images, or None if names do not tell them.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for name in ("可见光", "红外", "labels"):
+        ...         Path(root, name).mkdir()
+        ...     [folder.name for folder in find_subfolders(Path(root))]
+        ['可见光', '红外']
+    """
+    children = list(root.iterdir())
+    if any(child.suffix.lower() in IMAGE_SUFFIXES and child.is_file() for child in children):
+        return None
+    found = [
+        [child for child in children if child.is_dir() and is_named(child.name, kind)]
+        for kind in (VISIBLE, INFRARED_OR_NEAR)
+    ]
+    return (found[0][0], found[1][0]) if len(found[0]) == len(found[1]) == 1 else None
 
 
 def describe_entry(entry: Path | NamedBoxes) -> str:
@@ -140,69 +181,141 @@ def _list_files(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[str,
     for file in sorted(folder.iterdir(), key=_natural_key):
         if file.name.startswith(".") or file.suffix.lower() not in suffixes or not file.is_file():
             continue
-        twin = files.setdefault(file.stem.casefold(), file)
+        twin = files.setdefault(normalize_name(file.stem), file)
         if twin is not file:
             raise ValueError(
                 f"{twin.name} and {file.name} in {folder} have the same stem (ignoring case); remove or rename one"
             )
     if not files:
-        raise ValueError(f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}")
+        raise ValueError(
+            f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{_describe_subfolders(folder, suffixes)}"
+        )
     return files
+
+
+def _describe_subfolders(folder: Path, suffixes: tuple[str, ...]) -> str:
+    """Return the names of the sub-folders with the number of their files, for messages."""
+    counts = {
+        child.name: sum(file.suffix.lower() in suffixes for file in child.iterdir())
+        for child in sorted(folder.iterdir())
+        if child.is_dir() and not child.name.startswith(".")
+    }
+    if not counts:
+        return ""
+    shown = ", ".join(f"{name} ({count} files)" for name, count in list(counts.items())[:8])
+    return f"; give one of its sub-folders {shown}{', ...' * (len(counts) > 8)}"
 
 
 def _list_boxes(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, Path | NamedBoxes]:
     if boxes is None:
         return {}
     if not isinstance(boxes, Path):
-        return {stem.casefold(): entry for stem, entry in boxes.items()}
+        return {normalize_name(stem): entry for stem, entry in boxes.items()}
     files = _list_files(boxes, BOX_SUFFIXES, "box files")
     return {stem: file for stem, file in files.items() if file.name.lower() != CLASSES_FILE}
 
 
 def _natural_key(file: Path) -> tuple[list[str | int], str]:
     """Return a sort key that compares runs of digits as numbers; the full name orders `1` and `01`."""
-    parts = re.split(r"(\d+)", file.stem.casefold())
+    parts = re.split(r"(\d+)", normalize_name(file.stem))
     return [int(part) if part.isdecimal() else part for part in parts], file.name
 
 
-def _match(
+def _match_one_folder(
+    files: Mapping[str, Path],
+) -> tuple[Mapping[str, Path], Mapping[str, Path], dict[str, str], tuple[str, ...]]:
+    """Return the visible files, the infrared files, the partners and notes for a folder that holds both kinds."""
+    visible, infrared, plain = ({} for _ in range(3))  # type: tuple[dict[str, Path], dict[str, Path], dict[str, Path]]
+    for stem, file in files.items():
+        is_visible, is_infrared = (find_core(stem, kind) != stem for kind in (VISIBLE, INFRARED_OR_NEAR))
+        kind = plain if is_visible == is_infrared else visible if is_visible else infrared
+        kind[stem] = file
+    partners, notes = _find_partners(visible, infrared, INFRARED, INFRARED_OR_NEAR)
+    # Cameras may mark only one of the two: FLIR_1_RGB.jpg and FLIR_1.jpg, IMG_1.jpg and IMG_1_T.jpg.
+    for firsts, seconds in ((visible, plain), (plain, infrared)):
+        left = {stem: file for stem, file in firsts.items() if stem not in partners}
+        others = {stem: file for stem, file in seconds.items() if stem not in partners.values()}
+        partners |= _find_partners(left, others, INFRARED, INFRARED_OR_NEAR)[0]
+    if not partners:
+        return files, files, {stem: stem for stem in files}, ()
+    used = {*partners, *partners.values()}
+    alone = {stem for stem in plain if stem not in used}  # must hold both images
+    partners |= {stem: stem for stem in alone}
+    return (
+        {stem: file for stem, file in files.items() if stem in visible or stem in alone or stem in partners},
+        {stem: file for stem, file in files.items() if stem in infrared or stem in partners.values()},
+        partners,
+        notes,
+    )
+
+
+def _match_others(
+    folder: Path, visible: Mapping[str, Path], other_folder: Path | str, others: Mapping[str, Path | NamedBoxes]
+) -> dict[str, str]:
+    """Return the stem of the label map or boxes of each visible stem."""
+    partners, _ = _find_partners(visible, others, ANY)
+    _check_any_match(folder, visible, other_folder, others, partners)
+    return partners
+
+
+def _find_partners(
+    visible: Mapping[str, Path], others: Mapping[str, Path | NamedBoxes], *kinds: Words
+) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the matching stem of `others` for each visible stem, and notes.
+
+    Stems match if they are equal, or else if they are equal without words, those of the first kind before the others.
+    """
+    matched = {stem: stem for stem in visible if stem in others}
+    notes = []
+    for kind in kinds:
+        visible_cores = _group_by_core(visible.keys() - matched.keys(), VISIBLE)
+        other_cores = _group_by_core(others.keys() - set(matched.values()), kind)
+        for core in visible_cores.keys() & other_cores.keys():
+            firsts, seconds = visible_cores[core], other_cores[core]
+            first = firsts[0] if len(firsts) == 1 else choose_widest(firsts)
+            if first is None or len(seconds) > 1:
+                _raise_ambiguous(
+                    [visible[stem].name for stem in firsts], [describe_entry(others[stem]) for stem in seconds]
+                )
+            matched[first] = seconds[0]
+            notes += ["of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"] * (
+                len(firsts) > 1
+            )
+    if ANY not in kinds:
+        shots = match_shots(visible.keys() - matched.keys(), others.keys() - set(matched.values()))
+        matched |= shots
+        notes += ["files were matched whose numbers or time stamps differ by one shot of the camera"] * bool(shots)
+    return matched, tuple(dict.fromkeys(notes))
+
+
+def _raise_ambiguous(visible: list[str], others: list[str]) -> NoReturn:
+    raise ValueError(
+        f"ambiguous match: {' or '.join(sorted(visible))} with {' or '.join(sorted(others))} differ only in words such as vis "
+        "and ir; give the files of a pair the same name"
+    )
+
+
+def _check_any_match(
     folder: Path,
     visible: Mapping[str, Path],
     other_folder: Path | str,
     others: Mapping[str, Path | NamedBoxes],
-    words: tuple[str, ...],
-) -> dict[str, str]:
-    """Return the matching stem of `others` for each visible stem: an equal stem, or one that is equal without `words`."""
-    matched = {stem: stem for stem in visible if stem in others}
-    visible_cores = _group_by_core(visible.keys() - matched.keys(), _VISIBLE_WORDS)
-    other_cores = _group_by_core(others.keys() - matched.keys(), words)
-    for core in visible_cores.keys() & other_cores.keys():
-        firsts, seconds = visible_cores[core], other_cores[core]
-        if len(firsts) > 1 or len(seconds) > 1:
-            visible_names = " or ".join(sorted(visible[stem].name for stem in firsts))
-            other_names = " or ".join(sorted(describe_entry(others[stem]) for stem in seconds))
-            raise ValueError(
-                f"ambiguous match: {visible_names} with {other_names} differ only in words such as vis and ir; give the "
-                "files of a pair the same name"
-            )
-        matched[firsts[0]] = seconds[0]
-    if not matched:
-        example = next(map(describe_entry, others.values()), "no file")
-        raise ValueError(
-            f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} "
-            f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir"
-        )
-    return matched
+    matched: Mapping[str, str],
+) -> None:
+    if matched:
+        return
+    example = next(map(describe_entry, others.values()), "no file")
+    raise ValueError(
+        f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} "
+        f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir"
+    )
 
 
-def _group_by_core(stems: Iterable[str], words: tuple[str, ...]) -> dict[str, list[str]]:
-    """Group stems by their core: what is left without `words` at the beginning and end."""
-    word = f"(?:{'|'.join(words)})"
-    # A word must not be followed by a letter: VIS1 starts with "vis", Vista does not.
-    pattern = re.compile(rf"^(?:{word}(?![a-z])[\W_]*)+|(?:[\W_]*(?<![a-z]){word})+$")
+def _group_by_core(stems: Iterable[str], kind: Words) -> dict[str, list[str]]:
+    """Group stems by their core: what is left without words at the beginning and end."""
     cores = defaultdict(list)
     for stem in stems:
-        cores[pattern.sub("", stem)].append(stem)
+        cores[find_core(stem, kind)].append(stem)
     return cores
 
 

@@ -7,6 +7,7 @@ from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES
 from gffusion.data.io import IMAGE_SUFFIXES
+from gffusion.data.names import Words, is_named, normalize_name
 from gffusion.data.pairs import PairMatch, match_pairs
 
 logger = logging.getLogger(__name__)
@@ -46,15 +47,22 @@ def find_folder(root: Path, *names: str) -> Path | None:
     """Return the first existing folder of `names`, compared case-insensitively; an exact match takes precedence."""
     folders = sorted(child for child in root.iterdir() if child.is_dir())
     for name in names:
-        alike = [folder for folder in folders if folder.name.casefold() == name.casefold()]
+        alike = [folder for folder in folders if normalize_name(folder.name) == normalize_name(name)]
         if alike:
             return next((folder for folder in alike if folder.name == name), alike[0])
     return None
 
 
-def require_folder(root: Path, layout: str, *names: str) -> Path:
-    """Return the first existing folder of `names`; raise FileNotFoundError if none exists."""
+def require_folder(root: Path, layout: str, *names: str, kind: Words | None = None) -> Path:
+    """Return the first existing folder of `names`, or the only one with words of a kind in its name.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
     folder = find_folder(root, *names)
+    if folder is None and kind is not None:
+        named = [child for child in root.iterdir() if child.is_dir() and is_named(child.name, kind)]
+        folder = named[0] if len(named) == 1 else None
     if folder is None:
         found = sorted(child.name for child in root.iterdir() if child.is_dir())
         raise FileNotFoundError(
@@ -83,16 +91,17 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
     if file is None:
         raise FileNotFoundError(f"the split {split!r} has no list of files; looked for {' and '.join(map(str, lists))}")
     stems = {_get_stem(line) for line in read_lines(file)}
-    pairs = tuple(pair for pair in match.pairs if pair.name.casefold() in stems)
+    pairs = tuple(pair for pair in match.pairs if normalize_name(pair.name) in stems)
     if not pairs:
         raise ValueError(f"{file} lists no image of {root}")
-    if missing := sorted(stems - {pair.name.casefold() for pair in pairs}):
+    if missing := sorted(stems - {normalize_name(pair.name) for pair in pairs}):
         logger.warning("%s: %s", file, count_names(missing, "names without a pair"))
     unmatched = (match.visible_only, match.infrared_only, match.labels_only, match.boxes_only)
     listed = [
         [file for file in files if isinstance(file, Path) and _get_stem(file.name) in stems] for files in unmatched
     ]
-    return PairMatch(pairs, *map(tuple, listed))
+    visible_only, infrared_only, labels_only, boxes_only = map(tuple, listed)
+    return PairMatch(pairs, visible_only, infrared_only, labels_only, boxes_only, match.notes)
 
 
 def read_lines(file: Path) -> tuple[str, ...]:
@@ -106,5 +115,5 @@ def count_names(names: Sequence[str], kind: str) -> str:
 
 
 def _get_stem(name: str) -> str:
-    path = PurePosixPath(name.casefold())
+    path = PurePosixPath(normalize_name(name))
     return path.stem if path.suffix in IMAGE_SUFFIXES + BOX_SUFFIXES else path.name

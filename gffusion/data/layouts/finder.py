@@ -64,4 +64,6 @@ def find_pairs(root: Path, layout: str = "folders", split: str | None = None) ->
     }
     if parts := [count_names([*map(describe_entry, left)], kind) for kind, left in unmatched.items() if left]:
         logger.warning("%s: left out %s", root, "; ".join(parts))
+    for note in found.match.notes:
+        logger.warning("%s: %s", root, note)
     return found

@@ -1,0 +1,182 @@
+"""Names of the files and folders of a pair: the words that distinguish the two images, and numbers that cameras give them."""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import NamedTuple
+
+# Words of files and folders, as in 0001_vis.png and 0001_ir.png, VIS1.png and IR1.png, or 可见光/1.png and 红外/1.png.
+# A space stands for any separator or none.
+VISIBLE_WORDS = (
+    *("visible", "visible light", "vis", "vi", "rgb", "color", "colour", "visual", "optical", "eo", "tv", "daylight"),
+    *("visibles", "visuel", "couleur", "lumière visible", "optique"),  # French
+    *("sichtbar", "visuell", "tageslicht", "farbe", "farbbild"),  # German
+    *("luz visible", "óptica", "óptico", "visibile", "visível", "luz visível"),  # Spanish, Italian, Portuguese
+    *("видимый", "видимое", "видимый диапазон", "видимый свет", "оптический", "тв"),  # Russian
+    *("可见光", "可見光", "可见", "可見", "彩色", "白光"),  # Chinese
+    *("可視光", "可視", "カラー"),  # Japanese
+    *("가시광선", "가시광", "가시", "실화상"),  # Korean
+)
+INFRARED_WORDS = (
+    *("infrared", "ir", "thermal", "tir", "lwir", "mwir", "thermo", "therm", "previewdata", "8b"),
+    *("infrarouge", "thermique", "infrarot", "thermisch", "wärme", "wärmebild", "waermebild", "thermalbild"),
+    *("infrarrojo", "infrarroja", "térmica", "térmico", "termica", "termico", "infrarosso", "infravermelho"),
+    *("инфракрасный", "инфракрасное", "ик", "тепловизор", "тепловизионный", "тепловой", "термо"),
+    *("红外光", "红外", "紅外光", "紅外線", "紅外", "热红外", "热成像", "熱成像", "热像"),
+    *("遠赤外線", "遠赤外", "赤外線", "赤外", "サーマル", "熱画像"),
+    *("적외선", "열화상", "열영상"),
+)
+_NEAR_INFRARED_WORDS = ("nir", "swir", "近红外", "近紅外", "短波红外")
+LABELS_WORDS = ("labels", "label", "segmentation", "seg", "mask", "masks", "gt", "boxes", "标签", "标注", "掩码")
+# Letters that end the names of cameras: DJI's wide, visible, zoom and thermal image, FLIR's radiometric image and photo.
+_VISIBLE_LETTERS, _INFRARED_LETTERS = ("w", "v", "z", "dc"), ("t", "r")
+_FILLERS = (
+    "images",
+    "image",
+    "imgs",
+    "img",
+    "pictures",
+    "bilder",
+    "bild",
+    "图像",
+    "图片",
+    "圖像",
+    "画像",
+    "영상",
+    "8 bit",
+)
+
+# Largest differences of the time stamps of the two files of one shot, in seconds: with equal and with consecutive numbers.
+_MAX_SECONDS = (5, 1)
+
+
+class Words(NamedTuple):
+    """Words that distinguish a kind of files, and letters that do so only as the last part of a name (`DJI_0001_T`)."""
+
+    words: tuple[str, ...]
+    letters: tuple[str, ...] = ()
+
+
+VISIBLE = Words(VISIBLE_WORDS, _VISIBLE_LETTERS)
+INFRARED = Words(INFRARED_WORDS, _INFRARED_LETTERS)
+INFRARED_OR_NEAR = Words((*INFRARED_WORDS, *_NEAR_INFRARED_WORDS), _INFRARED_LETTERS)
+ANY = Words((*VISIBLE_WORDS, *INFRARED_WORDS, *LABELS_WORDS), (*_VISIBLE_LETTERS, *_INFRARED_LETTERS))
+
+
+def normalize_name(name: str) -> str:
+    """Return a name for comparisons: without upper case, and in the composed Unicode form (macOS uses the decomposed one).
+
+    Example:
+        >>> normalize_name("Wa\u0308rme") == normalize_name("WÄRME")
+        True
+    """
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def find_core(stem: str, kind: Words) -> str:
+    """Return what is left of a normalized stem without the words of a kind at its beginning and end.
+
+    Example:
+        >>> find_core("vis_0001", VISIBLE), find_core("dji_0001_t", INFRARED), find_core("vista_1", VISIBLE)
+        ('0001', 'dji_0001', 'vista_1')
+    """
+    return _compile(kind).sub("", stem)
+
+
+def is_named(folder: str, kind: Words) -> bool:
+    """Return whether the name of a folder consists of words of a kind, such as `Visible Light` or `红外图像`."""
+    name = normalize_name(folder)
+    words = kind._replace(words=(*kind.words, *_FILLERS))
+    return name in kind.letters or (not find_core(name, words) and find_core(name, Words(_FILLERS)) != "")
+
+
+@cache
+def _compile(kind: Words) -> re.Pattern[str]:
+    words = sorted({normalize_name(word) for word in kind.words}, key=len, reverse=True)
+    word = "|".join(re.escape(word).replace(r"\ ", r"[\W_]*") for word in words)
+    # An alphabetic word must not touch another letter: VIS1 starts with "vis", Vista does not. Chinese has no spaces.
+    before, after = r"(?:(?<![^\W\d_])|(?=[\u3040-\uffff]))", r"(?:(?![^\W\d_])|(?<=[\u3040-\uffff]))"
+    last = f"|(?<=[\\W_])(?:{'|'.join(kind.letters)})" if kind.letters else ""
+    first = (
+        f"|(?:{'|'.join(letter for letter in kind.letters if len(letter) > 1)})(?=[\\W_])"
+        if "dc" in kind.letters
+        else ""
+    )
+    return re.compile(
+        rf"^(?:(?:{before}(?:{word}){after}{first})[\W_]*)+|(?:[\W_]*(?:{before}(?:{word}){after}{last}))+$"
+    )
+
+
+def choose_widest(stems: Sequence[str]) -> str | None:
+    """Return the image of DJI's wide camera among those of one shot (`_W`, `_V`, `_Z`), or None if they are not such images."""
+    letters = {stem.rpartition("_")[2]: stem for stem in stems}
+    if len(letters) < len(stems) or not letters.keys() <= {"w", "v", "z"}:
+        return None
+    return next(letters[letter] for letter in "wvz" if letter in letters)
+
+
+class _Shot(NamedTuple):
+    """Name of a DJI file without its letter: `DJI_20230601120000_0001`."""
+
+    name: str
+    time: datetime
+    number: int
+
+
+def match_shots(visible: Iterable[str], infrared: Iterable[str]) -> dict[str, str]:
+    """Match the files of shots whose time stamps or numbers differ a little between the two cameras.
+
+    DJI: `DJI_20230601120000_0001_T` and `DJI_20230601120001_0001_W`. FLIR numbers thermal image and photo of a shot
+    consecutively: `IR_0001` and `DC_0002`. Numbers can differ only if the two cameras share no number.
+
+    Args:
+        visible: Normalized stems.
+        infrared: Normalized stems.
+
+    Returns:
+        The infrared stem of each visible stem that has one; each stem is the best match of the other one.
+
+    Example:
+        >>> match_shots(["dji_20230601120001_0001_w"], ["dji_20230601120000_0001_t", "dji_20230601120007_0002_t"])
+        {'dji_20230601120001_0001_w': 'dji_20230601120000_0001_t'}
+        >>> match_shots(["dc_0002", "dc_0004"], ["ir_0001", "ir_0003"])
+        {'dc_0002': 'ir_0001', 'dc_0004': 'ir_0003'}
+    """
+    shots = {stem: shot for stem in visible if (shot := _parse_shot(stem, VISIBLE))}
+    others = {stem: shot for stem in infrared if (shot := _parse_shot(stem, INFRARED))}
+    step = 0 if {shot.number for shot in shots.values()} & {shot.number for shot in others.values()} else 1
+    costs: dict[str, dict[str, float]] = {stem: {} for stem in (*shots, *others)}
+    for stem, shot in shots.items():
+        for other, other_shot in others.items():
+            seconds = abs((shot.time - other_shot.time).total_seconds())
+            if (
+                shot.name == other_shot.name
+                and abs(shot.number - other_shot.number) == step
+                and seconds <= _MAX_SECONDS[step]
+            ):
+                costs[stem][other] = costs[other][stem] = seconds
+    best = {stem: _find_best(candidates) for stem, candidates in costs.items()}
+    matched = {stem: match for stem in shots if (match := best[stem]) is not None and best[match] == stem}
+    photos, thermal = (
+        {int(found[1]): stem for stem in stems if (found := re.fullmatch(rf"{prefix}_?(\d+)", stem))}
+        for prefix, stems in (("dc", visible), ("ir", infrared))
+    )
+    return matched | {stem: thermal[number - 1] for number, stem in photos.items() if number - 1 in thermal}
+
+
+def _parse_shot(stem: str, kind: Words) -> _Shot | None:
+    found = re.fullmatch(r"(.*?)(\d{14})_(\d{3,5})", find_core(stem, kind))
+    if found is None:
+        return None
+    try:
+        return _Shot(found[1], datetime.strptime(found[2], "%Y%m%d%H%M%S"), int(found[3]))
+    except ValueError:
+        return None
+
+
+def _find_best(candidates: Mapping[str, float]) -> str | None:
+    """Return the candidate of the lowest cost, or None if there is none or several."""
+    lowest = [other for other, cost in candidates.items() if cost == min(candidates.values())]
+    return lowest[0] if len(lowest) == 1 else None
