@@ -145,6 +145,7 @@ def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segme
         folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
         raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
     from gffusion.data import ImagePair
+    from gffusion.data.same_files import check_different_files
 
     if visible.is_dir():
         plans = _plan_folder(_match(visible, infrared), output, suffix, segment)
@@ -156,6 +157,8 @@ def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segme
     for path in (path for plan in plans for path in plan.outputs):
         if path.resolve() in sources:
             raise ValueError(f"the output {path} would overwrite an input: choose another output")
+    if visible.is_dir():
+        check_different_files([plan.pair for plan in plans])
     return plans
 
 
@@ -164,6 +167,8 @@ def _match(visible: Path, infrared: Path) -> "Sequence[ImagePair]":
     from gffusion.data import match_pairs
 
     match = match_pairs(visible, infrared)
+    for note in match.notes:
+        typer.echo(f"note: {note}", err=True)
     for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
         if files:
             names = ", ".join(file.name for file in files[:5]) + ", ..." * (len(files) > 5)

@@ -17,6 +17,7 @@ from .decoding import DecodedImage, to_supported
 from .io import read_bytes
 from .modalities import Modalities, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
+from .same_images import check_different_images
 
 
 class PairImages(NamedTuple):
@@ -79,7 +80,7 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the sizes differ, or a file holds other images than it is given for.
+        ValueError: If the sizes differ, both files hold the same image, or a file holds other images than it is given for.
 
     Example:
         >>> import tempfile
@@ -102,6 +103,7 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
         return _complete(content.visible, content.infrared, options, names)
     image, notes = _read_visible(visible)
     frame, embedded = _read_infrared(infrared, options)
+    check_different_images(image, frame.values, names)
     if embedded is None or not np.array_equal(image, embedded):
         frame = replace(frame, rig=None)  # the tags hold for the embedded visible image
     pair = _complete(image, frame, options, names)

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from gffusion.data import PairMatch, match_pairs
 from gffusion.data.label_values import check_label_files
+from gffusion.data.same_files import check_different_files
 from gffusion.zoo import locate
 
 StrPath = str | os.PathLike[str]
@@ -60,6 +61,7 @@ def find_inputs(
     for model in models:
         locate(model)
     match = match_pairs(Path(visible), Path(infrared), None if labels is None else Path(labels))
+    check_different_files(match.pairs)
     check_label_files(pair.labels for pair in match.pairs if pair.labels)
     pairs = [pair.name for pair in match.pairs]
     if isinstance(sheet, int) and sheet < 1:

@@ -14,6 +14,7 @@ from transformers import Pipeline
 
 from gffusion.cameras.running_range import RunningRange, measure_ranges
 from gffusion.data import PairImages, read_image
+from gffusion.data.same_images import check_different_images
 from gffusion.models.gffusion.image_processing_gffusion import (
     IMAGE_TYPES,
     GFFusionImageProcessor,
@@ -172,7 +173,13 @@ def _load_pair(pair: SourcePair, timeout: float | None) -> PairImages:
     if not _is_pair(pair):
         raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or images, got {type(pair).__name__}.")
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
-    return PairImages(to_array(_load(visible, timeout), "visible"), to_array(_load(infrared, timeout), "infrared"))
+    images = to_array(_load(visible, timeout), "visible"), to_array(_load(infrared, timeout), "infrared")
+    check_different_images(*images, (_name(visible, "visible"), _name(infrared, "infrared")))
+    return PairImages(*images)
+
+
+def _name(source: Source, kind: str) -> str:
+    return os.fspath(source) if isinstance(source, str | os.PathLike) else f"the {kind} image"
 
 
 def _load(source: Source, timeout: float | None) -> Image:

@@ -1,7 +1,9 @@
 """Known datasets, rebuilt with tiny images in the folders that users download."""
 
 import re
+import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from PIL import Image
 
 from gffusion import GFFusionConfig
-from gffusion.data import LAYOUTS, FoundPairs, FusionDataset, find_pairs
+from gffusion.data import LAYOUTS, FoundPairs, FusionDataset, find_pairs, match_pairs
 from gffusion.data.layouts.known import FMB_CLASSES, MFNET_CLASSES
 
 RNG = np.random.default_rng(0)
@@ -71,9 +73,25 @@ class TestFolders:
         find_pairs(tmp_path)
         assert caplog.records[0].getMessage() == f"{tmp_path}: left out 2 boxes without a pair (b.txt, c.txt)"
 
+    @pytest.mark.parametrize(
+        ("visible", "infrared"),
+        [
+            ("rgb", "thermal"), ("Visible Light", "Thermal_Images"), ("可见光", "红外"), ("可見光圖像", "紅外線"), ("RGB", "T"),
+            ("sichtbar", "Wärmebild"), ("optique", "infrarouge"), ("luz_visible", "térmica"), ("видимый", "ИК"),
+            ("可視光", "赤外線"), ("가시광", "열화상"), ("vis", "lwir"), ("eo", "ir"), ("RGB", "thermal_8_bit"), ("rgb", "nir"),
+        ],
+    )  # fmt: skip
+    @pytest.mark.parametrize("form", ["NFC", "NFD"])
+    def test_usual_names_of_folders(self, tmp_path: Path, visible: str, infrared: str, form: Any) -> None:
+        folders = [tmp_path / unicodedata.normalize(form, name) for name in (visible, infrared)]
+        make_images(*folders)
+        (tmp_path / "labels_old").mkdir()
+        for match in (find_pairs(tmp_path).match, match_pairs(tmp_path, tmp_path)):
+            assert [(pair.visible.parent, pair.infrared.parent) for pair in match.pairs] == [tuple(folders)]
+
     def test_missing_folders(self, tmp_path: Path) -> None:
-        make_images(tmp_path / "visible", tmp_path / "thermal")
-        with pytest.raises(FileNotFoundError, match=r"infrared in .*, which contains the folders thermal, visible"):
+        make_images(tmp_path / "visible", tmp_path / "depth")
+        with pytest.raises(FileNotFoundError, match=r"infrared in .*, which contains the folders depth, visible"):
             find_pairs(tmp_path)
         with pytest.raises(FileNotFoundError, match="folder val in"):
             find_pairs(tmp_path, split="val")

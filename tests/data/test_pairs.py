@@ -1,12 +1,19 @@
 """Matching of file names, and reading of pairs."""
 
+import os
+import shutil
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from gffusion.data import NamedBoxes, PairMatch, match_pairs, read_pair, write_image
+from gffusion.data import NamedBoxes, PairMatch, match_pairs, read_image, read_pair, write_image
+from gffusion.data.same_files import check_different_files
+from gffusion.models.gffusion.image_ops import to_uint8
 
 Match = Callable[..., PairMatch]
 
@@ -109,6 +116,21 @@ class TestWords:
             ("vis_0001.png", "ir_0001.png"),
             ("FLIR_00006_RGB.jpg", "FLIR_00006.jpg"),
             ("FLIR_00006_RGB.jpg", "FLIR_00006_PreviewData.jpeg"),
+            ("DJI_20230601_0001_W.JPG", "DJI_20230601_0001_T.JPG"),
+            ("DJI_0001_V.jpg", "DJI_0001_T.tiff"),
+            ("DJI_20230601120000_0001_Z.JPG", "DJI_20230601120000_0001_T.JPG"),
+            ("DJI_20230601120001_0001_W.JPG", "DJI_20230601120000_0001_T.JPG"),  # the second passes between the files
+            ("DJI_20230601115959_0002_V.JPG", "DJI_20230601120000_0001_T.JPG"),
+            ("DC_0002.jpg", "IR_0001.jpg"),  # FLIR numbers them consecutively
+            ("20180101_120000.JPG", "20180101_120000_8b.JPG"),  # FLIR Duo Pro R
+            ("20180101_120000.JPG", "20180101_120000_R.JPG"),
+            ("IMG_1_可见光.png", "IMG_1_红外.png"),
+            ("可见光0001.png", "红外0001.png"),
+            ("街道可见光.png", "街道红外.png"),
+            ("sichtbar_1.png", "Wärmebild_1.png"),
+            ("1_видимый.png", "1_ИК.png"),
+            ("1-optical.png", "1-thermal.png"),
+            ("1_rgb.png", "1_nir.png"),
         ],
     )
     def test_match(self, match: Match, visible: str, infrared: str) -> None:
@@ -118,7 +140,17 @@ class TestWords:
 
     @pytest.mark.parametrize(
         ("visible", "infrared"),
-        [("VIS1.png", "IR2.png"), ("vista1.png", "ta1.png"), ("davis.png", "da.png"), ("0001_ir.png", "0001_vis.png")],
+        [
+            ("DJI_20230601120009_0001_W.JPG", "DJI_20230601120000_0001_T.JPG"),
+            ("DC_0001.jpg", "IR_0004.jpg"),
+            ("DJI_20230601120004_0002_W.JPG", "DJI_20230601120000_0001_T.JPG"),
+            ("new.png", "ne.png"),
+            ("cat.png", "ca.png"),
+            ("VIS1.png", "IR2.png"),
+            ("vista1.png", "ta1.png"),
+            ("davis.png", "da.png"),
+            ("0001_ir.png", "0001_vis.png"),
+        ],
     )
     def test_no_match(self, match: Match, visible: str, infrared: str) -> None:
         with pytest.raises(ValueError, match="no image"):
@@ -150,6 +182,140 @@ class TestWords:
             ("3_ir_label.png", "3_rgb.txt"),
         ]
         assert found.labels_only == found.boxes_only == ()
+
+
+class TestUnicode:
+    @pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+    @pytest.mark.parametrize("stem", ["Straße_é", "Ünter", "がぎぐ", "한국"])
+    def test_composed_and_decomposed_names_match(self, match: Match, forms: tuple[Any, Any], stem: str) -> None:
+        visible, infrared = (unicodedata.normalize(form, stem) for form in forms)
+        found = match(visible=[f"{visible}.png"], infrared=[f"{infrared}_IR.png"], labels=[f"{infrared}.png"])
+        assert files_of(found) == [(f"{visible}.png", f"{infrared}_IR.png")]
+        assert found.pairs[0].labels is not None
+
+
+class TestShots:
+    """Names of DJI's cameras, in two folders or in one."""
+
+    @pytest.mark.parametrize("one_folder", [False, True])
+    def test_the_wide_camera_comes_first(self, tmp_path: Path, one_folder: bool) -> None:
+        names = [f"DJI_2023060112000{second}_000{number}_{letter}.JPG"
+                 for number, second in ((1, 0), (2, 2)) for letter in "WZT"] + ["DJI_20230601120009_0003_V.JPG"]  # fmt: skip
+        for name in names:
+            folder = tmp_path / ("DCIM" if one_folder else "T" if name.endswith("_T.JPG") else "W")
+            folder.mkdir(exist_ok=True)
+            (folder / name).touch()
+        folders = ("DCIM", "DCIM") if one_folder else ("W", "T")
+        found = match_pairs(*(tmp_path / folder for folder in folders))
+        assert [(name[-10:-4], other[-10:-4]) for name, other in files_of(found)] == [
+            ("0001_W", "0001_T"),
+            ("0002_W", "0002_T"),
+        ]
+        assert [file.name[-10:-4] for file in found.visible_only] == ["0001_Z", "0002_Z", "0003_V"]
+        assert not found.infrared_only
+        assert found.notes == (
+            "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)",
+        )
+
+    def test_equal_numbers_exclude_others(self, match: Match) -> None:
+        """With shared numbers, W of the second shot is no partner of T of the third, although its time is near."""
+        found = match(
+            visible=["DJI_20230601120001_0001_W.JPG", "DJI_20230601120002_0002_W.JPG"],
+            infrared=["DJI_20230601120000_0001_T.JPG", "DJI_20230601120003_0003_T.JPG"],
+        )
+        assert files_of(found) == [("DJI_20230601120001_0001_W.JPG", "DJI_20230601120000_0001_T.JPG")]
+        assert len(found.visible_only) == len(found.infrared_only) == 1
+        assert found.notes == ("files were matched whose numbers or time stamps differ by one shot of the camera",)
+
+    def test_two_cameras_at_the_same_distance(self, match: Match) -> None:
+        with pytest.raises(ValueError, match="no image"):
+            match(
+                visible=["DJI_20230601120001_0001_W.JPG", "DJI_20230601115959_0001_V.JPG"],
+                infrared=["DJI_20230601120000_0001_T.JPG"],
+            )
+
+
+class TestOneFolder:
+    @pytest.mark.parametrize(
+        ("names", "pairs"),
+        [
+            (["1_vis.png", "1_ir.png", "2_ir.png"], [("1_vis.png", "1_ir.png")]),
+            (["FLIR_1.jpg", "FLIR_1_RGB.jpg"], [("FLIR_1_RGB.jpg", "FLIR_1.jpg")]),
+            (["IMG_1.jpg", "IMG_1_T.jpg"], [("IMG_1.jpg", "IMG_1_T.jpg")]),
+            (["IR_0001.jpg", "DC_0002.jpg", "IR_0003.jpg", "DC_0004.jpg"],
+             [("DC_0002.jpg", "IR_0001.jpg"), ("DC_0004.jpg", "IR_0003.jpg")]),
+            (["00001D.png", "00002N.png"], [("00001D.png", "00001D.png"), ("00002N.png", "00002N.png")]),
+            (["IR_0001.jpg", "IR_0002.jpg"], [("IR_0001.jpg", "IR_0001.jpg"), ("IR_0002.jpg", "IR_0002.jpg")]),
+            (["a_rgb.png", "a_t.png", "b.jpg"], [("a_rgb.png", "a_t.png"), ("b.jpg", "b.jpg")]),
+        ],
+    )  # fmt: skip
+    def test_given_twice(self, tmp_path: Path, names: list[str], pairs: list[tuple[str, str]]) -> None:
+        for name in names:
+            (tmp_path / name).touch()
+        (tmp_path / "link").symlink_to(tmp_path)
+        for other in (tmp_path, tmp_path / "link"):
+            assert files_of(match_pairs(tmp_path, other)) == pairs
+
+    def test_sub_folders_are_named(self, tmp_path: Path) -> None:
+        for file in ("100MEDIA/1.png", "101MEDIA/2.png", "101MEDIA/3.png", ".hidden/4.png"):
+            (tmp_path / file).parent.mkdir(exist_ok=True)
+            (tmp_path / file).touch()
+        message = r"holds no images; .* give one of its sub-folders 100MEDIA \(1 files\), 101MEDIA \(2 files\)$"
+        for infrared in (tmp_path, tmp_path / "100MEDIA"):
+            with pytest.raises(ValueError, match=message):
+                match_pairs(tmp_path, infrared)
+
+
+class TestSameFiles:
+    @pytest.fixture
+    def folders(self, tmp_path: Path) -> tuple[Path, Path]:
+        """Make a folder of two color images, and an empty one."""
+        visible, infrared = tmp_path / "visible", tmp_path / "infrared"
+        for seed, folder in enumerate((visible, visible, infrared)):
+            folder.mkdir(exist_ok=True)
+            if folder == visible:
+                write_image(folder / f"{seed}.png", np.random.default_rng(seed).integers(0, 256, (40, 48, 3), np.uint8))
+        return visible, infrared
+
+    @pytest.mark.parametrize("make", [shutil.copy, os.link, os.symlink, "bmp", "webp", "gray", "16 bits", "jpg"])
+    def test_copies_are_refused(self, folders: tuple[Path, Path], make: Any) -> None:
+        visible, infrared = folders
+        for file in visible.iterdir():
+            if callable(make):
+                make(file, infrared / file.name)
+                continue
+            image = read_image(file)
+            image = to_uint8(image @ np.array([0.299, 0.587, 0.114]) / 255) if make == "gray" else image
+            image = image.astype(np.uint16) * 257 if make == "16 bits" else image
+            suffix = {"16 bits": ".tif", "gray": ".png"}.get(make, f".{make}")
+            write_image(infrared / f"{file.stem}{suffix}", image)
+        pairs = match_pairs(visible, infrared).pairs
+        for pair in pairs:
+            with pytest.raises(ValueError, match=r"show the same image: give|holds one image"):
+                read_pair(pair.visible, pair.infrared)
+        if callable(make):  # before anything is fused
+            with pytest.raises(ValueError, match=r"\(like 1 other pairs\)"):
+                check_different_files(pairs)
+
+    def test_one_copy_among_others(self, folders: tuple[Path, Path]) -> None:
+        visible, infrared = folders
+        write_image(infrared / "0.png", np.random.default_rng(7).integers(0, 256, (40, 48), np.uint8))
+        shutil.copy(visible / "1.png", infrared)
+        pairs = match_pairs(visible, infrared).pairs
+        check_different_files(pairs)
+        with pytest.raises(ValueError, match=r"1\.png show the same image"):
+            check_different_files(pairs, every=True)
+
+    def test_files_with_both_images(self, tmp_path: Path) -> None:
+        pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 4), np.uint8)
+        Image.fromarray(pixels).save(tmp_path / "00001D.png")
+        check_different_files(match_pairs(tmp_path, tmp_path).pairs, every=True)
+
+    def test_flat_images_are_no_copies(self, tmp_path: Path) -> None:
+        """Both cameras can be dark."""
+        for name in ("visible.png", "infrared.png"):
+            write_image(tmp_path / name, np.zeros((40, 48), np.uint8))
+        read_pair(tmp_path / "visible.png", tmp_path / "infrared.png")
 
 
 class TestBoxes:

@@ -13,6 +13,7 @@ from gffusion.data.io import read_labels, read_size
 from gffusion.data.layouts import find_pairs
 from gffusion.data.pairs import ImagePair
 from gffusion.data.reading import read_pair
+from gffusion.data.same_files import check_different_files
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .base import DecodedPair, PairSource, to_arrays
@@ -31,6 +32,7 @@ class FolderPairs(PairSource):
     ) -> None:
         found = [find_pairs(Path(root), layout, split) for root in roots]
         self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
+        check_different_files(self.pairs, every=True)
         self.names = tuple(pair.name for pair in self.pairs)
         self.has_labels = _all_have_labels(self.pairs)
         self.has_boxes = _all_have_boxes(self.pairs)

@@ -1,0 +1,43 @@
+"""Refuse pairs whose two files are the same, unless the files hold both images."""
+
+import filecmp
+from collections.abc import Sequence
+from pathlib import Path
+
+from .pairs import ImagePair
+from .reading import read_pair
+
+
+def check_different_files(pairs: Sequence[ImagePair], every: bool = False) -> None:
+    """Check that the two files of pairs are no links to or copies of each other, as when a folder is given twice.
+
+    Args:
+        pairs: The pairs. Files that cannot be read are left to the code that uses them.
+        every: Whether to check every pair. By default, only the first pair is checked, and only if all pairs are of equal
+            files; other pairs fail when they are read.
+
+    Raises:
+        ValueError: If a pair of equal files does not hold both images, and is not flat.
+    """
+    same = [pair for pair in pairs if _have_same_content(pair.visible, pair.infrared)]
+    if not every and len(same) < len(pairs):
+        return
+    for pair in same if every else same[:1]:
+        try:
+            read_pair(pair.visible, pair.infrared)
+        except OSError:
+            continue
+        except ValueError as error:
+            others = f" (like {len(same) - 1} other pairs)" if len(same) > 1 else ""
+            raise ValueError(f"{error}{others}") from error
+
+
+def _have_same_content(first: Path, second: Path) -> bool:
+    if first == second:
+        return True
+    try:
+        if first.samefile(second):
+            return True
+        return 0 < first.stat().st_size == second.stat().st_size and filecmp.cmp(first, second, shallow=False)
+    except OSError:
+        return False
