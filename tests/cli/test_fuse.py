@@ -325,7 +325,8 @@ class TestBadInput:
         for kind in ("visible", "infrared", "other", "empty"):
             (pair / kind).mkdir()
             if kind != "empty":
-                (pair / kind / f"{'scene' if kind != 'other' else 'stranger'}.png").write_bytes(image)
+                source = pair / "visible.png" if kind == "visible" else pair / "infrared.png"
+                shutil.copy(source, pair / kind / f"{'scene' if kind != 'other' else 'stranger'}.png")
         (pair / "text.png").write_text("hello")
         (pair / "nothing.png").write_bytes(b"")
         (pair / "cut.png").write_bytes(image[: len(image) // 2])
@@ -363,6 +364,9 @@ class TestBadInput:
             ("visible infrared -o text.png", "text.png is a file"),
             ("visible infrared -o text.png/out", "text.png"),
             ("visible infrared -o out --suffix .gif", r"--suffix.*\.png"),
+            ("visible visible -o out", r"visible/scene\.png holds one image"),
+            ("visible.png visible.png -o out.png", r"visible\.png holds one image"),
+            ("visible.png visible/scene.png -o out.png", r"show the same image: give the visible and the infrared"),
             ("visible.png infrared.png -o visible.png", "visible.png would overwrite an input"),
             ("visible.png infrared.png -o visible/../infrared.png --overwrite", "would overwrite an input"),
             ("visible infrared -o infrared", "would overwrite an input"),
