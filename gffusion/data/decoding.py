@@ -15,7 +15,7 @@ THERMAL_PAGE = "thermal"
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_SAMPLE_FORMAT, _GDAL_NODATA, _PAGE_NAME = 339, 42113, 285
+_GDAL_NODATA, PAGE_NAME = 42113, 285
 _REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
 # Transformations that turn an image upright, by Orientation tag (EXIF 2.32, section 4.6.4).
 UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
@@ -37,7 +37,7 @@ class ImageReadError(OSError):
     """The file exists, but is not an image that can be read completely."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class DecodedImage:
     """Image file as stored, upright.
 
@@ -152,8 +152,10 @@ def _is_misread_by_pillow(image: TiffImagePlugin.TiffImageFile) -> bool:
     bits: int = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     white_is_zero: bool = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
     is_deep_color = bits > 8 and (white_is_zero or tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 1)
-    formats = set(tags.get(_SAMPLE_FORMAT, (1,)))
-    has_more_samples = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 3 and not {1, 2} & set(tags.get(338, (1,)))
+    formats = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
+    has_more_samples = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 3 and not {1, 2} & set(
+        tags.get(TiffImagePlugin.EXTRASAMPLES, (1,))
+    )
     is_integer = is_deep_color or 2 in formats or (bits == 32 and 3 not in formats)
     return is_integer or (has_more_samples and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (1, 2))
 
@@ -193,7 +195,7 @@ def _decode_tiff(content: bytes) -> DecodedImage:
     with tifffile.TiffFile(BytesIO(content)) as tiff:
         pages = [page.aspage() for page in tiff.pages]
         kept = [page for page in pages if not page.tags.valueof("NewSubfileType", 0) & (_REDUCED | _MASK)]
-        images = [page for page in kept if page.tags.valueof(_PAGE_NAME, "") != THERMAL_PAGE] or kept
+        images = [page for page in kept if page.tags.valueof(PAGE_NAME, "") != THERMAL_PAGE] or kept
         if len(images) > 2:
             _check_single_frame(len(images))
         decoded = [_decode_page(page) for page in images]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from .atomic import replace_file
-from .decoding import FORMATS, DecodedImage, ImageReadError, decode_image, to_supported
+from .decoding import FORMATS, PAGE_NAME, THERMAL_PAGE, DecodedImage, ImageReadError, decode_image, to_supported
 
 _FORMATS = {
     ".png": "PNG",
@@ -123,7 +123,7 @@ def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
     return labels
 
 
-def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
+def write_image(path: str | os.PathLike[str], image: NDArray[Any], thermal: NDArray[Any] | None = None) -> None:
     """Write an image atomically: an existing file is replaced only after the new content is complete.
 
     The suffix determines the format. JPEG is written with quality 95 and without chroma subsampling. The other formats are
@@ -133,6 +133,7 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     Args:
         path: File to write, with a suffix in `IMAGE_SUFFIXES`. Its folder must exist.
         image: (H, W) gray or (H, W, 3) RGB, as uint8, uint16 or, in TIFF only, float32.
+        thermal: Infrared values, stored unchanged in a second page of a TIFF file, which [`read_image`] skips.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
@@ -148,10 +149,12 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any]) -> None:
     if image_format is None:
         raise ValueError(f"cannot write {path}: the suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
     _check_writable(path, image, image_format)
+    if thermal is not None and image_format != "TIFF":
+        raise ValueError(f"cannot write thermal values into {path}: only TIFF files have pages")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     try:
-        content = _encode(image, image_format)
+        content = _encode(image, image_format, thermal)
     except (OSError, ValueError) as error:  # in memory, only limits of the format can cause these
         height, width = image.shape[:2]
         raise ValueError(
@@ -188,13 +191,17 @@ def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:
         )
 
 
-def _encode(image: NDArray[Any], image_format: str) -> bytes:
+def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None) -> bytes:
     content = BytesIO()
     if image_format == "TIFF":
         import tifffile  # here to save start-up time
 
-        # By default, tifffile adds metadata of its own.
-        tifffile.imwrite(content, image, photometric="rgb" if image.ndim == 3 else "minisblack", metadata=None)
+        with tifffile.TiffWriter(content) as writer:
+            # By default, tifffile adds metadata of its own.
+            writer.write(image, photometric=_get_photometric(image), metadata=None)
+            if thermal is not None:
+                name = (PAGE_NAME, "s", 0, THERMAL_PAGE, True)
+                writer.write(thermal, photometric=_get_photometric(thermal), metadata=None, extratags=[name])
         return content.getvalue()
     if image.dtype == np.uint16 and not (image_format == "PNG" and image.ndim == 2):
         from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
@@ -202,3 +209,7 @@ def _encode(image: NDArray[Any], image_format: str) -> bytes:
         image = to_uint8(image)
     Image.fromarray(np.ascontiguousarray(image)).save(content, image_format, **_SAVE_OPTIONS.get(image_format, {}))
     return content.getvalue()
+
+
+def _get_photometric(image: NDArray[Any]) -> str:
+    return "rgb" if image.ndim == 3 else "minisblack"

@@ -37,6 +37,16 @@ class PairImages(NamedTuple):
     notes: tuple[str, ...] = ()
     temperature: TemperatureScale | None = None
 
+    @property
+    def thermal(self) -> NDArray[Any]:
+        """Degrees Celsius as float32 if their scale is known, or the infrared values; float32 with NaN where missing."""
+        values = self.infrared if self.temperature is None else self.temperature.to_celsius(self.infrared)
+        if self.missing is None:
+            return values
+        values = values.astype(np.float32)
+        values[self.missing] = np.nan
+        return values
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -99,7 +109,7 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
     if _is_same_file(visible, infrared):
         content = split_modalities(read_bytes(visible), names[0])
         if not isinstance(content, Modalities) or content.visible is None:
-            raise ValueError(_refuse_single(content, names[0]))
+            raise ValueError(refuse_single(content, names[0]))
         return _complete(content.visible, content.infrared, options, names)
     image, notes = _read_visible(visible)
     frame, embedded = _read_infrared(infrared, options)
@@ -110,30 +120,12 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
     return pair._replace(notes=notes + pair.notes)
 
 
-def holds_both(path: Path) -> bool:
-    """Return whether a file holds a visible and an infrared image.
-
-    Raises:
-        OSError: If the file cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> from gffusion.data import write_image
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_image(Path(folder, "a.png"), np.zeros((4, 6, 3), np.uint8))
-        ...     holds_both(Path(folder, "a.png"))
-        False
-    """
-    content = split_modalities(read_bytes(path), str(path))
-    return isinstance(content, Modalities) and content.visible is not None
-
-
 def _is_same_file(visible: Path, infrared: Path) -> bool:
     return visible == infrared or (visible.exists() and infrared.exists() and os.path.samefile(visible, infrared))
 
 
-def _refuse_single(content: Modalities | DecodedImage, path: str) -> str:
-    """Return the message about a file that should hold both images."""
+def refuse_single(content: Modalities | DecodedImage, path: str) -> str:
+    """Return the message about a file that should hold both images but holds one."""
     if isinstance(content, Modalities):
         return f"{path} is {content.kind} without a visible image: give the visible image, too"
     extra = " Its last channel is opacity." if content.extra_channel is not None else ""

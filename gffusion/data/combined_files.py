@@ -1,0 +1,172 @@
+"""Find files that hold both images of a pair, and infrared files of another type than the rest."""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import NamedTuple
+
+from PIL import Image, TiffImagePlugin
+
+from gffusion.cameras.radiometric import decode_radiometric
+
+from .decoding import FORMATS
+from .io import IMAGE_SUFFIXES, read_bytes
+from .modalities import Modalities, split_modalities
+from .pairs import ImagePair, match_pairs
+from .raw_frames import RAW_SUFFIXES, RawFrame
+from .reading import refuse_single
+
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+# Modes of Pillow whose files cannot hold a second image, if they have one frame.
+_PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "F", "I", "I;16", "I;16B")
+_FOUR_CHANNEL_FOLDER = "images"  # of MFNet as downloaded
+
+
+class CombinedFiles(NamedTuple):
+    """Files of a folder.
+
+    Attributes:
+        pairs: Pairs whose visible and infrared image are in one file, or pairs of files in this folder.
+        others: Files that hold one image and have no partner.
+    """
+
+    pairs: tuple[ImagePair, ...]
+    others: tuple[Path, ...]
+
+
+def check_holds_both(path: Path) -> None:
+    """Check that a file holds a visible and an infrared image.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If it holds one image.
+    """
+    content = split_modalities(read_bytes(path), str(path))
+    if not isinstance(content, Modalities) or content.visible is None:
+        raise ValueError(refuse_single(content, str(path)))
+
+
+def find_combined(folder: Path) -> CombinedFiles:
+    """Find the pairs of one folder: files that hold both images, or files of which the names match.
+
+    A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded.
+
+    Args:
+        folder: The folder.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If there are no pairs.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     channels = np.random.default_rng(0).integers(0, 256, (8, 10, 4), np.uint8)
+        ...     Image.fromarray(channels).save(f"{root}/00001D.png")
+        ...     [pair.name for pair in find_combined(Path(root)).pairs]
+        ['00001D']
+    """
+    files = _list_images(folder)
+    if not files and (folder / _FOUR_CHANNEL_FOLDER).is_dir():
+        return find_combined(folder / _FOUR_CHANNEL_FOLDER)
+    if not files:
+        folders = sorted(child.name for child in folder.iterdir() if child.is_dir())
+        found = f"it contains the folders {', '.join(folders[:10])}" if folders else "it is empty"
+        raise ValueError(f"the folder {folder} holds no images: {found}; give the folder of the images, or two folders")
+    combined = [file for file in files if _holds_both(file)]
+    if combined:
+        pairs = tuple(ImagePair(file.stem, file, file) for file in combined)
+        return CombinedFiles(pairs, tuple(file for file in files if file not in set(combined)))
+    try:
+        match = match_pairs(folder, folder)
+        pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
+    except ValueError:
+        pairs = ()
+    if not pairs:
+        raise ValueError(
+            f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
+            "1_ir.png: give the folder of the visible and that of the infrared images"
+        )
+    paired = {file for pair in pairs for file in (pair.visible, pair.infrared)}
+    return CombinedFiles(pairs, tuple(file for file in files if file not in paired))
+
+
+def find_odd_types(files: Sequence[Path], raw_frame: RawFrame | None = None) -> dict[Path, str]:
+    """Return the infrared files whose type differs from that of most files, with the reason.
+
+    Frames of one camera have one type: another one has other units, and would look different.
+
+    Args:
+        files: Infrared files, or files that hold both images.
+        raw_frame: Format of raw frames.
+    """
+    types = {file: _read_type(file, raw_frame) for file in files}
+    counts = Counter(kind for kind in types.values() if kind is not None)
+    if len(counts) < 2:
+        return {}
+    usual = counts.most_common(1)[0][0]
+    return {
+        file: f"{file} holds {kind} values, but {counts[usual]} of {len(types)} infrared images hold {usual} values: the "
+        "units differ. Convert it, or fuse it separately"
+        for file, kind in types.items()
+        if kind not in (None, usual)
+    }
+
+
+def _list_images(folder: Path) -> list[Path]:
+    files: Iterable[Path] = sorted(folder.iterdir())
+    return [
+        file
+        for file in files
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+    ]
+
+
+def _holds_both(path: Path) -> bool:
+    """Return whether a file holds both images; most files are not decoded for this. A damaged file holds none."""
+    try:
+        content = read_bytes(path)
+        if content.startswith(_JPEG_SIGNATURE):
+            image = decode_radiometric(content)
+            return image is not None and image.visible is not None
+        with Image.open(BytesIO(content), formats=FORMATS) as header:
+            if header.mode in _PLAIN_MODES and getattr(header, "n_frames", 1) == 1 and not _has_more_samples(header):
+                return False
+        decoded = split_modalities(content, str(path))
+    except (OSError, ValueError):
+        return False
+    return isinstance(decoded, Modalities) and decoded.visible is not None
+
+
+def _has_more_samples(image: Image.Image) -> bool:
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 3
+
+
+def _read_type(path: Path, raw_frame: RawFrame | None) -> str | None:
+    """Return the type of the values of an infrared file, from its header; None if it cannot be read."""
+    if raw_frame is not None and path.suffix.lower() in RAW_SUFFIXES:
+        return raw_frame.dtype.name
+    try:
+        with open(path, "rb") as file:
+            is_jpeg = file.read(3) == _JPEG_SIGNATURE
+        if is_jpeg:
+            radiometric = decode_radiometric(read_bytes(path))
+            return "8-bit" if radiometric is None else ("Celsius" if radiometric.is_celsius else "radiometric")
+        with Image.open(path, formats=FORMATS) as image:
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                return _read_tiff_type(image)
+            return "16-bit" if image.mode.startswith("I") or ";16" in str(image.tile[0][3]) else "8-bit"
+    except (OSError, ValueError, LookupError):
+        return None
+
+
+def _read_tiff_type(image: TiffImagePlugin.TiffImageFile) -> str | None:
+    if getattr(image, "n_frames", 1) > 1:
+        return None
+    bits = max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    kind = max(image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
+    if kind == 3:
+        return "floating-point"
+    return f"{'signed ' if kind == 2 else ''}{max(bits, 8)}-bit"

@@ -1,0 +1,328 @@
+"""Pairs from files of cameras: files with both modalities, raw frames, byte order and values that 16 bits do not hold."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from camera_files import (
+    dji_jpeg,
+    encode,
+    encode_deep_png,
+    flir_jpeg,
+    hikmicro_jpeg,
+    infiray_jpeg,
+    render_pair,
+    screen_jpeg,
+    to_counts,
+)
+from PIL import Image
+from scipy import ndimage
+
+from gffusion.cameras import Rig
+from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, read_pair, write_image
+from gffusion.data.combined_files import check_holds_both, find_combined, find_odd_types
+from gffusion.data.raw_frames import RawFrame
+
+VISIBLE, INFRARED = render_pair()
+COUNTS = to_counts(INFRARED)
+THERMAL = (250 * INFRARED).astype(np.uint8)
+RGBT = np.dstack([VISIBLE, THERMAL])
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def read_alone(path: Path, options: ReadOptions | None = None) -> PairImages:
+    check_holds_both(path)
+    return read_pair(path, path, options or ReadOptions())
+
+
+class TestFourChannels:
+    @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
+    def test_formats(self, tmp_path: Path, kind: str) -> None:
+        pair = read_alone(write(tmp_path / "a.png", encode(RGBT, kind, **{"lossless": True} if kind == "WEBP" else {})))
+        np.testing.assert_array_equal(pair.visible, VISIBLE)
+        np.testing.assert_array_equal(pair.infrared, THERMAL)
+        assert pair.notes == ("the extra channel is the infrared image",)
+
+    def test_16_bits(self, tmp_path: Path) -> None:
+        deep = np.dstack([VISIBLE.astype(np.uint16) * 257, COUNTS])
+        pair = read_alone(write(tmp_path / "a.png", encode_deep_png(deep)))
+        np.testing.assert_array_equal(pair.infrared, COUNTS)
+        np.testing.assert_array_equal(pair.visible, deep[..., :3])
+
+    @pytest.mark.parametrize("extra", ["unspecified", "unassalpha"])
+    @pytest.mark.parametrize("planar", ["contig", "separate"])
+    @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
+    def test_tiff(self, tmp_path: Path, extra: str, planar: str, dtype: type) -> None:
+        stored = RGBT.astype(dtype) if planar == "contig" else np.moveaxis(RGBT, -1, 0).astype(dtype)
+        tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", planarconfig=planar, extrasamples=[extra])
+        pair = read_alone(tmp_path / "a.tif")
+        np.testing.assert_array_equal(np.dstack([pair.visible, pair.infrared]), RGBT.astype(dtype))
+
+    def test_gray_and_thermal(self, tmp_path: Path) -> None:
+        stored = np.dstack([VISIBLE[..., 0], THERMAL])
+        pair = read_alone(write(tmp_path / "a.png", encode(stored, "PNG")))
+        np.testing.assert_array_equal(np.dstack([pair.visible, pair.infrared]), stored)
+
+    def test_orientation(self, tmp_path: Path) -> None:
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        pair = read_alone(write(tmp_path / "a.png", encode(RGBT, "PNG", exif=exif)))
+        np.testing.assert_array_equal(np.dstack([pair.visible, pair.infrared]), np.rot90(RGBT, -1))
+
+    @pytest.mark.parametrize("alpha", ["opaque", "half", "mask", "soft mask"])
+    def test_opacity(self, tmp_path: Path, alpha: str) -> None:
+        """An ordinary visible image is read as before, and is no pair."""
+        y, x = np.mgrid[:96, :128]
+        soft = np.clip((40 - np.hypot(x - 64, y - 48)) * 12 + 128, 0, 255)
+        channels = {"opaque": 255 + 0 * x, "half": 128 + 0 * x, "mask": 255 * (soft > 128), "soft mask": soft}
+        path = write(tmp_path / "a.png", encode(np.dstack([VISIBLE, channels[alpha].astype(np.uint8)]), "PNG"))
+        infrared = write(tmp_path / "b.png", encode(THERMAL, "PNG"))
+        np.testing.assert_array_equal(read_pair(path, infrared).visible, VISIBLE)
+        with pytest.raises(ValueError, match=r"a\.png holds one image.*is opacity"):
+            read_alone(path)
+
+    def test_given_as_one_of_two_files(self, tmp_path: Path) -> None:
+        both, other = write(tmp_path / "a.png", encode(RGBT, "PNG")), write(tmp_path / "b.png", encode(THERMAL, "PNG"))
+        for files in ((both, other), (other, both)):
+            with pytest.raises(ValueError, match=r"a\.png is .* no opacity: give the file alone"):
+                read_pair(*files)
+
+    def test_same_file_by_another_path(self, tmp_path: Path) -> None:
+        both = write(tmp_path / "a.png", encode(RGBT, "PNG"))
+        (tmp_path / "link.png").symlink_to(both)
+        np.testing.assert_array_equal(read_pair(both, tmp_path / "link.png").infrared, THERMAL)
+        plain = write(tmp_path / "b.png", encode(VISIBLE, "PNG"))
+        with pytest.raises(ValueError, match=r"b\.png holds one image"):
+            read_pair(plain, plain)
+
+
+class TestPages:
+    @pytest.mark.parametrize("swapped", [False, True])
+    @pytest.mark.parametrize("infrared", [THERMAL, COUNTS, INFRARED.astype(np.float32)])
+    def test_color_and_gray(self, tmp_path: Path, infrared: np.ndarray, swapped: bool) -> None:
+        with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+            for page in (infrared, VISIBLE) if swapped else (VISIBLE, infrared):
+                writer.write(page, photometric="rgb" if page.ndim == 3 else "minisblack", compression="lzw")
+        pair = read_alone(tmp_path / "a.tif")
+        np.testing.assert_array_equal(pair.visible, VISIBLE)
+        np.testing.assert_array_equal(pair.infrared, infrared)
+        assert pair.notes == (f"page {1 if swapped else 2} of the file is the infrared image",)
+
+    def test_gray_pages_of_two_depths(self, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+            writer.write(COUNTS)
+            writer.write(VISIBLE[..., 0])
+        np.testing.assert_array_equal(read_alone(tmp_path / "a.tif").infrared, COUNTS)
+
+    def test_pages_of_one_kind(self, tmp_path: Path) -> None:
+        for pages in ((THERMAL, THERMAL), (VISIBLE, VISIBLE), (VISIBLE, COUNTS, COUNTS)):
+            with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+                for page in pages:
+                    writer.write(page, photometric="rgb" if page.ndim == 3 else "minisblack")
+            with pytest.raises(ImageReadError, match=f"{len(pages)} frames.*save"):
+                read_alone(tmp_path / "a.tif")
+
+    def test_overviews_are_no_pages(self, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+            writer.write(COUNTS)
+            writer.write(COUNTS[::2, ::2], subfiletype=1)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), COUNTS)
+
+    def test_thermal_page_of_an_output(self, tmp_path: Path) -> None:
+        write_image(tmp_path / "a.tif", VISIBLE, thermal=COUNTS)
+        np.testing.assert_array_equal(read_image(tmp_path / "a.tif"), VISIBLE)
+        np.testing.assert_array_equal(tifffile.imread(tmp_path / "a.tif", key=1), COUNTS)
+        with pytest.raises(ValueError, match="only TIFF"):
+            write_image(tmp_path / "a.png", VISIBLE, thermal=COUNTS)
+
+
+class TestRadiometric:
+    """The infrared camera sees the 1.4th part of the visible image, 10 pixels to the right and 6 up."""
+
+    RIG = Rig.from_flir(1.4, 10, -6, (96, 128))
+
+    def make(self, path: Path, kind: str = "PNG", orientation: int = 1) -> Path:
+        left, top, width, height = 64 + 10 - 128 / 2.8, 48 - 6 - 96 / 2.8, 128 / 1.4, 96 / 1.4
+        rows, columns = top + (np.arange(60) + 0.5) * height / 60 - 0.5, left + (np.arange(80) + 0.5) * width / 80 - 0.5
+        seen = ndimage.map_coordinates(INFRARED, np.meshgrid(rows, columns, indexing="ij"), order=1, mode="nearest")
+        visible = encode(VISIBLE, kind)
+        return write(path, flir_jpeg(to_counts(seen), visible, (96, 128), (1.4, 10, -6), orientation=orientation))
+
+    def test_alone(self, tmp_path: Path) -> None:
+        pair = read_alone(self.make(tmp_path / "FLIR0001.jpg"))
+        np.testing.assert_array_equal(pair.visible, VISIBLE)
+        assert pair.missing is not None and 0.45 < pair.missing.mean() < 0.52
+        errors = [
+            np.abs(pair.infrared.astype(float) - np.roll(COUNTS, shift, (0, 1)))[~pair.missing].mean()
+            for shift in ((0, 0), (0, 1), (0, -1), (1, 0), (-1, 0))
+        ]
+        assert errors[0] < 10 and min(errors[1:]) > 4 * errors[0]  # a shift of a pixel would be seen
+        assert pair.notes[0] == "counts of FLIR E60 instead of its screen image" and "tags" in pair.notes[1]
+        degrees = pair.thermal
+        assert degrees.dtype == np.float32 and np.isnan(degrees[pair.missing]).all()
+        np.testing.assert_allclose(degrees[~pair.missing], pair.temperature.to_celsius(COUNTS)[~pair.missing], atol=1)
+
+    def test_extracted_visible_image(self, tmp_path: Path) -> None:
+        """`exiftool -b -EmbeddedImage` gives the visible image, for which the tags hold."""
+        radiometric = self.make(tmp_path / "FLIR0001.jpg", "JPEG")
+        visible = write(tmp_path / "rgb.jpg", encode(VISIBLE, "JPEG"))
+        two, alone = read_pair(visible, radiometric), read_alone(radiometric)
+        np.testing.assert_array_equal(two.infrared, alone.infrared)
+        np.testing.assert_array_equal(two.visible, alone.visible)
+
+    def test_another_visible_image(self, tmp_path: Path) -> None:
+        radiometric = self.make(tmp_path / "FLIR0001.jpg")
+        other = write(tmp_path / "other.jpg", encode(VISIBLE[::-1].copy(), "JPEG"))
+        with pytest.raises(ValueError, match=r"--align"):
+            read_pair(other, radiometric)
+        same_size = write(tmp_path / "small.jpg", encode(VISIBLE[:60, :80].copy(), "JPEG"))
+        assert read_pair(same_size, radiometric).missing is None
+
+    def test_given_as_the_visible_image(self, tmp_path: Path) -> None:
+        radiometric = self.make(tmp_path / "FLIR0001.jpg")
+        infrared = write(tmp_path / "ir.png", encode(THERMAL, "PNG"))
+        pair = read_pair(radiometric, infrared)
+        np.testing.assert_array_equal(pair.visible, VISIBLE)
+        assert pair.notes == ("visible image embedded in the radiometric JPEG",)
+
+    @pytest.mark.parametrize("orientation", range(1, 9))
+    def test_orientation_turns_both(self, tmp_path: Path, orientation: int) -> None:
+        plain = read_alone(self.make(tmp_path / "a.jpg"))
+        turned = read_alone(self.make(tmp_path / "b.jpg", orientation=orientation))
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        turn = [
+            lambda image: image,
+            np.fliplr,
+            lambda image: np.rot90(image, 2),
+            np.flipud,
+            lambda image: image.swapaxes(0, 1),
+            lambda image: np.rot90(image, -1),
+            lambda image: np.rot90(image, 2).swapaxes(0, 1),
+            np.rot90,
+        ][orientation - 1]
+        np.testing.assert_array_equal(turned.visible, turn(plain.visible))
+        seen = ~turn(plain.missing) & ~turned.missing
+        assert seen.mean() > 0.5
+        difference = turned.infrared.astype(int) - turn(plain.infrared)
+        assert np.abs(difference[seen]).max() <= 1
+
+    def test_align_replaces_the_tags(self, tmp_path: Path) -> None:
+        path = self.make(tmp_path / "a.jpg")
+        resized = read_alone(path, ReadOptions(align="resize"))
+        assert resized.missing is None
+        rig = read_alone(path, ReadOptions(align=Rig(np.diag([2.0, 2.0, 1.0]))))
+        counts = np.asarray(rig.infrared)
+        assert counts[60:].max() == 0 and rig.missing[60:].all()
+        auto = read_alone(path, ReadOptions(align="auto"))
+        np.testing.assert_array_equal(auto.infrared, read_alone(path).infrared)
+
+    def test_infrared_only(self, tmp_path: Path) -> None:
+        dji = write(tmp_path / "DJI_0001_T.JPG", dji_jpeg(to_counts(render_pair(256, 336)[1]), (256, 336)))
+        with pytest.raises(ValueError, match=r"DJI M3T without a visible image: give the visible image"):
+            read_alone(dji)
+        visible = write(tmp_path / "DJI_0001_W.JPG", encode(render_pair(256, 336)[0], "JPEG"))
+        pair = read_pair(visible, dji)
+        np.testing.assert_array_equal(pair.infrared, to_counts(render_pair(256, 336)[1]))
+        assert pair.thermal is pair.infrared
+        with pytest.raises(ValueError, match="an infrared image: give it as the infrared image"):
+            read_pair(dji, visible)
+
+    def test_other_makers(self, tmp_path: Path) -> None:
+        visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
+        for content in (hikmicro_jpeg(COUNTS), infiray_jpeg(COUNTS)):
+            np.testing.assert_array_equal(read_pair(visible, write(tmp_path / "i.jpg", content)).infrared, COUNTS)
+        damaged = write(tmp_path / "i.jpg", hikmicro_jpeg(COUNTS)[:-5000])
+        with pytest.raises(ImageReadError, match=r"i\.jpg: .*HIKMICRO"):
+            read_pair(visible, damaged)
+
+
+class TestValues:
+    def test_swapped_bytes(self, tmp_path: Path) -> None:
+        """`exiftool -b -RawThermalImage` gives the words of FLIR as they are."""
+        visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
+        pair = read_pair(visible, write(tmp_path / "raw.png", encode(COUNTS.byteswap(), "PNG")))
+        np.testing.assert_array_equal(pair.infrared, COUNTS)
+        assert pair.notes == ("bytes of 16-bit values swapped, as FLIR stores them in PNG",)
+        assert read_pair(visible, write(tmp_path / "raw.png", encode(COUNTS, "PNG"))).notes == ()
+
+    @pytest.mark.parametrize("text", ["96x128,uint16", "96x128,<u2", "96x128,>u2", "96x128,int16", "96x128,float32,64"])
+    def test_raw_frames(self, tmp_path: Path, text: str) -> None:
+        visible, frame = write(tmp_path / "v.png", encode(VISIBLE, "PNG")), RawFrame.parse(text)
+        values = (COUNTS if frame.dtype.kind == "u" else COUNTS.astype(int) - 13000).astype(frame.dtype)
+        path = write(tmp_path / "i.raw", bytes(frame.header) + values.tobytes())
+        pair = read_pair(visible, path, ReadOptions(raw_frame=frame))
+        np.testing.assert_array_equal(pair.infrared, values)
+        assert pair.infrared.dtype in (np.uint16, np.float32)
+        with pytest.raises(ImageReadError, match=r"i\.raw"):
+            read_pair(visible, path)
+
+    def test_raw_frames_of_another_size(self, tmp_path: Path) -> None:
+        visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
+        path = write(tmp_path / "i.raw", COUNTS.tobytes() * 2)
+        with pytest.raises(
+            ValueError, match=r"49152 bytes, but a frame of 96 rows and 128 columns of uint16 has 24576"
+        ):
+            read_pair(visible, path, ReadOptions(raw_frame=RawFrame.parse("96x128,uint16")))
+
+    @pytest.mark.parametrize(
+        "text", ["", "96,128", "96x128", "0x4,uint8", "96x128,uint13", "96x128,complex64", "4x4,u2,-1"]
+    )
+    def test_wrong_raw_frames(self, text: str) -> None:
+        with pytest.raises(ValueError, match=r"--raw-frame"):
+            RawFrame.parse(text)
+
+
+class TestFolders:
+    def test_files_with_both(self, tmp_path: Path) -> None:
+        flir = flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), (96, 128), (1.0, 0, 0))
+        for name, content in {
+            "00001D.png": encode(RGBT, "PNG"),
+            "FLIR0002.jpg": flir,
+            "photo.jpg": encode(VISIBLE, "JPEG"),
+            "notes.txt": b"",
+            ".hidden.png": b"",
+            "damaged.png": b"x",
+        }.items():
+            write(tmp_path / name, content)
+        found = find_combined(tmp_path)
+        assert [pair.name for pair in found.pairs] == ["00001D", "FLIR0002"]
+        assert [file.name for file in found.others] == ["damaged.png", "photo.jpg"]
+
+    def test_mfnet_as_downloaded(self, tmp_path: Path) -> None:
+        for folder in ("images", "labels"):
+            (tmp_path / folder).mkdir()
+        write(tmp_path / "images" / "00001D.png", encode(RGBT, "PNG"))
+        assert [pair.name for pair in find_combined(tmp_path).pairs] == ["00001D"]
+
+    def test_nothing_found(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match="it is empty"):
+            find_combined(tmp_path)
+        (tmp_path / "visible").mkdir()
+        with pytest.raises(ValueError, match="contains the folders visible"):
+            find_combined(tmp_path)
+        write(tmp_path / "a.jpg", screen_jpeg())
+        with pytest.raises(ValueError, match=r"no file in .* holds a visible and an infrared image"):
+            find_combined(tmp_path)
+
+    def test_odd_types(self, tmp_path: Path) -> None:
+        files = [write(tmp_path / f"{i}.png", encode(COUNTS, "PNG")) for i in range(3)]
+        assert find_odd_types(files) == {}
+        contents = {
+            "8-bit": encode(THERMAL, "PNG"),
+            "radiometric": flir_jpeg(COUNTS, None),
+            "floating-point": encode(INFRARED.astype(np.float32), "TIFF"),
+        }
+        for kind, content in contents.items():
+            odd = write(tmp_path / "odd.png", content)
+            assert list(find_odd_types([*files, odd])) == [odd]
+            assert f"holds {kind} values, but 3 of 4 infrared images hold 16-bit" in find_odd_types([*files, odd])[odd]
+        tifffile.imwrite(tmp_path / "signed.tif", COUNTS.astype(np.int16))
+        assert "signed 16-bit" in find_odd_types([*files, tmp_path / "signed.tif"])[tmp_path / "signed.tif"]
+        tifffile.imwrite(tmp_path / "same.tif", COUNTS, compression="lzw")
+        assert find_odd_types([*files, tmp_path / "same.tif", write(tmp_path / "none.png", b"")]) == {}
