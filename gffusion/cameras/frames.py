@@ -20,6 +20,7 @@ class InfraredFrame:
         rig: Position of the infrared in the visible image, if the file contains it.
         no_data: Value that marks pixels without measurement, if the file names it.
         temperature: Scale of the counts, if the file contains it.
+        is_raw: Whether the values are counts or degrees of a radiometric file.
         notes: What was changed or assumed while decoding, one sentence each, for the user.
     """
 
@@ -28,4 +29,5 @@ class InfraredFrame:
     rig: Rig | None = None
     no_data: float | None = None
     temperature: TemperatureScale | None = None
+    is_raw: bool = False
     notes: tuple[str, ...] = ()

@@ -1,6 +1,7 @@
-"""`gffusion fuse`: fuse two files or two folders."""
+"""`gffusion fuse`: fuse two files or two folders, or files that hold both images."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -20,7 +21,7 @@ from .infrared import (
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from gffusion.data import ImagePair
+    from gffusion.data import ImagePair, ReadOptions
     from gffusion.data.infrared_range import PairRanges
     from gffusion.inference.files import FusionResult
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -30,8 +31,19 @@ DTYPES = ("float32", "bfloat16", "float16")
 
 
 def fuse(
-    visible: Annotated[Path, typer.Argument(metavar="VISIBLE", help="Visible image, or folder of visible images.")],
-    infrared: Annotated[Path, typer.Argument(metavar="INFRARED", help="Infrared image, or folder of infrared images.")],
+    visible: Annotated[
+        Path,
+        typer.Argument(
+            metavar="VISIBLE",
+            help="Visible image, or folder of visible images; or, alone, a file that holds both images, such as a radiometric "
+            "JPEG or a four-channel PNG, or a folder of such files.",
+        ),
+    ],
+    infrared: Annotated[
+        Path | None,
+        typer.Argument(metavar="INFRARED", help="Infrared image, or folder of infrared images.", show_default=False),
+    ] = None,
+    *,
     output: Annotated[
         Path,
         typer.Option("--output", "-o", metavar="OUT", help="File to write, in the format of its suffix, or folder."),
@@ -54,6 +66,22 @@ def fuse(
     agc: AgcOption = None,
     plateau_limit: PlateauLimitOption = None,
     smooth_range: SmoothRangeOption = None,
+    raw_frame: Annotated[
+        str | None,
+        typer.Option(
+            metavar="HxW,TYPE",
+            help='Shape and type of infrared files without header (.raw, .bin, .dat), such as "512x640,uint16"; ">u2" for '
+            "big-endian words; a third number is the size of a header in bytes.",
+        ),
+    ] = None,
+    keep_thermal: Annotated[
+        bool,
+        typer.Option(
+            "--keep-thermal",
+            help="Also keep the aligned infrared values, in degrees Celsius if the file has their scale: in a second page of a "
+            "TIFF output, or in OUT_thermal.tif next to other outputs.",
+        ),
+    ] = False,
     suffix: Annotated[
         str | None,
         typer.Option(help="Format of the files in an output folder, such as .png. [default: as the visible file]"),
@@ -62,7 +90,7 @@ def fuse(
         bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
     ] = False,
 ) -> None:
-    """Fuse two images, or two folders of images.
+    """Fuse two images, or two folders of images, or files that hold both.
 
     Images of two folders are matched by file name. The fused image has the size, color and bit depth of the visible image.
     Exit code: 0 if all pairs were fused, 1 if some pairs of a folder failed, 2 if nothing could be done.
@@ -70,7 +98,10 @@ def fuse(
     with user_errors():
         _check_options(suffix, dtype)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        plans = _plan(visible, infrared, output, suffix, segment)
+        read_options = _parse_read_options(raw_frame)
+        plans = _plan(visible, infrared, output, suffix, segment, read_options)
+        if keep_thermal:
+            plans = [plan._replace(thermal=_name_thermal(plan.fused)) for plan in plans]
         todo = [plan for plan in plans if overwrite or not all(path.is_file() for path in plan.outputs)]
         skipped = len(plans) - len(todo)
         if not todo:
@@ -83,11 +114,11 @@ def fuse(
         for folder in {path.parent for plan in todo for path in plan.outputs}:
             folder.mkdir(parents=True, exist_ok=True)
         # All pairs, also those fused before: the result of a pair does not depend on which files exist.
-        ranges = measure_pairs([plan.pair for plan in plans], processor.infrared_options)
+        ranges = measure_pairs([plan.pair for plan in plans], processor.infrared_options, read_options)
         if ranges.description:
             typer.echo(ranges.description)
         started = time.perf_counter()
-        failed = _run(todo, loaded, processor, batch_size, overwrite, ranges)
+        failed = _run(plans, todo, loaded, processor, batch_size, overwrite, ranges, read_options)
         seconds = time.perf_counter() - started
         if failed and len(plans) == 1:
             raise OSError(failed[0].error)
@@ -110,10 +141,11 @@ class _Plan(NamedTuple):
     fused: Path
     labels: Path | None
     overlay: Path | None
+    thermal: Path | None = None
 
     @property
     def outputs(self) -> list[Path]:
-        return [path for path in (self.fused, self.labels, self.overlay) if path is not None]
+        return [path for path in (self.fused, self.labels, self.overlay, self.thermal) if path is not None]
 
 
 def _rate(done: int, seconds: float) -> str:
@@ -130,43 +162,78 @@ def _check_options(suffix: str | None, dtype: str) -> None:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
-def _plan(visible: Path, infrared: Path, output: Path, suffix: str | None, segment: bool) -> list[_Plan]:
+def _parse_read_options(raw_frame: str | None) -> "ReadOptions":
+    from gffusion.data import ReadOptions
+    from gffusion.data.raw_frames import RawFrame
+
+    return ReadOptions(raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame))
+
+
+def _name_thermal(fused: Path) -> Path:
+    """Return the file of the infrared values: the fused file itself if it can have a second page."""
+    return fused if fused.suffix.lower() in (".tif", ".tiff") else fused.with_name(f"{fused.stem}_thermal.tif")
+
+
+def _plan(
+    visible: Path,
+    infrared: Path | None,
+    output: Path,
+    suffix: str | None,
+    segment: bool,
+    options: "ReadOptions",
+) -> list[_Plan]:
     """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
     from gffusion.zoo.registry import PICKLE_SUFFIXES  # saves start-up time
 
-    for path in (visible, infrared):
+    for path in filter(None, (visible, infrared)):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
         if path.is_file() and path.suffix.lower() in (*PICKLE_SUFFIXES, ".safetensors"):
             raise ValueError(
                 f"{path} is a file of weights, not an image: give images here, and the folder of a model to --model"
             )
-    if visible.is_dir() != infrared.is_dir():
+    if infrared is not None and visible.is_dir() != infrared.is_dir():
         folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
         raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
     from gffusion.data import ImagePair
+    from gffusion.data.combined_files import check_holds_both
     from gffusion.data.same_files import check_different_files
 
     if visible.is_dir():
-        plans = _plan_folder(_match(visible, infrared), output, suffix, segment)
+        pairs = _find_combined(visible) if infrared is None else _match(visible, infrared, options)
+        plans = _plan_folder(pairs, output, suffix, segment)
     else:
-        pair = ImagePair(visible.stem, visible, infrared)
+        if infrared is None or infrared == visible:
+            check_holds_both(visible)
+        pair = ImagePair(visible.stem, visible, infrared or visible)
         is_file = bool(output.suffix) and not output.is_dir()
         plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
     sources = {path.resolve() for plan in plans for path in (plan.pair.visible, plan.pair.infrared)}
     for path in (path for plan in plans for path in plan.outputs):
         if path.resolve() in sources:
             raise ValueError(f"the output {path} would overwrite an input: choose another output")
-    if visible.is_dir():
+    if infrared is not None and visible.is_dir():
         check_different_files([plan.pair for plan in plans])
     return plans
 
 
-def _match(visible: Path, infrared: Path) -> "Sequence[ImagePair]":
+def _find_combined(folder: Path) -> "Sequence[ImagePair]":
+    """Return the pairs of one folder, and report files that hold one image."""
+    from gffusion.data.combined_files import find_combined
+
+    found = find_combined(folder)
+    if found.others:
+        names = ", ".join(file.name for file in found.others[:5]) + ", ..." * (len(found.others) > 5)
+        typer.echo(f"skipped {len(found.others)} that hold one image and have no partner: {names}", err=True)
+    return found.pairs
+
+
+def _match(visible: Path, infrared: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
     """Return the pairs of two folders, and report files without a partner."""
     from gffusion.data import match_pairs
+    from gffusion.data.raw_frames import RAW_SUFFIXES
 
-    match = match_pairs(visible, infrared)
+    match = match_pairs(visible, infrared, infrared_suffixes=RAW_SUFFIXES if options.raw_frame is not None else ())
     for note in match.notes:
         typer.echo(f"note: {note}", err=True)
     for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
@@ -219,19 +286,33 @@ def _load(
 
 def _run(
     plans: list[_Plan],
+    todo: list[_Plan],
     model: "GFFusionModel",
     processor: "GFFusionImageProcessor",
     batch_size: int,
     overwrite: bool,
     ranges: "PairRanges",
+    options: "ReadOptions",
 ) -> list["FusionResult"]:
-    """Fuse all pairs with a progress bar, and return the results that have an error."""
+    """Fuse the pairs to do with a progress bar, print notes, and return the results that have an error."""
     from tqdm import tqdm
 
-    from gffusion.inference.files import FusionJob, fuse_files
+    from gffusion.data.combined_files import find_odd_types
+    from gffusion.inference.files import FusionJob, FusionResult, fuse_files
 
-    jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair)) for plan in plans]
-    results = tqdm(
-        fuse_files(jobs, model, processor, batch_size), total=len(jobs), unit="pair", disable=None, leave=False
+    odd = find_odd_types([plan.pair.infrared for plan in plans], options.raw_frame)
+    jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair)) for plan in todo]
+    failed = [FusionResult(job, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
+    jobs = [job for job in jobs if job.pair.infrared not in odd]
+    results = list(
+        tqdm(
+            fuse_files(jobs, model, processor, batch_size, options),
+            total=len(jobs),
+            unit="pair",
+            disable=None,
+            leave=False,
+        )
     )
-    return [result for result in results if result.error is not None]
+    for note, count in Counter(note for result in results for note in result.notes).items():
+        typer.echo(f"note: {note}{f' ({count} pairs)' if len(todo) > 1 else ''}", err=True)
+    return [*failed, *(result for result in results if result.error is not None)]

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +14,9 @@ from .io import IMAGE_SUFFIXES, read_bytes
 from .modalities import Modalities, split_modalities
 from .pairs import ImagePair, match_pairs
 from .raw_frames import RAW_SUFFIXES, RawFrame
-from .reading import refuse_single
+from .reading import holds_both, refuse_single
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
-# Modes of Pillow whose files cannot hold a second image, if they have one frame.
-_PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "F", "I", "I;16", "I;16B")
 _FOUR_CHANNEL_FOLDER = "images"  # of MFNet as downloaded
 
 
@@ -71,26 +68,18 @@ def find_combined(folder: Path) -> CombinedFiles:
     files = _list_images(folder)
     if not files and (folder / _FOUR_CHANNEL_FOLDER).is_dir():
         return find_combined(folder / _FOUR_CHANNEL_FOLDER)
-    if not files:
-        folders = sorted(child.name for child in folder.iterdir() if child.is_dir())
-        found = f"it contains the folders {', '.join(folders[:10])}" if folders else "it is empty"
-        raise ValueError(f"the folder {folder} holds no images: {found}; give the folder of the images, or two folders")
     combined = [file for file in files if _holds_both(file)]
     if combined:
         pairs = tuple(ImagePair(file.stem, file, file) for file in combined)
         return CombinedFiles(pairs, tuple(file for file in files if file not in set(combined)))
-    try:
-        match = match_pairs(folder, folder)
-        pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
-    except ValueError:
-        pairs = ()
+    match = match_pairs(folder, folder)
+    pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
     if not pairs:
         raise ValueError(
             f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
             "1_ir.png: give the folder of the visible and that of the infrared images"
         )
-    paired = {file for pair in pairs for file in (pair.visible, pair.infrared)}
-    return CombinedFiles(pairs, tuple(file for file in files if file not in paired))
+    return CombinedFiles(pairs, match.visible_only + match.infrared_only)
 
 
 def find_odd_types(files: Sequence[Path], raw_frame: RawFrame | None = None) -> dict[Path, str]:
@@ -125,23 +114,11 @@ def _list_images(folder: Path) -> list[Path]:
 
 
 def _holds_both(path: Path) -> bool:
-    """Return whether a file holds both images; most files are not decoded for this. A damaged file holds none."""
+    """Return whether a file holds both images; a damaged file holds none."""
     try:
-        content = read_bytes(path)
-        if content.startswith(_JPEG_SIGNATURE):
-            image = decode_radiometric(content)
-            return image is not None and image.visible is not None
-        with Image.open(BytesIO(content), formats=FORMATS) as header:
-            if header.mode in _PLAIN_MODES and getattr(header, "n_frames", 1) == 1 and not _has_more_samples(header):
-                return False
-        decoded = split_modalities(content, str(path))
+        return holds_both(path)
     except (OSError, ValueError):
         return False
-    return isinstance(decoded, Modalities) and decoded.visible is not None
-
-
-def _has_more_samples(image: Image.Image) -> bool:
-    return isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 3
 
 
 def _read_type(path: Path, raw_frame: RawFrame | None) -> str | None:

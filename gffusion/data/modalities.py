@@ -1,14 +1,19 @@
 """Files that hold a visible and an infrared image: radiometric JPEG, four-channel images and TIFF of two pages."""
 
+from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
 
 from gffusion.cameras import InfraredFrame, Rig
 from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, restore_colors
 
-from .decoding import UPRIGHT, DecodedImage, ImageReadError, decode_image, is_opacity, to_supported
+from .decoding import FORMATS, UPRIGHT, DecodedImage, ImageReadError, decode_image, is_opacity, to_supported
+
+# Modes of Pillow without a further channel.
+_PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "F", "I", "I;16", "I;16B")
 
 
 class Modalities(NamedTuple):
@@ -58,6 +63,20 @@ def split_modalities(content: bytes, path: str) -> Modalities | DecodedImage:
     return Modalities("an image with an infrared channel", frame, to_supported(decoded.image))
 
 
+def has_one_image(content: bytes) -> bool:
+    """Return whether the header of a file rules out that it holds two images or is radiometric."""
+    try:
+        with Image.open(BytesIO(content), formats=FORMATS) as image:
+            if image.format in ("JPEG", "MPO"):
+                return decode_radiometric(content) is None
+            if isinstance(image, TiffImagePlugin.TiffImageFile):
+                samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+                return samples in (1, 3) and getattr(image, "n_frames", 1) == 1
+            return image.mode in _PLAIN_MODES
+    except (OSError, ValueError):  # decoding the file raises the documented error
+        return False
+
+
 def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:
     turn = UPRIGHT[image.orientation]
     rig, visible = None, None
@@ -72,7 +91,8 @@ def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:
         np.ascontiguousarray(turn(image.values)),
         rig=rig,
         temperature=image.temperature,
-        notes=(f"{kind} of {image.camera} instead of its screen image",),
+        is_raw=True,
+        notes=(f"{kind} of {image.camera} instead of its screen image; their range is percentile, if none is given",),
     )
     return Modalities(f"a radiometric JPEG of {image.camera}", frame, visible, is_radiometric=True)
 

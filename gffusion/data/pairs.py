@@ -73,6 +73,7 @@ def match_pairs(
     infrared: Path,
     labels: Path | None = None,
     boxes: Path | Mapping[str, NamedBoxes] | None = None,
+    infrared_suffixes: tuple[str, ...] = (),
 ) -> PairMatch:
     """Match the images of two folders, or of one folder that holds both kinds, by stem.
 
@@ -89,6 +90,7 @@ def match_pairs(
         infrared: Folder of the infrared images; the same as `visible` if that holds both.
         labels: Folder of the label maps. Pairs without one get `labels=None`.
         boxes: Folder of YOLO or VOC files, or the boxes by stem from [`read_coco`]. Pairs without get `boxes=None`.
+        infrared_suffixes: Suffixes of infrared files besides `IMAGE_SUFFIXES`.
 
     Returns:
         The pairs in natural order (`2` before `10`), and the files without a partner.
@@ -116,7 +118,7 @@ def match_pairs(
         )
     else:
         visible_files = _list_files(visible, IMAGE_SUFFIXES, "images")
-        infrared_files = _list_files(infrared, IMAGE_SUFFIXES, "images")
+        infrared_files = _list_files(infrared, IMAGE_SUFFIXES + infrared_suffixes, "images")
         partners, notes = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
         _check_any_match(visible, visible_files, infrared, infrared_files, partners)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}

@@ -15,7 +15,7 @@ from gffusion.cameras.warping import REFERENCES
 
 from .decoding import DecodedImage, to_supported
 from .io import read_bytes
-from .modalities import Modalities, split_modalities
+from .modalities import Modalities, has_one_image, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .same_images import check_different_images
 
@@ -29,6 +29,7 @@ class PairImages(NamedTuple):
         missing: (H, W), True where the infrared image has no measurement; `None` if it has one everywhere.
         notes: What was changed or assumed while reading, one sentence each, for the user.
         temperature: Scale that turns the infrared values into degrees Celsius, if the file contains it.
+        is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of their type.
     """
 
     visible: NDArray[Any]
@@ -36,6 +37,7 @@ class PairImages(NamedTuple):
     missing: NDArray[np.bool_] | None = None
     notes: tuple[str, ...] = ()
     temperature: TemperatureScale | None = None
+    is_raw: bool = False
 
     @property
     def thermal(self) -> NDArray[Any]:
@@ -120,6 +122,27 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
     return pair._replace(notes=notes + pair.notes)
 
 
+def holds_both(path: Path) -> bool:
+    """Return whether a file holds a visible and an infrared image, without decoding files that cannot.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> from gffusion.data import write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(Path(folder, "a.png"), np.zeros((4, 6, 3), np.uint8))
+        ...     holds_both(Path(folder, "a.png"))
+        False
+    """
+    content = read_bytes(path)
+    if has_one_image(content):
+        return False
+    decoded = split_modalities(content, str(path))
+    return isinstance(decoded, Modalities) and decoded.visible is not None
+
+
 def _is_same_file(visible: Path, infrared: Path) -> bool:
     return visible == infrared or (visible.exists() and infrared.exists() and os.path.samefile(visible, infrared))
 
@@ -190,4 +213,6 @@ def _complete(visible: NDArray[Any], frame: InfraredFrame, options: ReadOptions,
         tags=frame.rig,
         names=names,
     )
-    return PairImages(aligned.visible, aligned.infrared, aligned.missing, frame.notes + notes, frame.temperature)
+    return PairImages(
+        aligned.visible, aligned.infrared, aligned.missing, frame.notes + notes, frame.temperature, frame.is_raw
+    )

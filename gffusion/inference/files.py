@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from gffusion.data import ImagePair, PairImages, read_pair, write_image
+from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
 from gffusion.data.prefetch import map_in_order
 from gffusion.models.gffusion.image_ops import to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -30,21 +30,23 @@ class FusionJob:
     fused: Path
     labels: Path | None = None  # 8-bit PNG of class ids
     overlay: Path | None = None
+    thermal: Path | None = None  # infrared values; a second page if it is the fused file
     overwrite: bool = True  # otherwise, only missing files are written
     infrared_options: InfraredOptions | None = None  # default: those of the image processor
 
     @property
     def outputs(self) -> tuple[Path, ...]:
         """The files to write."""
-        return tuple(path for path in (self.fused, self.labels, self.overlay) if path is not None)
+        return tuple(path for path in (self.fused, self.labels, self.overlay, self.thermal) if path is not None)
 
 
 @dataclass(frozen=True)
 class FusionResult:
-    """Outcome of a job: the reason why it failed, or `None` if its files were written."""
+    """Outcome of a job: the reason why it failed, or `None` if its files were written; and notes about its images."""
 
     job: FusionJob
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,11 @@ class _ReadJob:
 
 
 def fuse_files(
-    jobs: Iterable[FusionJob], model: GFFusionModel, image_processor: GFFusionImageProcessor, batch_size: int = 1
+    jobs: Iterable[FusionJob],
+    model: GFFusionModel,
+    image_processor: GFFusionImageProcessor,
+    batch_size: int = 1,
+    read_options: ReadOptions | None = None,
 ) -> Iterator[FusionResult]:
     """Fuse pairs of files, and yield every result as soon as it is known, also of pairs that fail.
 
@@ -74,50 +80,59 @@ def fuse_files(
     """
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
         writing: deque[Future[FusionResult]] = deque()
-        read_jobs = map_in_order(reader, _read, jobs, depth=2 * batch_size)
+        read_jobs = map_in_order(reader, lambda job: _read(job, read_options), jobs, depth=2 * batch_size)
         for batch in batch_by_size(read_jobs, batch_size, lambda item: item.size):
-            for job, outcome in _fuse(batch, model, image_processor):
+            for item, outcome in _fuse(batch, model, image_processor):
                 if isinstance(outcome, str):
-                    yield FusionResult(job, outcome)
+                    yield FusionResult(item.job, outcome)
                 else:
-                    writing.append(writer.submit(_write, job, outcome))
+                    writing.append(writer.submit(_write, item, outcome))
             while writing and (writing[0].done() or len(writing) > 2 * batch_size):
                 yield writing.popleft().result()
         while writing:
             yield writing.popleft().result()
 
 
-def _read(job: FusionJob) -> _ReadJob:
+def _read(job: FusionJob, options: ReadOptions | None) -> _ReadJob:
     try:
-        return _ReadJob(job, images=read_pair(job.pair.visible, job.pair.infrared))
+        return _ReadJob(job, images=read_pair(job.pair.visible, job.pair.infrared, options or ReadOptions()))
     except (OSError, ValueError, MemoryError) as error:
         return _ReadJob(job, error=str(error))
 
 
 def _fuse(
     batch: Sequence[_ReadJob], model: GFFusionModel, image_processor: GFFusionImageProcessor
-) -> Iterator[tuple[FusionJob, Prediction | str]]:
+) -> Iterator[tuple[_ReadJob, Prediction | str]]:
     """Yield the prediction or the error of every job."""
     pairs = [item.images[:2] for item in batch if item.images is not None]
     if not pairs:  # the batch is one job that could not be read
-        yield batch[0].job, str(batch[0].error)
+        yield batch[0], str(batch[0].error)
         return
     segment = any(item.job.labels or item.job.overlay for item in batch)
     try:
-        options = [item.job.infrared_options or image_processor.infrared_options for item in batch]
+        options = [_choose_options(item, image_processor.infrared_options) for item in batch]
         predictions = predict(model, image_processor, pairs, segment, options)
     except (ValueError, torch.OutOfMemoryError, MemoryError) as error:
         if len(batch) == 1:
-            yield batch[0].job, str(error)
+            yield batch[0], str(error)
         else:  # find the pair that fails
             yield from chain.from_iterable(_fuse([item], model, image_processor) for item in batch)
         return
-    yield from ((item.job, prediction) for item, prediction in zip(batch, predictions, strict=True))
+    yield from zip(batch, predictions, strict=True)
 
 
-def _write(job: FusionJob, prediction: Prediction) -> FusionResult:
+def _choose_options(item: _ReadJob, default: InfraredOptions) -> InfraredOptions:
+    """Return the infrared options of a pair; counts of a camera fill too little of the range of their type."""
+    options = item.job.infrared_options or default
+    is_raw = item.images is not None and item.images.is_raw and options.infrared_range == "type"
+    return options.override(infrared_range="percentile") if is_raw else options
+
+
+def _write(item: _ReadJob, prediction: Prediction) -> FusionResult:
+    job, images = item.job, item.images
     written = [path for path in job.outputs if job.overwrite or not path.is_file()]
     fused, labels = prediction.fused, prediction.labels
+    thermal = images.thermal if images is not None and job.thermal is not None else None
     try:
         if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
             fused = to_uint8(fused)
@@ -125,8 +140,10 @@ def _write(job: FusionJob, prediction: Prediction) -> FusionResult:
             write_image(job.labels, labels)
         if labels is not None and job.overlay in written:
             write_image(job.overlay, overlay(fused, labels))
+        if thermal is not None and job.thermal != job.fused and job.thermal in written:
+            write_image(job.thermal, thermal)
         if job.fused in written:
-            write_image(job.fused, fused)
-        return FusionResult(job)
+            write_image(job.fused, fused, thermal if job.thermal == job.fused else None)
+        return FusionResult(job, notes=() if images is None else images.notes)
     except (OSError, ValueError) as error:
         return FusionResult(job, str(error))

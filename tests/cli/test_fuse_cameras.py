@@ -1,0 +1,159 @@
+"""`gffusion fuse` on files of cameras: alone, in folders, raw frames, thermal values that are kept, and notes."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from camera_files import dji_jpeg, encode, flir_jpeg, render_pair, to_counts
+
+from gffusion.data import read_image
+
+VISIBLE, INFRARED = render_pair()
+COUNTS = to_counts(INFRARED)
+THERMAL = (250 * INFRARED).astype(np.uint8)
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    contents = {
+        "visible.png": encode(VISIBLE, "PNG"),
+        "infrared.png": encode(THERMAL, "PNG"),
+        "counts.png": encode(COUNTS, "PNG"),
+        "00001D.png": encode(np.dstack([VISIBLE, THERMAL]), "PNG"),
+        "FLIR0001.jpg": flir_jpeg(COUNTS, encode(VISIBLE, "PNG"), (96, 128), (1.0, 0, 0)),
+        "frame.raw": COUNTS.astype(">u2").tobytes(),
+    }
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    return tmp_path
+
+
+def fuse(gffusion: Callable, *arguments: str) -> tuple[np.ndarray, str]:
+    outcome = gffusion("fuse", *arguments, "-o", "out.png", "--overwrite")
+    assert outcome.exit_code == 0, outcome.err
+    return read_image("out.png"), outcome.err
+
+
+class TestOneFile:
+    def test_four_channels(self, gffusion: Callable, files: Path) -> None:
+        expected, silent = fuse(gffusion, "visible.png", "infrared.png")
+        assert silent == ""
+        for arguments in (("00001D.png",), ("00001D.png", "00001D.png"), ("00001D.png", "./00001D.png")):
+            fused, notes = fuse(gffusion, *arguments)
+            np.testing.assert_array_equal(fused, expected)
+            assert notes == "note: the extra channel is the infrared image\n"
+
+    def test_radiometric(self, gffusion: Callable, files: Path) -> None:
+        """Counts fill too little of 16 bits: their percentiles are the default range."""
+        expected, _ = fuse(gffusion, "visible.png", "counts.png", "--infrared-range", "percentile")
+        fused, notes = fuse(gffusion, "FLIR0001.jpg")
+        np.testing.assert_array_equal(fused, expected)
+        assert "note: counts of FLIR E60 instead of its screen image" in notes
+
+    def test_one_image(self, gffusion: Callable, files: Path, run_script: Callable) -> None:
+        for arguments in (("visible.png",), ("visible.png", "visible.png")):
+            outcome = gffusion("fuse", *arguments, "-o", "out.png")
+            assert outcome.exit_code == 2 and "visible.png holds one image" in outcome.err
+        assert not (files / "out.png").exists()
+        program = "import sys; from gffusion.cli import main\ntry: main()\nfinally: assert 'torch' not in sys.modules"
+        assert run_script(program, "fuse", "visible.png", "-o", "out.png").returncode == 2
+
+    def test_infrared_channel_in_the_visible_image(self, gffusion: Callable, files: Path) -> None:
+        outcome = gffusion("fuse", "00001D.png", "infrared.png", "-o", "out.png")
+        assert outcome.exit_code == 2 and "give the file alone" in outcome.err
+
+
+class TestOneFolder:
+    def test_files_that_hold_both(self, gffusion: Callable, files: Path) -> None:
+        outcome = gffusion("fuse", ".", "-o", "out")
+        assert outcome.exit_code == 1 and "skipped 3" in outcome.err
+        # One file of 8 bits and one with counts: units of one folder must not differ.
+        assert "the units differ" in outcome.err
+        (files / "FLIR0001.jpg").unlink()
+        assert gffusion("fuse", ".", "-o", "out", "--overwrite").exit_code == 0
+        assert (files / "out/00001D.png").is_file()
+
+    def test_notes_are_counted(self, gffusion: Callable, files: Path) -> None:
+        (files / "both").mkdir()
+        for number in range(3):
+            (files / f"both/0000{number}N.png").write_bytes((files / "00001D.png").read_bytes())
+        outcome = gffusion("fuse", "both", "-o", "out")
+        assert (outcome.exit_code, outcome.err) == (0, "note: the extra channel is the infrared image (3 pairs)\n")
+
+    def test_no_pairs(self, gffusion: Callable, files: Path) -> None:
+        (files / "empty").mkdir()
+        outcome = gffusion("fuse", "empty", "-o", "out")
+        assert outcome.exit_code == 2 and "holds no images" in outcome.err
+
+    def test_dji(self, gffusion: Callable, files: Path) -> None:
+        (files / "DCIM").mkdir()
+        visible, infrared = render_pair(256, 336)
+        (files / "DCIM/DJI_0001_W.JPG").write_bytes(encode(visible, "JPEG"))
+        (files / "DCIM/DJI_0001_T.JPG").write_bytes(dji_jpeg(to_counts(infrared), (256, 336)))
+        outcome = gffusion("fuse", "DCIM/DJI_0001_W.JPG", "DCIM/DJI_0001_T.JPG", "-o", "out.png")
+        assert outcome.exit_code == 0 and "counts of DJI M3T" in outcome.err
+
+
+class TestRawFrames:
+    def test_file_and_folder(self, gffusion: Callable, files: Path) -> None:
+        options = ("--infrared-range", "percentile")
+        expected, _ = fuse(gffusion, "visible.png", "counts.png", *options)
+        fused, _ = fuse(gffusion, "visible.png", "frame.raw", *options, "--raw-frame", "96x128,>u2")
+        np.testing.assert_array_equal(fused, expected)
+        for kind, file in (("v", "visible.png"), ("i", "frame.raw")):
+            (files / kind).mkdir()
+            (files / file).rename(files / kind / f"1{Path(file).suffix}")
+        assert gffusion("fuse", "v", "i", "-o", "out", *options, "--raw-frame", "96x128,>u2").exit_code == 0
+        np.testing.assert_array_equal(read_image(files / "out/1.png"), expected)
+
+    def test_wrong_format(self, gffusion: Callable, files: Path) -> None:
+        outcome = gffusion("fuse", "visible.png", "frame.raw", "-o", "out.png", "--raw-frame", "96,128")
+        assert outcome.exit_code == 2 and "HEIGHTxWIDTH" in outcome.err
+        outcome = gffusion("fuse", "visible.png", "frame.raw", "-o", "out.png", "--raw-frame", "96x100,uint16")
+        assert outcome.exit_code == 2 and "24576 bytes" in outcome.err
+
+
+class TestKeepThermal:
+    def test_sibling(self, gffusion: Callable, files: Path) -> None:
+        fused, _ = fuse(gffusion, "visible.png", "counts.png", "--infrared-range", "percentile", "--keep-thermal")
+        stored = tifffile.imread(files / "out_thermal.tif")
+        assert stored.dtype == np.uint16
+        np.testing.assert_array_equal(stored, COUNTS)
+        assert fused.shape == VISIBLE.shape
+        # An existing fused image without its thermal values is completed.
+        (files / "out_thermal.tif").unlink()
+        command = ("fuse", "visible.png", "counts.png", "-o", "out.png", "--keep-thermal")
+        assert gffusion(*command).exit_code == 0 and (files / "out_thermal.tif").is_file()
+        assert "nothing to do" in gffusion(*command).out
+
+    def test_second_page_in_degrees(self, gffusion: Callable, files: Path) -> None:
+        assert gffusion("fuse", "FLIR0001.jpg", "-o", "out.tif", "--keep-thermal").exit_code == 0
+        with tifffile.TiffFile(files / "out.tif") as tiff:
+            assert len(tiff.pages) == 2
+            degrees = tiff.pages[1].asarray()
+        assert degrees.dtype == np.float32 and 0 < degrees.min() < degrees.max() < 120
+        assert read_image(files / "out.tif").shape == VISIBLE.shape
+        assert not list(files.glob("*_thermal*"))
+
+    def test_folder(self, gffusion: Callable, files: Path) -> None:
+        for kind in ("v", "i"):
+            (files / kind).mkdir()
+        (files / "visible.png").rename(files / "v/1.png")
+        (files / "infrared.png").rename(files / "i/1.png")
+        assert gffusion("fuse", "v", "i", "-o", "out", "--keep-thermal").exit_code == 0
+        np.testing.assert_array_equal(tifffile.imread(files / "out/1_thermal.tif"), THERMAL)
+
+
+def test_one_file_of_another_type(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind in ("v", "i"):
+        (tmp_path / kind).mkdir()
+    for number in range(3):
+        (tmp_path / f"v/{number}.png").write_bytes(encode(VISIBLE, "PNG"))
+        (tmp_path / f"i/{number}.png").write_bytes(encode(COUNTS if number else THERMAL, "PNG"))
+    outcome = gffusion("fuse", "v", "i", "-o", "out", "--infrared-range", "12000,20000")
+    assert outcome.exit_code == 1 and "i/0.png holds 8-bit values, but 2 of 3" in outcome.err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "2.png"]
