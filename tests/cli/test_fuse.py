@@ -266,7 +266,7 @@ class TestFolders:
             "2text": "2text.png",
             "3cut": "3cut.png.*truncated",
             "4small": "95 x 64",
-            "5hot": "300",
+            "5hot": "floating-point values, but 6 of 7",
             "6blocked": "6blocked.png",
         }
         assert len(lines) == len(causes)
