@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 
 from gffusion.data import FusionDataset, ImageReadError
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Sample, ThermalGain, VisiblePhotometric
+from gffusion.models.gffusion.infrared_values import to_infrared_values
 
 RANDOM = Compose(RandomCrop(6), RandomFlip(0.5, 0.5), VisiblePhotometric(0.2), ThermalGain(0.2))
 
@@ -171,6 +172,33 @@ class TestInfraredRange:
         percentile = FusionDataset(tmp_path, infrared_range="percentile", cache_in_memory=True)[0]["infrared_values"][0]
         low, high = np.percentile(thermal, (0.1, 99.9))
         torch.testing.assert_close(percentile, torch.tensor(((thermal - low) / (high - low)).clip(0, 1)).float())
+
+    @pytest.mark.parametrize("cache_in_memory", [False, True])
+    def test_of_several_images(self, tmp_path: Path, cache_in_memory: bool) -> None:
+        make_pairs(tmp_path)
+        images = [np.asarray(Image.open(tmp_path / "infrared" / f"scene{index}.png")) for index in range(4)]
+        folder = FusionDataset(tmp_path, None, 0, cache_in_memory, infrared_range="folder")
+        low, high = np.percentile(images, (0.1, 99.9))
+        assert folder.range_description == f"infrared range of 4 images: {low:.7g} to {high:.7g}"
+        running = np.percentile(images[0], (0.1, 99.9))
+        smooth = FusionDataset(tmp_path, None, 0, cache_in_memory, infrared_range="percentile", smooth_range=3)
+        assert smooth.range_description is None
+        for index, image in enumerate(images):
+            running = running + (np.percentile(image, (0.1, 99.9)) - running) / 3
+            for dataset, limits in ((folder, (low, high)), (smooth, running)):
+                expected = np.interp(image, limits, [0, 1])
+                torch.testing.assert_close(dataset[index]["infrared_values"][0], torch.tensor(expected).float())
+
+    def test_inverted_with_gain_control(self, tmp_path: Path) -> None:
+        make_pairs(tmp_path)
+        values = FusionDataset(tmp_path, invert=True, agc="plateau", plateau_limit=2)[1]["infrared_values"].numpy()
+        image = np.asarray(Image.open(tmp_path / "infrared" / "scene1.png"))
+        np.testing.assert_array_equal(values, to_infrared_values(image, invert=True, agc="plateau", plateau_limit=2))
+
+    def test_images_that_cannot_be_measured(self, tmp_path: Path) -> None:
+        replace_infrared(make_pairs(tmp_path), np.full((9, 12), np.inf, np.float32))
+        with pytest.raises(ValueError, match=r"scene0"):
+            FusionDataset(tmp_path, infrared_range="folder")
 
     def test_unknown(self, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="`infrared_range` must be"):

@@ -201,7 +201,7 @@ SETTINGS = {"config.json", "preprocessor_config.json", "README.md", ".gitattribu
 def test_traveling_files_are_all_modules_of_the_model(tmp_path: Path) -> None:
     """If this fails, update the names, and add those of renamed and removed modules to FORMER_FILES."""
     names = "checkpointing config_limits configuration_gffusion finet funet image_ops image_processing_gffusion image_sizes "
-    names += "input_checks losses modeling_gffusion ssnet weight_files windows"
+    names += "infrared_options infrared_values input_checks losses modeling_gffusion ssnet weight_files windows"
     assert {f"{name}.py" for name in names.split()} == TRAVELING_FILES
     model = GFFusionModel(GFFusionConfig(paradigm="cascading", use_segmenter=False))
     saved = [path for part in (model, GFFusionImageProcessor()) for path in custom_object_save(part, tmp_path)]

@@ -269,6 +269,37 @@ class TestOptions:
         assert_same([fuse(make_pair())], [direct(make_pair(), size_divisor=16)])
 
 
+class TestRangesOfSeveralImages:
+    pairs = [
+        (visible, 7000 + scale * infrared.astype(np.uint16))
+        for scale, (visible, infrared) in enumerate(map(make_pair, [40] * 3, [48] * 3, range(3)), start=4)
+    ]
+
+    def test_folder(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        limits = np.percentile([infrared for _, infrared in self.pairs], [0.1, 99.9]).tolist()
+        expected = [direct(pair, infrared_range=limits) for pair in self.pairs]
+        assert_same(fuse(self.pairs, infrared_range="folder", batch_size=2), expected)
+        with pytest.raises(ValueError, match=r"a generator can be read only once: pass a list"):
+            fuse(iter(self.pairs), infrared_range="folder")
+
+    def test_smooth_range(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        limits, expected = np.percentile(self.pairs[0][1], [0.1, 99.9]), []
+        for pair in self.pairs:
+            limits = limits + (np.percentile(pair[1], [0.1, 99.9]) - limits) / 5
+            expected.append(direct(pair, infrared_range=limits.tolist()))
+        options = {"infrared_range": "percentile", "smooth_range": 5, "batch_size": 2}
+        assert_same(fuse(self.pairs, **options), expected)
+        assert_same(list(fuse(iter(self.pairs), **options)), expected)
+
+    def test_inverted_with_gain_control(self, fuse: ImageFusionPipeline, direct: Direct) -> None:
+        options = {"infrared_range": "percentile", "invert": True, "agc": "plateau", "plateau_limit": 0.5}
+        assert_same([fuse(self.pairs[0], **options)], [direct(self.pairs[0], **options)])
+
+    def test_outside_the_range(self, fuse: ImageFusionPipeline) -> None:
+        with pytest.raises(ValueError, match=r"100% of the infrared image is outside the range 0 to 255"):
+            fuse(self.pairs[0], infrared_range=[0, 255])
+
+
 class TestErrors:
     @pytest.mark.parametrize(
         ("inputs", "message"),

@@ -1,5 +1,6 @@
 """GFFusionImageProcessor: forms of images, errors, infrared ranges and padding."""
 
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ from transformers import AutoImageProcessor
 from transformers.utils.logging import warning_once
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 
 def process(visible: Any, infrared: Any, **options: Any) -> tuple[Array, Array]:
@@ -319,10 +321,25 @@ class TestPadding:
 
 
 class TestFiles:
-    @pytest.mark.parametrize("infrared_range", ["type", "percentile", [27315, 31315]])
-    def test_round_trip(self, tmp_path: Path, infrared_range: Any) -> None:
-        GFFusionImageProcessor(size_divisor=8, infrared_range=infrared_range).save_pretrained(tmp_path)
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"infrared_range": [27315, 31315], "invert": True, "agc": "clahe"},
+            {"infrared_range": "folder", "agc": "plateau", "plateau_limit": 0.5},
+            {"infrared_range": "percentile", "smooth_range": 12.5},
+        ],
+    )
+    def test_round_trip(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        processor = GFFusionImageProcessor(size_divisor=8, **options)
+        processor.save_pretrained(tmp_path)
         for loader in (GFFusionImageProcessor, AutoImageProcessor):
             loaded = loader.from_pretrained(tmp_path)
             assert type(loaded) is GFFusionImageProcessor
-            assert (loaded.size_divisor, loaded.infrared_range) == (8, infrared_range)
+            assert (loaded.size_divisor, loaded.infrared_options) == (8, processor.infrared_options)
+            assert loaded.to_dict() == processor.to_dict()
+
+    def test_files_from_before_other_options_existed(self, tmp_path: Path) -> None:
+        saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "dtype", "size_divisor": 1}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved))
+        assert GFFusionImageProcessor.from_pretrained(tmp_path).infrared_options == InfraredOptions()

@@ -9,7 +9,8 @@ import pytest
 import torch
 from PIL import Image
 
-from gffusion import GFFusionModel, create_model
+from gffusion import GFFusionImageProcessor, GFFusionModel, create_model
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.building import build_model, build_trainer
 from gffusion.training.recipe import ModelArguments, Recipe, list_recipes, read_recipe
@@ -73,6 +74,17 @@ def test_training_starts_from_given_weights(train: Callable[..., Path], tiny_mod
     assert read_log(folder)[0]["loss_segmentation"] > 0
 
 
+def test_infrared_options_are_saved_and_overridden(train: Callable[..., Path], tmp_path: Path) -> None:
+    words = ["--infrared_range", "folder", "--invert", "--agc", "plateau", "--plateau_limit", 2]
+    folder = train(*words, name="first")
+    first = InfraredOptions("folder", invert=True, agc="plateau", plateau_limit=2)
+    assert GFFusionImageProcessor.from_pretrained(folder / "best").infrared_options == first
+    start = ["--model_name_or_path", folder / "best", "--infrared_range", "percentile", "--smooth_range", 9]
+    folder = train(*start, "--invert", "false", name="second", model_config=None)
+    second = InfraredOptions("percentile", agc="plateau", plateau_limit=2, smooth_range=9)
+    assert GFFusionImageProcessor.from_pretrained(folder / "best").infrared_options == second
+
+
 def test_encoders_are_never_random(train: Callable[..., Path], backbone_folders: dict[str, str]) -> None:
     """Training with random frozen encoders would be a waste of hours."""
     config = FUNET | {"paradigm": "hybrid"}
@@ -104,6 +116,8 @@ def test_head_of_other_classes_is_new(tiny_model: Callable, tmp_path: Path) -> N
         (["--image_size", 48, 64], "scale"),
         (["--crop_size", 0], "scale"),
         (["--infrared_range", 7000], "infrared_range"),
+        (["--infrared_range", "folder", "--smooth_range", 5], "smooth_range"),
+        (["--plateau_limit", 5], "plateau_limit"),
         (["--scale", 1], "scale"),
     ],
 )

@@ -145,6 +145,9 @@ class TestImageProcessor:
         processor = load_image_processor(tmp_path)
         assert (processor.size_divisor, list(processor.infrared_range)) == (8, [10, 20])
         assert load_image_processor(tmp_path, size_divisor=4).size_divisor == 4
+        assert load_image_processor(tmp_path, infrared_range="type", invert=True).invert
+        GFFusionImageProcessor(agc="plateau", plateau_limit=2).save_pretrained(tmp_path)
+        assert load_image_processor(tmp_path, agc="linear").plateau_limit is None
 
     def test_default_for_models_saved_without(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("{}")
