@@ -37,7 +37,9 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):  # also rejects NaN
-        hint = 'Pass infrared_range="percentile" or a range in its unit.' if name == "infrared" else "Scale it first."
+        hint = "Scale it first."
+        if name == "infrared":
+            hint = 'Pass infrared_range="percentile" (--infrared-range percentile), "folder" or a range in its unit.'
         hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
         raise ValueError(f"A floating-point {name} image must be in [0, 1], got {low:g} to {high:g}. {hint}")
     return array.astype(np.float32)
