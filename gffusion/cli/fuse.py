@@ -74,6 +74,13 @@ def fuse(
             "big-endian words; a third number is the size of a header in bytes.",
         ),
     ] = None,
+    false_color: Annotated[
+        str,
+        typer.Option(
+            help="Infrared images in false colors: recover maps known palettes back to intensities and refuses others, luma "
+            "takes the brightness of the colors.",
+        ),
+    ] = "recover",
     keep_thermal: Annotated[
         bool,
         typer.Option(
@@ -98,7 +105,7 @@ def fuse(
     with user_errors():
         _check_options(suffix, dtype)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        read_options = _parse_read_options(raw_frame)
+        read_options = _parse_read_options(raw_frame, false_color)
         plans = _plan(visible, infrared, output, suffix, segment, read_options)
         if keep_thermal:
             plans = [plan._replace(thermal=_name_thermal(plan.fused)) for plan in plans]
@@ -162,11 +169,14 @@ def _check_options(suffix: str | None, dtype: str) -> None:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
-def _parse_read_options(raw_frame: str | None) -> "ReadOptions":
+def _parse_read_options(raw_frame: str | None, false_color: str) -> "ReadOptions":
     from gffusion.data import ReadOptions
     from gffusion.data.raw_frames import RawFrame
 
-    return ReadOptions(raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame))
+    return ReadOptions(
+        raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame),
+        false_color=false_color,  # type: ignore[arg-type]
+    )
 
 
 def _name_thermal(fused: Path) -> Path:

@@ -17,6 +17,7 @@ from gffusion.models.gffusion.infrared_values import map_infrared, measured_coun
 
 from .infrared_range import MEASURING, describe_range
 from .pairs import ImagePair
+from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource
 from .transforms import Sample, Transform
 
@@ -56,6 +57,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         smooth_range: Number of frames of a running range. All images are read once, in order.
         class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
             Defaults to the names in the layout or in `classes.txt`.
+        read_options: How the files are read: alignment, raw frames and false colors.
 
     Raises:
         FileNotFoundError, NotADirectoryError: If a folder is missing or a file.
@@ -88,12 +90,16 @@ class FusionDataset(Dataset[dict[str, Any]]):
         plateau_limit: float | None = None,
         smooth_range: float = 0,
         class_names: Sequence[str] | None = None,
+        read_options: ReadOptions | None = None,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.infrared_options = InfraredOptions(infrared_range, invert, agc, plateau_limit, smooth_range)
         roots = [root] if isinstance(root, str | os.PathLike) else root
-        self._source = roots if isinstance(roots, PairSource) else FolderPairs(roots, layout, split, class_names)
+        if isinstance(roots, PairSource):
+            self._source = roots
+        else:
+            self._source = FolderPairs(roots, layout, split, class_names, read_options)
         self.transform = transform
         self._seed = seed
         # Persistent workers have a copy of this object, which only shared memory can update.

@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Reference, Rig, align_images
-from gffusion.cameras.byte_order import is_byte_swapped
 from gffusion.cameras.temperatures import TemperatureScale
 from gffusion.cameras.warping import REFERENCES
+from gffusion.models.gffusion.image_sizes import check_same_size
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 from .decoding import DecodedImage, to_supported
-from .io import read_bytes
+from .infrared_frames import FALSE_COLORS, FalseColor, to_frame
+from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .same_images import check_different_images
+
+_PNG_SIGNATURE = b"\x89PNG"
 
 
 class PairImages(NamedTuple):
@@ -49,6 +53,11 @@ class PairImages(NamedTuple):
         values[self.missing] = np.nan
         return values
 
+    def adapt(self, options: InfraredOptions) -> InfraredOptions:
+        """Return the infrared options for this pair: counts of a camera fill too little of the range of their type."""
+        is_default = self.is_raw and options.infrared_range == "type"
+        return options.override(infrared_range="percentile") if is_default else options
+
 
 @dataclass(frozen=True)
 class ReadOptions:
@@ -60,6 +69,8 @@ class ReadOptions:
         reference: The image whose frame and size the aligned images have.
         crop: Whether to keep only the largest rectangle that both cameras see.
         raw_frame: Format of infrared files with a suffix in `RAW_SUFFIXES`.
+        false_color: `"recover"` maps infrared images in a known palette back to intensities, and refuses other colors;
+            `"luma"` takes the brightness of all colors.
 
     Raises:
         ValueError: If an option is not allowed, or `reference` or `crop` is set without `align`.
@@ -69,12 +80,17 @@ class ReadOptions:
     reference: Reference = "visible"
     crop: bool = False
     raw_frame: RawFrame | None = None
+    false_color: FalseColor = "recover"
 
     def __post_init__(self) -> None:
         if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):
             raise ValueError(f'`align` must be "none", "resize", "auto" or a Rig, got {self.align!r}')
         if self.reference not in REFERENCES:
             raise ValueError(f'`reference` must be "visible" or "infrared", got {self.reference!r}')
+        if self.false_color not in FALSE_COLORS:
+            raise ValueError(
+                f"`false_color` (--false-color) must be one of {', '.join(FALSE_COLORS)}, got {self.false_color!r}"
+            )
         if self.align == "none" and (self.crop or self.reference != "visible"):
             raise ValueError("`crop` and `reference` need `align` (--align resize, auto or RIG.json)")
 
@@ -107,19 +123,67 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
         >>> pair.visible.shape, pair.infrared.dtype
         ((4, 6, 3), dtype('uint16'))
     """
-    names = str(visible), str(infrared)
+    image, frame, notes = read_unaligned(visible, infrared, options)
+    pair = complete_pair(image, frame, options, (str(visible), str(infrared)))
+    return pair._replace(notes=notes + pair.notes)
+
+
+def read_pair_size(visible: Path, infrared: Path, options: ReadOptions = ReadOptions()) -> tuple[int, int]:
+    """Read the height and width that [`read_pair`] gives the images of a pair, from headers where possible.
+
+    Raises:
+        OSError, ValueError: As for [`read_pair`].
+    """
+    content = read_bytes(visible)
+    if visible == infrared and content.startswith(_PNG_SIGNATURE):  # the channels have one size
+        return read_size(visible)
+    is_plain = visible != infrared and infrared.suffix.lower() not in RAW_SUFFIXES and options.align == "none"
+    if not (is_plain and has_one_image(content) and has_one_image(read_bytes(infrared))):
+        height, width = read_pair(visible, infrared, options).visible.shape[:2]
+        return height, width
+    return check_same_size({str(path): read_size(path) for path in (visible, infrared)})
+
+
+def read_unaligned(
+    visible: Path, infrared: Path, options: ReadOptions = ReadOptions()
+) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
+    """Read the two images of a pair before they are aligned: the visible image, the infrared image, and notes.
+
+    Raises:
+        OSError, ValueError: As for [`read_pair`].
+    """
     if _is_same_file(visible, infrared):
-        content = split_modalities(read_bytes(visible), names[0])
-        if not isinstance(content, Modalities) or content.visible is None:
-            raise ValueError(refuse_single(content, names[0]))
-        return _complete(content.visible, content.infrared, options, names)
-    image, notes = _read_visible(visible)
-    frame, embedded = _read_infrared(infrared, options)
-    check_different_images(image, frame.values, names)
+        return decode_both(read_bytes(visible), str(visible))
+    return decode_unaligned(read_bytes(visible), read_bytes(infrared), (str(visible), str(infrared)), options)
+
+
+def decode_both(content: bytes, name: str) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
+    """Decode a file that holds both images: the visible image, the infrared image, and notes.
+
+    Raises:
+        ImageReadError: If the file cannot be read.
+        ValueError: If it holds one image.
+    """
+    decoded = split_modalities(content, name)
+    if not isinstance(decoded, Modalities) or decoded.visible is None:
+        raise ValueError(refuse_single(decoded, name))
+    return decoded.visible, decoded.infrared, ()
+
+
+def decode_unaligned(
+    visible: bytes, infrared: bytes, names: tuple[str, str], options: ReadOptions = ReadOptions()
+) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
+    """Decode the contents of two files: the visible image, the infrared image, and notes.
+
+    Raises:
+        ImageReadError: If a file cannot be read.
+        ValueError: If a file holds other images than it is given for, or both hold the same image.
+    """
+    image, notes = decode_visible(visible, names[0])
+    frame, embedded = decode_infrared(infrared, names[1], options, image)
     if embedded is None or not np.array_equal(image, embedded):
         frame = replace(frame, rig=None)  # the tags hold for the embedded visible image
-    pair = _complete(image, frame, options, names)
-    return pair._replace(notes=notes + pair.notes)
+    return image, frame, notes
 
 
 def holds_both(path: Path) -> bool:
@@ -158,50 +222,69 @@ def refuse_single(content: Modalities | DecodedImage, path: str) -> str:
     )
 
 
-def _read_visible(path: Path) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return the visible image of a file, and notes."""
-    content = split_modalities(read_bytes(path), str(path))
-    if isinstance(content, DecodedImage):
-        return to_supported(content.image), ()
-    if content.visible is None:
-        raise ValueError(f"{path} is {content.kind}, an infrared image: give it as the infrared image")
-    if not content.is_radiometric:
-        raise ValueError(_refuse_both(content, path))
-    return content.visible, ("visible image embedded in the radiometric JPEG",)
+def decode_visible(content: bytes, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Decode the visible image of a file: the image, and notes.
 
-
-def _refuse_both(content: Modalities, path: Path) -> str:
-    """Return the message about a file that holds both images but is given as one."""
-    return (
-        f"{path} is {content.kind}, which is no opacity: give the file alone to fuse its two images "
-        f"(gffusion fuse {path.name} -o OUT), or save the image you need without the other one"
-    )
-
-
-def _read_infrared(path: Path, options: ReadOptions) -> tuple[InfraredFrame, NDArray[Any] | None]:
-    """Return the infrared image of a file as measured, and the visible image embedded in a radiometric JPEG."""
-    content = read_bytes(path)
-    if options.raw_frame is not None and path.suffix.lower() in RAW_SUFFIXES:
-        return InfraredFrame(to_supported(options.raw_frame.decode(content, str(path)))), None
-    decoded = split_modalities(content, str(path))
+    Raises:
+        ImageReadError: If the file cannot be read.
+        ValueError: If it holds an infrared image.
+    """
+    decoded = split_modalities(content, name)
     if isinstance(decoded, DecodedImage):
-        return _to_frame(decoded), None
+        return to_supported(decoded.image), ()
+    if decoded.visible is None:
+        raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:
-        raise ValueError(_refuse_both(decoded, path))
+        raise ValueError(_refuse_both(decoded, name))
+    return decoded.visible, ("visible image embedded in the radiometric JPEG",)
+
+
+def decode_infrared(
+    content: bytes, name: str, options: ReadOptions = ReadOptions(), visible: NDArray[Any] | None = None
+) -> tuple[InfraredFrame, NDArray[Any] | None]:
+    """Decode the infrared image of a file: the image as measured, and the visible image embedded in a radiometric JPEG.
+
+    Args:
+        content: Content of the file.
+        name: Its path or name, whose suffix shows raw frames.
+        options: See [`ReadOptions`].
+        visible: The visible image of the pair, which must be another one.
+
+    Raises:
+        ImageReadError: If the file cannot be read.
+        ValueError: If it holds other images, or colors of an unknown palette.
+    """
+    if options.raw_frame is not None and Path(name).suffix.lower() in RAW_SUFFIXES:
+        return InfraredFrame(to_supported(options.raw_frame.decode(content, name))), None
+    decoded = split_modalities(content, name)
+    if isinstance(decoded, DecodedImage):
+        if visible is not None:
+            check_different_images(visible, to_supported(decoded.image), ("the visible image", name))
+        return to_frame(decoded, name, options.false_color), None
+    if not decoded.is_radiometric:
+        raise ValueError(_refuse_both(decoded, name))
     return decoded.infrared, decoded.visible
 
 
-def _to_frame(decoded: DecodedImage) -> InfraredFrame:
-    """Return the measured values of an ordinary infrared image."""
-    values = to_supported(decoded.image)
-    if decoded.format == "PNG" and values.ndim == 2 and values.dtype == np.uint16 and is_byte_swapped(values):
-        note = "bytes of 16-bit values swapped, as FLIR stores them in PNG"
-        return InfraredFrame(values.byteswap(), notes=(note,))
-    return InfraredFrame(values, no_data=decoded.no_data)
+def _refuse_both(content: Modalities, name: str) -> str:
+    """Return the message about a file that holds both images but is given as one."""
+    return (
+        f"{name} is {content.kind}, which is no opacity: give the file alone to fuse its two images "
+        f"(gffusion fuse {Path(name).name} -o OUT), or save the image you need without the other one"
+    )
 
 
-def _complete(visible: NDArray[Any], frame: InfraredFrame, options: ReadOptions, names: tuple[str, str]) -> PairImages:
-    """Find missing values, align, and fill what is missing."""
+def complete_pair(
+    visible: NDArray[Any],
+    frame: InfraredFrame,
+    options: ReadOptions = ReadOptions(),
+    names: tuple[str, str] = ("the visible image", "the infrared image"),
+) -> PairImages:
+    """Find missing values, align the images, and fill what is missing.
+
+    Raises:
+        ValueError: If the images cannot be aligned.
+    """
     uses_tags = frame.rig is not None and options.align == "none"
     aligned, notes = align_images(
         visible,
@@ -213,6 +296,8 @@ def _complete(visible: NDArray[Any], frame: InfraredFrame, options: ReadOptions,
         tags=frame.rig,
         names=names,
     )
-    return PairImages(
-        aligned.visible, aligned.infrared, aligned.missing, frame.notes + notes, frame.temperature, frame.is_raw
-    )
+    infrared = aligned.infrared
+    if aligned.missing is not None and not aligned.missing.all():
+        infrared = infrared.copy()
+        infrared[aligned.missing] = np.median(infrared[~aligned.missing])  # not the coldest of all values
+    return PairImages(aligned.visible, infrared, aligned.missing, frame.notes + notes, frame.temperature, frame.is_raw)

@@ -110,7 +110,8 @@ def _fuse(
         return
     segment = any(item.job.labels or item.job.overlay for item in batch)
     try:
-        options = [_choose_options(item, image_processor.infrared_options) for item in batch]
+        default = image_processor.infrared_options
+        options = [item.images.adapt(item.job.infrared_options or default) for item in batch if item.images is not None]
         predictions = predict(model, image_processor, pairs, segment, options)
     except (ValueError, torch.OutOfMemoryError, MemoryError) as error:
         if len(batch) == 1:
@@ -119,13 +120,6 @@ def _fuse(
             yield from chain.from_iterable(_fuse([item], model, image_processor) for item in batch)
         return
     yield from zip(batch, predictions, strict=True)
-
-
-def _choose_options(item: _ReadJob, default: InfraredOptions) -> InfraredOptions:
-    """Return the infrared options of a pair; counts of a camera fill too little of the range of their type."""
-    options = item.job.infrared_options or default
-    is_raw = item.images is not None and item.images.is_raw and options.infrared_range == "type"
-    return options.override(infrared_range="percentile") if is_raw else options
 
 
 def _write(item: _ReadJob, prediction: Prediction) -> FusionResult:

@@ -1,19 +1,27 @@
 """The "image-fusion" pipeline of transformers, from pairs of paths, URLs or images to fused PIL images."""
 
 import http.client
-import io
 import os
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import PIL.Image
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import Pipeline
+from transformers.utils import logging
 
+from gffusion.cameras import InfraredFrame
 from gffusion.cameras.running_range import RunningRange, measure_ranges
-from gffusion.data import PairImages, read_image
+from gffusion.data import PairImages
+from gffusion.data.infrared_frames import recover_colors
+from gffusion.data.io import read_bytes
+from gffusion.data.reading import complete_pair, decode_both, decode_infrared, decode_visible, holds_both
 from gffusion.data.same_images import check_different_images
 from gffusion.models.gffusion.image_processing_gffusion import (
     IMAGE_TYPES,
@@ -27,6 +35,8 @@ from .batching import batch_by_size
 from .predict import predict
 
 TASK = "image-fusion"
+
+logger = logging.get_logger(__name__)
 
 Source = str | os.PathLike[str] | Image
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
@@ -66,7 +76,8 @@ class ImageFusionPipeline(Pipeline):
         Args:
             inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, PIL images,
                 arrays or tensors; or a list, a generator or a dataset of pairs. Pairs can differ in size.
-                With `infrared`, the visible image of one pair.
+                With `infrared`, the visible image of one pair. A local file that holds both images, such as a radiometric
+                JPEG or a four-channel PNG, is a pair alone.
             infrared: The infrared image of one pair: `fuse("visible.png", "infrared.png")`.
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, `invert`, `agc`,
@@ -93,6 +104,8 @@ class ImageFusionPipeline(Pipeline):
                     "With two arguments, each must be the path, URL or image of one pair, got "
                     f"{' and '.join(type(item).__name__ for item in inputs)}. Pass several pairs as one list of pairs."
                 )
+        if isinstance(inputs, str | os.PathLike) and os.path.isfile(inputs) and holds_both(Path(inputs)):
+            inputs = (inputs, inputs)
         if _is_pair(inputs):
             return next(self._stream([inputs], 1, timeout, kwargs))
         if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, (Iterable, Dataset)):
@@ -166,30 +179,52 @@ def _choose_ranges(
             )
         limits = measure_ranges(((pair.infrared, pair.missing) for pair in load()), options)
         return ((pair, options.with_limits(limits[0])) for pair in load())
-    return ((pair, options) for pair in load())
+    return ((pair, pair.adapt(options)) for pair in load())
 
 
 def _load_pair(pair: SourcePair, timeout: float | None) -> PairImages:
     if not _is_pair(pair):
         raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or images, got {type(pair).__name__}.")
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
-    images = to_array(_load(visible, timeout), "visible"), to_array(_load(infrared, timeout), "infrared")
-    check_different_images(*images, (_name(visible, "visible"), _name(infrared, "infrared")))
-    return PairImages(*images)
+    names = _name(visible, "visible"), _name(infrared, "infrared")
+    contents = _load(visible, timeout), _load(infrared, timeout)
+    if isinstance(contents[0], bytes) and isinstance(contents[1], bytes) and contents[0] == contents[1]:
+        image, frame, notes = decode_both(contents[0], names[0])
+    else:
+        image, notes = _decode_visible(contents[0], names[0])
+        frame = _decode_infrared(contents[1], names[1], image)
+    images = complete_pair(image, frame, names=names)
+    for note in notes + images.notes:
+        logger.warning_once(f"{names[1]}: {note}")
+    return images
+
+
+def _decode_visible(content: bytes | Image, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    return decode_visible(content, name) if isinstance(content, bytes) else (to_array(content, "visible"), ())
+
+
+def _decode_infrared(content: bytes | Image, name: str, visible: NDArray[Any]) -> InfraredFrame:
+    if not isinstance(content, bytes):
+        frame = InfraredFrame(to_array(content, "infrared"))
+        check_different_images(visible, frame.values, ("the visible image", name))
+        return recover_colors(frame, name)
+    frame, embedded = decode_infrared(content, name, visible=visible)
+    return frame if embedded is not None and np.array_equal(visible, embedded) else replace(frame, rig=None)
 
 
 def _name(source: Source, kind: str) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else f"the {kind} image"
 
 
-def _load(source: Source, timeout: float | None) -> Image:
+def _load(source: Source, timeout: float | None) -> bytes | Image:
     if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
         try:
             with urllib.request.urlopen(source, timeout=timeout) as response:
-                return read_image(io.BytesIO(response.read()))
+                content: bytes = response.read()
+                return content
         except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors, too
             raise OSError(f"Cannot read the image at {source}: {error}") from error
-    return read_image(source) if isinstance(source, (str, os.PathLike)) else source
+    return read_bytes(source) if isinstance(source, (str, os.PathLike)) else source
 
 
 __all__ = ["ImageFusionPipeline"]

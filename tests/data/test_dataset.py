@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch.utils.data import DataLoader
 
-from gffusion.data import FusionDataset, ImageReadError
+from gffusion.data import FusionDataset, ImageReadError, ReadOptions
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Sample, ThermalGain, VisiblePhotometric
 from gffusion.models.gffusion.infrared_values import to_infrared_values
 
@@ -69,7 +69,9 @@ class TestItems:
         (tmp_path / "visible").rename(tmp_path / "swap")
         (tmp_path / "infrared").rename(tmp_path / "visible")
         (tmp_path / "swap").rename(tmp_path / "infrared")
-        item = FusionDataset(tmp_path)[0]
+        with pytest.raises(ValueError, match="colors of an unknown palette"):
+            FusionDataset(tmp_path)[0]
+        item = FusionDataset(tmp_path, read_options=ReadOptions(false_color="luma"))[0]
         visible, infrared = (
             np.asarray(Image.open(tmp_path / kind / "scene0.png")) / 255 for kind in ("visible", "infrared")
         )

@@ -22,6 +22,8 @@ def make_images(*folders: Path, names: tuple[str, ...] = ("a.png",), channels: i
         folder.mkdir(parents=True, exist_ok=True)
         for name in names:
             pixels = RNG.integers(0, 256, (8, 10, channels), np.uint8)
+            if channels == 3:  # gray: infrared images in false colors must have a known palette
+                pixels[:] = pixels[..., :1]
             Image.fromarray(pixels if channels > 1 else pixels[..., 0]).save(folder / name)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from camera_files import encode, flir_jpeg, render_pair, to_counts
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 from transformers import pipeline
@@ -157,6 +158,17 @@ class TestSources:
         image = fuse(self.FORMS[form](make_pair(), files))
         assert isinstance(image, PIL.Image.Image) and image.mode == "RGB"
         np.testing.assert_array_equal(np.asarray(image), direct(make_pair()))
+
+    def test_files_that_hold_both(self, fuse: ImageFusionPipeline, tmp_path: Path) -> None:
+        visible, infrared = render_pair()
+        counts = to_counts(infrared)
+        (tmp_path / "rgbt.png").write_bytes(encode(np.dstack([visible, (250 * infrared).astype(np.uint8)]), "PNG"))
+        (tmp_path / "flir.jpg").write_bytes(flir_jpeg(counts, encode(visible, "PNG"), (96, 128), (1.0, 0, 0)))
+        expected = fuse((visible, (250 * infrared).astype(np.uint8)))
+        np.testing.assert_array_equal(fuse(tmp_path / "rgbt.png"), expected)
+        expected = fuse((visible, counts), infrared_range="percentile")
+        for alone in (tmp_path / "flir.jpg", (visible, tmp_path / "flir.jpg")):
+            np.testing.assert_array_equal(fuse(alone), expected)
 
     def test_urls(self, fuse: ImageFusionPipeline, direct: Direct, server: str) -> None:
         image = fuse((f"{server}/visible.png", f"{server}/infrared.png"))
@@ -343,7 +355,7 @@ class TestErrors:
 
     def test_urls(self, fuse: ImageFusionPipeline, server: str) -> None:
         for name, cause in [("nowhere.png", "404"), ("text.png", "not a PNG, JPEG"), ("with space.png", "")]:
-            with pytest.raises(OSError, match=f"Cannot read the image at {server}/{name}: .*{cause}"):
+            with pytest.raises(OSError, match=f"annot read the image (at )?{server}/{name}: .*{cause}"):
                 fuse((f"{server}/visible.png", f"{server}/{name}"))
 
     def test_urls_that_do_not_answer(self, fuse: ImageFusionPipeline, monkeypatch: pytest.MonkeyPatch) -> None:

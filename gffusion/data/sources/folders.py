@@ -12,7 +12,7 @@ from gffusion.data.boxes import read_boxes
 from gffusion.data.io import read_labels, read_size
 from gffusion.data.layouts import find_pairs
 from gffusion.data.pairs import ImagePair
-from gffusion.data.reading import read_pair
+from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
 from gffusion.data.same_files import check_different_files
 from gffusion.models.gffusion.image_sizes import check_same_size
 
@@ -28,8 +28,14 @@ class FolderPairs(PairSource):
     """
 
     def __init__(
-        self, roots: Sequence[str | os.PathLike[str]], layout: str, split: str | None, class_names: Sequence[str] | None
+        self,
+        roots: Sequence[str | os.PathLike[str]],
+        layout: str,
+        split: str | None,
+        class_names: Sequence[str] | None,
+        read_options: ReadOptions | None = None,
     ) -> None:
+        self._read_options = read_options or ReadOptions()
         found = [find_pairs(Path(root), layout, split) for root in roots]
         self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
         check_different_files(self.pairs, every=True)
@@ -49,7 +55,7 @@ class FolderPairs(PairSource):
     def read(self, index: int) -> DecodedPair:
         """Read the files of a pair."""
         pair = self.pairs[index]
-        visible, infrared = read_pair(pair.visible, pair.infrared)[:2]
+        visible, infrared = read_pair(pair.visible, pair.infrared, self._read_options)[:2]
         decoded: DecodedPair = {"visible": visible, "infrared": infrared}
         size = visible.shape[0], visible.shape[1]
         if pair.labels is not None:
@@ -70,8 +76,11 @@ class FolderPairs(PairSource):
     def read_size(self, index: int) -> tuple[int, int]:
         """Read the size of a pair from the headers of its files."""
         pair = self.pairs[index]
-        files = (file for file in (pair.visible, pair.infrared, pair.labels) if file is not None)
-        return check_same_size({str(file): read_size(file) for file in files})
+        size = read_pair_size(pair.visible, pair.infrared, self._read_options)
+        if pair.labels is not None:
+            sizes = (size, size, read_size(pair.labels))
+            check_same_size(dict(zip(map(str, (pair.visible, pair.infrared, pair.labels)), sizes, strict=True)))
+        return size
 
 
 def _all_have_labels(pairs: Sequence[ImagePair]) -> bool:
