@@ -6,8 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from tqdm import tqdm
 
+from gffusion.cameras import Rig
 from gffusion.models.gffusion.infrared_options import NAMED_RANGES, InfraredOptions, InfraredRange, Limits
 
 from .pairs import ImagePair
@@ -96,8 +98,11 @@ def measure_pairs(
         return PairRanges(options)
     from gffusion.cameras.running_range import measure_ranges  # imports torch
 
+    read_options = read_options or ReadOptions()
+    if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
+        read_options = ReadOptions(Rig(np.eye(3)), "infrared", raw_frame=read_options.raw_frame)
     measured: list[Path] = []
-    ranges = measure_ranges(_read_frames(pairs, read_options or ReadOptions(), measured), options)
+    ranges = measure_ranges(_read_frames(pairs, read_options, measured), options)
     return PairRanges(options, dict(zip(measured, ranges, strict=True)))
 
 

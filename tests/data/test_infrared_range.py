@@ -1,8 +1,13 @@
-"""Infrared ranges as text."""
+"""Infrared ranges as text, and ranges of several pairs."""
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
-from gffusion.data.infrared_range import parse_infrared_range
+from gffusion.data import ImagePair, ReadOptions, write_image
+from gffusion.data.infrared_range import measure_pairs, parse_infrared_range
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 
 @pytest.mark.parametrize("text", ["-5,7.5", "-5 7.5", "-5, 7.5", ["-5", "7.5"], ["-5,7.5"]])
@@ -19,3 +24,33 @@ def test_names(name: str) -> None:
 def test_errors_name_the_option(text: str) -> None:
     with pytest.raises(ValueError, match=f"^--range .*got '{text}'"):
         parse_infrared_range(text, "--range")
+
+
+@pytest.fixture
+def pairs(tmp_path: Path) -> list[ImagePair]:
+    """Two pairs of other sizes, whose positions cannot be found, and a damaged one."""
+    files = []
+    for name in ("a", "b", "damaged"):
+        visible, infrared = tmp_path / f"{name}.png", tmp_path / f"{name}.tif"
+        write_image(visible, np.zeros((64, 80, 3), np.uint8))
+        write_image(infrared, np.linspace(7000, 8000 + 100 * len(files), 40 * 32).reshape(40, 32).astype(np.uint16))
+        files.append(ImagePair(name, visible, infrared))
+    files[2].infrared.write_bytes(b"damaged")
+    return files
+
+
+def test_pairs_are_measured_before_they_are_aligned(pairs: list[ImagePair]) -> None:
+    ranges = measure_pairs(pairs, InfraredOptions("folder", invert=True), ReadOptions("auto"))
+    counts = [np.linspace(7000, high, 40 * 32).astype(np.uint16) for high in (8000, 8100)]
+    expected = np.percentile(counts, [0.1, 99.9])
+    options = ranges.options_of(pairs[1])
+    np.testing.assert_allclose(options.limits, expected)
+    assert options.invert and options.infrared_range != "folder"
+    assert ranges.description == "infrared range of 2 images: {:.7g} to {:.7g}".format(*expected)
+    assert ranges.options_of(pairs[2]).infrared_range == "folder"
+
+
+def test_nothing_is_read_without_need(tmp_path: Path) -> None:
+    pair = ImagePair("no", tmp_path / "no.png", tmp_path / "no.tif")
+    ranges = measure_pairs([pair], InfraredOptions("percentile"))
+    assert (ranges.options_of(pair), ranges.description) == (InfraredOptions("percentile"), None)
