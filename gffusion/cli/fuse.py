@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .device import choose_device
-from .errors import one_line, user_errors
+from .errors import exit_with_failures, user_errors
 from .infrared import (
     AgcOption,
     InfraredRangeOption,
@@ -135,10 +135,7 @@ def fuse(
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
     )
     if failed:
-        typer.echo(f"{len(failed)} failed:", err=True)
-        for result in failed:
-            typer.echo(f"  {result.job.pair.name}: {one_line(result.error or '')}", err=True)
-        raise typer.Exit(1)
+        exit_with_failures("failed", [(result.job.pair.name, result.error) for result in failed])
 
 
 class _Plan(NamedTuple):
