@@ -7,7 +7,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -39,8 +38,11 @@ CARD = "README.md"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 # The modules of gffusion/models/gffusion, which a push with code uploads.
-_MODULES = {file.name for file in files("gffusion.models.gffusion").iterdir() if file.name.endswith(".py")}
-TRAVELING_FILES = frozenset(_MODULES - {"__init__.py"})
+_MODULES = (
+    "checkpointing config_limits configuration_gffusion finet funet image_ops image_processing_gffusion image_sizes "
+    "infrared_options infrared_values input_checks losses modeling_gffusion ssnet weight_files windows"
+)
+TRAVELING_FILES = frozenset(f"{name}.py" for name in _MODULES.split())
 
 # Modules that earlier versions uploaded. Add the old name when a module is renamed or removed.
 FORMER_FILES = frozenset({"backbones.py", "functional.py", "safety.py"})
