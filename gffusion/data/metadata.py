@@ -76,11 +76,26 @@ class ImageMetadata:
         """Return whether there is any metadata."""
         return any((self.exif, self.tags, self.xmp, self.icc, self.georeference))
 
-    def crop(self, top: int, left: int) -> "ImageMetadata":
-        """Return the metadata of a part of the image, whose georeference begins at its top left pixel."""
+    def move(
+        self, is_visible_frame: bool = True, window: tuple[int, int, int, int] | None = None
+    ) -> tuple["ImageMetadata", tuple[str, ...]]:
+        """Return the metadata for an upright image in another frame, and notes.
+
+        Args:
+            is_visible_frame: Whether the pixels are those of the visible image.
+            window: Top, left, height and width of the part that is kept.
+        """
         if not self.georeference:
-            return self
-        moved = dict(self.georeference)
+            return self, ()
+        if self.orientation != 1 or not is_visible_frame:
+            reason = "infrared image" if self.orientation == 1 else "upright image"
+            return replace(self, georeference=None), (
+                f"georeference left out: it does not fit the frame of the {reason}",
+            )
+        return (self if window is None else self._crop(*window[:2])), ()
+
+    def _crop(self, top: int, left: int) -> "ImageMetadata":
+        moved = dict(self.georeference or {})
         if isinstance(tag := moved.get(_TIE_POINTS), Tag):
             points = np.frombuffer(tag.data, "<f8").reshape(-1, 6) - (left, top, 0, 0, 0, 0)
             moved[_TIE_POINTS] = tag._replace(data=points.astype("<f8").tobytes())
@@ -89,10 +104,6 @@ class ImageMetadata:
             matrix[:, 3] += matrix[:, 0] * left + matrix[:, 1] * top
             moved[_TRANSFORMATION] = tag._replace(data=matrix.astype("<f8").tobytes())
         return replace(self, georeference=moved)
-
-    def drop_georeference(self) -> "ImageMetadata":
-        """Return the metadata for an image in another frame."""
-        return replace(self, georeference=None)
 
     def write_exif(self, size: tuple[int, int]) -> bytes | None:
         """Return EXIF data for an upright image of this height and width, without thumbnail."""

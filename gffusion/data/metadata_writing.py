@@ -2,6 +2,7 @@
 
 import struct
 import zlib
+from typing import NamedTuple
 
 from .metadata import EXIF_HEADER, ICC_HEADER, ICC_TAG, XMP_HEADER, XMP_KEYWORD, XMP_TAG, ImageMetadata
 from .tiff_tags import Directory, Tag, add_tags
@@ -10,10 +11,20 @@ _MAX_SEGMENT = 65533  # bytes in a segment of a JPEG file
 _MAX_PROFILE = _MAX_SEGMENT - len(ICC_HEADER) - 2
 
 
+class _Parts(NamedTuple):
+    """Metadata in the form in which a format stores it, and what it cannot hold."""
+
+    exif: bytes | None
+    xmp: bytes | None
+    icc: bytes | None
+    tags: Directory
+    lost: tuple[str, ...]
+
+
 def embed_metadata(
     content: bytes, image_format: str, metadata: ImageMetadata, size: tuple[int, int], has_color: bool
-) -> tuple[bytes, tuple[str, ...]]:
-    """Add metadata to an image file without metadata.
+) -> bytes:
+    """Add metadata to an image file without metadata, as far as the format can hold it.
 
     Args:
         content: The file.
@@ -21,35 +32,40 @@ def embed_metadata(
         metadata: What to add. Orientation and sizes in it are corrected.
         size: Height and width of the image.
         has_color: Whether the file has three channels.
-
-    Returns:
-        The file, and what was left out because the format cannot hold it.
     """
-    exif, xmp, icc = metadata.write_exif(size), metadata.write_xmp(size), metadata.icc
-    lost = []
-    if icc is not None and icc[16:20] != (b"RGB " if has_color else b"GRAY"):
-        icc, lost = None, ["the color profile, which is for another kind of color"]
-    if image_format == "BMP":
-        parts = {"EXIF": exif, "XMP": xmp, "color profile": icc, "georeference": metadata.georeference}
-        return content, (*lost, *(name for name, part in parts.items() if part))
+    parts = _choose_parts(image_format, metadata, size, has_color)
     if image_format == "TIFF":
-        lost += ["the maker's notes in EXIF"] * metadata.has_maker_note
-        return _add_to_tiff(content, metadata.write_tags(size), xmp, icc), tuple(lost)
+        return add_tags(content, parts.tags) if parts.tags else content
+    if parts[:3] == (None, None, None):
+        return content
+    embed = {"JPEG": _add_to_jpeg, "PNG": _add_to_png, "WEBP": _add_to_webp}[image_format]
+    return embed(content, *parts[:3])
+
+
+def find_lost(image_format: str, metadata: ImageMetadata, size: tuple[int, int], has_color: bool) -> tuple[str, ...]:
+    """Return what of the metadata [`embed_metadata`] leaves out."""
+    return _choose_parts(image_format, metadata, size, has_color).lost
+
+
+def _choose_parts(image_format: str, metadata: ImageMetadata, size: tuple[int, int], has_color: bool) -> _Parts:
+    exif, xmp, icc, lost = metadata.write_exif(size), metadata.write_xmp(size), metadata.icc, []
+    if image_format == "BMP":
+        parts = {"EXIF": exif, "XMP": xmp, "the color profile": icc, "the georeference": metadata.georeference}
+        return _Parts(None, None, None, {}, tuple(name for name, part in parts.items() if part))
+    if icc is not None and icc[16:20] != (b"RGB " if has_color else b"GRAY"):
+        icc, lost = None, ["the color profile, which describes other colors,"]
+    if image_format == "TIFF":
+        tags = metadata.write_tags(size)
+        tags |= {XMP_TAG: Tag(1, len(xmp), xmp)} if xmp is not None else {}
+        tags |= {ICC_TAG: Tag(7, len(icc), icc)} if icc is not None else {}
+        return _Parts(None, None, None, tags, (*lost, *["the maker's notes in EXIF"] * metadata.has_maker_note))
     lost += ["the georeference"] * bool(metadata.georeference)
     if image_format == "JPEG":
         if exif is not None and len(exif) + len(EXIF_HEADER) > _MAX_SEGMENT:
             exif, lost = None, [*lost, "EXIF of more than 64 kB"]
         if xmp is not None and len(xmp) + len(XMP_HEADER) > _MAX_SEGMENT:
             xmp, lost = None, [*lost, "XMP of more than 64 kB"]
-    embed = {"JPEG": _add_to_jpeg, "PNG": _add_to_png, "WEBP": _add_to_webp}[image_format]
-    return embed(content, exif, xmp, icc), tuple(lost)
-
-
-def _add_to_tiff(content: bytes, tags: Directory, xmp: bytes | None, icc: bytes | None) -> bytes:
-    for number, kind, part in ((XMP_TAG, 1, xmp), (ICC_TAG, 7, icc)):
-        if part is not None:
-            tags[number] = Tag(kind, len(part), part)
-    return add_tags(content, tags) if tags else content
+    return _Parts(exif, xmp, icc, {}, tuple(lost))
 
 
 def _add_to_jpeg(content: bytes, exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> bytes:
@@ -79,8 +95,6 @@ def _add_to_png(content: bytes, exif: bytes | None, xmp: bytes | None, icc: byte
 
 
 def _add_to_webp(content: bytes, exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> bytes:
-    if exif is None and xmp is None and icc is None:
-        return content
     bits = struct.unpack_from("<I", content, 21)[
         0
     ]  # of a lossless image: 14 bits of width - 1, 14 of height - 1, alpha

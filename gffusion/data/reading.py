@@ -34,6 +34,7 @@ class PairImages(NamedTuple):
         notes: What was changed or assumed while reading, one sentence each, for the user.
         temperature: Scale that turns the infrared values into degrees Celsius, if the file contains it.
         is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of their type.
+        window: Top, left, height and width in the frame of the reference, if the images were cropped.
     """
 
     visible: NDArray[Any]
@@ -42,6 +43,7 @@ class PairImages(NamedTuple):
     notes: tuple[str, ...] = ()
     temperature: TemperatureScale | None = None
     is_raw: bool = False
+    window: tuple[int, int, int, int] | None = None
 
     @property
     def thermal(self) -> NDArray[Any]:
@@ -300,4 +302,12 @@ def complete_pair(
     if aligned.missing is not None and not aligned.missing.all():
         infrared = infrared.copy()
         infrared[aligned.missing] = np.median(infrared[~aligned.missing])  # not the coldest of all values
-    return PairImages(aligned.visible, infrared, aligned.missing, frame.notes + notes, frame.temperature, frame.is_raw)
+    return PairImages(
+        aligned.visible,
+        infrared,
+        aligned.missing,
+        frame.notes + notes,
+        frame.temperature,
+        frame.is_raw,
+        aligned.window,
+    )
