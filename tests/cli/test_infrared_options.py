@@ -14,6 +14,7 @@ from PIL import Image
 
 from gffusion import GFFusionImageProcessor
 from gffusion.data import read_image, write_image
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.zoo import locate
 
 NAMES = [f"rendered_{number:04d}.png" for number in range(3)]
@@ -193,3 +194,20 @@ def test_masks_of_mapped_values(gffusion: Callable, here: Path) -> None:
         maps.append([read_image(data / "labels" / name) for name in NAMES])
     np.testing.assert_array_equal(maps[0], maps[1])
     assert np.mean(np.not_equal(maps[0], maps[2])) < 0.02
+
+
+def test_train_prints_and_saves_the_range(gffusion: Callable, here: Path) -> None:
+    for kind in ("visible", "raw"):
+        shutil.copytree(here / kind, here / "train" / kind.replace("raw", "infrared"))
+    small = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [4]}
+    config = json.dumps(small | {"paradigm": "cascading", "use_segmenter": False})
+    words = "--train_data train --eval_data train --output_dir run --num_train_epochs 1 --crop_size 32"
+    options = "--infrared_range folder --agc plateau --plateau_limit 2"
+    outcome = gffusion("train", *words.split(), *options.split(), "--model_config", config)
+    assert outcome.exit_code == 0, outcome.err
+    assert re.findall(r"^(\w+): infrared range of 3 images: 7\d+", outcome.out, re.MULTILINE) == [
+        "training",
+        "evaluation",
+    ]
+    saved = GFFusionImageProcessor.from_pretrained(here / "run" / "best").infrared_options
+    assert saved == InfraredOptions("folder", agc="plateau", plateau_limit=2)
