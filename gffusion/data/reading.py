@@ -56,9 +56,8 @@ class PairImages(NamedTuple):
         return values
 
     def adapt(self, options: InfraredOptions) -> InfraredOptions:
-        """Return the infrared options for this pair: counts of a camera fill too little of the range of their type."""
-        is_default = self.is_raw and options.infrared_range == "type"
-        return options.override(infrared_range="percentile") if is_default else options
+        """Return the infrared options for this pair."""
+        return options.for_counts() if self.is_raw else options
 
 
 @dataclass(frozen=True)
