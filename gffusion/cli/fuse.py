@@ -116,6 +116,7 @@ def fuse(
         plans = _plan(visible, infrared, output, suffix, segment, read_options)
         if keep_thermal:
             plans = [plan._replace(thermal=_name_thermal(plan.fused)) for plan in plans]
+        _check_outputs(plans)
         todo = [plan for plan in plans if overwrite or not all(path.is_file() for path in plan.outputs)]
         skipped = len(plans) - len(todo)
         if not todo:
@@ -222,13 +223,17 @@ def _plan(
         pair = ImagePair(visible.stem, visible, infrared or visible)
         is_file = bool(output.suffix) and not output.is_dir()
         plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
+    if infrared is not None and visible.is_dir():
+        check_different_files([plan.pair for plan in plans])
+    return plans
+
+
+def _check_outputs(plans: list[_Plan]) -> None:
+    """Check that no output replaces an input."""
     sources = {path.resolve() for plan in plans for path in (plan.pair.visible, plan.pair.infrared)}
     for path in (path for plan in plans for path in plan.outputs):
         if path.resolve() in sources:
             raise ValueError(f"the output {path} would overwrite an input: choose another output")
-    if infrared is not None and visible.is_dir():
-        check_different_files([plan.pair for plan in plans])
-    return plans
 
 
 def _find_combined(folder: Path) -> "Sequence[ImagePair]":

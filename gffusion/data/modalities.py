@@ -15,6 +15,8 @@ from .decoding import FORMATS, UPRIGHT, DecodedImage, ImageReadError, decode_ima
 # Modes of Pillow without a further channel.
 _PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "F", "I", "I;16", "I;16B")
 
+_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff")  # of embedded images that are no camera-specific data
+
 
 class Modalities(NamedTuple):
     """Content of a file that holds an infrared image, and mostly a visible one.
@@ -80,7 +82,7 @@ def has_one_image(content: bytes) -> bool:
 def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:
     turn = UPRIGHT[image.orientation]
     rig, visible = None, None
-    if image.visible is not None:
+    if image.visible is not None and image.visible.startswith(_SIGNATURES):
         decoded = decode_image(image.visible, f"visible image in {path}")
         if image.position is not None:
             rig = _turn_rig(Rig.from_flir(*image.position, visible_size=decoded.image.shape[:2]), image.orientation)

@@ -125,7 +125,10 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
         ((4, 6, 3), dtype('uint16'))
     """
     image, frame, notes = read_unaligned(visible, infrared, options)
-    pair = complete_pair(image, frame, options, (str(visible), str(infrared)))
+    names = str(visible), str(infrared)
+    if names[0] == names[1]:
+        names = f"the visible image in {visible}", f"the infrared image in {infrared}"
+    pair = complete_pair(image, frame, options, names)
     return pair._replace(notes=notes + pair.notes)
 
 

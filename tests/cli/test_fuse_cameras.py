@@ -53,6 +53,13 @@ class TestOneFile:
         np.testing.assert_array_equal(fused, expected)
         assert "note: counts of FLIR E60 instead of its screen image" in notes
 
+    def test_radiometric_without_tags(self, gffusion: Callable, files: Path) -> None:
+        small = flir_jpeg(COUNTS[:48, :64].copy(), encode(VISIBLE, "JPEG"), (96, 128))
+        (files / "small.jpg").write_bytes(small)
+        outcome = gffusion("fuse", "small.jpg", "-o", "out.png")
+        assert outcome.exit_code == 2 and "--align" in outcome.err
+        assert "the visible image in small.jpg" in outcome.err and "the infrared image in small.jpg" in outcome.err
+
     def test_one_image(self, gffusion: Callable, files: Path, run_script: Callable) -> None:
         for arguments in (("visible.png",), ("visible.png", "visible.png")):
             outcome = gffusion("fuse", *arguments, "-o", "out.png")
@@ -128,6 +135,13 @@ class TestKeepThermal:
         command = ("fuse", "visible.png", "counts.png", "-o", "out.png", "--keep-thermal")
         assert gffusion(*command).exit_code == 0 and (files / "out_thermal.tif").is_file()
         assert "nothing to do" in gffusion(*command).out
+
+    def test_inputs_are_not_replaced(self, gffusion: Callable, files: Path) -> None:
+        (files / "counts.png").rename(files / "out_thermal.tif")
+        content = (files / "out_thermal.tif").read_bytes()
+        outcome = gffusion("fuse", "visible.png", "out_thermal.tif", "-o", "out.png", "--keep-thermal", "--overwrite")
+        assert outcome.exit_code == 2 and "would overwrite an input" in outcome.err
+        assert (files / "out_thermal.tif").read_bytes() == content
 
     def test_second_page_in_degrees(self, gffusion: Callable, files: Path) -> None:
         assert gffusion("fuse", "FLIR0001.jpg", "-o", "out.tif", "--keep-thermal").exit_code == 0
