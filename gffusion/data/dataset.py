@@ -58,6 +58,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
             Defaults to the names in the layout or in `classes.txt`.
         read_options: How the files are read: alignment, raw frames and false colors.
+        with_boxes: Whether to read boxes. Without, damaged box files do not matter.
 
     Raises:
         FileNotFoundError, NotADirectoryError: If a folder is missing or a file.
@@ -91,6 +92,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         smooth_range: float = 0,
         class_names: Sequence[str] | None = None,
         read_options: ReadOptions | None = None,
+        with_boxes: bool = True,
     ) -> None:
         if seed < 0:
             raise ValueError(f"seed must be at least 0, got {seed}")
@@ -99,7 +101,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         if isinstance(roots, PairSource):
             self._source = roots
         else:
-            self._source = FolderPairs(roots, layout, split, class_names, read_options)
+            self._source = FolderPairs(roots, layout, split, class_names, read_options, with_boxes)
         self.transform = transform
         self._seed = seed
         # Persistent workers have a copy of this object, which only shared memory can update.

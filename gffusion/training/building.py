@@ -38,6 +38,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         "cache_in_memory": data.cache_in_memory,
         "layout": data.layout,
         "class_names": data.class_names,
+        "with_boxes": False,
         **choose_infrared_options(recipe).to_dict(),
     }
     train_data = FusionDataset(data.train_data, build_transform(data), split=data.train_split, **options)

@@ -5,29 +5,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from .base import Boxes, NamedBoxes
+from .base import Boxes, NamedBoxes, read_text
+from .kaist import KAIST_HEADER, read_kaist
 from .voc import read_voc
 from .yolo import read_yolo
 
 BoxReader: TypeAlias = Callable[[Path, tuple[int, int], Sequence[str] | None], Boxes]
 
-_READERS: dict[str, BoxReader] = {".txt": read_yolo, ".xml": read_voc}
+
+def _read_txt(path: Path, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
+    read = read_kaist if read_text(path).lstrip().startswith(KAIST_HEADER) else read_yolo
+    return read(path, size, class_names)
+
+
+_READERS: dict[str, BoxReader] = {".txt": _read_txt, ".xml": read_voc}
 
 BOX_SUFFIXES: tuple[str, ...] = tuple(_READERS)
-"""Suffixes of files with the boxes of one image, in lower case: YOLO and Pascal VOC."""
+"""Suffixes of files with the boxes of one image, in lower case: YOLO, KAIST and Pascal VOC."""
 
 
 def read_boxes(
     source: str | os.PathLike[str] | NamedBoxes, size: tuple[int, int], class_names: Sequence[str] | None = None
 ) -> Boxes:
-    """Read the boxes of one image from a YOLO file, a Pascal VOC file or an entry of [`read_coco`].
+    """Read the boxes of one image from a YOLO, KAIST or Pascal VOC file, or an entry of [`read_coco`].
 
     Boxes outside the image or without an area are left out and reported through `logging`. A file without objects means
     an image without objects. Class names are compared case-insensitively; `People` matches `person` unless both are
     classes.
 
     Args:
-        source: A `.txt` (YOLO) or `.xml` (Pascal VOC) file, or an entry.
+        source: A `.txt` (YOLO or KAIST) or `.xml` (Pascal VOC) file, or an entry.
         size: Height and width of the image in pixels.
         class_names: Names of the classes, in the order of their indices. Optional for YOLO files, which store indices.
 

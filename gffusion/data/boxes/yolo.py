@@ -7,12 +7,15 @@ from .base import Boxes, clip_boxes, read_text
 
 # Larger relative coordinates are pixels by mistake, not boxes that extend beyond the image.
 _MAX_RELATIVE = 2.0
+# Points of polygons are inside the image; the visibility of key points (2) is not a coordinate.
+_MAX_POLYGON = 1.05
 
 
 def read_yolo(path: Path, size: tuple[int, int], class_names: Sequence[str] | None = None) -> Boxes:
     """Read a YOLO file: one box per line, `class center_x center_y width height`, relative to the image.
 
-    A sixth number, the confidence of a detector, is ignored. See [`read_boxes`] for the arguments and errors.
+    A sixth number, the confidence of a detector, is ignored. A line can also be a polygon, `class x1 y1 x2 y2 x3 y3 ...`, as in
+    files for segmentation: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
     height, width = size
     classes, coordinates = [], []
@@ -29,16 +32,23 @@ def read_yolo(path: Path, size: tuple[int, int], class_names: Sequence[str] | No
 
 
 def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[int, list[float]]:
-    if len(columns) not in (5, 6):
-        raise ValueError("a YOLO line must be: class, center x, center y, width, height[, confidence]")
-    try:
-        index, *box = map(float, columns[:5])
+    if len(columns) < 5:
+        raise ValueError(
+            "a YOLO line must be: class, center x, center y, width, height[, confidence], or class and polygon"
+        )
+    is_polygon = len(columns) > 6
+    try:  # the last number of an even count is the confidence of a detector
+        index, *box = map(float, columns[: len(columns) - (len(columns) + 1) % 2])
     except ValueError:
         raise ValueError("a YOLO line must contain only numbers") from None
     known = len(class_names) if class_names is not None else float("inf")
     if not (index.is_integer() and 0 <= index < known):
         allowed = f"from 0 to {known - 1} ({', '.join(class_names)})" if class_names is not None else "from 0"
         raise ValueError(f"the class must be an integer {allowed}")
-    if not all(abs(value) <= _MAX_RELATIVE for value in box) or min(box[2:]) < 0:  # also refuses NaN
+    limit = _MAX_POLYGON if is_polygon else _MAX_RELATIVE
+    if not all(abs(value) <= limit for value in box) or (not is_polygon and min(box[2:]) < 0):  # also refuses NaN
         raise ValueError("YOLO coordinates must be relative to the image, in [0, 1], not in pixels")
+    if is_polygon:
+        left, top, right, bottom = min(box[::2]), min(box[1::2]), max(box[::2]), max(box[1::2])
+        box = [(left + right) / 2, (top + bottom) / 2, right - left, bottom - top]
     return int(index), box

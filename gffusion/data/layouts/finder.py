@@ -14,8 +14,8 @@ from .known import find_fmb, find_llvip, find_m3fd, find_mfnet, find_msrs, find_
 
 logger = logging.getLogger(__name__)
 
-Layout: TypeAlias = Callable[[Path, str | None], FoundPairs]
-"""Takes the folder of a dataset and the name of a split, such as "train", or None for all pairs."""
+Layout: TypeAlias = Callable[[Path, str | None, bool], FoundPairs]
+"""Takes the folder of a dataset and the name of a split, such as "train", None for all pairs, and whether to find boxes."""
 
 LAYOUTS: dict[str, Layout] = {
     "folders": find_folders,
@@ -30,13 +30,14 @@ LAYOUTS: dict[str, Layout] = {
 """The supported layouts by name; the docstring of each function describes its folders."""
 
 
-def find_pairs(root: Path, layout: str = "folders", split: str | None = None) -> FoundPairs:
+def find_pairs(root: Path, layout: str = "folders", split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of a dataset, and report files without a partner through `logging`.
 
     Args:
         root: Folder of the dataset.
         layout: A name in `LAYOUTS`.
         split: Name of a split, if the layout has splits.
+        with_boxes: Whether to find boxes. Without, damaged box files do not matter.
 
     Raises:
         FileNotFoundError, NotADirectoryError: If a folder is missing or a file, or the list of a split is missing.
@@ -55,7 +56,7 @@ def find_pairs(root: Path, layout: str = "folders", split: str | None = None) ->
         raise ValueError(f"the layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
     if not root.is_dir():
         raise FileNotFoundError(f"the folder {root} does not exist; it should contain a dataset of layout {layout!r}")
-    found = LAYOUTS[layout](root, split)
+    found = LAYOUTS[layout](root, split, with_boxes)
     unmatched: dict[str, Iterable[Path | NamedBoxes]] = {
         "visible without infrared": found.match.visible_only,
         "infrared without visible": found.match.infrared_only,

@@ -1,32 +1,59 @@
 """The layout of this library."""
 
+import logging
 from pathlib import Path
 
-from gffusion.data.boxes import read_coco
+from gffusion.data.boxes import NamedBoxes, read_coco
 from gffusion.data.names import INFRARED_OR_NEAR, VISIBLE
 from gffusion.data.pairs import CLASSES_FILE, match_pairs
 
 from .base import FoundPairs, find_folder, find_split, read_lines, require_folder
 
+logger = logging.getLogger(__name__)
 
-def find_folders(root: Path, split: str | None = None) -> FoundPairs:
+
+def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find pairs in `visible/` and `infrared/`, with optional `labels/` and `boxes/`; a split is a subfolder of `root`.
 
-    Folders with other usual names are accepted, such as `rgb/` and `thermal/`, or `可见光/` and `红外/`.
-    `boxes/` contains one YOLO or VOC file per image, or one COCO `.json` file for all images. `classes.txt`, next to or in
-    `boxes/`, names the classes, one per line.
+    Folders with other usual names are accepted, such as `rgb/` and `thermal/`, or `可见光/` and `红外/`. `boxes/` contains one
+    YOLO, VOC or KAIST file per image, or one COCO `.json` file for all images; without `boxes/`, the COCO file can be next to
+    the other folders or in `annotations/`. `classes.txt`, next to or in `boxes/`, names the classes, one per line.
     """
     root = find_split(root, split, "folders")
     boxes = find_folder(root, "boxes")
-    coco = sorted(file for file in boxes.iterdir() if file.suffix.lower() == ".json") if boxes else []
-    if len(coco) > 1:
-        raise ValueError(f"{boxes} contains {len(coco)} COCO files ({coco[0].name}, ...); keep only one")
-    by_stem, class_names = read_coco(coco[0]) if coco else (None, None)
+    by_stem, class_names = _read_coco(_find_coco(root, boxes), with_boxes)
     lists = [folder / CLASSES_FILE for folder in (root, boxes) if folder and (folder / CLASSES_FILE).is_file()]
     match = match_pairs(
         require_folder(root, "folders", "visible", kind=VISIBLE),
         require_folder(root, "folders", "infrared", kind=INFRARED_OR_NEAR),
         find_folder(root, "labels"),
-        by_stem or boxes,
+        (by_stem or boxes) if with_boxes else None,
     )
     return FoundPairs(match, read_lines(lists[0]) if lists else class_names)
+
+
+def _find_coco(root: Path, boxes: Path | None) -> list[Path]:
+    """Return the COCO files in `boxes`, or without that folder, next to the images or in `annotations/`."""
+    folders = [boxes] if boxes else [folder for folder in (root, find_folder(root, "annotations")) if folder]
+    files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix.lower() == ".json")
+    if boxes:
+        return files
+    # Other programs store their settings there.
+    return [
+        file for file in files if all(key in file.read_bytes() for key in (b'"images"', b'"annotations"', b'"bbox"'))
+    ]
+
+
+def _read_coco(files: list[Path], with_boxes: bool) -> tuple[dict[str, NamedBoxes] | None, tuple[str, ...] | None]:
+    """Read the COCO file; only its class names are needed without boxes, and a damaged one is reported."""
+    try:
+        if len(files) > 1:
+            raise ValueError(
+                f"{files[0].parent} contains {len(files)} COCO files ({files[0].name}, ...); keep only one"
+            )
+        return read_coco(files[0]) if files else (None, None)
+    except ValueError as error:
+        if with_boxes:
+            raise
+        logger.warning("%s (boxes are not needed here; without class names, classes are numbered)", error)
+        return None, None

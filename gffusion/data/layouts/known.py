@@ -16,7 +16,7 @@ FMB_CLASSES = (
 )  # fmt: skip
 
 
-def find_m3fd(root: Path, split: str | None = None) -> FoundPairs:
+def find_m3fd(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of M3FD: `Vis/`, `Ir/`, VOC files in `Annotation/` (detection part) and label maps in `masks/`.
 
     Liu et al., "Target-aware Dual Adversarial Learning and a Multi-scenario Multi-Modality Benchmark to Fuse Infrared and
@@ -24,11 +24,13 @@ def find_m3fd(root: Path, split: str | None = None) -> FoundPairs:
     label maps. A split is a list of file names, `split.txt` or `meta/split.txt`, as in TarDAL. `gffusion masks` can write
     `masks/`. The YOLO files of TarDAL in `labels/` number the classes in another order and are ignored.
     """
-    match = match_folders(root, "m3fd", ("Vis", "vi", "visible"), ("Ir", "infrared"), ("masks",), ("Annotation",))
+    match = match_folders(
+        root, "m3fd", ("Vis", "vi", "visible"), ("Ir", "infrared"), ("masks",), ("Annotation",) if with_boxes else ()
+    )
     return FoundPairs(select_split(root, split, match), M3FD_CLASSES)
 
 
-def find_mfnet(root: Path, split: str | None = None) -> FoundPairs:
+def find_mfnet(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of MFNet: four-channel `images/` (red, green, blue, thermal) and `labels/`.
 
     Ha et al., "MFNet: Towards real-time semantic segmentation for autonomous vehicles with multi-spectral scenes" (IROS
@@ -40,7 +42,7 @@ def find_mfnet(root: Path, split: str | None = None) -> FoundPairs:
     return FoundPairs(select_split(root, split, match), MFNET_CLASSES)
 
 
-def find_msrs(root: Path, split: str | None = None) -> FoundPairs:
+def find_msrs(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of MSRS: `vi/`, `ir/` and `Segmentation_labels/` in `train/` and `test/`.
 
     Tang et al., "PIAFusion: A progressive infrared and visible image fusion network based on illumination aware"
@@ -51,7 +53,7 @@ def find_msrs(root: Path, split: str | None = None) -> FoundPairs:
     return FoundPairs(match_folders(part, "msrs", ("vi", "Visible"), ("ir", "Infrared"), labels), MFNET_CLASSES)
 
 
-def find_roadscene(root: Path, split: str | None = None) -> FoundPairs:
+def find_roadscene(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of RoadScene: `crop_LR_visible/` and `cropinfrared/`.
 
     Xu et al., "U2Fusion: A unified unsupervised image fusion network" (TPAMI 2022), https://github.com/hanna-xu/RoadScene.
@@ -62,7 +64,7 @@ def find_roadscene(root: Path, split: str | None = None) -> FoundPairs:
     return FoundPairs(select_split(root, split, match_folders(root, "roadscene", visible, infrared)))
 
 
-def find_tno(root: Path, split: str | None = None) -> FoundPairs:
+def find_tno(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of the TNO Image Fusion Dataset as fusion papers repackage it: `vi/` and `ir/`.
 
     Toet, "The TNO Multiband Image Data Collection" (Data in Brief 2017), https://doi.org/10.6084/m9.figshare.1008029. The
@@ -73,7 +75,7 @@ def find_tno(root: Path, split: str | None = None) -> FoundPairs:
     return FoundPairs(select_split(root, split, match_folders(root, "tno", visible, infrared)))
 
 
-def find_llvip(root: Path, split: str | None = None) -> FoundPairs:
+def find_llvip(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of LLVIP: `train/` and `test/` in both `visible/` and `infrared/`, and VOC files in `Annotations/`.
 
     Jia et al., "LLVIP: A Visible-infrared Paired Dataset for Low-light Vision" (ICCV workshops 2021),
@@ -82,13 +84,14 @@ def find_llvip(root: Path, split: str | None = None) -> FoundPairs:
     """
     if split is None:
         raise ValueError('the layout \'llvip\' requires a split; pass split="train" or split="test"')
+    boxes = ("Annotations",) if with_boxes else ()
     folders = [require_folder(require_folder(root, "llvip", kind), "llvip", split) for kind in ("visible", "infrared")]
-    match = match_pairs(folders[0], folders[1], find_folder(root, "masks"), find_folder(root, "Annotations"))
+    match = match_pairs(folders[0], folders[1], find_folder(root, "masks"), find_folder(root, *boxes))
     # Labels and boxes of all splits share a folder, so files of other splits are not reported as unmatched.
     return FoundPairs(dataclasses.replace(match, labels_only=(), boxes_only=()), ("person",))
 
 
-def find_fmb(root: Path, split: str | None = None) -> FoundPairs:
+def find_fmb(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of FMB: `Visible/`, `Infrared/` and `Label/` in `train/` and `test/`.
 
     Liu et al., "Multi-interactive Feature Learning and a Full-time Multi-modality Benchmark for Image Fusion and

@@ -35,14 +35,15 @@ class FolderPairs(PairSource):
         split: str | None,
         class_names: Sequence[str] | None,
         read_options: ReadOptions | None = None,
+        with_boxes: bool = True,
     ) -> None:
         self._read_options = read_options or ReadOptions()
-        found = [find_pairs(Path(root), layout, split) for root in roots]
+        found = [find_pairs(Path(root), layout, split, with_boxes) for root in roots]
         self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
         check_different_files(self.pairs, every=True)
         self.names = tuple(pair.name for pair in self.pairs)
         self.has_labels = _all_have_labels(self.pairs)
-        self.has_boxes = _all_have_boxes(self.pairs)
+        self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
         self.class_names = tuple(class_names) if class_names is not None else None
         if class_names is None and (self.has_labels or self.has_boxes):
             self.class_names = _join_class_names(roots, [part.class_names for part in found])

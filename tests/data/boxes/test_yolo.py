@@ -19,6 +19,22 @@ def test_relative_coordinates_become_pixels(tmp_path: Path) -> None:
     assert (boxes.coordinates.dtype, boxes.classes.dtype) == (np.float32, np.int64)
 
 
+@pytest.mark.parametrize("confidence", ["", " 0.9"])
+@pytest.mark.parametrize(
+    ("points", "box"),
+    [
+        ("0.1 0.2 0.3 0.2 0.3 0.6", (20, 20, 60, 60)),
+        ("0.5 0.1 0.9 0.5 0.5 0.9 0.1 0.5", (20, 10, 180, 90)),
+        ("0 0 1 0 1 1 0.5 0.5 0 1", (0, 0, 200, 100)),
+    ],
+)
+def test_box_of_a_polygon(tmp_path: Path, points: str, box: tuple[int, ...], confidence: str) -> None:
+    (tmp_path / "a.txt").write_text(f"1 {points}{confidence}\n0 0.5 0.5 1 1\n")
+    boxes = read_boxes(tmp_path / "a.txt", SIZE, CLASSES)
+    np.testing.assert_allclose(boxes.coordinates, [box, (0, 0, 200, 100)], atol=1e-4)
+    assert boxes.classes.tolist() == [1, 0]
+
+
 @pytest.mark.parametrize("content", ["", "\n  \n"])
 def test_empty_file_has_no_objects(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.txt").write_text(content)
@@ -30,7 +46,9 @@ def test_empty_file_has_no_objects(tmp_path: Path, content: str) -> None:
     ("row", "message"),
     [
         ("0 0.5 0.5 1", "class, center x"),
-        ("0 0.1 0.1 0.2 0.1 0.2 0.2", "class, center x"),  # a polygon
+        ("0 10 10 20 10 20 20", "relative to the image"),  # a polygon in pixels
+        ("0 0.5 0.5 0.2 0.2 0.5 0.5 2 0.6 0.6 1", "relative to the image"),  # key points with their visibility
+        ("0 0.1 0.1 0.2 0.1 x 0.2", "only numbers"),
         ("person 0.5 0.5 1 1", "only numbers"),
         ("3 0.5 0.5 1 1", r"0 to 2 \(person, Car, bus\)"),
         ("-1 0.5 0.5 1 1", "0 to 2"),
