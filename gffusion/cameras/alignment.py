@@ -1,7 +1,8 @@
 """Bring the images of a pair into one frame, as the options of the user say."""
 
 import math
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .rig import Rig, describe_size
 from .warping import AlignedImages, Reference, apply_rig
+
+if TYPE_CHECKING:
+    from .estimation import PairArrays, RigEstimate
 
 Align = Literal["none", "resize", "auto"] | Rig
 
@@ -62,9 +66,32 @@ def align_images(
         rig, notes = Rig(np.eye(3)), _check_resize(sizes, names, tags)
     elif align == "auto" and tags is not None:
         rig, notes = tags, ("aligned by the tags of the file",)
+    elif align == "auto":
+        estimate = estimate_sure([(visible, infrared, missing)])
+        rig, notes = estimate.rig, (f"aligned by an estimated {estimate.describe()}",)
     else:
         raise ValueError(f'align must be "none", "resize", "auto" or a Rig, got {align!r}')
     return apply_rig(visible, infrared, missing, rig, reference, crop), notes
+
+
+def estimate_sure(pairs: Sequence["PairArrays"]) -> "RigEstimate":
+    """Return the estimate of [`estimate_rig`] for a similarity.
+
+    Raises:
+        ValueError: If the estimate is not sure, or as for [`estimate_rig`].
+    """
+    from .estimation import estimate_rig  # imports scipy and scikit-image, which takes a second
+
+    estimate = estimate_rig(pairs)
+    if not estimate.sure:
+        count = f"{len(pairs)} pair{'s' * (len(pairs) != 1)}"
+        raise ValueError(
+            f"the position of the infrared image could not be estimated from {count} with certainty (residual "
+            f"{estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}). Run `gffusion align` on ten pairs of the "
+            "rig with structure at all distances, look at its overlay, and pass the rig (--align RIG.json); or pass "
+            'align="resize" (--align resize) if both cameras have the same field of view'
+        )
+    return estimate
 
 
 def _check_resize(

@@ -131,7 +131,7 @@ class Rig:
 
         Whole numbers are the centers of pixels.
         """
-        return _from_relative(infrared_size) @ self.matrix @ np.linalg.inv(_from_relative(visible_size))
+        return from_relative(infrared_size) @ self.matrix @ np.linalg.inv(from_relative(visible_size))
 
     def check_sizes(self, visible_size: tuple[int, int], infrared_size: tuple[int, int]) -> tuple[str, ...]:
         """Check that images have the aspect ratios that the rig was made for.
@@ -172,8 +172,13 @@ def describe_size(size: tuple[int, ...]) -> str:
     return f"{size[1]} x {size[0]}"
 
 
-def _from_relative(size: tuple[int, int]) -> NDArray[np.float64]:
-    """Return the matrix from relative coordinates to pixels."""
+def from_relative(size: tuple[float, float]) -> NDArray[np.float64]:
+    """Return the matrix (3, 3) from relative coordinates to pixels of an image of a height and width.
+
+    Example:
+        >>> from_relative((480, 640)) @ (1, 1, 1)
+        array([639.5, 479.5,   1. ])
+    """
     height, width = size
     return np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]], np.float64)
 

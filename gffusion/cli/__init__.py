@@ -8,6 +8,7 @@ import typer
 
 from gffusion._version import __version__
 
+from .align import align
 from .errors import ClickException, exit_with_usage_error
 from .evaluate import evaluate
 from .fuse import fuse
@@ -27,8 +28,14 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subcommand in (evaluate, fuse, masks, models, pull, push, sample):
-    app.command()(subcommand)
+app.command()(align)
+app.command()(evaluate)
+app.command()(fuse)
+app.command()(masks)
+app.command()(models)
+app.command()(pull)
+app.command()(push)
+app.command()(sample)
 app.command(context_settings=CONTEXT)(train)
 
 
@@ -51,7 +58,11 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on wrong words."""
+    """Run the command line and exit, with code 2 and one line on stderr if the arguments are wrong.
+
+    Args:
+        arguments: Words after the name of the command. Defaults to the arguments of this process.
+    """
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None

@@ -1,6 +1,6 @@
 """`gffusion models`: the models of the zoo."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -25,7 +25,8 @@ def models(
     from gffusion.zoo.registry import find_entries
 
     with user_errors():
-        entries = find_entries(pattern, status)  # type: ignore[arg-type] # it checks the status
+        choice: Any = status
+        entries = find_entries(pattern, choice)
         if not entries:
             raise ValueError(f"No model matches {pattern!r}{f' with the status {status!r}' if status else ''}.")
     console = Console(markup=False, highlight=False)

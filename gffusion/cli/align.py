@@ -1,0 +1,110 @@
+"""`gffusion align`: estimate the rig of two cameras from their images."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from .errors import user_errors
+
+if TYPE_CHECKING:
+    from gffusion.cameras import Rig
+    from gffusion.data import ImagePair
+    from gffusion.data.alignment import RigPairs
+
+TRANSFORMS = ("translation", "similarity", "affine", "homography")
+
+
+def align(
+    visible: Annotated[Path, typer.Argument(metavar="VISIBLE", help="Visible image, or folder of visible images.")],
+    infrared: Annotated[Path, typer.Argument(metavar="INFRARED", help="Infrared image, or folder of infrared images.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="RIG.json", help="File of the rig to write.")],
+    transform: Annotated[
+        str,
+        typer.Option(
+            help=f"{', '.join(TRANSFORMS)}: translation is for cameras with one field of view, similarity adds scale and "
+            "rotation, affine stretch and shear, homography perspective."
+        ),
+    ] = "similarity",
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Image to look at: both images as a checkerboard, and their edges in cyan and red. Written in any case.",
+        ),
+    ] = None,
+    accept_uncertain: Annotated[
+        bool, typer.Option("--accept-uncertain", help="Write the rig even if the estimate is not sure.")
+    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Estimate how the infrared image lies in the visible image, and save it for `--align RIG.json`.
+
+    The cameras must be fixed to each other. From folders, up to ten evenly spaced pairs are used together; different scenes
+    with structure at the usual distance give the best result. Tags of radiometric files are the start if they exist.
+    Exit code: 0 if a rig was written, 2 if the estimate is not sure or nothing could be done.
+    """
+    with user_errors():
+        _check(output, transform, overlay, overwrite)
+        from gffusion.cameras.estimation import estimate_rig  # saves start-up time
+        from gffusion.data import ReadOptions
+        from gffusion.data.alignment import read_rig_pairs
+
+        found = read_rig_pairs(_find_pairs(visible, infrared), ReadOptions())
+        if not found.arrays:
+            raise ValueError(f"no pair of {visible} and {infrared} can be read: {found.error}")
+        estimate = estimate_rig(found.arrays, transform, found.tags)  # type: ignore[arg-type]
+        typer.echo(estimate.describe())
+        if overlay is not None:
+            _write_overlay(overlay, found, estimate.rig)
+        if not estimate.sure and not accept_uncertain:
+            raise ValueError(
+                "the estimate is not sure, and no rig was written: give up to ten pairs of the rig, of different scenes with "
+                "edges that both cameras see; check that the files belong together; look at --overlay FILE, and pass "
+                "--accept-uncertain if it is right"
+            )
+        estimate.rig.save(output)
+    typer.echo(f"rig -> {output}")
+
+
+def _check(output: Path, transform: str, overlay: Path | None, overwrite: bool) -> None:
+    from gffusion.data import IMAGE_SUFFIXES
+
+    if transform not in TRANSFORMS:
+        raise ValueError(f"--transform must be one of {', '.join(TRANSFORMS)}, got {transform!r}")
+    if output.suffix.lower() != ".json":
+        raise ValueError(f"--output must be a .json file, got {output}")
+    if overlay is not None and overlay.suffix.lower() not in IMAGE_SUFFIXES:
+        raise ValueError(f"--overlay must be one of {', '.join(IMAGE_SUFFIXES)}, got {overlay}")
+    for path in filter(None, (output, overlay)):
+        if not path.parent.is_dir():
+            raise FileNotFoundError(f"the folder {path.parent} does not exist")
+        if path.exists() and not overwrite:
+            raise ValueError(f"{path} exists: choose another file, or pass --overwrite")
+
+
+def _find_pairs(visible: Path, infrared: Path) -> "list[ImagePair]":
+    from gffusion.data import ImagePair, match_pairs
+
+    for path in (visible, infrared):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+    if visible.is_dir() != infrared.is_dir():
+        folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
+        raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
+    if visible.is_dir():
+        return list(match_pairs(visible, infrared).pairs)
+    return [ImagePair(visible.stem, visible, infrared)]
+
+
+def _write_overlay(path: Path, found: "RigPairs", rig: "Rig") -> None:
+    import numpy as np
+
+    from gffusion.cameras import apply_rig
+    from gffusion.data import write_image
+    from gffusion.visualization.alignment import draw_alignment
+
+    visible, infrared, missing = found.arrays[len(found.arrays) // 2]
+    aligned = apply_rig(visible, infrared, missing, rig)
+    write_image(path, np.asarray(draw_alignment(aligned.visible, aligned.infrared, aligned.missing)))
+    typer.echo(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}")

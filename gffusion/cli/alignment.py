@@ -1,0 +1,43 @@
+"""Options of the alignment of the two images, shared by several commands."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+AlignOption = Annotated[
+    str,
+    typer.Option(
+        "--align",
+        metavar="HOW",
+        help='How images that do not match pixel by pixel are aligned: "none" refuses different sizes, "resize" is for cameras '
+        'with the same field of view, "auto" uses the tags of the files or estimates the position from up to ten pairs, and '
+        "RIG.json is a file of `gffusion align`.",
+    ),
+]
+ReferenceOption = Annotated[
+    str, typer.Option("--reference", help="Image whose frame and size the result has: visible or infrared.")
+]
+CropOption = Annotated[bool, typer.Option("--crop", help="Keep only the largest rectangle that both cameras see.")]
+
+
+def parse_alignment(align: str, reference: str = "visible", crop: bool = False) -> dict[str, Any]:
+    """Return the fields of [`ReadOptions`] for the options of a command line.
+
+    Raises:
+        OSError: If the file of the rig cannot be read.
+        ValueError: If an option is wrong.
+    """
+    from gffusion.cameras import Rig  # saves start-up time
+    from gffusion.cameras.warping import REFERENCES
+
+    if reference not in REFERENCES:
+        raise ValueError(f"--reference must be visible or infrared, got {reference!r}")
+    if align == "none" and (crop or reference != "visible"):
+        option = "--crop" if crop else "--reference infrared"
+        raise ValueError(f"{option} needs --align resize, auto or RIG.json")
+    if align in ("none", "resize", "auto"):
+        return {"align": align, "reference": reference, "crop": crop}
+    if not Path(align).is_file():
+        raise ValueError(f"--align must be none, resize, auto or the file of a rig, got {align!r}")
+    return {"align": Rig.load(align), "reference": reference, "crop": crop}

@@ -1,0 +1,160 @@
+"""Rigs estimated from rendered scenes that were moved by known transforms."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from moved_scenes import SIZE, make_matrix, make_pairs
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from gffusion.cameras import Rig, align_images
+from gffusion.cameras.estimation import estimate_rig
+from gffusion.cameras.refinement import Transform
+
+
+def measure_error(estimated: Rig, matrix: NDArray[np.float64]) -> float:
+    """Mean error over the corners of the common part, in pixels of the visible image."""
+    corners = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]]).T
+    common = np.linalg.inv(matrix) @ corners
+    common = np.vstack([(common[:2] / common[2]).clip(0, 1), np.ones(4)])
+    found = np.linalg.inv(estimated.matrix) @ matrix @ common
+    differences = (found[:2] / found[2] - common[:2]) * np.array([[SIZE[1]], [SIZE[0]]])
+    return float(np.hypot(*differences).mean())
+
+
+@pytest.mark.parametrize(
+    ("zoom", "angle", "shift"),
+    [
+        (1.0, 0, (0.0, 0.0)),
+        (1.3, 2, (0.03, -0.04)),
+        (0.7, -3, (-0.08, 0.05)),
+        (1.9, 5, (0.1, -0.1)),
+        (0.5, 1, (0, 0.1)),
+    ],
+)
+def test_one_pair(zoom: float, angle: float, shift: tuple[float, float]) -> None:
+    matrix = make_matrix(zoom, angle, shift)
+    estimate = estimate_rig(make_pairs(matrix, (1,)))
+    assert estimate.sure
+    assert estimate.pairs == 1
+    assert measure_error(estimate.rig, matrix) < 2
+    assert estimate.residual < 2
+    assert (estimate.rig.visible_size, estimate.rig.infrared_size) == (SIZE, (120, 160))
+
+
+def test_several_pairs_are_more_precise() -> None:
+    matrix = make_matrix()
+    pairs = make_pairs(matrix, range(3))
+    joint = estimate_rig(pairs)
+    assert joint.sure
+    assert measure_error(joint.rig, matrix) < 0.7
+    assert joint.residual <= max(estimate_rig([pair]).residual for pair in pairs)
+    assert "3 pairs" in joint.describe()
+
+
+@pytest.mark.parametrize(
+    ("transform", "matrix"),
+    [
+        ("translation", make_matrix(1.0, 0.0, (0.04, -0.03))),
+        ("affine", np.array([[1.3, 0.02, -0.15], [-0.03, 1.36, -0.2], [0, 0, 1]])),
+        ("homography", make_matrix(1.2, 1, (0.02, 0.02), perspective=0.04)),
+    ],
+)
+def test_other_transforms(transform: Transform, matrix: NDArray[np.float64]) -> None:
+    estimate = estimate_rig(make_pairs(matrix, range(3)), transform)
+    assert estimate.sure
+    assert measure_error(estimate.rig, matrix) < 2
+    if transform != "homography":
+        assert np.allclose(estimate.rig.matrix[2], (0, 0, 1))
+
+
+@pytest.mark.parametrize("change", ["inverted", "counts", "colors"])
+def test_types_and_contrast_do_not_matter(change: str) -> None:
+    matrix = make_matrix()
+    ((visible, infrared, missing),) = make_pairs(matrix, (2,))
+    values: dict[str, Any] = {
+        "inverted": 255 - infrared,
+        "counts": (12000 + 9 * infrared.astype(np.uint16)).astype(np.uint16),
+        "colors": np.stack([infrared] * 3, axis=-1),
+    }
+    if change == "counts":
+        visible = (visible[..., 1].astype(np.uint16) * 100).astype(np.uint16)
+    estimate = estimate_rig([(visible, values.get(change, infrared), missing)])
+    assert estimate.sure
+    assert measure_error(estimate.rig, matrix) < 2
+
+
+def test_missing_pixels_are_no_edges() -> None:
+    """The frame of a small image in a larger one is not taken for a frame in the visible image."""
+    matrix = make_matrix(0.6, 0, (0, 0))
+    ((visible, infrared, missing),) = make_pairs(matrix, (3,))
+    assert missing is not None
+    marked = np.where(missing, 255, infrared).astype(np.uint8)
+    estimate = estimate_rig([(visible, marked, missing)])
+    assert measure_error(estimate.rig, matrix) < 2
+
+
+def noise(seed: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+    return ndimage.gaussian_filter(np.random.default_rng(seed).random(shape), 2)
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (noise(0, SIZE), noise(1, (120, 160))),
+        (np.zeros(SIZE), noise(1, (120, 160))),
+        (noise(0, SIZE), np.full((120, 160), 300, np.uint16)),
+        (np.zeros((*SIZE, 3), np.uint8), np.zeros((120, 160), np.uint8)),
+        (noise(0, SIZE), np.full((120, 160), np.nan)),
+    ],
+    ids=["unrelated", "black visible", "flat infrared", "both black", "no number"],
+)
+def test_no_estimate_is_made_up(pair: tuple[NDArray[Any], NDArray[Any]]) -> None:
+    estimate = estimate_rig([(*pair, None)])
+    assert not estimate.sure
+    with pytest.raises(ValueError, match=r"could not be estimated.*gffusion align.*--align resize"):
+        align_images(*pair, align="auto")
+
+
+def test_unrelated_scenes_are_refused() -> None:
+    first, second = make_pairs(make_matrix(), (4, 9))
+    mirrored = second[1][:, ::-1]
+    assert not estimate_rig([(first[0], mirrored, None)]).sure
+
+
+def test_all_pixels_missing() -> None:
+    ((visible, infrared, _),) = make_pairs(make_matrix(), (2,))
+    assert not estimate_rig([(visible, infrared, np.ones(infrared.shape, bool))]).sure
+
+
+def test_a_start_is_refined() -> None:
+    matrix = make_matrix(1.5, 12, (0, 0))  # a rotation beyond the search
+    start = Rig(make_matrix(1.48, 11.5, (0.005, 0)))
+    estimate = estimate_rig(make_pairs(matrix, range(2)), start=start)
+    assert measure_error(estimate.rig, matrix) < 2
+
+
+def test_wrong_arguments() -> None:
+    pairs = make_pairs(make_matrix(), (0, 1))
+    with pytest.raises(ValueError, match="at least one pair"):
+        estimate_rig([])
+    with pytest.raises(ValueError, match=r"--transform.*rotation"):
+        estimate_rig(pairs, "rotation")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="320 x 240 and 100 x 100 and also"):
+        estimate_rig([pairs[0], (pairs[1][0], pairs[1][1][:100, :100], None)])
+    with pytest.raises(ValueError, match="at least 48 pixels per side"):
+        estimate_rig([(np.zeros((40, 60)), np.zeros((60, 60)), None)])
+
+
+def test_auto_aligns_one_pair() -> None:
+    matrix = make_matrix()
+    ((visible, infrared, _),) = make_pairs(matrix, (1,))
+    aligned, (note,) = align_images(visible, infrared, align="auto")
+    expected, _ = align_images(visible, infrared, align=Rig(matrix))
+    assert "estimated similarity from 1 pair" in note
+    assert aligned.missing is not None
+    assert expected.missing is not None
+    assert (aligned.missing != expected.missing).mean() < 0.02
+    both = ~aligned.missing & ~expected.missing
+    assert np.abs(aligned.infrared.astype(float) - expected.infrared)[both].mean() < 3

@@ -1,0 +1,95 @@
+"""`gffusion align`, and `--align` of the other commands."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from moved_scenes import make_matrix, make_pairs
+from PIL import Image
+
+from gffusion.cameras import Rig
+from gffusion.cameras.estimation import measure_distance
+from gffusion.data import write_image
+
+MATRIX = make_matrix(1.4, -2, (0.02, 0.03))
+
+
+@pytest.fixture(scope="module")
+def rig_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write visible/ and infrared/ of three pairs of a rig."""
+    folder = tmp_path_factory.mktemp("rig")
+    for name in ("visible", "infrared"):
+        (folder / name).mkdir()
+    for index, (visible, infrared, _) in enumerate(make_pairs(MATRIX, range(3))):
+        write_image(folder / "visible" / f"{index}.png", visible)
+        write_image(folder / "infrared" / f"{index}.png", infrared)
+    return folder
+
+
+def test_a_rig_is_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    done = gffusion(
+        "align",
+        rig_folder / "visible",
+        rig_folder / "infrared",
+        "-o",
+        tmp_path / "rig.json",
+        "--overlay",
+        tmp_path / "c.png",
+    )
+    assert done.exit_code == 0, done.err
+    assert "similarity from 3 pairs" in done.out
+    rig = Rig.load(tmp_path / "rig.json")
+    assert 320 * measure_distance(MATRIX, rig.matrix) < 1
+    assert Image.open(tmp_path / "c.png").size == (2 * 320 + 8, 240)
+
+
+def test_an_existing_rig_is_kept(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "rig.json").write_text("mine")
+    pair = rig_folder / "visible" / "0.png", rig_folder / "infrared" / "0.png"
+    done = gffusion("align", *pair, "-o", tmp_path / "rig.json")
+    assert done.exit_code == 2
+    assert "--overwrite" in done.err
+    assert (tmp_path / "rig.json").read_text() == "mine"
+    assert gffusion("align", *pair, "-o", tmp_path / "rig.json", "--overwrite").exit_code == 0
+    assert Rig.load(tmp_path / "rig.json").infrared_size == (120, 160)
+
+
+def test_an_uncertain_rig_is_not_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    write_image(tmp_path / "flat.png", np.full((120, 160), 9, np.uint8))
+    words = "align", rig_folder / "visible" / "0.png", tmp_path / "flat.png", "-o", tmp_path / "rig.json"
+    done = gffusion(*words, "--overlay", tmp_path / "check.png")
+    assert done.exit_code == 2
+    assert "--accept-uncertain" in done.err
+    assert not (tmp_path / "rig.json").exists()
+    assert (tmp_path / "check.png").exists()
+    assert gffusion(*words, "--accept-uncertain").exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["a.png", "b.png", "-o", "rig.json"], "a.png does not exist"),
+        (["{visible}", "{infrared}/0.png", "-o", "rig.json"], "two files or two folders"),
+        (["{visible}", "{infrared}", "-o", "rig.txt"], "--output must be a .json"),
+        (["{visible}", "{infrared}", "-o", "none/rig.json"], "folder none does not exist"),
+        (["{visible}", "{infrared}", "-o", "rig.json", "--transform", "rotation"], "--transform must be one of"),
+        (["{visible}", "{infrared}", "-o", "rig.json", "--overlay", "check.txt"], "--overlay must be one of"),
+    ],
+)
+def test_wrong_arguments(
+    gffusion: Callable[..., Any],
+    rig_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = gffusion(
+        "align", *(word.format(visible=rig_folder / "visible", infrared=rig_folder / "infrared") for word in words)
+    )
+    assert done.exit_code == 2
+    assert message in done.err
+    assert list(tmp_path.iterdir()) == []
