@@ -15,7 +15,7 @@ _BINS = 1 << 16
 class RangeHistogram:
     """Histogram of the values of infrared images, whose bins double in width whenever a value does not fit.
 
-    Percentiles of 8- and 16-bit integers are exact. Those of other values are exact to 1/32768 of the range of all values.
+    Percentiles of integers within a range of 65536 are exact. Those of other values are exact to 1/32768 of the range of all values.
 
     Example:
         >>> histogram = RangeHistogram()
@@ -38,7 +38,7 @@ class RangeHistogram:
             ValueError: If values are not finite, or all pixels are missing.
         """
         values = measured_counts(array, missing)
-        if self._is_exact and not (array.ndim == 2 and np.issubdtype(array.dtype, np.integer)):
+        if self._is_exact and not np.array_equal(values, np.rint(values)):
             self._make_finer(float(values.min()), float(values.max()))
         self._widen(float(values.min()), float(values.max()))
         bins = np.floor(values / self._width).astype(np.int64) - self._first

@@ -18,6 +18,7 @@ FOLDERS: dict[str, list[Array]] = {
     "uint8_and_uint16": [RNG.integers(0, 256, (30, 40), np.uint8), RNG.integers(0, 65536, (9, 9), np.uint16)],
     "kelvin": [RNG.normal(center, 5, (30, 40)) for center in (280, 300, 350)],
     "celsius": [RNG.normal(center, 5, (30, 40)).astype(np.float32) for center in (-30, 0.5, 20)],
+    "uint_like_decidegrees": [RNG.integers(-200, 140, (30, 40)).astype(np.float32), np.full((9, 9), -5, np.int16)],
     "unit": [RNG.random((30, 40)), RNG.random((30, 40)) / 1000],
     "first_flat": [np.full((30, 40), 0.0), RNG.normal(300, 20, (30, 40))],
     "integers_first": [RNG.integers(0, 9, (30, 40), np.uint8), RNG.random((30, 40))],
