@@ -104,6 +104,22 @@ def find_odd_types(files: Sequence[Path], raw_frame: RawFrame | None = None) -> 
     }
 
 
+def check_same_types(files: Sequence[Path]) -> None:
+    """Check that the infrared files of every folder have one type.
+
+    Raises:
+        ValueError: If a file has another type than most files of its folder.
+    """
+    folders = {file.parent for file in files}
+    odd = [
+        reason
+        for folder in sorted(folders)
+        for reason in find_odd_types([file for file in files if file.parent == folder]).values()
+    ]
+    if odd:
+        raise ValueError(f"{odd[0]}{f' ({len(odd) - 1} more files)' if len(odd) > 1 else ''}")
+
+
 def _list_images(folder: Path) -> list[Path]:
     files: Iterable[Path] = sorted(folder.iterdir())
     return [

@@ -15,6 +15,7 @@ from gffusion.cameras.running_range import Frame, measure_ranges
 from gffusion.models.gffusion.infrared_options import Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import map_infrared, measured_counts, to_visible_values
 
+from .combined_files import check_same_types
 from .infrared_range import MEASURING, describe_range
 from .pairs import ImagePair
 from .reading import ReadOptions
@@ -201,6 +202,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
 
     def read_sizes(self) -> list[tuple[int, int]]:
         """Read the height and width of every pair, before `transform`, from the headers of its files."""
+        check_same_types([pair.infrared for pair in self.pairs])
         return [self._source.read_size(index) for index in self._iterate("sizes")]
 
     def __getitem__(self, index: int) -> dict[str, Any]:

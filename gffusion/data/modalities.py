@@ -62,7 +62,9 @@ def split_modalities(content: bytes, path: str) -> Modalities | DecodedImage:
     frame = InfraredFrame(
         to_supported(extra), no_data=decoded.no_data, notes=("the extra channel is the infrared image",)
     )
-    return Modalities("an image with an infrared channel", frame, to_supported(decoded.image))
+    return Modalities(
+        "an image with a further channel that is no opacity, but an infrared image", frame, to_supported(decoded.image)
+    )
 
 
 def has_one_image(content: bytes) -> bool:
@@ -94,7 +96,9 @@ def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:
         rig=rig,
         temperature=image.temperature,
         is_raw=True,
-        notes=(f"{kind} of {image.camera} instead of its screen image; their range is percentile, if none is given",),
+        notes=(
+            f"{kind} of {image.camera} instead of its screen image, from their 0.1st to 99.9th percentile unless a range is given",
+        ),
     )
     return Modalities(f"a radiometric JPEG of {image.camera}", frame, visible, is_radiometric=True)
 

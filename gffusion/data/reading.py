@@ -272,7 +272,7 @@ def decode_infrared(
 def _refuse_both(content: Modalities, name: str) -> str:
     """Return the message about a file that holds both images but is given as one."""
     return (
-        f"{name} is {content.kind}, which is no opacity: give the file alone to fuse its two images "
+        f"{name} is {content.kind}: give the file alone to fuse its two images "
         f"(gffusion fuse {Path(name).name} -o OUT), or save the image you need without the other one"
     )
 

@@ -9,6 +9,7 @@ import torch
 from tqdm import tqdm
 
 from gffusion.data import ImagePair, PairMatch
+from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -109,7 +110,8 @@ def evaluate(
     names = () if labels is None else _choose_class_names(methods, inputs.predicted_labels, class_names)
     pairs = inputs.match.pairs
     ranges = _measure(pairs, methods, InfraredOptions().override(**(infrared_options or {})), progress)
-    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges)
+    odd = find_odd_types([pair.infrared for pair in pairs])
+    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd)
     folder = None if output is None else Path(output)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -38,6 +38,7 @@ class Plan:
     class_names: tuple[str, ...]  # empty if no label maps are measured
     label_files: FilesByMethod
     ranges: PairRanges
+    odd: Mapping[Path, str] = field(default_factory=dict)  # why infrared files fail whose type is not that of the rest
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
@@ -68,6 +69,9 @@ def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, worker
 
 def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     scores = PairScores(pair)
+    if pair.infrared in plan.odd:
+        scores.errors.append(plan.odd[pair.infrared])
+        return scores
     try:
         sources = Sources.read(pair, plan.ranges)
     except _ERRORS as error:

@@ -21,7 +21,7 @@ from scipy import ndimage
 
 from gffusion.cameras import Rig
 from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, read_pair, write_image
-from gffusion.data.combined_files import check_holds_both, find_combined, find_odd_types
+from gffusion.data.combined_files import check_holds_both, check_same_types, find_combined, find_odd_types
 from gffusion.data.raw_frames import RawFrame
 
 VISIBLE, INFRARED = render_pair()
@@ -89,7 +89,9 @@ class TestFourChannels:
     def test_given_as_one_of_two_files(self, tmp_path: Path) -> None:
         both, other = write(tmp_path / "a.png", encode(RGBT, "PNG")), write(tmp_path / "b.png", encode(THERMAL, "PNG"))
         for files in ((both, other), (other, both)):
-            with pytest.raises(ValueError, match=r"a\.png is .* no opacity: give the file alone"):
+            with pytest.raises(
+                ValueError, match=r"a\.png is .* no opacity, but an infrared image: give the file alone"
+            ):
                 read_pair(*files)
 
     def test_same_file_by_another_path(self, tmp_path: Path) -> None:
@@ -164,7 +166,7 @@ class TestRadiometric:
         assert errors[0] < 10 and min(errors[1:]) > 4 * errors[0]  # a shift of a pixel would be seen
         assert (
             pair.notes[0]
-            == "counts of FLIR E60 instead of its screen image; their range is percentile, if none is given"
+            == "counts of FLIR E60 instead of its screen image, from their 0.1st to 99.9th percentile unless a range is given"
             and "tags" in pair.notes[1]
         )
         degrees = pair.thermal
@@ -323,6 +325,11 @@ class TestFolders:
             odd = write(tmp_path / "odd.png", content)
             assert list(find_odd_types([*files, odd])) == [odd]
             assert f"holds {kind} values, but 3 of 4 infrared images hold 16-bit" in find_odd_types([*files, odd])[odd]
+        with pytest.raises(ValueError, match=r"3 of 4 .*Convert it.* \(1 more files\)"):
+            (tmp_path / "f").mkdir()
+            others = [write(tmp_path / "f" / f"{i}.png", encode(THERMAL if i else COUNTS, "PNG")) for i in range(3)]
+            check_same_types([*files, odd, *others])
+        check_same_types([*files, *others[1:]])  # every folder has its own type
         tifffile.imwrite(tmp_path / "signed.tif", COUNTS.astype(np.int16))
         assert "signed 16-bit" in find_odd_types([*files, tmp_path / "signed.tif"])[tmp_path / "signed.tif"]
         tifffile.imwrite(tmp_path / "same.tif", COUNTS, compression="lzw")
