@@ -28,14 +28,8 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command()(align)
-app.command()(evaluate)
-app.command()(fuse)
-app.command()(masks)
-app.command()(models)
-app.command()(pull)
-app.command()(push)
-app.command()(sample)
+for subcommand in (align, evaluate, fuse, masks, models, pull, push, sample):
+    app.command()(subcommand)
 app.command(context_settings=CONTEXT)(train)
 
 
@@ -58,11 +52,7 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit, with code 2 and one line on stderr if the arguments are wrong.
-
-    Args:
-        arguments: Words after the name of the command. Defaults to the arguments of this process.
-    """
+    """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on wrong words."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None

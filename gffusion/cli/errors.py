@@ -2,7 +2,7 @@
 
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn, cast
 
 import typer
@@ -23,6 +23,16 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
     message = error.format_message() if hasattr(error, "format_message") else error
     typer.echo(f"gffusion: error: {one_line(message).rstrip('.')}{hint}", err=True)
     sys.exit(2)
+
+
+def exit_with_failures(title: str, failures: Sequence[tuple[str, str | None]], shown: int | None = None) -> NoReturn:
+    """Print the names and reasons of failures, up to `shown` ones, and exit with code 1."""
+    typer.echo(f"{len(failures)} {title}:", err=True)
+    for name, reason in failures[:shown]:
+        typer.echo(f"  {name}: {one_line(reason or '')}", err=True)
+    if shown is not None and len(failures) > shown:
+        typer.echo(f"  and {len(failures) - shown} more", err=True)
+    raise typer.Exit(1)
 
 
 @contextlib.contextmanager

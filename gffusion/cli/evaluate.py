@@ -1,13 +1,12 @@
 """`gffusion evaluate`: compare methods on folders of pairs."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from .device import choose_device
-from .errors import one_line, user_errors
+from .errors import exit_with_failures, user_errors
 from .infrared import (
     AgcOption,
     InfraredRangeOption,
@@ -18,8 +17,6 @@ from .infrared import (
 )
 from .lists import split_list
 from .quiet import quiet_libraries
-
-_SHOWN_REASONS = 20
 
 
 def evaluate(
@@ -84,10 +81,8 @@ def evaluate(
         if not folders and not models and not baselines:
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        from gffusion.evaluation.inputs import (  # report wrong arguments before torch is imported
-            find_inputs,
-            name_model,
-        )
+        # Wrong arguments are reported before torch is imported.
+        from gffusion.evaluation.inputs import find_inputs, name_model
 
         methods = [*folders, *map(name_model, models)]
         inputs: dict[str, Any] = {
@@ -122,8 +117,7 @@ def evaluate(
     Console(width=UNLIMITED_WIDTH).print(table)
     typer.echo(f"tables and figures -> {output}")
     if table.skipped:
-        _report(table.skipped)
-        raise typer.Exit(1)
+        exit_with_failures("left out, for all methods", list(table.skipped.items()), shown=20)
 
 
 def _split(option: str, text: str) -> tuple[str, Path]:
@@ -139,11 +133,3 @@ def _split_labels(text: str, methods: list[str]) -> tuple[str, Path]:
     if len(methods) != 1:
         raise ValueError(f"--labels-pred {text}: give the name of one of {len(methods)} methods, as in NAME={text}")
     return methods[0], Path(text)
-
-
-def _report(skipped: Mapping[str, str]) -> None:
-    typer.echo(f"{len(skipped)} left out, for all methods:", err=True)
-    for name, reason in list(skipped.items())[:_SHOWN_REASONS]:
-        typer.echo(f"  {name}: {one_line(reason)}", err=True)
-    if len(skipped) > _SHOWN_REASONS:
-        typer.echo(f"  and {len(skipped) - _SHOWN_REASONS} more", err=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 import typer
 
 from .device import choose_device
-from .errors import one_line, user_errors
+from .errors import exit_with_failures, user_errors
 from .infrared import (
     AgcOption,
     InfraredRangeOption,
@@ -89,6 +89,13 @@ def fuse(
             "TIFF output, or in OUT_thermal.tif next to other outputs.",
         ),
     ] = False,
+    metadata: Annotated[
+        bool,
+        typer.Option(
+            "--metadata/--no-metadata",
+            help="Keep EXIF, GPS, XMP, color profile and georeference of the visible image, as far as the format can hold them.",
+        ),
+    ] = True,
     suffix: Annotated[
         str | None,
         typer.Option(help="Format of the files in an output folder, such as .png. [default: as the visible file]"),
@@ -126,7 +133,7 @@ def fuse(
         if ranges.description:
             typer.echo(ranges.description)
         started = time.perf_counter()
-        failed = _run(plans, todo, loaded, processor, batch_size, overwrite, ranges, read_options)
+        failed = _run(plans, todo, loaded, processor, batch_size, overwrite, ranges, read_options, metadata)
         seconds = time.perf_counter() - started
         if failed and len(plans) == 1:
             raise OSError(failed[0].error)
@@ -136,10 +143,7 @@ def fuse(
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
     )
     if failed:
-        typer.echo(f"{len(failed)} failed:", err=True)
-        for result in failed:
-            typer.echo(f"  {result.job.pair.name}: {one_line(result.error or '')}", err=True)
-        raise typer.Exit(1)
+        exit_with_failures("failed", [(result.job.pair.name, result.error) for result in failed])
 
 
 class _Plan(NamedTuple):
@@ -308,6 +312,7 @@ def _run(
     overwrite: bool,
     ranges: "PairRanges",
     options: "ReadOptions",
+    keep_metadata: bool,
 ) -> list["FusionResult"]:
     """Fuse the pairs to do with a progress bar, print notes, and return the results that have an error."""
     from tqdm import tqdm
@@ -316,7 +321,7 @@ def _run(
     from gffusion.inference.files import FusionJob, FusionResult, fuse_files
 
     odd = find_odd_types([plan.pair.infrared for plan in plans], options.raw_frame)
-    jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair)) for plan in todo]
+    jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair), keep_metadata) for plan in todo]
     failed = [FusionResult(job, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
     jobs = [job for job in jobs if job.pair.infrared not in odd]
     results = list(

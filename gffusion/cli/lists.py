@@ -23,11 +23,7 @@ def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str
 
     An option takes a list if its metavar ends in `,...`; the list ends at the next option. Options that can be given
     several times are repeated before each word. Commands with positional arguments are returned unchanged, because
-    positional arguments and values of a list look the same.
-
-    Args:
-        words: The command line.
-        parameters: Parameters of the command, as click and typer describe them.
+    positional arguments and values of a list look the same. The parameters are those of the command in typer.
     """
     parameters = list(parameters)
     if any(parameter.param_type_name == "argument" for parameter in parameters):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .device import choose_device
-from .errors import one_line, user_errors
+from .errors import exit_with_failures, user_errors
 from .infrared import (
     AgcOption,
     InfraredRangeOption,
@@ -106,7 +106,8 @@ def masks(
         failed: list[LabelResult] = []
         if todo:
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
-            _write_classes(output.parent / "classes.txt", class_names)
+            if class_names is not None:
+                _write_classes(output.parent / "classes.txt", class_names)
             failed, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful, ranges)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
             typer.echo(f"{summary}{skipped} -> {output}")
@@ -115,10 +116,7 @@ def masks(
         if contact_sheet is not None:
             _write_contact_sheet([pair for pair in pairs if _is_labeled(pair)], class_names, contact_sheet, ranges)
     if failed:
-        typer.echo(f"{len(failed)} failed:", err=True)
-        for result in failed:
-            typer.echo(f"  {result.pair.name}: {one_line(result.error or '')}", err=True)
-        raise typer.Exit(1)
+        exit_with_failures("failed", [(result.pair.name, result.error) for result in failed])
 
 
 def _check_options(
@@ -189,10 +187,8 @@ def _load_method(
     return PatchMasks(load_encoder(encoder, revision).to(device), image_size, source)
 
 
-def _write_classes(file: Path, class_names: Sequence[str] | None) -> None:
+def _write_classes(file: Path, class_names: Sequence[str]) -> None:
     """Write the class names, or raise ValueError if the file exists with other names."""
-    if class_names is None:
-        return
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")

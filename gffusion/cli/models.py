@@ -1,6 +1,6 @@
 """`gffusion models`: the models of the zoo."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -25,8 +25,7 @@ def models(
     from gffusion.zoo.registry import find_entries
 
     with user_errors():
-        choice: Any = status
-        entries = find_entries(pattern, choice)
+        entries = find_entries(pattern, status)  # type: ignore[arg-type] # it checks the status
         if not entries:
             raise ValueError(f"No model matches {pattern!r}{f' with the status {status!r}' if status else ''}.")
     console = Console(markup=False, highlight=False)

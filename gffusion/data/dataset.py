@@ -250,6 +250,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         options = self.infrared_options
         with self._name_pair_in_errors(index):
             options = options.with_limits(self._ranges[index]) if self._ranges else options
+            options = options.for_counts() if "is_raw" in decoded else options
             visible = np.moveaxis(to_visible_values(decoded["visible"]), 0, -1)
             infrared = np.moveaxis(map_infrared(decoded["infrared"], options, decoded.get("missing")), 0, -1)
         sample = {"visible": visible, "infrared": infrared}

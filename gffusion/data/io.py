@@ -11,6 +11,8 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from .atomic import replace_file
 from .decoding import FORMATS, PAGE_NAME, THERMAL_PAGE, DecodedImage, ImageReadError, decode_image, to_supported
+from .metadata import ImageMetadata
+from .metadata_writing import embed_metadata, find_lost
 
 _FORMATS = {
     ".png": "PNG",
@@ -123,7 +125,12 @@ def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
     return labels
 
 
-def write_image(path: str | os.PathLike[str], image: NDArray[Any], thermal: NDArray[Any] | None = None) -> None:
+def write_image(
+    path: str | os.PathLike[str],
+    image: NDArray[Any],
+    thermal: NDArray[Any] | None = None,
+    metadata: ImageMetadata | None = None,
+) -> None:
     """Write an image atomically: an existing file is replaced only after the new content is complete.
 
     The suffix determines the format. JPEG is written with quality 95 and without chroma subsampling. The other formats are
@@ -134,6 +141,7 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any], thermal: NDAr
         path: File to write, with a suffix in `IMAGE_SUFFIXES`. Its folder must exist.
         image: (H, W) gray or (H, W, 3) RGB, as uint8, uint16 or, in TIFF only, float32.
         thermal: Infrared values, stored unchanged in a second page of a TIFF file, which [`read_image`] skips.
+        metadata: Metadata to write, as far as the format can hold it; see [`find_lost_metadata`]. Orientation and sizes in it are corrected.
 
     Raises:
         FileNotFoundError: If the folder does not exist.
@@ -155,12 +163,25 @@ def write_image(path: str | os.PathLike[str], image: NDArray[Any], thermal: NDAr
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     try:
         content = _encode(image, image_format, thermal)
+        if metadata:
+            content = embed_metadata(content, image_format, metadata, *_describe(image, image_format))
     except (OSError, ValueError) as error:  # in memory, only limits of the format can cause these
         height, width = image.shape[:2]
         raise ValueError(
             f"cannot write {path}: {image_format} does not support {width}x{height} pixels: {error}"
         ) from error
     replace_file(path, content)
+
+
+def find_lost_metadata(path: str | os.PathLike[str], image: NDArray[Any], metadata: ImageMetadata) -> tuple[str, ...]:
+    """Return what of the metadata [`write_image`] leaves out because the format of the file cannot hold it."""
+    image_format = _FORMATS[Path(path).suffix.lower()]
+    return find_lost(image_format, metadata, *_describe(image, image_format))
+
+
+def _describe(image: NDArray[Any], image_format: str) -> tuple[tuple[int, int], bool]:
+    """Return the height and width of an image, and whether its file has three channels."""
+    return (image.shape[0], image.shape[1]), image.ndim == 3 or image_format == "WEBP"
 
 
 def _decode_file(path: str | os.PathLike[str] | BytesIO, kind: str) -> DecodedImage:

@@ -34,6 +34,7 @@ class PairImages(NamedTuple):
         notes: What was changed or assumed while reading, one sentence each, for the user.
         temperature: Scale that turns the infrared values into degrees Celsius, if the file contains it.
         is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of their type.
+        window: Top, left, height and width in the frame of the reference, if the images were cropped.
     """
 
     visible: NDArray[Any]
@@ -42,6 +43,7 @@ class PairImages(NamedTuple):
     notes: tuple[str, ...] = ()
     temperature: TemperatureScale | None = None
     is_raw: bool = False
+    window: tuple[int, int, int, int] | None = None
 
     @property
     def thermal(self) -> NDArray[Any]:
@@ -54,9 +56,8 @@ class PairImages(NamedTuple):
         return values
 
     def adapt(self, options: InfraredOptions) -> InfraredOptions:
-        """Return the infrared options for this pair: counts of a camera fill too little of the range of their type."""
-        is_default = self.is_raw and options.infrared_range == "type"
-        return options.override(infrared_range="percentile") if is_default else options
+        """Return the infrared options for this pair."""
+        return options.for_counts() if self.is_raw else options
 
 
 @dataclass(frozen=True)
@@ -303,4 +304,12 @@ def complete_pair(
     if aligned.missing is not None and not aligned.missing.all():
         infrared = infrared.copy()
         infrared[aligned.missing] = np.median(infrared[~aligned.missing])  # not the coldest of all values
-    return PairImages(aligned.visible, infrared, aligned.missing, frame.notes + notes, frame.temperature, frame.is_raw)
+    return PairImages(
+        aligned.visible,
+        infrared,
+        aligned.missing,
+        frame.notes + notes,
+        frame.temperature,
+        frame.is_raw,
+        aligned.window,
+    )

@@ -43,9 +43,9 @@ def _draw_pair(methods: Sequence[Method], pair: ImagePair, ranges: PairRanges) -
     sources = Sources.read(pair, ranges)
     fused = {method.name: method.fuse(sources).fused for method in methods}
     baselines = [method.name for method in methods if method.is_baseline]
-    if sources.visible.ndim == 3:
-        fused |= {name: add_chroma(sources.visible, fused[name]) for name in baselines}
-    infrared = sources.infrared
-    if ranges.options_of(pair) != InfraredOptions():
+    visible, infrared = sources.images[:2]
+    if visible.ndim == 3:
+        fused |= {name: add_chroma(visible, fused[name]) for name in baselines}
+    if sources.infrared_options != InfraredOptions():
         infrared = sources.infrared_luma.numpy().astype(np.uint8)
-    return draw_comparison(pair.name, {"visible": sources.visible, "infrared": infrared}, fused, baselines)
+    return draw_comparison(pair.name, {"visible": visible, "infrared": infrared}, fused, baselines)

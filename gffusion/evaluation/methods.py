@@ -9,10 +9,9 @@ from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
-from numpy.typing import NDArray
 from torch import Tensor
 
-from gffusion.data import ImagePair, read_image, read_pair
+from gffusion.data import ImagePair, PairImages, read_image, read_pair
 from gffusion.data.infrared_range import PairRanges
 from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
@@ -29,28 +28,26 @@ from .inputs import name_model
 
 @dataclass(frozen=True)
 class Sources:
-    """Images of one pair: (H, W) or (H, W, 3), as `read_image` returns them, and their luma, see `to_luma8`.
-
-    The luma of the infrared image is that of its mapped values.
-    """
+    """Images of one pair, and their luma, see `to_luma8`. That of the infrared image depends on its options."""
 
     pair: ImagePair
-    visible: NDArray[Any]
-    infrared: NDArray[Any]
+    images: PairImages
     visible_luma: Tensor
     infrared_luma: Tensor
+    infrared_options: InfraredOptions
 
     @classmethod
     def read(cls, pair: ImagePair, ranges: PairRanges) -> "Sources":
         """Read a pair, and map infrared values as in `ranges`; errors of a file name it."""
-        images, options = read_pair(pair.visible, pair.infrared), ranges.options_of(pair)
+        images = read_pair(pair.visible, pair.infrared)
+        options = images.adapt(ranges.options_of(pair))
         with _name_file_in_errors(pair.visible):
             visible_luma = to_luma8(images.visible)
         with _name_file_in_errors(pair.infrared):
             is_mapped = options != InfraredOptions()
             infrared = map_infrared(images.infrared, options, images.missing)[0] if is_mapped else images.infrared
             infrared_luma = to_luma8(infrared)
-        return cls(pair, images.visible, images.infrared, visible_luma, infrared_luma)
+        return cls(pair, images, visible_luma, infrared_luma, options)
 
 
 @contextmanager
@@ -153,6 +150,6 @@ class Model(Method):
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Fuse the pair as `gffusion fuse` does."""
         with self._lock:
-            options = [self._ranges.options_of(sources.pair)]
-            images = [(sources.visible, sources.infrared)]
-            return predict(self._model, self._image_processor, images, segment, options)[0]
+            images = sources.images
+            options = [images.adapt(self._ranges.options_of(sources.pair))]
+            return predict(self._model, self._image_processor, [images[:2]], segment, options)[0]

@@ -11,7 +11,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from importlib.metadata import version
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
@@ -23,9 +23,6 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.registry import is_hub_id, is_on_hub
 
 from .rendering import find_metric, format_log, format_metrics, format_table, is_unedited, sign_card
-
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
 logger = logging.getLogger(__name__)
 
@@ -319,7 +316,7 @@ class FusionCard:
         return [*limits, *self.limits]
 
 
-def non_default_settings(arguments: "DataclassInstance") -> dict[str, Any]:
+def non_default_settings(arguments: Any) -> dict[str, Any]:
     """Return the fields of a dataclass whose values differ from their defaults.
 
     Fields without a default, such as an output folder, are left out.

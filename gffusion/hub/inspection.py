@@ -30,7 +30,11 @@ def find_problems(folder: str | os.PathLike[str], full: bool = False) -> list[st
     """
     folder = Path(folder)
     config = read_config(folder)
-    problems = _find_unfinished_training(folder)
+    problems = []
+    if (folder / TRAINING_STATE).is_file():
+        state = json.loads((folder / TRAINING_STATE).read_text())
+        if not state["finished"]:
+            problems.append(f"its training is not finished (step {state['step']} of {state['total_steps']}): resume it")
     if config.backbone_weights == "included" and not full:
         problems.append(
             "it includes the frozen encoders: publish them as well (`full=True`, `--full`), or save it without them"
@@ -78,14 +82,6 @@ def find_unavailable_encoders(config: GFFusionConfig) -> list[str]:
         for name in BACKBONE_CLASSES
         if getattr(config, f"needs_{name}") and not is_on_hub(source := getattr(config, f"{name}_name_or_path"))
     ]
-
-
-def _find_unfinished_training(folder: Path) -> list[str]:
-    file = folder / TRAINING_STATE
-    state = json.loads(file.read_text()) if file.is_file() else {"finished": True}
-    if state["finished"]:
-        return []
-    return [f"its training is not finished (step {state['step']} of {state['total_steps']}): resume it"]
 
 
 def _find_damaged_weights(folder: Path, config: GFFusionConfig) -> list[str]:

@@ -7,7 +7,6 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -39,8 +38,11 @@ CARD = "README.md"
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 # The modules of gffusion/models/gffusion, which a push with code uploads.
-_MODULES = {file.name for file in files("gffusion.models.gffusion").iterdir() if file.name.endswith(".py")}
-TRAVELING_FILES = frozenset(_MODULES - {"__init__.py"})
+_MODULES = (
+    "checkpointing config_limits configuration_gffusion finet funet image_ops image_processing_gffusion image_sizes "
+    "infrared_options infrared_values input_checks losses modeling_gffusion ssnet weight_files windows"
+)
+TRAVELING_FILES = frozenset(f"{name}.py" for name in _MODULES.split())
 
 # Modules that earlier versions uploaded. Add the old name when a module is renamed or removed.
 FORMER_FILES = frozenset({"backbones.py", "functional.py", "safety.py"})
@@ -58,7 +60,7 @@ def push(
     force: bool = False,
     token: str | None = None,
 ) -> str:
-    """Publish the model in a folder in one commit: weights, configuration, image processor, model card and its images.
+    """Publish the model in a folder in one commit, and return its URL: weights, configurations, model card and its images.
 
     Files that were uploaded before an interruption are not uploaded again. The code example of a generated card is changed
     to load from the repository. Only an edited card replaces an edited card in the repository. If neither folder nor
@@ -76,9 +78,6 @@ def push(
         force: Whether to publish despite the problems found by [`find_problems`].
         token: Access token. Defaults to the one stored by `hf auth login`.
 
-    Returns:
-        The URL of the commit.
-
     Raises:
         ValueError: If the model has problems, or `repo_id` is not a repository name.
         OSError: If the folder has no readable model, or the Hub refuses.
@@ -93,9 +92,25 @@ def push(
     api, repo_id = _connect(repo_id, token)
     with tempfile.TemporaryDirectory() as staging:
         published = _collect_files(folder, Path(staging), config, repo_id, full, with_code)
-        keep_card = not (folder / CARD).exists()
         with _explain_hub_errors(repo_id):
-            return _upload(api, published, repo_id, private, revision, commit_message, keep_card)
+            api.create_repo(repo_id, private=private, exist_ok=True)
+            if private and not api.model_info(repo_id).private:
+                raise ValueError(
+                    f"{repo_id} exists and is public: make it private in its settings, or choose another name."
+                )
+            if revision is not None:
+                api.create_branch(repo_id, branch=revision, exist_ok=True)
+            present = api.list_repo_files(repo_id, revision=revision)
+            if CARD in present and is_unedited(published[CARD].read_bytes()):
+                card = Path(api.hf_hub_download(repo_id, CARD, revision=revision)).read_bytes()
+                if not (folder / CARD).exists() or not is_unedited(card):
+                    logger.warning("The model card of %s is kept: check that it describes these weights.", repo_id)
+                    del published[CARD]
+            deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, published)]
+            additions = [CommitOperationAdd(*file) for file in published.items()]
+            message = commit_message or f"Upload model with gffusion {__version__}"
+            commit = api.create_commit(repo_id, [*deletions, *additions], commit_message=message, revision=revision)
+            return str(commit.commit_url)
 
 
 def push_model(
@@ -106,7 +121,7 @@ def push_model(
     full: bool | None = None,
     **options: Any,
 ) -> str:
-    """Publish a model from memory, with a model card.
+    """Publish a model from memory, with a model card, and return the URL of the commit.
 
     Args:
         model: Model to publish.
@@ -114,9 +129,6 @@ def push_model(
         image_processor: Image processor of the model. Defaults to `GFFusionImageProcessor()`.
         full: Whether to include the frozen encoders. By default, they are included if the configuration names no source.
         options: Further arguments of [`push`].
-
-    Returns:
-        The URL of the commit.
 
     Raises:
         ValueError: If the model has problems, or `repo_id` is not a repository name.
@@ -268,34 +280,6 @@ def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_cod
             del part._auto_class
     for part in parts.values():
         part.save_pretrained(staging)
-
-
-def _upload(
-    api: HfApi,
-    published: dict[str, Path],
-    repo_id: str,
-    private: bool | None,
-    revision: str | None,
-    message: str | None,
-    keep_card: bool,
-) -> str:
-    """Add the files and delete outdated ones in one commit, and return its URL."""
-    api.create_repo(repo_id, private=private, exist_ok=True)
-    if private and not api.model_info(repo_id).private:
-        raise ValueError(f"{repo_id} exists and is public: make it private in its settings, or choose another name.")
-    if revision is not None:
-        api.create_branch(repo_id, branch=revision, exist_ok=True)
-    present = api.list_repo_files(repo_id, revision=revision)
-    if CARD in present and is_unedited(published[CARD].read_bytes()):
-        card = Path(api.hf_hub_download(repo_id, CARD, revision=revision)).read_bytes()
-        if keep_card or not is_unedited(card):
-            logger.warning("The model card of %s is kept: check that it describes these weights.", repo_id)
-            del published[CARD]
-    deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, published)]
-    additions = [CommitOperationAdd(*file) for file in published.items()]
-    message = message or f"Upload model with gffusion {__version__}"
-    commit = api.create_commit(repo_id, [*deletions, *additions], commit_message=message, revision=revision)
-    return str(commit.commit_url)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 
 from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
+from gffusion.data.io import find_lost_metadata, read_bytes
+from gffusion.data.metadata import ImageMetadata, read_metadata
 from gffusion.data.prefetch import map_in_order
 from gffusion.models.gffusion.image_ops import to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -33,6 +35,7 @@ class FusionJob:
     thermal: Path | None = None  # infrared values; a second page if it is the fused file
     overwrite: bool = True  # otherwise, only missing files are written
     infrared_options: InfraredOptions | None = None  # default: those of the image processor
+    keep_metadata: bool = False  # of the visible file, in the fused file
 
     @property
     def outputs(self) -> tuple[Path, ...]:
@@ -56,6 +59,7 @@ class _ReadJob:
     job: FusionJob
     images: PairImages | None = None
     error: str | None = None
+    metadata: ImageMetadata | None = None
 
     @property
     def size(self) -> tuple[int, ...]:
@@ -94,8 +98,14 @@ def fuse_files(
 
 
 def _read(job: FusionJob, options: ReadOptions | None) -> _ReadJob:
+    options = options or ReadOptions()
     try:
-        return _ReadJob(job, images=read_pair(job.pair.visible, job.pair.infrared, options or ReadOptions()))
+        images, metadata = read_pair(job.pair.visible, job.pair.infrared, options), None
+        if job.keep_metadata:
+            stored = read_metadata(read_bytes(job.pair.visible))
+            metadata, notes = stored.move(options.reference == "visible", images.window)
+            images = images._replace(notes=images.notes + notes)
+        return _ReadJob(job, images, metadata=metadata)
     except (OSError, ValueError, MemoryError) as error:
         return _ReadJob(job, error=str(error))
 
@@ -127,6 +137,7 @@ def _write(item: _ReadJob, prediction: Prediction) -> FusionResult:
     written = [path for path in job.outputs if job.overwrite or not path.is_file()]
     fused, labels = prediction.fused, prediction.labels
     thermal = images.thermal if images is not None and job.thermal is not None else None
+    notes = () if images is None else images.notes
     try:
         if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
             fused = to_uint8(fused)
@@ -137,7 +148,9 @@ def _write(item: _ReadJob, prediction: Prediction) -> FusionResult:
         if thermal is not None and job.thermal != job.fused and job.thermal in written:
             write_image(job.thermal, thermal)
         if job.fused in written:
-            write_image(job.fused, fused, thermal if job.thermal == job.fused else None)
-        return FusionResult(job, notes=() if images is None else images.notes)
+            write_image(job.fused, fused, thermal if job.thermal == job.fused else None, item.metadata)
+            lost = find_lost_metadata(job.fused, fused, item.metadata) if item.metadata else ()
+            notes += tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)
+        return FusionResult(job, notes=notes)
     except (OSError, ValueError) as error:
         return FusionResult(job, str(error))

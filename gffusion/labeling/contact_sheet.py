@@ -58,7 +58,7 @@ def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairR
         raise ValueError(f"the pair {pair.name} has {'no boxes' if pair.boxes is None else 'no label map'} to show")
     images = read_pair(pair.visible, pair.infrared)
     visible = np.moveaxis(to_visible_values(images.visible), 0, -1)  # (3, H, W) -> (H, W, 3)
-    infrared_values = map_infrared(images.infrared, ranges.options_of(pair), images.missing)
+    infrared_values = map_infrared(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
     infrared = np.moveaxis(infrared_values, 0, -1)  # (1, H, W) -> (H, W, 1)
     boxes = read_boxes(pair.boxes, visible.shape[:2], class_names)
     count = len(boxes.classes)

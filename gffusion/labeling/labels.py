@@ -75,7 +75,7 @@ def write_labels(
             if pair.boxes is None:
                 raise ValueError(f"{pair.visible} has no boxes")
             images = read_pair(pair.visible, pair.infrared)
-            infrared_values = map_infrared(images.infrared, ranges.options_of(pair), images.missing)
+            infrared_values = map_infrared(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
             size = images.visible.shape[:2]
             boxes = read_boxes(pair.boxes, size, class_names)
             masks = method(to_visible_values(images.visible), infrared_values, boxes)

@@ -27,21 +27,14 @@ class CheckpointError(OSError):
 
 
 class Checkpoints:
-    """Write and read checkpoints such as `folder/step-00000120`.
+    """Write and read checkpoints such as `folder/step-00000120`, of a model that is neither wrapped nor compiled.
 
     A checkpoint contains the trained weights, optimizer, random states and state of the run. Frozen encoders are left out,
     because they do not change.
-
-    Args:
-        folder: Parent folder of the checkpoints.
-        accelerator: Accelerator with the optimizer and the random states.
-        model: The model, neither wrapped nor compiled.
     """
 
     def __init__(self, folder: Path, accelerator: Accelerator, model: GFFusionModel) -> None:
-        self.folder = folder
-        self._accelerator = accelerator
-        self._model = model
+        self.folder, self._accelerator, self._model = folder, accelerator, model
         accelerator.register_save_state_pre_hook(self._save_weights)
         accelerator.register_load_state_pre_hook(self._load_weights)
 
@@ -76,10 +69,7 @@ class Checkpoints:
                     self._delete(older)
 
     def load(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
-        """Restore the newest checkpoint, and return the state of the run.
-
-        Args:
-            check: Called with the state before anything is restored. Raise ValueError to reject the checkpoint.
+        """Restore the newest checkpoint, and return the state of the run, after `check(state)`, which can raise ValueError.
 
         Raises:
             CheckpointError: If there is no checkpoint, or it cannot be read.

@@ -59,7 +59,16 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
     if not model.config.use_segmenter:
         raise ValueError("the model has no segmenter to load a head into (use_segmenter=False)")
     weight, bias, classes, layers = _read(path)
-    _check_fit(model, weight.shape[1] // layers, layers, path)
+    hidden_size, expected = weight.shape[1] // layers, model.config.dinov2_config.hidden_size
+    if hidden_size != expected:
+        raise ValueError(
+            f"the head of {path} was made for a DINOv2 of width {hidden_size}, but the model's has width {expected}"
+        )
+    if layers != model.config.segmenter_layers:
+        raise ValueError(
+            f"the head of {path} reads the last {layers} layers of DINOv2, the model's head the last "
+            f"{model.config.segmenter_layers}: build the model with segmenter_layers={layers}"
+        )
     rows, names = _rows_by_name(classes), model.config.id2label
     found = {index: rows[key] for index, name in names.items() if (key := _key(name)) in rows}
     if not found:
@@ -94,28 +103,11 @@ def _read(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor, list[str], int]
     return tensors["weight"], tensors["bias"], json.loads(metadata["classes"]), int(metadata["layers"])
 
 
-def _check_fit(model: GFFusionModel, hidden_size: int, layers: int, path: str | os.PathLike[str]) -> None:
-    config = model.config
-    if hidden_size != config.dinov2_config.hidden_size:
-        raise ValueError(
-            f"the head of {path} was made for a DINOv2 of width {hidden_size}, but the model's has width {config.dinov2_config.hidden_size}"
-        )
-    if layers != config.segmenter_layers:
-        raise ValueError(
-            f"the head of {path} reads the last {layers} layers of DINOv2, the model's head the last {config.segmenter_layers}: "
-            f"build the model with segmenter_layers={layers}"
-        )
-
-
 def _rows_by_name(classes: Sequence[str]) -> dict[str, int]:
     synonyms = [[name.strip().casefold() for name in entry.split(",")] for entry in classes]
-    rows: dict[str, int] = {}
-    for row, names in enumerate(synonyms):
-        rows.setdefault(names[0], row)
-    for row, names in enumerate(synonyms):
-        for name in names[1:]:
-            rows.setdefault(name, row)
-    return rows
+    first = [(names[0], row) for row, names in enumerate(synonyms)]
+    others = [(name, row) for row, names in enumerate(synonyms) for name in names[1:]]
+    return dict(reversed(first + others))  # the first of equal names wins
 
 
 def _key(name: str) -> str:

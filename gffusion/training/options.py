@@ -10,17 +10,12 @@ import difflib
 import inspect
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
-_CONVERTERS: dict[Any, Callable[[str], Any]] = {
-    bool: lambda text: _BOOLEANS.get(text.lower(), text),
-    int: int,
-    float: float,
-    dict: json.loads,
-}
+_CONVERTERS: Any = {bool: lambda text: _BOOLEANS.get(text.lower(), text), int: int, float: float, dict: json.loads}
 # Markup of docstrings; argparse formats its texts with %.
 _PLAIN = str.maketrans({"`": "", "[": "", "]": "", "%": "%%"})
 

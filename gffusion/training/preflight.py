@@ -33,9 +33,8 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
     available = [str(name) for name in get_available_trackers()]
     for name in arguments.report_to:
         if name not in LOGGER_TYPE_TO_CLASS:
-            raise ValueError(
-                f"`report_to` does not know {name!r}. Allowed are {', '.join(map(str, LOGGER_TYPE_TO_CLASS))}."
-            )
+            known = ", ".join(map(str, LOGGER_TYPE_TO_CLASS))
+            raise ValueError(f"`report_to` does not know {name!r}. Allowed are {known}.")
         if name not in available:
             raise ValueError(f"The tracker {name!r} of `report_to` is not installed: `pip install {name}`.")
 

@@ -9,22 +9,15 @@ from dataclasses import dataclass, field
 class Progress:
     """Progress of a run, saved in checkpoints next to weights, optimizer and random states.
 
-    Attributes:
-        step: Number of completed steps.
-        best: Best score so far.
-        sums: Sums of the losses of this epoch so far.
-
     Example:
         >>> progress = Progress()
-        >>> progress.add_losses(["loss"], [[2.0], [4.0]])
-        {'loss': 3.0}
         >>> [progress.update_best(score, higher_is_better=True) for score in (0.5, 0.4, 0.6)]
         [True, False, True]
     """
 
-    step: int = 0
-    best: float | None = None
-    sums: dict[str, float] = field(default_factory=dict)
+    step: int = 0  # number of completed steps
+    best: float | None = None  # score
+    sums: dict[str, float] = field(default_factory=dict)  # of the losses of this epoch so far
 
     def add_losses(self, names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, float]:
         """Add the losses of some steps to those of the epoch, and return their means."""

@@ -18,10 +18,9 @@ def check_publishable(arguments: FusionTrainingArguments, model: GFFusionModel) 
         OSError: If the Hub refuses the request or cannot be reached.
         ValueError: If frozen encoders are not available on the Hub, or `hub_model_id` is not a repository name.
     """
-    repo_id = arguments.hub_model_id or ""
+    repo_id, best = arguments.hub_model_id or "", os.path.join(arguments.output_dir, "best")
     slim = set(model.backbones) <= model._external_backbones
     if slim and (problems := find_unavailable_encoders(model.config)):
-        best = os.path.join(arguments.output_dir, "best")
         raise ValueError(
             f"`push_to_hub` would fail at the end: {'; '.join(problems)}. Or train without `push_to_hub`, and then run "
             f"`gffusion push {best} {repo_id} --full`."

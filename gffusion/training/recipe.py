@@ -109,12 +109,8 @@ class Recipe:
     def parse(cls, words: Sequence[str], program: str | None = None) -> "Recipe":
         """Read a command line: the recipe in `--config`, and options that override it.
 
-        Args:
-            words: Words of the command line.
-            program: Name of the program for messages. Default: the name of the script.
-
         Raises:
-            SystemExit: If an option is unknown or wrong, with a message on stderr, or after `--help`.
+            SystemExit: If an option is unknown or wrong, with a message of `program` on stderr, or after `--help`.
         """
         kinds = {"model": ModelArguments, "data": DataArguments, "training": FusionTrainingArguments}
         parser = OptionParser(kinds, prog=program, description="Train or fine-tune a model on one device.")

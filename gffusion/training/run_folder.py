@@ -20,8 +20,6 @@ from .checkpoints import recover_folder, replace_folder
 
 LOG = "log.jsonl"
 IMAGES = "images"
-CHECKPOINTS = "checkpoints"
-TRACKERS = "trackers"
 CARD = "README.md"
 STATE = "training_state.json"
 
@@ -99,13 +97,13 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return everything that affects the weights of a run, except initial weights and image contents."""
     unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
-    names = getattr(dataset, "names", ())
+    names = json.dumps(list(getattr(dataset, "names", ())))
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
         "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
         "pairs": len(dataset),  # type: ignore[arg-type]
-        "names of the pairs": hashlib.blake2b(json.dumps(list(names)).encode(), digest_size=8).hexdigest(),
+        "names of the pairs": hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
         "size of a training image": list(dataset[0]["visible_values"].shape[1:]),
         "model": {
             name: value
@@ -118,17 +116,10 @@ def describe_run(
 def check_same_run(
     before: dict[str, Any], now: dict[str, Any], epochs_before: int, arguments: FusionTrainingArguments, epoch: int
 ) -> None:
-    """Check that a resumed run gives the same weights as one that was never stopped.
+    """Raise ValueError unless a run resumed in `epoch` (from 0) gives the same weights as one that was never stopped.
 
-    Args:
-        before: [`describe_run`] of the checkpoint.
-        now: [`describe_run`] of this process.
-        epochs_before: `num_train_epochs` of the checkpoint.
-        arguments: Options of this process.
-        epoch: Epoch (from 0) in which the run continues.
-
-    Raises:
-        ValueError: If the weights would differ.
+    `before` is [`describe_run`] of the checkpoint, and `epochs_before` its `num_train_epochs`; `now` and `arguments` are of
+    this process.
     """
     before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
     before, now = before | before.pop("model"), now | now.pop("model")

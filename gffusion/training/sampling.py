@@ -15,16 +15,8 @@ class StepSampler(Sampler[list[int]]):
     """Yield the batches of one process, starting at any step of any epoch.
 
     Each step takes the next `global_batch` pairs in the order of the epoch, which depends only on seed and epoch. The pairs
-    of a step depend only on the product of processes, pairs per batch and batches per step. Pairs at the end of an epoch
-    that do not fill a step are skipped.
-
-    Args:
-        length: Number of pairs in the dataset.
-        batch_size: Pairs per batch.
-        batches_per_step: Batches of this process per step (gradient accumulation).
-        seed: Seed of the order.
-        process_index: Index of this process.
-        num_processes: Number of processes.
+    of a step depend only on the product of processes, pairs per batch (`batch_size`) and batches of a process per step
+    (`batches_per_step`, gradient accumulation). Pairs at the end of an epoch that do not fill a step are skipped.
 
     Raises:
         ValueError: If there are fewer pairs than a step takes, except with one process and without accumulation, where a

@@ -19,15 +19,7 @@ _PARTS = ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
 
 
 class TrainingStep:
-    """Make the training steps of a run.
-
-    Args:
-        model: The model; its head is frozen if there are no labels.
-        arguments: Options of the run.
-        accelerator: Accelerator of the run.
-        labeled: Whether L_ss is part of the loss.
-        token_cache: Source of CLIP's tokens, if they are cached.
-    """
+    """Make the training steps of a run; without labels, the head is frozen and L_ss is not part of the loss."""
 
     def __init__(
         self,
@@ -58,15 +50,9 @@ class TrainingStep:
             self._wrapped = torch.compile(self._wrapped)
 
     def __call__(self, batches: Sequence[dict[str, Any]], weight: float, head_learns: bool) -> Tensor:
-        """Make one step of the optimizer.
+        """Make one step of the optimizer with the batches of this process, one for each accumulated gradient.
 
-        Args:
-            batches: Batches of this process, one for each accumulated gradient.
-            weight: Lambda of Eq. (12).
-            head_learns: Whether the head is updated.
-
-        Returns:
-            Tensor of shape (len(loss_names),): mean losses over the batches of this process.
+        `weight` is lambda of Eq. (12). Returns the mean losses over the batches, a tensor of shape (len(loss_names),).
         """
         inputs = [self._to_device(batch) for batch in batches]
         losses = []

@@ -28,10 +28,6 @@ class TokenCache:
         folder: Folder of the files, created if missing.
         model: A model of the hybrid paradigm.
         precision: Precision of the run, "no", "bf16" or "fp16".
-
-    Raises:
-        OSError: If the folder cannot be created.
-        ValueError: If the model has another paradigm.
     """
 
     def __init__(self, folder: str | os.PathLike[str], model: GFFusionModel, precision: str = "no") -> None:
@@ -82,9 +78,8 @@ class TokenCache:
         try:
             replace_file(self._path(key), save({"tokens": tokens.contiguous()}))
         except OSError as error:
-            raise OSError(
-                f"Cannot write to the token cache {self._folder}: {error}. Free space or omit `token_cache`."
-            ) from error
+            text = f"Cannot write to the token cache {self._folder}: {error}. Free space or omit `token_cache`."
+            raise OSError(text) from error
 
 
 class CachedTokens(Dataset[dict[str, Any]]):

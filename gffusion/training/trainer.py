@@ -24,7 +24,7 @@ from .checkpoints import Checkpoints
 from .interruption import Interruption
 from .progress import Progress
 from .publication import check_publishable, push_finished, push_weights
-from .run_folder import CHECKPOINTS, IMAGES, TRACKERS, RunFolder, check_same_run, describe_run, summarize
+from .run_folder import IMAGES, RunFolder, check_same_run, describe_run, summarize
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
@@ -60,10 +60,8 @@ class FusionTrainer:
         >>> pairs = [{"visible_values": torch.rand(3, 32, 32), "infrared_values": torch.rand(1, 32, 32)}] * 2
         >>> model = GFFusionModel.from_backbones(paradigm="cascading", use_segmenter=False, decoder_channels=[4])
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     arguments = FusionTrainingArguments(folder, num_train_epochs=2, eval_strategy="no")
-        ...     trained = FusionTrainer(model, arguments, pairs).train()
-        epoch 1/2: loss ...
-        epoch 2/2: loss ...
+        ...     trained = FusionTrainer(model, FusionTrainingArguments(folder, num_train_epochs=1), pairs).train()
+        epoch 1/1: loss ...
     """
 
     def __init__(
@@ -87,7 +85,7 @@ class FusionTrainer:
             mixed_precision=arguments.mixed_precision,
             dynamo_backend="no",  # accelerators of a process share their state, so compile explicitly instead
             log_with=arguments.report_to or None,  # type: ignore[arg-type]
-            project_dir=str(self.output_dir / TRACKERS),
+            project_dir=str(self.output_dir / "trackers"),
         )
         preflight.check_device(arguments, self.accelerator.device)
         if arguments.push_to_hub and self.accelerator.is_main_process:
@@ -116,21 +114,18 @@ class FusionTrainer:
             generator=torch.Generator(),  # leave the global random state alone
             collate_fn=collate,
         )
-        self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
+        self.checkpoints = Checkpoints(self.output_dir / "checkpoints", self.accelerator, model)
         self.progress = Progress()
         self._pending_losses: list[Tensor] = []  # of the steps since the last flush
 
     def train(self, resume_from_checkpoint: bool | None = None) -> GFFusionModel:
-        """Run the remaining steps.
+        """Run the remaining steps, and return the trained model with the last weights.
 
         Ctrl-C or SIGTERM ends the run after the current step, with a checkpoint. A second Ctrl-C ends it at once.
 
         Args:
             resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any. Defaults to the option of
                 that name.
-
-        Returns:
-            The trained model, with the last weights.
 
         Raises:
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
@@ -139,7 +134,9 @@ class FusionTrainer:
         """
         resume = resume_from_checkpoint
         self._prepare(self.arguments.resume_from_checkpoint if resume is None else resume)
-        with Interruption(self.accelerator) as interruption, self._make_progress_bar() as bar:
+        hidden = not self.accelerator.is_main_process
+        bar = tqdm(total=self.total_steps, initial=self.progress.step, disable=hidden, unit="step")
+        with Interruption(self.accelerator) as interruption, bar:
             while self.progress.step < self.total_steps:
                 self._train_epoch(*divmod(self.progress.step, self.steps_per_epoch), interruption, bar)
         self._finish()
@@ -157,14 +154,11 @@ class FusionTrainer:
         return {f"eval_{name}": value for name, value in means.items()}
 
     def push_to_hub(self, repo_id: str | None = None, **options: Any) -> str:
-        """Upload the best weights and their model card.
+        """Upload the best weights and their model card, and return the URL of the commit.
 
         Args:
             repo_id: "name" or "organization/name". Defaults to `hub_model_id`.
             options: Options of [`push`]; `full` defaults to whether `best` includes the encoders.
-
-        Returns:
-            URL of the commit.
 
         Raises:
             OSError: If the Hub refuses, see [`push`].
@@ -361,7 +355,3 @@ class FusionTrainer:
     def _processor(self) -> GFFusionImageProcessor:
         options = getattr(self.train_dataset, "infrared_options", None)
         return GFFusionImageProcessor(**(options.to_dict() if options else {}))
-
-    def _make_progress_bar(self) -> "tqdm[Any]":
-        hidden = not self.accelerator.is_main_process
-        return tqdm(total=self.total_steps, initial=self.progress.step, disable=hidden, unit="step")

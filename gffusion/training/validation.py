@@ -31,14 +31,8 @@ def evaluate(
 ) -> dict[str, float]:
     """Compute mean losses and metrics over a dataset. All processes must call this; results do not depend on their number.
 
-    Args:
-        model: The model, neither wrapped nor compiled; it is left in evaluation mode.
-        dataset: Items `visible_values`, `infrared_values` and, optionally, `labels`, of any size.
-        metrics: Fusion metrics by name; protocol "standard", on the luma of the fused image.
-        accelerator: Accelerator of the processes that share the pairs.
-
-    Returns:
-        The mean of each loss and metric over the pairs, and the mIoU if there are labels and a segmenter.
+    The model must be neither wrapped nor compiled, and is left in evaluation mode. Items have any size. Fusion metrics have
+    the protocol "standard", on the luma of the fused image. Labels and a segmenter add the mIoU.
     """
     model.eval()
     device, length = accelerator.device, len(dataset)  # type: ignore[arg-type]
@@ -79,7 +73,8 @@ def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device)
     fused = outputs["fused_values"].float()
     if fused.shape[1] == 1:
         fused = replace_luma(visible, fused)
-    images = [_to_rgb8(values[0]) for values in (visible, infrared, fused)]
+    colors = (values[0].clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0) for values in (visible, infrared, fused))
+    images = [to_uint8(values.cpu().numpy()) for values in colors]  # (H, W, 3)
     heading = "visible, infrared, fused"
     if labels is not None:
         heading += ", predicted and true classes"
@@ -98,8 +93,3 @@ def _compute_scores(outputs: GFFusionOutput, batch: dict[str, Tensor], metrics: 
     images = (outputs["fused_values"], batch["visible_values"], batch["infrared_values"])
     fused, visible, infrared = (to_luma8(image.cpu()) for image in images)  # metrics need float64, which MPS lacks
     return {name: value.item() for name, value in compute_metrics(fused, visible, infrared, metrics).items()}
-
-
-def _to_rgb8(values: Tensor) -> NDArray[np.uint8]:
-    """(1 or 3, H, W) in [0, 1] -> (H, W, 3) uint8."""
-    return to_uint8(values.clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0).cpu().numpy())

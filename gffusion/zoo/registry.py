@@ -144,11 +144,7 @@ MODELS = (
 
 
 def list_models(pattern: str = "*", status: Status | None = None) -> list[str]:
-    """Return the names of models.
-
-    Args:
-        pattern: Pattern of the names, such as `"*funet*"`.
-        status: "bundled", "published" or "recipe-only". Defaults to all.
+    """Return the names of models that match a pattern and have a status: "bundled", "published" or "recipe-only".
 
     Raises:
         ValueError: If the status is unknown.
@@ -192,7 +188,14 @@ def locate(name: str | os.PathLike[str]) -> str:
     """
     name = os.fspath(name)
     if (entry := find_entry(name)) is not None:
-        return _locate_weights(entry)
+        if entry.status == "bundled":
+            return _extract_bundled_weights(entry.name)
+        if entry.repo_id is not None:
+            return entry.repo_id
+        raise OSError(
+            f"No weights of {entry.name} are published. Train them with `gffusion train --config {entry.recipe}`, or "
+            "create an untrained model with create_model(..., pretrained=False)."
+        )
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():
@@ -233,17 +236,6 @@ def is_hub_id(name: str) -> bool:
 def is_on_hub(source: str | None) -> bool:
     """Return whether a source of weights is a Hub id rather than a local path."""
     return source is not None and is_hub_id(source) and not os.path.exists(source)
-
-
-def _locate_weights(entry: ModelEntry) -> str:
-    if entry.status == "bundled":
-        return _extract_bundled_weights(entry.name)
-    if entry.repo_id is None:
-        raise OSError(
-            f"No weights of {entry.name} are published. Train them with `gffusion train --config {entry.recipe}`, or "
-            "create an untrained model with create_model(..., pretrained=False)."
-        )
-    return entry.repo_id
 
 
 @cache

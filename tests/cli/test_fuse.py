@@ -131,6 +131,21 @@ class TestInputs:
         Image.open("infrared.png").convert("RGB").save("color.png")
         assert level(self.fuse(gffusion, "visible.png", "color.png"), fused) <= 1
 
+    def test_metadata_of_the_visible_image(self, gffusion: Callable, pair: Path) -> None:
+        exif = Image.Exif()
+        exif[271], exif[274] = "Camera", 3
+        image = Image.open(pair / "visible.png").convert("RGB").rotate(180)
+        image.save(pair / "visible.jpg", quality=95, exif=exif)
+        for name, arguments in (("with", ()), ("without", ("--no-metadata",)), ("lost", ())):
+            suffix = ".bmp" if name == "lost" else ".png"
+            outcome = gffusion("fuse", "visible.jpg", "infrared.png", "-o", f"{name}{suffix}", *arguments)
+            assert outcome.exit_code == 0
+            assert ("note: .bmp files cannot hold EXIF of the visible image" in outcome.err) == (name == "lost")
+        with Image.open(pair / "with.png") as fused, Image.open(pair / "without.png") as plain:
+            assert dict(fused.getexif()) == {271: "Camera", 274: 1}
+            assert not plain.getexif()
+            assert np.array_equal(np.asarray(fused), np.asarray(plain))
+
     def test_gray_visible_stays_gray(self, gffusion: Callable, pair: Path) -> None:
         Image.open("visible.png").convert("L").save("gray.png")
         Image.open("gray.png").convert("RGB").save("color.png")

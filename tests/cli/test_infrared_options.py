@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from camera_files import dji_jpeg
 from numpy.typing import NDArray
 from PIL import Image
 
 from gffusion import GFFusionImageProcessor
-from gffusion.data import read_image, write_image
+from gffusion.data import FusionDataset, read_image, write_image
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.zoo import locate
 
 NAMES = [f"rendered_{number:04d}.png" for number in range(3)]
@@ -193,3 +195,46 @@ def test_masks_of_mapped_values(gffusion: Callable, here: Path) -> None:
         maps.append([read_image(data / "labels" / name) for name in NAMES])
     np.testing.assert_array_equal(maps[0], maps[1])
     assert np.mean(np.not_equal(maps[0], maps[2])) < 0.02
+
+
+def test_counts_of_radiometric_files_have_ranges_of_their_own_everywhere(gffusion: Callable, here: Path) -> None:
+    """By default, they are mapped by percentiles: those of their type would give uniformly gray images."""
+    (here / "radiometric" / "infrared").mkdir(parents=True)
+    for kind in ("visible", "boxes"):
+        shutil.copytree(here / kind, here / "radiometric" / kind)
+    for name in NAMES:
+        content = dji_jpeg(read_image(here / "raw" / name), (64, 96))
+        (here / "radiometric" / "infrared" / name).with_suffix(".jpg").write_bytes(content)
+    folders = ("--visible", "radiometric/visible", "--infrared", "radiometric/infrared")
+    results = []
+    for options in ([], ["--infrared-range", "percentile"]):
+        output = here / f"out{len(results)}"
+        outcome = gffusion("evaluate", *folders, "-o", output, "--metrics", "EN", "-m", "gffusion-funet", *options)
+        assert outcome.exit_code == 0
+        labels = output / "labels"
+        outcome = gffusion("masks", "radiometric", "--method", "threshold", "-o", labels, *options)
+        assert outcome.exit_code == 0
+        given = {"infrared_range": "percentile"} if options else {}
+        values = [item["infrared_values"].numpy() for item in FusionDataset(here / "radiometric", **given)]
+        maps = [read_image(labels / name) for name in NAMES]
+        results.append((json.loads((output / "summary.json").read_text()), np.array(maps), np.array(values)))
+    assert results[0][0] == results[1][0]
+    np.testing.assert_array_equal(results[0][1], results[1][1])
+    np.testing.assert_array_equal(results[0][2], results[1][2])
+
+
+def test_train_prints_and_saves_the_range(gffusion: Callable, here: Path) -> None:
+    for kind in ("visible", "raw"):
+        shutil.copytree(here / kind, here / "train" / kind.replace("raw", "infrared"))
+    small = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [4]}
+    config = json.dumps(small | {"paradigm": "cascading", "use_segmenter": False})
+    words = "--train_data train --eval_data train --output_dir run --num_train_epochs 1 --crop_size 32"
+    options = "--infrared_range folder --agc plateau --plateau_limit 2"
+    outcome = gffusion("train", *words.split(), *options.split(), "--model_config", config)
+    assert outcome.exit_code == 0, outcome.err
+    assert re.findall(r"^(\w+): infrared range of 3 images: 7\d+", outcome.out, re.MULTILINE) == [
+        "training",
+        "evaluation",
+    ]
+    saved = GFFusionImageProcessor.from_pretrained(here / "run" / "best").infrared_options
+    assert saved == InfraredOptions("folder", agc="plateau", plateau_limit=2)

@@ -11,9 +11,11 @@ import pytest
 from numpy.typing import NDArray
 
 from gffusion.data import ImagePair
+from gffusion.data.infrared_range import PairRanges
 from gffusion.evaluation import evaluate
 from gffusion.evaluation.figures import draw_sheet
 from gffusion.evaluation.methods import Baseline, FusedFolder
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 
 def test_every_image_in_its_own_color(tmp_path: Path, save: Callable[[Path, NDArray[Any]], None]) -> None:
@@ -22,8 +24,9 @@ def test_every_image_in_its_own_color(tmp_path: Path, save: Callable[[Path, NDAr
         save(tmp_path / f"{kind}.png", np.full((40, 60, 3), color, np.uint8))
     pair = ImagePair("scene", tmp_path / "visible.png", tmp_path / "infrared.png")
     methods = [FusedFolder("mine", {"scene": tmp_path / "mine.png"}), Baseline("maximum")]
-    page = np.asarray(draw_sheet(methods, [pair, pair]))
-    single = np.asarray(draw_sheet(methods, [pair]))
+    ranges = PairRanges(InfraredOptions())
+    page = np.asarray(draw_sheet(methods, [pair, pair], ranges))
+    single = np.asarray(draw_sheet(methods, [pair], ranges))
     assert page.shape == (2 * single.shape[0], *single.shape[1:])
     # The luma of the visible image is 88, the maximum 90: nearly the same red.
     expected = [*colors.values(), (202, 42, 42)]

@@ -14,6 +14,7 @@ from hub_server import HubServer
 from safetensors.torch import load_file, save_file
 from transformers.dynamic_module_utils import custom_object_save
 
+import gffusion.models.gffusion
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, __version__
 from gffusion.hub import FusionCard
 from gffusion.hub.publishing import FORMER_FILES, TRAVELING_FILES, find_outdated_files
@@ -200,9 +201,8 @@ SETTINGS = {"config.json", "preprocessor_config.json", "README.md", ".gitattribu
 
 def test_traveling_files_are_all_modules_of_the_model(tmp_path: Path) -> None:
     """If this fails, update the names, and add those of renamed and removed modules to FORMER_FILES."""
-    names = "checkpointing config_limits configuration_gffusion finet funet image_ops image_processing_gffusion image_sizes "
-    names += "infrared_options infrared_values input_checks losses modeling_gffusion ssnet weight_files windows"
-    assert {f"{name}.py" for name in names.split()} == TRAVELING_FILES
+    folder = Path(gffusion.models.gffusion.__file__).parent
+    assert {path.name for path in folder.glob("*.py")} - {"__init__.py"} == TRAVELING_FILES
     model = GFFusionModel(GFFusionConfig(paradigm="cascading", use_segmenter=False))
     saved = [path for part in (model, GFFusionImageProcessor()) for path in custom_object_save(part, tmp_path)]
     assert {path.name for path in saved} == TRAVELING_FILES

@@ -9,7 +9,7 @@ from gffusion.data.boxes import Boxes
 
 DecodedPair: TypeAlias = dict[str, NDArray[Any]]
 """`"visible"` and `"infrared"` as stored, (H, W) or (H, W, 3), and, if the source has them, `"labels"` (H, W), `"boxes"`
-(N, 4) and `"box_classes"` (N,)."""
+(N, 4), `"box_classes"` (N,), `"missing"` (H, W), True where nothing was measured, and `"is_raw"` if the values are counts."""
 
 
 class PairSource(ABC):

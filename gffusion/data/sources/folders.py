@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.boxes import read_boxes
@@ -56,9 +57,13 @@ class FolderPairs(PairSource):
     def read(self, index: int) -> DecodedPair:
         """Read the files of a pair."""
         pair = self.pairs[index]
-        visible, infrared = read_pair(pair.visible, pair.infrared, self._read_options)[:2]
-        decoded: DecodedPair = {"visible": visible, "infrared": infrared}
-        size = visible.shape[0], visible.shape[1]
+        images = read_pair(pair.visible, pair.infrared, self._read_options)
+        decoded: DecodedPair = {"visible": images.visible, "infrared": images.infrared}
+        if images.missing is not None:
+            decoded["missing"] = images.missing
+        if images.is_raw:
+            decoded["is_raw"] = np.array(True)
+        size = images.visible.shape[0], images.visible.shape[1]
         if pair.labels is not None:
             decoded["labels"] = read_labels(pair.labels)
             sizes = (size, size, decoded["labels"].shape)

@@ -116,6 +116,10 @@ class InfraredOptions:
             given.setdefault("smooth_range", 0)
         return replace(self, **given)
 
+    def for_counts(self) -> "InfraredOptions":
+        """Return the options for counts of a camera, which fill too little of the range of their type."""
+        return self.override(infrared_range="percentile") if self.infrared_range == "type" else self
+
     def with_limits(self, limits: Limits) -> "InfraredOptions":
         """Return the options with the range that was measured for an image; that of a flat image has one value."""
         low, high = limits

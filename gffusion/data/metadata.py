@@ -1,0 +1,323 @@
+"""Metadata of an image file: EXIF, GPS, XMP, color profile and georeference."""
+
+import re
+import struct
+import zlib
+from dataclasses import dataclass, replace
+from xml.etree import ElementTree
+
+import numpy as np
+
+from gffusion.cameras.jpeg_segments import read_segments
+
+from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
+
+EXIF_HEADER = b"Exif\0\0"
+XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
+ICC_HEADER = b"ICC_PROFILE\0"
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+XMP_TAG, ICC_TAG = 700, 34675
+_ORIENTATION, _WIDTH, _HEIGHT, _PIXEL_WIDTH, _PIXEL_HEIGHT = 274, 256, 257, 40962, 40963
+_DESCRIPTION, _MAKER_NOTE, _GDAL_METADATA = 270, 37500, 42112
+_THUMBNAIL_POSITION, _THUMBNAIL_LENGTH = 513, 514
+_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
+# GeoTIFF 1.1 and GDAL. Not GDAL_NODATA: fusion changes the values of these pixels.
+_GEOREFERENCE = (_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, 34735, 34736, 34737, _GDAL_METADATA, 50844)
+# Tags of TIFF files that describe the image and not how it is stored; 33723 is IPTC, 40091 to 40095 are Windows' names.
+_DESCRIPTIVE = {
+    *(
+        269,
+        _DESCRIPTION,
+        271,
+        272,
+        282,
+        283,
+        285,
+        296,
+        305,
+        306,
+        315,
+        316,
+        33432,
+        33723,
+        EXIF,
+        GPS,
+        50708,
+        50735,
+        50827,
+    ),
+    *range(40091, 40096),
+}
+# Descriptions that programs write to interpret the pages of their own files.
+_STRUCTURAL_DESCRIPTION = re.compile(rb"\s*(ImageJ=|SCIFIO=|<\?xml|<OME|\{\"shape)")
+
+
+@dataclass(frozen=True)
+class ImageMetadata:
+    """Metadata of an image file.
+
+    Attributes:
+        exif: EXIF data as stored in JPEG, PNG and WebP, from its byte order mark; thumbnails included.
+        tags: The same tags, or those of a TIFF file.
+        xmp: XMP packet.
+        icc: ICC color profile.
+        georeference: GeoTIFF tags.
+        orientation: EXIF orientation of the stored pixels.
+    """
+
+    exif: bytes | None = None
+    tags: Directory | None = None
+    xmp: bytes | None = None
+    icc: bytes | None = None
+    georeference: Directory | None = None
+    orientation: int = 1
+
+    def __bool__(self) -> bool:
+        """Return whether there is any metadata."""
+        return any((self.exif, self.tags, self.xmp, self.icc, self.georeference))
+
+    def move(
+        self, is_visible_frame: bool = True, window: tuple[int, int, int, int] | None = None
+    ) -> tuple["ImageMetadata", tuple[str, ...]]:
+        """Return the metadata for an upright image in another frame, and notes.
+
+        Args:
+            is_visible_frame: Whether the pixels are those of the visible image.
+            window: Top, left, height and width of the part that is kept.
+        """
+        if not self.georeference:
+            return self, ()
+        if self.orientation != 1 or not is_visible_frame:
+            reason = "infrared image" if self.orientation == 1 else "upright image"
+            return replace(self, georeference=None), (
+                f"georeference left out: it does not fit the frame of the {reason}",
+            )
+        return (self if window is None else self._crop(*window[:2])), ()
+
+    def _crop(self, top: int, left: int) -> "ImageMetadata":
+        moved = dict(self.georeference or {})
+        if isinstance(tag := moved.get(_TIE_POINTS), Tag):
+            points = np.frombuffer(tag.data, "<f8").reshape(-1, 6) - (left, top, 0, 0, 0, 0)
+            moved[_TIE_POINTS] = tag._replace(data=points.astype("<f8").tobytes())
+        if isinstance(tag := moved.get(_TRANSFORMATION), Tag):
+            matrix = np.frombuffer(tag.data, "<f8").reshape(4, 4).copy()
+            matrix[:, 3] += matrix[:, 0] * left + matrix[:, 1] * top
+            moved[_TRANSFORMATION] = tag._replace(data=matrix.astype("<f8").tobytes())
+        return replace(self, georeference=moved)
+
+    def write_exif(self, size: tuple[int, int]) -> bytes | None:
+        """Return EXIF data for an upright image of this height and width, without thumbnail."""
+        if self.exif is not None:
+            return _patch(self.exif, size)
+        return write_block(_set_sizes(self.tags, size)) if self.tags else None
+
+    def write_tags(self, size: tuple[int, int]) -> Directory:
+        """Return the tags for an upright TIFF file of this height and width."""
+        tags = {number: tag for number, tag in _set_sizes(self.tags or {}, size).items() if number in _DESCRIPTIVE}
+        if isinstance(exif := tags.get(EXIF), dict):  # positions in maker notes count from the start of the EXIF data
+            tags[EXIF] = {number: tag for number, tag in exif.items() if number != _MAKER_NOTE}
+        return tags | (self.georeference or {})
+
+    @property
+    def has_maker_note(self) -> bool:
+        """Whether the EXIF data has notes in a format of the maker of the camera."""
+        return self.exif is not None and isinstance(exif := (self.tags or {}).get(EXIF), dict) and _MAKER_NOTE in exif
+
+    def write_xmp(self, size: tuple[int, int]) -> bytes | None:
+        """Return the XMP packet for an upright image of this height and width, without thumbnails."""
+        if self.xmp is None:
+            return None
+        xmp = re.sub(rb"<(xmp|xap):Thumbnails>.*?</\1:Thumbnails>", b"", self.xmp, flags=re.DOTALL)
+        for name, value in (
+            (b"tiff:Orientation", 1), (b"tiff:ImageLength", size[0]), (b"tiff:ImageWidth", size[1]),
+            (b"exif:PixelYDimension", size[0]), (b"exif:PixelXDimension", size[1]),
+        ):  # fmt: skip
+            number = str(value).encode()
+            xmp = re.sub(rb"(\b" + name + rb"\s*=\s*[\"'])\s*\d+\s*", rb"\g<1>" + number, xmp)
+            xmp = re.sub(rb"(<" + name + rb">)\s*\d+\s*", rb"\g<1>" + number, xmp)
+        return xmp
+
+
+def read_metadata(content: bytes) -> ImageMetadata:
+    """Read the metadata of an image file; damaged parts are left out.
+
+    Args:
+        content: Content of a JPEG, PNG, WebP, TIFF or BMP file.
+
+    Example:
+        >>> bool(read_metadata(b"BM"))
+        False
+    """
+    if content[:2] in (b"II", b"MM"):
+        return _read_tiff(content)
+    if content[:2] == b"\xff\xd8":
+        exif, xmp, icc = _read_jpeg(content)
+    elif content[:8] == b"\x89PNG\r\n\x1a\n":
+        exif, xmp, icc = _read_png(content)
+    elif content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        exif, xmp, icc = _read_webp(content)
+    else:
+        return ImageMetadata()
+    return _interpret(exif.removeprefix(EXIF_HEADER) or None, xmp or None, icc or None)
+
+
+def _interpret(exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> ImageMetadata:
+    tags: Directory = {}
+    if exif is not None:
+        try:
+            reader = TiffReader(exif)
+            tags = reader.read(reader.start)
+        except ValueError:
+            exif = None
+    return ImageMetadata(exif, tags or None, xmp, icc, orientation=_read_orientation(tags))
+
+
+def _read_orientation(tags: Directory) -> int:
+    tag = tags.get(_ORIENTATION)
+    value = tag.data[0] if isinstance(tag, Tag) and tag.data else 1
+    return value if 1 <= value <= 8 else 1
+
+
+def _read_jpeg(content: bytes) -> tuple[bytes, bytes, bytes]:
+    payloads = [segment.payload for segment in read_segments(content) if segment.marker in (0xE1, 0xE2)]
+    exif = next((payload for payload in payloads if payload.startswith(EXIF_HEADER)), b"")
+    xmp = next((payload for payload in payloads if payload.startswith(XMP_HEADER)), b"").removeprefix(XMP_HEADER)
+    start = len(ICC_HEADER)
+    chunks = sorted(payload[start:] for payload in payloads if payload.startswith(ICC_HEADER))  # by number, 1 byte
+    return exif, xmp, b"".join(chunk[2:] for chunk in chunks)
+
+
+def _read_png(content: bytes) -> tuple[bytes, bytes, bytes]:
+    exif = xmp = icc = b""
+    position = 8
+    while position + 12 <= len(content):
+        length = int.from_bytes(content[position : position + 4], "big")
+        kind, data = content[position + 4 : position + 8], content[position + 8 : position + 8 + length]
+        position += 12 + length
+        if kind == b"eXIf":
+            exif = data
+        elif kind == b"iCCP":
+            icc = _inflate(data.partition(b"\0")[2][1:])
+        elif kind == b"iTXt" and data.startswith(XMP_KEYWORD + b"\0"):
+            text = data[len(XMP_KEYWORD) + 3 :].split(b"\0", 2)[-1]
+            xmp = _inflate(text) if data[len(XMP_KEYWORD) + 1 : len(XMP_KEYWORD) + 2] == b"\1" else text
+        elif kind in (b"zTXt", b"tEXt") and data.startswith((b"Raw profile type exif\0", b"Raw profile type APP1\0")):
+            text = data.partition(b"\0")[2]  # as ImageMagick stores it: a name, a length and hexadecimal digits
+            lines = (_inflate(text[1:]) if kind == b"zTXt" else text).split(b"\n")
+            digits = b"".join(lines[3:])
+            exif = exif or (
+                bytes.fromhex(digits.decode("ascii", "ignore")) if re.fullmatch(rb"[0-9a-fA-F]+", digits) else b""
+            )
+    return exif, xmp, icc
+
+
+def _inflate(data: bytes) -> bytes:
+    try:
+        return zlib.decompress(data)
+    except zlib.error:
+        return b""
+
+
+def _read_webp(content: bytes) -> tuple[bytes, bytes, bytes]:
+    chunks: dict[bytes, bytes] = {}
+    position = 12
+    while position + 8 <= len(content):
+        length = struct.unpack_from("<I", content, position + 4)[0]
+        chunks.setdefault(content[position : position + 4], content[position + 8 : position + 8 + length])
+        position += 8 + length + length % 2
+    return chunks.get(b"EXIF", b""), chunks.get(b"XMP ", b""), chunks.get(b"ICCP", b"")
+
+
+def _read_tiff(content: bytes) -> ImageMetadata:
+    try:
+        reader = TiffReader(content)
+        stored = reader.read(reader.start)
+    except ValueError:
+        return ImageMetadata()
+    tags = {number: tag for number, tag in stored.items() if number in _DESCRIPTIVE}
+    if isinstance(tag := tags.get(_DESCRIPTION), Tag) and _STRUCTURAL_DESCRIPTION.match(tag.data):
+        del tags[_DESCRIPTION]
+    if isinstance(tag := tags.get(305), Tag) and tag.data.startswith(b"tifffile.py"):
+        del tags[305]
+        tags = {number: tag for number, tag in tags.items() if number not in (282, 283, 296)}  # its placeholders
+    georeference = {number: stored[number] for number in _GEOREFERENCE if number in stored}
+    if isinstance(tag := georeference.get(_GDAL_METADATA), Tag):
+        georeference |= {_GDAL_METADATA: kept} if (kept := _drop_statistics(tag)) else {}
+        if kept is None:
+            del georeference[_GDAL_METADATA]
+    xmp, icc = (tag.data if isinstance(tag := stored.get(number), Tag) else None for number in (XMP_TAG, ICC_TAG))
+    return ImageMetadata(None, tags or None, xmp, icc, georeference or None, _read_orientation(stored))
+
+
+def _drop_statistics(tag: Tag) -> Tag | None:
+    """Return GDAL's metadata without what describes the values of a band, or None if nothing is left."""
+    try:
+        root = ElementTree.fromstring(tag.data.rstrip(b"\0"))
+    except ElementTree.ParseError:
+        return None
+    for item in [
+        item for item in root if item.get("sample") is not None or item.get("name", "").startswith("STATISTICS")
+    ]:
+        root.remove(item)
+    data = ElementTree.tostring(root) + b"\0"
+    return Tag(2, len(data), data) if len(root) else None
+
+
+def _set_sizes(tags: Directory, size: tuple[int, int]) -> Directory:
+    """Return tags of an upright image of this height and width."""
+    changed = {number: tag for number, tag in tags.items() if number not in (_WIDTH, _HEIGHT)}
+    if _ORIENTATION in changed:
+        changed[_ORIENTATION] = Tag.short(1)
+    if isinstance(exif := changed.get(EXIF), dict):
+        sizes = {_PIXEL_WIDTH: size[1], _PIXEL_HEIGHT: size[0]}
+        changed[EXIF] = exif | {
+            number: Tag(LONG, 1, struct.pack("<I", value)) for number, value in sizes.items() if number in exif
+        }
+    return changed
+
+
+def _patch(exif: bytes, size: tuple[int, int]) -> bytes:
+    """Return EXIF data with another orientation and size and without thumbnail; all else stays in place.
+
+    Maker notes contain positions in the data, so that it cannot be written anew.
+    """
+    reader, block = TiffReader(exif), bytearray(exif)
+    values = {_ORIENTATION: 1, _WIDTH: size[1], _HEIGHT: size[0], _PIXEL_WIDTH: size[1], _PIXEL_HEIGHT: size[0]}
+
+    def write(field: Field, value: int) -> None:
+        if field.kind in (SHORT, LONG) and field.values == 1 and value < 1 << (8 * field.length):
+            struct.pack_into(f"{reader.order}{'H' if field.kind == SHORT else 'I'}", block, field.position, value)
+
+    for field in reader.iterate(reader.start):
+        if field.number in values:
+            write(field, values[field.number])
+        elif field.number == EXIF:
+            for nested in _iterate_safely(reader, reader.read_number(field)):
+                if nested.number in (_PIXEL_WIDTH, _PIXEL_HEIGHT):
+                    write(nested, values[nested.number])
+    _erase_thumbnail(reader, block)
+    return bytes(block)
+
+
+def _erase_thumbnail(reader: TiffReader, block: bytearray) -> None:
+    try:
+        pointer, thumbnail = reader.find_next(reader.start)
+    except ValueError:
+        return
+    struct.pack_into(f"{reader.order}{'Q' if reader.is_big else 'I'}", block, pointer, 0)
+    found = (
+        {field.number: reader.read_number(field) for field in _iterate_safely(reader, thumbnail)} if thumbnail else {}
+    )
+    start = found.get(_THUMBNAIL_POSITION, 0)
+    end = min(start + found.get(_THUMBNAIL_LENGTH, 0), len(block))
+    if start > reader.start:
+        block[start:end] = bytes(max(end - start, 0))
+        if end == len(block):
+            del block[start:]
+
+
+def _iterate_safely(reader: TiffReader, start: int) -> list[Field]:
+    try:
+        return list(reader.iterate(start))
+    except ValueError:
+        return []
