@@ -1,7 +1,6 @@
 """`gffusion fuse`: fuse two files or two folders, or files that hold both images."""
 
 import time
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -12,12 +11,15 @@ from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared import (
     AgcOption,
+    InfraredLumaOption,
     InfraredRangeOption,
     InvertOption,
+    KeepBordersOption,
     PlateauLimitOption,
     SmoothRangeOption,
     parse_infrared_options,
 )
+from .notes import summarize_notes
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -74,13 +76,8 @@ def fuse(
             "big-endian words; a third number is the size of a header in bytes.",
         ),
     ] = None,
-    false_color: Annotated[
-        str,
-        typer.Option(
-            help="Infrared images in false colors: recover maps known palettes back to intensities and refuses others, luma "
-            "takes the brightness of the colors.",
-        ),
-    ] = "recover",
+    infrared_luma: InfraredLumaOption = False,
+    keep_borders: KeepBordersOption = False,
     keep_thermal: Annotated[
         bool,
         typer.Option(
@@ -112,7 +109,7 @@ def fuse(
     with user_errors():
         _check_options(suffix, dtype)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        read_options = _parse_read_options(raw_frame, false_color)
+        read_options = _parse_read_options(raw_frame, infrared_luma, keep_borders)
         plans = _plan(visible, infrared, output, suffix, segment, read_options)
         if keep_thermal:
             plans = [plan._replace(thermal=_name_thermal(plan.fused)) for plan in plans]
@@ -174,13 +171,14 @@ def _check_options(suffix: str | None, dtype: str) -> None:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
-def _parse_read_options(raw_frame: str | None, false_color: str) -> "ReadOptions":
+def _parse_read_options(raw_frame: str | None, infrared_luma: bool, keep_borders: bool) -> "ReadOptions":
     from gffusion.data import ReadOptions
     from gffusion.data.raw_frames import RawFrame
 
     return ReadOptions(
         raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame),
-        false_color=false_color,  # type: ignore[arg-type]
+        infrared_luma=infrared_luma,
+        keep_borders=keep_borders,
     )
 
 
@@ -333,6 +331,6 @@ def _run(
             leave=False,
         )
     )
-    for note, count in Counter(note for result in results for note in result.notes).items():
+    for note, count in summarize_notes(note for result in results for note in result.notes):
         typer.echo(f"note: {note}{f' ({count} pairs)' if len(todo) > 1 else ''}", err=True)
     return [*failed, *(result for result in results if result.error is not None)]

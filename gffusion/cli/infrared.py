@@ -42,6 +42,22 @@ SmoothRangeOption = Annotated[
         "flicker; 0 turns it off.",
     ),
 ]
+InfraredLumaOption = Annotated[
+    bool,
+    typer.Option(
+        "--infrared-luma",
+        help="Take the brightness of infrared images in color. By default, usual palettes are mapped back to intensity, and "
+        "other colors are refused.",
+    ),
+]
+KeepBordersOption = Annotated[
+    bool,
+    typer.Option(
+        "--keep-borders",
+        help="Take black or white borders of infrared images as measured. By default, borders that a registration left are "
+        "filled by the visible image.",
+    ),
+]
 
 
 def parse_infrared_options(

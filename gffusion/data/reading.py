@@ -15,7 +15,7 @@ from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 from .decoding import DecodedImage, to_supported
-from .infrared_frames import FALSE_COLORS, FalseColor, to_frame
+from .infrared_frames import to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
@@ -70,8 +70,10 @@ class ReadOptions:
         reference: The image whose frame and size the aligned images have.
         crop: Whether to keep only the largest rectangle that both cameras see.
         raw_frame: Format of infrared files with a suffix in `RAW_SUFFIXES`.
-        false_color: `"recover"` maps infrared images in a known palette back to intensities, and refuses other colors;
-            `"luma"` takes the brightness of all colors.
+        infrared_luma: Whether to take the luma of infrared images in color. By default, false colors of a known palette are
+            mapped back to intensities, and other colors are refused.
+        keep_borders: Whether black or white borders of infrared images are measurements. By default, borders that a
+            registration left are missing.
 
     Raises:
         ValueError: If an option is not allowed, or `reference` or `crop` is set without `align`.
@@ -81,17 +83,14 @@ class ReadOptions:
     reference: Reference = "visible"
     crop: bool = False
     raw_frame: RawFrame | None = None
-    false_color: FalseColor = "recover"
+    infrared_luma: bool = False
+    keep_borders: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):
             raise ValueError(f'`align` must be "none", "resize", "auto" or a Rig, got {self.align!r}')
         if self.reference not in REFERENCES:
             raise ValueError(f'`reference` must be "visible" or "infrared", got {self.reference!r}')
-        if self.false_color not in FALSE_COLORS:
-            raise ValueError(
-                f"`false_color` (--false-color) must be one of {', '.join(FALSE_COLORS)}, got {self.false_color!r}"
-            )
         if self.align == "none" and (self.crop or self.reference != "visible"):
             raise ValueError("`crop` and `reference` need `align` (--align resize, auto or RIG.json)")
 
@@ -157,11 +156,13 @@ def read_unaligned(
         OSError, ValueError: As for [`read_pair`].
     """
     if _is_same_file(visible, infrared):
-        return decode_both(read_bytes(visible), str(visible))
+        return decode_both(read_bytes(visible), str(visible), options)
     return decode_unaligned(read_bytes(visible), read_bytes(infrared), (str(visible), str(infrared)), options)
 
 
-def decode_both(content: bytes, name: str) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
+def decode_both(
+    content: bytes, name: str, options: ReadOptions = ReadOptions()
+) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
     """Decode a file that holds both images: the visible image, the infrared image, and notes.
 
     Raises:
@@ -171,7 +172,7 @@ def decode_both(content: bytes, name: str) -> tuple[NDArray[Any], InfraredFrame,
     decoded = split_modalities(content, name)
     if not isinstance(decoded, Modalities) or decoded.visible is None:
         raise ValueError(refuse_single(decoded, name))
-    return decoded.visible, decoded.infrared, ()
+    return decoded.visible, clean(decoded.infrared, name, options), ()
 
 
 def decode_unaligned(
@@ -259,15 +260,26 @@ def decode_infrared(
         ValueError: If it holds other images, or colors of an unknown palette.
     """
     if options.raw_frame is not None and Path(name).suffix.lower() in RAW_SUFFIXES:
-        return InfraredFrame(to_supported(options.raw_frame.decode(content, name))), None
+        return clean(InfraredFrame(to_supported(options.raw_frame.decode(content, name))), name, options), None
     decoded = split_modalities(content, name)
     if isinstance(decoded, DecodedImage):
         if visible is not None:
             check_different_images(visible, to_supported(decoded.image), ("the visible image", name))
-        return to_frame(decoded, name, options.false_color), None
+        return clean(to_frame(decoded, not options.infrared_luma), name, options), None
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
-    return decoded.infrared, decoded.visible
+    return clean(decoded.infrared, name, options), decoded.visible
+
+
+def clean(frame: InfraredFrame, name: str, options: ReadOptions = ReadOptions()) -> InfraredFrame:
+    """Return an infrared image without false colors, and with its missing pixels and borders in the mask.
+
+    Raises:
+        ValueError: If the image has colors of no known palette.
+    """
+    from gffusion.cameras.cleaning import clean_frame  # here to save start-up time
+
+    return clean_frame(frame, name, infrared_luma=options.infrared_luma, keep_borders=options.keep_borders)
 
 
 def _refuse_both(content: Modalities, name: str) -> str:
@@ -301,9 +313,13 @@ def complete_pair(
         names=names,
     )
     infrared = aligned.infrared
-    if aligned.missing is not None and not aligned.missing.all():
-        infrared = infrared.copy()
-        infrared[aligned.missing] = np.median(infrared[~aligned.missing])  # not the coldest of all values
+    if aligned.missing is not None:
+        from gffusion.cameras.missing import fill_missing  # here to save start-up time
+
+        try:
+            infrared = fill_missing(infrared, aligned.missing)
+        except ValueError as error:
+            raise ValueError(f"{names[1]}: {error}") from error
     return PairImages(
         aligned.visible,
         infrared,

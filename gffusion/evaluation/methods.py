@@ -152,4 +152,5 @@ class Model(Method):
         with self._lock:
             images = sources.images
             options = [images.adapt(self._ranges.options_of(sources.pair))]
-            return predict(self._model, self._image_processor, [images[:2]], segment, options)[0]
+            missing = [images.missing]
+            return predict(self._model, self._image_processor, [images[:2]], segment, options, missing=missing)[0]

@@ -122,7 +122,8 @@ def _fuse(
     try:
         default = image_processor.infrared_options
         options = [item.images.adapt(item.job.infrared_options or default) for item in batch if item.images is not None]
-        predictions = predict(model, image_processor, pairs, segment, options)
+        missing = [item.images.missing for item in batch if item.images is not None]
+        predictions = predict(model, image_processor, pairs, segment, options, missing=missing)
     except (ValueError, torch.OutOfMemoryError, MemoryError) as error:
         if len(batch) == 1:
             yield batch[0], str(error)

@@ -18,10 +18,9 @@ from transformers.utils import logging
 
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.running_range import RunningRange, measure_ranges
-from gffusion.data import PairImages
-from gffusion.data.infrared_frames import recover_colors
+from gffusion.data import PairImages, ReadOptions
 from gffusion.data.io import read_bytes
-from gffusion.data.reading import complete_pair, decode_both, decode_infrared, decode_visible, holds_both
+from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible, holds_both
 from gffusion.data.same_images import check_different_images
 from gffusion.models.gffusion.image_processing_gffusion import (
     IMAGE_TYPES,
@@ -37,6 +36,8 @@ from .predict import predict
 TASK = "image-fusion"
 
 logger = logging.get_logger(__name__)
+
+_READ_OPTIONS = ("infrared_luma", "keep_borders")
 
 Source = str | os.PathLike[str] | Image
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
@@ -81,8 +82,8 @@ class ImageFusionPipeline(Pipeline):
             infrared: The infrared image of one pair: `fuse("visible.png", "infrared.png")`.
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, `invert`, `agc`,
-                `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `timeout` (`float`), seconds to wait for
-                a URL.
+                `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma` and `keep_borders`, see
+                [`ReadOptions`]; `timeout` (`float`), seconds to wait for a URL. NaN in infrared arrays is missing.
 
         Returns:
             A PIL image for a pair, a list for a list, and an iterator for other inputs. With `segment=True`, each result is
@@ -120,26 +121,34 @@ class ImageFusionPipeline(Pipeline):
         return list(stream) if isinstance(inputs, (list, tuple)) else stream
 
     def _stream(self, pairs: Any, batch_size: int, timeout: float | None, kwargs: dict[str, Any]) -> Iterator[Any]:
-        given = {name: kwargs.pop(name) for name in OPTION_NAMES if name in kwargs}
-        options = self.image_processor.infrared_options.override(**{**self._preprocess_params, **given})
+        given = {name: kwargs.pop(name) for name in (*OPTION_NAMES, *_READ_OPTIONS) if name in kwargs}
+        given = {**self._preprocess_params, **given}
+        read_options = ReadOptions(**{name: given.pop(name) for name in _READ_OPTIONS if name in given})
+        options = self.image_processor.infrared_options.override(**given)
         # transformers would pad images of different size to each other: batch by size and pass whole batches.
-        loaded = _choose_ranges(lambda: (_load_pair(pair, timeout) for pair in _iterate(pairs)), pairs, options)
+        loaded = _choose_ranges(
+            lambda: (_load_pair(pair, timeout, read_options) for pair in _iterate(pairs)), pairs, options
+        )
         batches = batch_by_size(loaded, batch_size, lambda item: item[0].visible.shape[:2])
         return chain.from_iterable(super().__call__(batches, batch_size=1, num_workers=0, **kwargs))
 
     def _sanitize_parameters(
         self, segment: bool | None = None, **kwargs: Any
     ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
-        infrared_options = {name: kwargs.pop(name) for name in OPTION_NAMES if name in kwargs}
+        infrared_options = {name: kwargs.pop(name) for name in (*OPTION_NAMES, *_READ_OPTIONS) if name in kwargs}
         if kwargs:
-            allowed = ", ".join(sorted(("batch_size", "segment", "timeout", *OPTION_NAMES)))
+            allowed = ", ".join(sorted(("batch_size", "segment", "timeout", *OPTION_NAMES, *_READ_OPTIONS)))
             raise ValueError(f"Unknown arguments {sorted(kwargs)}. Allowed: {allowed}.")
         return infrared_options, {} if segment is None else {"segment": segment}, {}
 
     def preprocess(self, pairs: list[tuple[PairImages, InfraredOptions]], **infrared_options: Any) -> dict[str, Any]:
         """Return a batch of pairs of one size and their options unchanged; [`predict`] prepares them."""
         del infrared_options  # those of the pairs include them, see `_stream`
-        return {"pairs": [pair[:2] for pair, _ in pairs], "infrared_options": [options for _, options in pairs]}
+        return {
+            "pairs": [pair[:2] for pair, _ in pairs],
+            "infrared_options": [options for _, options in pairs],
+            "missing": [pair.missing for pair, _ in pairs],
+        }
 
     def _forward(self, model_inputs: dict[str, Any], **options: Any) -> dict[str, Any]:
         return {"predictions": predict(self.model, self.image_processor, **model_inputs, output_type="pil", **options)}
@@ -182,18 +191,18 @@ def _choose_ranges(
     return ((pair, pair.adapt(options)) for pair in load())
 
 
-def _load_pair(pair: SourcePair, timeout: float | None) -> PairImages:
+def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions) -> PairImages:
     if not _is_pair(pair):
         raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or images, got {type(pair).__name__}.")
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
     names = _name(visible, "visible"), _name(infrared, "infrared")
     contents = _load(visible, timeout), _load(infrared, timeout)
     if isinstance(contents[0], bytes) and isinstance(contents[1], bytes) and contents[0] == contents[1]:
-        image, frame, notes = decode_both(contents[0], names[0])
+        image, frame, notes = decode_both(contents[0], names[0], options)
     else:
         image, notes = _decode_visible(contents[0], names[0])
-        frame = _decode_infrared(contents[1], names[1], image)
-    images = complete_pair(image, frame, names=names)
+        frame = _decode_infrared(contents[1], names[1], image, options)
+    images = complete_pair(image, frame, options, names)
     for note in notes + images.notes:
         logger.warning_once(f"{names[1]}: {note}")
     return images
@@ -203,12 +212,12 @@ def _decode_visible(content: bytes | Image, name: str) -> tuple[NDArray[Any], tu
     return decode_visible(content, name) if isinstance(content, bytes) else (to_array(content, "visible"), ())
 
 
-def _decode_infrared(content: bytes | Image, name: str, visible: NDArray[Any]) -> InfraredFrame:
+def _decode_infrared(content: bytes | Image, name: str, visible: NDArray[Any], options: ReadOptions) -> InfraredFrame:
     if not isinstance(content, bytes):
         frame = InfraredFrame(to_array(content, "infrared"))
         check_different_images(visible, frame.values, ("the visible image", name))
-        return recover_colors(frame, name)
-    frame, embedded = decode_infrared(content, name, visible=visible)
+        return clean(frame, name, options)
+    frame, embedded = decode_infrared(content, name, options, visible)
     return frame if embedded is not None and np.array_equal(visible, embedded) else replace(frame, rig=None)
 
 

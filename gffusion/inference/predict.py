@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import PIL.Image
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gffusion.models.gffusion.image_ops import rgb_to_luma
+from gffusion.cameras.missing import blend_visible, fill_missing
+from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, to_array
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.input_checks import check_inputs
@@ -23,11 +25,13 @@ from .row_bands import fuse_in_bands
 class Prediction:
     """Fused image with the visible image's size, color and depth, an array (H, W) or (H, W, 3) or a PIL image, and its labels.
 
-    The labels are class ids (H, W), uint8; `None` unless segmentation was requested.
+    The labels are class ids (H, W), uint8; `None` unless segmentation was requested. `missing` (H, W) is True where the
+    infrared image had no measurement, so that the fused image shows the visible one; `None` if it had one everywhere.
     """
 
     fused: Any
     labels: NDArray[np.uint8] | None = None
+    missing: NDArray[np.bool_] | None = None
 
 
 @torch.inference_mode()
@@ -39,6 +43,7 @@ def predict(
     infrared_options: Sequence[InfraredOptions] | None = None,
     output_type: Literal["np", "pil"] = "np",
     row_bands: bool | None = None,
+    missing: Sequence[NDArray[np.bool_] | None] | None = None,
 ) -> list[Prediction]:
     """Fuse pairs of one size, and return one prediction per pair, in order.
 
@@ -50,6 +55,8 @@ def predict(
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster.
+        missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such pixels
+            take no part in ranges, and inside larger holes the fused image turns into the visible one.
 
     Raises:
         ValueError: If images do not fit together, a result is not finite, or the model is in training mode.
@@ -68,18 +75,42 @@ def predict(
             "The model is in training mode, in which results depend on the batch: call `model.eval()` first."
         )
     images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
-    inputs = image_processor(images, infrared_options=infrared_options, return_tensors="pt").to(model.device)
+    masks = [None] * len(images) if missing is None else list(missing)
+    images = [
+        (visible, infrared if mask is None else fill_missing(infrared, mask))
+        for (visible, infrared), mask in zip(images, masks, strict=True)
+    ]
+    inputs = image_processor(images, infrared_options=infrared_options, missing=masks, return_tensors="pt").to(
+        model.device
+    )
     row_bands = model.device.type == "cpu" if row_bands is None else row_bands
     outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands)
-    fused = image_processor.post_process_fusion(outputs, images, output_type)
+    fused = [
+        image if mask is None else _blend(image, visible, mask)
+        for image, (visible, _), mask in zip(
+            image_processor.post_process_fusion(outputs, images, output_type), images, masks, strict=True
+        )
+    ]
     if not segment:
-        return [Prediction(image) for image in fused]
+        return [Prediction(image, missing=mask) for image, mask in zip(fused, masks, strict=True)]
     label_maps = predict_labels(model, outputs, **inputs).cpu().numpy().astype(np.uint8)
     sizes = [visible.shape[:2] for visible, _ in images]  # the processor pads at the bottom and on the right
     return [
-        Prediction(image, labels[:height, :width])
-        for image, labels, (height, width) in zip(fused, label_maps, sizes, strict=True)
+        Prediction(image, labels[:height, :width], mask)
+        for image, labels, (height, width), mask in zip(fused, label_maps, sizes, masks, strict=True)
     ]
+
+
+def _blend(fused: Any, visible: NDArray[Any], missing: NDArray[np.bool_]) -> Any:
+    """Blend the visible image over holes of a fused array or PIL image."""
+    if isinstance(fused, np.ndarray):
+        return blend_visible(fused, visible, missing)
+    array = np.asarray(fused)
+    if array.dtype == np.uint8 and visible.dtype == np.uint16:
+        visible = to_uint8(visible)
+    elif np.issubdtype(visible.dtype, np.floating):
+        visible = to_uint8(visible) if array.dtype == np.uint8 else visible
+    return PIL.Image.fromarray(blend_visible(array, visible, missing))
 
 
 def run_model(

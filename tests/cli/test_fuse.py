@@ -369,7 +369,7 @@ class TestBadInput:
             ("visible.png cut.png -o out.png", "cut.png: .*truncated"),
             ("visible.png small.png -o out.png", "96 x 64 .*95 x 64"),
             ("visible.png kelvin.tif -o out.png", "300.*percentile"),
-            ("visible.png holes.tif -o out.png", "nan"),
+            ("visible.png holes.tif -o out.png", "no measured pixel: .*NaN"),
             ("visible infrared.png -o out", "visible is a folder but infrared.png is a file"),
             ("visible.png infrared -o out", "infrared is a folder but visible.png is a file"),
             ("visible empty -o out", "empty holds no images"),

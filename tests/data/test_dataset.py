@@ -69,9 +69,9 @@ class TestItems:
         (tmp_path / "visible").rename(tmp_path / "swap")
         (tmp_path / "infrared").rename(tmp_path / "visible")
         (tmp_path / "swap").rename(tmp_path / "infrared")
-        with pytest.raises(ValueError, match="colors of an unknown palette"):
+        with pytest.raises(ValueError, match="no known palette"):
             FusionDataset(tmp_path)[0]
-        item = FusionDataset(tmp_path, read_options=ReadOptions(false_color="luma"))[0]
+        item = FusionDataset(tmp_path, read_options=ReadOptions(infrared_luma=True))[0]
         visible, infrared = (
             np.asarray(Image.open(tmp_path / kind / "scene0.png")) / 255 for kind in ("visible", "infrared")
         )
@@ -95,10 +95,12 @@ class TestItems:
         thermal = np.linspace(0, 1, 9 * 12, dtype=np.float32).reshape(9, 12)
         path = replace_infrared(make_pairs(tmp_path, count=1), thermal)
         assert torch.equal(FusionDataset(tmp_path)[0]["infrared_values"][0], torch.tensor(thermal))
-        for wrong in (thermal * 300, thermal - 0.1, np.where(thermal > 0.5, np.float32("nan"), thermal)):
+        for wrong in (thermal * 300, thermal - 0.1):
             tifffile.imwrite(path, wrong)
             with pytest.raises(ValueError, match=r"scene0\.tif: .* in \[0, 1\]"):
                 FusionDataset(tmp_path)[0]
+        tifffile.imwrite(path, np.where(thermal > 0.5, np.float32("nan"), thermal))
+        assert FusionDataset(tmp_path)[0]["infrared_values"].max() <= 0.5  # filled from its neighbors
 
     def test_indices_are_those_of_a_list(self, tmp_path: Path) -> None:
         dataset = FusionDataset(make_pairs(tmp_path), RANDOM)

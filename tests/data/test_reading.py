@@ -223,8 +223,7 @@ class TestRadiometric:
         resized = read_alone(path, ReadOptions(align="resize"))
         assert resized.missing is None
         rig = read_alone(path, ReadOptions(align=Rig(np.diag([2.0, 2.0, 1.0]))))
-        counts = np.asarray(rig.infrared)
-        assert np.ptp(counts[60:]) == 0 and rig.missing[60:].all()
+        assert rig.missing[60:].all()
         auto = read_alone(path, ReadOptions(align="auto"))
         np.testing.assert_array_equal(auto.infrared, read_alone(path).infrared)
 

@@ -338,7 +338,9 @@ class TestErrors:
             fuse((visible, infrared[:, 1:]))
 
     def test_unknown_argument(self, fuse: ImageFusionPipeline) -> None:
-        with pytest.raises(ValueError, match=r"\['segmentation'\]. Allowed: agc, batch_size, infrared_range, invert"):
+        with pytest.raises(
+            ValueError, match=r"\['segmentation'\]. Allowed: agc, batch_size, infrared_luma, infrared_range, invert"
+        ):
             fuse(make_pair(), segmentation=True)
 
     def test_no_segmenter(self, tiny_model: Callable[..., GFFusionModel]) -> None:

@@ -108,6 +108,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         images: Pair | Sequence[Pair],
         size_divisor: int | None = None,
         infrared_options: Sequence[InfraredOptions] | None = None,
+        missing: Sequence[NDArray[np.bool_] | None] | None = None,
         return_tensors: str | TensorType | None = None,
         **overrides: Any,
     ) -> BatchFeature:
@@ -118,6 +119,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
                 a color infrared image is reduced to its luma.
             size_divisor: Overrides the option of the processor.
             infrared_options: Options of every pair, instead of those of the processor.
+            missing: For every pair, `None` or a mask (H, W), True where the infrared image has no measurement; such pixels
+                take no part in ranges.
             return_tensors: `"pt"` or `"np"` to stack the batch, whose images must then have one size. By default, lists
                 are returned.
             overrides: `infrared_range`, `invert`, `agc` and `plateau_limit`, which override those of the processor.
@@ -135,7 +138,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
         if infrared_options is None:
             infrared_options = [self.infrared_options.override(**overrides)] * len(pairs)
         visible_values, infrared_values = [], []
-        for (visible, infrared), options in zip(pairs, infrared_options, strict=True):
+        masks = [None] * len(pairs) if missing is None else missing
+        for (visible, infrared), options, mask in zip(pairs, infrared_options, masks, strict=True):
             visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
             check_same_size(
                 {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]}
@@ -145,7 +149,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
                     "The visible image is gray and the infrared image has color: check that they are not swapped."
                 )
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
-            infrared_values.append(_pad(map_infrared(infrared_array, options), size_divisor))
+            infrared_values.append(_pad(map_infrared(infrared_array, options, mask), size_divisor))
         sizes = sorted({values.shape[1:] for values in visible_values})
         if return_tensors is not None and len(sizes) > 1:
             raise ValueError(

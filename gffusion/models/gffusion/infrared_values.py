@@ -17,7 +17,7 @@ Mask = NDArray[np.bool_]
 # Wide enough to keep contrast within people, who cover few pixels of a street; narrow enough to ignore dead pixels.
 PERCENTILES = (0.1, 99.9)
 # A 16-bit thermal image that uses a smaller share of its range than this looks uniformly gray.
-_NARROW_RANGE = 0.1
+_NARROW_RANGE, _BULK = 0.1, (0.5, 99.5)
 # An image of which a larger share is outside a fixed range has another unit or another scene.
 MOST = 0.5
 _HISTOGRAM_BINS = 512
@@ -210,12 +210,18 @@ def _scale_infrared_by_type(array: NDArray[Any], valid: Any, options: InfraredOp
     values = _luma(scale_by_type(array, "infrared"))
     if options.is_inverted and not is_integer:
         values = 1 - values
-    if array.dtype == np.uint16 and options.agc == "linear" and 0 < np.ptp(values[valid]) < _NARROW_RANGE:
+    if array.dtype == np.uint16 and options.agc == "linear" and _is_flat(values[valid]):
         logger.warning_once(
             "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
             'Set infrared_range ("--infrared-range" on the command line) to "percentile" or to a range in counts.'
         )
     return values
+
+
+def _is_flat(values: NDArray[np.float32]) -> bool:
+    """Return whether nearly all values are in a narrow range; a few dead pixels do not widen it."""
+    low, high = np.percentile(values, _BULK)
+    return bool(high - low < _NARROW_RANGE and np.ptp(values) > 0)
 
 
 def _scale_to_range(array: NDArray[Any], valid: Any, options: InfraredOptions) -> NDArray[np.float32]:

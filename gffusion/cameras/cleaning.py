@@ -1,0 +1,123 @@
+"""Turn decoded infrared images into intensities with a mask of missing pixels."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .frames import InfraredFrame
+from .missing import find_borders, find_missing
+from .palettes import GRAY, Intensity, recognize_palette, recover_indices
+
+
+def clean_frame(
+    frame: InfraredFrame, name: str, *, infrared_luma: bool = False, keep_borders: bool = False
+) -> InfraredFrame:
+    """Return an infrared image without false colors, with its missing pixels and borders in the mask, and notes on both.
+
+    Gray images in RGB are unchanged.
+
+    Args:
+        frame: The decoded image.
+        name: Name of the image for the error message.
+        infrared_luma: Whether to leave colors as they are; the image processor takes their luma.
+        keep_borders: Whether black or white borders are measurements.
+
+    Raises:
+        ValueError: If the image has colors of no known palette.
+
+    Example:
+        >>> values = np.random.default_rng(0).integers(90, 160, (60, 80)).astype(np.uint8)
+        >>> values[:, :20] = 0
+        >>> clean_frame(InfraredFrame(values), "infrared.png").notes
+        ('infrared border (28 %) filled by the visible image; --keep-borders keeps it',)
+    """
+    notes = list(frame.notes)
+    values = frame.values
+    if values.ndim == 3 and not infrared_luma:
+        values = _remove_colors(values, name, notes)
+    missing = frame.missing
+    found = find_missing(values, frame.no_data)
+    if found is not None:
+        notes.append(f"infrared pixels without a measurement ({_format(found)}) filled")
+        missing = found if missing is None else missing | found
+    if not keep_borders and not frame.is_raw and missing is None:
+        border = find_borders(values)
+        if border is not None:
+            notes.append(f"infrared border ({_format(border)}) filled by the visible image; --keep-borders keeps it")
+            missing = border
+    return replace(frame, values=values, missing=missing, notes=tuple(notes))
+
+
+def read_indices(
+    indices: NDArray[np.uint8], palette: NDArray[np.uint8], colors: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], tuple[str, ...]]:
+    """Return the values of a palette image: its indices if the palette is ordered by heat, else its colors.
+
+    Args:
+        indices: (H, W).
+        palette: (N, 3), RGB.
+        colors: (H, W, 3) or (H, W), the colors of the pixels.
+
+    Returns:
+        (H, W), or the colors if the palette is gray from black to white or not ordered by heat; and notes.
+    """
+    used = palette[np.unique(indices[indices < len(palette)])]
+    is_gray = bool((np.ptp(used.astype(int), axis=1) == 0).all())
+    rises = bool((np.diff(used.astype(int).sum(axis=1)) >= 0).all())
+    ordered = None if is_gray and rises else recover_indices(indices, palette)
+    if ordered is None:
+        return colors, ()
+    order = "brightness" if ordered[1] == "luma" else ordered[1]
+    return ordered[0], (f"indices of the palette image taken as values: its palette is ordered by {order}",)
+
+
+def _format(mask: NDArray[np.bool_]) -> str:
+    return f"{100 * mask.mean():.2g} %"
+
+
+def _remove_colors(values: NDArray[Any], name: str, notes: list[str]) -> NDArray[Any]:
+    """Return the intensities (H, W) of an image in false colors, or a gray image (H, W, 3) unchanged."""
+    if (values == values[..., :1]).all() or not np.isfinite(values).all():
+        return values
+    found = recognize_palette(_to_uint8(values))
+    if found is None:
+        raise ValueError(
+            f"{name} is a color image, and its colors are those of no known palette: give an infrared image in gray, counts "
+            "or a usual palette, check that the images are not swapped, or take its brightness on purpose with "
+            "infrared_luma=True (--infrared-luma)"
+        )
+    if found.has_overlay:
+        notes.append(
+            "a display (text, a cross-hair or a color bar) is burnt into the infrared image, and shows in the result"
+        )
+    if found.palette == GRAY:
+        return values
+    notes.append(_describe(found))
+    return found.values
+
+
+def _describe(found: Intensity) -> str:
+    return f"infrared colors mapped back to intensity by the palette {found.palette}; --invert if {_name(found.hot)} is cold"
+
+
+def _name(color: tuple[int, int, int]) -> str:
+    """Return the name of the nearest basic color."""
+    names = {
+        "black": (0, 0, 0), "white": (255, 255, 255), "red": (230, 0, 0), "dark red": (128, 0, 0), "green": (0, 200, 0),
+        "dark green": (0, 80, 0), "blue": (0, 0, 230), "dark blue": (0, 0, 110), "yellow": (255, 240, 60),
+        "orange": (255, 140, 0), "magenta": (255, 0, 255), "purple": (110, 0, 130), "cyan": (0, 255, 255),
+        "brown": (120, 60, 20), "pink": (255, 170, 200),
+    }  # fmt: skip
+    return min(names, key=lambda name: sum((a - b) ** 2 for a, b in zip(names[name], color, strict=True)))
+
+
+def _to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
+    if values.dtype == np.uint8:
+        return values
+    if values.dtype == np.uint16:
+        return np.rint(values / 257).astype(np.uint8)
+    low, high = float(values.min()), float(values.max())
+    scale = 255.0 if low >= 0 and high <= 1 else 255.0 / max(high, 1.0)
+    return np.rint(np.clip(values * scale, 0, 255)).astype(np.uint8)

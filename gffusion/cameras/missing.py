@@ -1,0 +1,253 @@
+"""Find infrared pixels without a measurement, fill them, and blend the visible image over larger holes."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+Mask = NDArray[np.bool_]
+
+# Values that mark missing pixels in many raster files (ESRI, GDAL, MODIS); larger magnitudes are those of float types.
+_MARKERS = (-9999.0, -99999.0, -32767.0, -32768.0, float(np.iinfo(np.int32).min))
+_HUGE = 1e30
+_BODY_PERCENTILES = (0.5, 99.5)
+# A marker is outside the range of the other values by at least this many times the width of that range.
+_MARKER_GAP, _DEAD_GAP, _ZERO_GAP = 0.5, 0.5, 2.0
+# Share of the neighbors of a dead region that must have ordinary values: saturated objects have a gradual boundary.
+_ORDINARY_SHARE = 0.8
+# The visible image replaces the fused one from this distance inside a hole, as a share of the shorter side.
+_FEATHER = 1 / 40
+
+
+def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | None:
+    """Return where an infrared image has no measurement, (H, W); `None` if it has one everywhere.
+
+    NaN, infinite values and `no_data` are missing. So are the usual markers -9999, -99999, -32767, -32768 and magnitudes
+    from 1e30, and 0 and 65535 in 16-bit counts, if they are far outside the range of all other values. Zeros and saturated
+    values that neighbors approach gradually are measurements.
+
+    Args:
+        values: (H, W) or (H, W, 3), of any numeric type.
+        no_data: Value that marks missing pixels, if the file names it.
+
+    Example:
+        >>> find_missing(np.array([[21.5, -9999, 22.5, 23]], np.float32))
+        array([[False,  True, False, False]])
+        >>> find_missing(np.array([[20, 0, 255]], np.uint8)) is None
+        True
+    """
+    missing = np.zeros(values.shape[:2], np.bool_)
+    planes = values[..., None] if values.ndim == 2 else values
+    if values.dtype.kind == "f":
+        missing |= (~np.isfinite(planes) | (np.abs(planes) >= _HUGE)).any(axis=-1)
+    if no_data is not None and np.isfinite(no_data):
+        missing |= (planes == np.asarray(no_data, np.float64).astype(planes.dtype, copy=False)).all(axis=-1)
+    if values.ndim == 2 and values.dtype != np.uint8:
+        missing |= _find_markers(values, missing)
+    return missing if missing.any() else None
+
+
+def find_borders(values: NDArray[Any]) -> Mask | None:
+    """Return the border that a registration left around the measured part of an infrared image; `None` without one.
+
+    A border is a region of one value, such as black, that touches the edge of the image and is separated from a convex rest
+    by a sharp step along straight lines. Small variations (JPEG) are allowed if it is black or white. A cold sky or a
+    saturated object is none: its outline is not straight, or its boundary is gradual.
+
+    Args:
+        values: (H, W) or (H, W, 3), of any numeric type.
+
+    Returns:
+        (H, W), including the pixels along the step, which are mixtures.
+
+    Example:
+        >>> values = np.random.default_rng(0).integers(90, 160, (60, 80)).astype(np.uint8)
+        >>> find_borders(values) is None
+        True
+        >>> values[:, :20] = 0
+        >>> find_borders(values)[0, [0, 19, 40]]
+        array([ True,  True, False])
+    """
+    gray = values if values.ndim == 2 else values.mean(axis=-1)
+    if min(gray.shape) < 16 or not np.isfinite(gray).all():
+        return None
+    low, high = (float(limit) for limit in (gray.min(), gray.max()))
+    if low == high:
+        return None
+    levels = (gray - low) * (255 / (high - low)) if values.dtype != np.uint8 else gray.astype(np.float64)
+    for value, tolerance in _choose_border_values(levels):
+        border = _find_border(levels, value, tolerance)
+        if border is not None:
+            return border
+    return None
+
+
+def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
+    """Return an infrared image with smooth values instead of missing ones; the others are unchanged.
+
+    Args:
+        values: (H, W) or (H, W, 3).
+        missing: (H, W), True where there is no measurement.
+
+    Raises:
+        ValueError: If all pixels are missing.
+
+    Example:
+        >>> fill_missing(np.array([[10, 0, 10]], np.uint8), np.array([[False, True, False]]))
+        array([[10, 10, 10]], dtype=uint8)
+    """
+    if missing.all():
+        raise ValueError("the infrared image has no measured pixel: all values are NaN or mark missing data")
+    if not missing.any():
+        return values
+    rows, columns = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    nearest = values[rows, columns]
+    planes = np.atleast_3d(nearest).astype(np.float64)
+    # Nearest values alone would draw streaks into large holes.
+    smooth = np.stack(
+        [ndimage.uniform_filter(plane, 5, mode="nearest") for plane in np.moveaxis(planes, -1, 0)], axis=-1
+    )
+    smooth = smooth.reshape(values.shape)
+    filled = values.copy()
+    filled[missing] = (np.rint(smooth) if values.dtype.kind in "iu" else smooth).astype(values.dtype)[missing]
+    return filled
+
+
+def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | None) -> NDArray[Any]:
+    """Return a fused image that turns into the visible image inside holes of the infrared image.
+
+    Pixels with a measurement are unchanged, and so are small holes, such as dead pixels: the visible image gains weight with
+    the distance from the edge of the hole.
+
+    Args:
+        fused: (H, W) or (H, W, 3).
+        visible: Of the same shape, dtype and colors.
+        missing: (H, W), True where the infrared image has no measurement.
+
+    Example:
+        >>> missing = np.zeros((80, 80), bool)
+        >>> missing[:, 40:] = True
+        >>> blended = blend_visible(np.full((80, 80), 200, np.uint8), np.full((80, 80), 100, np.uint8), missing)
+        >>> blended[0, [39, 40, 79]].tolist()
+        [200, 200, 100]
+    """
+    if missing is None or not missing.any():
+        return fused
+    width = max(2.0, min(missing.shape) * _FEATHER)
+    share = np.clip((ndimage.distance_transform_edt(missing) - 1) / width, 0, 1)
+    weight = share * share * (3 - 2 * share)  # smoothstep
+    weight = weight[..., None] if fused.ndim == 3 else weight
+    blended = fused + weight * (visible.astype(np.float64) - fused)
+    return (np.rint(blended) if fused.dtype.kind in "iu" else blended).astype(fused.dtype)
+
+
+def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:
+    """Return where a usual marker of missing values is far outside the range of the others."""
+    zero = 0.0
+    markers = {marker: _MARKER_GAP for marker in _MARKERS if values.dtype.kind in "if"}
+    if values.dtype == np.uint16:
+        markers |= {zero: _DEAD_GAP, float(np.iinfo(np.uint16).max): _DEAD_GAP}
+    elif values.dtype.kind == "f":
+        markers |= {zero: _ZERO_GAP}
+    found = {marker: mask for marker in markers if (mask := (values == marker) & ~missing).any()}
+    marked = np.zeros_like(missing)
+    if not found:
+        return marked
+    others = values[~missing & ~np.logical_or.reduce(list(found.values()))]
+    if others.size == 0:
+        return marked
+    low, high = (float(limit) for limit in np.percentile(others, _BODY_PERCENTILES))
+    for marker, mask in found.items():
+        gap = max(low - marker, marker - high)
+        if gap <= 0 or gap < markers[marker] * (high - low):
+            continue
+        # Markers of integers are no measurement of a scene; zeros and saturated values can be one.
+        marked |= mask if marker in _MARKERS else _keep_abrupt(values, mask, low, high, marker)
+    return marked
+
+
+def _keep_abrupt(values: NDArray[Any], mask: Mask, low: float, high: float, marker: float) -> Mask:
+    """Return the regions of a mask most of whose neighbors have ordinary values, not values on the way to the marker."""
+    regions = ndimage.label(mask, np.ones((3, 3), np.bool_))[0]
+    count = int(regions.max())
+    around = np.where(mask, 0, ndimage.maximum_filter(regions, 3))
+    reach = 0.25 * max(high - low, 1e-12)
+    ordinary = (values > low - reach) if marker < low else (values < high + reach)
+    shares = ndimage.mean(ordinary, around, np.arange(count + 1))
+    shares[0] = 0
+    lonely = np.bincount(around.ravel(), minlength=count + 1)[: count + 1] == 0
+    return (np.where(lonely, 1, shares) >= _ORDINARY_SHARE)[regions] & mask
+
+
+# Borders, in levels of 0 to 255.
+_JPEG_LEVELS = 8.0
+_MIN_AREA, _MAX_AREA, _MIN_AREA_OF_GRAY = 5e-4, 0.6, 5e-3
+_MIN_STEP, _STEP_SHARE, _MIN_SHARPNESS = 14.0, 0.8, 0.7
+# Regions along a straight cut lie outside the convex hull of the rest, up to few pixels along the cut.
+_MAX_DEPTH, _MAX_SHARE_IN_HULL = 2, 0.1
+_MIN_LENGTH = 16  # of the edge of the image, in pixels
+
+
+def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:
+    """Return the values that a border could have, and how much they may vary."""
+    edge = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    values, counts = np.unique(edge, return_counts=True)
+    chosen: dict[float, float] = {}
+    if np.mean(edge <= _JPEG_LEVELS) > 0.01:
+        chosen[0.0] = _JPEG_LEVELS
+    if np.mean(edge >= 255 - _JPEG_LEVELS) > 0.01:
+        chosen[255.0] = _JPEG_LEVELS
+    for index in np.argsort(-counts)[:3]:
+        if counts[index] >= 0.05 * edge.size and min(values[index], 255 - values[index]) > _JPEG_LEVELS:
+            chosen[float(values[index])] = 0.5
+    return list(chosen.items())
+
+
+def _find_border(levels: NDArray[Any], value: float, tolerance: float) -> Mask | None:
+    """Return the border of one value, or `None`."""
+    border = _keep_outside_hull(np.abs(levels - value) <= tolerance)
+    area = border.mean()
+    if not (_MIN_AREA if tolerance > 1 else _MIN_AREA_OF_GRAY) <= area <= _MAX_AREA:
+        return None
+    if not _has_sharp_step(levels, border, value):
+        return None
+    return np.asarray(ndimage.binary_dilation(border, iterations=2), np.bool_)
+
+
+def _keep_outside_hull(same: Mask) -> Mask:
+    """Return the regions of a mask that touch the edge of the image and lie outside the convex hull of the rest."""
+    from skimage.morphology import convex_hull_image  # takes time that few images need
+
+    regions = ndimage.label(_open(same, 3))[0]
+    edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    lengths = np.bincount(edge, minlength=regions.max() + 1)
+    lengths[0] = 0
+    candidates = lengths >= _MIN_LENGTH
+    rest = _open(~candidates[regions], 5)  # without the specks of JPEG along the step
+    if not candidates.any() or not rest.any():
+        return np.zeros_like(same)
+    # The edge of the image does not erode the hull.
+    inner = ndimage.binary_erosion(convex_hull_image(rest), iterations=_MAX_DEPTH, border_value=1)
+    shares = ndimage.mean(inner, regions, np.arange(len(lengths)))
+    kept = (candidates & (shares <= _MAX_SHARE_IN_HULL))[regions]
+    return np.asarray(ndimage.binary_propagation(kept, mask=kept | (same & ~inner)), np.bool_)
+
+
+def _open(mask: Mask, size: int) -> Mask:
+    """Return the binary opening of a mask with a square; the mask goes on outside of the image."""
+    padded = np.pad(mask, size, mode="edge")
+    return np.asarray(ndimage.binary_opening(padded, np.ones((size, size), np.bool_))[size:-size, size:-size], np.bool_)
+
+
+def _has_sharp_step(levels: NDArray[Any], border: Mask, value: float) -> bool:
+    """Return whether values differ clearly from the border's right behind it, and hardly more further away."""
+    distance = ndimage.distance_transform_cdt(~border, "chessboard")
+    steps = np.abs(levels - value)
+    near, far = steps[distance == 3], steps[distance == 8]
+    if near.size == 0 or far.size == 0:
+        return False
+    is_step = np.mean(near >= (_MIN_STEP if value == 0 else 2 * _MIN_STEP)) >= _STEP_SHARE
+    # Behind a gradual boundary, values are just beyond the tolerance, and go on changing.
+    sharpness = (np.median(near) - _JPEG_LEVELS) / max(np.median(far) - _JPEG_LEVELS, 1)
+    return bool(is_step and sharpness >= _MIN_SHARPNESS)

@@ -1,0 +1,27 @@
+"""Summaries of the notes on many pairs."""
+
+import re
+from collections.abc import Iterable
+
+_SHARE = re.compile(r"\d[\d.e+-]* %")
+
+
+def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:
+    """Return every kind of note once, with its count; shares in percent become their range.
+
+    Example:
+        >>> summarize_notes(["border (2 %) filled", "aligned", "border (12 %) filled"])
+        [('border (2 to 12 %) filled', 2), ('aligned', 1)]
+    """
+    kinds: dict[str, list[list[str]]] = {}
+    for note in notes:
+        kinds.setdefault(_SHARE.sub("{}", note), []).append(_SHARE.findall(note))
+    return [(_fill(kind, shares), len(shares)) for kind, shares in kinds.items()]
+
+
+def _fill(kind: str, shares: list[list[str]]) -> str:
+    ranges = []
+    for column in zip(*shares, strict=True):
+        low, *_, high = sorted([*column, *column], key=lambda share: float(share.removesuffix(" %")))
+        ranges.append(high if low == high else f"{low.removesuffix(' %')} to {high}")
+    return kind.format(*ranges) if ranges else kind
