@@ -87,7 +87,7 @@ def test_version(gffusion: Callable) -> None:
     [
         ("fly", "fly"),
         ("fuse visible.png infrared.png", "--output"),
-        ("fuse visible.png -o out.png", "INFRARED"),
+        ("fuse visible.png -o out.png", "visible.png does not exist"),
         ("fuse visible.png infrared.png -o out.png --batch-size 0", "--batch-size"),
         ("fuse visible.png infrared.png -o out.png --batch-size many", "--batch-size"),
         ("fuse visible.png infrared.png -o out.png --color", "--color"),
