@@ -1,6 +1,5 @@
 """Options of the alignment of the two images, shared by several commands."""
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,16 +27,12 @@ def parse_alignment(align: str, reference: str = "visible", crop: bool = False) 
         OSError: If the file of the rig cannot be read.
         ValueError: If an option is wrong.
     """
-    from gffusion.cameras import Rig  # saves start-up time
-    from gffusion.cameras.warping import REFERENCES
+    from gffusion.cameras.warping import REFERENCES  # saves start-up time
+    from gffusion.data.alignment import parse_align
 
     if reference not in REFERENCES:
         raise ValueError(f"--reference must be visible or infrared, got {reference!r}")
     if align == "none" and (crop or reference != "visible"):
         option = "--crop" if crop else "--reference infrared"
         raise ValueError(f"{option} needs --align resize, auto or RIG.json")
-    if align in ("none", "resize", "auto"):
-        return {"align": align, "reference": reference, "crop": crop}
-    if not Path(align).is_file():
-        raise ValueError(f"--align must be none, resize, auto or the file of a rig, got {align!r}")
-    return {"align": Rig.load(align), "reference": reference, "crop": crop}
+    return {"align": parse_align(align), "reference": reference, "crop": crop}

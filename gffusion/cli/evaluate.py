@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared import (
@@ -63,6 +64,9 @@ def evaluate(
     agc: AgcOption = None,
     plateau_limit: PlateauLimitOption = None,
     smooth_range: SmoothRangeOption = None,
+    align: AlignOption = "none",
+    reference: ReferenceOption = "visible",
+    crop: CropOption = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one per core]")] = None,
     device: Annotated[str, typer.Option(help='For models: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
 ) -> None:
@@ -81,7 +85,9 @@ def evaluate(
         if not folders and not models and not baselines:
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
+        alignment = parse_alignment(align, reference, crop)
         # Wrong arguments are reported before torch is imported.
+        from gffusion.data import ReadOptions
         from gffusion.evaluation.inputs import find_inputs, name_model
 
         methods = [*folders, *map(name_model, models)]
@@ -109,6 +115,7 @@ def evaluate(
             device=choose_device(device),
             progress=True,
             infrared_options=infrared_options,
+            read_options=ReadOptions(**alignment),
         )
     from rich.console import Console  # takes a tenth of a second to import
 

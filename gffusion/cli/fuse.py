@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared import (
@@ -78,6 +79,9 @@ def fuse(
     ] = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    align: AlignOption = "none",
+    reference: ReferenceOption = "visible",
+    crop: CropOption = False,
     keep_thermal: Annotated[
         bool,
         typer.Option(
@@ -109,7 +113,8 @@ def fuse(
     with user_errors():
         _check_options(suffix, dtype)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        read_options = _parse_read_options(raw_frame, infrared_luma, keep_borders)
+        alignment = parse_alignment(align, reference, crop)
+        read_options = _parse_read_options(raw_frame, infrared_luma, keep_borders, alignment)
         plans = _plan(visible, infrared, output, suffix, segment, read_options)
         if keep_thermal:
             plans = [plan._replace(thermal=_name_thermal(plan.fused)) for plan in plans]
@@ -120,7 +125,13 @@ def fuse(
             what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
             typer.echo(f"nothing to do: {what}, and --overwrite was not given")
             return
-        from gffusion.data.infrared_range import measure_pairs  # saves start-up time
+        from gffusion.data.alignment import find_rig  # saves start-up time
+        from gffusion.data.infrared_range import measure_pairs
+
+        # From all pairs, also those fused before: the result of a pair does not depend on which files exist.
+        read_options, found = find_rig([plan.pair for plan in plans], read_options)
+        if found:
+            typer.echo(found)
 
         loaded, processor = _load(model, device, dtype, segment, options)
         for folder in {path.parent for plan in todo for path in plan.outputs}:
@@ -171,7 +182,9 @@ def _check_options(suffix: str | None, dtype: str) -> None:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
-def _parse_read_options(raw_frame: str | None, infrared_luma: bool, keep_borders: bool) -> "ReadOptions":
+def _parse_read_options(
+    raw_frame: str | None, infrared_luma: bool, keep_borders: bool, alignment: dict[str, Any]
+) -> "ReadOptions":
     from gffusion.data import ReadOptions
     from gffusion.data.raw_frames import RawFrame
 
@@ -179,6 +192,7 @@ def _parse_read_options(raw_frame: str | None, infrared_luma: bool, keep_borders
         raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame),
         infrared_luma=infrared_luma,
         keep_borders=keep_borders,
+        **alignment,
     )
 
 

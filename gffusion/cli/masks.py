@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .alignment import AlignOption, parse_alignment
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared import (
@@ -81,6 +82,7 @@ def masks(
     agc: AgcOption = None,
     plateau_limit: PlateauLimitOption = None,
     smooth_range: SmoothRangeOption = None,
+    align: AlignOption = "none",
     contact_sheet: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help=f"Also write an image that shows the label maps of {_SHEET_PAIRS} pairs."),
@@ -99,10 +101,11 @@ def masks(
         output = output or data / "labels"
         _check_options(data, output, method, source, fallback, contact_sheet)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
+        alignment = parse_alignment(align)
         pairs, class_names = _find_pairs(data, layout, split, split_list(classes))
         pairs = [replace(pair, labels=output / f"{pair.name}.png") for pair in pairs]
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
-        ranges = _measure(pairs, options) if todo or contact_sheet else None
+        ranges = _measure(pairs, options, alignment) if todo or contact_sheet else None
         failed: list[LabelResult] = []
         if todo:
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
@@ -159,13 +162,17 @@ def _find_pairs(
     return pairs, class_names
 
 
-def _measure(pairs: list["ImagePair"], given: dict[str, Any]) -> "PairRanges":
-    from gffusion.data.infrared_range import measure_pairs  # saves start-up time
+def _measure(pairs: list["ImagePair"], given: dict[str, Any], alignment: dict[str, Any]) -> "PairRanges":
+    """Find the rig and the range of the pairs, and print them."""
+    from gffusion.data import ReadOptions  # these imports take time that `gffusion --help` need not spend
+    from gffusion.data.alignment import find_rig
+    from gffusion.data.infrared_range import measure_pairs
     from gffusion.models.gffusion.infrared_options import InfraredOptions
 
-    ranges = measure_pairs(pairs, InfraredOptions().override(**given))
-    if ranges.description:
-        typer.echo(ranges.description)
+    read_options, found = find_rig(pairs, ReadOptions(**alignment))
+    ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
+    for text in filter(None, (found, ranges.description)):
+        typer.echo(text)
     return ranges
 
 

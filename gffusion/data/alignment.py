@@ -1,13 +1,15 @@
 """Find the rig of pairs of files."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
-from gffusion.cameras import Rig
+from gffusion.cameras import Align, InfraredFrame, Rig
 from gffusion.cameras.alignment import estimate_sure
 
 from .pairs import ImagePair
@@ -20,30 +22,53 @@ MAXIMUM_PAIRS = 10
 """Number of pairs from which a rig is estimated."""
 
 
+Reader = Callable[[Any], tuple[NDArray[Any], InfraredFrame]]
+"""Function from a pair to its visible image and its infrared image before they are aligned."""
+
+
 class RigPairs(NamedTuple):
     """Images from which a rig is estimated.
 
     Attributes:
-        pairs: Files of the pairs.
+        pairs: The pairs.
         arrays: Their images, all of the same sizes.
         tags: The rig in the tags of the first file that has one.
         error: Why the first pair that cannot be read cannot.
     """
 
-    pairs: list[ImagePair]
+    pairs: list[Any]
     arrays: "list[PairArrays]"
     tags: Rig | None
     error: str | None = None
 
 
-def find_rig(pairs: Sequence[ImagePair], options: ReadOptions) -> tuple[ReadOptions, str | None]:
+def parse_align(text: str, option: str = "--align") -> Align:
+    """Return the value of [`ReadOptions.align`] for a word or the file of a rig.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If the text is anything else; the message names `option`, as the user typed it.
+
+    Example:
+        >>> parse_align("resize")
+        'resize'
+    """
+    if text in ("none", "resize", "auto"):
+        return text  # type: ignore[return-value]
+    if not Path(text).is_file():
+        raise ValueError(f"{option} must be none, resize, auto or the file of a rig, got {text!r}")
+    return Rig.load(text)
+
+
+def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = None) -> tuple[ReadOptions, str | None]:
     """Replace `align="auto"` by the rig that is estimated from up to ten evenly spaced pairs.
 
     Files whose tags contain their rig keep `"auto"`, because it differs between them.
 
     Args:
-        pairs: Pairs of one rig.
+        pairs: Pairs of one rig, [`ImagePair`] or what `read` accepts.
         options: How they are read.
+        read: Returns the visible image and the infrared image of a pair. By default, its files are read.
 
     Returns:
         The options to read the pairs with, and what was found in words, or `None` if there was nothing to find.
@@ -53,7 +78,7 @@ def find_rig(pairs: Sequence[ImagePair], options: ReadOptions) -> tuple[ReadOpti
     """
     if isinstance(options.align, Rig) or options.align != "auto":
         return options, None
-    found = read_rig_pairs(pairs, options)
+    found = read_rig_pairs(pairs, options, read)
     if found.tags is not None:
         return options, "aligned by the tags of the files"
     if not found.arrays:  # the error of every file is reported when it is used
@@ -62,27 +87,33 @@ def find_rig(pairs: Sequence[ImagePair], options: ReadOptions) -> tuple[ReadOpti
     return replace(options, align=estimate.rig), f"aligned by an estimated {estimate.describe()}"
 
 
-def read_rig_pairs(pairs: Sequence[ImagePair], options: ReadOptions) -> RigPairs:
+def read_rig_pairs(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = None) -> RigPairs:
     """Read up to ten evenly spaced pairs; those that cannot be read or have other sizes than most are left out.
 
     Args:
-        pairs: Pairs of one rig.
+        pairs: As for [`find_rig`].
         options: How they are read.
+        read: As for [`find_rig`].
     """
+
+    def read_files(pair: ImagePair) -> tuple[NDArray[Any], InfraredFrame]:
+        return read_unaligned(pair.visible, pair.infrared, options)[:2]
+
+    read = read or read_files
     chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAXIMUM_PAIRS)).round().astype(int))
-    read: list[tuple[ImagePair, PairArrays]] = []
+    images: list[tuple[Any, PairArrays]] = []
     tags, error = None, None
     for pair in (pairs[index] for index in chosen):
         try:
-            visible, frame, _ = read_unaligned(pair.visible, pair.infrared, options)
+            visible, frame = read(pair)
         except (OSError, ValueError, MemoryError) as reason:
             error = error or str(reason)
             continue
         tags = tags or frame.rig
-        read.append((pair, (visible, frame.values, frame.missing)))
-    if not read:
+        images.append((pair, (visible, frame.values, frame.missing)))
+    if not images:
         return RigPairs([], [], tags, error)
-    sizes = [(arrays[0].shape[:2], arrays[1].shape[:2]) for _, arrays in read]
+    sizes = [(arrays[0].shape[:2], arrays[1].shape[:2]) for _, arrays in images]
     usual = Counter(sizes).most_common(1)[0][0]
-    kept = [item for item, size in zip(read, sizes, strict=True) if size == usual]
+    kept = [item for item, size in zip(images, sizes, strict=True) if size == usual]
     return RigPairs([pair for pair, _ in kept], [arrays for _, arrays in kept], tags, error)

@@ -13,7 +13,7 @@ from gffusion.cameras import Rig
 from gffusion.models.gffusion.infrared_options import NAMED_RANGES, InfraredOptions, InfraredRange, Limits
 
 from .pairs import ImagePair
-from .reading import ReadOptions, read_pair
+from .reading import PairImages, ReadOptions, read_pair
 
 if TYPE_CHECKING:
     from gffusion.cameras.running_range import Frame
@@ -53,10 +53,16 @@ class PairRanges:
     Attributes:
         options: Options of all pairs.
         limits: Measured range by the visible file of a pair; empty if `options` needs no measuring.
+        read_options: How the pairs are read.
     """
 
     options: InfraredOptions
     limits: Mapping[Path, Limits] = field(default_factory=dict)
+    read_options: ReadOptions = field(default_factory=ReadOptions)
+
+    def read(self, pair: ImagePair) -> PairImages:
+        """Read a pair, see [`read_pair`]."""
+        return read_pair(pair.visible, pair.infrared, self.read_options)
 
     def options_of(self, pair: ImagePair) -> InfraredOptions:
         """Return the options of a pair, with its measured range."""
@@ -94,16 +100,16 @@ def measure_pairs(
         options: How values are mapped.
         read_options: How pairs are read. Defaults to the defaults of [`ReadOptions`].
     """
+    read_options = wanted = read_options or ReadOptions()
     if not options.needs_measuring:
-        return PairRanges(options)
+        return PairRanges(options, read_options=wanted)
     from gffusion.cameras.running_range import measure_ranges  # imports torch
 
-    read_options = read_options or ReadOptions()
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
         read_options = ReadOptions(Rig(np.eye(3)), "infrared", raw_frame=read_options.raw_frame)
     measured: list[Path] = []
     ranges = measure_ranges(_read_frames(pairs, read_options, measured), options)
-    return PairRanges(options, dict(zip(measured, ranges, strict=True)))
+    return PairRanges(options, dict(zip(measured, ranges, strict=True)), wanted)
 
 
 def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[Path]) -> "Iterator[Frame]":

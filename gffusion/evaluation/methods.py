@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from gffusion.data import ImagePair, PairImages, read_image, read_pair
+from gffusion.data import ImagePair, PairImages, read_image
 from gffusion.data.infrared_range import PairRanges
 from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
@@ -39,7 +39,7 @@ class Sources:
     @classmethod
     def read(cls, pair: ImagePair, ranges: PairRanges) -> "Sources":
         """Read a pair, and map infrared values as in `ranges`; errors of a file name it."""
-        images = read_pair(pair.visible, pair.infrared)
+        images = ranges.read(pair)
         options = images.adapt(ranges.options_of(pair))
         with _name_file_in_errors(pair.visible):
             visible_luma = to_luma8(images.visible)

@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gffusion.data import ImagePair, PairMatch
+from gffusion.data import ImagePair, PairMatch, ReadOptions
+from gffusion.data.alignment import find_rig
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.metrics.protocols import select_options
@@ -44,6 +45,7 @@ def evaluate(
     device: str = "cpu",
     progress: bool = False,
     infrared_options: Mapping[str, Any] | None = None,
+    read_options: ReadOptions | None = None,
 ) -> EvaluationTable:
     """Measure several methods on the same pairs, and return the table of all pairs that could be measured.
 
@@ -72,6 +74,7 @@ def evaluate(
         infrared_options: How infrared values are mapped to gray levels, for metrics, baselines and models; names and
             values of [`InfraredOptions`]. By default, metrics and baselines use the range of the type, and models the
             options saved with them.
+        read_options: How files are read and aligned. `align="auto"` estimates one rig from up to ten pairs.
 
     Raises:
         OSError: If a folder or a model does not exist, or a file cannot be written.
@@ -91,6 +94,12 @@ def evaluate(
     fused = fused or {}
     if not (fused or models or baselines):
         raise ValueError("There is nothing to evaluate: give `fused`, `models` or `baselines`.")
+    read_options = read_options or ReadOptions()
+    if labels is not None and (read_options.crop or read_options.reference != "visible"):
+        raise ValueError(
+            "`crop` and `reference` (--crop, --reference infrared) cannot be used with label maps, which lie in the frame of "
+            "the visible image"
+        )
     inputs = find_inputs(
         visible,
         infrared,
@@ -109,7 +118,11 @@ def evaluate(
     ]
     names = () if labels is None else _choose_class_names(methods, inputs.predicted_labels, class_names)
     pairs = inputs.match.pairs
-    ranges = _measure(pairs, methods, InfraredOptions().override(**(infrared_options or {})), progress)
+    read_options, found = find_rig(pairs, read_options)
+    if found and progress:
+        tqdm.write(found)
+    options = InfraredOptions().override(**(infrared_options or {}))
+    ranges = _measure(pairs, methods, options, read_options, progress)
     odd = find_odd_types([pair.infrared for pair in pairs])
     plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd)
     folder = None if output is None else Path(output)
@@ -128,14 +141,20 @@ def evaluate(
 
 
 def _measure(
-    pairs: Sequence[ImagePair], methods: Sequence[Method], options: InfraredOptions, prints: bool
+    pairs: Sequence[ImagePair],
+    methods: Sequence[Method],
+    options: InfraredOptions,
+    read_options: ReadOptions,
+    prints: bool,
 ) -> PairRanges:
     """Measure ranges that depend on several pairs, give them to the models, and return those of the metrics."""
     measured: list[PairRanges] = []
     for wanted in (options, *(method.infrared_options for method in methods if isinstance(method, Model))):
         # Ranges do not depend on the gain control, nor on inversion.
         same = [ranges.limits for ranges in measured if _is_same_range(ranges.options, wanted)]
-        measured.append(PairRanges(wanted, same[0]) if same else measure_pairs(pairs, wanted))
+        measured.append(
+            PairRanges(wanted, same[0], read_options) if same else measure_pairs(pairs, wanted, read_options)
+        )
     for method, ranges in zip((method for method in methods if isinstance(method, Model)), measured[1:], strict=True):
         method.use_ranges(ranges)
     for description in dict.fromkeys(ranges.description for ranges in measured if prints and ranges.description):

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from gffusion._version import __version__
-from gffusion.data import ImagePair, read_labels
+from gffusion.data import ImagePair, ReadOptions, read_labels
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.prefetch import map_in_order
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
@@ -93,6 +93,8 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> di
     parts = [__version__, plan.protocol, method.fingerprint(pair), *map(digest_file, files), len(plan.class_names)]
     if (options := plan.ranges.options_of(pair)) != InfraredOptions():
         parts.append(str(options))
+    if plan.ranges.read_options != ReadOptions():
+        parts.append(str(plan.ranges.read_options))
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
     if missing := [name for name in wanted if name not in records.get(key)]:
         records.add(key, method.name, pair.name, _measure(plan, method, sources, missing, label_files))

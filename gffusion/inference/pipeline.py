@@ -19,6 +19,7 @@ from transformers.utils import logging
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.running_range import RunningRange, measure_ranges
 from gffusion.data import PairImages, ReadOptions
+from gffusion.data.alignment import find_rig, parse_align
 from gffusion.data.io import read_bytes
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible, holds_both
 from gffusion.data.same_images import check_different_images
@@ -37,7 +38,7 @@ TASK = "image-fusion"
 
 logger = logging.get_logger(__name__)
 
-_READ_OPTIONS = ("infrared_luma", "keep_borders")
+_READ_OPTIONS = ("infrared_luma", "keep_borders", "align", "reference", "crop")
 
 Source = str | os.PathLike[str] | Image
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
@@ -82,8 +83,10 @@ class ImageFusionPipeline(Pipeline):
             infrared: The infrared image of one pair: `fuse("visible.png", "infrared.png")`.
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, `invert`, `agc`,
-                `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma` and `keep_borders`, see
-                [`ReadOptions`]; `timeout` (`float`), seconds to wait for a URL. NaN in infrared arrays is missing.
+                `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma`, `keep_borders`, `align`,
+                `reference` and `crop`, see [`ReadOptions`]; `timeout` (`float`), seconds to wait for a URL. NaN in infrared
+                arrays is missing. `align="auto"` estimates one rig from up to ten pairs of a list, and `align` can be the
+                file of a rig.
 
         Returns:
             A PIL image for a pair, a list for a list, and an iterator for other inputs. With `segment=True`, each result is
@@ -123,7 +126,7 @@ class ImageFusionPipeline(Pipeline):
     def _stream(self, pairs: Any, batch_size: int, timeout: float | None, kwargs: dict[str, Any]) -> Iterator[Any]:
         given = {name: kwargs.pop(name) for name in (*OPTION_NAMES, *_READ_OPTIONS) if name in kwargs}
         given = {**self._preprocess_params, **given}
-        read_options = ReadOptions(**{name: given.pop(name) for name in _READ_OPTIONS if name in given})
+        read_options = _find_rig(pairs, timeout, {name: given.pop(name) for name in _READ_OPTIONS if name in given})
         options = self.image_processor.infrared_options.override(**given)
         # transformers would pad images of different size to each other: batch by size and pass whole batches.
         loaded = _choose_ranges(
@@ -191,7 +194,28 @@ def _choose_ranges(
     return ((pair, pair.adapt(options)) for pair in load())
 
 
+def _find_rig(inputs: Any, timeout: float | None, given: dict[str, Any]) -> ReadOptions:
+    """Return how pairs are read, with the rig that is estimated from up to ten pairs of a list or dataset."""
+    if isinstance(align := given.get("align"), str | os.PathLike):
+        given = given | {"align": parse_align(os.fspath(align), "`align`")}
+    options = ReadOptions(**given)
+    if options.align != "auto" or not hasattr(inputs, "__len__"):
+        return options  # of a generator, the rig of each pair is estimated from this pair
+    return find_rig(inputs, options, lambda pair: _decode_pair(pair, timeout, options)[:2])[0]
+
+
 def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions) -> PairImages:
+    image, frame, notes, names = _decode_pair(pair, timeout, options)
+    images = complete_pair(image, frame, options, names)
+    for note in notes + images.notes:
+        logger.warning_once(f"{names[1]}: {note}")
+    return images
+
+
+def _decode_pair(
+    pair: SourcePair, timeout: float | None, options: ReadOptions
+) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...], tuple[str, str]]:
+    """Return the visible image, the infrared image before it is aligned, notes, and the names of the images."""
     if not _is_pair(pair):
         raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or images, got {type(pair).__name__}.")
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
@@ -202,10 +226,7 @@ def _load_pair(pair: SourcePair, timeout: float | None, options: ReadOptions) ->
     else:
         image, notes = _decode_visible(contents[0], names[0])
         frame = _decode_infrared(contents[1], names[1], image, options)
-    images = complete_pair(image, frame, options, names)
-    for note in notes + images.notes:
-        logger.warning_once(f"{names[1]}: {note}")
-    return images
+    return image, frame, notes, names
 
 
 def _decode_visible(content: bytes | Image, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:

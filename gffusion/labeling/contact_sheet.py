@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from gffusion.data import ImagePair, read_labels, read_pair
+from gffusion.data import ImagePair, read_labels
 from gffusion.data.boxes import read_boxes
 from gffusion.data.infrared_range import PairRanges
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -56,7 +56,7 @@ def draw_contact_sheet(
 def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairRanges) -> Image.Image:
     if pair.boxes is None or pair.labels is None:
         raise ValueError(f"the pair {pair.name} has {'no boxes' if pair.boxes is None else 'no label map'} to show")
-    images = read_pair(pair.visible, pair.infrared)
+    images = ranges.read(pair)
     visible = np.moveaxis(to_visible_values(images.visible), 0, -1)  # (3, H, W) -> (H, W, 3)
     infrared_values = map_infrared(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
     infrared = np.moveaxis(infrared_values, 0, -1)  # (1, H, W) -> (H, W, 1)

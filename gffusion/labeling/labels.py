@@ -10,7 +10,6 @@ from gffusion.data.boxes import read_boxes
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
 from gffusion.data.pairs import ImagePair
-from gffusion.data.reading import read_pair
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
 
@@ -74,7 +73,7 @@ def write_labels(
         try:
             if pair.boxes is None:
                 raise ValueError(f"{pair.visible} has no boxes")
-            images = read_pair(pair.visible, pair.infrared)
+            images = ranges.read(pair)
             infrared_values = map_infrared(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
             size = images.visible.shape[:2]
             boxes = read_boxes(pair.boxes, size, class_names)

@@ -7,7 +7,8 @@ from typing import Any
 from accelerate.utils import set_seed
 from transformers import CLIPVisionConfig, Dinov2Config
 
-from gffusion.data import FusionDataset, transforms
+from gffusion.data import FusionDataset, ReadOptions, transforms
+from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.hub import TrainingData, non_default_settings
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
@@ -39,6 +40,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         "layout": data.layout,
         "class_names": data.class_names,
         "with_boxes": False,
+        "read_options": ReadOptions(align=parse_align(data.align)),
         **choose_infrared_options(recipe).to_dict(),
     }
     train_data = FusionDataset(data.train_data, build_transform(data), split=data.train_split, **options)

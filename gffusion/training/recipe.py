@@ -56,6 +56,8 @@ class DataArguments:
         agc: Automatic gain control of the infrared images within the range: linear, plateau or clahe.
         plateau_limit: Largest count of a histogram bin of plateau, as a multiple of the mean.
         smooth_range: Number of frames over which a percentile range follows ordered frames; 0 turns it off.
+        align: How images that do not match pixel by pixel are aligned: none refuses different sizes, resize is for cameras with
+            the same field of view, auto uses tags or estimates one rig per folder, or the file of a rig of gffusion align.
         crop_size: Side of the square training crops in pixels; 0 does not crop.
         image_size: Height and width for resizing whole images instead of cropping.
         scale: Range of the scale of crops.
@@ -79,6 +81,7 @@ class DataArguments:
     agc: str | None = None
     plateau_limit: float | int | None = None
     smooth_range: float | int | None = None
+    align: str = "none"
     crop_size: int = 128
     image_size: list[int] | None = None
     scale: list[float | int] = field(default_factory=lambda: [1.0, 1.0])

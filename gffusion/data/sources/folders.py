@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.data.alignment import find_rig
 from gffusion.data.boxes import read_boxes
 from gffusion.data.io import read_labels, read_size
 from gffusion.data.layouts import find_pairs
@@ -37,18 +38,32 @@ class FolderPairs(PairSource):
         read_options: ReadOptions | None = None,
         with_boxes: bool = True,
     ) -> None:
-        self._read_options = read_options or ReadOptions()
         found = [find_pairs(Path(root), layout, split, with_boxes) for root in roots]
         self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
         check_different_files(self.pairs, every=True)
         self.names = tuple(pair.name for pair in self.pairs)
         self.has_labels = _all_have_labels(self.pairs)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
+        self._read_options = self._find_rigs([part.match.pairs for part in found], read_options or ReadOptions())
         self.class_names = tuple(class_names) if class_names is not None else None
         if class_names is None and (self.has_labels or self.has_boxes):
             self.class_names = _join_class_names(roots, [part.class_names for part in found])
         if self.has_boxes and self.class_names is None:
             _refuse_voc_files(self.pairs)
+
+    def _find_rigs(self, roots: Sequence[Sequence[ImagePair]], options: ReadOptions) -> list[ReadOptions]:
+        """Return how every pair is read; each folder has its own rig."""
+        if (options.crop or options.reference != "visible") and (self.has_labels or self.has_boxes):
+            raise ValueError(
+                "`crop` and `reference` cannot be used with labels or boxes, which lie in the frame of the visible image"
+            )
+        read_options = []
+        for pairs in roots:
+            with_rig, text = find_rig(pairs, options)
+            if text:
+                logger.warning("%s: %s", pairs[0].visible.parent, text)
+            read_options += [with_rig] * len(pairs)
+        return read_options
 
     def describe(self, index: int) -> str:
         """Return the image files of a pair."""
@@ -57,7 +72,7 @@ class FolderPairs(PairSource):
     def read(self, index: int) -> DecodedPair:
         """Read the files of a pair."""
         pair = self.pairs[index]
-        images = read_pair(pair.visible, pair.infrared, self._read_options)
+        images = read_pair(pair.visible, pair.infrared, self._read_options[index])
         decoded: DecodedPair = {"visible": images.visible, "infrared": images.infrared}
         if images.missing is not None:
             decoded["missing"] = images.missing
@@ -82,7 +97,7 @@ class FolderPairs(PairSource):
     def read_size(self, index: int) -> tuple[int, int]:
         """Read the size of a pair from the headers of its files."""
         pair = self.pairs[index]
-        size = read_pair_size(pair.visible, pair.infrared, self._read_options)
+        size = read_pair_size(pair.visible, pair.infrared, self._read_options[index])
         if pair.labels is not None:
             sizes = (size, size, read_size(pair.labels))
             check_same_size(dict(zip(map(str, (pair.visible, pair.infrared, pair.labels)), sizes, strict=True)))

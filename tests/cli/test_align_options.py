@@ -1,0 +1,170 @@
+"""`--align`, `--reference` and `--crop` of the commands, datasets, trainings and the pipeline."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from moved_scenes import make_matrix, make_pairs
+from numpy.typing import NDArray
+
+from gffusion import create_model
+from gffusion.cameras import Rig
+from gffusion.data import FusionDataset, ImagePair, ReadOptions, read_image, write_image
+from gffusion.data.alignment import find_rig, parse_align
+from gffusion.evaluation import evaluate
+from gffusion.inference.pipeline import ImageFusionPipeline
+from gffusion.training.building import build_trainer
+from gffusion.training.recipe import Recipe
+from gffusion.zoo import load_image_processor
+
+MATRIX = make_matrix(1.4, -2, (0.02, 0.03))
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write visible/ and infrared/ of two pairs of a rig, of 320 x 240 and 160 x 120 pixels, and rig.json."""
+    folder = tmp_path_factory.mktemp("rig")
+    for name in ("visible", "infrared"):
+        (folder / name).mkdir()
+    for index, (visible, infrared, _) in enumerate(make_pairs(MATRIX, range(2))):
+        write_image(folder / "visible" / f"{index}.png", visible)
+        write_image(folder / "infrared" / f"{index}.png", infrared)
+    Rig(MATRIX, (240, 320), (120, 160)).save(folder / "rig.json")
+    return folder
+
+
+@pytest.fixture
+def fuse(gffusion: Callable[..., Any], folder: Path, tmp_path: Path) -> Callable[..., Any]:
+    def run(*options: object) -> Any:
+        sources = folder / "visible", folder / "infrared"
+        return gffusion("fuse", *sources, "-o", tmp_path / "out", "-m", "gffusion-funet", *options)
+
+    return run
+
+
+def read_shape(folder: Path) -> tuple[int, ...]:
+    return read_image(folder / "out" / "0.png").shape
+
+
+def test_different_sizes_are_refused_with_the_options(fuse: Callable[..., Any]) -> None:
+    done = fuse()
+    assert done.exit_code == 1
+    assert "320 x 240 pixels, but" in done.err
+    assert "--align auto" in done.err
+    assert "--align RIG.json" in done.err
+
+
+def test_a_rig_is_used(fuse: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    assert fuse("--align", folder / "rig.json").exit_code == 0
+    assert read_shape(tmp_path) == (240, 320, 3)
+
+
+def test_auto_finds_one_rig_for_the_folder(fuse: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    done = fuse("--align", "auto")
+    assert done.exit_code == 0, done.err
+    assert done.out.count("similarity from 2 pairs") == 1
+    auto = read_image(tmp_path / "out" / "0.png").astype(int)
+    assert fuse("--align", folder / "rig.json", "--overwrite").exit_code == 0
+    assert np.abs(auto - read_image(tmp_path / "out" / "0.png")).mean() < 3
+
+
+def test_reference_and_crop(fuse: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    assert fuse("--align", folder / "rig.json", "--reference", "infrared").exit_code == 0
+    assert read_shape(tmp_path) == (120, 160, 3)
+    assert fuse("--align", folder / "rig.json", "--crop", "--overwrite").exit_code == 0
+    height, width, _ = read_shape(tmp_path)
+    assert 0.8 * 240 / 1.4 < height < 240 / 1.4
+    assert 0.8 * 320 / 1.4 < width < 320 / 1.4
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--crop"], "--crop needs --align"),
+        (["--reference", "infrared"], "--reference infrared needs --align"),
+        (["--reference", "left", "--align", "auto"], "--reference must be visible or infrared"),
+        (["--align", "automatic"], "--align must be none, resize, auto or the file of a rig"),
+    ],
+)
+def test_wrong_options(fuse: Callable[..., Any], tmp_path: Path, options: list[str], message: str) -> None:
+    done = fuse(*options)
+    assert done.exit_code == 2
+    assert message in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_file_that_is_no_rig_and_a_rig_of_another_camera(
+    fuse: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    assert "no rig of" in fuse("--align", folder / "visible" / "0.png").err
+    Rig(MATRIX, (240, 320), (128, 160)).save(tmp_path / "other.json")
+    done = fuse("--align", tmp_path / "other.json")
+    assert done.exit_code == 1
+    assert "another camera" in done.err
+
+
+def test_an_uncertain_estimate_is_refused_before_anything_is_written(
+    gffusion: Callable[..., Any], folder: Path, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "flat.png", np.full((120, 160), 9, np.uint8))
+    done = gffusion(
+        "fuse", folder / "visible" / "0.png", tmp_path / "flat.png", "-o", tmp_path / "out.png", "--align", "auto"
+    )
+    assert done.exit_code == 2
+    assert "gffusion align" in done.err
+    assert "--align resize" in done.err
+    assert not (tmp_path / "out.png").exists()
+
+
+def test_find_rig(folder: Path) -> None:
+    pairs = [ImagePair(str(i), folder / "visible" / f"{i}.png", folder / "infrared" / f"{i}.png") for i in range(2)]
+    assert find_rig(pairs, ReadOptions()) == (ReadOptions(), None)
+    options, text = find_rig(pairs, ReadOptions("auto", crop=True))
+    assert isinstance(options.align, Rig)
+    assert options.crop
+    assert text is not None
+    broken = [ImagePair("x", folder / "none.png", folder / "none.png")]
+    assert find_rig(broken, ReadOptions("auto"))[1] is None
+    assert isinstance(parse_align(str(folder / "rig.json")), Rig)
+
+
+@pytest.mark.parametrize("align", ["resize", "rig"])
+def test_evaluate(folder: Path, align: str) -> None:
+    options = ReadOptions(Rig.load(folder / "rig.json") if align == "rig" else "resize")
+    table = evaluate(folder / "visible", folder / "infrared", baselines=["average"], workers=1, read_options=options)
+    assert len(table.images) == 2
+    with pytest.raises(ValueError, match="--crop"):
+        evaluate(folder / "visible", folder / "infrared", labels=folder, read_options=ReadOptions("resize", crop=True))
+
+
+def test_evaluate_command(gffusion: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
+    sources = "--visible", folder / "visible", "--infrared", folder / "infrared", "-o", tmp_path / "table"
+    assert gffusion("evaluate", *sources, "--align", folder / "rig.json").exit_code == 0
+    assert len(json.loads((tmp_path / "table" / "summary.json").read_text())) > 0
+
+
+def test_dataset_and_training(folder: Path, tmp_path: Path) -> None:
+    dataset = FusionDataset(folder, read_options=ReadOptions(Rig.load(folder / "rig.json")))
+    assert dataset[0]["infrared_values"].shape == (1, 240, 320)
+    assert dataset.read_sizes() == [(240, 320)] * 2
+    words = ["--model_name_or_path", "gffusion-funet", "--train_data", folder, "--output_dir", tmp_path / "run"]
+    trainer = build_trainer(Recipe.parse([*map(str, words), "--align", str(folder / "rig.json"), "--crop_size", "0"]))
+    assert trainer.train_dataset[0]["infrared_values"].shape == (1, 240, 320)
+
+
+def test_pipeline(folder: Path) -> None:
+    pipeline = ImageFusionPipeline(
+        model=create_model("gffusion-funet"), image_processor=load_image_processor("gffusion-funet")
+    )
+    pairs = [(str(folder / "visible" / f"{i}.png"), str(folder / "infrared" / f"{i}.png")) for i in range(2)]
+    with pytest.raises(ValueError, match='align="auto"'):
+        pipeline(pairs[0])
+    rig, auto = (np.asarray(pipeline(pairs, align=align)[1], np.int64) for align in (folder / "rig.json", "auto"))
+    assert rig.shape == (240, 320, 3)
+    assert np.abs(rig - auto).mean() < 3
+    arrays: list[NDArray[Any]] = [read_image(file) for file in pairs[0]]
+    assert pipeline(*arrays, align="resize").size == (320, 240)
+    assert pipeline(*arrays, align=Rig(MATRIX), reference="infrared").size == (160, 120)
