@@ -21,13 +21,13 @@ def is_byte_swapped(values: NDArray[np.uint16]) -> bool:
         >>> is_byte_swapped(counts), is_byte_swapped(counts.byteswap())
         (False, True)
     """
-    stored, swapped = measure_roughness(values), measure_roughness(values.byteswap())
-    if swapped * _ROUGHER < stored:
-        return True
-    # A narrow range of counts: the bytes that should differ from pixel to pixel are the high ones, and the low ones, which
-    # are rarely 0 in counts, are nearly constant. Images of 8 bits that were shifted to 16 have a low byte of 0.
     low, high = np.unique(values & 0xFF), np.unique(values >> 8)
-    return bool(low.any() and 4 * len(low) <= len(high) and swapped <= stored)
+    # Few high bytes are those of counts in the right order.
+    if len(high) > 4 and measure_roughness(values.byteswap()) * _ROUGHER < measure_roughness(values):
+        return True
+    # A narrow range of counts: their low bytes, stored as high ones, differ from pixel to pixel, and their high bytes are a
+    # few consecutive numbers, rarely 0. The low bytes of values that were shifted to the left are 0 or far apart.
+    return bool(low.any() and 4 * len(low) <= len(high) and np.ptp(low) < 2 * len(low))
 
 
 def measure_roughness(values: NDArray[np.uint16]) -> float:

@@ -248,6 +248,15 @@ class TestByteOrder:
         counts[rng.random(counts.shape) < 0.01] = 65535
         assert not is_byte_swapped(counts) and is_byte_swapped(counts.byteswap())
 
+    @pytest.mark.parametrize("span", [60, 200, 800, 3000])
+    def test_narrow_ranges_with_noise(self, span: int) -> None:
+        """A range can cross a step of the high byte."""
+        rng = np.random.default_rng(0)
+        for low in rng.integers(300, 60000, 50):
+            counts = low + span * INFRARED + rng.normal(0, span / 50, INFRARED.shape)
+            words = counts.astype(np.uint16)
+            assert not is_byte_swapped(words) and is_byte_swapped(words.byteswap())
+
     def test_decoded_from_a_png(self) -> None:
         stored = np.asarray(Image.open(BytesIO(encode(COUNTS.byteswap(), "PNG"))))
         assert is_byte_swapped(stored.astype(np.uint16))
