@@ -20,6 +20,8 @@ GRAY = "gray"
 _CAP = 40.0
 # Largest mean distance from a known palette: of all pixels, and of those whose chroma JPEG did not blur with others.
 _MAX_DISTANCE, _MAX_SMOOTH_DISTANCE = 20.0, 10.0
+# Maps that get darker with heat resemble reversed parts of iron palettes, and must match better.
+_MAX_DARK_DISTANCE = 3.5
 # A palette must explain the colors this much better than gray does: photographs of streets are nearly gray.
 _MAX_RATIO_TO_GRAY = 0.5
 _SMOOTH_SHARE, _SMOOTH = 0.3, 12.0
@@ -104,9 +106,7 @@ def recognize_palette(image: NDArray[np.uint8]) -> Intensity | None:
     is_tinted, is_iron = _describe_chroma(luma, chroma)
     if is_tinted:
         return Intensity(_to_uint8(luma), GRAY)
-    name = _choose_palette(image, chroma)
-    if is_iron and name is not None and _follows_luma_badly(name, image, luma):
-        name = None
+    name = _choose_palette(image, chroma, is_iron)
     if name is not None:
         values, distance = _decode(image, load_palettes()[name])
         if _is_ambiguous(name, image, distance) or not _is_coherent(values):
@@ -187,7 +187,8 @@ def _is_iron(luma: Colors, chroma: Colors) -> bool:
     blue, red = luma + chroma[:, 0] / 0.564, luma + chroma[:, 1] / 0.713
     green = (luma - 0.299 * red - 0.114 * blue) / 0.587
     grows = all(np.all(np.maximum.accumulate(levels) - levels <= 16) for levels in (red, green))
-    return bool(len(luma) >= 6 and grows and np.all(red - green >= -16) and np.max(red - green) >= 100)
+    is_dark = len(luma) >= 6 and luma[0] <= 48 and red[0] <= 100
+    return bool(is_dark and grows and np.all(red - green >= -16) and np.max(red - green) >= 100)
 
 
 def _count_colors(pixels: NDArray[np.uint8]) -> tuple[Colors, Colors]:
@@ -207,7 +208,7 @@ def _trees() -> dict[str, cKDTree]:
     return {name: cKDTree(colors) for name, colors in load_palettes().items()}
 
 
-def _choose_palette(image: NDArray[np.uint8], chroma: NDArray[np.float32]) -> str | None:
+def _choose_palette(image: NDArray[np.uint8], chroma: NDArray[np.float32], is_iron: bool) -> str | None:
     """Return the name of the palette that is nearest to the colors, if it is near enough."""
     # Black and white are in displays and at borders of every palette.
     neutral = (image.max(axis=-1) < 12) | (image.min(axis=-1) > 243)
@@ -223,7 +224,8 @@ def _choose_palette(image: NDArray[np.uint8], chroma: NDArray[np.float32]) -> st
     for name in candidates:
         tree = _trees()[name]
         distance, smooth_distance = _measure_distance(tree, colors, shares), _measure_distance(tree, *smooth)
-        if distance <= min(_MAX_DISTANCE, _MAX_RATIO_TO_GRAY * to_gray) and smooth_distance <= _MAX_SMOOTH_DISTANCE:
+        limit = _MAX_DARK_DISTANCE if is_iron and _is_dark_hot(name) else _MAX_SMOOTH_DISTANCE
+        if distance <= min(_MAX_DISTANCE, _MAX_RATIO_TO_GRAY * to_gray) and smooth_distance <= limit:
             # Palettes share parts: the one that the image uses completely is the likelier one.
             found[name] = tree.query(colors)[1].astype(float)
             order = np.argsort(found[name])
@@ -241,12 +243,6 @@ def _choose_palette(image: NDArray[np.uint8], chroma: NDArray[np.float32]) -> st
     return best
 
 
-def _follows_luma_badly(name: str, image: NDArray[np.uint8], luma: NDArray[np.float32]) -> bool:
-    """Return whether the values of a palette fall where luma rises: it is then not the palette of an iron image."""
-    values = _decode(image, load_palettes()[name])[0].astype(float).ravel()
-    return _correlate(values, luma.ravel().astype(float), np.full(luma.size, 1 / luma.size)) < 0.5
-
-
 def _correlate(first: Colors, second: Colors, weights: Colors) -> float:
     """Return the weighted correlation of two lists of values."""
     first, second = first - weights @ first, second - weights @ second
@@ -260,8 +256,12 @@ def _weigh(name: str) -> float:
         return _POPULAR_FACTOR
     if name in _approximate():
         return _APPROXIMATE_FACTOR
+    return _DARK_IS_HOT_FACTOR if _is_dark_hot(name) else 1.0
+
+
+def _is_dark_hot(name: str) -> bool:
     colors = load_palettes()[name]
-    return _DARK_IS_HOT_FACTOR if colors[0].sum() > colors[-1].sum() + 150 else 1.0
+    return bool(colors[0].sum() > colors[-1].sum() + 150)
 
 
 @cache

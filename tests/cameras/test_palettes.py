@@ -52,6 +52,20 @@ def test_recover_maps_of_matplotlib(intensity, name):
         assert (found.palette, error <= limit, found.has_overlay) == (name, True, False)
 
 
+@pytest.mark.parametrize(
+    "name", ["OrRd", "Reds", "RdPu", "YlOrRd", "Wistia", "Spectral_r", "RdBu_r", "rainbow of OpenCV"]
+)
+@pytest.mark.parametrize("quality", [None, 75])
+def test_maps_with_red_are_not_taken_for_iron(intensity, name, quality):
+    image = color(intensity, name)
+    found = recognize_palette(image if quality is None else to_jpeg(image, quality))
+    if name == "RdPu" and quality is not None:  # its colors are also those of iron palettes
+        assert found is None or found.palette == name
+        return
+    assert found is not None and found.palette == name
+    assert np.abs(found.values.astype(int) - intensity).mean() < 4
+
+
 def test_recover_maps_of_opencv(intensity):
     cv2 = pytest.importorskip("cv2")
     for constant in sorted(name for name in dir(cv2) if name.startswith("COLORMAP_")):
