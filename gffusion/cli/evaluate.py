@@ -10,8 +10,10 @@ from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared import (
     AgcOption,
+    InfraredLumaOption,
     InfraredRangeOption,
     InvertOption,
+    KeepBordersOption,
     PlateauLimitOption,
     SmoothRangeOption,
     parse_infrared_options,
@@ -64,6 +66,8 @@ def evaluate(
     agc: AgcOption = None,
     plateau_limit: PlateauLimitOption = None,
     smooth_range: SmoothRangeOption = None,
+    infrared_luma: InfraredLumaOption = False,
+    keep_borders: KeepBordersOption = False,
     align: AlignOption = "none",
     reference: ReferenceOption = "visible",
     crop: CropOption = False,
@@ -115,7 +119,7 @@ def evaluate(
             device=choose_device(device),
             progress=True,
             infrared_options=infrared_options,
-            read_options=ReadOptions(**alignment),
+            read_options=ReadOptions(infrared_luma=infrared_luma, keep_borders=keep_borders, **alignment),
         )
     from rich.console import Console  # takes a tenth of a second to import
 

@@ -13,8 +13,10 @@ from .device import choose_device
 from .errors import exit_with_failures, user_errors
 from .infrared import (
     AgcOption,
+    InfraredLumaOption,
     InfraredRangeOption,
     InvertOption,
+    KeepBordersOption,
     PlateauLimitOption,
     SmoothRangeOption,
     parse_infrared_options,
@@ -82,6 +84,8 @@ def masks(
     agc: AgcOption = None,
     plateau_limit: PlateauLimitOption = None,
     smooth_range: SmoothRangeOption = None,
+    infrared_luma: InfraredLumaOption = False,
+    keep_borders: KeepBordersOption = False,
     align: AlignOption = "none",
     contact_sheet: Annotated[
         Path | None,
@@ -101,11 +105,11 @@ def masks(
         output = output or data / "labels"
         _check_options(data, output, method, source, fallback, contact_sheet)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        alignment = parse_alignment(align)
+        reading = parse_alignment(align) | {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
         pairs, class_names = _find_pairs(data, layout, split, split_list(classes))
         pairs = [replace(pair, labels=output / f"{pair.name}.png") for pair in pairs]
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
-        ranges = _measure(pairs, options, alignment) if todo or contact_sheet else None
+        ranges = _measure(pairs, options, reading) if todo or contact_sheet else None
         failed: list[LabelResult] = []
         if todo:
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
@@ -162,14 +166,14 @@ def _find_pairs(
     return pairs, class_names
 
 
-def _measure(pairs: list["ImagePair"], given: dict[str, Any], alignment: dict[str, Any]) -> "PairRanges":
+def _measure(pairs: list["ImagePair"], given: dict[str, Any], reading: dict[str, Any]) -> "PairRanges":
     """Find the rig and the range of the pairs, and print them."""
     from gffusion.data import ReadOptions  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.alignment import find_rig
     from gffusion.data.infrared_range import measure_pairs
     from gffusion.models.gffusion.infrared_options import InfraredOptions
 
-    read_options, found = find_rig(pairs, ReadOptions(**alignment))
+    read_options, found = find_rig(pairs, ReadOptions(**reading))
     ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
     for text in filter(None, (found, ranges.description)):
         typer.echo(text)

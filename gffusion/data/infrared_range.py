@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -106,7 +106,7 @@ def measure_pairs(
     from gffusion.cameras.running_range import measure_ranges  # imports torch
 
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
-        read_options = ReadOptions(Rig(np.eye(3)), "infrared", raw_frame=read_options.raw_frame)
+        read_options = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
     measured: list[Path] = []
     ranges = measure_ranges(_read_frames(pairs, read_options, measured), options)
     return PairRanges(options, dict(zip(measured, ranges, strict=True)), wanted)

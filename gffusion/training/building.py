@@ -40,7 +40,9 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         "layout": data.layout,
         "class_names": data.class_names,
         "with_boxes": False,
-        "read_options": ReadOptions(align=parse_align(data.align)),
+        "read_options": ReadOptions(
+            align=parse_align(data.align), infrared_luma=data.infrared_luma, keep_borders=data.keep_borders
+        ),
         **choose_infrared_options(recipe).to_dict(),
     }
     train_data = FusionDataset(data.train_data, build_transform(data), split=data.train_split, **options)

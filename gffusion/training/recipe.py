@@ -58,6 +58,8 @@ class DataArguments:
         smooth_range: Number of frames over which a percentile range follows ordered frames; 0 turns it off.
         align: How images that do not match pixel by pixel are aligned: none refuses different sizes, resize is for cameras with
             the same field of view, auto uses tags or estimates one rig per folder, or the file of a rig of gffusion align.
+        infrared_luma: Take the brightness of infrared images in unknown colors.
+        keep_borders: Take black or white borders of infrared images as measured.
         crop_size: Side of the square training crops in pixels; 0 does not crop.
         image_size: Height and width for resizing whole images instead of cropping.
         scale: Range of the scale of crops.
@@ -82,6 +84,8 @@ class DataArguments:
     plateau_limit: float | int | None = None
     smooth_range: float | int | None = None
     align: str = "none"
+    infrared_luma: bool = False
+    keep_borders: bool = False
     crop_size: int = 128
     image_size: list[int] | None = None
     scale: list[float | int] = field(default_factory=lambda: [1.0, 1.0])
