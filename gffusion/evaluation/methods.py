@@ -4,14 +4,14 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from gffusion.data import ImagePair, PairImages, read_image
+from gffusion.data import ImagePair, PairImages, read_image, read_pair
 from gffusion.data.infrared_range import PairRanges
 from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
@@ -43,9 +43,14 @@ class Sources:
         options = images.adapt(ranges.options_of(pair))
         with _name_file_in_errors(pair.visible):
             visible_luma = to_luma8(images.visible)
+        measured = images
+        if images.missing is not None and not ranges.read_options.keep_borders:
+            # Metrics compare with the image in the file, including its borders, as published values do.
+            measured = read_pair(pair.visible, pair.infrared, replace(ranges.read_options, keep_borders=True))
         with _name_file_in_errors(pair.infrared):
             is_mapped = options != InfraredOptions()
-            infrared = map_infrared(images.infrared, options, images.missing)[0] if is_mapped else images.infrared
+            infrared = measured.infrared
+            infrared = map_infrared(infrared, options, measured.missing)[0] if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
         return cls(pair, images, visible_luma, infrared_luma, options)
 

@@ -339,7 +339,7 @@ class TestErrors:
 
     def test_unknown_argument(self, fuse: ImageFusionPipeline) -> None:
         with pytest.raises(
-            ValueError, match=r"\['segmentation'\]. Allowed: agc, batch_size, infrared_luma, infrared_range, invert"
+            ValueError, match=r"\['segmentation'\]. Allowed: agc, align, batch_size, crop, infrared_luma"
         ):
             fuse(make_pair(), segmentation=True)
 
