@@ -81,8 +81,13 @@ def evaluate(
         ValueError: If an argument is wrong, folders have no names in common, or no pair can be measured.
 
     Example:
-        >>> table = evaluate("visible", "infrared", fused={"ours": "fused"}, output="results")  # doctest: +SKIP
-        >>> print(table)  # doctest: +SKIP
+        >>> import tempfile
+        >>> from gffusion.synthetic.samples import write_scenes
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     _ = write_scenes(Path(folder), count=2, height=64, width=96)
+        ...     table = evaluate(f"{folder}/visible", f"{folder}/infrared", metrics=["EN"])
+        >>> table.methods
+        ('average', 'maximum', 'laplacian_pyramid', 'centered_sum', 'average_stretched')
     """
     workers = torch.get_num_threads() if workers is None else workers
     if workers < 1:
