@@ -50,8 +50,9 @@ class FusionDataset(Dataset[dict[str, Any]]):
         layout: Arrangement of the folders, a name in [`LAYOUTS`].
         split: Split of the dataset, if the layout has splits.
         infrared_range: Range of infrared images that maps to [0, 1]: `"type"`, the range of their type; `"percentile"`, the
-            0.1st to 99.9th percentile of each image; `"folder"`, those of all images together, which are read once; or
-            `(low, high)` in the unit of the image, such as counts or kelvin; `(high, low)` inverts.
+            0.1st to 99.9th percentile of each image; `"auto"`, `"percentile"` for radiometric files, else `"type"`;
+            `"folder"`, the percentiles of all images together, which are read once; or `(low, high)` in the unit of the
+            image, such as counts or kelvin; `(high, low)` inverts.
         invert: See [`InfraredOptions`], as the following options.
         agc: Automatic gain control.
         plateau_limit: Limit of `agc="plateau"`.
@@ -86,7 +87,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         *,
         layout: str = "folders",
         split: str | None = None,
-        infrared_range: InfraredRange = "type",
+        infrared_range: InfraredRange = "auto",
         invert: bool = False,
         agc: Agc = "linear",
         plateau_limit: float | None = None,

@@ -22,7 +22,7 @@ MEASURING = "Measuring infrared range"
 
 
 def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> InfraredRange:
-    """Parse a text or a list of words: `type`, `percentile`, `folder`, or two numbers separated by a comma or spaces.
+    """Parse a text or a list of words: `auto`, `type`, `percentile`, `folder`, or two numbers separated by a comma or spaces.
 
     Raises:
         ValueError: If the text is anything else; the message names `option`, as the user typed it.
@@ -40,7 +40,9 @@ def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-ra
     try:
         low, high = map(float, words)
     except ValueError:
-        raise ValueError(f"{option} must be type, percentile, folder, LOW,HIGH or HIGH,LOW, got {text!r}") from None
+        raise ValueError(
+            f"{option} must be auto, type, percentile, folder, LOW,HIGH or HIGH,LOW, got {text!r}"
+        ) from None
     if low == high or not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{option} needs two different finite numbers LOW,HIGH, or HIGH,LOW to invert, got {text!r}")
     return [low, high]

@@ -63,7 +63,7 @@ def split_modalities(content: bytes, path: str) -> Modalities | DecodedImage:
         to_supported(extra), no_data=decoded.no_data, notes=("the extra channel is the infrared image",)
     )
     return Modalities(
-        "an image with a further channel that is no opacity, but an infrared image", frame, to_supported(decoded.image)
+        "an image whose last channel is an infrared image, not opacity", frame, to_supported(decoded.image)
     )
 
 
@@ -97,7 +97,8 @@ def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:
         temperature=image.temperature,
         is_raw=True,
         notes=(
-            f"{kind} of {image.camera} instead of its screen image, from their 0.1st to 99.9th percentile unless a range is given",
+            f"{kind} of {image.camera} instead of its screen image; without --infrared-range, from their 0.1st to 99.9th "
+            "percentile",
         ),
     )
     return Modalities(f"a radiometric JPEG of {image.camera}", frame, visible, is_radiometric=True)

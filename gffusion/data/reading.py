@@ -185,7 +185,7 @@ def decode_unaligned(
         ValueError: If a file holds other images than it is given for, or both hold the same image.
     """
     image, notes = decode_visible(visible, names[0])
-    frame, embedded = decode_infrared(infrared, names[1], options, image)
+    frame, embedded = decode_infrared(infrared, names[1], options, (image, names[0]))
     if embedded is None or not np.array_equal(image, embedded):
         frame = replace(frame, rig=None)  # the tags hold for the embedded visible image
     return image, frame, notes
@@ -245,7 +245,7 @@ def decode_visible(content: bytes, name: str) -> tuple[NDArray[Any], tuple[str, 
 
 
 def decode_infrared(
-    content: bytes, name: str, options: ReadOptions = ReadOptions(), visible: NDArray[Any] | None = None
+    content: bytes, name: str, options: ReadOptions = ReadOptions(), visible: tuple[NDArray[Any], str] | None = None
 ) -> tuple[InfraredFrame, NDArray[Any] | None]:
     """Decode the infrared image of a file: the image as measured, and the visible image embedded in a radiometric JPEG.
 
@@ -253,7 +253,7 @@ def decode_infrared(
         content: Content of the file.
         name: Its path or name, whose suffix shows raw frames.
         options: See [`ReadOptions`].
-        visible: The visible image of the pair, which must be another one.
+        visible: The visible image of the pair, which must be another one, and its path or name.
 
     Raises:
         ImageReadError: If the file cannot be read.
@@ -264,7 +264,7 @@ def decode_infrared(
     decoded = split_modalities(content, name)
     if isinstance(decoded, DecodedImage):
         if visible is not None:
-            check_different_images(visible, to_supported(decoded.image), ("the visible image", name))
+            check_different_images(visible[0], to_supported(decoded.image), (visible[1], name))
         return clean(to_frame(decoded, not options.infrared_luma), name, options), None
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))

@@ -72,8 +72,8 @@ def evaluate(
         device: Device of the models.
         progress: Whether to show a progress bar if standard error is a terminal.
         infrared_options: How infrared values are mapped to gray levels, for metrics, baselines and models; names and
-            values of [`InfraredOptions`]. By default, metrics and baselines use the range of the type, and models the
-            options saved with them.
+            values of [`InfraredOptions`]. By default, metrics and baselines use `"auto"`, and models the options saved
+            with them.
         read_options: How files are read and aligned. `align="auto"` estimates one rig from up to ten pairs.
 
     Raises:

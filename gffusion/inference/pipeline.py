@@ -225,7 +225,7 @@ def _decode_pair(
         image, frame, notes = decode_both(contents[0], names[0], options)
     else:
         image, notes = _decode_visible(contents[0], names[0])
-        frame = _decode_infrared(contents[1], names[1], image, options)
+        frame = _decode_infrared(contents[1], names, image, options)
     return image, frame, notes, names
 
 
@@ -233,12 +233,14 @@ def _decode_visible(content: bytes | Image, name: str) -> tuple[NDArray[Any], tu
     return decode_visible(content, name) if isinstance(content, bytes) else (to_array(content, "visible"), ())
 
 
-def _decode_infrared(content: bytes | Image, name: str, visible: NDArray[Any], options: ReadOptions) -> InfraredFrame:
+def _decode_infrared(
+    content: bytes | Image, names: tuple[str, str], visible: NDArray[Any], options: ReadOptions
+) -> InfraredFrame:
     if not isinstance(content, bytes):
         frame = InfraredFrame(to_array(content, "infrared"))
-        check_different_images(visible, frame.values, ("the visible image", name))
-        return clean(frame, name, options)
-    frame, embedded = decode_infrared(content, name, options, visible)
+        check_different_images(visible, frame.values, names)
+        return clean(frame, names[1], options)
+    frame, embedded = decode_infrared(content, names[1], options, (visible, names[0]))
     return frame if embedded is not None and np.array_equal(visible, embedded) else replace(frame, rig=None)
 
 

@@ -43,7 +43,7 @@ def draw_contact_sheet(
     Args:
         pairs: At least one, all with boxes and label maps.
         class_names: Classes of the boxes, see [`read_boxes`]; the heading names them.
-        ranges: How the values of infrared images are mapped, see [`measure_pairs`]. Defaults to the range of their type.
+        ranges: How the values of infrared images are mapped, see [`measure_pairs`]. Defaults to `"auto"`.
 
     Raises:
         OSError: If a file cannot be read.

@@ -52,7 +52,7 @@ def write_labels(
         class_names: Classes of the boxes, see [`read_boxes`].
         fallback: See [`draw_labels`].
         ignore_doubtful: See [`draw_labels`].
-        ranges: How the values of infrared images are mapped, see [`measure_pairs`]. Defaults to the range of their type.
+        ranges: How the values of infrared images are mapped, see [`measure_pairs`]. Defaults to `"auto"`.
 
     Yields:
         One result per pair, in order, as soon as the pair is done.

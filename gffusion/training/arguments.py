@@ -14,7 +14,8 @@ class FusionTrainingArguments:
     Args:
         output_dir: Folder of checkpoints, logs, images and weights.
         overwrite_output_dir: Start over if the folder contains another run, and delete its checkpoints.
-        resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any.
+        resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any, or from its path, which must be
+            that of the newest one: older ones are deleted.
         num_train_epochs: Total number of epochs (paper: 150).
         head_start_epoch: q, the epoch from which the head is trained, lambda rises and the rates decay (paper: 100).
         per_device_train_batch_size: Pairs per process and forward pass (ours).
@@ -59,7 +60,7 @@ class FusionTrainingArguments:
 
     output_dir: str
     overwrite_output_dir: bool = False
-    resume_from_checkpoint: bool = False
+    resume_from_checkpoint: bool | str = False
     num_train_epochs: int = at_least(1, default=150)
     head_start_epoch: int = at_least(0, default=100)
     per_device_train_batch_size: int = at_least(1, default=8)

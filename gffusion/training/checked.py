@@ -63,6 +63,8 @@ def _limited(is_allowed: Callable[[Any], bool], limits: str, **options: Any) -> 
 
 
 def _describe(annotation: Any) -> str:
+    if annotation is bool:
+        return "true or false"
     if get_origin(annotation) is Literal:
         return f"one of {', '.join(map(str, get_args(annotation)))}"
     if dict in (get_origin(kind) for kind in (annotation, *get_args(annotation))):

@@ -50,8 +50,9 @@ class DataArguments:
         eval_split: Split to evaluate on.
         class_names: Classes of boxes and labels, after the background.
         infrared_range: Range of infrared values that maps to [0, 1]: type (0 to 255 or 65535), percentile (of each image),
-            folder (of all images), or low and high in the unit of the image; high and low inverts. Default of this and the
-            following four: as saved with the initial model, else type and linear.
+            auto (percentile for radiometric files, else type), folder (of all images), or low and high in the unit of the
+            image; high and low inverts. Default of this and the following four: as saved with the initial model, else auto
+            and linear.
         invert: Invert infrared images in which cold objects are bright.
         agc: Automatic gain control of the infrared images within the range: linear, plateau or clahe.
         plateau_limit: Largest count of a histogram bin of plateau, as a multiple of the mean.

@@ -118,14 +118,14 @@ class FusionTrainer:
         self.progress = Progress()
         self._pending_losses: list[Tensor] = []  # of the steps since the last flush
 
-    def train(self, resume_from_checkpoint: bool | None = None) -> GFFusionModel:
+    def train(self, resume_from_checkpoint: bool | str | None = None) -> GFFusionModel:
         """Run the remaining steps, and return the trained model with the last weights.
 
         Ctrl-C or SIGTERM ends the run after the current step, with a checkpoint. A second Ctrl-C ends it at once.
 
         Args:
-            resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any. Defaults to the option of
-                that name.
+            resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any, or from its path. Defaults to
+                the option of that name.
 
         Raises:
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
@@ -169,7 +169,7 @@ class FusionTrainer:
             raise ValueError('Name a repository: `push_to_hub("organization/name")`, or set `hub_model_id`.')
         return push_weights(self.output_dir / "best", repo_id, **options)
 
-    def _prepare(self, resume: bool) -> None:
+    def _prepare(self, resume: bool | str) -> None:
         """Restore the newest checkpoint or start over, then set up log, trackers and statistics."""
         if self.accelerator.is_main_process:
             self.folder.recover()
@@ -194,8 +194,14 @@ class FusionTrainer:
                 self._step.calibrate(itertools.islice(self._loader, CALIBRATION_BATCHES))
             self._draw_images()
 
-    def _restore_progress(self, resume: bool) -> None:
+    def _restore_progress(self, resume: bool | str) -> None:
         newest = self.checkpoints.newest
+        if isinstance(resume, str) and (newest is None or Path(resume).resolve() != newest.resolve()):
+            raise ValueError(
+                f"`resume_from_checkpoint` must be true, false or the newest checkpoint in {self.output_dir}, which is "
+                f"{newest or 'none yet'}, got {resume!r}. To continue another run, set `output_dir` to its folder; to start "
+                "from its weights, set `model_name_or_path` to one of the folders best and last in it."
+            )
         if newest and resume:
             state = self.checkpoints.load(self._check_same_run)
             self.progress = Progress(**state["progress"])

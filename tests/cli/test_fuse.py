@@ -381,7 +381,10 @@ class TestBadInput:
             ("visible infrared -o out --suffix .gif", r"--suffix.*\.png"),
             ("visible visible -o out", r"visible/scene\.png holds one image"),
             ("visible.png visible.png -o out.png", r"visible\.png holds one image"),
-            ("visible.png visible/scene.png -o out.png", r"show the same image: give the visible and the infrared"),
+            (
+                "visible.png visible/scene.png -o out.png",
+                r"visible\.png and visible/scene\.png show the same image: give the visible and the infrared",
+            ),
             ("visible.png infrared.png -o visible.png", "visible.png would overwrite an input"),
             ("visible.png infrared.png -o visible/../infrared.png --overwrite", "would overwrite an input"),
             ("visible infrared -o infrared", "would overwrite an input"),

@@ -1,12 +1,13 @@
 """`gffusion fuse` on files of cameras: alone, in folders, raw frames, thermal values that are kept, and notes."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
-from camera_files import dji_jpeg, encode, flir_jpeg, render_pair, to_counts
+from camera_files import dji_jpeg, dlt664_jpeg, encode, flir_jpeg, render_pair, to_counts
 
 from gffusion.data import read_image
 
@@ -52,6 +53,18 @@ class TestOneFile:
         fused, notes = fuse(gffusion, "FLIR0001.jpg")
         np.testing.assert_array_equal(fused, expected)
         assert "note: counts of FLIR E60 instead of its screen image" in notes
+
+    def test_range_of_the_type(self, gffusion: Callable, files: Path) -> None:
+        """Given on purpose, `type` holds for counts as for a plain file of them, and is refused for degrees."""
+        for options in (("--infrared-range", "type"), ("--infrared-range", "0,65535")):
+            expected, _ = fuse(gffusion, "visible.png", "counts.png", *options)
+            np.testing.assert_array_equal(fuse(gffusion, "FLIR0001.jpg", *options)[0], expected)
+        (files / "degrees.jpg").write_bytes(dlt664_jpeg((20 + 30 * INFRARED).astype(np.float32)))
+        pair = ("fuse", "visible.png", "degrees.jpg", "-o", "degrees.png")
+        assert gffusion(*pair).exit_code == 0
+        outcome = gffusion(*pair, "--overwrite", "--infrared-range", "type")
+        assert outcome.exit_code == 2
+        assert re.search(r"must have values in \[0, 1\] .*got 20.* to 50.*--infrared-range percentile", outcome.err)
 
     def test_radiometric_without_tags(self, gffusion: Callable, files: Path) -> None:
         small = flir_jpeg(COUNTS[:48, :64].copy(), encode(VISIBLE, "JPEG"), (96, 128))

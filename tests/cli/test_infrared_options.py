@@ -135,7 +135,7 @@ def test_options_saved_with_the_model(fuse: Callable, here: Path) -> None:
         ("--infrared-range 255,0 --invert", "255,0 inverts already: .*--no-invert"),
         ("--infrared-range folder --smooth-range 5", "--smooth-range.*--infrared-range percentile"),
         ("--infrared-range 1,2 --smooth-range 5", "--smooth-range.*--infrared-range percentile"),
-        ("--smooth-range 5", "--smooth-range.*--infrared-range percentile.*'type'"),
+        ("--smooth-range 5", "--smooth-range.*--infrared-range percentile.*'auto'"),
         ("--infrared-range percentile --smooth-range 0.2", "--smooth-range.*at least 1.*0.2"),
         ("--plateau-limit 2 --agc clahe", "--plateau-limit.*--agc plateau"),
         ("--plateau-limit 2", "--plateau-limit.*--agc plateau"),

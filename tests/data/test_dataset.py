@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+from camera_files import encode, infiray_jpeg, render_pair, to_counts
 from PIL import Image
 from torch.utils.data import DataLoader
 
@@ -101,6 +102,22 @@ class TestItems:
                 FusionDataset(tmp_path)[0]
         tifffile.imwrite(path, np.where(thermal > 0.5, np.float32("nan"), thermal))
         assert FusionDataset(tmp_path)[0]["infrared_values"].max() <= 0.5  # filled from its neighbors
+
+    def test_counts_of_a_camera(self, tmp_path: Path) -> None:
+        """`"auto"` takes the percentiles of radiometric files; a range that is given holds."""
+        visible, infrared = render_pair()
+        counts = to_counts(infrared)
+        for folder, content in (("visible", encode(visible, "PNG")), ("infrared", infiray_jpeg(counts))):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "scene.jpg").write_bytes(content)
+        expected = {
+            "auto": np.interp(counts, np.percentile(counts, [0.1, 99.9]), [0, 1]),
+            "type": counts / 65535,
+            "percentile": np.interp(counts, np.percentile(counts, [0.1, 99.9]), [0, 1]),
+        }
+        for name, values in expected.items():
+            item = FusionDataset(tmp_path, infrared_range=name)[0]  # type: ignore[arg-type]
+            np.testing.assert_allclose(item["infrared_values"][0], values, atol=1e-5)
 
     def test_indices_are_those_of_a_list(self, tmp_path: Path) -> None:
         dataset = FusionDataset(make_pairs(tmp_path), RANDOM)

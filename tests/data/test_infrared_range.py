@@ -15,7 +15,7 @@ def test_numbers(text: str | list[str]) -> None:
     assert parse_infrared_range(text) == [-5.0, 7.5]
 
 
-@pytest.mark.parametrize("name", ["type", "percentile", "folder", "dtype"])
+@pytest.mark.parametrize("name", ["auto", "type", "percentile", "folder", "dtype"])
 def test_names(name: str) -> None:
     assert parse_infrared_range(name) == parse_infrared_range([name]) == name.removeprefix("d")
 

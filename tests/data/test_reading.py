@@ -89,9 +89,7 @@ class TestFourChannels:
     def test_given_as_one_of_two_files(self, tmp_path: Path) -> None:
         both, other = write(tmp_path / "a.png", encode(RGBT, "PNG")), write(tmp_path / "b.png", encode(THERMAL, "PNG"))
         for files in ((both, other), (other, both)):
-            with pytest.raises(
-                ValueError, match=r"a\.png is .* no opacity, but an infrared image: give the file alone"
-            ):
+            with pytest.raises(ValueError, match=r"a\.png is .* an infrared image, not opacity: give the file alone"):
                 read_pair(*files)
 
     def test_same_file_by_another_path(self, tmp_path: Path) -> None:
@@ -166,7 +164,7 @@ class TestRadiometric:
         assert errors[0] < 10 and min(errors[1:]) > 4 * errors[0]  # a shift of a pixel would be seen
         assert (
             pair.notes[0]
-            == "counts of FLIR E60 instead of its screen image, from their 0.1st to 99.9th percentile unless a range is given"
+            == "counts of FLIR E60 instead of its screen image; without --infrared-range, from their 0.1st to 99.9th percentile"
             and "tags" in pair.notes[1]
         )
         degrees = pair.thermal

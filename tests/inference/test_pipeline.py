@@ -76,7 +76,7 @@ def test_integers_beyond_16_bits_need_a_range(fuse: ImageFusionPipeline) -> None
     counts = infrared.astype(np.int32) * 1000
     expected = fuse((visible, infrared), infrared_range=(20, 240))
     assert np.array_equal(fuse(visible, counts - 50000, infrared_range=(-30000, 190000)), expected)
-    with pytest.raises(ValueError, match=r"must be in \[0, 1\], got -50000 to .*infrared_range="):
+    with pytest.raises(ValueError, match=r"values in \[0, 1\].*, got -50000 to .*infrared_range="):
         fuse(visible, counts - 50000)
 
 

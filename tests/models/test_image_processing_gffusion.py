@@ -148,10 +148,10 @@ REFUSED = {
         (COLOR.astype(np.int16) - 200, GRAY),
         "visible image has int16 values from -200 to .*0 to 65535",
     ),
-    "negative_infrared": ((COLOR, GRAY.astype(np.int16) - 200), r"must be in \[0, 1\], got -200 to .*infrared_range="),
+    "negative_infrared": ((COLOR, GRAY.astype(np.int16) - 200), r"values in \[0, 1\].*, got -200 to .*infrared_range="),
     "more than 16 bits": (
         (COLOR, GRAY.astype(np.int64) + 65535),
-        r"must be in \[0, 1\], got 65535 to .*infrared_range=",
+        r"values in \[0, 1\].*, got 65535 to .*infrared_range=",
     ),
     "int64_tensor": ((COLOR, torch.from_numpy(GRAY).long()), "infrared image has int64 values .*convert it to uint8"),
     "bool": ((COLOR, GRAY > 127), "infrared image must be uint8, .* got bool"),
@@ -161,11 +161,11 @@ REFUSED = {
     "empty": ((COLOR[:0], GRAY), r"visible image is empty: shape \(0, 48, 3\)"),
     "empty_pil": ((COLOR, PIL.Image.new("L", (0, 0))), r"infrared image is empty: shape \(0, 0\)"),
     "empty_pil_16_bits": ((COLOR, PIL.Image.new("I;16", (0, 0))), r"infrared image is empty: shape \(0, 0\)"),
-    "negative": ((COLOR / 255 - 0.1, GRAY), r"visible image must be in \[0, 1\], got -0.1 to "),
-    "not_scaled": ((COLOR.astype(np.float32), GRAY), r"visible image must be in \[0, 1\], got 0 to 255"),
-    "kelvin": ((COLOR, GRAY / 10 + 280), r"infrared image must be in \[0, 1\].*infrared_range="),
-    "nan_visible": ((NAN, GRAY), "floating-point visible image .* nan"),
-    "nan_infrared": ((COLOR, NAN), "floating-point infrared image .* nan"),
+    "negative": ((COLOR / 255 - 0.1, GRAY), r"visible image must have values in \[0, 1\].*, got -0.1 to "),
+    "not_scaled": ((COLOR.astype(np.float32), GRAY), r"visible image must have values in \[0, 1\].*, got 0 to 255"),
+    "kelvin": ((COLOR, GRAY / 10 + 280), r"infrared image must have values in \[0, 1\].*infrared_range="),
+    "nan_visible": ((NAN, GRAY), "visible image .* got nan to nan.*Replace NaN"),
+    "nan_infrared": ((COLOR, NAN), "infrared image .* got nan to nan.*Replace NaN"),
     "other_size": ((COLOR, GRAY[:, :-2]), "visible image measures 48 x 40 pixels, but the infrared image 46 x 40"),
     "turned": ((COLOR, with_orientation(GRAY, 6)), "48 x 40 pixels, but the infrared image 40 x 48"),
     "beyond_16_bits": ((COLOR, PIL.Image.fromarray(GRAY.astype(np.int32) * 1000)), "infrared .* beyond 16 bits"),
@@ -186,7 +186,9 @@ class TestErrors:
 
     @pytest.mark.parametrize("infrared_range", ["minmax", [1.0], [1.0, 1.0], [0.0, float("nan")]])
     def test_infrared_range(self, infrared_range: Any) -> None:
-        with pytest.raises(ValueError, match=r'`infrared_range` must be "type", "percentile", "folder", \[low, high\]'):
+        with pytest.raises(
+            ValueError, match=r'`infrared_range` must be "auto", "type", "percentile", "folder", \[low, high\]'
+        ):
             GFFusionImageProcessor(infrared_range=infrared_range)
         with pytest.raises(ValueError, match="`infrared_range` must be"):
             process(COLOR, GRAY, infrared_range=infrared_range)
@@ -342,4 +344,4 @@ class TestFiles:
     def test_files_from_before_other_options_existed(self, tmp_path: Path) -> None:
         saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "dtype", "size_divisor": 1}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved))
-        assert GFFusionImageProcessor.from_pretrained(tmp_path).infrared_options == InfraredOptions()
+        assert GFFusionImageProcessor.from_pretrained(tmp_path).infrared_options == InfraredOptions("type")

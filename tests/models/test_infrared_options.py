@@ -7,7 +7,7 @@ import pytest
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 WRONG: list[tuple[dict[str, Any], str]] = [
-    ({"infrared_range": "minmax"}, '`infrared_range` must be "type", "percentile", "folder".*minmax'),
+    ({"infrared_range": "minmax"}, '`infrared_range` must be "auto", "type", "percentile", "folder".*minmax'),
     ({"infrared_range": [1, 2, 3]}, "`infrared_range` must be"),
     ({"infrared_range": [5, 5]}, "`infrared_range` must be"),
     ({"infrared_range": ["1", "2"]}, "`infrared_range` must be"),
@@ -18,7 +18,7 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"infrared_range": "percentile", "smooth_range": 0.5}, "--smooth-range.*at least 1.*got 0.5"),
     ({"infrared_range": "percentile", "smooth_range": -1}, "--smooth-range.*at least 1.*got -1"),
     ({"infrared_range": "percentile", "smooth_range": float("nan")}, "--smooth-range.*got nan"),
-    ({"smooth_range": 5}, "--smooth-range.*--infrared-range percentile.*instead of 'type'"),
+    ({"smooth_range": 5}, "--smooth-range.*--infrared-range percentile.*instead of 'auto'"),
     ({"infrared_range": "folder", "smooth_range": 5}, "--smooth-range.*instead of 'folder'"),
     ({"infrared_range": [1, 2], "smooth_range": 5}, r"--smooth-range.*instead of \[1, 2\]"),
     ({"infrared_range": [255, 0], "invert": True}, r"255,0 inverts already: give 0,255 .*--no-invert"),
@@ -41,7 +41,7 @@ def test_dtype_is_another_word_for_type() -> None:
         ({"infrared_range": [1, 2]}, {"agc": "clahe", "invert": None}, {"infrared_range": [1, 2], "agc": "clahe"}),
         ({"agc": "plateau", "plateau_limit": 2}, {"agc": "linear"}, {}),
         ({"agc": "plateau", "plateau_limit": 2}, {"agc": "plateau"}, {"agc": "plateau", "plateau_limit": 2}),
-        ({"infrared_range": "percentile", "smooth_range": 9}, {"infrared_range": "type"}, {}),
+        ({"infrared_range": "percentile", "smooth_range": 9}, {"infrared_range": "auto"}, {}),
         ({"infrared_range": "percentile", "smooth_range": 9}, {"smooth_range": 0}, {"infrared_range": "percentile"}),
         (
             {"infrared_range": [2, 1]},

@@ -58,10 +58,12 @@ def weights(folder: Path) -> bytes:
     return (folder / "last" / "model.safetensors").read_bytes()
 
 
-def test_same_seed_same_weights_and_resume(train: Callable[..., Path]) -> None:
+def test_same_seed_same_weights_and_resume(train: Callable[..., Path], tmp_path: Path) -> None:
     short = ["--num_train_epochs", 2, "--head_start_epoch", 9]
     assert weights(train(*short, name="once")) == weights(train(*short, name="again"))
-    resumed = train(*short, "--num_train_epochs", 4, "--resume_from_checkpoint", name="once")
+    checkpoint = tmp_path / "once/checkpoints/step-00000004"
+    assert checkpoint.is_dir()
+    resumed = train(*short, "--num_train_epochs", 4, "--resume_from_checkpoint", checkpoint, name="once")
     whole = train(*short, "--num_train_epochs", 4, name="whole")
     assert read_log(resumed) == read_log(whole)
     assert weights(resumed) == weights(whole)

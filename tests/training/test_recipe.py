@@ -62,7 +62,7 @@ class TestParse:
             ("--seed 2.5", "`seed` must be int, got '2.5'."),
             ("--learning_rate 2", "`learning_rate` must lie in (0, 1], got 2.0."),
             ("--image_size 48,x", "`image_size` must be list[int] | None, got [48, 'x']."),
-            ("--bf16 maybe", "`bf16` must be bool, got 'maybe'."),
+            ("--bf16 maybe", "`bf16` must be true or false, got 'maybe'."),
             ("--bf16 --fp16", "`bf16` and `fp16` exclude each other: set one of them."),
             ("--eval_strategy never", "`eval_strategy` must be one of no, steps, epoch, got 'never'."),
             (

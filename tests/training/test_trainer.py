@@ -265,6 +265,16 @@ class TestReproduction:
         trainer.train()
         assert len(trainer.folder.read_log()) == 1
 
+    @pytest.mark.parametrize("has_run", [False, True])
+    def test_resume_of_another_checkpoint(self, make: Make, has_run: bool) -> None:
+        """Older checkpoints are deleted, and those of other runs lie in other folders."""
+        if has_run:
+            make(model=FUNET, num_train_epochs=1).train()
+        trainer = make(model=FUNET, num_train_epochs=2)
+        newest = "step-0" if has_run else "none yet"
+        with pytest.raises(ValueError, match=rf"`resume_from_checkpoint` must be .* {newest}.*got 'other/step-1'"):
+            trainer.train(resume_from_checkpoint="other/step-1")
+
     def test_resume_of_a_finished_run_changes_nothing(self, make: Make) -> None:
         trainers = [make(model=FUNET, num_train_epochs=2, resume_from_checkpoint=resume) for resume in (False, True)]
         assert not find_changes(*(copy_state(trainer.train()) for trainer in trainers))

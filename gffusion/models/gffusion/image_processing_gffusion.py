@@ -38,11 +38,12 @@ class GFFusionImageProcessor(BaseImageProcessor):
         size_divisor (`int`, *optional*, defaults to 1):
             Images are padded by mirroring, at the bottom and on the right, to a multiple of this and to at least 32
             pixels per side. The `post_process` methods remove the padding.
-        infrared_range (`"type"`, `"percentile"`, `"folder"`, `[low, high]` or `[high, low]`, *optional*, defaults to `"type"`):
-            Range of infrared values that is mapped to [0, 1]: the range of their type; the 0.1st to 99.9th percentile of
-            each image; those of all images of a run together; or a fixed range in the unit of the image, such as counts or
-            kelvin, inverted if the higher value comes first. Raw 14- or 16-bit thermal data and floating-point temperatures
-            need one of the latter three.
+        infrared_range (`str` or `list[float]`, *optional*, defaults to `"auto"`):
+            Range of infrared values that is mapped to [0, 1]: `"type"`, the range of their type; `"percentile"`, the 0.1st to
+            99.9th percentile of each image; `"auto"`, the latter for radiometric files and the former for all others;
+            `"folder"`, the percentiles of all images of a run together; or `[low, high]` in the unit of the image, such as
+            counts or kelvin, inverted if the higher value comes first. Raw 14- or 16-bit thermal data and temperatures in
+            arrays and plain files need `"percentile"`, `"folder"` or a range.
         invert (`bool`, *optional*, defaults to `False`):
             Whether to invert infrared images in which cold objects are bright.
         agc (`"linear"`, `"plateau"` or `"clahe"`, *optional*, defaults to `"linear"`):
@@ -77,7 +78,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
     def __init__(
         self,
         size_divisor: int = 1,
-        infrared_range: InfraredRange = "type",
+        infrared_range: InfraredRange = "auto",
         invert: bool = False,
         agc: Agc = "linear",
         plateau_limit: float | None = None,

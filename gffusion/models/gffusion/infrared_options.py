@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal, get_args
 
-NamedRange = Literal["type", "percentile", "folder"]
+NamedRange = Literal["auto", "type", "percentile", "folder"]
 InfraredRange = NamedRange | Sequence[float]
 Agc = Literal["linear", "plateau", "clahe"]
 Limits = tuple[float, float]
@@ -21,8 +21,9 @@ class InfraredOptions:
 
     Attributes:
         infrared_range: Values that are mapped to 0 and 1. `"type"`: the range of the image's type; `"percentile"`: the 0.1st
-            and 99.9th percentile of each image; `"folder"`: those of all images of a run together; `[low, high]`: these
-            values, in the unit of the image; `[high, low]`: the same, inverted. `"dtype"` is read as `"type"`.
+            and 99.9th percentile of each image; `"auto"`: `"percentile"` for counts and degrees of radiometric files, else
+            `"type"`; `"folder"`: the percentiles of all images of a run together; `[low, high]`: these values, in the unit of
+            the image; `[high, low]`: the same, inverted. `"dtype"` is read as `"type"`.
         invert: Whether cold objects are bright in the images, which are then inverted.
         agc: Automatic gain control within the range: `"linear"`; `"plateau"`, histogram equalization in which no bin counts
             more than a limit; or `"clahe"`, contrast-limited adaptive histogram equalization.
@@ -39,7 +40,7 @@ class InfraredOptions:
         True
     """
 
-    infrared_range: InfraredRange = "type"
+    infrared_range: InfraredRange = "auto"
     invert: bool = False
     agc: Agc = "linear"
     plateau_limit: float | None = None
@@ -117,8 +118,8 @@ class InfraredOptions:
         return replace(self, **given)
 
     def for_counts(self) -> "InfraredOptions":
-        """Return the options for counts of a camera, which fill too little of the range of their type."""
-        return self.override(infrared_range="percentile") if self.infrared_range == "type" else self
+        """Return the options for values of a radiometric file, which fill too little of the range of their type."""
+        return self.override(infrared_range="percentile") if self.infrared_range == "auto" else self
 
     def with_limits(self, limits: Limits) -> "InfraredOptions":
         """Return the options with the range that was measured for an image; that of a flat image has one value."""
@@ -141,7 +142,7 @@ def _check_range(infrared_range: Any) -> None:
         valid = valid and all(map(_is_number, infrared_range)) and infrared_range[0] != infrared_range[1]
     if not valid:
         raise ValueError(
-            '`infrared_range` must be "type", "percentile", "folder", [low, high], or [high, low] to invert, '
+            '`infrared_range` must be "auto", "type", "percentile", "folder", [low, high], or [high, low] to invert, '
             f"got {infrared_range!r}."
         )
 

@@ -41,7 +41,9 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         if name == "infrared":
             hint = 'Pass infrared_range="percentile" (--infrared-range percentile), "folder" or a range in its unit.'
         hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
-        raise ValueError(f"A floating-point {name} image must be in [0, 1], got {low:g} to {high:g}. {hint}")
+        raise ValueError(
+            f"The {name} image must have values in [0, 1] or unsigned integers of 8 or 16 bits, got {low:g} to {high:g}. {hint}"
+        )
     return array.astype(np.float32)
 
 
@@ -57,7 +59,7 @@ def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
 
 def to_infrared_values(
     array: NDArray[Any],
-    infrared_range: InfraredRange = "type",
+    infrared_range: InfraredRange = "auto",
     invert: bool = False,
     agc: Agc = "linear",
     missing: Mask | None = None,
@@ -101,7 +103,7 @@ def map_infrared(array: NDArray[Any], options: InfraredOptions, missing: Mask | 
         missing = None
     array = array if missing is None else _bound_missing(array, missing)
     valid = slice(None) if missing is None else ~missing
-    if options.infrared_range == "type":
+    if options.infrared_range in ("auto", "type"):  # arrays show no file: their type decides
         values = _scale_infrared_by_type(array, valid, options)
     else:
         values = _scale_to_range(array, valid, options)
