@@ -64,7 +64,7 @@ class TestOneFile:
         assert gffusion(*pair).exit_code == 0
         outcome = gffusion(*pair, "--overwrite", "--infrared-range", "type")
         assert outcome.exit_code == 2
-        assert re.search(r"must have values in \[0, 1\] .*got 20.* to 50.*--infrared-range percentile", outcome.err)
+        assert re.search(r"must have values in \[0, 1\] .*got 20.* to 42.*--infrared-range percentile", outcome.err)
 
     def test_radiometric_without_tags(self, gffusion: Callable, files: Path) -> None:
         small = flir_jpeg(COUNTS[:48, :64].copy(), encode(VISIBLE, "JPEG"), (96, 128))

@@ -272,7 +272,7 @@ class TestReproduction:
             make(model=FUNET, num_train_epochs=1).train()
         trainer = make(model=FUNET, num_train_epochs=2)
         newest = "step-0" if has_run else "none yet"
-        with pytest.raises(ValueError, match=rf"`resume_from_checkpoint` must be .* {newest}.*got 'other/step-1'"):
+        with pytest.raises(ValueError, match=rf"`resume_from_checkpoint` must be .*{newest}.*got 'other/step-1'"):
             trainer.train(resume_from_checkpoint="other/step-1")
 
     def test_resume_of_a_finished_run_changes_nothing(self, make: Make) -> None:
