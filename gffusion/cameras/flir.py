@@ -53,6 +53,19 @@ class FlirImage(NamedTuple):
     temperature: PlanckScale | None
 
 
+def find_flir(segments: list[Segment]) -> bool | None:
+    """Return whether the records of FLIR contain a visible image, without decoding them; None if none contains counts.
+
+    Args:
+        segments: Segments of the JPEG file.
+
+    Raises:
+        ValueError: If the records are incomplete or damaged.
+    """
+    records = _find_records(segments)
+    return _EMBEDDED_IMAGE in records if _RAW_DATA in records else None
+
+
 def decode_flir(segments: list[Segment]) -> FlirImage | None:
     """Decode the records of FLIR; return None if there are none with counts.
 
@@ -62,8 +75,7 @@ def decode_flir(segments: list[Segment]) -> FlirImage | None:
     Raises:
         ValueError: If the records are incomplete or damaged.
     """
-    container = _join_chunks([s.payload for s in segments if s.marker == _APP1 and s.payload[:5] == b"FLIR\0"])
-    records = _read_records(container) if container else {}
+    records = _find_records(segments)
     if _RAW_DATA not in records:
         return None
     camera = records.get(_CAMERA_INFO, b"")
@@ -74,6 +86,11 @@ def decode_flir(segments: list[Segment]) -> FlirImage | None:
         position=_read_position(records.get(_PIP, b"")),
         temperature=_read_temperature_scale(camera),
     )
+
+
+def _find_records(segments: list[Segment]) -> dict[int, bytes]:
+    container = _join_chunks([s.payload for s in segments if s.marker == _APP1 and s.payload[:5] == b"FLIR\0"])
+    return _read_records(container) if container else {}
 
 
 def _join_chunks(chunks: list[bytes]) -> bytes:

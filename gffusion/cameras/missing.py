@@ -42,7 +42,9 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
     if values.dtype.kind == "f":
         missing |= (~np.isfinite(planes) | (np.abs(planes) >= _HUGE)).any(axis=-1)
     if no_data is not None and np.isfinite(no_data):
-        missing |= (planes == np.asarray(no_data, np.float64).astype(planes.dtype, copy=False)).all(axis=-1)
+        # Integers cannot hold every value; as text, floats can have more digits than their type.
+        stored = no_data if values.dtype.kind in "iu" else np.asarray(no_data, np.float64).astype(planes.dtype)
+        missing |= (planes == stored).all(axis=-1)
     if values.ndim == 2 and values.dtype != np.uint8:
         missing |= _find_markers(values, missing)
     return missing if missing.any() else None
@@ -155,8 +157,8 @@ def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:
     if not found:
         return marked
     others = values[~missing & ~np.logical_or.reduce(list(found.values()))]
-    if others.size == 0:
-        return marked
+    if others.size == 0:  # a constant image of 0 or 65535 can be a measurement
+        return np.logical_or.reduce([marked, *(mask for marker, mask in found.items() if marker in _MARKERS)])
     low, high = (float(limit) for limit in np.percentile(others, _BODY_PERCENTILES))
     for marker, mask in found.items():
         gap = max(low - marker, marker - high)

@@ -3,14 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from . import makers
-from .flir import PictureInPicture, decode_flir
+from .flir import PictureInPicture, decode_flir, find_flir
 from .jpeg_segments import read_segments, read_trailer
 from .temperatures import TemperatureScale
 
@@ -44,6 +44,32 @@ class RadiometricImage:
     temperature: TemperatureScale | None = None
     is_celsius: bool = False
     orientation: int = 1
+
+
+class RadiometricKind(NamedTuple):
+    """What a radiometric JPEG file contains: a visible image besides the infrared one, and degrees instead of counts."""
+
+    has_visible: bool
+    is_celsius: bool = False
+
+
+def inspect_radiometric(content: bytes) -> RadiometricKind | None:
+    """Return what a radiometric JPEG file contains, without decompressing its images.
+
+    Args:
+        content: Content of the file.
+
+    Returns:
+        The kind; None if the file is not a JPEG with thermal data.
+
+    Raises:
+        ValueError: As for [`decode_radiometric`].
+    """
+    has_visible = find_flir(read_segments(content))
+    if has_visible is not None:
+        return RadiometricKind(has_visible)
+    image = decode_radiometric(content)  # the other cameras do not compress counts
+    return None if image is None else RadiometricKind(image.visible is not None, image.is_celsius)
 
 
 def decode_radiometric(content: bytes) -> RadiometricImage | None:

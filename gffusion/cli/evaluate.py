@@ -53,7 +53,10 @@ def evaluate(
     ] = None,
     class_names: Annotated[
         str | None,
-        typer.Option(metavar="A,B,...", help="Class names by id, the background first. [default: as in the model]"),
+        typer.Option(
+            metavar="A,B,...",
+            help="Class names by id, the background first. [default: as in classes.txt next to LABELS, else in the model]",
+        ),
     ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Also measure the classical baselines.")

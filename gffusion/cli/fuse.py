@@ -1,7 +1,7 @@
 """`gffusion fuse`: fuse two files or two folders, or files that hold both images."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -126,6 +126,7 @@ def fuse(
             typer.echo(f"nothing to do: {what}, and --overwrite was not given")
             return
         from gffusion.data.alignment import find_rig  # saves start-up time
+        from gffusion.data.combined_files import find_odd_types
         from gffusion.data.infrared_range import measure_pairs
 
         # From all pairs, also those fused before: the result of a pair does not depend on which files exist.
@@ -136,12 +137,14 @@ def fuse(
         loaded, processor = _load(model, device, dtype, segment, options)
         for folder in {path.parent for plan in todo for path in plan.outputs}:
             folder.mkdir(parents=True, exist_ok=True)
+        odd = find_odd_types([plan.pair.infrared for plan in plans], read_options.raw_frame)
         # All pairs, also those fused before: the result of a pair does not depend on which files exist.
-        ranges = measure_pairs([plan.pair for plan in plans], processor.infrared_options, read_options)
+        measured = [plan.pair for plan in plans if plan.pair.infrared not in odd]
+        ranges = measure_pairs(measured, processor.infrared_options, read_options)
         if ranges.description:
             typer.echo(ranges.description)
         started = time.perf_counter()
-        failed = _run(plans, todo, loaded, processor, batch_size, overwrite, ranges, read_options, metadata)
+        failed = _run(todo, loaded, processor, batch_size, overwrite, ranges, read_options, metadata, odd)
         seconds = time.perf_counter() - started
         if failed and len(plans) == 1:
             raise OSError(failed[0].error)
@@ -210,14 +213,17 @@ def _plan(
     options: "ReadOptions",
 ) -> list[_Plan]:
     """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
-    from gffusion.zoo.registry import PICKLE_SUFFIXES  # saves start-up time
+    from gffusion.data.raw_frames import RAW_SUFFIXES  # saves start-up time
+    from gffusion.zoo.registry import PICKLE_SUFFIXES
 
     for path in filter(None, (visible, infrared)):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
-        if path.is_file() and path.suffix.lower() in (*PICKLE_SUFFIXES, ".safetensors"):
+        is_raw = options.raw_frame is not None and path is infrared and path.suffix.lower() in RAW_SUFFIXES
+        if path.is_file() and path.suffix.lower() in (*PICKLE_SUFFIXES, ".safetensors") and not is_raw:
             raise ValueError(
-                f"{path} is a file of weights, not an image: give images here, and the folder of a model to --model"
+                f"{path} is named as a file of weights, not as an image: give images here, and the folder of a model to "
+                "--model; a raw infrared frame needs --raw-frame"
             )
     if infrared is not None and visible.is_dir() != infrared.is_dir():
         folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
@@ -253,6 +259,8 @@ def _find_combined(folder: Path) -> "Sequence[ImagePair]":
     from gffusion.data.combined_files import find_combined
 
     found = find_combined(folder)
+    for note in found.notes:
+        typer.echo(f"note: {note}", err=True)
     if found.others:
         names = ", ".join(file.name for file in found.others[:5]) + ", ..." * (len(found.others) > 5)
         typer.echo(f"skipped {len(found.others)} that hold one image and have no partner: {names}", err=True)
@@ -284,8 +292,15 @@ def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> _Plan:
 
 
 def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None, segment: bool) -> list[_Plan]:
+    from gffusion.data import IMAGE_SUFFIXES
+
     if output.is_file():
         raise NotADirectoryError(f"{output} is a file: --output must be a folder here")
+    if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
+        raise ValueError(
+            f"--output {output} is named as a file, but several images are written: give a folder, such as -o "
+            f"{output.with_suffix('')}; --suffix {output.suffix.lower()} gives the format of its files"
+        )
     return [
         _Plan(
             pair,
@@ -316,7 +331,6 @@ def _load(
 
 
 def _run(
-    plans: list[_Plan],
     todo: list[_Plan],
     model: "GFFusionModel",
     processor: "GFFusionImageProcessor",
@@ -325,14 +339,16 @@ def _run(
     ranges: "PairRanges",
     options: "ReadOptions",
     keep_metadata: bool,
+    odd: "Mapping[Path, str]",
 ) -> list["FusionResult"]:
-    """Fuse the pairs to do with a progress bar, print notes, and return the results that have an error."""
+    """Fuse the pairs to do with a progress bar, print notes, and return the results that have an error.
+
+    `odd` has the reasons why infrared files are not fused.
+    """
     from tqdm import tqdm
 
-    from gffusion.data.combined_files import find_odd_types
     from gffusion.inference.files import FusionJob, FusionResult, fuse_files
 
-    odd = find_odd_types([plan.pair.infrared for plan in plans], options.raw_frame)
     jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair), keep_metadata) for plan in todo]
     failed = [FusionResult(job, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
     jobs = [job for job in jobs if job.pair.infrared not in odd]

@@ -1,11 +1,14 @@
 """Silence other libraries, so that their messages do not mix with the output of the command."""
 
+import logging as standard_logging
+
 
 def quiet_libraries() -> None:
-    """Make transformers and huggingface_hub print nothing but errors."""
+    """Make transformers, huggingface_hub and tifffile print nothing but errors."""
     from huggingface_hub.utils import logging as hub_logging
     from transformers.utils import logging
 
+    standard_logging.getLogger("tifffile").setLevel(standard_logging.ERROR)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     hub_logging.set_verbosity_error()

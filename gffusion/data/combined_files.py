@@ -7,11 +7,11 @@ from typing import NamedTuple
 
 from PIL import Image, TiffImagePlugin
 
-from gffusion.cameras.radiometric import decode_radiometric
+from gffusion.cameras.radiometric import inspect_radiometric
 
-from .decoding import FORMATS
+from .decoding import FORMATS, count_frames
 from .io import IMAGE_SUFFIXES, read_bytes
-from .modalities import Modalities, split_modalities
+from .modalities import Modalities, can_hold_both, split_modalities
 from .pairs import ImagePair, match_pairs
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .reading import holds_both, refuse_single
@@ -26,10 +26,12 @@ class CombinedFiles(NamedTuple):
     Attributes:
         pairs: Pairs whose visible and infrared image are in one file, or pairs of files in this folder.
         others: Files that hold one image and have no partner.
+        notes: What was assumed to match the files, one sentence each, for the user.
     """
 
     pairs: tuple[ImagePair, ...]
     others: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
 
 
 def check_holds_both(path: Path) -> None:
@@ -47,7 +49,9 @@ def check_holds_both(path: Path) -> None:
 def find_combined(folder: Path) -> CombinedFiles:
     """Find the pairs of one folder: files that hold both images, or files of which the names match.
 
-    A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded.
+    A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded. Only headers are read
+    where they suffice, and images with a further channel are decoded up to the first one that holds both. The other ones
+    and damaged files are taken as pairs, too, so that they are reported when they are fused.
 
     Args:
         folder: The folder.
@@ -68,10 +72,10 @@ def find_combined(folder: Path) -> CombinedFiles:
     files = _list_images(folder)
     if not files and (folder / _FOUR_CHANNEL_FOLDER).is_dir():
         return find_combined(folder / _FOUR_CHANNEL_FOLDER)
-    combined = [file for file in files if _holds_both(file)]
-    if combined:
-        pairs = tuple(ImagePair(file.stem, file, file) for file in combined)
-        return CombinedFiles(pairs, tuple(file for file in files if file not in set(combined)))
+    found = {file: can_hold_both(file) for file in files}
+    if any(found.values()) or any(_holds_both(file) for file in files if found[file] is None):
+        pairs = tuple(ImagePair(file.stem, file, file) for file in files if found[file] is not False)
+        return CombinedFiles(pairs, tuple(file for file in files if found[file] is False))
     match = match_pairs(folder, folder)
     pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
     if not pairs:
@@ -79,7 +83,7 @@ def find_combined(folder: Path) -> CombinedFiles:
             f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
             "1_ir.png: give the folder of the visible and that of the infrared images"
         )
-    return CombinedFiles(pairs, match.visible_only + match.infrared_only)
+    return CombinedFiles(pairs, match.visible_only + match.infrared_only, match.notes)
 
 
 def find_odd_types(files: Sequence[Path], raw_frame: RawFrame | None = None) -> dict[Path, str]:
@@ -145,18 +149,18 @@ def _read_type(path: Path, raw_frame: RawFrame | None) -> str | None:
         with open(path, "rb") as file:
             is_jpeg = file.read(3) == _JPEG_SIGNATURE
         if is_jpeg:
-            radiometric = decode_radiometric(read_bytes(path))
-            return "8-bit" if radiometric is None else ("Celsius" if radiometric.is_celsius else "radiometric")
+            kind = inspect_radiometric(read_bytes(path))
+            return "8-bit" if kind is None else ("Celsius" if kind.is_celsius else "radiometric")
         with Image.open(path, formats=FORMATS) as image:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 return _read_tiff_type(image)
             return "16-bit" if image.mode.startswith("I") or ";16" in str(image.tile[0][3]) else "8-bit"
-    except (OSError, ValueError, LookupError):
+    except Exception:  # decoders raise almost anything on damaged files; reading the pair raises the documented error
         return None
 
 
 def _read_tiff_type(image: TiffImagePlugin.TiffImageFile) -> str | None:
-    if getattr(image, "n_frames", 1) > 1:
+    if count_frames(image) > 1:
         return None
     bits = max(image.tag_v2.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
     kind = max(image.tag_v2.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))

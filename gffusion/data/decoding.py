@@ -123,8 +123,8 @@ def _decode(content: bytes) -> DecodedImage:
             raise
         return _decode_tiff(content)
     if isinstance(image, TiffImagePlugin.TiffImageFile):
-        if getattr(image, "n_frames", 1) > 1 or _is_misread_by_pillow(image):
-            return _decode_tiff(content)
+        if (decoded := _decode_misread_tiff(content, image)) is not None:
+            return decoded
     elif image.format != "MPO":
         _check_single_frame(getattr(image, "n_frames", 1))
     has_deep_color = image.format == "PNG" and image.mode != "I;16" and str(image.tile[0][3]).endswith(";16B")
@@ -141,6 +141,25 @@ def _decode(content: bytes) -> DecodedImage:
         palette = np.array([[0] * 3, [255] * 3], np.uint8)
         return DecodedImage(np.array(image.convert("L")), stored, np.array(image, np.uint8), palette, no_data)
     return DecodedImage(_to_pixels(image), stored, no_data=no_data)
+
+
+def _decode_misread_tiff(content: bytes, image: TiffImagePlugin.TiffImageFile) -> DecodedImage | None:
+    """Decode a TIFF file with several pages, or of which Pillow would change the values; None for others."""
+    if count_frames(image) > 1 or _is_misread_by_pillow(image):
+        return _decode_tiff(content)
+    if 1 in image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ()):  # Pillow divides the colors by this channel
+        stored = _decode_tiff(content)
+        if stored.extra_channel is not None and not is_opacity(stored.extra_channel):
+            return stored
+    return None
+
+
+def count_frames(image: Image.Image) -> int:
+    """Return the number of images in a file; 2 if Pillow cannot read the tags of the second one."""
+    try:
+        return getattr(image, "n_frames", 1)
+    except (SyntaxError, OSError, ValueError):
+        return 2
 
 
 def _is_misread_by_pillow(image: TiffImagePlugin.TiffImageFile) -> bool:
@@ -212,7 +231,8 @@ def _decode_page(page: Any) -> DecodedImage:
     if pixels > 2 * (Image.MAX_IMAGE_PIXELS or float("inf")):  # the limit of Pillow
         raise Image.DecompressionBombError(f"{pixels} pixels could be a decompression bomb")
     if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
-        raise ValueError(f"the photometric interpretation {page.photometric!r} is not supported")
+        name = getattr(page.photometric, "name", page.photometric)
+        raise ValueError(f"colors of the kind {name} are not supported in this TIFF; save it as gray or RGB")
     image = page.asarray()
     if page.axes not in ("YX", "YXS", "SYX") or image.size == 0:
         raise ValueError(f"a TIFF with axes {page.axes} and shape {image.shape} is not supported or damaged")

@@ -17,6 +17,12 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
     """
     values = to_supported(decoded.image)
     notes: tuple[str, ...] = ()
+    if (
+        values.ndim == 3
+        and values.dtype != np.uint8
+        and np.array_equal(values, np.repeat(values[..., :1], 3, axis=-1), equal_nan=True)
+    ):
+        values = np.ascontiguousarray(values[..., 0])  # counts stored as red, green and blue
     if decoded.format == "PNG" and values.ndim == 2 and values.dtype == np.uint16 and is_byte_swapped(values):
         values, notes = values.byteswap(), ("bytes of 16-bit values swapped, as FLIR stores them in PNG",)
     if decoded.indices is not None and decoded.palette is not None and use_indices:

@@ -1,6 +1,7 @@
 """Files that hold a visible and an infrared image: radiometric JPEG, four-channel images and TIFF of two pages."""
 
 from io import BytesIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -8,14 +9,24 @@ from numpy.typing import NDArray
 from PIL import Image, TiffImagePlugin
 
 from gffusion.cameras import InfraredFrame, Rig
-from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, restore_colors
+from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, inspect_radiometric, restore_colors
 
-from .decoding import FORMATS, UPRIGHT, DecodedImage, ImageReadError, decode_image, is_opacity, to_supported
+from .decoding import (
+    FORMATS,
+    UPRIGHT,
+    DecodedImage,
+    ImageReadError,
+    count_frames,
+    decode_image,
+    is_opacity,
+    to_supported,
+)
 
 # Modes of Pillow without a further channel.
 _PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "F", "I", "I;16", "I;16B")
 
-_SIGNATURES = (b"\x89PNG", b"\xff\xd8\xff")  # of embedded images that are no camera-specific data
+_JPEG_SIGNATURE = b"\xff\xd8\xff"
+_SIGNATURES = (b"\x89PNG", _JPEG_SIGNATURE)  # of embedded images that are no camera-specific data
 
 
 class Modalities(NamedTuple):
@@ -70,15 +81,37 @@ def split_modalities(content: bytes, path: str) -> Modalities | DecodedImage:
 def has_one_image(content: bytes) -> bool:
     """Return whether the header of a file rules out that it holds two images or is radiometric."""
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as image:
-            if image.format in ("JPEG", "MPO"):
-                return decode_radiometric(content) is None
+        if content.startswith(_JPEG_SIGNATURE):
+            return inspect_radiometric(content) is None
+    except ValueError:  # decoding the file raises the documented error
+        return False
+    return not _may_have_second(BytesIO(content))
+
+
+def can_hold_both(path: Path) -> bool | None:
+    """Return whether a file holds two images, from its header; None if it must be decoded to know."""
+    try:
+        with open(path, "rb") as file:
+            is_jpeg = file.read(len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
+        if is_jpeg:
+            kind = inspect_radiometric(path.read_bytes())
+            return kind is not None and kind.has_visible
+    except (OSError, ValueError):  # decoding the file raises the documented error
+        return None
+    return None if _may_have_second(path) else False
+
+
+def _may_have_second(file: Path | BytesIO) -> bool:
+    """Return whether the header of a file that is no JPEG has a further channel or page, or is damaged."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-                return samples in (1, 3) and getattr(image, "n_frames", 1) == 1
-            return image.mode in _PLAIN_MODES
-    except (OSError, ValueError):  # decoding the file raises the documented error
-        return False
+                return samples not in (1, 3) or count_frames(image) > 1
+            return image.mode not in _PLAIN_MODES
+    # On damaged files, decoders raise almost anything. Decoding the file raises the documented error.
+    except Exception:
+        return True
 
 
 def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:

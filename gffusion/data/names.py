@@ -48,6 +48,9 @@ _FILLERS = (
     "8 bit",
 )
 
+# DJI puts the letter before the name of a waypoint: dji_20230601120000_0001_t_waypoint1.
+_NAMED_SHOT = re.compile(r"(dji_(?:\d+_)?\d{3,5})_([a-z])(?=_)")
+
 # Largest differences of the time stamps of the two files of one shot, in seconds: with equal and with consecutive numbers.
 _MAX_SECONDS = (5, 1)
 
@@ -82,6 +85,8 @@ def find_core(stem: str, kind: Words) -> str:
         >>> find_core("vis_0001", VISIBLE), find_core("dji_0001_t", INFRARED), find_core("vista_1", VISIBLE)
         ('0001', 'dji_0001', 'vista_1')
     """
+    if (shot := _NAMED_SHOT.match(stem)) and shot[2] in kind.letters:
+        stem = shot[1] + stem[shot.end() :]
     return _compile(kind).sub("", stem)
 
 

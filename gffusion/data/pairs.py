@@ -21,6 +21,7 @@ from .names import (
     match_shots,
     normalize_name,
 )
+from .raw_frames import RAW_SUFFIXES
 
 CLASSES_FILE = "classes.txt"
 """File of class names, one per line, that labelImg writes next to YOLO files."""
@@ -189,8 +190,11 @@ def _list_files(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[str,
                 f"{twin.name} and {file.name} in {folder} have the same stem (ignoring case); remove or rename one"
             )
     if not files:
+        has_raw = kind == "images" and any(file.suffix.lower() in RAW_SUFFIXES for file in folder.iterdir())
+        advice = "; raw frames need their size and type: raw_frame (--raw-frame)" * has_raw
         raise ValueError(
-            f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{_describe_subfolders(folder, suffixes)}"
+            f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}"
+            f"{_describe_subfolders(folder, suffixes)}"
         )
     return files
 

@@ -14,7 +14,7 @@ from gffusion.cameras.warping import REFERENCES
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
-from .decoding import DecodedImage, to_supported
+from .decoding import DecodedImage, ImageReadError, to_supported
 from .infrared_frames import to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, split_modalities
@@ -261,7 +261,12 @@ def decode_infrared(
     """
     if options.raw_frame is not None and Path(name).suffix.lower() in RAW_SUFFIXES:
         return clean(InfraredFrame(to_supported(options.raw_frame.decode(content, name))), name, options), None
-    decoded = split_modalities(content, name)
+    try:
+        decoded = split_modalities(content, name)
+    except ImageReadError as error:
+        if Path(name).suffix.lower() not in RAW_SUFFIXES:
+            raise
+        raise ImageReadError(f"{error}; a raw frame needs its size and type: raw_frame (--raw-frame)") from error
     if isinstance(decoded, DecodedImage):
         if visible is not None:
             check_different_images(visible[0], to_supported(decoded.image), (visible[1], name))

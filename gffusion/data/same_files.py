@@ -28,7 +28,7 @@ def check_different_files(pairs: Sequence[ImagePair], every: bool = False) -> No
         except OSError:
             continue
         except ValueError as error:
-            others = f" (like {len(same) - 1} other pairs)" if len(same) > 1 else ""
+            others = f" (like {len(same) - 1} other pair{'s' * (len(same) > 2)})" if len(same) > 1 else ""
             raise ValueError(f"{error}{others}") from error
 
 

@@ -12,6 +12,8 @@ from gffusion.data import ImagePair, PairMatch, ReadOptions
 from gffusion.data.alignment import find_rig
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, measure_pairs
+from gffusion.data.layouts.base import read_lines
+from gffusion.data.pairs import CLASSES_FILE
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
@@ -64,7 +66,8 @@ def evaluate(
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
         labels: Folder of label maps. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.
-        class_names: Names of the classes in the order of their ids, the background first. Default: as in the models.
+        class_names: Names of the classes in the order of their ids, the background first. Default: those in `classes.txt`
+            next to the folder of the label maps, which must be those of the models, or else as in the models.
         output: Folder for tables, figures (box plots need matplotlib) and records, which let later calls measure only
             what is new.
         sheet: Names of the pairs shown in `sheet.png`, or the number of evenly spread pairs.
@@ -121,14 +124,15 @@ def evaluate(
         *(Model.load(model, device, labels is not None, infrared_options) for model in models),
         *(Baseline(name) for name in baselines),
     ]
-    names = () if labels is None else _choose_class_names(methods, inputs.predicted_labels, class_names)
+    names = () if labels is None else _choose_class_names(methods, inputs.predicted_labels, class_names, Path(labels))
     pairs = inputs.match.pairs
     read_options, found = find_rig(pairs, read_options)
     if found and progress:
         tqdm.write(found)
     options = InfraredOptions().override(**(infrared_options or {}))
-    ranges = _measure(pairs, methods, options, read_options, progress)
     odd = find_odd_types([pair.infrared for pair in pairs])
+    measured = [pair for pair in pairs if pair.infrared not in odd]
+    ranges = _measure(measured, methods, options, read_options, progress)
     plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd)
     folder = None if output is None else Path(output)
     if folder is not None:
@@ -139,8 +143,8 @@ def evaluate(
     if folder is not None:
         table.save(folder)
         save_box_plots(table, folder)
-        measured = {pair.name: pair for pair in pairs if pair.name in table.images}
-        if shown := _choose_pairs(sheet, measured):
+        scored = {pair.name: pair for pair in pairs if pair.name in table.images}
+        if shown := _choose_pairs(sheet, scored):
             draw_sheet(methods, shown, ranges).save(folder / "sheet.png")
     return table
 
@@ -188,11 +192,21 @@ def _choose_pairs(sheet: Sequence[str] | int, measured: Mapping[str, ImagePair])
 
 
 def _choose_class_names(
-    methods: Sequence[Method], predicted_labels: FilesByMethod, class_names: Sequence[str] | None
+    methods: Sequence[Method], predicted_labels: FilesByMethod, class_names: Sequence[str] | None, labels: Path
 ) -> tuple[str, ...]:
+    """Return the given names, those of the label maps (`classes.txt` next to or in their folder), or those of the models."""
     of_models = {method.class_names for method in methods if method.class_names}
     if not of_models and not predicted_labels:
         raise ValueError("None of the models has a segmenter: give predicted label maps, or leave the labels out.")
+    lists = [folder / CLASSES_FILE for folder in (labels, labels.parent) if (folder / CLASSES_FILE).is_file()]
+    if class_names is None and lists:
+        class_names = ("background", *(name for name in read_lines(lists[0]) if name.casefold() != "background"))
+        for names in of_models:
+            if [name.casefold() for name in names] != [name.casefold() for name in class_names]:
+                raise ValueError(
+                    f"{lists[0]} names the classes {', '.join(class_names)}, but a model has {', '.join(names)}: give the "
+                    "names that the ids of both have as `class_names` (--class-names), or leave the label maps out."
+                )
     if class_names is None and len(of_models) != 1:
         known = "; ".join(", ".join(names) for names in sorted(of_models)) or "none"
         raise ValueError(

@@ -60,6 +60,13 @@ def test_named_no_data_value_counts_in_every_type(infrared, no_data):
         values[5:9, 5:9] = no_data
         np.testing.assert_array_equal(find_missing(values, no_data), values == no_data)
     assert find_missing(infrared, float("nan")) is None
+    assert find_missing(infrared, 77.0 - 256) is None  # a value that the type cannot hold
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int16])
+def test_images_of_markers_only(dtype):
+    assert find_missing(np.full((8, 10), -9999, dtype)).all()
+    assert find_missing(np.zeros((8, 10), dtype)) is None
 
 
 def test_dead_pixels_among_counts(infrared):

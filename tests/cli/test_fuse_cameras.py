@@ -1,6 +1,8 @@
 """`gffusion fuse` on files of cameras: alone, in folders, raw frames, thermal values that are kept, and notes."""
 
 import re
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -184,3 +186,64 @@ def test_one_file_of_another_type(gffusion: Callable, tmp_path: Path, monkeypatc
     outcome = gffusion("fuse", "v", "i", "-o", "out", "--infrared-range", "12000,20000")
     assert outcome.exit_code == 1 and "i/0.png holds 8-bit values, but 2 of 3" in outcome.err
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "2.png"]
+
+
+def test_range_of_a_folder_leaves_out_files_of_another_type(gffusion: Callable, files: Path) -> None:
+    for kind in ("v", "i"):
+        (files / kind).mkdir()
+    for number in range(3):
+        (files / f"v/{number}.png").write_bytes(encode(VISIBLE, "PNG"))
+        (files / f"i/{number}.png").write_bytes(encode(COUNTS, "PNG"))
+    arguments = ("fuse", "v", "i", "--infrared-range", "folder", "-o")
+    assert gffusion(*arguments, "alone").exit_code == 0
+    (files / "v/3.png").write_bytes(encode(VISIBLE, "PNG"))
+    (files / "i/3.png").write_bytes(encode(THERMAL, "PNG"))
+    outcome = gffusion(*arguments, "out")
+    assert outcome.exit_code == 1 and "i/3.png holds 8-bit values" in outcome.err
+    np.testing.assert_array_equal(read_image("out/0.png"), read_image("alone/0.png"))
+
+
+class TestFolders:
+    def test_damaged_file_fails(self, gffusion: Callable, files: Path) -> None:
+        (files / "in").mkdir()
+        content = (files / "00001D.png").read_bytes()
+        (files / "in/1D.png").write_bytes(content)
+        (files / "in/2D.png").write_bytes(content[: len(content) // 2])
+        outcome = gffusion("fuse", "in", "-o", "out")
+        assert outcome.exit_code == 1 and "in/2D.png: image file is truncated" in outcome.err
+        assert [path.name for path in (files / "out").iterdir()] == ["1D.png"]
+
+    def test_images_that_decoders_reject_as_too_large(self, gffusion: Callable, files: Path) -> None:
+        header = struct.pack(">IIBBBBB", 60000, 60000, 8, 0, 0, 0, 0)
+        (files / "large.png").write_bytes(
+            (files / "infrared.png").read_bytes()[:12]
+            + b"IHDR" + header + struct.pack(">I", zlib.crc32(b"IHDR" + header))
+            + (files / "infrared.png").read_bytes()[33:]
+        )  # fmt: skip
+        outcome = gffusion("fuse", "visible.png", "large.png", "-o", "out.png")
+        assert outcome.exit_code == 2 and "decompression bomb" in outcome.err
+
+    @pytest.mark.parametrize("names", [("dji_0001_w", "dji_0001_z", "dji_0001_t"), ("DC_0002", "IR_0001")])
+    def test_notes_on_names_in_one_folder(self, gffusion: Callable, files: Path, names: tuple[str, ...]) -> None:
+        (files / "in").mkdir()
+        for name in names:
+            (files / f"in/{name}.png").write_bytes(encode(THERMAL if name == names[-1] else VISIBLE, "PNG"))
+        outcome = gffusion("fuse", "in", "-o", "out")
+        assert outcome.exit_code == 0 and "note: " in outcome.err
+        assert [path.stem for path in (files / "out").iterdir()] == [names[0]]
+
+    def test_letters_before_the_name_of_a_waypoint(self, gffusion: Callable, files: Path) -> None:
+        (files / "in").mkdir()
+        for letter, image in (("W", VISIBLE), ("T", THERMAL)):
+            name = f"DJI_20230601120000_0001_{letter}_Waypoint1.png"
+            (files / "in" / name).write_bytes(encode(image, "PNG"))
+        assert gffusion("fuse", "in", "-o", "out").exit_code == 0
+
+    def test_output_named_as_a_file(self, gffusion: Callable, files: Path) -> None:
+        for kind, name in (("v", "visible"), ("i", "infrared")):
+            (files / kind).mkdir()
+            (files / f"{name}.png").rename(files / kind / "1.png")
+        outcome = gffusion("fuse", "v", "i", "-o", "fused.PNG")
+        assert outcome.exit_code == 2 and "give a folder, such as -o fused; --suffix .png" in outcome.err
+        (files / "fused.png").mkdir()
+        assert gffusion("fuse", "v", "i", "-o", "fused.png").exit_code == 0

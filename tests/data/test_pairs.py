@@ -294,7 +294,7 @@ class TestSameFiles:
             with pytest.raises(ValueError, match=r"show the same image: give|holds one image"):
                 read_pair(pair.visible, pair.infrared)
         if callable(make):  # before anything is fused
-            with pytest.raises(ValueError, match=r"\(like 1 other pairs\)"):
+            with pytest.raises(ValueError, match=r"\(like 1 other pair\)"):
                 check_different_files(pairs)
 
     def test_one_copy_among_others(self, folders: tuple[Path, Path]) -> None:

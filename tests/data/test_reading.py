@@ -16,7 +16,7 @@ from camera_files import (
     screen_jpeg,
     to_counts,
 )
-from PIL import Image
+from PIL import Image, ImageFile
 from scipy import ndimage
 
 from gffusion.cameras import Rig
@@ -54,7 +54,7 @@ class TestFourChannels:
         np.testing.assert_array_equal(pair.infrared, COUNTS)
         np.testing.assert_array_equal(pair.visible, deep[..., :3])
 
-    @pytest.mark.parametrize("extra", ["unspecified", "unassalpha"])
+    @pytest.mark.parametrize("extra", ["unspecified", "unassalpha", "assocalpha"])
     @pytest.mark.parametrize("planar", ["contig", "separate"])
     @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
     def test_tiff(self, tmp_path: Path, extra: str, planar: str, dtype: type) -> None:
@@ -112,6 +112,13 @@ class TestPages:
         np.testing.assert_array_equal(pair.visible, VISIBLE)
         np.testing.assert_array_equal(pair.infrared, infrared)
         assert pair.notes == (f"page {1 if swapped else 2} of the file is the infrared image",)
+
+    def test_page_that_pillow_cannot_read(self, tmp_path: Path) -> None:
+        with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+            writer.write(VISIBLE, photometric="rgb")
+            writer.write(THERMAL > 100, photometric=4, subfiletype=4)  # a transparency mask
+            writer.write(THERMAL)
+        np.testing.assert_array_equal(read_alone(tmp_path / "a.tif").infrared, THERMAL)
 
     def test_gray_pages_of_two_depths(self, tmp_path: Path) -> None:
         with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
@@ -294,8 +301,24 @@ class TestFolders:
         }.items():
             write(tmp_path / name, content)
         found = find_combined(tmp_path)
-        assert [pair.name for pair in found.pairs] == ["00001D", "FLIR0002"]
-        assert [file.name for file in found.others] == ["damaged.png", "photo.jpg"]
+        assert [pair.name for pair in found.pairs] == ["00001D", "FLIR0002", "damaged"]  # reported when it is read
+        assert [file.name for file in found.others] == ["photo.jpg"]
+
+    def test_planning_decodes_one_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Headers suffice for radiometric files, and for images with a further channel after the first one."""
+        for number in range(4):
+            write(tmp_path / f"{number}D.png", encode(RGBT, "PNG"))
+            write(tmp_path / f"FLIR{number}.jpg", flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), (96, 128), (1.0, 0, 0)))
+        decoded = []
+        monkeypatch.setattr("imagecodecs.png_decode", lambda *_: decoded.append("counts"))
+        load = ImageFile.ImageFile.load
+        monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image) or load(image))
+        pairs = find_combined(tmp_path).pairs
+        assert len(pairs) == 8 and decoded == []
+        assert len(find_odd_types([pair.infrared for pair in pairs])) == 4 and decoded == []
+        for file in tmp_path.glob("*.jpg"):
+            file.unlink()
+        assert len(find_combined(tmp_path).pairs) == 4 and len({id(image) for image in decoded}) == 1
 
     def test_mfnet_as_downloaded(self, tmp_path: Path) -> None:
         for folder in ("images", "labels"):
@@ -331,3 +354,26 @@ class TestFolders:
         assert "signed 16-bit" in find_odd_types([*files, tmp_path / "signed.tif"])[tmp_path / "signed.tif"]
         tifffile.imwrite(tmp_path / "same.tif", COUNTS, compression="lzw")
         assert find_odd_types([*files, tmp_path / "same.tif", write(tmp_path / "none.png", b"")]) == {}
+
+
+class TestDeepGrayAsColors:
+    @pytest.mark.parametrize("swapped", [False, True])
+    def test_png(self, tmp_path: Path, swapped: bool) -> None:
+        stored = np.repeat((COUNTS.byteswap() if swapped else COUNTS)[..., None], 3, axis=-1)
+        visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
+        pair = read_pair(visible, write(tmp_path / "i.png", encode_deep_png(stored)))
+        np.testing.assert_array_equal(pair.infrared, COUNTS)
+
+    def test_dead_pixels(self, tmp_path: Path) -> None:
+        counts = COUNTS.copy()
+        counts[40, 60] = 65535
+        tifffile.imwrite(tmp_path / "i.tif", np.repeat(counts[..., None], 3, axis=-1), photometric="rgb")
+        pair = read_pair(write(tmp_path / "v.png", encode(VISIBLE, "PNG")), tmp_path / "i.tif")
+        assert np.argwhere(pair.missing).tolist() == [[40, 60]] and pair.infrared.max() == COUNTS.max()
+
+
+def test_raw_frame_without_format(tmp_path: Path) -> None:
+    visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
+    for name in ("i.raw", "i.dat"):
+        with pytest.raises(ImageReadError, match="--raw-frame"):
+            read_pair(visible, write(tmp_path / name, COUNTS.tobytes()))

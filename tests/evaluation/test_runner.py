@@ -210,6 +210,13 @@ class TestPredictedLabels:
         with pytest.raises(ValueError, match=message):
             run(pairs, **self.options(pairs, **overrides))
 
+    @pytest.mark.parametrize("folder", ["labels", "."])
+    def test_names_next_to_the_label_maps(self, pairs: Path, maps: MeanIoU, folder: str) -> None:
+        (pairs / folder / "classes.txt").write_text("person\n\ncar\n", encoding="utf-8")
+        table = run(pairs, **self.options(pairs, class_names=None))
+        assert table.class_names == ("background", "person", "car")
+        assert run(pairs, **self.options(pairs)).class_names == ("x", "y", "z")
+
     def test_missing_prediction_is_reported(self, pairs: Path, maps: MeanIoU) -> None:
         (pairs / "predicted" / "b.png").unlink()
         table = run(pairs, **self.options(pairs))
