@@ -10,6 +10,9 @@ from .frames import InfraredFrame
 from .missing import find_borders, find_missing
 from .palettes import GRAY, Intensity, recognize_palette, recover_indices
 
+# Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.
+_MAX_UNEVENNESS = 8
+
 
 def clean_frame(
     frame: InfraredFrame, name: str, *, infrared_luma: bool = False, keep_borders: bool = False
@@ -61,16 +64,26 @@ def read_indices(
         colors: (H, W, 3) or (H, W), the colors of the pixels.
 
     Returns:
-        (H, W), or the colors if the palette is gray from black to white or not ordered by heat; and notes.
+        (H, W), or the colors if the palette is not ordered by heat or is gray, except a uniform scale from white to black;
+        and notes.
     """
-    used = palette[np.unique(indices[indices < len(palette)])]
-    is_gray = bool((np.ptp(used.astype(int), axis=1) == 0).all())
-    rises = bool((np.diff(used.astype(int).sum(axis=1)) >= 0).all())
-    ordered = None if is_gray and rises else recover_indices(indices, palette)
+    entries = np.unique(indices[indices < len(palette)])
+    used = palette[entries].astype(int)
+    if len(entries) > 1 and (np.ptp(used, axis=1) == 0).all():
+        levels = used[:, 0]
+        if not (np.diff(levels) <= 0).all():
+            return colors, ()
+        # Programs that drop unused levels may sort the others in any way: only a uniform scale is that of a camera.
+        scale = np.interp(entries, entries[[0, -1]], levels[[0, -1]])
+        if np.abs(levels - scale).max() > _MAX_UNEVENNESS:
+            return colors, ("brightness of the palette image taken as values; --invert if black is hot",)
+    ordered = recover_indices(indices, palette)
     if ordered is None:
         return colors, ()
     order = "brightness" if ordered[1] == "luma" else ordered[1]
-    return ordered[0], (f"indices of the palette image taken as values: its palette is ordered by {order}",)
+    hot = _name(tuple(used[-1]))
+    note = f"indices of the palette image taken as values: its palette is ordered by {order}; --invert if {hot} is cold"
+    return ordered[0], (note,)
 
 
 def _format(mask: NDArray[np.bool_]) -> str:
@@ -102,7 +115,7 @@ def _describe(found: Intensity) -> str:
     return f"infrared colors mapped back to intensity by the palette {found.palette}; --invert if {_name(found.hot)} is cold"
 
 
-def _name(color: tuple[int, int, int]) -> str:
+def _name(color: tuple[int, ...]) -> str:
     """Return the name of the nearest basic color."""
     names = {
         "black": (0, 0, 0), "white": (255, 255, 255), "red": (230, 0, 0), "dark red": (128, 0, 0), "green": (0, 200, 0),

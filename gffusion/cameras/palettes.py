@@ -35,11 +35,12 @@ _MANY_COLORS = 4096
 # Palettes are screened with the commonest colors; the nearest ones are compared with all colors.
 _COMMON_COLORS, _CANDIDATES = 300, 10
 # In small parts of their range, palettes look alike: these are the likeliest, and those of cameras the least exact.
-_POPULAR = ("jet", "jet of OpenCV", "turbo", "hot", "hot of OpenCV", "inferno", "magma", "plasma", "viridis", "rainbow")
+_POPULAR = ("jet", "jet of OpenCV", "turbo", "hot", "inferno", "magma", "plasma", "viridis", "rainbow")
 _POPULAR_FACTOR, _APPROXIMATE_FACTOR, _DARK_IS_HOT_FACTOR = 0.9, 1.3, 1.6
+_UNUSED_FACTOR = 2.0  # of a palette of which the image uses nearly nothing
 _UNEXPLAINED, _UNEXPLAINED_WEIGHT = 30.0, 200.0
-# Palettes whose score is at most this many times the best one.
-_RIVAL = 1.15
+# Palettes whose score is at most this many times the best one could be the right ones.
+_RIVAL = 1.4
 _SEAM_DISTANCE, _SEAM_SHARE = 40.0, 0.005
 _COHERENCE = 0.5  # correlation of neighbors
 
@@ -120,8 +121,8 @@ def recognize_palette(image: NDArray[np.uint8]) -> Intensity | None:
 def recover_indices(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], str] | None:
     """Return the intensities of a palette image if its palette is ordered by heat, and the name of the order.
 
-    A palette is ordered by heat if the luma of the colors in use rises or falls with the index, or if they follow a known
-    palette in either direction: the camera then stored counts as indices.
+    A palette is ordered by heat if the colors in use follow a known palette in either direction, or if their luma rises or
+    falls with the index: the camera then stored counts as indices.
 
     Args:
         indices: (H, W).
@@ -137,6 +138,9 @@ def recover_indices(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> t
     order = _name_order(palette[used].astype(np.float64))
     if order is None:
         return None
+    # TIFF fills its 256 entries with black: equal colors at the end are no part of the palette if they are not in use.
+    differs = np.flatnonzero((palette != palette[-1]).any(axis=1))
+    palette = palette[: max(int(used[-1]) + 1, int(differs[-1]) + 1)]
     # Palettes are often cut after the last color in use: the indices count from 0 to 255 then, too.
     size = len(palette) if len(palette) in (2, 4, 8, 16, 32, 64, 128, 256) or order == "luma" else 256
     scale = 255 / (size - 1)
@@ -232,7 +236,7 @@ def _choose_palette(image: NDArray[np.uint8], chroma: NDArray[np.float32], is_ir
             low, high = np.interp((0.01, 0.99), np.cumsum(shares[order]), found[name][order])
             unexplained = smooth[1][tree.query(smooth[0])[0] > _UNEXPLAINED].sum()
             distance += 2 * smooth_distance + _UNEXPLAINED_WEIGHT * unexplained
-            scores[name] = distance * (1.5 - 0.5 * (high - low) / 255) * _weigh(name)
+            scores[name] = distance * (_UNUSED_FACTOR - (_UNUSED_FACTOR - 1) * (high - low) / 255) * _weigh(name)
     if not scores:
         return None
     best = min(scores, key=scores.__getitem__)
@@ -325,13 +329,14 @@ def _is_coherent(values: NDArray[np.uint8]) -> bool:
 
 def _name_order(colors: Colors) -> str | None:
     """Return the name of the order of colors (N, 3), or `None` if they are not ordered by heat."""
-    steps = np.diff(_split(colors)[0])
-    if np.all(steps >= 0) or np.all(steps <= 0):
-        return "luma"
+    is_known = False
     for name, tree in _trees().items():
         distances, positions = tree.query(colors)
-        steps = np.diff(positions)
-        ordered = np.mean(steps >= 0) >= 0.95 or np.mean(steps <= 0) >= 0.95
-        if np.max(distances) <= 8 and ordered and np.ptp(positions) >= 8:
+        if np.max(distances) > 8 or np.ptp(positions) < 8:
+            continue
+        is_known, steps = True, np.diff(positions)
+        if np.mean(steps >= 0) >= 0.95 or np.mean(steps <= 0) >= 0.95:
             return name.partition(" (")[0]
-    return None
+    steps = np.diff(_split(colors)[0])
+    # Programs that reduce colors sort them by luma, which is not the order of heat in a palette such as jet.
+    return "luma" if not is_known and (np.all(steps >= 0) or np.all(steps <= 0)) else None

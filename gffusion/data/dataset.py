@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from tqdm import tqdm
 
 from gffusion.cameras.running_range import Frame, measure_ranges
+from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import map_infrared, measured_counts, to_visible_values
 
@@ -31,7 +32,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
     `logging`. An item is a dict of
 
     - `"visible_values"`: (3, H, W) float32 in [0, 1]; a gray image is repeated,
-    - `"infrared_values"`: (1, H, W) float32 in [0, 1]; a color image is converted to its BT.601 luma,
+    - `"infrared_values"`: (1, H, W) float32 in [0, 1]; a color image is converted to its BT.601 luma. Where nothing was
+      measured, it is the luma of the visible image, so that losses ask for the visible image there,
     - `"labels"`: (H, W) int64, only if the dataset has labels or `transform` creates them; 0 is the background,
     - `"boxes"` and `"box_classes"`: (N, 4) float32 left, top, right, bottom in pixels and (N,) int64 indices into
       `class_names`, only if every pair has boxes,
@@ -223,6 +225,9 @@ class FusionDataset(Dataset[dict[str, Any]]):
             "infrared_values": _to_tensor(sample["infrared"]),
             "name": self.names[index],
         }
+        if "missing" in sample:  # the target of every loss on luma is then the luma of the visible image
+            is_missing = _to_tensor(sample["missing"]) > 0
+            item["infrared_values"] = rgb_to_luma(item["visible_values"]).where(is_missing, item["infrared_values"])
         optional = [name for name in ("labels", "boxes", "box_classes") if name in sample]
         return item | {name: torch.from_numpy(np.ascontiguousarray(sample[name])) for name in optional}
 
@@ -255,6 +260,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             visible = np.moveaxis(to_visible_values(decoded["visible"]), 0, -1)
             infrared = np.moveaxis(map_infrared(decoded["infrared"], options, decoded.get("missing")), 0, -1)
         sample = {"visible": visible, "infrared": infrared}
+        if "missing" in decoded:
+            sample["missing"] = decoded["missing"][..., None].astype(np.float32)
         if "labels" in decoded:
             sample["labels"] = decoded["labels"].astype(np.int64)
         # Copied so that in-place transforms do not change the cache.

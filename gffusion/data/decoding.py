@@ -47,6 +47,7 @@ class DecodedImage:
         indices: (H, W) uint8, indices into `palette`; `pixels` are then its colors.
         palette: (N, 3) uint8.
         no_data: Value that marks pixels without measurement, from the tag GDAL_NODATA.
+        transparent: (H, W), True where the color of a palette is fully transparent; `None` if no color is.
         second: Second page of a TIFF file with two images.
     """
 
@@ -56,6 +57,7 @@ class DecodedImage:
     palette: NDArray[np.uint8] | None = None
     no_data: float | None = None
     second: "DecodedImage | None" = None
+    transparent: NDArray[np.bool_] | None = None
 
     @property
     def extra_channel(self) -> NDArray[Any] | None:
@@ -136,7 +138,10 @@ def _decode(content: bytes) -> DecodedImage:
     stored = "JPEG" if image.format == "MPO" else str(image.format)
     if image.mode == "P":
         palette = np.asarray(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
-        return DecodedImage(np.array(image.convert("RGB")), stored, np.array(image), palette, no_data)
+        colors, opacity = np.split(np.array(image.convert("RGBA")), [3], axis=-1)
+        hidden = opacity[..., 0] == 0
+        transparent = hidden if hidden.any() and not hidden.all() else None
+        return DecodedImage(colors, stored, np.array(image), palette, no_data, transparent=transparent)
     if image.mode == "1":
         palette = np.array([[0] * 3, [255] * 3], np.uint8)
         return DecodedImage(np.array(image.convert("L")), stored, np.array(image, np.uint8), palette, no_data)

@@ -29,4 +29,6 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
         from gffusion.cameras.cleaning import read_indices  # here to save start-up time
 
         values, notes = read_indices(decoded.indices, decoded.palette, values)
-    return InfraredFrame(values, no_data=decoded.no_data, notes=notes)
+    if decoded.transparent is not None:
+        notes = (*notes, "transparent infrared pixels filled")
+    return InfraredFrame(values, missing=decoded.transparent, no_data=decoded.no_data, notes=notes)

@@ -84,6 +84,20 @@ def test_recover_palettes_of_cameras(intensity, name):
     assert (found.palette, error < 4) == (name, True)
 
 
+@pytest.mark.parametrize("name", ["red", "arctic (3)", "bwr"])
+def test_recover_palettes_within_others(intensity, name):
+    """Their colors are also those of a part of `hot`, `jet` and `seismic`, at other intensities."""
+    assert measure_error(to_jpeg(color(intensity, name), 85), intensity)[1] < 6
+
+
+@pytest.mark.parametrize("name", ["rainbow of cameras", "rainbow of cameras (2)", "rainbow high contrast (3)", "jet"])
+def test_warm_halves_are_never_reversed(intensity, name):
+    """From green over yellow to red, `gist_rainbow` gets colder."""
+    warm = (128 + intensity // 2).astype(np.uint8)
+    found = recognize_palette(to_jpeg(color(warm, name), 75))
+    assert found is None or np.corrcoef(found.values.ravel(), warm.ravel())[0, 1] > 0.95
+
+
 def test_recover_iron_of_any_maker(intensity):
     colors = [(0, 0, 0), (60, 0, 110), (170, 0, 130), (235, 60, 40), (255, 160, 10), (255, 230, 90), (255, 255, 255)]
     table = np.stack([np.interp(np.arange(256), np.linspace(0, 255, 7), part) for part in zip(*colors, strict=True)], 1)

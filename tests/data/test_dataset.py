@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from gffusion.data import FusionDataset, ImageReadError, ReadOptions
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Sample, ThermalGain, VisiblePhotometric
+from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_values import to_infrared_values
 
 RANDOM = Compose(RandomCrop(6), RandomFlip(0.5, 0.5), VisiblePhotometric(0.2), ThermalGain(0.2))
@@ -101,7 +102,10 @@ class TestItems:
             with pytest.raises(ValueError, match=r"scene0\.tif: .* in \[0, 1\]"):
                 FusionDataset(tmp_path)[0]
         tifffile.imwrite(path, np.where(thermal > 0.5, np.float32("nan"), thermal))
-        assert FusionDataset(tmp_path)[0]["infrared_values"].max() <= 0.5  # filled from its neighbors
+        item = FusionDataset(tmp_path)[0]
+        filled = torch.tensor(thermal > 0.5)
+        assert torch.equal(item["infrared_values"][0][filled], rgb_to_luma(item["visible_values"])[0][filled])
+        assert torch.equal(item["infrared_values"][0][~filled], torch.tensor(thermal)[~filled])
 
     def test_counts_of_a_camera(self, tmp_path: Path) -> None:
         """`"auto"` takes the percentiles of radiometric files; a range that is given holds."""

@@ -51,7 +51,10 @@ class Misalignment:
         to_center = SimilarityTransform(translation=-center)
         motion = to_center + SimilarityTransform(scale=factor, rotation=angle, translation=center + shift)
         # Bicubic, because a network could recognize moved images by the blur of linear interpolation.
-        return sample | {"infrared": warp(infrared, motion.inverse, order=3, mode="edge")}
+        moved = sample | {"infrared": warp(infrared, motion.inverse, order=3, mode="edge")}
+        if "missing" in sample:
+            moved["missing"] = warp(sample["missing"].copy(), motion.inverse, order=1, mode="edge")
+        return moved
 
 
 class Night:
