@@ -20,7 +20,6 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .notes import summarize_notes
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -347,6 +346,7 @@ def _run(
     """
     from tqdm import tqdm
 
+    from gffusion.data.notes import summarize_notes
     from gffusion.inference.files import FusionJob, FusionResult, fuse_files
 
     jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair), keep_metadata) for plan in todo]

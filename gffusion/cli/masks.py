@@ -221,12 +221,15 @@ def _label(
     """Label all pairs with a progress bar; return the failed ones and a summary."""
     from tqdm import tqdm
 
+    from gffusion.data.notes import summarize_notes
     from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
 
     started = time.perf_counter()
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges)
     done = list(tqdm(results, total=len(pairs), unit="pair", disable=None, leave=False))
+    for note, number in summarize_notes(note for result in done for note in result.notes):
+        typer.echo(f"note: {note} ({number} pair{'s' * (number != 1)})", err=True)
     report = sum((result.report for result in done), MaskReport())
     failed = [result for result in done if result.error is not None]
     count = len(pairs) - len(failed)

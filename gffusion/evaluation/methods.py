@@ -50,6 +50,8 @@ class Sources:
         with _name_file_in_errors(pair.infrared):
             is_mapped = options != InfraredOptions()
             infrared = measured.infrared
+            if infrared.dtype.kind == "f":  # raises if its range is unknown
+                map_infrared(infrared, options, measured.missing)
             infrared = map_infrared(infrared, options, measured.missing)[0] if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
         return cls(pair, images, visible_luma, infrared_luma, options)

@@ -13,6 +13,7 @@ from gffusion.data.alignment import find_rig
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.data.layouts.base import read_lines
+from gffusion.data.notes import summarize_notes
 from gffusion.data.pairs import CLASSES_FILE
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -139,7 +140,9 @@ def evaluate(
         folder.mkdir(parents=True, exist_ok=True)
     results = score_pairs(plan, pairs, Records(folder / "records.jsonl" if folder else None), workers)
     bar = tqdm(results, total=len(pairs), unit="pair", disable=None if progress else True, leave=False)
-    table = _make_table(plan, ranked, list(bar), inputs.match)
+    scores = list(bar)
+    _write_notes(scores, progress)
+    table = _make_table(plan, ranked, scores, inputs.match)
     if folder is not None:
         table.save(folder)
         save_box_plots(table, folder)
@@ -217,6 +220,12 @@ def _choose_class_names(
     if len(names) < 2:
         raise ValueError(f"Name at least two classes, the background first, got {', '.join(names) or 'none'}.")
     return names
+
+
+def _write_notes(scores: Sequence[PairScores], prints: bool) -> None:
+    """Write what was changed or assumed while reading the pairs."""
+    for note, count in summarize_notes(note for score in scores for note in score.notes if prints):
+        tqdm.write(f"note: {note} ({count} pair{'s' * (count != 1)})")
 
 
 def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:

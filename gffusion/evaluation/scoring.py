@@ -47,11 +47,12 @@ class Plan:
 
 @dataclass
 class PairScores:
-    """Values by method and metric, and reasons why values are missing, one line each."""
+    """Values by method and metric, reasons why values are missing, and notes on how the pair was read, one line each."""
 
     pair: ImagePair
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    notes: tuple[str, ...] = ()
 
 
 def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, workers: int) -> Iterator[PairScores]:
@@ -77,6 +78,7 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     except _ERRORS as error:
         scores.errors.append(str(error))
         return scores
+    scores.notes = sources.images.notes
     for method in plan.methods:
         try:
             scores.values[method.name] = _score(plan, method, sources, records)

@@ -25,11 +25,13 @@ class LabelResult:
         pair: The pair.
         report: Counts of its objects; all 0 if it failed.
         error: Reason why no label map was written, or `None` on success.
+        notes: What was changed or assumed while reading the pair.
     """
 
     pair: ImagePair
     report: MaskReport = field(default_factory=MaskReport)
     error: str | None = None
+    notes: tuple[str, ...] = ()
 
 
 def write_labels(
@@ -81,6 +83,6 @@ def write_labels(
             labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
             folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
             write_image(folder / f"{pair.name}.png", labels)
-            yield LabelResult(pair, report)
+            yield LabelResult(pair, report, notes=images.notes)
         except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:
             yield LabelResult(pair, error=str(error))

@@ -167,6 +167,18 @@ class TestFolders:
             "1 labels without a pair (spare.png)"
         )
 
+    def test_notes_are_reported_once_per_kind(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        for folder in ("visible", "infrared"):
+            (tmp_path / folder).mkdir()
+        for name in "ab":
+            visible, infrared = render_pair()
+            Image.fromarray(visible).save(tmp_path / "visible" / f"{name}.png")
+            Image.fromarray(to_counts(infrared).byteswap()).save(tmp_path / "infrared" / f"{name}.png")
+        dataset = FusionDataset(tmp_path, infrared_range="percentile")
+        assert len([dataset[index] for index in (0, 1, 0)]) == 3
+        (record,) = caplog.records
+        assert "infrared/a.png: bytes of 16-bit values swapped" in record.getMessage()
+
     def test_no_report_without_unmatched_files(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         FusionDataset(make_pairs(tmp_path))
         assert not caplog.records

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
+from camera_files import render_pair, to_counts
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -160,6 +162,24 @@ class TestModels:
     def test_there_is_no_such_model(self, pairs: Path) -> None:
         with pytest.raises(OSError, match="Unknown model 'gffusion-nothing'"):
             run(pairs, models=["gffusion-nothing"])
+
+
+def test_notes_on_infrared_files(pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in NAMES:
+        Image.fromarray(to_counts(render_pair(48, 64)[1]).byteswap()).save(pairs / "infrared" / f"{name}.png")
+    run(pairs, infrared_options={"infrared_range": "percentile"}, progress=True)
+    assert (
+        f"note: bytes of 16-bit values swapped, as FLIR stores them in PNG ({len(NAMES)} pairs)"
+        in capsys.readouterr().out
+    )
+
+
+def test_infrared_values_without_range(pairs: Path) -> None:
+    for name in NAMES:
+        tifffile.imwrite(pairs / "infrared" / f"{name}.tif", np.full((48, 64), 21.5, np.float32))
+        (pairs / "infrared" / f"{name}.png").unlink()
+    with pytest.raises(ValueError, match="--infrared-range percentile"):
+        run(pairs)
 
 
 class TestPredictedLabels:

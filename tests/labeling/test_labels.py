@@ -77,3 +77,11 @@ def test_missing_boxes_and_unknown_classes(pairs: list[ImagePair], tmp_path: Pat
     assert results[0].error is not None and "has no boxes" in results[0].error
     assert results[1].error is not None and "the class must be" in results[1].error
     assert not (tmp_path / "labels").exists()  # datasets reject a labels folder without files
+
+
+def test_notes(pairs: list[ImagePair], tmp_path: Path) -> None:
+    counts = np.arange(12000, 12000 + 32 * 40, dtype=np.uint16).reshape(32, 40)
+    counts[5, 6] = 0  # a dead pixel
+    Image.fromarray(counts).save(pairs[0].infrared)
+    results = list(write_labels(pairs[:2], tmp_path / "labels", left_half))
+    assert [len(result.notes) for result in results] == [1, 0]

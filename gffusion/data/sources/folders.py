@@ -13,6 +13,7 @@ from gffusion.data.alignment import find_rig
 from gffusion.data.boxes import read_boxes
 from gffusion.data.io import read_labels, read_size
 from gffusion.data.layouts import find_pairs
+from gffusion.data.notes import get_kind
 from gffusion.data.pairs import ImagePair
 from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
 from gffusion.data.same_files import check_different_files
@@ -42,6 +43,7 @@ class FolderPairs(PairSource):
         self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
         check_different_files(self.pairs, every=True)
         self.names = tuple(pair.name for pair in self.pairs)
+        self._logged: set[str] = set()
         self.has_labels = _all_have_labels(self.pairs)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
         self._read_options = self._find_rigs([part.match.pairs for part in found], read_options or ReadOptions())
@@ -73,6 +75,7 @@ class FolderPairs(PairSource):
         """Read the files of a pair."""
         pair = self.pairs[index]
         images = read_pair(pair.visible, pair.infrared, self._read_options[index])
+        self._log_new_kinds(pair, images.notes)
         decoded: DecodedPair = {"visible": images.visible, "infrared": images.infrared}
         if images.missing is not None:
             decoded["missing"] = images.missing
@@ -86,6 +89,13 @@ class FolderPairs(PairSource):
         if self.has_boxes and pair.boxes is not None:
             decoded |= to_arrays(read_boxes(pair.boxes, size, self.class_names))
         return decoded
+
+    def _log_new_kinds(self, pair: ImagePair, notes: Sequence[str]) -> None:
+        """Log the first note of every kind: what was changed or assumed while reading."""
+        for note in notes:
+            if get_kind(note) not in self._logged:
+                self._logged.add(get_kind(note))
+                logger.warning("%s: %s (further pairs like it are not reported)", pair.infrared, note)
 
     def read_labels(self, index: int) -> NDArray[Any]:
         """Read the label map of a pair."""

@@ -6,6 +6,16 @@ from collections.abc import Iterable
 _SHARE = re.compile(r"\d[\d.e+-]* %")
 
 
+def get_kind(note: str) -> str:
+    """Return a note without its shares in percent, which differ between images of one kind.
+
+    Example:
+        >>> get_kind("border (2 %) filled")
+        'border ({}) filled'
+    """
+    return _SHARE.sub("{}", note)
+
+
 def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:
     """Return every kind of note once, with its count; shares in percent become their range.
 
@@ -15,7 +25,7 @@ def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:
     """
     kinds: dict[str, list[list[str]]] = {}
     for note in notes:
-        kinds.setdefault(_SHARE.sub("{}", note), []).append(_SHARE.findall(note))
+        kinds.setdefault(get_kind(note), []).append(_SHARE.findall(note))
     return [(_fill(kind, shares), len(shares)) for kind, shares in kinds.items()]
 
 
