@@ -246,11 +246,18 @@ def _plan(
 
 
 def _check_outputs(plans: list[_Plan]) -> None:
-    """Check that no output replaces an input."""
+    """Check that no output replaces an input or the output of another pair."""
     sources = {path.resolve() for plan in plans for path in (plan.pair.visible, plan.pair.infrared)}
     for path in (path for plan in plans for path in plan.outputs):
         if path.resolve() in sources:
             raise ValueError(f"the output {path} would overwrite an input: choose another output")
+    written: dict[Path, Path] = {}
+    for path, source in ((path, plan.pair.visible) for plan in plans for path in plan.outputs):
+        if (first := written.setdefault(path, source)) != source:
+            raise ValueError(
+                f"the outputs of {first} and {source} would both be {path}: rename one of them, or fuse them to separate "
+                "folders"
+            )
 
 
 def _find_combined(folder: Path) -> "Sequence[ImagePair]":

@@ -74,8 +74,11 @@ def find_combined(folder: Path) -> CombinedFiles:
         return find_combined(folder / _FOUR_CHANNEL_FOLDER)
     found = {file: can_hold_both(file) for file in files}
     if any(found.values()) or any(_holds_both(file) for file in files if found[file] is None):
-        pairs = tuple(ImagePair(file.stem, file, file) for file in files if found[file] is not False)
-        return CombinedFiles(pairs, tuple(file for file in files if found[file] is False))
+        combined = tuple(ImagePair(file.stem, file, file) for file in files if found[file] is not False)
+        named, notes = _match_rest(folder, {file for file in files if found[file] is False})
+        taken = {file for pair in named for file in (pair.visible, pair.infrared)}
+        others = tuple(file for file in files if found[file] is False and file not in taken)
+        return CombinedFiles(combined + named, others, notes)
     match = match_pairs(folder, folder)
     pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
     if not pairs:
@@ -84,6 +87,18 @@ def find_combined(folder: Path) -> CombinedFiles:
             "1_ir.png: give the folder of the visible and that of the infrared images"
         )
     return CombinedFiles(pairs, match.visible_only + match.infrared_only, match.notes)
+
+
+def _match_rest(folder: Path, singles: set[Path]) -> tuple[tuple[ImagePair, ...], tuple[str, ...]]:
+    """Return the pairs among files that hold one image each, such as 1_vis.png and 1_ir.png, and notes."""
+    try:
+        match = match_pairs(folder, folder)
+    except ValueError:  # the names are ambiguous
+        return (), ()
+    pairs = tuple(
+        pair for pair in match.pairs if pair.visible != pair.infrared and {pair.visible, pair.infrared} <= singles
+    )
+    return pairs, match.notes if pairs else ()
 
 
 def find_odd_types(files: Sequence[Path], raw_frame: RawFrame | None = None) -> dict[Path, str]:

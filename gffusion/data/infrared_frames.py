@@ -1,6 +1,7 @@
 """Measured values of ordinary infrared images: byte order, and indices of palettes."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
@@ -29,6 +30,15 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
         from gffusion.cameras.cleaning import read_indices  # here to save start-up time
 
         values, notes = read_indices(decoded.indices, decoded.palette, values)
-    if decoded.transparent is not None:
-        notes = (*notes, "transparent infrared pixels filled")
-    return InfraredFrame(values, missing=decoded.transparent, no_data=decoded.no_data, notes=notes)
+    transparent = find_transparent(decoded)
+    if transparent is not None:
+        notes = (*notes, f"transparent infrared pixels ({100 * transparent.mean():.2g} %) filled")
+    return InfraredFrame(values, missing=transparent, no_data=decoded.no_data, notes=notes)
+
+
+def find_transparent(decoded: DecodedImage) -> NDArray[np.bool_] | None:
+    """Return where a palette or an opacity channel is fully transparent, (H, W); None if it is nowhere or everywhere."""
+    if decoded.extra_channel is None:
+        return decoded.transparent
+    transparent = decoded.extra_channel == 0
+    return transparent if transparent.any() and not transparent.all() else None

@@ -15,7 +15,7 @@ from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 from .decoding import DecodedImage, ImageReadError, to_supported
-from .infrared_frames import to_frame
+from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
@@ -236,7 +236,8 @@ def decode_visible(content: bytes, name: str) -> tuple[NDArray[Any], tuple[str, 
     """
     decoded = split_modalities(content, name)
     if isinstance(decoded, DecodedImage):
-        return to_supported(decoded.image), ()
+        lost = find_transparent(decoded) is not None
+        return to_supported(decoded.image), ("transparency of the visible image left out",) * lost
     if decoded.visible is None:
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:

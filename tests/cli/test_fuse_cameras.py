@@ -91,7 +91,7 @@ class TestOneFile:
 class TestOneFolder:
     def test_files_that_hold_both(self, gffusion: Callable, files: Path) -> None:
         outcome = gffusion("fuse", ".", "-o", "out")
-        assert outcome.exit_code == 1 and "skipped 3" in outcome.err
+        assert outcome.exit_code == 1 and "skipped 1" in outcome.err
         # One file of 8 bits and one with counts: units of one folder must not differ.
         assert "the units differ" in outcome.err
         (files / "FLIR0001.jpg").unlink()
@@ -237,6 +237,14 @@ class TestFolders:
         for letter, image in (("W", VISIBLE), ("T", THERMAL)):
             name = f"DJI_20230601120000_0001_{letter}_Waypoint1.png"
             (files / "in" / name).write_bytes(encode(image, "PNG"))
+        assert gffusion("fuse", "in", "-o", "out").exit_code == 0
+
+    def test_two_pairs_with_one_output(self, gffusion: Callable, files: Path) -> None:
+        (files / "in").mkdir()
+        for kind in ("PNG", "TIFF"):
+            (files / f"in/1.{kind.lower()}").write_bytes(encode(np.dstack([VISIBLE, THERMAL]), kind))
+        outcome = gffusion("fuse", "in", "-o", "out", "--suffix", ".png")
+        assert outcome.exit_code == 2 and "in/1.png and in/1.tiff would both be out/1.png" in outcome.err
         assert gffusion("fuse", "in", "-o", "out").exit_code == 0
 
     def test_output_named_as_a_file(self, gffusion: Callable, files: Path) -> None:

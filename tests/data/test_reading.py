@@ -304,6 +304,14 @@ class TestFolders:
         assert [pair.name for pair in found.pairs] == ["00001D", "FLIR0002", "damaged"]  # reported when it is read
         assert [file.name for file in found.others] == ["photo.jpg"]
 
+    def test_files_with_both_next_to_named_pairs(self, tmp_path: Path) -> None:
+        for name, image in {"1D": RGBT, "2_vis": VISIBLE, "2_ir": THERMAL, "3": VISIBLE}.items():
+            write(tmp_path / f"{name}.png", encode(image, "PNG"))
+        found = find_combined(tmp_path)
+        names = [(pair.visible.stem, pair.infrared.stem) for pair in found.pairs]
+        assert names == [("1D", "1D"), ("2_vis", "2_ir")]
+        assert [file.stem for file in found.others] == ["3"]
+
     def test_planning_decodes_one_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         """Headers suffice for radiometric files, and for images with a further channel after the first one."""
         for number in range(4):
@@ -370,6 +378,25 @@ class TestDeepGrayAsColors:
         tifffile.imwrite(tmp_path / "i.tif", np.repeat(counts[..., None], 3, axis=-1), photometric="rgb")
         pair = read_pair(write(tmp_path / "v.png", encode(VISIBLE, "PNG")), tmp_path / "i.tif")
         assert np.argwhere(pair.missing).tolist() == [[40, 60]] and pair.infrared.max() == COUNTS.max()
+
+
+@pytest.mark.parametrize("kind", ["LA", "RGBA", "counts"])
+def test_transparent_infrared_pixels_are_missing(tmp_path: Path, kind: str) -> None:
+    """Orthomosaics are transparent where no image covers the ground."""
+    opacity = np.zeros((96, 128), np.uint8)
+    opacity[20:, 30:] = 255
+    values = np.where(opacity > 0, COUNTS if kind == "counts" else THERMAL, 0)
+    if kind == "counts":
+        stored = np.dstack([values, opacity]).astype(np.uint16)
+        tifffile.imwrite(tmp_path / "i.tif", stored, photometric="minisblack", extrasamples=["unassalpha"])
+    else:
+        write(tmp_path / "i.tif", encode(np.dstack([values] * (len(kind) - 1) + [opacity]).astype(np.uint8), "PNG"))
+    pair = read_pair(write(tmp_path / "v.png", encode(VISIBLE, "PNG")), tmp_path / "i.tif")
+    np.testing.assert_array_equal(pair.missing, opacity == 0)
+    assert "transparent infrared pixels (39 %) filled" in pair.notes
+    visible = write(tmp_path / "cut.png", encode(np.dstack([VISIBLE, opacity]), "PNG"))
+    pair = read_pair(visible, write(tmp_path / "t.png", encode(THERMAL, "PNG")))
+    assert pair.missing is None and pair.notes == ("transparency of the visible image left out",)
 
 
 def test_raw_frame_without_format(tmp_path: Path) -> None:
