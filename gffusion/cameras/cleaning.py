@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frames import InfraredFrame
-from .missing import find_borders, find_missing
+from .missing import fill_missing, find_borders, find_missing
 from .palettes import GRAY, Intensity, recognize_palette, recover_indices
 
 # Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.
@@ -38,10 +38,9 @@ def clean_frame(
     """
     notes = list(frame.notes)
     values = frame.values
-    if values.ndim == 3 and not infrared_luma:
-        values = _remove_colors(values, name, notes)
-    missing = frame.missing
-    found = find_missing(values, frame.no_data)
+    missing, found = frame.missing, find_missing(values, frame.no_data)
+    if values.ndim == 3 and not infrared_luma and (found is None or not found.all()):
+        values = _remove_colors(values if found is None else fill_missing(values, found), name, notes)
     if found is not None:
         notes.append(f"infrared pixels without a measurement ({_format(found)}) filled")
         missing = found if missing is None else missing | found
@@ -92,7 +91,7 @@ def _format(mask: NDArray[np.bool_]) -> str:
 
 def _remove_colors(values: NDArray[Any], name: str, notes: list[str]) -> NDArray[Any]:
     """Return the intensities (H, W) of an image in false colors, or a gray image (H, W, 3) unchanged."""
-    if (values == values[..., :1]).all() or not np.isfinite(values).all():
+    if (values == values[..., :1]).all():
         return values
     found = recognize_palette(_to_uint8(values))
     if found is None:

@@ -59,7 +59,7 @@ def predict(
             take no part in ranges, and inside larger holes the fused image turns into the visible one.
 
     Raises:
-        ValueError: If images do not fit together, a result is not finite, or the model is in training mode.
+        ValueError: If images or masks do not fit together, a result is not finite, or the model is in training mode.
 
     Example:
         >>> import numpy as np
@@ -76,6 +76,7 @@ def predict(
         )
     images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
     masks = [None] * len(images) if missing is None else list(missing)
+    _check_masks(masks, [visible.shape[:2] for visible, _ in images])
     images = [
         (visible, infrared if mask is None else fill_missing(infrared, mask))
         for (visible, infrared), mask in zip(images, masks, strict=True)
@@ -99,6 +100,16 @@ def predict(
         Prediction(image, labels[:height, :width], mask)
         for image, labels, (height, width), mask in zip(fused, label_maps, sizes, masks, strict=True)
     ]
+
+
+def _check_masks(masks: Sequence[NDArray[np.bool_] | None], sizes: Sequence[tuple[int, ...]]) -> None:
+    if len(masks) != len(sizes):
+        raise ValueError(f"`missing` must have one mask or None per pair, got {len(masks)} for {len(sizes)} pairs.")
+    for mask, size in zip(masks, sizes, strict=True):
+        if mask is not None and (mask.dtype != np.bool_ or mask.shape != size):
+            raise ValueError(
+                f"A mask in `missing` must be bool of shape {size}, got {mask.dtype} of shape {mask.shape}."
+            )
 
 
 def _blend(fused: Any, visible: NDArray[Any], missing: NDArray[np.bool_]) -> Any:

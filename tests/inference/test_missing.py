@@ -1,0 +1,104 @@
+"""Arrays with missing values or in false colors give what the true intensities give, in the pipeline and in `predict`."""
+
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+from camera_files import render_pair
+from numpy.typing import NDArray
+from transformers import pipeline
+
+from gffusion import create_model
+from gffusion.inference.predict import predict
+from gffusion.zoo import load_image_processor, locate
+
+VISIBLE, INFRARED = render_pair()
+THERMAL = np.rint(255 * INFRARED).astype(np.uint8)
+HOLE = np.s_[10:60, 20:70]
+MISSING = np.zeros(INFRARED.shape, bool)
+MISSING[HOLE] = True
+DAMAGED = np.where(MISSING, np.nan, INFRARED).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def fuse() -> Any:
+    return pipeline("image-fusion", model=str(locate("gffusion-funet")))
+
+
+def run(infrared: Any, missing: Any = (None,), **options: Any) -> Any:
+    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet", **options)
+    return predict(model, processor, [(VISIBLE, infrared)] * len(missing), missing=list(missing))
+
+
+def color(levels: NDArray[np.uint8], name: str = "jet") -> NDArray[np.float64]:
+    matplotlib = pytest.importorskip("matplotlib")
+    return np.asarray(matplotlib.colormaps[name](levels)[..., :3], np.float64)
+
+
+@pytest.mark.parametrize("infrared_range", ["auto", "percentile"])
+@pytest.mark.parametrize("kind", ["float32", "float64", "infinite", "PIL", "tensor", "bfloat16", "channels first"])
+def test_missing_values_of_float_arrays(fuse: Any, kind: str, infrared_range: str) -> None:
+    tensor = torch.from_numpy(DAMAGED)
+    infrared = {
+        "float64": DAMAGED.astype(np.float64),
+        "infinite": np.where(MISSING, -np.inf, DAMAGED),
+        "PIL": PIL.Image.fromarray(DAMAGED),
+        "tensor": tensor,
+        "bfloat16": tensor.bfloat16(),
+        "channels first": tensor[None],
+    }.get(kind, DAMAGED)
+    fused = np.asarray(fuse(VISIBLE, infrared, infrared_range=infrared_range)).astype(int)
+    zeros = np.where(MISSING, 0, DAMAGED)  # what hidden values are does not matter
+    expected = run(zeros, [MISSING], infrared_range=infrared_range)[0].fused
+    assert np.abs(fused - expected).max() <= (3 if kind == "bfloat16" else 0)
+    assert np.array_equal(fused[30:40, 40:50], VISIBLE[30:40, 40:50])
+
+
+def test_missing_values_count_in_no_range_of_a_folder(fuse: Any) -> None:
+    folder = fuse([(VISIBLE, DAMAGED * 20 + 280), (VISIBLE, DAMAGED * 20 + 280)], infrared_range="folder")
+    expected = fuse(VISIBLE, DAMAGED * 20 + 280, infrared_range="percentile")
+    assert np.abs(np.asarray(folder[0]).astype(int) - np.asarray(expected)).max() <= 1
+
+
+def test_no_measured_value(fuse: Any) -> None:
+    for infrared in (DAMAGED * np.nan, np.full((*DAMAGED.shape, 3), np.nan, np.float32)):
+        with pytest.raises(ValueError, match="no measured pixel"):
+            fuse(VISIBLE, infrared)
+
+
+@pytest.mark.parametrize("has_hole", [False, True])
+@pytest.mark.parametrize("kind", ["uint8", "uint16", "int32", "float32"])
+def test_false_colors_of_any_depth(fuse: Any, kind: str, has_hole: bool) -> None:
+    levels = color(THERMAL)
+    scale = {"uint8": 255, "float32": 1}.get(kind, 65535)
+    infrared: Any = (levels * scale if kind == "float32" else np.rint(levels * scale)).astype(kind)
+    truth: Any = THERMAL
+    if has_hole:
+        if kind != "float32":
+            pytest.skip("integers cannot be NaN")
+        infrared[MISSING], truth = np.nan, DAMAGED
+    difference = np.asarray(fuse(VISIBLE, infrared)).astype(int) - np.asarray(fuse(VISIBLE, truth))
+    assert np.abs(difference).mean() < 0.2 and np.abs(difference).max() <= 3
+
+
+def test_masks_of_predictions() -> None:
+    with_hole, without = run(INFRARED.astype(np.float32), [MISSING, None])
+    assert with_hole.missing is MISSING and without.missing is None
+    np.testing.assert_array_equal(without.fused, run(INFRARED.astype(np.float32))[0].fused)
+    assert (with_hole.fused[30:40, 40:50] == VISIBLE[30:40, 40:50]).all()
+
+
+@pytest.mark.parametrize(
+    ("missing", "message"),
+    [
+        ([], "one mask or None per pair, got 0 for 1 pairs"),
+        ([MISSING[1:]], r"bool of shape \(96, 128\), got bool of shape \(95, 128\)"),
+        ([MISSING.astype(np.uint8)], r"bool of shape \(96, 128\), got uint8 of"),
+    ],
+)
+def test_wrong_masks(missing: Any, message: str) -> None:
+    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+    with pytest.raises(ValueError, match=message):
+        predict(model, processor, [(VISIBLE, THERMAL)], missing=missing)
