@@ -21,6 +21,12 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
     context = getattr(error, "ctx", None)
     hint = f" (see {context.command_path} --help)" if context is not None else ""
     message = error.format_message() if hasattr(error, "format_message") else error
+    option = getattr(error, "option_name", "")
+    if option in ("--crop", "--reference"):
+        message = (
+            f"{option} is an option of fuse and evaluate only: labels and boxes lie in the frame of the visible image, which the "
+            "other commands keep; leave it out"
+        )
     typer.echo(f"gffusion: error: {one_line(message).rstrip('.')}{hint}", err=True)
     sys.exit(2)
 

@@ -107,7 +107,7 @@ def evaluate(
     if labels is not None and (read_options.crop or read_options.reference != "visible"):
         raise ValueError(
             "`crop` and `reference` (--crop, --reference infrared) cannot be used with label maps, which lie in the frame of "
-            "the visible image"
+            "the visible image: leave them out, or evaluate without `labels` (--segmentation)"
         )
     inputs = find_inputs(
         visible,

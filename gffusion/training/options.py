@@ -60,6 +60,8 @@ class OptionParser(argparse.ArgumentParser):
     def suggest(self, name: str) -> str:
         """Return ", did you mean ...?" with the option of the most similar name, or a hint at `--help`."""
         wanted = name.partition("=")[0].lstrip("-").replace("-", "_")
+        if wanted in ("crop", "reference"):
+            return ": labels lie in the frame of the visible image, which trainings keep; leave it out"
         near = difflib.get_close_matches(wanted, self.names, n=1)
         dashes = "--" if name.startswith("-") else ""
         return f", did you mean {dashes}{near[0]}?" if near else f"; see `{self.prog} --help`"

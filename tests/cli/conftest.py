@@ -1,5 +1,6 @@
 """The command in this process and in one of its own, and small rendered scenes to run it on."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -52,3 +53,12 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("scenes")
     write_scenes(folder, count=3, height=64, width=96)
     return folder
+
+
+@pytest.fixture
+def pair(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write visible.png and infrared.png into the current folder."""
+    for kind in ("visible", "infrared"):
+        shutil.copy(scenes / kind / "rendered_0000.png", tmp_path / f"{kind}.png")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from moved_scenes import make_matrix, make_pairs
+from moved_scenes import make_matrix, write_rig
 from PIL import Image
 
 from gffusion.cameras import Rig
@@ -18,14 +18,7 @@ MATRIX = make_matrix(1.4, -2, (0.02, 0.03))
 
 @pytest.fixture(scope="module")
 def rig_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write visible/ and infrared/ of three pairs of a rig."""
-    folder = tmp_path_factory.mktemp("rig")
-    for name in ("visible", "infrared"):
-        (folder / name).mkdir()
-    for index, (visible, infrared, _) in enumerate(make_pairs(MATRIX, range(3))):
-        write_image(folder / "visible" / f"{index}.png", visible)
-        write_image(folder / "infrared" / f"{index}.png", infrared)
-    return folder
+    return write_rig(tmp_path_factory.mktemp("rig"), MATRIX, 3)
 
 
 def test_a_rig_is_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:

@@ -1,13 +1,15 @@
 """`--align`, `--reference` and `--crop` of the commands, datasets, trainings and the pipeline."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from moved_scenes import make_matrix, make_pairs
+from moved_scenes import make_matrix, write_rig
 from numpy.typing import NDArray
 
 from gffusion import create_model
@@ -25,15 +27,7 @@ MATRIX = make_matrix(1.4, -2, (0.02, 0.03))
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write visible/ and infrared/ of two pairs of a rig, of 320 x 240 and 160 x 120 pixels, and rig.json."""
-    folder = tmp_path_factory.mktemp("rig")
-    for name in ("visible", "infrared"):
-        (folder / name).mkdir()
-    for index, (visible, infrared, _) in enumerate(make_pairs(MATRIX, range(2))):
-        write_image(folder / "visible" / f"{index}.png", visible)
-        write_image(folder / "infrared" / f"{index}.png", infrared)
-    Rig(MATRIX, (240, 320), (120, 160)).save(folder / "rig.json")
-    return folder
+    return write_rig(tmp_path_factory.mktemp("rig"), MATRIX, 2)
 
 
 @pytest.fixture
@@ -144,6 +138,24 @@ def test_evaluate_command(gffusion: Callable[..., Any], folder: Path, tmp_path: 
     sources = "--visible", folder / "visible", "--infrared", folder / "infrared", "-o", tmp_path / "table"
     assert gffusion("evaluate", *sources, "--align", folder / "rig.json").exit_code == 0
     assert len(json.loads((tmp_path / "table" / "summary.json").read_text())) > 0
+
+
+@pytest.mark.parametrize("option", ["--crop", "--reference=infrared"])
+def test_frames_of_labels_cannot_change(
+    gffusion: Callable[..., Any], folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str
+) -> None:
+    """Labels and boxes lie in the frame of the visible image."""
+    name, advice = option.partition("=")[0], "frame of the visible image.*leave it out"
+    for command in ("masks", "train"):
+        outcome = gffusion(command, *([folder] if command == "masks" else ["--train-data", folder]), option)
+        assert outcome.exit_code == 2 and re.search(rf"{name}.*{advice}", outcome.err)
+    shutil.copytree(folder, tmp_path / "data")
+    (tmp_path / "data" / "labels").mkdir()
+    for index in range(2):
+        write_image(tmp_path / "data" / "labels" / f"{index}.png", np.zeros((240, 320), np.uint8))
+    options = ReadOptions("resize", crop=name == "--crop", reference="visible" if name == "--crop" else "infrared")
+    with pytest.raises(ValueError, match=rf"{name}.*leave them out"):
+        FusionDataset(tmp_path / "data", read_options=options)
 
 
 def test_dataset_and_training(folder: Path, tmp_path: Path) -> None:

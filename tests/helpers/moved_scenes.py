@@ -1,6 +1,7 @@
 """Rendered scenes whose infrared image is moved by a known transform."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Rig
 from gffusion.cameras.warping import warp_image
+from gffusion.data import write_image
 from gffusion.synthetic.rendering import render_scene
 
 SIZE = (240, 320)
@@ -41,3 +43,14 @@ def make_pairs(
     """Return rendered pairs of a rig: visible images of 320 x 240 pixels, and infrared images of `size`."""
     scenes = [render_scene(seed, *SIZE) for seed in seeds]
     return [(scene.visible, *move_infrared(scene.infrared, matrix, size)) for scene in scenes]
+
+
+def write_rig(folder: Path, matrix: NDArray[np.float64], count: int) -> Path:
+    """Write visible/ and infrared/ of pairs of a rig, of 320 x 240 and 160 x 120 pixels, and rig.json; return the folder."""
+    for name in ("visible", "infrared"):
+        (folder / name).mkdir()
+    for index, (visible, infrared, _) in enumerate(make_pairs(matrix, range(count))):
+        write_image(folder / "visible" / f"{index}.png", visible)
+        write_image(folder / "infrared" / f"{index}.png", infrared)
+    Rig(matrix, SIZE, (120, 160)).save(folder / "rig.json")
+    return folder

@@ -57,6 +57,11 @@ class TestParse:
             ("--num-epochs=3", "unknown option --num_epochs=3, did you mean --num_train_epochs?"),
             ("--xyzzy", "unknown option --xyzzy; see `gffusion train --help`"),
             ("stray", "unknown option stray; see `gffusion train --help`"),
+            (
+                "--reference=infrared",
+                "unknown option --reference=infrared: labels lie in the frame of the visible image, which trainings keep; "
+                "leave it out",
+            ),
             ("--seed", "argument --seed: expected one argument"),
             ("--seed abc", "`seed` must be int, got 'abc'."),
             ("--seed 2.5", "`seed` must be int, got '2.5'."),

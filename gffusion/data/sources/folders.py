@@ -57,7 +57,8 @@ class FolderPairs(PairSource):
         """Return how every pair is read; each folder has its own rig."""
         if (options.crop or options.reference != "visible") and (self.has_labels or self.has_boxes):
             raise ValueError(
-                "`crop` and `reference` cannot be used with labels or boxes, which lie in the frame of the visible image"
+                "`crop` and `reference` (--crop, --reference infrared) cannot be used with labels or boxes, which lie in the "
+                "frame of the visible image: leave them out, or use a folder without labels and boxes"
             )
         read_options = []
         for pairs in roots:

@@ -1,0 +1,121 @@
+"""`gffusion fuse`: messages about bad input."""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from PIL import Image
+
+from gffusion.zoo import locate
+
+
+def read_all(folder: Path) -> dict[str, bytes]:
+    """Return the content of all files below a folder, hidden ones included."""
+    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+class TestBadInput:
+    """One line, exit code 2, and no file written or changed."""
+
+    @pytest.fixture
+    def crowded(self, pair: Path) -> Path:
+        """A folder with every kind of bad file."""
+        image = (pair / "infrared.png").read_bytes()
+        for kind in ("visible", "infrared", "other", "empty"):
+            (pair / kind).mkdir()
+            if kind != "empty":
+                source = pair / "visible.png" if kind == "visible" else pair / "infrared.png"
+                shutil.copy(source, pair / kind / f"{'scene' if kind != 'other' else 'stranger'}.png")
+        (pair / "text.png").write_text("hello")
+        (pair / "nothing.png").write_bytes(b"")
+        (pair / "cut.png").write_bytes(image[: len(image) // 2])
+        Image.new("L", (95, 64)).save(pair / "small.png")
+        tifffile.imwrite(pair / "kelvin.tif", np.full((64, 96), 300, np.float32))
+        tifffile.imwrite(pair / "holes.tif", np.full((64, 96), np.nan, np.float32))
+        bundled = Path(locate("gffusion-funet"))
+        for name in ("no_config", "no_weights", "cut_weights", "other_weights", "other_config"):
+            shutil.copytree(bundled, pair / name)
+        (pair / "no_config" / "config.json").unlink()
+        (pair / "no_weights" / "model.safetensors").unlink()
+        (pair / "cut_weights" / "model.safetensors").write_bytes((bundled / "model.safetensors").read_bytes()[:900])
+        config = json.loads((bundled / "config.json").read_text())
+        (pair / "other_weights" / "config.json").write_text(json.dumps(config | {"feature_channels": 6}))
+        (pair / "other_config" / "config.json").write_text(json.dumps(config | {"paradigm": "sequential"}))
+        return pair
+
+    @pytest.mark.parametrize(
+        ("arguments", "message"),
+        [
+            ("visible.png missing.png -o out.png", "missing.png does not exist"),
+            ("missing infrared -o out", "missing does not exist"),
+            ("visible.png text.png -o out.png", r"text.png: it is not a PNG, JPEG"),
+            ("nothing.png infrared.png -o out.png", r"nothing.png: it is not a PNG"),
+            ("visible.png cut.png -o out.png", "cut.png: .*truncated"),
+            ("visible.png small.png -o out.png", "96 x 64 .*95 x 64"),
+            ("visible.png kelvin.tif -o out.png", "300.*percentile"),
+            ("visible.png holes.tif -o out.png", "no measured pixel: .*NaN"),
+            ("visible infrared.png -o out", "visible is a folder but infrared.png is a file"),
+            ("visible.png infrared -o out", "infrared is a folder but visible.png is a file"),
+            ("visible empty -o out", "empty holds no images"),
+            ("visible other -o out", "scene.png and stranger.png"),
+            ("visible.png infrared.png -o out.gif", "out.gif.*\\.webp"),
+            ("visible.png infrared.png -o text.png/out.png", "text.png"),
+            ("visible infrared -o text.png", "text.png is a file"),
+            ("visible infrared -o text.png/out", "text.png"),
+            ("visible infrared -o out --suffix .gif", r"--suffix.*\.png"),
+            ("visible visible -o out", r"visible/scene\.png holds one image"),
+            ("visible.png visible.png -o out.png", r"visible\.png holds one image"),
+            (
+                "visible.png visible/scene.png -o out.png",
+                r"visible\.png and visible/scene\.png show the same image: give the visible and the infrared",
+            ),
+            ("visible.png infrared.png -o visible.png", "visible.png would overwrite an input"),
+            ("visible.png infrared.png -o visible/../infrared.png --overwrite", "would overwrite an input"),
+            ("visible infrared -o infrared", "would overwrite an input"),
+            ("visible infrared -o visible --overwrite", "would overwrite an input"),
+            ("visible.png infrared.png -o out.png -m gffusion-huge", "gffusion-huge.*gffusion-funet"),
+            ("visible.png infrared.png -o out.png -m org/no-such-model", "org/no-such-model.*HF_HUB_OFFLINE"),
+            ("visible.png infrared.png -o out.png -m no_config", "no_config.*config.json"),
+            ("visible.png infrared.png -o out.png -m no_weights", "no_weights.*safetensors"),
+            ("visible.png infrared.png -o out.png -m cut_weights", "cut_weights"),
+            ("visible.png infrared.png -o out.png -m other_weights", "other_weights"),
+            ("visible.png infrared.png -o out.png -m other_config", "paradigm.*sequential"),
+            ("visible.png infrared.png -o out.png -m gffusion-funet --segment", "gffusion-funet has no segmenter"),
+            ("visible.png infrared.png -o out.png --dtype float8", "--dtype.*bfloat16.*float8"),
+            *(
+                (f"visible.png infrared.png -o out.png --device {name}", rf"--device {name}: .*; use auto(, | or )cpu")
+                for name in ("toaster", "meta", "gpu", "0", "cuda:99", "CUDA")
+            ),
+            (
+                "visible.png infrared.png -o out.png -m weights.pth",
+                r"weights\.pth is named as .*folder with config\.json",
+            ),
+            ("visible.png infrared.png -o out.png --infrared-range warm", "--infrared-range.*percentile.*warm"),
+            ("visible.png infrared.png -o out.png --infrared-range 5", "--infrared-range.*LOW,HIGH.*5"),
+            (
+                "visible.png infrared.png -o out.png --infrared-range 9,9",
+                "--infrared-range.*two different finite numbers",
+            ),
+        ],
+    )
+    def test_says_so(self, gffusion: Callable, crowded: Path, arguments: str, message: str) -> None:
+        before = read_all(crowded)
+        outcome = gffusion("fuse", *arguments.split())
+        assert (outcome.exit_code, outcome.out) == (2, "")
+        assert outcome.err.count("\n") == 1
+        assert re.match(rf"gffusion: error: .*{message}", outcome.err)
+        assert read_all(crowded) == before
+
+    @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read and write everything")
+    def test_permissions(self, gffusion: Callable, pair: Path) -> None:
+        (pair / "locked").mkdir(mode=0o500)
+        assert gffusion("fuse", "visible.png", "infrared.png", "-o", "locked/out.png").exit_code == 2
+        (pair / "infrared.png").chmod(0)
+        outcome = gffusion("fuse", "visible.png", "infrared.png", "-o", "out.png")
+        assert outcome.exit_code == 2 and "infrared.png" in outcome.err
