@@ -37,8 +37,8 @@ def align_images(
         visible: (H, W) or (H, W, 3).
         infrared: (h, w) or (h, w, 3).
         missing: (h, w), True where the infrared image has no measurement, or `None`.
-        align: `"none"` refuses images of different sizes; `"resize"` scales one image, for cameras with the same field of
-            view; `"auto"` uses `tags`, or estimates the rig from this pair; a [`Rig`] is applied.
+        align: `"none"` refuses images of different sizes; `"resize"` scales one image, for cameras with the same field
+            of view; `"auto"` uses `tags`, or estimates the rig from this pair; a [`Rig`] is applied.
         reference: The image whose frame and size the result has.
         crop: Whether to keep only the largest rectangle that both cameras see.
         tags: The rig that the file of the infrared image contains.
@@ -48,7 +48,8 @@ def align_images(
         The images, and notes for the user.
 
     Raises:
-        ValueError: If the sizes differ and `align` is `"none"`, or the rig does not fit the images or cannot be estimated.
+        ValueError: If the sizes differ and `align` is `"none"`, or the rig does not fit the images or cannot be
+            estimated.
 
     Example:
         >>> pair = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint16)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-# The wrong order turns every step of the low byte into one of the high byte. Measured on rendered and real infrared images,
-# the mean step is then 5 to 50 times larger.
+# The wrong order turns every step of the low byte into one of the high byte. Measured on rendered and real infrared
+# images, the mean step is then 5 to 50 times larger.
 _ROUGHER = 3.0
 
 
@@ -25,8 +25,8 @@ def is_byte_swapped(values: NDArray[np.uint16]) -> bool:
     # Few high bytes are those of counts in the right order.
     if len(high) > 4 and measure_roughness(values.byteswap()) * _ROUGHER < measure_roughness(values):
         return True
-    # A narrow range of counts: their low bytes, stored as high ones, differ from pixel to pixel, and their high bytes are a
-    # few consecutive numbers, rarely 0. The low bytes of values that were shifted to the left are 0 or far apart.
+    # A narrow range of counts: their low bytes, stored as high ones, differ from pixel to pixel, and their high bytes
+    # are a few consecutive numbers, rarely 0. The low bytes of values that were shifted to the left are 0 or far apart.
     return bool(low.any() and 4 * len(low) <= len(high) and np.ptp(low) < 2 * len(low))
 
 

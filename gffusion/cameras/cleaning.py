@@ -63,8 +63,8 @@ def read_indices(
         colors: (H, W, 3) or (H, W), the colors of the pixels.
 
     Returns:
-        (H, W), or the colors if the palette is not ordered by heat or is gray, except a uniform scale from white to black;
-        and notes.
+        (H, W), or the colors if the palette is not ordered by heat or is gray, except a uniform scale from white to
+        black; and notes.
     """
     entries = np.unique(indices[indices < len(palette)])
     used = palette[entries].astype(int)

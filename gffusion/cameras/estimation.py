@@ -33,10 +33,11 @@ class RigEstimate:
 
     Attributes:
         rig: The rig.
-        residual: Expected error in pixels of the visible image, mean over the corners of the common part. It is measured
-            by the difference between estimates from halves of the images, so it includes objects at different distances.
-        confidence: From 0 to 1: the agreement of edges at the best other position is 1 minus this share of the agreement
-            for the rig.
+        residual: Expected error in pixels of the visible image, mean over the corners of the common part. It is
+            measured by the difference between estimates from halves of the images, so it includes objects at different
+            distances.
+        confidence: From 0 to 1: the agreement of edges at the best other position is 1 minus this share of the
+            agreement for the rig.
         sure: Whether the rig can be used without looking at it.
         pairs: Number of pairs.
         transform: Kind of transform.
@@ -64,19 +65,20 @@ def estimate_rig(
 ) -> RigEstimate:
     """Estimate the transform between the cameras of a rig from the edges that both see.
 
-    All positions (up to a quarter of the image), scales (0.42 to 2.4) and rotations (up to 6 degrees) are tried on small
-    images. The best are refined on tiles of larger images. Sums over all pairs decide, so that ten pairs of different scenes
-    give a better rig than one.
+    All positions (up to a quarter of the image), scales (0.42 to 2.4) and rotations (up to 6 degrees) are tried on
+    small images. The best are refined on tiles of larger images. Sums over all pairs decide, so that ten pairs of
+    different scenes give a better rig than one.
 
     Args:
-        pairs: Visible and infrared images of one rig and mask of missing infrared pixels, or `None`; at most 10 are used.
+        pairs: Visible and infrared images of one rig and mask of missing infrared pixels, or `None`; at most 10 are
+            used.
         transform: Kind of transform: `"translation"` for cameras with one field of view, `"similarity"` adds scale and
             rotation, `"affine"` stretch and shear, and `"homography"` perspective.
         start: Approximate rig, which is only refined.
 
     Raises:
-        ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the transform is
-            unknown.
+        ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the
+            transform is unknown.
 
     Example:
         >>> from scipy import ndimage

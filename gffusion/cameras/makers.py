@@ -1,7 +1,7 @@
 """Radiometric JPEG of DJI, InfiRay, HIKMICRO and Parrot, and of cameras that follow the Chinese standard DL/T 664.
 
-The layouts are not published by the makers, except DL/T 664. They are those of exiftool (APP3 of DJI, IJPEG of InfiRay, APP1
-of Parrot) and of several independent readers of HIKMICRO files, which agree.
+The layouts are not published by the makers, except DL/T 664. They are those of exiftool (APP3 of DJI, IJPEG of InfiRay,
+APP1 of Parrot) and of several independent readers of HIKMICRO files, which agree.
 """
 
 import struct

@@ -23,9 +23,9 @@ _FEATHER = 1 / 40
 def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | None:
     """Return where an infrared image has no measurement, (H, W); `None` if it has one everywhere.
 
-    NaN, infinite values and `no_data` are missing. So are the usual markers -9999, -99999, -32767, -32768 and magnitudes
-    from 1e30, and 0 and 65535 in 16-bit counts, if they are far outside the range of all other values. Zeros and saturated
-    values that neighbors approach gradually are measurements.
+    NaN, infinite values and `no_data` are missing. So are the usual markers -9999, -99999, -32767, -32768 and
+    magnitudes from 1e30, and 0 and 65535 in 16-bit counts, if they are far outside the range of all other values. Zeros
+    and saturated values that neighbors approach gradually are measurements.
 
     Args:
         values: (H, W) or (H, W, 3), of any numeric type.
@@ -53,9 +53,9 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
 def find_borders(values: NDArray[Any]) -> Mask | None:
     """Return the border that a registration left around the measured part of an infrared image; `None` without one.
 
-    A border is a region of one value, such as black, that touches the edge of the image and is separated from a convex rest
-    by a sharp step along straight lines. Small variations (JPEG) are allowed if it is black or white. A cold sky or a
-    saturated object is none: its outline is not straight, or its boundary is gradual.
+    A border is a region of one value, such as black, that touches the edge of the image and is separated from a convex
+    rest by a sharp step along straight lines. Small variations (JPEG) are allowed if it is black or white. A cold sky
+    or a saturated object is none: its outline is not straight, or its boundary is gradual.
 
     Args:
         values: (H, W) or (H, W, 3), of any numeric type.
@@ -119,8 +119,8 @@ def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
 def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | None) -> NDArray[Any]:
     """Return a fused image that turns into the visible image inside holes of the infrared image.
 
-    Pixels with a measurement are unchanged, and so are small holes, such as dead pixels: the visible image gains weight with
-    the distance from the edge of the hole.
+    Pixels with a measurement are unchanged, and so are small holes, such as dead pixels: the visible image gains weight
+    with the distance from the edge of the hole.
 
     Args:
         fused: (H, W) or (H, W, 3).

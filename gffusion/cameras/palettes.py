@@ -93,8 +93,8 @@ def recognize_palette(image: NDArray[np.uint8]) -> Intensity | None:
     """Recognize the palette of an infrared image and return its intensities; `None` if the palette is unknown.
 
     Known are the color maps of matplotlib and OpenCV and common palettes of cameras; and, whatever their exact colors,
-    palettes from black over blue, purple or red and orange to white (iron), whose luma rises with heat. Noise and the blurred
-    chroma of JPEG are allowed. Photographs in color have no palette.
+    palettes from black over blue, purple or red and orange to white (iron), whose luma rises with heat. Noise and the
+    blurred chroma of JPEG are allowed. Photographs in color have no palette.
 
     Args:
         image: (H, W, 3), RGB.
@@ -121,8 +121,8 @@ def recognize_palette(image: NDArray[np.uint8]) -> Intensity | None:
 def recover_indices(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], str] | None:
     """Return the intensities of a palette image if its palette is ordered by heat, and the name of the order.
 
-    A palette is ordered by heat if the colors in use follow a known palette in either direction, or if their luma rises or
-    falls with the index: the camera then stored counts as indices.
+    A palette is ordered by heat if the colors in use follow a known palette in either direction, or if their luma rises
+    or falls with the index: the camera then stored counts as indices.
 
     Args:
         indices: (H, W).

@@ -19,7 +19,8 @@ _UNSUPPORTED = ("fluke", "guide", "seek", "testo", "topdon", "uni-t", "autel", "
 # Smaller trailers are thumbnails or notes.
 _SMALLEST_DATA = 2 * 80 * 60
 
-# Edges of Cb and Cr relative to Y: at most 0.5 on all images of M3FD and MSRS; of the larger of green and blue relative to red at least 0.9.
+# Edges of Cb and Cr relative to Y: at most 0.5 on all images of M3FD and MSRS; of the larger of green and blue relative
+# to red at least 0.9.
 _CHROMA_STEPS = 0.65
 
 

@@ -15,7 +15,8 @@ _BINS = 1 << 16
 class RangeHistogram:
     """Histogram of the values of infrared images, whose bins double in width whenever a value does not fit.
 
-    Percentiles of integers within a range of 65536 are exact. Those of other values are exact to 1/32768 of the range of all values.
+    Percentiles of integers within a range of 65536 are exact. Those of other values are exact to 1/32768 of the range
+    of all values.
 
     Example:
         >>> histogram = RangeHistogram()

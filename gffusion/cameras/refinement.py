@@ -58,8 +58,8 @@ def refine_rig(
 ) -> tuple[NDArray[np.float64], Tiles, float]:
     """Return the rig near a given one for which the edges agree best.
 
-    At every level, the infrared image is warped by the current rig, agreements are computed for all small displacements of all
-    tiles, and the transform with the largest sum of agreements is found.
+    At every level, the infrared image is warped by the current rig, agreements are computed for all small displacements
+    of all tiles, and the transform with the largest sum of agreements is found.
 
     Args:
         pairs: Pairs of one rig.
@@ -68,8 +68,8 @@ def refine_rig(
         levels: Steps of the refinement. Levels larger than the visible image are replaced by its size.
 
     Returns:
-        The matrix, the tiles at the last level, whose displacements are relative to the returned matrix, and the agreement
-        in standard deviations of unrelated edges.
+        The matrix, the tiles at the last level, whose displacements are relative to the returned matrix, and the
+        agreement in standard deviations of unrelated edges.
     """
     height, width = pairs[0].visible.shape
     score = 0.0
@@ -120,8 +120,8 @@ def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], 
         transform: Kind of transform.
 
     Returns:
-        Matrix (3, 3) of relative coordinates, to multiply to the right of the rig's matrix, and the sum of agreements in
-        standard deviations of unrelated edges.
+        Matrix (3, 3) of relative coordinates, to multiply to the right of the rig's matrix, and the sum of agreements
+        in standard deviations of unrelated edges.
     """
     # Nearly equal weights: lenses distort the parts of an image differently, and all of it should fit.
     variances = tiles.variances.sum(axis=0)
@@ -216,8 +216,8 @@ def _make_change(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[
     """Return the matrix of pixels of a small transform.
 
     Args:
-        values: Eight parameters: shift, scale and rotation, stretch and shear, perspective. All are displacements in pixels
-            at the right border.
+        values: Eight parameters: shift, scale and rotation, stretch and shear, perspective. All are displacements in
+            pixels at the right border.
         size: Height and width of the image.
     """
     height, width = size

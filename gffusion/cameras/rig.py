@@ -15,7 +15,8 @@ _MAXIMUM_BYTES = 100_000  # a rig has a few hundred bytes
 _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], np.float64)
 # Fields of view that differ more than 50-fold leave no common detail to align.
 _SCALES = (0.02, 50.0)
-# Cameras of one aspect ratio differ by less than this, because sizes are rounded to whole pixels: 1440 x 1080 and 160 x 121.
+# Cameras of one aspect ratio differ by less than this, because sizes are rounded to whole pixels: 1440 x 1080 and 160 x
+# 121.
 _ASPECT_TOLERANCE = 0.02
 
 
@@ -24,15 +25,16 @@ class Rig:
     """Transform from the visible to the infrared image of a rig.
 
     Attributes:
-        matrix: (3, 3), float64, maps homogeneous coordinates (x, y, 1) in the visible image to the infrared image. Both are
-            relative: 0 and 1 are the outer edges of the first and last pixel, so that one rig serves every resolution.
+        matrix: (3, 3), float64, maps homogeneous coordinates (x, y, 1) in the visible image to the infrared image. Both
+            are relative: 0 and 1 are the outer edges of the first and last pixel, so that one rig serves every
+            resolution.
         visible_size: Height and width of the visible images that the rig was made for, if known.
         infrared_size: Height and width of the infrared images that the rig was made for, if known.
         origin: Where the transform comes from, for messages: "estimated from 10 pairs".
 
     Raises:
-        ValueError: If the matrix is not a plausible transform: not finite, mirrored, of another order of magnitude, or with
-            its horizon inside the image; or if a size is not positive.
+        ValueError: If the matrix is not a plausible transform: not finite, mirrored, of another order of magnitude, or
+            with its horizon inside the image; or if a size is not positive.
 
     Example:
         >>> rig = Rig(np.diag([2.0, 2.0, 1.0]))  # the infrared image shows the upper left quarter of the visible image

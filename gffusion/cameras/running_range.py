@@ -16,8 +16,9 @@ Frame = tuple[NDArray[Any], Mask | None]
 class RunningRange:
     """Exponential running range of ordered frames, so that the other objects keep their gray levels when a hot one enters.
 
-    Each frame moves the limits by `1 / frames` of the distance to its own 0.1st and 99.9th percentile. If most of a frame is
-    outside the limits, which happens after a cut or a change of the camera's gain, they start anew from that frame.
+    Each frame moves the limits by `1 / frames` of the distance to its own 0.1st and 99.9th percentile. If most of a
+    frame is outside the limits, which happens after a cut or a change of the camera's gain, they start anew from that
+    frame.
 
     Args:
         frames: Number of frames, at least 1.

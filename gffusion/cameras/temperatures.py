@@ -35,11 +35,11 @@ class LinearScale:
 class PlanckScale:
     r"""Temperature from counts by Planck's law, with the object, atmosphere and window that the camera was set to.
 
-    A blackbody of T kelvin gives S = R1 / (R2 (exp(B / T) - F)) - O counts. The counts of the image also contain reflections
-    and the radiation of the atmosphere and the window (Minkina and Dudzik, "Infrared thermography: errors and
-    uncertainties", Wiley 2009, chapter 2). The transmission of the atmosphere over a distance d at humidity h is
-    X exp(-sqrt(d / 2) (alpha1 + beta1 sqrt(h))) + (1 - X) exp(-sqrt(d / 2) (alpha2 + beta2 sqrt(h))), on both sides of the
-    window.
+    A blackbody of T kelvin gives S = R1 / (R2 (exp(B / T) - F)) - O counts. The counts of the image also contain
+    reflections and the radiation of the atmosphere and the window (Minkina and Dudzik, "Infrared thermography: errors
+    and uncertainties", Wiley 2009, chapter 2). The transmission of the atmosphere over a distance d at humidity h is
+    X exp(-sqrt(d / 2) (alpha1 + beta1 sqrt(h))) + (1 - X) exp(-sqrt(d / 2) (alpha2 + beta2 sqrt(h))), on both sides of
+    the window.
 
     Attributes:
         r1: R1.

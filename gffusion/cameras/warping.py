@@ -51,8 +51,8 @@ def apply_rig(
         crop: Whether to keep only the largest rectangle that both cameras see.
 
     Raises:
-        ValueError: If the images have no common part, or if the visible image is moved, does not cover the infrared image,
-            and `crop` is not set.
+        ValueError: If the images have no common part, or if the visible image is moved, does not cover the infrared
+            image, and `crop` is not set.
 
     Example:
         >>> visible, infrared = np.zeros((480, 640, 3), np.uint8), np.zeros((240, 320), np.uint16)

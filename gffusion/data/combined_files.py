@@ -49,9 +49,9 @@ def check_holds_both(path: Path) -> None:
 def find_combined(folder: Path) -> CombinedFiles:
     """Find the pairs of one folder: files that hold both images, or files of which the names match.
 
-    A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded. Only headers are read
-    where they suffice, and images with a further channel are decoded up to the first one that holds both. The other ones
-    and damaged files are taken as pairs, too, so that they are reported when they are fused.
+    A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded. Only headers are
+    read where they suffice, and images with a further channel are decoded up to the first one that holds both. The
+    other ones and damaged files are taken as pairs, too, so that they are reported when they are fused.
 
     Args:
         folder: The folder.

@@ -28,8 +28,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
     """Dataset of aligned pairs from `root/visible` and `root/infrared`, or from a known dataset as downloaded.
 
     Class index maps in `root/labels` and boxes in `root/boxes` are read if they exist; the other layouts in [`LAYOUTS`]
-    have other folders. Files are matched by name (see [`match_pairs`]); files without a partner are reported once through
-    `logging`. An item is a dict of
+    have other folders. Files are matched by name (see [`match_pairs`]); files without a partner are reported once
+    through `logging`. An item is a dict of
 
     - `"visible_values"`: (3, H, W) float32 in [0, 1]; a gray image is repeated,
     - `"infrared_values"`: (1, H, W) float32 in [0, 1]; a color image is converted to its BT.601 luma. Where nothing was
@@ -39,20 +39,20 @@ class FusionDataset(Dataset[dict[str, Any]]):
       `class_names`, only if every pair has boxes,
     - `"name"`: the stem of the visible file.
 
-    8-bit images are divided by 255 and 16-bit images by 65535; float images must be in [0, 1]. Raw 14- or 16-bit thermal
-    data and temperatures need another `infrared_range`.
+    8-bit images are divided by 255 and 16-bit images by 65535; float images must be in [0, 1]. Raw 14- or 16-bit
+    thermal data and temperatures need another `infrared_range`.
 
     Args:
         root: A folder; several folders, whose pairs are joined in that order; or a [`PairSource`], for which `layout`,
             `split` and `class_names` are ignored.
-        transform: Called with the sample (see `transforms.Sample`) and a generator that depends only on `seed`, the epoch
-            and the index, so that items do not depend on the number of workers.
+        transform: Called with the sample (see `transforms.Sample`) and a generator that depends only on `seed`, the
+            epoch and the index, so that items do not depend on the number of workers.
         seed: Seed of the generator, at least 0.
         cache_in_memory: Decode all images at once and keep them in their dtype. Forked workers share this memory.
         layout: Arrangement of the folders, a name in [`LAYOUTS`].
         split: Split of the dataset, if the layout has splits.
-        infrared_range: Range of infrared images that maps to [0, 1]: `"type"`, the range of their type; `"percentile"`, the
-            0.1st to 99.9th percentile of each image; `"auto"`, `"percentile"` for radiometric files, else `"type"`;
+        infrared_range: Range of infrared images that maps to [0, 1]: `"type"`, the range of their type; `"percentile"`,
+            the 0.1st to 99.9th percentile of each image; `"auto"`, `"percentile"` for radiometric files, else `"type"`;
             `"folder"`, the percentiles of all images together, which are read once; or `(low, high)` in the unit of the
             image, such as counts or kelvin; `(high, low)` inverts.
         invert: See [`InfraredOptions`], as the following options.
@@ -66,8 +66,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
 
     Raises:
         FileNotFoundError, NotADirectoryError: If a folder is missing or a file.
-        ValueError: If no root, a negative seed, an unknown layout or an unknown range is given, a folder contains no pairs,
-            files match ambiguously, only some pairs have labels, or joined folders have different classes.
+        ValueError: If no root, a negative seed, an unknown layout or an unknown range is given, a folder contains no
+            pairs, files match ambiguously, only some pairs have labels, or joined folders have different classes.
 
     Example:
         >>> import tempfile
@@ -133,16 +133,16 @@ class FusionDataset(Dataset[dict[str, Any]]):
         """Create a dataset from the rows of a `datasets.Dataset`.
 
         Args:
-            dataset: A `datasets.Dataset` (not a stream or a dict of splits), or an object with `column_names`, a length and
-                rows.
+            dataset: A `datasets.Dataset` (not a stream or a dict of splits), or an object with `column_names`, a length
+                and rows.
             transform: As for the class.
             seed: As for the class.
             cache_in_memory: As for the class.
             visible: Column of visible images: an `Image` feature, decoded or not, arrays, or tensors.
             infrared: Column of infrared images.
             labels: Column of label maps, (H, W) class indices as an image or an array.
-            boxes: Column of boxes: "bbox", `[left, top, width, height]` in pixels, and "category", indices from 0 or names,
-                as a dict of lists or a list of dicts.
+            boxes: Column of boxes: "bbox", `[left, top, width, height]` in pixels, and "category", indices from 0 or
+                names, as a dict of lists or a list of dicts.
             names: Column of item names. Defaults to row numbers.
             class_names: Defaults to the names of a `ClassLabel` feature under "category".
             infrared_options: `infrared_range`, `invert`, `agc`, `plateau_limit` and `smooth_range`, as for the class.

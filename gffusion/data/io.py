@@ -32,8 +32,9 @@ IMAGE_SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
 def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
     """Read an image, upright.
 
-    The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, and 1-bit images become 0 and
-    255. Files with several frames are rejected, except the multi-image JPEG (MPO) of cameras, whose first image is read.
+    The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, and 1-bit images become 0
+    and 255. Files with several frames are rejected, except the multi-image JPEG (MPO) of cameras, whose first image is
+    read.
 
     Integers that do not fit 16 bits without a sign become float32, unscaled.
 
@@ -133,15 +134,16 @@ def write_image(
 ) -> None:
     """Write an image atomically: an existing file is replaced only after the new content is complete.
 
-    The suffix determines the format. JPEG is written with quality 95 and without chroma subsampling. The other formats are
-    lossless, but uint16 images are rounded to 8 bits in JPEG, WebP and BMP, and uint16 RGB also in PNG. WebP stores gray as
-    RGB. Equal arrays give equal bytes.
+    The suffix determines the format. JPEG is written with quality 95 and without chroma subsampling. The other formats
+    are lossless, but uint16 images are rounded to 8 bits in JPEG, WebP and BMP, and uint16 RGB also in PNG. WebP stores
+    gray as RGB. Equal arrays give equal bytes.
 
     Args:
         path: File to write, with a suffix in `IMAGE_SUFFIXES`. Its folder must exist.
         image: (H, W) gray or (H, W, 3) RGB, as uint8, uint16 or, in TIFF only, float32.
         thermal: Infrared values, stored unchanged in a second page of a TIFF file, which [`read_image`] skips.
-        metadata: Metadata to write, as far as the format can hold it; see [`find_lost_metadata`]. Orientation and sizes in it are corrected.
+        metadata: Metadata to write, as far as the format can hold it; see [`find_lost_metadata`]. Orientation and sizes
+            in it are corrected.
 
     Raises:
         FileNotFoundError: If the folder does not exist.

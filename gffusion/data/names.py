@@ -30,7 +30,8 @@ INFRARED_WORDS = (
 )
 _NEAR_INFRARED_WORDS = ("nir", "swir", "近红外", "近紅外", "短波红外")
 LABELS_WORDS = ("labels", "label", "segmentation", "seg", "mask", "masks", "gt", "boxes", "标签", "标注", "掩码")
-# Letters that end the names of cameras: DJI's wide, visible, zoom and thermal image, FLIR's radiometric image and photo.
+# Letters that end the names of cameras: DJI's wide, visible, zoom and thermal image, FLIR's radiometric image and
+# photo.
 _VISIBLE_LETTERS, _INFRARED_LETTERS = ("w", "v", "z", "dc"), ("t", "r")
 _FILLERS = (
     "images",
@@ -51,7 +52,8 @@ _FILLERS = (
 # DJI puts the letter before the name of a waypoint: dji_20230601120000_0001_t_waypoint1.
 _NAMED_SHOT = re.compile(r"(dji_(?:\d+_)?\d{3,5})_([a-z])(?=_)")
 
-# Largest differences of the time stamps of the two files of one shot, in seconds: with equal and with consecutive numbers.
+# Largest differences of the time stamps of the two files of one shot, in seconds: with equal and with consecutive
+# numbers.
 _MAX_SECONDS = (5, 1)
 
 

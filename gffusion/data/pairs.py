@@ -79,12 +79,12 @@ def match_pairs(
     """Match the images of two folders, or of one folder that holds both kinds, by stem.
 
     Stems are compared case-insensitively and in one Unicode form, and suffixes can differ: `Visible/0001.PNG` matches
-    `infrared/0001.jpg`. The remaining stems are compared without usual words at their beginning or end: `FLIR_1_RGB.jpg`
-    matches `FLIR_1.jpg`, `VIS1.png` matches `IR1.png`, `DJI_0001_W.jpg` matches `DJI_0001_T.jpg`, and `1_mask.png` matches
-    either. Hidden files, folders and files with other suffixes are ignored.
+    `infrared/0001.jpg`. The remaining stems are compared without usual words at their beginning or end:
+    `FLIR_1_RGB.jpg` matches `FLIR_1.jpg`, `VIS1.png` matches `IR1.png`, `DJI_0001_W.jpg` matches `DJI_0001_T.jpg`, and
+    `1_mask.png` matches either. Hidden files, folders and files with other suffixes are ignored.
 
-    In one folder, given twice, files with such words are matched. If there are none, every file must hold both images. A
-    folder without images can have one sub-folder for each kind, such as `visible/` and `infrared/`.
+    In one folder, given twice, files with such words are matched. If there are none, every file must hold both images.
+    A folder without images can have one sub-folder for each kind, such as `visible/` and `infrared/`.
 
     Args:
         visible: Folder of the visible images.

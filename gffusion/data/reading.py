@@ -33,7 +33,8 @@ class PairImages(NamedTuple):
         missing: (H, W), True where the infrared image has no measurement; `None` if it has one everywhere.
         notes: What was changed or assumed while reading, one sentence each, for the user.
         temperature: Scale that turns the infrared values into degrees Celsius, if the file contains it.
-        is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of their type.
+        is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of
+            their type.
         window: Top, left, height and width in the frame of the reference, if the images were cropped.
     """
 
@@ -65,13 +66,14 @@ class ReadOptions:
     """How the images of a pair are read.
 
     Attributes:
-        align: `"none"` refuses images of different sizes; `"resize"` scales the infrared to the visible image, for cameras
-            with the same field of view; `"auto"` estimates the position of the infrared image; a [`Rig`] gives it.
+        align: `"none"` refuses images of different sizes; `"resize"` scales the infrared to the visible image, for
+            cameras with the same field of view; `"auto"` estimates the position of the infrared image; a [`Rig`] gives
+            it.
         reference: The image whose frame and size the aligned images have.
         crop: Whether to keep only the largest rectangle that both cameras see.
         raw_frame: Format of infrared files with a suffix in `RAW_SUFFIXES`.
-        infrared_luma: Whether to take the luma of infrared images in color. By default, false colors of a known palette are
-            mapped back to intensities, and other colors are refused.
+        infrared_luma: Whether to take the luma of infrared images in color. By default, false colors of a known palette
+            are mapped back to intensities, and other colors are refused.
         keep_borders: Whether black or white borders of infrared images are measurements. By default, borders that a
             registration left are missing.
 
@@ -98,8 +100,8 @@ class ReadOptions:
 def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions()) -> PairImages:
     """Read the two images of a pair, from two files or from one file that holds both.
 
-    A file holds both images if it is a radiometric JPEG with an embedded visible image, an image whose fourth channel is
-    the infrared image, as in MFNet (Ha et al., IROS 2017), or a TIFF of a color and a gray page.
+    A file holds both images if it is a radiometric JPEG with an embedded visible image, an image whose fourth channel
+    is the infrared image, as in MFNet (Ha et al., IROS 2017), or a TIFF of a color and a gray page.
 
     Args:
         visible: File of the visible image.
@@ -108,7 +110,8 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the sizes differ, both files hold the same image, or a file holds other images than it is given for.
+        ValueError: If the sizes differ, both files hold the same image, or a file holds other images than it is given
+            for.
 
     Example:
         >>> import tempfile

@@ -13,8 +13,8 @@ def check_different_files(pairs: Sequence[ImagePair], every: bool = False) -> No
 
     Args:
         pairs: The pairs. Files that cannot be read are left to the code that uses them.
-        every: Whether to check every pair. By default, only the first pair is checked, and only if all pairs are of equal
-            files; other pairs fail when they are read.
+        every: Whether to check every pair. By default, only the first pair is checked, and only if all pairs are of
+            equal files; other pairs fail when they are read.
 
     Raises:
         ValueError: If a pair of equal files does not hold both images, and is not flat.

@@ -76,8 +76,8 @@ def fuse_files(
 ) -> Iterator[FusionResult]:
     """Fuse pairs of files, and yield every result as soon as it is known, also of pairs that fail.
 
-    One thread reads files ahead of the model, and another one writes files in the background. Output folders must exist. Jobs
-    with `labels` or `overlay` need a model with a segmenter. A batch has consecutive pairs of one size.
+    One thread reads files ahead of the model, and another one writes files in the background. Output folders must
+    exist. Jobs with `labels` or `overlay` need a model with a segmenter. A batch has consecutive pairs of one size.
 
     Raises:
         ValueError: If `batch_size` is less than 1.

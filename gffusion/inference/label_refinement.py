@@ -11,14 +11,15 @@ FLAT_VARIANCE = 1e-4  # a guide with a smaller variance counts as flat: the epsi
 def refine_logits(logits: Tensor, guides: Tensor, grid: tuple[int, int], radius: float) -> Tensor:
     """Return log-probabilities that follow the edges of two guide images.
 
-    The probability of each class is regressed on both guides in a square around every grid cell, and the regressions are
-    evaluated at full resolution, because tokens alone are too coarse to outline a head or a foot. Where the guides are flat,
-    the result is smoothed.
+    The probability of each class is regressed on both guides in a square around every grid cell, and the regressions
+    are evaluated at full resolution, because tokens alone are too coarse to outline a head or a foot. Where the guides
+    are flat, the result is smoothed.
 
-    Logits (B, C, H, W), guides (B, 2, H, W) in [0, 1], token grid (h, w) -> (B, C, H, W), float32. The radius is half the side
-    of the squares, in tokens.
+    Logits (B, C, H, W), guides (B, 2, H, W) in [0, 1], token grid (h, w) -> (B, C, H, W), float32. The radius is half
+    the side of the squares, in tokens.
 
-    Source: K. He, J. Sun, X. Tang, Guided Image Filtering, TPAMI 35(6), 2013, doi:10.1109/TPAMI.2012.213. Coefficients are
+    Source: K. He, J. Sun, X. Tang, Guided Image Filtering, TPAMI 35(6), 2013, doi:10.1109/TPAMI.2012.213. Coefficients
+        are
     computed on a smaller grid, as in K. He, J. Sun, Fast Guided Filter, 2015, arXiv:1505.00996.
     """
     size, reach = [side * CELLS_PER_TOKEN for side in grid], max(1, round(radius * CELLS_PER_TOKEN))

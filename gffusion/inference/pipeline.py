@@ -76,21 +76,21 @@ class ImageFusionPipeline(Pipeline):
         """Fuse one pair or several.
 
         Args:
-            inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, PIL images,
-                arrays or tensors; or a list, a generator or a dataset of pairs. Pairs can differ in size.
-                With `infrared`, the visible image of one pair. A local file that holds both images, such as a radiometric
-                JPEG or a four-channel PNG, is a pair alone.
+            inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, PIL
+                images, arrays or tensors; or a list, a generator or a dataset of pairs. Pairs can differ in size.
+                With `infrared`, the visible image of one pair. A local file that holds both images, such as a
+                radiometric JPEG or a four-channel PNG, is a pair alone.
             infrared: The infrared image of one pair: `fuse("visible.png", "infrared.png")`.
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, `invert`, `agc`,
-                `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma`, `keep_borders`, `align`,
-                `reference` and `crop`, see [`ReadOptions`]; `timeout` (`float`), seconds to wait for a URL. NaN in infrared
-                arrays is missing. `align="auto"` estimates one rig from up to ten pairs of a list, and `align` can be the
-                file of a rig.
+                `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma`, `keep_borders`,
+                `align`, `reference` and `crop`, see [`ReadOptions`]; `timeout` (`float`), seconds to wait for a URL.
+                NaN in infrared arrays is missing. `align="auto"` estimates one rig from up to ten pairs of a list, and
+                `align` can be the file of a rig.
 
         Returns:
-            A PIL image for a pair, a list for a list, and an iterator for other inputs. With `segment=True`, each result is
-            a dict of `fused` and `labels`, a PIL image of class ids.
+            A PIL image for a pair, a list for a list, and an iterator for other inputs. With `segment=True`, each
+            result is a dict of `fused` and `labels`, a PIL image of class ids.
 
         Raises:
             ValueError: If an input is not a pair, or its images do not fit together.

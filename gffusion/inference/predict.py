@@ -55,8 +55,8 @@ def predict(
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster.
-        missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such pixels
-            take no part in ranges, and inside larger holes the fused image turns into the visible one.
+        missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such
+            pixels take no part in ranges, and inside larger holes the fused image turns into the visible one.
 
     Raises:
         ValueError: If images or masks do not fit together, a result is not finite, or the model is in training mode.
@@ -135,8 +135,8 @@ def run_model(
 ) -> GFFusionOutput:
     """Run a model on tensors.
 
-    Tensors are those of [`GFFusionModel.forward`], and so are the logits: at one scale, and not refined. `row_bands` fuses in
-    bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs.
+    Tensors are those of [`GFFusionModel.forward`], and so are the logits: at one scale, and not refined. `row_bands`
+    fuses in bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs.
 
     Raises:
         ValueError: If inputs do not fit the model, or `row_bands` is combined with losses or training mode.
@@ -157,8 +157,8 @@ def predict_labels(
 ) -> Tensor:
     """Return label maps (B, H, W), int64, with the scales and the edge refinement of the configuration (ours).
 
-    With the default configuration, they are the classes of the largest logits, as in the paper. `outputs` are those of the
-    model for these images, (B, 3, H, W) and (B, 1, H, W) in [0, 1].
+    With the default configuration, they are the classes of the largest logits, as in the paper. `outputs` are those of
+    the model for these images, (B, 3, H, W) and (B, 1, H, W) in [0, 1].
 
     Raises:
         ValueError: If the outputs have no logits.

@@ -1,7 +1,8 @@
 """Register GFFusion with the Auto classes and pipelines of transformers, without importing transformers.
 
-Each registration is deferred until its module of transformers is imported: registration needs our model class, whose import
-takes 4.9 s of CPU time (torch 2.13, transformers 5.23); `import gffusion` and `gffusion --help` take 0.06 s without it.
+Each registration is deferred until its module of transformers is imported: registration needs our model class, whose
+import takes 4.9 s of CPU time (torch 2.13, transformers 5.23); `import gffusion` and `gffusion --help` take 0.06 s
+without it.
 """
 
 import sys
@@ -55,7 +56,8 @@ _REGISTRATIONS: dict[str, Callable[[], None]] = {
     "transformers.pipelines": _register_pipeline,
 }
 
-# Our own modules import these, and cannot be imported while one of these is initializing, so registration is retried after each.
+# Our own modules import these, and cannot be imported while one of these is initializing, so registration is retried
+# after each.
 _PREREQUISITES = (
     "transformers.configuration_utils",
     "transformers.modeling_utils",

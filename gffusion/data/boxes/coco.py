@@ -17,8 +17,8 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     `iscrowd` are ignored: their boxes contain groups, not objects.
 
     Returns:
-        The boxes of every listed image by its stem, including images without annotations, and the names of the categories
-        in the order of their ids, which can have gaps.
+        The boxes of every listed image by its stem, including images without annotations, and the names of the
+        categories in the order of their ids, which can have gaps.
 
     Raises:
         FileNotFoundError: If the file does not exist.

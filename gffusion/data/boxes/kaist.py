@@ -11,8 +11,8 @@ KAIST_HEADER = "% bbGt version="
 def read_kaist(path: Path, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
     """Read a file of KAIST or Caltech, as Piotr's toolbox writes it (https://pdollar.github.io/toolbox, `bbGt`).
 
-    After the header, each line is a box: class, left, top, width and height in pixels, visibility (5 numbers), and whether
-    to ignore the box. Boxes to ignore and doubtful ones (`person?`) are left out.
+    After the header, each line is a box: class, left, top, width and height in pixels, visibility (5 numbers), and
+    whether to ignore the box. Boxes to ignore and doubtful ones (`person?`) are left out.
 
     See [`read_boxes`] for the arguments and errors.
     """

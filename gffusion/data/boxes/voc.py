@@ -12,8 +12,9 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
     """Read a Pascal VOC file, as labelImg writes it.
 
-    Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et al.,
-    "The PASCAL Visual Object Classes Challenge: Development Kit"). See [`read_boxes`] for the arguments and errors.
+    Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et
+    al., "The PASCAL Visual Object Classes Challenge: Development Kit"). See [`read_boxes`] for the arguments and
+    errors.
     """
     try:
         root = ElementTree.fromstring(read_text(path))

@@ -14,8 +14,8 @@ _MAX_POLYGON = 1.05
 def read_yolo(path: Path, size: tuple[int, int], class_names: Sequence[str] | None = None) -> Boxes:
     """Read a YOLO file: one box per line, `class center_x center_y width height`, relative to the image.
 
-    A sixth number, the confidence of a detector, is ignored. A line can also be a polygon, `class x1 y1 x2 y2 x3 y3 ...`, as in
-    files for segmentation: its box is returned. See [`read_boxes`] for the arguments and errors.
+    A sixth number, the confidence of a detector, is ignored. A line can also be a polygon, `class x1 y1 x2 y2 x3 y3
+    ...`, as in files for segmentation: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
     height, width = size
     classes, coordinates = [], []

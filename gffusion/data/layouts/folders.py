@@ -15,9 +15,10 @@ logger = logging.getLogger(__name__)
 def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find pairs in `visible/` and `infrared/`, with optional `labels/` and `boxes/`; a split is a subfolder of `root`.
 
-    Folders with other usual names are accepted, such as `rgb/` and `thermal/`, or `可见光/` and `红外/`. `boxes/` contains one
-    YOLO, VOC or KAIST file per image, or one COCO `.json` file for all images; without `boxes/`, the COCO file can be next to
-    the other folders or in `annotations/`. `classes.txt`, next to or in `boxes/`, names the classes, one per line.
+    Folders with other usual names are accepted, such as `rgb/` and `thermal/`, or `可见光/` and `红外/`. `boxes/` contains
+    one YOLO, VOC or KAIST file per image, or one COCO `.json` file for all images; without `boxes/`, the COCO file can
+    be next to the other folders or in `annotations/`. `classes.txt`, next to or in `boxes/`, names the classes, one per
+    line.
     """
     root = find_split(root, split, "folders")
     boxes = find_folder(root, "boxes")

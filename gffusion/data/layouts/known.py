@@ -19,10 +19,10 @@ FMB_CLASSES = (
 def find_m3fd(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
     """Find the pairs of M3FD: `Vis/`, `Ir/`, VOC files in `Annotation/` (detection part) and label maps in `masks/`.
 
-    Liu et al., "Target-aware Dual Adversarial Learning and a Multi-scenario Multi-Modality Benchmark to Fuse Infrared and
-    Visible for Object Detection" (CVPR 2022), https://github.com/JinyuanLiu-CV/TarDAL. The dataset has no splits and no
-    label maps. A split is a list of file names, `split.txt` or `meta/split.txt`, as in TarDAL. `gffusion masks` can write
-    `masks/`. The YOLO files of TarDAL in `labels/` number the classes in another order and are ignored.
+    Liu et al., "Target-aware Dual Adversarial Learning and a Multi-scenario Multi-Modality Benchmark to Fuse Infrared
+    and Visible for Object Detection" (CVPR 2022), https://github.com/JinyuanLiu-CV/TarDAL. The dataset has no splits and no
+    label maps. A split is a list of file names, `split.txt` or `meta/split.txt`, as in TarDAL. `gffusion masks` can
+    write `masks/`. The YOLO files of TarDAL in `labels/` number the classes in another order and are ignored.
     """
     match = match_folders(
         root, "m3fd", ("Vis", "vi", "visible"), ("Ir", "infrared"), ("masks",), ("Annotation",) if with_boxes else ()
@@ -35,8 +35,8 @@ def find_mfnet(root: Path, split: str | None = None, with_boxes: bool = True) ->
 
     Ha et al., "MFNet: Towards real-time semantic segmentation for autonomous vehicles with multi-spectral scenes" (IROS
     2017), https://github.com/haqishen/MFNet-pytorch. A split is a list of stems, `split.txt`: train, val, test, test_day
-    or test_night. Files ending in `_flip` are created by `make_flip.py` of that repository; missing ones are reported and
-    left out. Label 0 is unlabeled, followed by `MFNET_CLASSES`.
+    or test_night. Files ending in `_flip` are created by `make_flip.py` of that repository; missing ones are reported
+    and left out. Label 0 is unlabeled, followed by `MFNET_CLASSES`.
     """
     match = match_folders(root, "mfnet", ("images",), ("images",), ("labels",))
     return FoundPairs(select_split(root, split, match), MFNET_CLASSES)
@@ -57,8 +57,8 @@ def find_roadscene(root: Path, split: str | None = None, with_boxes: bool = True
     """Find the pairs of RoadScene: `crop_LR_visible/` and `cropinfrared/`.
 
     Xu et al., "U2Fusion: A unified unsupervised image fusion network" (TPAMI 2022), https://github.com/hanna-xu/RoadScene.
-    `crop_HR_visible/` is ignored: its images are larger than the infrared ones. The folders `vi/` and `ir/` of repackaged
-    copies are accepted, too. A split is a list of file names, `split.txt` or `meta/split.txt`.
+    `crop_HR_visible/` is ignored: its images are larger than the infrared ones. The folders `vi/` and `ir/` of
+    repackaged copies are accepted, too. A split is a list of file names, `split.txt` or `meta/split.txt`.
     """
     visible, infrared = ("crop_LR_visible", "vi", "visible"), ("cropinfrared", "ir", "infrared")
     return FoundPairs(select_split(root, split, match_folders(root, "roadscene", visible, infrared)))

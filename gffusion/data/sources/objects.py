@@ -9,8 +9,8 @@ from gffusion.data.boxes import Boxes, NamedBoxes, clip_boxes
 def convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str, ...] | None, origin: str) -> Boxes:
     """Return the boxes of one row, clipped to the image; raise ValueError, naming `origin`, if a category is not a class.
 
-    Objects are a dict of lists, or a list of dicts, of "bbox" (left, top, width, height in pixels) and "category" (an index
-    or a name).
+    Objects are a dict of lists, or a list of dicts, of "bbox" (left, top, width, height in pixels) and "category" (an
+    index or a name).
     """
     try:
         if not isinstance(objects, dict):

@@ -1,7 +1,7 @@
 """Random transforms of visible/infrared samples: geometry changes all images of a sample, photometry and degradation one.
 
-Each transform takes a sample and a NumPy generator. [`FusionDataset`] passes a generator that depends only on its seed, the
-epoch and the index, so that results do not depend on the number of workers.
+Each transform takes a sample and a NumPy generator. [`FusionDataset`] passes a generator that depends only on its seed,
+the epoch and the index, so that results do not depend on the number of workers.
 """
 
 from .base import Compose, Sample, Transform

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 Sample: TypeAlias = dict[str, NDArray[Any]]
 """`"visible"` (H, W, 3) and `"infrared"` (H, W, 1), float32 in [0, 1]; optionally `"missing"` (H, W, 1), float32,
-positive where the infrared image has no measurement, `"labels"` (H, W), int64, `"boxes"` (N, 4), float32 left, top, right and
+positive where the infrared image has no measurement, `"labels"` (H, W), int64, `"boxes"` (N, 4), float32 left, top,
+right and
 bottom in pixels, and `"box_classes"` (N,), int64."""
 
 Transform: TypeAlias = Callable[[Sample, np.random.Generator], Sample]

@@ -60,9 +60,9 @@ class Misalignment:
 class Night:
     """Darken the visible image to a night exposure.
 
-    The image is decoded to linear light. The sensor counts `Poisson(exposure * full_well * light)` electrons per pixel and
-    channel (shot noise), plus Gaussian read noise; `full_well` electrons are white. Colors are faded along with their noise,
-    as cameras do with dark images. See [`Glare`] for lamps.
+    The image is decoded to linear light. The sensor counts `Poisson(exposure * full_well * light)` electrons per pixel
+    and channel (shot noise), plus Gaussian read noise; `full_well` electrons are white. Colors are faded along with
+    their noise, as cameras do with dark images. See [`Glare`] for lamps.
 
     Args:
         probability: Probability that a sample is darkened.
@@ -72,8 +72,8 @@ class Night:
         read_noise: Standard deviation of the read noise in electrons.
 
     Raises:
-        ValueError: If `probability` or `color_loss` is outside [0, 1], unless `0 < exposure[0] <= exposure[1] <= 1`, or if
-            `full_well` is not positive, `read_noise` is negative, or one of them is not finite.
+        ValueError: If `probability` or `color_loss` is outside [0, 1], unless `0 < exposure[0] <= exposure[1] <= 1`, or
+            if `full_well` is not positive, `read_noise` is negative, or one of them is not finite.
 
     Example:
         >>> sample = {"visible": np.full((8, 8, 3), 0.8, np.float32)}
@@ -117,8 +117,8 @@ class Night:
 class Glare:
     """Add lamps to the visible image whose glare saturates the camera.
 
-    A lamp adds `(radius / distance)²` in linear light: it saturates the sensor within its radius and adds scattered light to
-    the rest of the image, which falls with the squared distance (disability glare, CIE 146:2002).
+    A lamp adds `(radius / distance)²` in linear light: it saturates the sensor within its radius and adds scattered
+    light to the rest of the image, which falls with the squared distance (disability glare, CIE 146:2002).
     Positions are uniform; colors range from warm to cold white.
 
     Args:
@@ -127,7 +127,8 @@ class Glare:
         radius: Range (low, high) of the radius of a lamp as a share of the shorter side of the image, drawn uniformly.
 
     Raises:
-        ValueError: If `probability` is outside [0, 1], `lamps` is less than 1, or unless `0 < radius[0] <= radius[1] <= 1`.
+        ValueError: If `probability` is outside [0, 1], `lamps` is less than 1, or unless `0 < radius[0] <= radius[1] <=
+            1`.
 
     Example:
         >>> sample = {"visible": np.zeros((40, 40, 3), np.float32)}

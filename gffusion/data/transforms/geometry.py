@@ -15,8 +15,8 @@ MINIMUM_BOX_SHARE = 0.25
 class RandomCrop:
     """Crop the same random window from every image, and resize it: images bilinearly, labels to the nearest pixel.
 
-    A window of `size / factor` is cropped and resized to `size`. Boxes are clipped to the window, and dropped with their
-    classes if less than `MINIMUM_BOX_SHARE` of their area remains.
+    A window of `size / factor` is cropped and resized to `size`. Boxes are clipped to the window, and dropped with
+    their classes if less than `MINIMUM_BOX_SHARE` of their area remains.
 
     Args:
         size: Height and width of the result in pixels, or one number for both.

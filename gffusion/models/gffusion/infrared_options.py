@@ -20,17 +20,19 @@ class InfraredOptions:
     """How the values of infrared images are mapped to [0, 1].
 
     Attributes:
-        infrared_range: Values that are mapped to 0 and 1. `"type"`: the range of the image's type; `"percentile"`: the 0.1st
-            and 99.9th percentile of each image; `"auto"`: `"percentile"` for counts and degrees of radiometric files, else
-            `"type"`; `"folder"`: the percentiles of all images of a run together; `[low, high]`: these values, in the unit of
+        infrared_range: Values that are mapped to 0 and 1. `"type"`: the range of the image's type; `"percentile"`: the
+            0.1st and 99.9th percentile of each image; `"auto"`: `"percentile"` for counts and degrees of radiometric
+            files, else
+            `"type"`; `"folder"`: the percentiles of all images of a run together; `[low, high]`: these values, in the
+                unit of
             the image; `[high, low]`: the same, inverted. `"dtype"` is read as `"type"`.
         invert: Whether cold objects are bright in the images, which are then inverted.
-        agc: Automatic gain control within the range: `"linear"`; `"plateau"`, histogram equalization in which no bin counts
-            more than a limit; or `"clahe"`, contrast-limited adaptive histogram equalization.
-        plateau_limit: The limit of `"plateau"` as a multiple of the mean count of the bins that are not empty: a small limit
-            gives nearly a linear mapping, a large one full equalization. Defaults to 1.
-        smooth_range: Number of frames over which the range of ordered frames follows their percentiles; 0 gives each frame
-            its own range.
+        agc: Automatic gain control within the range: `"linear"`; `"plateau"`, histogram equalization in which no bin
+            counts more than a limit; or `"clahe"`, contrast-limited adaptive histogram equalization.
+        plateau_limit: The limit of `"plateau"` as a multiple of the mean count of the bins that are not empty: a small
+            limit gives nearly a linear mapping, a large one full equalization. Defaults to 1.
+        smooth_range: Number of frames over which the range of ordered frames follows their percentiles; 0 gives each
+            frame its own range.
 
     Raises:
         ValueError: If an option is wrong, or options exclude each other.

@@ -76,8 +76,8 @@ def to_infrared_values(
         plateau_limit: See [`InfraredOptions`].
 
     Raises:
-        ValueError: If an option is wrong, floating-point values are outside [0, 1] and no range is given, values are not
-            finite, most pixels are outside a fixed range, or all pixels are missing.
+        ValueError: If an option is wrong, floating-point values are outside [0, 1] and no range is given, values are
+            not finite, most pixels are outside a fixed range, or all pixels are missing.
 
     Example:
         >>> to_infrared_values(np.array([[0, 51], [204, 255]], np.uint8), [255, 0])
@@ -146,7 +146,8 @@ def equalize_plateau(
 ) -> NDArray[np.float32]:
     """Equalize the histogram of values in [0, 1], (H, W), counting no bin more than `limit` times the mean of the others.
 
-    Without a limit, large uniform areas such as the sky would take most gray levels. Empty bins do not count in the mean.
+    Without a limit, large uniform areas such as the sky would take most gray levels. Empty bins do not count in the
+    mean.
 
     Source:
         V. E. Vickers, Plateau equalization algorithm for real-time display of high-quality infrared imagery, Optical
