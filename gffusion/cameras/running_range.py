@@ -22,6 +22,7 @@ class RunningRange:
 
     Args:
         frames: Number of frames, at least 1.
+        limits: Limits of an earlier frame, to go on from there.
 
     Example:
         >>> import numpy as np
@@ -32,11 +33,11 @@ class RunningRange:
         [99, 139, 175, 168]
     """
 
-    def __init__(self, frames: float) -> None:
+    def __init__(self, frames: float, limits: Limits | None = None) -> None:
         if frames < 1:
             raise ValueError(f"`frames` must be at least 1, got {frames}.")
         self._frames = frames
-        self._limits: Limits | None = None
+        self._limits = limits
 
     def update(self, array: NDArray[Any], missing: Mask | None = None) -> Limits:
         """Return the limits for the next frame, (H, W) or (H, W, 3).

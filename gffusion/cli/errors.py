@@ -43,10 +43,10 @@ def exit_with_failures(title: str, failures: Sequence[tuple[str, str | None]], s
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn `ValueError`, `OSError` and `FloatingPointError` (a loss that is not finite) into one line and exit code 2."""
+    """Turn `ValueError`, `OSError`, `ImportError` of an extra, and `FloatingPointError` (a loss that is not finite) into one line and exit code 2."""
     try:
         yield
-    except (ValueError, OSError, FloatingPointError) as error:
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
         typer.echo(f"gffusion: error: {one_line(error)}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:

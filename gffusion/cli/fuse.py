@@ -10,6 +10,7 @@ import typer
 from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
+from .fuse_videos import SemanticEveryOption, TimeOffsetOption, fuse_videos, has_video, plan_video
 from .infrared import (
     AgcOption,
     InfraredLumaOption,
@@ -103,8 +104,10 @@ def fuse(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
     ] = False,
+    semantic_every: SemanticEveryOption = None,
+    time_offset: TimeOffsetOption = None,
 ) -> None:
-    """Fuse two images, or two folders of images, or files that hold both.
+    """Fuse two images, or two folders of images, or files that hold both, or two videos.
 
     Images of two folders are matched by file name. The fused image has the size, color and bit depth of the visible image.
     Exit code: 0 if all pairs were fused, 1 if some pairs of a folder failed, 2 if nothing could be done.
@@ -114,6 +117,26 @@ def fuse(
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         alignment = parse_alignment(align, reference, crop)
         read_options = _parse_read_options(raw_frame, infrared_luma, keep_borders, alignment)
+        if has_video(visible, infrared, {"--semantic-every": semantic_every, "--time-offset": time_offset}):
+            refused = {
+                "--suffix": suffix is not None,
+                "--raw-frame": raw_frame is not None,
+                "--keep-thermal": keep_thermal,
+            }
+            job = plan_video(visible, infrared, output, segment, refused)  # type: ignore[arg-type]
+            if not overwrite and all(path.is_file() for path, _ in job.outputs.values()):
+                typer.echo(f"nothing to do: {job.fused} exists, and --overwrite was not given")
+                return
+            fuse_videos(
+                job,
+                *_load(model, device, dtype, segment, options),
+                read_options,
+                batch_size=batch_size,
+                semantic_every=semantic_every or 1,
+                time_offset=time_offset or 0,
+                keep_metadata=metadata,
+            )
+            return
         plans = _plan(visible, infrared, output, suffix, segment, read_options)
         if keep_thermal:
             plans = [plan._replace(thermal=_name_thermal(plan.fused)) for plan in plans]

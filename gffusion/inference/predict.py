@@ -1,6 +1,6 @@
 """Run a model on pairs. The command line, the pipeline, evaluation, validation and figures all use this module."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +19,9 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 
 from .label_refinement import refine_logits
 from .row_bands import fuse_in_bands
+
+Encoder = Callable[[Tensor, Tensor], Tensor]
+"""Function from `visible_values` and `infrared_values` to the tokens of [`GFFusionModel.encode_semantics`]."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ def predict(
     output_type: Literal["np", "pil"] = "np",
     row_bands: bool | None = None,
     missing: Sequence[NDArray[np.bool_] | None] | None = None,
+    encode: Encoder | None = None,
 ) -> list[Prediction]:
     """Fuse pairs of one size, and return one prediction per pair, in order.
 
@@ -57,6 +61,7 @@ def predict(
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster.
         missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such
             pixels take no part in ranges, and inside larger holes the fused image turns into the visible one.
+        encode: Replaces [`GFFusionModel.encode_semantics`], for example by tokens of an earlier frame of a video.
 
     Raises:
         ValueError: If images or masks do not fit together, a result is not finite, or the model is in training mode.
@@ -85,7 +90,7 @@ def predict(
         model.device
     )
     row_bands = model.device.type == "cpu" if row_bands is None else row_bands
-    outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands)
+    outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode)
     fused = [
         image if mask is None else _blend(image, visible, mask)
         for image, (visible, _), mask in zip(
@@ -132,21 +137,32 @@ def run_model(
     segment: bool | None = None,
     return_loss: bool | None = None,
     row_bands: bool = False,
+    encode: Encoder | None = None,
 ) -> GFFusionOutput:
     """Run a model on tensors.
 
     Tensors are those of [`GFFusionModel.forward`], and so are the logits: at one scale, and not refined. `row_bands`
-    fuses in bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs.
+    fuses in bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs. `encode` replaces
+    [`GFFusionModel.encode_semantics`].
 
     Raises:
         ValueError: If inputs do not fit the model, or `row_bands` is combined with losses or training mode.
     """
+    tokens = None if encode is None else encode(visible_values, infrared_values)
     if not row_bands:
-        return model(visible_values, infrared_values, labels, segment, return_dict=True, return_loss=return_loss)
+        return model(
+            visible_values,
+            infrared_values,
+            labels,
+            segment,
+            return_dict=True,
+            return_loss=return_loss,
+            semantic_tokens=tokens,
+        )
     if labels is not None or return_loss or model.training:
         raise ValueError("`row_bands` cannot be combined with losses or training mode: leave it out.")
     check_inputs(model.config, visible_values, infrared_values, labels, segment)
-    semantics = model.project_semantics(visible_values, infrared_values)
+    semantics = model.project_semantics(visible_values, infrared_values, tokens)
     fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)
     logits = model.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
     return GFFusionOutput(fused_values=fused, logits=logits)

@@ -1,0 +1,140 @@
+"""`gffusion fuse` of two videos: options, checks and printing."""
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import exit_with_failures
+
+if TYPE_CHECKING:
+    from gffusion.data import ReadOptions
+    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+    from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+    from gffusion.video.jobs import VideoJob
+
+SemanticEveryOption = Annotated[
+    int | None,
+    typer.Option(
+        "--semantic-every",
+        metavar="N",
+        min=1,
+        help="For videos: compute CLIP's features for every N-th frame only, and after a scene cut. [default: 1]",
+    ),
+]
+TimeOffsetOption = Annotated[
+    float | None,
+    typer.Option(
+        "--time-offset",
+        metavar="SECONDS",
+        help="For videos: seconds that are added to the time stamps of the infrared video. [default: 0]",
+    ),
+]
+
+
+def has_video(visible: Path, infrared: Path | None, options: Mapping[str, Any]) -> bool:
+    """Return whether two videos are to be fused.
+
+    Args:
+        visible: The visible file or folder.
+        infrared: The infrared file or folder.
+        options: Options of videos, as typed, and their values or `None`.
+
+    Raises:
+        ValueError: If one of the two is no video, or options of videos are given for images.
+    """
+    from gffusion.video.formats import is_video, refuse_flir
+
+    videos = [path for path in (visible, infrared) if path is not None and is_video(path) and not path.is_dir()]
+    for path in videos:
+        refuse_flir(path)
+    if not videos:
+        given = [name for name, value in options.items() if value is not None]
+        if given:
+            raise ValueError(f"{' and '.join(given)} is for two videos, such as gffusion fuse visible.mp4 infrared.mp4")
+        return False
+    for file in filter(None, (visible, infrared)):
+        if not file.exists():
+            raise FileNotFoundError(f"{file} does not exist")
+    if infrared is None:
+        raise ValueError(f"{visible} is a video: give the infrared video, too")
+    if len(videos) == 1:
+        other = infrared if videos[0] == visible else visible
+        raise ValueError(f"{videos[0]} is a video but {other} is not: give two videos, or two folders of frames")
+    if visible.resolve() == infrared.resolve():
+        raise ValueError(f"{visible} is given twice: give the visible and the infrared video")
+    return True
+
+
+def plan_video(visible: Path, infrared: Path, output: Path, segment: bool, refused: Mapping[str, bool]) -> "VideoJob":
+    """Return the files to read and write, after all checks that are possible without reading frames.
+
+    Args:
+        visible: The visible video.
+        infrared: The infrared video.
+        output: File or folder of the fused video.
+        segment: Whether label maps and an overlay are written, too.
+        refused: Options that are for images only, as typed, and whether they were given.
+
+    Raises:
+        ImportError: If PyAV is not installed.
+        OSError: If a video cannot be read.
+        ValueError: If options are for images only, or names cannot be used.
+    """
+    for name, is_given in refused.items():
+        if is_given:
+            raise ValueError(f"{name} is for images: leave it out to fuse videos")
+    from gffusion.video.formats import OUTPUT_FORMATS
+    from gffusion.video.jobs import VideoJob, check_single_process
+    from gffusion.video.reading import VideoFile
+
+    check_single_process()
+    if output.is_dir() or not output.suffix:
+        suffix = visible.suffix.lower() if visible.suffix.lower() in OUTPUT_FORMATS else ".mp4"
+        output = output / f"{visible.stem}{suffix}"
+    if output.suffix.lower() not in OUTPUT_FORMATS:
+        raise ValueError(f"cannot write the video {output}: its suffix must be one of {', '.join(OUTPUT_FORMATS)}")
+    labels, overlay = output.with_name(f"{output.stem}_labels.mkv"), output.with_stem(f"{output.stem}_overlay")
+    job = VideoJob(visible, infrared, output, labels if segment else None, overlay if segment else None)
+    for path, _ in job.outputs.values():
+        if path.resolve() in (visible.resolve(), infrared.resolve()):
+            raise ValueError(f"the output {path} would overwrite an input: choose another output")
+    for path in (visible, infrared):
+        VideoFile(path)  # raises before the model is loaded
+    return job
+
+
+def fuse_videos(
+    job: "VideoJob",
+    model: "GFFusionModel",
+    image_processor: "GFFusionImageProcessor",
+    read_options: "ReadOptions",
+    **options: Any,
+) -> None:
+    """Fuse two videos with a progress bar, and print a summary; `options` are those of [`fuse_video`]."""
+    from tqdm import tqdm
+
+    from gffusion.video.fusing import fuse_video
+
+    started = time.perf_counter()
+    job.fused.parent.mkdir(parents=True, exist_ok=True)
+    with tqdm(unit="frame", disable=None, leave=False) as bar:
+
+        def show(done: int, total: int | None) -> None:
+            bar.total = total if total is None else max(done, total)
+            bar.update(done - bar.n)
+
+        report = fuse_video(job, model, image_processor, read_options, progress=show, **options)
+    seconds = time.perf_counter() - started
+    for note in report.notes:
+        typer.echo(f"note: {note}", err=True)
+    count = report.frames - report.resumed
+    resumed = f", {report.resumed} were fused before" if report.resumed else ""
+    refreshed = "" if report.refreshed is None else f", CLIP's features computed {report.refreshed} times"
+    rate = f"{count / seconds:.1f} per second" if seconds else ""
+    typer.echo(f"fused {count} frames in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
+    if report.failures:
+        errors = [(str(job.infrared), error) for error in report.errors]
+        exit_with_failures(f"frames failed and are left out ({len(errors)} shown)", errors)

@@ -1,0 +1,72 @@
+"""Suffixes of videos, and what is written for each. Imports nothing heavy, so that the command line can check names first."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+VIDEO_SUFFIXES = (
+    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".nut", ".ogv", ".ts", ".webm",
+    ".wmv",
+)  # fmt: skip
+"""Suffixes of files that are read as videos."""
+
+FLIR_SUFFIXES = (".seq", ".csq")
+
+
+class OutputFormat(NamedTuple):
+    """Container and codec of a file.
+
+    Attributes:
+        container: Name of the container in FFmpeg.
+        codec: Name of the encoder in FFmpeg.
+        pixels: Pixel format of the encoder.
+        options: Options of the encoder.
+        container_options: Options of the container.
+    """
+
+    container: str
+    codec: str
+    pixels: str
+    options: dict[str, str]
+    container_options: dict[str, str]
+
+
+# Without B-frames, decoding order is presentation order, so that segments can be joined at any time stamps.
+_H264 = ("libx264", "yuv420p", {"crf": "18", "preset": "faster", "bf": "0"})
+_VP9 = ("libvpx-vp9", "yuv420p", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "lag-in-frames": "0"})
+_FFV1 = ("ffv1", "gray", {"level": "3"})
+_FAST_START = {"movflags": "faststart"}  # players can start before the whole file is downloaded
+
+OUTPUT_FORMATS = {
+    ".m4v": OutputFormat("mp4", *_H264, _FAST_START),
+    ".mkv": OutputFormat("matroska", *_H264, {}),
+    ".mov": OutputFormat("mov", *_H264, _FAST_START),
+    ".mp4": OutputFormat("mp4", *_H264, _FAST_START),
+    ".webm": OutputFormat("webm", *_VP9, {}),
+}
+"""Formats of fused videos by suffix."""
+
+LABEL_FORMAT = OutputFormat("matroska", *_FFV1, {})
+"""Lossless format of label maps, written to .mkv files."""
+
+
+def is_video(path: Path) -> bool:
+    """Return whether a file is named as a video.
+
+    Example:
+        >>> is_video(Path("drive.MP4")), is_video(Path("drive.png"))
+        (True, False)
+    """
+    return path.suffix.lower() in (*VIDEO_SUFFIXES, *FLIR_SUFFIXES)
+
+
+def refuse_flir(path: Path) -> None:
+    """Raise an error about recordings of FLIR, which FFmpeg does not decode.
+
+    Raises:
+        ValueError: If the file is named as such a recording.
+    """
+    if path.suffix.lower() in FLIR_SUFFIXES:
+        raise ValueError(
+            f"{path}: recordings of FLIR ({', '.join(FLIR_SUFFIXES)}) are not read: split them into 16-bit TIFF, for example "
+            "with `split_seqs` of flirpy (pip install flirpy), and fuse the folders; or export a video in FLIR's software"
+        )

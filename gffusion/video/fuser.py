@@ -1,0 +1,144 @@
+"""Fuse ordered frames, as videos and live streams do: state that goes from frame to frame is kept here."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.cameras import InfraredFrame
+from gffusion.cameras.running_range import RunningRange
+from gffusion.data import PairImages, ReadOptions
+from gffusion.data.reading import clean, complete_pair
+from gffusion.inference.predict import Prediction, predict
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
+from .semantics import SemanticRefresh, check_refresh
+
+_PALETTE_NOTE = "infrared colors mapped back"
+
+
+class PreparedFrame(NamedTuple):
+    """Images of one moment, of one size, and the options of the infrared image."""
+
+    images: PairImages
+    options: InfraredOptions
+
+
+class FrameFuser:
+    """Fuse ordered frames with a model.
+
+    Args:
+        model: The model, in evaluation mode, on its device.
+        image_processor: Its image processor; `smooth_range` smooths the range over the frames.
+        read_options: How infrared images are cleaned and aligned; `align` is a [`Rig`], `"resize"` or `"none"`.
+        segment: Whether to predict label maps.
+        semantic_every: Number of frames that share the tokens of CLIP, see [`SemanticRefresh`].
+        border: (H, W), True where the infrared images have a border, so that it is not searched for in every image.
+        limits: Range of the frame before the first one, with `smooth_range`.
+        infrared_options: Options of the infrared images, instead of those of the processor.
+
+    Raises:
+        ValueError: If options exclude each other, or do not fit ordered frames.
+    """
+
+    def __init__(
+        self,
+        model: GFFusionModel,
+        image_processor: GFFusionImageProcessor,
+        read_options: ReadOptions | None = None,
+        segment: bool = False,
+        semantic_every: int = 1,
+        border: NDArray[np.bool_] | None = None,
+        limits: Limits | None = None,
+        infrared_options: InfraredOptions | None = None,
+    ) -> None:
+        read_options = read_options or ReadOptions()
+        options = infrared_options or image_processor.infrared_options
+        check_refresh(model, semantic_every)
+        if segment and not model.config.use_segmenter:
+            raise ValueError("`segment` (--segment) needs a model with a segmenter")
+        if options.infrared_range == "folder":
+            raise ValueError(
+                'infrared_range="folder" is measured over all frames before the first one is fused: measure it first and pass '
+                "[low, high]"
+            )
+        if read_options.align == "auto":
+            raise ValueError(
+                '`align` must be a Rig, "resize" or "none" for frames: find the rig first, for example with gffusion align'
+            )
+        self.segment, self.options = segment, options
+        self._model, self._processor, self._border = model, image_processor, border
+        self._read_options = read_options if border is None else replace(read_options, keep_borders=True)
+        self._running = RunningRange(options.smooth_range, limits) if options.smooth_range else None
+        self._semantics = SemanticRefresh(model, semantic_every) if semantic_every > 1 else None
+        self._palette: tuple[str, ...] | None = None
+
+    @property
+    def refreshed(self) -> int | None:
+        """Number of frames for which CLIP's tokens were computed; `None` if they are for every frame."""
+        return None if self._semantics is None else self._semantics.refreshed
+
+    def reset_semantics(self) -> None:
+        """Compute CLIP's tokens anew for the next frame."""
+        if self._semantics is not None:
+            self._semantics.reset()
+
+    def prepare(
+        self,
+        visible: NDArray[Any],
+        infrared: NDArray[Any],
+        names: tuple[str, str] = ("the visible image", "the infrared image"),
+        largest: int | None = None,
+    ) -> PreparedFrame:
+        """Clean and align the images of the next frame, and choose its range.
+
+        Args:
+            visible: (H, W) or (H, W, 3).
+            infrared: (h, w) or (h, w, 3).
+            names: Names of the images in messages.
+            largest: Largest count that the infrared format can hold, if it is not that of the type.
+
+        Raises:
+            ValueError: If the images cannot be fused.
+        """
+        frame = clean(InfraredFrame(infrared, missing=self._border), names[1], self._read_options)
+        self._check_palette(frame, names[1])
+        images = complete_pair(visible, frame, self._read_options, names)
+        options = images.adapt(self.options)
+        if self._running is not None:
+            options = options.with_limits(self._running.update(images.infrared, images.missing))
+        elif largest is not None and options.infrared_range in ("auto", "type"):
+            options = options.with_limits((0.0, float(largest)))
+        return PreparedFrame(images, options)
+
+    def fuse(self, frames: Sequence[PreparedFrame]) -> list[Prediction]:
+        """Fuse consecutive frames of one size.
+
+        Raises:
+            ValueError: If images do not fit together, or a result is not finite.
+        """
+        return predict(
+            self._model,
+            self._processor,
+            [frame.images[:2] for frame in frames],
+            self.segment,
+            [frame.options for frame in frames],
+            missing=[frame.images.missing for frame in frames],
+            encode=self._semantics,
+        )
+
+    def _check_palette(self, frame: InfraredFrame, name: str) -> None:
+        """Refuse a change of the palette: the same color would change its meaning within the video."""
+        palette = tuple(note for note in frame.notes if note.startswith(_PALETTE_NOTE))
+        if np.ptp(frame.values) == 0:  # black frames have no palette
+            return
+        if self._palette is not None and palette != self._palette:
+            raise ValueError(
+                f"the palette of {name} changes: split it there, or take its brightness with infrared_luma=True "
+                "(--infrared-luma)"
+            )
+        self._palette = palette

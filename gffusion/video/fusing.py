@@ -1,0 +1,395 @@
+"""Fuse two videos into one, in constant memory, and continue where an interrupted run stopped."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from itertools import islice, repeat
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion._version import __version__
+from gffusion.cameras import InfraredFrame
+from gffusion.cameras.missing import find_borders
+from gffusion.cameras.range_histogram import RangeHistogram
+from gffusion.data import ReadOptions
+from gffusion.data.alignment import find_rig
+from gffusion.data.prefetch import map_in_order
+from gffusion.data.same_images import check_different_images
+from gffusion.inference.batching import batch_by_size
+from gffusion.inference.predict import Prediction
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.visualization.overlay import overlay
+from gffusion.zoo.digest import digest_weights
+
+from .fuser import FrameFuser, PreparedFrame
+from .jobs import VideoJob
+from .joining import check_audio, join_segments
+from .matching import FramePair, VideoPair, describe_counts
+from .reading import VideoFile, import_av, to_infrared, to_visible
+from .segments import SEGMENT_FRAMES, SegmentEncoder, SegmentFolder, SegmentState, VideoSettings
+from .semantics import check_refresh
+
+_MAXIMUM_ERRORS = 5
+_FAILURES_AT_START = 10  # with so many, the options are wrong, not single frames
+
+Progress = Callable[[int, int | None], None]
+"""Function that is called with the number of finished frames and their total, or `None` where that is unknown."""
+
+
+@dataclass
+class VideoReport:
+    """Outcome of [`fuse_video`].
+
+    Attributes:
+        frames: Number of fused frames.
+        resumed: Number of those that an earlier run had fused.
+        refreshed: Number of frames for which CLIP's tokens were computed, `None` if they were for every frame.
+        failures: Number of frames that could not be fused, and are left out.
+        errors: The first of their reasons.
+        notes: What was changed, assumed or left out, in words.
+    """
+
+    frames: int = 0
+    resumed: int = 0
+    refreshed: int | None = None
+    failures: int = 0
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+class _Item(NamedTuple):
+    """A pair of frames with its images, or the reason why it cannot be fused."""
+
+    time: Fraction
+    duration: Fraction
+    prepared: PreparedFrame | None
+    error: str | None = None
+
+
+def fuse_video(
+    job: VideoJob,
+    model: GFFusionModel,
+    image_processor: GFFusionImageProcessor,
+    read_options: ReadOptions | None = None,
+    *,
+    batch_size: int = 1,
+    semantic_every: int = 1,
+    time_offset: float = 0,
+    keep_metadata: bool = True,
+    progress: Progress | None = None,
+) -> VideoReport:
+    """Fuse two videos, frame by frame, with the time stamps and the audio of the visible one.
+
+    Frames are matched by time ([`VideoPair`]). The files are written only when they are complete. Until then, finished
+    segments are kept in a hidden folder beside the output, and the same call continues after them; the result equals
+    that of a run without interruption.
+
+    Args:
+        job: The files.
+        model: The model, in evaluation mode, on its device.
+        image_processor: Its image processor. `smooth_range` and `infrared_range="folder"` apply to the frames.
+        read_options: How infrared images are cleaned and aligned. `align="auto"` estimates one rig from up to ten pairs.
+        batch_size: Number of frames per forward pass.
+        semantic_every: Number of frames that share CLIP's tokens; a scene cut refreshes them at once.
+        time_offset: Seconds that are added to the times of the infrared video.
+        keep_metadata: Whether to keep title, date and the like of the visible file.
+        progress: Called after every batch.
+
+    Raises:
+        ImportError: If PyAV is not installed.
+        OSError: If a file cannot be read or written.
+        ValueError: If the videos cannot be fused with these options.
+    """
+    pair = VideoPair(VideoFile(job.visible), VideoFile(job.infrared), Fraction(str(time_offset)))
+    check_audio(pair.visible, *job.outputs["fused"])
+    run = _VideoRun(job, pair, model, image_processor, read_options or ReadOptions(), semantic_every)
+    plan = run.describe() | {
+        "batch_size": batch_size,
+        "time_offset": time_offset,
+        "model": digest_weights(model, repr(model.config), str(model.dtype), str(model.device)),
+    }
+    folder = SegmentFolder(job.folder, plan)
+    try:
+        run.run(folder, batch_size, progress)
+    except BaseException:
+        if not folder.states:  # nothing to continue from
+            folder.remove()
+        raise
+    run.join(folder, keep_metadata)
+    folder.remove()
+    return run.report
+
+
+class _VideoRun:
+    """State of one call of [`fuse_video`]."""
+
+    def __init__(
+        self,
+        job: VideoJob,
+        pair: VideoPair,
+        model: GFFusionModel,
+        image_processor: GFFusionImageProcessor,
+        read_options: ReadOptions,
+        semantic_every: int,
+    ) -> None:
+        self.job, self.pair, self.report = job, pair, VideoReport()
+        self._names = str(job.visible), str(job.infrared)
+        self._settings = VideoSettings.of(pair.visible)
+        self._largest = 2**pair.infrared.bits - 1 if pair.infrared.is_gray and 8 < pair.infrared.bits < 16 else None
+        probes = [(to_visible(item.visible.frame), to_infrared(item.infrared.frame)) for item in pair.probe()]
+        for visible, infrared in probes:
+            check_different_images(visible, infrared, self._names)
+        self._border = None if read_options.keep_borders else _find_common_border([frame for _, frame in probes])
+        self._read_options, found = find_rig(probes, replace(read_options, keep_borders=True), self._as_pair)
+        self.report.notes += ([found] if found else []) + _describe_files(pair)
+        if self._border is not None:
+            share = f"{100 * self._border.mean():.2g} %"
+            self.report.notes.append(f"infrared border ({share}) filled by the visible image; --keep-borders keeps it")
+        self._processor, self._model, self._semantic_every = image_processor, model, semantic_every
+        self._infrared_options = image_processor.infrared_options
+        check_refresh(model, semantic_every)
+        self._size: tuple[int, ...] | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that the fused frames depend on, besides the model and the arguments of `run`."""
+        inputs = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in self._paths]
+        return {
+            "version": [__version__, import_av().__version__],
+            "inputs": inputs,
+            "outputs": sorted(self.job.outputs),
+            "infrared": self._infrared_options.to_dict(),
+            "size_divisor": self._processor.size_divisor,
+            "read": repr(self._read_options),
+            "semantic_every": self._semantic_every,
+        }
+
+    @property
+    def _paths(self) -> tuple[Path, Path]:
+        return self.job.visible, self.job.infrared
+
+    def _as_pair(self, probe: tuple[NDArray[Any], NDArray[Any]]) -> tuple[NDArray[Any], InfraredFrame]:
+        return probe[0], InfraredFrame(probe[1], missing=self._border)
+
+    def _measure(self) -> InfraredOptions:
+        """Return the options of all frames, with their common range if it is to be measured."""
+        options = self._infrared_options
+        if options.infrared_range != "folder":
+            return options
+        histogram = RangeHistogram()
+        for item in self.pair.read():
+            histogram.add(to_infrared(item.infrared.frame), None)
+        low, high = histogram.limits
+        self.report.notes.append(f"infrared range of the video: {low:.7g} to {high:.7g}")
+        return options.with_limits(histogram.limits)
+
+    def run(self, folder: SegmentFolder, batch_size: int, progress: Progress | None) -> None:
+        """Fuse all frames after the finished segments."""
+        done = folder.states
+        self.report.resumed = sum(state.frames - state.failures for state in done)
+        for state in done:
+            self._count(state)
+        fuser = FrameFuser(
+            self._model,
+            self._processor,
+            self._read_options,
+            segment=len(self.job.outputs) > 1,
+            semantic_every=self._semantic_every,
+            border=self._border,
+            limits=done[-1].limits if done else None,
+            infrared_options=self._measure(),
+        )
+        total = self._estimate_total()
+        pairs = islice(self.pair.read(), sum(state.frames for state in done), None)
+        with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+            ahead = map_in_order(reader, lambda _: self._prepare(fuser, pairs), repeat(None), depth=2 * batch_size)
+            items = iter(lambda: next(ahead), None)
+            while segment := list(islice(items, 1)):
+                recorder = _Recorder(self.job, folder, self._settings, writer)
+                fuser.reset_semantics()
+                try:
+                    frames = _chain(segment, islice(items, SEGMENT_FRAMES - 1))
+                    for batch in batch_by_size(frames, batch_size, _size_of):
+                        self._fuse(fuser, batch, recorder)
+                        if progress is not None:
+                            progress(self.report.frames + self.report.failures + recorder.seen, total)
+                    state = recorder.finish()
+                except BaseException:
+                    recorder.abort()
+                    raise
+                self._count(state)
+        self.report.refreshed = fuser.refreshed
+        if not self.report.frames:
+            raise ValueError(f"no frame could be fused: {self.report.errors[0]}")
+
+    def _prepare(self, fuser: FrameFuser, pairs: Iterator[FramePair]) -> _Item | None:
+        pair = next(pairs, None)
+        if pair is None:
+            return None
+        time, duration = pair.time, pair.visible.duration or 1 / self.pair.visible.rate
+        try:
+            images = to_visible(pair.visible.frame), to_infrared(pair.infrared.frame)
+            return _Item(time, duration, fuser.prepare(*images, self._names, self._largest))
+        except ValueError as error:
+            return _Item(time, duration, None, f"{float(time):.3f} s: {error}")
+
+    def _fuse(self, fuser: FrameFuser, batch: Sequence[_Item], recorder: "_Recorder") -> None:
+        prepared = [item.prepared for item in batch if item.prepared is not None]
+        if not prepared:
+            recorder.fail(batch[0])
+            if not self._size and recorder.seen >= _FAILURES_AT_START:
+                raise ValueError(str(batch[0].error))
+            return
+        size = prepared[0].images.visible.shape[:2]
+        if self._size is not None and size != self._size:
+            raise ValueError(
+                f"the size of the frames changes from {self._size[1]}x{self._size[0]} to {size[1]}x{size[0]} at "
+                f"{float(batch[0].time):.3f} s: split the videos there"
+            )
+        self._size = size
+        for item, prediction in zip(batch, fuser.fuse(prepared), strict=True):
+            recorder.write(item, prediction)
+
+    def _count(self, state: SegmentState) -> None:
+        report = self.report
+        self._size = state.size or self._size
+        report.frames += state.frames - state.failures
+        report.failures += state.failures
+        report.errors = [*report.errors, *state.errors][:_MAXIMUM_ERRORS]
+        report.notes += [note for note in state.notes if note not in report.notes]
+
+    def _estimate_total(self) -> int | None:
+        seconds = [file.seconds for file in (self.pair.visible, self.pair.infrared)]
+        return round(min(seconds) * self.pair.visible.rate) or None
+
+    def join(self, folder: SegmentFolder, keep_metadata: bool) -> None:
+        """Write the output files from the segments."""
+        counts = self.pair.counts
+        last_duration = Fraction(*next(state.duration for state in reversed(folder.states) if state.duration[0]))
+        for kind, (path, output) in self.job.outputs.items():
+            names = [folder.name(kind, index) for index in range(len(folder.states))]
+            join_segments(
+                path,
+                output,
+                [name for name in names if name.exists()],  # those without a fused frame have no file
+                last_duration,
+                visible=self.pair.visible if kind != "labels" else None,
+                metadata=self.pair.visible.metadata if keep_metadata else None,
+                is_cut=(counts.before > 0, counts.after),
+            )
+        self.report.notes += describe_counts(counts, self.pair)
+
+
+class _Recorder:
+    """Write the frames of one segment in the background."""
+
+    def __init__(
+        self, job: VideoJob, folder: SegmentFolder, settings: VideoSettings, executor: ThreadPoolExecutor
+    ) -> None:
+        self._job, self._folder, self._settings, self._executor = job, folder, settings, executor
+        self._index = len(folder.states)
+        self._encoders: dict[str, SegmentEncoder] = {}
+        self._pending: deque[Future[None]] = deque()
+        self._size: tuple[int, ...] = ()
+        self._failures = 0
+        self._errors: list[str] = []
+        self._notes: list[str] = []
+        self._limits: Limits | None = None
+        self._duration = Fraction(0)
+        self.seen = 0
+        for kind in job.outputs:  # of an interrupted run
+            folder.name(kind, self._index).unlink(missing_ok=True)
+
+    def fail(self, item: _Item) -> None:
+        """Leave a frame out."""
+        self.seen += 1
+        self._failures += 1
+        if len(self._errors) < _MAXIMUM_ERRORS:
+            self._errors.append(str(item.error))
+
+    def write(self, item: _Item, prediction: Prediction) -> None:
+        """Encode a frame after those before it."""
+        assert item.prepared is not None
+        self.seen += 1
+        images, options = item.prepared
+        self._limits, self._duration, self._size = options.limits, item.duration, images.visible.shape[:2]
+        self._notes += [note for note in images.notes if note not in self._notes]
+        self._pending.append(self._executor.submit(self._encode, item, prediction))
+        while len(self._pending) > 4:
+            self._pending.popleft().result()
+
+    def finish(self) -> SegmentState:
+        """Close the files, and mark the segment as complete."""
+        while self._pending:
+            self._pending.popleft().result()
+        for encoder in self._encoders.values():
+            encoder.close()
+        self._encoders = {}
+        duration = self._duration.numerator, self._duration.denominator
+        errors, notes = tuple(self._errors), tuple(self._notes)
+        state = SegmentState(self.seen, self._failures, errors, notes, self._limits, duration, self._size)
+        self._folder.finish(state)
+        return state
+
+    def abort(self) -> None:
+        """Close the files of an incomplete segment."""
+        for future in self._pending:
+            future.cancel()
+        self._executor.submit(self._close_incomplete).result()
+
+    def _close_incomplete(self) -> None:
+        for encoder in self._encoders.values():
+            encoder.abort()
+
+    def _encode(self, item: _Item, prediction: Prediction) -> None:
+        images: dict[str, NDArray[np.uint8]] = {"fused": prediction.fused}
+        if prediction.labels is not None:
+            images |= {"labels": prediction.labels, "overlay": overlay(prediction.fused, prediction.labels)}
+        for kind, (_, output) in self._job.outputs.items():
+            image = images[kind]
+            if kind not in self._encoders:
+                path = self._folder.name(kind, self._index)
+                self._encoders[kind] = SegmentEncoder(path, output, self._settings, image.shape[:2])  # type: ignore[arg-type]
+            self._encoders[kind].write(image, item.time, item.duration)
+
+
+def _chain(first: Sequence[_Item], others: Iterator[_Item]) -> Iterator[_Item]:
+    yield from first
+    yield from others
+
+
+def _size_of(item: _Item) -> tuple[int, ...]:
+    return (id(item),) if item.prepared is None else item.prepared.images.visible.shape[:2]
+
+
+def _find_common_border(frames: Sequence[NDArray[Any]]) -> NDArray[np.bool_] | None:
+    """Return the border that all frames have, so that it does not depend on the content of single frames."""
+    common: NDArray[np.bool_] | None = None
+    for frame in frames:
+        if np.ptp(frame) == 0:  # a fade to black
+            continue
+        border = find_borders(frame)
+        if border is None or (common is not None and border.shape != common.shape):
+            return None
+        common = border if common is None else common & border
+    return common if common is not None and common.any() else None
+
+
+def _describe_files(pair: VideoPair) -> list[str]:
+    notes = []
+    if pair.visible.bits > 8:
+        notes.append(f"the visible video has {pair.visible.bits} bits, which are reduced to 8")
+    if pair.visible.hdr:
+        notes.append(f"the visible video is HDR ({pair.visible.hdr}): its values are taken without tone mapping")
+    if pair.infrared.bits > 8 and not pair.infrared.is_gray:
+        notes.append(f"the infrared video has {pair.infrared.bits} bits but no gray format: they are reduced to 8")
+    if pair.visible.rate != pair.infrared.rate:
+        rates = f"{float(pair.visible.rate):.4g} and {float(pair.infrared.rate):.4g}"
+        notes.append(f"frames matched by time stamps: the videos have {rates} frames per second")
+    return notes

@@ -1,0 +1,43 @@
+"""Files of a run on videos. Imports nothing heavy, so that the command line can check names first."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from .formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """Two videos and the files to write: the fused video, label maps (lossless, .mkv) and a colored overlay."""
+
+    visible: Path
+    infrared: Path
+    fused: Path
+    labels: Path | None = None
+    overlay: Path | None = None
+
+    @property
+    def outputs(self) -> dict[str, tuple[Path, OutputFormat]]:
+        """The files to write and their formats, by kind."""
+        outputs = {"fused": (self.fused, OUTPUT_FORMATS[self.fused.suffix.lower()])}
+        if self.labels is not None:
+            outputs["labels"] = self.labels, LABEL_FORMAT
+        if self.overlay is not None:
+            outputs["overlay"] = self.overlay, OUTPUT_FORMATS[self.overlay.suffix.lower()]
+        return outputs
+
+    @property
+    def folder(self) -> Path:
+        """Hidden folder of finished segments."""
+        return self.fused.with_name(f".{self.fused.name}.parts")
+
+
+def check_single_process() -> None:
+    """Raise an error if several processes were launched, which would all write the same video.
+
+    Raises:
+        ValueError: If several processes were launched.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        raise ValueError("a video is fused by one process: run gffusion fuse without accelerate launch")

@@ -1,0 +1,151 @@
+"""Match the frames of two videos by their time stamps."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import NamedTuple
+
+from .reading import TimedFrame, VideoFile, choose_times
+
+MAXIMUM_PROBES = 10
+
+
+class FramePair(NamedTuple):
+    """A visible frame and the infrared frame that is nearest in time; the times are those of the visible frame."""
+
+    visible: TimedFrame
+    infrared: TimedFrame
+
+    @property
+    def time(self) -> Fraction:
+        """Time of the visible frame in seconds."""
+        return self.visible.time
+
+
+@dataclass
+class MatchCounts:
+    """What was left out while matching.
+
+    Attributes:
+        before: Visible frames before the infrared video starts.
+        after: Whether visible frames follow after the infrared video ends.
+        gaps: Visible frames in gaps of the infrared video.
+        matched: Pairs.
+        first_gap: Time of the first visible frame in a gap.
+    """
+
+    before: int = 0
+    after: bool = False
+    gaps: int = 0
+    matched: int = 0
+    first_gap: Fraction | None = None
+
+
+@dataclass
+class VideoPair:
+    """Two videos of one scene.
+
+    The infrared frame of a visible frame is the one nearest in time, at most one period of the slower video away. Visible
+    frames without one are left out.
+
+    Args:
+        visible: The visible video, whose frames and times the result has.
+        infrared: The infrared video.
+        offset: Seconds that are added to the times of the infrared video.
+
+    Attributes:
+        counts: What was left out when the pair was last read.
+    """
+
+    visible: VideoFile
+    infrared: VideoFile
+    offset: Fraction = Fraction(0)
+    counts: MatchCounts = field(default_factory=MatchCounts)
+
+    @property
+    def tolerance(self) -> Fraction:
+        """Largest distance in time of a pair, in seconds."""
+        return max(1 / self.visible.rate, 1 / self.infrared.rate)
+
+    def read(self) -> Iterator[FramePair]:
+        """Yield the pairs in order. Holds two infrared frames in memory.
+
+        Raises:
+            OSError: If a file cannot be read.
+            ValueError: If frames have no time stamps, or no frames are at the same time.
+        """
+        self.counts = MatchCounts()
+        yield from _match(self.visible.read(), self._read_infrared(), self.tolerance, self.counts)
+        if not self.counts.matched:
+            raise ValueError(self._describe_no_overlap())
+
+    def probe(self, count: int = MAXIMUM_PROBES) -> list[FramePair]:
+        """Return up to `count` pairs, evenly spaced over the time of both videos; fewer if parts cannot be matched."""
+        ends = [file.seconds for file in (self.visible, self.infrared) if file.seconds]
+        start = next((pair.time for pair in self.read()), Fraction(0))
+        pairs: dict[Fraction, FramePair] = {}
+        for time in choose_times(start, max(start, min(ends, default=start)), count):
+            visible = (frame for frame in self.visible.read(time) if frame.time >= time)
+            earlier = max(Fraction(0), time - self.offset - 2 * self.tolerance)
+            for pair in _match(visible, self._read_infrared(earlier), self.tolerance, MatchCounts()):
+                pairs[pair.time] = pair
+                break
+        return list(pairs.values()) or [next(self.read())]
+
+    def _read_infrared(self, start: Fraction | None = None) -> Iterator[TimedFrame]:
+        for frame in self.infrared.read(start):
+            yield frame._replace(time=frame.time + self.offset)
+
+    def _describe_no_overlap(self) -> str:
+        spans = []
+        for file, offset in ((self.visible, Fraction(0)), (self.infrared, self.offset)):
+            first = next((frame.time for frame in file.read()), None)
+            if first is None:
+                return f"{file.path} has no frame that can be decoded"
+            spans.append(f"{file.path} starts at {float(first + offset):.3f} s and lasts {float(file.seconds):.3f} s")
+        return (
+            f"no frames of the two videos are at the same time: {spans[0]}, {spans[1]}; --time-offset SECONDS is added to the "
+            "times of the infrared video"
+        )
+
+
+def _match(
+    visible: Iterator[TimedFrame], infrared: Iterator[TimedFrame], tolerance: Fraction, counts: MatchCounts
+) -> Iterator[FramePair]:
+    nearest, following = next(infrared, None), next(infrared, None)
+    if nearest is None:
+        return
+    for frame in visible:
+        while following is not None and abs(following.time - frame.time) < abs(nearest.time - frame.time):
+            nearest, following = following, next(infrared, None)
+        if abs(nearest.time - frame.time) <= tolerance:
+            counts.matched += 1
+            yield FramePair(frame, nearest)
+        elif following is None and frame.time > nearest.time:
+            counts.after = True
+            return
+        elif counts.matched:
+            counts.gaps += 1
+            counts.first_gap = frame.time if counts.first_gap is None else counts.first_gap
+        else:
+            counts.before += 1
+
+
+def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
+    """Return notes about visible frames without an infrared frame."""
+    notes = []
+    if counts.before:
+        notes.append(f"left out {counts.before} visible frames before the infrared video starts")
+    if counts.gaps and counts.first_gap is not None:
+        notes.append(
+            f"left out {counts.gaps} visible frames without an infrared frame within {float(pair.tolerance):.3f} s, the first "
+            f"one at {float(counts.first_gap):.3f} s"
+        )
+    if counts.after:
+        notes.append("stopped at the end of the infrared video, which is shorter")
+    elif pair.infrared.seconds + pair.offset > pair.visible.seconds + pair.tolerance and pair.visible.seconds:
+        notes.append("stopped at the end of the visible video, which is shorter")
+    for file in (pair.visible, pair.infrared):
+        if file.damaged:
+            notes.append(f"{file.path}: {file.damaged} damaged frames left out")
+    return notes

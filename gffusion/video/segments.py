@@ -1,0 +1,174 @@
+"""Encode a video in segments, each of which is complete or absent, so that an interrupted run can go on."""
+
+import contextlib
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.data.atomic import replace_file
+
+from .formats import OutputFormat
+from .reading import VideoFile, import_av
+
+if TYPE_CHECKING:
+    from av.container import OutputContainer
+    from av.video.stream import VideoStream
+
+SEGMENT_FRAMES = 120
+"""Number of frames of a segment."""
+
+_PLAN = "plan.json"
+
+
+@dataclass(frozen=True)
+class VideoSettings:
+    """Timing and description of the frames of a video.
+
+    Attributes:
+        time_base: Unit of time stamps in seconds.
+        rate: Mean number of frames per second.
+        sample_aspect_ratio: Width of a pixel divided by its height.
+    """
+
+    time_base: Fraction
+    rate: Fraction
+    sample_aspect_ratio: Fraction = Fraction(1)
+
+    @classmethod
+    def of(cls, file: VideoFile) -> "VideoSettings":
+        """Return the settings of a video that has the frames of another one."""
+        return cls(file.time_base, file.rate.limit_denominator(1001), file.sample_aspect_ratio)
+
+
+class SegmentEncoder:
+    """Encode frames into one file. The file is complete after `close`.
+
+    Args:
+        path: File to write, a NUT container, which keeps any time stamps.
+        output: Codec.
+        settings: Timing.
+        size: Height and width of the frames.
+    """
+
+    def __init__(self, path: Path, output: OutputFormat, settings: VideoSettings, size: tuple[int, int]) -> None:
+        av = import_av()
+        self._av, self._settings, self._output = av, settings, output
+        self._even = output.pixels == "yuv420p"
+        self._container: OutputContainer = av.open(str(path), "w", format="nut")
+        stream: VideoStream = self._container.add_stream(output.codec, rate=settings.rate, options=dict(output.options))
+        stream.height, stream.width = (side + side % 2 if self._even else side for side in size)
+        stream.pix_fmt = output.pixels
+        context = stream.codec_context
+        context.time_base = settings.time_base
+        context.sample_aspect_ratio = settings.sample_aspect_ratio
+        context.flags |= _GLOBAL_HEADER
+        self._matrix = "ITU709" if stream.height >= _HD_HEIGHT else "ITU601"
+        if self._even:
+            context.colorspace, context.color_range = _MATRICES[self._matrix], _LIMITED
+        self._stream = stream
+
+    def write(self, image: NDArray[np.uint8], time: Fraction, duration: Fraction) -> None:
+        """Encode an image (H, W) or (H, W, 3); odd sides are extended by repeating the last row or column."""
+        if self._even and (image.shape[0] % 2 or image.shape[1] % 2):
+            pad = [(0, side % 2) for side in image.shape[:2]] + [(0, 0)] * (image.ndim - 2)
+            image = np.pad(image, pad, mode="edge")
+        frame = self._av.VideoFrame.from_ndarray(np.ascontiguousarray(image), "gray" if image.ndim == 2 else "rgb24")
+        if self._even:
+            frame = frame.reformat(format="yuv420p", dst_colorspace=self._matrix, dst_color_range="MPEG")
+            frame.colorspace, frame.color_range = _MATRICES[self._matrix], _LIMITED
+        unit = self._settings.time_base
+        frame.pts, frame.time_base = round(time / unit), unit
+        frame.duration = round(duration / unit)
+        self._container.mux(self._stream.encode(frame))
+
+    def close(self) -> None:
+        """Write what is still in the encoder, and close the file."""
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
+
+    def abort(self) -> None:
+        """Close the file, which stays incomplete."""
+        with contextlib.suppress(Exception):
+            self._container.close()
+
+
+_GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: parameters in front, as .mp4 needs them
+_MATRICES, _LIMITED = {"ITU601": 6, "ITU709": 1}, 1  # AVCOL_SPC_SMPTE170M, AVCOL_SPC_BT709, AVCOL_RANGE_MPEG
+_HD_HEIGHT = 720  # players take the matrix of BT.709 from here
+
+
+@dataclass(frozen=True)
+class SegmentState:
+    """What is known after a segment.
+
+    Attributes:
+        frames: Pairs of frames that it used.
+        failures: Number of frames that could not be fused.
+        errors: The first of their reasons.
+        notes: What was changed or assumed.
+        limits: Range of the last frame, with smoothing.
+        duration: Duration of the last frame, numerator and denominator.
+        size: Height and width of the frames.
+    """
+
+    frames: int
+    failures: int
+    errors: tuple[str, ...]
+    notes: tuple[str, ...]
+    limits: tuple[float, float] | None
+    duration: tuple[int, int]
+    size: tuple[int, ...]
+
+
+class SegmentFolder:
+    """Hidden folder of the finished segments of a run.
+
+    Args:
+        path: The folder. It is emptied if it holds segments of other inputs or options.
+        plan: Everything that the segments depend on.
+    """
+
+    def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
+        self.path = path
+        content = json.dumps(plan, sort_keys=True, default=str).encode()
+        if path.exists() and self._read(_PLAN) != content:
+            shutil.rmtree(path)
+        path.mkdir(parents=True, exist_ok=True)
+        if self._read(_PLAN) is None:
+            replace_file(path / _PLAN, content)
+        self.states = self._read_states()
+
+    def name(self, kind: str, index: int) -> Path:
+        """Return the file of a segment."""
+        return self.path / f"{kind}-{index:06d}.nut"
+
+    def finish(self, state: SegmentState) -> None:
+        """Mark the next segment as complete, after its files are."""
+        replace_file(self.path / f"state-{len(self.states):06d}.json", json.dumps(asdict(state)).encode())
+        self.states.append(state)
+
+    def remove(self) -> None:
+        """Delete the folder, after its segments were joined."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def _read(self, name: str) -> bytes | None:
+        try:
+            return (self.path / name).read_bytes()
+        except OSError:
+            return None
+
+    def _read_states(self) -> list[SegmentState]:
+        states: list[SegmentState] = []
+        while (content := self._read(f"state-{len(states):06d}.json")) is not None:
+            values = json.loads(content)
+            values |= {name: tuple(values[name]) for name in ("errors", "notes", "duration", "size")}
+            values["limits"] = values["limits"] and tuple(values["limits"])
+            states.append(SegmentState(**values))
+        return states

@@ -1,0 +1,83 @@
+"""Reuse CLIP's tokens for several frames of a video."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gffusion.models.gffusion.image_ops import rgb_to_luma
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
+# Frames are compared as thumbnails: noise and small motions vanish, a cut or a pan does not.
+_THUMBNAIL = (16, 16)
+_CUT = 0.06
+
+
+class SemanticRefresh:
+    """Tokens of CLIP that are computed for every n-th frame, and for frames that differ from the one they describe.
+
+    Frames differ if the mean difference of their thumbnails, of either modality, exceeds a threshold: after a scene cut,
+    and after a pan or a change of light. Pass it to [`predict`] as `encode`, one frame or a batch of ordered frames at a
+    time.
+
+    Args:
+        model: A model of the hybrid paradigm.
+        every: Largest number of frames that share tokens, at least 1.
+        threshold: Mean difference of thumbnails with values in [0, 1].
+
+    Attributes:
+        refreshed: Number of frames for which tokens were computed.
+
+    Raises:
+        ValueError: If `every` is less than 1, or the model injects no tokens of CLIP.
+    """
+
+    def __init__(self, model: GFFusionModel, every: int, threshold: float = _CUT) -> None:
+        check_refresh(model, every)
+        self._model, self._every, self._threshold = model, every, threshold
+        self._tokens: Tensor | None = None
+        self._thumbnail: Tensor | None = None
+        self._age = 0
+        self.refreshed = 0
+
+    def reset(self) -> None:
+        """Compute new tokens for the next frame."""
+        self._tokens = None
+
+    def __call__(self, visible_values: Tensor, infrared_values: Tensor) -> Tensor:
+        """Return tokens for a batch of ordered frames: (B, 3, H, W) and (B, 1, H, W) in [0, 1] -> (B, L, N, D)."""
+        images = zip(visible_values[:, None], infrared_values[:, None], strict=True)
+        return torch.cat([self._follow(visible, infrared) for visible, infrared in images])
+
+    def _follow(self, visible: Tensor, infrared: Tensor) -> Tensor:
+        thumbnail = _shrink(visible, infrared)
+        if self._tokens is None or self._thumbnail is None or self._age >= self._every or self._differs(thumbnail):
+            self._tokens, self._thumbnail, self._age = self._model.encode_semantics(visible, infrared), thumbnail, 0
+            self.refreshed += 1
+        self._age += 1
+        return self._tokens
+
+    def _differs(self, thumbnail: Tensor) -> bool:
+        assert self._thumbnail is not None
+        differences = (thumbnail - self._thumbnail).abs().mean(dim=(0, 2, 3))  # of visible and infrared
+        return bool(differences.max() > self._threshold)
+
+
+def check_refresh(model: GFFusionModel, every: int) -> None:
+    """Check that tokens of a model can be reused.
+
+    Raises:
+        ValueError: If `every` is less than 1, or the model injects no tokens of CLIP.
+    """
+    if every < 1:
+        raise ValueError(f"`semantic_every` (--semantic-every) must be at least 1, got {every}")
+    if every > 1 and not model.config.needs_clip:
+        raise ValueError(
+            f"`semantic_every` (--semantic-every) needs a model that injects CLIP features (paradigm hybrid), but this one is "
+            f"of the paradigm {model.config.paradigm}: leave it out"
+        )
+
+
+def _shrink(visible: Tensor, infrared: Tensor) -> Tensor:
+    """Return thumbnails of both images, (1, 2, h, w)."""
+    both = torch.cat([rgb_to_luma(visible).float(), infrared.float()], dim=1)
+    return F.adaptive_avg_pool2d(both, _THUMBNAIL)

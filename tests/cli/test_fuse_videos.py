@@ -1,0 +1,153 @@
+"""`gffusion fuse` of two videos."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
+
+from video_files import find_markers, marker_column, read_audio, read_frames, write_pair
+
+from gffusion.video.segments import SEGMENT_FRAMES
+
+FUSE = "fuse visible.mp4 infrared.mp4 -o fused.mp4 --model gffusion-funet"
+
+
+@pytest.fixture
+def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Write visible.mp4 and infrared.mp4 of 8 frames into the current folder."""
+    write_pair(tmp_path, 8, audio_seconds=0.5)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_process(gffusion_process: Callable, clips: Path) -> None:
+    """As a shell runs it; a second run has nothing to do."""
+    words = FUSE.split()
+    words[1:5] = [clips / words[1], clips / words[2], "-o", clips / "fused.mp4"]
+    outcome = gffusion_process(*words)
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    assert outcome.out.startswith("fused 8 frames in ")
+    images, times = read_frames(clips / "fused.mp4")
+    assert [find_markers(image) for image in images] == [(marker_column(index),) * 2 for index in range(8)]
+    assert times == read_frames(clips / "visible.mp4")[1]
+    assert read_audio(clips / "fused.mp4") == read_audio(clips / "visible.mp4")
+    outcome = gffusion_process(*words)
+    assert (outcome.exit_code, outcome.out[:14]) == (0, "nothing to do:")
+
+
+@pytest.mark.processes
+@pytest.mark.slow
+def test_interrupted_process(tmp_path: Path) -> None:
+    """Ctrl-C after the first segment: exit code 130, no half file, and the same command finishes."""
+    write_pair(tmp_path, 4 * SEGMENT_FRAMES)
+    command = [sys.executable, "-m", "gffusion", *FUSE.split(), "--device", "cpu"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    state = tmp_path / ".fused.mp4.parts" / "state-000000.json"
+    started = time.monotonic()
+    while not state.exists() and time.monotonic() < started + 120:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    error = running.communicate(timeout=60)[1]
+    assert running.returncode == 130
+    assert "interrupted" in error
+    assert sorted(file.name for file in tmp_path.glob("*.mp4")) == ["infrared.mp4", "visible.mp4"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0
+    assert f"{SEGMENT_FRAMES} were fused before" in done.stdout or "were fused before" in done.stdout
+    images, _ = read_frames(tmp_path / "fused.mp4")
+    assert [find_markers(image)[1] for image in images] == [marker_column(index) for index in range(4 * SEGMENT_FRAMES)]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--infrared-range percentile --smooth-range 5",
+        "--infrared-range folder",
+        "--infrared-range 255,0",
+        "--invert --agc plateau --plateau-limit 2",
+        "--agc clahe",
+        "--align resize --crop",
+        "--align resize --reference infrared",
+        "--batch-size 3 --keep-borders --infrared-luma",
+        "--no-metadata --device cpu --dtype bfloat16",
+        "--time-offset 0.04",
+    ],
+)
+def test_options_of_images(gffusion: Callable, clips: Path, options: str) -> None:
+    outcome = gffusion(*FUSE.split(), *options.split())
+    assert outcome.exit_code == 0, outcome.err
+    assert len(read_frames(clips / "fused.mp4")[0]) == 8
+
+
+def test_inverted_video_differs(gffusion: Callable, clips: Path) -> None:
+    images = []
+    for option in ("--no-invert", "--invert"):
+        assert gffusion(*FUSE.split(), option, "--overwrite").exit_code == 0
+        images.append(read_frames(clips / "fused.mp4")[0][0].astype(int))
+    assert np.abs(images[0] - images[1]).mean() > 5
+
+
+def test_segment(gffusion: Callable, clips: Path) -> None:
+    """Label maps are lossless, next to an overlay; CLIP's features are computed for few frames."""
+    command = "fuse visible.mp4 infrared.mp4 -o out --segment --model gffusion-tiny --semantic-every 4"
+    outcome = gffusion(*command.split())
+    assert outcome.exit_code == 0, outcome.err
+    assert "CLIP's features computed" in outcome.out
+    names = ["visible.mp4", "visible_labels.mkv", "visible_overlay.mp4"]
+    assert sorted(file.name for file in (clips / "out").iterdir()) == names
+    labels, times = read_frames(clips / "out" / names[1])
+    assert {image.ndim for image in labels} == {2}
+    assert max(image.max() for image in labels) < 4
+    assert len(times) == len(read_frames(clips / "out" / names[2])[0]) == 8
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (f"{FUSE} --suffix .png", "--suffix is for images"),
+        (f"{FUSE} --raw-frame 4x4,uint16", "--raw-frame is for images"),
+        (f"{FUSE} --keep-thermal", "--keep-thermal is for images"),
+        (f"{FUSE} --semantic-every 5", "--semantic-every.* needs a model that injects CLIP features"),
+        (f"{FUSE} --semantic-every 0", "--semantic-every"),
+        (f"{FUSE} --segment", "no segmenter"),
+        ("fuse visible.mp4 infrared.mp4 -o fused.png", r"suffix must be one of \.m4v, \.mkv, \.mov, \.mp4, \.webm"),
+        ("fuse visible.mp4 infrared.mp4 -o visible.mp4", "would overwrite an input"),
+        ("fuse visible.mp4 -o fused.mp4", "give the infrared video, too"),
+        ("fuse visible.mp4 visible.mp4 -o fused.mp4", "given twice"),
+        ("fuse visible.mp4 none.mp4 -o fused.mp4", "none.mp4 does not exist"),
+        ("fuse visible.mp4 . -o fused.mp4", "give two videos, or two folders of frames"),
+        ("fuse visible.mp4 flight.seq -o fused.mp4", r"flight\.seq: recordings of FLIR .*flirpy"),
+        ("fuse . . -o fused --semantic-every 5", "--semantic-every is for two videos"),
+        ("fuse visible.png infrared.png -o fused.png --time-offset 1", "--time-offset is for two videos"),
+    ],
+)
+def test_refused(gffusion: Callable, clips: Path, command: str, named: str) -> None:
+    import re
+
+    outcome = gffusion(*command.split())
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert re.fullmatch(rf"gffusion: error: .*{named}.*\n", outcome.err), outcome.err
+    assert sorted(file.name for file in clips.iterdir()) == ["infrared.mp4", "visible.mp4"]
+
+
+def test_several_processes_are_refused(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    outcome = gffusion(*FUSE.split())
+    assert outcome.exit_code == 2
+    assert "accelerate launch" in outcome.err
+
+
+def test_without_pyav(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    outcome = gffusion(*FUSE.split())
+    assert outcome.exit_code == 2
+    assert 'pip install "gffusion[video]"' in outcome.err

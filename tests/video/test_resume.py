@@ -1,0 +1,75 @@
+"""An interrupted run leaves nothing under the final name, and the same call continues after the finished segments."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from video_files import write_pair
+
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.video.segments import SEGMENT_FRAMES
+
+SMOOTH = {"infrared_range": "percentile", "smooth_range": 30}
+
+
+class Stop(BaseException):
+    """As Ctrl-C, but does not end pytest if it is not caught."""
+
+
+def stop_after(count: int) -> Callable[[int, int | None], None]:
+    def check(done: int, total: int | None) -> None:
+        if done >= count:
+            raise Stop
+
+    return check
+
+
+@pytest.mark.slow
+def test_resumed_result_equals_that_of_one_run(tmp_path: Path, fuse: Callable) -> None:
+    """To the byte, with a range that is smoothed over the interruption; the finished segments are not fused again."""
+    folder = tmp_path / "once"
+    folder.mkdir()
+    visible, infrared = write_pair(tmp_path, 2 * SEGMENT_FRAMES + 20, audio_seconds=2)
+    expected, _ = fuse(visible, infrared, "once/fused.mp4", infrared_options=SMOOTH)
+    for count in (SEGMENT_FRAMES - 10, SEGMENT_FRAMES + 40):
+        with pytest.raises(Stop):
+            fuse(visible, infrared, infrared_options=SMOOTH, progress=stop_after(count))
+        assert not (tmp_path / "fused.mp4").exists()
+    assert (tmp_path / ".fused.mp4.parts").is_dir()
+    seen: list[int] = []
+    path, report = fuse(visible, infrared, infrared_options=SMOOTH, progress=lambda done, total: seen.append(done))
+    assert (report.frames, report.resumed) == (2 * SEGMENT_FRAMES + 20, SEGMENT_FRAMES)
+    assert seen[0] == SEGMENT_FRAMES + 1
+    assert path.read_bytes() == expected.read_bytes()
+    names = sorted(file.name for file in tmp_path.iterdir())
+    assert names == ["fused.mp4", "infrared.mp4", "once", "visible.mp4"]
+
+
+@pytest.mark.slow
+def test_other_options_start_anew(tmp_path: Path, fuse: Callable) -> None:
+    visible, infrared = write_pair(tmp_path, SEGMENT_FRAMES + 5)
+    with pytest.raises(Stop):
+        fuse(visible, infrared, progress=stop_after(SEGMENT_FRAMES + 2))
+    report = fuse(visible, infrared, infrared_options={"invert": True})[1]
+    assert (report.frames, report.resumed) == (SEGMENT_FRAMES + 5, 0)
+
+
+def test_an_early_interruption_leaves_nothing(tmp_path: Path, fuse: Callable) -> None:
+    visible, infrared = write_pair(tmp_path, 10)
+    (tmp_path / "fused.mp4").write_bytes(b"an older result")
+    with pytest.raises(Stop):
+        fuse(visible, infrared, progress=stop_after(5))
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["fused.mp4", "infrared.mp4", "visible.mp4"]
+    assert (tmp_path / "fused.mp4").read_bytes() == b"an older result"
+
+
+def test_an_error_while_joining_keeps_the_segments(
+    tmp_path: Path, funet: GFFusionModel, fuse: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visible, infrared = write_pair(tmp_path, 6)
+    (tmp_path / "fused.mp4").mkdir()  # cannot be replaced
+    with pytest.raises(OSError, match="fused"):
+        fuse(visible, infrared)
+    (tmp_path / "fused.mp4").rmdir()
+    report = fuse(visible, infrared)[1]
+    assert (report.frames, report.resumed) == (6, 6)
