@@ -1,6 +1,7 @@
 """Measure the alignment of real pairs that are moved by known amounts, and what misalignment costs.
 
     python tools/alignment_table.py truth --trials 12      # a table of errors and refusals
+    python tools/alignment_table.py registration           # how far edges of the registered pairs lie apart
     python tools/alignment_table.py cost --pairs 8         # quality of fused images at 0 to 8 pixels
 
 Registered pairs are read from `$GFFUSION_DATA` (default `../shared/data`). A trial moves the infrared image of one pair, or of ten
@@ -8,8 +9,8 @@ pairs alike, by a scale of 0.5 to 2, a rotation of up to 5 degrees and a shift o
 trials crop both images to windows that are filled with content; in the others, the infrared image has missing borders. The error is
 the mean distance of the corners of the common part, in pixels of the visible image.
 
-The sets are not registered perfectly. Errors are given against the registration of the set, and against the estimate for the
-same images before they were moved.
+The sets are not registered perfectly. Errors are given against the registration of the set, and, as "relative", against the
+estimate for the same part of the same images before they were moved.
 """
 
 import argparse
@@ -22,8 +23,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras import Rig, align_images
+from gffusion.cameras import align_images
+from gffusion.cameras.edges import prepare_pair
 from gffusion.cameras.estimation import PairArrays, estimate_rig, measure_distance
+from gffusion.cameras.refinement import FINE, Level, Transform, compare_tiles, refine_rig
 from gffusion.cameras.rig import from_relative
 from gffusion.cameras.warping import resize_infrared, warp_image
 from gffusion.data import ImagePair, match_pairs, read_image
@@ -37,14 +40,18 @@ SETS: dict[str, tuple[str, Callable[[str], bool], slice]] = {
     "M3SVD": ("val/m3svd", lambda name: True, slice(None)),
 }
 CORNERS = np.array([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 1, 1]], np.float64)
-WRONG = 10.0  # pixels; an estimate with a larger error that is not refused is wrong
+WRONG, FAR_OFF = 2.0, 10.0  # pixels, errors of estimates that are not refused
 
 
 def list_pairs(name: str) -> list[ImagePair]:
     """Return the pairs of a set."""
     folder, is_wanted, part = SETS[name]
-    pairs = match_pairs(DATA / folder / "visible", DATA / folder / "infrared").pairs
-    return [pair for pair in pairs if is_wanted(pair.name)][part]
+    return [pair for pair in match_folder(folder) if is_wanted(pair.name)][part]
+
+
+def match_folder(folder: str) -> list[ImagePair]:
+    """Return the pairs of a folder of the data."""
+    return list(match_pairs(DATA / folder / "visible", DATA / folder / "infrared").pairs)
 
 
 def read_arrays(pair: ImagePair, size: tuple[int, int] | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -72,7 +79,7 @@ def draw_motion(rng: np.random.Generator, size: tuple[int, int], perspective: bo
 def move(
     visible: NDArray[Any], infrared: NDArray[Any], motion: NDArray[np.float64], crop: bool, density: float
 ) -> tuple[PairArrays, PairArrays, NDArray[np.float64]]:
-    """Return the moved pair, the same pair before it was moved, and the exact rig.
+    """Return the moved pair, the same part of the pair before it was moved, and the exact rig.
 
     Args:
         visible: (H, W, 3).
@@ -98,12 +105,13 @@ def move(
     exact = np.linalg.inv(from_relative(size)) @ to_infrared @ from_relative((rows, columns))
     shifted = np.array([[1, 0, left], [0, 1, top], [0, 0, 1]]) @ np.linalg.inv(to_infrared)
     moved, missing = warp_image(infrared, None, shifted, size)
-    before = visible[window], infrared[window], None
+    _, unseen = warp_image(moved.astype(np.float32), missing, to_infrared, (rows, columns))
+    before = visible[window], infrared[window], unseen
     return (visible[window], moved, missing), before, exact / exact[2, 2]
 
 
-def run_trial(name: str, count: int, seed: int, perspective: bool, relative: bool) -> dict[str, float]:
-    """Return errors and the refusal of one trial."""
+def run_trial(name: str, count: int, seed: int, perspective: bool) -> dict[str, float]:
+    """Return errors, in pixels, and the refusal of one trial."""
     rng = np.random.default_rng(seed)
     pairs = list_pairs(name)
     chosen = [pairs[index] for index in rng.choice(len(pairs), count, replace=False)]
@@ -111,21 +119,20 @@ def run_trial(name: str, count: int, seed: int, perspective: bool, relative: boo
     size = first[1].shape
     motion, density = draw_motion(rng, size, perspective), rng.uniform(0.5, 1.0)
     results = [move(*read_arrays(pair, size), motion, seed % 2 == 0, density) for pair in chosen]
-    transform = "homography" if perspective else "similarity"
+    transform: Transform = "homography" if perspective else "similarity"
     started = time.process_time()
-    estimate = estimate_rig([moved for moved, _, _ in results], transform)  # type: ignore[arg-type]
+    estimate = estimate_rig([moved for moved, _, _ in results], transform)
     seconds = time.process_time() - started
-    width, exact = results[0][0][0].shape[1], results[0][2]
-    trial = {
-        "error": measure_distance(exact, estimate.rig.matrix) * width,
+    size, exact = results[0][0][0].shape[:2], results[0][2]
+    before = refine_rig([prepare_pair(*unmoved) for _, unmoved, _ in results], np.eye(3), transform, FINE)
+    return {
+        "error": measure_distance(exact, estimate.rig.matrix, size),
+        "relative": measure_distance(exact @ before.matrix, estimate.rig.matrix, size),
+        "residual": estimate.residual,
+        "confidence": estimate.confidence,
         "refused": float(not estimate.sure),
         "seconds": seconds / count,
     }
-    if relative:
-        start = Rig(np.eye(3))
-        before = estimate_rig([unmoved for _, unmoved, _ in results], transform, start)  # type: ignore[arg-type]
-        trial["relative"] = measure_distance(exact @ before.rig.matrix, estimate.rig.matrix) * width
-    return trial
 
 
 def run_unrelated(name: str, seed: int) -> float:
@@ -139,16 +146,17 @@ def run_unrelated(name: str, seed: int) -> float:
 def print_truth(trials: int, joint_trials: int, perspective_trials: int) -> None:
     """Print the table of errors and refusals."""
     print(
-        "| set | pairs | trials | refused | wrong | <= 1 px | <= 2 px | <= 1 px, relative | <= 2 px, relative | s per pair |"
+        "| set | pairs | trials | refused | <= 1 px, relative | <= 2 px, relative | > 2 px, relative | > 10 px, relative "
+        "| <= 1 px, registration | <= 2 px, registration | s per pair |"
     )
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print("| --- |" + " ---: |" * 10)
     for label, count, number, perspective in (
         ("", 1, trials, False),
         ("", 10, joint_trials, False),
         (", perspective", 10, perspective_trials, True),
     ):
         for name in SETS:
-            results = [run_trial(name, count, seed, perspective, True) for seed in range(number)]
+            results = [run_trial(name, count, seed, perspective) for seed in range(number)]
             if results:
                 print(f"| {name}{label} | {count} | {number} | {summarize(results)} |", flush=True)
     refused = [run_unrelated(name, seed) for name in SETS for seed in range(trials)]
@@ -159,9 +167,30 @@ def summarize(results: Sequence[dict[str, float]]) -> str:
     """Return the cells of a row of the table."""
     values = {key: np.array([trial[key] for trial in results]) for key in results[0]}
     used = values["refused"] == 0
-    cells = [values["refused"].mean(), (used & (values["relative"] > WRONG)).mean()]
-    cells += [(used & (values[key] <= limit)).mean() for key in ("error", "relative") for limit in (1, 2)]
+    cells = [values["refused"].mean()]
+    cells += [(used & (values["relative"] <= limit)).mean() for limit in (1, 2)]
+    cells += [(used & (values["relative"] > limit)).mean() for limit in (WRONG, FAR_OFF)]
+    cells += [(used & (values["error"] <= limit)).mean() for limit in (1, 2)]
     return " | ".join([*(f"{cell:.0%}" for cell in cells), f"{values['seconds'].mean():.1f}"])
+
+
+def print_registration(count: int) -> None:
+    """Print by how many pixels the edges of registered pairs lie apart, in tiles of 80 pixels, all pairs together."""
+    for name, (folder, is_wanted, _) in SETS.items():
+        folder = folder.replace("val", "train")
+        pairs = [pair for pair in match_folder(folder) if is_wanted(pair.name)]
+        arrays = [read_arrays(pair) for pair in pairs[:: max(1, len(pairs) // count)]]
+        arrays = [pair for pair in arrays if pair[0].shape == arrays[0][0].shape][:count]
+        prepared = [prepare_pair(*pair, None) for pair in arrays]
+        size = prepared[0].visible.shape
+        tiles = compare_tiles(prepared, np.eye(3), size, Level(640, 10, 80))
+        sums = tiles.agreements.sum(axis=0)
+        rows, columns = np.unravel_index(sums.reshape(len(sums), -1).argmax(axis=1), sums.shape[1:])
+        shifts = np.stack([columns, rows], axis=1) - tiles.radius
+        print(f"{name}: {len(arrays)} pairs, root mean square {np.sqrt((shifts**2).sum(axis=1).mean()):.1f} pixels")
+        if name.startswith("MSRS"):
+            grid = shifts.reshape(-(-size[0] // 80), -1, 2)
+            print("to the right:", *grid[..., 0], "downwards:", *grid[..., 1], sep="\n")
 
 
 def print_cost(count: int, model_name: str) -> None:
@@ -197,7 +226,7 @@ def print_cost(count: int, model_name: str) -> None:
 def main() -> None:
     """Print one of the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("table", choices=["truth", "cost"])
+    parser.add_argument("table", choices=["truth", "registration", "cost"])
     parser.add_argument("--trials", type=int, default=12, help="trials with one pair, per set")
     parser.add_argument("--joint-trials", type=int, default=3, help="trials with ten pairs, per set")
     parser.add_argument(
@@ -208,6 +237,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.table == "truth":
         print_truth(options.trials, options.joint_trials, options.perspective_trials)
+    elif options.table == "registration":
+        print_registration(40)
     else:
         print_cost(options.pairs, options.model)
 

@@ -1,5 +1,6 @@
 """Estimate the rig of two cameras from their images."""
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .edges import EdgePair, prepare_pair
-from .refinement import LEVELS, PARAMETERS, Tiles, Transform, fit_tiles, refine_rig
-from .rig import Rig, describe_size
-from .search import Candidate, search_rigs
+from .refinement import COARSE, FINE, PARAMETERS, Fit, Transform, make_change, refine_rig
+from .rig import Rig, describe_size, from_relative
+from .search import search_rigs
 
 MAXIMUM_PAIRS = 10
 """Number of pairs from which a rig is estimated; more do not improve it."""
@@ -19,11 +20,10 @@ PairArrays = tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]
 """Visible image, infrared image, and the mask of its missing pixels."""
 
 _SMALLEST = 48  # pixels
-_CANDIDATES = 6
-_DISTINCT = 0.05  # distance of rigs that are not the same, in widths of the visible image
-_SPLITS = 8
+_CANDIDATES = (24, 6)  # positions that are refined at the two steps of `COARSE`
+_DISTINCT = 0.05  # distance of rigs that are not the same, in widths and heights of the visible image
 # Calibrated on pairs that were moved by known amounts and on unrelated images, see docs/alignment.md.
-_LEAST_SCORE, _LEAST_CONFIDENCE, _LARGEST_RESIDUAL = 8.0, 0.25, 0.012
+_SURE_MARGIN, _LARGEST_RESIDUAL = 12.0, 0.012
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
 
 
@@ -33,11 +33,11 @@ class RigEstimate:
 
     Attributes:
         rig: The rig.
-        residual: Expected error in pixels of the visible image, mean over the corners of the common part. It is
-            measured by the difference between estimates from halves of the images, so it includes objects at different
-            distances.
-        confidence: From 0 to 1: the agreement of edges at the best other position is 1 minus this share of the
-            agreement for the rig.
+        residual: Expected error in pixels of the visible image, mean over the corners of the common part. It is derived from
+            how quickly the agreement of edges falls around the rig, so it includes lens distortion and objects at different
+            distances, but not an error that all parts of the images share.
+        confidence: From 0 to 1: `margin / (margin + 12)`, where the margin is the logarithm of the ratio between the
+            likelihoods of the rig and of the best other position.
         sure: Whether the rig can be used without looking at it.
         pairs: Number of pairs.
         transform: Kind of transform.
@@ -65,20 +65,19 @@ def estimate_rig(
 ) -> RigEstimate:
     """Estimate the transform between the cameras of a rig from the edges that both see.
 
-    All positions (up to a quarter of the image), scales (0.42 to 2.4) and rotations (up to 6 degrees) are tried on
-    small images. The best are refined on tiles of larger images. Sums over all pairs decide, so that ten pairs of
-    different scenes give a better rig than one.
+    All positions (up to a quarter of the image), scales (0.42 to 2.4) and rotations (up to 6 degrees) are tried on small
+    images. The best are compared by the evidence in tiles of larger images, where evidence of all pairs is added, so that ten
+    pairs of different scenes give a better rig than one.
 
     Args:
-        pairs: Visible and infrared images of one rig and mask of missing infrared pixels, or `None`; at most 10 are
-            used.
+        pairs: Visible and infrared images of one rig and mask of missing infrared pixels, or `None`; at most 10 are used.
         transform: Kind of transform: `"translation"` for cameras with one field of view, `"similarity"` adds scale and
             rotation, `"affine"` stretch and shear, and `"homography"` perspective.
-        start: Approximate rig, which is only refined.
+        start: Approximate rig that is compared with the positions that the search finds, such as that of a file's tags.
 
     Raises:
-        ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the
-            transform is unknown.
+        ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the transform is
+            unknown.
 
     Example:
         >>> from scipy import ndimage
@@ -95,27 +94,30 @@ def estimate_rig(
     if not candidates:
         unknown = Rig(np.eye(3), size, infrared_size, "not found")
         return RigEstimate(unknown, float(size[1]), 0.0, False, len(prepared), transform)
-    matrix, tiles, _ = refine_rig(prepared, candidates[0].matrix, transform, LEVELS[1:])
-    second = candidates[1].score if len(candidates) > 1 else 0.0
-    confidence = float(np.clip(1 - second / max(candidates[0].score, 1e-9), 0, 1))
-    residual = _measure_residual(tiles, matrix, transform)
-    rig = _make_rig(matrix, size, infrared_size, f"{transform} estimated from {_count(len(prepared))}")
-    is_distinct = candidates[0].score >= _LEAST_SCORE and confidence >= _LEAST_CONFIDENCE
-    is_sure = is_distinct and residual <= _LARGEST_RESIDUAL and rig is not None
-    rig = rig or Rig(candidates[0].matrix, size, infrared_size, "uncertain")
-    return RigEstimate(rig, residual * size[1], confidence, is_sure, len(prepared), transform)
+    margin = candidates[0].evidence - (candidates[1].evidence if len(candidates) > 1 else 0.0)
+    try:
+        fit, is_plausible = refine_rig(prepared, candidates[0].matrix, transform, FINE), True
+    except ValueError:
+        fit, is_plausible = candidates[0], False
+    residual = _measure_residual(fit)
+    is_sure = is_plausible and margin >= _SURE_MARGIN and residual <= _LARGEST_RESIDUAL
+    rig = Rig(fit.matrix, size, infrared_size, f"{transform} estimated from {_count(len(prepared))}")
+    return RigEstimate(rig, residual * size[1], margin / (margin + _SURE_MARGIN), is_sure, len(prepared), transform)
 
 
-def measure_distance(first: NDArray[np.float64], second: NDArray[np.float64]) -> float:
-    """Return how far two rigs are apart: mean over the corners of the common part, in widths of the visible image.
+def measure_distance(
+    first: NDArray[np.float64], second: NDArray[np.float64], size: tuple[float, float] = (1, 1)
+) -> float:
+    """Return how far two rigs are apart: mean distance of the corners of the common part.
 
     Args:
         first: (3, 3), the matrix of a rig.
         second: (3, 3), the matrix of another one.
+        size: Height and width of the visible image, in the unit of the result.
     """
-    common = _apply(np.linalg.inv(first), _CORNERS).clip(0, 1)
+    common = _find_common(first)
     moved = _apply(np.linalg.inv(second), _apply(first, common))
-    return float(np.linalg.norm(moved - common, axis=1).mean())
+    return float(np.linalg.norm((moved - common) * size[::-1], axis=1).mean())
 
 
 def describe_matrix(rig: Rig) -> tuple[float, float, tuple[float, float]]:
@@ -146,63 +148,51 @@ def _check_arguments(pairs: Sequence[PairArrays], transform: str) -> None:
         raise ValueError(f"images need at least {_SMALLEST} pixels per side to be aligned, got {smallest}")
 
 
-def _find_candidates(pairs: Sequence[EdgePair], transform: Transform, start: Rig | None) -> list[Candidate]:
-    """Return distinct rigs, refined on small images, best first."""
+def _find_candidates(pairs: Sequence[EdgePair], transform: Transform, start: Rig | None) -> list[Fit]:
+    """Return distinct rigs, refined on small images, the one with the most evidence first."""
+    found = search_rigs(pairs, [1.0], [0.0]) if transform == "translation" else search_rigs(pairs)
+    matrices = [candidate.matrix for candidate in found]
     if start is not None:
-        found = [Candidate(1.0, start.matrix)]
-    elif transform == "translation":
-        found = search_rigs(pairs, [1.0], [0.0])
-    else:
-        found = search_rigs(pairs)
+        matrices.insert(0, start.matrix)
     simple: Transform = transform if PARAMETERS[transform] <= PARAMETERS["similarity"] else "similarity"
-    refined = []
-    for candidate in _keep_distinct(found)[:_CANDIDATES]:
-        try:
-            matrix, _, score = refine_rig(pairs, candidate.matrix, simple, LEVELS[:1])
-            refined.append(Candidate(score, Rig(matrix).matrix))
-        except ValueError:  # not a plausible rig
-            continue
-    return _keep_distinct(sorted(refined, key=lambda candidate: -candidate.score))
+    for level, count in zip(COARSE, _CANDIDATES, strict=True):
+        fits = []
+        for matrix in _keep_distinct(matrices, count):
+            with contextlib.suppress(ValueError):  # not a plausible rig
+                fits.append(refine_rig(pairs, matrix, simple, [level]))
+        fits.sort(key=lambda fit: -fit.evidence)
+        matrices = [fit.matrix for fit in fits]
+    distinct = _keep_distinct(matrices, 2)
+    return [fit for fit in fits if any(fit.matrix is matrix for matrix in distinct)]
 
 
-def _keep_distinct(candidates: Sequence[Candidate]) -> list[Candidate]:
-    kept: list[Candidate] = []
-    for candidate in candidates:
-        if len(kept) < _CANDIDATES and all(
-            measure_distance(other.matrix, candidate.matrix) > _DISTINCT for other in kept
-        ):
-            kept.append(candidate)
+def _keep_distinct(matrices: Sequence[NDArray[np.float64]], count: int) -> list[NDArray[np.float64]]:
+    """Return the first matrices that are apart from each other."""
+    kept: list[NDArray[np.float64]] = []
+    for matrix in matrices:
+        if len(kept) < count and all(measure_distance(other, matrix) > _DISTINCT for other in kept):
+            kept.append(matrix)
     return kept
 
 
-def _make_rig(
-    matrix: NDArray[np.float64], size: tuple[int, int], infrared_size: tuple[int, int], origin: str
-) -> Rig | None:
-    try:
-        return Rig(matrix, size, infrared_size, origin)
-    except ValueError:
-        return None
+def _measure_residual(fit: Fit) -> float:
+    """Return the expected error, mean over the corners of the common part, in widths of the visible image."""
+    if fit.covariance is None:
+        return 1.0
+    count, corners = len(fit.covariance), _find_common(fit.matrix)
+    relative = from_relative(fit.size)
+    moves = []
+    for unit in np.eye(8)[:count]:
+        change = np.linalg.inv(relative) @ make_change(unit, fit.size) @ relative
+        moves.append((_apply(change, corners) - corners) * (1, fit.size[0] / fit.size[1]))
+    jacobian = np.stack(moves, axis=-1)  # (corners, 2, parameters)
+    variances = np.einsum("cxp,pq,cxq->c", jacobian, fit.covariance, jacobian)
+    return float(np.sqrt(variances).mean())
 
 
-def _measure_residual(tiles: Tiles, matrix: NDArray[np.float64], transform: Transform) -> float:
-    """Return the standard deviation of the estimate, in widths of the visible image."""
-    rng = np.random.default_rng(0)
-    squares = []
-    for _ in range(_SPLITS):
-        half = rng.random(tiles.variances.shape) < 0.5
-        changes = [
-            fit_tiles(
-                tiles._replace(
-                    agreements=tiles.agreements * part[..., None, None].astype(np.float32),
-                    variances=tiles.variances * part,
-                ),
-                transform,
-            )[0]
-            for part in (half, ~half)
-        ]
-        squares.append(measure_distance(matrix @ changes[0], matrix @ changes[1]) ** 2)
-    # The estimate from all tiles varies half as much as the difference between those from two halves.
-    return float(np.sqrt(np.mean(squares)) / 2)
+def _find_common(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the corners of the part of the visible image that the infrared camera sees, as if it were a rectangle."""
+    return _apply(np.linalg.inv(matrix), _CORNERS).clip(0, 1)
 
 
 def _apply(matrix: NDArray[Any], points: NDArray[np.float64]) -> NDArray[np.float64]:

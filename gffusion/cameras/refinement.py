@@ -15,7 +15,13 @@ Transform = Literal["translation", "similarity", "affine", "homography"]
 PARAMETERS: dict[Transform, int] = {"translation": 2, "similarity": 4, "affine": 6, "homography": 8}
 """Number of parameters of the transforms."""
 
-_FINER = 4  # steps per pixel between which agreements are interpolated linearly
+_FINER = 4  # steps per pixel between which evidence is interpolated linearly
+# Edges of unrelated images agree with a deviation of about three times that of independent pixels.
+_CORRELATION = 3.0
+# Lens distortion and parallax move tiles away from the transform by a normal distribution. The deviation that explains the
+# images best is used, in shares of the width.
+_DEVIATIONS = (1 / 640, 2 / 640, 4 / 640)
+_UNRELATED = 0.05  # odds of a tile in which the cameras see different edges
 
 
 class Level(NamedTuple):
@@ -32,7 +38,10 @@ class Level(NamedTuple):
     tile: int
 
 
-LEVELS = (Level(160, 6, 10), Level(320, 4, 16), Level(640, 3, 32))
+COARSE = (Level(160, 6, 20), Level(320, 6, 32))
+"""Steps that rank the candidates of the search."""
+FINE = (Level(320, 6, 32), Level(640, 6, 64))
+"""Steps that refine the best candidate."""
 
 
 class Tiles(NamedTuple):
@@ -53,13 +62,29 @@ class Tiles(NamedTuple):
     radius: int
 
 
+class Fit(NamedTuple):
+    """A rig that was fitted to tiles.
+
+    Attributes:
+        matrix: (3, 3), as in [`Rig`].
+        evidence: Logarithm of the likelihood of the agreements in all tiles, relative to unrelated images.
+        covariance: (parameters, parameters), of the parameters of [`make_change`]; `None` at no maximum.
+        size: Height and width of the visible image at the last level.
+    """
+
+    matrix: NDArray[np.float64]
+    evidence: float
+    covariance: NDArray[np.float64] | None
+    size: tuple[int, int]
+
+
 def refine_rig(
-    pairs: Sequence[EdgePair], matrix: NDArray[np.float64], transform: Transform, levels: Sequence[Level] = LEVELS
-) -> tuple[NDArray[np.float64], Tiles, float]:
+    pairs: Sequence[EdgePair], matrix: NDArray[np.float64], transform: Transform, levels: Sequence[Level]
+) -> Fit:
     """Return the rig near a given one for which the edges agree best.
 
-    At every level, the infrared image is warped by the current rig, agreements are computed for all small displacements
-    of all tiles, and the transform with the largest sum of agreements is found.
+    At every level, the infrared image is warped by the current rig, agreements are computed for all small displacements of all
+    tiles, and the transform with the most evidence is found.
 
     Args:
         pairs: Pairs of one rig.
@@ -67,25 +92,17 @@ def refine_rig(
         transform: Kind of transform.
         levels: Steps of the refinement. Levels larger than the visible image are replaced by its size.
 
-    Returns:
-        The matrix, the tiles at the last level, whose displacements are relative to the returned matrix, and the
-        agreement in standard deviations of unrelated edges.
+    Raises:
+        ValueError: If a step ends at a transform that is not plausible.
     """
     height, width = pairs[0].visible.shape
-    score = 0.0
     for level in levels:
         scale = min(1.0, level.width / width)
         size = (max(1, round(height * scale)), max(1, round(width * scale)))
-        tiles = compare_tiles(pairs, matrix, size, level)
-        change, score = fit_tiles(tiles, transform)
+        change, evidence, covariance = fit_tiles(compare_tiles(pairs, matrix, size, level), transform)
         matrix = matrix @ change
         matrix = matrix / matrix[2, 2]
-        if scale == 1.0:
-            break
-    tiles = compare_tiles(pairs, matrix, size, level)
-    change, score = fit_tiles(tiles, transform)
-    matrix = matrix @ change
-    return matrix / matrix[2, 2], tiles, score
+    return Fit(Rig(matrix).matrix, evidence, covariance, size)
 
 
 def compare_tiles(pairs: Sequence[EdgePair], matrix: NDArray[np.float64], size: tuple[int, int], level: Level) -> Tiles:
@@ -112,34 +129,81 @@ def compare_tiles(pairs: Sequence[EdgePair], matrix: NDArray[np.float64], size: 
     return Tiles(np.stack(agreements), np.stack(variances), centers, size, level.radius)
 
 
-def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], float]:
-    """Return the small transform of the visible image with the largest sum of agreements.
+def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], float, NDArray[np.float64] | None]:
+    """Return the small transform of the visible image with the most evidence.
 
     Args:
         tiles: Agreements.
         transform: Kind of transform.
 
     Returns:
-        Matrix (3, 3) of relative coordinates, to multiply to the right of the rig's matrix, and the sum of agreements
-        in standard deviations of unrelated edges.
+        Matrix (3, 3) of relative coordinates, to multiply to the right of the rig's matrix, the evidence, and the covariance
+        of the parameters, see [`Fit`].
     """
-    # Nearly equal weights: lenses distort the parts of an image differently, and all of it should fit.
+    count, fits = PARAMETERS[transform], []
+    for deviation in _DEVIATIONS:
+        surfaces, radius = _find_evidence(tiles, deviation * tiles.size[1])
+        evaluate = _make_objective(_interpolate(surfaces, radius), tiles, radius)
+        values = _maximize(evaluate, count)
+        fits.append((evaluate(values), values, evaluate))
+    evidence, values, evaluate = max(fits, key=lambda fit: fit[0])
+    change = _to_relative(make_change(values, tiles.size), tiles.size)
+    return change, evidence, _find_covariance(evaluate, values[:count])
+
+
+def _find_evidence(tiles: Tiles, deviation: float) -> tuple[NDArray[np.float32], int]:
+    """Return the evidence of every tile for all small displacements, and their largest one.
+
+    Args:
+        tiles: Agreements.
+        deviation: Standard deviation of the distance between tiles and the transform, in pixels.
+
+    Returns:
+        (tiles, 2 * radius + 1, 2 * radius + 1), logarithms of likelihoods relative to unrelated edges, at least 0.
+    """
     variances = tiles.variances.sum(axis=0)
-    weights = 1 / (variances + 0.25 * variances.mean() + 1e-12)
-    surfaces = _interpolate(tiles.agreements.sum(axis=0) * weights[:, None, None], tiles.radius)
-    spread = float(np.sqrt((variances * weights**2).sum())) + 1e-12
-    evaluate = _make_objective(surfaces, tiles)
+    spread = _CORRELATION * np.sqrt(variances + 1e-3 * variances.mean() + 1e-12)
+    exponents = 0.5 * np.maximum(tiles.agreements.sum(axis=0) / spread[:, None, None], 0) ** 2
+    likelihoods = np.exp(exponents - exponents.max(axis=(1, 2), keepdims=True))
+    likelihoods /= likelihoods.sum(axis=(1, 2), keepdims=True)
+    margin = int(np.ceil(2 * max(deviation, 1)))
+    padded = np.pad(likelihoods, ((0, 0), (margin, margin), (margin, margin)))
+    blurred = ndimage.gaussian_filter(padded, (0, deviation, deviation), mode="constant", truncate=6)
+    places = (2 * tiles.radius + 1) ** 2
+    return np.log1p(blurred * places / _UNRELATED).astype(np.float32), tiles.radius + margin
+
+
+def _maximize(evaluate: Callable[[NDArray[np.float64]], float], count: int) -> NDArray[np.float64]:
+    """Return the eight parameters of the maximum, of which the first `count` are free; the shift is found first."""
     values = np.zeros(8)
-    for count in dict.fromkeys((2, PARAMETERS[transform])):
-        start = values[:count]
-        simplex = np.vstack([start, start + 1.5 * np.eye(count)])
+    for free in dict.fromkeys((2, count)):
+        start = values[:free]
 
-        def objective(point: NDArray[np.float64], count: int = count) -> float:
-            return -evaluate(np.concatenate([point, np.zeros(8 - count)])) / spread
+        def objective(point: NDArray[np.float64], free: int = free) -> float:
+            return -evaluate(np.concatenate([point, np.zeros(8 - free)]))
 
-        options: Any = {"initial_simplex": simplex, "xatol": 0.01, "fatol": 1e-3, "maxfev": 150 * count}
-        values[:count] = optimize.minimize(objective, start, method="Nelder-Mead", options=options).x
-    return _to_relative(_make_change(values, tiles.size), tiles.size), evaluate(values) / spread
+        simplex = np.vstack([start, start + 1.5 * np.eye(free)])
+        options: Any = {"initial_simplex": simplex, "xatol": 0.01, "fatol": 0.01, "maxfev": 150 * free}
+        values[:free] = optimize.minimize(objective, start, method="Nelder-Mead", options=options).x
+    return values
+
+
+def _find_covariance(
+    evaluate: Callable[[NDArray[np.float64]], float], values: NDArray[np.float64]
+) -> NDArray[np.float64] | None:
+    """Return the inverse of the negative second derivative of the evidence, or `None` if it has no maximum there."""
+    count, step = len(values), 0.5
+
+    def at(*steps: NDArray[np.float64]) -> float:
+        return evaluate(np.concatenate([values + step * sum(steps), np.zeros(8 - count)]))
+
+    units = np.eye(count)
+    second = [[at(a, b) - at(a, -b) - at(-a, b) + at(-a, -b) for b in units] for a in units]
+    curvature = -np.array(second) / (4 * step**2)
+    if np.linalg.eigvalsh(curvature)[0] < 1e-6:
+        return None
+    covariance: NDArray[np.float64] = np.linalg.inv(curvature)
+    return covariance
 
 
 def _find_both_edges(
@@ -193,14 +257,14 @@ def _interpolate(surfaces: NDArray[np.float32], radius: int) -> NDArray[np.float
     return np.einsum("ai,nij,bj->nab", spline, surfaces, spline, optimize=True)
 
 
-def _make_objective(surfaces: NDArray[np.float32], tiles: Tiles) -> Callable[[NDArray[np.float64]], float]:
-    """Return the function from the parameters of a small transform to the sum of agreements."""
+def _make_objective(surfaces: NDArray[np.float32], tiles: Tiles, radius: int) -> Callable[[NDArray[np.float64]], float]:
+    """Return the function from the parameters of a small transform to the sum of evidence."""
     points = np.column_stack([tiles.centers, np.ones(len(tiles.centers))])
     index, last = np.arange(len(points)), surfaces.shape[1] - 1.001
 
     def evaluate(values: NDArray[np.float64]) -> float:
-        moved = points @ _make_change(values, tiles.size).T
-        x, y = ((moved[:, :2] / moved[:, 2:] - tiles.centers + tiles.radius) * _FINER).T
+        moved = points @ make_change(values, tiles.size).T
+        x, y = ((moved[:, :2] / moved[:, 2:] - tiles.centers + radius) * _FINER).T
         inside_x, inside_y = x.clip(0, last), y.clip(0, last)
         column, row = inside_x.astype(int), inside_y.astype(int)
         right, down = inside_x - column, inside_y - row
@@ -212,12 +276,12 @@ def _make_objective(surfaces: NDArray[np.float32], tiles: Tiles) -> Callable[[ND
     return evaluate
 
 
-def _make_change(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+def make_change(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
     """Return the matrix of pixels of a small transform.
 
     Args:
-        values: Eight parameters: shift, scale and rotation, stretch and shear, perspective. All are displacements in
-            pixels at the right border.
+        values: Eight parameters: shift, scale and rotation, stretch and shear, perspective. All are displacements in pixels
+            at the right border.
         size: Height and width of the image.
     """
     height, width = size
