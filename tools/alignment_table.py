@@ -179,10 +179,9 @@ def print_registration(count: int) -> None:
     for name, (folder, is_wanted, _) in SETS.items():
         folder = folder.replace("val", "train")
         pairs = [pair for pair in match_folder(folder) if is_wanted(pair.name)]
-        arrays = [read_arrays(pair) for pair in pairs[:: max(1, len(pairs) // count)]]
-        arrays = [pair for pair in arrays if pair[0].shape == arrays[0][0].shape][:count]
+        size = read_arrays(pairs[0])[1].shape
+        arrays = [read_arrays(pair, size) for pair in pairs[:: max(1, len(pairs) // count)][:count]]
         prepared = [prepare_pair(*pair, None) for pair in arrays]
-        size = prepared[0].visible.shape
         tiles = compare_tiles(prepared, np.eye(3), size, Level(640, 10, 80))
         sums = tiles.agreements.sum(axis=0)
         rows, columns = np.unravel_index(sums.reshape(len(sums), -1).argmax(axis=1), sums.shape[1:])

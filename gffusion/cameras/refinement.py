@@ -202,8 +202,7 @@ def _find_covariance(
     curvature = -np.array(second) / (4 * step**2)
     if np.linalg.eigvalsh(curvature)[0] < 1e-6:
         return None
-    covariance: NDArray[np.float64] = np.linalg.inv(curvature)
-    return covariance
+    return np.asarray(np.linalg.inv(curvature), np.float64)
 
 
 def _find_both_edges(
