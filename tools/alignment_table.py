@@ -4,10 +4,11 @@
     python tools/alignment_table.py registration           # how far edges of the registered pairs lie apart
     python tools/alignment_table.py cost --pairs 8         # quality of fused images at 0 to 8 pixels
 
-Registered pairs are read from `$GFFUSION_DATA` (default `../shared/data`). A trial moves the infrared image of one pair, or of ten
-pairs alike, by a scale of 0.5 to 2, a rotation of up to 5 degrees and a shift of up to 10 % of the visible image. Half of the
-trials crop both images to windows that are filled with content; in the others, the infrared image has missing borders. The error is
-the mean distance of the corners of the common part, in pixels of the visible image.
+Registered pairs are read from `$GFFUSION_DATA` (default `../shared/data`). A trial moves the infrared image of one
+pair, or of ten pairs alike, by a scale of 0.5 to 2, a rotation of up to 5 degrees and a shift of up to 10 % of the
+visible image. Half of the trials crop both images to windows that are filled with content; in the others, the infrared
+image has missing borders. The error is the mean distance of the corners of the common part, in pixels of the visible
+image.
 
 The sets are not registered perfectly. Errors are given against the registration of the set, and, as "relative", against the
 estimate for the same part of the same images before they were moved.
@@ -32,7 +33,8 @@ from gffusion.cameras.warping import resize_infrared, warp_image
 from gffusion.data import ImagePair, match_pairs, read_image
 
 DATA = Path(os.environ.get("GFFUSION_DATA", "../shared/data"))
-# The thresholds of the refusal were chosen on other files: on `train` of MSRS and M3SVD, and the first 120 of RoadScene.
+# The thresholds of the refusal were chosen on other files: on `train` of MSRS and M3SVD, and the first 120 of
+# RoadScene.
 SETS: dict[str, tuple[str, Callable[[str], bool], slice]] = {
     "MSRS, day": ("val/msrs", lambda name: name.endswith("D"), slice(None)),
     "MSRS, night": ("val/msrs", lambda name: name.endswith("N"), slice(None)),

@@ -33,9 +33,9 @@ class RigEstimate:
 
     Attributes:
         rig: The rig.
-        residual: Expected error in pixels of the visible image, mean over the corners of the common part. It is derived from
-            how quickly the agreement of edges falls around the rig, so it includes lens distortion and objects at different
-            distances, but not an error that all parts of the images share.
+        residual: Expected error in pixels of the visible image, mean over the corners of the common part. It is derived
+            from how quickly the agreement of edges falls around the rig, so it includes lens distortion and objects at
+            different distances, but not an error that all parts of the images share.
         confidence: From 0 to 1: `margin / (margin + 12)`, where the margin is the logarithm of the ratio between the
             likelihoods of the rig and of the best other position.
         sure: Whether the rig can be used without looking at it.
@@ -65,19 +65,20 @@ def estimate_rig(
 ) -> RigEstimate:
     """Estimate the transform between the cameras of a rig from the edges that both see.
 
-    All positions (up to a quarter of the image), scales (0.42 to 2.4) and rotations (up to 6 degrees) are tried on small
-    images. The best are compared by the evidence in tiles of larger images, where evidence of all pairs is added, so that ten
-    pairs of different scenes give a better rig than one.
+    All positions (up to a quarter of the image), scales (0.42 to 2.4) and rotations (up to 6 degrees) are tried on
+    small images. The best are compared by the evidence in tiles of larger images, where evidence of all pairs is added,
+    so that ten pairs of different scenes give a better rig than one.
 
     Args:
-        pairs: Visible and infrared images of one rig and mask of missing infrared pixels, or `None`; at most 10 are used.
+        pairs: Visible and infrared images of one rig and mask of missing infrared pixels, or `None`; at most 10 are
+            used.
         transform: Kind of transform: `"translation"` for cameras with one field of view, `"similarity"` adds scale and
             rotation, `"affine"` stretch and shear, and `"homography"` perspective.
         start: Approximate rig that is compared with the positions that the search finds, such as that of a file's tags.
 
     Raises:
-        ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the transform is
-            unknown.
+        ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the
+            transform is unknown.
 
     Example:
         >>> from scipy import ndimage

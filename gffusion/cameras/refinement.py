@@ -18,8 +18,8 @@ PARAMETERS: dict[Transform, int] = {"translation": 2, "similarity": 4, "affine":
 _FINER = 4  # steps per pixel between which evidence is interpolated linearly
 # Edges of unrelated images agree with a deviation of about three times that of independent pixels.
 _CORRELATION = 3.0
-# Lens distortion and parallax move tiles away from the transform by a normal distribution. The deviation that explains the
-# images best is used, in shares of the width.
+# Lens distortion and parallax move tiles away from the transform by a normal distribution. The deviation that explains
+# the images best is used, in shares of the width.
 _DEVIATIONS = (1 / 640, 2 / 640, 4 / 640)
 _UNRELATED = 0.05  # odds of a tile in which the cameras see different edges
 
@@ -83,8 +83,8 @@ def refine_rig(
 ) -> Fit:
     """Return the rig near a given one for which the edges agree best.
 
-    At every level, the infrared image is warped by the current rig, agreements are computed for all small displacements of all
-    tiles, and the transform with the most evidence is found.
+    At every level, the infrared image is warped by the current rig, agreements are computed for all small displacements
+    of all tiles, and the transform with the most evidence is found.
 
     Args:
         pairs: Pairs of one rig.
@@ -137,8 +137,8 @@ def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], 
         transform: Kind of transform.
 
     Returns:
-        Matrix (3, 3) of relative coordinates, to multiply to the right of the rig's matrix, the evidence, and the covariance
-        of the parameters, see [`Fit`].
+        Matrix (3, 3) of relative coordinates, to multiply to the right of the rig's matrix, the evidence, and the
+        covariance of the parameters, see [`Fit`].
     """
     count, fits = PARAMETERS[transform], []
     for deviation in _DEVIATIONS:
@@ -279,8 +279,8 @@ def make_change(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[n
     """Return the matrix of pixels of a small transform.
 
     Args:
-        values: Eight parameters: shift, scale and rotation, stretch and shear, perspective. All are displacements in pixels
-            at the right border.
+        values: Eight parameters: shift, scale and rotation, stretch and shear, perspective. All are displacements in
+            pixels at the right border.
         size: Height and width of the image.
     """
     height, width = size

@@ -41,12 +41,12 @@ def align(
     """Estimate how the infrared image lies in the visible image, and save it for `--align RIG.json`.
 
     The cameras must be fixed to each other. From folders, up to ten evenly spaced pairs are used together; different scenes
-    with structure at the usual distance give the best result. Tags of radiometric files are the start if they exist.
+    with structure at the usual distance give the best result. The position in the tags of radiometric files is one of those that are compared.
     Exit code: 0 if a rig was written, 2 if the estimate is not sure or nothing could be done.
     """
     with user_errors():
         _check(output, transform, overlay, overwrite)
-        from gffusion.cameras.estimation import estimate_rig  # saves start-up time
+        from gffusion.cameras.estimation import estimate_rig, measure_distance  # saves start-up time
         from gffusion.data import ReadOptions
         from gffusion.data.alignment import read_rig_pairs
 
@@ -55,6 +55,10 @@ def align(
             raise ValueError(f"no pair of {visible} and {infrared} can be read: {found.error}")
         estimate = estimate_rig(found.arrays, transform, found.tags)  # type: ignore[arg-type]
         typer.echo(estimate.describe())
+        if found.tags is not None:
+            size = found.arrays[0][0].shape[:2]
+            distance = measure_distance(found.tags.matrix, estimate.rig.matrix, size)
+            typer.echo(f"distance from the position in the tags of the file: {distance:.1f} pixels")
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig)
         if not estimate.sure and not accept_uncertain:

@@ -135,6 +135,24 @@ def test_a_start_is_refined() -> None:
     assert measure_error(estimate.rig, matrix) < 2
 
 
+def test_a_wrong_start_is_not_taken() -> None:
+    """The tags of a file can belong to another lens."""
+    matrix = make_matrix(1.3, 2, (0.03, -0.04))
+    start = Rig(make_matrix(1.9, 0, (0.1, 0.1)))
+    estimate = estimate_rig(make_pairs(matrix, range(2)), start=start)
+    assert estimate.sure
+    assert measure_error(estimate.rig, matrix) < 2
+
+
+def test_the_residual_is_the_size_of_the_error() -> None:
+    """Three times the residual bounds the error, and the residual is no arbitrary large number."""
+    for seed, transform in ((5, "similarity"), (6, "affine"), (7, "similarity")):
+        matrix = make_matrix(1.1, 1, (0.02, 0.03))
+        estimate = estimate_rig(make_pairs(matrix, (seed, seed + 10)), transform)  # type: ignore[arg-type]
+        assert measure_error(estimate.rig, matrix) < 3 * estimate.residual
+        assert estimate.residual < 2
+
+
 def test_wrong_arguments() -> None:
     pairs = make_pairs(make_matrix(), (0, 1))
     with pytest.raises(ValueError, match="at least one pair"):
