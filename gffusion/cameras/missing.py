@@ -17,7 +17,7 @@ _MARKER_GAP, _DEAD_GAP, _ZERO_GAP = 0.5, 0.5, 2.0
 # Share of the neighbors of a dead region that must have ordinary values: saturated objects have a gradual boundary.
 _ORDINARY_SHARE = 0.8
 # The visible image replaces the fused one from this distance inside a hole, as a share of the shorter side.
-_FEATHER = 1 / 40
+_FEATHER = 1 / 16
 
 
 def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | None:
@@ -136,8 +136,9 @@ def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | No
     """
     if missing is None or not missing.any():
         return fused
-    width = max(2.0, min(missing.shape) * _FEATHER)
-    share = np.clip((ndimage.distance_transform_edt(missing) - 1) / width, 0, 1)
+    distances = ndimage.distance_transform_edt(missing)
+    width = np.clip(distances.max() / 2, 2, max(2.0, min(missing.shape) * _FEATHER))
+    share = np.clip((distances - 1) / width, 0, 1)
     weight = share * share * (3 - 2 * share)  # smoothstep
     weight = weight[..., None] if fused.ndim == 3 else weight
     blended = fused + weight * (visible.astype(np.float64) - fused)
