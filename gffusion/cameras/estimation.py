@@ -23,7 +23,7 @@ _SMALLEST = 48  # pixels
 _CANDIDATES = (24, 6)  # positions that are refined at the two steps of `COARSE`
 _DISTINCT = 0.05  # distance of rigs that are not the same, in widths and heights of the visible image
 # Calibrated on pairs that were moved by known amounts and on unrelated images, see docs/alignment.md.
-_SURE_MARGIN, _LARGEST_RESIDUAL = 12.0, 0.012
+_SURE_MARGIN, _LARGEST_RESIDUAL = 18.0, 0.012
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
 
 
@@ -36,7 +36,7 @@ class RigEstimate:
         residual: Expected error in pixels of the visible image, mean over the corners of the common part. It is derived
             from how quickly the agreement of edges falls around the rig, so it includes lens distortion and objects at
             different distances, but not an error that all parts of the images share.
-        confidence: From 0 to 1: `margin / (margin + 12)`, where the margin is the logarithm of the ratio between the
+        confidence: From 0 to 1: `margin / (margin + 18)`, where the margin is the logarithm of the ratio between the
             likelihoods of the rig and of the best other position.
         sure: Whether the rig can be used without looking at it.
         pairs: Number of pairs.
