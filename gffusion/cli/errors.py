@@ -1,6 +1,7 @@
 """User errors as one line on stderr and exit code 2."""
 
 import contextlib
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from typing import NoReturn, cast
@@ -31,14 +32,26 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
-def exit_with_failures(title: str, failures: Sequence[tuple[str, str | None]], shown: int | None = None) -> NoReturn:
-    """Print the names and reasons of failures, up to `shown` ones, and exit with code 1."""
+def exit_with_failures(
+    title: str, failures: Sequence[tuple[str, str | None]], shown: int | None = None, is_partial: bool = True
+) -> NoReturn:
+    """Print the reasons of failures, up to `shown` ones, and exit with code 1, or 2 unless a part succeeded.
+
+    Reasons that differ only in paths and numbers are printed once, with the number and the first names of the others.
+    """
+    groups: dict[str, list[tuple[str, str]]] = {}
+    for name, reason in failures:
+        text = one_line(reason or "")
+        groups.setdefault(re.sub(r"\S*[/\\\d]\S*", "", text), []).append((name, text))
     typer.echo(f"{len(failures)} {title}:", err=True)
-    for name, reason in failures[:shown]:
-        typer.echo(f"  {name}: {one_line(reason or '')}", err=True)
-    if shown is not None and len(failures) > shown:
-        typer.echo(f"  and {len(failures) - shown} more", err=True)
-    raise typer.Exit(1)
+    for (name, text), *others in list(groups.values())[:shown]:
+        typer.echo(f"  {name}: {text}", err=True)
+        if others:
+            names = ", ".join(other for other, _ in others[:5]) + ", ..." * (len(others) > 5)
+            typer.echo(f"    the same for {len(others)} more: {names}", err=True)
+    if shown is not None and len(groups) > shown:
+        typer.echo(f"  and {len(groups) - shown} more reasons", err=True)
+    raise typer.Exit(1 if is_partial else 2)
 
 
 @contextlib.contextmanager

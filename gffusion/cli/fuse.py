@@ -1,5 +1,7 @@
 """`gffusion fuse`: fuse two files or two folders, or files that hold both images."""
 
+import contextlib
+import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 DTYPES = ("float32", "bfloat16", "float16")
+
+_NO_SEGMENTER = "the model {} has no segmenter: omit --segment or choose a model with a segmenter"
 
 
 def fuse(
@@ -110,7 +114,7 @@ def fuse(
     """Fuse two images, or two folders of images, or files that hold both, or two videos.
 
     Images of two folders are matched by file name. The fused image has the size, color and bit depth of the visible image.
-    Exit code: 0 if all pairs were fused, 1 if some pairs of a folder failed, 2 if nothing could be done.
+    Exit code: 0 if all pairs were fused, 1 if some pairs failed, 2 if all failed or nothing could be done.
     """
     with user_errors():
         _check_options(suffix, dtype)
@@ -145,8 +149,9 @@ def fuse(
         skipped = len(plans) - len(todo)
         if not todo:
             what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
-            typer.echo(f"nothing to do: {what}, and --overwrite was not given")
+            typer.echo(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
             return
+        _check_model(model, segment)
         from gffusion.data.alignment import find_rig  # saves start-up time
         from gffusion.data.combined_files import find_odd_types
         from gffusion.data.infrared_range import measure_pairs
@@ -172,11 +177,12 @@ def fuse(
             raise OSError(failed[0].error)
     done = len(todo) - len(failed)
     typer.echo(
-        f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s ({_rate(done, seconds)})"
+        f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s{_rate(done, seconds)}"
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
     )
     if failed:
-        exit_with_failures("failed", [(result.job.pair.name, result.error) for result in failed])
+        failures = [(result.job.pair.name, result.error) for result in failed]
+        exit_with_failures("failed", failures, is_partial=done + skipped > 0)
 
 
 class _Plan(NamedTuple):
@@ -194,7 +200,9 @@ class _Plan(NamedTuple):
 
 
 def _rate(done: int, seconds: float) -> str:
-    return f"{done / seconds:.1f} per second" if done >= seconds else f"{seconds / max(done, 1):.1f} s per pair"
+    if not done:
+        return ""
+    return f" ({done / seconds:.1f} per second)" if done >= seconds else f" ({seconds / done:.1f} s per pair)"
 
 
 def _check_options(suffix: str | None, dtype: str) -> None:
@@ -205,6 +213,19 @@ def _check_options(suffix: str | None, dtype: str) -> None:
         raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
     if dtype not in DTYPES:
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+
+
+def _check_model(name: str, segment: bool) -> None:
+    """Raise errors that name or configuration show before torch is imported."""
+    from gffusion.zoo import locate
+
+    config = Path(locate(name), "config.json")
+    if segment and config.is_file():
+        settings: dict[str, Any] = {}
+        with contextlib.suppress(ValueError):  # a damaged configuration is reported when the model is loaded
+            settings = json.loads(config.read_bytes())
+        if settings.get("use_segmenter") is False:
+            raise ValueError(_NO_SEGMENTER.format(name))
 
 
 def _parse_read_options(
@@ -258,8 +279,8 @@ def _plan(
         pairs = _find_combined(visible) if infrared is None else _match(visible, infrared, options)
         plans = _plan_folder(pairs, output, suffix, segment)
     else:
-        if infrared is None or infrared == visible:
-            check_holds_both(visible)
+        if infrared is None or infrared.samefile(visible):
+            check_holds_both(visible, is_given_twice=infrared is not None)
         pair = ImagePair(visible.stem, visible, infrared or visible)
         is_file = bool(output.suffix) and not output.is_dir()
         plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
@@ -344,9 +365,6 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
 def _load(
     name: str, device: str, dtype: str, segment: bool, options: dict[str, Any]
 ) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
-    from gffusion.zoo import locate
-
-    locate(name)  # raises on an unknown name before torch is imported
     import torch
 
     from gffusion.zoo import create_model, load_image_processor
@@ -354,8 +372,8 @@ def _load(
     quiet_libraries()
     device = choose_device(device)
     model = create_model(name, dtype=getattr(torch, dtype), **({} if segment else {"use_segmenter": False}))
-    if segment and not model.config.use_segmenter:
-        raise ValueError(f"the model {name} has no segmenter: omit --segment or choose a model with a segmenter")
+    if segment and not model.config.use_segmenter:  # a model of the Hub
+        raise ValueError(_NO_SEGMENTER.format(name))
     return model.to(device), load_image_processor(name, **options)
 
 

@@ -99,7 +99,7 @@ def masks(
     """Make label maps for segmentation from boxes: 0 is background, class + 1 an object, 255 is ignored.
 
     Label maps are 8-bit PNG files. The class names are written to classes.txt next to their folder. Exit code: 0 on success,
-    1 if some pairs failed, 2 if nothing could be done.
+    1 if some pairs failed, 2 if all failed or nothing could be done.
     """
     with user_errors():
         output = output or data / "labels"
@@ -123,7 +123,8 @@ def masks(
         if contact_sheet is not None:
             _write_contact_sheet([pair for pair in pairs if _is_labeled(pair)], class_names, contact_sheet, ranges)
     if failed:
-        exit_with_failures("failed", [(result.pair.name, result.error) for result in failed])
+        failures = [(result.pair.name, result.error) for result in failed]
+        exit_with_failures("failed", failures, is_partial=len(failed) < len(pairs))
 
 
 def _check_options(

@@ -14,7 +14,7 @@ def models(
         typer.Option("--status", metavar="STATUS", help='Only "bundled", "published" or "recipe-only" models.'),
     ] = None,
 ) -> None:
-    """List the models of the zoo with status, license, training data, recipe and results.
+    """List the models of the zoo with status, license, training data and recipe; for the name of one, also its results.
 
     Models with the status "recipe-only" have no weights yet: train them with `gffusion train --config RECIPE`.
     """
@@ -37,6 +37,9 @@ def models(
     for entry in entries:
         table.add_row(entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe)
     console.print(table)
+    if pattern != entries[0].name:
+        typer.echo("\n`gffusion models NAME` shows the description and the results of a model.")
+        return
     for entry in entries:
         typer.echo(f"\n{entry.name}: {entry.description}")
         if entry.repo_id is not None:

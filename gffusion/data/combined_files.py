@@ -34,8 +34,8 @@ class CombinedFiles(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def check_holds_both(path: Path) -> None:
-    """Check that a file holds a visible and an infrared image.
+def check_holds_both(path: Path, is_given_twice: bool = False) -> None:
+    """Check that a file, given alone or as both files of a pair, holds a visible and an infrared image.
 
     Raises:
         OSError: If the file cannot be read.
@@ -43,7 +43,7 @@ def check_holds_both(path: Path) -> None:
     """
     content = split_modalities(read_bytes(path), str(path))
     if not isinstance(content, Modalities) or content.visible is None:
-        raise ValueError(refuse_single(content, str(path)))
+        raise ValueError(refuse_single(content, str(path), is_given_twice))
 
 
 def find_combined(folder: Path) -> CombinedFiles:

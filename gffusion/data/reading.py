@@ -219,8 +219,10 @@ def _is_same_file(visible: Path, infrared: Path) -> bool:
     return visible == infrared or (visible.exists() and infrared.exists() and os.path.samefile(visible, infrared))
 
 
-def refuse_single(content: Modalities | DecodedImage, path: str) -> str:
+def refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice: bool = False) -> str:
     """Return the message about a file that should hold both images but holds one."""
+    if is_given_twice:
+        return f"the visible and the infrared image are the same file, {path}, which holds one image: give two files"
     if isinstance(content, Modalities):
         return f"{path} is {content.kind} without a visible image: give the visible image, too"
     extra = " Its last channel is opacity." if content.extra_channel is not None else ""

@@ -4,6 +4,7 @@ import filecmp
 from collections.abc import Sequence
 from pathlib import Path
 
+from .combined_files import check_holds_both
 from .pairs import ImagePair
 from .reading import read_pair
 
@@ -24,6 +25,8 @@ def check_different_files(pairs: Sequence[ImagePair], every: bool = False) -> No
         return
     for pair in same if every else same[:1]:
         try:
+            if not every and pair.visible.samefile(pair.infrared):
+                check_holds_both(pair.visible, is_given_twice=True)
             read_pair(pair.visible, pair.infrared)
         except OSError:
             continue

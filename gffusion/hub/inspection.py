@@ -17,8 +17,8 @@ from gffusion.zoo.registry import is_on_hub
 TRAINING_STATE = "training_state.json"
 
 
-def find_problems(folder: str | os.PathLike[str], full: bool = False) -> list[str]:
-    """Return the reasons not to publish the model in a folder, with the frozen encoders or not, one phrase each.
+def find_problems(folder: str | os.PathLike[str], full: bool | None = None) -> list[str]:
+    """Return the reasons not to publish the model in a folder, with the frozen encoders or not (default: as saved).
 
     Raises:
         OSError: If the folder has no readable model.
@@ -30,6 +30,7 @@ def find_problems(folder: str | os.PathLike[str], full: bool = False) -> list[st
     """
     folder = Path(folder)
     config = read_config(folder)
+    full = config.backbone_weights == "included" if full is None else full
     problems = []
     if (folder / TRAINING_STATE).is_file():
         state = json.loads((folder / TRAINING_STATE).read_text())

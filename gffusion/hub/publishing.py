@@ -52,7 +52,7 @@ def push(
     folder: str | os.PathLike[str],
     repo_id: str,
     *,
-    full: bool = False,
+    full: bool | None = None,
     with_code: bool = False,
     private: bool | None = None,
     revision: str | None = None,
@@ -69,7 +69,8 @@ def push(
     Args:
         folder: Folder of the model, as written by `save_pretrained` or a training.
         repo_id: Repository, `organization/name`, or `name` for your own account; created if needed.
-        full: Whether to include the frozen encoders. Otherwise the configuration names their repositories.
+        full: Whether to include the frozen encoders. Otherwise the configuration names their repositories. By default, the
+            weights are published as they were saved: with the encoders if these have no repository.
         with_code: Whether to include the code, so that the model loads without gffusion by
             `AutoModel.from_pretrained(repo_id, trust_remote_code=True)`.
         private: Whether a new repository is private. Defaults to the setting of the organization.
@@ -84,6 +85,7 @@ def push(
     """
     folder = Path(folder)
     config = read_config(folder)
+    full = config.backbone_weights == "included" if full is None else full
     problems = find_problems(folder, full=full)
     if problems and not force:
         raise ValueError(
@@ -137,7 +139,7 @@ def push_model(
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, include_backbones=full)
         (image_processor or GFFusionImageProcessor()).save_pretrained(folder)
-        return push(folder, repo_id, full=read_config(Path(folder)).backbone_weights == "included", **options)
+        return push(folder, repo_id, **options)
 
 
 def prepare_repository(repo_id: str, *, token: str | None = None) -> None:
@@ -290,7 +292,12 @@ def _explain_hub_errors(repo_id: str) -> Iterator[None]:
     except HFValidationError as error:
         raise ValueError(f"{repo_id!r} is not a repository name such as organization/name: {error}") from None
     except (HTTPError, RuntimeError) as error:  # RuntimeError: an upload, whose cause has the details
-        cause = error if isinstance(error, HfHubHTTPError) else error.__cause__
+        cause = error if isinstance(error, HTTPError) else error.__cause__
+        if isinstance(cause, HTTPError) and not isinstance(cause, HfHubHTTPError):  # no answer
+            raise OSError(
+                f"The Hub cannot be reached ({cause}). Check the network, then repeat the command; files that were uploaded "
+                "are not uploaded again."
+            ) from error
         status = cause.response.status_code if isinstance(cause, HfHubHTTPError) else 0
         remedies = {
             401: "log in with `hf auth login`, or pass a valid token as HF_TOKEN or `token`",

@@ -133,7 +133,7 @@ def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingAr
         no_labels = "The data has no label maps (`gffusion masks` makes them from boxes)"
         reason = no_labels if model.config.use_segmenter else "The model has no segmenter"
         logger.warning("%s: training with the structural loss L_st alone.", reason)
-    if arguments.head_start_epoch >= arguments.num_train_epochs:
+    elif arguments.head_start_epoch >= arguments.num_train_epochs:
         logger.warning(
             "head_start_epoch (q) is %d and num_train_epochs is %d: rates and lambda stay constant, and the head is not trained. "
             "Lower head_start_epoch to train it.",

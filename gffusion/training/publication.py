@@ -2,9 +2,8 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-from gffusion.hub.inspection import find_unavailable_encoders, read_config
+from gffusion.hub.inspection import find_unavailable_encoders
 from gffusion.hub.publishing import prepare_repository, push
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -28,19 +27,12 @@ def check_publishable(arguments: FusionTrainingArguments, model: GFFusionModel) 
     prepare_repository(repo_id)
 
 
-def push_weights(folder: Path, repo_id: str, **options: Any) -> str:
-    """Publish a folder as [`push`] does, with the frozen encoders if they were saved with it, and return the URL."""
-    full = read_config(folder).backbone_weights == "included"
-    return push(folder, repo_id, **{"full": full} | options)
-
-
 def push_finished(folder: Path, repo_id: str) -> str:
     """Publish the weights of a finished run, or raise OSError with the command that publishes them later."""
     try:
-        return push_weights(folder, repo_id)
+        return push(folder, repo_id)
     except (OSError, ValueError) as error:
-        full = " --full" if read_config(folder).backbone_weights == "included" else ""
         raise OSError(
             f"The training is finished and its weights are in {folder.parent}, but they were not published: {error} "
-            f"To publish them later: `gffusion push {folder} {repo_id}{full}`."
+            f"To publish them later: `gffusion push {folder} {repo_id}`."
         ) from error

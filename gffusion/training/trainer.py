@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm.auto import tqdm
 
 from gffusion.data import FusionDataset, write_image
+from gffusion.hub.publishing import push
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -23,7 +24,7 @@ from .card import write_card
 from .checkpoints import Checkpoints
 from .interruption import Interruption
 from .progress import Progress
-from .publication import check_publishable, push_finished, push_weights
+from .publication import check_publishable, push_finished
 from .run_folder import IMAGES, RunFolder, check_same_run, describe_run, summarize
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
@@ -158,7 +159,7 @@ class FusionTrainer:
 
         Args:
             repo_id: "name" or "organization/name". Defaults to `hub_model_id`.
-            options: Options of [`push`]; `full` defaults to whether `best` includes the encoders.
+            options: Options of [`push`].
 
         Raises:
             OSError: If the Hub refuses, see [`push`].
@@ -167,7 +168,7 @@ class FusionTrainer:
         repo_id = repo_id or self.arguments.hub_model_id
         if not repo_id:
             raise ValueError('Name a repository: `push_to_hub("organization/name")`, or set `hub_model_id`.')
-        return push_weights(self.output_dir / "best", repo_id, **options)
+        return push(self.output_dir / "best", repo_id, **options)
 
     def _prepare(self, resume: bool | str) -> None:
         """Restore the newest checkpoint or start over, then set up log, trackers and statistics."""

@@ -42,7 +42,7 @@ def create_model(
         if entry is not None and entry.revision is not None:
             kwargs = {"revision": entry.revision, **kwargs}
         return GFFusionModel.from_pretrained(locate(name), **kwargs)
-    except (OSError, RuntimeError) as error:  # RuntimeError: weights of other shapes
+    except RuntimeError as error:  # weights of other shapes
         raise OSError(f"Cannot load the model {os.fspath(name)!r}: {error}") from error
 
 

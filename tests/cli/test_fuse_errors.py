@@ -69,8 +69,8 @@ class TestBadInput:
             ("visible infrared -o text.png", "text.png is a file"),
             ("visible infrared -o text.png/out", "text.png"),
             ("visible infrared -o out --suffix .gif", r"--suffix.*\.png"),
-            ("visible visible -o out", r"visible/scene\.png holds one image"),
-            ("visible.png visible.png -o out.png", r"visible\.png holds one image"),
+            ("visible visible -o out", r"the same file, visible/scene\.png, which holds one image"),
+            ("visible.png visible.png -o out.png", r"the same file, visible\.png, which holds one image"),
             (
                 "visible.png visible/scene.png -o out.png",
                 r"visible\.png and visible/scene\.png show the same image: give the visible and the infrared",

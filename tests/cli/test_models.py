@@ -21,7 +21,7 @@ def test_table_lists_every_model(gffusion: Callable) -> None:
 def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "80")
-    table = re.sub(r"\x1b\[[0-9;]*m", "", gffusion("models").out.partition("gffusion-funet: ")[0])
+    table = re.sub(r"\x1b\[[0-9;]*m", "", gffusion("models").out.partition("`gffusion models NAME`")[0])
     assert "─" in table and "…" not in table and max(map(len, table.splitlines())) <= 80
     assert all(f" {name} " in table for name in list_models())
 
@@ -32,7 +32,8 @@ def test_results_with_the_command_that_measures_them(gffusion: Callable) -> None
 
 
 def test_pattern_and_status(gffusion: Callable) -> None:
-    assert "m3fd" not in gffusion("models", "*funet*").out
+    out = gffusion("models", "*funet*").out
+    assert "m3fd" not in out and "gffusion evaluate" not in out
     out = gffusion("models", "--status", "recipe-only").out
     assert "gffusion-m3fd" in out and "gffusion-funet" not in out
 

@@ -85,7 +85,7 @@ MESSAGES = {
     "stranger": "'lab/private': it is neither a local folder nor a visible repository.*for a private repository.*`token`",
     "anonymous": "'lab/private': it is neither a local folder nor a visible repository.*for a private repository.*`hf auth login`",
     "missing": "'lab/nothing': it is neither a local folder nor a visible repository.*Check the name",
-    "missing_in_the_zoo": "Cannot load the model 'lab/nothing'.*Check the name",
+    "missing_in_the_zoo": "Cannot load .* from 'lab/nothing'.*Check the name",
     "missing_revision": "'lab/slim': this revision does not exist.*lab/slim/tree/main",
     "closed_gate": "'lab/gated': access to it is restricted. Request access on .*lab/gated, then log in",
     "gated_encoder": "frozen clip encoder from 'lab/gated-clip': access to it is restricted.*pass clip_name_or_path",

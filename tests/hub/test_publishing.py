@@ -57,7 +57,8 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("forced", "push", ["unfinished", "lab/forced"], {"force": True, **MEMBER}),
     ("interrupted", "push", ["other", "lab/interrupted"], MEMBER),
     ("resumed", "push", ["other", "lab/interrupted"], MEMBER),
-    ("slim of full", "push", ["full", "lab/refused"], MEMBER),
+    ("slim of full", "push", ["full", "lab/refused"], {"full": False, **MEMBER}),
+    ("as saved", "push", ["full", "lab/full-4"], MEMBER),
     ("local encoder", "push", ["local", "lab/refused"], MEMBER),
     ("local encoder, full", "push", ["local", "lab/full-3"], {"full": True, **MEMBER}),
     ("broken card", "push", ["broken", "lab/refused"], MEMBER),
@@ -230,7 +231,7 @@ class TestPush:
     def test_again_makes_no_commit(self, world: dict[str, Any]) -> None:
         assert world["again"] == world["slim"]
 
-    @pytest.mark.parametrize("name", ["full", "full-2", "full-3", "model-full", "code-full"])
+    @pytest.mark.parametrize("name", ["full", "full-2", "full-3", "full-4", "model-full", "code-full"])
     def test_full(self, world: dict[str, Any], tmp_path: Path, name: str) -> None:
         files = published(world, f"lab/{name}")
         assert parts_of(files["model.safetensors"], tmp_path) == {"funet", "finet", "ssnet", "clip", "dinov2"}
