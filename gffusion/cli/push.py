@@ -12,7 +12,9 @@ from .quiet import quiet_libraries
 def push(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the model, such as runs/mine/best.")],
     repo_id: Annotated[str, typer.Argument(metavar="ORG/NAME", help="Repository; created if needed.")],
-    full: Annotated[bool, typer.Option("--full", help="Include the frozen encoders, even if they were saved without them.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Include the frozen encoders, even if they were saved without them.")
+    ] = False,
     with_code: Annotated[
         bool, typer.Option("--with-code", help="Include the code, so that the model loads without gffusion.")
     ] = False,

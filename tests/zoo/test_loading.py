@@ -74,14 +74,14 @@ class TestPretrained:
         assert after == before
 
     def test_hub_id_without_network(self) -> None:
-        with pytest.raises(OSError, match="^Cannot load the configuration from 'organization/name'"):
+        with pytest.raises(OSError, match=r"^Cannot load the configuration from 'organization/name'"):
             create_model("organization/name")
 
     def test_damaged_weights(self, tmp_path: Path) -> None:
         shutil.copytree(locate("gffusion-funet"), tmp_path / "model")
         weights = tmp_path / "model" / "model.safetensors"
         weights.write_bytes(weights.read_bytes()[:1000])
-        with pytest.raises(OSError, match="are damaged, download them again|Cannot load"):
+        with pytest.raises(OSError, match=r"are damaged, download them again|Cannot load"):
             create_model(tmp_path / "model")
 
     def test_published_weights_are_pinned(self, monkeypatch: pytest.MonkeyPatch) -> None:
