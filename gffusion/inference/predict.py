@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.cameras.missing import blend_visible, fill_missing
+from gffusion.models.gffusion.finet import unite_modalities
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, to_array
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -19,6 +21,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 
 from .label_refinement import refine_logits
 from .row_bands import fuse_in_bands
+from .threads import run_in_threads
 
 Encoder = Callable[[Tensor, Tensor], Tensor]
 """Function from `visible_values` and `infrared_values` to the tokens of [`GFFusionModel.encode_semantics`]."""
@@ -162,10 +165,22 @@ def run_model(
     if labels is not None or return_loss or model.training:
         raise ValueError("`row_bands` cannot be combined with losses or training mode: leave it out.")
     check_inputs(model.config, visible_values, infrared_values, labels, segment)
+    if tokens is None:
+        tokens = _encode_alone(model, visible_values, infrared_values)
     semantics = model.project_semantics(visible_values, infrared_values, tokens)
     fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)
     logits = model.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
     return GFFusionOutput(fused_values=fused, logits=logits)
+
+
+def _encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
+    """Return CLIP's features of images that are encoded by one thread each, `None` if there are more threads than images."""
+    images = [part[None] for values in (visible_values, infrared_values.expand_as(visible_values)) for part in values]
+    if not model.config.needs_clip or torch.get_num_threads() > len(images):
+        return None
+    tokens = run_in_threads(partial(model.encode_images, image) for image in images)
+    layers = [torch.cat(layer) for layer in zip(*tokens, strict=True)]  # L times (2B, N, D)
+    return unite_modalities(*zip(*(layer.chunk(2) for layer in layers), strict=True))
 
 
 def predict_labels(

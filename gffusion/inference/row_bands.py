@@ -1,10 +1,15 @@
 """Fuse an image in bands of rows, which fit into the cache of a CPU and need little memory. The result is the same."""
 
+import math
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from gffusion.models.gffusion.finet import upsample
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
+from .threads import run_in_threads
 
 # Small enough for a CPU's cache, and large compared with the rows that neighboring bands share.
 BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
@@ -15,17 +20,30 @@ def fuse_in_bands(
 ) -> Tensor:
     """Compute I_fus band by band: (B, 3, H, W) and (B, 1, H, W) -> (B, 1 or 3, H, W), all in [0, 1], float32.
 
-    `projections` (B, 2 C, h, w) are those of [`GFFusionModel.project_semantics`], `None` in the cascading paradigm.
+    Every band is computed by one thread ([`run_in_threads`]). `projections` (B, 2 C, h, w) are those of
+    [`GFFusionModel.project_semantics`], `None` in the cascading paradigm.
     """
-    visible, infrared = model.to_source(visible_values), infrared_values.to(model.fusion_dtype)
-    height, width = infrared.shape[-2:]
-    overlap = model.funet.reach
-    step = max(MINIMUM_BAND_ROWS, BAND_PIXELS // (len(infrared) * width))
-    bands = []
-    for top in range(0, height, step):
-        rows = slice(max(0, top - overlap), top + step + overlap)
-        features = model.funet.encode(visible[..., rows, :], infrared[..., rows, :])  # z_f, Eq. (5)
+    height, width = infrared_values.shape[-2:]
+    step = _choose_rows(height, width, len(infrared_values), torch.get_num_threads())
+
+    def fuse_band(image: int, top: int) -> Tensor:
+        rows = slice(max(0, top - model.funet.reach), top + step + model.funet.reach)
+        visible = model.to_source(visible_values[image : image + 1, :, rows])
+        infrared = infrared_values[image : image + 1, :, rows].to(model.fusion_dtype)
+        features = model.funet.encode(visible, infrared)  # z_f, Eq. (5)
         if projections is not None:
-            features, _ = model.finet.inject(features, upsample(projections, (height, width), rows))  # Eq. (7), (8)
-        bands.append(model.funet.decode(features)[..., top - rows.start :, :][..., :step, :])
-    return torch.cat(bands, dim=-2)
+            semantic = upsample(projections[image : image + 1], (height, width), rows)
+            features, _ = model.finet.inject(features, semantic)  # Eq. (7), (8)
+        return model.funet.decode(features)[:, :, top - rows.start :][:, :, :step]
+
+    tops = range(0, height, step)
+    bands = run_in_threads(partial(fuse_band, image, top) for image in range(len(infrared_values)) for top in tops)
+    images = [torch.cat(bands[start : start + len(tops)], dim=-2) for start in range(0, len(bands), len(tops))]
+    return torch.cat(images)
+
+
+def _choose_rows(height: int, width: int, images: int, threads: int) -> int:
+    """Return the number of rows of a band, so that all threads have the same number of bands."""
+    count = math.ceil(height / max(MINIMUM_BAND_ROWS, BAND_PIXELS // width))
+    even = math.ceil(count * images / threads) * threads / images
+    return math.ceil(height / max(1, even))

@@ -127,11 +127,12 @@ def server(files: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 def batch_sizes(fuse: ImageFusionPipeline) -> Iterator[list[int]]:
     """Record the number of pairs in each batch of the model."""
     sizes: list[int] = []
-    hook = fuse.model.clip.register_forward_pre_hook(lambda module, args: sizes.append(len(args[0]) // 2))
-    try:
+    project = fuse.model.project_semantics
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(
+            fuse.model, "project_semantics", lambda *inputs: (sizes.append(len(inputs[0])), project(*inputs))[1]
+        )
         yield sizes
-    finally:
-        hook.remove()
 
 
 def assert_same(images: list[PIL.Image.Image], expected: list[NDArray[Any]]) -> None:

@@ -212,15 +212,19 @@ class GFFusionModel(GFFusionPreTrainedModel):
             raise ValueError(
                 f'`encode_semantics` needs the hybrid paradigm, which injects CLIP features; got "{self.config.paradigm}".'
             )
-        images = _stack_modalities(visible_values, infrared_values)
+        tokens = self.encode_images(_stack_modalities(visible_values, infrared_values))
+        return unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
+
+    @torch.no_grad()
+    def encode_images(self, images: Tensor) -> list[Tensor]:
+        """Return CLIP's patch tokens of images of any modality: (B, 3, H, W) in [0, 1] -> L times (B, N, D)."""
         config, size = self.config.clip_config, self.config.clip_size
         outputs = self.clip(
             prepare_images(images, size, CLIP_MEAN, CLIP_STD, self.clip.dtype),
             interpolate_pos_encoding=size != [config.image_size, config.image_size],
             output_hidden_states=True,
         )
-        tokens = [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
-        return unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
+        return [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
 
     def to_source(self, visible_values: Tensor) -> Tensor:
         """Return the visible image as FuNet reads it, luma or RGB: (B, 3, H, W) -> (B, 1 or 3, H, W), in FuNet's dtype."""

@@ -1,0 +1,57 @@
+"""Run functions of torch on several threads, each of which computes alone.
+
+torch divides every operation among threads that wait for each other at its end. A network of many short operations then
+waits for the slowest thread hundreds of times, and is many times slower if other processes use the same cores. Here, each
+function runs from start to end on one thread, and there is one such wait for all of them.
+"""
+
+import os
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
+    """Return the results of functions, in order, computed by as many threads as torch uses for one operation.
+
+    Gradient and inference mode and autocasting are those of the caller, whose number of threads does not change.
+    """
+    functions, threads = list(functions), torch.get_num_threads()
+    if threads == 1 or len(functions) == 1:
+        return [function() for function in functions]
+    inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
+    autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def run(function: Callable[[], Result]) -> Result:
+        with torch.inference_mode(inference), torch.set_grad_enabled(grad), torch.autocast("cpu", dtype, autocast):
+            return function()
+
+    return list(_start_threads(threads, os.getpid()).map(run, functions))
+
+
+@lru_cache(maxsize=1)  # torch caches the preparation of operations for each thread
+def _start_threads(count: int, process: int) -> ThreadPoolExecutor:
+    """Return threads that do not divide operations; `process` separates a forked process, in which threads do not exist."""
+    del process
+    started = threading.Barrier(count + 1)
+
+    def start() -> None:
+        torch.get_num_threads()  # the first call in a thread sets the number of the process, which the next line replaces
+        torch.set_num_threads(1)
+        started.wait()
+
+    executor = ThreadPoolExecutor(count, "gffusion", start)
+    for _ in range(count):  # a thread starts when all others are busy, here waiting at the barrier
+        executor.submit(_do_nothing)
+    started.wait()
+    torch.set_num_threads(count)  # the last call applies to threads that start later
+    return executor
+
+
+def _do_nothing(*_: Any) -> None: ...

@@ -1,0 +1,70 @@
+"""Functions of torch on threads that compute alone, and what the caller sees of them."""
+
+import os
+import threading
+from typing import Any
+
+import pytest
+import torch
+
+from gffusion.inference.threads import run_in_threads
+
+
+@pytest.fixture
+def two_threads() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+def describe() -> tuple[int, int, bool, bool, bool]:
+    """Return this thread, its number of threads for an operation, and its modes."""
+    modes = torch.is_inference_mode_enabled(), torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")
+    return threading.get_ident(), torch.get_num_threads(), *modes
+
+
+def start_thread() -> int:
+    """Return the number of threads for an operation in a new thread."""
+    counts: list[int] = []
+    thread = threading.Thread(target=lambda: counts.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return counts[0]
+
+
+def test_functions_compute_alone_and_the_caller_keeps_its_threads(two_threads: Any) -> None:
+    together = threading.Barrier(2, timeout=30)  # passes only if both functions run at once
+    results = run_in_threads([lambda: (together.wait(), describe())[1]] * 2)
+    assert {count for _, count, *_ in results} == {1}
+    assert len({thread for thread, *_ in results} | {threading.get_ident()}) == 3
+    assert torch.get_num_threads() == 2 == start_thread()
+    assert run_in_threads([lambda value=value: value for value in range(20)]) == list(range(20))
+
+
+@pytest.mark.parametrize("inference", [False, True])
+def test_modes_are_those_of_the_caller(two_threads: Any, inference: bool) -> None:
+    with torch.inference_mode(inference), torch.autocast("cpu", torch.bfloat16, inference):
+        expected = describe()[2:]
+        assert [result[2:] for result in run_in_threads([describe] * 2)] == [expected] * 2
+
+
+def test_gradients_pass_through(two_threads: Any) -> None:
+    values = torch.ones(3, requires_grad=True)
+    torch.stack(run_in_threads([lambda: 2 * values, lambda: 3 * values])).sum().backward()
+    assert values.grad is not None and values.grad.tolist() == [5, 5, 5]
+
+
+def test_errors_reach_the_caller(two_threads: Any) -> None:
+    with pytest.raises(ZeroDivisionError):
+        run_in_threads([lambda: 1, lambda: 1 // 0])
+    assert run_in_threads([lambda: 1, lambda: 2]) == [1, 2]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
+def test_forked_processes_start_their_own_threads(two_threads: Any) -> None:
+    run_in_threads([describe] * 2)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if run_in_threads([lambda: 1, lambda: 2]) == [1, 2] else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
