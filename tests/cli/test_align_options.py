@@ -45,7 +45,7 @@ def read_shape(folder: Path) -> tuple[int, ...]:
 
 def test_different_sizes_are_refused_with_the_options(fuse: Callable[..., Any]) -> None:
     done = fuse()
-    assert done.exit_code == 1
+    assert done.exit_code == 2  # all pairs failed
     assert "320 x 240 pixels, but" in done.err
     assert "--align auto" in done.err
     assert "--align RIG.json" in done.err
@@ -96,7 +96,7 @@ def test_a_file_that_is_no_rig_and_a_rig_of_another_camera(
     assert "no rig of" in fuse("--align", folder / "visible" / "0.png").err
     Rig(MATRIX, (240, 320), (128, 160)).save(tmp_path / "other.json")
     done = fuse("--align", tmp_path / "other.json")
-    assert done.exit_code == 1
+    assert done.exit_code == 2  # all pairs failed
     assert "another camera" in done.err
 
 
