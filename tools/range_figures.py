@@ -1,7 +1,8 @@
 """Show how a running range removes flicker: `python tools/range_figures.py` writes docs/images/flicker.png and prints a table.
 
-The frames are rendered: a street at night as raw counts, through which a hot exhaust passes. Flicker is the mean change of
-the gray levels of the street, which itself does not change, from one frame to the next, and its largest value.
+The frames are rendered: a street at night as raw counts, through which a hot exhaust passes. The table has the mean change
+of the mean gray level of the street, which itself does not change, from one frame to the next, its largest value, and the
+metric `Flicker`, for which the infrared frames are shown in one range.
 
 Needs matplotlib: `pip install ".[plots]"`.
 """
@@ -15,7 +16,10 @@ from numpy.typing import NDArray
 from gffusion import create_model
 from gffusion.cameras.running_range import measure_ranges
 from gffusion.inference.predict import predict
+from gffusion.metrics import to_luma8
+from gffusion.metrics.flicker import flicker
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.infrared_values import to_infrared_values
 from gffusion.synthetic.rendering import render_scene
 from gffusion.zoo import load_image_processor
 
@@ -78,12 +82,15 @@ def main() -> None:
         width_ratios=[1, 1, 1, 1.4],
         layout="constrained",
     )
-    print("| infrared_range | mean change per frame | largest change |\n| --- | ---: | ---: |")
+    print("| infrared_range | mean change per frame | largest change | flicker |\n| --- | ---: | ---: | ---: |")
+    limits = [float(limit) for limit in (np.min(frames), np.max(frames))]
+    shown = [to_luma8(to_infrared_values(frame, limits)[0]) for frame in frames]
     for row, (name, options) in zip("abc", CHOICES.items(), strict=True):
         fused = fuse_sequence(visible, frames, options)
         levels = measure_levels(fused, street)
         changes = np.abs(np.diff(levels))
-        print(f"| {name} | {changes.mean():.2f} | {changes.max():.1f} |")
+        measured = flicker(map(to_luma8, fused), [to_luma8(visible)] * len(frames), shown)
+        print(f"| {name} | {changes.mean():.2f} | {changes.max():.1f} | {measured:.2f} |")
         axes["curve"].plot(levels, label=name)
         for column, frame in enumerate(SHOWN if row != "c" else ()):
             axes[f"{row}{column}"].imshow(fused[frame])

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         PixelAccuracy,
         Qabf,
     )
+    from .flicker import Flicker
 
 __all__ = [
     "AG",
@@ -50,6 +51,7 @@ __all__ = [
     "VIF",
     "VIFF",
     "ClassIoU",
+    "Flicker",
     "FusionMetric",
     "MeanIoU",
     "MetricInfo",
@@ -67,4 +69,4 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(".classes", __name__), name)
+    return getattr(import_module(".flicker" if name == "Flicker" else ".classes", __name__), name)

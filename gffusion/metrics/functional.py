@@ -1,6 +1,7 @@
 """Functional forms of all metrics."""
 
 from .fidelity import vif, viff
+from .flicker import flicker
 from .gradient import average_gradient, nabf, qabf, spatial_frequency
 from .information import entropy, mutual_information, normalized_mutual_information
 from .segmentation import class_iou, mean_iou, pixel_accuracy
@@ -18,6 +19,7 @@ __all__ = [
     "class_iou",
     "correlation_coefficient",
     "entropy",
+    "flicker",
     "mean_iou",
     "mean_squared_error",
     "ms_ssim",

@@ -99,3 +99,29 @@ def test_finetune(
     assert all(record["loss_segmentation"] > 0 for record in log)
     model = GFFusionModel.from_pretrained(output / "best")
     assert list(model.config.id2label.values()) == ["background", "person", "bicycle", "car"]
+
+
+def test_live(tmp_path: Path) -> None:
+    """Two clips of half a second as cameras: every frame is fused or dropped, and the last one is the last pair."""
+    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
+    from video_files import find_markers, marker_column, write_pair
+
+    from gffusion.data import read_image
+
+    visible, infrared = write_pair(tmp_path, 12)
+    done = run(EXAMPLES / "live.py", visible, infrared, "--model", "gffusion-funet", "--last", tmp_path / "last.png")
+    assert done.returncode == 0, done.stderr
+    *lines, summary = done.stdout.splitlines()
+    fused, pushed, dropped = (int(word.rstrip(",")) for word in summary.split() if word.rstrip(",").isdecimal())
+    assert pushed == 12 == fused + dropped
+    assert 0 < len(lines) <= fused
+    assert "latency" in lines[-1]
+    assert find_markers(read_image(tmp_path / "last.png")) == (marker_column(11),) * 2
+
+
+@pytest.mark.parametrize("words", [["live.py", "no.mp4", "no.mp4"], ["live_webcams.py", "--visible", "no_camera"]])
+def test_live_reports_errors_in_one_line(words: list[str], tmp_path: Path) -> None:
+    done = run(EXAMPLES / words[0], *words[1:])
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"{words[0]}: error: " in done.stderr

@@ -1,0 +1,78 @@
+"""Fuse two webcams live and show the result: `python examples/live_webcams.py --visible 0 --infrared 1`.
+
+Cameras are numbers or addresses, as OpenCV takes them. Find the position of the infrared camera first with `gffusion align`, and
+pass its file as `--align`. Press q to stop. Needs OpenCV: `pip install opencv-python`.
+"""
+
+import argparse
+import threading
+
+import numpy as np
+
+try:
+    import cv2
+except ImportError:
+    raise SystemExit("live_webcams.py: error: webcams need OpenCV: pip install opencv-python") from None
+
+from gffusion import create_model
+from gffusion.data import ReadOptions
+from gffusion.data.alignment import parse_align
+from gffusion.video.stream import FusionStream
+from gffusion.zoo import load_image_processor
+
+parser = argparse.ArgumentParser(description=__doc__)
+parser.add_argument("--visible", default="0")
+parser.add_argument("--infrared", default="1")
+parser.add_argument("--model", default="gffusion-funet")
+parser.add_argument("--device", default="cpu")
+parser.add_argument("--align", default="resize", help="none, resize or the file of a rig")
+options = parser.parse_args()
+
+
+class Camera:
+    """The newest frame of a camera, read in a thread, so that a slow camera does not delay the other one."""
+
+    def __init__(self, name: str) -> None:
+        self._capture = cv2.VideoCapture(int(name) if name.isdecimal() else name)
+        if not self._capture.isOpened():
+            raise OSError(f"cannot open the camera {name}: check its number and that no other program uses it")
+        self.frame: np.ndarray | None = None
+        self.is_running = True
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        while self.is_running:
+            is_read, frame = self._capture.read()
+            if not is_read:
+                break
+            self.frame = frame[..., ::-1].copy()  # BGR -> RGB
+        self.is_running = False
+
+    def close(self) -> None:
+        """Stop reading."""
+        self.is_running = False
+        self._thread.join()
+        self._capture.release()
+
+
+try:
+    read_options = ReadOptions(align=parse_align(options.align), keep_borders=True)
+    visible, infrared = Camera(options.visible), Camera(options.infrared)
+    model = create_model(options.model, use_segmenter=False).to(options.device)
+    with FusionStream(model, load_image_processor(options.model), read_options) as stream:
+        pushed = None
+        while visible.is_running and infrared.is_running:
+            if visible.frame is not None and infrared.frame is not None and visible.frame is not pushed:
+                pushed = visible.frame
+                stream.push(pushed, infrared.frame)
+            result = stream.latest()
+            if result is not None:
+                cv2.imshow(f"gffusion: press q to stop ({options.model})", result.fused[..., ::-1])
+            if cv2.waitKey(5) == ord("q"):
+                break
+    visible.close()
+    infrared.close()
+    print(stream.statistics)
+except (OSError, ValueError) as error:
+    raise SystemExit(f"live_webcams.py: error: {error}") from None

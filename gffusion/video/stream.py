@@ -1,0 +1,239 @@
+"""Fuse live frames: the newest pair is fused, and older ones that were not reached are dropped."""
+
+import threading
+import time as clock
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.data import ReadOptions
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
+from .fuser import FrameFuser
+
+
+@dataclass(frozen=True)
+class StreamResult:
+    """A fused pair of frames.
+
+    Attributes:
+        fused: Fused image, with the size, color and type of the visible one.
+        labels: Label map (H, W), uint8; `None` unless the stream segments.
+        time: Time of the frames, as it was given to `push`.
+        latency: Seconds from `push` to this result.
+        dropped: Number of pairs that were dropped since the result before.
+    """
+
+    fused: NDArray[Any]
+    labels: NDArray[np.uint8] | None
+    time: float
+    latency: float
+    dropped: int
+
+
+@dataclass(frozen=True)
+class StreamStatistics:
+    """What a stream has done so far.
+
+    Attributes:
+        pushed: Number of pairs that were pushed.
+        fused: Number of those that were fused.
+        dropped: Number of those that were replaced by newer ones before they were fused.
+        failed: Number of those that could not be fused.
+        latency: Mean of the seconds from `push` to the result; 0 before the first one.
+        longest_latency: The largest of them.
+    """
+
+    pushed: int = 0
+    fused: int = 0
+    dropped: int = 0
+    failed: int = 0
+    latency: float = 0.0
+    longest_latency: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Pushed:
+    visible: NDArray[Any]
+    infrared: NDArray[Any]
+    time: float
+    arrived: float
+    dropped: int
+
+
+class FusionStream:
+    """Fuse frames of cameras as they come, in a thread of its own. Nothing queues: the newest pair replaces a waiting one.
+
+    `push` returns at once. `latest` returns the newest result, and iterating yields each newest result once, until the
+    stream is closed. All methods can be called from any thread.
+
+    Args:
+        model: The model, in evaluation mode, on its device.
+        image_processor: Its image processor. `smooth_range` smooths the range over the frames; `"folder"` is refused.
+        read_options: How infrared images are cleaned and aligned: [`ReadOptions`] with a [`Rig`], `"resize"` or `"none"`.
+            By default, borders are taken as measured, because searching every image for them takes time.
+        segment: Whether to predict label maps, too.
+        semantic_every: Number of fused frames that share the tokens of CLIP; a scene cut refreshes them at once.
+
+    Raises:
+        ValueError: If options exclude each other, or do not fit ordered frames.
+
+    Example:
+        >>> from gffusion import create_model
+        >>> from gffusion.zoo import load_image_processor
+        >>> model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+        >>> with FusionStream(model, processor) as stream:
+        ...     stream.push(np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8), time=0.04)
+        >>> stream.latest().fused.shape, stream.latest().time, stream.statistics.dropped
+        ((48, 64, 3), 0.04, 0)
+    """
+
+    def __init__(
+        self,
+        model: GFFusionModel,
+        image_processor: GFFusionImageProcessor,
+        read_options: ReadOptions | None = None,
+        *,
+        segment: bool = False,
+        semantic_every: int = 1,
+    ) -> None:
+        read_options = read_options or ReadOptions(keep_borders=True)
+        self._fuser = FrameFuser(model, image_processor, read_options, segment, semantic_every)
+        self._changed = threading.Condition()
+        self._waiting: _Pushed | None = None
+        self._result: StreamResult | None = None
+        self._serial = 0  # number of results
+        self._error: Exception | None = None
+        self._is_closed, self._is_finished = False, False
+        self._statistics = StreamStatistics()
+        self._dropped = 0  # since the last result
+        self._thread = threading.Thread(target=self._work, name="FusionStream", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "FusionStream":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def push(self, visible: NDArray[Any], infrared: NDArray[Any], time: float | None = None) -> None:
+        """Hand over the newest pair; a pair that still waits is dropped. Returns at once.
+
+        The arrays are not copied: cameras that reuse their buffers need `frame.copy()`.
+
+        Args:
+            visible: (H, W) or (H, W, 3) RGB; OpenCV's images are BGR and need `frame[..., ::-1]`.
+            infrared: (h, w) or (h, w, 3).
+            time: Time of the frames in seconds, on any clock; by default, that of `time.monotonic()`.
+
+        Raises:
+            RuntimeError: If the stream is closed.
+        """
+        arrived = clock.monotonic()
+        with self._changed:
+            if self._is_closed:
+                raise RuntimeError("the stream is closed: make a new one")
+            is_late = self._waiting is not None
+            self._dropped += is_late
+            counts = self._statistics
+            self._statistics = replace(counts, pushed=counts.pushed + 1, dropped=counts.dropped + is_late)
+            self._waiting = _Pushed(visible, infrared, arrived if time is None else time, arrived, self._dropped)
+            self._changed.notify_all()
+
+    def latest(self, timeout: float | None = None) -> StreamResult | None:
+        """Return the newest result, or `None` if there is none yet.
+
+        Args:
+            timeout: Seconds to wait for the first result; by default, do not wait.
+
+        Raises:
+            ValueError: If a pair could not be fused; raised once per failure, the stream goes on.
+        """
+        with self._changed:
+            if timeout is not None:
+                self._changed.wait_for(lambda: self._result or self._error or self._is_finished, timeout)
+            self._raise_error()
+            return self._result
+
+    def __iter__(self) -> Iterator[StreamResult]:
+        """Yield the newest result whenever there is a new one, until the stream is closed.
+
+        Raises:
+            ValueError: If a pair could not be fused.
+        """
+        seen = 0
+        while (newer := self._wait_for_newer(seen)) is not None:
+            seen, result = newer
+            yield result
+
+    @property
+    def statistics(self) -> StreamStatistics:
+        """What the stream has done so far."""
+        with self._changed:
+            return self._statistics
+
+    def close(self) -> None:
+        """Fuse the pair that waits, and stop. The last result stays."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+        self._thread.join()
+
+    def _wait_for_newer(self, seen: int) -> tuple[int, StreamResult] | None:
+        """Wait for a result after number `seen`, and return it with its number; `None` if the stream ends before."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._serial > seen or self._error or self._is_finished)
+            self._raise_error()
+            return None if self._serial == seen or self._result is None else (self._serial, self._result)
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _work(self) -> None:
+        while (pushed := self._take()) is not None:
+            try:
+                prediction = self._fuser.fuse([self._fuser.prepare(pushed.visible, pushed.infrared)])[0]
+            except Exception as error:  # of any kind: without this thread, readers would wait for ever
+                self._fail(error)
+                continue
+            self._deliver(pushed, prediction.fused, prediction.labels)
+        with self._changed:
+            self._is_finished = True
+            self._changed.notify_all()
+
+    def _take(self) -> _Pushed | None:
+        """Wait for a pair; return `None` when the stream is closed and no pair waits."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting is not None or self._is_closed)
+            pushed, self._waiting = self._waiting, None
+            self._dropped = 0
+            return pushed
+
+    def _fail(self, error: Exception) -> None:
+        with self._changed:
+            self._error = error
+            self._statistics = replace(self._statistics, failed=self._statistics.failed + 1)
+            self._changed.notify_all()
+
+    def _deliver(self, pushed: _Pushed, fused: NDArray[Any], labels: NDArray[np.uint8] | None) -> None:
+        latency = clock.monotonic() - pushed.arrived
+        with self._changed:
+            counts = self._statistics
+            self._statistics = replace(
+                counts,
+                fused=counts.fused + 1,
+                latency=(counts.latency * counts.fused + latency) / (counts.fused + 1),
+                longest_latency=max(counts.longest_latency, latency),
+            )
+            self._result = StreamResult(fused, labels, pushed.time, latency, pushed.dropped)
+            self._serial += 1
+            self._changed.notify_all()

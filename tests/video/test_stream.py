@@ -1,0 +1,159 @@
+"""FusionStream: the newest pair wins, results are those of `predict`, and readers and writers are in many threads."""
+
+import threading
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from video_files import infrared_frame, visible_frame
+
+from gffusion.data import ReadOptions
+from gffusion.inference.predict import predict
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.video.fuser import FrameFuser
+from gffusion.video.stream import FusionStream
+from gffusion.zoo import load_image_processor
+
+
+class Gate:
+    """Let `FrameFuser.fuse` wait until a test allows it, instead of relying on how fast the model is."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.started, self.open = threading.Semaphore(0), threading.Semaphore(0)
+        original = FrameFuser.fuse
+
+        def fuse(fuser: FrameFuser, frames: Any) -> Any:
+            self.started.release()
+            assert self.open.acquire(timeout=20)
+            return original(fuser, frames)
+
+        monkeypatch.setattr(FrameFuser, "fuse", fuse)
+
+
+def pair(index: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    return visible_frame(index), infrared_frame(index)
+
+
+def test_results_are_those_of_predict(funet: GFFusionModel) -> None:
+    processor = load_image_processor("gffusion-funet")
+    with FusionStream(funet, processor) as stream:
+        assert stream.latest() is None
+        for index in range(3):
+            stream.push(*pair(index), time=index / 25)
+            while (result := stream.latest(timeout=20)) is None or result.time != index / 25:
+                time.sleep(0.001)
+            assert np.array_equal(result.fused, predict(funet, processor, [pair(index)])[0].fused)
+            assert 0 < result.latency < 20
+            assert result.labels is None
+    statistics = stream.statistics
+    assert (statistics.pushed, statistics.fused, statistics.dropped, statistics.failed) == (3, 3, 0, 0)
+    assert 0 < statistics.latency <= statistics.longest_latency
+
+
+def test_newest_pair_wins(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the first pair is fused, three come: only the last of them is fused next."""
+    gate = Gate(monkeypatch)
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        stream.push(*pair(0), time=0)
+        assert gate.started.acquire(timeout=20)
+        for index in (1, 2, 3):
+            stream.push(*pair(index), time=index)  # returns at once
+        gate.open.release(2)
+        results = iter(stream)
+        assert [(next(results).time, stream.statistics.dropped)] == [(0, 2)]
+        last = next(results)
+        assert (last.time, last.dropped) == (3, 2)
+    assert list(results) == []
+    assert (stream.statistics.pushed, stream.statistics.fused, stream.statistics.dropped) == (4, 2, 2)
+
+
+def test_close_fuses_the_waiting_pair_and_ends_iteration(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = Gate(monkeypatch)
+    stream = FusionStream(funet, load_image_processor("gffusion-funet"))
+    times: list[float] = []
+    reader = threading.Thread(target=lambda: times.extend(result.time for result in stream))
+    reader.start()
+    stream.push(*pair(0), time=0)
+    gate.started.acquire(timeout=20)
+    stream.push(*pair(1), time=1)
+    gate.open.release(2)
+    stream.close()
+    reader.join(timeout=20)
+    assert times[-1] == 1
+    latest = stream.latest()
+    assert latest is not None
+    assert latest.time == 1
+    with pytest.raises(RuntimeError, match="closed"):
+        stream.push(*pair(2))
+
+
+def test_a_pair_that_cannot_be_fused_is_reported_once(funet: GFFusionModel) -> None:
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        stream.push(visible_frame(0), infrared_frame(0)[:20])
+        with pytest.raises(ValueError, match="20"):
+            stream.latest(timeout=20)
+        stream.push(*pair(1), time=1)
+        result = stream.latest(timeout=20)
+        assert result is not None
+        assert result.time == 1
+    assert (stream.statistics.failed, stream.statistics.fused) == (1, 1)
+
+
+def test_many_threads(funet: GFFusionModel) -> None:
+    """Every pair is fused, dropped or failed, and times only grow for a reader of one camera."""
+    stream = FusionStream(funet, load_image_processor("gffusion-funet"))
+    readers_seen: list[list[int]] = [[], []]
+    readers = [
+        threading.Thread(target=lambda seen=seen: seen.extend(id(result) for result in stream)) for seen in readers_seen
+    ]
+    images = [pair(index) for index in range(5)]
+    writers = [
+        threading.Thread(target=lambda: [(stream.push(*images[index % 5]), time.sleep(0.002)) for index in range(40)])
+        for _ in range(3)
+    ]
+    for thread in (*readers, *writers):
+        thread.start()
+    for thread in writers:
+        thread.join()
+    stream.close()
+    for thread in readers:
+        thread.join(timeout=20)
+    statistics = stream.statistics
+    assert statistics.pushed == 120
+    assert statistics.fused + statistics.dropped == 120
+    assert all(0 < len(seen) <= statistics.fused for seen in readers_seen)
+
+
+def test_smoothing_and_alignment(funet: GFFusionModel) -> None:
+    """A hot object that enters changes the rest far less with smoothing."""
+    counts = [np.tile(np.arange(32, dtype=np.uint16), (24, 1)) * 4 + 7000 for _ in range(2)]
+    counts[1][10:20, 5:15] = 7600
+    jumps = []
+    for frames in (0, 10):
+        processor = load_image_processor("gffusion-funet", infrared_range="percentile", smooth_range=frames)
+        levels = []
+        with FusionStream(funet, processor, ReadOptions(align="resize")) as stream:
+            for number, frame in enumerate(counts):
+                stream.push(np.full((48, 64, 3), 90, np.uint8), frame, time=number)
+                while (result := stream.latest(timeout=20)) is None or result.time != number:
+                    time.sleep(0.001)
+                levels.append(result.fused[:16].mean())
+        jumps.append(abs(levels[1] - levels[0]))
+    assert jumps[0] > 1.8 * jumps[1]
+
+
+@pytest.mark.parametrize(
+    ("options", "stream_options", "message"),
+    [
+        ({"infrared_range": "folder"}, {}, "folder"),
+        ({}, {"read_options": ReadOptions(align="auto")}, "gffusion align"),
+        ({}, {"segment": True}, "segmenter"),
+        ({}, {"semantic_every": 4}, "injects CLIP"),
+        ({}, {"semantic_every": 0}, "at least 1"),
+    ],
+)
+def test_refused(funet: GFFusionModel, options: dict[str, Any], stream_options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        FusionStream(funet, load_image_processor("gffusion-funet", **options), **stream_options)
