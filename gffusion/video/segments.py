@@ -133,12 +133,17 @@ class SegmentFolder:
     Args:
         path: The folder. It is emptied if it holds segments of other inputs or options.
         plan: Everything that the segments depend on.
+
+    Raises:
+        ValueError: If the folder holds something else.
     """
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self.path = path
         content = json.dumps(plan, sort_keys=True, default=str).encode()
         if path.exists() and self._read(_PLAN) != content:
+            if self._read(_PLAN) is None and any(path.iterdir()):
+                raise ValueError(f"{path} is not a folder of finished segments, which is its name here: rename it")
             shutil.rmtree(path)
         path.mkdir(parents=True, exist_ok=True)
         if self._read(_PLAN) is None:

@@ -73,3 +73,12 @@ def test_an_error_while_joining_keeps_the_segments(
     (tmp_path / "fused.mp4").rmdir()
     report = fuse(visible, infrared)[1]
     assert (report.frames, report.resumed) == (6, 6)
+
+
+def test_other_folders_are_left_alone(tmp_path: Path, fuse: Callable) -> None:
+    visible, infrared = write_pair(tmp_path, 2)
+    (tmp_path / ".fused.mp4.parts").mkdir()
+    (tmp_path / ".fused.mp4.parts" / "notes.txt").write_text("mine")
+    with pytest.raises(ValueError, match="not a folder of finished segments"):
+        fuse(visible, infrared)
+    assert (tmp_path / ".fused.mp4.parts" / "notes.txt").read_text() == "mine"
