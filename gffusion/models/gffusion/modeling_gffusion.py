@@ -213,7 +213,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
                 f'`encode_semantics` needs the hybrid paradigm, which injects CLIP features; got "{self.config.paradigm}".'
             )
         tokens = self.encode_images(_stack_modalities(visible_values, infrared_values))
-        return unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
+        return unite_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> list[Tensor]:
@@ -251,8 +251,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
             with torch.no_grad():
                 images = _stack_modalities(visible_values, infrared_values)
                 tokens, last = self._encode_dinov2(images, self.config.semantic_layers)
-                semantic_tokens = unite_modalities(*zip(*(layer.chunk(2) for layer in tokens), strict=True))
-                source_tokens = torch.maximum(*last.chunk(2))  # both modalities, merged as in Eq. (6)
+                semantic_tokens = unite_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))
+                source_tokens = torch.maximum(*_split_modalities(last))  # both modalities, merged as in Eq. (6)
             grid = self.segmenter_grid
         else:
             if semantic_tokens is None:
@@ -343,6 +343,11 @@ class GFFusionModel(GFFusionPreTrainedModel):
 def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor:
     """Stack both modalities into one batch of color images, visible first -> (2B, 3, H, W)."""
     return torch.cat([visible_values, infrared_values.expand_as(visible_values)])
+
+
+def _split_modalities(stacked: Tensor) -> tuple[Tensor, ...]:
+    """Undo `_stack_modalities` for features: (2B, ...) -> twice (B, ...). Unlike `chunk`, exports with any batch size."""
+    return stacked.unflatten(0, (2, -1)).unbind()
 
 
 __all__ = ["GFFusionModel", "GFFusionOutput", "GFFusionPreTrainedModel"]

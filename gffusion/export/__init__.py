@@ -1,0 +1,1 @@
+"""Export models as ONNX and torch.export files, and run ONNX files."""

@@ -1,0 +1,209 @@
+"""Write a model as an ONNX or a torch.export file, after it was compared with PyTorch."""
+
+import io
+import json
+import logging
+import warnings
+from collections.abc import Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gffusion._version import __version__
+from gffusion.data.atomic import replace_file
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
+from .graph import FusionGraph
+from .parity import Function, Parity, measure_parity, render_batches
+from .requirements import check_export
+
+OPSET = 20
+METADATA_FILE = "gffusion.json"
+"""Name of the metadata within a torch.export file."""
+
+_INPUTS = {
+    False: "visible: float32 (batch, 3, height, width), RGB in [0, 1]. infrared: float32 (batch, 1, height, width) in [0, 1]. "
+    "fused: float32 (batch, 3, height, width), RGB in [0, 1]; round(255 * fused), halves to even, is the image",
+    True: "visible: uint8 (batch, height, width, 3), RGB. infrared: uint8 (batch, height, width). fused: uint8 (batch, height, "
+    "width, 3), RGB",
+}
+
+
+def export_model(
+    model: GFFusionModel,
+    image_processor: GFFusionImageProcessor,
+    output: Path,
+    *,
+    name: str,
+    license: str = "not stated",
+    segment: bool = False,
+    dtype: str = "fp32",
+    uint8: bool = False,
+    pairs: Sequence[tuple[Any, Any]] | None = None,
+    overwrite: bool = False,
+) -> Parity:
+    """Export a float32 model in evaluation mode, and return how far the file is from PyTorch.
+
+    Args:
+        model: The model.
+        image_processor: Its processor, whose options are stored in the file.
+        output: An .onnx or .pt2 file.
+        name: Name of the model in the metadata.
+        license: License of the weights in the metadata.
+        segment: Whether the file computes label maps, too.
+        dtype: "fp32"; "fp16" for half precision inside; "int8" for encoders with 8-bit weights. Inputs and outputs stay
+            the same.
+        uint8: Whether inputs and outputs are bytes with channels last.
+        pairs: Pairs of images for the comparison, instead of rendered ones.
+        overwrite: Whether to replace an existing file.
+
+    Raises:
+        ValueError: If options do not fit the model, or the float32 file is more than one gray level from PyTorch.
+        OSError: If the file cannot be written.
+        ImportError: If a package for ONNX files is missing.
+    """
+    check_export(output, dtype, overwrite)
+    check_model(model, name, segment, dtype)
+    graph = FusionGraph(model, segment, uint8).to(torch.float16 if dtype == "fp16" else torch.float32).eval()
+    program = _trace(graph, uint8)
+    is_onnx = output.suffix.lower() == ".onnx"
+    content, function = _to_onnx(program, segment, dtype) if is_onnx else (None, _call(program))
+    batches = render_batches() if pairs is None else [[pair] for pair in pairs]
+    source = "rendered" if pairs is None else "given"
+    parity = measure_parity(function, model, image_processor, batches, segment, uint8, source)
+    if dtype == "fp32" and parity.largest > 1:
+        raise ValueError(f"{output} was not written: {parity.describe()}")
+    facts = _describe(model, image_processor, name, license, dtype, uint8, parity)
+    replace_file(output, _save_program(program, facts) if content is None else _add_metadata(content, facts))
+    return parity
+
+
+def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> None:
+    """Raise ValueError if a model cannot be exported with these options."""
+    if segment and not model.config.use_segmenter:
+        raise ValueError(f"the model {name} has no segmenter: omit --segment or choose a model with a segmenter")
+    has_encoder = model.config.paradigm != "cascading" or segment
+    if dtype == "int8" and not has_encoder:
+        raise ValueError(
+            f"--dtype int8 quantizes encoders, and {name} has none in use: in 8 bits, FuNet's convolutions are many gray levels "
+            "off; choose fp32 or fp16"
+        )
+
+
+def _trace(graph: FusionGraph, uint8: bool) -> torch.export.ExportedProgram:
+    batch, height, width = (
+        torch.export.Dim(name, min=smallest)
+        for name, smallest in (("batch", 1), ("height", MINIMUM_SIZE), ("width", MINIMUM_SIZE))
+    )
+    if uint8:
+        inputs = torch.zeros(2, 96, 128, 3, dtype=torch.uint8), torch.zeros(2, 96, 128, dtype=torch.uint8)
+        axes = {0: batch, 1: height, 2: width}
+    else:
+        inputs = torch.zeros(2, 3, 96, 128), torch.zeros(2, 1, 96, 128)
+        axes = {0: batch, 2: height, 3: width}
+    with torch.no_grad(), _quiet():
+        return torch.export.export(graph, inputs, dynamic_shapes=(axes, axes), strict=False)
+
+
+def _to_onnx(program: torch.export.ExportedProgram, segment: bool, dtype: str) -> tuple[bytes, Function]:
+    import onnxruntime  # an extra
+
+    outputs = ["fused", "labels"][: 1 + segment]
+    with _quiet():
+        exported = torch.onnx.export(
+            program, input_names=["visible", "infrared"], output_names=outputs, opset_version=OPSET, verbose=False
+        )
+        assert exported is not None
+        proto = exported.model_proto
+        if dtype == "int8":
+            proto = _quantize(proto)
+    content = proto.SerializeToString()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return content, lambda visible, infrared: session.run(None, {"visible": visible, "infrared": infrared})
+
+
+def _quantize(proto: Any) -> Any:
+    """Quantize the weights of the encoders' linear layers to 8 bits per channel; activations as they come."""
+    import tempfile
+
+    import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory() as folder:
+        target = Path(folder, "model.onnx")
+        quantize_dynamic(
+            proto, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8
+        )
+        return onnx.load(target)
+
+
+def _call(program: torch.export.ExportedProgram) -> Function:
+    module = program.module()
+
+    def run(visible: NDArray[Any], infrared: NDArray[Any]) -> list[NDArray[Any]]:
+        return [output.numpy() for output in module(*map(torch.from_numpy, map(np.ascontiguousarray, (visible, infrared))))]
+
+    return run
+
+
+def _describe(
+    model: GFFusionModel,
+    image_processor: GFFusionImageProcessor,
+    name: str,
+    license: str,
+    dtype: str,
+    uint8: bool,
+    parity: Parity,
+) -> dict[str, str]:
+    """Return the metadata of a file."""
+    labels = {str(index): label for index, label in model.config.id2label.items()}
+    return {
+        "gffusion.model": name,
+        "gffusion.version": __version__,
+        "gffusion.license": license,
+        "gffusion.dtype": dtype,
+        "gffusion.values": "uint8" if uint8 else "float32",
+        "gffusion.preprocessing": f"{_INPUTS[uint8]}. Height and width: at least {MINIMUM_SIZE}, pad smaller images by mirroring. "
+        "A gray visible image is repeated to three channels. The fused image has the chroma of the visible one.",
+        "gffusion.labels": json.dumps(labels),
+        "gffusion.image_processor": json.dumps(image_processor.to_dict()),
+        "gffusion.config": json.dumps(model.config.to_diff_dict()),
+        "gffusion.parity": json.dumps(asdict(parity)),
+    }
+
+
+def _add_metadata(content: bytes, facts: dict[str, str]) -> bytes:
+    import onnx
+
+    proto = onnx.load_model_from_string(content)
+    proto.producer_name, proto.producer_version = "gffusion", __version__
+    proto.doc_string = facts["gffusion.preprocessing"]
+    onnx.helper.set_model_props(proto, facts)
+    return proto.SerializeToString()
+
+
+def _save_program(program: torch.export.ExportedProgram, facts: dict[str, str]) -> bytes:
+    buffer = io.BytesIO()
+    with _quiet():
+        torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(facts, indent=1)})
+    return buffer.getvalue()
+
+
+@contextmanager
+def _quiet() -> Any:
+    """Silence the progress and the warnings of the exporters."""
+    disabled = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(disabled)

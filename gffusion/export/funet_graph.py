@@ -1,0 +1,102 @@
+"""FuNet arranged for inference engines: the same function as `FuNet`, with fewer and larger convolutions."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from gffusion.models.gffusion.funet import FuNet, ModalityEncoder
+
+# Engines compute convolutions in blocks of this many channels, and fill smaller ones with zeros.
+BLOCK_CHANNELS = 16
+# Both directions of the Sobel operator as convolution kernels.
+_SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
+
+
+class FunetGraph(nn.Module):
+    """FuNet's encoders as one network if their channels are few, Sobel filters as convolutions, batch norms folded."""
+
+    def __init__(self, funet: FuNet) -> None:
+        super().__init__()
+        encoders = [funet.visible_encoder, funet.infrared_encoder]
+        merged = encoders[0].stem.out_channels < BLOCK_CHANNELS
+        self.encoders = nn.ModuleList(map(_EncoderGraph, [encoders] if merged else [[part] for part in encoders]))
+        self.decoder = nn.Sequential(*_fold_batch_norms(funet.decoder))
+
+    def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
+        """Return z_f as [`FuNet.encode`] does."""
+        if len(self.encoders) == 1:
+            return self.encoders[0](torch.cat([visible, infrared], dim=1))
+        return torch.cat([self.encoders[0](visible), self.encoders[1](infrared)], dim=1)
+
+    def decode(self, features: Tensor) -> Tensor:
+        """Return I_fus as [`FuNet.decode`] does."""
+        return torch.sigmoid(self.decoder(features).float())
+
+
+class _EncoderGraph(nn.Module):
+    """One or two modality encoders: stem and gradient residual dense block, on concatenated channels."""
+
+    def __init__(self, encoders: Sequence[ModalityEncoder]) -> None:
+        super().__init__()
+        blocks = [encoder.block for encoder in encoders]
+        self.stem = _join([encoder.stem for encoder in encoders])
+        self.dense1 = _join([block.dense1 for block in blocks])
+        self.dense2 = _join([block.dense2 for block in blocks], inputs=2)
+        dense = _join([block.dense_align for block in blocks], inputs=3)
+        gradient = _join([block.gradient_align for block in blocks])
+        self.align = nn.Conv2d(dense.in_channels + gradient.in_channels, dense.out_channels, kernel_size=1)
+        self.align.weight.data = torch.cat([dense.weight.data, gradient.weight.data], dim=1)
+        self.align.bias.data = dense.bias.data + gradient.bias.data  # type: ignore[union-attr]
+        self.slope = encoders[0].activation.negative_slope
+        channels = self.stem.out_channels
+        self.register_buffer("sobel_x", _SOBEL.to(self.stem.weight).repeat(channels, 1, 1, 1))
+        self.register_buffer("sobel_y", _SOBEL.T.to(self.stem.weight).repeat(channels, 1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        features = self._activate(self.stem(images))
+        padded = F.pad(features, (1, 1, 1, 1), mode="reflect")
+        first = self._activate(F.conv2d(padded, self.dense1.weight, self.dense1.bias))
+        horizontal = F.conv2d(padded, self.sobel_x, groups=len(self.sobel_x)).abs()
+        vertical = F.conv2d(padded, self.sobel_y, groups=len(self.sobel_y)).abs()
+        second = self._activate(self.dense2(torch.cat([features, first], dim=1)))
+        return self._activate(self.align(torch.cat([features, first, second, horizontal + vertical], dim=1)))
+
+    def _activate(self, features: Tensor) -> Tensor:
+        return F.leaky_relu(features, self.slope)
+
+
+def _join(convolutions: Sequence[nn.Conv2d], inputs: int = 1) -> nn.Conv2d:
+    """Return one convolution that computes several side by side, each on its own channels of `inputs` tensors."""
+    first = convolutions[0]
+    parts = [_join_weights([c.weight.data.chunk(inputs, dim=1)[index] for c in convolutions]) for index in range(inputs)]
+    weight = torch.cat(parts, dim=1)
+    joined = nn.Conv2d(
+        weight.shape[1], weight.shape[0], first.kernel_size, padding=first.padding, padding_mode=first.padding_mode
+    )
+    joined.weight.data = weight
+    joined.bias.data = torch.cat([c.bias.data for c in convolutions])  # type: ignore[union-attr]
+    return joined
+
+
+def _join_weights(weights: Sequence[Tensor]) -> Tensor:
+    """Arrange weights (O, I, k, k) as a block-diagonal one, whose other weights are 0."""
+    outputs, inputs = (sum(weight.shape[axis] for weight in weights) for axis in (0, 1))
+    joined = weights[0].new_zeros(outputs, inputs, *weights[0].shape[2:])
+    row = column = 0
+    for weight in weights:
+        joined[row : row + weight.shape[0], column : column + weight.shape[1]] = weight
+        row, column = row + weight.shape[0], column + weight.shape[1]
+    return joined
+
+
+def _fold_batch_norms(layers: nn.Sequential) -> list[nn.Module]:
+    """Return layers in which every batch norm is part of the convolution before it."""
+    folded: list[nn.Module] = []
+    for layer in layers:
+        if isinstance(layer, nn.BatchNorm2d):
+            folded[-1] = nn.utils.fusion.fuse_conv_bn_eval(folded[-1], layer)
+        else:
+            folded.append(layer)
+    return folded

@@ -1,0 +1,97 @@
+"""Compare an exported function with the PyTorch model on pairs."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gffusion.inference.predict import predict_labels, run_model
+from gffusion.models.gffusion.image_ops import replace_luma
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.synthetic.rendering import render_scene
+
+# Batch, height and width of rendered pairs: none of them is that of the export, and sides are odd and even.
+RENDERED = ((1, 240, 320), (3, 131, 177))
+
+Function = Callable[[NDArray[Any], NDArray[Any]], Sequence[NDArray[Any]]]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Differences from the float32 PyTorch model: largest and mean in gray levels of 255, and the share of equal labels."""
+
+    largest: float
+    mean: float
+    labels: float | None
+    pairs: int
+    source: str
+
+    def describe(self) -> str:
+        """Return the report in one line."""
+        labels = "" if self.labels is None else f", {self.labels:.3%} of labels equal"
+        return (
+            f"parity with PyTorch on {self.pairs} {self.source} pairs: differences up to {self.largest:.4f} gray levels, "
+            f"{self.mean:.5f} on average{labels}"
+        )
+
+
+def render_batches() -> list[list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]]:
+    """Return batches of rendered pairs."""
+    batches = []
+    for batch, height, width in RENDERED:
+        scenes = [render_scene(seed, height, width) for seed in range(batch)]
+        batches.append([(scene.visible, scene.infrared) for scene in scenes])
+    return batches
+
+
+@torch.inference_mode()
+def measure_parity(
+    function: Function,
+    model: GFFusionModel,
+    image_processor: GFFusionImageProcessor,
+    batches: Iterable[Sequence[tuple[Any, Any]]],
+    segment: bool,
+    uint8: bool,
+    source: str = "rendered",
+) -> Parity:
+    """Compare a function of the exported inputs and outputs with the model on batches of pairs of one size."""
+    largest, means, equal, count = 0.0, [], [], 0
+    for pairs in batches:
+        inputs = image_processor(pairs, return_tensors="pt")
+        if uint8:  # the model gets what the bytes hold
+            inputs = {name: (values * 255).round() / 255 for name, values in inputs.items()}
+        expected, labels = _run_reference(model, inputs["visible_values"], inputs["infrared_values"], segment)
+        outputs = function(*(_to_input(values, uint8) for values in inputs.values()))
+        fused = outputs[0].astype(np.float64)
+        expected = np.moveaxis(expected, 1, -1) if uint8 else expected
+        difference = np.abs(fused - expected if uint8 else fused * 255 - expected)
+        if uint8:  # beyond the rounding, which is exact by definition
+            difference = np.maximum(difference - 0.5, 0)
+        largest, count = max(largest, float(difference.max())), count + len(pairs)
+        means.append(float(difference.mean()))
+        if labels is not None:
+            equal.append(float((labels == outputs[1]).mean()))
+    return Parity(largest, float(np.mean(means)), float(np.mean(equal)) if equal else None, count, source)
+
+
+def _run_reference(
+    model: GFFusionModel, visible: Tensor, infrared: Tensor, segment: bool
+) -> tuple[NDArray[np.float64], NDArray[Any] | None]:
+    """Return fused color images (B, 3, H, W) in gray levels of 255, and labels (B, H, W)."""
+    output = run_model(model, visible, infrared, segment=segment)
+    fused: Any = output.fused_values
+    colored = replace_luma(visible, fused) if model.config.color_space == "ycbcr" else fused
+    labels = predict_labels(model, output, visible, infrared).numpy() if segment else None
+    return colored.double().numpy() * 255, labels
+
+
+def _to_input(values: Tensor, uint8: bool) -> NDArray[Any]:
+    if not uint8:
+        return values.numpy()
+    array = (values * 255).round().to(torch.uint8).numpy()
+    return np.moveaxis(array, 1, -1) if array.shape[1] == 3 else array[:, 0]

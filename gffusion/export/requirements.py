@@ -1,0 +1,42 @@
+"""Choices of an export, and checks that need no torch."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+SUFFIXES = (".onnx", ".pt2")
+DTYPES = ("fp32", "fp16", "int8")
+_PACKAGES = {"export": ("onnx", "onnxscript", "onnxruntime"), "run": ("onnxruntime",)}
+
+
+def check_packages(purpose: str) -> None:
+    """Raise ImportError if a package is missing; `purpose` is "export" or "run".
+
+    Example:
+        >>> check_packages("export")  # doctest: +SKIP
+    """
+    if missing := [name for name in _PACKAGES[purpose] if find_spec(name) is None]:
+        raise ImportError(f'ONNX files need {" and ".join(missing)}: pip install "gffusion[onnx]"')
+
+
+def check_export(output: Path, dtype: str, overwrite: bool = False) -> None:
+    """Raise an error if a file cannot be written, or not with this precision, before anything is loaded.
+
+    Raises:
+        ValueError: If suffix or dtype are unknown or do not fit together, or the file exists.
+        OSError: If the folder does not exist, or the output is one.
+        ImportError: If a package for ONNX files is missing.
+    """
+    if output.suffix.lower() not in SUFFIXES:
+        raise ValueError(f"--output must be one of {', '.join(SUFFIXES)}, got {output}")
+    if dtype not in DTYPES:
+        raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+    if dtype == "int8" and output.suffix.lower() != ".onnx":
+        raise ValueError(f"--dtype int8 needs an .onnx file, got {output}: ONNX Runtime quantizes the weights")
+    if output.is_dir():
+        raise IsADirectoryError(f"{output} is a folder: --output must be a file")
+    if not output.parent.is_dir():
+        raise FileNotFoundError(f"the folder {output.parent} does not exist")
+    if output.exists() and not overwrite:
+        raise ValueError(f"{output} exists: choose another file, or pass --overwrite")
+    if output.suffix.lower() == ".onnx":
+        check_packages("export")

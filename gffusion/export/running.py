@@ -1,0 +1,146 @@
+"""Run an exported ONNX file in place of a model: in `predict`, the pipeline and `gffusion fuse --backend onnx`."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES
+from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
+
+from .requirements import check_packages
+
+_PROVIDERS = {
+    "tensorrt": "TensorrtExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "cpu": "CPUExecutionProvider",
+}
+
+
+@dataclass
+class OnnxOutput(GFFusionOutput):
+    """Output of [`OnnxModel`]: `fused_values` in color, and label maps (B, H, W) rather than logits."""
+
+    label_maps: Tensor | None = None
+
+
+class OnnxModel(nn.Module):
+    """An exported .onnx file with the interface of [`GFFusionModel`] that `predict` and the pipeline use.
+
+    Args:
+        path: File of `gffusion export`.
+        device: "auto" (CUDA if this build of ONNX Runtime has it, else the CPU), "cpu", "cuda" or "tensorrt".
+
+    Raises:
+        ValueError: If the file is not an export of this package with float inputs, or the device is not available.
+        OSError: If the file cannot be read.
+        ImportError: If onnxruntime is missing.
+
+    Example:
+        >>> model = OnnxModel("model.onnx")  # doctest: +SKIP
+        >>> predict(model, model.load_image_processor(), [(visible, infrared)])[0].fused  # doctest: +SKIP
+    """
+
+    def __init__(self, path: str | os.PathLike[str], device: str = "auto") -> None:
+        super().__init__()
+        check_packages("run")
+        self.path = Path(path)
+        self.session = _start(self.path, device)
+        self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+        if "gffusion.config" not in self.metadata:
+            raise ValueError(f"{path} was not written by `gffusion export`: it has no metadata of gffusion")
+        if self.metadata["gffusion.values"] != "float32":
+            raise ValueError(f"{path} takes bytes (--uint8), for programs of your own: export it without --uint8 for fuse")
+        self.config = GFFusionConfig.from_dict(json.loads(self.metadata["gffusion.config"]))
+        self.device = torch.device("cpu")  # of its inputs and outputs
+        self.dtype = torch.float32
+        self.has_labels = len(self.session.get_outputs()) > 1
+        self.eval()
+
+    @property
+    def provider(self) -> str:
+        """The execution provider of ONNX Runtime that runs the file."""
+        return str(self.session.get_providers()[0])
+
+    def load_image_processor(self, **options: Any) -> GFFusionImageProcessor:
+        """Return the image processor that is stored in the file, with other options of infrared images."""
+        saved = json.loads(self.metadata["gffusion.image_processor"])
+        processor: GFFusionImageProcessor = GFFusionImageProcessor.from_dict(saved)
+        given = {name: value for name, value in options.items() if name in OPTION_NAMES}
+        processor.infrared_options = processor.infrared_options.override(**given)
+        return processor
+
+    def forward(
+        self,
+        visible_values: Tensor,
+        infrared_values: Tensor,
+        labels: Tensor | None = None,
+        segment: bool | None = None,
+        return_dict: bool | None = None,
+        return_loss: bool | None = None,
+    ) -> OnnxOutput:
+        """Fuse a batch of pairs, as [`GFFusionModel.forward`] does, without losses."""
+        if labels is not None or return_loss:
+            raise ValueError("An ONNX file computes no losses: use the model that it was exported from.")
+        if segment and not self.has_labels:
+            raise ValueError(f"{self.path} computes no label maps: export it with --segment, or omit --segment")
+        inputs = {"visible": visible_values, "infrared": infrared_values}
+        arrays = {name: np.ascontiguousarray(values.float().numpy()) for name, values in inputs.items()}
+        fused, *label_maps = self.session.run(["fused", "labels"][: 1 + bool(segment)], arrays)
+        maps = torch.from_numpy(label_maps[0]).long() if label_maps else None
+        return OnnxOutput(fused_values=torch.from_numpy(fused), label_maps=maps)
+
+    def can_generate(self) -> bool:
+        """Return False; the pipeline asks."""
+        return False
+
+
+def choose_providers(device: str, available: list[str]) -> list[str]:
+    """Return the execution providers of a device, in order of preference.
+
+    Raises:
+        ValueError: If the device is unknown or not available.
+
+    Example:
+        >>> choose_providers("auto", ["CUDAExecutionProvider", "CPUExecutionProvider"])
+        ['CUDAExecutionProvider', 'CPUExecutionProvider']
+    """
+    kind = device.partition(":")[0]
+    if kind == "auto":
+        return [_PROVIDERS[name] for name in ("cuda", "cpu") if _PROVIDERS[name] in available]
+    wanted = {"tensorrt": ("tensorrt", "cuda", "cpu"), "cuda": ("cuda", "cpu"), "cpu": ("cpu",)}.get(kind)
+    if wanted is None or _PROVIDERS[kind] not in available:
+        found = [name for name, provider in _PROVIDERS.items() if provider in available]
+        raise ValueError(
+            f"--device {device}: this onnxruntime runs ONNX files on {', '.join(found)} only; onnxruntime-gpu has cuda and "
+            "tensorrt"
+        )
+    return [_PROVIDERS[name] for name in wanted if _PROVIDERS[name] in available]
+
+
+def _start(path: Path, device: str) -> Any:
+    import onnxruntime  # an extra
+
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist")
+    providers = choose_providers(device, onnxruntime.get_available_providers())
+    index = device.partition(":")[2]
+    options = [{} if name == _PROVIDERS["cpu"] or not index else {"device_id": index} for name in providers]
+    settings = onnxruntime.SessionOptions()
+    settings.log_severity_level = 3
+    settings.intra_op_num_threads = torch.get_num_threads()
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")  # other processes need the cores, too
+    try:
+        session = onnxruntime.InferenceSession(path, settings, providers=providers, provider_options=options)
+    except Exception as error:  # its errors share no class of their own
+        raise ValueError(f"{path} is not a readable ONNX file: {str(error).splitlines()[0]}") from error
+    if device != "auto" and session.get_providers()[0] != providers[0]:
+        raise ValueError(f"--device {device}: ONNX Runtime could not start {providers[0]}: check its libraries")
+    return session
