@@ -11,6 +11,7 @@ from gffusion._version import __version__
 from .align import align
 from .errors import ClickException, exit_with_usage_error
 from .evaluate import evaluate
+from .export import export
 from .fuse import fuse
 from .lists import join_list_words
 from .masks import masks
@@ -28,7 +29,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subcommand in (align, evaluate, fuse, masks, models, pull, push, sample):
+for subcommand in (align, evaluate, export, fuse, masks, models, pull, push, sample):
     app.command()(subcommand)
 app.command(context_settings=CONTEXT)(train)
 

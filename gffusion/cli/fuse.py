@@ -23,6 +23,7 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
+from .onnx_backend import check_backend, is_onnx, load_onnx
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -56,10 +57,23 @@ def fuse(
         typer.Option("--output", "-o", metavar="OUT", help="File to write, in the format of its suffix, or folder."),
     ],
     model: Annotated[
-        str, typer.Option("--model", "-m", help="Name of a bundled model, folder, or Hub id.")
+        str,
+        typer.Option(
+            "--model", "-m", help="Name of a bundled model, folder, Hub id, or .onnx file of `gffusion export`."
+        ),
     ] = "gffusion-tiny",
-    device: Annotated[str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
-    dtype: Annotated[str, typer.Option(help=f"Precision: {', '.join(DTYPES)}.")] = "float32",
+    backend: Annotated[
+        str,
+        typer.Option(
+            help='"torch", or "onnx" for an .onnx file, which is implied by --model FILE.onnx. [default: auto]'
+        ),
+    ] = "auto",
+    device: Annotated[
+        str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...; for .onnx files also "tensorrt".')
+    ] = "auto",
+    dtype: Annotated[
+        str | None, typer.Option(help=f"Precision: {', '.join(DTYPES)}. [default: float32, or that of an .onnx file]")
+    ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Number of pairs of one size per forward pass.")] = 1,
     segment: Annotated[
         bool,
@@ -117,7 +131,7 @@ def fuse(
     Exit code: 0 if all pairs were fused, 1 if some pairs failed, 2 if all failed or nothing could be done.
     """
     with user_errors():
-        _check_options(suffix, dtype)
+        _check_options(suffix, dtype, backend, model)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         alignment = parse_alignment(align, reference, crop)
         read_options = _parse_read_options(raw_frame, infrared_luma, keep_borders, alignment)
@@ -126,6 +140,7 @@ def fuse(
                 "--suffix": suffix is not None,
                 "--raw-frame": raw_frame is not None,
                 "--keep-thermal": keep_thermal,
+                f"--model {model}": is_onnx(model),
             }
             job = plan_video(visible, infrared, output, segment, refused)  # type: ignore[arg-type]
             if not overwrite and all(path.is_file() for path, _ in job.outputs.values()):
@@ -205,13 +220,14 @@ def _rate(done: int, seconds: float) -> str:
     return f" ({done / seconds:.1f} per second)" if done >= seconds else f" ({seconds / done:.1f} s per pair)"
 
 
-def _check_options(suffix: str | None, dtype: str) -> None:
+def _check_options(suffix: str | None, dtype: str | None, backend: str, model: str) -> None:
     """Raise errors before torch is imported, which takes seconds."""
     from gffusion.data import IMAGE_SUFFIXES
 
     if suffix is not None and suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
-    if dtype not in DTYPES:
+    check_backend(backend, model, dtype)
+    if dtype not in (None, *DTYPES):
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
 
 
@@ -219,6 +235,8 @@ def _check_model(name: str, segment: bool) -> None:
     """Raise errors that name or configuration show before torch is imported."""
     from gffusion.zoo import locate
 
+    if is_onnx(name):
+        return
     config = Path(locate(name), "config.json")
     if segment and config.is_file():
         settings: dict[str, Any] = {}
@@ -363,15 +381,19 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
 
 
 def _load(
-    name: str, device: str, dtype: str, segment: bool, options: dict[str, Any]
+    name: str, device: str, dtype: str | None, segment: bool, options: dict[str, Any]
 ) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
+    if is_onnx(name):
+        return load_onnx(name, device, segment, options)  # type: ignore[return-value]
     import torch
 
     from gffusion.zoo import create_model, load_image_processor
 
     quiet_libraries()
     device = choose_device(device)
-    model = create_model(name, dtype=getattr(torch, dtype), **({} if segment else {"use_segmenter": False}))
+    model = create_model(
+        name, dtype=getattr(torch, dtype or "float32"), **({} if segment else {"use_segmenter": False})
+    )
     if segment and not model.config.use_segmenter:  # a model of the Hub
         raise ValueError(_NO_SEGMENTER.format(name))
     return model.to(device), load_image_processor(name, **options)

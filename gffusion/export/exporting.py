@@ -92,8 +92,8 @@ def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> N
     has_encoder = model.config.paradigm != "cascading" or segment
     if dtype == "int8" and not has_encoder:
         raise ValueError(
-            f"--dtype int8 quantizes encoders, and {name} has none in use: in 8 bits, FuNet's convolutions are many gray levels "
-            "off; choose fp32 or fp16"
+            f"--dtype int8 quantizes encoders only, and {name} uses none here: FuNet stays in floating point; choose "
+            "fp32 or fp16"
         )
 
 
@@ -148,7 +148,9 @@ def _call(program: torch.export.ExportedProgram) -> Function:
     module = program.module()
 
     def run(visible: NDArray[Any], infrared: NDArray[Any]) -> list[NDArray[Any]]:
-        return [output.numpy() for output in module(*map(torch.from_numpy, map(np.ascontiguousarray, (visible, infrared))))]
+        return [
+            output.numpy() for output in module(*map(torch.from_numpy, map(np.ascontiguousarray, (visible, infrared))))
+        ]
 
     return run
 

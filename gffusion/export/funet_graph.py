@@ -51,10 +51,13 @@ class _EncoderGraph(nn.Module):
         self.align.bias.data = dense.bias.data + gradient.bias.data  # type: ignore[union-attr]
         self.slope = encoders[0].activation.negative_slope
         channels = self.stem.out_channels
+        self.sobel_x: Tensor
+        self.sobel_y: Tensor
         self.register_buffer("sobel_x", _SOBEL.to(self.stem.weight).repeat(channels, 1, 1, 1))
         self.register_buffer("sobel_y", _SOBEL.T.to(self.stem.weight).repeat(channels, 1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Map (B, channels of the images, H, W) -> (B, feature channels, H, W)."""
         features = self._activate(self.stem(images))
         padded = F.pad(features, (1, 1, 1, 1), mode="reflect")
         first = self._activate(F.conv2d(padded, self.dense1.weight, self.dense1.bias))
@@ -70,10 +73,16 @@ class _EncoderGraph(nn.Module):
 def _join(convolutions: Sequence[nn.Conv2d], inputs: int = 1) -> nn.Conv2d:
     """Return one convolution that computes several side by side, each on its own channels of `inputs` tensors."""
     first = convolutions[0]
-    parts = [_join_weights([c.weight.data.chunk(inputs, dim=1)[index] for c in convolutions]) for index in range(inputs)]
+    parts = [
+        _join_weights([c.weight.data.chunk(inputs, dim=1)[index] for c in convolutions]) for index in range(inputs)
+    ]
     weight = torch.cat(parts, dim=1)
     joined = nn.Conv2d(
-        weight.shape[1], weight.shape[0], first.kernel_size, padding=first.padding, padding_mode=first.padding_mode
+        weight.shape[1],
+        weight.shape[0],
+        first.kernel_size,  # type: ignore[arg-type]
+        padding=first.padding,  # type: ignore[arg-type]
+        padding_mode=first.padding_mode,
     )
     joined.weight.data = weight
     joined.bias.data = torch.cat([c.bias.data for c in convolutions])  # type: ignore[union-attr]
@@ -96,7 +105,7 @@ def _fold_batch_norms(layers: nn.Sequential) -> list[nn.Module]:
     folded: list[nn.Module] = []
     for layer in layers:
         if isinstance(layer, nn.BatchNorm2d):
-            folded[-1] = nn.utils.fusion.fuse_conv_bn_eval(folded[-1], layer)
+            folded[-1] = nn.utils.fusion.fuse_conv_bn_eval(folded[-1], layer)  # type: ignore[type-var]
         else:
             folded.append(layer)
     return folded

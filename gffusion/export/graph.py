@@ -77,7 +77,7 @@ def _fix_positions(model: GFFusionModel, segment: bool) -> None:
     config = model.config
     sizes: dict[str, list[tuple[int, int]]] = {"clip": [tuple(config.clip_size)] if config.needs_clip else []}
     scales = {1, *config.segmenter_scales} if segment else {1}
-    sizes["dinov2"] = [tuple(model._dinov2_geometry(scale)[0]) for scale in scales] if config.needs_dinov2 else []
+    sizes["dinov2"] = [tuple(model._dinov2_geometry(scale)[0]) for scale in scales] if config.needs_dinov2 else []  # type: ignore[misc]
     for name, encoder in model.backbones.items():
         embeddings, patch, positions = encoder.embeddings, encoder.config.patch_size, {}
         for height, width in sizes[name]:

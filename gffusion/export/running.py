@@ -57,7 +57,9 @@ class OnnxModel(nn.Module):
         if "gffusion.config" not in self.metadata:
             raise ValueError(f"{path} was not written by `gffusion export`: it has no metadata of gffusion")
         if self.metadata["gffusion.values"] != "float32":
-            raise ValueError(f"{path} takes bytes (--uint8), for programs of your own: export it without --uint8 for fuse")
+            raise ValueError(
+                f"{path} takes bytes (--uint8), for programs of your own: export it without --uint8 for fuse"
+            )
         self.config = GFFusionConfig.from_dict(json.loads(self.metadata["gffusion.config"]))
         self.device = torch.device("cpu")  # of its inputs and outputs
         self.dtype = torch.float32
@@ -85,10 +87,11 @@ class OnnxModel(nn.Module):
         segment: bool | None = None,
         return_dict: bool | None = None,
         return_loss: bool | None = None,
+        semantic_tokens: Tensor | None = None,
     ) -> OnnxOutput:
         """Fuse a batch of pairs, as [`GFFusionModel.forward`] does, without losses."""
-        if labels is not None or return_loss:
-            raise ValueError("An ONNX file computes no losses: use the model that it was exported from.")
+        if labels is not None or return_loss or semantic_tokens is not None:
+            raise ValueError("An ONNX file takes no labels and no tokens: use the model that it was exported from.")
         if segment and not self.has_labels:
             raise ValueError(f"{self.path} computes no label maps: export it with --segment, or omit --segment")
         inputs = {"visible": visible_values, "infrared": infrared_values}

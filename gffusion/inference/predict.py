@@ -92,7 +92,8 @@ def predict(
     inputs = image_processor(images, infrared_options=infrared_options, missing=masks, return_tensors="pt").to(
         model.device
     )
-    row_bands = model.device.type == "cpu" if row_bands is None else row_bands
+    if row_bands is None:
+        row_bands = model.device.type == "cpu" and isinstance(model, GFFusionModel)  # not an exported file
     outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode)
     fused = [
         image if mask is None else _blend(image, visible, mask)
@@ -194,6 +195,8 @@ def predict_labels(
     Raises:
         ValueError: If the outputs have no logits.
     """
+    if (label_maps := getattr(outputs, "label_maps", None)) is not None:  # of an exported file, which computes them
+        return label_maps
     if outputs.logits is None or outputs.fused_values is None:
         raise ValueError("The outputs have no logits: run the model with `segment=True`.")
     config, logits, fused = model.config, outputs.logits, outputs.fused_values

@@ -347,7 +347,7 @@ def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor
 
 def _split_modalities(stacked: Tensor) -> tuple[Tensor, ...]:
     """Undo `_stack_modalities` for features: (2B, ...) -> twice (B, ...). Unlike `chunk`, exports with any batch size."""
-    return stacked.unflatten(0, (2, -1)).unbind()
+    return stacked.reshape(2, -1, *stacked.shape[1:]).unbind()
 
 
 __all__ = ["GFFusionModel", "GFFusionOutput", "GFFusionPreTrainedModel"]

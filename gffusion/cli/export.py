@@ -1,0 +1,111 @@
+"""`gffusion export`: write a model as an ONNX or a torch.export file."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .errors import user_errors
+from .quiet import quiet_libraries
+
+# Pairs that a comparison reads at most.
+_MOST_PAIRS = 10
+
+
+def export(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="Name of a bundled model, folder, or Hub id.")],
+    *,
+    output: Annotated[
+        Path,
+        typer.Option("--output", "-o", metavar="FILE", help="File to write: .onnx, or .pt2 for torch.export.load."),
+    ],
+    segment: Annotated[bool, typer.Option("--segment", help="The file also computes label maps.")] = False,
+    dtype: Annotated[
+        str,
+        typer.Option(
+            help="fp32; fp16, half precision inside, for GPUs; int8, encoders with 8-bit weights, for CPUs. Inputs and outputs "
+            "do not change."
+        ),
+    ] = "fp32",
+    uint8: Annotated[
+        bool,
+        typer.Option(
+            "--uint8",
+            help="The file takes and returns bytes, channels last, for programs of your own; fuse needs floats.",
+        ),
+    ] = False,
+    visible: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help=f"Visible images of the comparison with PyTorch, up to {_MOST_PAIRS}. [default: rendered]",
+        ),
+    ] = None,
+    infrared: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Infrared images of the comparison. [default: rendered]")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+) -> None:
+    """Export a model for ONNX Runtime or torch.export, and compare the file with PyTorch.
+
+    Height, width and batch size stay free. Normalization, resizing for the encoders and colors are part of the file.
+    Exit code: 0 if the file was written, 2 if not.
+    """
+    with user_errors():
+        from gffusion.export.requirements import check_export
+        from gffusion.zoo import locate
+
+        try:
+            check_export(output, dtype, overwrite)
+        except ImportError as error:
+            raise ValueError(str(error)) from None
+        if (visible is None) != (infrared is None):
+            raise ValueError("--visible and --infrared must be given together")
+        folder = locate(model)
+        pairs = _read_pairs(visible, infrared) if visible is not None and infrared is not None else None
+        quiet_libraries()
+        from gffusion.export.exporting import export_model  # imports torch
+        from gffusion.zoo import create_model, load_image_processor
+
+        loaded = create_model(model, **({} if segment else {"use_segmenter": False}))
+        parity = export_model(
+            loaded,
+            load_image_processor(model),
+            output,
+            name=model,
+            license=_find_license(model, folder),
+            segment=segment,
+            dtype=dtype,
+            uint8=uint8,
+            pairs=pairs,
+            overwrite=overwrite,
+        )
+        typer.echo(parity.describe())
+        if parity.largest > 1:
+            typer.echo(f"note: --dtype {dtype} is more than one gray level from PyTorch", err=True)
+    typer.echo(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _read_pairs(visible: Path, infrared: Path) -> list[Any]:
+    from gffusion.data import ReadOptions, match_pairs, read_pair
+
+    for path in (visible, infrared):
+        if not path.is_dir():
+            raise NotADirectoryError(f"{path} is not a folder")
+    pairs = match_pairs(visible, infrared).pairs[:_MOST_PAIRS]
+    if not pairs:
+        raise ValueError(f"{visible} and {infrared} have no pair of matching names")
+    return [read_pair(pair.visible, pair.infrared, ReadOptions())[:2] for pair in pairs]
+
+
+def _find_license(name: str, folder: str) -> str:
+    """Return the license of a model in the zoo, or of the card in its folder."""
+    from huggingface_hub import ModelCard
+
+    from gffusion.zoo.registry import find_entry
+
+    entry, card = find_entry(name), Path(folder, "README.md")
+    found = entry.license if entry is not None else None
+    if found is None and card.is_file():
+        found = ModelCard.load(card).data.get("license")
+    return found or "not stated"

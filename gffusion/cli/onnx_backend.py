@@ -1,0 +1,59 @@
+"""The ONNX Runtime backend of `gffusion fuse`."""
+
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from .quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from gffusion.export.running import OnnxModel
+    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+
+BACKENDS = ("auto", "torch", "onnx")
+
+
+def is_onnx(model: str) -> bool:
+    """Return whether a model is named as an .onnx file."""
+    return model.lower().endswith(".onnx")
+
+
+def check_backend(backend: str, model: str, dtype: str | None) -> None:
+    """Raise an error if the backend does not fit the model, before torch is imported."""
+    if backend not in BACKENDS:
+        raise ValueError(f"--backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "onnx" and not is_onnx(model):
+        raise ValueError(
+            f"--backend onnx needs an .onnx file: write one with `gffusion export {model} -o model.onnx`, and pass --model "
+            "model.onnx"
+        )
+    if not is_onnx(model):
+        return
+    if backend == "torch":
+        raise ValueError(f"--backend torch cannot run {model}: give the model that it was exported from to --model")
+    if dtype is not None:
+        raise ValueError(f"--dtype {dtype} cannot change {model}: leave it out, or export with another --dtype")
+    from pathlib import Path
+
+    from gffusion.export.requirements import check_packages
+
+    if not Path(model).is_file():
+        raise FileNotFoundError(f"{model} does not exist: write it with `gffusion export`")
+    try:
+        check_packages("run")
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+
+
+def load_onnx(
+    path: str, device: str, segment: bool, options: dict[str, Any]
+) -> "tuple[OnnxModel, GFFusionImageProcessor]":
+    """Load an exported file and its image processor."""
+    from gffusion.export.running import OnnxModel
+
+    quiet_libraries()
+    model = OnnxModel(path, device)
+    if segment and not model.has_labels:
+        raise ValueError(f"{path} computes no label maps: export it with --segment, or omit --segment")
+    typer.echo(f"{path}: {model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}")
+    return model, model.load_image_processor(**options)

@@ -1,0 +1,246 @@
+"""Exported files give PyTorch's images at any size and batch, say what they are, and run in `gffusion fuse`."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from gffusion import GFFusionConfig, GFFusionModel
+from gffusion.cli import main
+from gffusion.export import requirements
+from gffusion.export.exporting import METADATA_FILE, export_model
+from gffusion.export.running import OnnxModel, choose_providers
+from gffusion.inference.pipeline import ImageFusionPipeline
+from gffusion.inference.predict import predict, predict_labels
+from gffusion.models.gffusion.image_ops import replace_luma
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.synthetic.rendering import render_scene
+from gffusion.zoo import create_model, load_image_processor
+
+onnxruntime = pytest.importorskip("onnxruntime")
+pytest.importorskip("onnxscript")
+
+SIZES = [(1, 32, 32), (2, 97, 133), (3, 33, 120)]  # none is that of the export
+ENCODER: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+CLIP = ENCODER | {"patch_size": 8, "image_size": 32, "projection_dim": 16}
+DINOV2 = {**ENCODER, "patch_size": 8, "image_size": 16, "mlp_ratio": 2}
+DINOV2.pop("intermediate_size")
+SEGMENTER: dict[str, Any] = {
+    "dinov2_config": DINOV2,
+    "segmenter_image_size": [32, 48],
+    "segmenter_windows": [2, 2],
+    "segmenter_scales": [1, 2],
+    "segmenter_refinement": 1.0,
+    "segmenter_layers": 2,
+    "num_labels": 4,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "cascading": {"paradigm": "cascading", "use_segmenter": False},  # the paper's widths
+    "rgb": {"paradigm": "cascading", "use_segmenter": False, "color_space": "rgb", "stem_channels": 4},
+    "hybrid": {"clip_config": CLIP, "clip_image_size": [32, 48], "stem_channels": 8, **SEGMENTER},
+    "parallel": {"paradigm": "parallel", "merging": "group_conv", "stem_channels": 8, **SEGMENTER},
+}
+
+
+def make_model(name: str) -> GFFusionModel:
+    torch.manual_seed(0)
+    return GFFusionModel(GFFusionConfig(**MODELS[name])).eval()
+
+
+def make_inputs(batch: int, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    rng = np.random.default_rng(height)
+    return rng.random((batch, 3, height, width), np.float32), rng.random((batch, 1, height, width), np.float32)
+
+
+@torch.no_grad()
+def run_torch(model: GFFusionModel, arrays: Any, segment: bool) -> list[NDArray[Any]]:
+    visible, infrared = map(torch.from_numpy, arrays)
+    output = model(visible, infrared, segment=segment)
+    colored = output.fused_values
+    if colored.shape[1] == 1:
+        colored = replace_luma(visible, colored)
+    return [colored.numpy(), *([predict_labels(model, output, visible, infrared).numpy()] if segment else [])]
+
+
+@pytest.fixture(scope="module")
+def funet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("export") / "funet.onnx"
+    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+    export_model(model, processor, path, name="gffusion-funet", license="Apache-2.0")
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "suffix"), [(name, ".onnx") for name in MODELS] + [("hybrid", ".pt2")])
+def test_equals_pytorch_at_other_sizes_and_batches(name: str, suffix: str, tmp_path: Path) -> None:
+    model, path = make_model(name), tmp_path / f"model{suffix}"
+    segment = model.config.use_segmenter
+    parity = export_model(model, GFFusionImageProcessor(), path, name=name, segment=segment)
+    assert parity.largest < 0.01
+    if suffix == ".pt2":
+        stored = {METADATA_FILE: ""}
+        module = torch.export.load(path, extra_files=stored).module()
+        assert json.loads(stored[METADATA_FILE])["gffusion.model"] == name
+    else:
+        session = onnxruntime.InferenceSession(path)
+    for size in SIZES:
+        arrays = make_inputs(*size)
+        if suffix == ".pt2":
+            found = [output.numpy() for output in module(*map(torch.from_numpy, arrays))]
+        else:
+            found = session.run(None, dict(zip(("visible", "infrared"), arrays, strict=True)))
+        expected = run_torch(model, arrays, segment)
+        assert np.abs(found[0] - expected[0]).max() < 0.01 / 255
+        if segment:
+            assert (found[1] == expected[1]).mean() > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "dtype", "tolerance"), [("cascading", "fp16", 1), ("hybrid", "fp16", 1), ("hybrid", "int8", 8)]
+)
+def test_narrow_types_stay_near(name: str, dtype: str, tolerance: float, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    parity = export_model(make_model(name), GFFusionImageProcessor(), path, name=name, dtype=dtype)
+    assert 0 < parity.largest < tolerance
+    assert OnnxModel(path).metadata["gffusion.dtype"] == dtype
+
+
+def test_axes_and_metadata(funet_file: Path) -> None:
+    session = onnxruntime.InferenceSession(funet_file)
+    assert [value.shape for value in session.get_inputs()] == [
+        ["batch", 3, "height", "width"],
+        ["batch", 1, "height", "width"],
+    ]
+    facts = session.get_modelmeta().custom_metadata_map
+    assert facts["gffusion.model"] == "gffusion-funet" and facts["gffusion.license"] == "Apache-2.0"
+    assert "RGB in [0, 1]" in facts["gffusion.preprocessing"] and "chroma" in facts["gffusion.preprocessing"]
+    assert json.loads(facts["gffusion.parity"])["largest"] < 0.01
+    assert json.loads(facts["gffusion.image_processor"])["infrared_range"] == "auto"
+
+
+def test_bytes_are_those_of_the_image(tmp_path: Path) -> None:
+    path, scene = tmp_path / "bytes.onnx", render_scene(3, 64, 96)
+    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+    export_model(model, processor, path, name="gffusion-funet", uint8=True)
+    inputs = {"visible": scene.visible[None], "infrared": scene.infrared[None]}
+    fused = onnxruntime.InferenceSession(path).run(None, inputs)[0][0]
+    expected = predict(model, processor, [(scene.visible, scene.infrared)])[0].fused
+    assert np.abs(fused.astype(int) - expected).max() <= 1
+    with pytest.raises(ValueError, match="takes bytes"):
+        OnnxModel(path)
+
+
+@pytest.mark.parametrize("kind", ["gray", "color", "deep", "small"])
+def test_predict_and_pipeline_take_a_file(kind: str, funet_file: Path) -> None:
+    scene = render_scene(1, 64, 96)
+    visible, infrared = scene.visible, scene.infrared
+    if kind == "gray":
+        visible = visible[..., 0]
+    elif kind == "deep":
+        visible = visible.astype(np.uint16) * 257
+    elif kind == "small":
+        visible, infrared = visible[:20, :41], infrared[:20, :41]
+    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+    exported = OnnxModel(funet_file)
+    expected = predict(model, processor, [(visible, infrared)])[0].fused
+    fused = predict(exported, exported.load_image_processor(), [(visible, infrared)])[0].fused  # type: ignore[arg-type]
+    assert fused.dtype == expected.dtype and fused.shape == expected.shape
+    assert np.abs(fused.astype(int) - expected).max() <= (257 if kind == "deep" else 1)
+    if kind == "color":
+        fuse = ImageFusionPipeline(model=exported, image_processor=exported.load_image_processor())
+        assert np.abs(np.asarray(fuse((visible, infrared)), int) - expected).max() <= 1
+
+
+def test_providers() -> None:
+    everything = ["TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"]
+    assert choose_providers("tensorrt", everything) == everything
+    assert choose_providers("auto", everything) == choose_providers("cuda:1", everything) == everything[1:]
+    with pytest.raises(ValueError, match=r"--device cuda: .* on cpu only"):
+        choose_providers("cuda", everything[2:])
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Run the command in a folder with a rendered pair; return exit code and output."""
+    scene = render_scene(2, 64, 96)
+    Image.fromarray(scene.visible).save(tmp_path / "visible.png")
+    Image.fromarray(scene.infrared).save(tmp_path / "infrared.png")
+    monkeypatch.chdir(tmp_path)
+
+    def call(words: str) -> tuple[int, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(words.split())
+        return int(stop.value.code or 0), "".join(capsys.readouterr())
+
+    return call
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_commands_and_example(run: Callable[..., Any], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "gffusion", "export", "gffusion-funet", "-o", "model.onnx"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "parity with PyTorch on 4 rendered pairs" in done.stdout
+    assert run("fuse visible.png infrared.png -o torch.png --model gffusion-funet --device cpu")[0] == 0
+    code, text = run("fuse visible.png infrared.png -o onnx.png --model model.onnx --backend onnx --device cpu")
+    assert code == 0 and "CPUExecutionProvider" in text
+    example = Path(__file__).parents[2] / "examples" / "run_onnx.py"
+    blocked = "import sys, runpy; sys.modules.update(torch=None, gffusion=None); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    words = [sys.executable, "-c", blocked, str(example), "model.onnx", "visible.png", "infrared.png", "example.png"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    images = [np.asarray(Image.open(f"{name}.png"), int) for name in ("torch", "onnx", "example")]
+    assert max(np.abs(image - images[0]).max() for image in images[1:]) <= 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("export gffusion-funet -o model.bin", "--output must be one of .onnx, .pt2"),
+        ("export gffusion-funet -o visible.png", "--output must be one of"),
+        ("export gffusion-funet -o old.onnx", "old.onnx exists: .* --overwrite"),
+        ("export gffusion-funet -o no/model.onnx", "folder no does not exist"),
+        ("export gffusion-funet -o m.onnx --dtype half", "--dtype must be one of fp32, fp16, int8"),
+        ("export gffusion-funet -o m.pt2 --dtype int8", "--dtype int8 needs an .onnx file"),
+        ("export gffusion-funet -o m.onnx --dtype int8", "--dtype int8 quantizes encoders only"),
+        ("export gffusion-funet -o m.onnx --segment", "no segmenter"),
+        ("export gffusion-funet -o m.onnx --visible .", "--visible and --infrared must be given together"),
+        ("fuse visible.png infrared.png -o o.png --backend onnx", "gffusion export gffusion-tiny -o model.onnx"),
+        ("fuse visible.png infrared.png -o o.png --backend tf", "--backend must be one of"),
+        (
+            "fuse visible.png infrared.png -o o.png --model old.onnx --backend torch",
+            "--backend torch cannot run old.onnx",
+        ),
+        ("fuse visible.png infrared.png -o o.png --model old.onnx --dtype float16", "--dtype float16 cannot change"),
+        (
+            "fuse visible.png infrared.png -o o.png --model old.onnx --device cpu",
+            "old.onnx is not a readable ONNX file",
+        ),
+        ("fuse visible.png infrared.png -o o.png --model new.onnx", "new.onnx does not exist"),
+    ],
+)
+def test_refused(words: str, message: str, run: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "old.onnx").write_bytes(b"old")
+    before = sorted(path.name for path in tmp_path.iterdir())
+    code, text = run(words)
+    assert code == 2
+    assert re.search(message, text), text
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+    assert (tmp_path / "old.onnx").read_bytes() == b"old"
+
+
+def test_missing_extra_is_named(run: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(requirements, "find_spec", lambda name: None)
+    code, text = run("export gffusion-funet -o model.onnx")
+    assert code == 2 and 'pip install "gffusion[onnx]"' in text
