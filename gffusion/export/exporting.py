@@ -188,7 +188,19 @@ def _add_metadata(content: bytes, facts: dict[str, str]) -> bytes:
     proto.producer_name, proto.producer_version = "gffusion", __version__
     proto.doc_string = facts["gffusion.preprocessing"]
     onnx.helper.set_model_props(proto, facts)
+    _name_axes(proto.graph)
     return proto.SerializeToString()
+
+
+def _name_axes(graph: Any) -> None:
+    """Rename the exporter's symbols of free axes to batch, height and width."""
+    free = [axis.dim_param for axis in graph.input[0].type.tensor_type.shape.dim if axis.dim_param]
+    names = dict(zip(free, ("batch", "height", "width"), strict=True))
+    del graph.value_info[:]  # shapes inside, which use the symbols, too
+    for value in (*graph.input, *graph.output):
+        for axis in value.type.tensor_type.shape.dim:
+            if axis.dim_param in names:
+                axis.dim_param = names[axis.dim_param]
 
 
 def _save_program(program: torch.export.ExportedProgram, facts: dict[str, str]) -> bytes:
