@@ -129,7 +129,7 @@ def recover_indices(indices: NDArray[np.uint8], palette: NDArray[np.uint8]) -> t
         palette: (N, 3), RGB.
 
     Example:
-        >>> recover_indices(np.array([[0, 2, 1]], np.uint8), np.array([[0, 0, 0], [90, 0, 0], [255, 0, 0]], np.uint8))
+        >>> recover_indices(np.array([[0, 2, 1]], np.uint8), np.array([[0, 0, 0], [0, 90, 0], [90, 255, 90]], np.uint8))
         (array([[  0, 255, 128]], dtype=uint8), 'luma')
     """
     used = np.unique(indices)

@@ -21,8 +21,7 @@ def check_has_classes(values: Set[int], ignored: int = IGNORED) -> None:
         >>> check_has_classes({0, 255})
         Traceback (most recent call last):
         ...
-        ValueError: the label maps hold only 0 and 255, but 255 means ignored, so they label no object: replace 255 by
-            the ...
+        ValueError: the label maps hold only 0 and 255, but 255 means ignored...
     """
     if ignored in values and values <= {0, ignored}:
         raise ValueError(

@@ -41,4 +41,4 @@ def test_rows_summarize_trials(script: ModuleType) -> None:
     good = {"error": 1.5, "relative": 0.5, "refused": 0.0, "seconds": 2.0}
     wrong = {"error": 30.0, "relative": 30.0, "refused": 0.0, "seconds": 2.0}
     refused = wrong | {"refused": 1.0}
-    assert script.summarize([good, good, wrong, refused]) == "25% | 25% | 0% | 50% | 50% | 50% | 2.0"
+    assert script.summarize([good, good, wrong, refused]) == "25% | 50% | 50% | 25% | 25% | 0% | 50% | 2.0"
