@@ -3,15 +3,16 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
+from .fuse_plans import Plan, check_outputs, name_thermal, plan_pairs
 from .fuse_videos import SemanticEveryOption, TimeOffsetOption, fuse_videos, has_video, plan_video
 from .infrared import (
     AgcOption,
@@ -27,7 +28,7 @@ from .onnx_backend import check_backend, is_onnx, load_onnx
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
-    from gffusion.data import ImagePair, ReadOptions
+    from gffusion.data import ReadOptions
     from gffusion.data.infrared_range import PairRanges
     from gffusion.inference.files import FusionResult
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -156,10 +157,10 @@ def fuse(
                 keep_metadata=metadata,
             )
             return
-        plans = _plan(visible, infrared, output, suffix, segment, read_options)
+        plans = plan_pairs(visible, infrared, output, suffix, segment, read_options)
         if keep_thermal:
-            plans = [plan._replace(thermal=_name_thermal(plan.fused)) for plan in plans]
-        _check_outputs(plans)
+            plans = [plan._replace(thermal=name_thermal(plan.fused)) for plan in plans]
+        check_outputs(plans)
         todo = [plan for plan in plans if overwrite or not all(path.is_file() for path in plan.outputs)]
         skipped = len(plans) - len(todo)
         if not todo:
@@ -198,20 +199,6 @@ def fuse(
     if failed:
         failures = [(result.job.pair.name, result.error) for result in failed]
         exit_with_failures("failed", failures, is_partial=done + skipped > 0)
-
-
-class _Plan(NamedTuple):
-    """A pair and the files to write: a `FusionJob`, whose module imports torch."""
-
-    pair: "ImagePair"
-    fused: Path
-    labels: Path | None
-    overlay: Path | None
-    thermal: Path | None = None
-
-    @property
-    def outputs(self) -> list[Path]:
-        return [path for path in (self.fused, self.labels, self.overlay, self.thermal) if path is not None]
 
 
 def _rate(done: int, seconds: float) -> str:
@@ -260,126 +247,6 @@ def _parse_read_options(
     )
 
 
-def _name_thermal(fused: Path) -> Path:
-    """Return the file of the infrared values: the fused file itself if it can have a second page."""
-    return fused if fused.suffix.lower() in (".tif", ".tiff") else fused.with_name(f"{fused.stem}_thermal.tif")
-
-
-def _plan(
-    visible: Path,
-    infrared: Path | None,
-    output: Path,
-    suffix: str | None,
-    segment: bool,
-    options: "ReadOptions",
-) -> list[_Plan]:
-    """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
-    from gffusion.data.raw_frames import RAW_SUFFIXES  # saves start-up time
-    from gffusion.zoo.registry import PICKLE_SUFFIXES
-
-    for path in filter(None, (visible, infrared)):
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist")
-        is_raw = options.raw_frame is not None and path is infrared and path.suffix.lower() in RAW_SUFFIXES
-        if path.is_file() and path.suffix.lower() in (*PICKLE_SUFFIXES, ".safetensors") and not is_raw:
-            raise ValueError(
-                f"{path} is named as a file of weights, not as an image: give images here, and the folder of a model to "
-                "--model; a raw infrared frame needs --raw-frame"
-            )
-    if infrared is not None and visible.is_dir() != infrared.is_dir():
-        folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
-        raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
-    from gffusion.data import ImagePair
-    from gffusion.data.combined_files import check_holds_both
-    from gffusion.data.same_files import check_different_files
-
-    if visible.is_dir():
-        pairs = _find_combined(visible) if infrared is None else _match(visible, infrared, options)
-        plans = _plan_folder(pairs, output, suffix, segment)
-    else:
-        if infrared is None or infrared.samefile(visible):
-            check_holds_both(visible, is_given_twice=infrared is not None)
-        pair = ImagePair(visible.stem, visible, infrared or visible)
-        is_file = bool(output.suffix) and not output.is_dir()
-        plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
-    if infrared is not None and visible.is_dir():
-        check_different_files([plan.pair for plan in plans])
-    return plans
-
-
-def _check_outputs(plans: list[_Plan]) -> None:
-    """Check that no output replaces an input or the output of another pair."""
-    sources = {path.resolve() for plan in plans for path in (plan.pair.visible, plan.pair.infrared)}
-    for path in (path for plan in plans for path in plan.outputs):
-        if path.resolve() in sources:
-            raise ValueError(f"the output {path} would overwrite an input: choose another output")
-    written: dict[Path, Path] = {}
-    for path, source in ((path, plan.pair.visible) for plan in plans for path in plan.outputs):
-        if (first := written.setdefault(path, source)) != source:
-            raise ValueError(
-                f"the outputs of {first} and {source} would both be {path}: rename one of them, or fuse them to separate "
-                "folders"
-            )
-
-
-def _find_combined(folder: Path) -> "Sequence[ImagePair]":
-    """Return the pairs of one folder, and report files that hold one image."""
-    from gffusion.data.combined_files import find_combined
-
-    found = find_combined(folder)
-    for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
-    if found.others:
-        names = ", ".join(file.name for file in found.others[:5]) + ", ..." * (len(found.others) > 5)
-        typer.echo(f"skipped {len(found.others)} that hold one image and have no partner: {names}", err=True)
-    return found.pairs
-
-
-def _match(visible: Path, infrared: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
-    """Return the pairs of two folders, and report files without a partner."""
-    from gffusion.data import match_pairs
-    from gffusion.data.raw_frames import RAW_SUFFIXES
-
-    match = match_pairs(visible, infrared, infrared_suffixes=RAW_SUFFIXES if options.raw_frame is not None else ())
-    for note in match.notes:
-        typer.echo(f"note: {note}", err=True)
-    for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
-        if files:
-            names = ", ".join(file.name for file in files[:5]) + ", ..." * (len(files) > 5)
-            typer.echo(f"skipped {len(files)} without {kind} partner: {names}", err=True)
-    return match.pairs
-
-
-def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> _Plan:
-    from gffusion.data import IMAGE_SUFFIXES
-
-    if output.suffix.lower() not in IMAGE_SUFFIXES:
-        raise ValueError(f"cannot write {output}: its suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
-    labels, overlay = (output.with_name(f"{output.stem}_{kind}.png") for kind in ("labels", "overlay"))
-    return _Plan(pair, output, labels, overlay) if segment else _Plan(pair, output, None, None)
-
-
-def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None, segment: bool) -> list[_Plan]:
-    from gffusion.data import IMAGE_SUFFIXES
-
-    if output.is_file():
-        raise NotADirectoryError(f"{output} is a file: --output must be a folder here")
-    if output.suffix.lower() in IMAGE_SUFFIXES and not output.is_dir():
-        raise ValueError(
-            f"--output {output} is named as a file, but several images are written: give a folder, such as -o "
-            f"{output.with_suffix('')}; --suffix {output.suffix.lower()} gives the format of its files"
-        )
-    return [
-        _Plan(
-            pair,
-            output / f"{pair.visible.stem}{suffix or pair.visible.suffix}",
-            labels=output / "labels" / f"{pair.visible.stem}.png" if segment else None,
-            overlay=output / "overlays" / f"{pair.visible.stem}.png" if segment else None,
-        )
-        for pair in pairs
-    ]
-
-
 def _load(
     name: str, device: str, dtype: str | None, segment: bool, options: dict[str, Any]
 ) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
@@ -400,7 +267,7 @@ def _load(
 
 
 def _run(
-    todo: list[_Plan],
+    todo: list[Plan],
     model: "GFFusionModel",
     processor: "GFFusionImageProcessor",
     batch_size: int,
