@@ -2,25 +2,79 @@
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from numpy.typing import NDArray
 from PIL import Image
 
+from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.cli import main
 from gffusion.export import requirements
-from gffusion.export.exporting import export_model
+from gffusion.export.exporting import METADATA_FILE, export_model
 from gffusion.export.running import OnnxModel, choose_providers
 from gffusion.inference.pipeline import ImageFusionPipeline
-from gffusion.inference.predict import predict
+from gffusion.inference.predict import predict, predict_labels
+from gffusion.models.gffusion.image_ops import replace_luma
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.synthetic.rendering import render_scene
 from gffusion.zoo import create_model, load_image_processor
 
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
+
+SIZES = [(1, 32, 32), (2, 97, 133), (3, 33, 120)]  # none is that of the export
+ENCODER: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
+CLIP = ENCODER | {"patch_size": 8, "image_size": 32, "projection_dim": 16}
+DINOV2 = {**ENCODER, "patch_size": 8, "image_size": 16, "mlp_ratio": 2}
+DINOV2.pop("intermediate_size")
+SEGMENTER: dict[str, Any] = {
+    "dinov2_config": DINOV2,
+    "segmenter_image_size": [32, 48],
+    "segmenter_windows": [2, 2],
+    "segmenter_scales": [1, 2],
+    "segmenter_refinement": 1.0,
+    "segmenter_layers": 2,
+    "num_labels": 4,
+}
+MODELS: dict[str, dict[str, Any]] = {
+    "cascading": {"paradigm": "cascading", "use_segmenter": False},  # the paper's widths
+    "rgb": {"paradigm": "cascading", "use_segmenter": False, "color_space": "rgb", "stem_channels": 4},
+    "hybrid": {"clip_config": CLIP, "clip_image_size": [32, 48], "stem_channels": 8, **SEGMENTER},
+    "parallel": {
+        "paradigm": "parallel",
+        "merging": "group_conv",
+        "stem_channels": 8,
+        **SEGMENTER,
+        "segmenter_scales": [1],
+    },
+}
+
+
+def make_model(name: str) -> GFFusionModel:
+    torch.manual_seed(0)
+    return GFFusionModel(GFFusionConfig(**MODELS[name])).eval()
+
+
+def make_inputs(batch: int, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    rng = np.random.default_rng(height)
+    return rng.random((batch, 3, height, width), np.float32), rng.random((batch, 1, height, width), np.float32)
+
+
+@torch.no_grad()
+def run_torch(model: GFFusionModel, arrays: Any, segment: bool) -> list[NDArray[Any]]:
+    visible, infrared = map(torch.from_numpy, arrays)
+    output = model(visible, infrared, segment=segment)
+    colored = output.fused_values
+    if colored.shape[1] == 1:
+        colored = replace_luma(visible, colored)
+    return [colored.numpy(), *([predict_labels(model, output, visible, infrared).numpy()] if segment else [])]
 
 
 @pytest.fixture(scope="module")
@@ -29,6 +83,42 @@ def funet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
     export_model(model, processor, path, name="gffusion-funet", license="Apache-2.0")
     return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "suffix"), [(name, ".onnx") for name in MODELS] + [("hybrid", ".pt2")])
+def test_equals_pytorch_at_other_sizes_and_batches(name: str, suffix: str, tmp_path: Path) -> None:
+    model, path = make_model(name), tmp_path / f"model{suffix}"
+    segment = model.config.use_segmenter
+    parity = export_model(model, GFFusionImageProcessor(), path, name=name, segment=segment)
+    assert parity.largest < 0.01
+    if suffix == ".pt2":
+        stored = {METADATA_FILE: ""}
+        module = torch.export.load(path, extra_files=stored).module()
+        assert json.loads(stored[METADATA_FILE])["gffusion.model"] == name
+    else:
+        session = onnxruntime.InferenceSession(path)
+    for size in SIZES:
+        arrays = make_inputs(*size)
+        if suffix == ".pt2":
+            found = [output.detach().numpy() for output in module(*map(torch.from_numpy, arrays))]
+        else:
+            found = session.run(None, dict(zip(("visible", "infrared"), arrays, strict=True)))
+        expected = run_torch(model, arrays, segment)
+        assert np.abs(found[0] - expected[0]).max() < 0.01 / 255
+        if segment:
+            assert (found[1] == expected[1]).mean() > 0.999
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "dtype", "tolerance"), [("cascading", "fp16", 1), ("hybrid", "fp16", 1), ("hybrid", "int8", 8)]
+)
+def test_narrow_types_stay_near(name: str, dtype: str, tolerance: float, tmp_path: Path) -> None:
+    path = tmp_path / "model.onnx"
+    parity = export_model(make_model(name), GFFusionImageProcessor(), path, name=name, dtype=dtype)
+    assert 0 < parity.largest < tolerance
+    assert OnnxModel(path).metadata["gffusion.dtype"] == dtype
 
 
 def test_axes_and_metadata(funet_file: Path) -> None:
@@ -99,6 +189,25 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return int(stop.value.code or 0), "".join(capsys.readouterr())
 
     return call
+
+
+@pytest.mark.slow
+@pytest.mark.processes
+def test_commands_and_example(run: Callable[..., Any], tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "gffusion", "export", "gffusion-funet", "-o", "model.onnx"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "parity with PyTorch on 4 rendered pairs" in done.stdout
+    assert run("fuse visible.png infrared.png -o torch.png --model gffusion-funet --device cpu")[0] == 0
+    code, text = run("fuse visible.png infrared.png -o onnx.png --model model.onnx --backend onnx --device cpu")
+    assert code == 0 and "CPUExecutionProvider" in text
+    example = Path(__file__).parents[2] / "examples" / "run_onnx.py"
+    blocked = "import sys, runpy; sys.modules.update(torch=None, gffusion=None); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
+    words = [sys.executable, "-c", blocked, str(example), "model.onnx", "visible.png", "infrared.png", "example.png"]
+    done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    images = [np.asarray(Image.open(f"{name}.png"), int) for name in ("torch", "onnx", "example")]
+    assert max(np.abs(image - images[0]).max() for image in images[1:]) <= 1
 
 
 @pytest.mark.parametrize(
