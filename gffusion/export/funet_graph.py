@@ -14,11 +14,13 @@ BLOCK_CHANNELS = 16
 _SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 
 
-class FunetGraph(nn.Module):
+class FunetGraph(FuNet):
     """FuNet's encoders as one network if their channels are few, Sobel filters as convolutions, batch norms folded."""
 
     def __init__(self, funet: FuNet) -> None:
-        super().__init__()
+        nn.Module.__init__(self)
+        self.factor, self.stride, self.blend_sources = funet.factor, funet.stride, funet.blend_sources
+        self.context = funet.context
         encoders = [funet.visible_encoder, funet.infrared_encoder]
         merged = encoders[0].stem.out_channels < BLOCK_CHANNELS
         self.encoders = nn.ModuleList(map(_EncoderGraph, [encoders] if merged else [[part] for part in encoders]))
@@ -26,13 +28,10 @@ class FunetGraph(nn.Module):
 
     def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return z_f as [`FuNet.encode`] does."""
+        visible, infrared = self.unshuffle(visible), self.unshuffle(infrared)
         if len(self.encoders) == 1:
             return self.encoders[0](torch.cat([visible, infrared], dim=1))
         return torch.cat([self.encoders[0](visible), self.encoders[1](infrared)], dim=1)
-
-    def decode(self, features: Tensor) -> Tensor:
-        """Return I_fus as [`FuNet.decode`] does."""
-        return torch.sigmoid(self.decoder(features).float())
 
 
 class _EncoderGraph(nn.Module):

@@ -43,10 +43,11 @@ class FusionGraph(nn.Module):
     def _fuse(self, visible: Tensor, infrared: Tensor) -> tuple[Tensor, ...]:
         model, dtype = self.model, self.model.fusion_dtype
         semantics = model.project_semantics(visible, infrared)
-        features = self.funet.encode(model.to_source(visible), infrared.to(dtype))
+        source, infrared_source = model.to_source(visible), infrared.to(dtype)
+        features = self.funet.encode(source, infrared_source)
         if semantics.projections is not None:
             features = _inject(features, semantics.projections)
-        fused = self.funet.decode(features)
+        fused = self.funet.decode(features, source, infrared_source)
         colored = replace_luma(visible, fused) if model.config.color_space == "ycbcr" else fused
         if not self.segment:
             return (colored,)

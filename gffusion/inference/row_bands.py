@@ -25,16 +25,19 @@ def fuse_in_bands(
     """
     height, width = infrared_values.shape[-2:]
     step = _choose_rows(height, width, len(infrared_values), torch.get_num_threads())
+    reach, stride, factor = model.funet.reach, model.funet.stride, model.funet.factor
 
     def fuse_band(image: int, top: int) -> Tensor:
-        rows = slice(max(0, top - model.funet.reach), top + step + model.funet.reach)
+        # Both ends are multiples of the stride, unless they are those of the image.
+        rows = slice(max(0, top - reach) // stride * stride, -(-(top + step + reach) // stride) * stride)
         visible = model.to_source(visible_values[image : image + 1, :, rows])
         infrared = infrared_values[image : image + 1, :, rows].to(model.fusion_dtype)
         features = model.funet.encode(visible, infrared)  # z_f, Eq. (5)
         if projections is not None:
-            semantic = upsample(projections[image : image + 1], (height, width), rows)
+            size = -(-height // factor), features.shape[-1]
+            semantic = upsample(projections[image : image + 1], size, slice(rows.start // factor, rows.stop // factor))
             features, _ = model.finet.inject(features, semantic)  # Eq. (7), (8)
-        return model.funet.decode(features)[:, :, top - rows.start :][:, :, :step]
+        return model.funet.decode(features, visible, infrared)[:, :, top - rows.start :][:, :, :step]
 
     tops = range(0, height, step)
     bands = run_in_threads(partial(fuse_band, image, top) for image in range(len(infrared_values)) for top in tops)

@@ -34,7 +34,9 @@ class TrainingStep:
         self._running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
             self._running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
-        self.loss_names = ("loss", *_PARTS, *(["loss_segmentation"] if labeled else []))
+        extra = [name for name in ("vif", "qabf") if getattr(model.config, f"{name}_weight")]
+        self._parts = (*_PARTS, *(f"loss_{name}" for name in extra))
+        self.loss_names = ("loss", *self._parts, *(["loss_segmentation"] if labeled else []))
         if arguments.gradient_checkpointing:
             model.gradient_checkpointing_enable()
         if arguments.batch_normalization == "synchronized":
@@ -112,7 +114,7 @@ class TrainingStep:
         segmentation = None if factor is None else output.loss_segmentation * factor
         loss = total_loss(output.loss_structural, segmentation, weight)  # Eq. (12) with this epoch's lambda
         self._accelerator.backward(loss / num_batches)
-        losses = [loss, *(output[name] for name in _PARTS), *([] if segmentation is None else [segmentation])]
+        losses = [loss, *(output[name] for name in self._parts), *([] if segmentation is None else [segmentation])]
         return torch.stack([value.detach().float() for value in losses])
 
     def _label_factors(self, batches: Sequence[dict[str, Tensor]]) -> list[Tensor | None]:

@@ -4,14 +4,17 @@
 
 `FusionDataset` rejects datasets in which only some pairs have labels. Here, pairs without boxes get label maps of 255, which the
 segmentation loss ignores, so that they only train fusion. OUTPUT gets a folder per dataset with links to its images; DATA is not
-changed.
+changed. With `--webp_quality`, OUTPUT is a small copy for training on another machine: images are stored as WebP, except JPEG
+files, which are copied, as are boxes.
 """
 
 import argparse
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from gffusion.data import read_image, write_image
@@ -23,8 +26,13 @@ from gffusion.labeling.masks import IGNORED, ThresholdMasks
 CLASS_NAMES = ("person", "bicycle", "car")
 
 
-def prepare(source: Path, target: Path) -> None:
+def prepare(source: Path, target: Path, webp_quality: int | None = None) -> None:
     """Prepare one dataset.
+
+    Args:
+        source: Folder of pairs.
+        target: Folder of the result.
+        webp_quality: Quality (1 to 100) of copies of the images; `None` links to the images instead.
 
     Raises:
         OSError: If the dataset or an image cannot be read, or a file cannot be written.
@@ -32,8 +40,12 @@ def prepare(source: Path, target: Path) -> None:
     """
     target.mkdir(parents=True, exist_ok=True)
     for name in ("visible", "infrared"):
-        if not (target / name).exists():
+        if webp_quality is not None:
+            copy_images(source / name, target / name, webp_quality)
+        elif not (target / name).exists():
             (target / name).symlink_to((source / name).resolve(), target_is_directory=True)
+    if webp_quality is not None and (source / "boxes").exists():
+        shutil.copytree(source / "boxes", target / "boxes", dirs_exist_ok=True, copy_function=shutil.copyfile)
     (target / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES))
     labels = target / "labels"
     pairs = find_pairs(source).match.pairs
@@ -46,6 +58,16 @@ def prepare(source: Path, target: Path) -> None:
     for pair in pairs:
         if not pair.boxes:
             write_ignored(pair, labels)
+
+
+def copy_images(source: Path, target: Path, quality: int) -> None:
+    """Copy the images of a folder as WebP files; JPEG files, which are small already, as they are."""
+    target.mkdir(exist_ok=True)
+    for path in sorted(source.iterdir()):
+        if path.suffix.lower() in (".jpg", ".jpeg"):
+            shutil.copyfile(path, target / path.name)
+        else:
+            Image.open(path).convert("RGB").save(target / f"{path.stem}.webp", quality=quality, method=6)
 
 
 def write_ignored(pair: ImagePair, folder: Path) -> None:
@@ -62,9 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "data", nargs="+", type=Path, help="folders of pairs; box classes 0, 1, 2 are person, bicycle, car"
     )
     parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--webp_quality", type=int, help="copy the images as WebP of this quality (1 to 100)")
     options = parser.parse_args(arguments)
     for source in options.data:
-        prepare(source, options.output / source.name)
+        prepare(source, options.output / source.name, options.webp_quality)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 import numpy as np
+import pytest
 import torch
 from scipy import ndimage
 from torch import nn
@@ -75,7 +76,8 @@ def test_decode(tiny_config: Callable[..., GFFusionConfig]) -> None:
     )
     hidden = leaky((hidden - mean) / np.sqrt(variance + normalization.eps) * weight + bias)
     expected = 1 / (1 + np.exp(-convolve(hidden, last)))
-    actual = network.decode(torch.from_numpy(features)[None]).detach()
+    images = torch.rand(2, 1, 1, 6, 7)
+    actual = network.decode(torch.from_numpy(features)[None], *images).detach()
     assert actual.dtype == torch.float32
     np.testing.assert_allclose(actual[0], expected, atol=1e-6)
 
@@ -91,10 +93,41 @@ def test_interior_does_not_depend_on_the_frame(tiny_config: Callable[..., GFFusi
     torch.testing.assert_close(crop[..., 6:-6, 6:-6], whole[..., 11:39, 15:64])
 
 
-def test_reach_is_the_receptive_field(tiny_model: Callable[..., GFFusionModel]) -> None:
-    for decoder in ([], [4], [6, 5, 4]):
-        network = tiny_model(paradigm="cascading", decoder_channels=decoder).eval().funet
-        image = torch.rand(1, 1, 41, 41, requires_grad=True)
-        network.decode(network.encode(image, torch.rand(1, 1, 41, 41)))[0, 0, 20, 20].backward()
-        rows = image.grad[0, 0].abs().sum(dim=1).nonzero()
-        assert (rows.max().item(), rows.min().item()) == (20 + network.reach, 20 - network.reach)
+def measure_reach(network: FuNet, row: int) -> int:
+    image = torch.rand(1, 1, 131, 131, requires_grad=True)
+    infrared = torch.rand(1, 1, 131, 131)
+    network.decode(network.encode(image, infrared), image, infrared)[0, 0, row, 60].backward()
+    rows = image.grad[0, 0].abs().sum(dim=1).nonzero()
+    return max(rows.max().item() - row, row - rows.min().item())
+
+
+@pytest.mark.parametrize("decoder", [[], [4], [6, 5, 4]])
+@pytest.mark.parametrize("factor", [1, 2, 4])
+def test_reach_is_the_receptive_field(
+    tiny_model: Callable[..., GFFusionModel], decoder: list[int], factor: int
+) -> None:
+    network = tiny_model(paradigm="cascading", decoder_channels=decoder, pixel_unshuffle=factor).eval().funet
+    assert max(measure_reach(network, row) for row in range(60, 60 + factor)) == network.reach
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_reach_with_context(tiny_model: Callable[..., GFFusionModel], factor: int) -> None:
+    """The convolutions of the context set it; it is rounded up to whole cells."""
+    network = tiny_model(paradigm="cascading", pixel_unshuffle=factor, context_channels=2).eval().funet
+    reach = max(measure_reach(network, row) for row in range(60, 60 + network.stride))
+    assert network.reach - 2 * network.stride <= reach <= network.reach
+
+
+@pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
+def test_blended_sources(tiny_model: Callable[..., GFFusionModel], color_space: str) -> None:
+    """A share of 1 and an offset of 0 give the visible image, at any size."""
+    options = {"blend_sources": True, "pixel_unshuffle": 4, "context_channels": 3, "color_space": color_space}
+    model = tiny_model(paradigm="cascading", **options).eval()
+    last = model.funet.decoder[-1]
+    torch.nn.init.zeros_(last.weight)
+    shares, offsets = last.bias.data.chunk(2)
+    shares.fill_(40), offsets.zero_()
+    visible, infrared = torch.rand(2, 3, 37, 46), torch.rand(2, 1, 37, 46)
+    torch.testing.assert_close(model(visible, infrared).fused_values, model.to_source(visible))
+    offsets.fill_(-0.25)
+    torch.testing.assert_close(model(visible, infrared).fused_values, (model.to_source(visible) - 0.25).clamp(min=0))

@@ -1,5 +1,7 @@
 """The terms of Eq. (10) to (12), against scikit-image, scipy and sums written out with numpy."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,8 @@ from scipy import ndimage
 from skimage import data
 from skimage.metrics import structural_similarity
 
+from gffusion.metrics.fidelity import vif
+from gffusion.metrics.gradient import qabf
 from gffusion.models.gffusion.losses import (
     gradient_loss,
     intensity_loss,
@@ -17,6 +21,7 @@ from gffusion.models.gffusion.losses import (
     total_loss,
     two_scale_target,
 )
+from gffusion.models.gffusion.metric_losses import qabf_loss, vif_loss
 
 LUMA = np.array([0.299, 0.587, 0.114])
 
@@ -177,3 +182,43 @@ def test_total() -> None:
     structural, segmentation = torch.tensor(2.0), torch.tensor(3.0)
     assert total_loss(structural, segmentation, 0.2).item() == pytest.approx(2.6)
     assert total_loss(structural, None, 0.2) is structural
+
+
+class TestMetricLosses:
+    def images(self) -> list[torch.Tensor]:
+        camera = torch.from_numpy(data.camera()[100:230, 150:300] / 255).float()
+        coins = torch.from_numpy(data.coins()[40:170, 50:200] / 255).float()
+        levels = [(255 * image).round() for image in ((camera + coins) / 2, camera, coins)]
+        return [image[None, None] / 255 for image in levels]
+
+    def test_vif_is_that_of_the_metric(self) -> None:
+        images = self.images()
+        expected = vif(*(255 * image for image in images)).item()
+        assert vif_loss(*images).item() == pytest.approx(2 - expected, abs=5e-3)
+        assert vif_loss(*(torch.cat([image, image]) for image in images)).item() == pytest.approx(
+            2 - expected, abs=5e-3
+        )
+
+    def test_qabf_is_that_of_the_metric(self) -> None:
+        """With a black frame, because the metric adds one."""
+        images = [F.pad(image, (3, 3, 3, 3)) for image in self.images()]
+        expected = qabf(*(255 * image for image in images)).item()
+        assert qabf_loss(*images).item() == pytest.approx(1 - expected, abs=1e-3)
+
+    @pytest.mark.parametrize("term", [vif_loss, qabf_loss])
+    def test_gradient(self, term: Callable[..., torch.Tensor]) -> None:
+        """Finite in flat images, and downhill."""
+        fused, visible, infrared = self.images()
+        flat = torch.zeros_like(fused).requires_grad_()
+        term(flat, visible, infrared).backward()
+        assert flat.grad is not None and flat.grad.isfinite().all()
+        fused.requires_grad_()
+        before = term(fused, visible, infrared)
+        before.backward()
+        assert fused.grad is not None
+        step = 1e-3 * fused.grad / fused.grad.norm()
+        assert term(fused - step, visible, infrared) < before
+
+    def test_vif_refuses_small_images(self) -> None:
+        with pytest.raises(ValueError, match="41 x 41 pixels, got 40 x 48"):
+            vif_loss(*torch.rand(3, 1, 1, 40, 48))

@@ -21,6 +21,7 @@ from gffusion.models.gffusion.losses import (
     ssim_loss,
     two_scale_target,
 )
+from gffusion.models.gffusion.metric_losses import qabf_loss, vif_loss
 
 TinyModel = Callable[..., GFFusionModel]
 MakeInputs = Callable[..., dict[str, Tensor]]
@@ -123,6 +124,18 @@ class TestLosses:
         structural = terms[0] + 3 * terms[1] + 5 * terms[2]
         torch.testing.assert_close(output.loss_structural, structural)
         torch.testing.assert_close(output.loss, structural + 0.7 * segmentation)
+
+    def test_metric_terms(self, tiny_model: TinyModel) -> None:
+        visible, infrared = torch.rand(2, 3, 48, 48), torch.rand(2, 1, 48, 48)
+        model = tiny_model(vif_weight=0.5, qabf_weight=2.0)
+        output = model(visible, infrared, return_loss=True)
+        sources = rgb_to_luma(visible), infrared
+        expected = [vif_loss(output.fused_values, *sources), qabf_loss(output.fused_values, *sources)]
+        torch.testing.assert_close([output.loss_vif, output.loss_qabf], expected)
+        model.config.vif_weight = model.config.qabf_weight = 0
+        without = model(visible, infrared, return_loss=True)
+        assert without.loss_vif is without.loss_qabf is None
+        torch.testing.assert_close(output.loss, without.loss + 0.5 * expected[0] + 2 * expected[1])
 
     def test_classes_count_as_configured(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
         inputs = make_inputs(labels=True)

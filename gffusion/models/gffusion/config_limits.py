@@ -12,6 +12,7 @@ LIMITS = {
     "stem_channels": 4096,
     "feature_channels": 4096,
     "decoder_channels": 4096,
+    "context_channels": 4096,
     "group_kernel_size": 31,
     "clip_image_size": 4096,
     "segmenter_image_size": 4096,

@@ -39,6 +39,8 @@ _NON_NEGATIVE = (
     "gradient_weight",
     "intensity_weight",
     "intensity_contrast",
+    "vif_weight",
+    "qabf_weight",
     "segmentation_weight",
     "initializer_range",
 )
@@ -132,6 +134,14 @@ class GFFusionConfig(PreTrainedConfig):
         intensity_target (`"maximum"` or `"two_scale"`, *optional*, defaults to `"maximum"`):
             Target of the intensity term: the larger source, or [`two_scale_target`].
         intensity_contrast (`float`, *optional*, defaults to 1.0): Contrast of the smooth part of `"two_scale"`.
+        vif_weight (`float`, *optional*, defaults to 0.0): Weight of [`vif_loss`] in L_st.
+        qabf_weight (`float`, *optional*, defaults to 0.0): Weight of [`qabf_loss`] in L_st.
+        pixel_unshuffle (1, 2 or 4, *optional*, defaults to 1):
+            Factor by which FuNet's features are smaller than the images, for speed. Pixels of a block become channels.
+        context_channels (`int`, *optional*, defaults to 0):
+            Channels of a branch that reads both images at a quarter of the resolution of FuNet's features; 0 disables it.
+        blend_sources (`bool`, *optional*, defaults to `False`):
+            Whether FuNet predicts the share of each source in every pixel, and an offset, instead of the fused image.
 
     Raises:
         ValueError: If a value is invalid or contradicts another one, or an argument is unknown.
@@ -191,6 +201,11 @@ class GFFusionConfig(PreTrainedConfig):
     intensity_weight: float | int = 0.0
     intensity_target: Literal["maximum", "two_scale"] = "maximum"
     intensity_contrast: float | int = 1.0
+    vif_weight: float | int = 0.0
+    qabf_weight: float | int = 0.0
+    pixel_unshuffle: Literal[1, 2, 4] = 1
+    context_channels: int = 0
+    blend_sources: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
@@ -318,6 +333,10 @@ class GFFusionConfig(PreTrainedConfig):
         for name, values in widths.items():
             if not all(1 <= value <= LIMITS[name] for value in values):
                 raise ValueError(f"`{name}` must be between 1 and {LIMITS[name]}, got {getattr(self, name)}.")
+        if not 0 <= self.context_channels <= LIMITS["context_channels"]:
+            raise ValueError(
+                f"`context_channels` must be between 0 and {LIMITS['context_channels']}, got {self.context_channels}."
+            )
         if len(decoder) > MAX_DECODER_LAYERS:
             raise ValueError(f"`decoder_channels` must have at most {MAX_DECODER_LAYERS} entries, got {len(decoder)}.")
         if not 0 <= self.leaky_relu_slope < 1:

@@ -3,6 +3,7 @@
 import itertools
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .configuration_gffusion import GFFusionConfig
@@ -49,27 +50,88 @@ class ModalityEncoder(nn.Module):
         return self.block(features.contiguous(memory_format=torch.channels_last))
 
 
-class FuNet(nn.Module):
-    """Convolutional fusion network: spatial features of both modalities (Eq. 5), and I_fus from z (after Eq. 8)."""
+class Context(nn.Module):
+    """Features of a wider area: three convolutions on both images at a lower resolution (ours, not in the paper)."""
+
+    factor = 4  # by which its resolution is lower than that of z_f
+    radius = 3 + 1  # of its convolutions and of the interpolation, in its own pixels
 
     def __init__(self, config: GFFusionConfig) -> None:
         super().__init__()
-        self.visible_encoder = ModalityEncoder(config, config.image_channels)
-        self.infrared_encoder = ModalityEncoder(config, 1)
-        widths = [config.spatial_channels, *(config.decoder_channels or ())]
+        layers: list[nn.Module] = []
+        for in_channels in (config.image_channels + 1, config.context_channels, config.context_channels):
+            layers += [convolution(in_channels, config.context_channels)]
+            layers += [nn.LeakyReLU(config.leaky_relu_slope, inplace=True)]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, images: Tensor, stride: int, size: torch.Size) -> Tensor:
+        """Map images (B, C, H, W) -> (B, context_channels, *size), with `size` that of z_f; `stride` divides H and W."""
+        features = self.layers(F.avg_pool2d(images, stride))
+        wide = F.interpolate(features, scale_factor=float(self.factor), mode="bilinear", align_corners=False)
+        return wide[..., : size[0], : size[1]]
+
+
+class FuNet(nn.Module):
+    """Convolutional fusion network: spatial features of both modalities (Eq. 5), and I_fus from z (after Eq. 8).
+
+    Bands of rows that start at a multiple of `stride` pixels, and have `reach` more pixels on each side, give the same
+    result as the whole image.
+    """
+
+    def __init__(self, config: GFFusionConfig) -> None:
+        super().__init__()
+        self.factor: int = config.pixel_unshuffle  # by which the resolution of z_f is lower than that of the images
+        self.visible_encoder = ModalityEncoder(config, config.image_channels * self.factor**2)
+        self.infrared_encoder = ModalityEncoder(config, self.factor**2)
+        self.context = Context(config) if config.context_channels else None
+        self.blend_sources = config.blend_sources
+        widths = [config.spatial_channels + config.context_channels, *(config.decoder_channels or ())]
         layers: list[nn.Module] = []
         for in_channels, out_channels in itertools.pairwise(widths):
             layers += [convolution(in_channels, out_channels), nn.BatchNorm2d(out_channels)]
             layers += [nn.LeakyReLU(config.leaky_relu_slope, inplace=True)]
-        self.decoder = nn.Sequential(*layers, convolution(widths[-1], config.image_channels))
+        maps = 2 if config.blend_sources else 1
+        self.decoder = nn.Sequential(*layers, convolution(widths[-1], maps * config.image_channels * self.factor**2))
         # Radius of the receptive field in pixels: stem, two dense convolutions, and the decoder's convolutions.
-        self.reach = 3 + len(widths)
+        self.reach = self.factor * (3 + len(widths)) + self.factor - 1
+        self.stride: int = self.factor
+        if self.context is not None:
+            self.stride = self.factor * self.context.factor
+            self.reach = max(self.reach, self.stride * (self.context.radius + 1) + self.factor * len(widths))
 
     def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
-        """Return z_f, Eq. (5): (B, 1 or 3, H, W) and (B, 1, H, W) -> (B, 2 * feature_channels, H, W)."""
-        return torch.cat([self.visible_encoder(visible), self.infrared_encoder(infrared)], dim=1)
+        """Return z_f, Eq. (5): (B, 1 or 3, H, W) and (B, 1, H, W) -> (B, 2 * feature_channels, h, w).
 
-    def decode(self, features: Tensor) -> Tensor:
-        """Return I_fus in [0, 1]: (B, 2 * feature_channels, H, W) -> (B, 1 or 3, H, W)."""
-        # Half precision causes visible banding in smooth areas.
-        return torch.sigmoid(self.decoder(features).float())
+        (h, w) is (H, W) divided by `pixel_unshuffle` and rounded up.
+        """
+        features = [self.visible_encoder(self.unshuffle(visible)), self.infrared_encoder(self.unshuffle(infrared))]
+        return torch.cat(features, dim=1)
+
+    def unshuffle(self, image: Tensor) -> Tensor:
+        """Turn the pixels of blocks into channels: (B, C, H, W) -> (B, C * pixel_unshuffle^2, h, w)."""
+        return image if self.factor == 1 else F.pixel_unshuffle(_pad(image, self.factor), self.factor)
+
+    def decode(self, features: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+        """Return I_fus in [0, 1]: z (B, 2 * feature_channels, h, w) and the images -> (B, 1 or 3, H, W), float32.
+
+        With `blend_sources`, the decoder predicts the share of the visible image in every pixel, and an offset.
+        """
+        if self.context is not None:
+            images = _pad(torch.cat([visible, infrared], dim=1), self.stride)
+            context = self.context(images, self.stride, features.shape[-2:])
+            features = torch.cat([features, context.to(features.dtype)], dim=1)
+        maps = self.decoder(features).float()  # half precision causes visible banding in smooth areas
+        if self.factor > 1:
+            maps = F.pixel_shuffle(maps, self.factor)[..., : visible.shape[-2], : visible.shape[-1]]
+        if not self.blend_sources:
+            return torch.sigmoid(maps)
+        share, offset = maps.chunk(2, dim=1)
+        return (torch.lerp(infrared.float().expand_as(share), visible.float(), torch.sigmoid(share)) + offset).clamp(
+            0, 1
+        )
+
+
+def _pad(image: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until height and width are multiples of a number."""
+    rows, columns = (-side % multiple for side in image.shape[-2:])
+    return F.pad(image, (0, columns, 0, rows), mode="replicate") if rows or columns else image

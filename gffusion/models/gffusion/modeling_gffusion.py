@@ -22,6 +22,7 @@ from .funet import FuNet
 from .image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, replace_luma, rgb_to_luma
 from .input_checks import check_inputs, check_semantic_tokens
 from .losses import gradient_loss, intensity_loss, segmentation_loss, ssim_loss, total_loss
+from .metric_losses import qabf_loss, vif_loss
 from .ssnet import SSNet
 from .windows import join_windows, split_windows
 
@@ -40,15 +41,17 @@ class GFFusionOutput(ModelOutput):
 
     Args:
         loss (`Tensor` of shape `()`): L_total, Eq. (12).
-        loss_structural (`Tensor` of shape `()`): L_st, Eq. (10), plus the weighted intensity term.
+        loss_structural (`Tensor` of shape `()`): L_st, Eq. (10), plus our weighted terms.
         loss_ssim (`Tensor` of shape `()`): SSIM terms of L_st.
         loss_gradient (`Tensor` of shape `()`): Gradient term of L_st, unweighted.
         loss_intensity (`Tensor` of shape `()`): Intensity term, unweighted.
+        loss_vif (`Tensor` of shape `()`): VIF term, unweighted; `None` if its weight is 0.
+        loss_qabf (`Tensor` of shape `()`): Qabf term, unweighted; `None` if its weight is 0.
         loss_segmentation (`Tensor` of shape `()`): L_ss, Eq. (11).
         fused_values (`Tensor` of shape `(B, 1 or 3, H, W)`): I_fus in [0, 1], float32; luma if `color_space="ycbcr"`.
         logits (`Tensor` of shape `(B, num_labels, H, W)`):
             Class logits of I_seg at one scale, float32, as used in the loss.
-        spatial_features (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): z_f.
+        spatial_features (`Tensor` of shape `(B, 2 * feature_channels, h, w)`): z_f.
         semantic_features (`Tensor` of shape `(B, N, D)`): z_c, merged tokens.
         gate (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): Sigmoid of Eq. (7).
     """
@@ -58,6 +61,8 @@ class GFFusionOutput(ModelOutput):
     loss_ssim: Tensor | None = None
     loss_gradient: Tensor | None = None
     loss_intensity: Tensor | None = None
+    loss_vif: Tensor | None = None
+    loss_qabf: Tensor | None = None
     loss_segmentation: Tensor | None = None
     fused_values: Tensor | None = None
     logits: Tensor | None = None
@@ -177,7 +182,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         if semantics.projections is not None:
             size = (spatial.shape[-2], spatial.shape[-1])
             injected, gate = self.finet.inject(spatial, upsample(semantics.projections, size))  # z, Eq. (7), (8)
-        fused = self.funet.decode(injected)  # I_fus
+        fused = self.funet.decode(injected, visible, infrared)  # I_fus
         logits = (
             self.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
         )  # I_seg, Eq. (9)
@@ -298,6 +303,13 @@ class GFFusionModel(GFFusionPreTrainedModel):
             + self.config.gradient_weight * parts["loss_gradient"]
             + self.config.intensity_weight * parts["loss_intensity"]
         )
+        for name, weight, term in (
+            ("loss_vif", self.config.vif_weight, vif_loss),
+            ("loss_qabf", self.config.qabf_weight, qabf_loss),
+        ):
+            if weight:
+                parts[name] = term(fused, visible, infrared)
+                structural = structural + weight * parts[name]
         segmentation = None
         if logits is not None and labels is not None:
             segmentation = segmentation_loss(logits, labels, self.config.ignore_index, self.config.class_weights)
