@@ -8,8 +8,9 @@ from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 
-# Values that mark missing pixels in many raster files (ESRI, GDAL, MODIS); larger magnitudes are those of float types.
-_MARKERS = (-9999.0, -99999.0, -32767.0, -32768.0, float(np.iinfo(np.int32).min))
+# Values that mark missing pixels in many raster files (ESRI, GDAL, MODIS), and absolute zero in degrees Celsius, which
+# converted zeros give; larger magnitudes are those of float types.
+_MARKERS = (-999.0, -9999.0, -99999.0, -32767.0, -32768.0, float(np.iinfo(np.int32).min), -273.15)
 _HUGE = 1e30
 _BODY_PERCENTILES = (0.5, 99.5)
 # A marker is outside the range of the other values by at least this many times the width of that range.
@@ -23,9 +24,9 @@ _FEATHER = 1 / 16
 def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | None:
     """Return where an infrared image has no measurement, (H, W); `None` if it has one everywhere.
 
-    NaN, infinite values and `no_data` are missing. So are the usual markers -9999, -99999, -32767, -32768 and
-    magnitudes from 1e30, and 0 and 65535 in 16-bit counts, if they are far outside the range of all other values. Zeros
-    and saturated values that neighbors approach gradually are measurements.
+    NaN, infinite values and `no_data` are missing. So are the usual markers -999, -9999, -99999, -32767, -32768, -273.15
+    and magnitudes from 1e30, and zero and the largest value of unsigned counts (16 or 32 bits), if they are far outside
+    the range of all other values. Zeros and saturated values that neighbors approach gradually are measurements.
 
     Args:
         values: (H, W) or (H, W, 3), of any numeric type.
@@ -149,8 +150,8 @@ def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:
     """Return where a usual marker of missing values is far outside the range of the others."""
     zero = 0.0
     markers = {marker: _MARKER_GAP for marker in _MARKERS if values.dtype.kind in "if"}
-    if values.dtype == np.uint16:
-        markers |= {zero: _DEAD_GAP, float(np.iinfo(np.uint16).max): _DEAD_GAP}
+    if values.dtype.kind == "u":
+        markers |= {zero: _DEAD_GAP, float(np.iinfo(values.dtype).max): _DEAD_GAP}
     elif values.dtype.kind == "f":
         markers |= {zero: _ZERO_GAP}
     found = {marker: mask for marker in markers if (mask := (values == marker) & ~missing).any()}

@@ -40,8 +40,8 @@ class Level(NamedTuple):
 
 COARSE = (Level(160, 6, 20), Level(320, 6, 32))
 """Steps that rank the candidates of the search."""
-FINE = (Level(320, 6, 32), Level(640, 6, 64))
-"""Steps that refine the best candidate."""
+FINE = (Level(320, 6, 32), Level(640, 6, 64), Level(640, 6, 64))
+"""Steps that refine the best candidate. The last one is repeated because it sees no displacement beyond its radius."""
 
 
 class Tiles(NamedTuple):

@@ -56,7 +56,7 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
 
     Raises:
         OSError: If a file is missing or not an image.
-        ValueError: If images are too small or differ in size, or a label is not a class of the model.
+        ValueError: If images are too small or differ in size, a label is not a class of the model, or all are 0.
     """
     sizes = _sizes(dataset)
     if len(sizes) > 1:
@@ -67,7 +67,7 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
         )
     _check_minimum("Training", sizes, MINIMUM_SIZE)
     if labeled:
-        check_labels(dataset, model)
+        check_labels(dataset, model, training=True)
 
 
 def check_evaluation(
@@ -92,12 +92,17 @@ def check_evaluation(
         check_labels(dataset, model)
 
 
-def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> None:
-    """Raise ValueError if a label is neither a class of the model nor ignored."""
+def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, training: bool = False) -> None:
+    """Raise ValueError if a label is neither a class of the model nor ignored, or if there is only one class in training."""
     read_label_values = getattr(dataset, "read_label_values", None)
     values = read_label_values() if read_label_values else set(dataset[0]["labels"].unique().tolist())
     classes, ignored = model.config.num_labels, model.config.ignore_index
     check_has_classes(values, ignored)
+    if training and read_label_values and values == {0}:
+        raise ValueError(
+            "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "
+            "or omit the labels to train the fusion alone."
+        )
     if wrong := sorted(value for value in values if not (0 <= value < classes or value == ignored)):
         shown = f"[{', '.join(map(str, wrong[:10]))}{', ...' if len(wrong) > 10 else ''}]"
         raise ValueError(

@@ -35,7 +35,9 @@ def cut(size, *, angle=0.0, shift=(0, 0), perspective=0.0):
     return (sx >= 0) & (sx <= width - 1) & (sy >= 0) & (sy <= height - 1)
 
 
-@pytest.mark.parametrize("marker", [-9999, -99999, -32767, -32768, -3.4028235e38, 3.4e38, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize(
+    "marker", [-999, -9999, -99999, -32767, -32768, -273.15, -3.4028235e38, 3.4e38, np.nan, np.inf, -np.inf]
+)
 def test_markers_of_float_images(infrared, marker):
     celsius = 5 + infrared.astype(np.float32) / 7
     celsius[50:70, 60:90] = marker
@@ -48,8 +50,9 @@ def test_markers_of_float_images(infrared, marker):
 @pytest.mark.parametrize("dtype", [np.int16, np.int32, np.float64])
 def test_markers_of_signed_integers(infrared, dtype):
     tenths = (infrared.astype(dtype) * 2 - 200).astype(dtype)
-    tenths[10:20, 10:20] = -9999
-    assert find_missing(tenths).sum() == 100
+    for marker in (-999, -9999):
+        tenths[10:20, 10:20] = marker
+        assert find_missing(tenths).sum() == 100
     assert find_missing((infrared.astype(int) * 200 - 32768).astype(np.int16)) is None  # a measured lowest value
 
 
@@ -69,14 +72,16 @@ def test_images_of_markers_only(dtype):
     assert find_missing(np.zeros((8, 10), dtype)) is None
 
 
-def test_dead_pixels_among_counts(infrared):
-    counts = 7000 + 10 * infrared.astype(np.uint16)
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_dead_pixels_among_counts(infrared, dtype):
+    counts = 7000 + 10 * infrared.astype(dtype)
     dead = np.zeros(counts.shape, bool)
     dead[[4, 100, 200], [7, 160, 300]] = True
     dead[50:52, 50:52] = True
-    for value in (0, 65535):
-        np.testing.assert_array_equal(find_missing(np.where(dead, np.uint16(value), counts)), dead)
-    both = np.where(dead, np.where(np.arange(320) % 2, np.uint16(0), np.uint16(65535)), counts)
+    low, high = dtype(0), np.iinfo(dtype).max
+    for value in (low, high):
+        np.testing.assert_array_equal(find_missing(np.where(dead, value, counts).astype(dtype)), dead)
+    both = np.where(dead, np.where(np.arange(320) % 2, low, high), counts).astype(dtype)
     np.testing.assert_array_equal(find_missing(both), dead)
 
 

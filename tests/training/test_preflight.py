@@ -88,6 +88,13 @@ class TestData:
             make(evaluation=evaluation, per_device_train_batch_size=1, **training)
         check_nothing_written(tmp_path)
 
+    def test_labels_without_objects(self, make: Make, data: Path, tmp_path: Path) -> None:
+        for path in (data / "labels").iterdir():
+            write_image(path, np.zeros_like(read_image(path)))
+        with pytest.raises(ValueError, match=r"All labels are 0, .*omit the labels"):
+            make(per_device_train_batch_size=1)
+        check_nothing_written(tmp_path)
+
     @pytest.mark.parametrize("values", [(0, 128, 255), range(256)])
     def test_gray_levels_are_no_classes(self, make: Make, data: Path, values: Any) -> None:
         for path in (data / "labels").iterdir():
