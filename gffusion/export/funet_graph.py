@@ -6,12 +6,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from gffusion.inference.folding import SOBEL, fold_batch_norms
 from gffusion.models.gffusion.funet import FuNet, ModalityEncoder
 
 # Engines compute convolutions in blocks of this many channels, and fill smaller ones with zeros.
 BLOCK_CHANNELS = 16
-# Both directions of the Sobel operator as convolution kernels.
-_SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 
 
 class FunetGraph(FuNet):
@@ -24,7 +23,7 @@ class FunetGraph(FuNet):
         encoders = [funet.visible_encoder, funet.infrared_encoder]
         merged = encoders[0].stem.out_channels < BLOCK_CHANNELS
         self.encoders = nn.ModuleList(map(_EncoderGraph, [encoders] if merged else [[part] for part in encoders]))
-        self.decoder = nn.Sequential(*_fold_batch_norms(funet.decoder))
+        self.decoder = nn.Sequential(*fold_batch_norms(funet.decoder))
 
     def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return z_f as [`FuNet.encode`] does."""
@@ -52,8 +51,8 @@ class _EncoderGraph(nn.Module):
         channels = self.stem.out_channels
         self.sobel_x: Tensor
         self.sobel_y: Tensor
-        self.register_buffer("sobel_x", _SOBEL.to(self.stem.weight).repeat(channels, 1, 1, 1))
-        self.register_buffer("sobel_y", _SOBEL.T.to(self.stem.weight).repeat(channels, 1, 1, 1))
+        self.register_buffer("sobel_x", SOBEL.to(self.stem.weight).repeat(channels, 1, 1, 1))
+        self.register_buffer("sobel_y", SOBEL.T.to(self.stem.weight).repeat(channels, 1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
         """Map (B, channels of the images, H, W) -> (B, feature channels, H, W)."""
@@ -97,14 +96,3 @@ def _join_weights(weights: Sequence[Tensor]) -> Tensor:
         joined[row : row + weight.shape[0], column : column + weight.shape[1]] = weight
         row, column = row + weight.shape[0], column + weight.shape[1]
     return joined
-
-
-def _fold_batch_norms(layers: nn.Sequential) -> list[nn.Module]:
-    """Return layers in which every batch norm is part of the convolution before it."""
-    folded: list[nn.Module] = []
-    for layer in layers:
-        if isinstance(layer, nn.BatchNorm2d):
-            folded[-1] = nn.utils.fusion.fuse_conv_bn_eval(folded[-1], layer)  # type: ignore[type-var]
-        else:
-            folded.append(layer)
-    return folded
