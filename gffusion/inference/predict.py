@@ -19,6 +19,7 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
+from .cuda_graphs import can_use_graphs, fuse_on_gpu
 from .label_refinement import refine_logits
 from .row_bands import fuse_in_bands
 from .threads import run_in_threads
@@ -61,7 +62,8 @@ def predict(
         segment: Whether to predict label maps. Needs a model with a segmenter.
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
-        row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster.
+        row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster. On
+            NVIDIA GPUs, the default is [`fuse_on_gpu`], unless this is given.
         missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such
             pixels take no part in ranges, and inside larger holes the fused image turns into the visible one.
         encode: Replaces [`GFFusionModel.encode_semantics`], for example by tokens of an earlier frame of a video.
@@ -92,9 +94,10 @@ def predict(
     inputs = image_processor(images, infrared_options=infrared_options, missing=masks, return_tensors="pt").to(
         model.device
     )
+    graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
         row_bands = model.device.type == "cpu" and isinstance(model, GFFusionModel)  # not an exported file
-    outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode)
+    outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode, graphs=graphs)
     fused = [
         image if mask is None else _blend(image, visible, mask)
         for image, (visible, _), mask in zip(
@@ -142,18 +145,19 @@ def run_model(
     return_loss: bool | None = None,
     row_bands: bool = False,
     encode: Encoder | None = None,
+    graphs: bool = False,
 ) -> GFFusionOutput:
     """Run a model on tensors.
 
     Tensors are those of [`GFFusionModel.forward`], and so are the logits: at one scale, and not refined. `row_bands`
     fuses in bands of rows ([`fuse_in_bands`]), which is faster and needs less memory on CPUs. `encode` replaces
-    [`GFFusionModel.encode_semantics`].
+    [`GFFusionModel.encode_semantics`]. `graphs` fuses by [`fuse_on_gpu`], for models that [`can_use_graphs`].
 
     Raises:
-        ValueError: If inputs do not fit the model, or `row_bands` is combined with losses or training mode.
+        ValueError: If inputs do not fit the model, or `row_bands` or `graphs` is combined with losses or training mode.
     """
     tokens = None if encode is None else encode(visible_values, infrared_values)
-    if not row_bands:
+    if not row_bands and not graphs:
         return model(
             visible_values,
             infrared_values,
@@ -164,8 +168,13 @@ def run_model(
             semantic_tokens=tokens,
         )
     if labels is not None or return_loss or model.training:
-        raise ValueError("`row_bands` cannot be combined with losses or training mode: leave it out.")
+        name = "graphs" if graphs else "row_bands"
+        raise ValueError(f"`{name}` cannot be combined with losses or training mode: leave it out.")
     check_inputs(model.config, visible_values, infrared_values, labels, segment)
+    if graphs:
+        fused = fuse_on_gpu(model, visible_values, infrared_values, tokens)
+        logits = model.predict_logits(fused, visible_values) if segment else None
+        return GFFusionOutput(fused_values=fused, logits=logits)
     if tokens is None:
         tokens = _encode_alone(model, visible_values, infrared_values)
     semantics = model.project_semantics(visible_values, infrared_values, tokens)

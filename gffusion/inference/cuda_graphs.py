@@ -1,0 +1,192 @@
+"""Fuse on a CUDA GPU: half-precision kernels, and one CUDA graph per image size, which replaces hundreds of launches.
+
+A graph is captured when a size is used for the second time. The results are the same with and without a graph.
+"""
+
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from itertools import chain
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from transformers.utils import logging
+
+from gffusion.models.gffusion.finet import upsample
+from gffusion.models.gffusion.image_ops import CLIP_MEAN, CLIP_STD, rgb_to_luma
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
+MAXIMUM_GRAPHS = 8  # per model; a graph keeps its inputs and its output, and all share the memory between
+
+logger = logging.get_logger(__name__)
+
+Compute = Callable[..., Tensor]
+
+
+def can_use_graphs(model: Any) -> bool:
+    """Return whether [`fuse_on_gpu`] supports a model: on an NVIDIA GPU, and not of the parallel paradigm."""
+    return (
+        isinstance(model, GFFusionModel)
+        and model.device.type == "cuda"
+        and torch.version.cuda is not None
+        and not model.training
+        and model.config.paradigm != "parallel"
+    )
+
+
+def fuse_on_gpu(
+    model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor, semantic_tokens: Tensor | None = None
+) -> Tensor:
+    """Return I_fus of a model that [`can_use_graphs`]: (B, 3, H, W), (B, 1, H, W) -> (B, 1 or 3, H, W), float32 in [0, 1].
+
+    The images can be on any device. `semantic_tokens` (B, L, N, D) replace those of [`GFFusionModel.encode_semantics`].
+    Gradients are not computed.
+    """
+    inputs = [visible_values, infrared_values]
+    if semantic_tokens is not None:
+        inputs.append(semantic_tokens)
+    # Buffers of graphs outlive the caller's inference mode, so they must not be inference tensors.
+    with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(model.device), _LOCK:
+        signature = _sign(model)
+        prepared = _PREPARED.get(model)
+        if prepared is None or prepared.signature != signature:
+            prepared = _PREPARED[model] = _Prepared(model, signature)
+        return prepared(inputs)
+
+
+class _Prepared:
+    """A model with weights prepared for a GPU, and its graphs."""
+
+    def __init__(self, model: GFFusionModel, signature: tuple[Any, ...]) -> None:
+        self.signature = signature
+        self._compute = _make_compute(model)
+        self._device = model.device
+        self._uses: Counter[tuple[Any, ...]] = Counter()
+        self._graphs: OrderedDict[tuple[Any, ...], _Graph] = OrderedDict()
+        self._pool: Any = None
+
+    def __call__(self, inputs: list[Tensor]) -> Tensor:
+        key = tuple((value.shape, value.dtype) for value in inputs)
+        if (graph := self._graphs.get(key)) is not None:
+            self._graphs.move_to_end(key)
+            return graph(inputs)
+        inputs = [value.to(self._device) for value in inputs]
+        self._uses[key] += 1
+        if self._uses[key] == 2:
+            try:
+                self._capture(key, inputs)
+            except torch.OutOfMemoryError:
+                torch.cuda.empty_cache()
+            else:
+                return self._graphs[key](inputs)
+        return self._compute(*inputs)
+
+    def _capture(self, key: tuple[Any, ...], inputs: list[Tensor]) -> None:
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        if len(self._graphs) == MAXIMUM_GRAPHS:
+            oldest, _ = self._graphs.popitem(last=False)
+            del self._uses[oldest]
+        self._graphs[key] = _Graph(self._compute, inputs, self._pool)
+
+
+class _Graph:
+    """A captured function with its own inputs and output."""
+
+    def __init__(self, compute: Compute, inputs: list[Tensor], pool: Any) -> None:
+        self._inputs = [value.clone() for value in inputs]
+        side = torch.cuda.Stream()
+        side.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(side):  # libraries allocate their workspaces at the first call
+            compute(*self._inputs)
+        torch.cuda.current_stream().wait_stream(side)
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph, pool=pool, capture_error_mode="thread_local"):
+            self._output = compute(*self._inputs)
+
+    def __call__(self, inputs: list[Tensor]) -> Tensor:
+        for target, value in zip(self._inputs, inputs, strict=True):
+            target.copy_(value, non_blocking=True)
+        self._graph.replay()
+        return self._output.clone()
+
+
+_PREPARED: WeakKeyDictionary[GFFusionModel, _Prepared] = WeakKeyDictionary()
+_LOCK = threading.Lock()
+
+
+def _sign(model: GFFusionModel) -> tuple[Any, ...]:
+    """Return a value that changes with the trained weights; graphs read the encoder's weights where they are."""
+    modules = [model.funet, *([model.finet] if hasattr(model, "finet") else [])]
+    tensors = chain.from_iterable(chain(module.parameters(), module.buffers()) for module in modules)
+    weights = tuple((value.data_ptr(), 0 if value.is_inference() else value._version) for value in tensors)
+    encoder = next(model.clip.parameters()).data_ptr() if hasattr(model, "clip") else 0
+    return (*weights, encoder)
+
+
+def _make_compute(model: GFFusionModel) -> Compute:
+    """Return the function of images, and maybe tokens, that a graph captures. It must not refer to the model strongly."""
+    config, funet = model.config, model.funet
+    encode = None if config.paradigm == "cascading" else _make_encoder(model)
+    finet = getattr(model, "finet", None)
+    dtype, is_luma = model.fusion_dtype, config.color_space == "ycbcr"
+    kernels = _find_kernels(model)
+
+    def compute(visible: Tensor, infrared: Tensor, tokens: Tensor | None = None) -> Tensor:
+        projections = None
+        if encode is not None and finet is not None:
+            tokens = encode(visible, infrared) if tokens is None else tokens
+            grid = config.clip_grid
+            projections = finet.project(finet.merge(tokens.to(finet.gate_projection.weight.dtype), grid), grid)
+        if kernels is not None and infrared.shape[-2] * infrared.shape[-1] <= kernels.maximum_pixels:
+            return kernels(visible, infrared, projections)
+        source = rgb_to_luma(visible) if is_luma else visible
+        features = funet.encode(source.to(dtype), infrared.to(dtype))
+        if projections is not None and finet is not None:
+            features, _ = finet.inject(features, upsample(projections, infrared.shape[-2:]))
+        return funet.decode(features)
+
+    return compute
+
+
+def _make_encoder(model: GFFusionModel) -> Compute:
+    """Return [`GFFusionModel.encode_semantics`] without copies from the host, which graphs cannot capture."""
+    config, clip = model.config, model.clip
+    size, layers = config.clip_size, config.semantic_layers
+    mean, std = (torch.tensor(values, device=model.device).view(3, 1, 1) for values in (CLIP_MEAN, CLIP_STD))
+    is_resized = size != [config.clip_config.image_size] * 2
+
+    def encode(visible: Tensor, infrared: Tensor) -> Tensor:
+        resized = [
+            F.interpolate(image.float(), size=tuple(size), mode="bicubic", antialias=True, align_corners=False)
+            for image in (visible, infrared)
+        ]
+        pixels = torch.cat([resized[0], resized[1].expand_as(resized[0])]).clamp(0, 1)
+        outputs = clip(
+            ((pixels - mean) / std).to(clip.dtype), interpolate_pos_encoding=is_resized, output_hidden_states=True
+        )
+        states = torch.stack([outputs.hidden_states[layer] for layer in layers], dim=1)
+        return torch.maximum(*states[:, :, 1:].chunk(2))  # (B, L, N, D), without class token
+
+    return encode
+
+
+def _find_kernels(model: GFFusionModel) -> Any:
+    """Return FuNet's kernels, or `None` if its weights are not in half precision, or Triton is missing or fails."""
+    try:
+        from .triton_funet import TritonFuNet, supports  # Triton is only part of torch's CUDA builds for Linux
+
+        if not supports(model.funet, model.config.image_channels):
+            return None
+        kernels = TritonFuNet(model.funet, is_luma=model.config.color_space == "ycbcr")
+        blank = torch.zeros(1, 3, 32, 32, device=model.device)
+        kernels(blank, blank[:, :1])
+    except ImportError:
+        return None
+    except Exception as error:  # compilers fail in many ways, and the result does not depend on Triton
+        logger.warning_once(f"FuNet is computed by torch, because Triton does not work here: {error}")
+        return None
+    return kernels
