@@ -1,5 +1,6 @@
 """Settings of all tests, including the examples in docstrings."""
 
+import importlib.util
 import os
 
 # Before transformers is imported, and for the processes that tests start: quiet, and no test may need a network.
@@ -13,3 +14,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # `--doctest-modules` executes modules without marking them as initializing, which `gffusion.inference.registration` relies
 # on: import them regularly first.
 import gffusion.inference.pipeline  # noqa: F401
+
+# Triton is part of torch's builds for NVIDIA GPUs on Linux only.
+if importlib.util.find_spec("triton") is None:
+    collect_ignore = ["gffusion/inference/triton_funet.py", "gffusion/inference/triton_kernels.py"]

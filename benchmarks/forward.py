@@ -1,21 +1,28 @@
 """Measure the time of a fusion by the bundled models, relative to a network of SeAFusion's published shape.
 
-Run from the root of the repository: python benchmarks/forward.py --threads 2
+Run from the root of the repository: python benchmarks/forward.py --threads 2 --json forward.json
+On an NVIDIA GPU: python benchmarks/forward.py --device cuda --dtype float16 --size 1080 1920 --json forward.json
 
 The reference follows the numbers of its paper (Tang et al., Information Fusion 82, 2022), not its code. It has 167 thousand
 parameters, all at full resolution; random weights take the same time as trained ones. The bundled models run as in
-`gffusion fuse`, encoders included, without the segmenter. Passes are interleaved.
+`gffusion fuse`, encoders included, without the segmenter. Passes are interleaved. On a GPU, the reference is treated as the
+bundled models are: the same precision, channels last, and a CUDA graph; and once more compiled by torch.compile.
 """
 
 import argparse
+import json
+import statistics
 import time
+from collections.abc import Callable
+from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
+from environment import describe_machine
 from torch import Tensor, nn
 
 from gffusion import create_model, list_models
+from gffusion.inference.cuda_graphs import can_use_graphs
 from gffusion.inference.predict import run_model
 
 
@@ -67,35 +74,92 @@ class Reference(nn.Module):
         return torch.tanh(self.decoder(torch.cat([self.visible(visible), self.infrared(infrared)], dim=1)))
 
 
+def capture(network: nn.Module, *inputs: Tensor) -> Callable[[], object]:
+    """Return a function that replays a CUDA graph of a network."""
+    side = torch.cuda.Stream()
+    with torch.cuda.stream(side):
+        for _ in range(3):
+            network(*inputs)
+    side.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        network(*inputs)
+    return graph.replay
+
+
+def measure(run: Callable[[], object], device: str) -> float:
+    """Return the milliseconds of one call."""
+    if device == "cpu":
+        start = time.perf_counter()
+        run()
+        return (time.perf_counter() - start) * 1000
+    start_event, end_event = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    start_event.record()
+    run()
+    end_event.record()
+    end_event.synchronize()
+    return start_event.elapsed_time(end_event)
+
+
+def prepare_passes(options: argparse.Namespace) -> tuple[dict[str, Callable[[], object]], dict[str, int]]:
+    """Return the passes to measure, and the number of parameters of each network, by name."""
+    on_gpu = options.device != "cpu"
+    dtype = getattr(torch, options.dtype)
+    visible, infrared = (torch.rand(1, channels, *options.size, device=options.device) for channels in (3, 1))
+    reference = Reference().eval().to(options.device, dtype)
+    inputs = visible[:, :1].to(dtype), infrared.to(dtype)
+    passes: dict[str, Callable[[], object]] = {"reference": lambda: reference(*inputs)}
+    if on_gpu:
+        reference.to(memory_format=torch.channels_last)
+        passes["reference"] = capture(reference, *inputs)
+        if options.compile:
+            compiled = torch.compile(reference, dynamic=False)
+            compiled(*inputs)
+            passes["reference, compiled"] = capture(compiled, *inputs)
+    size = sum(parameter.numel() for parameter in reference.parameters())
+    sizes = dict.fromkeys(passes, size)
+    for name in list_models(status="bundled"):
+        model = create_model(name, use_segmenter=False, dtype=dtype).to(options.device)
+        passes[name] = lambda model=model: run_model(
+            model, visible, infrared, row_bands=not on_gpu, graphs=can_use_graphs(model)
+        )
+        sizes[name] = model.num_parameters()
+    return passes, sizes
+
+
 @torch.inference_mode()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--repeats", type=int, default=11, help="passes of each network, after one that is not timed")
+    parser.add_argument(
+        "--repeats", type=int, default=11, help="passes of each network, after three that are not timed"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--device", default="cpu", help='"cpu" or "cuda"')
+    parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
+    parser.add_argument("--compile", action="store_true", help="also measure the compiled reference, on a GPU")
+    parser.add_argument("--json", type=Path, help="JSON file of the result")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
 
-    visible, infrared = torch.rand(1, 3, *options.size), torch.rand(1, 1, *options.size)
-    reference = Reference().eval()
-    passes = {"reference": lambda: reference(visible[:, :1], infrared)}
-    sizes = {"reference": sum(parameter.numel() for parameter in reference.parameters())}
-    for name in list_models(status="bundled"):
-        model = create_model(name, use_segmenter=False)
-        passes[name] = lambda model=model: run_model(model, visible, infrared, row_bands=True)
-        sizes[name] = model.num_parameters()
+    passes, sizes = prepare_passes(options)
     times: dict[str, list[float]] = {name: [] for name in passes}
-    for repeat in range(options.repeats + 1):
+    for repeat in range(options.repeats + 3):
         for name, run in passes.items():
-            start = time.perf_counter()
-            run()
-            if repeat:
-                times[name].append(time.perf_counter() - start)
-    print(f"{options.size[0]} x {options.size[1]}, {options.threads} threads, medians of {options.repeats}")
-    for name, seconds in times.items():
-        ratio = np.median(times["reference"]) / np.median(seconds)
-        print(f"{name:20} {sizes[name]:10,} parameters {np.median(seconds):8.3f} s   1/{ratio:.1f}")
+            milliseconds = measure(run, options.device)
+            if repeat > 2:
+                times[name].append(milliseconds)
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    where = f"{options.threads} threads" if options.device == "cpu" else torch.cuda.get_device_name()
+    print(f"{options.size[0]} x {options.size[1]}, {options.dtype}, {where}, medians of {options.repeats}")
+    for name, milliseconds in medians.items():
+        ratio = medians["reference"] / milliseconds
+        print(f"{name:20} {sizes[name]:10,} parameters {milliseconds:9.3f} ms   1/{ratio:.1f}")
+    if options.json is not None:
+        settings = {name: getattr(options, name) for name in ("size", "dtype", "device", "threads", "repeats")}
+        result = {**settings, "milliseconds": medians, "parameters": sizes, **describe_machine(options.device)}
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -98,7 +98,7 @@ class _Graph:
 
     def __init__(self, compute: Compute, inputs: list[Tensor], pool: Any) -> None:
         self._inputs = [value.clone() for value in inputs]
-        side = torch.cuda.Stream()
+        side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # libraries allocate their workspaces at the first call
             compute(*self._inputs)
@@ -143,11 +143,12 @@ def _make_compute(model: GFFusionModel) -> Compute:
             projections = finet.project(finet.merge(tokens.to(finet.gate_projection.weight.dtype), grid), grid)
         if kernels is not None and infrared.shape[-2] * infrared.shape[-1] <= kernels.maximum_pixels:
             return kernels(visible, infrared, projections)
-        source = rgb_to_luma(visible) if is_luma else visible
-        features = funet.encode(source.to(dtype), infrared.to(dtype))
+        source = (rgb_to_luma(visible) if is_luma else visible).to(dtype)
+        infrared = infrared.to(dtype)
+        features = funet.encode(source, infrared)
         if projections is not None and finet is not None:
-            features, _ = finet.inject(features, upsample(projections, infrared.shape[-2:]))
-        return funet.decode(features)
+            features, _ = finet.inject(features, upsample(projections, (features.shape[-2], features.shape[-1])))
+        return funet.decode(features, source, infrared)
 
     return compute
 

@@ -1,0 +1,82 @@
+"""Measure how many pairs a second `gffusion fuse` reads, fuses and writes, and how long a run takes in all.
+
+Run from the root of the repository: python benchmarks/fuse.py --pairs 500 --device cuda --json fuse.json
+
+The pairs are rendered; some scenes are rendered once and used under several names. The rate is that of the pairs, after the
+model was loaded; the time of the command includes its start.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from pathlib import Path
+
+from environment import describe_machine
+
+from gffusion.synthetic.samples import write_scenes
+
+KINDS = ("visible", "infrared")
+
+
+def render(folder: Path, pairs: int, scenes: int, size: tuple[int, int]) -> None:
+    """Write folders of visible and infrared images, of as many pairs as asked for."""
+    with ProcessPoolExecutor() as executor:
+        jobs = [executor.submit(write_scenes, folder / "scenes", 1, seed, *size) for seed in range(scenes)]
+        names = [job.result()[0] for job in jobs]
+    for kind in KINDS:
+        (folder / kind).mkdir()
+        for number in range(pairs):
+            source = folder / "scenes" / kind / names[number % scenes]
+            shutil.copyfile(source, folder / kind / f"{number:05d}.png")
+
+
+def measure(folder: Path, model: str, options: list[str]) -> dict[str, object]:
+    """Fuse all pairs once, and return the pairs per second, the seconds of the command, and its last line."""
+    output = folder / f"fused-{model}"
+    command = [sys.executable, "-m", "gffusion", "fuse", *(str(folder / kind) for kind in KINDS), "-o", str(output)]
+    start = time.perf_counter()
+    run = subprocess.run([*command, "--model", model, *options], capture_output=True, text=True, check=False)
+    seconds = time.perf_counter() - start
+    shutil.rmtree(output, ignore_errors=True)
+    found = re.search(r"fused (\d+) pairs? in ([0-9.]+) s", run.stdout)
+    if found is None:
+        raise SystemExit(f"gffusion fuse failed: {run.stderr}")
+    pairs, fusing = int(found[1]), float(found[2])
+    return {"pairs": pairs, "pairs_per_second": pairs / fusing, "seconds_of_command": seconds}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--models", nargs="+", default=["gffusion-funet", "gffusion-tiny"])
+    parser.add_argument("--pairs", type=int, default=500)
+    parser.add_argument("--scenes", type=int, default=50, help="rendered scenes")
+    parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--options", default="", help='further options of `gffusion fuse`, such as "--batch-size 4"')
+    parser.add_argument("--json", type=Path, help="JSON file of the result")
+    arguments = parser.parse_args()
+    options = ["--device", arguments.device, *arguments.options.split()]
+    result: dict[str, object] = {"size": list(arguments.size), "options": options, **describe_machine(arguments.device)}
+    result["cores"] = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    with tempfile.TemporaryDirectory() as name:
+        render(Path(name), arguments.pairs, min(arguments.scenes, arguments.pairs), tuple(arguments.size))
+        for model in arguments.models:
+            result[model] = rates = measure(Path(name), model, options)
+            print(
+                f"{model:20} {rates['pairs_per_second']:8.1f} pairs per second, "
+                f"{rates['seconds_of_command']:8.1f} s for {rates['pairs']} pairs",
+                flush=True,
+            )
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
