@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .boxes import Boxes, NamedBoxes, read_boxes, read_coco
-from .decoding import ImageReadError
+from .decoded_image import ImageReadError
 from .io import IMAGE_SUFFIXES, read_image, read_labels, read_size, write_image
 from .layouts import LAYOUTS, FoundPairs, find_pairs
 from .pairs import ImagePair, PairMatch, match_pairs

@@ -5,16 +5,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import Image, TiffImagePlugin
+from PIL import TiffImagePlugin
 
 from gffusion.cameras.radiometric import inspect_radiometric
 
-from .decoding import FORMATS, count_frames
+from .bounds import check_regular
+from .decoded_image import DEFAULT_OPTIONS, DecodeOptions
+from .decoding import open_header
 from .io import IMAGE_SUFFIXES, read_bytes
 from .modalities import Modalities, can_hold_both, split_modalities
 from .pairs import ImagePair, match_pairs
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .reading import holds_both, refuse_single
+from .tiff_pages import count_frames
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
 _FOUR_CHANNEL_FOLDER = "images"  # of MFNet as downloaded
@@ -34,14 +37,14 @@ class CombinedFiles(NamedTuple):
     notes: tuple[str, ...] = ()
 
 
-def check_holds_both(path: Path, is_given_twice: bool = False) -> None:
+def check_holds_both(path: Path, is_given_twice: bool = False, options: DecodeOptions = DEFAULT_OPTIONS) -> None:
     """Check that a file, given alone or as both files of a pair, holds a visible and an infrared image.
 
     Raises:
         OSError: If the file cannot be read.
         ValueError: If it holds one image.
     """
-    content = split_modalities(read_bytes(path), str(path))
+    content = split_modalities(read_bytes(path, options.max_pixels), str(path), options)
     if not isinstance(content, Modalities) or content.visible is None:
         raise ValueError(refuse_single(content, str(path), is_given_twice))
 
@@ -161,12 +164,13 @@ def _read_type(path: Path, raw_frame: RawFrame | None) -> str | None:
     if raw_frame is not None and path.suffix.lower() in RAW_SUFFIXES:
         return raw_frame.dtype.name
     try:
+        check_regular(path)
         with open(path, "rb") as file:
             is_jpeg = file.read(3) == _JPEG_SIGNATURE
         if is_jpeg:
             kind = inspect_radiometric(read_bytes(path))
             return "8-bit" if kind is None else ("Celsius" if kind.is_celsius else "radiometric")
-        with Image.open(path, formats=FORMATS) as image:
+        with open_header(path) as image:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 return _read_tiff_type(image)
             return "16-bit" if image.mode.startswith("I") or ";16" in str(image.tile[0][3]) else "8-bit"

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
 
-from .decoding import DecodedImage, to_supported
+from .decoded_image import DecodedImage, to_supported
 
 
 def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
 from .atomic import replace_file
-from .decoding import FORMATS, PAGE_NAME, THERMAL_PAGE, DecodedImage, ImageReadError, decode_image, to_supported
+from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes, read_regular
+from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
+from .decoding import decode_image, open_header
 from .metadata import ImageMetadata
 from .metadata_writing import embed_metadata, find_lost
+from .tiff_pages import PAGE_NAME, THERMAL_PAGE
 
 _FORMATS = {
     ".png": "PNG",
@@ -29,7 +32,9 @@ IMAGE_SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
 """Suffixes of the supported image files, in lower case."""
 
 
-def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
+def read_image(
+    path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAULT_MAX_PIXELS, truncated: Truncated = "refuse"
+) -> NDArray[Any]:
     """Read an image, upright.
 
     The EXIF orientation is applied and alpha is dropped. Palette and CMYK images become RGB, and 1-bit images become 0
@@ -40,6 +45,8 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
 
     Args:
         path: A PNG, JPEG, TIFF, WebP or BMP file, or its content. The format is detected from the content.
+        max_pixels: Largest number of pixels.
+        truncated: Whether files that end early are refused, or their missing part is filled (`"fill"`).
 
     Returns:
         (H, W) gray or (H, W, 3) RGB: uint8 in [0, 255]; uint16 in [0, 65535] from 16-bit images, and from wider
@@ -47,8 +54,8 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
 
     Raises:
         FileNotFoundError, IsADirectoryError: If there is no file at the path.
-        ImageReadError: If the file is not a complete image, exceeds Pillow's decompression bomb limit, or has several
-            frames.
+        OSError: If it is a pipe or a device.
+        ImageReadError: If the file is not a complete image, has too many pixels, or has several frames.
 
     Example:
         >>> content = BytesIO()
@@ -56,7 +63,7 @@ def read_image(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         >>> read_image(content)
         array([[7, 7, 7]], dtype=uint8)
     """
-    decoded = _decode_file(path, "image")
+    decoded = _decode_file(path, "image", DecodeOptions(max_pixels, truncated))
     if decoded.second is not None:
         name = "a file" if isinstance(path, BytesIO) else path
         raise ImageReadError(f"cannot read one image from {name}: it has 2 frames; save one of them as a separate file")
@@ -76,7 +83,7 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
         (480, 640)
     """
     try:
-        with Image.open(path, formats=FORMATS) as image:
+        with open_header(path) as image:
             width, height = image.size
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 # Newer versions of Pillow report the upright size of TIFF files.
@@ -88,13 +95,14 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
         return read_image(path).shape[:2]
 
 
-def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
+def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[Any]:
     """Read a map of class indices.
 
     Stored values are returned unchanged: the indices of palette images, 0 and 1 of 1-bit images.
 
     Args:
         path: A gray or palette PNG, TIFF or BMP file, or its content.
+        max_pixels: Largest number of pixels.
 
     Returns:
         (H, W) uint8 or uint16.
@@ -109,7 +117,7 @@ def read_labels(path: str | os.PathLike[str] | BytesIO) -> NDArray[Any]:
         >>> read_labels(content)
         array([[7, 7, 7]], dtype=uint8)
     """
-    decoded = _decode_file(path, "label map")
+    decoded = _decode_file(path, "label map", DecodeOptions(max_pixels))
     name = "a file" if isinstance(path, BytesIO) else path
     if decoded.format == "JPEG":
         raise ImageReadError(
@@ -186,21 +194,20 @@ def _describe(image: NDArray[Any], image_format: str) -> tuple[tuple[int, int], 
     return (image.shape[0], image.shape[1]), image.ndim == 3 or image_format == "WEBP"
 
 
-def _decode_file(path: str | os.PathLike[str] | BytesIO, kind: str) -> DecodedImage:
+def _decode_file(path: str | os.PathLike[str] | BytesIO, kind: str, options: DecodeOptions) -> DecodedImage:
     if isinstance(path, BytesIO):
-        return decode_image(path.getvalue(), kind)
-    return decode_image(read_bytes(path), f"{kind} {path}")
+        return decode_image(path.getvalue(), kind, options)
+    return decode_image(read_bytes(path, options.max_pixels), f"{kind} {path}", options)
 
 
-def read_bytes(path: str | os.PathLike[str]) -> bytes:
-    """Read an image file.
+def read_bytes(path: str | os.PathLike[str], max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+    """Read an image file of at most `max_pixels`.
 
     Raises:
         FileNotFoundError, IsADirectoryError: If there is no file at the path.
+        OSError: If it is a pipe or a device, or too large.
     """
-    if os.path.isdir(path):
-        raise IsADirectoryError(f"{path} is a folder; pass an image file")
-    return Path(path).read_bytes()
+    return read_regular(path, max_image_bytes(max_pixels))
 
 
 def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:

@@ -6,21 +6,23 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, TiffImagePlugin
+from PIL import TiffImagePlugin
 
 from gffusion.cameras import InfraredFrame, Rig
 from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, inspect_radiometric, restore_colors
 
-from .decoding import (
-    FORMATS,
+from .bounds import check_regular, max_image_bytes, read_regular
+from .decoded_image import (
+    DEFAULT_OPTIONS,
     UPRIGHT,
     DecodedImage,
+    DecodeOptions,
     ImageReadError,
-    count_frames,
-    decode_image,
     is_opacity,
     to_supported,
 )
+from .decoding import decode_image, open_header
+from .tiff_pages import count_frames
 
 # Modes of Pillow without a further channel.
 _PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "F", "I", "I;16", "I;16B")
@@ -45,12 +47,13 @@ class Modalities(NamedTuple):
     is_radiometric: bool = False
 
 
-def split_modalities(content: bytes, path: str) -> Modalities | DecodedImage:
+def split_modalities(content: bytes, path: str, options: DecodeOptions = DEFAULT_OPTIONS) -> Modalities | DecodedImage:
     """Decode a file, and split it if it holds both modalities or a radiometric image.
 
     Args:
         content: Content of the file.
         path: Path for messages.
+        options: See [`DecodeOptions`].
 
     Returns:
         The modalities, or the single image of an ordinary file.
@@ -63,15 +66,17 @@ def split_modalities(content: bytes, path: str) -> Modalities | DecodedImage:
     except ValueError as error:
         raise ImageReadError(f"cannot read the image {path}: {error}") from error
     if radiometric is not None:
-        return _split_radiometric(radiometric, path)
-    decoded = decode_image(content, f"image {path}")
+        return _split_radiometric(radiometric, path, options)
+    decoded = decode_image(content, f"image {path}", options)
     if decoded.second is not None:
         return _split_pages(decoded, decoded.second, path)
     extra = decoded.extra_channel
     if extra is None or is_opacity(extra):
         return decoded
     frame = InfraredFrame(
-        to_supported(extra), no_data=decoded.no_data, notes=("the extra channel is the infrared image",)
+        to_supported(extra),
+        no_data=decoded.no_data,
+        notes=(*decoded.notes, "the extra channel is the infrared image"),
     )
     return Modalities(
         "an image whose last channel is an infrared image, not opacity", frame, to_supported(decoded.image)
@@ -91,10 +96,11 @@ def has_one_image(content: bytes) -> bool:
 def can_hold_both(path: Path) -> bool | None:
     """Return whether a file holds two images, from its header; None if it must be decoded to know."""
     try:
+        check_regular(path)
         with open(path, "rb") as file:
             is_jpeg = file.read(len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
         if is_jpeg:
-            kind = inspect_radiometric(path.read_bytes())
+            kind = inspect_radiometric(read_regular(path, max_image_bytes()))
             return kind is not None and kind.has_visible
     except (OSError, ValueError):  # decoding the file raises the documented error
         return None
@@ -104,7 +110,7 @@ def can_hold_both(path: Path) -> bool | None:
 def _may_have_second(file: Path | BytesIO) -> bool:
     """Return whether the header of a file that is no JPEG has a further channel or page, or is damaged."""
     try:
-        with Image.open(file, formats=FORMATS) as image:
+        with open_header(file) as image:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
                 return samples not in (1, 3) or count_frames(image) > 1
@@ -114,11 +120,12 @@ def _may_have_second(file: Path | BytesIO) -> bool:
         return True
 
 
-def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:
+def _split_radiometric(image: RadiometricImage, path: str, options: DecodeOptions) -> Modalities:
     turn = UPRIGHT[image.orientation]
-    rig, visible = None, None
+    rig, visible, notes = None, None, ()
     if image.visible is not None and image.visible.startswith(_SIGNATURES):
-        decoded = decode_image(image.visible, f"visible image in {path}")
+        decoded = decode_image(image.visible, f"visible image in {path}", options)
+        notes = decoded.notes
         if image.position is not None:
             rig = _turn_rig(Rig.from_flir(*image.position, visible_size=decoded.image.shape[:2]), image.orientation)
         is_coded = decoded.format == "PNG" and decoded.image.ndim == 3 and decoded.image.dtype == np.uint8
@@ -130,6 +137,7 @@ def _split_radiometric(image: RadiometricImage, path: str) -> Modalities:
         temperature=image.temperature,
         is_raw=True,
         notes=(
+            *notes,
             f"{kind} of {image.camera} instead of its screen image; without --infrared-range, from their 0.1st to 99.9th "
             "percentile",
         ),
@@ -150,7 +158,7 @@ def _split_pages(first: DecodedImage, second: DecodedImage, path: str) -> Modali
     frame = InfraredFrame(
         to_supported(infrared.image),
         no_data=infrared.no_data,
-        notes=(f"page {pages.index(infrared) + 1} of the file is the infrared image",),
+        notes=(*first.notes, *second.notes, f"page {pages.index(infrared) + 1} of the file is the infrared image"),
     )
     return Modalities("a TIFF of a visible and an infrared page", frame, to_supported(visible.image))
 

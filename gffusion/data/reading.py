@@ -14,7 +14,8 @@ from gffusion.cameras.warping import REFERENCES
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
-from .decoding import DecodedImage, ImageReadError, to_supported
+from .bounds import DEFAULT_MAX_PIXELS
+from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, split_modalities
@@ -76,6 +77,8 @@ class ReadOptions:
             are mapped back to intensities, and other colors are refused.
         keep_borders: Whether black or white borders of infrared images are measurements. By default, borders that a
             registration left are missing.
+        max_pixels: Largest number of pixels of an image.
+        truncated: `"refuse"` raises for files that end early; `"fill"` fills their missing part, with a note.
 
     Raises:
         ValueError: If an option is not allowed, or `reference` or `crop` is set without `align`.
@@ -87,6 +90,13 @@ class ReadOptions:
     raw_frame: RawFrame | None = None
     infrared_luma: bool = False
     keep_borders: bool = False
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    truncated: Truncated = "refuse"
+
+    @property
+    def decoding(self) -> DecodeOptions:
+        """How the files are decoded."""
+        return DecodeOptions(self.max_pixels, self.truncated)
 
     def __post_init__(self) -> None:
         if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):
@@ -95,6 +105,7 @@ class ReadOptions:
             raise ValueError(f'`reference` must be "visible" or "infrared", got {self.reference!r}')
         if self.align == "none" and (self.crop or self.reference != "visible"):
             raise ValueError("`crop` and `reference` need `align` (--align resize, auto or RIG.json)")
+        DecodeOptions(self.max_pixels, self.truncated)
 
 
 def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions()) -> PairImages:
@@ -140,11 +151,11 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions = ReadOpt
     Raises:
         OSError, ValueError: As for [`read_pair`].
     """
-    content = read_bytes(visible)
+    content = read_bytes(visible, options.max_pixels)
     if visible == infrared and content.startswith(_PNG_SIGNATURE):  # the channels have one size
         return read_size(visible)
     is_plain = visible != infrared and infrared.suffix.lower() not in RAW_SUFFIXES and options.align == "none"
-    if not (is_plain and has_one_image(content) and has_one_image(read_bytes(infrared))):
+    if not (is_plain and has_one_image(content) and has_one_image(read_bytes(infrared, options.max_pixels))):
         height, width = read_pair(visible, infrared, options).visible.shape[:2]
         return height, width
     return check_same_size({str(path): read_size(path) for path in (visible, infrared)})
@@ -159,8 +170,9 @@ def read_unaligned(
         OSError, ValueError: As for [`read_pair`].
     """
     if _is_same_file(visible, infrared):
-        return decode_both(read_bytes(visible), str(visible), options)
-    return decode_unaligned(read_bytes(visible), read_bytes(infrared), (str(visible), str(infrared)), options)
+        return decode_both(read_bytes(visible, options.max_pixels), str(visible), options)
+    contents = read_bytes(visible, options.max_pixels), read_bytes(infrared, options.max_pixels)
+    return decode_unaligned(*contents, (str(visible), str(infrared)), options)
 
 
 def decode_both(
@@ -172,7 +184,7 @@ def decode_both(
         ImageReadError: If the file cannot be read.
         ValueError: If it holds one image.
     """
-    decoded = split_modalities(content, name)
+    decoded = split_modalities(content, name, options.decoding)
     if not isinstance(decoded, Modalities) or decoded.visible is None:
         raise ValueError(refuse_single(decoded, name))
     return decoded.visible, clean(decoded.infrared, name, options), ()
@@ -187,14 +199,14 @@ def decode_unaligned(
         ImageReadError: If a file cannot be read.
         ValueError: If a file holds other images than it is given for, or both hold the same image.
     """
-    image, notes = decode_visible(visible, names[0])
+    image, notes = decode_visible(visible, names[0], options)
     frame, embedded = decode_infrared(infrared, names[1], options, (image, names[0]))
     if embedded is None or not np.array_equal(image, embedded):
         frame = replace(frame, rig=None)  # the tags hold for the embedded visible image
     return image, frame, notes
 
 
-def holds_both(path: Path) -> bool:
+def holds_both(path: Path, options: ReadOptions = ReadOptions()) -> bool:
     """Return whether a file holds a visible and an infrared image, without decoding files that cannot.
 
     Raises:
@@ -208,10 +220,10 @@ def holds_both(path: Path) -> bool:
         ...     holds_both(Path(folder, "a.png"))
         False
     """
-    content = read_bytes(path)
+    content = read_bytes(path, options.max_pixels)
     if has_one_image(content):
         return False
-    decoded = split_modalities(content, str(path))
+    decoded = split_modalities(content, str(path), options.decoding)
     return isinstance(decoded, Modalities) and decoded.visible is not None
 
 
@@ -232,17 +244,19 @@ def refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice:
     )
 
 
-def decode_visible(content: bytes, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+def decode_visible(
+    content: bytes, name: str, options: ReadOptions = ReadOptions()
+) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Decode the visible image of a file: the image, and notes.
 
     Raises:
         ImageReadError: If the file cannot be read.
         ValueError: If it holds an infrared image.
     """
-    decoded = split_modalities(content, name)
+    decoded = split_modalities(content, name, options.decoding)
     if isinstance(decoded, DecodedImage):
         lost = find_transparent(decoded) is not None
-        return to_supported(decoded.image), ("transparency of the visible image left out",) * lost
+        return to_supported(decoded.image), decoded.notes + ("transparency of the visible image left out",) * lost
     if decoded.visible is None:
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:
@@ -268,7 +282,7 @@ def decode_infrared(
     if options.raw_frame is not None and Path(name).suffix.lower() in RAW_SUFFIXES:
         return clean(InfraredFrame(to_supported(options.raw_frame.decode(content, name))), name, options), None
     try:
-        decoded = split_modalities(content, name)
+        decoded = split_modalities(content, name, options.decoding)
     except ImageReadError as error:
         if Path(name).suffix.lower() not in RAW_SUFFIXES:
             raise
@@ -276,7 +290,8 @@ def decode_infrared(
     if isinstance(decoded, DecodedImage):
         if visible is not None:
             check_different_images(visible[0], to_supported(decoded.image), (visible[1], name))
-        return clean(to_frame(decoded, not options.infrared_luma), name, options), None
+        frame = to_frame(decoded, not options.infrared_luma)
+        return clean(replace(frame, notes=decoded.notes + frame.notes), name, options), None
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
     return clean(decoded.infrared, name, options), decoded.visible

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.decoding import ImageReadError
+from gffusion.data.decoded_image import ImageReadError
 from gffusion.data.io import read_image, read_labels, read_size
 from gffusion.models.gffusion.image_processing_gffusion import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size

@@ -1,0 +1,128 @@
+"""Decoded images, and how they are decoded."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bounds import DEFAULT_MAX_PIXELS
+
+Truncated: TypeAlias = Literal["refuse", "fill"]
+
+# Transformations that turn an image upright, by Orientation tag (EXIF 2.32, section 4.6.4).
+UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    1: lambda image: image,
+    2: np.fliplr,
+    3: lambda image: np.rot90(image, 2),
+    4: np.flipud,
+    5: lambda image: image.swapaxes(0, 1),
+    6: lambda image: np.rot90(image, -1),
+    7: lambda image: np.rot90(image, 2).swapaxes(0, 1),
+    8: np.rot90,
+}
+# Share of transparent and opaque pixels above which a fourth channel is opacity: soft edges and shadows are small.
+_OPACITY_SHARE = 0.5
+
+
+class ImageReadError(OSError):
+    """The file exists, but is not an image that can be read completely."""
+
+
+@dataclass(frozen=True)
+class DecodeOptions:
+    """What image files are decoded.
+
+    Attributes:
+        max_pixels: Largest number of pixels.
+        truncated: `"refuse"` raises for files that end early; `"fill"` fills their missing part.
+
+    Raises:
+        ValueError: If an option is not allowed.
+    """
+
+    max_pixels: int = DEFAULT_MAX_PIXELS
+    truncated: Truncated = "refuse"
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_pixels, bool) or not isinstance(self.max_pixels, int) or self.max_pixels < 1:
+            raise ValueError(f"`max_pixels` must be a positive integer, got {self.max_pixels!r}")
+        if self.truncated not in get_args(Truncated):
+            raise ValueError(f'`truncated` must be "refuse" or "fill", got {self.truncated!r}')
+
+
+DEFAULT_OPTIONS = DecodeOptions()
+"""Default of functions that decode."""
+
+
+@dataclass(frozen=True, eq=False)
+class DecodedImage:
+    """Image file as stored, upright.
+
+    Attributes:
+        pixels: (H, W) or (H, W, C) with 2 (gray), 3 or 4 channels, in the type of the file.
+        format: "PNG", "JPEG", "TIFF", "WEBP" or "BMP".
+        indices: (H, W) uint8, indices into `palette`; `pixels` are then its colors.
+        palette: (N, 3) uint8.
+        no_data: Value that marks pixels without measurement, from the tag GDAL_NODATA.
+        transparent: (H, W), True where the color of a palette is fully transparent; `None` if no color is.
+        second: Second page of a TIFF file with two images.
+        is_filled: Whether the file ends early and its missing part was filled.
+    """
+
+    pixels: NDArray[Any]
+    format: str = ""
+    indices: NDArray[np.uint8] | None = None
+    palette: NDArray[np.uint8] | None = None
+    no_data: float | None = None
+    second: "DecodedImage | None" = None
+    transparent: NDArray[np.bool_] | None = None
+    is_filled: bool = False
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was assumed while decoding, one sentence each, for the user."""
+        return ("the file ends early, and its missing part is filled (--truncated fill)",) * self.is_filled
+
+    @property
+    def extra_channel(self) -> NDArray[Any] | None:
+        """The channel after gray or red, green and blue, (H, W)."""
+        return self.pixels[..., -1] if self.pixels.ndim == 3 and self.pixels.shape[-1] in (2, 4) else None
+
+    @property
+    def image(self) -> NDArray[Any]:
+        """(H, W) gray or (H, W, 3) RGB."""
+        if self.extra_channel is None:
+            return self.pixels
+        return self.pixels[..., 0] if self.pixels.shape[-1] == 2 else self.pixels[..., :3]
+
+
+def is_opacity(channel: NDArray[Any]) -> bool:
+    """Return whether a fourth channel is opacity: constant, of a few levels, or mostly fully transparent or opaque.
+
+    Example:
+        >>> is_opacity(np.full((4, 6), 255, np.uint8)), is_opacity(np.arange(24, dtype=np.uint8).reshape(4, 6))
+        (True, False)
+    """
+    opaque = np.iinfo(channel.dtype).max if channel.dtype.kind in "iu" else 1
+    extremes = (channel == 0) | (channel == opaque)
+    return bool(extremes.mean() >= _OPACITY_SHARE or len(np.unique(channel)) <= 3)
+
+
+def to_supported(pixels: NDArray[Any]) -> NDArray[Any]:
+    """Return values as uint8, uint16 or float32.
+
+    8- and 16-bit signed integers and 16- and 64-bit floats become float32; wider integers become uint16 if all are in
+    [0, 65535], else float32.
+
+    Example:
+        >>> to_supported(np.array([[-200, 147]], np.int16)).dtype, to_supported(np.array([[0, 65535]], np.int32)).dtype
+        (dtype('float32'), dtype('uint16'))
+    """
+    if pixels.dtype in (np.uint8, np.uint16):
+        return pixels
+    is_wide = pixels.dtype.kind in "iu" and pixels.dtype.itemsize >= 4
+    if is_wide and pixels.size and pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint16).max:
+        return pixels.astype(np.uint16)
+    return pixels.astype(np.float32)

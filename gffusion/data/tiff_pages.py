@@ -1,0 +1,167 @@
+"""Decode TIFF files that Pillow misreads or rejects, such as 16-bit and float RGB, and those with several pages."""
+
+import contextlib
+import itertools
+import logging
+from dataclasses import replace
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, TiffImagePlugin
+
+from .bounds import check_pixels, check_ratio
+from .completeness import IncompleteError, Segments, check_tiff
+from .decoded_image import UPRIGHT, DecodedImage, DecodeOptions, is_opacity
+
+THERMAL_PAGE = "thermal"
+"""Name of the TIFF page in which `--keep-thermal` stores the infrared values."""
+
+GDAL_NODATA, PAGE_NAME = 42113, 285
+_REDUCED, _MASK = 1, 4  # bits of the tag NewSubfileType
+_MAX_FRAMES = 64
+# LZW, deflate, PackBits, LZMA and zstandard, of which damaged files make libtiff in Pillow print to stderr.
+_LOSSLESS = (5, 8, 32773, 32946, 34925, 50000)
+# Without a handler of the application, Python prints what the libraries log; what matters is in our errors.
+for _library in ("tifffile", "PIL"):
+    logging.getLogger(_library).addHandler(logging.NullHandler())
+
+
+def decode_misread_tiff(
+    content: bytes, image: TiffImagePlugin.TiffImageFile, options: DecodeOptions
+) -> DecodedImage | None:
+    """Decode a TIFF file with several pages, or of which Pillow would change the values; None for others."""
+    if count_frames(image) > 1 or _is_misread_by_pillow(image) or _is_plain_lossless(image):
+        return decode_tiff(content, options)
+    if 1 in image.tag_v2.get(TiffImagePlugin.EXTRASAMPLES, ()):  # Pillow divides the colors by this channel
+        stored = decode_tiff(content, options)
+        if stored.extra_channel is not None and not is_opacity(stored.extra_channel):
+            return stored
+    return None
+
+
+def _is_plain_lossless(image: TiffImagePlugin.TiffImageFile) -> bool:
+    tags = image.tag_v2
+    values = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION), tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
+    bits = set(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    return values in ((1, 1), (2, 3)) and bits <= {8, 16, 32} and tags.get(TiffImagePlugin.COMPRESSION) in _LOSSLESS
+
+
+def _is_misread_by_pillow(image: TiffImagePlugin.TiffImageFile) -> bool:
+    """Return whether Pillow would change the values of a TIFF file.
+
+    It reduces deep color to 8 bits, inverts white is zero, and reads signed 8 and unsigned 32 bits with the wrong sign.
+    """
+    tags = image.tag_v2
+    bits: int = max(tags.get(TiffImagePlugin.BITSPERSAMPLE, (1,)))
+    white_is_zero: bool = tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    is_deep_color = bits > 8 and (white_is_zero or tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 1)
+    formats = set(tags.get(TiffImagePlugin.SAMPLEFORMAT, (1,)))
+    has_more_samples = tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1) > 3 and not {1, 2} & set(
+        tags.get(TiffImagePlugin.EXTRASAMPLES, (1,))
+    )
+    is_integer = is_deep_color or 2 in formats or (bits == 32 and 3 not in formats)
+    return is_integer or (has_more_samples and tags.get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) in (1, 2))
+
+
+def count_frames(image: Image.Image) -> int:
+    """Return the number of images in a file, at most 64; 2 if Pillow cannot read the tags of the second one."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return getattr(image, "n_frames", 1)
+    try:  # `n_frames` reads the tags of all pages, of which a file can have millions
+        for frame in range(1, _MAX_FRAMES):
+            try:
+                image.seek(frame)
+            except EOFError:
+                return frame
+        return _MAX_FRAMES
+    except (SyntaxError, OSError, ValueError):
+        return 2
+    finally:
+        image.seek(0)
+
+
+def decode_tiff(content: bytes, options: DecodeOptions) -> DecodedImage:
+    """Decode TIFF files that Pillow misreads or rejects, such as 16-bit and float RGB, and those with several pages."""
+    import tifffile  # here to save start-up time: few files need it
+
+    with tifffile.TiffFile(BytesIO(content)) as tiff:
+        pages = [page.aspage() for page in itertools.islice(tiff.pages, _MAX_FRAMES + 1)]
+        kept = [page for page in pages if not page.tags.valueof("NewSubfileType", 0) & (_REDUCED | _MASK)]
+        images = [page for page in kept if page.tags.valueof(PAGE_NAME, "") != THERMAL_PAGE] or kept
+        if len(images) > 2:
+            check_single_frame(len(images))
+        decoded = [_decode_page(page, content, options) for page in images]
+    first, *others = decoded
+    if not others:
+        return first
+    return replace(first, second=others[0])
+
+
+def _decode_page(page: Any, content: bytes, options: DecodeOptions) -> DecodedImage:
+    import tifffile
+
+    check_pixels(page.imagewidth, page.imagelength * max(page.imagedepth, 1), options.max_pixels)
+    if page.samplesperpixel > 4:
+        raise ValueError(
+            f"a TIFF with {page.samplesperpixel} channels is not supported; save the infrared image separately"
+        )
+    if page.photometric not in (tifffile.PHOTOMETRIC.RGB, tifffile.PHOTOMETRIC.MINISBLACK):
+        name = getattr(page.photometric, "name", page.photometric)
+        raise ValueError(f"colors of the kind {name} are not supported in this TIFF; save it as gray or RGB")
+    is_filled = False
+    try:
+        check_tiff(content, Segments.of_tags({tag.code: tag.value for tag in page.tags}))
+        check_ratio("TIFF", page.imagewidth, page.imagelength, page.bitspersample * page.samplesperpixel, len(content))
+        image = page.asarray()
+    except IncompleteError:
+        if options.truncated == "refuse":
+            raise
+        image, is_filled = _decode_segments(page, content), True
+    if page.axes not in ("YX", "YXS", "SYX") or image.size == 0:
+        raise ValueError(f"a TIFF with axes {page.axes} and shape {image.shape} is not supported or damaged")
+    if page.axes == "SYX":  # planar
+        image = np.moveaxis(image, 0, -1)
+    if image.dtype.kind not in "fiu":
+        raise ValueError(f"a TIFF of {image.dtype} samples is not supported, or its tags are damaged")
+    image = UPRIGHT[page.tags.valueof("Orientation", 1)](image)
+    no_data = parse_no_data(page.tags.valueof(GDAL_NODATA, None))
+    return DecodedImage(image.astype(image.dtype.newbyteorder("=")), "TIFF", no_data=no_data, is_filled=is_filled)
+
+
+def _decode_segments(page: Any, content: bytes) -> NDArray[Any]:
+    """Decode the complete strips or tiles of a page, and fill the other ones with 0.
+
+    Raises:
+        IncompleteError: If there is none.
+    """
+    pixels, found = np.zeros(page.shaped, page.dtype), False  # planes, depth, rows, columns, channels
+    full = page.dtype.itemsize * page.imagewidth * (page.tilelength or page.rowsperstrip) * page.samplesperpixel
+    for index, (offset, count) in enumerate(zip(page.dataoffsets, page.databytecounts, strict=False)):
+        data = content[offset : offset + count]
+        with contextlib.suppress(Exception):  # of any kind: this part of the image is missing, too
+            data = data.ljust(full, b"\0") if page.compression == 1 and data else data
+            part, (plane, *starts, _), shape = page.decode(data, index, jpegtables=page.jpegtables)
+            target = pixels[plane][
+                tuple(slice(start, start + size) for start, size in zip(starts, shape, strict=False))
+            ]
+            target[...] = part[tuple(map(slice, target.shape))]
+            found = True
+    if not found:
+        raise IncompleteError("no strip or tile is complete")
+    return pixels.reshape(page.shape)
+
+
+def parse_no_data(text: Any) -> float | None:
+    """Return the number in the tag GDAL_NODATA; None if it has none."""
+    try:
+        return None if text is None else float(str(text).strip("\0 "))
+    except ValueError:
+        return None
+
+
+def check_single_frame(frames: int) -> None:
+    """Raise ValueError if a file has several frames."""
+    if frames > 1:
+        raise ValueError(f"it has {frames} frames; save one of them as a separate file")
