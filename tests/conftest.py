@@ -14,11 +14,13 @@ import pytest
 import torch
 from hub_server import HubServer
 from numpy.typing import NDArray
+from outcomes import Outcome
 from scipy import ndimage
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
 
 from gffusion import GFFusionConfig, GFFusionModel
+from gffusion.cli import main
 
 WIDTHS: dict[str, Any] = {
     "stem_channels": 4,
@@ -78,6 +80,21 @@ def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
         command = [sys.executable, "-c", script, *map(str, arguments)]
         variables = os.environ | {"PYTHONPATH": path} | (environment or {})
         return subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+@pytest.fixture
+def gffusion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
+    """Run the command in this process, which has imported torch already, on the CPU."""
+    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as stop:
+            main([str(argument) for argument in arguments])
+        return Outcome(int(stop.value.code or 0), *capsys.readouterr())
 
     return run
 

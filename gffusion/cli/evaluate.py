@@ -20,6 +20,7 @@ from .infrared import (
 )
 from .lists import split_list
 from .quiet import quiet_libraries
+from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 
 
 def evaluate(
@@ -71,6 +72,8 @@ def evaluate(
     smooth_range: SmoothRangeOption = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    truncated: TruncatedOption = "refuse",
     align: AlignOption = "none",
     reference: ReferenceOption = "visible",
     crop: CropOption = False,
@@ -92,7 +95,9 @@ def evaluate(
         if not folders and not models and not baselines:
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        alignment = parse_alignment(align, reference, crop)
+        reading: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
+        reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
+        reading |= parse_alignment(align, reference, crop)
         # Wrong arguments are reported before torch is imported.
         from gffusion.data import ReadOptions
         from gffusion.evaluation.inputs import find_inputs, name_model
@@ -122,7 +127,7 @@ def evaluate(
             device=choose_device(device),
             progress=True,
             infrared_options=infrared_options,
-            read_options=ReadOptions(infrared_luma=infrared_luma, keep_borders=keep_borders, **alignment),
+            read_options=ReadOptions(**reading),
         )
     from rich.console import Console  # takes a tenth of a second to import
 

@@ -26,6 +26,7 @@ from .infrared import (
 )
 from .onnx_backend import check_backend, is_onnx, load_onnx
 from .quiet import quiet_libraries
+from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 
 if TYPE_CHECKING:
     from gffusion.data import ReadOptions
@@ -98,6 +99,8 @@ def fuse(
     ] = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    truncated: TruncatedOption = "refuse",
     align: AlignOption = "none",
     reference: ReferenceOption = "visible",
     crop: CropOption = False,
@@ -134,8 +137,9 @@ def fuse(
     with user_errors():
         _check_options(suffix, dtype, backend, model)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        alignment = parse_alignment(align, reference, crop)
-        read_options = _parse_read_options(raw_frame, infrared_luma, keep_borders, alignment)
+        reading: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
+        reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
+        read_options = _parse_read_options(raw_frame, reading | parse_alignment(align, reference, crop))
         if has_video(visible, infrared, {"--semantic-every": semantic_every, "--time-offset": time_offset}):
             refused = {
                 "--suffix": suffix is not None,
@@ -233,18 +237,11 @@ def _check_model(name: str, segment: bool) -> None:
             raise ValueError(_NO_SEGMENTER.format(name))
 
 
-def _parse_read_options(
-    raw_frame: str | None, infrared_luma: bool, keep_borders: bool, alignment: dict[str, Any]
-) -> "ReadOptions":
+def _parse_read_options(raw_frame: str | None, reading: dict[str, Any]) -> "ReadOptions":
     from gffusion.data import ReadOptions
     from gffusion.data.raw_frames import RawFrame
 
-    return ReadOptions(
-        raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame),
-        infrared_luma=infrared_luma,
-        keep_borders=keep_borders,
-        **alignment,
-    )
+    return ReadOptions(raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame), **reading)
 
 
 def _load(

@@ -63,7 +63,7 @@ def plan_pairs(
         plans = _plan_folder(pairs, output, suffix, segment)
     else:
         if infrared is None or infrared.samefile(visible):
-            check_holds_both(visible, is_given_twice=infrared is not None)
+            check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
         pair = ImagePair(visible.stem, visible, infrared or visible)
         is_file = bool(output.suffix) and not output.is_dir()
         plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)

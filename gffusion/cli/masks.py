@@ -23,6 +23,7 @@ from .infrared import (
 )
 from .lists import split_list
 from .quiet import quiet_libraries
+from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair
@@ -86,6 +87,8 @@ def masks(
     smooth_range: SmoothRangeOption = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    truncated: TruncatedOption = "refuse",
     align: AlignOption = "none",
     contact_sheet: Annotated[
         Path | None,
@@ -106,6 +109,7 @@ def masks(
         _check_options(data, output, method, source, fallback, contact_sheet)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = parse_alignment(align) | {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
+        reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
         pairs, class_names = _find_pairs(data, layout, split, split_list(classes))
         pairs = [replace(pair, labels=output / f"{pair.name}.png") for pair in pairs]
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]

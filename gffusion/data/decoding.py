@@ -75,7 +75,7 @@ def _pillow_settings() -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def open_header(file: str | os.PathLike[str] | BytesIO) -> Iterator[Image.Image]:
+def open_header(file: str | os.PathLike[str] | BytesIO) -> Iterator[ImageFile.ImageFile]:
     """Open an image file or its content with Pillow, to read its header.
 
     Raises:
@@ -125,7 +125,7 @@ def _decode(content: bytes, options: DecodeOptions) -> DecodedImage:
         return replace(_decode_pixels(content, image, is_complete=False), is_filled=True)
 
 
-def _check_complete(content: bytes, image: Image.Image) -> None:
+def _check_complete(content: bytes, image: ImageFile.ImageFile) -> None:
     """Check that the data of a file with one image are complete.
 
     Raises:
@@ -145,7 +145,7 @@ def _check_complete(content: bytes, image: Image.Image) -> None:
         check_length(str(image.format), content)
 
 
-def _is_plain_png(content: bytes, image: Image.Image) -> bool:
+def _is_plain_png(content: bytes, image: ImageFile.ImageFile) -> bool:
     """Return whether imagecodecs decodes a PNG file as stored, and its orientation is known without decoding it."""
     if image.mode != "I;16" and str(image.tile[0][3]).endswith(";16B"):
         return True  # 16-bit colors, of which Pillow keeps only the upper bytes
@@ -153,7 +153,7 @@ def _is_plain_png(content: bytes, image: Image.Image) -> bool:
     return image.mode in _PLAIN_PNG_MODES and not is_changed and not has_late_metadata(content)
 
 
-def _decode_pixels(content: bytes, image: Image.Image, is_complete: bool = True) -> DecodedImage:
+def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool = True) -> DecodedImage:
     if image.format == "PNG" and is_complete and _is_plain_png(content, image):
         return DecodedImage(_decode_plain_png(content, image), "PNG")
     no_data = parse_no_data(image.tag_v2.get(GDAL_NODATA)) if hasattr(image, "tag_v2") else None

@@ -122,7 +122,8 @@ def _may_have_second(file: Path | BytesIO) -> bool:
 
 def _split_radiometric(image: RadiometricImage, path: str, options: DecodeOptions) -> Modalities:
     turn = UPRIGHT[image.orientation]
-    rig, visible, notes = None, None, ()
+    rig, visible = None, None
+    notes: tuple[str, ...] = ()
     if image.visible is not None and image.visible.startswith(_SIGNATURES):
         decoded = decode_image(image.visible, f"visible image in {path}", options)
         notes = decoded.notes

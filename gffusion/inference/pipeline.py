@@ -1,8 +1,6 @@
 """The "image-fusion" pipeline of transformers, from pairs of paths, URLs or images to fused PIL images."""
 
-import http.client
 import os
-import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
@@ -20,9 +18,11 @@ from gffusion.cameras import InfraredFrame
 from gffusion.cameras.running_range import RunningRange, measure_ranges
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.alignment import find_rig, parse_align
+from gffusion.data.bounds import max_image_bytes
 from gffusion.data.io import read_bytes
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible, holds_both
 from gffusion.data.same_images import check_different_images
+from gffusion.data.urls import is_url, read_url
 from gffusion.models.gffusion.image_processing_gffusion import (
     IMAGE_TYPES,
     GFFusionImageProcessor,
@@ -38,7 +38,7 @@ TASK = "image-fusion"
 
 logger = logging.get_logger(__name__)
 
-_READ_OPTIONS = ("infrared_luma", "keep_borders", "align", "reference", "crop")
+_READ_OPTIONS = ("infrared_luma", "keep_borders", "align", "reference", "crop", "max_pixels", "truncated")
 
 Source = str | os.PathLike[str] | Image
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
@@ -48,7 +48,8 @@ class ImageFusionPipeline(Pipeline):
     """Fuse visible and infrared images: `pipeline("image-fusion", model=...)`.
 
     Args:
-        timeout (`float`, *optional*): Seconds to wait for a URL.
+        timeout (`float`, *optional*, defaults to 20):
+            Seconds to wait for an answer from a URL; a whole download may take six times as long.
 
     Example:
     ```python
@@ -84,7 +85,8 @@ class ImageFusionPipeline(Pipeline):
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, `invert`, `agc`,
                 `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma`, `keep_borders`,
-                `align`, `reference` and `crop`, see [`ReadOptions`]; `timeout` (`float`), seconds to wait for a URL.
+                `align`, `reference`, `crop`, `max_pixels` and `truncated`, see [`ReadOptions`]; `timeout` (`float`),
+                seconds to wait for an answer from a URL, whose size `max_pixels` limits, too.
                 NaN in infrared arrays is missing. `align="auto"` estimates one rig from up to ten pairs of a list, and
                 `align` can be the file of a rig.
 
@@ -108,8 +110,11 @@ class ImageFusionPipeline(Pipeline):
                     "With two arguments, each must be the path, URL or image of one pair, got "
                     f"{' and '.join(type(item).__name__ for item in inputs)}. Pass several pairs as one list of pairs."
                 )
-        if isinstance(inputs, str | os.PathLike) and os.path.isfile(inputs) and holds_both(Path(inputs)):
-            inputs = (inputs, inputs)
+        if isinstance(inputs, str | os.PathLike) and os.path.isfile(inputs):
+            given = {**self._preprocess_params, **kwargs}
+            options = ReadOptions(**{name: given[name] for name in ("max_pixels", "truncated") if name in given})
+            if holds_both(Path(inputs), options):
+                inputs = (inputs, inputs)
         if _is_pair(inputs):
             return next(self._stream([inputs], 1, timeout, kwargs))
         if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, (Iterable, Dataset)):
@@ -220,17 +225,17 @@ def _decode_pair(
         raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or images, got {type(pair).__name__}.")
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
     names = _name(visible, "visible"), _name(infrared, "infrared")
-    contents = _load(visible, timeout), _load(infrared, timeout)
+    contents = _load(visible, timeout, options), _load(infrared, timeout, options)
     if isinstance(contents[0], bytes) and isinstance(contents[1], bytes) and contents[0] == contents[1]:
         image, frame, notes = decode_both(contents[0], names[0], options)
     else:
-        image, notes = _decode_visible(contents[0], names[0])
+        image, notes = _decode_visible(contents[0], names[0], options)
         frame = _decode_infrared(contents[1], names, image, options)
     return image, frame, notes, names
 
 
-def _decode_visible(content: bytes | Image, name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
-    return decode_visible(content, name) if isinstance(content, bytes) else (to_array(content, "visible"), ())
+def _decode_visible(content: bytes | Image, name: str, options: ReadOptions) -> tuple[NDArray[Any], tuple[str, ...]]:
+    return decode_visible(content, name, options) if isinstance(content, bytes) else (to_array(content, "visible"), ())
 
 
 def _decode_infrared(
@@ -248,15 +253,10 @@ def _name(source: Source, kind: str) -> str:
     return os.fspath(source) if isinstance(source, str | os.PathLike) else f"the {kind} image"
 
 
-def _load(source: Source, timeout: float | None) -> bytes | Image:
-    if isinstance(source, str) and source.lower().startswith(("http://", "https://")):
-        try:
-            with urllib.request.urlopen(source, timeout=timeout) as response:
-                content: bytes = response.read()
-                return content
-        except (OSError, http.client.HTTPException) as error:  # urllib's own errors are OSErrors, too
-            raise OSError(f"Cannot read the image at {source}: {error}") from error
-    return read_bytes(source) if isinstance(source, (str, os.PathLike)) else source
+def _load(source: Source, timeout: float | None, options: ReadOptions) -> bytes | Image:
+    if is_url(source):
+        return read_url(str(source), timeout, max_image_bytes(options.max_pixels))
+    return read_bytes(source, options.max_pixels) if isinstance(source, (str, os.PathLike)) else source
 
 
 __all__ = ["ImageFusionPipeline"]

@@ -22,7 +22,7 @@ from .recipe import DataArguments, ModelArguments, Recipe
 from .trainer import FusionTrainer
 
 # Left out of model cards: local folders, and options that do not change the weights.
-_NOT_ON_CARDS = {"train_data", "eval_data", "cache_in_memory"}
+_NOT_ON_CARDS = {"train_data", "eval_data", "cache_in_memory", "max_pixels"}
 
 
 def build_trainer(recipe: Recipe) -> FusionTrainer:
@@ -41,7 +41,11 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         "class_names": data.class_names,
         "with_boxes": False,
         "read_options": ReadOptions(
-            align=parse_align(data.align), infrared_luma=data.infrared_luma, keep_borders=data.keep_borders
+            align=parse_align(data.align),
+            infrared_luma=data.infrared_luma,
+            keep_borders=data.keep_borders,
+            max_pixels=data.max_pixels,
+            truncated=data.truncated,  # type: ignore[arg-type]
         ),
         **choose_infrared_options(recipe).to_dict(),
     }

@@ -61,6 +61,8 @@ class DataArguments:
             the same field of view, auto uses tags or estimates one rig per folder, or the file of a rig of gffusion align.
         infrared_luma: Take the brightness of infrared images in unknown colors.
         keep_borders: Take black or white borders of infrared images as measured.
+        max_pixels: Refuse images of more pixels, before they are decoded.
+        truncated: Image files that end early: refuse, or fill their missing part and log a note.
         crop_size: Side of the square training crops in pixels; 0 does not crop.
         image_size: Height and width for resizing whole images instead of cropping.
         scale: Range of the scale of crops.
@@ -87,6 +89,8 @@ class DataArguments:
     align: str = "none"
     infrared_luma: bool = False
     keep_borders: bool = False
+    max_pixels: int = 100_000_000
+    truncated: str = "refuse"
     crop_size: int = 128
     image_size: list[int] | None = None
     scale: list[float | int] = field(default_factory=lambda: [1.0, 1.0])

@@ -3,37 +3,12 @@
 import shutil
 import subprocess
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from outcomes import Outcome
 
-from gffusion.cli import main
 from gffusion.synthetic.samples import write_scenes
-
-
-@dataclass
-class Outcome:
-    """Exit code and output of a command."""
-
-    exit_code: int
-    out: str
-    err: str
-
-
-@pytest.fixture
-def gffusion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
-    """Run the command in this process, which has imported torch already, on the CPU."""
-    monkeypatch.setattr("torch.accelerator.is_available", lambda: False)
-    monkeypatch.setenv("COLUMNS", "200")
-
-    def run(*arguments: object) -> Outcome:
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as stop:
-            main([str(argument) for argument in arguments])
-        return Outcome(int(stop.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture

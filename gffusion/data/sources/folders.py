@@ -84,7 +84,7 @@ class FolderPairs(PairSource):
             decoded["is_raw"] = np.array(True)
         size = images.visible.shape[0], images.visible.shape[1]
         if pair.labels is not None:
-            decoded["labels"] = read_labels(pair.labels)
+            decoded["labels"] = read_labels(pair.labels, self._read_options[index].max_pixels)
             sizes = (size, size, decoded["labels"].shape)
             check_same_size(dict(zip(map(str, (pair.visible, pair.infrared, pair.labels)), sizes, strict=True)))
         if self.has_boxes and pair.boxes is not None:
@@ -103,7 +103,7 @@ class FolderPairs(PairSource):
         labels = self.pairs[index].labels
         if labels is None:
             raise ValueError(f"{self.describe(index)}: the pair has no label map")
-        return read_labels(labels)
+        return read_labels(labels, self._read_options[index].max_pixels)
 
     def read_size(self, index: int) -> tuple[int, int]:
         """Read the size of a pair from the headers of its files."""

@@ -1,0 +1,160 @@
+"""Damaged, incomplete and oversized images: refused in one line, or read as the undamaged image; never read in part."""
+
+import time
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from hostile_images import HostileImage, generate_images, make_jpegs, make_long_chain, make_pngs, make_scene, make_tiffs
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from gffusion.data import ImageReadError, ReadOptions, read_image, read_pair, read_size, write_image
+from gffusion.data.bounds import DEFAULT_MAX_PIXELS
+
+IMAGES = list(generate_images())
+WHOLE = {
+    name: content
+    for make in (make_jpegs, make_pngs, make_tiffs)
+    for name, content in make(np.random.default_rng(0)).items()
+}
+
+
+def outcome(content: bytes, **options: Any) -> np.ndarray | str:
+    """Return the pixels or the message of the error, which must be one line."""
+    try:
+        return read_image(BytesIO(content), **options)
+    except ImageReadError as error:
+        assert str(error).count("\n") == 0 and len(str(error)) < 400
+        return str(error)
+
+
+def test_there_are_enough_kinds() -> None:
+    assert len(IMAGES) >= 400 and len({image.kind for image in IMAGES}) >= 150
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_undamaged(name: str) -> None:
+    """Complete files are read as Pillow or tifffile read them."""
+    pixels = outcome(WHOLE[name])
+    assert not isinstance(pixels, str), pixels
+    if name.startswith("tif") and "jpeg" not in name:
+        expected = tifffile.imread(BytesIO(WHOLE[name]))
+        expected = expected.astype(np.float32) if expected.dtype == np.int8 else expected
+    else:
+        image = Image.open(BytesIO(WHOLE[name]))
+        expected = np.asarray(
+            image if image.mode in ("L", "RGB", "I;16") else image.convert("L" if image.mode == "1" else "RGB")
+        )
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_damaged_images_are_never_read_in_part() -> None:
+    started, wrong = time.monotonic(), []
+    for image in IMAGES:
+        found = outcome(image.content)
+        if not isinstance(found, str) and not np.array_equal(found, read_image(BytesIO(image.original))):
+            wrong.append(image.kind)
+    assert not wrong
+    assert (time.monotonic() - started) / len(IMAGES) < 0.5
+
+
+def test_filled_images_keep_what_is_there() -> None:
+    """`truncated="fill"` reads cut files of most formats, in the right size."""
+    filled = 0
+    for image in IMAGES:
+        found = outcome(image.content, truncated="fill")
+        if image.kind.endswith(("-cut", "-closed", "-short stream")) and not isinstance(found, str):
+            assert found.shape == read_image(BytesIO(image.original)).shape
+            filled += 1
+    assert filled > 200
+    whole = make_pngs(np.random.default_rng(0))["png-RGB"]
+    found = outcome(whole[: len(whole) // 2], truncated="fill")
+    same = (found == read_image(BytesIO(whole))).all(axis=(1, 2))
+    assert same[:10].all() and not same[-5:].any()
+
+
+@pytest.mark.parametrize("is_circular", [False, True])
+def test_endless_chains_of_pages(is_circular: bool) -> None:
+    started = time.monotonic()
+    assert "frames" in outcome(make_long_chain(50_000, is_circular))
+    assert time.monotonic() - started < 5
+
+
+@pytest.mark.parametrize("name", ["png-RGB", "jpg-baseline", "tif-RGB strips deflate", "tif-float tiles None"])
+@given(data=st.data())
+def test_any_damage(name: str, data: st.DataObject) -> None:
+    """Any changed, removed or inserted bytes: an image or one line, and a size or one line."""
+    content = bytearray(WHOLE[name])
+    for _ in range(data.draw(st.integers(1, 4))):
+        start = data.draw(st.integers(0, len(content)))
+        end = min(len(content), start + data.draw(st.integers(0, 40)))
+        content[start:end] = data.draw(st.binary(max_size=8))
+    for truncated in ("refuse", "fill"):
+        outcome(bytes(content), truncated=truncated)
+    try:
+        read_size(BytesIO(bytes(content)))
+    except OSError as error:
+        assert "\n" not in str(error)
+
+
+class TestOptions:
+    def write(self, folder: Path, share: float) -> tuple[Path, Path]:
+        """Write a pair whose visible file is cut."""
+        rng = np.random.default_rng(1)
+        whole = make_pngs(rng)["png-RGB"]
+        (folder / "visible.png").write_bytes(whole[: int(share * len(whole))])
+        write_image(folder / "infrared.png", make_scene(rng, 1))
+        return folder / "visible.png", folder / "infrared.png"
+
+    def test_pairs(self, tmp_path: Path) -> None:
+        files = self.write(tmp_path, 0.6)
+        with pytest.raises(ImageReadError, match=r"visible.png: the file is truncated, .*--truncated fill"):
+            read_pair(*files)
+        pair = read_pair(*files, ReadOptions(truncated="fill"))
+        assert pair.visible.shape == (48, 64, 3) and "filled" in pair.notes[0]
+
+    def test_command(self, gffusion: Callable, tmp_path: Path) -> None:
+        files = self.write(tmp_path, 0.6)
+        command = ("fuse", *files, "-o", tmp_path / "out.png", "--model", "gffusion-funet")
+        refused = gffusion(*command)
+        assert refused.exit_code == 2 and "--truncated fill" in refused.err and refused.err.count("\n") == 1
+        filled = gffusion(*command, "--truncated", "fill")
+        assert filled.exit_code == 0 and "its missing part is filled" in filled.err
+        assert gffusion(*command, "--truncated", "cut").exit_code == 2
+        self.write(tmp_path, 1)
+        small = gffusion(*command, "--overwrite", "--max-pixels", 100)
+        assert small.exit_code == 2 and "64 x 48 pixels are more than 100" in small.err
+
+    @pytest.mark.parametrize("options", [{"max_pixels": 0}, {"max_pixels": 1.5}, {"truncated": "cut"}])
+    def test_wrong_values(self, options: dict[str, Any]) -> None:
+        with pytest.raises(ValueError, match=next(iter(options))):
+            ReadOptions(**options)
+
+    def test_default_of_the_commands(self) -> None:
+        from gffusion.cli.reading import MAX_PIXELS
+        from gffusion.training.recipe import DataArguments
+
+        assert MAX_PIXELS == DataArguments().max_pixels == DEFAULT_MAX_PIXELS
+
+
+@pytest.mark.slow
+def test_folder_of_damaged_images(gffusion: Callable, sample: Callable, tmp_path: Path) -> None:
+    """The command names every damaged file, fuses the others, and has no traceback."""
+    chosen: list[HostileImage] = sample(IMAGES, 60)
+    rng = np.random.default_rng(2)
+    for folder in ("visible", "infrared"):
+        (tmp_path / folder).mkdir()
+    thermal = make_scene(rng, 1)
+    for index, image in enumerate([*chosen, HostileImage("png-whole", make_pngs(rng)["png-RGB"], b"")]):
+        (tmp_path / "visible" / f"{index}{image.suffix}").write_bytes(image.content)
+        write_image(tmp_path / "infrared" / f"{index}.png", thermal)
+    done = gffusion("fuse", tmp_path / "visible", tmp_path / "infrared", "-o", tmp_path / "out", "-m", "gffusion-funet")
+    assert done.exit_code == 1 and "Traceback" not in done.err
+    assert [path.stem for path in (tmp_path / "out").iterdir()] == [str(len(chosen))]
+    assert f"{len(chosen)} failed" in done.err
