@@ -66,6 +66,7 @@ def find_combined(folder: Path) -> CombinedFiles:
     Example:
         >>> import tempfile
         >>> import numpy as np
+        >>> from PIL import Image
         >>> with tempfile.TemporaryDirectory() as root:
         ...     channels = np.random.default_rng(0).integers(0, 256, (8, 10, 4), np.uint8)
         ...     Image.fromarray(channels).save(f"{root}/00001D.png")

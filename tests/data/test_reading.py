@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -317,8 +318,8 @@ class TestFolders:
         for number in range(4):
             write(tmp_path / f"{number}D.png", encode(RGBT, "PNG"))
             write(tmp_path / f"FLIR{number}.jpg", flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), (96, 128), (1.0, 0, 0)))
-        decoded = []
-        monkeypatch.setattr("imagecodecs.png_decode", lambda *_: decoded.append("counts"))
+        decoded, decode = [], imagecodecs.png_decode
+        monkeypatch.setattr("imagecodecs.png_decode", lambda content: decoded.append(content) or decode(content))
         load = ImageFile.ImageFile.load
         monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image) or load(image))
         pairs = find_combined(tmp_path).pairs
