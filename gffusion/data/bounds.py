@@ -83,7 +83,7 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
         OSError: As for [`check_regular`], and if the file is larger.
 
     Example:
-        >>> read_regular(__file__, 1 << 20).startswith(b'"""Bounds')
+        >>> len(read_regular(__file__, 1 << 20)) > 1000
         True
     """
     size = check_regular(path).st_size
