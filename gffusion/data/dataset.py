@@ -34,6 +34,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
     - `"visible_values"`: (3, H, W) float32 in [0, 1]; a gray image is repeated,
     - `"infrared_values"`: (1, H, W) float32 in [0, 1]; a color image is converted to its BT.601 luma. Where nothing was
       measured, it is the luma of the visible image, so that losses ask for the visible image there,
+    - `"infrared_targets"`: like `"infrared_values"`, only if `transform` degrades the infrared image: the clean one,
     - `"labels"`: (H, W) int64, only if the dataset has labels or `transform` creates them; 0 is the background,
     - `"boxes"` and `"box_classes"`: (N, 4) float32 left, top, right, bottom in pixels and (N,) int64 indices into
       `class_names`, only if every pair has boxes,
@@ -225,9 +226,13 @@ class FusionDataset(Dataset[dict[str, Any]]):
             "infrared_values": _to_tensor(sample["infrared"]),
             "name": self.names[index],
         }
+        if "infrared_target" in sample:
+            item["infrared_targets"] = _to_tensor(sample["infrared_target"])
         if "missing" in sample:  # the target of every loss on luma is then the luma of the visible image
             is_missing = _to_tensor(sample["missing"]) > 0
-            item["infrared_values"] = rgb_to_luma(item["visible_values"]).where(is_missing, item["infrared_values"])
+            luma = rgb_to_luma(item["visible_values"])
+            for name in {"infrared_values", "infrared_targets"} & item.keys():
+                item[name] = luma.where(is_missing, item[name])
         optional = [name for name in ("labels", "boxes", "box_classes") if name in sample]
         return item | {name: torch.from_numpy(np.ascontiguousarray(sample[name])) for name in optional}
 

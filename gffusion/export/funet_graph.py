@@ -18,7 +18,7 @@ class FunetGraph(FuNet):
 
     def __init__(self, funet: FuNet) -> None:
         nn.Module.__init__(self)
-        self.factor, self.stride, self.blend_sources = funet.factor, funet.stride, funet.blend_sources
+        self.factor, self.blend_sources = funet.factor, funet.blend_sources
         self.context = funet.context
         encoders = [funet.visible_encoder, funet.infrared_encoder]
         merged = encoders[0].stem.out_channels < BLOCK_CHANNELS

@@ -47,7 +47,7 @@ class FusionGraph(nn.Module):
         features = self.funet.encode(source, infrared_source)
         if semantics.projections is not None:
             features = _inject(features, semantics.projections)
-        fused = self.funet.decode(features, source, infrared_source)
+        fused = self.funet.decode(features, source, infrared_source, self.funet.look_around(source, infrared_source))
         colored = replace_luma(visible, fused) if model.config.color_space == "ycbcr" else fused
         if not self.segment:
             return (colored,)

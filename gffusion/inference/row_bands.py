@@ -25,19 +25,22 @@ def fuse_in_bands(
     """
     height, width = infrared_values.shape[-2:]
     step = _choose_rows(height, width, len(infrared_values), torch.get_num_threads())
-    reach, stride, factor = model.funet.reach, model.funet.stride, model.funet.factor
+    funet, factor = model.funet, model.funet.factor
+    context = funet.look_around(model.to_source(visible_values), infrared_values.to(model.fusion_dtype))
 
     def fuse_band(image: int, top: int) -> Tensor:
-        # Both ends are multiples of the stride, unless they are those of the image.
-        rows = slice(max(0, top - reach) // stride * stride, -(-(top + step + reach) // stride) * stride)
+        # Both ends are multiples of the factor, unless they are those of the image.
+        small = slice(max(0, top - funet.reach) // factor, -(-(top + step + funet.reach) // factor))  # rows of z_f
+        rows = slice(factor * small.start, factor * small.stop)
         visible = model.to_source(visible_values[image : image + 1, :, rows])
         infrared = infrared_values[image : image + 1, :, rows].to(model.fusion_dtype)
-        features = model.funet.encode(visible, infrared)  # z_f, Eq. (5)
+        features = funet.encode(visible, infrared)  # z_f, Eq. (5)
         if projections is not None:
             size = -(-height // factor), features.shape[-1]
-            semantic = upsample(projections[image : image + 1], size, slice(rows.start // factor, rows.stop // factor))
+            semantic = upsample(projections[image : image + 1], size, small)
             features, _ = model.finet.inject(features, semantic)  # Eq. (7), (8)
-        return model.funet.decode(features, visible, infrared)[:, :, top - rows.start :][:, :, :step]
+        view = None if context is None else context[image : image + 1]
+        return funet.decode(features, visible, infrared, view, small)[:, :, top - rows.start :][:, :, :step]
 
     tops = range(0, height, step)
     bands = run_in_threads(partial(fuse_band, image, top) for image in range(len(infrared_values)) for top in tops)

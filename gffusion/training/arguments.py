@@ -32,6 +32,7 @@ class FusionTrainingArguments:
             of all processes, on GPUs. "running": the constant running statistics of the initial weights.
             "calibrated": like "running", but measured on the first batches before the first step. "auto": "running" for
             pretrained weights, else "local".
+        mixed_pairs: Share of each batch that is trained on the infrared images of other pairs, and without labels (ours).
         bf16: Compute the forward pass in bfloat16.
         fp16: Compute the forward pass in float16, on GPUs.
         gradient_checkpointing: Recompute activations in the backward pass, to save memory.
@@ -73,6 +74,7 @@ class FusionTrainingArguments:
     segmentation_weight_end: float | int = at_least(0, default=1.0)
     max_grad_norm: float | int = at_least(0, default=1.0)
     batch_normalization: Literal["auto", "local", "synchronized", "running", "calibrated"] = "auto"
+    mixed_pairs: float | int = at_least(0, default=0.0)
     bf16: bool = False
     fp16: bool = False
     gradient_checkpointing: bool = False
@@ -103,6 +105,13 @@ class FusionTrainingArguments:
         """Raise ValueError if both half precisions are set."""
         if self.bf16 and self.fp16:
             raise ValueError("`bf16` and `fp16` exclude each other: set one of them.")
+
+    def validate_mixed_pairs(self) -> None:
+        """Raise ValueError if the share exceeds 1, or tokens of pairs are cached that are then mixed."""
+        if self.mixed_pairs > 1:
+            raise ValueError(f"`mixed_pairs` must lie in [0, 1], got {self.mixed_pairs}.")
+        if self.mixed_pairs and self.token_cache:
+            raise ValueError("`token_cache` has the tokens of whole pairs: set `mixed_pairs` to 0, or omit the cache.")
 
     def validate_repository(self) -> None:
         """Raise ValueError if the repository of the upload is missing."""

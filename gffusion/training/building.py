@@ -162,5 +162,6 @@ def build_transform(arguments: DataArguments) -> transforms.Compose:
         (arguments.night, transforms.Night(arguments.night)),
         (arguments.glare, transforms.Glare(arguments.glare)),
         (gain, transforms.ThermalGain(gain, gain / 2)),
+        (arguments.thermal_artifacts, transforms.ThermalArtifacts(arguments.thermal_artifacts)),
     )
     return transforms.Compose(*chain, *(transform for strength, transform in optional if strength))

@@ -70,6 +70,8 @@ class DataArguments:
         visible_photometric: Strength of changes of brightness, contrast and gamma of the visible image.
         thermal_gain: Strength of changes of the infrared image's gain; its offset changes by half as much.
         misalignment: Largest shift of the infrared image in pixels.
+        thermal_artifacts: Probability of an infrared image with noise, stripes, JPEG blocks and a small shift, whose losses
+            compare with the clean image.
         night: Probability of a dark, noisy visible image.
         glare: Probability of blinding lamps in the visible image.
         cache_in_memory: Keep the decoded images in memory.
@@ -98,6 +100,7 @@ class DataArguments:
     visible_photometric: float | int = 0.0
     thermal_gain: float | int = 0.0
     misalignment: float | int = 0.0
+    thermal_artifacts: float | int = 0.0
     night: float | int = 0.0
     glare: float | int = 0.0
     cache_in_memory: bool = False

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
-MODEL_INPUTS = ("visible_values", "infrared_values", "labels")
+MODEL_INPUTS = ("visible_values", "infrared_values", "infrared_targets", "labels")
 _CACHE_INPUTS = ("token_key", "semantic_tokens")
 
 
@@ -83,5 +83,23 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
 
 def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.device) -> dict[str, Tensor]:
     """Return the model's inputs of a batch on a device, with its labels, if any, only if wanted."""
-    names = MODEL_INPUTS if with_labels else MODEL_INPUTS[:2]
+    names = MODEL_INPUTS if with_labels else MODEL_INPUTS[:-1]
     return {name: batch[name].to(device, non_blocking=True) for name in names if name in batch}
+
+
+def mix_pairs(batch: Mapping[str, Tensor], share: float, ignore_index: int) -> dict[str, Tensor]:
+    """Give the first pairs of a batch the infrared images of each other, and labels that are ignored.
+
+    From N pairs, this makes N squared, whose images show different scenes. `share` of the batch is rounded to whole pairs.
+
+    Example:
+        >>> batch = {"infrared_values": torch.arange(4).view(4, 1, 1, 1)}
+        >>> mix_pairs(batch, share=0.5, ignore_index=255)["infrared_values"].flatten().tolist()
+        [1, 0, 2, 3]
+    """
+    mixed, count = dict(batch), round(share * len(batch["infrared_values"]))
+    for name in {"infrared_values", "infrared_targets"} & batch.keys():
+        mixed[name] = torch.cat([batch[name][:count].roll(-1, dims=0), batch[name][count:]])
+    if "labels" in batch and count > 1:
+        mixed["labels"] = torch.cat([torch.full_like(batch["labels"][:count], ignore_index), batch["labels"][count:]])
+    return mixed

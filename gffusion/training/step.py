@@ -12,7 +12,7 @@ from gffusion.models.gffusion.losses import label_mass, total_loss
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
-from .sampling import move_inputs
+from .sampling import mix_pairs, move_inputs
 from .token_cache import TokenCache
 
 _PARTS = ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
@@ -31,6 +31,7 @@ class TrainingStep:
     ) -> None:
         self._model, self._accelerator, self._labeled = model, accelerator, labeled
         self._token_cache, self._max_grad_norm = token_cache, arguments.max_grad_norm
+        self._mixed_share = arguments.mixed_pairs
         self._running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
             self._running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
@@ -136,4 +137,4 @@ class TrainingStep:
             tokens = {name: batch[name] for name in ("token_key", "semantic_tokens")}
             with self._accelerator.autocast():
                 inputs["semantic_tokens"] = self._token_cache.complete(inputs | tokens)
-        return inputs
+        return mix_pairs(inputs, self._mixed_share, self._model.config.ignore_index)

@@ -125,6 +125,15 @@ class TestLosses:
         torch.testing.assert_close(output.loss_structural, structural)
         torch.testing.assert_close(output.loss, structural + 0.7 * segmentation)
 
+    def test_infrared_targets(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+        """The losses compare with them, and the image is that of the input."""
+        model, inputs = tiny_model().eval(), make_inputs()
+        target = 1 - inputs["infrared_values"]
+        output = model(**inputs, infrared_targets=target, return_loss=True)
+        torch.testing.assert_close(output.fused_values, model(**inputs).fused_values)
+        expected = gradient_loss(output.fused_values, rgb_to_luma(inputs["visible_values"]), target)
+        torch.testing.assert_close(output.loss_gradient, expected)
+
     def test_metric_terms(self, tiny_model: TinyModel) -> None:
         visible, infrared = torch.rand(2, 3, 48, 48), torch.rand(2, 1, 48, 48)
         model = tiny_model(vif_weight=0.5, qabf_weight=2.0)

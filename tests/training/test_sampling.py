@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import torch
 
-from gffusion.training.sampling import StepSampler, collate
+from gffusion.training.sampling import StepSampler, collate, mix_pairs
 
 LENGTH = 27
 
@@ -84,3 +84,15 @@ def test_collate_keeps_what_the_model_reads() -> None:
     assert batch["visible_values"][:, 0, 0, 0].tolist() == [0, 1]
     tokens = collate([item | {"token_key": "k", "semantic_tokens": None} for item in items])
     assert (tokens["token_key"], tokens["semantic_tokens"]) == (["k", "k"], [None, None])
+
+
+def test_mixed_pairs() -> None:
+    """The first half exchanges its infrared images and targets, and its labels are ignored."""
+    numbers = torch.arange(5)
+    batch = {name: numbers.clone() for name in ("visible_values", "infrared_values", "infrared_targets", "labels")}
+    mixed = mix_pairs(batch, share=0.5, ignore_index=255)  # 2.5 pairs, halves to even
+    assert mixed["visible_values"].tolist() == batch["infrared_values"].tolist() == [0, 1, 2, 3, 4]
+    assert mixed["infrared_values"].tolist() == mixed["infrared_targets"].tolist() == [1, 0, 2, 3, 4]
+    assert mixed["labels"].tolist() == [255, 255, 2, 3, 4]
+    for share in (0, 0.2):  # one pair has no other
+        assert mix_pairs(batch, share, 255)["labels"].tolist() == [0, 1, 2, 3, 4]

@@ -5,7 +5,7 @@ the epoch and the index, so that results do not depend on the number of workers.
 """
 
 from .base import Compose, Sample, Transform
-from .degradation import Glare, Misalignment, Night
+from .degradation import Glare, Misalignment, Night, ThermalArtifacts
 from .geometry import MINIMUM_BOX_SHARE, RandomCrop, RandomFlip, Resize
 from .photometry import ThermalGain, VisiblePhotometric
 
@@ -19,6 +19,7 @@ __all__ = [
     "RandomFlip",
     "Resize",
     "Sample",
+    "ThermalArtifacts",
     "ThermalGain",
     "Transform",
     "VisiblePhotometric",

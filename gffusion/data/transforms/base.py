@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 Sample: TypeAlias = dict[str, NDArray[Any]]
 """`"visible"` (H, W, 3) and `"infrared"` (H, W, 1), float32 in [0, 1]; optionally `"missing"` (H, W, 1), float32,
-positive where the infrared image has no measurement, `"labels"` (H, W), int64, `"boxes"` (N, 4), float32 left, top,
-right and
-bottom in pixels, and `"box_classes"` (N,), int64."""
+positive where the infrared image has no measurement, `"infrared_target"` (H, W, 1), the clean image if `"infrared"` is
+degraded, `"labels"` (H, W), int64, `"boxes"` (N, 4), float32 left, top, right and bottom in pixels, and `"box_classes"` (N,),
+int64."""
 
 Transform: TypeAlias = Callable[[Sample, np.random.Generator], Sample]
 """Takes a sample and a generator, and returns a new sample without changing the arrays of the old one.

@@ -1,7 +1,10 @@
-"""Simulate misaligned cameras, night exposures and glare."""
+"""Simulate misaligned cameras, bad thermal images, night exposures and glare."""
+
+import io
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from skimage.transform import SimilarityTransform, warp
 
 from .base import Sample, check_fractions
@@ -55,6 +58,75 @@ class Misalignment:
         if "missing" in sample:
             moved["missing"] = warp(sample["missing"].copy(), motion.inverse, order=1, mode="edge")
         return moved
+
+
+class ThermalArtifacts:
+    """Add what cheap thermal cameras add: noise, stripes and blocks of JPEG compression, and a shift by less than two pixels.
+
+    The sample keeps the clean image as `"infrared_target"`, so that a network learns to remove them.
+
+    Args:
+        probability: Probability that the infrared image of a sample is changed.
+        noise: Standard deviation of the noise, uniform in [0, noise]; that of the stripes is up to half as large.
+        quality: Range (low, high) of the JPEG quality, 1 to 100; every second changed image is compressed.
+        shift: Shift along each axis in pixels, uniform in [-shift, shift], with bilinear interpolation.
+
+    Raises:
+        ValueError: If `probability` or `noise` is outside [0, 1], `shift` outside [0, 2], or unless
+            `1 <= quality[0] <= quality[1] <= 100`.
+
+    Example:
+        >>> sample = {"infrared": np.full((16, 16, 1), 0.5, np.float32)}
+        >>> changed = ThermalArtifacts(probability=1)(sample, np.random.default_rng(0))
+        >>> bool((changed["infrared"] != 0.5).any()), changed["infrared_target"] is sample["infrared"]
+        (True, True)
+    """
+
+    variants = None
+
+    def __init__(
+        self,
+        probability: float = 0.5,
+        noise: float = 0.03,
+        quality: tuple[int, int] = (15, 60),
+        shift: float = 0.7,
+    ) -> None:
+        check_fractions(probability=probability, noise=noise)
+        if not 1 <= quality[0] <= quality[1] <= 100:
+            raise ValueError(f"quality must be a range (low, high) in [1, 100], got {quality}")
+        if not 0 <= shift <= 2:
+            raise ValueError(f"shift must be in [0, 2] pixels, got {shift}")
+        self.probability, self.noise, self.quality, self.shift = probability, noise, quality, shift
+
+    def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
+        """Change the infrared image of `sample`, or leave it as it is."""
+        clean = infrared = sample["infrared"]
+        if rng.random() < self.probability:
+            infrared = _shift(infrared[..., 0], self.shift * rng.uniform(-1, 1, size=2))
+            infrared = infrared + self.noise * rng.random() * rng.standard_normal(infrared.shape, np.float32)
+            stripes = rng.standard_normal((1, infrared.shape[1]), np.float32)
+            infrared = (infrared + self.noise / 2 * rng.random() * stripes).clip(0, 1).astype(np.float32)
+            if rng.random() < 0.5:
+                infrared = _compress(infrared, int(rng.integers(*self.quality, endpoint=True)))
+            infrared = infrared[..., None]
+        return sample | {"infrared": infrared, "infrared_target": clean}
+
+
+def _shift(image: NDArray[np.float32], shift: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Shift an image (H, W) by less than two pixels, with repeated borders."""
+    height, width = image.shape
+    padded = Image.fromarray(np.pad(image, 2, mode="edge"))
+    moved = padded.transform(
+        padded.size, Image.Transform.AFFINE, (1, 0, shift[0], 0, 1, shift[1]), Image.Resampling.BILINEAR
+    )
+    return np.asarray(moved)[2 : 2 + height, 2 : 2 + width]
+
+
+def _compress(image: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
+    """Write an image (H, W) in [0, 1] as JPEG, and read it."""
+    file = io.BytesIO()
+    Image.fromarray((255 * image).round().astype(np.uint8)).save(file, "JPEG", quality=quality)
+    return np.asarray(Image.open(file), np.float32) / 255
 
 
 class Night:

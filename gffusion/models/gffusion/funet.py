@@ -7,7 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .configuration_gffusion import GFFusionConfig
+from .finet import upsample
 from .image_ops import sobel_magnitude
+
+# Keeps the image of untrained weights within [0, 1], where the loss has a gradient.
+OFFSET_SCALE = 0.1
 
 
 def convolution(in_channels: int, out_channels: int) -> nn.Conv2d:
@@ -51,31 +55,29 @@ class ModalityEncoder(nn.Module):
 
 
 class Context(nn.Module):
-    """Features of a wider area: three convolutions on both images at a lower resolution (ours, not in the paper)."""
+    """View of a wider area: convolutions on both images at a quarter of z_f's resolution (ours, not in the paper)."""
 
-    factor = 4  # by which its resolution is lower than that of z_f
-    radius = 3 + 1  # of its convolutions and of the interpolation, in its own pixels
+    factor = 4
 
-    def __init__(self, config: GFFusionConfig) -> None:
+    def __init__(self, config: GFFusionConfig, out_channels: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         for in_channels in (config.image_channels + 1, config.context_channels, config.context_channels):
             layers += [convolution(in_channels, config.context_channels)]
             layers += [nn.LeakyReLU(config.leaky_relu_slope, inplace=True)]
-        self.layers = nn.Sequential(*layers)
+        self.layers = nn.Sequential(*layers, nn.Conv2d(config.context_channels, out_channels, kernel_size=1))
+        self.stride = config.pixel_unshuffle * self.factor
 
-    def forward(self, images: Tensor, stride: int, size: torch.Size) -> Tensor:
-        """Map images (B, C, H, W) -> (B, context_channels, *size), with `size` that of z_f; `stride` divides H and W."""
-        features = self.layers(F.avg_pool2d(images, stride))
-        wide = F.interpolate(features, scale_factor=float(self.factor), mode="bilinear", align_corners=False)
-        return wide[..., : size[0], : size[1]]
+    def forward(self, visible: Tensor, infrared: Tensor) -> Tensor:
+        """Map images (B, 1 or 3, H, W) and (B, 1, H, W) -> (B, out_channels, H / stride, W / stride), rounded up."""
+        return self.layers(F.avg_pool2d(_pad(torch.cat([visible, infrared], dim=1), self.stride), self.stride))
 
 
 class FuNet(nn.Module):
     """Convolutional fusion network: spatial features of both modalities (Eq. 5), and I_fus from z (after Eq. 8).
 
-    Bands of rows that start at a multiple of `stride` pixels, and have `reach` more pixels on each side, give the same
-    result as the whole image.
+    Bands of rows that start at a multiple of `factor` pixels and have `reach` more pixels on each side give the same result
+    as the whole image, if the context is that of the whole image.
     """
 
     def __init__(self, config: GFFusionConfig) -> None:
@@ -83,21 +85,17 @@ class FuNet(nn.Module):
         self.factor: int = config.pixel_unshuffle  # by which the resolution of z_f is lower than that of the images
         self.visible_encoder = ModalityEncoder(config, config.image_channels * self.factor**2)
         self.infrared_encoder = ModalityEncoder(config, self.factor**2)
-        self.context = Context(config) if config.context_channels else None
         self.blend_sources = config.blend_sources
-        widths = [config.spatial_channels + config.context_channels, *(config.decoder_channels or ())]
+        maps = (2 if config.blend_sources else 1) * config.image_channels * self.factor**2
+        widths = [config.spatial_channels, *(config.decoder_channels or ())]
+        self.context = Context(config, [*widths, maps][1]) if config.context_channels else None
         layers: list[nn.Module] = []
         for in_channels, out_channels in itertools.pairwise(widths):
             layers += [convolution(in_channels, out_channels), nn.BatchNorm2d(out_channels)]
             layers += [nn.LeakyReLU(config.leaky_relu_slope, inplace=True)]
-        maps = 2 if config.blend_sources else 1
-        self.decoder = nn.Sequential(*layers, convolution(widths[-1], maps * config.image_channels * self.factor**2))
+        self.decoder = nn.Sequential(*layers, convolution(widths[-1], maps))
         # Radius of the receptive field in pixels: stem, two dense convolutions, and the decoder's convolutions.
         self.reach = self.factor * (3 + len(widths)) + self.factor - 1
-        self.stride: int = self.factor
-        if self.context is not None:
-            self.stride = self.factor * self.context.factor
-            self.reach = max(self.reach, self.stride * (self.context.radius + 1) + self.factor * len(widths))
 
     def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return z_f, Eq. (5): (B, 1 or 3, H, W) and (B, 1, H, W) -> (B, 2 * feature_channels, h, w).
@@ -111,16 +109,24 @@ class FuNet(nn.Module):
         """Turn the pixels of blocks into channels: (B, C, H, W) -> (B, C * pixel_unshuffle^2, h, w)."""
         return image if self.factor == 1 else F.pixel_unshuffle(_pad(image, self.factor), self.factor)
 
-    def decode(self, features: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+    def look_around(self, visible: Tensor, infrared: Tensor) -> Tensor | None:
+        """Return the context of whole images (B, 1 or 3, H, W) and (B, 1, H, W), see [`Context`]; `None` without one."""
+        return None if self.context is None else self.context(visible, infrared)
+
+    def decode(
+        self, features: Tensor, visible: Tensor, infrared: Tensor, context: Tensor | None, rows: slice = slice(None)
+    ) -> Tensor:
         """Return I_fus in [0, 1]: z (B, 2 * feature_channels, h, w) and the images -> (B, 1 or 3, H, W), float32.
 
-        With `blend_sources`, the decoder predicts the share of the visible image in every pixel, and an offset.
+        `context` is that of [`Context`] for the whole image, `None` without one, and `rows` are the rows of z in it. With
+        `blend_sources`, the decoder predicts the share of the visible image in every pixel, and an offset.
         """
-        if self.context is not None:
-            images = _pad(torch.cat([visible, infrared], dim=1), self.stride)
-            context = self.context(images, self.stride, features.shape[-2:])
-            features = torch.cat([features, context.to(features.dtype)], dim=1)
-        maps = self.decoder(features).float()  # half precision causes visible banding in smooth areas
+        hidden = self.decoder[0](features)
+        if context is not None:
+            height, width = (side * Context.factor for side in context.shape[-2:])
+            wide = upsample(context, (height, width), rows)
+            hidden = hidden + wide[..., : hidden.shape[-2], : hidden.shape[-1]]
+        maps = self.decoder[1:](hidden).float()  # half precision causes visible banding in smooth areas
         if self.factor > 1:
             maps = F.pixel_shuffle(maps, self.factor)[..., : visible.shape[-2], : visible.shape[-1]]
         if not self.blend_sources:

@@ -148,6 +148,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return_dict: bool | None = None,
         return_loss: bool | None = None,
         semantic_tokens: Tensor | None = None,
+        infrared_targets: Tensor | None = None,
     ) -> GFFusionOutput | tuple[Tensor, ...]:
         """Fuse a batch of pairs.
 
@@ -163,6 +164,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
                 Whether to compute the losses. Defaults to `True` in training mode and if labels are given.
             semantic_tokens (`Tensor` of shape `(B, L, N, D)`, *optional*):
                 f_l of these pairs from [`~GFFusionModel.encode_semantics`], to skip CLIP. Hybrid paradigm only.
+            infrared_targets (`Tensor` of shape `(B, 1, H, W)`, *optional*):
+                Infrared image that the losses compare with, if `infrared_values` are degraded.
 
         Returns:
             [`GFFusionOutput`], or its values as a tuple.
@@ -182,11 +185,12 @@ class GFFusionModel(GFFusionPreTrainedModel):
         if semantics.projections is not None:
             size = (spatial.shape[-2], spatial.shape[-1])
             injected, gate = self.finet.inject(spatial, upsample(semantics.projections, size))  # z, Eq. (7), (8)
-        fused = self.funet.decode(injected, visible, infrared)  # I_fus
+        fused = self.funet.decode(injected, visible, infrared, self.funet.look_around(visible, infrared))  # I_fus
         logits = (
             self.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
         )  # I_seg, Eq. (9)
-        losses = self._compute_losses(fused, visible_values, infrared_values, logits, labels) if return_loss else {}
+        target = infrared_values if infrared_targets is None else infrared_targets
+        losses = self._compute_losses(fused, visible_values, target, logits, labels) if return_loss else {}
 
         features = {"spatial_features": spatial, "semantic_features": semantics.merged, "gate": gate}
         output = GFFusionOutput(**losses, fused_values=fused, logits=logits, **(features if output_features else {}))

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2xyz
 
-from gffusion.data.transforms import Glare, Misalignment, Night, Sample
+from gffusion.data.transforms import Glare, Misalignment, Night, Sample, ThermalArtifacts
 
 MakeSample = Callable[[int, int], Sample]
 
@@ -146,3 +146,41 @@ class TestGlare:
         lit = Glare(1)(sample, np.random.default_rng(0))
         assert (lit["visible"] >= sample["visible"] - 1e-6).all()
         assert (lit["visible"] == 1).any()
+
+
+class TestThermalArtifacts:
+    def test_target_is_the_clean_image(self, noise: MakeSample) -> None:
+        sample, rng = noise(16, 24), np.random.default_rng(0)
+        kept = [ThermalArtifacts(probability=0.5)(sample, rng) for _ in range(40)]
+        assert all(item["infrared_target"] is sample["infrared"] for item in kept)
+        changed = [not np.array_equal(item["infrared"], sample["infrared"]) for item in kept]
+        assert 8 < sum(changed) < 32
+        for item in kept:
+            assert item["infrared"].dtype == np.float32 and item["infrared"].shape == (16, 24, 1)
+            assert 0 <= item["infrared"].min() <= item["infrared"].max() <= 1
+
+    def test_shift_alone(self) -> None:
+        columns = np.broadcast_to(np.linspace(0.2, 0.8, 61, dtype=np.float32)[:, None], (40, 61, 1))
+        transform = ThermalArtifacts(1, noise=0, quality=(100, 100), shift=1.5)
+        offsets = []
+        for seed in range(30):
+            moved = transform({"infrared": columns}, np.random.default_rng(seed))["infrared"]
+            offsets.append((moved - columns)[5:-5, 5:-5].mean() / 0.01)  # 0.01 per pixel
+        assert -1.55 < min(offsets) < -0.8 and 0.8 < max(offsets) < 1.55
+
+    def test_noise_and_blocks(self) -> None:
+        flat = np.full((64, 64, 1), 0.5, np.float32)
+        transform = ThermalArtifacts(1, noise=0.04, shift=0)
+        deviations = [
+            transform({"infrared": flat}, np.random.default_rng(seed))["infrared"].std() for seed in range(40)
+        ]
+        assert max(deviations) < 0.06 and np.mean(deviations) == pytest.approx(0.02, abs=0.008)
+
+    def test_refused(self) -> None:
+        for options, message in (
+            ({"probability": 2}, "probability"),
+            ({"quality": (0, 50)}, "quality must be"),
+            ({"shift": 3}, "shift must be"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                ThermalArtifacts(**options)
