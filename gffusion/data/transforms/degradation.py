@@ -126,7 +126,7 @@ def _compress(image: NDArray[np.float32], quality: int) -> NDArray[np.float32]:
     """Write an image (H, W) in [0, 1] as JPEG, and read it."""
     file = io.BytesIO()
     Image.fromarray((255 * image).round().astype(np.uint8)).save(file, "JPEG", quality=quality)
-    return np.asarray(Image.open(file), np.float32) / 255
+    return np.asarray(Image.open(file), np.float32) / np.float32(255)
 
 
 class Night:
