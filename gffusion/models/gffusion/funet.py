@@ -132,9 +132,8 @@ class FuNet(nn.Module):
         if not self.blend_sources:
             return torch.sigmoid(maps)
         share, offset = maps.chunk(2, dim=1)
-        return (torch.lerp(infrared.float().expand_as(share), visible.float(), torch.sigmoid(share)) + offset).clamp(
-            0, 1
-        )
+        blended = torch.lerp(infrared.float().expand_as(share), visible.float(), torch.sigmoid(share))
+        return (blended + OFFSET_SCALE * offset).clamp(0, 1)
 
 
 def _pad(image: Tensor, multiple: int) -> Tensor:
