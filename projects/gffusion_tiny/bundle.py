@@ -2,6 +2,8 @@
 
 python -m projects.gffusion_tiny.bundle runs/tiny/segmentation/last --output gffusion-tiny \
     --segmenter runs/tiny/segmenter-4 --earlier runs/tiny/segmenter-3 --logits bicycle=-2 car=0.5
+
+The encoders are stored in half precision, which halves the file; they are computed in the precision of the model as before.
 """
 
 import argparse
@@ -9,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from transformers import Dinov2Config
 
 from gffusion import GFFusionModel
 from gffusion.training import load_head
@@ -44,8 +47,16 @@ def load(weights: Path, segmenter: Path | None) -> GFFusionModel:
     """Load weights without encoders, with the encoder and head of `segmenter` if given; fusion does not depend on them."""
     if segmenter is None:
         return GFFusionModel.from_pretrained(weights)
-    reading = {name: MODEL_CONFIG[name] for name in ("segmenter_windows", "segmenter_scales", "segmenter_refinement")}
-    model = GFFusionModel.from_pretrained(weights, dinov2_name_or_path=str(segmenter / "encoder"), **reading)
+    reading = {name: value for name, value in MODEL_CONFIG.items() if name.startswith(("segmenter_", "id2label"))}
+    encoder = str(segmenter / "encoder")
+    model = GFFusionModel.from_pretrained(
+        weights,
+        use_segmenter=True,
+        dinov2_name_or_path=encoder,
+        dinov2_config=Dinov2Config.from_pretrained(encoder),
+        class_weights=MODEL_CONFIG["class_weights"],
+        **reading,
+    )
     load_head(model, segmenter / "head.safetensors")
     return model
 
@@ -82,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     adjust_logits(model, options.logits)
     for name in model.backbones:  # saved with the weights, because local paths do not exist elsewhere
         setattr(model.config, f"{name}_name_or_path", None)
+    for encoder in model.backbones.values():
+        encoder.half()
     model.save_pretrained(options.output, include_backbones=True)
     load_image_processor(options.weights).save_pretrained(options.output)
 
