@@ -1,4 +1,4 @@
-"""Fuse an image in bands of rows, which fit into the cache of a CPU and need little memory. The result is the same."""
+"""Fuse an image in parts, which fit into the cache of a CPU and need little memory. The result is the same."""
 
 import math
 from functools import partial
@@ -9,10 +9,14 @@ from torch import Tensor
 from gffusion.models.gffusion.finet import upsample
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
+from .fused_funet import fuse_funet
+from .fused_tiles import fuse_in_tiles
 from .threads import run_in_threads
 
 # Small enough for a CPU's cache, and large compared with the rows that neighboring bands share.
 BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
+# Widest tile: a wider image is also divided into columns of tiles, as the memory of a tile would be too large to be reused.
+MAXIMUM_COLUMNS = 1024
 
 
 def fuse_in_bands(
@@ -21,10 +25,17 @@ def fuse_in_bands(
     """Compute I_fus band by band: (B, 3, H, W) and (B, 1, H, W) -> (B, 1 or 3, H, W), all in [0, 1], float32.
 
     Every band is computed by one thread ([`run_in_threads`]). `projections` (B, 2 C, h, w) are those of
-    [`GFFusionModel.project_semantics`], `None` in the cascading paradigm.
+    [`GFFusionModel.project_semantics`], `None` in the cascading paradigm. Without gradients, the fused form of FuNet is
+    used if there is one ([`fuse_funet`]): its result differs by less than a hundredth of a gray level.
     """
     height, width = infrared_values.shape[-2:]
-    step = _choose_rows(height, width, len(infrared_values), torch.get_num_threads())
+    images, threads = len(infrared_values), torch.get_num_threads()
+    form = None if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") else fuse_funet(model.funet)
+    if form is not None:
+        columns = math.ceil(width / MAXIMUM_COLUMNS)
+        rows = math.ceil(height / _choose_rows(height, math.ceil(width / columns), images * columns, threads))
+        return fuse_in_tiles(model, form, visible_values, infrared_values, projections, (rows, columns))
+    step = _choose_rows(height, width, images, threads)
     funet, factor = model.funet, model.funet.factor
     context = funet.look_around(model.to_source(visible_values), infrared_values.to(model.fusion_dtype))
 
@@ -43,9 +54,9 @@ def fuse_in_bands(
         return funet.decode(features, visible, infrared, view, small)[:, :, top - rows.start :][:, :, :step]
 
     tops = range(0, height, step)
-    bands = run_in_threads(partial(fuse_band, image, top) for image in range(len(infrared_values)) for top in tops)
-    images = [torch.cat(bands[start : start + len(tops)], dim=-2) for start in range(0, len(bands), len(tops))]
-    return torch.cat(images)
+    bands = run_in_threads(partial(fuse_band, image, top) for image in range(images) for top in tops)
+    joined = [torch.cat(bands[start : start + len(tops)], dim=-2) for start in range(0, len(bands), len(tops))]
+    return torch.cat(joined)
 
 
 def _choose_rows(height: int, width: int, images: int, threads: int) -> int:

@@ -126,7 +126,11 @@ class FuNet(nn.Module):
             height, width = (side * Context.factor for side in context.shape[-2:])
             wide = upsample(context, (height, width), rows)
             hidden = hidden + wide[..., : hidden.shape[-2], : hidden.shape[-1]]
-        maps = self.decoder[1:](hidden).float()  # half precision causes visible banding in smooth areas
+        return self.finish(self.decoder[1:](hidden), visible, infrared)
+
+    def finish(self, maps: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
+        """Return I_fus from the decoder's maps (B, O, h, w) and the images -> (B, 1 or 3, H, W) in [0, 1], float32."""
+        maps = maps.float()  # half precision causes visible banding in smooth areas
         if self.factor > 1:
             maps = F.pixel_shuffle(maps, self.factor)[..., : visible.shape[-2], : visible.shape[-1]]
         if not self.blend_sources:

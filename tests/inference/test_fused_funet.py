@@ -1,0 +1,77 @@
+"""The fused form of FuNet on CPUs: its images are those of the network, and it is used only where they are."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from gffusion import GFFusionModel
+from gffusion.inference import fused_funet, row_bands
+from gffusion.inference.fused_funet import fuse_funet
+from gffusion.inference.predict import run_model
+
+TinyModel = Callable[..., GFFusionModel]
+MakeInputs = Callable[..., dict[str, Tensor]]
+GRAY_LEVEL = 1 / 255
+
+CHOICES: list[dict[str, Any]] = [
+    {"paradigm": "parallel"},
+    {"paradigm": "hybrid"},
+    {"color_space": "rgb", "stem_channels": 8, "feature_channels": 12, "decoder_channels": [3]},
+    {"stem_channels": 16, "feature_channels": 20, "decoder_channels": [17, 6]},
+    {"decoder_channels": []},
+    {"pixel_unshuffle": 2, "stem_channels": 4},
+    {"pixel_unshuffle": 2, "blend_sources": True, "paradigm": "hybrid"},
+    {"blend_sources": True, "color_space": "rgb"},
+]
+
+
+@pytest.fixture(autouse=True)
+def no_grad() -> Any:
+    with torch.no_grad():
+        yield
+
+
+@pytest.mark.parametrize("choices", CHOICES, ids=str)
+@pytest.mark.parametrize("size", [(48, 40), (51, 45), (33, 90)], ids=str)
+def test_images_are_those_of_the_network(
+    tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any, choices: dict[str, Any], size: tuple[int, int]
+) -> None:
+    """Within a hundredth of a gray level, also at the borders, in several rows and columns of tiles."""
+    monkeypatch.setattr(row_bands, "MINIMUM_BAND_ROWS", 20)
+    monkeypatch.setattr(row_bands, "BAND_PIXELS", 0)
+    monkeypatch.setattr(row_bands, "MAXIMUM_COLUMNS", 32)
+    model = tiny_model(**{"paradigm": "cascading", **choices}).eval()
+    for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
+        norm.running_mean.uniform_(-0.5, 0.5)
+        norm.running_var.uniform_(0.5, 2)
+    inputs = {name: F.interpolate(value, size) for name, value in make_inputs().items()}
+    assert fuse_funet(model.funet) is not None
+    fused = run_model(model, **inputs, row_bands=True).fused_values
+    expected = run_model(model, **inputs).fused_values
+    torch.testing.assert_close(fused, expected, atol=GRAY_LEVEL / 100, rtol=0)
+
+
+def test_weights_that_change_are_used(tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+    model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
+    form = fuse_funet(model.funet)
+    assert form is fuse_funet(model.funet) is not None
+    model.funet.decoder[0].weight.mul_(-1)
+    assert fuse_funet(model.funet) is not form
+    fused = run_model(model, **inputs, row_bands=True).fused_values
+    torch.testing.assert_close(fused, run_model(model, **inputs).fused_values, atol=GRAY_LEVEL / 100, rtol=0)
+
+
+def test_plain_networks(tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any) -> None:
+    """Where the fused form is unknown, or its result is another, the network runs as it is."""
+    assert fuse_funet(tiny_model(paradigm="cascading", context_channels=2).eval().funet) is None
+    assert fuse_funet(tiny_model(paradigm="cascading").eval().funet.bfloat16()) is None
+    model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
+    monkeypatch.setattr(fused_funet.FusedFunet, "__call__", lambda self, images, tile, frame: torch.zeros(1, 1, 20, 24))
+    assert fuse_funet(model.funet) is None
+    with torch.enable_grad():
+        fused = run_model(tiny_model(paradigm="cascading").eval(), **inputs, row_bands=True).fused_values
+    assert fused.requires_grad
