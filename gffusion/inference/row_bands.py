@@ -15,6 +15,8 @@ from .threads import run_in_threads
 
 # Small enough for a CPU's cache, and large compared with the rows that neighboring bands share.
 BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
+# Values of z_f in a tile, so that its memory is reused ([`run_in_threads`]).
+TILE_VALUES = 2**22
 # Widest tile: a wider image is also divided into columns of tiles, as the memory of a tile would be too large to be reused.
 MAXIMUM_COLUMNS = 1024
 
@@ -33,9 +35,10 @@ def fuse_in_bands(
     form = None if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") else fuse_funet(model.funet)
     if form is not None:
         columns = math.ceil(width / MAXIMUM_COLUMNS)
-        rows = math.ceil(height / _choose_rows(height, math.ceil(width / columns), images * columns, threads))
+        pixels = TILE_VALUES // model.config.spatial_channels
+        rows = math.ceil(height / _choose_rows(height, math.ceil(width / columns), images * columns, threads, pixels))
         return fuse_in_tiles(model, form, visible_values, infrared_values, projections, (rows, columns))
-    step = _choose_rows(height, width, images, threads)
+    step = _choose_rows(height, width, images, threads, BAND_PIXELS)
     funet, factor = model.funet, model.funet.factor
     context = funet.look_around(model.to_source(visible_values), infrared_values.to(model.fusion_dtype))
 
@@ -59,8 +62,8 @@ def fuse_in_bands(
     return torch.cat(joined)
 
 
-def _choose_rows(height: int, width: int, images: int, threads: int) -> int:
+def _choose_rows(height: int, width: int, images: int, threads: int, pixels: int) -> int:
     """Return the number of rows of a band, so that all threads have the same number of bands."""
-    count = math.ceil(height / max(MINIMUM_BAND_ROWS, BAND_PIXELS // width))
+    count = math.ceil(height / max(MINIMUM_BAND_ROWS, pixels // width))
     even = math.ceil(count * images / threads) * threads / images
     return math.ceil(height / max(1, even))

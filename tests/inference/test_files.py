@@ -39,7 +39,7 @@ class BrighterOfBoth:
 def simple_model(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let `predict` call the simple model."""
     monkeypatch.setattr(
-        "gffusion.inference.predict.run_model", lambda model, row_bands, encode, **inputs: model(**inputs)
+        "gffusion.inference.predict.run_model", lambda model, row_bands, encode, graphs, **inputs: model(**inputs)
     )
     monkeypatch.setattr(
         "gffusion.inference.predict.predict_labels", lambda model, outputs, **inputs: outputs.logits.argmax(dim=1)

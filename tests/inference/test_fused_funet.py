@@ -42,7 +42,7 @@ def test_images_are_those_of_the_network(
 ) -> None:
     """Within a hundredth of a gray level, also at the borders, in several rows and columns of tiles."""
     monkeypatch.setattr(row_bands, "MINIMUM_BAND_ROWS", 20)
-    monkeypatch.setattr(row_bands, "BAND_PIXELS", 0)
+    monkeypatch.setattr(row_bands, "TILE_VALUES", 0)
     monkeypatch.setattr(row_bands, "MAXIMUM_COLUMNS", 32)
     model = tiny_model(**{"paradigm": "cascading", **choices}).eval()
     for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
