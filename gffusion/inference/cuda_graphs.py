@@ -180,7 +180,7 @@ def _find_kernels(model: GFFusionModel) -> Any:
     try:
         from .triton_funet import TritonFuNet, supports  # Triton is only part of torch's CUDA builds for Linux
 
-        if not supports(model.funet, model.config.image_channels):
+        if not supports(model.funet):
             return None
         kernels = TritonFuNet(model.funet, is_luma=model.config.color_space == "ycbcr")
         blank = torch.zeros(1, 3, 32, 32, device=model.device)

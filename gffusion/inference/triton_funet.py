@@ -4,13 +4,16 @@ Maps are stored channels-last. A gradient residual dense block has one buffer fo
 replaces concatenations; borders are reflected by index arithmetic, which replaces padding. Products are summed in float32.
 """
 
+import copy
+
 import torch
 import triton
 from torch import Tensor, nn
 
-from gffusion.models.gffusion.funet import FuNet, ModalityEncoder
+from gffusion.models.gffusion.funet import FuNet
 from gffusion.models.gffusion.image_ops import LUMA_WEIGHTS
 
+from .folding import can_fold, fold_batch_norms
 from .triton_kernels import align_kernel, convolution_kernel, stem_kernel
 
 CHUNK = 16  # channels per matrix product, the smallest number that Triton supports
@@ -44,8 +47,11 @@ class TritonFuNet:
             [(block.dense_align.weight, bias) for block, bias in zip(blocks, biases, strict=True)], self.dtype
         )
         self._gradient = _pack([(block.gradient_align.weight, None) for block in blocks], self.dtype)[0]
+        layers = fold_batch_norms(copy.deepcopy(funet.decoder).float())
+        convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
         self._decoder = [
-            (_pack([(weight, bias)], self.dtype), *weight.shape[:2]) for weight, bias in _fold_decoder(funet.decoder)
+            (_pack([(layer.weight, layer.bias)], self.dtype), layer.out_channels, layer.in_channels)
+            for layer in convolutions
         ]
 
     def __call__(self, visible: Tensor, infrared: Tensor, projections: Tensor | None = None) -> Tensor:
@@ -140,18 +146,11 @@ class TritonFuNet:
         )
 
 
-def supports(funet: FuNet, image_channels: int) -> bool:
+def supports(funet: FuNet) -> bool:
     """Return whether the kernels compute this FuNet: in half precision, and without options that they do not know."""
-    encoders = (funet.visible_encoder, funet.infrared_encoder)
-    names = {name for encoder in encoders for name, _ in encoder.named_modules() if name}
-    block = {"dense1", "dense2", "dense_align", "gradient_align", "activation"}
-    known = {"stem", "activation", "block", *(f"block.{name}" for name in block)}
-    inputs = (encoders[0].stem.in_channels, encoders[1].stem.in_channels) == (image_channels, 1)
-    types = all(type(encoder) is ModalityEncoder for encoder in encoders)
-    parts = {name for name, _ in funet.named_children()} == {"visible_encoder", "infrared_encoder", "decoder"}
-    half = encoders[0].stem.weight.dtype in (torch.float16, torch.bfloat16)
-    plain = types and parts and names == known and inputs and half
-    return plain and funet.factor == 1 and funet.context is None and not funet.blend_sources
+    dtype = funet.visible_encoder.stem.weight.dtype
+    is_plain = can_fold(funet) and funet.factor == 1 and not funet.blend_sources
+    return is_plain and dtype in (torch.float16, torch.bfloat16)
 
 
 def _pad(value: int, multiple: int) -> int:
@@ -182,17 +181,3 @@ def _pack_stem(stem: nn.Conv2d, is_luma: bool) -> tuple[Tensor, Tensor]:
     bias = weight.new_zeros(outputs)
     bias[: len(weight)] = stem.bias.float()  # type: ignore[union-attr]
     return padded, bias
-
-
-def _fold_decoder(decoder: nn.Sequential) -> list[tuple[Tensor, Tensor]]:
-    """Return weights and biases of the decoder's convolutions with their batch normalization, float32."""
-    folded: list[tuple[Tensor, Tensor]] = []
-    for layer in decoder:
-        if isinstance(layer, nn.Conv2d):
-            folded.append((layer.weight.float(), layer.bias.float()))  # type: ignore[union-attr]
-        elif isinstance(layer, nn.BatchNorm2d):
-            weight, bias = folded.pop()
-            factor = layer.weight.float() / torch.sqrt(layer.running_var.float() + layer.eps)  # type: ignore[union-attr]
-            shift = layer.bias.float() - layer.running_mean.float() * factor  # type: ignore[union-attr,operator]
-            folded.append((weight * factor.view(-1, 1, 1, 1), bias * factor + shift))
-    return folded

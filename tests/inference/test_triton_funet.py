@@ -34,9 +34,9 @@ with torch.no_grad():
     if projections is not None:
         features, _ = FINet.inject(features, upsample(projections, (10, 21)))
     expected = funet.decode(features, source, infrared)
-    assert not supports(funet, config.image_channels)  # float32
+    assert not supports(funet)  # float32
     funet.half()
-    assert supports(funet, config.image_channels)
+    assert supports(funet)
     half = None if projections is None else projections.half()
     result = TritonFuNet(funet, is_luma=color_space == "ycbcr")(visible, infrared, half)
 assert result.shape == expected.shape and result.dtype == torch.float32
