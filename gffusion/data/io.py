@@ -1,6 +1,8 @@
 """Read image files into arrays, and write arrays to image files."""
 
 import os
+import tempfile
+import zlib
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -26,7 +28,11 @@ _FORMATS = {
     ".webp": "WEBP",
     ".bmp": "BMP",
 }
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
+    "JPEG": {"quality": 95, "subsampling": 0},
+    "WEBP": {"lossless": True},
+    "PNG": {"compress_type": zlib.Z_RLE},  # as small as Pillow's default on images of cameras, and three times as fast
+}
 
 IMAGE_SUFFIXES: tuple[str, ...] = tuple(_FORMATS)
 """Suffixes of the supported image files, in lower case."""
@@ -222,10 +228,10 @@ def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:
 
 
 def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None) -> bytes:
-    content = BytesIO()
     if image_format == "TIFF":
         import tifffile  # here to save start-up time
 
+        content = BytesIO()
         with tifffile.TiffWriter(content) as writer:
             # By default, tifffile adds metadata of its own.
             writer.write(image, photometric=_get_photometric(image), metadata=None)
@@ -237,8 +243,10 @@ def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None
         from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
 
         image = to_uint8(image)
-    Image.fromarray(np.ascontiguousarray(image)).save(content, image_format, **_SAVE_OPTIONS.get(image_format, {}))
-    return content.getvalue()
+    with tempfile.TemporaryFile() as file:  # Pillow blocks all other threads while it writes to memory
+        Image.fromarray(np.ascontiguousarray(image)).save(file, image_format, **_SAVE_OPTIONS.get(image_format, {}))
+        file.seek(0)
+        return file.read()
 
 
 def _get_photometric(image: NDArray[Any]) -> str:

@@ -1,5 +1,6 @@
 """Fuse image files: read ahead, batch by size, write in the background, and continue after failed pairs."""
 
+import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +23,8 @@ from gffusion.visualization.overlay import overlay
 
 from .batching import batch_by_size
 from .predict import Prediction, predict
+
+MAXIMUM_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -73,25 +76,30 @@ def fuse_files(
     image_processor: GFFusionImageProcessor,
     batch_size: int = 1,
     read_options: ReadOptions | None = None,
+    workers: int | None = None,
 ) -> Iterator[FusionResult]:
     """Fuse pairs of files, and yield every result as soon as it is known, also of pairs that fail.
 
-    One thread reads files ahead of the model, and another one writes files in the background. Output folders must
-    exist. Jobs with `labels` or `overlay` need a model with a segmenter. A batch has consecutive pairs of one size.
+    Threads read files ahead of the model, and as many write files in the background: `workers`, by default one, and on a GPU
+    as many as there are cores, at most 16. Output folders must exist. Jobs with `labels` or `overlay` need a model with a
+    segmenter. A batch has consecutive pairs of one size.
 
     Raises:
         ValueError: If `batch_size` is less than 1.
     """
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
+    if workers is None:
+        workers = 1 if model.device.type == "cpu" else min(MAXIMUM_WORKERS, os.cpu_count() or 1)
+    ahead = batch_size + max(batch_size, workers)
+    with ThreadPoolExecutor(workers) as reader, ThreadPoolExecutor(workers) as writer:
         writing: deque[Future[FusionResult]] = deque()
-        read_jobs = map_in_order(reader, lambda job: _read(job, read_options), jobs, depth=2 * batch_size)
+        read_jobs = map_in_order(reader, lambda job: _read(job, read_options), jobs, depth=ahead)
         for batch in batch_by_size(read_jobs, batch_size, lambda item: item.size):
             for item, outcome in _fuse(batch, model, image_processor):
                 if isinstance(outcome, str):
                     yield FusionResult(item.job, outcome)
                 else:
                     writing.append(writer.submit(_write, item, outcome))
-            while writing and (writing[0].done() or len(writing) > 2 * batch_size):
+            while writing and (writing[0].done() or len(writing) > ahead):
                 yield writing.popleft().result()
         while writing:
             yield writing.popleft().result()

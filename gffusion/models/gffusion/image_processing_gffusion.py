@@ -181,7 +181,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         if output_type not in ("pil", "np", "pt"):
             raise ValueError(f'`output_type` must be "pil", "np" or "pt", got {output_type!r}.')
         pairs = _as_pairs(images)
-        fused_values = outputs.fused_values.detach().float().cpu()
+        fused_values = outputs.fused_values.detach().float()  # colored and rounded where it is, on a GPU or CPU
         if len(pairs) != len(fused_values):
             raise ValueError(f"`outputs` holds {len(fused_values)} pairs, but `images` holds {len(pairs)}.")
         if not fused_values.isfinite().all():
@@ -333,18 +333,23 @@ def _restore_color(fused: Tensor, visible: NDArray[Any]) -> Tensor:
         return rgb_to_luma(fused)
     if fused.shape[0] == 3:
         return fused
-    return replace_luma(torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))), fused)
+    if visible.dtype == np.uint8:  # sent to a GPU as it is, a quarter of the bytes
+        values = torch.from_numpy(np.array(visible)).to(fused.device).movedim(-1, 0) / 255
+    else:
+        values = torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))).to(fused.device)
+    return replace_luma(values, fused)
 
 
 def _to_image(fused: Tensor, dtype: np.dtype[Any], output_type: str) -> Image:
     if output_type == "pt":
-        return fused
-    array = fused[0].numpy() if fused.shape[0] == 1 else fused.movedim(0, -1).numpy()
+        return fused.cpu()
+    fused = fused[0] if fused.shape[0] == 1 else fused.movedim(0, -1)
     if output_type == "np" and np.issubdtype(dtype, np.floating):
-        return array.astype(dtype)
-    wide = dtype == np.uint16 and (output_type == "np" or array.ndim == 2)
-    integer = np.uint16 if wide else np.uint8
-    array = np.rint(array * np.iinfo(integer).max).astype(integer)
+        return fused.cpu().numpy().astype(dtype)
+    if dtype == np.uint16 and (output_type == "np" or fused.ndim == 2):
+        array = torch.round(fused * 65535).to(torch.int32).cpu().numpy().astype(np.uint16)
+    else:
+        array = torch.round(fused * 255).to(torch.uint8).contiguous().cpu().numpy()
     return array if output_type == "np" else PIL.Image.fromarray(array)
 
 
