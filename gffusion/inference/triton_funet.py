@@ -10,23 +10,24 @@ import torch
 import triton
 from torch import Tensor, nn
 
-from gffusion.models.gffusion.funet import FuNet
-from gffusion.models.gffusion.image_ops import LUMA_WEIGHTS
+from gffusion.models.gffusion.funet import Context, FuNet
+from gffusion.models.gffusion.image_ops import LUMA_WEIGHTS, rgb_to_luma
 
 from .folding import can_fold, fold_batch_norms
 from .triton_kernels import align_kernel, convolution_kernel, stem_kernel
 
 CHUNK = 16  # channels per matrix product, the smallest number that Triton supports
-ROWS, COLUMNS = 8, 16  # of pixels in a block
 MAXIMUM_ELEMENTS = 2**31  # of a map, whose indices have 32 bits
+# Rows and columns of pixels, and warps, of a program; measured on an H100.
+STEM_BLOCK = CONVOLUTION_BLOCK = ALIGN_BLOCK = (8, 16, 4)
 
 
 class TritonFuNet:
     """The trained FuNet in the dtype of its weights, half precision, with batch normalization folded into convolutions.
 
     Args:
-        funet: FuNet in evaluation mode. Its weights are copied.
-        is_luma: Whether FuNet reads the luma of the visible image, which becomes a part of its first convolution.
+        funet: FuNet in evaluation mode that the kernels support. Its weights are copied, except those of its context.
+        is_luma: Whether FuNet reads the luma of the visible image.
     """
 
     def __init__(self, funet: FuNet, is_luma: bool) -> None:
@@ -37,50 +38,71 @@ class TritonFuNet:
         self.features = blocks[0].dense_align.out_channels
         self.maximum_pixels = MAXIMUM_ELEMENTS // max(3 * self.stem_channels, 2 * self.features)
         self.slope = float(visible.activation.negative_slope)
-        self._stems = [_pack_stem(visible.stem, is_luma), _pack_stem(infrared.stem, False)]
+        self._funet, self._is_luma = funet, is_luma
+        # The weights of luma become a part of the first convolution, if nothing else needs the luma.
+        self._is_whole = funet.factor == 1 and funet.context is None and not funet.blend_sources
+        self._stems = [_pack_stem(visible.stem, is_luma and self._is_whole), _pack_stem(infrared.stem, False)]
         self._dense = [
-            _pack([(conv.weight, conv.bias) for conv in convs], self.dtype)
-            for convs in ([block.dense1 for block in blocks], [block.dense2 for block in blocks])
+            _pack([(layer.weight, layer.bias) for layer in layers], self.dtype)
+            for layers in ([block.dense1 for block in blocks], [block.dense2 for block in blocks])
         ]
         biases = [(block.dense_align.bias + block.gradient_align.bias).detach() for block in blocks]  # type: ignore[operator]
-        self._align = _pack(
-            [(block.dense_align.weight, bias) for block, bias in zip(blocks, biases, strict=True)], self.dtype
-        )
+        aligns = [(block.dense_align.weight, bias) for block, bias in zip(blocks, biases, strict=True)]
+        self._align = _pack(aligns, self.dtype)
         self._gradient = _pack([(block.gradient_align.weight, None) for block in blocks], self.dtype)[0]
         layers = fold_batch_norms(copy.deepcopy(funet.decoder).float())
-        convolutions = [layer for layer in layers if isinstance(layer, nn.Conv2d)]
         self._decoder = [
-            (_pack([(layer.weight, layer.bias)], self.dtype), layer.out_channels, layer.in_channels)
-            for layer in convolutions
+            (_pack([(layer.weight, layer.bias)], self.dtype), layer.in_channels, layer.out_channels)
+            for layer in layers
+            if isinstance(layer, nn.Conv2d)
         ]
+        # A batch norm follows the sum of the first convolution and the context.
+        first = funet.decoder[0].weight.float().flatten(1), layers[0].weight.flatten(1)  # type: ignore[union-attr,operator]
+        self._context_scale = (first[0] * first[1]).sum(1) / (first[0] ** 2).sum(1)
 
     def __call__(self, visible: Tensor, infrared: Tensor, projections: Tensor | None = None) -> Tensor:
         """Return I_fus, float32 in [0, 1]: (B, 3, H, W), (B, 1, H, W), (B, 2 C, h, w) -> (B, 1 or 3, H, W).
 
         `projections` are those of [`GFFusionModel.project_semantics`], `None` in the cascading paradigm.
         """
+        visible, infrared = visible.float(), infrared.float()
+        if self._is_whole:
+            return self._fuse(visible, infrared, projections, None, "sigmoid")
+        source = rgb_to_luma(visible) if self._is_luma else visible
+        context = self._funet.look_around(source.to(self.dtype), infrared.to(self.dtype))
+        unshuffled = self._funet.unshuffle(source), self._funet.unshuffle(infrared)
+        maps = self._fuse(*unshuffled, projections, context, "none")
+        return self._funet.blend(maps, source, infrared)
+
+    def _fuse(
+        self, visible: Tensor, infrared: Tensor, projections: Tensor | None, context: Tensor | None, activation: str
+    ) -> Tensor:
+        """Return the decoder's maps (B, C, h, w), float32, after an activation."""
         batch, _, height, width = infrared.shape
         stem, features = self.stem_channels, self.features
         maps = infrared.new_empty((2, batch, height, width, 3 * stem), dtype=self.dtype)
         for image, (weights, bias), target in zip((visible, infrared), self._stems, maps, strict=True):
-            image = image.float().contiguous()
-            tiles = (triton.cdiv(width, COLUMNS), triton.cdiv(height, ROWS), batch)
             sizes = {"IN": image.shape[1], "OUT": stem, "OUT_PADDED": len(bias), "STRIDE": 3 * stem}
-            blocks = {"ROWS": ROWS, "COLUMNS": COLUMNS}
-            stem_kernel[tiles](image, weights, bias, target, height, width, self.slope, **sizes, **blocks)
+            grid, block = _divide(batch, height, width, STEM_BLOCK)
+            values = (image.contiguous(), weights, bias, target, height, width, self.slope)
+            stem_kernel[grid](*values, **sizes, **block)
         maps = maps.flatten(0, 1)
         for number, packed in enumerate(self._dense, start=1):
-            self._convolve(maps, packed, maps[..., number * stem :], (number * stem, stem), 3 * stem)
+            target = maps[..., number * stem :]
+            self._convolve(maps, packed, target, (number * stem, stem), 3 * stem)
         mixed = infrared.new_empty((batch, height, width, 2 * features), dtype=self.dtype)
         self._align_both(maps, mixed, projections)
-        for packed, outputs, inputs in self._decoder[:-1]:
-            target = infrared.new_empty((batch, height, width, outputs), dtype=self.dtype)
-            self._convolve(mixed, packed, target, (inputs, outputs), outputs)
+        for number, (packed, inputs, outputs) in enumerate(self._decoder):
+            is_last = number == len(self._decoder) - 1
+            shape = (batch, outputs, height, width) if is_last else (batch, height, width, outputs)
+            target = infrared.new_empty(shape, dtype=torch.float32 if is_last else self.dtype)
+            strides = (1, height * width) if is_last else (outputs, 1)
+            around = context if number == 0 else None
+            self._convolve(
+                mixed, packed, target, (inputs, outputs), *strides, activation if is_last else "leaky", around
+            )
             mixed = target
-        packed, outputs, inputs = self._decoder[-1]
-        fused = infrared.new_empty((batch, outputs, height, width), dtype=torch.float32)
-        self._convolve(mixed, packed, fused, (inputs, outputs), 1, last=True)
-        return fused
+        return mixed
 
     def _convolve(
         self,
@@ -89,11 +111,18 @@ class TritonFuNet:
         target: Tensor,
         channels: tuple[int, int],
         target_stride: int,
-        last: bool = False,
+        channel_stride: int = 1,
+        activation: str = "leaky",
+        context: Tensor | None = None,
     ) -> None:
         images, height, width, source_stride = source.shape
         weights, bias = packed
-        convolution_kernel[(triton.cdiv(width, COLUMNS), triton.cdiv(height, ROWS), images)](
+        around, context_size = bias, (1, 1)
+        if context is not None:
+            scaled = context.permute(0, 2, 3, 1).float() * self._context_scale
+            around, context_size = scaled.to(self.dtype).contiguous(), context.shape[-2:]  # type: ignore[assignment]
+        grid, block = _divide(images, height, width, CONVOLUTION_BLOCK)
+        convolution_kernel[grid](
             source,
             weights,
             bias,
@@ -102,9 +131,12 @@ class TritonFuNet:
             width,
             images // len(weights),
             target.stride(0),
-            height * width if last else 1,
+            channel_stride,
+            around,
+            *context_size,
+            CONTEXT=0 if context is None else Context.factor,
             SLOPE=self.slope,
-            SIGMOID=last,
+            ACTIVATION=activation,
             IN=channels[0],
             IN_PADDED=weights.shape[2],
             OUT=channels[1],
@@ -112,17 +144,17 @@ class TritonFuNet:
             SOURCE_STRIDE=source_stride,
             TARGET_STRIDE=target_stride,
             CHUNK=CHUNK,
-            ROWS=ROWS,
-            COLUMNS=COLUMNS,
+            **block,
         )
 
     def _align_both(self, maps: Tensor, target: Tensor, projections: Tensor | None) -> None:
         images, height, width, _ = maps.shape
         weights, bias = self._align
-        grid = (1, 1) if projections is None else projections.shape[-2:]
+        size = (1, 1) if projections is None else projections.shape[-2:]
         if projections is not None:
             projections = projections.permute(0, 2, 3, 1).contiguous()
-        align_kernel[(triton.cdiv(width, COLUMNS), triton.cdiv(height, ROWS), images)](
+        grid, block = _divide(images, height, width, ALIGN_BLOCK)
+        align_kernel[grid](
             maps,
             weights,
             self._gradient,
@@ -131,7 +163,7 @@ class TritonFuNet:
             target,
             height,
             width,
-            *grid,
+            *size,
             images // 2,
             SLOPE=self.slope,
             INJECT=projections is not None,
@@ -141,16 +173,23 @@ class TritonFuNet:
             OUT=self.features,
             OUT_PADDED=weights.shape[3],
             CHUNK=CHUNK,
-            ROWS=ROWS,
-            COLUMNS=COLUMNS,
+            **block,
         )
+
+
+def _divide(
+    images: int, height: int, width: int, block: tuple[int, int, int]
+) -> tuple[tuple[int, int, int], dict[str, int]]:
+    """Return the programs along columns, rows and images, and the constants of a block."""
+    rows, columns, warps = block
+    grid = (triton.cdiv(width, columns), triton.cdiv(height, rows), images)
+    return grid, {"ROWS": rows, "COLUMNS": columns, "num_warps": warps}
 
 
 def supports(funet: FuNet) -> bool:
     """Return whether the kernels compute this FuNet: in half precision, and without options that they do not know."""
     dtype = funet.visible_encoder.stem.weight.dtype
-    is_plain = can_fold(funet) and funet.factor == 1 and not funet.blend_sources
-    return is_plain and dtype in (torch.float16, torch.bfloat16)
+    return can_fold(funet) and dtype in (torch.float16, torch.bfloat16)
 
 
 def _pad(value: int, multiple: int) -> int:

@@ -28,6 +28,22 @@ def _leaky_relu(values, SLOPE: tl.constexpr):
 
 
 @triton.jit
+def _interpolate(maps, y, x, height, width, STRIDE: tl.constexpr, channels, mask):
+    """Interpolate maps (height, width, STRIDE) bilinearly at pixels, as torch does without aligned corners."""
+    y, x = tl.maximum(y, 0.0), tl.maximum(x, 0.0)  # constant outside of the outer centers
+    row, column = tl.minimum(y.to(tl.int32), height - 1), tl.minimum(x.to(tl.int32), width - 1)
+    down, across = (y - row)[:, None], (x - column)[:, None]
+    top, bottom = row * width * STRIDE, tl.minimum(row + 1, height - 1) * width * STRIDE
+    left, right = column * STRIDE, tl.minimum(column + 1, width - 1) * STRIDE
+    base = maps + channels[None, :]
+    upper = (1 - across) * tl.load(base + (top + left)[:, None], mask=mask, other=0.0)
+    upper += across * tl.load(base + (top + right)[:, None], mask=mask, other=0.0)
+    lower = (1 - across) * tl.load(base + (bottom + left)[:, None], mask=mask, other=0.0)
+    lower += across * tl.load(base + (bottom + right)[:, None], mask=mask, other=0.0)
+    return (1 - down) * upper + down * lower
+
+
+@triton.jit
 def stem_kernel(
     source,
     weights,
@@ -71,8 +87,12 @@ def convolution_kernel(
     images_per_set,
     target_image_stride,
     target_channel_stride,
+    context,
+    context_height,
+    context_width,
+    CONTEXT: tl.constexpr,
     SLOPE: tl.constexpr,
-    SIGMOID: tl.constexpr,
+    ACTIVATION: tl.constexpr,
     IN: tl.constexpr,
     IN_PADDED: tl.constexpr,
     OUT: tl.constexpr,
@@ -83,7 +103,10 @@ def convolution_kernel(
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Convolve IN of the SOURCE_STRIDE channels of every pixel. Every set of images has its own weights."""
+    """Convolve IN of the SOURCE_STRIDE channels of every pixel. Every set of images has its own weights.
+
+    CONTEXT is the factor by which the resolution of `context` (images, h, w, OUT), which is added, is lower; 0 without.
+    """
     rows, columns = _locate(ROWS, COLUMNS)
     image = tl.program_id(2)
     source += image.to(tl.int64) * height * width * SOURCE_STRIDE
@@ -100,20 +123,18 @@ def convolution_kernel(
             values = tl.load(source + places, mask=channels[None, :] < IN, other=0.0)
             kernel = tl.load(weights + ((tap * IN_PADDED + channels) * OUT_PADDED)[:, None] + outputs[None, :])
             total = tl.dot(values, kernel, total)
-    total = tl.sigmoid(total) if SIGMOID else _leaky_relu(total, SLOPE)
-    mask = ((rows < height) & (columns < width))[:, None] & (outputs < OUT)[None, :]
+    is_output = (outputs < OUT)[None, :]
+    if CONTEXT:
+        context += image.to(tl.int64) * context_height * context_width * OUT
+        y, x = (rows + 0.5) / CONTEXT - 0.5, (columns + 0.5) / CONTEXT - 0.5
+        total += _interpolate(context, y, x, context_height, context_width, OUT, outputs, is_output)
+    if ACTIVATION == "leaky":
+        total = _leaky_relu(total, SLOPE)
+    elif ACTIVATION == "sigmoid":
+        total = tl.sigmoid(total)
+    mask = ((rows < height) & (columns < width))[:, None] & is_output
     places = ((rows * width + columns) * TARGET_STRIDE)[:, None] + (outputs * target_channel_stride)[None, :]
     tl.store(target + places, total.to(target.dtype.element_ty), mask=mask)
-
-
-@triton.jit
-def _interpolate(maps, top, bottom, left, right, down, across, channels, mask):
-    """Interpolate maps bilinearly between rows `top` and `bottom`, and columns `left` and `right`."""
-    upper = (1 - across)[:, None] * tl.load(maps + (top + left)[:, None] + channels[None, :], mask=mask, other=0.0)
-    upper += across[:, None] * tl.load(maps + (top + right)[:, None] + channels[None, :], mask=mask, other=0.0)
-    lower = (1 - across)[:, None] * tl.load(maps + (bottom + left)[:, None] + channels[None, :], mask=mask, other=0.0)
-    lower += across[:, None] * tl.load(maps + (bottom + right)[:, None] + channels[None, :], mask=mask, other=0.0)
-    return (1 - down)[:, None] * upper + down[:, None] * lower
 
 
 @triton.jit
@@ -179,17 +200,11 @@ def align_kernel(
     total = _leaky_relu(total, SLOPE)
     is_output = (outputs < OUT)[None, :]
     if INJECT:
-        # As torch's bilinear interpolation without aligned corners: pixel centers, and constant outside of the outer ones.
-        y = tl.maximum((rows + 0.5) * (grid_height / height) - 0.5, 0.0)
-        x = tl.maximum((columns + 0.5) * (grid_width / width) - 0.5, 0.0)
-        top_row, left_column = tl.minimum(y.to(tl.int32), grid_height - 1), tl.minimum(x.to(tl.int32), grid_width - 1)
-        down, across = y - top_row, x - left_column
+        y, x = (rows + 0.5) * (grid_height / height) - 0.5, (columns + 0.5) * (grid_width / width) - 0.5
         pixel: tl.constexpr = 4 * OUT
-        top, bottom = top_row * grid_width * pixel, tl.minimum(top_row + 1, grid_height - 1) * grid_width * pixel
-        left, right = left_column * pixel, tl.minimum(left_column + 1, grid_width - 1) * pixel
         projections += item * grid_height * grid_width * pixel + modality * OUT
-        gate = tl.sigmoid(_interpolate(projections, top, bottom, left, right, down, across, outputs, is_output))
-        semantic = _interpolate(projections + 2 * OUT, top, bottom, left, right, down, across, outputs, is_output)
+        gate = tl.sigmoid(_interpolate(projections, y, x, grid_height, grid_width, pixel, outputs, is_output))
+        semantic = _interpolate(projections + 2 * OUT, y, x, grid_height, grid_width, pixel, outputs, is_output)
         total += total * gate + semantic  # Eq. (7), (8)
     mask = ((rows < height) & (columns < width))[:, None] & is_output
     places = ((rows * width + columns) * 2 * OUT)[:, None] + outputs[None, :]
