@@ -6,7 +6,6 @@ A graph is captured when a size is used for the second time. The results are the
 import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from itertools import chain
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -50,23 +49,26 @@ def fuse_on_gpu(
         inputs.append(semantic_tokens)
     # Buffers of graphs outlive the caller's inference mode, so they must not be inference tensors.
     with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(model.device), _LOCK:
-        signature = _sign(model)
         prepared = _PREPARED.get(model)
-        if prepared is None or prepared.signature != signature:
-            prepared = _PREPARED[model] = _Prepared(model, signature)
+        if prepared is None or not prepared.is_current():
+            prepared = _PREPARED[model] = _Prepared(model)
         return prepared(inputs)
 
 
 class _Prepared:
     """A model with weights prepared for a GPU, and its graphs."""
 
-    def __init__(self, model: GFFusionModel, signature: tuple[Any, ...]) -> None:
-        self.signature = signature
+    def __init__(self, model: GFFusionModel) -> None:
+        self._weights = _Weights(model)
         self._compute = _make_compute(model)
         self._device = model.device
         self._uses: Counter[tuple[Any, ...]] = Counter()
         self._graphs: OrderedDict[tuple[Any, ...], _Graph] = OrderedDict()
         self._pool: Any = None
+
+    def is_current(self) -> bool:
+        """Return whether the weights are those that were prepared."""
+        return self._weights.are_unchanged()
 
     def __call__(self, inputs: list[Tensor]) -> Tensor:
         key = tuple((value.shape, value.dtype) for value in inputs)
@@ -118,13 +120,29 @@ _PREPARED: WeakKeyDictionary[GFFusionModel, _Prepared] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
-def _sign(model: GFFusionModel) -> tuple[Any, ...]:
-    """Return a value that changes with the trained weights; graphs read the encoder's weights where they are."""
-    modules = [model.funet, *([model.finet] if hasattr(model, "finet") else [])]
-    tensors = chain.from_iterable(chain(module.parameters(), module.buffers()) for module in modules)
-    weights = tuple((value.data_ptr(), 0 if value.is_inference() else value._version) for value in tensors)
-    encoder = next(model.clip.parameters()).data_ptr() if hasattr(model, "clip") else 0
-    return (*weights, encoder)
+class _Weights:
+    """The trained weights of a model, and the place of the encoder's, which graphs read where they are."""
+
+    def __init__(self, model: GFFusionModel) -> None:
+        trained = [model.funet, *([model.finet] if hasattr(model, "finet") else [])]
+        modules = [module for part in trained for module in part.modules()]
+        # Dictionaries of the modules, because a parameter can be replaced; reading all of a model takes longer than a graph.
+        holders = [holder for module in modules for holder in (module._parameters, module._buffers)]
+        self._places = [(holder, name) for holder in holders for name, value in holder.items() if value is not None]
+        if hasattr(model, "clip"):
+            holder, name = next(
+                (module._parameters, name) for module in model.clip.modules() for name in module._parameters
+            )
+            self._places.append((holder, name))
+        self._state = self._read()
+
+    def are_unchanged(self) -> bool:
+        """Return whether all are the same tensors with the same values."""
+        return self._read() == self._state
+
+    def _read(self) -> list[tuple[int, int]]:
+        values = (holder[name] for holder, name in self._places)
+        return [(value.data_ptr(), 0 if value.is_inference() else value._version) for value in values]  # type: ignore[union-attr]
 
 
 def _make_compute(model: GFFusionModel) -> Compute:

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def fuse_files(
     ahead = batch_size + max(batch_size, workers)
     with ThreadPoolExecutor(workers) as reader, ThreadPoolExecutor(workers) as writer:
         writing: deque[Future[FusionResult]] = deque()
-        read_jobs = map_in_order(reader, lambda job: _read(job, read_options), jobs, depth=ahead)
+        read_jobs = map_in_order(reader, partial(_read, options=read_options), jobs, depth=ahead)
         for batch in batch_by_size(read_jobs, batch_size, lambda item: item.size):
             for item, outcome in _fuse(batch, model, image_processor):
                 if isinstance(outcome, str):

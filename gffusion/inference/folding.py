@@ -30,10 +30,11 @@ def can_fold(funet: nn.Module) -> bool:
         >>> can_fold(create_model("gffusion-funet").funet)
         True
     """
-    return type(funet) is FuNet and not funet.training and all(_is_known(module) for module in funet.modules())
+    return type(funet) is FuNet and not funet.training and all(is_known(module) for module in funet.modules())
 
 
-def _is_known(module: nn.Module) -> bool:
+def is_known(module: nn.Module) -> bool:
+    """Return whether folded forms know a module, apart from the modules in it."""
     if module._forward_hooks or module._forward_pre_hooks or {"forward", "encode", "decode"} & vars(module).keys():
         return False
     if type(module) in _PARTS:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gffusion.models.gffusion.funet import Context, FuNet
 from gffusion.models.gffusion.image_ops import LUMA_WEIGHTS, rgb_to_luma
 
-from .folding import can_fold, fold_batch_norms
+from .folding import fold_batch_norms, is_known
 from .triton_kernels import align_kernel, convolution_kernel, stem_kernel
 
 CHUNK = 16  # channels per matrix product, the smallest number that Triton supports
@@ -72,7 +72,7 @@ class TritonFuNet:
         context = self._funet.look_around(source.to(self.dtype), infrared.to(self.dtype))
         unshuffled = self._funet.unshuffle(source), self._funet.unshuffle(infrared)
         maps = self._fuse(*unshuffled, projections, context, "none")
-        return self._funet.blend(maps, source, infrared)
+        return self._funet.finish(maps, source, infrared)
 
     def _fuse(
         self, visible: Tensor, infrared: Tensor, projections: Tensor | None, context: Tensor | None, activation: str
@@ -187,9 +187,14 @@ def _divide(
 
 
 def supports(funet: FuNet) -> bool:
-    """Return whether the kernels compute this FuNet: in half precision, and without options that they do not know."""
-    dtype = funet.visible_encoder.stem.weight.dtype
-    return can_fold(funet) and dtype in (torch.float16, torch.bfloat16)
+    """Return whether the kernels compute this FuNet: in half precision, and of the parts that they know."""
+    parts = dict(funet.named_children())
+    context = parts.pop("context", None)
+    is_half = funet.visible_encoder.stem.weight.dtype in (torch.float16, torch.bfloat16)
+    if not is_half or funet.training or type(funet) is not FuNet or type(context) not in (Context, type(None)):
+        return False
+    modules = (module for part in parts.values() for module in part.modules())
+    return set(parts) == {"visible_encoder", "infrared_encoder", "decoder"} and all(map(is_known, modules))
 
 
 def _pad(value: int, multiple: int) -> int:

@@ -56,6 +56,8 @@ def test_bundled_models_within_one_gray_level(name: str, dtype: torch.dtype) -> 
         {"paradigm": "hybrid", "color_space": "rgb"},
         {"paradigm": "hybrid", "merging": "group_conv", "clip_image_size": [48, 64]},
         {"paradigm": "cascading", "stem_channels": 6, "feature_channels": 20, "decoder_channels": []},
+        {"paradigm": "hybrid", "context_channels": 3, "blend_sources": True},
+        {"paradigm": "cascading", "context_channels": 5, "pixel_unshuffle": 2, "color_space": "rgb"},
     ],
 )
 def test_architectures(tiny_model: TinyModel, choices: dict[str, Any]) -> None:

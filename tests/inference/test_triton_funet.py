@@ -1,13 +1,16 @@
 """The kernels of FuNet, interpreted on the CPU; tests/inference/test_cuda_graphs.py runs them on a GPU."""
 
+import json
 import subprocess
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 pytest.importorskip("triton")
 
 SCRIPT = """
+import json
 import sys
 
 import torch
@@ -17,37 +20,45 @@ from gffusion.inference.triton_funet import TritonFuNet, supports
 from gffusion.models.gffusion.finet import FINet, upsample
 from gffusion.models.gffusion.funet import FuNet
 
-color_space = sys.argv[1]
+options = json.loads(sys.argv[1])
 torch.manual_seed(0)
-widths = {"stem_channels": 6, "feature_channels": 20, "decoder_channels": [18, 4]}
-config = GFFusionConfig(paradigm="cascading", use_segmenter=False, color_space=color_space, **widths)
+widths = {"stem_channels": 6, "feature_channels": 20, "decoder_channels": [18]}
+config = GFFusionConfig(paradigm="cascading", use_segmenter=False, **widths, **options)
 funet = FuNet(config).eval()
 for name, value in funet.state_dict().items():
     if value.is_floating_point():
         value += 0.1 * (torch.rand_like(value) if name.endswith("running_var") else torch.randn_like(value))
 images = torch.rand(2, 4, 10, 21)
 visible, infrared = images[:, :3], images[:, 3:]
-source = visible if color_space == "rgb" else (visible * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, True)
-projections = torch.randn(2, 80, 3, 2) if color_space == "ycbcr" else None
+is_luma = config.color_space == "ycbcr"
+source = (visible * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, True) if is_luma else visible
+projections = torch.randn(2, 80, 3, 2) if is_luma else None
 with torch.no_grad():
     features = funet.encode(source, infrared)
     if projections is not None:
-        features, _ = FINet.inject(features, upsample(projections, (10, 21)))
-    expected = funet.decode(features, source, infrared)
+        features, _ = FINet.inject(features, upsample(projections, features.shape[-2:]))
+    expected = funet.decode(features, source, infrared, funet.look_around(source, infrared))
     assert not supports(funet)  # float32
     funet.half()
     assert supports(funet)
     half = None if projections is None else projections.half()
-    result = TritonFuNet(funet, is_luma=color_space == "ycbcr")(visible, infrared, half)
+    result = TritonFuNet(funet, is_luma)(visible, infrared, half)
 assert result.shape == expected.shape and result.dtype == torch.float32
 print(f"{(result - expected).abs().max().item():.6f}")
 """
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("color_space", ["ycbcr", "rgb"])
-def test_equal_funet(run_script: Callable[..., subprocess.CompletedProcess[str]], color_space: str) -> None:
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"color_space": "rgb", "blend_sources": True},
+        {"context_channels": 4, "pixel_unshuffle": 2},
+    ],
+)
+def test_equal_funet(run_script: Callable[..., subprocess.CompletedProcess[str]], options: dict[str, Any]) -> None:
     """With semantics and without; odd sizes, widths that are no multiples of a chunk, and two images."""
-    result = run_script(SCRIPT, color_space, environment={"TRITON_INTERPRET": "1"})
+    result = run_script(SCRIPT, json.dumps(options), environment={"TRITON_INTERPRET": "1"})
     assert result.returncode == 0, result.stderr
     assert 0 < float(result.stdout) < 1 / 255
