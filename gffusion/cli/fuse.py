@@ -233,10 +233,10 @@ def _check_model(name: str, segment: bool) -> None:
         return
     config = Path(locate(name), "config.json")
     if segment and config.is_file():
-        settings: dict[str, Any] = {}
-        with contextlib.suppress(ValueError):  # a damaged configuration is reported when the model is loaded
+        settings: Any = {}
+        with contextlib.suppress(ValueError, RecursionError):  # a damaged one is reported when the model is loaded
             settings = json.loads(config.read_bytes())
-        if settings.get("use_segmenter") is False:
+        if isinstance(settings, dict) and settings.get("use_segmenter") is False:
             raise ValueError(_NO_SEGMENTER.format(name))
 
 

@@ -1,6 +1,5 @@
 """Checks before publishing: incomplete, damaged or diverged weights, unfinished trainings and unavailable encoders."""
 
-import json
 import os
 from pathlib import Path
 
@@ -9,8 +8,10 @@ from safetensors import SafetensorError, safe_open
 from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
+from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_files import read_index
 from gffusion.zoo.registry import is_on_hub
 
 # State of the training that wrote the weights: {"finished": bool, "step": int, "total_steps": int}.
@@ -33,9 +34,11 @@ def find_problems(folder: str | os.PathLike[str], full: bool | None = None) -> l
     full = config.backbone_weights == "included" if full is None else full
     problems = []
     if (folder / TRAINING_STATE).is_file():
-        state = json.loads((folder / TRAINING_STATE).read_text())
-        if not state["finished"]:
-            problems.append(f"its training is not finished (step {state['step']} of {state['total_steps']}): resume it")
+        state = read_json_object(folder / TRAINING_STATE)
+        if state.get("finished") is not True:
+            problems.append(
+                f"its training is not finished (step {state.get('step')} of {state.get('total_steps')}): resume it"
+            )
     if config.backbone_weights == "included" and not full:
         problems.append(
             "it includes the frozen encoders: publish them as well (`full=True`, `--full`), or save it without them"
@@ -72,7 +75,7 @@ def find_weight_files(folder: Path) -> list[Path]:
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     if not index.is_file():
         return []
-    return [folder / Path(name).name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+    return [folder / name for name in read_index(index)]
 
 
 def find_unavailable_encoders(config: GFFusionConfig) -> list[str]:

@@ -21,6 +21,8 @@ from .head import load_head
 from .recipe import DataArguments, ModelArguments, Recipe
 from .trainer import FusionTrainer
 
+# Fields whose change makes the segmentation head a new one.
+_HEAD_FIELDS = {"id2label", "num_labels", "use_segmenter", "segmenter_layers"}
 # Left out of model cards: local folders, and options that do not change the weights.
 _NOT_ON_CARDS = {"train_data", "eval_data", "cache_in_memory", "max_pixels"}
 
@@ -131,7 +133,7 @@ def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]
             revision = overrides.get(f"{name}_revision")
             overrides[f"{name}_config"] = config_class.from_pretrained(source, revision=revision)
     before = GFFusionConfig.from_pretrained(locate(start))
-    model = create_model(start, ignore_mismatched_sizes="id2label" in overrides, **overrides).train()
+    model = create_model(start, ignore_mismatched_sizes=bool(_HEAD_FIELDS & overrides.keys()), **overrides).train()
     if model.config.use_segmenter and model.config.id2label != before.id2label:
         model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
     return model

@@ -13,7 +13,9 @@ from accelerate import Accelerator
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts, read_headers
 
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"
@@ -77,7 +79,7 @@ class Checkpoints:
         if (newest := self.newest) is None:
             raise CheckpointError(f"There is no checkpoint in {self.folder}.")
         with _explain_read_errors(newest):
-            state: dict[str, Any] = json.loads((newest / _STATE).read_text(encoding="utf-8"))
+            state = read_json_object(newest / _STATE)
         check(state)
         with _explain_read_errors(newest):
             self._accelerator.load_state(str(newest))
@@ -125,9 +127,12 @@ class Checkpoints:
 
     def _load_weights(self, models: list[Any], folder: str) -> None:
         models.clear()
-        weights = load_file(Path(folder) / _WEIGHTS)
-        if missing := self._trained_weights().keys() ^ weights.keys():
+        trained, found = self._trained_weights(), read_headers([Path(folder) / _WEIGHTS])
+        if missing := trained.keys() ^ found.keys():
             raise ValueError(f"its weights belong to another model; only one side has {', '.join(sorted(missing))}")
+        find_new_parts(trained, found)
+        weights = load_file(Path(folder) / _WEIGHTS)
+        check_finite(weights)
         self._model.load_state_dict(weights, strict=False)
 
 

@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_checks import check_finite
 
 # Class names of fusion datasets (M3FD, MFNet, FMB) -> ADE20K, whose own "lamp" is a table lamp. "background" has no
 # counterpart, because it means all classes that a dataset does not name.
@@ -100,7 +101,17 @@ def _read(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor, list[str], int]
         raise ValueError(
             f"{path} was not written by convert_ade20k_head: it holds {sorted(tensors)} and the metadata {sorted(metadata)}"
         )
-    return tensors["weight"], tensors["bias"], json.loads(metadata["classes"]), int(metadata["layers"])
+    weight, bias = tensors["weight"], tensors["bias"]
+    try:
+        classes, layers = json.loads(metadata["classes"]), int(metadata["layers"])
+        fits = layers >= 1 and weight.shape == (len(classes), weight.shape[-1]) and bias.shape == (len(classes),)
+        is_complete = fits and all(isinstance(name, str) for name in classes)
+    except (ValueError, TypeError, IndexError, RecursionError) as error:
+        raise ValueError(f"{path} has wrong metadata: {error}") from error
+    if not is_complete or not (weight.is_floating_point() and bias.is_floating_point()):
+        raise ValueError(f"{path} does not hold a weight and a bias for each of its classes")
+    check_finite(tensors)
+    return weight, bias, classes, layers
 
 
 def _rows_by_name(classes: Sequence[str]) -> dict[str, int]:

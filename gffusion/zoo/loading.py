@@ -4,6 +4,7 @@ import os
 from typing import Any
 
 from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
+from gffusion.models.gffusion.config_limits import name_file_in_errors, read_json_object
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
@@ -65,10 +66,13 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
     given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
     request = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if key in kwargs}
     with explained("the image processor", source):
-        if find_file(source, "preprocessor_config.json", **request) is None:
+        file = find_file(source, "preprocessor_config.json", **request)
+        if file is None:
             processor = GFFusionImageProcessor(**{key: value for key, value in kwargs.items() if key not in request})
         else:
-            processor = GFFusionImageProcessor.from_pretrained(source, **kwargs)
+            read_json_object(file)
+            with name_file_in_errors(file, kwargs):
+                processor = GFFusionImageProcessor.from_pretrained(source, **kwargs)
     processor.infrared_options = processor.infrared_options.override(**given)
     return processor
 

@@ -39,13 +39,13 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     content = _load_json(path)
     try:
         categories = {int(entry["id"]): str(entry["name"]) for entry in content["categories"]}
-        images = {entry["id"]: entry for entry in content["images"]}
+        images = {entry["id"]: {**entry, "file_name": str(entry["file_name"])} for entry in content["images"]}
         annotations: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
         for annotation in content["annotations"]:
             if not annotation.get("iscrowd", 0):
                 _look_up(annotations, annotation["image_id"], "image").append(annotation)
         boxes = [_convert_image(path, entry, annotations[key], categories) for key, entry in images.items()]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         cause = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
         raise ValueError(f"{path} is not a COCO detection file: {cause}") from error
     by_stem: dict[str, NamedBoxes] = {}
@@ -59,7 +59,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 def _load_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(content, dict) or (missing := {"images", "annotations", "categories"} - content.keys()):
         lacking = ", ".join(sorted(missing)) if isinstance(content, dict) else "an object at the top level"

@@ -15,7 +15,23 @@ from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
-from .weight_files import HUB_ARGUMENTS, NO_PICKLES, explained, read_weights
+from .config_limits import check_encoder_sizes, name_file_in_errors
+from .weight_checks import (
+    Stored,
+    build_on_meta,
+    check_encoder_files,
+    check_finite,
+    describe_tensors,
+    find_new_parts,
+    read_headers,
+)
+from .weight_files import HUB_ARGUMENTS, NO_PICKLES, explained, locate_weights, read_weights
+
+logger = logging.get_logger(__name__)
+
+# Parts of a checkpoint that models of other options do not have.
+_OPTIONAL_PARTS = ("clip", "dinov2", "finet", "ssnet")
+_HEAD = "ssnet."
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
 
@@ -87,12 +103,15 @@ class FrozenBackboneModel(PreTrainedModel):
 
         Takes the arguments of [`~transformers.PreTrainedModel.from_pretrained`] and, as overrides, those of
         [`GFFusionConfig`]: `use_segmenter=False` loads a model for fusion only, without DINOv2. Only safetensors files
-        are read.
+        are read. All weights must fit the configuration; with `ignore_mismatched_sizes=True`, the segmentation head can be
+        missing or of other classes, and is new.
 
         Raises:
-            OSError: If the checkpoint, or an encoder that it names, cannot be found or read.
+            OSError: If the checkpoint, or an encoder that it names, cannot be found or read, or a weight is missing,
+                unexpected, of another shape or type, or not finite.
             ValueError: If an argument is refused, or an encoder's architecture differs from the checkpoint's.
         """
+        may_have_new_head = kwargs.pop("ignore_mismatched_sizes", False)
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
         # Only the loader of weights accepts dtype="auto"; the configuration does not.
@@ -107,9 +126,18 @@ class FrozenBackboneModel(PreTrainedModel):
                 )
         kwargs.update(dtype)
         if source is None:
+            if (given := kwargs.get("state_dict")) is not None:
+                cls._find_new_weights(config, describe_tensors(given), may_have_new_head, has_encoders=True)
+                check_finite(given)
             return super().from_pretrained(None, *model_args, config=config, **kwargs)
         with explained("the weights", source):
-            weights = read_weights(source, variant, **hub_arguments, **location)
+            paths = locate_weights(source, variant, **hub_arguments, **location)
+            has_encoders = config.backbone_weights == "included"
+            new = cls._find_new_weights(config, read_headers(paths), may_have_new_head, has_encoders)
+            weights = {name: value for name, value in read_weights(paths).items() if name not in new}
+            check_finite(weights)
+        if new:
+            logger.warning(f"The segmentation head of {os.fspath(source)!r} is new, and has to be trained.")
         external = () if config.backbone_weights == "included" else tuple(BACKBONE_CLASSES)
         backbones = {
             name: _load_backbone(
@@ -124,11 +152,25 @@ class FrozenBackboneModel(PreTrainedModel):
         }
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **_with_prefixes(backbones)}
-        loaded = super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
+        with _quiet_loading() if new else contextlib.nullcontext():
+            loaded = super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.name_or_path = model.config.name_or_path = str(source)
         model._external_backbones = frozenset(backbones)
         return loaded
+
+    @classmethod
+    def _find_new_weights(
+        cls, config: Any, found: dict[str, Stored], may_have_new_head: bool, has_encoders: bool
+    ) -> set[str]:
+        """Return the weights of a new head; raise OSError if other weights do not fit the configuration."""
+        expected = build_on_meta(cls, config).state_dict()
+        parts = {name.partition(".")[0] for name in expected}
+        if not has_encoders:
+            encoders = tuple(f"{name}." for name in BACKBONE_CLASSES)
+            expected = {name: value for name, value in expected.items() if not name.startswith(encoders)}
+        ignored = [f"{part}." for part in _OPTIONAL_PARTS if part not in parts]
+        return find_new_parts(expected, found, (_HEAD,) if may_have_new_head else (), ignored)
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], include_backbones: bool | None = None, **kwargs: Any
@@ -187,6 +229,8 @@ def _load_backbone(
     if not os.path.isdir(source):
         with explained(what, source, moved):  # the loader below would report missing weights instead
             cached_file(source, CONFIG_NAME, **request)
+    with explained(what, source, moved):
+        _check_encoder(name, source, config, request)
     # Text weights of CLIP are unexpected and ignored.
     with explained(what, source, f"{moved} {NO_PICKLES}"), _quiet_loading():
         backbone, report = BACKBONE_CLASSES[name].from_pretrained(
@@ -209,7 +253,22 @@ def _load_backbone(
             f"The {name} encoder of {source!r} does not have the expected architecture: {len(differing)} weights differ, "
             f"{min(differing)} among them."
         )
+    with explained(what, source):
+        check_finite(backbone.state_dict())
     return backbone
+
+
+def _check_encoder(name: str, source: str, config: PreTrainedConfig | None, request: dict[str, Any]) -> None:
+    """Check the sizes of an encoder and the headers of its weights, before memory is allocated."""
+    if config is None:
+        with name_file_in_errors(os.path.join(source, CONFIG_NAME)):
+            config = BACKBONE_CLASSES[name].config_class.from_pretrained(source, **request)
+            check_encoder_sizes(f"{name}_config", config)
+    try:
+        paths = locate_weights(source, **request)
+    except OSError:  # the loader reports it, or finds converted weights
+        return
+    check_encoder_files(paths, BACKBONE_CLASSES[name], config)
 
 
 @contextlib.contextmanager

@@ -1,6 +1,10 @@
 """Limits on configuration files: plausible sizes, no choice of code, and no local folders."""
 
+import contextlib
+import json
 import os
+from collections.abc import Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import HFValidationError
@@ -20,6 +24,8 @@ LIMITS = {
 }
 MAX_DECODER_LAYERS = 128
 MAX_LABELS = 4096
+MAX_JSON_BYTES = 1 << 24
+_DTYPES = ("float32", "float16", "bfloat16", "float64")
 ENCODER_LIMITS = {
     "hidden_size": 16384,
     "num_hidden_layers": 128,
@@ -40,6 +46,75 @@ _LOADER_OPTIONS = {
     "experts_implementation",
     "quantization_config",
 }
+
+
+def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Read a file that holds a JSON object.
+
+    Raises:
+        OSError: If it cannot be read, or holds something else.
+    """
+    if (size := os.path.getsize(path)) > MAX_JSON_BYTES:
+        raise OSError(f"{os.fspath(path)} has {size:,} bytes, more than {MAX_JSON_BYTES:,}")
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise OSError(f"{os.fspath(path)} is damaged: it is not JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise OSError(f"{os.fspath(path)} must hold a JSON object, got {describe_type(content)}")
+    return content
+
+
+def describe_type(value: Any) -> str:
+    """Return the type of a JSON value in words, with the value if it is short."""
+    kinds = {dict: "an object", list: "a list", str: "the text", bool: "the boolean", type(None): "null"}
+    kind = kinds.get(type(value), "the number")
+    return kind if isinstance(value, dict | list | None) else f"{kind} {str(value)[:40]!r}"
+
+
+@contextlib.contextmanager
+def name_file_in_errors(file: str, given: Collection[str] = ()) -> Iterator[None]:
+    """Turn errors about the content of a JSON file into a ValueError of one line that names it.
+
+    Args:
+        file: Name for messages.
+        given: Fields that the caller overrides; errors that name one are not about the file.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
+        text = " ".join(str(error).split())
+        if isinstance(error, ValueError) and (file in text or any(name in text for name in given)):
+            raise
+        cause = text if isinstance(error, ValueError) else f"a field has a wrong type ({text})"
+        raise ValueError(f"{file}: {cause}") from error
+
+
+def check_field_types(config_dict: dict[str, Any]) -> None:
+    """Raise ValueError if fields that transformers does not check have a wrong type, or too many classes."""
+    if not isinstance(config_dict, dict):
+        raise ValueError(f"it must hold a JSON object, got {describe_type(config_dict)}")
+    _check_classes(config_dict)
+    for name in ("dtype", "torch_dtype"):
+        dtype = config_dict.get(name)
+        if dtype is not None and str(dtype).removeprefix("torch.") not in _DTYPES:
+            raise ValueError(f"`{name}` must be one of {', '.join(_DTYPES)}, got {describe_type(dtype)}")
+    for name in ("clip_config", "dinov2_config"):
+        if isinstance(config_dict.get(name), dict):
+            with name_file_in_errors(f"`{name}`"):
+                check_field_types(config_dict[name])
+
+
+def _check_classes(config_dict: dict[str, Any]) -> None:
+    for name in ("id2label", "label2id"):
+        classes = config_dict.get(name)
+        if classes is not None and not isinstance(classes, dict):
+            raise ValueError(f"`{name}` must be an object, got {describe_type(classes)}")
+        if classes is not None and len(classes) > MAX_LABELS:
+            raise ValueError(f"`{name}` must have at most {MAX_LABELS} classes, got {len(classes)}")
+    for key, label in (config_dict.get("id2label") or {}).items():
+        if not str(key).isdecimal() or not isinstance(label, str):
+            raise ValueError(f"`id2label` must have names by number, got {str(key)[:40]!r}: {describe_type(label)}")
 
 
 def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> None:

@@ -8,13 +8,17 @@ from huggingface_hub.dataclasses import strict
 from huggingface_hub.errors import StrictDataclassError
 from transformers import CLIPVisionConfig, Dinov2Config, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
+from transformers.utils import CONFIG_NAME
 
 from .config_limits import (
     LIMITS,
     MAX_DECODER_LAYERS,
     MAX_LABELS,
     check_encoder_sizes,
+    check_field_types,
     check_segmenter,
+    name_file_in_errors,
+    read_json_object,
     refuse_loader_options,
     refuse_path,
 )
@@ -248,11 +252,18 @@ class GFFusionConfig(PreTrainedConfig):
                 files must not select an attention implementation or quantization; pass these as arguments.
         """
         source = os.fspath(pretrained_model_name_or_path)
-        return super().from_pretrained(pretrained_model_name_or_path, _source=source, **kwargs)
+        file = os.path.join(source, kwargs.get("subfolder") or "", CONFIG_NAME)
+        if os.path.isfile(file):
+            read_json_object(file)
+        with name_file_in_errors(
+            file, kwargs.keys() & cls.__dataclass_fields__.keys() | {"num_labels"} & kwargs.keys()
+        ):
+            return super().from_pretrained(pretrained_model_name_or_path, _source=source, **kwargs)
 
     @classmethod
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Create a configuration from a dictionary; overrides in `kwargs` are checked like constructor arguments."""
+        check_field_types(config_dict)
         if (model_type := config_dict.get("model_type", cls.model_type)) != cls.model_type:
             raise ValueError(
                 f"Expected the configuration of a {cls.model_type!r} model, got one of a {model_type!r} model."

@@ -1,10 +1,9 @@
 """Find and read safetensors weight files in folders and on the Hub, with errors that name the remedy."""
 
 import contextlib
-import json
 import os
-from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
 import safetensors.torch
@@ -22,6 +21,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
+from .config_limits import describe_type, read_json_object
+
 # Arguments of a request to the Hub besides name and revision.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
 
@@ -31,19 +32,36 @@ NO_PICKLES = (
 )
 
 
-def read_weights(source: str | os.PathLike[str], variant: str | None = None, **hub_arguments: Any) -> dict[str, Tensor]:
-    """Read the safetensors file of a checkpoint (folder or Hub id), or its shards.
-
-    The variant is a part of the file names, such as "fp16".
+def read_weights(paths: Sequence[str]) -> dict[str, Tensor]:
+    """Read safetensors files.
 
     Raises:
-        OSError: If there are no weights, or they cannot be downloaded or read.
-        ValueError: If the index of the shards names files outside the checkpoint.
+        OSError, SafetensorError: If a file cannot be read.
     """
     weights: dict[str, Tensor] = {}
-    for path in _locate(source, variant, hub_arguments):
+    for path in paths:
         weights.update(safetensors.torch.load_file(path))
     return weights
+
+
+def read_index(path: str | os.PathLike[str]) -> list[str]:
+    """Return the names of the shards that an index lists.
+
+    Raises:
+        OSError: If it is no index, or names other files than .safetensors files in its folder.
+    """
+    places = read_json_object(path).get("weight_map")
+    if not isinstance(places, dict) or not places:
+        raise OSError(
+            f"{os.fspath(path)}: `weight_map` must be an object of files by tensor, got {describe_type(places)}"
+        )
+    for tensor, shard in places.items():
+        if not isinstance(shard, str) or PurePath(shard).name != shard or not shard.endswith(".safetensors"):
+            raise OSError(
+                f"{os.fspath(path)} lists {shard!r} for {tensor!r}, but weight files must be .safetensors files in the same "
+                "folder."
+            )
+    return sorted(set(places.values()))
 
 
 def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **hub_arguments: Any) -> str | None:
@@ -75,16 +93,24 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
     """Convert errors inside the block to an `OSError` that says what to do, and ends with the hint."""
     try:
         yield
-    except (SafetensorError, json.JSONDecodeError, KeyError) as error:
-        raise OSError(f"The files of {what} in {source!r} are damaged, download them again: {error}") from error
+    except (SafetensorError, KeyError) as error:
+        raise OSError(
+            f"The files of {what} in {os.fspath(source)!r} are damaged, download them again: {error}"
+        ) from error
     except OSError as error:
         raise OSError(
             f"Cannot load {what} from {os.fspath(source)!r}: {_reason(error, source)} {hint}".rstrip()
         ) from error
 
 
-def _locate(source: str | os.PathLike[str], variant: str | None, hub_arguments: dict[str, Any]) -> list[str]:
-    """Return the local paths of a checkpoint's weight files, downloaded if necessary."""
+def locate_weights(source: str | os.PathLike[str], variant: str | None = None, **hub_arguments: Any) -> list[str]:
+    """Return the local paths of a checkpoint's safetensors file or shards, downloaded if necessary.
+
+    The variant is a part of the file names, such as "fp16".
+
+    Raises:
+        OSError: If there are no weights, they cannot be downloaded, or the index of the shards is wrong.
+    """
     single, index = (_add_variant(name, variant) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
     unanswered = None
     for name in (single, index):
@@ -98,11 +124,12 @@ def _locate(source: str | os.PathLike[str], variant: str | None, hub_arguments: 
         raise unanswered or OSError(f"it contains no {single}. {NO_PICKLES}")
     if name == single:
         return [path]
-    shards = sorted(set(json.loads(Path(path).read_text(encoding="utf-8"))["weight_map"].values()))
-    if foreign := [shard for shard in shards if Path(shard).name != shard or not shard.endswith(".safetensors")]:
-        raise ValueError(
-            f"{path} lists {foreign[0]!r}, but weight files must be .safetensors files in the same folder."
-        )
+    shards = read_index(path)
+    if os.path.isdir(source):
+        files = [Path(path).with_name(shard) for shard in shards]
+        if missing := [file.name for file in files if not file.is_file()]:
+            raise OSError(f"{name} lists {missing[0]!r}, which is missing")
+        return [str(file) for file in files]
     return [cached_file(source, shard, **hub_arguments) for shard in shards]
 
 

@@ -1,0 +1,128 @@
+"""Compare the weights of a checkpoint with the architecture, before they are read and after."""
+
+import math
+import os
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+from transformers.initialization import no_init_weights
+
+_FLOATS = ("F64", "F32", "F16", "BF16")
+_SHOWN = 3
+
+
+class Stored(NamedTuple):
+    """Type and shape of a tensor in a file: "F32", "I64", ..."""
+
+    dtype: str
+    shape: tuple[int, ...]
+
+
+def read_headers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Stored]:
+    """Return the tensors in safetensors files, by name, without reading them.
+
+    Raises:
+        OSError: If a tensor is in two files.
+        SafetensorError: If a file is damaged.
+    """
+    found: dict[str, Stored] = {}
+    for path in paths:
+        with safe_open(path, framework="pt") as file:
+            for name in file.keys():  # noqa: SIM118, it is no dictionary
+                if name in found:
+                    raise OSError(f"the tensor {name!r} is in two files, {os.fspath(path)!r} is one of them")
+                part = file.get_slice(name)
+                found[name] = Stored(part.get_dtype(), tuple(part.get_shape()))
+    return found
+
+
+def describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Stored]:
+    """Return the types and shapes of tensors as [`read_headers`] does."""
+    kinds = {True: _FLOATS[0], False: "I64"}
+    return {name: Stored(kinds[value.is_floating_point()], tuple(value.shape)) for name, value in tensors.items()}
+
+
+def build_on_meta(model_class: Any, config: Any) -> nn.Module:
+    """Return a model without memory, to know the names and shapes of its weights."""
+    with no_init_weights(), torch.device("meta"):
+        model: nn.Module = model_class(config)
+    return model
+
+
+def find_new_parts(
+    expected: Mapping[str, Tensor],
+    found: Mapping[str, Stored],
+    parts: Collection[str] = (),
+    ignored: Collection[str] = (),
+) -> set[str]:
+    """Return the weights of `parts` of a model that a checkpoint lacks or has in another shape, and raise for all others.
+
+    Args:
+        expected: Weights of the model.
+        found: Weights of the checkpoint.
+        parts: Parts of the model that are allowed to be new, such as `"ssnet."`.
+        ignored: Parts of the checkpoint that the model does not have.
+
+    Raises:
+        OSError: If a weight is missing, unexpected, or has another shape or type, with its name.
+    """
+    problems, new = [], set()
+    for name, value in expected.items():
+        problem = _compare(value, found.get(name))
+        if problem is not None and name.startswith(tuple(parts)):
+            new.add(name)
+        elif problem is not None:
+            problems.append(f"{name!r} {problem}")
+    allowed = tuple(ignored)
+    problems += [
+        f"{name!r} is not expected" for name in sorted(found.keys() - expected.keys()) if not name.startswith(allowed)
+    ]
+    if problems:
+        raise OSError(f"the weights do not fit the configuration: {_list(problems)}")
+    return new
+
+
+def _compare(value: Tensor, found: Stored | None) -> str | None:
+    """Return what is wrong with a stored weight."""
+    if found is None:
+        return "is missing"
+    if found.shape != tuple(value.shape):
+        return f"has the shape {list(found.shape)} instead of {list(value.shape)}"
+    if value.is_floating_point() != (found.dtype in _FLOATS):
+        return f"has the type {found.dtype}"
+    return None
+
+
+def check_finite(weights: Mapping[str, Tensor]) -> None:
+    """Raise OSError, which names the weight, if one is NaN or infinite."""
+    wrong = [
+        f"{name!r}" for name, value in weights.items() if value.is_floating_point() and not torch.isfinite(value).all()
+    ]
+    if wrong:
+        raise OSError(f"weights are NaN or infinite: {_list(wrong)}")
+
+
+def check_encoder_files(paths: Sequence[str | os.PathLike[str]], model_class: Any, config: Any) -> None:
+    """Check that files hold floating-point numbers, and enough for an encoder, before memory is allocated for it.
+
+    Raises:
+        OSError: If not.
+    """
+    found = read_headers(paths)
+    # CLIP stores the indices of its positions.
+    integers = [
+        name for name, stored in found.items() if stored.dtype not in _FLOATS and not name.endswith("position_ids")
+    ]
+    if integers:
+        raise OSError(f"the weight {min(integers)!r} has the type {found[min(integers)].dtype}")
+    wanted = sum(value.numel() for value in build_on_meta(model_class, config).state_dict().values())
+    stored = sum(math.prod(part.shape) for part in found.values())
+    if wanted > 2 * stored + 10**7:  # less is reported by the names of the missing weights
+        raise OSError(f"it holds {stored:,} numbers, but an encoder of this configuration has {wanted:,}")
+
+
+def _list(texts: Sequence[str]) -> str:
+    return ", ".join(texts[:_SHOWN]) + (f", and {len(texts) - _SHOWN} more" if len(texts) > _SHOWN else "")
