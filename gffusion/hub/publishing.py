@@ -40,7 +40,7 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 # The modules of gffusion/models/gffusion, which a push with code uploads.
 _MODULES = (
     "checkpointing config_limits configuration_gffusion finet funet image_ops image_processing_gffusion image_sizes "
-    "infrared_options infrared_values input_checks losses modeling_gffusion ssnet weight_checks weight_files "
+    "infrared_options infrared_values input_checks losses metric_losses modeling_gffusion ssnet weight_checks weight_files "
     "windows"
 )
 TRAVELING_FILES = frozenset(f"{name}.py" for name in _MODULES.split())

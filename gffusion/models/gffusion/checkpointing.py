@@ -21,8 +21,10 @@ from .weight_checks import (
     build_on_meta,
     check_encoder_files,
     check_finite,
+    check_loaded,
     describe_tensors,
     find_new_parts,
+    leave_out_renamed,
     read_headers,
 )
 from .weight_files import HUB_ARGUMENTS, NO_PICKLES, explained, locate_weights, read_weights
@@ -152,12 +154,23 @@ class FrozenBackboneModel(PreTrainedModel):
         }
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **_with_prefixes(backbones)}
-        with _quiet_loading() if new else contextlib.nullcontext():
-            loaded = super().from_pretrained(None, *model_args, config=config, state_dict=state_dict, **kwargs)
-        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        wants_report = kwargs.pop("output_loading_info", False)
+        with _quiet_loading():  # the report is checked here
+            model, report = super().from_pretrained(
+                None,
+                *model_args,
+                config=config,
+                state_dict=state_dict,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
+                **kwargs,
+            )
+        mismatched = {key for key, *_ in report["mismatched_keys"]}
+        with explained("the weights", source):
+            check_loaded((set(report["missing_keys"]) | mismatched) - new)
         model.name_or_path = model.config.name_or_path = str(source)
         model._external_backbones = frozenset(backbones)
-        return loaded
+        return (model, report) if wants_report else model  # type: ignore[return-value]
 
     @classmethod
     def _find_new_weights(
@@ -169,6 +182,8 @@ class FrozenBackboneModel(PreTrainedModel):
         if not has_encoders:
             encoders = tuple(f"{name}." for name in BACKBONE_CLASSES)
             expected = {name: value for name, value in expected.items() if not name.startswith(encoders)}
+        for encoder in BACKBONE_CLASSES:
+            expected, found = leave_out_renamed(f"{encoder}.", expected, found)
         ignored = [f"{part}." for part in _OPTIONAL_PARTS if part not in parts]
         return find_new_parts(expected, found, (_HEAD,) if may_have_new_head else (), ignored)
 

@@ -85,6 +85,28 @@ def find_new_parts(
     return new
 
 
+def leave_out_renamed(
+    prefix: str, expected: Mapping[str, Tensor], found: Mapping[str, Stored]
+) -> tuple[dict[str, Tensor], dict[str, Stored]]:
+    """Return weights without those of a part that have other names but the same types and shapes in the checkpoint.
+
+    transformers maps the names of encoders on the Hub to those of its modules; [`check_loaded`] checks the result.
+    """
+    theirs = {name: part for name, part in found.items() if name.startswith(prefix)}
+    ours = {name: part for name, part in describe_tensors(expected).items() if name.startswith(prefix)}
+    is_renamed = ours.keys() != theirs.keys() and all(part.dtype in _FLOATS for part in theirs.values())
+    if is_renamed and sorted(part.shape for part in ours.values()) == sorted(part.shape for part in theirs.values()):
+        expected = {name: value for name, value in expected.items() if name not in ours}
+        found = {name: part for name, part in found.items() if name not in theirs}
+    return dict(expected), dict(found)
+
+
+def check_loaded(lost: Collection[str]) -> None:
+    """Raise OSError if weights of a model were not loaded, with their names."""
+    if lost:
+        raise OSError(f"weights are missing or have another shape: {_list(sorted(map(repr, lost)))}")
+
+
 def _compare(value: Tensor, found: Stored | None) -> str | None:
     """Return what is wrong with a stored weight."""
     if found is None:
