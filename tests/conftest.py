@@ -21,6 +21,7 @@ from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2
 
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.cli import main
+from gffusion.synthetic.samples import write_scenes
 
 WIDTHS: dict[str, Any] = {
     "stem_channels": 4,
@@ -97,6 +98,14 @@ def gffusion(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
         return Outcome(int(stop.value.code or 0), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write three rendered pairs of 64 x 96 pixels to visible/, infrared/ and labels/."""
+    folder = tmp_path_factory.mktemp("scenes")
+    write_scenes(folder, count=3, height=64, width=96)
+    return folder
 
 
 @pytest.fixture(scope="session")

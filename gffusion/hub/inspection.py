@@ -91,10 +91,11 @@ def find_unavailable_encoders(config: GFFusionConfig) -> list[str]:
 def _find_damaged_weights(folder: Path, config: GFFusionConfig) -> list[str]:
     """Find weights that are missing, do not have the shape of the architecture, or are not finite."""
     with torch.device("meta"):
-        expected = {name: list(value.shape) for name, value in GFFusionModel(config).state_dict().items()}
+        model = GFFusionModel(config).state_dict()
+    expected = {name: (value.is_floating_point(), list(value.shape)) for name, value in model.items()}
     if config.backbone_weights == "external":
         encoders = tuple(f"{name}." for name in BACKBONE_CLASSES)
-        expected = {name: shape for name, shape in expected.items() if not name.startswith(encoders)}
+        expected = {name: kind for name, kind in expected.items() if not name.startswith(encoders)}
     problems, found = [], {}
     for file in find_weight_files(folder):
         if not file.is_file():
@@ -104,7 +105,7 @@ def _find_damaged_weights(folder: Path, config: GFFusionConfig) -> list[str]:
             with safe_open(file, framework="pt") as weights:
                 for name in weights.keys():  # noqa: SIM118, it is no dictionary
                     value = weights.get_tensor(name)
-                    found[name] = list(value.shape)
+                    found[name] = (value.is_floating_point(), list(value.shape))
                     if value.is_floating_point() and not torch.isfinite(value).all():
                         problems.append(f"{name} contains NaN or infinity: the training has diverged")
         except SafetensorError as error:

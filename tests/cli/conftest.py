@@ -8,8 +8,6 @@ from pathlib import Path
 import pytest
 from outcomes import Outcome
 
-from gffusion.synthetic.samples import write_scenes
-
 
 @pytest.fixture
 def gffusion_process(run_script: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Outcome]:
@@ -20,14 +18,6 @@ def gffusion_process(run_script: Callable[..., subprocess.CompletedProcess[str]]
         return Outcome(done.returncode, done.stdout, done.stderr)
 
     return run
-
-
-@pytest.fixture(scope="session")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write three rendered pairs of 64 x 96 pixels to visible/, infrared/ and labels/."""
-    folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, count=3, height=64, width=96)
-    return folder
 
 
 @pytest.fixture

@@ -266,7 +266,7 @@ class GFFusionConfig(PreTrainedConfig):
         check_field_types(config_dict)
         if (model_type := config_dict.get("model_type", cls.model_type)) != cls.model_type:
             raise ValueError(
-                f"Expected the configuration of a {cls.model_type!r} model, got one of a {model_type!r} model."
+                f"Expected the configuration of a {cls.model_type!r} model, got one of a {model_type!r} model (`model_type`)."
             )
         refuse_loader_options(config_dict)
         overrides = {key: kwargs.pop(key) for key in list(kwargs) if key in cls.__dataclass_fields__ and key != "dtype"}

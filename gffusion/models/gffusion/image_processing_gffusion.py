@@ -220,9 +220,12 @@ class GFFusionImageProcessor(BaseImageProcessor):
         return [_crop(labels, size) for labels, size in zip(label_maps, target_sizes, strict=True)]
 
 
+_MAX_DIVISOR = 4096  # images are padded to multiples of it
+
+
 def _check_size_divisor(size_divisor: int) -> None:
-    if not isinstance(size_divisor, int) or size_divisor < 1:
-        raise ValueError(f"`size_divisor` must be an integer of at least 1, got {size_divisor!r}.")
+    if isinstance(size_divisor, bool) or not isinstance(size_divisor, int) or not 1 <= size_divisor <= _MAX_DIVISOR:
+        raise ValueError(f"`size_divisor` must be an integer from 1 to {_MAX_DIVISOR}, got {size_divisor!r}.")
 
 
 def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
