@@ -195,7 +195,7 @@ class TestErrors:
 
     @pytest.mark.parametrize("size_divisor", [0, -8, 2.5, "8"])
     def test_size_divisor(self, size_divisor: Any) -> None:
-        with pytest.raises(ValueError, match=f"`size_divisor` must be an integer of at least 1, got {size_divisor!r}"):
+        with pytest.raises(ValueError, match=f"`size_divisor` must be an integer from 1 to 4096, got {size_divisor!r}"):
             GFFusionImageProcessor(size_divisor=size_divisor)
 
 
