@@ -20,6 +20,8 @@ class FunetGraph(FuNet):
         nn.Module.__init__(self)
         self.factor, self.blend_sources = funet.factor, funet.blend_sources
         self.context = funet.context
+        self.blocks: Tensor
+        self.register_buffer("blocks", torch.eye(self.factor**2).view(-1, 1, self.factor, self.factor))
         encoders = [funet.visible_encoder, funet.infrared_encoder]
         merged = encoders[0].stem.out_channels < BLOCK_CHANNELS
         self.encoders = nn.ModuleList(map(_EncoderGraph, [encoders] if merged else [[part] for part in encoders]))
@@ -31,6 +33,33 @@ class FunetGraph(FuNet):
         if len(self.encoders) == 1:
             return self.encoders[0](torch.cat([visible, infrared], dim=1))
         return torch.cat([self.encoders[0](visible), self.encoders[1](infrared)], dim=1)
+
+    def unshuffle(self, image: Tensor) -> Tensor:
+        """Turn the pixels of blocks into channels as [`FuNet.unshuffle`] does, by a convolution, which takes any size."""
+        if self.factor == 1:
+            return image
+        kernels = self.blocks.to(image).repeat(image.shape[1], 1, 1, 1)
+        return F.conv2d(_extend(image, self.factor), kernels, stride=self.factor, groups=image.shape[1])
+
+    def look_around(self, visible: Tensor, infrared: Tensor) -> Tensor | None:
+        """Return the context as [`FuNet.look_around`] does."""
+        if self.context is None:
+            return None
+        images = _extend(torch.cat([visible, infrared], dim=1), self.context.stride)
+        return self.context.layers(F.avg_pool2d(images, self.context.stride))
+
+    def decode(
+        self, features: Tensor, visible: Tensor, infrared: Tensor, context: Tensor | None, rows: slice = slice(None)
+    ) -> Tensor:
+        """Return I_fus of whole images as [`FuNet.decode`] does."""
+        hidden = self.decoder[0](features)
+        if context is not None and self.context is not None:
+            wide = F.interpolate(context, scale_factor=float(self.context.factor), mode="bilinear", align_corners=False)
+            hidden = hidden + _crop(wide, hidden)
+        maps = self.decoder[1:](hidden)
+        return self.finish(
+            maps if self.factor == 1 else _crop(F.pixel_shuffle(maps, self.factor), visible), visible, infrared
+        )
 
 
 class _EncoderGraph(nn.Module):
@@ -66,6 +95,23 @@ class _EncoderGraph(nn.Module):
 
     def _activate(self, features: Tensor) -> Tensor:
         return F.leaky_relu(features, self.slope)
+
+
+# With indices instead of padding and slices, exporters need not know whether sizes are multiples.
+def _extend(image: Tensor, multiple: int) -> Tensor:
+    """Repeat the last row and column until height and width are multiples of a number."""
+    for dim in (-2, -1):
+        size = image.shape[dim]
+        positions = torch.arange((size + multiple - 1) // multiple * multiple, device=image.device)
+        image = image.index_select(dim, positions.clamp(max=size - 1))
+    return image
+
+
+def _crop(maps: Tensor, like: Tensor) -> Tensor:
+    """Return the first rows and columns of maps, as many as another tensor has."""
+    for dim in (-2, -1):
+        maps = maps.index_select(dim, torch.arange(like.shape[dim], device=maps.device))
+    return maps
 
 
 def _join(convolutions: Sequence[nn.Conv2d], inputs: int = 1) -> nn.Conv2d:

@@ -47,6 +47,15 @@ MODELS: dict[str, dict[str, Any]] = {
     "cascading": {"paradigm": "cascading", "use_segmenter": False},  # the paper's widths
     "rgb": {"paradigm": "cascading", "use_segmenter": False, "color_space": "rgb", "stem_channels": 4},
     "hybrid": {"clip_config": CLIP, "clip_image_size": [32, 48], "stem_channels": 8, **SEGMENTER},
+    "small": {
+        "clip_config": CLIP,
+        "clip_image_size": [32, 48],
+        "stem_channels": 8,
+        "use_segmenter": False,
+        "pixel_unshuffle": 2,
+        "context_channels": 4,
+        "blend_sources": True,
+    },
     "parallel": {
         "paradigm": "parallel",
         "merging": "group_conv",

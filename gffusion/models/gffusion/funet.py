@@ -131,7 +131,7 @@ class FuNet(nn.Module):
     def finish(self, maps: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return I_fus from the decoder's maps (B, O, h, w) and the images -> (B, 1 or 3, H, W) in [0, 1], float32."""
         maps = maps.float()  # half precision causes visible banding in smooth areas
-        if self.factor > 1:
+        if self.factor > 1 and maps.shape[-2:] != visible.shape[-2:]:
             maps = F.pixel_shuffle(maps, self.factor)[..., : visible.shape[-2], : visible.shape[-1]]
         if not self.blend_sources:
             return torch.sigmoid(maps)
