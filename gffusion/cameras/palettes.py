@@ -4,12 +4,14 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-from scipy.spatial import cKDTree
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 Colors = NDArray[np.float64]
 
@@ -208,7 +210,9 @@ def _count_colors(pixels: NDArray[np.uint8]) -> tuple[Colors, Colors]:
 
 
 @cache
-def _trees() -> dict[str, cKDTree]:
+def _trees() -> dict[str, "cKDTree"]:
+    from scipy.spatial import cKDTree  # saves start-up time for gray images
+
     return {name: cKDTree(colors) for name, colors in load_palettes().items()}
 
 
@@ -275,7 +279,7 @@ def _approximate() -> frozenset[str]:
     return frozenset(names[names.index("iron") :])
 
 
-def _measure_distance(tree: cKDTree, colors: Colors, shares: Colors) -> float:
+def _measure_distance(tree: "cKDTree", colors: Colors, shares: Colors) -> float:
     """Return the mean distance of colors from a palette."""
     distances = tree.query(colors, distance_upper_bound=_CAP)[0]
     return float(shares @ np.minimum(distances, _CAP) / shares.sum())
@@ -283,6 +287,8 @@ def _measure_distance(tree: cKDTree, colors: Colors, shares: Colors) -> float:
 
 def _decode(image: NDArray[np.uint8], palette: Colors) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """Return the position of the nearest color of the palette for every pixel, and the distance to it, (H, W)."""
+    from scipy.spatial import cKDTree  # saves start-up time for gray images
+
     packed = image.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1])
     colors, inverse = np.unique(packed, return_inverse=True)
     rgb = np.stack([(colors >> shift) & 255 for shift in (16, 8, 0)], axis=1).astype(np.float64)

@@ -24,6 +24,7 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
+from .light_imports import import_transformers, skip_random_values
 from .onnx_backend import check_backend, is_onnx, load_onnx
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
@@ -252,12 +253,14 @@ def _load(
 ) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
     if is_onnx(name):
         return load_onnx(name, device, segment, options)  # type: ignore[return-value]
+    import_transformers()
 
     from gffusion.zoo import create_model, load_image_processor
 
     quiet_libraries()
     device = choose_device(device)
-    model = create_model(name, dtype=choose_dtype(dtype, device), **({} if segment else {"use_segmenter": False}))
+    with skip_random_values():
+        model = create_model(name, dtype=choose_dtype(dtype, device), **({} if segment else {"use_segmenter": False}))
     if segment and not model.config.use_segmenter:  # a model of the Hub
         raise ValueError(_NO_SEGMENTER.format(name))
     return model.to(device), load_image_processor(name, **options)
