@@ -24,7 +24,7 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .light_imports import import_transformers, skip_random_values
+from .light_imports import import_transformers, skip_meta_values
 from .onnx_backend import check_backend, is_onnx, load_onnx
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
@@ -259,7 +259,7 @@ def _load(
 
     quiet_libraries()
     device = choose_device(device)
-    with skip_random_values():
+    with skip_meta_values():
         model = create_model(name, dtype=choose_dtype(dtype, device), **({} if segment else {"use_segmenter": False}))
     if segment and not model.config.use_segmenter:  # a model of the Hub
         raise ValueError(_NO_SEGMENTER.format(name))

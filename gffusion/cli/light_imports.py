@@ -60,10 +60,10 @@ def _replaced_parts() -> Iterator[None]:
 
 
 @contextmanager
-def skip_random_values() -> Iterator[None]:
-    """Draw no random values on the device "meta", on which models are created before their weights are loaded.
+def skip_meta_values() -> Iterator[None]:
+    """Compute no values on the device "meta", on which models are created before their weights are loaded.
 
-    There are no values on this device, but to draw them, torch imports its compiler, and SymPy to check arguments.
+    There are no values on this device, but to draw random ones, torch imports its compiler, and SymPy to check arguments.
     """
     import torch
     from torch.overrides import TorchFunctionMode
@@ -71,15 +71,18 @@ def skip_random_values() -> Iterator[None]:
     class Mode(TorchFunctionMode):
         def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             kwargs = kwargs or {}
-            if func is torch.randn and torch.device(kwargs.get("device") or "cpu").type == "meta":
-                func = torch.empty
             if getattr(func, "__name__", "") == "normal_":  # of torch.nn.init
                 tensor = args[0] if args else kwargs["tensor"]
-                if tensor.is_meta:
-                    return tensor
+                return tensor if tensor.is_meta else func(*args, **kwargs)
+            if func is torch.empty_like and args[0].is_meta:
+                return torch.empty(args[0].shape, **{"dtype": args[0].dtype, "device": "meta", **kwargs})
+            if str(kwargs.get("device")) == "meta" and len(args) == 1:
+                if func is torch.arange:
+                    return torch.empty(args[0], dtype=torch.int64, device="meta")
+                func = torch.empty if func is torch.randn else func
             return func(*args, **kwargs)
 
-    with Mode(), _modules({"torch.fx.experimental.symbolic_shapes": {"expect_true": bool}}):
+    with Mode():
         yield
 
 
