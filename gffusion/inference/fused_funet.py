@@ -39,6 +39,41 @@ class Tile(NamedTuple):
     right: int
 
 
+class Map:
+    """Small maps that are upsampled bilinearly for frames with the same columns, along columns once for all of them.
+
+    Along rows, they are upsampled for each frame, by a matrix product that can add them to other maps.
+
+    Args:
+        maps: G groups of C channels, (G, C, h, w).
+        frame: A frame with the columns.
+        size: Height and width to upsample to, by default those of the frame's image.
+    """
+
+    def __init__(self, maps: Tensor, frame: "Frame", size: tuple[int, int] | None = None) -> None:
+        height, width = size or (frame.height, frame.width)
+        self.height, self.rows = height, maps.shape[2]
+        columns = _interpolate(maps.shape[3], width, frame.left, frame.columns)
+        self.groups = (columns @ maps.permute(0, 2, 3, 1)).flatten(2)  # (G, h, columns * C)
+
+    def upsample(self, group: int, top: int, rows: int) -> Tensor:
+        """Return rows of the upsampled maps, from row `top` on: (rows, columns * C)."""
+        weights, near = self._weigh(top, rows)
+        return weights @ self.groups[group, near]
+
+    def add_to(self, maps: Tensor, group: int, top: int) -> None:
+        """Add the upsampled maps to maps of a frame, (1, C, rows, columns), whose first row is `top`."""
+        weights, near = self._weigh(top, maps.shape[2])
+        maps[0].permute(1, 2, 0).flatten(1).addmm_(weights, self.groups[group, near])
+
+    def _weigh(self, top: int, rows: int) -> tuple[Tensor, slice]:
+        """Return weights of the rows that are near, and which these are."""
+        weights = _interpolate(self.rows, self.height, top, rows)
+        used = weights.any(dim=0).nonzero()
+        near = slice(int(used[0]), int(used[-1]) + 1)
+        return weights[:, near], near
+
+
 Inject = Callable[[Tensor, int, int], Tensor]
 """Function from features of the visible (0) or infrared (1) image, and their first row in the image, to injected features.
 
@@ -57,20 +92,29 @@ class FusedFunet:
         first, *others = (layer for layer in fold_batch_norms(funet.decoder) if isinstance(layer, nn.Conv2d))
         halves = first.weight.chunk(2, dim=1)  # of both modalities
         self.first = [_Convolution(halves[0], first.bias), _Convolution(halves[1], None)]
+        # Folded batch norms multiply the context, too, which is added after the first convolution.
+        self.context_scale = torch.ones(first.out_channels, 1, 1)
+        if len(funet.decoder) > 1 and isinstance(norm := funet.decoder[1], nn.BatchNorm2d):
+            self.context_scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()[:, None, None]  # type: ignore[arg-type]
         self.others = [_Convolution(layer.weight, layer.bias) for layer in others]
         self.slope = self.encoders[0].slope
         self.reach = 4 + len(self.others)
 
-    def __call__(self, images: Sequence[Tensor], tile: Tile, frame: "Frame", inject: Inject | None = None) -> Tensor:
-        """Return the maps of FuNet's decoder for a tile, (1, O, rows, columns), at the resolution of z_f.
-
-        `images` are the parts [`Frame.inside`] of both images, (1, C, rows, columns).
-        """
+    def encode(self, images: Sequence[Tensor], frame: "Frame", inject: Inject | None = None) -> list[Tensor]:
+        """Return z of a frame, by modality, from the parts [`Frame.inside`] of both images, (1, C, rows, columns)."""
         features = []
         for index, encoder in enumerate(self.encoders):
             maps, inner = encoder(frame.place(images[index]), frame)
             features.append(inner.reflect(maps if inject is None else inject(maps, index, inner.top)))
-        maps, frame = self.first[0](features[0]).add_(self.first[1](features[1])), inner.shrink()
+        return features
+
+    def decode(self, features: Sequence[Tensor], tile: Tile, frame: "Frame", context: "Map | None" = None) -> Tensor:
+        """Return the maps of FuNet's decoder for a tile, (1, O, rows, columns), at the resolution of z_f."""
+        maps = self.first[0](features[0]).add_(self.first[1](features[1]))
+        for _ in range(4):
+            frame = frame.shrink()
+        if context is not None:
+            context.add_to(maps, 0, frame.top)
         if self.others:
             F.leaky_relu_(maps, self.slope)
         for convolution in self.others:
@@ -200,8 +244,8 @@ class Frame(NamedTuple):
 def fuse_funet(funet: FuNet) -> FusedFunet | None:
     """Return the fused form of a FuNet, built once for its present weights; `None` if the network has to run as it is.
 
-    That is the case in training mode, on other devices than CPUs, in other types than float32, with a context, and for
-    networks whose parts or results are not those of the fused form.
+    That is the case in training mode, on other devices than CPUs, in other types than float32, and for networks whose parts
+    or results are not those of the fused form.
 
     Example:
         >>> from gffusion import create_model
@@ -234,7 +278,8 @@ def _build(funet: FuNet) -> FusedFunet | None:
     spatial = torch.cat([funet.visible_encoder(images[0]), funet.infrared_encoder(images[1])], dim=1)
     expected = funet.decoder(spatial)
     tile = Tile(0, 20, 0, 24)
-    maps = fused(images, tile, Frame.around(tile, fused.reach, (20, 24)))
+    frame = Frame.around(tile, fused.reach, (20, 24))
+    maps = fused.decode(fused.encode(images, frame), tile, frame)
     return fused if torch.allclose(maps, expected, atol=_TOLERANCE, rtol=0) else None
 
 
@@ -270,3 +315,9 @@ def _convolve(
     return torch.ops.mkldnn._convolution_pointwise(
         maps, weight, bias, padding, stride, (1, 1), groups, kind, scalars, ""
     )
+
+
+def _interpolate(source: int, target: int, start: int, count: int) -> Tensor:
+    """Return the weights (count, source) of linear interpolation to `target` positions, from position `start` on."""
+    weights = F.interpolate(torch.eye(source)[None], size=target, mode="linear", align_corners=False)[0].T
+    return weights[torch.arange(start, start + count).clamp(0, target - 1)]

@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
+from gffusion.models.gffusion.funet import Context
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-from .fused_funet import Frame, FusedFunet, Tile
+from .fused_funet import Frame, FusedFunet, Map, Tile
 from .threads import run_in_threads
 
 
@@ -31,11 +31,16 @@ def fuse_in_tiles(
     size = -(-height // factor), -(-width // factor)
     result = visible_values.new_empty(len(visible_values), model.config.image_channels, height, width)
 
-    def fuse_tile(image: int, tile: Tile, frame: Frame, injection: "Injection | None") -> None:
+    around = funet.look_around(model.to_source(visible_values), infrared_values)
+    if around is not None:
+        around = around * fused.context_scale
+
+    def fuse_tile(image: int, tile: Tile, frame: Frame, injection: "Injection | None", context: Map | None) -> None:
         rows, columns = _cut(frame.inside, factor)
         visible = model.to_source(visible_values[image : image + 1, :, rows, columns])
         infrared = infrared_values[image : image + 1, :, rows, columns]
-        maps = fused([funet.unshuffle(visible), funet.unshuffle(infrared)], tile, frame, injection)
+        features = fused.encode([funet.unshuffle(visible), funet.unshuffle(infrared)], frame, injection)
+        maps = fused.decode(features, tile, frame, context)
         inner = tile.top - frame.inside.top, tile.bottom - frame.inside.top, tile.left - frame.inside.left
         rows, columns = _cut(Tile(*inner, inner[2] + tile.right - tile.left), factor)
         part = funet.finish(maps, visible[:, :, rows, columns], infrared[:, :, rows, columns])
@@ -45,13 +50,19 @@ def fuse_in_tiles(
     jobs = []
     for image in range(len(result)):
         for left, right in _split(size[1], grid[1]):
-            injection = None
+            injection = context = None
             for top, bottom in _split(size[0], grid[0]):
                 tile = Tile(top, bottom, left, right)
                 frame = Frame.around(tile, fused.reach, size)
                 if projections is not None and injection is None:
                     injection = Injection(projections[image], frame)
-                jobs.append(partial(fuse_tile, image, tile, frame, injection))
+                if around is not None and context is None:
+                    context = Map(
+                        around[image : image + 1],
+                        frame,
+                        (Context.factor * around.shape[2], Context.factor * around.shape[3]),
+                    )
+                jobs.append(partial(fuse_tile, image, tile, frame, injection, context))
     run_in_threads(jobs)
     return result
 
@@ -71,30 +82,20 @@ def _cut(tile: Tile, factor: int) -> tuple[slice, slice]:
 class Injection:
     """FINet's gate and features of one image, Eq. (7) and (8), for frames with the same columns.
 
-    Projections are upsampled bilinearly: along columns once, and along rows for each frame, as one matrix product. The
-    features are added by the product itself.
-
     Args:
         projections: Gate logits and features for every channel of z_f, (2 * 2 * F, h, w).
         frame: A frame with the columns.
     """
 
     def __init__(self, projections: Tensor, frame: Frame) -> None:
-        columns = _interpolate(projections.shape[-1], frame.width, frame.left, frame.columns)
-        self.height, self.rows = frame.height, projections.shape[-2]
-        parts = projections.view(2, 2, -1, *projections.shape[1:]).permute(0, 1, 3, 4, 2)  # (kind, modality, h, w, F)
-        self.logits, self.features = (columns @ parts).flatten(3)  # (modality, h, columns * F)
+        # Groups: logits of the visible and of the infrared image, then features of both.
+        self.map = Map(projections.view(4, -1, *projections.shape[1:]), frame)
 
     def __call__(self, spatial: Tensor, index: int, top: int) -> Tensor:
         """Inject into the features of one modality: (1, F, rows, columns) in channels-last order -> the same shape."""
-        maps = spatial.permute(0, 2, 3, 1).flatten(2)[0]  # (rows, columns * F)
-        rows = _interpolate(self.rows, self.height, top, len(maps))
-        gate = torch.mm(rows, self.logits[index]).sigmoid_()
-        injected = torch.addcmul(maps, maps, gate, out=gate).addmm_(rows, self.features[index])
-        return injected.view(1, *spatial.shape[2:], spatial.shape[1]).permute(0, 3, 1, 2)
-
-
-def _interpolate(source: int, target: int, start: int, count: int) -> Tensor:
-    """Return the weights (count, source) of linear interpolation to `target` positions, from position `start` on."""
-    weights = F.interpolate(torch.eye(source)[None], size=target, mode="linear", align_corners=False)[0].T
-    return weights[torch.arange(start, start + count).clamp(0, target - 1)]
+        maps = spatial[0].permute(1, 2, 0).flatten(1)  # (rows, columns * F)
+        gate = self.map.upsample(index, top, len(maps)).sigmoid_()
+        injected = torch.addcmul(maps, maps, gate, out=gate)
+        result = injected.view(1, *spatial.shape[2:], spatial.shape[1]).permute(0, 3, 1, 2)
+        self.map.add_to(result, 2 + index, top)
+        return result
