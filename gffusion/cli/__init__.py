@@ -9,6 +9,7 @@ import typer
 from gffusion._version import __version__
 
 from .align import align
+from .benchmark import benchmark
 from .errors import ClickException, exit_with_usage_error
 from .evaluate import evaluate
 from .export import export
@@ -29,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subcommand in (align, evaluate, export, fuse, masks, models, pull, push, sample):
+for subcommand in (align, benchmark, evaluate, export, fuse, masks, models, pull, push, sample):
     app.command()(subcommand)
 app.command(context_settings=CONTEXT)(train)
 

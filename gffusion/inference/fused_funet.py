@@ -94,8 +94,9 @@ class FusedFunet:
         self.first = [_Convolution(halves[0], first.bias), _Convolution(halves[1], None)]
         # Folded batch norms multiply the context, too, which is added after the first convolution.
         self.context_scale = torch.ones(first.out_channels, 1, 1)
-        if len(funet.decoder) > 1 and isinstance(norm := funet.decoder[1], nn.BatchNorm2d):
-            self.context_scale = (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()[:, None, None]  # type: ignore[arg-type]
+        if isinstance(norm := funet.decoder[min(1, len(funet.decoder) - 1)], nn.BatchNorm2d):
+            variance: Tensor = norm.running_var  # type: ignore[assignment]
+            self.context_scale = (norm.weight / torch.sqrt(variance + norm.eps)).detach()[:, None, None]
         self.others = [_Convolution(layer.weight, layer.bias) for layer in others]
         self.slope = self.encoders[0].slope
         self.reach = 4 + len(self.others)

@@ -176,14 +176,14 @@ def run_model(
         logits = model.predict_logits(fused, visible_values) if segment else None
         return GFFusionOutput(fused_values=fused, logits=logits)
     if tokens is None:
-        tokens = _encode_alone(model, visible_values, infrared_values)
+        tokens = encode_alone(model, visible_values, infrared_values)
     semantics = model.project_semantics(visible_values, infrared_values, tokens)
     fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)
     logits = model.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
     return GFFusionOutput(fused_values=fused, logits=logits)
 
 
-def _encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
+def encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
     """Return CLIP's features of images that are encoded by one thread each, `None` if there are more threads than images."""
     images = [part[None] for values in (visible_values, infrared_values.expand_as(visible_values)) for part in values]
     if not model.config.needs_clip or torch.get_num_threads() > len(images):

@@ -1,0 +1,87 @@
+"""`gffusion benchmark`: print where the time of a pair goes on this machine."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .errors import user_errors
+from .light_imports import import_transformers
+from .quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from gffusion.inference.measuring import Measurement
+
+
+def benchmark(
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Name of a bundled model, folder, or Hub id.")
+    ] = "gffusion-tiny",
+    size: Annotated[
+        str, typer.Option(metavar="HxW", help="Height and width of the pair in pixels, at least 32.")
+    ] = "480x640",
+    repeats: Annotated[int, typer.Option(min=1, help="Passes of which medians are printed.")] = 7,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
+) -> None:
+    """Measure the time of each step of a pair on the CPU, from reading its files to writing the fused image.
+
+    For the networks, it is compared with the limit: the time of their convolutions and matrix products, at the rates that
+    this processor reaches for large ones, measured between the passes; for other steps, with the time of copying their
+    data. Close other programs: they slow down steps and rates at different moments.
+    """
+    with user_errors():
+        shape = _parse_size(size)
+        import_transformers()
+        from gffusion.inference.measuring import measure_pair
+        from gffusion.zoo import create_model, load_image_processor
+
+        quiet_libraries()
+        measured = measure_pair(create_model(model, use_segmenter=False), load_image_processor(model), shape, repeats)
+    if as_json:
+        typer.echo(json.dumps(_describe(measured, model, shape), indent=1))
+    else:
+        _print_table(measured, model, shape)
+
+
+def _parse_size(text: str) -> tuple[int, int]:
+    height, _, width = text.lower().partition("x")
+    if not (height.isdecimal() and width.isdecimal() and min(int(height), int(width)) >= 32):
+        raise ValueError(f"--size must be height and width, at least 32, such as 480x640, got {text!r}")
+    return int(height), int(width)
+
+
+def _describe(measured: "Measurement", model: str, size: tuple[int, int]) -> dict[str, Any]:
+    import platform
+
+    import torch
+    import transformers
+
+    from gffusion import __version__
+
+    return {
+        "model": model,
+        "size": list(size),
+        "threads": torch.get_num_threads(),
+        "versions": {"gffusion": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
+        "python": platform.python_version(),
+        "processor": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
+        "rates": vars(measured.rates),
+        "steps": {step.name: {"seconds": step.seconds, "limit": step.limit} for step in measured.steps},
+    }
+
+
+def _print_table(measured: "Measurement", model: str, size: tuple[int, int]) -> None:
+    facts, rates = _describe(measured, model, size), measured.rates
+    total = sum(step.seconds for step in measured.steps)
+    typer.echo(
+        f"{model}, {size[0]}x{size[1]}, {facts['threads']} threads, {facts['processor']}, torch {facts['versions']['torch']}\n"
+        f"convolutions {rates.convolution / 1e9:.0f} GFLOP/s, matrix products {rates.matmul / 1e9:.0f} GFLOP/s, copies "
+        f"{rates.copy / 1e9:.1f} GB/s\n\n{'step':10}{'ms':>9}{'share':>8}{'limit':>9}{'times':>8}"
+    )
+    networks = [step for step in measured.steps if step.name in ("encoder", "FuNet", "decode")]
+    rows = [(step.name, step.seconds, step.limit) for step in measured.steps]
+    rows += [("networks", sum(step.seconds for step in networks), sum(step.limit or 0 for step in networks))]
+    rows += [("all", total, None)]
+    for name, seconds, limit in rows:
+        bound = "" if limit is None else f"{1e3 * limit:9.1f}{seconds / limit:8.1f}"
+        typer.echo(f"{name:10}{1e3 * seconds:9.1f}{100 * seconds / total:7.0f}%{bound}")

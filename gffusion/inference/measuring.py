@@ -1,0 +1,199 @@
+"""Measure where the time of a pair goes on the CPU, and how far the networks are from what the processor can do."""
+
+import statistics
+import tempfile
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from gffusion.data import read_pair, write_image
+from gffusion.models.gffusion.finet import upsample
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
+from gffusion.synthetic.samples import write_scenes
+
+from .fused_funet import fuse_funet
+from .predict import encode_alone
+from .row_bands import fuse_in_bands
+from .threads import run_in_threads
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What all threads compute together, each by itself: convolutions and matrix products in FLOP/s, copies in bytes/s."""
+
+    convolution: float
+    matmul: float
+    copy: float
+
+
+@dataclass(frozen=True)
+class Step:
+    """Median seconds of a part of a pair's way, and the seconds that its arithmetic takes at the measured rates."""
+
+    name: str
+    seconds: float
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Steps of a pair, in order, and the rates of the processor."""
+
+    steps: list[Step]
+    rates: Rates
+
+
+@torch.inference_mode()
+def measure_pair(
+    model: GFFusionModel, image_processor: GFFusionImageProcessor, size: tuple[int, int], repeats: int = 7
+) -> Measurement:
+    """Measure the steps of a rendered pair (height, width): read, prepare, encoder, FuNet, decode, restore, write.
+
+    They are those of `gffusion fuse` on a CPU. "encoder" is the frozen encoder and FINet's merging, "FuNet" its two encoders
+    with the injection, and "decode" its decoder. Rates are measured between the passes. The model is in evaluation mode.
+
+    Raises:
+        ValueError: If the model is not on the CPU, or `repeats` is less than 1.
+    """
+    if model.device.type != "cpu" or repeats < 1:
+        raise ValueError(f"The model must be on the CPU and `repeats` at least 1, got {model.device} and {repeats}.")
+    times: dict[str, list[float]] = defaultdict(list)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (file,) = write_scenes(folder, height=size[0], width=size[1])
+        for repeat in range(repeats + 1):
+            passed = {**_time_pair(model, image_processor, folder, file), **_time_rates()}
+            for step, seconds in passed.items() if repeat else ():  # the first pass prepares operations
+                times[step].append(seconds)
+    median = {step: statistics.median(seconds) for step, seconds in times.items()}
+    rates = Rates(*(_WORK[kind] * torch.get_num_threads() / median.pop(kind) for kind in _WORK))
+    limits = _find_limits(model, size, rates)
+    return Measurement([Step(step, seconds, limits.get(step)) for step, seconds in median.items()], rates)
+
+
+def _time_pair(
+    model: GFFusionModel, image_processor: GFFusionImageProcessor, folder: Path, name: str
+) -> dict[str, float]:
+    """Return the seconds of every step of one pair."""
+    times: dict[str, float] = {}
+
+    @contextmanager
+    def timed(step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        times[step] = time.perf_counter() - start
+
+    with timed("read"):
+        images = read_pair(folder / "visible" / name, folder / "infrared" / name)[:2]
+    with timed("prepare"):
+        values = image_processor([images], return_tensors="pt")
+    visible, infrared = values["visible_values"], values["infrared_values"]
+    if model.config.paradigm != "cascading":
+        with timed("encoder"):
+            tokens = encode_alone(model, visible, infrared)
+            projections = model.project_semantics(visible, infrared, tokens).projections
+    else:
+        projections = None
+    with timed("FuNet"), _watched(model) as shares:
+        fused = fuse_in_bands(model, visible, infrared, projections)
+    both = times.pop("FuNet")
+    decoding = shares["decode"] / max(shares["encode"] + shares["decode"], 1e-9)
+    times |= {"FuNet": both * (1 - decoding), "decode": both * decoding}
+    with timed("restore"):
+        (image,) = image_processor.post_process_fusion(GFFusionOutput(fused_values=fused), [images], "np")
+    with timed("write"):
+        write_image(folder / "fused.png", np.asarray(image))
+    return times
+
+
+@contextmanager
+def _watched(model: GFFusionModel) -> Iterator[dict[str, float]]:
+    """Sum the seconds that threads spend in the encoders and in the decoder of FuNet, in its fused form if it has one."""
+    watched: Any = fuse_funet(model.funet) or model.funet
+    times, lock = {"encode": 0.0, "decode": 0.0}, threading.Lock()
+
+    def measure(name: str, method: Callable[..., Any], *args: Any) -> Any:
+        start = time.perf_counter()
+        result = method(*args)
+        with lock:
+            times[name] += time.perf_counter() - start
+        return result
+
+    for name in times:
+        setattr(watched, name, partial(measure, name, getattr(watched, name)))
+    try:
+        yield times
+    finally:
+        for name in times:
+            delattr(watched, name)
+
+
+# Work of one thread in FLOP or bytes, and what it works on.
+_SIDE, _CHANNELS, _MATRIX, _FLOATS = 128, 64, 512, 2**22
+_WORK = {
+    "convolution": 2 * 9 * _CHANNELS**2 * _SIDE**2,
+    "matmul": 2 * _MATRIX**3,
+    "copy": 2 * 4 * _FLOATS,
+}
+
+
+def _time_rates() -> dict[str, float]:
+    """Return the seconds in which all threads do the work of `_WORK`."""
+    maps = torch.rand(1, _CHANNELS, _SIDE, _SIDE).contiguous(memory_format=torch.channels_last)
+    weight = torch.rand(_CHANNELS, _CHANNELS, 3, 3).contiguous(memory_format=torch.channels_last)
+    matrix, floats, times = torch.rand(_MATRIX, _MATRIX), torch.rand(_FLOATS), {}
+    works: dict[str, Callable[[], Tensor]] = {
+        "convolution": lambda: F.conv2d(maps, weight, padding=1),
+        "matmul": lambda: matrix @ matrix,
+        "copy": lambda: torch.empty(_FLOATS).copy_(floats),
+    }
+    for kind, work in works.items():
+        start = time.perf_counter()
+        run_in_threads([work] * torch.get_num_threads())
+        times[kind] = time.perf_counter() - start
+    return times
+
+
+def _find_limits(model: GFFusionModel, size: tuple[int, int], rates: Rates) -> dict[str, float]:
+    """Return the seconds of the networks' convolutions and matrix products, and of the copies around them, at the rates."""
+    visible, infrared = torch.rand(1, 3, *size), torch.rand(1, 1, *size)
+    source = model.to_source(visible)
+    limits, projections = {}, None
+    if model.config.paradigm != "cascading":
+        with FlopCounterMode(display=False) as counter:
+            projections = model.project_semantics(visible, infrared).projections
+        limits["encoder"] = _add(counter, rates)
+    with FlopCounterMode(display=False) as counter:
+        spatial = model.funet.encode(source, infrared)
+        if projections is not None:
+            spatial, _ = model.finet.inject(spatial, upsample(projections, (spatial.shape[-2], spatial.shape[-1])))
+    limits["FuNet"] = _add(counter, rates)
+    with FlopCounterMode(display=False) as counter:
+        model.funet.decode(spatial, source, infrared, model.funet.look_around(source, infrared))
+    limits["decode"] = _add(counter, rates)
+    pixels = size[0] * size[1]
+    # Bytes that are read and written at least: two images and their values; values, the visible image, and the result.
+    limits["prepare"] = pixels * (4 + 4 * 4) / rates.copy
+    limits["restore"] = pixels * (4 + 3 + 3) / rates.copy
+    return limits
+
+
+def _add(counter: FlopCounterMode, rates: Rates) -> float:
+    counts = counter.get_flop_counts()["Global"]
+    return sum(
+        flops / (rates.convolution if "convolution" in str(operation) else rates.matmul)
+        for operation, flops in counts.items()
+    )

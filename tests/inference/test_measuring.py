@@ -1,0 +1,36 @@
+"""The steps of a pair are those of `predict`, and what is measured is undone."""
+
+from collections.abc import Callable
+
+import pytest
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.inference.fused_funet import fuse_funet
+from gffusion.inference.measuring import measure_pair
+
+
+@pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
+def test_steps(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
+    model = tiny_model(paradigm=paradigm).eval()
+    measured = measure_pair(model, GFFusionImageProcessor(), (33, 48), repeats=1)
+    encoder = [] if paradigm == "cascading" else ["encoder"]
+    assert [step.name for step in measured.steps] == [
+        "read",
+        "prepare",
+        *encoder,
+        "FuNet",
+        "decode",
+        "restore",
+        "write",
+    ]
+    for step in measured.steps:
+        assert step.seconds > 0
+        assert (step.limit is None) == (step.name in ("read", "write"))
+    assert min(vars(measured.rates).values()) > 1e6
+    form = fuse_funet(model.funet)
+    assert form is not None and not {"encode", "decode"} & {*vars(form), *vars(model.funet)}
+
+
+def test_wrong_arguments(tiny_model: Callable[..., GFFusionModel]) -> None:
+    with pytest.raises(ValueError, match="`repeats` at least 1"):
+        measure_pair(tiny_model().eval(), GFFusionImageProcessor(), (32, 32), repeats=0)
