@@ -1,6 +1,7 @@
 """The `gffusion` command: one file per subcommand, parsing and printing only."""
 
 import sys
+import warnings
 from collections.abc import Sequence
 from typing import Annotated
 
@@ -55,6 +56,7 @@ def _options(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on wrong words."""
+    warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged files; what matters is in our messages
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None

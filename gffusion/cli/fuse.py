@@ -168,7 +168,7 @@ def fuse(
         plans = plan_pairs(visible, infrared, output, suffix, segment, read_options)
         if keep_thermal:
             plans = [plan._replace(thermal=name_thermal(plan.fused)) for plan in plans]
-        check_outputs(plans)
+        check_outputs(plans, overwrite)
         todo = [plan for plan in plans if overwrite or not all(path.is_file() for path in plan.outputs)]
         skipped = len(plans) - len(todo)
         if not todo:

@@ -39,21 +39,7 @@ def plan_pairs(
     options: "ReadOptions",
 ) -> list[Plan]:
     """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
-    from gffusion.data.raw_frames import RAW_SUFFIXES  # saves start-up time
-    from gffusion.zoo.registry import PICKLE_SUFFIXES
-
-    for path in filter(None, (visible, infrared)):
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist")
-        is_raw = options.raw_frame is not None and path is infrared and path.suffix.lower() in RAW_SUFFIXES
-        if path.is_file() and path.suffix.lower() in (*PICKLE_SUFFIXES, ".safetensors") and not is_raw:
-            raise ValueError(
-                f"{path} is named as a file of weights, not as an image: give images here, and the folder of a model to "
-                "--model; a raw infrared frame needs --raw-frame"
-            )
-    if infrared is not None and visible.is_dir() != infrared.is_dir():
-        folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
-        raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
+    _check_paths(visible, infrared, output, options)
     from gffusion.data import ImagePair
     from gffusion.data.combined_files import check_holds_both
     from gffusion.data.same_files import check_different_files
@@ -72,8 +58,39 @@ def plan_pairs(
     return plans
 
 
-def check_outputs(plans: list[Plan]) -> None:
-    """Raise ValueError if an output would replace an input or the output of another pair."""
+def _check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
+    """Raise errors about files and folders that show before anything is read."""
+    from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
+    from gffusion.data.bounds import check_regular
+    from gffusion.data.raw_frames import RAW_SUFFIXES
+    from gffusion.zoo.registry import PICKLE_SUFFIXES
+
+    for path in filter(None, (visible, infrared, output)):
+        if path.name.startswith(".") and f".{path.name.lstrip('.').lower()}" in IMAGE_SUFFIXES and not path.is_dir():
+            raise ValueError(f"the file {path} has no name before its suffix, and is hidden: rename it")
+    for path in filter(None, (visible, infrared)):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+        if path.is_dir():
+            continue
+        check_regular(path)
+        is_raw = options.raw_frame is not None and path is infrared and path.suffix.lower() in RAW_SUFFIXES
+        if path.suffix.lower() in (*PICKLE_SUFFIXES, ".safetensors") and not is_raw:
+            raise ValueError(
+                f"{path} is named as a file of weights, not as an image: give images here, and the folder of a model to "
+                "--model; a raw infrared frame needs --raw-frame"
+            )
+    if infrared is not None and visible.is_dir() != infrared.is_dir():
+        folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
+        raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
+
+
+def check_outputs(plans: list[Plan], overwrite: bool = False) -> None:
+    """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
+    from gffusion.data.atomic import check_replaceable  # saves start-up time
+
+    for path in (path for plan in plans for path in plan.outputs if not overwrite):
+        check_replaceable(path)
     sources = {path.resolve() for plan in plans for path in (plan.pair.visible, plan.pair.infrared)}
     for path in (path for plan in plans for path in plan.outputs):
         if path.resolve() in sources:

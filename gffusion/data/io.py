@@ -145,6 +145,7 @@ def write_image(
     image: NDArray[Any],
     thermal: NDArray[Any] | None = None,
     metadata: ImageMetadata | None = None,
+    replace_special: bool = False,
 ) -> None:
     """Write an image atomically: an existing file is replaced only after the new content is complete.
 
@@ -158,8 +159,10 @@ def write_image(
         thermal: Infrared values, stored unchanged in a second page of a TIFF file, which [`read_image`] skips.
         metadata: Metadata to write, as far as the format can hold it; see [`find_lost_metadata`]. Orientation and sizes
             in it are corrected.
+        replace_special: Whether to replace pipes, devices and the like, which are otherwise refused.
 
     Raises:
+        OSError: If the path is that of a pipe, a device or a dangling link.
         FileNotFoundError: If the folder does not exist.
         ValueError: If the suffix, the shape or the dtype is not supported, or the format cannot store this size.
 
@@ -186,7 +189,7 @@ def write_image(
         raise ValueError(
             f"cannot write {path}: {image_format} does not support {width}x{height} pixels: {error}"
         ) from error
-    replace_file(path, content)
+    replace_file(path, content, replace_special)
 
 
 def find_lost_metadata(path: str | os.PathLike[str], image: NDArray[Any], metadata: ImageMetadata) -> tuple[str, ...]:

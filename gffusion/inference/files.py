@@ -152,13 +152,19 @@ def _write(item: _ReadJob, prediction: Prediction) -> FusionResult:
         if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
             fused = to_uint8(fused)
         if labels is not None and job.labels in written:
-            write_image(job.labels, labels)
+            write_image(job.labels, labels, replace_special=job.overwrite)
         if labels is not None and job.overlay in written:
-            write_image(job.overlay, overlay(fused, labels))
+            write_image(job.overlay, overlay(fused, labels), replace_special=job.overwrite)
         if thermal is not None and job.thermal != job.fused and job.thermal in written:
-            write_image(job.thermal, thermal)
+            write_image(job.thermal, thermal, replace_special=job.overwrite)
         if job.fused in written:
-            write_image(job.fused, fused, thermal if job.thermal == job.fused else None, item.metadata)
+            write_image(
+                job.fused,
+                fused,
+                thermal if job.thermal == job.fused else None,
+                item.metadata,
+                replace_special=job.overwrite,
+            )
             lost = find_lost_metadata(job.fused, fused, item.metadata) if item.metadata else ()
             notes += tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)
         return FusionResult(job, notes=notes)

@@ -9,6 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gffusion.data.bounds import check_regular
+from gffusion.data.names import normalize_name
+
 logger = logging.getLogger(__name__)
 
 # M3FD names the class "People", other datasets "person".
@@ -59,7 +62,7 @@ class NamedBoxes:
                 f"{self.origin}: the boxes were drawn on an image of {old_width}x{old_height} (width x height), but the "
                 f"image measures {width}x{height}; scale the boxes, or use the image that was annotated"
             )
-        indices = {name.casefold(): index for index, name in enumerate(class_names)}
+        indices = {normalize_name(name): index for index, name in enumerate(class_names)}
         classes = [_find_class(name, indices, self.origin) for name in self.names]
         return clip_boxes(self.coordinates, classes, size, self.origin)
 
@@ -89,6 +92,7 @@ def clip_boxes(coordinates: ArrayLike, classes: Sequence[int], size: tuple[int, 
 
 def read_text(path: Path) -> str:
     """Read a UTF-8 text file, with or without a byte order mark; raise ValueError if it is not UTF-8."""
+    check_regular(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
@@ -96,7 +100,7 @@ def read_text(path: Path) -> str:
 
 
 def _find_class(name: str, indices: dict[str, int], origin: str) -> int:
-    key = name.casefold()
+    key = normalize_name(name)
     index = indices.get(key, indices.get(_SYNONYMS.get(key, key)))
     if index is None:
         raise ValueError(f"{origin}: unknown class {name!r}; class_names are {', '.join(indices)}")
