@@ -10,9 +10,13 @@ from typing import Any
 
 import yaml
 
+from gffusion.data.bounds import read_regular
+
 from .arguments import FusionTrainingArguments
 from .checked import checked
 from .options import OptionParser, make
+
+_MAX_BYTES, _MAX_VALUES = 1 << 20, 10_000
 
 BUNDLED_RECIPES = Path(__file__).parent / "recipes"
 
@@ -181,18 +185,37 @@ def read_recipe(name: str | Path) -> dict[str, Any]:
     return _read_chain(find_recipe(name), ())
 
 
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        options = yaml.safe_load(read_regular(path, _MAX_BYTES).decode("utf-8"))
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        raise ValueError(f"{path} is not YAML: {error}") from error
+    if not isinstance(options, dict) or not all(isinstance(name, str) for name in options):
+        raise ValueError(f"{path} must hold options such as `num_train_epochs: 80`.")
+    if _count_values(options, _MAX_VALUES) >= _MAX_VALUES:
+        raise ValueError(f"{path} has more than {_MAX_VALUES} values, or refers to itself.")
+    return options
+
+
+def _count_values(value: Any, limit: int) -> int:
+    """Return the number of values in lists and mappings, with those behind references, up to a limit."""
+    count, rest = 0, [value]
+    while rest and count < limit:
+        count, part = count + 1, rest.pop()
+        rest += list(part.values()) if isinstance(part, dict) else part if isinstance(part, list) else []
+    return count
+
+
 def _read_chain(path: Path, derived: tuple[Path, ...]) -> dict[str, Any]:
     if path.resolve() in derived:
         raise ValueError(f"{path} is its own `base`.")
-    try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is not YAML: {error}") from error
-    if not isinstance(options, dict):
-        raise ValueError(f"{path} must hold options such as `num_train_epochs: 80`.")
+    options = _read_yaml(path)
     if "base" not in options:
         return options
-    base = _read_chain(path.parent / options.pop("base"), (*derived, path.resolve()))
+    parent = options.pop("base")
+    if not isinstance(parent, str) or not (path.parent / parent).is_file():
+        raise ValueError(f"{path}: `base` must be the path of a recipe, got {parent!r}.")
+    base = _read_chain(path.parent / parent, (*derived, path.resolve()))
     if isinstance(base.get("model_config"), dict) and isinstance(options.get("model_config"), dict):
         options["model_config"] = base["model_config"] | options["model_config"]
     return base | options

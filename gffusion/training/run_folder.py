@@ -55,13 +55,15 @@ class RunFolder:
         if not log.exists():
             return
         lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        kept = [line for line in lines if _parse_record(log, line)["step"] <= step]
         replace_file(log, "".join(kept).encode())
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the records of the log."""
         log = self.path / LOG
-        return [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()] if log.exists() else []
+        if not log.exists():
+            return []
+        return [_parse_record(log, line) for line in log.read_text(encoding="utf-8").splitlines()]
 
     def write_weights(
         self, name: str, model: GFFusionModel, processor: GFFusionImageProcessor, state: dict[str, Any]
@@ -111,6 +113,21 @@ def describe_run(
             if name not in unimportant and not name.endswith(("name_or_path", "revision"))
         },
     }
+
+
+def _parse_record(log: Path, line: str) -> dict[str, Any]:
+    """Return the record in a line of the log.
+
+    Raises:
+        ValueError: If it is none.
+    """
+    try:
+        record: dict[str, Any] = json.loads(line)
+        if isinstance(record["step"], int):
+            return record
+    except (ValueError, TypeError, KeyError, RecursionError):
+        pass
+    raise ValueError(f"{log} is damaged: {line.strip()[:80]!r} is no record with a `step`; remove this line.")
 
 
 def check_same_run(
