@@ -10,9 +10,12 @@ if TYPE_CHECKING:
     from rich.console import Group
 
 _STYLES = {"*": "bold green", "+": "green"}
+_LINE_ENDS = dict.fromkeys("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", " ")
+# Signs that would start a cell, HTML, a link or code.
+_MARKDOWN_SIGNS = str.maketrans({"|": "\\|", "<": "&lt;", "[": "\\[", "`": "\\`", **_LINE_ENDS})
 _LATEX_SIGNS = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {**_LINE_ENDS, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 )
 
 
@@ -91,20 +94,25 @@ def to_rich(layout: Layout) -> "Group":
 
 def to_markdown(layout: Layout) -> str:
     """Return the table as Markdown: the best number bold, the second best underlined."""
-    header, rows, notes = layout.fill(_MARKDOWN)
+    header, rows, notes = _escape(layout, _MARKDOWN_SIGNS).fill(_MARKDOWN)
     lines = [["method", *header], ["---", *["---:"] * len(header)]]
-    lines += [[name.replace("|", "\\|"), *numbers] for name, *numbers in rows]
-    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", " ".join(notes), ""])
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in [*lines, *rows]), "", " ".join(notes), ""])
 
 
 def to_latex(layout: Layout) -> str:
     """Return the table as LaTeX with booktabs: the best number bold, the second best underlined."""
-    names, columns = ([name.translate(_LATEX_SIGNS) for name in names] for names in (layout.rows, layout.columns))
-    header, rows, notes = replace(layout, rows=tuple(names), columns=tuple(columns)).fill(_LATEX)
+    header, rows, notes = _escape(layout, _LATEX_SIGNS).fill(_LATEX)
     head, *body = (" & ".join(line) + r" \\" for line in (["Method", *header], *rows))
     begin = "% needs \\usepackage{booktabs}", r"\begin{tabular}{l" + "r" * len(header) + "}", r"\toprule"
     end = r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in notes), ""
     return "\n".join([*begin, head, r"\midrule", *body, *end])
+
+
+def _escape(layout: Layout, signs: dict[int, str]) -> Layout:
+    """Return a table whose names are text in another language."""
+    rows, columns = (tuple(name.translate(signs) for name in names) for names in (layout.rows, layout.columns))
+    notes = tuple(" ".join(note.splitlines()) for note in layout.notes)
+    return replace(layout, rows=rows, columns=columns, notes=notes)
 
 
 def _format_column(values: NDArray[np.float64], decimals: int, higher_is_better: bool, marks: Marks) -> list[str]:

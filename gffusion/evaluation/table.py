@@ -121,7 +121,9 @@ class EvaluationTable:
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(["method", "image", *self.metrics])
         for method, rows in zip(self.methods, self.values.tolist(), strict=True):
-            writer.writerows([method, image, *row] for image, row in zip(self.images, rows, strict=True))
+            writer.writerows(
+                [_as_text(method), _as_text(image), *row] for image, row in zip(self.images, rows, strict=True)
+            )
         return text.getvalue()
 
     def to_pandas(self) -> "DataFrame":
@@ -211,3 +213,9 @@ def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[st
 def _decimals(column: NDArray[np.float64]) -> int:
     """Return the number of decimals that shows about four digits."""
     return 3 - int(np.digitize(np.abs(column).max(), [10, 100]))
+
+
+def _as_text(name: str) -> str:
+    """Return a name that spreadsheets do not take for a formula, and that is one line."""
+    name = " ".join(name.splitlines())
+    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t")) else name

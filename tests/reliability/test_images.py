@@ -1,5 +1,6 @@
 """Damaged, incomplete and oversized images: refused in one line, or read as the undamaged image; never read in part."""
 
+import shutil
 import time
 from collections.abc import Callable
 from io import BytesIO
@@ -16,6 +17,8 @@ from PIL import Image
 
 from gffusion.data import ImageReadError, ReadOptions, read_image, read_pair, read_size, write_image
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
+from gffusion.training.building import build_trainer
+from gffusion.training.recipe import Recipe
 
 IMAGES = list(generate_images())
 WHOLE = {
@@ -158,3 +161,29 @@ def test_folder_of_damaged_images(gffusion: Callable, sample: Callable, tmp_path
     assert done.exit_code == 1 and "Traceback" not in done.err
     assert [path.stem for path in (tmp_path / "out").iterdir()] == [str(len(chosen))]
     assert f"{len(chosen)} failed" in done.err
+
+
+@pytest.mark.slow
+def test_other_commands(gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
+    """`evaluate` leaves truncated images out, or fills them; training fills them, too."""
+    for kind in ("visible", "infrared"):
+        shutil.copytree(scenes / kind, tmp_path / kind)
+    cut = min((tmp_path / "visible").iterdir())
+    cut.write_bytes(cut.read_bytes()[:-400])
+    command = ("evaluate", "--visible", tmp_path / "visible", "--infrared", tmp_path / "infrared", "--metrics", "EN")
+    refused = gffusion(*command, "-o", tmp_path / "refused")
+    assert refused.exit_code == 1 and "--truncated fill" in refused.err
+    assert gffusion(*command, "-o", tmp_path / "filled", "--truncated", "fill").exit_code == 0
+    assert gffusion(*command, "-o", tmp_path / "small", "--max-pixels", 100).exit_code == 2
+    words = [
+        "--train-data",
+        str(tmp_path),
+        "--model-name-or-path",
+        "gffusion-funet",
+        "--output-dir",
+        str(tmp_path / "run"),
+    ]
+    with pytest.raises(OSError, match="--truncated fill"):
+        build_trainer(Recipe.parse(words))
+    trainer = build_trainer(Recipe.parse([*words, "--truncated", "fill"]))
+    assert len(trainer.train_dataset) == 3
