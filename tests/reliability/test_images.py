@@ -182,6 +182,8 @@ def test_other_commands(gffusion: Callable, scenes: Path, tmp_path: Path) -> Non
         "gffusion-funet",
         "--output-dir",
         str(tmp_path / "run"),
+        "--crop-size",
+        "32",
     ]
     with pytest.raises(OSError, match="--truncated fill"):
         build_trainer(Recipe.parse(words))

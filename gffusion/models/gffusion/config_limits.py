@@ -164,6 +164,24 @@ def refuse_path(name: str, value: str | None) -> None:
         )
 
 
+def check_image_sizes(config: Any) -> None:
+    """Raise ValueError if the size of an encoder's input is no multiple of its patch size, or too large."""
+    sizes = [
+        ("clip_image_size", config.clip_image_size, config.clip_config, config.needs_clip),
+        ("segmenter_image_size", config.segmenter_image_size, config.dinov2_config, config.needs_dinov2),
+    ]
+    for name, size, encoder, needed in sizes:
+        if not needed or size is None:
+            continue
+        patch_size = encoder.patch_size  # type: ignore[union-attr]
+        sides = range(patch_size, LIMITS[name] + 1, patch_size)
+        if len(size) != 2 or any(side not in sides for side in size):
+            raise ValueError(
+                f"`{name}` must be [height, width] in multiples of the encoder's patch size {patch_size}, "
+                f"up to {LIMITS[name]}, got {size}."
+            )
+
+
 def check_segmenter(config: Any) -> None:
     """Raise ValueError if layers, refinement, windows or scales are out of range or contradict each other."""
     num_layers = config.dinov2_config.num_hidden_layers

@@ -16,6 +16,7 @@ from .config_limits import (
     MAX_LABELS,
     check_encoder_sizes,
     check_field_types,
+    check_image_sizes,
     check_segmenter,
     name_file_in_errors,
     read_json_object,
@@ -322,7 +323,7 @@ class GFFusionConfig(PreTrainedConfig):
             if getattr(self, name) is not None:
                 check_encoder_sizes(name, getattr(self, name))
         self._validate_semantics()
-        self._validate_image_sizes()
+        check_image_sizes(self)
         if self.needs_dinov2:
             check_segmenter(self)
         for name in _NON_NEGATIVE:
@@ -382,22 +383,6 @@ class GFFusionConfig(PreTrainedConfig):
                 f"`class_weights` must be {len(self.id2label)} finite non-negative numbers, one per class of "
                 f"`id2label` and not all 0, got {weights}."
             )
-
-    def _validate_image_sizes(self) -> None:
-        sizes = [
-            ("clip_image_size", self.clip_image_size, self.clip_config, self.needs_clip),
-            ("segmenter_image_size", self.segmenter_image_size, self.dinov2_config, self.needs_dinov2),
-        ]
-        for name, size, encoder, needed in sizes:
-            if not needed or size is None:
-                continue
-            patch_size = encoder.patch_size  # type: ignore[union-attr]
-            sides = range(patch_size, LIMITS[name] + 1, patch_size)
-            if len(size) != 2 or any(side not in sides for side in size):
-                raise ValueError(
-                    f"`{name}` must be [height, width] in multiples of the encoder's patch size {patch_size}, "
-                    f"up to {LIMITS[name]}, got {size}."
-                )
 
 
 def _names_other_classes(config_dict: dict[str, Any], overrides: dict[str, Any]) -> bool:
