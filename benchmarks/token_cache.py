@@ -3,7 +3,8 @@
 Run from the root of the repository: python benchmarks/token_cache.py --steps 5 --threads 2
 
 The encoders have the paper's size (ViT-B) and random weights, which take the same time as trained ones; the fusion network
-is the paper's. Times include reading, hashing and loading, but no evaluation and no checkpoints.
+is the paper's. Times include reading, hashing and loading, but no evaluation and no checkpoints. Steps are on the GPU if
+there is one.
 """
 
 import argparse
