@@ -1,5 +1,6 @@
 """Choice of the device to compute on, and of the precision."""
 
+import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ _NO_GPU = "torch finds no NVIDIA GPU with a working driver: check nvidia-smi"
 def choose_device(name: str) -> str:
     """Return the torch device with this name; "auto" means the accelerator of this machine, or "cpu" if it has none.
 
+    The processes of `accelerate launch` take the accelerators of the machine in turn, unless the name has a number.
+
     Raises:
         ValueError: If torch cannot use the device on this machine. The message lists the devices that it can use.
     """
@@ -21,12 +24,20 @@ def choose_device(name: str) -> str:
 
     if name == "auto":
         accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-        return accelerator.type if accelerator is not None else "cpu"
+        return _take_turn(accelerator.type) if accelerator is not None else "cpu"
     try:
         torch.zeros(1, device=name).item()  # also fails on "meta", where tensors have no values
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"--device {name}: {_explain(name, error)}; use {' or '.join(_list_devices())}") from None
-    return name
+    return _take_turn(name)
+
+
+def _take_turn(name: str) -> str:
+    import torch
+
+    process, count = int(os.environ.get("LOCAL_RANK", "0")), torch.accelerator.device_count()
+    accelerator = torch.accelerator.current_accelerator()
+    return f"{name}:{process % count}" if process and accelerator is not None and name == accelerator.type else name
 
 
 def choose_dtype(name: str | None, device: str) -> "torch.dtype":

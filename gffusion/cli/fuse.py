@@ -28,11 +28,11 @@ from .light_imports import import_transformers, skip_meta_values
 from .onnx_backend import check_backend, is_onnx, load_onnx
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
+from .sharing import Outcome, Share
 
 if TYPE_CHECKING:
     from gffusion.data import ReadOptions
     from gffusion.data.infrared_range import PairRanges
-    from gffusion.inference.files import FusionResult
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -136,8 +136,11 @@ def fuse(
     """Fuse two images, or two folders of images, or files that hold both, or two videos.
 
     Images of two folders are matched by file name. The fused image has the size, color and bit depth of the visible image.
+    `accelerate launch -m gffusion fuse ...` shares the pairs of two folders out among processes.
     Exit code: 0 if all pairs were fused, 1 if some pairs failed, 2 if all failed or nothing could be done.
     """
+    share = Share.find()
+    share.mute(errors=True)
     with user_errors():
         _check_options(suffix, dtype, backend, model)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
@@ -152,6 +155,8 @@ def fuse(
                 f"--model {model}": is_onnx(model),
             }
             job = plan_video(visible, infrared, output, segment, refused)  # type: ignore[arg-type]
+            if share.rank:
+                return  # one process fuses the frames, in order
             if not overwrite and all(path.is_file() for path, _ in job.outputs.values()):
                 typer.echo(f"nothing to do: {job.fused} exists, and --overwrite was not given")
                 return
@@ -169,43 +174,52 @@ def fuse(
         if keep_thermal:
             plans = [plan._replace(thermal=name_thermal(plan.fused)) for plan in plans]
         check_outputs(plans, overwrite)
-        todo = [plan for plan in plans if overwrite or not all(path.is_file() for path in plan.outputs)]
-        skipped = len(plans) - len(todo)
-        if not todo:
-            what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
-            typer.echo(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
-            return
-        _check_model(model, segment)
-        from gffusion.data.alignment import find_rig  # saves start-up time
-        from gffusion.data.combined_files import find_odd_types
-        from gffusion.data.infrared_range import measure_pairs
+        mine = share.pick(plans)
+        todo = [plan for plan in mine if overwrite or not all(path.is_file() for path in plan.outputs)]
+        outcome = Outcome(skipped=len(mine) - len(todo))
+        if todo:
+            _check_model(model, segment)
+            from gffusion.data.alignment import find_rig  # saves start-up time
+            from gffusion.data.combined_files import find_odd_types
+            from gffusion.data.infrared_range import measure_pairs
 
-        # From all pairs, also those fused before: the result of a pair does not depend on which files exist.
-        read_options, found = find_rig([plan.pair for plan in plans], read_options)
-        if found:
-            typer.echo(found)
+            # From all pairs, also those fused before: the result of a pair does not depend on which files exist.
+            read_options, found = find_rig([plan.pair for plan in plans], read_options)
+            if found:
+                typer.echo(found)
+            loaded, processor = _load(model, device, dtype, segment, options)
+            for folder in {path.parent for plan in todo for path in plan.outputs}:
+                folder.mkdir(parents=True, exist_ok=True)
+            odd = find_odd_types([plan.pair.infrared for plan in plans], read_options.raw_frame)
+            # All pairs, also those fused before: the result of a pair does not depend on which files exist.
+            measured = [plan.pair for plan in plans if plan.pair.infrared not in odd]
+            ranges = measure_pairs(measured, processor.infrared_options, read_options)
+            if ranges.description:
+                typer.echo(ranges.description)
+            outcome = _run(todo, loaded, processor, batch_size, overwrite, ranges, read_options, metadata, odd, outcome)
+        together = share.gather(outcome)
+        if together is not None:
+            _report(together, plans, output)
 
-        loaded, processor = _load(model, device, dtype, segment, options)
-        for folder in {path.parent for plan in todo for path in plan.outputs}:
-            folder.mkdir(parents=True, exist_ok=True)
-        odd = find_odd_types([plan.pair.infrared for plan in plans], read_options.raw_frame)
-        # All pairs, also those fused before: the result of a pair does not depend on which files exist.
-        measured = [plan.pair for plan in plans if plan.pair.infrared not in odd]
-        ranges = measure_pairs(measured, processor.infrared_options, read_options)
-        if ranges.description:
-            typer.echo(ranges.description)
-        started = time.perf_counter()
-        failed = _run(todo, loaded, processor, batch_size, overwrite, ranges, read_options, metadata, odd)
-        seconds = time.perf_counter() - started
-        if failed and len(plans) == 1:
-            raise OSError(failed[0].error)
-    done = len(todo) - len(failed)
+
+def _report(outcome: Outcome, plans: list[Plan], output: Path) -> None:
+    """Print notes and what was done, and raise or exit if pairs failed."""
+    from gffusion.data.notes import summarize_notes
+
+    done, skipped, failures, notes, seconds = outcome
+    if skipped == len(plans):
+        what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
+        typer.echo(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
+        return
+    for note, count in summarize_notes(notes):
+        typer.echo(f"note: {note}{f' ({count} pairs)' if len(plans) - skipped > 1 else ''}", err=True)
+    if failures and len(plans) == 1:
+        raise OSError(failures[0][1])
     typer.echo(
         f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s{_rate(done, seconds)}"
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
     )
-    if failed:
-        failures = [(result.job.pair.name, result.error) for result in failed]
+    if failures:
         exit_with_failures("failed", failures, is_partial=done + skipped > 0)
 
 
@@ -276,18 +290,19 @@ def _run(
     options: "ReadOptions",
     keep_metadata: bool,
     odd: "Mapping[Path, str]",
-) -> list["FusionResult"]:
-    """Fuse the pairs to do with a progress bar, print notes, and return the results that have an error.
+    outcome: Outcome,
+) -> Outcome:
+    """Fuse the pairs to do with a progress bar, and return an outcome with what was done.
 
     `odd` has the reasons why infrared files are not fused.
     """
     from tqdm import tqdm
 
-    from gffusion.data.notes import summarize_notes
-    from gffusion.inference.files import FusionJob, FusionResult, fuse_files
+    from gffusion.inference.files import FusionJob, fuse_files
 
+    started = time.perf_counter()
     jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair), keep_metadata) for plan in todo]
-    failed = [FusionResult(job, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
+    failures = [(job.pair.name, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
     jobs = [job for job in jobs if job.pair.infrared not in odd]
     results = list(
         tqdm(
@@ -298,6 +313,10 @@ def _run(
             leave=False,
         )
     )
-    for note, count in summarize_notes(note for result in results for note in result.notes):
-        typer.echo(f"note: {note}{f' ({count} pairs)' if len(todo) > 1 else ''}", err=True)
-    return [*failed, *(result for result in results if result.error is not None)]
+    failures += [(result.job.pair.name, result.error) for result in results if result.error is not None]
+    return outcome._replace(
+        done=len(todo) - len(failures),
+        failures=failures,
+        notes=[note for result in results for note in result.notes],
+        seconds=time.perf_counter() - started,
+    )

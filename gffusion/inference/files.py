@@ -89,7 +89,8 @@ def fuse_files(
         ValueError: If `batch_size` is less than 1.
     """
     if workers is None:
-        workers = 1 if model.device.type == "cpu" else min(MAXIMUM_WORKERS, os.cpu_count() or 1)
+        cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes share them
+        workers = 1 if model.device.type == "cpu" else max(1, min(MAXIMUM_WORKERS, cores))
     ahead = batch_size + max(batch_size, workers)
     with ThreadPoolExecutor(workers) as reader, ThreadPoolExecutor(workers) as writer:
         writing: deque[Future[FusionResult]] = deque()

@@ -1,0 +1,76 @@
+"""Share the pairs of `gffusion fuse` out among the processes that `accelerate launch` starts."""
+
+import datetime
+import os
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple, TypeVar
+
+Item = TypeVar("Item")
+
+
+class Outcome(NamedTuple):
+    """Numbers of pairs that a process fused and skipped, names and reasons of those that failed, notes, and seconds."""
+
+    done: int = 0
+    skipped: int = 0
+    failures: Sequence[tuple[str, str]] = ()
+    notes: Sequence[str] = ()
+    seconds: float = 0
+
+
+class Share(NamedTuple):
+    """The part of this process: every `size`-th pair, from `rank`."""
+
+    rank: int = 0
+    size: int = 1
+
+    @classmethod
+    def find(cls) -> "Share":
+        """Return the part of this process, from the variables of its launcher.
+
+        Example:
+            >>> Share.find()
+            Share(rank=0, size=1)
+        """
+        size = int(os.environ.get("WORLD_SIZE", "1"))
+        return cls(int(os.environ.get("RANK", "0")), size) if size > 1 else cls()
+
+    def pick(self, items: Sequence[Item]) -> list[Item]:
+        """Return this process's part. It must not depend on which files exist, because the others write some meanwhile.
+
+        Example:
+            >>> Share(1, 2).pick("abcde")
+            ['b', 'd']
+        """
+        return list(items[self.rank :: self.size])
+
+    def mute(self, errors: bool) -> None:
+        """Print nothing in other processes than the first one, or only errors, so that messages appear once."""
+        if self.rank:
+            nowhere = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+            sys.stdout = nowhere
+            sys.stderr = sys.__stderr__ if errors else nowhere
+
+    def gather(self, outcome: Outcome) -> Outcome | None:
+        """Wait for all processes, and return the sum of their outcomes in the first one; `None` in the others."""
+        if self.size == 1:
+            return outcome
+        import torch.distributed as distributed  # takes long to import
+
+        # Processes can differ in their devices and in the sizes of their images.
+        distributed.init_process_group("gloo", timeout=datetime.timedelta(days=30))
+        outcomes: list[Outcome] = [outcome] * self.size
+        distributed.gather_object(outcome, outcomes if self.rank == 0 else None)
+        distributed.destroy_process_group()
+        return _add(outcomes) if self.rank == 0 else None
+
+
+def _add(outcomes: Sequence[Outcome]) -> Outcome:
+    return Outcome(
+        sum(outcome.done for outcome in outcomes),
+        sum(outcome.skipped for outcome in outcomes),
+        [failure for outcome in outcomes for failure in outcome.failures],
+        [note for outcome in outcomes for note in outcome.notes],
+        max(outcome.seconds for outcome in outcomes),
+    )

@@ -1,0 +1,73 @@
+"""Two processes of `accelerate launch` share pairs out: each is written once, with one report, and again after an interruption."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gffusion.cli.sharing import Outcome, Share
+from gffusion.synthetic.samples import write_scenes
+
+pytestmark = pytest.mark.processes
+
+
+def launch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `gffusion fuse` in two processes on CPUs."""
+    command = [
+        sys.executable,
+        "-m",
+        "accelerate.commands.launch",
+        "--multi_gpu",
+        "--num_processes=2",
+        "--num_machines=1",
+    ]
+    command += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", "-m", "gffusion", "fuse"]
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    return subprocess.run(
+        [*command, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def count_reports(finished: subprocess.CompletedProcess[str]) -> list[str]:
+    return [line for line in finished.stdout.splitlines() if line.startswith(("fused", "nothing to do"))]
+
+
+def test_pairs_are_written_once(tmp_path: Path) -> None:
+    names = write_scenes(tmp_path, count=5, height=48, width=64)
+    (tmp_path / "infrared" / names[3]).write_bytes(b"damaged")
+    fused = tmp_path / "fused"
+    options = (tmp_path / "visible", tmp_path / "infrared", "-o", fused, "--model", "gffusion-funet", "--device", "cpu")
+    finished = launch(*options)
+    assert finished.returncode == 1, finished.stderr  # one pair failed
+    assert [line.split(" in ")[0] for line in count_reports(finished)] == ["fused 4 pairs"], finished.stderr
+    assert finished.stderr.count("1 failed:") == 1
+    written = {path.name: path.stat().st_mtime_ns for path in fused.iterdir()}
+    assert sorted(written) == sorted(set(names) - {names[3]})
+
+    (tmp_path / "infrared" / names[3]).write_bytes((tmp_path / "infrared" / names[2]).read_bytes())
+    (fused / names[0]).unlink()
+    finished = launch(*options)
+    assert finished.returncode == 0, finished.stderr
+    assert count_reports(finished)[0].startswith("fused 2 pairs") and "skipped 3 that existed" in finished.stdout
+    after = {path.name: path.stat().st_mtime_ns for path in fused.iterdir()}
+    assert sorted(after) == sorted(names)
+    assert all(after[name] == written[name] for name in (names[1], names[2], names[4]))
+
+    finished = launch(*options)
+    assert finished.returncode == 0 and count_reports(finished) == [
+        "nothing to do: all 5 outputs exist (model and options are not compared); --overwrite replaces them"
+    ]
+
+
+def test_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    parts = []
+    for rank in "012":
+        monkeypatch.setenv("RANK", rank)
+        parts += Share.find().pick(range(8))
+    assert sorted(parts) == list(range(8))
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    assert Share.find() == Share(0, 1) and Share().gather(Outcome(done=1)) == Outcome(done=1)
