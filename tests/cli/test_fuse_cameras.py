@@ -210,7 +210,7 @@ class TestFolders:
         (files / "in/1D.png").write_bytes(content)
         (files / "in/2D.png").write_bytes(content[: len(content) // 2])
         outcome = gffusion("fuse", "in", "-o", "out")
-        assert outcome.exit_code == 1 and "in/2D.png: image file is truncated" in outcome.err
+        assert outcome.exit_code == 1 and "in/2D.png: the file is truncated" in outcome.err
         assert [path.name for path in (files / "out").iterdir()] == ["1D.png"]
 
     def test_images_that_decoders_reject_as_too_large(self, gffusion: Callable, files: Path) -> None:
