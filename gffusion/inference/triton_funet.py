@@ -19,7 +19,7 @@ from .triton_kernels import align_kernel, convolution_kernel, stem_kernel
 CHUNK = 16  # channels per matrix product, the smallest number that Triton supports
 MAXIMUM_ELEMENTS = 2**31  # of a map, whose indices have 32 bits
 # Rows and columns of pixels, and warps, of a program; measured on an H100.
-STEM_BLOCK = CONVOLUTION_BLOCK = ALIGN_BLOCK = (8, 16, 4)
+STEM_BLOCK = CONVOLUTION_BLOCK = ALIGN_BLOCK = (4, 32, 4)
 
 
 class TritonFuNet:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
+from skimage.morphology import convex_hull_image
 
 from gffusion.cameras import missing as module
 from gffusion.cameras.missing import blend_visible, fill_missing, find_borders, find_missing
@@ -195,3 +196,15 @@ def test_blending_keeps_measured_pixels_and_small_holes(infrared):
     np.testing.assert_array_equal(blended[100, 160], fused[100, 160])
     assert blend_visible(fused, visible, None) is fused
     assert module.blend_visible(fused[..., 0].astype(np.float32), visible[..., 0], missing).dtype == np.float32
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_shapes_equal_those_of_libraries(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    mask = ndimage.gaussian_filter(generator.random(generator.integers(20, 90, 2)), 1 + seed % 4) > 0.5 + 0.01 * seed
+    mask[tuple(generator.integers(0, side) for side in mask.shape)] = True
+    np.testing.assert_array_equal(module._fill_convex_hull(mask), convex_hull_image(mask))
+    for size in (3, 5):
+        padded = np.pad(mask, size, mode="edge")
+        expected = ndimage.binary_opening(padded, np.ones((size, size)))[size:-size, size:-size]
+        np.testing.assert_array_equal(module._open(mask, size), expected)
