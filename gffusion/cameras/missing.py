@@ -78,7 +78,7 @@ def find_borders(values: NDArray[Any]) -> Mask | None:
     low, high = (float(limit) for limit in (gray.min(), gray.max()))
     if low == high:
         return None
-    levels = (gray - low) * (255 / (high - low)) if values.dtype != np.uint8 else gray.astype(np.float64)
+    levels = (gray - low) * (255 / (high - low)) if values.dtype != np.uint8 else gray
     for value, tolerance in _choose_border_values(levels):
         border = _find_border(levels, value, tolerance)
         if border is not None:
@@ -210,7 +210,7 @@ def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:
 
 def _find_border(levels: NDArray[Any], value: float, tolerance: float) -> Mask | None:
     """Return the border of one value, or `None`."""
-    border = _keep_outside_hull(np.abs(levels - value) <= tolerance)
+    border = _keep_outside_hull((levels >= value - tolerance) & (levels <= value + tolerance))
     area = border.mean()
     if not (_MIN_AREA if tolerance > 1 else _MIN_AREA_OF_GRAY) <= area <= _MAX_AREA:
         return None
@@ -234,7 +234,7 @@ def _keep_outside_hull(same: Mask) -> Mask:
     for _ in range(_MAX_DEPTH):
         around = np.pad(inner, 1, constant_values=True)
         inner = inner & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
-    shares = ndimage.mean(inner, regions, np.arange(len(lengths)))
+    shares = _count(regions, len(lengths), inner) / np.maximum(_count(regions, len(lengths)), 1)
     kept = (candidates & (shares <= _MAX_SHARE_IN_HULL))[regions]
     return np.asarray(ndimage.binary_propagation(kept, mask=kept | (same & ~inner)), np.bool_)
 
@@ -258,6 +258,15 @@ def _fill_convex_hull(mask: Mask) -> Mask:
     return np.asarray((column >= left[:, None] - 1e-9) & (column <= right[:, None] + 1e-9), np.bool_)
 
 
+def _count(regions: NDArray[np.signedinteger[Any]], length: int, mask: Mask | None = None) -> NDArray[np.int64]:
+    """Return the number of pixels of every region, in parts of the image: counting copies them to 64 bits."""
+    counts = np.zeros(length, np.int64)
+    for top in range(0, len(regions), 256):
+        part = regions[top : top + 256]
+        counts += np.bincount(part.ravel() if mask is None else part[mask[top : top + 256]], minlength=length)
+    return counts
+
+
 def _open(mask: Mask, size: int) -> Mask:
     """Return the binary opening of a mask with a square; the mask goes on outside of the image."""
     opened = np.pad(mask, size - 1, mode="edge")
@@ -271,8 +280,7 @@ def _open(mask: Mask, size: int) -> Mask:
 def _has_sharp_step(levels: NDArray[Any], border: Mask, value: float) -> bool:
     """Return whether values differ clearly from the border's right behind it, and hardly more further away."""
     distance = ndimage.distance_transform_cdt(~border, "chessboard")
-    steps = np.abs(levels - value)
-    near, far = steps[distance == 3], steps[distance == 8]
+    near, far = (np.abs(levels[distance == pixels] - value) for pixels in (3, 8))
     if near.size == 0 or far.size == 0:
         return False
     is_step = np.mean(near >= (_MIN_STEP if value == 0 else 2 * _MIN_STEP)) >= _STEP_SHARE

@@ -1,6 +1,6 @@
 """Fuse images in tiles with the fused form of FuNet."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -11,6 +11,11 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .fused_funet import Frame, FusedFunet, Map, Tile
 from .threads import run_in_threads
+
+Read = Callable[[slice, slice], tuple[Tensor, Tensor]]
+"""Function from rows and columns of pixels to both images there, (1, 3, h, w) and (1, 1, h, w) in [0, 1], float32."""
+Write = Callable[[slice, slice, Tensor], None]
+"""Function that takes I_fus (1, 1 or 3, h, w) of rows and columns of pixels. Tiles are written by several threads."""
 
 
 def fuse_in_tiles(
@@ -23,48 +28,63 @@ def fuse_in_tiles(
 ) -> Tensor:
     """Compute I_fus in tiles: (B, 3, H, W) and (B, 1, H, W) -> (B, 1 or 3, H, W), all in [0, 1], float32.
 
-    Every tile is computed by one thread ([`run_in_threads`]). `projections` (B, 2 C, h, w) are those of
-    [`GFFusionModel.project_semantics`], `None` in the cascading paradigm; `grid` are the rows and columns of tiles.
+    `projections` (B, 2 C, h, w) are those of [`GFFusionModel.project_semantics`], `None` in the cascading paradigm; `grid` are
+    the rows and columns of tiles.
     """
-    funet, factor = model.funet, model.funet.factor
     height, width = infrared_values.shape[-2:]
-    size = -(-height // factor), -(-width // factor)
     result = visible_values.new_empty(len(visible_values), model.config.image_channels, height, width)
+    context = model.funet.look_around(model.to_source(visible_values), infrared_values)
 
-    around = funet.look_around(model.to_source(visible_values), infrared_values)
-    if around is not None:
-        around = around * fused.context_scale
+    def read(index: slice, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        return visible_values[index, :, rows, columns], infrared_values[index, :, rows, columns]
 
-    def fuse_tile(image: int, tile: Tile, frame: Frame, injection: "Injection | None", context: Map | None) -> None:
-        rows, columns = _cut(frame.inside, factor)
-        visible = model.to_source(visible_values[image : image + 1, :, rows, columns])
-        infrared = infrared_values[image : image + 1, :, rows, columns]
-        features = fused.encode([funet.unshuffle(visible), funet.unshuffle(infrared)], frame, injection)
-        maps = fused.decode(features, tile, frame, context)
-        inner = tile.top - frame.inside.top, tile.bottom - frame.inside.top, tile.left - frame.inside.left
-        rows, columns = _cut(Tile(*inner, inner[2] + tile.right - tile.left), factor)
-        part = funet.finish(maps, visible[:, :, rows, columns], infrared[:, :, rows, columns])
-        rows, columns = _cut(tile, factor)
-        result[image : image + 1, :, rows, columns] = part
+    def write(index: slice, rows: slice, columns: slice, part: Tensor) -> None:
+        result[index, :, rows, columns] = part
 
-    jobs = []
+    jobs: list[Callable[[], None]] = []
     for image in range(len(result)):
-        for left, right in _split(size[1], grid[1]):
-            injection = context = None
-            for top, bottom in _split(size[0], grid[0]):
-                tile = Tile(top, bottom, left, right)
-                frame = Frame.around(tile, fused.reach, size)
-                if projections is not None and injection is None:
-                    injection = Injection(projections[image], frame)
-                if around is not None and context is None:
-                    context = Map(
-                        around[image : image + 1],
-                        frame,
-                        (Context.factor * around.shape[2], Context.factor * around.shape[3]),
-                    )
-                jobs.append(partial(fuse_tile, image, tile, frame, injection, context))
+        index = slice(image, image + 1)
+        semantic, around = (None if values is None else values[index] for values in (projections, context))
+        access = partial(read, index), partial(write, index)
+        jobs += make_tiles(model, fused, *access, (height, width), semantic, around, grid)
     run_in_threads(jobs)
     return result
+
+
+def make_tiles(
+    model: GFFusionModel,
+    fused: FusedFunet,
+    read: Read,
+    write: Write,
+    pixels: tuple[int, int],
+    projections: Tensor | None,
+    context: Tensor | None,
+    grid: tuple[int, int],
+) -> Iterator[Callable[[], None]]:
+    """Yield a function for every tile of one image of (height, width) pixels, for [`run_in_threads`]."""
+    funet, factor = model.funet, model.funet.factor
+    size = -(-pixels[0] // factor), -(-pixels[1] // factor)
+
+    def fuse_tile(tile: Tile, frame: Frame, injection: "Injection | None", around: Map | None) -> None:
+        visible, infrared = read(*_cut(frame.inside, factor))
+        visible = model.to_source(visible)
+        features = fused.encode([funet.unshuffle(visible), funet.unshuffle(infrared)], frame, injection)
+        maps = fused.decode(features, tile, frame, around)
+        top, left = tile.top - frame.inside.top, tile.left - frame.inside.left
+        rows, columns = _cut(Tile(top, top + tile.bottom - tile.top, left, left + tile.right - tile.left), factor)
+        part = funet.finish(maps, visible[:, :, rows, columns], infrared[:, :, rows, columns])
+        write(*_cut(tile, factor), part)
+
+    for left, right in _split(size[1], grid[1]):
+        frame = Frame.around(Tile(0, 1, left, right), fused.reach, size)
+        injection = None if projections is None else Injection(projections[0], frame)
+        around = None
+        if context is not None:
+            wide = Context.factor * context.shape[2], Context.factor * context.shape[3]
+            around = Map(context * fused.context_scale, frame, wide)
+        for top, bottom in _split(size[0], grid[0]):
+            tile = Tile(top, bottom, left, right)
+            yield partial(fuse_tile, tile, Frame.around(tile, fused.reach, size), injection, around)
 
 
 def _split(length: int, count: int) -> Iterator[tuple[int, int]]:

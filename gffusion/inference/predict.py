@@ -20,7 +20,9 @@ from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
+from .fused_funet import FusedFunet
 from .label_refinement import refine_logits
+from .large_images import find_large_form, fuse_large
 from .row_bands import fuse_in_bands
 from .threads import run_in_threads
 
@@ -91,12 +93,16 @@ def predict(
         (visible, infrared if mask is None else fill_missing(infrared, mask))
         for (visible, infrared), mask in zip(images, masks, strict=True)
     ]
-    inputs = image_processor(images, infrared_options=infrared_options, missing=masks, return_tensors="pt").to(
-        model.device
-    )
     graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
         row_bands = model.device.type == "cpu" and isinstance(model, GFFusionModel)  # not an exported file
+    if row_bands and not segment and encode is None and output_type == "np":
+        form = find_large_form(model, image_processor, images[0][0].shape)
+        if form is not None:
+            return _predict_large(model, form, image_processor, images, infrared_options, masks)
+    inputs = image_processor(images, infrared_options=infrared_options, missing=masks, return_tensors="pt").to(
+        model.device
+    )
     outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode, graphs=graphs)
     fused = [
         image if mask is None else _blend(image, visible, mask)
@@ -112,6 +118,23 @@ def predict(
         Prediction(image, labels[:height, :width], mask)
         for image, labels, (height, width), mask in zip(fused, label_maps, sizes, masks, strict=True)
     ]
+
+
+def _predict_large(
+    model: GFFusionModel,
+    form: FusedFunet,
+    image_processor: GFFusionImageProcessor,
+    images: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    infrared_options: Sequence[InfraredOptions] | None,
+    masks: Sequence[NDArray[np.bool_] | None],
+) -> list[Prediction]:
+    """Fuse pairs one after the other, with little memory."""
+    options = infrared_options or [image_processor.infrared_options] * len(images)
+    predictions = []
+    for (visible, infrared), option, mask in zip(images, options, masks, strict=True):
+        fused = fuse_large(model, form, image_processor, visible, infrared, option, mask)
+        predictions.append(Prediction(blend_visible(fused, visible, mask), missing=mask))
+    return predictions
 
 
 def _check_masks(masks: Sequence[NDArray[np.bool_] | None], sizes: Sequence[tuple[int, ...]]) -> None:

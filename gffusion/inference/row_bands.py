@@ -34,10 +34,8 @@ def fuse_in_bands(
     images, threads = len(infrared_values), torch.get_num_threads()
     form = None if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") else fuse_funet(model.funet)
     if form is not None:
-        columns = math.ceil(width / MAXIMUM_COLUMNS)
-        pixels = TILE_VALUES // model.config.spatial_channels
-        rows = math.ceil(height / _choose_rows(height, math.ceil(width / columns), images * columns, threads, pixels))
-        return fuse_in_tiles(model, form, visible_values, infrared_values, projections, (rows, columns))
+        grid = choose_grid(model, height, width, images)
+        return fuse_in_tiles(model, form, visible_values, infrared_values, projections, grid)
     step = _choose_rows(height, width, images, threads, BAND_PIXELS)
     funet, factor = model.funet, model.funet.factor
     context = funet.look_around(model.to_source(visible_values), infrared_values.to(model.fusion_dtype))
@@ -60,6 +58,13 @@ def fuse_in_bands(
     bands = run_in_threads(partial(fuse_band, image, top) for image in range(images) for top in tops)
     joined = [torch.cat(bands[start : start + len(tops)], dim=-2) for start in range(0, len(bands), len(tops))]
     return torch.cat(joined)
+
+
+def choose_grid(model: GFFusionModel, height: int, width: int, images: int = 1) -> tuple[int, int]:
+    """Return the number of rows and columns of tiles of every image."""
+    columns, pixels = math.ceil(width / MAXIMUM_COLUMNS), TILE_VALUES // model.config.spatial_channels
+    step = _choose_rows(height, math.ceil(width / columns), images * columns, torch.get_num_threads(), pixels)
+    return math.ceil(height / step), columns
 
 
 def _choose_rows(height: int, width: int, images: int, threads: int, pixels: int) -> int:

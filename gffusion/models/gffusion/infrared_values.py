@@ -34,7 +34,9 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         ValueError: If floating-point values are outside [0, 1] or NaN.
     """
     if np.issubdtype(array.dtype, np.integer):
-        return array.astype(np.float32) / np.float32(np.iinfo(array.dtype).max)
+        values = array.astype(np.float32)
+        values /= np.float32(np.iinfo(array.dtype).max)
+        return values
     low, high = float(array.min()), float(array.max())
     if not (low >= 0 and high <= 1):  # also rejects NaN
         hint = "Scale it first."

@@ -1,0 +1,85 @@
+"""Fuse one large pair on a CPU: values of the visible image and colors of the result exist for single tiles only."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.image_sizes import check_same_size
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.infrared_values import map_infrared, scale_by_type, to_visible_values
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
+
+from .fused_funet import FusedFunet, fuse_funet
+from .fused_tiles import make_tiles
+from .row_bands import choose_grid
+from .threads import run_in_threads
+
+# Pixels from which on a pair is fused by itself; below, its memory does not matter.
+LARGE_PIXELS = 2**23
+
+
+def find_large_form(model: GFFusionModel, processor: GFFusionImageProcessor, shape: Sequence[int]) -> FusedFunet | None:
+    """Return the fused form with which a large pair (height, width) is fused, `None` if it is fused as others are.
+
+    Models of the parallel paradigm, or with a context, read whole images; a processor that pads copies them.
+    """
+    height, width = shape[:2]
+    is_large = height * width >= LARGE_PIXELS and min(height, width) >= 2 * model.funet.reach
+    is_whole = model.config.paradigm == "parallel" or model.funet.context is not None or processor.size_divisor > 1
+    return None if is_whole or not is_large else fuse_funet(model.funet)
+
+
+def fuse_large(
+    model: GFFusionModel,
+    form: FusedFunet,
+    processor: GFFusionImageProcessor,
+    visible: NDArray[Any],
+    infrared: NDArray[Any],
+    options: InfraredOptions,
+    missing: NDArray[np.bool_] | None = None,
+) -> NDArray[Any]:
+    """Fuse one pair (H, W) or (H, W, 3), as arrays, without holding its values at once -> the visible image's shape and dtype.
+
+    Raises:
+        ValueError: As [`GFFusionImageProcessor.preprocess`] and [`GFFusionImageProcessor.post_process_fusion`].
+    """
+    height, width = visible.shape[:2]
+    check_same_size({"the visible image": (height, width), "the infrared image": infrared.shape[:2]})
+    infrared_values = torch.from_numpy(map_infrared(infrared, options, missing))[None]  # (1, 1, H, W)
+    projections = None
+    if model.config.needs_clip:
+        small = [_shrink_visible(visible, model.config.clip_size), _shrink(infrared_values, model.config.clip_size)]
+        tokens = run_in_threads([lambda image=image: model.encode_images(image) for image in small])  # type: ignore[misc]
+        united = torch.stack([torch.maximum(*layers) for layers in zip(*tokens, strict=True)], dim=1)
+        projections = model.project_semantics(small[0], small[1], united).projections
+    fused = np.empty_like(visible)
+
+    def read(rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
+        values = torch.from_numpy(np.ascontiguousarray(to_visible_values(visible[rows, columns])))
+        return values[None], infrared_values[:, :, rows, columns]
+
+    def write(rows: slice, columns: slice, part: Tensor) -> None:
+        pair = visible[rows, columns], infrared[rows, columns]
+        (fused[rows, columns],) = processor.post_process_fusion(GFFusionOutput(fused_values=part), [pair], "np")
+
+    grid = choose_grid(model, height, width)
+    run_in_threads(make_tiles(model, form, read, write, (height, width), projections, None, grid))
+    return fused
+
+
+def _shrink(values: Tensor, size: list[int]) -> Tensor:
+    """Resize values (1, 1, H, W) as the encoder does, which then leaves them as they are."""
+    return F.interpolate(values, size=tuple(size), mode="bicubic", antialias=True, align_corners=False).clamp_(0, 1)
+
+
+def _shrink_visible(visible: NDArray[Any], size: list[int]) -> Tensor:
+    """Resize a visible image (H, W) or (H, W, 3), one channel after the other -> (1, 3, *size)."""
+    channels = [visible] if visible.ndim == 2 else [visible[..., index] for index in range(3)]
+    small = [_shrink(torch.from_numpy(scale_by_type(channel, "visible"))[None, None], size) for channel in channels]
+    return torch.cat(small, dim=1).expand(-1, 3, -1, -1)

@@ -1,0 +1,53 @@
+"""Large pairs are fused without holding all their values, with the result of other pairs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.inference import large_images
+from gffusion.inference.large_images import find_large_form
+from gffusion.inference.predict import predict
+
+TinyModel = Callable[..., GFFusionModel]
+
+
+def make_pair(dtype: Any = np.uint8, color: bool = True) -> tuple[Any, Any]:
+    images = np.random.default_rng(0).random((4, 70, 90))
+    scale = 1 if dtype == np.float32 else np.iinfo(dtype).max
+    visible = (np.moveaxis(images[:3], 0, -1) * scale).astype(dtype)
+    return visible if color else visible[..., 0], (images[3] * 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("choices", [{"paradigm": "cascading"}, {"paradigm": "hybrid"}, {"color_space": "rgb"}])
+def test_same_image(tiny_model: TinyModel, monkeypatch: Any, dtype: Any, choices: dict[str, Any]) -> None:
+    """As without tiles, and all but the last bit of the image without the fused form of FuNet."""
+    model, processor = tiny_model(**choices).eval(), GFFusionImageProcessor()
+    for pair in (make_pair(dtype), make_pair(dtype, color=False)):
+        missing = np.zeros((70, 90), np.bool_)
+        missing[:, 60:] = True
+        for masks in (None, [missing, missing]):
+            monkeypatch.setattr(large_images, "LARGE_PIXELS", 1)
+            large = predict(model, processor, [pair, pair], missing=masks)
+            monkeypatch.setattr(large_images, "LARGE_PIXELS", 2**60)
+            others = predict(model, processor, [pair, pair], missing=masks)
+            whole = predict(model, processor, [pair], missing=masks and masks[:1], row_bands=False)[0].fused
+            for first, second in zip(large, others, strict=True):
+                np.testing.assert_allclose(first.fused, second.fused, rtol=0, atol=1e-6 if dtype == np.float32 else 1)
+                difference = np.abs(first.fused.astype(np.float64) - whole)
+                assert first.fused.dtype == dtype and difference.max() <= (1e-5 if dtype == np.float32 else 1)
+
+
+def test_what_is_large(tiny_model: TinyModel, monkeypatch: Any) -> None:
+    processor, side = GFFusionImageProcessor(), 4096
+    assert find_large_form(tiny_model().eval(), processor, (side, side, 3)) is not None
+    assert find_large_form(tiny_model().eval(), processor, (480, 640)) is None
+    assert find_large_form(tiny_model(paradigm="parallel").eval(), processor, (side, side)) is None
+    assert find_large_form(tiny_model().eval(), GFFusionImageProcessor(size_divisor=8), (side, side)) is None
+    monkeypatch.setattr(large_images, "LARGE_PIXELS", 1)
+    visible, infrared = make_pair()
+    with pytest.raises(ValueError, match="the infrared image"):
+        predict(tiny_model().eval(), processor, [(visible, infrared[:-1])])
