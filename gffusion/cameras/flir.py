@@ -18,6 +18,7 @@ from .temperatures import PlanckScale
 _APP1 = 0xE1
 _RAW_DATA, _EMBEDDED_IMAGE, _CAMERA_INFO, _PIP = 0x01, 0x0E, 0x20, 0x2A
 _IMAGE_OFFSET = 32  # of the data of image records
+_MAX_PIXELS = 1 << 25  # far more than any thermal sensor has
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -152,6 +153,9 @@ def _decode_counts(record: bytes) -> NDArray[np.uint16]:
 def _decode_png(data: bytes) -> NDArray[Any]:
     import imagecodecs  # here to save start-up time
 
+    width, height = struct.unpack(">II", data[16:24].ljust(8, b"\0"))
+    if width * height > _MAX_PIXELS:
+        raise ValueError(f"its FLIR data are damaged: a raw image of {width} x {height} pixels")
     try:
         counts: NDArray[Any] = imagecodecs.png_decode(data)
     except (RuntimeError, ValueError) as error:

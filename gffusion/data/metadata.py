@@ -92,7 +92,10 @@ class ImageMetadata:
             return replace(self, georeference=None), (
                 f"georeference left out: it does not fit the frame of the {reason}",
             )
-        return (self if window is None else self._crop(*window[:2])), ()
+        try:
+            return (self if window is None else self._crop(*window[:2])), ()
+        except ValueError:
+            return replace(self, georeference=None), ("georeference left out: its tags are damaged",)
 
     def _crop(self, top: int, left: int) -> "ImageMetadata":
         moved = dict(self.georeference or {})

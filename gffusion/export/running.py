@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from gffusion.models.gffusion.config_limits import name_file_in_errors
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
@@ -56,11 +57,12 @@ class OnnxModel(nn.Module):
         self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if "gffusion.config" not in self.metadata:
             raise ValueError(f"{path} was not written by `gffusion export`: it has no metadata of gffusion")
-        if self.metadata["gffusion.values"] != "float32":
+        if self.metadata.get("gffusion.values") != "float32":
             raise ValueError(
                 f"{path} takes bytes (--uint8), for programs of your own: export it without --uint8 for fuse"
             )
-        self.config = GFFusionConfig.from_dict(json.loads(self.metadata["gffusion.config"]))
+        with name_file_in_errors(str(path)):
+            self.config = GFFusionConfig.from_dict(json.loads(self.metadata["gffusion.config"]))
         self.device = torch.device("cpu")  # of its inputs and outputs
         self.dtype = torch.float32
         self.has_labels = len(self.session.get_outputs()) > 1
@@ -73,8 +75,9 @@ class OnnxModel(nn.Module):
 
     def load_image_processor(self, **options: Any) -> GFFusionImageProcessor:
         """Return the image processor that is stored in the file, with other options of infrared images."""
-        saved = json.loads(self.metadata["gffusion.image_processor"])
-        processor: GFFusionImageProcessor = GFFusionImageProcessor.from_dict(saved)
+        with name_file_in_errors(str(self.path)):
+            saved = json.loads(self.metadata["gffusion.image_processor"])
+            processor: GFFusionImageProcessor = GFFusionImageProcessor.from_dict(saved)
         given = {name: value for name, value in options.items() if name in OPTION_NAMES}
         processor.infrared_options = processor.infrared_options.override(**given)
         return processor
