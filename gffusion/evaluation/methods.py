@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from gffusion.data import ImagePair, PairImages, read_image, read_pair
+from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.infrared_range import PairRanges
 from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
@@ -35,6 +36,7 @@ class Sources:
     visible_luma: Tensor
     infrared_luma: Tensor
     infrared_options: InfraredOptions
+    max_pixels: int = DEFAULT_MAX_PIXELS  # of further files of this pair
 
     @classmethod
     def read(cls, pair: ImagePair, ranges: PairRanges) -> "Sources":
@@ -54,7 +56,7 @@ class Sources:
                 map_infrared(infrared, options, measured.missing)
             infrared = map_infrared(infrared, options, measured.missing)[0] if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
-        return cls(pair, images, visible_luma, infrared_luma, options)
+        return cls(pair, images, visible_luma, infrared_luma, options, ranges.read_options.max_pixels)
 
 
 @contextmanager
@@ -110,7 +112,7 @@ class FusedFolder(Method):
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the image in the file."""
-        return Prediction(read_image(self._file(sources.pair)))
+        return Prediction(read_image(self._file(sources.pair), sources.max_pixels))
 
     def _file(self, pair: ImagePair) -> Path:
         if pair.name not in self._files:

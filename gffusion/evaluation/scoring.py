@@ -129,7 +129,7 @@ def _measure(
             raise ValueError(f"{name} is {value}, so that its mean is not finite")
     if segment:
         # Predicted label maps in files take precedence.
-        labels, predicted, *_ = *map(read_labels, label_files), prediction.labels
+        labels, predicted, *_ = *(read_labels(file, sources.max_pixels) for file in label_files), prediction.labels
         metric = get_metric("IoU", num_classes=len(plan.class_names))
         metric.update(*(torch.from_numpy(np.asarray(maps, np.int64))[None] for maps in (predicted, labels)))
         values[CONFUSION] = metric.confmat.tolist()
