@@ -1,8 +1,12 @@
 """Segments of a JPEG file, in which cameras store radiometric data (ITU-T T.81, annex B)."""
 
+import re
 from typing import NamedTuple
 
-_START, _SCAN, _END, _FIRST_RESTART, _LAST_RESTART = 0xD8, 0xDA, 0xD9, 0xD0, 0xD7
+_SCAN, _END = 0xDA, 0xD9
+_MAX_SEGMENTS = 1 << 16  # those of thermal cameras have some hundred
+# A marker; FF 00 is a byte of image data, and FF D0 to FF D7 restart the decoder.
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 class Segment(NamedTuple):
@@ -20,11 +24,15 @@ class Segment(NamedTuple):
 def read_segments(content: bytes) -> list[Segment]:
     """Return the segments before the image data; an empty list if the content is not a JPEG file.
 
+    Raises:
+        ValueError: If there are implausibly many.
+
     Example:
         >>> read_segments(bytes.fromhex("ffd8 ffe1 0004 4142 ffd9"))
         [Segment(marker=225, payload=b'AB')]
     """
-    segments, position = [], 2
+    segments: list[Segment] = []
+    position = 2
     while content[:2] == b"\xff\xd8" and content[position : position + 1] == b"\xff":
         marker = content[position + 1 : position + 2]
         if marker == b"\xff":  # fill byte
@@ -33,6 +41,8 @@ def read_segments(content: bytes) -> list[Segment]:
         length = int.from_bytes(content[position + 2 : position + 4], "big")
         if not marker or marker[0] in (_SCAN, _END) or length < 2 or position + 2 + length > len(content):
             break
+        if len(segments) == _MAX_SEGMENTS:
+            raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
         segments.append(Segment(marker[0], content[position + 4 : position + 2 + length]))
         position += 2 + length
     return segments
@@ -51,12 +61,8 @@ def read_trailer(content: bytes) -> bytes:
         b'more'
     """
     position = 2
-    while content[:2] == b"\xff\xd8" and 0 <= position < len(content) - 1:
-        marker = content[position + 1]
-        if content[position] != 0xFF or marker in (0x00, 0xFF) or _FIRST_RESTART <= marker <= _LAST_RESTART:
-            position = content.find(b"\xff", position + 1)  # image data
-        elif marker == _END:
-            return content[position + 2 :]
-        else:
-            position += 2 + int.from_bytes(content[position + 2 : position + 4], "big")
+    while content[:2] == b"\xff\xd8" and (found := _MARKER.search(content, position)) is not None:
+        if found[0][1] == _END:
+            return content[found.end() :]
+        position = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
     return b""

@@ -9,7 +9,8 @@ from typing import Any, NamedTuple
 
 _PNG_START = 8
 # A marker inside image data; FF 00 is a byte, and FF D0 to FF D7 restart the decoder.
-_JPEG_MARKER = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True, 0xC9: False, 0xCA: True}  # marker -> whether it is progressive
 _SCAN, _END = 0xDA, 0xD9
 # Warnings of libjpeg, which then invents the rest of the image. Other messages are about what TurboJPEG supports.
@@ -19,6 +20,16 @@ _UNCOMPRESSED, _JPEG_IN_TIFF = 1, 7
 
 class IncompleteError(ValueError):
     """The image data end early; what there is can be decoded."""
+
+
+def check_png_parts(content: bytes) -> None:
+    """Raise ValueError if a PNG file has so many parts that reading its header takes long."""
+    position, count = _PNG_START, 0
+    while position + 8 <= len(content):
+        position += 12 + int.from_bytes(content[position : position + 4], "big")
+        count += 1
+        if count > _MAX_PARTS:
+            raise ValueError(f"it has more than {_MAX_PARTS} parts")
 
 
 def check_png(content: bytes) -> None:

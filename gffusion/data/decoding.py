@@ -20,6 +20,7 @@ from .completeness import (
     check_length,
     check_png,
     check_png_data,
+    check_png_parts,
     check_tiff,
     has_late_metadata,
     list_png_rows,
@@ -29,6 +30,7 @@ from .decoded_image import DEFAULT_OPTIONS, UPRIGHT, DecodedImage, DecodeOptions
 from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Pillow's modes of PNG files whose stored values imagecodecs returns unchanged.
 _PLAIN_PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
@@ -118,6 +120,8 @@ def _describe_cause(error: Exception) -> str:
 
 
 def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) -> DecodedImage:
+    if content.startswith(_PNG_SIGNATURE):
+        check_png_parts(content)
     try:
         image = Image.open(BytesIO(content), formats=FORMATS)
     except UnidentifiedImageError:

@@ -48,6 +48,7 @@ _DESCRIPTIVE = {
     ),
     *range(40091, 40096),
 }
+_MAX_INFLATED = 1 << 24
 # Descriptions that programs write to interpret the pages of their own files.
 _STRUCTURAL_DESCRIPTION = re.compile(rb"\s*(ImageJ=|SCIFIO=|<\?xml|<OME|\{\"shape)")
 
@@ -215,10 +216,13 @@ def _read_png(content: bytes) -> tuple[bytes, bytes, bytes]:
 
 
 def _inflate(data: bytes) -> bytes:
+    """Return decompressed metadata; nothing if they are damaged, incomplete or implausibly large."""
+    decoder = zlib.decompressobj()
     try:
-        return zlib.decompress(data)
+        text = decoder.decompress(data, _MAX_INFLATED)
     except zlib.error:
         return b""
+    return text if decoder.eof else b""
 
 
 def _read_webp(content: bytes) -> tuple[bytes, bytes, bytes]:

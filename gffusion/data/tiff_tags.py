@@ -15,6 +15,7 @@ _SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 _WORDS = {**_SIZES, 5: 4, 10: 4}
 SHORT, LONG = 3, 4
 _MAX_TAGS = 1000
+_MAX_DEPTH = 2  # directories that point to each other would be read for ever
 
 
 class Tag(NamedTuple):
@@ -94,14 +95,13 @@ class TiffReader:
             {1: "B", SHORT: "H", LONG: "I", 13: "I", 16: "Q", 18: "Q"}.get(field.kind, "B"), field.position
         )
 
-    def read(self, start: int) -> Directory:
-        """Read a directory and those it points to."""
+    def read(self, start: int, depth: int = 0) -> Directory:
+        """Read a directory and those it points to, at most two levels deep, as EXIF has them."""
         directory: Directory = {}
         for field in self.iterate(start):
             if field.number in POINTERS:
-                position = self.read_number(field)
-                if position != start:
-                    directory[field.number] = self._read_nested(position, field.number)
+                if field.number not in directory and depth < _MAX_DEPTH:
+                    directory[field.number] = self._read_nested(self.read_number(field), field.number, depth + 1)
                 continue
             data = self.content[field.position : field.position + field.length]
             if self.order == ">" and _WORDS[field.kind] > 1:
@@ -109,15 +109,15 @@ class TiffReader:
             directory[field.number] = Tag(field.kind, field.values, data)
         return directory
 
-    def _read_nested(self, start: int, pointer: int) -> Directory:
+    def _read_nested(self, start: int, pointer: int, depth: int) -> Directory:
         """Read a directory that a tag points to; a damaged one is empty. Only EXIF data points to another one."""
         try:
             nested = (
-                self.read(start)
+                self.read(start, depth)
                 if pointer == EXIF
-                else {n: t for n, t in self.read(start).items() if n not in POINTERS}
+                else {n: t for n, t in self.read(start, _MAX_DEPTH).items() if n not in POINTERS}
             )
-        except (ValueError, RecursionError):
+        except ValueError:
             return {}
         return nested
 

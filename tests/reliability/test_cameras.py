@@ -1,6 +1,10 @@
 """Damaged files of cameras and damaged metadata: an image, or one line; metadata never stop a fused image from being written."""
 
 import io
+import struct
+import time
+import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +20,7 @@ from camera_files import (
     render_pair,
     to_counts,
 )
+from hostile_images import join_png, split_png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
@@ -23,6 +28,7 @@ from PIL import Image
 from gffusion.data import write_image
 from gffusion.data.metadata import read_metadata
 from gffusion.data.modalities import split_modalities
+from gffusion.data.tiff_tags import TiffReader
 
 VISIBLE, INFRARED = render_pair()
 COUNTS, JPEG = to_counts(INFRARED), encode(VISIBLE, "JPEG")
@@ -96,3 +102,39 @@ def test_metadata(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     moved, _ = metadata.move(True, (3, 4, 20, 20))
     for suffix in (".png", ".jpg", ".tif", ".webp"):
         write_image(tmp_path / f"fused{suffix}", VISIBLE, metadata=moved)
+
+
+class TestEndlessMetadata:
+    @pytest.mark.parametrize("count", [1, 2, 400])
+    def test_directories_that_point_to_each_other(self, count: int) -> None:
+        def directory(target: int) -> bytes:
+            pointers = b"".join(struct.pack("<HHII", 34665, 4, 1, target) for _ in range(count))
+            return struct.pack("<H", count) + pointers + bytes(4)
+
+        size = len(directory(0))
+        exif = b"II*\0" + struct.pack("<I", 8) + directory(8 + size) + directory(8)
+        started = time.monotonic()
+        assert TiffReader(exif).read(8).keys() == {34665}
+        assert read_metadata(make_png(b"eXIf", exif)) is not None
+        assert time.monotonic() - started < 1
+
+    @pytest.mark.parametrize("kind", [b"iCCP", b"iTXt", b"zTXt"])
+    def test_compressed_bombs(self, kind: bytes) -> None:
+        bomb = zlib.compress(bytes(300 << 20), 9)
+        start = {
+            b"iCCP": b"name\0\0",
+            b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0",
+            b"zTXt": b"Raw profile type exif\0\0",
+        }[kind]
+        tracemalloc.start()
+        try:
+            read_metadata(make_png(kind, start + bomb))
+            assert tracemalloc.get_traced_memory()[1] < 100 << 20
+        finally:
+            tracemalloc.stop()
+
+
+def make_png(kind: bytes, data: bytes) -> bytes:
+    """Return a PNG file with a chunk of metadata."""
+    chunks = split_png(encode(VISIBLE, "PNG"))
+    return join_png([chunks[0], (kind, data), *chunks[1:]])

@@ -10,13 +10,23 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from hostile_images import HostileImage, generate_images, make_jpegs, make_long_chain, make_pngs, make_scene, make_tiffs
+from hostile_images import (
+    HostileImage,
+    chunk,
+    generate_images,
+    make_jpegs,
+    make_long_chain,
+    make_pngs,
+    make_scene,
+    make_tiffs,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from gffusion.data import ImageReadError, ReadOptions, read_image, read_pair, read_size, write_image
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
+from gffusion.data.modalities import split_modalities
 from gffusion.training.building import build_trainer
 from gffusion.training.recipe import Recipe
 
@@ -189,3 +199,22 @@ def test_other_commands(gffusion: Callable, scenes: Path, tmp_path: Path) -> Non
         build_trainer(Recipe.parse(words))
     trainer = build_trainer(Recipe.parse([*words, "--truncated", "fill"]))
     assert len(trainer.train_dataset) == 3
+
+
+@pytest.mark.parametrize("kind", ["fill", "escapes", "restarts", "scans", "segments", "comments", "text", "data"])
+def test_millions_of_parts(kind: str) -> None:
+    """Files of a few MB that consist of markers or parts are refused at once."""
+    jpeg, png = WHOLE["jpg-baseline"], WHOLE["png-RGB"]
+    start = jpeg.index(b"\xff\xda") + 14
+    parts = {"escapes": b"\xff\0", "restarts": b"\xff\xd0", "scans": b"\xff\xda\0\2", "fill": b"\xff"}
+    segments = {"segments": b"\xff\xe1\0\2", "comments": b"\xff\xfe\0\2"}
+    if kind in parts:
+        content = jpeg[:start] + parts[kind] * 400_000 + b"\0" + jpeg[start:]
+    elif kind in segments:
+        content = jpeg[:2] + segments[kind] * 400_000 + jpeg[2:]
+    else:
+        content = png[:33] + chunk({"text": b"tEXt", "data": b"IDAT"}[kind], b"") * 400_000 + png[33:]
+    started = time.monotonic()
+    with pytest.raises(ImageReadError):
+        split_modalities(content, "image")
+    assert time.monotonic() - started < 5

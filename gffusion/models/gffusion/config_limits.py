@@ -24,7 +24,7 @@ LIMITS = {
 }
 MAX_DECODER_LAYERS = 128
 MAX_LABELS = 4096
-MAX_JSON_BYTES = 1 << 24
+MAX_JSON_BYTES = 1 << 22
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
 ENCODER_LIMITS = {
     "hidden_size": 16384,
