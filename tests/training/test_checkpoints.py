@@ -11,6 +11,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 
 from gffusion import FusionTrainer, GFFusionModel
 from gffusion.training import checkpoints as checkpoints_module
@@ -68,6 +69,24 @@ class TestCheckpoints:
             value.nbytes for name, value in model.state_dict().items() if not name.startswith(("clip", "din"))
         )
         assert sum(path.stat().st_size for path in checkpoints.newest.glob("*.safetensors")) < 1.1 * learned + 20_000
+
+    @pytest.mark.parametrize("kind", ["NaN", "integer", "shape", "missing", "state"])
+    def test_damaged(self, setting: Any, kind: str) -> None:
+        checkpoints, _, _ = setting
+        checkpoints.save(7, {})
+        file = checkpoints.newest / "model.safetensors"
+        weights = load_file(file)
+        name = min(name for name, value in weights.items() if value.is_floating_point())
+        value = weights.pop(name)
+        changed = {"NaN": value * torch.nan, "integer": value.to(torch.int32), "shape": value[None]}
+        save_file(
+            {**weights, **({name: changed[kind]} if kind in changed else {name: value} if kind == "state" else {})},
+            file,
+        )
+        if kind == "state":
+            (checkpoints.newest / "state.json").write_text("[]")
+        with pytest.raises(CheckpointError, match="must hold a JSON object" if kind == "state" else name):
+            checkpoints.load(accept)
 
     @pytest.mark.parametrize(
         ("place", "error"),

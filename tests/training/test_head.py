@@ -129,3 +129,30 @@ class TestRefusals:
         safetensors.torch.save_file({"weight": torch.ones(150, 32)}, tmp_path / "other")
         with pytest.raises(ValueError, match="not written by convert_ade20k_head"):
             load_head(model, tmp_path / "other")
+
+    @pytest.mark.parametrize(
+        ("tensors", "metadata", "message"),
+        [
+            ({"weight": torch.ones(2, 32), "bias": torch.ones(3)}, {}, "for each of its classes"),
+            ({"weight": torch.ones(2, 32), "bias": torch.ones(2, dtype=torch.int32)}, {}, "for each of its classes"),
+            ({"weight": torch.ones(2), "bias": torch.ones(2)}, {}, "for each of its classes"),
+            ({"weight": torch.full((2, 32), torch.nan), "bias": torch.ones(2)}, {}, "NaN or infinite: 'weight'"),
+            ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"classes": "{"}, "wrong metadata"),
+            ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"classes": "7"}, "wrong metadata"),
+            ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"classes": "[1, 2]"}, "for each of its classes"),
+            ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"layers": "two"}, "wrong metadata"),
+            ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"layers": "0"}, "for each of its classes"),
+        ],
+    )
+    def test_damaged(
+        self,
+        make_model: MakeModel,
+        tmp_path: Path,
+        tensors: dict[str, torch.Tensor],
+        metadata: dict[str, str],
+        message: str,
+    ) -> None:
+        file = tmp_path / "head.safetensors"
+        safetensors.torch.save_file(tensors, file, {"classes": '["person", "car"]', "layers": "1", **metadata})
+        with pytest.raises((OSError, ValueError), match=message):
+            load_head(make_model(["background", "person"]), file)
