@@ -1,6 +1,6 @@
 """Measure how much slower the bundled models are on CPUs beside busy processes.
 
-Run from the root of the repository: python benchmarks/busy.py --threads 2 --processes 2 -o busy.json
+Run from the root of the repository: python benchmarks/busy.py --threads 2 --processes 2 --json busy.json
 
 Passes alone and beside the busy processes alternate: the processes are stopped and continued by signals (not on Windows).
 With as many processes as cores, every thread has half of a core, so that the smallest possible ratio is about 2. The ratio
@@ -8,9 +8,6 @@ is only meaningful if nothing else runs: the load average at the start is part o
 """
 
 import argparse
-import json
-import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -19,6 +16,7 @@ import time
 from pathlib import Path
 
 import torch
+from environment import describe_machine, write_json
 
 from gffusion import create_model, list_models
 from gffusion.inference.predict import run_model
@@ -31,7 +29,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=11, help="passes of each kind, after one that is not timed")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--processes", type=int, default=2, help="busy processes")
-    parser.add_argument("--output", "-o", type=Path, help="JSON file of the result")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file of the result")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
@@ -40,10 +38,7 @@ def main() -> None:
         "size": list(options.size),
         "threads": options.threads,
         "processes": options.processes,
-        "cores": os.cpu_count(),
-        "load": round(os.getloadavg()[0], 2),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
+        **describe_machine(),
     }
     pair = torch.rand(1, 3, *options.size), torch.rand(1, 1, *options.size)
     models = {name: create_model(name, use_segmenter=False) for name in list_models(status="bundled")}
@@ -69,8 +64,7 @@ def main() -> None:
         alone, busy = statistics.median(seconds["alone"]), statistics.median(seconds["busy"])
         result[name] = {"alone_seconds": alone, "busy_seconds": busy, "ratio": busy / alone}
         print(f"{name:20} alone {alone:8.3f} s   busy {busy:8.3f} s   ratio {busy / alone:.1f}")
-    if options.output is not None:
-        options.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(options.json, result)
 
 
 if __name__ == "__main__":

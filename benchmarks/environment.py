@@ -1,5 +1,6 @@
 """Record of the machine and the versions that a benchmark ran with."""
 
+import json
 import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
@@ -26,6 +27,12 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
         machine["cuda"] = torch.version.cuda
         machine["cudnn"] = torch.backends.cudnn.version()
     return machine
+
+
+def write_json(path: Path | None, result: dict[str, Any]) -> None:
+    """Write a result, which names the machine and versions, as JSON; do nothing without a path."""
+    if path is not None:
+        path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _find_version(name: str) -> str | None:

@@ -12,7 +12,6 @@ the fastest of these.
 
 import argparse
 import copy
-import json
 import statistics
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from environment import describe_machine
+from environment import describe_machine, write_json
 from torch import Tensor, nn
 
 from gffusion import create_model, list_models
@@ -159,10 +158,9 @@ def main() -> None:
     for name, milliseconds in medians.items():
         ratio = fastest / milliseconds
         print(f"{name:24} {sizes[name]:10,} parameters {milliseconds:9.3f} ms   1/{ratio:.1f}")
-    if options.json is not None:
-        settings = {name: getattr(options, name) for name in ("size", "dtype", "device", "threads", "repeats")}
-        result = {**settings, "milliseconds": medians, "parameters": sizes, **describe_machine(options.device)}
-        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    settings = {name: getattr(options, name) for name in ("size", "dtype", "device", "threads", "repeats")}
+    result = {**settings, "milliseconds": medians, "parameters": sizes, **describe_machine(options.device)}
+    write_json(options.json, result)
 
 
 if __name__ == "__main__":

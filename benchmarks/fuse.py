@@ -7,7 +7,6 @@ model was loaded; the time of the command includes its start.
 """
 
 import argparse
-import json
 import os
 import re
 import shutil
@@ -18,7 +17,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
-from environment import describe_machine
+from environment import describe_machine, write_json
 
 from gffusion.synthetic.samples import write_scenes
 
@@ -74,8 +73,7 @@ def main() -> None:
                 f"{rates['seconds_of_command']:8.1f} s for {rates['pairs']} pairs",
                 flush=True,
             )
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,10 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+from environment import describe_machine, write_json
 from plain_metrics import PLAIN, WINDOWED, Image, WindowMean, separable_windows, whole_windows
 from torch import Tensor
 
@@ -67,8 +69,8 @@ def seconds(run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def compare(pair: Pair, repeats: int, *names: str) -> str:
-    """Return times and ratios, medians of interleaved runs, as a row of the table."""
+def compare(pair: Pair, repeats: int, *names: str) -> dict[str, float]:
+    """Return times and ratios, medians of interleaved runs."""
     runs = [
         (
             seconds(lambda: pair.suite(*names)),
@@ -80,13 +82,25 @@ def compare(pair: Pair, repeats: int, *names: str) -> str:
     ours, separable, whole = (statistics.median(times) for times in zip(*runs, strict=True))
     to_separable = statistics.median(run[1] / run[0] for run in runs)
     to_whole = statistics.median(run[2] / run[0] for run in runs)
-    return f"{ours:10.4f} {separable:11.4f} {to_separable:7.1f} {whole:12.4f} {to_whole:7.1f}"
+    return {
+        "gffusion": ours,
+        "separable": separable,
+        "ratio": to_separable,
+        "convolve2d": whole,
+        "ratio_to_convolve2d": to_whole,
+    }
+
+
+def show(name: str, row: dict[str, float]) -> None:
+    ours, separable, to_separable, whole, to_whole = row.values()
+    print(f"{name:10}{ours:10.4f} {separable:11.4f} {to_separable:7.1f} {whole:12.4f} {to_whole:7.1f}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--repeats", type=int, default=5, help="runs of which the medians are reported")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch; NumPy and SciPy use one")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file of the result")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
 
@@ -97,15 +111,20 @@ def main() -> None:
     print(f"\nSeconds per pair of {width}x{height}, {arguments.threads} threads; each metric on its own, then all")
     header = f"{'gffusion':>10} {'separable':>11} {'ratio':>7} {'convolve2d':>12} {'ratio':>7}"
     print(f"{'metric':10}{header}")
-    for name in pairs[TIMED_SIZE].suite():
-        print(f"{name:10}{compare(pairs[TIMED_SIZE], arguments.repeats, name)}")
-    print(f"{'all':10}{compare(pairs[TIMED_SIZE], arguments.repeats)}")
+    rows = {}
+    for name in (*pairs[TIMED_SIZE].suite(), "all"):
+        rows[name] = compare(pairs[TIMED_SIZE], arguments.repeats, *(() if name == "all" else (name,)))
+        show(name, rows[name])
 
     print("\nAll metrics, seconds per megapixel of a pair")
+    costs = {}
     for height, width in SIZES:
         pair, megapixels = pairs[height, width], height * width / 1e6
-        cost = [seconds(pair.suite) / megapixels for _ in range(arguments.repeats)]
-        print(f"{f'{width}x{height}':10}{statistics.median(cost):10.3f}")
+        cost = statistics.median(seconds(pair.suite) / megapixels for _ in range(arguments.repeats))
+        costs[f"{width}x{height}"] = cost
+        print(f"{f'{width}x{height}':10}{cost:10.3f}")
+    result = {"seconds": rows, "seconds_per_megapixel": costs, "threads": arguments.threads, **describe_machine()}
+    write_json(arguments.json, result)
 
 
 if __name__ == "__main__":

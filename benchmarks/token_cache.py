@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 import torch
+from environment import describe_machine, write_json
 from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
 from transformers.utils.logging import disable_progress_bar
 
@@ -45,13 +46,14 @@ def train(trainer: FusionTrainer, steps: int) -> tuple[list[float], list[float]]
     return times, losses
 
 
-def compare(folder: Path, size: tuple[int, int], batch: int, segmenter: bool, steps: int) -> str:
-    """Return a row of the table, without the time of the first step of each run, which fills the cache."""
+def compare(folder: Path, size: tuple[int, int], batch: int, segmenter: bool, steps: int) -> dict[str, float]:
+    """Return seconds, their ratio, and the largest relative difference of losses, without the first step of each run."""
     uncached, expected = train(make_trainer(folder, size, batch, segmenter, cache=None), steps + 1)
     cached, losses = train(make_trainer(folder, size, batch, segmenter, cache=str(folder / "cache")), steps + 1)
     uncached_time, cached_time = (statistics.median(times[1:]) for times in (uncached, cached))
     deviation = max(abs(a - b) / b for a, b in zip(losses, expected, strict=True))
-    return f"{uncached_time:12.2f} {cached_time:12.2f} {uncached_time / cached_time:8.2f} {deviation:12.1e}"
+    ratio = uncached_time / cached_time
+    return {"uncached": uncached_time, "cached": cached_time, "ratio": ratio, "losses": deviation}
 
 
 def main() -> None:
@@ -59,6 +61,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5, help="steps of which the medians are reported")
     parser.add_argument("--batch", type=int, default=2, help="pairs per step")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file of the result")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     disable_progress_bar()
@@ -67,13 +70,18 @@ def main() -> None:
         f"Seconds per step of {arguments.batch} pairs on {arguments.threads} threads; largest relative difference of losses"
     )
     print(f"{'training':34}{'uncached':>12} {'cached':>12} {'ratio':>8} {'losses':>12}")
+    rows = {}
     for size in ((128, 128), (224, 224)):
         for segmenter in (False, True):
             with tempfile.TemporaryDirectory() as name:
                 write_scenes(Path(name), count=arguments.batch, height=240, width=320)
                 row = compare(Path(name), size, arguments.batch, segmenter, arguments.steps)
-            loss = "L_st + lambda L_ss" if segmenter else "L_st"
-            print(f"{f'{size[1]}x{size[0]}, {loss}':34}{row}", flush=True)
+            training = f"{size[1]}x{size[0]}, {'L_st + lambda L_ss' if segmenter else 'L_st'}"
+            rows[training] = row
+            uncached, cached, ratio, deviation = row.values()
+            print(f"{training:34}{uncached:12.2f} {cached:12.2f} {ratio:8.2f} {deviation:12.1e}", flush=True)
+    settings = {name: getattr(arguments, name) for name in ("steps", "batch", "threads")}
+    write_json(arguments.json, {**settings, "seconds": rows, **describe_machine()})
 
 
 if __name__ == "__main__":

@@ -7,7 +7,6 @@ step is measured: forward pass, losses, backward pass and optimizer, on the GPU 
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 
 import torch
 from accelerate.state import AcceleratorState
-from environment import describe_machine
+from environment import describe_machine, write_json
 
 from gffusion import FusionTrainer, FusionTrainingArguments, create_model
 from gffusion.training.sampling import collate
@@ -83,8 +82,7 @@ def main() -> None:
                 flush=True,
             )
         result[name] = rows
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_json(arguments.json, result)
 
 
 if __name__ == "__main__":

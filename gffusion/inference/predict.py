@@ -208,7 +208,7 @@ def run_model(
 
 def encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
     """Return CLIP's features of images that are encoded by one thread each, `None` if there are more threads than images."""
-    images = [part[None] for values in (visible_values, infrared_values.expand_as(visible_values)) for part in values]
+    images = [part[None] for values in (visible_values, infrared_values) for part in values]
     if not model.config.needs_clip or torch.get_num_threads() > len(images):
         return None
     tokens = run_in_threads(partial(model.encode_images, image) for image in images)

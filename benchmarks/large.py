@@ -1,0 +1,90 @@
+"""Measure time and peak memory of `gffusion fuse` for images of 0.3 to 100 megapixels. Linux and macOS only.
+
+Run from the root of the repository: python benchmarks/large.py --threads 2 --json large.json
+
+Every pair is fused by a process of its own; its peak memory includes Python and torch, and its CPU time that of the start,
+which the smallest pair shows. The exponent is that of CPU time as a power of the number of pixels, without the start,
+between the smallest and the largest of the pairs from 3 megapixels on; 1 means that time is linear.
+"""
+
+import argparse
+import math
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from environment import describe_machine, write_json
+from PIL import Image
+
+from gffusion.synthetic.rendering import render_scene
+
+MODELS = ("gffusion-funet", "gffusion-tiny")
+MEGAPIXELS = (0.3, 1, 3, 10, 30, 100)
+ASPECT = 4 / 3
+FITTED = 3  # megapixels from which on start-up does not decide
+# Units of the peak memory that the system reports.
+PEAK_UNIT = 1 if sys.platform == "darwin" else 2**10
+
+
+def write_pair(folder: Path, megapixels: float) -> list[Path]:
+    """Write a rendered pair, enlarged to as many pixels, with noise as of cameras."""
+    height = round((megapixels * 1e6 / ASPECT) ** 0.5)
+    size = round(height * ASPECT), height
+    scene, rng, paths = render_scene(0, 960, 1280), np.random.default_rng(0), []
+    for kind in ("visible", "infrared"):
+        image = np.asarray(Image.fromarray(getattr(scene, kind)).resize(size, Image.Resampling.BILINEAR))
+        noise = rng.integers(0, 3, size=image.shape, dtype=np.uint8)
+        paths.append(folder / f"{kind}-{megapixels:g}.png")
+        Image.fromarray(np.minimum(image, 252) + noise).save(paths[-1], compress_level=1)
+    return paths
+
+
+def fuse(pair: list[Path], output: Path, model: str, threads: int) -> dict[str, float]:
+    """Fuse a pair, and return the CPU seconds and the peak memory in GiB of the process."""
+    command = [sys.executable, "-m", "gffusion", "fuse", *map(str, pair), "-o", str(output), "--model", model]
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    process = subprocess.Popen([*command, "--overwrite"], stdout=subprocess.DEVNULL, env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"gffusion fuse failed on {pair[0].name}")
+    return {"cpu_seconds": usage.ru_utime + usage.ru_stime, "peak_gib": usage.ru_maxrss * PEAK_UNIT / 2**30}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--megapixels", type=float, nargs="+", default=list(MEGAPIXELS))
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file of the result")
+    options = parser.parse_args()
+
+    sizes = sorted(options.megapixels)
+    result: dict[str, object] = {**describe_machine(), "threads": options.threads}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for model in options.models:
+            rows = {}
+            print(f"{model}\n{'megapixels':>12}{'CPU seconds':>13}{'peak GiB':>10}")
+            for megapixels in sizes:
+                pair = write_pair(folder, megapixels)
+                rows[megapixels] = row = fuse(pair, folder / "fused.png", model, options.threads)
+                print(f"{megapixels:12g}{row['cpu_seconds']:13.1f}{row['peak_gib']:10.2f}", flush=True)
+                for path in pair:
+                    path.unlink()
+            large = [megapixels for megapixels in sizes if megapixels >= FITTED]
+            exponent = None
+            if len(large) > 1:
+                start = rows[sizes[0]]["cpu_seconds"]
+                first, last = (rows[megapixels]["cpu_seconds"] - start for megapixels in (large[0], large[-1]))
+                pixels = (large[-1] - sizes[0]) / (large[0] - sizes[0])
+                exponent = math.log(last / first) / math.log(pixels)
+                print(f"exponent {exponent:.2f}")
+            result[model] = {"exponent": exponent, "sizes": {str(megapixels): row for megapixels, row in rows.items()}}
+    write_json(options.json, result)
+
+
+if __name__ == "__main__":
+    main()
