@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=11, help="passes of each kind, after one that is not timed")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--processes", type=int, default=2, help="busy processes")
+    parser.add_argument("--segment", action="store_true", help="also segment, by the models that can")
     parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file of the result")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
@@ -38,10 +39,12 @@ def main() -> None:
         "size": list(options.size),
         "threads": options.threads,
         "processes": options.processes,
+        "segment": options.segment,
         **describe_machine(),
     }
     pair = torch.rand(1, 3, *options.size), torch.rand(1, 1, *options.size)
-    models = {name: create_model(name, use_segmenter=False) for name in list_models(status="bundled")}
+    arguments = {} if options.segment else {"use_segmenter": False}
+    models = {name: create_model(name, **arguments) for name in list_models(status="bundled")}
     times: dict[str, dict[str, list[float]]] = {name: {"alone": [], "busy": []} for name in models}
     command = [sys.executable, "-S", "-c", "while True: pass"]
     processes = [subprocess.Popen(command) for _ in range(options.processes)]
@@ -53,7 +56,7 @@ def main() -> None:
                 time.sleep(0.1)
                 for name, model in models.items():
                     start = time.perf_counter()
-                    run_model(model, *pair, row_bands=True)
+                    run_model(model, *pair, segment=model.config.use_segmenter, row_bands=True)
                     if repeat:
                         times[name][kind].append(time.perf_counter() - start)
     finally:

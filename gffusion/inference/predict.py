@@ -24,7 +24,7 @@ from .fused_funet import FusedFunet
 from .label_refinement import refine_logits
 from .large_images import find_large_form, fuse_large
 from .row_bands import fuse_in_bands
-from .threads import run_in_threads
+from .threads import run_in_threads, should_compute_alone
 
 Encoder = Callable[[Tensor, Tensor], Tensor]
 """Function from `visible_values` and `infrared_values` to the tokens of [`GFFusionModel.encode_semantics`]."""
@@ -202,14 +202,26 @@ def run_model(
         tokens = encode_alone(model, visible_values, infrared_values)
     semantics = model.project_semantics(visible_values, infrared_values, tokens)
     fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)
-    logits = model.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
+    logits = _predict_logits(model, fused, visible_values, semantics.source_tokens) if segment else None
     return GFFusionOutput(fused_values=fused, logits=logits)
 
 
+def _predict_logits(
+    model: GFFusionModel, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None = None, scale: float = 1
+) -> Tensor:
+    """Return logits as [`GFFusionModel.predict_logits`] does, on CPUs by one thread for each image if that is better."""
+    if fused.device.type != "cpu" or not should_compute_alone(len(fused)):
+        return model.predict_logits(fused, visible_values, source_tokens, scale)
+    if source_tokens is not None:  # nothing is left to encode
+        return model.predict_logits(fused, visible_values, source_tokens, scale)
+    pairs = zip(fused, visible_values, strict=True)
+    return torch.cat(run_in_threads(partial(model.predict_logits, a[None], b[None], scale=scale) for a, b in pairs))
+
+
 def encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
-    """Return CLIP's features of images that are encoded by one thread each, `None` if there are more threads than images."""
+    """Return CLIP's features of images that are encoded by one thread each, `None` if dividing operations is better."""
     images = [part[None] for values in (visible_values, infrared_values) for part in values]
-    if not model.config.needs_clip or torch.get_num_threads() > len(images):
+    if not model.config.needs_clip or not should_compute_alone(len(images)):
         return None
     tokens = run_in_threads(partial(model.encode_images, image) for image in images)
     layers = [torch.cat(layer) for layer in zip(*tokens, strict=True)]  # L times (2B, N, D)
@@ -234,7 +246,7 @@ def predict_labels(
     config, logits, fused = model.config, outputs.logits, outputs.fused_values
     scales = [scale for scale in config.segmenter_scales if scale != 1]
     if scales:
-        others = [model.predict_logits(fused, visible_values, scale=scale) for scale in scales]
+        others = [_predict_logits(model, fused, visible_values, scale=scale) for scale in scales]
         probabilities = torch.stack([part.softmax(dim=1) for part in (logits, *others)]).mean(dim=0)
         logits = probabilities.clamp(min=1e-6).log()
     if config.segmenter_refinement:

@@ -16,6 +16,9 @@ import torch
 
 Result = TypeVar("Result")
 
+# Mean number of running threads of the machine in the last minute, for each core, from which on it is busy.
+_BUSY_LOAD = 1.25
+
 
 def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
     """Return the results of functions, in order, computed by as many threads as torch uses for one operation.
@@ -24,7 +27,7 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
     """
     _keep_freed_memory()
     functions, threads = list(functions), torch.get_num_threads()
-    if threads == 1 or len(functions) == 1:
+    if threads == 1:
         return [function() for function in functions]
     inference, grad = torch.is_inference_mode_enabled(), torch.is_grad_enabled()
     autocast, dtype = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
@@ -34,6 +37,18 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
             return function()
 
     return list(_start_threads(threads, os.getpid()).map(run, functions))
+
+
+def should_compute_alone(functions: int) -> bool:
+    """Return whether as many functions are better computed by one thread each than divided among all threads.
+
+    They are if all threads get one, or if other processes use the cores, too, so that divided operations wait for threads.
+    """
+    threads = torch.get_num_threads()
+    if functions >= threads:
+        return True
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return load > _BUSY_LOAD * max(threads, os.cpu_count() or 1)
 
 
 @lru_cache(maxsize=1)

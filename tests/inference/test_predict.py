@@ -65,6 +65,20 @@ class TestRowBands:
         torch.testing.assert_close(banded.fused_values, whole.fused_values, atol=1e-6, rtol=0)
         torch.testing.assert_close(banded.logits, whole.logits, atol=1e-5, rtol=1e-5)
 
+    @pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
+    def test_alone_on_a_busy_machine(
+        self, tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any, paradigm: str
+    ) -> None:
+        scales = [1] if paradigm == "parallel" else [1, 2]
+        inputs, model = make_inputs(), tiny_model(paradigm=paradigm, segmenter_scales=scales).eval()
+        results = []
+        for alone in (False, True):
+            monkeypatch.setattr("gffusion.inference.predict.should_compute_alone", lambda functions, alone=alone: alone)
+            outputs = run_model(model, **inputs, segment=True, row_bands=True)
+            results.append((outputs.fused_values, outputs.logits, predict_labels(model, outputs, **inputs)))
+        for divided, single in zip(*results, strict=True):
+            torch.testing.assert_close(divided, single, atol=1e-5, rtol=1e-5)
+
     def test_refused_with_losses(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
         with pytest.raises(ValueError, match="`row_bands` cannot be combined"):
             run_model(tiny_model().eval(), **make_inputs(labels=True), row_bands=True)

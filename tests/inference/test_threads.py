@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from gffusion.inference.threads import run_in_threads
+from gffusion.inference.threads import run_in_threads, should_compute_alone
 
 
 @pytest.fixture
@@ -68,3 +68,12 @@ def test_forked_processes_start_their_own_threads(two_threads: Any) -> None:
     if child == 0:
         os._exit(0 if run_in_threads([lambda: 1, lambda: 2]) == [1, 2] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+@pytest.mark.parametrize(("load", "expected"), [(1.0, [False, True]), (100.0, [True, True])])
+def test_divided_unless_all_threads_are_used_or_the_machine_is_busy(
+    two_threads: Any, monkeypatch: Any, load: float, expected: list[bool]
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load), raising=False)
+    assert [should_compute_alone(functions) for functions in (1, 2)] == expected
