@@ -25,7 +25,7 @@ from gffusion.visualization.overlay import overlay
 from .batching import batch_by_size
 from .predict import Prediction, predict
 
-MAXIMUM_WORKERS = 16
+MAXIMUM_WORKERS = 8
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def fuse_files(
     """Fuse pairs of files, and yield every result as soon as it is known, also of pairs that fail.
 
     Threads read files ahead of the model, and as many write files in the background: `workers`, by default one, and on a GPU
-    as many as there are cores, at most 16. Output folders must exist. Jobs with `labels` or `overlay` need a model with a
+    half the number of cores, at most 8. Output folders must exist. Jobs with `labels` or `overlay` need a model with a
     segmenter. A batch has consecutive pairs of one size.
 
     Raises:
@@ -90,7 +90,7 @@ def fuse_files(
     """
     if workers is None:
         cores = (os.cpu_count() or 1) // int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # processes share them
-        workers = 1 if model.device.type == "cpu" else max(1, min(MAXIMUM_WORKERS, cores))
+        workers = 1 if model.device.type == "cpu" else max(1, min(MAXIMUM_WORKERS, cores // 2))
     ahead = batch_size + max(batch_size, workers)
     with ThreadPoolExecutor(workers) as reader, ThreadPoolExecutor(workers) as writer:
         writing: deque[Future[FusionResult]] = deque()

@@ -24,7 +24,9 @@ DAMAGED = np.where(MISSING, np.nan, INFRARED).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def fuse() -> Any:
-    return pipeline("image-fusion", model=str(locate("gffusion-funet")))
+    return pipeline(
+        "image-fusion", model=str(locate("gffusion-funet")), device="cpu"
+    )  # equal to the last bit only there
 
 
 def run(infrared: Any, missing: Any = (None,), **options: Any) -> Any:

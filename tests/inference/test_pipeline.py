@@ -44,7 +44,7 @@ def checkpoint(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytes
 
 @pytest.fixture(scope="module")
 def fuse(checkpoint: Path) -> ImageFusionPipeline:
-    return pipeline("image-fusion", model=str(checkpoint))
+    return pipeline("image-fusion", model=str(checkpoint), device="cpu")  # equal to the last bit only there
 
 
 @pytest.fixture(scope="module")
