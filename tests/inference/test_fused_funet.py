@@ -76,3 +76,14 @@ def test_plain_networks(tiny_model: TinyModel, make_inputs: MakeInputs, monkeypa
     with torch.enable_grad():
         fused = run_model(tiny_model(paradigm="cascading").eval(), **inputs, row_bands=True).fused_values
     assert fused.requires_grad
+
+
+def test_processors_without_the_convolution(tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any) -> None:
+    def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("not supported")
+
+    monkeypatch.setattr(fused_funet, "_convolve", fail)
+    model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
+    assert fuse_funet(model.funet) is None
+    fused = run_model(model, **inputs, row_bands=True).fused_values
+    torch.testing.assert_close(fused, run_model(model, **inputs).fused_values, atol=1e-6, rtol=0)
