@@ -13,7 +13,6 @@ import json
 import os
 from collections.abc import Callable, Sequence
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -215,11 +214,10 @@ def train(
     views: Dataset[dict[str, Tensor]],
     options: argparse.Namespace,
     optimizers: Sequence[torch.optim.Optimizer],
-    uses: int = 1,
 ) -> None:
     """Train `student`, from the last checkpoint with `--resume`, and move it to the CPU.
 
-    Each batch is used for `uses` steps. `losses` gets the student and the batch, with the number of the step as "step".
+    `losses` gets the student and the batch.
     """
     student.to(options.device)
     schedules = [LambdaLR(optimizer, partial(rate_factor, steps=options.steps)) for optimizer in optimizers]
@@ -231,16 +229,14 @@ def train(
     start = restore(checkpoint, log, resumed) if options.resume else 0
     if not start:
         log.unlink(missing_ok=True)
-    draws = range(start // uses * options.batch_size, -(-options.steps // uses) * options.batch_size)
+    draws = range(start * options.batch_size, options.steps * options.batch_size)
     loader = DataLoader(views, options.batch_size, sampler=draws, num_workers=options.workers)
-    moved = ({name: value.to(options.device) for name, value in batch.items()} for batch in loader)
-    repeated = (batch for batch in moved for _ in range(uses))
-    batches = islice(repeated, start % uses, start % uses + options.steps - start)
+    batches = ({name: value.to(options.device) for name, value in batch.items()} for batch in loader)
     recent: list[dict[str, float]] = []
     progress = tqdm(batches, initial=start, total=options.steps, unit="step", disable=None, desc=options.output.name)
     for step, batch in enumerate(progress, start=start):
         with torch.autocast(torch.device(options.device).type, torch.bfloat16, enabled=options.bf16):
-            parts = losses(student, batch | {"step": step})
+            parts = losses(student, batch)
         if not parts["loss"].isfinite():
             raise FloatingPointError(f"the loss of step {step} is {parts['loss'].item()}")
         student.zero_grad()

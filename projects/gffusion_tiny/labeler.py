@@ -1,30 +1,33 @@
 """Train the labeler of gffusion-tiny: a segmentation network that the segmenter learns from.
 
     python -m projects.gffusion_tiny.labeler --data runs/tiny/data/train/msrs --teacher efficientnet-lite0-57934424.pth \
-        --output runs/tiny/labeler
+        --output runs/tiny/labeler --device cuda
 
 EfficientNet-Lite0 with ImageNet weights (`teacher.py`) and a feature pyramid learn from the label maps of `prepare.py`. After
-pretraining on ImageNet, a few hundred images suffice. OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume`, and at the end
-`labeler.safetensors`, which `segmenter.py` reads, and `iou.json`. The labeler is not shipped.
+pretraining on ImageNet, a few hundred images suffice. OUTPUT gets `log.jsonl`, `labeler.safetensors`, which `segmenter.py` reads,
+and `iou.json`. The weights are averages over the last steps. The labeler is not shipped.
 """
 
 import argparse
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file, save_file
+from numpy.random import default_rng
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from gffusion.models.gffusion.losses import segmentation_loss
-
-from .encoders import add_training_options, train
-from .scenes import NUM_CLASSES, WHOLE, Scenes, fuse, measure
+from .scenes import NUM_CLASSES, SIZE, Scenes, measure, soft_loss
 from .teacher import PYRAMID_CHANNELS, EfficientNetLite0
+from .training import add_options, fit, save_halves
 
-CLASS_WEIGHTS = (1.0, 4.0, 6.0, 2.0)
+CLASS_WEIGHTS = (1.0, 2.5, 2.5, 1.5)
+OVERLAP_WEIGHT = 0.3
+ZOOM = (0.7, 2.2)
 ENCODER_RATE, RATE = 3e-4, 1e-3
 CHANNELS = 64  # of every level of the pyramid
 FEATURE_CHANNELS = (*PYRAMID_CHANNELS[2:], CHANNELS)
@@ -75,32 +78,47 @@ def load_labeler(path: Path) -> Labeler:
     return labeler.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def losses(labeler: Labeler, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Return the segmentation loss L_ss of a batch, Eq. (11)."""
-    return {"loss": segmentation_loss(labeler(fuse(batch)), batch["labels"], class_weights=CLASS_WEIGHTS)}
+def losses(labeler: Labeler, scenes: Scenes, options: argparse.Namespace, step: int) -> dict[str, Tensor]:
+    """Return the losses of a batch of views, see `soft_loss`."""
+    rng = default_rng((options.seed, step))
+    torch.manual_seed(step)
+    fused, targets, _ = scenes.draw(rng, options.batch_size, SIZE, ZOOM)
+    with torch.autocast(options.device, torch.bfloat16):
+        logits = labeler(fused.contiguous(memory_format=torch.channels_last))
+    parts = soft_loss(logits, targets, CLASS_WEIGHTS)
+    return {"loss": parts["classes"] + OVERLAP_WEIGHT * parts["overlap"], **parts}
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train on the label maps of `prepare.py`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", required=True, help="folders of pairs with label maps")
-    parser.add_argument("--teacher", type=Path, required=True, help="file of the ImageNet weights")
+    parser.add_argument("--teacher", type=Path, help="file of the ImageNet weights")
+    parser.add_argument("--after", type=Path, help="labeler of an earlier run, which is trained further")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--eval", nargs="+", help="folders of pairs with label maps for the final IoU")
-    add_training_options(parser, steps=1200, batch_size=8)
+    add_options(parser, steps=3000, batch_size=16)
     options = parser.parse_args(arguments)
 
-    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
     options.output.mkdir(parents=True, exist_ok=True)
-    scenes = Scenes(options.data, WHOLE, options.steps * options.batch_size, options.seed)
-    labeler = Labeler(EfficientNetLite0.from_file(options.teacher)).train()
+    scenes = Scenes(options.data, options.device)
+    labeler = Labeler(EfficientNetLite0.from_file(options.teacher) if options.teacher else EfficientNetLite0())
+    if options.after:
+        labeler.load_state_dict(load_file(options.after))
+    labeler.train().to(options.device).to(memory_format=torch.channels_last)
     others = [weight for name, weight in labeler.named_parameters() if not name.startswith("encoder.")]
-    groups = [{"params": labeler.encoder.parameters(), "lr": ENCODER_RATE}, {"params": others}]
-    train(labeler, losses, scenes, options, [torch.optim.AdamW(groups, lr=RATE)])
-    save_file(labeler.state_dict(), options.output / "labeler.safetensors")
+    groups: list[dict[str, Any]] = [
+        {"params": labeler.encoder.parameters(), "lr": ENCODER_RATE},
+        {"params": others},
+    ]
+    optimizers = [torch.optim.AdamW(groups, lr=RATE, weight_decay=0.05)]
+    average = fit(labeler, partial(losses, labeler, scenes, options), optimizers, options)
+    save_halves(average, options.output / "labeler.safetensors")
     if options.eval:
-        (options.output / "iou.json").write_text(json.dumps(measure(labeler.eval(), options.eval)) + "\n")
+        iou = measure(average, options.eval, options.device)
+        print(iou, flush=True)
+        (options.output / "iou.json").write_text(json.dumps(iou) + "\n")
 
 
 if __name__ == "__main__":

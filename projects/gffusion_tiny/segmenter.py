@@ -1,39 +1,45 @@
 """Train the dinov2 encoder of gffusion-tiny further, with a linear head, to segment fused images.
 
-    python -m projects.gffusion_tiny.segmenter windows --data runs/tiny/data/train/* \
-        --labeler runs/tiny/labeler/labeler.safetensors --start runs/tiny/dinov2/encoder --output runs/tiny/segmenter
+    python -m projects.gffusion_tiny.segmenter --data runs/tiny/data/train/* --labeler runs/tiny/labeler/labeler.safetensors \
+        --start runs/tiny/dinov2/encoder --output runs/tiny/segmenter --device cuda --compile
 
 DINOv2 was trained on 142 million images and only needs a linear layer, but this encoder was trained on 436 pairs. Here, it learns
-to predict the classes and the features of the labeler (`labeler.py`), also on images without boxes, and is frozen afterwards.
-`windows` are crops with objects, at a tenth of the cost of `whole` scenes, which need a GPU. `--after` starts from an earlier run.
-OUTPUT gets `log.jsonl`, `checkpoint.pt` for `--resume` and, at the end, `iou.json` and the `encoder` and `head.safetensors` from
-which stage 4 starts.
+to predict the classes and the features of one or more labelers (`labeler.py`), also on images without boxes, and is frozen
+afterwards. It reads random windows of scenes, at a tenth of the cost of whole scenes. `--after` starts from an earlier run. OUTPUT
+gets `log.jsonl`, `segmenter.safetensors` for `--after`, the `encoder` and `head.safetensors` from which stage 4 starts, and
+`iou.json`. All weights are averages over the last steps.
 """
 
 import argparse
+import copy
 import json
 from collections.abc import Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.nn.functional as F
 from numpy.random import default_rng
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
-from transformers import Dinov2Model, PreTrainedModel
+from transformers import Dinov2Config, Dinov2Model, PreTrainedModel
 
 from gffusion.models.gffusion.ssnet import SSNet
 from gffusion.models.gffusion.windows import join_windows, split_windows
 
-from .encoders import add_training_options, build_optimizers, to_pixel_values, train
+from .encoders import to_pixel_values
 from .labeler import FEATURE_CHANNELS, Labeler, load_labeler
-from .scenes import GENTLE_WINDOWS, MODEL_CONFIG, NUM_CLASSES, WHOLE, WINDOWS, Scenes, fuse, measure, reframe
+from .scenes import MODEL_CONFIG, NUM_CLASSES, SIZE, WINDOW_SIZE, Scenes, fuse, measure, soft_loss
+from .training import add_options, build_optimizers, fit, save_halves
 
-OBJECT_WEIGHT = 4.0  # weight of a certain object pixel relative to a background pixel
-FEATURES_WEIGHT = 1.0
-VIEWS = {"whole": WHOLE, "windows": WINDOWS, "gentle_windows": GENTLE_WINDOWS}
+CLASS_WEIGHTS = (1.0, 1.3, 1.3, 1.0)
+OVERLAP_WEIGHT = 0.3
+GUIDED_PART = 3  # one in three views is also read by the labeler itself, which is slower than the segmenter
+LIVE_SHARE = 0.3  # of its prediction there, relative to that for the whole scene
+LABELER_SCALES = (1.0, 1.5)
+ZOOM = (0.65, 2.0)
+SCALES = ([1], [1, 1.5], [0.5, 1.5])
 
 
 class Segmenter(nn.Module):
@@ -56,17 +62,22 @@ class Segmenter(nn.Module):
         self.readers = nn.ModuleList(nn.Linear(width, channels) for channels in FEATURE_CHANNELS)
         self.norms = nn.ModuleList(nn.BatchNorm2d(channels, affine=False) for channels in FEATURE_CHANNELS)
 
-    def forward(self, fused: Tensor, places: Sequence[tuple[int, int]] | None = None) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, fused: Tensor, places: Tensor | None = None, scale: float = 1) -> tuple[Tensor, list[Tensor]]:
         """Segment images, and predict the features of the labeler.
 
         Args:
             fused: (B, 3, H, W) in [0, 1], whole scenes, which are read in windows, or windows of scenes.
-            places: For windows, row and column of the first token of each on the grid of the whole scene.
+            places: For windows, their centers and half sizes, see `scenes.Windows`.
+            scale: For whole scenes, the factor on their size.
 
         Returns:
             Logits (B, classes, H, W), and standardized features (B, C_l, rows, columns) of four levels.
         """
-        grid, windows = (self.window_grid, (1, 1)) if places else (self.grid, self.windows)
+        if places is None:
+            grid = (round(scale * self.grid[0]), round(scale * self.grid[1]))
+            windows = [round(scale * count) for count in self.windows]
+        else:
+            grid, windows = self.window_grid, [1, 1]
         states = [split_windows(self._embed(fused, grid, places), grid, windows)]
         for layer in self.encoder.encoder.layer:
             states.append(layer(states[-1]))
@@ -79,19 +90,22 @@ class Segmenter(nn.Module):
         ]
         return logits, read
 
-    def _embed(self, fused: Tensor, grid: tuple[int, int], places: Sequence[tuple[int, int]] | None) -> Tensor:
+    def _embed(self, fused: Tensor, grid: tuple[int, int], places: Tensor | None) -> Tensor:
         embeddings, patch_size = self.encoder.embeddings, self.encoder.config.patch_size
         pixel_values = to_pixel_values(fused, self.encoder, [side * patch_size for side in grid])
         if places is None:
             return embeddings(pixel_values)
         patches = embeddings.patch_embeddings(pixel_values)  # (B, N, D)
-        rows, columns = self.grid
-        whole = patches.new_empty(1, 1 + rows * columns, patches.shape[-1])  # only its shape is used
-        positions = embeddings.interpolate_pos_encoding(whole, rows * patch_size, columns * patch_size)
-        table = positions[0, 1:].unflatten(0, self.grid)
-        local = [table[top : top + grid[0], left : left + grid[1]].flatten(0, 1) for top, left in places]
-        first = (embeddings.cls_token + positions[:, :1]).expand(len(patches), -1, -1)
-        return torch.cat([first, patches + torch.stack(local)], dim=1)
+        first, table = embeddings.position_embeddings[:, :1], embeddings.position_embeddings[:, 1:]
+        side = round(table.shape[1] ** 0.5)
+        centers, halves = places.flip(-1).unbind(dim=1)  # (B, 2) each, x first
+        theta = torch.cat([torch.diag_embed(halves), centers[..., None]], dim=-1)
+        maps = table.mT.unflatten(-1, (side, side)).expand(len(patches), -1, -1, -1)
+        with torch.autocast(fused.device.type, enabled=False):  # bicubic, as the interpolation for whole scenes
+            spots = F.affine_grid(theta, [len(patches), 1, *grid], align_corners=False)
+            local = F.grid_sample(maps, spots, mode="bicubic", padding_mode="border", align_corners=False)
+        first = (embeddings.cls_token + first).expand(len(patches), -1, -1)
+        return torch.cat([first, patches + local.flatten(2).mT], dim=1)
 
     def standardize(self, features: Sequence[Tensor], grid: Sequence[int]) -> list[Tensor]:
         """Resize the features of the labeler to the grid of tokens, and standardize them."""
@@ -99,29 +113,54 @@ class Segmenter(nn.Module):
         return [norm(level) for norm, level in zip(self.norms, resized, strict=True)]
 
 
-def losses(labeler: Labeler, views: str, seed: int, segmenter: Segmenter, batch: dict[str, Any]) -> dict[str, Tensor]:
+def losses(
+    segmenter: Segmenter, labeler: Labeler, scenes: Scenes, options: argparse.Namespace, step: int
+) -> dict[str, Tensor]:
     """Return the minimized "loss" and its parts.
 
-    "classes" is the cross-entropy between the predictions of labeler and segmenter, in which object pixels have a larger weight.
-    "features" is the mean squared error of the standardized features of the labeler.
+    "classes" and "overlap" compare the classes with those of the labelers, see `soft_loss`. "features" is the mean squared error of
+    the standardized features of the first labeler, for a third of the views.
     """
-    rng = default_rng((seed, batch["step"]))
-    fused, places = fuse(batch), None
-    if views == "whole":
-        fused = reframe(fused, rng)
-    else:
-        lasts = [whole - part for whole, part in zip(segmenter.grid, segmenter.window_grid, strict=True)]
-        places = [(int(top), int(left)) for top, left in rng.integers(lasts, size=(len(fused), 2), endpoint=True)]
-    with torch.no_grad():
-        features = labeler.features(fused.contiguous(memory_format=torch.channels_last))
-        taught = labeler.read(features[-1], fused.shape[-2:]).float().softmax(dim=1)  # (B, classes, H, W)
-    logits, read = segmenter(fused, places)
-    cross_entropy = -(taught * logits.float().log_softmax(dim=1)).sum(dim=1)
-    weights = OBJECT_WEIGHT + (1 - OBJECT_WEIGHT) * taught[:, 0]  # (B, H, W)
-    targets = segmenter.standardize(features, read[0].shape[-2:])
-    errors = [F.mse_loss(level.float(), target) for level, target in zip(read, targets, strict=True)]
-    parts = {"classes": (weights * cross_entropy).sum() / weights.sum(), "features": torch.stack(errors).mean()}
-    return {"loss": parts["classes"] + FEATURES_WEIGHT * parts["features"], **parts}
+    rng = default_rng((options.seed, step))
+    torch.manual_seed(step)
+    fused, targets, places = scenes.draw(rng, options.batch_size, WINDOW_SIZE, ZOOM)
+    guided = -(-options.batch_size // GUIDED_PART)
+    with torch.autocast(options.device, torch.bfloat16):
+        with torch.no_grad():
+            features = labeler.features(fused[:guided].contiguous(memory_format=torch.channels_last))
+            taught = labeler.read(features[-1], fused.shape[-2:]).float().softmax(dim=1)
+        logits, read = segmenter(fused, places)
+    targets[:guided, :-1] = targets[:guided, :-1].lerp(taught, LIVE_SHARE)
+    expected = segmenter.standardize(features, read[0].shape[-2:])
+    errors = [F.mse_loss(level[:guided].float(), target) for level, target in zip(read, expected, strict=True)]
+    parts = soft_loss(logits, targets, CLASS_WEIGHTS) | {"features": torch.stack(errors).mean()}
+    loss = parts["classes"] + OVERLAP_WEIGHT * parts["overlap"] + options.features_weight * parts["features"]
+    return {"loss": loss, **parts}
+
+
+@torch.no_grad()
+def teach(scenes: Scenes, labelers: Sequence[Labeler]) -> None:
+    """Replace the targets of scenes by the mean predictions of labelers at several scales, also mirrored."""
+    for index in torch.arange(len(scenes), device=scenes.device).split(8):
+        visible, infrared = scenes.sources(index)
+        total = torch.zeros(len(index), NUM_CLASSES, *SIZE, device=scenes.device)
+        fused = fuse({"visible": visible, "infrared": infrared, "contrast": visible.new_tensor(1.0)})
+        for scale, mirrored in product(LABELER_SCALES, (False, True)):
+            image = F.interpolate(fused, scale_factor=scale, mode="bicubic").clamp(0, 1)
+            image = image.flip(-1) if mirrored else image
+            for labeler in labelers:
+                with torch.autocast(scenes.device, torch.bfloat16):
+                    logits = labeler(image.contiguous(memory_format=torch.channels_last)).float()
+                probabilities = F.interpolate(logits.softmax(dim=1), SIZE, mode="bilinear", antialias=True)
+                total += probabilities.flip(-1) if mirrored else probabilities
+        scenes.targets[index, :-1] = (255 * total / total.sum(dim=1, keepdim=True)).round().to(torch.uint8)
+        scenes.targets[index, -1] = 255
+    scenes.locate()
+
+
+def segment_at_scales(segmenter: Segmenter, scales: Sequence[float], fused: Tensor) -> Tensor:
+    """Return the logarithm of the mean probabilities at several scales, as `gffusion.inference.predict_labels`."""
+    return torch.stack([segmenter(fused, scale=scale)[0].softmax(dim=1) for scale in scales]).mean(dim=0).log()
 
 
 def save_head(head: SSNet, path: Path) -> None:
@@ -129,49 +168,53 @@ def save_head(head: SSNet, path: Path) -> None:
     names = MODEL_CONFIG["id2label"]
     metadata = {"classes": json.dumps([names[index] for index in sorted(names)])}
     metadata["layers"] = str(MODEL_CONFIG["segmenter_layers"])
-    save_file(head.classifier.state_dict(), path, metadata)
+    save_file({name: weight.cpu() for name, weight in head.classifier.state_dict().items()}, path, metadata)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train on the predictions of the labeler."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("views", choices=tuple(VIEWS))
     parser.add_argument("--data", nargs="+", required=True, help="folders of pairs with label maps")
-    parser.add_argument("--labeler", type=Path, required=True, help="file of the weights of the labeler")
+    parser.add_argument("--labeler", type=Path, nargs="+", required=True, help="files of the weights of labelers")
     parser.add_argument("--start", type=Path, required=True, help="folder of the dinov2 encoder")
-    parser.add_argument(
-        "--after", type=Path, help="checkpoint of an earlier run whose encoder, head and readers are trained further"
-    )
+    parser.add_argument("--after", type=Path, help="weights of an earlier run, which are trained further")
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--eval", nargs="+", help="folders of pairs with label maps for the final IoU")
     parser.add_argument(
-        "--encoder_share",
-        type=float,
-        default=0.3,
-        help="learning rates of the encoder relative to encoders.py",
+        "--encoder_share", type=float, default=0.3, help="learning rates of the encoder relative to encoders.py"
     )
-    parser.add_argument("--uses", type=int, default=1, help="number of steps per batch, for GPUs that wait for views")
-    add_training_options(parser, steps=2000, batch_size=16)
+    parser.add_argument("--features_weight", type=float, default=1.0, help="weight of the features of the labeler")
+    parser.add_argument("--compile", action="store_true", help="compile the layers, for GPUs")
+    add_options(parser, steps=20000, batch_size=128)
     options = parser.parse_args(arguments)
 
-    torch.set_num_threads(options.threads)
     torch.manual_seed(options.seed)
+    torch.backends.cuda.matmul.allow_tf32 = True
     options.output.mkdir(parents=True, exist_ok=True)
-    # For so few channels, the backward pass of eager attention is faster on CPUs than that of the fused kernel.
-    attention = "eager" if options.device == "cpu" else "sdpa"
-    segmenter = Segmenter(Dinov2Model.from_pretrained(options.start, attn_implementation=attention))
+    labelers = [load_labeler(path).to(options.device) for path in options.labeler]
+    scenes = Scenes(options.data, options.device)
+    teach(scenes, labelers)
     if options.after:
-        segmenter.load_state_dict(torch.load(options.after, map_location="cpu", weights_only=True)["student"])
-    scenes = Scenes(options.data, VIEWS[options.views], options.steps * options.batch_size, options.seed)
-    labeler = load_labeler(options.labeler).to(options.device)
-    taught = partial(losses, labeler, options.views, options.seed)
-    train(segmenter, taught, scenes, options, build_optimizers(segmenter, options.encoder_share), options.uses)
-    segmenter.encoder.save_pretrained(options.output / "encoder")
-    save_head(segmenter.head, options.output / "head.safetensors")
+        segmenter = Segmenter(Dinov2Model(Dinov2Config.from_pretrained(options.start)))
+        segmenter.load_state_dict(load_file(options.after))
+    else:
+        segmenter = Segmenter(Dinov2Model.from_pretrained(options.start, dtype=torch.float32))
+    segmenter.to(options.device).train()
+    if options.compile:
+        for layer in segmenter.encoder.encoder.layer:
+            layer.compile()
+    optimizers = build_optimizers(segmenter, options.encoder_share)
+    average = fit(segmenter, partial(losses, segmenter, labelers[0], scenes, options), optimizers, options)
+    save_halves(average, options.output / "segmenter.safetensors")
+    copy.deepcopy(average.encoder).cpu().half().save_pretrained(options.output / "encoder")
+    save_head(average.head, options.output / "head.safetensors")
     if options.eval:
-        (options.output / "iou.json").write_text(
-            json.dumps(measure(lambda fused: segmenter(fused)[0], options.eval)) + "\n"
-        )
+        scores = {
+            str(scales): measure(partial(segment_at_scales, average, scales), options.eval, options.device)
+            for scales in SCALES
+        }
+        print(scores, flush=True)
+        (options.output / "iou.json").write_text(json.dumps(scores) + "\n")
 
 
 if __name__ == "__main__":
