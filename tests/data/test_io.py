@@ -4,6 +4,7 @@ import re
 import struct
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
 
@@ -13,6 +14,8 @@ import tifffile
 from PIL import Image, ImageFile
 
 from gffusion.data import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_size, write_image
+from gffusion.data.decoded_image import DecodeOptions
+from gffusion.data.decoding import decode_image
 
 GRAY = np.arange(24, dtype=np.uint8).reshape(4, 6) * 10
 COLOR = np.stack([GRAY, 255 - GRAY, GRAY // 2], axis=-1)
@@ -212,6 +215,26 @@ class TestUnreadable:
                 refused += 1
         assert refused * 3 > len(content) - 30
         assert permitted == ImageFile.LOAD_TRUNCATED_IMAGES
+
+    def test_threads(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Threads that refuse truncated images decode beside threads that fill them, and leave Pillow's settings alone."""
+        monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 7)
+        content = BytesIO()
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)).save(content, "JPEG")
+        whole, part = content.getvalue(), content.getvalue()[:2500]
+
+        def decode(number: int) -> str:
+            options = DecodeOptions(truncated="fill" if number % 3 == 0 else "refuse")
+            try:
+                decoded = decode_image(whole if number % 3 == 1 else part, "image", options)
+            except ImageReadError:
+                return "refused"
+            return "filled" if decoded.is_filled else "read"
+
+        with ThreadPoolExecutor(6) as executor:
+            assert list(executor.map(decode, range(60))) == ["filled", "read", "refused"] * 20
+        assert (ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS) == (True, 7)
 
     def test_more_pixels_than_allowed(self, tmp_path: Path) -> None:
         images = {"gray.png": GRAY, "deep.tif": DEEP_COLOR, "float.tif": COLOR.astype(np.float32)}

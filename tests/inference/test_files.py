@@ -156,3 +156,13 @@ class TestFuseFiles:
 
     def test_nothing_to_do(self) -> None:
         assert run([], BrighterOfBoth()) == {}
+
+
+def test_many_workers_keep_order_and_images(tmp_path: Path) -> None:
+    jobs = [make_job(tmp_path, f"pair{'x' * number}", height=40 + number % 2) for number in range(9)]
+    images = []
+    for workers in (1, 4):
+        results = list(fuse_files(jobs, BrighterOfBoth(), GFFusionImageProcessor(), 2, workers=workers))
+        assert [(result.job.fused, result.error) for result in results] == [(job.fused, None) for job in jobs]
+        images.append([job.fused.read_bytes() for job in jobs])
+    assert images[0] == images[1]
