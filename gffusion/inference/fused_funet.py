@@ -11,8 +11,9 @@ Differences from `FuNet`, by which it takes about half the time:
 Maps are (1, C, rows, columns) in channels-last order, so that adjacent pixels are adjacent in memory.
 """
 
+import itertools
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import torch
@@ -42,7 +43,7 @@ class Tile(NamedTuple):
 class Map:
     """Small maps that are upsampled bilinearly for frames with the same columns, along columns once for all of them.
 
-    Along rows, they are upsampled for each frame, by a matrix product that can add them to other maps.
+    Along rows, every row is a row of the maps plus a share of the step to the next one.
 
     Args:
         maps: G groups of C channels, (G, C, h, w).
@@ -51,27 +52,34 @@ class Map:
     """
 
     def __init__(self, maps: Tensor, frame: "Frame", size: tuple[int, int] | None = None) -> None:
-        height, width = size or (frame.height, frame.width)
-        self.height, self.rows = height, maps.shape[2]
+        self.height, width = size or (frame.height, frame.width)
         columns = _interpolate(maps.shape[3], width, frame.left, frame.columns)
         self.groups = (columns @ maps.permute(0, 2, 3, 1)).flatten(2)  # (G, h, columns * C)
+        self.steps = self.groups.diff(dim=1, append=self.groups[:, -1:])
 
     def upsample(self, group: int, top: int, rows: int) -> Tensor:
         """Return rows of the upsampled maps, from row `top` on: (rows, columns * C)."""
-        weights, near = self._weigh(top, rows)
-        return weights @ self.groups[group, near]
+        result = self.groups.new_empty(rows, self.groups.shape[2])
+        for part, row, share in self._divide(top, rows):
+            torch.addcmul(self.groups[group, row], share, self.steps[group, row], out=result[part])
+        return result
 
     def add_to(self, maps: Tensor, group: int, top: int) -> None:
         """Add the upsampled maps to maps of a frame, (1, C, rows, columns), whose first row is `top`."""
-        weights, near = self._weigh(top, maps.shape[2])
-        maps[0].permute(1, 2, 0).flatten(1).addmm_(weights, self.groups[group, near])
+        result = maps[0].permute(1, 2, 0).flatten(1)
+        for part, row, share in self._divide(top, len(result)):
+            result[part].add_(self.groups[group, row]).addcmul_(share, self.steps[group, row])
 
-    def _weigh(self, top: int, rows: int) -> tuple[Tensor, slice]:
-        """Return weights of the rows that are near, and which these are."""
-        weights = _interpolate(self.rows, self.height, top, rows)
-        used = weights.any(dim=0).nonzero()
-        near = slice(int(used[0]), int(used[-1]) + 1)
-        return weights[:, near], near
+    def _divide(self, top: int, rows: int) -> Iterator[tuple[slice, int, Tensor]]:
+        """Yield parts of rows between two rows of the maps, the first of these, and the shares of the step, (rows, 1)."""
+        inside = (min(max(row, 0), self.height - 1) for row in range(top, top + rows))
+        small = self.groups.shape[1]
+        positions = [max(0.0, (row + 0.5) * small / self.height - 0.5) for row in inside]
+        start = 0
+        for row, part in itertools.groupby(positions, int):
+            shares = torch.tensor([[position - row] for position in part])
+            yield slice(start, start + len(shares)), row, shares
+            start += len(shares)
 
 
 Inject = Callable[[Tensor, int, int], Tensor]
