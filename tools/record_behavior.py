@@ -57,7 +57,7 @@ def record() -> dict[str, object]:
         result["label maps by gffusion-tiny"] = digest_images(work / "segmented" / "labels")
         models = [word for model in MODELS for word in ("--model", model)]
         run("evaluate", "--visible", DATA / "visible", "--infrared", DATA / "infrared", *models, "-o", work / "table")
-        result["means"] = json.loads((work / "table" / "summary.json").read_text(encoding="utf-8"))
+        result["means"] = json.loads((work / "table" / "summary.json").read_text(encoding="utf-8"))["methods"]
         return result
 
 

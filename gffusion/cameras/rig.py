@@ -112,7 +112,7 @@ class Rig:
             raise ValueError(f"{file}: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the rig to a JSON file.
+        """Write the rig to a JSON file, see [`~Rig.to_json`].
 
         Example:
             >>> import tempfile
@@ -121,12 +121,16 @@ class Rig:
             ...     Rig.load(f"{folder}/rig.json").visible_size
             (480, 640)
         """
+        Path(path).write_text(self.to_json(), encoding="utf-8")
+
+    def to_json(self) -> str:
+        """Return the content of the file that [`~Rig.load`] reads."""
         sizes = {"visible_size": self.visible_size, "infrared_size": self.infrared_size}
         content: dict[str, Any] = {"format": _FORMAT, "version": _VERSION, "matrix": self.matrix.tolist()}
         content |= {name: {"height": size[0], "width": size[1]} for name, size in sizes.items() if size is not None}
         if self.origin:
             content["origin"] = self.origin
-        Path(path).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
     def to_pixels(self, visible_size: tuple[int, int], infrared_size: tuple[int, int]) -> NDArray[np.float64]:
         """Return the (3, 3) matrix that maps pixels (column, row, 1) of the visible to pixels of the infrared image.

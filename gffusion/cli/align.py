@@ -67,7 +67,9 @@ def align(
                 "edges that both cameras see; check that the files belong together; look at --overlay FILE, and pass "
                 "--accept-uncertain if it is right"
             )
-        estimate.rig.save(output)
+        from gffusion.data.atomic import replace_file  # saves start-up time
+
+        replace_file(output, estimate.rig.to_json().encode())
     typer.echo(f"rig -> {output}")
 
 

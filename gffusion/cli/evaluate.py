@@ -59,6 +59,13 @@ def evaluate(
             help="Class names by id, the background first. [default: as in classes.txt next to LABELS, else in the model]",
         ),
     ] = None,
+    label_map: Annotated[
+        str | None,
+        typer.Option(
+            metavar="OLD=NEW,...",
+            help="Class ids by values of label maps with other numbers, such as 4=1,9=255; 255 is ignored.",
+        ),
+    ] = None,
     baselines: Annotated[
         bool, typer.Option("--baselines/--no-baselines", help="Also measure the classical baselines.")
     ] = True,
@@ -84,8 +91,9 @@ def evaluate(
 
     Images are matched by file name. OUT gets table.md, table.tex, summary.json, per_image.csv, sheet.png (images side by
     side), boxplots.png and boxplots.svg (with matplotlib), and records.jsonl, which lets later runs skip what is already
-    measured. Images that cannot be measured are left out for all methods and listed. Exit code: 0 on success, 1 if images
-    were left out, 2 if nothing was evaluated.
+    measured. Images that cannot be measured are left out for all methods and listed. A table of other methods in OUT is not
+    replaced: name them again to have all in one. Exit code: 0 on success, 1 if images were left out, 2 if nothing was
+    evaluated.
     """
     with user_errors():
         folders = dict(_split("--fused", text) for text in fused or [])
@@ -94,6 +102,7 @@ def evaluate(
         models = model or []
         if not folders and not models and not baselines:
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
+        new_labels = _parse_label_map(label_map)
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
         reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
@@ -112,7 +121,7 @@ def evaluate(
             "sheet": int(sheet) if sheet.isdecimal() else split_list(sheet),
             **({} if baselines else {"baselines": ()}),
         }
-        find_inputs(visible, infrared, **inputs)
+        find_inputs(visible, infrared, **inputs, protocol=protocol)
         from gffusion.evaluation import evaluate as run  # imports torch
 
         quiet_libraries()
@@ -123,6 +132,7 @@ def evaluate(
             metrics=split_list(metrics),
             protocol=protocol,
             class_names=split_list(class_names),
+            label_map=new_labels,
             workers=workers,
             device=choose_device(device),
             progress=True,
@@ -135,8 +145,17 @@ def evaluate(
 
     Console(width=UNLIMITED_WIDTH).print(table)
     typer.echo(f"tables and figures -> {output}")
+    for name, reason in table.unsegmented.items():
+        typer.echo(f"label map of {name} left out: {reason}", err=True)
     if table.skipped:
         exit_with_failures("left out, for all methods", list(table.skipped.items()), shown=20)
+
+
+def _parse_label_map(text: str | None) -> dict[int, int]:
+    parts = [part.split("=") for part in split_list(text) or []]
+    if not all(len(part) == 2 and all(number.strip().isdecimal() for number in part) for part in parts):
+        raise ValueError(f"--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got {text!r}")
+    return {int(old): int(new) for old, new in parts}
 
 
 def _split(option: str, text: str) -> tuple[str, Path]:

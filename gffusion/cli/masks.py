@@ -205,9 +205,11 @@ def _load_method(
 
 def _write_classes(file: Path, class_names: Sequence[str]) -> None:
     """Write the class names, or raise ValueError if the file exists with other names."""
+    from gffusion.data.atomic import replace_file  # saves start-up time
+
     if not file.exists():
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text("".join(f"{name}\n" for name in class_names), encoding="utf-8")
+        replace_file(file, "".join(f"{name}\n" for name in class_names).encode())
     elif [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()] != [*class_names]:
         raise ValueError(
             f"{file} lists other classes than {', '.join(class_names)}: remove it, or choose another --output"

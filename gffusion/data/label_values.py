@@ -1,9 +1,11 @@
-"""Check that label maps hold class indices, not the gray levels of mask tools."""
+"""Check that label maps hold class indices, not the gray levels of mask tools, and replace values."""
 
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .io import read_labels
 
@@ -44,3 +46,48 @@ def check_label_files(files: Iterable[Path], ignored: int = IGNORED) -> None:
         if values - {0, ignored}:
             return
     check_has_classes(values, ignored)
+
+
+def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArray[Any]:
+    """Return a label map with other values; values that are no key stay.
+
+    Args:
+        labels: (H, W), integers.
+        label_map: New values by old ones.
+
+    Example:
+        >>> replace_values(np.array([[0, 1, 2, 9]], np.uint8), {1: 2, 2: 1})
+        array([[0, 2, 1, 9]], dtype=uint8)
+    """
+    replaced = labels.copy()
+    for old, new in label_map.items():
+        replaced[labels == old] = new
+    return replaced
+
+
+def check_class_values(
+    files: Iterable[Path], class_names: Sequence[str], label_map: Mapping[int, int], ignored: int = IGNORED
+) -> None:
+    """Check that the values of label maps are classes, after `label_map` replaced them.
+
+    Files that cannot be read are left to the code that uses them.
+
+    Raises:
+        ValueError: If a value is no class, or `label_map` gives one that is none.
+    """
+    allowed = {*range(len(class_names)), ignored}
+    classes = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
+    advice = (
+        "give `label_map` (--label-map OLD=NEW,...; "
+        f"{ignored} means ignored), or the names of the classes by id as `class_names` (--class-names)"
+    )
+    if wrong := set(label_map.values()) - allowed:
+        raise ValueError(f"`label_map` (--label-map) gives {sorted(wrong)}, but the classes are {classes}")
+    for file in files:
+        try:
+            values = np.unique(replace_values(read_labels(file), label_map))
+        except OSError:
+            continue
+        if wrong := set(map(int, values)) - allowed:
+            shown = f"{', '.join(map(str, sorted(wrong)[:10]))}{', ...' if len(wrong) > 10 else ''}"
+            raise ValueError(f"{file} holds {shown}, but the classes are {classes}: {advice}")

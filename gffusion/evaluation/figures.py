@@ -8,9 +8,10 @@ import numpy as np
 from PIL import Image
 
 from gffusion.data import ImagePair
+from gffusion.data.atomic import replace_file
 from gffusion.data.infrared_range import PairRanges
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.visualization.boxplots import draw_box_plots, save_figure
+from gffusion.visualization.boxplots import draw_box_plots, render_figure
 from gffusion.visualization.comparison import draw_comparison
 from gffusion.visualization.drawing import stack
 
@@ -31,7 +32,7 @@ def save_box_plots(table: EvaluationTable, folder: Path) -> None:
         logger.warning('no box plots without matplotlib: pip install "gffusion[plots]"')
         return
     for suffix in ("png", "svg"):
-        save_figure(figure, folder / f"boxplots.{suffix}")
+        replace_file(folder / f"boxplots.{suffix}", render_figure(figure, suffix))
 
 
 def draw_sheet(methods: Sequence[Method], pairs: Sequence[ImagePair], ranges: PairRanges) -> Image.Image:

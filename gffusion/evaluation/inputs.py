@@ -1,5 +1,7 @@
 """Find and check the files of an evaluation before anything is computed. Does not import torch."""
 
+import csv
+import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,15 +47,17 @@ def find_inputs(
     predicted_labels: Mapping[str, StrPath] | None = None,
     output: StrPath | None = None,
     sheet: Sequence[str] | int = (),
+    protocol: str = "standard",
 ) -> Inputs:
     """Find the files of an evaluation; see [`evaluate`][gffusion.evaluation.evaluate] for the arguments.
 
     Raises:
         OSError: If a folder or a model does not exist, or `output` is a file.
-        ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, or the
-            label maps hold only 0 and 255.
+        ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, the
+            label maps hold only 0 and 255, or the results would replace those of other methods, pairs or conventions.
     """
-    _check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
+    methods = [*fused, *(name_model(model) for model in models), *baselines]
+    _check_methods(methods, predicted_labels or {})
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")
     if output is not None and Path(output).is_file():
@@ -69,6 +73,8 @@ def find_inputs(
     for name in () if isinstance(sheet, int) else sheet:
         if name not in pairs:
             raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
+    if output is not None:
+        _check_former_table(Path(output), methods, protocol, pairs)
     return Inputs(match, _find_files(visible, fused), _find_files(visible, predicted_labels or {}))
 
 
@@ -79,6 +85,28 @@ def _check_methods(methods: Sequence[str], predicted_labels: Mapping[str, StrPat
     for name in predicted_labels:
         if name not in methods:
             raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
+
+
+def _check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
+    """Raise ValueError if `output` has a table of other methods or pairs, or with another protocol."""
+    try:
+        former = json.loads((output / "summary.json").read_text(encoding="utf-8"))
+        others = [name for name in former["methods"] if name not in methods]
+        with (output / "per_image.csv").open(encoding="utf-8", newline="") as file:
+            is_new = not any(row["image"] in pairs for row in csv.DictReader(file))
+        reason = (
+            f"of {', '.join(others)}" if others
+            else f"with the protocol {former['protocol']}" if former["protocol"] != protocol
+            else "of other pairs" if is_new
+            else ""
+        )  # fmt: skip
+    except (OSError, ValueError, LookupError, TypeError):  # no earlier or no complete table
+        return
+    if reason:
+        raise ValueError(
+            f"{output} has a table {reason}, which the new one would replace: choose another output (--output), or, to have "
+            "all methods in one table, name these methods again; values that are measured are not measured again"
+        )
 
 
 def _find_files(visible: StrPath, folders: Mapping[str, StrPath]) -> FilesByMethod:

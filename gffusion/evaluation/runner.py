@@ -8,10 +8,11 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gffusion.data import ImagePair, PairMatch, ReadOptions
+from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, measure_pairs
+from gffusion.data.label_values import check_class_values
 from gffusion.data.layouts.base import read_lines
 from gffusion.data.notes import summarize_notes
 from gffusion.data.pairs import CLASSES_FILE
@@ -42,6 +43,7 @@ def evaluate(
     labels: StrPath | None = None,
     predicted_labels: Mapping[str, StrPath] | None = None,
     class_names: Sequence[str] | None = None,
+    label_map: Mapping[int, int] | None = None,
     output: StrPath | None = None,
     sheet: Sequence[str] | int = 3,
     workers: int | None = None,
@@ -54,7 +56,8 @@ def evaluate(
 
     Images are matched by stem. Metrics are computed on 8-bit luma, see [`to_luma8`][gffusion.metrics.to_luma8]. A pair that
     cannot be measured for one method, or has an infinite metric (such as PSNR of equal images), is left out for all methods,
-    so that all means are over the same pairs. The table lists it in `skipped`.
+    so that all means are over the same pairs. The table lists it in `skipped`. A pair with an unusable label map is left out
+    of the segmentation only, and is listed in `unsegmented`.
 
     Args:
         visible: Folder of visible images.
@@ -69,8 +72,10 @@ def evaluate(
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.
         class_names: Names of the classes in the order of their ids, the background first. Default: those in `classes.txt`
             next to the folder of the label maps, which must be those of the models, or else as in the models.
+        label_map: Class ids by values of the label maps that have other numbers, such as `{4: 1, 9: 255}`; 255 is ignored.
+            Values that are no key stay.
         output: Folder for tables, figures (box plots need matplotlib) and records, which let later calls measure only
-            what is new.
+            what is new. A table of other methods, pairs or conventions in it is not replaced.
         sheet: Names of the pairs shown in `sheet.png`, or the number of evenly spread pairs.
         workers: Number of threads. Default: as in PyTorch.
         device: Device of the models.
@@ -82,7 +87,8 @@ def evaluate(
 
     Raises:
         OSError: If a folder or a model does not exist, or a file cannot be written.
-        ValueError: If an argument is wrong, folders have no names in common, or no pair can be measured.
+        ValueError: If an argument is wrong, folders have no names in common, label maps hold values that are no classes, or
+            no pair can be measured.
 
     Example:
         >>> import tempfile
@@ -94,21 +100,11 @@ def evaluate(
         ('average', 'maximum', 'laplacian_pyramid', 'centered_sum', 'average_stretched')
     """
     workers = torch.get_num_threads() if workers is None else workers
-    if workers < 1:
-        raise ValueError(f"`workers` must be at least 1, got {workers}.")
     ranked, beside = _choose_metrics(metrics, protocol)
-    for name in baselines:
-        if name not in BASELINES:
-            raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINES)}.")
-    fused = fused or {}
+    fused, read_options = fused or {}, read_options or ReadOptions()
     if not (fused or models or baselines):
         raise ValueError("There is nothing to evaluate: give `fused`, `models` or `baselines`.")
-    read_options = read_options or ReadOptions()
-    if labels is not None and (read_options.crop or read_options.reference != "visible"):
-        raise ValueError(
-            "`crop` and `reference` (--crop, --reference infrared) cannot be used with label maps, which lie in the frame of "
-            "the visible image: leave them out, or evaluate without `labels` (--segmentation)"
-        )
+    _check_options(workers, baselines, labels, label_map, read_options)
     inputs = find_inputs(
         visible,
         infrared,
@@ -119,6 +115,7 @@ def evaluate(
         predicted_labels=predicted_labels,
         output=output,
         sheet=sheet,
+        protocol=protocol,
     )
     methods: list[Method] = [
         *(FusedFolder(name, files) for name, files in inputs.fused.items()),
@@ -127,6 +124,11 @@ def evaluate(
     ]
     names = () if labels is None else _choose_class_names(methods, inputs.predicted_labels, class_names, Path(labels))
     pairs = inputs.match.pairs
+    label_map = dict(label_map or {})
+    if labels is not None:
+        check_class_values((pair.labels for pair in pairs if pair.labels), names, label_map)
+        if progress and class_names is None and not _find_class_lists(Path(labels)):
+            _write_class_ids(names)
     read_options, found = find_rig(pairs, read_options)
     if found and progress:
         tqdm.write(found)
@@ -134,7 +136,7 @@ def evaluate(
     odd = find_odd_types([pair.infrared for pair in pairs])
     measured = [pair for pair in pairs if pair.infrared not in odd]
     ranges = _measure(measured, methods, options, read_options, progress)
-    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd)
+    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map)
     folder = None if output is None else Path(output)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -148,8 +150,29 @@ def evaluate(
         save_box_plots(table, folder)
         scored = {pair.name: pair for pair in pairs if pair.name in table.images}
         if shown := _choose_pairs(sheet, scored):
-            draw_sheet(methods, shown, ranges).save(folder / "sheet.png")
+            write_image(folder / "sheet.png", np.asarray(draw_sheet(methods, shown, ranges)))
     return table
+
+
+def _check_options(
+    workers: int,
+    baselines: Sequence[str],
+    labels: StrPath | None,
+    label_map: Mapping[int, int] | None,
+    read_options: ReadOptions,
+) -> None:
+    if workers < 1:
+        raise ValueError(f"`workers` must be at least 1, got {workers}.")
+    for name in baselines:
+        if name not in BASELINES:
+            raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINES)}.")
+    if labels is None and label_map:
+        raise ValueError("`label_map` (--label-map) needs label maps (`labels`, --segmentation).")
+    if labels is not None and (read_options.crop or read_options.reference != "visible"):
+        raise ValueError(
+            "`crop` and `reference` (--crop, --reference infrared) cannot be used with label maps, which lie in the frame of "
+            "the visible image: leave them out, or evaluate without `labels` (--segmentation)"
+        )
 
 
 def _measure(
@@ -201,14 +224,15 @@ def _choose_class_names(
     of_models = {method.class_names for method in methods if method.class_names}
     if not of_models and not predicted_labels:
         raise ValueError("None of the models has a segmenter: give predicted label maps, or leave the labels out.")
-    lists = [folder / CLASSES_FILE for folder in (labels, labels.parent) if (folder / CLASSES_FILE).is_file()]
+    lists = _find_class_lists(labels)
     if class_names is None and lists:
         class_names = ("background", *(name for name in read_lines(lists[0]) if name.casefold() != "background"))
         for names in of_models:
             if [name.casefold() for name in names] != [name.casefold() for name in class_names]:
                 raise ValueError(
                     f"{lists[0]} names the classes {', '.join(class_names)}, but a model has {', '.join(names)}: give the "
-                    "names that the ids of both have as `class_names` (--class-names), or leave the label maps out."
+                    "names that the ids of both have as `class_names` (--class-names), with `label_map` (--label-map "
+                    "OLD=NEW,...) if the numbers differ, or leave the label maps out."
                 )
     if class_names is None and len(of_models) != 1:
         known = "; ".join(", ".join(names) for names in sorted(of_models)) or "none"
@@ -220,6 +244,18 @@ def _choose_class_names(
     if len(names) < 2:
         raise ValueError(f"Name at least two classes, the background first, got {', '.join(names) or 'none'}.")
     return names
+
+
+def _find_class_lists(labels: Path) -> list[Path]:
+    return [folder / CLASSES_FILE for folder in (labels, labels.parent) if (folder / CLASSES_FILE).is_file()]
+
+
+def _write_class_ids(class_names: Sequence[str]) -> None:
+    ids = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
+    tqdm.write(
+        f"note: label maps are read as {ids}, the classes of the model; give --class-names or --label-map if theirs have "
+        "other numbers"
+    )
 
 
 def _write_notes(scores: Sequence[PairScores], prints: bool) -> None:
@@ -240,9 +276,14 @@ def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores
         [[score.values[method.name][metric] for metric in plan.metrics] for score in complete]
         for method in plan.methods
     ]
+    unsegmented = {score.pair.name: "; ".join(score.label_errors) for score in complete if score.label_errors}
+    labeled = [score for score in complete if score.pair.labels and not score.label_errors]
+    if unsegmented and not labeled:
+        name, reason = next(iter(unsegmented.items()))
+        raise ValueError(f"No label map could be measured. {name}: {reason}")
     confusion = {
         method.name: sum(
-            (np.array(score.values[method.name][CONFUSION]) for score in complete if score.pair.labels),
+            (np.array(score.values[method.name][CONFUSION]) for score in labeled),
             start=np.zeros((len(plan.class_names),) * 2, dtype=np.int64),
         )
         for method in plan.methods
@@ -259,4 +300,5 @@ def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores
         skipped=skipped,
         class_names=plan.class_names,
         confusion=confusion,
+        unsegmented=unsegmented,
     )

@@ -14,6 +14,7 @@ import torch
 from gffusion._version import __version__
 from gffusion.data import ImagePair, ReadOptions, read_labels
 from gffusion.data.infrared_range import PairRanges
+from gffusion.data.label_values import replace_values
 from gffusion.data.prefetch import map_in_order
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -39,6 +40,7 @@ class Plan:
     label_files: FilesByMethod
     ranges: PairRanges
     odd: Mapping[Path, str] = field(default_factory=dict)  # why infrared files fail whose type is not that of the rest
+    label_map: Mapping[int, int] = field(default_factory=dict)  # from values of label maps to class ids
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
@@ -47,11 +49,12 @@ class Plan:
 
 @dataclass
 class PairScores:
-    """Values by method and metric, reasons why values are missing, and notes on how the pair was read, one line each."""
+    """Values by method and metric; reasons why values or label maps are missing, and notes on how the pair was read, as lines."""
 
     pair: ImagePair
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    label_errors: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
 
 
@@ -81,15 +84,21 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     scores.notes = sources.images.notes
     for method in plan.methods:
         try:
-            scores.values[method.name] = _score(plan, method, sources, records)
+            scores.values[method.name], label_error = _score(plan, method, sources, records)
         except _ERRORS as error:
             scores.errors.append(f"{method.name}: {error}")
+        else:
+            scores.label_errors += [f"{method.name}: {label_error}"] if label_error else []
     return scores
 
 
-def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> dict[str, Any]:
-    pair = sources.pair
-    label_files = _label_files(plan, method, pair)
+def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tuple[dict[str, Any], str]:
+    """Return all values, without the confusion matrix if a label map cannot be used, and the reason."""
+    pair, label_error = sources.pair, ""
+    try:
+        label_files = _label_files(plan, method, pair)
+    except FileNotFoundError as error:
+        label_files, label_error = [], str(error)
     wanted = (*plan.metrics, CONFUSION) if label_files else plan.metrics
     files = (pair.visible, pair.infrared, *label_files)
     parts = [__version__, plan.protocol, method.fingerprint(pair), *map(digest_file, files), len(plan.class_names)]
@@ -97,10 +106,14 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> di
         parts.append(str(options))
     if plan.ranges.read_options != ReadOptions():
         parts.append(str(plan.ranges.read_options))
+    if plan.label_map and label_files:
+        parts.append(str(sorted(plan.label_map.items())))
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
     if missing := [name for name in wanted if name not in records.get(key)]:
-        records.add(key, method.name, pair.name, _measure(plan, method, sources, missing, label_files))
-    return dict(records.get(key))
+        values, cause = _measure(plan, method, sources, missing, label_files)
+        label_error = label_error or cause
+        records.add(key, method.name, pair.name, values)
+    return dict(records.get(key)), label_error
 
 
 def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:
@@ -117,7 +130,7 @@ def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:
 
 def _measure(
     plan: Plan, method: Method, sources: Sources, missing: Sequence[str], label_files: Sequence[Path]
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], str]:
     segment = CONFUSION in missing
     prediction = method.fuse(sources, segment=segment and len(label_files) == 1)
     images = to_luma8(prediction.fused), sources.visible_luma, sources.infrared_luma
@@ -127,10 +140,14 @@ def _measure(
     for name, value in values.items():
         if not np.isfinite(value):
             raise ValueError(f"{name} is {value}, so that its mean is not finite")
-    if segment:
+    if not segment:
+        return values, ""
+    try:
         # Predicted label maps in files take precedence.
         labels, predicted, *_ = *(read_labels(file, sources.max_pixels) for file in label_files), prediction.labels
         metric = get_metric("IoU", num_classes=len(plan.class_names))
-        metric.update(*(torch.from_numpy(np.asarray(maps, np.int64))[None] for maps in (predicted, labels)))
-        values[CONFUSION] = metric.confmat.tolist()
-    return values
+        maps = predicted, replace_values(labels, plan.label_map)
+        metric.update(*(torch.from_numpy(np.asarray(values, np.int64))[None] for values in maps))
+    except _ERRORS as error:
+        return values, str(error)
+    return values | {CONFUSION: metric.confmat.tolist()}, ""

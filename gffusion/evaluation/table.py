@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.data.atomic import replace_file
 from gffusion.metrics import METRICS
 
 from .layout import Layout, to_latex, to_markdown, to_rich
@@ -38,6 +39,8 @@ class EvaluationTable:
         protocol: Name of the protocol that the metrics follow.
         skipped: Images that were left out, with the reason.
         class_names: Names of the classes of label maps.
+        unsegmented: Images whose label maps could not be measured for all methods, with the reason; the metrics of these
+            images count.
         confusion: For methods with label maps, the number of pixels over all images, (classes, classes) int64: row = class in
             the labels, column = predicted class.
 
@@ -57,6 +60,7 @@ class EvaluationTable:
     skipped: Mapping[str, str] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     confusion: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
+    unsegmented: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def means(self) -> NDArray[np.float64]:
@@ -159,12 +163,29 @@ class EvaluationTable:
             console.print(self)
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
+    def summarize(self) -> dict[str, Any]:
+        """Return protocol, number of images, and the means and standard deviations over images by method, by metric."""
+        spread = self.values.std(axis=1).tolist()
+        return {
+            "protocol": self.protocol,
+            "images": len(self.images),
+            "methods": self.to_dict(),
+            "standard_deviations": {
+                method: dict(zip(self.metrics, row, strict=True))
+                for method, row in zip(self.methods, spread, strict=True)
+            },
+        }
+
     def save(self, folder: Path) -> None:
-        """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex` into an existing folder."""
-        (folder / "per_image.csv").write_text(self.to_csv(), encoding="utf-8")
-        (folder / "summary.json").write_text(json.dumps(self.to_dict(), indent=2) + "\n", encoding="utf-8")
-        (folder / "table.md").write_text(self.to_markdown(), encoding="utf-8")
-        (folder / "table.tex").write_text(self.to_latex(), encoding="utf-8")
+        """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex` into an existing folder, each atomically."""
+        texts = {
+            "per_image.csv": self.to_csv(),
+            "summary.json": json.dumps(self.summarize(), indent=2) + "\n",
+            "table.md": self.to_markdown(),
+            "table.tex": self.to_latex(),
+        }
+        for name, text in texts.items():
+            replace_file(folder / name, text.encode())
 
     def _layouts(self) -> list[Layout]:
         return [self._fusion_layout(), *([self._segmentation_layout()] if self.confusion else [])]
@@ -197,8 +218,12 @@ class EvaluationTable:
             higher_is_better=(True,) * len(columns),
             values=100 * np.array([list(row.values()) for row in scores.values()]),
             decimals=(1,) * len(columns),
-            notes=("Intersection over union in percent over all pixels.",),
+            notes=(f"Intersection over union in percent over all pixels.{self._note_unsegmented()}",),
         )
+
+    def _note_unsegmented(self) -> str:
+        count = len(self.unsegmented)
+        return f" {count} image{'s' * (count != 1)} without usable label maps left out." if count else ""
 
 
 def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[str, ...]) -> dict[str, float]:

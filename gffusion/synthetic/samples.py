@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from gffusion.data.atomic import replace_file
 from gffusion.data.io import write_image
 
 from .rendering import CLASS_NAMES, Box, render_scene
@@ -39,7 +40,7 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
         raise ValueError(f"count must be at least 1, got {count}")
     for name in ("visible", "infrared", "labels", "boxes"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES[1:]), encoding="utf-8")
+    replace_file(folder / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES[1:]).encode())
     names = []
     for number in tqdm(range(seed, seed + count), unit="scene", disable=None, leave=False):
         scene = render_scene(number, height, width)
@@ -47,7 +48,7 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
         for kind in ("visible", "infrared", "labels"):
             write_image(folder / kind / name, getattr(scene, kind))
         rows = "".join(_yolo_row(box, height, width) for box in scene.boxes)
-        (folder / "boxes" / name).with_suffix(".txt").write_text(rows, encoding="utf-8")
+        replace_file((folder / "boxes" / name).with_suffix(".txt"), rows.encode())
         names.append(name)
     return names
 

@@ -2,12 +2,13 @@
 
 import heapq
 import os
-import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from gffusion.data.atomic import name_temporary
 
 from .formats import OutputFormat
 from .reading import VideoFile, import_av
@@ -65,7 +66,7 @@ def join_segments(
         OSError: If the file cannot be written.
     """
     av = import_av()
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    temporary = name_temporary(path.parent)
     options = dict(output.container_options)
     if options:  # by default, .mp4 and .mov round the start to milliseconds
         with av.open(str(segments[0])) as first:

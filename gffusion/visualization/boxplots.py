@@ -1,7 +1,7 @@
 """Box plots of the distribution of each metric over the images."""
 
 from collections.abc import Sequence
-from pathlib import Path
+from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -73,9 +73,11 @@ def draw_box_plots(
     return figure
 
 
-def save_figure(figure: "Figure", path: Path) -> None:
-    """Write a figure in the format of the suffix; the same figure gives the same bytes."""
+def render_figure(figure: "Figure", suffix: str) -> bytes:
+    """Return the content of a file of a figure, of format `"png"` or `"svg"`; the same figure gives the same bytes."""
     import matplotlib as mpl  # optional dependency: the extra `plots`
 
+    content = BytesIO()
     with mpl.rc_context({"svg.hashsalt": "gffusion"}):  # ids of SVG elements are random otherwise
-        figure.savefig(path, dpi=150, metadata={"Date": None} if path.suffix == ".svg" else None)
+        figure.savefig(content, format=suffix, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
+    return content.getvalue()

@@ -164,7 +164,7 @@ def test_evaluate_measures_mapped_values(gffusion: Callable, here: Path) -> None
         command = ("evaluate", "--visible", "visible", "--infrared", kind, "-o", f"table_{len(tables)}", *options)
         outcome = gffusion(*command, "--model", "gffusion-funet", "--metrics", "EN,SCD", "--sheet", "1")
         assert (outcome.exit_code, outcome.err) == (0, "")
-        tables.append(json.loads((here / f"table_{len(tables)}" / "summary.json").read_text()))
+        tables.append(json.loads((here / f"table_{len(tables)}" / "summary.json").read_text())["methods"])
     sheets = [np.asarray(Image.open(here / f"table_{index}" / "sheet.png"), float) for index in range(4)]
     for table, sheet in zip(tables[1:], sheets[1:], strict=True):
         assert {name: pytest.approx(values, abs=1e-3) for name, values in tables[0].items()} == table
@@ -217,7 +217,7 @@ def test_counts_of_radiometric_files_have_ranges_of_their_own_everywhere(gffusio
         given = {"infrared_range": "percentile"} if options else {}
         values = [item["infrared_values"].numpy() for item in FusionDataset(here / "radiometric", **given)]
         maps = [read_image(labels / name) for name in NAMES]
-        results.append((json.loads((output / "summary.json").read_text()), np.array(maps), np.array(values)))
+        results.append((json.loads((output / "summary.json").read_text())["methods"], np.array(maps), np.array(values)))
     assert results[0][0] == results[1][0]
     np.testing.assert_array_equal(results[0][1], results[1][1])
     np.testing.assert_array_equal(results[0][2], results[1][2])

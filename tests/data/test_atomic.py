@@ -1,14 +1,19 @@
 """Atomic replacement of files."""
 
 import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from gffusion.data.atomic import replace_file
+from gffusion.data import atomic
+from gffusion.data.atomic import name_temporary, remove_leftovers, replace_file
 
 
-@pytest.mark.parametrize(("target", "name"), [(os, "replace"), (Path, "write_bytes")])
+@pytest.mark.parametrize(("target", "name"), [(os, "replace"), (os, "fsync"), (Path, "open")])
 def test_failure_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, target: object, name: str) -> None:
     path = tmp_path / "a.txt"
     replace_file(path, b"old")
@@ -24,3 +29,38 @@ def test_failure_keeps_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert list(tmp_path.iterdir()) == [path]
     replace_file(path, b"new")
     assert path.read_bytes() == b"new"
+
+
+def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
+    code = f"""
+import os, time
+from pathlib import Path
+from gffusion.data import atomic
+atomic.os.fsync = lambda _: (print("writing", flush=True), time.sleep(60))
+atomic.replace_file(Path({str(tmp_path)!r}, "x" * 250), b"half")
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+    assert process.stdout is not None and process.stdout.readline()
+    mine = name_temporary(tmp_path)  # of a running process
+    mine.touch()
+    assert len(list(tmp_path.iterdir())) == 2
+    remove_leftovers(tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    atomic._remove_leftovers_once.cache_clear()
+    replace_file(tmp_path / "a.txt", b"new")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [mine.name, "a.txt"]
+
+
+def test_files_of_other_machines_are_kept_for_a_day(tmp_path: Path) -> None:
+    foreign, other = tmp_path / ".gffusion-00000000-1-0.tmp", tmp_path / ".draft.tmp"
+    for path in (foreign, other):
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert foreign.exists()
+    yesterday = time.time() - 90_000
+    for path in (foreign, other):
+        os.utime(path, (yesterday, yesterday))
+    remove_leftovers(tmp_path)
+    assert list(tmp_path.iterdir()) == [other]

@@ -218,7 +218,8 @@ class TestPredictedLabels:
     @pytest.mark.parametrize(
         ("overrides", "message"),
         [
-            ({"class_names": "xy"}, "sharp: Predicted labels go from 0 to 2"),
+            ({"class_names": "xy"}, r"a\.png holds 2, but the classes are 0 x, 1 y: give `label_map` \(--label-map"),
+            ({"label_map": {1: 7}}, r"`label_map` \(--label-map\) gives \[7\], but the classes are 0 x"),
             ({"class_names": None}, "Name the classes in the order of their ids"),
             ({"class_names": "x"}, "at least two classes"),
             ({"predicted_labels": {"blunt": "."}}, "given for 'blunt', but the methods are sharp, flat"),
@@ -240,7 +241,32 @@ class TestPredictedLabels:
     def test_missing_prediction_is_reported(self, pairs: Path, maps: MeanIoU) -> None:
         (pairs / "predicted" / "b.png").unlink()
         table = run(pairs, **self.options(pairs))
-        assert table.skipped == {"b": "sharp: no predicted label map of this name"}
+        assert table.unsegmented == {"b": "sharp: no predicted label map of this name"}
+        assert table.skipped == {} and "b" in table.images
+        assert "1 image without usable label maps left out" in str(table)
+
+    @pytest.mark.parametrize("damage", ["text", "size"])
+    def test_pair_without_a_usable_label_map_keeps_its_metrics(
+        self, pairs: Path, maps: MeanIoU, damage: str, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
+    ) -> None:
+        path = pairs / "labels" / "b.png"
+        save(path, np.zeros((8, 8), np.uint8)) if damage == "size" else path.write_text("no image")
+        for _ in range(2):  # measured, then from the records
+            table = run(pairs, **self.options(pairs), output=tmp_path / "out")
+            assert set(table.images) == set(NAMES) and list(table.unsegmented) == ["b"]
+            assert table.confusion["sharp"].sum() == (len(NAMES) - 1) * 48 * 64
+
+    def test_label_maps_with_other_numbers(
+        self, pairs: Path, maps: MeanIoU, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
+    ) -> None:
+        expected = run(pairs, **self.options(pairs), output=tmp_path / "out").to_dict()["sharp"]
+        for name in NAMES:
+            path = pairs / "labels" / f"{name}.png"
+            save(path, np.array([0, 40, 1], np.uint8)[read(path)])
+        with pytest.raises(ValueError, match=r"holds 40, but the classes are 0 x, 1 y, 2 z"):
+            run(pairs, **self.options(pairs))
+        swapped = run(pairs, **self.options(pairs), label_map={40: 1, 1: 2}, output=tmp_path / "out")
+        assert swapped.to_dict()["sharp"] == expected
 
 
 class TestResuming:
@@ -255,9 +281,11 @@ class TestResuming:
         run(pairs, output=output, workers=1, sheet=[], metrics=[*METRICS, "SD"])
         assert fusions == everything
         fusions.clear()
+        (output / "summary.json").unlink()  # a table with another protocol is not replaced
         run(pairs, output=output, workers=1, sheet=[], protocol="cddfuse")
         assert fusions == everything
         fusions.clear()
+        (output / "summary.json").unlink()
         shutil.copy(pairs / "flat" / "a.png", pairs / "flat" / "c.png")
         changed = run(pairs, output=output, workers=1, sheet=[])
         assert fusions == [("flat", "c")]
@@ -347,6 +375,19 @@ class TestDamagedImages:
 
 
 class TestOutput:
+    def test_former_table_is_not_replaced(self, pairs: Path, tmp_path: Path) -> None:
+        output = tmp_path / "out"
+        run(pairs, output=output)
+        before = {path.name: path.read_bytes() for path in output.iterdir()}
+        other = {"fused": {"blunt": pairs / "sharp"}, "output": output}
+        with pytest.raises(ValueError, match=r"out has a table of sharp, flat, which the new one would replace"):
+            run(pairs, **other)
+        with pytest.raises(ValueError, match="a table with the protocol standard"):
+            run(pairs, output=output, protocol="tang2023", metrics=["EN"])
+        assert {path.name: path.read_bytes() for path in output.iterdir()} == before
+        both = {name: pairs / folder for name, folder in (("sharp", "sharp"), ("flat", "flat"), ("blunt", "sharp"))}
+        assert run(pairs, fused=both, output=output).methods == ("sharp", "flat", "blunt")
+
     def test_files(self, pairs: Path, tmp_path: Path) -> None:
         table = run(pairs, output=tmp_path / "new" / "out", sheet=["d", "a"])
         files = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())

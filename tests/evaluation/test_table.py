@@ -126,8 +126,13 @@ def test_saved_files(tmp_path: Path) -> None:
     table = make()
     table.save(tmp_path)
     summary = json.loads((tmp_path / "summary.json").read_text())
-    assert summary == table.to_dict()
-    assert summary["good_net"] == {"EN": 6.25, "MSE": 30.0, "Nabf": pytest.approx(0.3)}
+    assert summary["methods"] == table.to_dict()
+    assert (summary["protocol"], summary["images"]) == (table.protocol, len(table.images))
+    spread = {name: np.std(table.values[row, :, 0]) for row, name in enumerate(table.methods)}
+    assert {name: row[table.metrics[0]] for name, row in summary["standard_deviations"].items()} == pytest.approx(
+        spread
+    )
+    assert summary["methods"]["good_net"] == {"EN": 6.25, "MSE": 30.0, "Nabf": pytest.approx(0.3)}
     assert (tmp_path / "per_image.csv").read_text() == table.to_csv()
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == table.to_markdown()
     assert (tmp_path / "table.tex").read_text(encoding="utf-8") == table.to_latex()

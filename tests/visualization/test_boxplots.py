@@ -1,13 +1,11 @@
 """Box plots: the boxes span the quartiles, and any table can be drawn."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from gffusion.visualization.boxplots import draw_box_plots, save_figure
+from gffusion.visualization.boxplots import draw_box_plots, render_figure
 from gffusion.visualization.drawing import BASELINE, LEARNED
 
 
@@ -35,16 +33,15 @@ def test_boxes_span_the_quartiles_in_the_color_of_their_kind() -> None:
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (7, 1, 4), (3, 5, 3)])
-def test_any_number_of_methods_images_and_metrics(shape: tuple[int, int, int], tmp_path: Path) -> None:
-    for name, values in (("constant", np.full(shape, 3.0)), ("random", np.random.default_rng(0).normal(size=shape))):
+def test_any_number_of_methods_images_and_metrics(shape: tuple[int, int, int]) -> None:
+    for values in (np.full(shape, 3.0), np.random.default_rng(0).normal(size=shape)):
         figure = draw(values)
         directions = [panel.get_title("right").split()[0] for panel in figure.axes]
         assert directions == ["higher", "higher", "lower", "higher"][: shape[2]]
-        save_figure(figure, tmp_path / f"{name}.png")
+        assert render_figure(figure, "png").startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("suffix", ["png", "svg"])
-def test_files_are_the_same_to_the_byte(suffix: str, tmp_path: Path) -> None:
-    for name in ("first", "second"):
-        save_figure(draw(np.arange(12.0).reshape(2, 3, 2)), tmp_path / f"{name}.{suffix}")
-    assert (tmp_path / f"first.{suffix}").read_bytes() == (tmp_path / f"second.{suffix}").read_bytes()
+def test_files_are_the_same_to_the_byte(suffix: str) -> None:
+    first, second = (render_figure(draw(np.arange(12.0).reshape(2, 3, 2)), suffix) for _ in range(2))
+    assert first == second

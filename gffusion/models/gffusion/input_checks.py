@@ -1,9 +1,12 @@
 """Check the inputs of `GFFusionModel.forward`."""
 
+import torch
 from torch import Tensor
 
 from .configuration_gffusion import GFFusionConfig
 from .image_sizes import MINIMUM_SIZE
+
+_OVERSHOOT = 0.5
 
 
 def check_inputs(
@@ -25,6 +28,7 @@ def check_inputs(
             f"Images must be floating point in [0, 1], got {visible_values.dtype} and {infrared_values.dtype}. "
             "Use GFFusionImageProcessor to convert them."
         )
+    _check_range(visible_values, infrared_values)
     if min(size) < MINIMUM_SIZE:
         raise ValueError(
             f"Images must measure at least {MINIMUM_SIZE} x {MINIMUM_SIZE} pixels, got {tuple(size)}. "
@@ -49,6 +53,25 @@ def check_semantic_tokens(config: GFFusionConfig, tokens: Tensor, batch: int) ->
         raise ValueError(
             f"`semantic_tokens` must have shape {expected}, got {tuple(tokens.shape)}. Compute them with `encode_semantics`."
         )
+
+
+def _check_range(*images: Tensor) -> None:
+    """Raise ValueError if images are not in [0, 1]; small overshoots of interpolation are allowed."""
+    if torch.compiler.is_compiling() or not all(image.numel() for image in images):
+        return
+    if any(image.device.type not in ("cpu", "cuda") for image in images) or _is_capturing():
+        return
+    limits = [float(limit) for image in images for limit in image.detach().aminmax()]
+    if min(limits) < -_OVERSHOOT or max(limits) > 1 + _OVERSHOOT:  # NaN passes: the output is checked
+        raise ValueError(
+            f"Images must be in [0, 1], got values from {min(limits):.4g} to {max(limits):.4g}. Use GFFusionImageProcessor to "
+            "convert them, or divide 8-bit images by 255."
+        )
+
+
+def _is_capturing() -> bool:
+    """Return whether a CUDA graph is being recorded, in which values cannot be read."""
+    return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
 def _check_labels(labels: Tensor, expected: tuple[int, ...], segment: bool | None) -> None:
