@@ -125,7 +125,8 @@ class TestModels:
             processor.post_process_fusion(outputs, images)[0].save(pairs / "saved" / f"{name}.png")
         table = run(pairs, fused={"saved": pairs / "saved"}, models=[folder])
         assert table.methods == ("saved", "tiny")
-        assert np.allclose(table.values[0], table.values[1])
+        # Models are evaluated as `gffusion fuse` runs them; sums in another order change single pixels by one level.
+        assert np.allclose(table.values[0], table.values[1], rtol=1e-3)
 
     def test_miou_of_their_own_label_maps(
         self, pairs: Path, folder: Path, save: Callable[[Path, NDArray[Any]], None]
