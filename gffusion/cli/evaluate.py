@@ -121,7 +121,7 @@ def evaluate(
             "sheet": int(sheet) if sheet.isdecimal() else split_list(sheet),
             **({} if baselines else {"baselines": ()}),
         }
-        find_inputs(visible, infrared, **inputs, protocol=protocol)
+        find_inputs(visible, infrared, **inputs)
         from gffusion.evaluation import evaluate as run  # imports torch
 
         quiet_libraries()

@@ -47,17 +47,15 @@ def find_inputs(
     predicted_labels: Mapping[str, StrPath] | None = None,
     output: StrPath | None = None,
     sheet: Sequence[str] | int = (),
-    protocol: str = "standard",
 ) -> Inputs:
     """Find the files of an evaluation; see [`evaluate`][gffusion.evaluation.evaluate] for the arguments.
 
     Raises:
         OSError: If a folder or a model does not exist, or `output` is a file.
-        ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, the
-            label maps hold only 0 and 255, or the results would replace those of other methods, pairs or conventions.
+        ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, or the
+            label maps hold only 0 and 255.
     """
-    methods = [*fused, *(name_model(model) for model in models), *baselines]
-    _check_methods(methods, predicted_labels or {})
+    _check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")
     if output is not None and Path(output).is_file():
@@ -73,8 +71,6 @@ def find_inputs(
     for name in () if isinstance(sheet, int) else sheet:
         if name not in pairs:
             raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
-    if output is not None:
-        _check_former_table(Path(output), methods, protocol, pairs)
     return Inputs(match, _find_files(visible, fused), _find_files(visible, predicted_labels or {}))
 
 
@@ -87,8 +83,12 @@ def _check_methods(methods: Sequence[str], predicted_labels: Mapping[str, StrPat
             raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
 
 
-def _check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
-    """Raise ValueError if `output` has a table of other methods or pairs, or with another protocol."""
+def check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
+    """Check that `output` has no table of other methods or pairs, or with another protocol, which would be lost.
+
+    Raises:
+        ValueError: If it has one.
+    """
     try:
         former = json.loads((output / "summary.json").read_text(encoding="utf-8"))
         others = [name for name in former["methods"] if name not in methods]

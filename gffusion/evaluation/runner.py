@@ -21,7 +21,7 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 from .baselines import BASELINES
 from .figures import draw_sheet, save_box_plots
-from .inputs import FilesByMethod, StrPath, find_inputs
+from .inputs import FilesByMethod, StrPath, check_former_table, find_inputs, name_model
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .scoring import CONFUSION, PairScores, Plan, score_pairs
@@ -115,8 +115,10 @@ def evaluate(
         predicted_labels=predicted_labels,
         output=output,
         sheet=sheet,
-        protocol=protocol,
     )
+    if output is not None:
+        names_of_methods = [*fused, *map(name_model, models), *baselines]
+        check_former_table(Path(output), names_of_methods, protocol, [pair.name for pair in inputs.match.pairs])
     methods: list[Method] = [
         *(FusedFolder(name, files) for name, files in inputs.fused.items()),
         *(Model.load(model, device, labels is not None, infrared_options) for model in models),

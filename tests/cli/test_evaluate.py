@@ -81,6 +81,11 @@ def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
     assert "person ↑" in outcome.out
     summary = json.loads((here / "out" / "summary.json").read_text())["methods"]
     assert summary["mine"]["mIoU"] == summary["mine"]["IoU person"] == 1.0
+    outcome = evaluate("--fused", "mine=mine", *options, "--label-map", "1=3,3=1")
+    assert outcome.exit_code == 0
+    summary = json.loads((here / "out" / "summary.json").read_text())["methods"]
+    assert summary["mine"]["IoU person"] == 0.0
+    assert summary["mine"]["IoU background"] == 1.0
 
 
 def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> None:
@@ -120,6 +125,8 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
             "--labels-pred labels: give the name of one of 0 methods",
         ),
         (["--no-baselines"], "nothing to evaluate"),
+        (["--label-map", "4:1"], "--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got '4:1'"),
+        (["--label-map", "4=1"], "`label_map` (--label-map) needs label maps"),
     ],
 )
 def test_errors_are_one_line(evaluate: Callable, arguments: list[str], message: str) -> None:
