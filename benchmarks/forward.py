@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from environment import describe_machine, write_json
 from torch import Tensor, nn
 
-from gffusion import create_model, list_models
+from gffusion import GFFusionConfig, GFFusionModel, create_model, list_models
 from gffusion.inference.cuda_graphs import can_use_graphs
 from gffusion.inference.predict import run_model
 
@@ -124,6 +124,10 @@ def prepare_passes(options: argparse.Namespace) -> tuple[dict[str, Callable[[], 
             model, visible, infrared, row_bands=not on_gpu, graphs=can_use_graphs(model)
         )
         sizes[name] = model.num_parameters()
+    if options.paper:
+        paper = GFFusionModel(GFFusionConfig(use_segmenter=False)).eval().to(options.device, dtype)
+        passes["paper's size"] = lambda: run_model(paper, visible, infrared, row_bands=not on_gpu)
+        sizes["paper's size"] = paper.num_parameters()
     return passes, sizes
 
 
@@ -138,6 +142,7 @@ def main() -> None:
     parser.add_argument("--device", default="cpu", help='"cpu" or "cuda"')
     parser.add_argument("--dtype", default="float32", choices=("float32", "bfloat16", "float16"))
     parser.add_argument("--compile", action="store_true", help="also measure the compiled reference, on a GPU")
+    parser.add_argument("--paper", action="store_true", help="also measure the model of the paper, with random weights")
     parser.add_argument("--json", type=Path, help="JSON file of the result")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

@@ -1,4 +1,4 @@
-"""Make the figures of README and docs: `python tools/training_figures.py teaser` and `python tools/training_figures.py training LOG`.
+"""Make the figures of README and docs: `python tools/training_figures.py teaser`, `... training LOG` and `... quality TIMES`.
 
 Needs matplotlib: `pip install ".[plots]"`.
 """
@@ -15,7 +15,7 @@ from gffusion import create_model
 from gffusion.data import write_image
 from gffusion.inference.predict import predict
 from gffusion.synthetic.rendering import render_scene
-from gffusion.zoo import load_image_processor
+from gffusion.zoo import find_entries, load_image_processor
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
 
@@ -60,10 +60,41 @@ def training(log: Path) -> None:
     figure.savefig(log.with_suffix(".png"), dpi=110, metadata={"Software": None})
 
 
+def quality(times: Path) -> None:
+    """Plot metrics of the bundled models on MSRS against their times in a JSON file of `benchmarks/forward.py`, next to it."""
+    import matplotlib.pyplot as plt
+
+    milliseconds = json.loads(times.read_text(encoding="utf-8"))["milliseconds"]
+    names = ("SCD", "VIF", "Qabf", "SSIM")
+    figure, axes = plt.subplots(1, len(names), figsize=(14, 3.2), layout="constrained")
+    for axis, name in zip(axes, names, strict=True):
+        for entry in find_entries(status="bundled"):
+            means = next(iter(entry.measurements.values()))
+            axis.plot(milliseconds[entry.name], means[name], "o")
+            axis.annotate(
+                entry.name.removeprefix("gffusion-"),
+                (milliseconds[entry.name], means[name]),
+                (5, 5),
+                textcoords="offset points",
+            )
+        for label, style in (("reference", ":"), ("paper's size", "--")):
+            axis.axvline(milliseconds[label], color="0.5", linestyle=style, label=label)
+        axis.set(xscale="log", xlabel="milliseconds per pair", title=name)
+        axis.margins(0.25)
+    axes[0].legend()
+    figure.savefig(times.with_suffix(".png"), dpi=110, metadata={"Software": None})
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("teaser")
     commands.add_parser("training").add_argument("log", type=Path)
+    commands.add_parser("quality").add_argument("times", type=Path)
     arguments = parser.parse_args()
-    teaser() if arguments.command == "teaser" else training(arguments.log)
+    if arguments.command == "teaser":
+        teaser()
+    elif arguments.command == "training":
+        training(arguments.log)
+    else:
+        quality(arguments.times)

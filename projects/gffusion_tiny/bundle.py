@@ -52,6 +52,7 @@ def load(weights: Path, segmenter: Path | None) -> GFFusionModel:
     model = GFFusionModel.from_pretrained(
         weights,
         use_segmenter=True,
+        ignore_mismatched_sizes=True,  # weights without a head get a new one, which is replaced
         dinov2_name_or_path=encoder,
         dinov2_config=Dinov2Config.from_pretrained(encoder),
         class_weights=MODEL_CONFIG["class_weights"],

@@ -192,7 +192,7 @@ class TestBundledModels:
 
     def test_is_ready_for_inference(self, name: str, model: GFFusionModel) -> None:
         assert not model.training
-        assert set(model.backbones) == (set() if name == "gffusion-funet" else {"clip", "dinov2"})
+        assert set(model.backbones) == ({"clip", "dinov2"} if name == "gffusion-tiny" else set())
         assert next(model.parameters()).dtype == torch.float32
         assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
