@@ -18,6 +18,7 @@ from PIL import Image
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.evaluation import EvaluationTable, evaluate
 from gffusion.evaluation.methods import Baseline, FusedFolder, Model
+from gffusion.inference.predict import predict
 from gffusion.metrics import MeanIoU, compute_metrics, to_luma8
 
 NAMES = ("a", "b", "c", "d")
@@ -120,9 +121,8 @@ class TestModels:
         (pairs / "saved").mkdir()
         for name in NAMES:
             images = tuple(read(pairs / kind / f"{name}.png") for kind in ("visible", "infrared"))
-            with torch.no_grad():
-                outputs = model(**processor(images, return_tensors="pt"))
-            processor.post_process_fusion(outputs, images)[0].save(pairs / "saved" / f"{name}.png")
+            fused = predict(model, processor, [images], output_type="pil")[0].fused
+            fused.save(pairs / "saved" / f"{name}.png")
         table = run(pairs, fused={"saved": pairs / "saved"}, models=[folder])
         assert table.methods == ("saved", "tiny")
         # Models are evaluated as `gffusion fuse` runs them; sums in another order change single pixels by one level.
