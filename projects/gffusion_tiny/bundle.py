@@ -1,7 +1,7 @@
 """Write a trained gffusion-tiny for shipping: one folder with its encoders that `from_pretrained` loads offline.
 
 python -m projects.gffusion_tiny.bundle runs/tiny/segmentation/last --output gffusion-tiny \
-    --segmenter runs/tiny/segmenter-4 --earlier runs/tiny/segmenter-3 --logits bicycle=-2 car=0.5
+    --segmenter runs/tiny/segmenter --logits person=0.5 car=0.5
 
 The encoders are stored in half precision, which halves the file; they are computed in the precision of the model as before.
 """
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import Dinov2Config
+from transformers import Dinov2Config, Dinov2Model
 
 from gffusion import GFFusionModel
 from gffusion.training import load_head
@@ -58,6 +58,8 @@ def load(weights: Path, segmenter: Path | None) -> GFFusionModel:
         class_weights=MODEL_CONFIG["class_weights"],
         **reading,
     )
+    # Not the encoder that bundled weights may include.
+    model.dinov2.load_state_dict(Dinov2Model.from_pretrained(encoder, dtype=torch.float32).state_dict())
     load_head(model, segmenter / "head.safetensors")
     return model
 

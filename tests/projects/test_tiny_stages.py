@@ -193,6 +193,9 @@ def test_bundled_segmenter_replaces_encoder_and_head(
     with torch.no_grad():
         fused = [network(visible, infrared).fused_values for network in (bundled, model)]
     torch.testing.assert_close(*fused, rtol=0, atol=0.1 / 255)  # of a gray level, from encoders in half precision
+    run(bundle, tmp_path / "full", "--output", tmp_path / "again", "--segmenter", tmp_path / "earlier")
+    again = GFFusionModel.from_pretrained(tmp_path / "again").dinov2.state_dict()  # not that of the bundled weights
+    assert all(torch.equal(value.half().float(), again[key]) for key, value in learned["earlier"]["dinov2"].items())
 
 
 @torch.no_grad()
