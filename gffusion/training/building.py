@@ -22,7 +22,8 @@ from .recipe import DataArguments, ModelArguments, Recipe
 from .trainer import FusionTrainer
 
 # Fields whose change makes the segmentation head a new one.
-_HEAD_FIELDS = {"id2label", "num_labels", "use_segmenter", "segmenter_layers"}
+# Overrides of the configuration that can need a new segmentation head or FINet.
+_NEW_PART_FIELDS = {"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"}
 # Left out of model cards: local folders, and options that do not change the weights.
 _NOT_ON_CARDS = {"train_data", "eval_data", "cache_in_memory", "max_pixels"}
 
@@ -126,14 +127,14 @@ def _name_classes(config: dict[str, Any], class_names: Sequence[str] | None) -> 
 
 
 def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]) -> GFFusionModel:
-    """Load weights, add encoders that they lack, and create a new head if the classes differ."""
+    """Load weights, add encoders that they lack, and create a new head if the classes differ, or FINet if there is none."""
     for name, config_class in (("clip", CLIPVisionConfig), ("dinov2", Dinov2Config)):
         if source := getattr(arguments, f"{name}_name_or_path"):
             overrides[f"{name}_name_or_path"] = source
             revision = overrides.get(f"{name}_revision")
             overrides[f"{name}_config"] = config_class.from_pretrained(source, revision=revision)
     before = GFFusionConfig.from_pretrained(locate(start))
-    model = create_model(start, ignore_mismatched_sizes=bool(_HEAD_FIELDS & overrides.keys()), **overrides).train()
+    model = create_model(start, ignore_mismatched_sizes=bool(_NEW_PART_FIELDS & overrides.keys()), **overrides).train()
     if model.config.use_segmenter and model.config.id2label != before.id2label:
         model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
     return model

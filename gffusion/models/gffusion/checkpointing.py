@@ -33,7 +33,8 @@ logger = logging.get_logger(__name__)
 
 # Parts of a checkpoint that models of other options do not have.
 _OPTIONAL_PARTS = ("clip", "dinov2", "finet", "ssnet")
-_HEAD = "ssnet."
+_FINET = "finet."
+_NEW_PARTS = {"ssnet.": "the segmentation head", _FINET: "FINet"}
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
 
@@ -106,14 +107,14 @@ class FrozenBackboneModel(PreTrainedModel):
         Takes the arguments of [`~transformers.PreTrainedModel.from_pretrained`] and, as overrides, those of
         [`GFFusionConfig`]: `use_segmenter=False` loads a model for fusion only, without DINOv2. Only safetensors files
         are read. All weights must fit the configuration; with `ignore_mismatched_sizes=True`, the segmentation head can be
-        missing or of other classes, and is new.
+        missing or of other classes, and FINet can be missing as a whole; these parts are new.
 
         Raises:
             OSError: If the checkpoint, or an encoder that it names, cannot be found or read, or a weight is missing,
                 unexpected, of another shape or type, or not finite.
             ValueError: If an argument is refused, or an encoder's architecture differs from the checkpoint's.
         """
-        may_have_new_head = kwargs.pop("ignore_mismatched_sizes", False)
+        may_have_new_parts = kwargs.pop("ignore_mismatched_sizes", False)
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
         # Only the loader of weights accepts dtype="auto"; the configuration does not.
@@ -129,17 +130,20 @@ class FrozenBackboneModel(PreTrainedModel):
         kwargs.update(dtype)
         if source is None:
             if (given := kwargs.get("state_dict")) is not None:
-                cls._find_new_weights(config, describe_tensors(given), may_have_new_head, has_encoders=True)
+                cls._find_new_weights(config, describe_tensors(given), may_have_new_parts, has_encoders=True)
                 check_finite(given)
             return super().from_pretrained(None, *model_args, config=config, **kwargs)
         with explained("the weights", source):
             paths = locate_weights(source, variant, **hub_arguments, **location)
             has_encoders = config.backbone_weights == "included"
-            new = cls._find_new_weights(config, read_headers(paths), may_have_new_head, has_encoders)
+            new = cls._find_new_weights(config, read_headers(paths), may_have_new_parts, has_encoders)
             weights = {name: value for name, value in read_weights(paths).items() if name not in new}
             check_finite(weights)
         if new:
-            logger.warning(f"The segmentation head of {os.fspath(source)!r} is new, and has to be trained.")
+            parts = " and ".join(
+                label for prefix, label in _NEW_PARTS.items() if any(n.startswith(prefix) for n in new)
+            )
+            logger.warning(f"Not in {os.fspath(source)!r}, so new, and to be trained: {parts}.")
         external = () if config.backbone_weights == "included" else tuple(BACKBONE_CLASSES)
         backbones = {
             name: _load_backbone(
@@ -174,9 +178,9 @@ class FrozenBackboneModel(PreTrainedModel):
 
     @classmethod
     def _find_new_weights(
-        cls, config: Any, found: dict[str, Stored], may_have_new_head: bool, has_encoders: bool
+        cls, config: Any, found: dict[str, Stored], may_have_new_parts: bool, has_encoders: bool
     ) -> set[str]:
-        """Return the weights of a new head; raise OSError if other weights do not fit the configuration."""
+        """Return the weights of new parts; raise OSError if other weights do not fit the configuration."""
         expected = build_on_meta(cls, config).state_dict()
         parts = {name.partition(".")[0] for name in expected}
         if not has_encoders:
@@ -185,7 +189,9 @@ class FrozenBackboneModel(PreTrainedModel):
         for encoder in BACKBONE_CLASSES:
             expected, found = leave_out_renamed(f"{encoder}.", expected, found)
         ignored = [f"{part}." for part in _OPTIONAL_PARTS if part not in parts]
-        return find_new_parts(expected, found, (_HEAD,) if may_have_new_head else (), ignored)
+        has_finet = any(name.startswith(_FINET) for name in found)
+        new = [part for part in _NEW_PARTS if may_have_new_parts and not (part == _FINET and has_finet)]
+        return find_new_parts(expected, found, new, ignored)
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], include_backbones: bool | None = None, **kwargs: Any
