@@ -70,6 +70,8 @@ def replace_file(path: Path, content: bytes, replace_special: bool = False) -> N
             os.fsync(file.fileno())  # otherwise, a power failure after the next line can leave an empty file
         os.replace(temporary, path)
     except OSError as error:
+        if error.errno is None:
+            raise
         # Name the file of the caller in the message, not the temporary file. Errors of `write` name no file.
         raise type(error)(error.errno, error.strerror, str(path)) from error
     finally:

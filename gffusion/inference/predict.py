@@ -210,7 +210,8 @@ def _predict_logits(
     model: GFFusionModel, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None = None, scale: float = 1
 ) -> Tensor:
     """Return logits as [`GFFusionModel.predict_logits`] does, on CPUs by one thread for each image if that is better."""
-    if fused.device.type != "cpu" or not should_compute_alone(len(fused)):
+    # An export knows no number of images.
+    if torch.compiler.is_compiling() or fused.device.type != "cpu" or not should_compute_alone(len(fused)):
         return model.predict_logits(fused, visible_values, source_tokens, scale)
     if source_tokens is not None:  # nothing is left to encode
         return model.predict_logits(fused, visible_values, source_tokens, scale)

@@ -186,7 +186,7 @@ def list_models(pattern: str = "*", status: Status | None = None) -> list[str]:
 
     Example:
         >>> list_models(status="bundled")
-        ['gffusion-funet', 'gffusion-tiny']
+        ['gffusion-funet', 'gffusion-live', 'gffusion-tiny']
     """
     return [entry.name for entry in find_entries(pattern, status)]
 

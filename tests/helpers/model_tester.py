@@ -236,7 +236,7 @@ class ModelTester:
 
     def count_backward(self, model: GFFusionModel) -> tuple[dict[str, Tensor], dict[str, int], int]:
         """Run one training step; return gradients, calls of networks, and bytes kept for the backward pass."""
-        names = {"clip", "dinov2.encoder", "funet.visible_encoder", "funet.decoder"}
+        names = {"clip", "dinov2.encoder", "funet.visible_encoder", "funet.decoder.0"}
         calls = dict.fromkeys(names & {name for name, _ in model.named_modules()}, 0)
         for name in calls:
             model.get_submodule(name).register_forward_pre_hook(

@@ -102,7 +102,7 @@ MESSAGES = {
     "pickle": "'lab/pickle': it contains no model.safetensors. Pickled weights .* not read: convert them",
     "full_pickle": "'lab/full-pickle': it contains no model.safetensors. Pickled weights .* not read: convert them",
     "pickled_encoder": "frozen clip encoder from 'lab/pickled-clip'.* not read: convert them",
-    "foreign_shard": r"lists '\.\./secret\.safetensors', but weight files",
+    "foreign_shard": r"lists '\.\./secret\.safetensors' for .*, but weight files",
     "cold": "'lab/slim': it is not in the cache.*HF_HUB_OFFLINE.*gffusion pull",
     "half_warm": "frozen clip encoder from 'lab/nothing': it is not in the cache.*HF_HUB_OFFLINE",
 }

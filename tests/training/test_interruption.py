@@ -4,6 +4,7 @@ import dataclasses
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,9 +34,12 @@ class TestInterruption:
         assert signal.getsignal(number) is before
 
     def test_second_ctrl_c_does_not_wait(self, accelerator: Accelerator) -> None:
-        with pytest.raises(KeyboardInterrupt), Interruption(accelerator):
+        with pytest.raises(KeyboardInterrupt), Interruption(accelerator) as interruption:
             os.kill(os.getpid(), signal.SIGINT)
+            while not interruption.is_requested():  # another thread can receive the signal a moment later
+                time.sleep(0.01)
             os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(10)
 
     def test_other_threads_cannot_have_signals(self, accelerator: Accelerator) -> None:
         seen = []
