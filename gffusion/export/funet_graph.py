@@ -26,6 +26,8 @@ class FunetGraph(FuNet):
         merged = encoders[0].stem.out_channels < BLOCK_CHANNELS
         self.encoders = nn.ModuleList(map(_EncoderGraph, [encoders] if merged else [[part] for part in encoders]))
         self.decoder = nn.Sequential(*fold_batch_norms(funet.decoder))
+        self.context_scale: Tensor
+        self.register_buffer("context_scale", _find_scale(funet.decoder).view(1, -1, 1, 1))
 
     def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return z_f as [`FuNet.encode`] does."""
@@ -55,7 +57,7 @@ class FunetGraph(FuNet):
         hidden = self.decoder[0](features)
         if context is not None and self.context is not None:
             wide = F.interpolate(context, scale_factor=float(self.context.factor), mode="bilinear", align_corners=False)
-            hidden = hidden + _crop(wide, hidden)
+            hidden = hidden + self.context_scale * _crop(wide, hidden)  # the norm after it is folded
         maps = self.decoder[1:](hidden)
         return self.finish(
             maps if self.factor == 1 else _crop(F.pixel_shuffle(maps, self.factor), visible), visible, infrared
@@ -95,6 +97,15 @@ class _EncoderGraph(nn.Module):
 
     def _activate(self, features: Tensor) -> Tensor:
         return F.leaky_relu(features, self.slope)
+
+
+def _find_scale(decoder: nn.Sequential) -> Tensor:
+    """Return the factor (channels,) of the batch norm after the first convolution, 1 without one."""
+    norm = decoder[1] if len(decoder) > 1 else None
+    if not isinstance(norm, nn.BatchNorm2d):
+        return torch.ones(1)
+    assert norm.running_var is not None
+    return (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
 
 
 # With indices instead of padding and slices, exporters need not know whether sizes are multiples.
