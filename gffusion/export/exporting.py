@@ -25,6 +25,7 @@ from .parity import Function, Parity, measure_parity, render_batches
 from .requirements import check_export
 
 OPSET = 20
+_LIMITS = {"fp32": 1, "fp16": 2, "int8": 8}  # gray levels beyond which a file is refused
 METADATA_FILE = "gffusion.json"
 """Name of the metadata within a torch.export file."""
 
@@ -65,7 +66,7 @@ def export_model(
         overwrite: Whether to replace an existing file.
 
     Raises:
-        ValueError: If options do not fit the model, or the float32 file is more than one gray level from PyTorch.
+        ValueError: If options do not fit the model, or the file is farther from PyTorch than rounding of its type explains.
         OSError: If the file cannot be written.
         ImportError: If a package for ONNX files is missing.
     """
@@ -78,7 +79,7 @@ def export_model(
     batches = render_batches() if pairs is None else [[pair] for pair in pairs]
     source = "rendered" if pairs is None else "given"
     parity = measure_parity(function, model, image_processor, batches, segment, uint8, source)
-    if dtype == "fp32" and parity.largest > 1:
+    if parity.largest > _LIMITS[dtype]:
         raise ValueError(f"{output} was not written: {parity.describe()}")
     facts = _describe(model, image_processor, name, license, dtype, uint8, parity)
     replace_file(output, _save_program(program, facts) if content is None else _add_metadata(content, facts))
