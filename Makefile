@@ -1,4 +1,4 @@
-.PHONY: style check test test-fast
+.PHONY: style check docs test test-fast
 
 WORKERS ?= 2
 
@@ -13,6 +13,9 @@ check: # lint, types, import contracts, spelling, metadata
 	lint-imports
 	codespell
 	validate-pyproject pyproject.toml
+
+docs: # the site, in site/: needs the extra `docs`, and no network
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
 
 test: # all tests, and the examples in docstrings
 	pytest -n $(WORKERS)

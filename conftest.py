@@ -15,6 +15,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 # on: import them regularly first.
 import gffusion.inference.pipeline  # noqa: F401
 
+collect_ignore = []
 # Triton is part of torch's builds for NVIDIA GPUs on Linux only.
 if importlib.util.find_spec("triton") is None:
-    collect_ignore = ["gffusion/inference/triton_funet.py", "gffusion/inference/triton_kernels.py"]
+    collect_ignore += ["gffusion/inference/triton_funet.py", "gffusion/inference/triton_kernels.py"]
+if importlib.util.find_spec("gradio") is None:
+    collect_ignore += ["gffusion/demo/page.py"]

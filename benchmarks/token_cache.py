@@ -80,8 +80,8 @@ def main() -> None:
             rows[training] = row
             uncached, cached, ratio, deviation = row.values()
             print(f"{training:34}{uncached:12.2f} {cached:12.2f} {ratio:8.2f} {deviation:12.1e}", flush=True)
-    settings = {name: getattr(arguments, name) for name in ("steps", "batch", "threads")}
-    write_json(arguments.json, {**settings, "seconds": rows, **describe_machine()})
+            settings = {name: getattr(arguments, name) for name in ("steps", "batch", "threads")}
+            write_json(arguments.json, {**settings, "seconds": rows, **describe_machine("auto")})
 
 
 if __name__ == "__main__":

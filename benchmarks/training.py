@@ -81,8 +81,8 @@ def main() -> None:
                 f"{name:16} {variant:20} {row['milliseconds']:9.2f} ms per step, {first}, loss {row['loss']:.4f}",
                 flush=True,
             )
+            write_json(arguments.json, {**result, name: rows})  # compiling takes long, and may be stopped
         result[name] = rows
-    write_json(arguments.json, result)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from gffusion.zoo import load_image_processor
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--visible", default="0")
 parser.add_argument("--infrared", default="1")
-parser.add_argument("--model", default="gffusion-funet")
+parser.add_argument("--model", default="gffusion-live")
 parser.add_argument("--device", default="cpu")
 parser.add_argument("--align", default="resize", help="none, resize or the file of a rig")
 options = parser.parse_args()

@@ -31,6 +31,9 @@ WIDTHS: dict[str, Any] = {
     "num_labels": 4,
 }
 
+# On a busy machine, any command can take long enough to print its progress. Tests of progress show it.
+os.environ["TQDM_DISABLE"] = "1"
+
 # Tests that use these fixtures carry these markers.
 MARKERS = {"hub": "hub", "run_script": "processes", "gffusion_process": "processes"}
 

@@ -166,7 +166,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if something is out of date")
     check = parser.parse_args(arguments).check
-    parts = {"README": overview(), "protocols": protocols()} | {name: header(name) for name in METRICS}
+    parts = {"index": overview(), "protocols": protocols()} | {name: header(name) for name in METRICS}
     pages = {PAGES / f"{name}.md": part for name, part in parts.items()}
     pages = {page: with_generated(page, part) for page, part in pages.items()}
     outdated = [page for page, text in pages.items() if not is_up_to_date(page.read_text(encoding="utf-8"), text)]

@@ -1,5 +1,7 @@
 """Make the figures of README and docs: `python tools/training_figures.py teaser`, `... training LOG` and `... quality TIMES`.
 
+`quality` also writes the table of times in docs/models/tiny.md.
+
 Needs matplotlib: `pip install ".[plots]"`.
 """
 
@@ -9,15 +11,24 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page_tables import ROOT, format_table, replace_part
 from PIL import Image
 
 from gffusion import create_model
 from gffusion.data import write_image
 from gffusion.inference.predict import predict
 from gffusion.synthetic.rendering import render_scene
+from gffusion.training.run_folder import read_log
+from gffusion.visualization.features import draw_training
 from gffusion.zoo import find_entries, load_image_processor
 
-IMAGES = Path(__file__).parents[1] / "docs" / "images"
+IMAGES = ROOT / "docs" / "images"
+PAGE = ROOT / "docs" / "models" / "tiny.md"
+DESCRIPTIONS = {
+    "reference": "a network of SeAFusion's shape",
+    "paper's size": "the model of the paper, random weights, CLIP included",
+    "gffusion-tiny": "gffusion-tiny, clip encoder included",
+}
 
 
 def teaser(seed: int = 0, width: int = 480) -> None:
@@ -33,38 +44,38 @@ def teaser(seed: int = 0, width: int = 480) -> None:
 
 def training(log: Path) -> None:
     """Plot losses, lambda and validation of a training log, and write the figure next to the log."""
-    import matplotlib.pyplot as plt
-
-    records = [json.loads(line) for line in log.read_text(encoding="utf-8").splitlines()]
-    labeled = "loss_segmentation" in records[0]
-    figure, axes = plt.subplots(1, 3 if labeled else 2, figsize=(14 if labeled else 10, 3.5), layout="constrained")
-
-    def plot(axis: "plt.Axes", name: str, label: str, sign: float = 1, offset: float = 0, **style: Any) -> None:
-        points = [(record["epoch"] + 1, offset + sign * record[name]) for record in records if name in record]
-        axis.plot(*zip(*points, strict=True), label=label, **style)
-
-    plot(axes[0], "loss_structural", "training crops")
-    plot(axes[0], "eval_loss_structural", "validation pairs", marker="o")
-    axes[0].set(xlabel="epoch", ylabel="L_st (Eq. 10) with intensity term", yscale="log")
-    axes[0].legend()
-    if labeled:
-        plot(axes[1], "loss_segmentation", "L_ss, training crops")
-        plot(axes[1], "eval_loss_segmentation", "L_ss, validation pairs", marker="o")
-        plot(axes[1], "segmentation_weight", "lambda", color="0.5", linestyle="--")
-        axes[1].set(xlabel="epoch", ylabel="L_ss (Eq. 11) and its weight")
-        axes[1].legend()
-        plot(axes[-1], "eval_mIoU", "mIoU", marker="s")
-    plot(axes[-1], "eval_loss_ssim", "SSIM, mean of both sources", sign=-1, offset=1, marker="o")
-    axes[-1].set(xlabel="epoch", ylabel="validation pairs")
-    axes[-1].legend()
+    figure = draw_training(read_log(log), title=log.stem)
     figure.savefig(log.with_suffix(".png"), dpi=110, metadata={"Software": None})
+
+
+def format_times(record: dict[str, Any]) -> str:
+    """Return the text and the table of times of a record of `benchmarks/forward.py`, the slowest network first."""
+    height, width = record["size"]
+    milliseconds = sorted(record["milliseconds"].items(), key=lambda item: -item[1])
+    rows = [
+        [
+            DESCRIPTIONS.get(name, name),
+            f"{record['parameters'][name]:,}",
+            f"{value:.0f}",
+            "1" if name == "reference" else f"1/{record['milliseconds']['reference'] / value:.1f}",
+        ]
+        for name, value in milliseconds
+    ]
+    return (
+        f"Speed for {height} x {width} pixels, medians of {record['repeats']} passes with {record['threads']} threads on a server "
+        f"CPU ({record['processor']}):\n\n"
+        + format_table(["", "parameters", "milliseconds", "relative to the reference"], rows)
+    )
 
 
 def quality(times: Path) -> None:
     """Plot metrics of the bundled models on MSRS against their times in a JSON file of `benchmarks/forward.py`, next to it."""
     import matplotlib.pyplot as plt
 
-    milliseconds = json.loads(times.read_text(encoding="utf-8"))["milliseconds"]
+    record = json.loads(times.read_text(encoding="utf-8"))
+    page = PAGE.read_text(encoding="utf-8")
+    PAGE.write_text(replace_part(page, "training_figures", format_times(record)), encoding="utf-8")
+    milliseconds = record["milliseconds"]
     names = ("SCD", "VIF", "Qabf", "SSIM")
     figure, axes = plt.subplots(1, len(names), figsize=(14, 3.2), layout="constrained")
     for axis, name in zip(axes, names, strict=True):

@@ -66,7 +66,7 @@ def align_images(
     elif align == "resize":
         rig, notes = Rig(np.eye(3)), _check_resize(sizes, names, tags)
     elif align == "auto" and tags is not None:
-        rig, notes = tags, ("aligned by the tags of the file",)
+        rig, notes = tags, ("aligned by the tags of the file; outside of the infrared image, the visible image stays",)
     elif align == "auto":
         estimate = estimate_sure([(visible, infrared, missing)])
         rig, notes = estimate.rig, (f"aligned by an estimated {estimate.describe()}",)

@@ -75,13 +75,13 @@ def read_indices(
         # Programs that drop unused levels may sort the others in any way: only a uniform scale is that of a camera.
         scale = np.interp(entries, entries[[0, -1]], levels[[0, -1]])
         if np.abs(levels - scale).max() > _MAX_UNEVENNESS:
-            return colors, ("brightness of the palette image taken as values; --invert if black is hot",)
+            return colors, ("brightness of the palette image taken as values; invert=True (--invert) if black is hot",)
     ordered = recover_indices(indices, palette)
     if ordered is None:
         return colors, ()
     order = "brightness" if ordered[1] == "luma" else ordered[1]
     hot = _name(tuple(used[-1]))
-    note = f"indices of the palette image taken as values: its palette is ordered by {order}; --invert if {hot} is cold"
+    note = f"indices of the palette image taken as values: its palette is ordered by {order}; invert=True (--invert) if {hot} is cold"
     return ordered[0], (note,)
 
 
@@ -93,7 +93,7 @@ def _remove_colors(values: NDArray[Any], name: str, notes: list[str]) -> NDArray
     """Return the intensities (H, W) of an image in false colors, or a gray image (H, W, 3) unchanged."""
     if (values == values[..., :1]).all():
         return values
-    found = recognize_palette(_to_uint8(values))
+    found = recognize_palette(to_8_bits(values))
     if found is None:
         raise ValueError(
             f"{name} is a color image, and its colors are those of no known palette: give an infrared image in gray, counts "
@@ -111,7 +111,7 @@ def _remove_colors(values: NDArray[Any], name: str, notes: list[str]) -> NDArray
 
 
 def _describe(found: Intensity) -> str:
-    return f"infrared colors mapped back to intensity by the palette {found.palette}; --invert if {_name(found.hot)} is cold"
+    return f"infrared colors mapped back to intensity by the palette {found.palette}; invert=True (--invert) if {_name(found.hot)} is cold"
 
 
 def _name(color: tuple[int, ...]) -> str:
@@ -125,7 +125,8 @@ def _name(color: tuple[int, ...]) -> str:
     return min(names, key=lambda name: sum((a - b) ** 2 for a, b in zip(names[name], color, strict=True)))
 
 
-def _to_uint8(values: NDArray[Any]) -> NDArray[np.uint8]:
+def to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return an image with 8 bits; floating-point values up to 1 are multiplied by 255."""
     if values.dtype == np.uint8:
         return values
     if values.dtype == np.uint16:

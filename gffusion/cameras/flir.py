@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .byte_order import is_byte_swapped
 from .jpeg_segments import Segment
+from .makers import clean_name
 from .temperatures import PlanckScale
 
 _APP1 = 0xE1
@@ -172,7 +173,7 @@ def _choose_order(words: NDArray[np.uint16], default_swapped: bool) -> NDArray[n
 
 
 def _name_model(camera: bytes) -> str:
-    model = camera[0xD4:0xF4].split(b"\0")[0].decode("ascii", "replace").strip()
+    model = clean_name(camera[0xD4:0xF4].split(b"\0")[0].decode("ascii", "replace"))
     return model if model.upper().startswith("FLIR") else f"FLIR {model}".strip()
 
 

@@ -40,6 +40,16 @@ class ThermalData(NamedTuple):
     is_celsius: bool = False
 
 
+def clean_name(text: object) -> str:
+    r"""Return the name of a camera in a file without control characters, which would break messages into lines.
+
+    Example:
+        >>> clean_name("Maker\0\n")
+        'Maker'
+    """
+    return "".join(sign if sign.isprintable() else " " for sign in str(text)).strip()
+
+
 def decode_dji(segments: list[Segment], maker: str, jpeg_size: tuple[int, int]) -> ThermalData | None:
     """Decode the little-endian words that DJI stores in APP3, without their size.
 

@@ -1,10 +1,11 @@
 """Find infrared pixels without a measurement, fill them, and blend the visible image over larger holes."""
 
+import math
 from typing import Any
 
 import numpy as np
+import scipy  # imports ndimage on first use, which takes a quarter of a second
 from numpy.typing import NDArray
-from scipy import ndimage
 
 Mask = NDArray[np.bool_]
 
@@ -104,12 +105,12 @@ def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
         raise ValueError("the infrared image has no measured pixel: all values are NaN or mark missing data")
     if not missing.any():
         return values
-    rows, columns = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    rows, columns = scipy.ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
     nearest = values[rows, columns]
     planes = np.atleast_3d(nearest).astype(np.float64)
     # Nearest values alone would draw streaks into large holes.
     smooth = np.stack(
-        [ndimage.uniform_filter(plane, 5, mode="nearest") for plane in np.moveaxis(planes, -1, 0)], axis=-1
+        [scipy.ndimage.uniform_filter(plane, 5, mode="nearest") for plane in np.moveaxis(planes, -1, 0)], axis=-1
     )
     smooth = smooth.reshape(values.shape)
     filled = values.copy()
@@ -137,7 +138,7 @@ def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | No
     """
     if missing is None or not missing.any():
         return fused
-    distances = ndimage.distance_transform_edt(missing)
+    distances = scipy.ndimage.distance_transform_edt(missing)
     width = np.clip(distances.max() / 2, 2, max(2.0, min(missing.shape) * _FEATHER))
     share = np.clip((distances - 1) / width, 0, 1)
     weight = share * share * (3 - 2 * share)  # smoothstep
@@ -173,12 +174,12 @@ def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:
 
 def _keep_abrupt(values: NDArray[Any], mask: Mask, low: float, high: float, marker: float) -> Mask:
     """Return the regions of a mask most of whose neighbors have ordinary values, not values on the way to the marker."""
-    regions = ndimage.label(mask, np.ones((3, 3), np.bool_))[0]
+    regions = scipy.ndimage.label(mask, np.ones((3, 3), np.bool_))[0]
     count = int(regions.max())
-    around = np.where(mask, 0, ndimage.maximum_filter(regions, 3))
+    around = np.where(mask, 0, scipy.ndimage.maximum_filter(regions, 3))
     reach = 0.25 * max(high - low, 1e-12)
     ordinary = (values > low - reach) if marker < low else (values < high + reach)
-    shares = ndimage.mean(ordinary, around, np.arange(count + 1))
+    shares = scipy.ndimage.mean(ordinary, around, np.arange(count + 1))
     shares[0] = 0
     lonely = np.bincount(around.ravel(), minlength=count + 1)[: count + 1] == 0
     return (np.where(lonely, 1, shares) >= _ORDINARY_SHARE)[regions] & mask
@@ -210,18 +211,45 @@ def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:
 
 def _find_border(levels: NDArray[Any], value: float, tolerance: float) -> Mask | None:
     """Return the border of one value, or `None`."""
-    border = _keep_outside_hull((levels >= value - tolerance) & (levels <= value + tolerance))
-    area = border.mean()
-    if not (_MIN_AREA if tolerance > 1 else _MIN_AREA_OF_GRAY) <= area <= _MAX_AREA:
+    least = _MIN_AREA if tolerance > 1 else _MIN_AREA_OF_GRAY
+    lowest, highest = value - tolerance, value + tolerance
+    if levels.dtype == np.uint8:  # compared as they are, which takes a tenth of the time
+        lowest, highest = max(0, math.ceil(lowest)), min(255, math.floor(highest))
+    same = (levels >= lowest) & (levels <= highest)
+    needed = (1 - _MAX_SHARE_IN_HULL) * least * same.size
+    if _count_edge(same) < _MIN_LENGTH or np.count_nonzero(same) < needed:  # of which opening keeps a part
+        return None
+    opened = _open(same, 3)
+    if not _can_hold_border(same, opened, needed):
+        return None
+    border = _keep_outside_hull(same, opened)
+    if not least <= border.mean() <= _MAX_AREA:
         return None
     if not _has_sharp_step(levels, border, value):
         return None
-    return np.asarray(ndimage.binary_dilation(border, iterations=2), np.bool_)
+    return np.asarray(scipy.ndimage.binary_dilation(border, iterations=2), np.bool_)
 
 
-def _keep_outside_hull(same: Mask) -> Mask:
+def _can_hold_border(same: Mask, opened: Mask, needed: float) -> bool:
+    """Return whether a border can have the needed pixels: it takes a fifth of the time of finding that there is none.
+
+    The regions of `opened` that are no candidates only enlarge the hull, and what is kept of a region is mostly outside.
+    """
+    if _count_edge(opened) < _MIN_LENGTH:
+        return False
+    rest = _open(~opened, 5)
+    outside = np.count_nonzero(same & ~_fill_eroded_hull(rest)) if rest.any() else same.size
+    return bool(outside >= needed)
+
+
+def _count_edge(mask: Mask) -> int:
+    """Return the number of true pixels in the first and last rows and columns."""
+    return sum(int(np.count_nonzero(edge)) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+
+
+def _keep_outside_hull(same: Mask, opened: Mask) -> Mask:
     """Return the regions of a mask that touch the edge of the image and lie outside the convex hull of the rest."""
-    regions = ndimage.label(_open(same, 3))[0]
+    regions = scipy.ndimage.label(opened)[0]
     edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
     lengths = np.bincount(edge, minlength=regions.max() + 1)
     lengths[0] = 0
@@ -229,33 +257,48 @@ def _keep_outside_hull(same: Mask) -> Mask:
     rest = _open(~candidates[regions], 5)  # without the specks of JPEG along the step
     if not candidates.any() or not rest.any():
         return np.zeros_like(same)
-    # The edge of the image does not erode the hull.
-    inner = _fill_convex_hull(rest)
-    for _ in range(_MAX_DEPTH):
-        around = np.pad(inner, 1, constant_values=True)
-        inner = inner & around[:-2, 1:-1] & around[2:, 1:-1] & around[1:-1, :-2] & around[1:-1, 2:]
+    inner = _fill_eroded_hull(rest)
     shares = _count(regions, len(lengths), inner) / np.maximum(_count(regions, len(lengths)), 1)
     kept = (candidates & (shares <= _MAX_SHARE_IN_HULL))[regions]
-    return np.asarray(ndimage.binary_propagation(kept, mask=kept | (same & ~inner)), np.bool_)
+    if not kept.any():
+        return kept
+    return np.asarray(scipy.ndimage.binary_propagation(kept, mask=kept | (same & ~inner)), np.bool_)
 
 
-def _fill_convex_hull(mask: Mask) -> Mask:
-    """Return the convex hull of the pixels of a mask that is not empty: as scikit-image's, and ten times as fast."""
-    from scipy.spatial import ConvexHull  # takes time that few images need
+def _fill_eroded_hull(mask: Mask) -> Mask:
+    """Return the convex hull of the pixels of a mask that is not empty, without its outer pixels.
 
+    The edge of the image does not erode it.
+    """
+    height, width = mask.shape
     rows = np.flatnonzero(mask.any(axis=1))
-    columns = np.stack([mask[rows].argmax(axis=1), mask.shape[1] - 1 - mask[rows, ::-1].argmax(axis=1)])
-    ends = np.stack([np.tile(rows, 2), columns.ravel()], axis=1)  # the outer pixels of every row
-    corners = np.concatenate([ends + offset for offset in ((-0.5, 0), (0.5, 0), (0, -0.5), (0, 0.5))])
-    vertices = corners[ConvexHull(corners).vertices]
-    left, right = np.full(len(mask), np.inf), np.full(len(mask), -np.inf)
-    for (top, start), (bottom, end) in zip(vertices, np.roll(vertices, -1, axis=0), strict=True):
-        if top != bottom:
-            crossed = np.arange(np.ceil(min(top, bottom)), max(top, bottom) + 1e-9).astype(int)
-            places = start + (crossed - top) * (end - start) / (bottom - top)
-            left[crossed], right[crossed] = np.minimum(left[crossed], places), np.maximum(right[crossed], places)
-    column = np.arange(mask.shape[1])
-    return np.asarray((column >= left[:, None] - 1e-9) & (column <= right[:, None] + 1e-9), np.bool_)
+    hull = np.arange(rows[0], rows[-1] + 1)
+    # In an empty row, the first column is behind the last one.
+    first, last = np.full(height + 2, width), np.full(height + 2, -1)
+    first[1 + hull] = np.ceil(_follow_hull(rows, mask[rows].argmax(axis=1), hull) - 1e-9)
+    last[1 + hull] = width - 1 - np.ceil(_follow_hull(rows, mask[rows, ::-1].argmax(axis=1), hull) - 1e-9)
+    for _ in range(_MAX_DEPTH):
+        first[[0, -1]], last[[0, -1]] = 0, width - 1  # the rows outside of the image
+        inside = np.where(first == 0, 0, first + 1), np.where(last == width - 1, last, last - 1)
+        first[1:-1] = np.max([inside[0][1:-1], first[:-2], first[2:]], axis=0)
+        last[1:-1] = np.min([inside[1][1:-1], last[:-2], last[2:]], axis=0)
+    column = np.arange(width, dtype=np.int32)
+    return (column >= first[1:-1, None].astype(np.int32)) & (column <= last[1:-1, None].astype(np.int32))
+
+
+def _follow_hull(rows: NDArray[Any], ends: NDArray[Any], places: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the column of the convex hull's left side at rows `places`, given the first pixels of `rows`."""
+    corners = np.concatenate([rows - 0.5, rows, rows + 0.5]), np.concatenate([ends, ends - 0.5, ends])
+    order = np.lexsort(corners[::-1])
+    row, column = corners[0][order], corners[1][order]
+    is_first = np.diff(row, prepend=-1) > 0  # two pixels share a corner's row
+    row, column = row[is_first], column[is_first]
+    while True:  # a corner that is not left of the line between its neighbors is none of the hull
+        slopes = np.diff(column) / np.diff(row)
+        is_corner = np.concatenate([[True], slopes[1:] > slopes[:-1], [True]])
+        if is_corner.all():
+            return np.interp(places, row, column)
+        row, column = row[is_corner], column[is_corner]
 
 
 def _count(regions: NDArray[np.signedinteger[Any]], length: int, mask: Mask | None = None) -> NDArray[np.int64]:
@@ -270,16 +313,22 @@ def _count(regions: NDArray[np.signedinteger[Any]], length: int, mask: Mask | No
 def _open(mask: Mask, size: int) -> Mask:
     """Return the binary opening of a mask with a square; the mask goes on outside of the image."""
     opened = np.pad(mask, size - 1, mode="edge")
-    for combine in (np.logical_and, np.logical_or):  # erosion, then dilation; ten times as fast as scipy's
+    for combine in (np.bitwise_and, np.bitwise_or):  # erosion, then dilation; fifty times as fast as scipy's
         for axis in (0, 1):
-            windows = np.lib.stride_tricks.sliding_window_view(opened, size, axis)
-            opened = combine.reduce([windows[..., shift] for shift in range(size)])
+            length = opened.shape[axis] - size + 1
+            shifted = [
+                opened[shift : shift + length] if axis == 0 else opened[:, shift : shift + length]
+                for shift in range(size)
+            ]
+            opened = combine(shifted[0], shifted[1])
+            for other in shifted[2:]:
+                combine(opened, other, out=opened)
     return opened
 
 
 def _has_sharp_step(levels: NDArray[Any], border: Mask, value: float) -> bool:
     """Return whether values differ clearly from the border's right behind it, and hardly more further away."""
-    distance = ndimage.distance_transform_cdt(~border, "chessboard")
+    distance = scipy.ndimage.distance_transform_cdt(~border, "chessboard")
     near, far = (np.abs(levels[distance == pixels] - value) for pixels in (3, 8))
     if near.size == 0 or far.size == 0:
         return False

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy  # imports ndimage on first use, which takes a quarter of a second
 from numpy.typing import NDArray
-from scipy import ndimage
 
 if TYPE_CHECKING:
     from scipy.spatial import cKDTree
@@ -168,7 +168,7 @@ def _split(image: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32
 def _measure_roughness(chroma: NDArray[np.float32]) -> NDArray[np.float32]:
     """Return the largest difference of chroma in windows of 5 x 5, (H, W)."""
     window = (5, 5, 1)
-    return (ndimage.maximum_filter(chroma, window) - ndimage.minimum_filter(chroma, window)).max(axis=-1)
+    return (scipy.ndimage.maximum_filter(chroma, window) - scipy.ndimage.minimum_filter(chroma, window)).max(axis=-1)
 
 
 def _describe_chroma(luma: NDArray[np.float32], chroma: NDArray[np.float32]) -> tuple[bool, bool]:

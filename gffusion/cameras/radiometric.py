@@ -149,7 +149,7 @@ def _read_header(content: bytes) -> tuple[str, int, tuple[int, int]]:
     try:
         with Image.open(BytesIO(content), formats=("JPEG", "MPO")) as image:
             exif, (width, height) = image.getexif(), image.size
-            make, model = (str(exif.get(tag, "")).strip("\0 ") for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
+            make, model = (makers.clean_name(exif.get(tag, "")) for tag in (ExifTags.Base.Make, ExifTags.Base.Model))
             orientation = exif.get(ExifTags.Base.Orientation, 1)
     except Exception:  # damaged: decoding the image raises the documented error
         return "", 1, (0, 0)

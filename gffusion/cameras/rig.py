@@ -112,7 +112,10 @@ class Rig:
             raise ValueError(f"{file}: {error}") from error
 
     def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the rig to a JSON file, see [`~Rig.to_json`].
+        """Write the rig to a JSON file atomically, see [`~Rig.to_json`].
+
+        Raises:
+            OSError: If the file cannot be written, or is no regular file.
 
         Example:
             >>> import tempfile
@@ -121,7 +124,19 @@ class Rig:
             ...     Rig.load(f"{folder}/rig.json").visible_size
             (480, 640)
         """
-        Path(path).write_text(self.to_json(), encoding="utf-8")
+        file = Path(path)
+        if file.exists() and not file.is_file():
+            raise OSError(f"cannot write {file}: it is not a regular file; remove it, or choose another")
+        # As in `gffusion.data.atomic`, a room above, which removes a file of this name a day after its process was killed.
+        temporary = file.with_name(f".gffusion-00000000-{os.getpid()}-{id(self)}.tmp")
+        try:
+            with temporary.open("w", encoding="utf-8") as opened:
+                opened.write(self.to_json())
+                opened.flush()
+                os.fsync(opened.fileno())
+            os.replace(temporary, file)
+        finally:
+            temporary.unlink(missing_ok=True)
 
     def to_json(self) -> str:
         """Return the content of the file that [`~Rig.load`] reads."""

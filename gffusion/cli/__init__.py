@@ -2,7 +2,7 @@
 
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated
 
 import typer
@@ -11,29 +11,65 @@ from gffusion._version import __version__
 
 from .align import align
 from .benchmark import benchmark
+from .demo import demo
+from .doctor import doctor
 from .errors import ClickException, exit_with_usage_error
 from .evaluate import evaluate
 from .export import export
 from .fuse import fuse
 from .lists import join_list_words
 from .masks import masks
+from .messages import printed_warnings, use_options
 from .models import models
 from .pull import pull
 from .push import push
 from .sample import sample
+from .show import show
 from .train import CONTEXT, train
+
+WELCOME = """\
+gffusion fuses visible and infrared images. To try it, without images of your own:
+
+  gffusion sample demo
+  gffusion fuse demo/visible/rendered_0000.png demo/infrared/rendered_0000.png -o demo/fused.png
+
+Your own images, or two folders of them (add --align auto if the cameras are not registered):
+
+  gffusion fuse visible.png infrared.png -o fused.png
+
+gffusion --help lists all commands, and gffusion COMMAND --help its options."""
+
+EXIT_CODES = """\
+Exit codes of all commands: 0 everything was done; 1 a part failed, and the rest was done; 2 nothing could be done, or the command
+was wrong; 130 interrupted by Ctrl-C. Errors and notes are on stderr."""
+
+SHORT_HELP: dict[Callable[..., None], str] = {
+    align: "Estimate the position of two cameras to each other",
+    benchmark: "Measure the time of each step on this machine",
+    demo: "Try models in the browser",
+    doctor: "Examine the installation and this machine",
+    evaluate: "Compare fusion methods by metrics",
+    export: "Write a model for ONNX Runtime or torch.export",
+    fuse: "Fuse two images, folders or videos",
+    masks: "Make label maps from boxes",
+    models: "List the models",
+    pull: "Save a model for machines without network",
+    push: "Publish a model on the Hugging Face Hub",
+    sample: "Render pairs to try gffusion with",
+    show: "Draw tokens, gates, segmentation or training curves",
+}
 
 app = typer.Typer(
     name="gffusion",
     help="Infrared and visible image fusion.",
-    add_completion=False,
+    epilog=EXIT_CODES,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for subcommand in (align, benchmark, evaluate, export, fuse, masks, models, pull, push, sample):
-    app.command()(subcommand)
-app.command(context_settings=CONTEXT)(train)
+for subcommand, short_help in SHORT_HELP.items():
+    app.command(short_help=short_help)(subcommand)
+app.command(context_settings=CONTEXT, short_help="Train or fine-tune a model")(train)
 
 
 def _print_version(wanted: bool) -> None:
@@ -51,7 +87,7 @@ def _options(
 ) -> None:
     """Infrared and visible image fusion."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        typer.echo(WELCOME)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -60,9 +96,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
+    if command is not None and "" in words:
+        exit_with_usage_error(ClickException("an argument is empty: a variable of the shell may not be set"))
     if command is not None:
         words = join_list_words(words, command.params)
+        use_options(command.params)
     try:
-        sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))
+        with printed_warnings():
+            sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))
     except ClickException as error:
         exit_with_usage_error(error)

@@ -6,18 +6,33 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import user_errors
+from .infrared import InfraredLumaOption
+from .options import OverwriteFileOption, QuietOption
+from .outputs import check_parent, new_output
 
 if TYPE_CHECKING:
     from gffusion.cameras import Rig
     from gffusion.data import ImagePair
     from gffusion.data.alignment import RigPairs
 
+_EXISTS = "{} exists: choose another file, or pass --overwrite"
 TRANSFORMS = ("translation", "similarity", "affine", "homography")
 
 
 def align(
-    visible: Annotated[Path, typer.Argument(metavar="VISIBLE", help="Visible image, or folder of visible images.")],
-    infrared: Annotated[Path, typer.Argument(metavar="INFRARED", help="Infrared image, or folder of infrared images.")],
+    visible: Annotated[
+        Path,
+        typer.Argument(metavar="VISIBLE", help="Visible image, or folder, pattern or @list.txt of visible images."),
+    ],
+    infrared: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="INFRARED",
+            help="Infrared image, or folder, pattern or @list.txt of infrared images; not for a CSV file of pairs.",
+            show_default=False,
+        ),
+    ] = None,
+    *,
     output: Annotated[Path, typer.Option("--output", "-o", metavar="RIG.json", help="File of the rig to write.")],
     transform: Annotated[
         str,
@@ -36,7 +51,9 @@ def align(
     accept_uncertain: Annotated[
         bool, typer.Option("--accept-uncertain", help="Write the rig even if the estimate is not sure.")
     ] = False,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    infrared_luma: InfraredLumaOption = False,
+    overwrite: OverwriteFileOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Estimate how the infrared image lies in the visible image, and save it for `--align RIG.json`.
 
@@ -44,15 +61,20 @@ def align(
     with structure at the usual distance give the best result. The position in the tags of radiometric files is one of those that are compared.
     Exit code: 0 if a rig was written, 2 if the estimate is not sure or nothing could be done.
     """
-    with user_errors():
+    with user_errors(), new_output(output):
         _check(output, transform, overlay, overwrite)
         from gffusion.cameras.estimation import estimate_rig, measure_distance  # saves start-up time
         from gffusion.data import ReadOptions
         from gffusion.data.alignment import read_rig_pairs
+        from gffusion.data.exchange import check_not_exchanged
 
-        found = read_rig_pairs(_find_pairs(visible, infrared), ReadOptions())
+        pairs = _find_pairs(visible, infrared)
+        reading = ReadOptions(infrared_luma=infrared_luma)
+        check_not_exchanged(pairs, reading)
+        found = read_rig_pairs(pairs, reading)
         if not found.arrays:
-            raise ValueError(f"no pair of {visible} and {infrared} can be read: {found.error}")
+            names = f"{visible} and {infrared}" if infrared is not None else visible
+            raise ValueError(f"no pair of {names} can be read: {found.error}")
         estimate = estimate_rig(found.arrays, transform, found.tags)  # type: ignore[arg-type]
         typer.echo(estimate.describe())
         if found.tags is not None:
@@ -60,7 +82,7 @@ def align(
             distance = measure_distance(found.tags.matrix, estimate.rig.matrix, size)
             typer.echo(f"distance from the position in the tags of the file: {distance:.1f} pixels")
         if overlay is not None:
-            _write_overlay(overlay, found, estimate.rig)
+            _write_overlay(overlay, found, estimate.rig, overwrite)
         if not estimate.sure and not accept_uncertain:
             raise ValueError(
                 "the estimate is not sure, and no rig was written: give up to ten pairs of the rig, of different scenes with "
@@ -69,6 +91,7 @@ def align(
             )
         from gffusion.data.atomic import replace_file  # saves start-up time
 
+        output.parent.mkdir(parents=True, exist_ok=True)
         replace_file(output, estimate.rig.to_json().encode())
     typer.echo(f"rig -> {output}")
 
@@ -82,16 +105,20 @@ def _check(output: Path, transform: str, overlay: Path | None, overwrite: bool) 
         raise ValueError(f"--output must be a .json file, got {output}")
     if overlay is not None and overlay.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"--overlay must be one of {', '.join(IMAGE_SUFFIXES)}, got {overlay}")
-    for path in filter(None, (output, overlay)):
-        if not path.parent.is_dir():
-            raise FileNotFoundError(f"the folder {path.parent} does not exist")
-        if path.exists() and not overwrite:
-            raise ValueError(f"{path} exists: choose another file, or pass --overwrite")
+    if overlay is not None:
+        check_parent(overlay, "--overlay")
+    if output.exists() and not overwrite:
+        raise ValueError(_EXISTS.format(output))
 
 
-def _find_pairs(visible: Path, infrared: Path) -> "list[ImagePair]":
+def _find_pairs(visible: Path, infrared: Path | None) -> "list[ImagePair]":
     from gffusion.data import ImagePair, match_pairs
+    from gffusion.data.pair_lists import is_list, list_pairs
 
+    if infrared is None and not is_list(visible):
+        raise ValueError(f"{visible} is alone: give the infrared images, too, or a CSV file of pairs")
+    if infrared is None or is_list(visible) or is_list(infrared):
+        return list(list_pairs(visible, infrared).pairs)
     for path in (visible, infrared):
         if not path.exists():
             raise FileNotFoundError(f"{path} does not exist")
@@ -103,14 +130,20 @@ def _find_pairs(visible: Path, infrared: Path) -> "list[ImagePair]":
     return [ImagePair(visible.stem, visible, infrared)]
 
 
-def _write_overlay(path: Path, found: "RigPairs", rig: "Rig") -> None:
+def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool) -> None:
+    """Write the overlay, or raise ValueError if another image is there. The same one is left by a run without a rig."""
     import numpy as np
 
     from gffusion.cameras import apply_rig
-    from gffusion.data import write_image
+    from gffusion.data.atomic import replace_file
+    from gffusion.data.io import encode_image
     from gffusion.visualization.alignment import draw_alignment
 
     visible, infrared, missing = found.arrays[len(found.arrays) // 2]
     aligned = apply_rig(visible, infrared, missing, rig)
-    write_image(path, np.asarray(draw_alignment(aligned.visible, aligned.infrared, aligned.missing)))
+    content = encode_image(path, np.asarray(draw_alignment(aligned.visible, aligned.infrared, aligned.missing)))
+    if path.exists() and not overwrite and path.read_bytes() != content:
+        raise ValueError(_EXISTS.format(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
     typer.echo(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}")

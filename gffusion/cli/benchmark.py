@@ -1,12 +1,13 @@
 """`gffusion benchmark`: print where the time of a pair goes on this machine."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .errors import user_errors
-from .light_imports import import_transformers
+from .light_imports import import_torch, import_transformers
+from .options import ModelOption
+from .printing import print_json
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -14,9 +15,7 @@ if TYPE_CHECKING:
 
 
 def benchmark(
-    model: Annotated[
-        str, typer.Option("--model", "-m", help="Name of a bundled model, folder, or Hub id.")
-    ] = "gffusion-tiny",
+    model: ModelOption = "gffusion-tiny",
     size: Annotated[
         str, typer.Option(metavar="HxW", help="Height and width of the pair in pixels, at least 32.")
     ] = "480x640",
@@ -31,6 +30,7 @@ def benchmark(
     """
     with user_errors():
         shape = _parse_size(size)
+        import_torch()
         import_transformers()
         from gffusion.inference.measuring import measure_pair
         from gffusion.zoo import create_model, load_image_processor
@@ -38,7 +38,7 @@ def benchmark(
         quiet_libraries()
         measured = measure_pair(create_model(model, use_segmenter=False), load_image_processor(model), shape, repeats)
     if as_json:
-        typer.echo(json.dumps(_describe(measured, model, shape), indent=1))
+        print_json(_describe(measured, model, shape))
     else:
         _print_table(measured, model, shape)
 
@@ -75,8 +75,8 @@ def _print_table(measured: "Measurement", model: str, size: tuple[int, int]) -> 
     total = sum(step.seconds for step in measured.steps)
     typer.echo(
         f"{model}, {size[0]}x{size[1]}, {facts['threads']} threads, {facts['processor']}, torch {facts['versions']['torch']}\n"
-        f"convolutions {rates.convolution / 1e9:.0f} GFLOP/s, matrix products {rates.matmul / 1e9:.0f} GFLOP/s, copies "
-        f"{rates.copy / 1e9:.1f} GB/s\n\n{'step':10}{'ms':>9}{'share':>8}{'limit':>9}{'times':>8}"
+        f"convolutions {rates.convolution / 1e9:.0f} GFLOP/s ({rates.narrow / 1e9:.0f} with 16 channels), matrix products "
+        f"{rates.matmul / 1e9:.0f} GFLOP/s, copies {rates.copy / 1e9:.1f} GB/s\n\n{'step':10}{'ms':>9}{'share':>8}{'limit':>9}{'times':>8}"
     )
     networks = [step for step in measured.steps if step.name in ("encoder", "FuNet", "decode")]
     rows = [(step.name, step.seconds, step.limit) for step in measured.steps]

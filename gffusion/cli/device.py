@@ -4,7 +4,11 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import torch
+
+_PAIRS_FOR_PROCESSES = 64  # fewer pairs take less time than the start of processes
 
 _NO_CUDA_BUILD = (
     "torch {version} was built without CUDA: install a CUDA build (https://pytorch.org/get-started/locally/)"
@@ -30,6 +34,15 @@ def choose_device(name: str) -> str:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(f"--device {name}: {_explain(name, error)}; use {' or '.join(_list_devices())}") from None
     return _take_turn(name)
+
+
+def start_processes(device: str, pairs: int) -> "Executor | None":
+    """Start processes that read and write files if a GPU fuses many pairs; they start while the model is loaded."""
+    if pairs < _PAIRS_FOR_PROCESSES or not choose_device(device).startswith("cuda"):
+        return None
+    from gffusion.inference.file_jobs import count_workers, start_workers  # saves start-up time
+
+    return start_workers(count_workers("cuda"), processes=True)
 
 
 def _take_turn(name: str) -> str:

@@ -8,13 +8,10 @@ from typing import NoReturn, cast
 
 import typer
 
+from .messages import one_line
+
 # The base class of usage errors. It cannot be imported from click, because newer releases of typer bring their own copy of click.
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
-
-
-def one_line(error: BaseException | str) -> str:
-    """Return an error's message without line breaks."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def exit_with_usage_error(error: Exception) -> NoReturn:
@@ -28,6 +25,8 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
             f"{option} is an option of fuse and evaluate only: labels and boxes lie in the frame of the visible image, which the "
             "other commands keep; leave it out"
         )
+    if "unexpected extra argument" in str(message):
+        message = f'{one_line(message).rstrip(".")}: put patterns such as "night/*.png" in quotes'
     typer.echo(f"gffusion: error: {one_line(message).rstrip('.')}{hint}", err=True)
     sys.exit(2)
 

@@ -18,14 +18,21 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .lists import split_list
+from .lists import collect_fused, parse_zoom, split_list, split_named
+from .models import complete_model
+from .options import DEVICES, QuietOption, ZoomOption
+from .outputs import new_output
+from .printing import print_json
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 
 
 def evaluate(
-    visible: Annotated[Path, typer.Option(metavar="DIR", help="Folder of visible images.")],
-    infrared: Annotated[Path, typer.Option(metavar="DIR", help="Folder of infrared images.")],
+    visible: Annotated[
+        Path,
+        typer.Option(metavar="DIR", help='Folder of visible images, a pattern in quotes ("day/*.png"), or @list.txt.'),
+    ],
+    infrared: Annotated[Path, typer.Option(metavar="DIR", help="Folder, pattern or list of infrared images.")],
     output: Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Folder for tables and figures.")],
     fused: Annotated[
         list[str] | None,
@@ -33,7 +40,13 @@ def evaluate(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="NAME", help="Bundled model, folder, or Hub id. Can be repeated."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Bundled model, folder, Hub id, or .onnx file of `gffusion export`. Can be repeated.",
+            autocompletion=complete_model,
+        ),
     ] = None,
     metrics: Annotated[
         str | None, typer.Option(metavar="EN,SCD,...", help="Metrics of the mean rank. [default: EN,SCD,VIF,Qabf,SSIM]")
@@ -70,8 +83,21 @@ def evaluate(
         bool, typer.Option("--baselines/--no-baselines", help="Also measure the classical baselines.")
     ] = True,
     sheet: Annotated[
-        str, typer.Option(metavar="COUNT|NAME,...", help="Pairs to show in sheet.png: their number or their names.")
+        str,
+        typer.Option(
+            metavar="COUNT|NAME,...", help="Pairs to show in sheet.png, sheet-2.png, ...: their number or names."
+        ),
     ] = "3",
+    zoom: ZoomOption = None,
+    html: Annotated[
+        bool,
+        typer.Option(
+            "--html", help="Also write report.html: sortable tables, images with a slider, and box plots in one file."
+        ),
+    ] = False,
+    std: Annotated[
+        bool, typer.Option("--std", help="Show the standard deviation over the images beside each mean.")
+    ] = False,
     infrared_range: InfraredRangeOption = None,
     invert: InvertOption = None,
     agc: AgcOption = None,
@@ -85,24 +111,26 @@ def evaluate(
     reference: ReferenceOption = "visible",
     crop: CropOption = False,
     workers: Annotated[int | None, typer.Option(min=1, help="Number of threads. [default: one per core]")] = None,
-    device: Annotated[str, typer.Option(help='For models: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
+    device: Annotated[str, typer.Option(help=f"For models: {DEVICES}")] = "auto",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the content of summary.json instead of a table.")
+    ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Compare fusion methods on folders of pairs: folders of fused images, models, and classical baselines.
 
-    Images are matched by file name. OUT gets table.md, table.tex, summary.json, per_image.csv, sheet.png (images side by
-    side), boxplots.png and boxplots.svg (with matplotlib), and records.jsonl, which lets later runs skip what is already
-    measured. Images that cannot be measured are left out for all methods and listed. A table of other methods in OUT is not
+    Images are matched by file name. OUT gets table.md, table.tex, table.csv, summary.json, per_image.csv, sheet.png (images
+    side by side), boxplots.png, .svg and .pdf (with matplotlib), report.html (with --html), and records.jsonl, which lets later runs skip what
+    is already measured. Images that cannot be measured are left out for all methods and listed. A table of other methods in OUT is not
     replaced: name them again to have all in one. Exit code: 0 on success, 1 if images were left out, 2 if nothing was
     evaluated.
     """
-    with user_errors():
-        folders = dict(_split("--fused", text) for text in fused or [])
-        if len(folders) < len(fused or []):
-            raise ValueError("--fused names a method twice: give each folder another name")
+    with user_errors(), new_output(output):
+        folders = collect_fused(fused)
         models = model or []
         if not folders and not models and not baselines:
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
-        new_labels = _parse_label_map(label_map)
+        new_labels, box = _parse_label_map(label_map), parse_zoom(zoom)
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
         reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
@@ -110,6 +138,7 @@ def evaluate(
         # Wrong arguments are reported before torch is imported.
         from gffusion.data import ReadOptions
         from gffusion.evaluation.inputs import find_inputs, name_model
+        from gffusion.export.requirements import is_onnx
 
         methods = [*folders, *map(name_model, models)]
         inputs: dict[str, Any] = {
@@ -133,18 +162,26 @@ def evaluate(
             protocol=protocol,
             class_names=split_list(class_names),
             label_map=new_labels,
+            zoom=box,
+            html=html,
+            std=std,
             workers=workers,
-            device=choose_device(device),
+            device=device if models and all(map(is_onnx, models)) else choose_device(device),
             progress=True,
             infrared_options=infrared_options,
             read_options=ReadOptions(**reading),
         )
-    from rich.console import Console  # takes a tenth of a second to import
+    if as_json:
+        print_json(table.summarize())
+    else:
+        from rich.console import Console  # takes a tenth of a second to import
 
-    from gffusion.evaluation.table import UNLIMITED_WIDTH
+        from gffusion.evaluation.table import UNLIMITED_WIDTH
 
-    Console(width=UNLIMITED_WIDTH).print(table)
-    typer.echo(f"tables and figures -> {output}")
+        Console(width=UNLIMITED_WIDTH).print(table)
+    typer.echo(f"tables and figures -> {output}", err=as_json)
+    if segmentation is not None and (others := [name for name in table.methods if name not in table.confusion]):
+        typer.echo(f"note: no label maps of {', '.join(others)}: give them with --labels-pred NAME=DIR", err=True)
     for name, reason in table.unsegmented.items():
         typer.echo(f"label map of {name} left out: {reason}", err=True)
     if table.skipped:
@@ -158,16 +195,9 @@ def _parse_label_map(text: str | None) -> dict[int, int]:
     return {int(old): int(new) for old, new in parts}
 
 
-def _split(option: str, text: str) -> tuple[str, Path]:
-    name, sign, folder = text.partition("=")
-    if not (name and sign and folder):
-        raise ValueError(f"{option} takes NAME=DIR, such as SeAFusion=results/seafusion, got {text!r}")
-    return name, Path(folder)
-
-
 def _split_labels(text: str, methods: list[str]) -> tuple[str, Path]:
     if "=" in text:
-        return _split("--labels-pred", text)
+        return split_named("--labels-pred", text)
     if len(methods) != 1:
         raise ValueError(f"--labels-pred {text}: give the name of one of {len(methods)} methods, as in NAME={text}")
     return methods[0], Path(text)

@@ -6,6 +6,8 @@ from typing import Annotated, Any
 import typer
 
 from .errors import user_errors
+from .options import OverwriteFileOption
+from .outputs import new_output
 from .quiet import quiet_libraries
 
 # Pairs that a comparison reads at most.
@@ -44,14 +46,14 @@ def export(
     infrared: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Infrared images of the comparison. [default: rendered]")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")] = False,
+    overwrite: OverwriteFileOption = False,
 ) -> None:
     """Export a model for ONNX Runtime or torch.export, and compare the file with PyTorch.
 
     Height, width and batch size stay free. Normalization, resizing for the encoders and colors are part of the file.
     Exit code: 0 if the file was written, 2 if not.
     """
-    with user_errors():
+    with user_errors(), new_output(output):
         from gffusion.export.requirements import check_export
         from gffusion.zoo import locate
 
@@ -68,6 +70,7 @@ def export(
         from gffusion.zoo import create_model, load_image_processor
 
         loaded = create_model(model, **({} if segment else {"use_segmenter": False}))
+        output.parent.mkdir(parents=True, exist_ok=True)
         parity = export_model(
             loaded,
             load_image_processor(model),

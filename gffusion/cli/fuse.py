@@ -3,17 +3,30 @@
 import contextlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
+from gffusion.export.requirements import is_onnx
+
 from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
-from .device import choose_device, choose_dtype
-from .errors import exit_with_failures, user_errors
-from .fuse_plans import Plan, check_outputs, name_thermal, plan_pairs
-from .fuse_videos import SemanticEveryOption, TimeOffsetOption, fuse_videos, has_video, plan_video
+from .device import choose_device, choose_dtype, start_processes
+from .errors import user_errors
+from .fuse_plans import Plan, check_outputs, check_pairs, name_thermal, plan_pairs
+from .fuse_reports import print_plans, report_outcome, show_result
+from .fuse_videos import (
+    SemanticEveryOption,
+    TimeOffsetOption,
+    fuse_videos,
+    has_video,
+    plan_video,
+    print_kept_video,
+    print_video_plan,
+    remove_finished_segments,
+)
 from .infrared import (
     AgcOption,
     InfraredLumaOption,
@@ -24,15 +37,18 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .light_imports import import_transformers, skip_meta_values
-from .onnx_backend import check_backend, is_onnx, load_onnx
+from .light_imports import complete_torch, import_torch, import_transformers, paused_collection, skip_meta_values
+from .models import complete_model
+from .onnx_backend import check_backend, load_onnx
+from .options import OverwriteFilesOption, QuietOption
+from .outputs import new_output
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 from .sharing import Outcome, Share
 
 if TYPE_CHECKING:
     from gffusion.data import ReadOptions
-    from gffusion.data.infrared_range import PairRanges
+    from gffusion.inference.file_jobs import FusionJob, FusionResult
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -47,12 +63,17 @@ def fuse(
         typer.Argument(
             metavar="VISIBLE",
             help="Visible image, or folder of visible images; or, alone, a file that holds both images, such as a radiometric "
-            "JPEG or a four-channel PNG, or a folder of such files.",
+            'JPEG or a four-channel PNG, or a folder of such files. Also a pattern in quotes ("night/*.png"), a list with one '
+            "name per line (@visible.txt), or, alone, a CSV file with the columns visible, infrared and optionally name.",
         ),
     ],
     infrared: Annotated[
         Path | None,
-        typer.Argument(metavar="INFRARED", help="Infrared image, or folder of infrared images.", show_default=False),
+        typer.Argument(
+            metavar="INFRARED",
+            help="Infrared image, or folder of infrared images, pattern or list. The n-th lines of two lists are a pair.",
+            show_default=False,
+        ),
     ] = None,
     *,
     output: Annotated[
@@ -62,14 +83,15 @@ def fuse(
     model: Annotated[
         str,
         typer.Option(
-            "--model", "-m", help="Name of a bundled model, folder, Hub id, or .onnx file of `gffusion export`."
+            "--model",
+            "-m",
+            help="Name of a bundled model, folder, Hub id, or .onnx file of `gffusion export`.",
+            autocompletion=complete_model,
         ),
     ] = "gffusion-tiny",
     backend: Annotated[
         str,
-        typer.Option(
-            help='"torch", or "onnx" for an .onnx file, which is implied by --model FILE.onnx. [default: auto]'
-        ),
+        typer.Option(help='"torch", or "onnx" for an .onnx file, which is implied by --model FILE.onnx.'),
     ] = "auto",
     device: Annotated[
         str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...; for .onnx files also "tensorrt".')
@@ -127,11 +149,20 @@ def fuse(
         str | None,
         typer.Option(help="Format of the files in an output folder, such as .png. [default: as the visible file]"),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
-    ] = False,
+    overwrite: OverwriteFilesOption = False,
     semantic_every: SemanticEveryOption = None,
     time_offset: TimeOffsetOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the pairs and the files that would be written, and write nothing.")
+    ] = False,
+    show: Annotated[
+        bool,
+        typer.Option("--show", help="Open the result; in a terminal without a display, draw a small version there."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the report, or the pairs of --dry-run, as JSON.")
+    ] = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Fuse two images, or two folders of images, or files that hold both, or two videos.
 
@@ -141,92 +172,146 @@ def fuse(
     """
     share = Share.find()
     share.mute(errors=True)
-    with user_errors():
+    suffix = suffix and f".{suffix.lstrip('.').lower()}"
+    with user_errors(), new_output(output):
         _check_options(suffix, dtype, backend, model)
-        options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
+        if show and (dry_run or as_json):
+            raise ValueError(f"--show cannot be combined with {'--dry-run' if dry_run else '--json'}: leave one out")
         reading: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
         reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
-        read_options = _parse_read_options(raw_frame, reading | parse_alignment(align, reference, crop))
-        if has_video(visible, infrared, {"--semantic-every": semantic_every, "--time-offset": time_offset}):
-            refused = {
-                "--suffix": suffix is not None,
-                "--raw-frame": raw_frame is not None,
-                "--keep-thermal": keep_thermal,
-                f"--model {model}": is_onnx(model),
-            }
-            job = plan_video(visible, infrared, output, segment, refused)  # type: ignore[arg-type]
-            if share.rank:
-                return  # one process fuses the frames, in order
-            if not overwrite and all(path.is_file() for path, _ in job.outputs.values()):
-                typer.echo(f"nothing to do: {job.fused} exists, and --overwrite was not given")
-                return
-            fuse_videos(
-                job,
-                *_load(model, device, dtype, segment, options),
-                read_options,
-                batch_size=batch_size,
-                semantic_every=semantic_every or 1,
-                time_offset=time_offset or 0,
-                keep_metadata=metadata,
-            )
+        settings = _Settings(
+            output,
+            model,
+            device,
+            dtype,
+            batch_size,
+            segment,
+            overwrite,
+            metadata,
+            dry_run,
+            show,
+            as_json,
+            infrared_options=parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range),
+            read_options=_parse_read_options(raw_frame, reading | parse_alignment(align, reference, crop)),
+        )
+        video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
+        if has_video(visible, infrared, video):
+            images = {"--suffix": suffix, "--raw-frame": raw_frame, "--keep-thermal": keep_thermal or None}
+            _fuse_videos(visible, infrared, settings, share, images, semantic_every or 1, time_offset or 0)  # type: ignore[arg-type]
             return
-        plans = plan_pairs(visible, infrared, output, suffix, segment, read_options)
+        plans = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
+        check_pairs([plan.pair for plan in plans], settings.read_options)
         if keep_thermal:
             plans = [plan._replace(thermal=name_thermal(plan.fused)) for plan in plans]
-        check_outputs(plans, overwrite)
-        mine = share.pick(plans)
-        todo = [plan for plan in mine if overwrite or not all(path.is_file() for path in plan.outputs)]
-        outcome = Outcome(skipped=len(mine) - len(todo))
-        if todo:
-            _check_model(model, segment)
-            from gffusion.data.alignment import find_rig  # saves start-up time
-            from gffusion.data.combined_files import find_odd_types
-            from gffusion.data.infrared_range import measure_pairs
-
-            # From all pairs, also those fused before: the result of a pair does not depend on which files exist.
-            read_options, found = find_rig([plan.pair for plan in plans], read_options)
-            if found:
-                typer.echo(found)
-            loaded, processor = _load(model, device, dtype, segment, options)
-            for folder in {path.parent for plan in todo for path in plan.outputs}:
-                folder.mkdir(parents=True, exist_ok=True)
-            odd = find_odd_types([plan.pair.infrared for plan in plans], read_options.raw_frame)
-            # All pairs, also those fused before: the result of a pair does not depend on which files exist.
-            measured = [plan.pair for plan in plans if plan.pair.infrared not in odd]
-            ranges = measure_pairs(measured, processor.infrared_options, read_options)
-            if ranges.description:
-                typer.echo(ranges.description)
-            outcome = _run(todo, loaded, processor, batch_size, overwrite, ranges, read_options, metadata, odd, outcome)
-        together = share.gather(outcome)
-        if together is not None:
-            _report(together, plans, output)
+        _fuse_pairs(plans, settings, share)
 
 
-def _report(outcome: Outcome, plans: list[Plan], output: Path) -> None:
-    """Print notes and what was done, and raise or exit if pairs failed."""
-    from gffusion.data.notes import summarize_notes
+class _Settings(NamedTuple):
+    """Options of images and videos."""
 
-    done, skipped, failures, notes, seconds = outcome
-    if skipped == len(plans):
-        what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
-        typer.echo(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
+    output: Path
+    model: str
+    device: str
+    dtype: str | None
+    batch_size: int
+    segment: bool
+    overwrite: bool
+    metadata: bool
+    dry_run: bool
+    show: bool
+    as_json: bool
+    infrared_options: dict[str, Any]
+    read_options: "ReadOptions"
+
+
+def _fuse_videos(
+    visible: Path,
+    infrared: Path,
+    settings: _Settings,
+    share: Share,
+    images: Mapping[str, Any],
+    semantic_every: int,
+    time_offset: float,
+) -> None:
+    """Fuse two videos in the first process; `images` are options of images, as typed, and their values or `None`."""
+    refused = {name: value is not None for name, value in images.items()}
+    refused[f"--model {settings.model}"] = is_onnx(settings.model)
+    max_pixels = settings.read_options.max_pixels
+    job = plan_video(visible, infrared, settings.output, settings.segment, refused, max_pixels)
+    if share.rank:
+        return  # one process fuses the frames, in order
+    exists = not settings.overwrite and all(path.is_file() for path, _ in job.outputs.values())
+    if settings.dry_run:
+        _check_model(settings.model, settings.segment)
+        print_video_plan(job, exists, settings.as_json)
         return
-    for note, count in summarize_notes(notes):
-        typer.echo(f"note: {note}{f' ({count} pairs)' if len(plans) - skipped > 1 else ''}", err=True)
-    if failures and len(plans) == 1:
-        raise OSError(failures[0][1])
-    typer.echo(
-        f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s{_rate(done, seconds)}"
-        f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
-    )
-    if failures:
-        exit_with_failures("failed", failures, is_partial=done + skipped > 0)
+    if exists:
+        remove_finished_segments(job)
+        print_kept_video(job, settings.as_json)
+    else:
+        fuse_videos(
+            job,
+            *_load(settings),
+            settings.read_options,
+            settings.as_json,
+            batch_size=settings.batch_size,
+            semantic_every=semantic_every,
+            time_offset=time_offset,
+            keep_metadata=settings.metadata,
+        )
+    if settings.show:
+        show_result(job.fused)
 
 
-def _rate(done: int, seconds: float) -> str:
-    if not done:
-        return ""
-    return f" ({done / seconds:.1f} per second)" if done >= seconds else f" ({seconds / done:.1f} s per pair)"
+def _fuse_pairs(plans: list[Plan], settings: _Settings, share: Share) -> None:
+    """Fuse this process's part of the pairs, and report all in the first process."""
+    check_outputs(plans, settings.overwrite)
+    if settings.show and len(plans) > 1:
+        raise ValueError(
+            f"--show is for one pair, but there are {len(plans)}: leave it out, and open {settings.output}"
+        )
+    if settings.dry_run:
+        _check_model(settings.model, settings.segment)
+        print_plans(plans, settings.overwrite, settings.as_json)
+        return
+    mine = share.pick(plans)
+    todo = [plan for plan in mine if settings.overwrite or not all(path.is_file() for path in plan.outputs)]
+    outcome = Outcome(skipped=len(mine) - len(todo))
+    if todo:
+        outcome = _measure_and_fuse(todo, plans, settings, outcome)
+    together = share.gather(outcome)
+    if together is not None:
+        report_outcome(together, plans, settings.output, settings.as_json)
+        if settings.show:
+            show_result(plans[0].fused)
+
+
+def _measure_and_fuse(todo: list[Plan], plans: list[Plan], settings: _Settings, outcome: Outcome) -> Outcome:
+    """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
+    _check_model(settings.model, settings.segment)
+    from gffusion.data.alignment import find_rig  # saves start-up time
+    from gffusion.data.combined_files import find_odd_types
+    from gffusion.data.infrared_range import measure_pairs
+    from gffusion.inference.file_jobs import FusionJob
+
+    read_options, found = find_rig([plan.pair for plan in plans], settings.read_options)
+    if found:
+        typer.echo(found, err=settings.as_json)  # with --json, only the report is on stdout
+    workers = None if is_onnx(settings.model) else start_processes(settings.device, len(todo))
+    model, processor = _load(settings)
+    for folder in {path.parent for plan in todo for path in plan.outputs}:
+        folder.mkdir(parents=True, exist_ok=True)
+    odd = find_odd_types([plan.pair.infrared for plan in plans], read_options.raw_frame)
+    measured = [plan.pair for plan in plans if plan.pair.infrared not in odd]
+    ranges = measure_pairs(measured, processor.infrared_options, read_options)
+    if ranges.description:
+        typer.echo(ranges.description, err=settings.as_json)
+    from gffusion.inference.files import fuse_files  # imports torch
+
+    jobs = [FusionJob(*plan, settings.overwrite, ranges.options_of(plan.pair), settings.metadata) for plan in todo]
+    with workers or contextlib.nullcontext():
+        fuse = partial(fuse_files, batch_size=settings.batch_size, read_options=read_options, workers=workers)
+        return _run(jobs, odd, partial(fuse, model=model, image_processor=processor), outcome)
 
 
 def _check_options(suffix: str | None, dtype: str | None, backend: str, model: str) -> None:
@@ -262,60 +347,51 @@ def _parse_read_options(raw_frame: str | None, reading: dict[str, Any]) -> "Read
     return ReadOptions(raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame), **reading)
 
 
-def _load(
-    name: str, device: str, dtype: str | None, segment: bool, options: dict[str, Any]
-) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
+def _load(settings: _Settings) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
+    name, segment, options = settings.model, settings.segment, settings.infrared_options
     if is_onnx(name):
-        return load_onnx(name, device, segment, options)  # type: ignore[return-value]
-    import_transformers()
+        return load_onnx(name, settings.device, segment, options)  # type: ignore[return-value]
+    with paused_collection():
+        import_torch()
+        device = choose_device(settings.device)
+        if device != "cpu":
+            complete_torch()
+        import_transformers()
+        from gffusion.zoo import create_model, load_image_processor
 
-    from gffusion.zoo import create_model, load_image_processor
-
-    quiet_libraries()
-    device = choose_device(device)
-    with skip_meta_values():
-        model = create_model(name, dtype=choose_dtype(dtype, device), **({} if segment else {"use_segmenter": False}))
+        quiet_libraries()
+        dtype = choose_dtype(settings.dtype, device)
+        create = partial(create_model, name, dtype=dtype, **({} if segment else {"use_segmenter": False}))
+        try:
+            with skip_meta_values():
+                model = create()
+        except NotImplementedError:  # an operation without values, which torch implements in parts that were deferred
+            complete_torch()
+            model = create()
     if segment and not model.config.use_segmenter:  # a model of the Hub
         raise ValueError(_NO_SEGMENTER.format(name))
     return model.to(device), load_image_processor(name, **options)
 
 
 def _run(
-    todo: list[Plan],
-    model: "GFFusionModel",
-    processor: "GFFusionImageProcessor",
-    batch_size: int,
-    overwrite: bool,
-    ranges: "PairRanges",
-    options: "ReadOptions",
-    keep_metadata: bool,
+    jobs: "list[FusionJob]",
     odd: "Mapping[Path, str]",
+    fuse: "Callable[[list[FusionJob]], Iterator[FusionResult]]",
     outcome: Outcome,
 ) -> Outcome:
     """Fuse the pairs to do with a progress bar, and return an outcome with what was done.
 
     `odd` has the reasons why infrared files are not fused.
     """
-    from tqdm import tqdm
-
-    from gffusion.inference.files import FusionJob, fuse_files
+    from gffusion.data.progress import show_progress  # saves start-up time
 
     started = time.perf_counter()
-    jobs = [FusionJob(*plan, overwrite, ranges.options_of(plan.pair), keep_metadata) for plan in todo]
     failures = [(job.pair.name, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
-    jobs = [job for job in jobs if job.pair.infrared not in odd]
-    results = list(
-        tqdm(
-            fuse_files(jobs, model, processor, batch_size, options),
-            total=len(jobs),
-            unit="pair",
-            disable=None,
-            leave=False,
-        )
-    )
+    sound = [job for job in jobs if job.pair.infrared not in odd]
+    results = list(show_progress(fuse(sound), total=len(sound), unit="pair"))
     failures += [(result.job.pair.name, result.error) for result in results if result.error is not None]
     return outcome._replace(
-        done=len(todo) - len(failures),
+        done=len(jobs) - len(failures),
         failures=failures,
         notes=[note for result in results for note in result.notes],
         seconds=time.perf_counter() - started,

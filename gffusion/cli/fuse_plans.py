@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 if TYPE_CHECKING:
-    from gffusion.data import ImagePair, ReadOptions
+    from gffusion.data import ImagePair, PairMatch, ReadOptions
 
 
 class Plan(NamedTuple):
@@ -39,11 +39,17 @@ def plan_pairs(
     options: "ReadOptions",
 ) -> list[Plan]:
     """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
-    _check_paths(visible, infrared, output, options)
-    from gffusion.data import ImagePair
+    from gffusion.data import ImagePair  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.combined_files import check_holds_both
+    from gffusion.data.pair_lists import is_list
     from gffusion.data.same_files import check_different_files
 
+    if is_list(visible) or (infrared is not None and is_list(infrared)):
+        pairs = _read_lists(visible, infrared, options)
+        plans = _plan_folder(pairs, output, suffix, segment)
+        check_different_files(pairs)
+        return plans
+    _check_paths(visible, infrared, output, options)
     if visible.is_dir():
         pairs = _find_combined(visible) if infrared is None else _match(visible, infrared, options)
         plans = _plan_folder(pairs, output, suffix, segment)
@@ -85,6 +91,15 @@ def _check_paths(visible: Path, infrared: Path | None, output: Path, options: "R
         raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
 
 
+def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
+    """Raise ValueError if the images of several pairs were exchanged."""
+    if len(pairs) < 2:
+        return
+    from gffusion.data.exchange import check_not_exchanged  # imports SciPy
+
+    check_not_exchanged(pairs, options)
+
+
 def check_outputs(plans: list[Plan], overwrite: bool = False) -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
     from gffusion.data.atomic import check_replaceable  # saves start-up time
@@ -95,13 +110,19 @@ def check_outputs(plans: list[Plan], overwrite: bool = False) -> None:
     for path in (path for plan in plans for path in plan.outputs):
         if path.resolve() in sources:
             raise ValueError(f"the output {path} would overwrite an input: choose another output")
-    written: dict[Path, Path] = {}
-    for path, source in ((path, plan.pair.visible) for plan in plans for path in plan.outputs):
-        if (first := written.setdefault(path, source)) != source:
+    written: dict[Path, Plan] = {}
+    for path, other in ((path, plan) for plan in plans for path in plan.outputs):
+        first, second = written.setdefault(path, other).pair.visible, other.pair.visible
+        if written[path] is other:
+            continue
+        if first == second:
             raise ValueError(
-                f"the outputs of {first} and {source} would both be {path}: rename one of them, or fuse them to separate "
-                "folders"
+                f"{first} is listed twice, and both outputs would be {path}: remove one, or name the two in CSV"
             )
+        raise ValueError(
+            f"the outputs of {first} and {second} would both be {path}: rename one of them, or fuse them to separate "
+            "folders"
+        )
 
 
 def _find_combined(folder: Path) -> "Sequence[ImagePair]":
@@ -118,11 +139,25 @@ def _find_combined(folder: Path) -> "Sequence[ImagePair]":
 
 
 def _match(visible: Path, infrared: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
-    """Return the pairs of two folders, and report files without a partner."""
     from gffusion.data import match_pairs
+
+    return _report_match(match_pairs(visible, infrared, infrared_suffixes=_raw_suffixes(options)))
+
+
+def _read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "Sequence[ImagePair]":
+    from gffusion.data.pair_lists import list_pairs
+
+    return _report_match(list_pairs(visible, infrared, _raw_suffixes(options)))
+
+
+def _raw_suffixes(options: "ReadOptions") -> tuple[str, ...]:
     from gffusion.data.raw_frames import RAW_SUFFIXES
 
-    match = match_pairs(visible, infrared, infrared_suffixes=RAW_SUFFIXES if options.raw_frame is not None else ())
+    return RAW_SUFFIXES if options.raw_frame is not None else ()
+
+
+def _report_match(match: "PairMatch") -> "Sequence[ImagePair]":
+    """Return the pairs, and print notes and files without a partner."""
     for note in match.notes:
         typer.echo(f"note: {note}", err=True)
     for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
@@ -154,9 +189,9 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
     return [
         Plan(
             pair,
-            output / f"{pair.visible.stem}{suffix or pair.visible.suffix}",
-            labels=output / "labels" / f"{pair.visible.stem}.png" if segment else None,
-            overlay=output / "overlays" / f"{pair.visible.stem}.png" if segment else None,
+            output / f"{pair.name}{suffix or pair.visible.suffix}",
+            labels=output / "labels" / f"{pair.name}.png" if segment else None,
+            overlay=output / "overlays" / f"{pair.name}.png" if segment else None,
         )
         for pair in pairs
     ]

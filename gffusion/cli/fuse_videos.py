@@ -1,13 +1,14 @@
 """`gffusion fuse` of two videos: options, checks and printing."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from .errors import exit_with_failures
+from .printing import print_json
 
 if TYPE_CHECKING:
     from gffusion.data import ReadOptions
@@ -68,7 +69,9 @@ def has_video(visible: Path, infrared: Path | None, options: Mapping[str, Any]) 
     return True
 
 
-def plan_video(visible: Path, infrared: Path, output: Path, segment: bool, refused: Mapping[str, bool]) -> "VideoJob":
+def plan_video(
+    visible: Path, infrared: Path, output: Path, segment: bool, refused: Mapping[str, bool], max_pixels: int
+) -> "VideoJob":
     """Return the files to read and write, after all checks that are possible without reading frames.
 
     Args:
@@ -77,6 +80,7 @@ def plan_video(visible: Path, infrared: Path, output: Path, segment: bool, refus
         output: File or folder of the fused video.
         segment: Whether label maps and an overlay are written, too.
         refused: Options that are for images only, as typed, and whether they were given.
+        max_pixels: Largest number of pixels of a frame.
 
     Raises:
         ImportError: If PyAV is not installed.
@@ -102,8 +106,15 @@ def plan_video(visible: Path, infrared: Path, output: Path, segment: bool, refus
         if path.resolve() in (visible.resolve(), infrared.resolve()):
             raise ValueError(f"the output {path} would overwrite an input: choose another output")
     for path in (visible, infrared):
-        VideoFile(path)  # raises before the model is loaded
+        VideoFile(path, max_pixels)  # raises before the model is loaded
     return job
+
+
+def remove_finished_segments(job: "VideoJob") -> None:
+    """Delete the segments of a run that was killed after it had written its files."""
+    from gffusion.video.segments import remove_segments
+
+    remove_segments(job.folder)
 
 
 def fuse_videos(
@@ -111,16 +122,16 @@ def fuse_videos(
     model: "GFFusionModel",
     image_processor: "GFFusionImageProcessor",
     read_options: "ReadOptions",
+    as_json: bool = False,
     **options: Any,
 ) -> None:
     """Fuse two videos with a progress bar, and print a summary; `options` are those of [`fuse_video`]."""
-    from tqdm import tqdm
-
+    from gffusion.data.progress import show_progress  # saves start-up time
     from gffusion.video.fusing import fuse_video
 
     started = time.perf_counter()
     job.fused.parent.mkdir(parents=True, exist_ok=True)
-    with tqdm(unit="frame", disable=None, leave=False) as bar:
+    with show_progress(unit="frame") as bar:
 
         def show(done: int, total: int | None) -> None:
             bar.total = total if total is None else max(done, total)
@@ -128,9 +139,12 @@ def fuse_videos(
 
         report = fuse_video(job, model, image_processor, read_options, progress=show, **options)
     seconds = time.perf_counter() - started
+    count = report.frames - report.resumed
+    if as_json:
+        _print_report(job, count, report.resumed, report.failures, report.errors, report.notes, seconds)
+        return
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
-    count = report.frames - report.resumed
     resumed = f", {report.resumed} were fused before" if report.resumed else ""
     refreshed = "" if report.refreshed is None else f", CLIP's features computed {report.refreshed} times"
     rate = f"{count / seconds:.1f} per second" if seconds else ""
@@ -138,3 +152,37 @@ def fuse_videos(
     if report.failures:
         errors = [(str(job.infrared), error) for error in report.errors]
         exit_with_failures(f"frames failed and are left out ({len(errors)} shown)", errors)
+
+
+def print_video_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
+    """Print the videos that would be read and written."""
+    outputs = [str(path) for path, _ in job.outputs.values()]
+    if as_json:
+        files = {"visible": str(job.visible), "infrared": str(job.infrared), "outputs": outputs}
+        print_json(files | {"exists": exists})
+        return
+    kept = " (exists, would be skipped)" if exists else ""
+    typer.echo(f"{job.visible} + {job.infrared} -> {', '.join(outputs)}{kept}; nothing was written")
+
+
+def print_kept_video(job: "VideoJob", as_json: bool) -> None:
+    """Print that the fused video exists, and is not replaced."""
+    if as_json:
+        _print_report(job)
+    else:
+        typer.echo(f"nothing to do: {job.fused} exists, and --overwrite was not given")
+
+
+def _print_report(
+    job: "VideoJob",
+    frames: int = 0,
+    resumed: int = 0,
+    failures: int = 0,
+    errors: Sequence[str] = (),
+    notes: Sequence[str] = (),
+    seconds: float = 0.0,
+) -> None:
+    facts: dict[str, Any] = {"frames": frames, "resumed": resumed, "failed": failures, "errors": list(errors)}
+    print_json(facts | {"notes": list(notes), "seconds": seconds, "output": str(job.fused)})
+    if failures:
+        raise typer.Exit(1)

@@ -1,62 +1,170 @@
-"""Import transformers without parts that fusing images never runs. They take half of the time to the first image.
+"""Import torch and transformers without parts that fusing images never runs. They take most of the time to the first image.
 
-These parts are the compiler of torch, distributed tensors, and SciPy's optimizers. transformers imports the first for
-decorators, and the others for losses and training. Only commands use this, because it changes what this process can import.
+These parts are, of torch, its compiler, distributed tensors, exporting, and shapes of operations without values; of
+transformers, the list of all its models, losses, downloads, accelerate, and SciPy's optimizers. They are imported when
+something uses them ([`defer_modules`]). Only commands use this, because it changes what this process imports, and when.
 """
 
+import gc
 import importlib
+import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-# Module -> names of functions and classes in it that are imported when they are first called.
-_DEFERRED: dict[str, tuple[str, ...]] = {
-    "scipy.optimize": ("linear_sum_assignment",),
-    "torch._dynamo._trace_wrapped_higher_order_op": ("TransformGetItemToIndex",),
+from .deferred_modules import Location, defer_modules, run_deferred, stand_for
+
+# The first and last versions, major and minor, whose modules can be imported in another order. Others are imported whole.
+_KNOWN = {"torch": ((2, 6), (2, 13)), "transformers": ((5, 22), (5, 24))}
+_TORCH: dict[str, dict[str, Any]] = {
+    "torch._meta_registrations": {},
+    "torch.export": {},
+    "torch._higher_order_ops": stand_for("torch._higher_order_ops", "cond while_loop"),
+    "torch._higher_order_ops.invoke_subgraph": stand_for(
+        "torch._higher_order_ops.invoke_subgraph", "NestedCompileRegionOptions"
+    ),
 }
-# Decorators that only concern compiled functions.
-_DECORATORS = {"torch._dynamo": ("allow_in_graph", "assume_constant_result", "disable")}
+# They need all parts of torch, imported in the usual order.
+_COMPLETE = (
+    "torch._decomp",
+    "torch._dynamo",
+    "torch._inductor",
+    "torch._prims",
+    "torch._refs",
+    "torch.distributed.tensor",
+)
+_LOSSES = {
+    "d_fine": "DFineForObjectDetectionLoss",
+    "deformable_detr": "DeformableDetrForObjectDetectionLoss DeformableDetrForSegmentationLoss",
+    "deimv2": "Deimv2ForObjectDetectionLoss",
+    "for_object_detection": "ForObjectDetectionLoss ForSegmentationLoss",
+    "grounding_dino": "GroundingDinoForObjectDetectionLoss",
+    "lw_detr": "LwDetrForObjectDetectionLoss",
+    "rf_detr": "RfDetrForSegmentationLoss",
+    "rt_detr": "RTDetrForObjectDetectionLoss",
+}
+_PAGED = "transformers.generation.continuous_batching"
+_TRANSFORMERS: dict[str, dict[str, Any]] = {
+    "transformers": {
+        "AutoConfig": Location("transformers.models.auto.configuration_auto", "AutoConfig"),
+        "AutoImageProcessor": Location("transformers.models.auto.image_processing_auto", "AutoImageProcessor"),
+        "AutoModel": Location("transformers.models.auto.modeling_auto", "AutoModel"),
+        "CLIPVisionConfig": Location("transformers.models.clip.configuration_clip", "CLIPVisionConfig"),
+        "CLIPVisionModel": Location("transformers.models.clip.modeling_clip", "CLIPVisionModel"),
+        "Dinov2Config": Location("transformers.models.dinov2.configuration_dinov2", "Dinov2Config"),
+        "Dinov2Model": Location("transformers.models.dinov2.modeling_dinov2", "Dinov2Model"),
+        "PreTrainedConfig": Location("transformers.configuration_utils", "PreTrainedConfig"),
+        "PreTrainedModel": Location("transformers.modeling_utils", "PreTrainedModel"),
+        "initialization": Location("transformers.initialization"),
+    },
+    "transformers.models": {},
+    "transformers.safetensors_conversion": stand_for("transformers.safetensors_conversion", "auto_conversion"),
+    _PAGED: stand_for(f"{_PAGED}.cache", "PagedAttentionCache"),
+    f"{_PAGED}.cache": stand_for(f"{_PAGED}.cache", "PagedAttentionCache"),
+    **{f"transformers.loss.loss_{name}": stand_for(f"transformers.loss.loss_{name}", loss) for name, loss in _LOSSES.items()},
+    "accelerate": stand_for("accelerate", "dispatch_model"),
+    "accelerate.hooks": stand_for("accelerate.hooks", "add_hook_to_module"),
+    "accelerate.utils": stand_for("accelerate.utils", "extract_model_from_parallel get_balanced_memory get_max_memory infer_auto_device_map"),
+    "accelerate.utils.modeling": stand_for("accelerate.utils.modeling", "clean_device_map get_max_layer_size"),
+    "huggingface_hub.hf_api": stand_for("huggingface_hub.hf_api", "HfApi"),
+    "huggingface_hub.repocard": stand_for("huggingface_hub.repocard", "ModelCard"),
+    "huggingface_hub._commit_api": stand_for("huggingface_hub._commit_api", "CommitOperationAdd"),
+    "huggingface_hub._snapshot_download": stand_for("huggingface_hub._snapshot_download", "snapshot_download"),
+}  # fmt: skip
+
+
+@contextmanager
+def paused_collection() -> Iterator[None]:
+    """Look for no unused objects: importing and loading leave hardly any, and each look takes longer than the one before."""
+    if not gc.isenabled():
+        yield
+        return
+    is_imported = "torch" in sys.modules
+    gc.disable()
+    try:
+        yield
+    finally:
+        if not is_imported:
+            gc.freeze()  # what was imported stays; only once, as a second call would keep the unused objects of the first
+        gc.enable()
+
+
+def import_torch() -> None:
+    """Import torch and the parts of it that a CPU needs; [`complete_torch`] imports the others, which accelerators need."""
+    if "torch" in sys.modules or "WORLD_SIZE" in os.environ or not _is_known("torch"):
+        return
+    with defer_modules(_TORCH, _COMPLETE):
+        importlib.import_module("torch")
+
+
+def complete_torch() -> None:
+    """Import the parts of torch that [`import_torch`] deferred."""
+    run_deferred("torch")
 
 
 def import_transformers() -> None:
     """Import our model and the parts of transformers that it needs.
 
-    It does nothing if one of the parts is imported already, or this is one of several processes of `accelerate launch`.
-    Later imports of the parts work as usual.
+    It does nothing if one of the parts is imported already, the version of transformers is not known, or this is one of several
+    processes of `accelerate launch`. Later imports of the parts work as usual.
     """
-    parts = {"transformers", "scipy.optimize", "torch._dynamo"}
-    if parts & sys.modules.keys() or "WORLD_SIZE" in os.environ:
+    parts = {"transformers", "accelerate", "scipy.optimize", "torch._dynamo"}
+    if parts & sys.modules.keys() or "WORLD_SIZE" in os.environ or not _is_known("transformers"):
         return
     before = set(sys.modules)
+    modules = _TRANSFORMERS | {
+        "transformers": {**_TRANSFORMERS["transformers"], "__version__": importlib.metadata.version("transformers")}
+    }
     try:
-        with _replaced_parts():
+        with defer_modules(modules), _replaced_parts():
             importlib.import_module("gffusion.models.gffusion.modeling_gffusion")
     except (ImportError, AttributeError, TypeError):  # a version of transformers that uses more of the parts
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in ("transformers", "accelerate") or name.startswith("gffusion.models"):
                 del sys.modules[name]
+        complete_torch()
+
+
+def _is_known(package: str) -> bool:
+    """Return whether the installed version of a package is one of those in `_KNOWN`."""
+    first, last = _KNOWN[package]
+    major, minor = map(int, importlib.metadata.version(package).split(".")[:2])
+    return first <= (major, minor) <= last
 
 
 @contextmanager
 def _replaced_parts() -> Iterator[None]:
-    """Replace the parts by small modules, and let torch report that it was built without distributed tensors."""
+    """Let torch report that it was built without distributed tensors, and replace parts by what their importers need."""
     import torch.distributed
+    import transformers.utils
+    import transformers.utils.import_utils
 
-    parts: dict[str, dict[str, Any]] = {name: {} for name in _DEFERRED.keys() | _DECORATORS.keys()}
-    for name, attributes in _DEFERRED.items():
-        parts[name].update({attribute: _defer(name, attribute) for attribute in attributes})
-    for name, attributes in _DECORATORS.items():
-        parts[name].update(dict.fromkeys(attributes, _decorate_nothing))
+    def find_transformers(*_: Any) -> ModuleType:
+        return sys.modules["transformers"]  # which is deferred, instead of a second copy that runs
+
+    indexing = "torch._dynamo._trace_wrapped_higher_order_op"
+    parts: dict[str, dict[str, Any]] = {
+        # Decorators that only concern compiled functions.
+        "torch._dynamo": dict.fromkeys(("allow_in_graph", "assume_constant_result", "disable"), _decorate_nothing),
+        indexing: stand_for(indexing, "TransformGetItemToIndex"),
+    }
     is_available = torch.distributed.is_available
+    copies = [
+        (module, module.direct_transformers_import) for module in (transformers.utils, transformers.utils.import_utils)
+    ]
     torch.distributed.is_available = lambda: False
     try:
+        for module, _ in copies:
+            module.direct_transformers_import = find_transformers
         with _modules(parts):
             yield
     finally:
         torch.distributed.is_available = is_available
+        for module, function in copies:
+            module.direct_transformers_import = function
 
 
 @contextmanager
@@ -99,13 +207,6 @@ def _modules(modules: dict[str, dict[str, Any]]) -> Iterator[None]:
     finally:
         for name in added:
             del sys.modules[name]
-
-
-def _defer(module: str, name: str) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return getattr(importlib.import_module(module), name)(*args, **kwargs)
-
-    return call
 
 
 def _decorate_nothing(function: Any = None, *args: Any, **kwargs: Any) -> Any:

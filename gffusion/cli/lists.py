@@ -1,6 +1,7 @@
 """Lists on the command line: values separated by commas, spaces or both."""
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -16,6 +17,53 @@ def split_list(text: str | None) -> list[str] | None:
     if text is None:
         return None
     return [value.strip() for value in text.split("," if "," in text else None) if value.strip()]
+
+
+def split_named(option: str, text: str) -> tuple[str, Path]:
+    """Return name and folder of an option `NAME=DIR`.
+
+    Raises:
+        ValueError: If one of them is missing.
+
+    Example:
+        >>> split_named("--fused", "SeAFusion=results/seafusion")[0]
+        'SeAFusion'
+    """
+    name, sign, folder = text.partition("=")
+    if not (name and sign and folder):
+        raise ValueError(f"{option} takes NAME=DIR, such as SeAFusion=results/seafusion, got {text!r}")
+    return name, Path(folder)
+
+
+def collect_fused(texts: Sequence[str] | None) -> dict[str, Path]:
+    """Return the folders of `--fused NAME=DIR` by name.
+
+    Raises:
+        ValueError: If an option is malformed, or two have the same name.
+    """
+    folders = dict(split_named("--fused", text) for text in texts or [])
+    if len(folders) < len(texts or []):
+        raise ValueError("--fused names a method twice: give each folder another name")
+    return folders
+
+
+def parse_zoom(text: str | None) -> tuple[int, int, int, int] | None:
+    """Return left, top, right and bottom of `--zoom`.
+
+    Raises:
+        ValueError: If the text is not LEFT,TOP,WIDTH,HEIGHT.
+
+    Example:
+        >>> parse_zoom("200,120,160,100")
+        (200, 120, 360, 220)
+    """
+    if text is None:
+        return None
+    numbers = [int(part) if part.strip().isdecimal() else -1 for part in text.split(",")]
+    if len(numbers) != 4 or min(numbers) < 0 or 0 in numbers[2:]:
+        raise ValueError(f"--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got {text!r}")
+    left, top, width, height = numbers
+    return left, top, left + width, top + height
 
 
 def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:

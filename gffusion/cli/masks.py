@@ -22,6 +22,8 @@ from .infrared import (
     parse_infrared_options,
 )
 from .lists import split_list
+from .options import DEVICES, OverwriteFilesOption, QuietOption
+from .outputs import check_parent, new_output
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 
@@ -94,18 +96,17 @@ def masks(
         Path | None,
         typer.Option(metavar="FILE", help=f"Also write an image that shows the label maps of {_SHEET_PAIRS} pairs."),
     ] = None,
-    device: Annotated[str, typer.Option(help='For pca: "auto", "cpu", "cuda", "cuda:1", "mps", ...')] = "auto",
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace existing label maps instead of skipping them.")
-    ] = False,
+    device: Annotated[str, typer.Option(help=f"For pca: {DEVICES}")] = "auto",
+    overwrite: OverwriteFilesOption = False,
+    quiet: QuietOption = False,
 ) -> None:
     """Make label maps for segmentation from boxes: 0 is background, class + 1 an object, 255 is ignored.
 
     Label maps are 8-bit PNG files. The class names are written to classes.txt next to their folder. Exit code: 0 on success,
     1 if some pairs failed, 2 if all failed or nothing could be done.
     """
-    with user_errors():
-        output = output or data / "labels"
+    output = output or data / "labels"
+    with user_errors(), new_output(output):
         _check_options(data, output, method, source, fallback, contact_sheet)
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = parse_alignment(align) | {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
@@ -145,6 +146,8 @@ def _check_options(
     check_choice("--method", method, METHODS)
     check_choice("--source", source, SOURCES)
     check_choice("--fallback", fallback, FALLBACKS)
+    if contact_sheet is not None:
+        check_parent(contact_sheet, "--contact-sheet")
     if contact_sheet is not None and contact_sheet.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"--contact-sheet must end in one of {', '.join(IMAGE_SUFFIXES)}, got {contact_sheet}")
 
@@ -175,9 +178,11 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], reading: dict[str,
     """Find the rig and the range of the pairs, and print them."""
     from gffusion.data import ReadOptions  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.alignment import find_rig
+    from gffusion.data.exchange import check_not_exchanged
     from gffusion.data.infrared_range import measure_pairs
     from gffusion.models.gffusion.infrared_options import InfraredOptions
 
+    check_not_exchanged(pairs, ReadOptions(**reading))
     read_options, found = find_rig(pairs, ReadOptions(**reading))
     ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
     for text in filter(None, (found, ranges.description)):
@@ -226,15 +231,14 @@ def _label(
     ranges: "PairRanges | None",
 ) -> tuple[list["LabelResult"], str]:
     """Label all pairs with a progress bar; return the failed ones and a summary."""
-    from tqdm import tqdm
-
     from gffusion.data.notes import summarize_notes
+    from gffusion.data.progress import show_progress
     from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
 
     started = time.perf_counter()
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges)
-    done = list(tqdm(results, total=len(pairs), unit="pair", disable=None, leave=False))
+    done = list(show_progress(results, total=len(pairs), unit="pair"))
     for note, number in summarize_notes(note for result in done for note in result.notes):
         typer.echo(f"note: {note} ({number} pair{'s' * (number != 1)})", err=True)
     report = sum((result.report for result in done), MaskReport())

@@ -1,10 +1,16 @@
 """`gffusion models`: the models of the zoo."""
 
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import user_errors
+from .printing import print_json
+
+if TYPE_CHECKING:
+    from gffusion.zoo.registry import ModelEntry
 
 
 def models(
@@ -13,30 +19,22 @@ def models(
         str | None,
         typer.Option("--status", metavar="STATUS", help='Only "bundled", "published" or "recipe-only" models.'),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with descriptions and results.")] = False,
 ) -> None:
     """List the models of the zoo with status, license, training data and recipe; for the name of one, also its results.
 
     Models with the status "recipe-only" have no weights yet: train them with `gffusion train --config RECIPE`.
     """
-    from rich import box  # saves start-up time of the other commands
-    from rich.console import Console
-    from rich.table import Column, Table
-
-    from gffusion.zoo.registry import find_entries
+    from gffusion.zoo.registry import find_entries  # saves start-up time of the other commands
 
     with user_errors():
         entries = find_entries(pattern, status)  # type: ignore[arg-type] # it checks the status
         if not entries:
             raise ValueError(f"No model matches {pattern!r}{f' with the status {status!r}' if status else ''}.")
-    console = Console(markup=False, highlight=False)
-    columns = [Column(name, no_wrap=True) for name in ("name", "status", "license")]
-    columns += [Column(name, overflow="fold") for name in ("training data", "recipe")]
-    table = Table(*columns, box=box.SIMPLE if console.is_terminal else None, pad_edge=False)
-    if not console.is_terminal:
-        console.width = 1000  # one line for each model, so that other programs can read the table
-    for entry in entries:
-        table.add_row(entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe)
-    console.print(table)
+    if as_json:
+        print_json([asdict(entry) for entry in entries])
+        return
+    _print_table(entries)
     if pattern != entries[0].name:
         typer.echo("\n`gffusion models NAME` shows the description and the results of a model.")
         return
@@ -47,3 +45,28 @@ def models(
         for dataset, means in entry.measurements.items():
             metrics = ", ".join(f"{name} {value:.3f}" for name, value in means.items())
             typer.echo(f"  {dataset}: {metrics}\n    {entry.evaluation_command(dataset)}")
+
+
+def _print_table(entries: "Sequence[ModelEntry]") -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    console = Console(markup=False, highlight=False)
+    columns = [Column(name, no_wrap=True) for name in ("name", "status", "license")]
+    columns += [Column(name, overflow="fold") for name in ("training data", "recipe")]
+    table = Table(*columns, box=box.SIMPLE if console.is_terminal else None, pad_edge=False)
+    if not console.is_terminal:
+        console.width = 1000  # one line for each model, so that other programs can read the table
+    for entry in entries:
+        table.add_row(entry.name, entry.status, entry.license or "-", entry.training_data, entry.recipe)
+    console.print(table)
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of models with weights that begin so, for the completion of shells."""
+    from gffusion.zoo.registry import find_entries
+
+    return [
+        entry.name for entry in find_entries("*") if entry.status != "recipe-only" and entry.name.startswith(incomplete)
+    ]

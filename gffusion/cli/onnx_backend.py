@@ -4,6 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
+from gffusion.export.requirements import check_file, is_onnx
+
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -11,11 +13,6 @@ if TYPE_CHECKING:
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 
 BACKENDS = ("auto", "torch", "onnx")
-
-
-def is_onnx(model: str) -> bool:
-    """Return whether a model is named as an .onnx file."""
-    return model.lower().endswith(".onnx")
 
 
 def check_backend(backend: str, model: str, dtype: str | None) -> None:
@@ -33,16 +30,7 @@ def check_backend(backend: str, model: str, dtype: str | None) -> None:
         raise ValueError(f"--backend torch cannot run {model}: give the model that it was exported from to --model")
     if dtype is not None:
         raise ValueError(f"--dtype {dtype} cannot change {model}: leave it out, or export with another --dtype")
-    from pathlib import Path
-
-    from gffusion.export.requirements import check_packages
-
-    if not Path(model).is_file():
-        raise FileNotFoundError(f"{model} does not exist: write it with `gffusion export`")
-    try:
-        check_packages("run")
-    except ImportError as error:
-        raise ValueError(str(error)) from None
+    check_file(model)
 
 
 def load_onnx(

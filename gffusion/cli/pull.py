@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from .errors import user_errors
+from .options import QuietOption
+from .outputs import new_output
 from .quiet import quiet_libraries
 
 
@@ -15,9 +17,10 @@ def pull(
     revision: Annotated[
         str | None, typer.Option("--revision", metavar="REVISION", help="Branch, tag or commit on the Hub.")
     ] = None,
+    quiet: QuietOption = False,
 ) -> None:
     """Save a model with its frozen encoders to one folder that loads on any machine, without network."""
-    with user_errors():
+    with user_errors(), new_output(output):
         from gffusion.hub import pull as save_model  # saves start-up time: imports torch
 
         quiet_libraries()

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .errors import user_errors
+from .printing import print_json
 from .quiet import quiet_libraries
 
 
@@ -29,6 +30,13 @@ def push(
     force: Annotated[
         bool, typer.Option("--force", help="Publish despite damaged weights, an unfinished training or other problems.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Check the model and print the files, without publishing; needs no network."),
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the files of --dry-run, or the address, as JSON.")
+    ] = False,
 ) -> None:
     """Publish a model on the Hugging Face Hub: weights, configuration, model card and its images.
 
@@ -38,8 +46,17 @@ def push(
         if not folder.is_dir():
             raise NotADirectoryError(f"{folder} is not a folder")
         from gffusion.hub import push as publish  # saves start-up time: imports torch
+        from gffusion.hub.publishing import find_published_files
 
         quiet_libraries()
+        if dry_run:
+            found = find_published_files(folder, repo_id, full=full or None, with_code=with_code, force=force)
+            if as_json:
+                print_json({"repo_id": repo_id, "files": found})
+                return
+            typer.echo(f"would publish {len(found)} files ({sum(found.values()) / 1e6:.1f} MB) -> {repo_id}:")
+            typer.echo("\n".join(f"  {name} ({size:,} bytes)" for name, size in found.items()))
+            return
         address = publish(
             folder,
             repo_id,
@@ -50,4 +67,7 @@ def push(
             commit_message=commit_message,
             force=force,
         )
-    typer.echo(f"published -> {address}")
+    if as_json:
+        print_json({"repo_id": repo_id, "address": address})
+    else:
+        typer.echo(f"published -> {address}")

@@ -1,6 +1,7 @@
 """Silence other libraries, so that their messages do not mix with the output of the command."""
 
 import logging as standard_logging
+import sys
 
 
 def quiet_libraries() -> None:
@@ -12,3 +13,8 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     hub_logging.set_verbosity_error()
+    from gffusion.data.progress import get_download_bar  # saves start-up time
+
+    # The Hub client shows its bars in terminals only.
+    if (bar := get_download_bar()) is not None:
+        vars(sys.modules["huggingface_hub.utils.tqdm"])["tqdm"] = bar

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from .errors import user_errors
+from .options import QuietOption
+from .outputs import new_output
 
 
 def sample(
@@ -14,6 +16,7 @@ def sample(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the first pair; each further pair adds 1.")] = 0,
     height: Annotated[int, typer.Option(min=32, help="Height in pixels.")] = 480,
     width: Annotated[int, typer.Option(min=32, help="Width in pixels.")] = 640,
+    quiet: QuietOption = False,
 ) -> None:
     """Write rendered visible/infrared pairs of a street at night, with label maps and boxes.
 
@@ -22,7 +25,7 @@ def sample(
     """
     from gffusion.synthetic.samples import write_scenes  # imports scipy, which would delay `gffusion --help`
 
-    with user_errors():
+    with user_errors(), new_output(folder, "DIR"):
         names = write_scenes(folder, count=count, seed=seed, height=height, width=width)
     typer.echo(
         f"rendered {count} pair{'s' * (count > 1)} in {folder}: {folder / 'visible' / names[0]}, "

@@ -1,9 +1,17 @@
 """`gffusion train`: train a model with a recipe and options."""
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import typer
 
 from .errors import user_errors
+from .messages import name_options
+from .outputs import new_output
 from .quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from gffusion.training.recipe import Recipe
 
 # Recipe.parse defines the options and prints the help.
 CONTEXT = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
@@ -16,16 +24,26 @@ def train(context: typer.Context) -> None:
     checkpoint, from which `--resume_from_checkpoint` continues. Exit code: 0 on success, 2 if the run cannot start,
     continue or be published.
     """
+    from gffusion.training.options import find_options
     from gffusion.training.recipe import Recipe  # here, to keep `gffusion --help` fast
 
+    name_options(find_options(context.args))
     with user_errors():
         recipe = Recipe.parse(context.args, "gffusion train")
-        quiet_libraries()
-        from gffusion.training.building import build_trainer  # imports torch: after the options are checked
+        with new_output(Path(recipe.training.output_dir), "--output_dir"):
+            _train(recipe)
 
-        trainer = build_trainer(recipe)
-        for name, dataset in (("training", trainer.train_dataset), ("evaluation", trainer.eval_dataset)):
-            if description := getattr(dataset, "range_description", None):
-                trainer.accelerator.print(f"{name}: {description}")
-        trainer.train()
-        trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")
+
+def _train(recipe: "Recipe") -> None:
+    quiet_libraries()
+    from gffusion.training.building import build_trainer  # imports torch: after the options are checked
+
+    trainer = build_trainer(recipe)
+    for name, dataset in (("training", trainer.train_dataset), ("evaluation", trainer.eval_dataset)):
+        if description := getattr(dataset, "range_description", None):
+            trainer.accelerator.print(f"{name}: {description}")
+    epochs, pairs = trainer.arguments.num_train_epochs, f"{len(trainer.train_dataset)} pairs"  # type: ignore[arg-type]
+    trainer.accelerator.print(f"training on {pairs}: {epochs} epochs of {trainer.steps_per_epoch} steps")
+    trainer.train()
+    trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")
+    trainer.accelerator.state.destroy_process_group()  # its threads would race with the end of Python

@@ -55,6 +55,10 @@ def parse_align(text: str, option: str = "--align") -> Align:
     """
     if text in ("none", "resize", "auto"):
         return text  # type: ignore[return-value]
+    if not Path(text).is_file() and text.lower().endswith(".json"):
+        raise FileNotFoundError(
+            f"the rig {text} does not exist: make it with `gffusion align VISIBLE INFRARED -o {text}`"
+        )
     if not Path(text).is_file():
         raise ValueError(f"{option} must be none, resize, auto or the file of a rig, got {text!r}")
     return Rig.load(text)

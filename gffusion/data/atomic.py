@@ -1,12 +1,17 @@
 """Write files atomically, and remove what killed processes left."""
 
+import errno
 import itertools
 import os
 import platform
 import re
+import shutil
 import stat
+import tempfile
 import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +20,8 @@ from .bounds import describe_special
 _NAME = re.compile(r"\.gffusion-([0-9a-f]{8})-([0-9]+)-[0-9]+\.tmp")
 _HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _FOREIGN_AGE = 24 * 3600  # seconds after which files of other machines are leftovers
+_DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, getattr(errno, "EDQUOT", errno.ENOSPC))
+_STARTED = time.time()
 _numbers = itertools.count()
 
 
@@ -59,23 +66,88 @@ def replace_file(path: Path, content: bytes, replace_special: bool = False) -> N
         ...     Path(folder, "notes.txt").read_bytes()
         b'complete'
     """
+    with replacing(path, replace_special) as temporary, temporary.open("wb") as file:
+        file.write(content)
+
+
+@contextmanager
+def replacing(path: Path, replace_special: bool = False) -> Iterator[Path]:
+    """Give a temporary path to write to, and replace a file by it at the end of the `with` block; see [`replace_file`].
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with replacing(Path(folder, "notes.txt")) as temporary:
+        ...         _ = temporary.write_text("complete")
+        ...     [path.name for path in Path(folder).iterdir()]
+        ['notes.txt']
+    """
     if not replace_special:
         check_replaceable(path)
     _remove_leftovers_once(path.parent.absolute(), os.getpid())
     temporary = name_temporary(path.parent)
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())  # otherwise, a power failure after the next line can leave an empty file
+        yield temporary
+        synchronize(temporary)  # otherwise, a power failure after the next line can leave an empty file
         os.replace(temporary, path)
-    except OSError as error:
-        if error.errno is None:
+    except BaseException as error:
+        with suppress(OSError):  # the first error is the one to report
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError) or error.errno is None:
             raise
         # Name the file of the caller in the message, not the temporary file. Errors of `write` name no file.
         raise type(error)(error.errno, error.strerror, str(path)) from error
+
+
+@contextmanager
+def temporary_folder(parent: Path | None = None) -> Iterator[Path]:
+    """Make a folder for the `with` block in an existing one, by default in that of the system for temporary files.
+
+    Folders that killed processes left there are removed first.
+
+    Example:
+        >>> with temporary_folder() as folder:
+        ...     folder.is_dir()
+        True
+    """
+    parent = Path(tempfile.gettempdir()) if parent is None else parent
+    remove_leftovers(parent)
+    folder = name_temporary(parent)
+    try:
+        folder.mkdir(mode=0o700)
+        yield folder
+    except OSError as error:
+        is_inside = any(str(name or "").startswith(str(folder)) for name in (error.filename, error.filename2))
+        if not is_inside and (error.filename or error.errno not in _DISK_ERRORS):  # errors of `write` name no file
+            raise
+        raise type(error)(error.errno, f"{error.strerror}, for temporary files", str(parent)) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def synchronize(path: Path) -> None:
+    """Wait until a file, or a folder with everything below it, is on the disk.
+
+    Example:
+        >>> with temporary_folder() as folder:
+        ...     synchronize(folder)
+    """
+    if path.is_dir():
+        for part in path.iterdir():
+            synchronize(part)
+    synchronize_entries(path)
+
+
+def synchronize_entries(path: Path) -> None:
+    """Wait until a file, or the names in a folder but not its files, are on the disk."""
+    if os.name == "nt" and path.is_dir():  # which cannot open folders
+        return
+    file = os.open(path, os.O_RDWR if os.name == "nt" else os.O_RDONLY)
+    try:
+        os.fsync(file)
+    except OSError as error:  # which names no file
+        raise type(error)(error.errno, error.strerror, str(path)) from error
+    finally:
+        os.close(file)
 
 
 def name_temporary(folder: Path) -> Path:
@@ -84,7 +156,7 @@ def name_temporary(folder: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files of processes of this machine that do not run any more, and old ones of other machines.
+    """Remove temporary files and folders of processes of this machine that ended, and old ones of other machines.
 
     Example:
         >>> import tempfile
@@ -102,9 +174,9 @@ def remove_leftovers(folder: Path) -> None:
     for path, match in found:
         host, process = match[1], int(match[2])
         try:
-            is_left = not _is_running(process) if host == _HOST else False
-            if is_left or time.time() - path.stat().st_mtime > _FOREIGN_AGE:
-                path.unlink()
+            changed = path.lstat().st_mtime
+            if (host == _HOST and not _is_running(process, changed)) or time.time() - changed > _FOREIGN_AGE:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
         except OSError:  # another process removed it, or it is not ours
             continue
 
@@ -116,7 +188,10 @@ def _remove_leftovers_once(folder: Path, process: int) -> None:
     remove_leftovers(folder)
 
 
-def _is_running(process: int) -> bool:
+def _is_running(process: int, changed: float) -> bool:
+    """Return whether a process runs that can have changed a file at this time."""
+    if process == os.getpid():  # in containers, the next process often has the same number
+        return changed >= _STARTED - 1
     if os.name == "nt":  # there, signal 0 would end the process
         return True
     try:

@@ -13,8 +13,16 @@ _JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True, 0xC9: False, 0xCA: True}  # marker -> whether it is progressive
 _SCAN, _END = 0xDA, 0xD9
-# Warnings of libjpeg, which then invents the rest of the image. Other messages are about what TurboJPEG supports.
-_JPEG_WARNINGS = ("Corrupt", "Premature", "Inconsistent", "Invalid", "Unknown Adobe", "Warning")
+# What TurboJPEG cannot decode, but other decoders can. After all other messages of libjpeg, some invent the rest of the image.
+_JPEG_UNSUPPORTED = (
+    "Unsupported color",
+    "Unsupported subsampling",
+    "Unsupported JPEG data precision",
+    "Unsupported JPEG process: SOF type 0xc3",  # lossless
+    "Could not determine",
+    "Requested feature",
+    "Sorry",
+)
 _UNCOMPRESSED, _JPEG_IN_TIFF = 1, 7
 
 
@@ -137,7 +145,7 @@ def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0)) -> None:
         message = str(error)
         if "remature end" in message:
             raise IncompleteError("its image data end early") from error
-        if message.startswith(_JPEG_WARNINGS):
+        if not message.startswith(_JPEG_UNSUPPORTED):
             raise ValueError(f"its image data are damaged: {message}") from error
         height, width = size
     if height < size[0] or width < size[1]:

@@ -1,7 +1,7 @@
 """Torch dataset of visible/infrared pairs, with optional labels and boxes."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -9,7 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
-from tqdm import tqdm
 
 from gffusion.cameras.running_range import Frame, measure_ranges
 from gffusion.models.gffusion.image_ops import rgb_to_luma
@@ -19,6 +18,7 @@ from gffusion.models.gffusion.infrared_values import map_infrared, measured_coun
 from .combined_files import check_same_types
 from .infrared_range import MEASURING, describe_range
 from .pairs import ImagePair
+from .progress import show_progress
 from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource
 from .transforms import Sample, Transform
@@ -196,12 +196,12 @@ class FusionDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"epoch must be at least 0, got {epoch}")
         self._epoch[0] = epoch
 
-    def read_label_values(self) -> set[int]:
-        """Read all label maps, before `transform`, and return the class indices they contain."""
-        values: set[int] = set()
+    def read_label_values(self) -> dict[int, str]:
+        """Read all label maps, before `transform`, and return their class indices, each with the first pair that has it."""
+        values: dict[int, str] = {}
         for index in self._iterate("labels") if self.has_labels else ():
             labels = self._decoded[index]["labels"] if self._decoded else self._source.read_labels(index)
-            values.update(map(int, np.unique(labels)))
+            values = dict.fromkeys(map(int, np.unique(labels)), self.names[index]) | values
         return values
 
     def read_sizes(self) -> list[tuple[int, int]]:
@@ -236,12 +236,12 @@ class FusionDataset(Dataset[dict[str, Any]]):
         optional = [name for name in ("labels", "boxes", "box_classes") if name in sample]
         return item | {name: torch.from_numpy(np.ascontiguousarray(sample[name])) for name in optional}
 
-    def _iterate(self, what: str) -> "tqdm[int]":
-        return tqdm(range(len(self)), desc=f"Reading {what}", unit="pair", disable=None, leave=False)
+    def _iterate(self, what: str) -> Iterable[int]:
+        return show_progress(range(len(self)), description=f"Reading {what}", unit="pair")
 
     def _measure_ranges(self) -> list[Limits]:
         def read_frames() -> Iterator[Frame]:
-            for index in tqdm(range(len(self)), desc=MEASURING, unit="pair", disable=None, leave=False):
+            for index in show_progress(range(len(self)), description=MEASURING, unit="pair"):
                 decoded = self._decoded[index] if self._decoded else self._source.read(index)
                 frame = decoded["infrared"], decoded.get("missing")
                 with self._name_pair_in_errors(index):

@@ -95,6 +95,18 @@ def _pillow_settings(is_filling: bool = False) -> Iterator[None]:
                 _changed.notify_all()
 
 
+def _forget_other_threads() -> None:
+    """Restore Pillow's settings in a forked process, in which the threads that decoded do not exist."""
+    global _changed, _decoding
+    if _decoding:
+        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = _previous
+    _changed, _decoding = threading.Condition(), 0
+
+
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_forget_other_threads)
+
+
 @contextlib.contextmanager
 def open_header(file: str | os.PathLike[str] | BytesIO) -> Iterator[ImageFile.ImageFile]:
     """Open an image file or its content with Pillow, to read its header.

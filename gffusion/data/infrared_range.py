@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from tqdm import tqdm
 
 from gffusion.cameras import Rig
 from gffusion.models.gffusion.infrared_options import NAMED_RANGES, InfraredOptions, InfraredRange, Limits
 
 from .pairs import ImagePair
+from .progress import show_progress
 from .reading import PairImages, ReadOptions, read_pair
 
 if TYPE_CHECKING:
     from gffusion.cameras.running_range import Frame
 
 MEASURING = "Measuring infrared range"
+
+PairFiles = tuple[Path, Path]
 
 
 def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> InfraredRange:
@@ -54,12 +56,12 @@ class PairRanges:
 
     Attributes:
         options: Options of all pairs.
-        limits: Measured range by the visible file of a pair; empty if `options` needs no measuring.
+        limits: Measured range by the visible and the infrared file of a pair; empty if `options` needs no measuring.
         read_options: How the pairs are read.
     """
 
     options: InfraredOptions
-    limits: Mapping[Path, Limits] = field(default_factory=dict)
+    limits: Mapping[PairFiles, Limits] = field(default_factory=dict)
     read_options: ReadOptions = field(default_factory=ReadOptions)
 
     def read(self, pair: ImagePair) -> PairImages:
@@ -68,7 +70,7 @@ class PairRanges:
 
     def options_of(self, pair: ImagePair) -> InfraredOptions:
         """Return the options of a pair, with its measured range."""
-        limits = self.limits.get(pair.visible)
+        limits = self.limits.get((pair.visible, pair.infrared))
         return self.options if limits is None else self.options.with_limits(limits)
 
     @property
@@ -109,20 +111,20 @@ def measure_pairs(
 
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
         read_options = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
-    measured: list[Path] = []
+    measured: list[PairFiles] = []
     ranges = measure_ranges(_read_frames(pairs, read_options, measured), options)
     return PairRanges(options, dict(zip(measured, ranges, strict=True)), wanted)
 
 
-def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[Path]) -> "Iterator[Frame]":
-    """Yield the infrared images that can be measured, and collect the visible files of their pairs."""
+def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[PairFiles]) -> "Iterator[Frame]":
+    """Yield the infrared images that can be measured, and collect the files of their pairs."""
     from gffusion.models.gffusion.infrared_values import measured_counts  # imports torch
 
-    for pair in tqdm(pairs, desc=MEASURING, unit="pair", disable=None, leave=False):
+    for pair in show_progress(pairs, description=MEASURING, unit="pair"):
         try:
             images = read_pair(pair.visible, pair.infrared, options)
             measured_counts(images.infrared, images.missing)  # raises if the image cannot be measured
         except (OSError, ValueError, MemoryError):  # reported when the pair is used
             continue
-        measured.append(pair.visible)
+        measured.append((pair.visible, pair.infrared))
         yield images.infrared, images.missing

@@ -1,9 +1,36 @@
-"""Summaries of the notes on many pairs."""
+"""Summaries of the notes on many pairs, and the files that warnings are about."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 _SHARE = re.compile(r"\d[\d.e+-]* %")
+_MOST_NAMES = 3
+
+_subject: ContextVar[str] = ContextVar("subject", default="")
+
+
+@contextmanager
+def about(*files: object) -> Iterator[None]:
+    """Let warnings of this thread be about these files.
+
+    Example:
+        >>> with about("1.png", "2.png"):
+        ...     get_subject()
+        '1.png, 2.png'
+    """
+    names = ", ".join(map(str, files[:_MOST_NAMES])) + ", ..." * (len(files) > _MOST_NAMES)
+    token = _subject.set(names)
+    try:
+        yield
+    finally:
+        _subject.reset(token)
+
+
+def get_subject() -> str:
+    """Return the files that warnings of this thread are about, or an empty text."""
+    return _subject.get()
 
 
 def get_kind(note: str) -> str:

@@ -1,11 +1,12 @@
 """Match the files of visible/infrared pairs."""
 
+import os
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeGuard, TypeVar
 
 from .boxes import BOX_SUFFIXES, NamedBoxes
 from .io import IMAGE_SUFFIXES
@@ -27,6 +28,7 @@ CLASSES_FILE = "classes.txt"
 """File of class names, one per line, that labelImg writes next to YOLO files."""
 
 Entry = TypeVar("Entry")
+Source = TypeVar("Source")
 
 
 @dataclass(frozen=True)
@@ -70,10 +72,10 @@ class PairMatch:
 
 
 def match_pairs(
-    visible: Path,
-    infrared: Path,
-    labels: Path | None = None,
-    boxes: Path | Mapping[str, NamedBoxes] | None = None,
+    visible: str | os.PathLike[str] | Sequence[Path],
+    infrared: str | os.PathLike[str] | Sequence[Path],
+    labels: str | os.PathLike[str] | None = None,
+    boxes: str | os.PathLike[str] | Mapping[str, NamedBoxes] | None = None,
     infrared_suffixes: tuple[str, ...] = (),
 ) -> PairMatch:
     """Match the images of two folders, or of one folder that holds both kinds, by stem.
@@ -87,8 +89,8 @@ def match_pairs(
     A folder without images can have one sub-folder for each kind, such as `visible/` and `infrared/`.
 
     Args:
-        visible: Folder of the visible images.
-        infrared: Folder of the infrared images; the same as `visible` if that holds both.
+        visible: Folder of the visible images, or their files.
+        infrared: Folder of the infrared images; the same as `visible` if that holds both. Or their files.
         labels: Folder of the label maps. Pairs without one get `labels=None`.
         boxes: Folder of YOLO or VOC files, or the boxes by stem from [`read_coco`]. Pairs without get `boxes=None`.
         infrared_suffixes: Suffixes of infrared files besides `IMAGE_SUFFIXES`.
@@ -107,11 +109,13 @@ def match_pairs(
         ...     for file in ("visible/1_vis.png", "visible/2_vis.png", "infrared/1_ir.png"):
         ...         Path(root, file).parent.mkdir(exist_ok=True)
         ...         Path(root, file).touch()
-        ...     match = match_pairs(Path(root, "visible"), Path(root, "infrared"))
+        ...     match = match_pairs(f"{root}/visible", f"{root}/infrared")
         >>> [(pair.visible.name, pair.infrared.name) for pair in match.pairs], [file.name for file in match.visible_only]
         ([('1_vis.png', '1_ir.png')], ['2_vis.png'])
     """
-    if visible.is_dir() and infrared.is_dir() and visible.samefile(infrared):
+    visible, infrared = _as_path(visible), _as_path(infrared)
+    labels, boxes = _as_path(labels), _as_path(boxes)
+    if _is_same_folder(visible, infrared):
         if (folders := find_subfolders(visible)) is not None:
             return match_pairs(*folders, labels, boxes)
         visible_files, infrared_files, partners, notes = _match_one_folder(
@@ -121,13 +125,13 @@ def match_pairs(
         visible_files = _list_files(visible, IMAGE_SUFFIXES, "images")
         infrared_files = _list_files(infrared, IMAGE_SUFFIXES + infrared_suffixes, "images")
         partners, notes = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
-        _check_any_match(visible, visible_files, infrared, infrared_files, partners)
+        _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
     labels_files = _list_files(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
-    labels_of = _match_others(visible, paired, labels, labels_files) if labels is not None else {}
+    labels_of = _match_others(_describe(visible), paired, str(labels), labels_files) if labels is not None else {}
     box_entries = _list_boxes(boxes)
-    boxes_folder = boxes if isinstance(boxes, Path) else "COCO file"
-    boxes_of = _match_others(visible, paired, boxes_folder, box_entries) if boxes is not None else {}
+    boxes_folder = str(boxes) if isinstance(boxes, Path) else "COCO file"
+    boxes_of = _match_others(_describe(visible), paired, boxes_folder, box_entries) if boxes is not None else {}
     pairs = tuple(
         ImagePair(
             file.stem,
@@ -174,21 +178,47 @@ def describe_entry(entry: Path | NamedBoxes) -> str:
     return entry.name if isinstance(entry, Path) else entry.origin
 
 
-def _list_files(folder: Path, suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
-    """Return the files of a folder by case-folded stem, in natural order."""
+def _as_path(source: str | os.PathLike[str] | Source) -> Path | Source:
+    return Path(source) if isinstance(source, str | os.PathLike) else source
+
+
+def _is_same_folder(visible: Path | Sequence[Path], infrared: Path | Sequence[Path]) -> TypeGuard[Path]:
+    if not isinstance(visible, Path) or not isinstance(infrared, Path):
+        return False
+    return visible.is_dir() and infrared.is_dir() and visible.samefile(infrared)
+
+
+def _describe(source: Path | Sequence[Path]) -> str:
+    return str(source) if isinstance(source, Path) else "the given files"
+
+
+def _index_files(files: Iterable[Path]) -> dict[str, Path]:
+    """Return files by case-folded stem, in natural order."""
+    found: dict[str, Path] = {}
+    for file in sorted(files, key=_natural_key):
+        twin = found.setdefault(normalize_name(file.stem), file)
+        if twin is not file:
+            where = f" in {file.parent}" if twin.parent == file.parent else ""
+            names = (twin.name, file.name) if where else (twin, file)
+            raise ValueError(
+                f"{names[0]} and {names[1]}{where} have the same stem (ignoring case); remove or rename one"
+            )
+    return found
+
+
+def _list_files(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
+    """Return the files of a folder, or given files, by case-folded stem, in natural order."""
+    if not isinstance(folder, Path):
+        return _index_files(folder)
     if not folder.exists():
         raise FileNotFoundError(f"the folder {folder} does not exist")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; pass a folder of {kind}")
-    files: dict[str, Path] = {}
-    for file in sorted(folder.iterdir(), key=_natural_key):
-        if file.name.startswith(".") or file.suffix.lower() not in suffixes or not file.is_file():
-            continue
-        twin = files.setdefault(normalize_name(file.stem), file)
-        if twin is not file:
-            raise ValueError(
-                f"{twin.name} and {file.name} in {folder} have the same stem (ignoring case); remove or rename one"
-            )
+    files = _index_files(
+        file
+        for file in folder.iterdir()
+        if not file.name.startswith(".") and file.suffix.lower() in suffixes and file.is_file()
+    )
     if not files:
         has_raw = kind == "images" and any(file.suffix.lower() in RAW_SUFFIXES for file in folder.iterdir())
         advice = "; raw frames need their size and type: raw_frame (--raw-frame)" * has_raw
@@ -256,7 +286,7 @@ def _match_one_folder(
 
 
 def _match_others(
-    folder: Path, visible: Mapping[str, Path], other_folder: Path | str, others: Mapping[str, Path | NamedBoxes]
+    folder: str, visible: Mapping[str, Path], other_folder: str, others: Mapping[str, Path | NamedBoxes]
 ) -> dict[str, str]:
     """Return the stem of the label map or boxes of each visible stem."""
     partners, _ = _find_partners(visible, others, ANY)
@@ -302,9 +332,9 @@ def _raise_ambiguous(visible: list[str], others: list[str]) -> NoReturn:
 
 
 def _check_any_match(
-    folder: Path,
+    folder: str,
     visible: Mapping[str, Path],
-    other_folder: Path | str,
+    other_folder: str,
     others: Mapping[str, Path | NamedBoxes],
     matched: Mapping[str, str],
 ) -> None:

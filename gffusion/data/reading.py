@@ -108,7 +108,9 @@ class ReadOptions:
         DecodeOptions(self.max_pixels, self.truncated)
 
 
-def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions()) -> PairImages:
+def read_pair(
+    visible: str | os.PathLike[str], infrared: str | os.PathLike[str], options: ReadOptions = ReadOptions()
+) -> PairImages:
     """Read the two images of a pair, from two files or from one file that holds both.
 
     A file holds both images if it is a radiometric JPEG with an embedded visible image, an image whose fourth channel
@@ -126,17 +128,17 @@ def read_pair(visible: Path, infrared: Path, options: ReadOptions = ReadOptions(
 
     Example:
         >>> import tempfile
-        >>> from pathlib import Path
         >>> import numpy as np
         >>> from gffusion.data import write_image
         >>> with tempfile.TemporaryDirectory() as folder:
-        ...     visible, infrared = Path(folder, "visible.png"), Path(folder, "infrared.png")
+        ...     visible, infrared = f"{folder}/visible.png", f"{folder}/infrared.png"
         ...     write_image(visible, np.zeros((4, 6, 3), np.uint8))
         ...     write_image(infrared, np.zeros((4, 6), np.uint16))
         ...     pair = read_pair(visible, infrared)
         >>> pair.visible.shape, pair.infrared.dtype
         ((4, 6, 3), dtype('uint16'))
     """
+    visible, infrared = Path(visible), Path(infrared)
     image, frame, notes = read_unaligned(visible, infrared, options)
     names = str(visible), str(infrared)
     if names[0] == names[1]:

@@ -1,52 +1,106 @@
 """Figures of an evaluation: box plots of the table, and fused images side by side."""
 
 import logging
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
-from gffusion.data import ImagePair
-from gffusion.data.atomic import replace_file
-from gffusion.data.infrared_range import PairRanges
+from gffusion.data import ImagePair, read_labels
+from gffusion.data.label_values import replace_values
+from gffusion.data.report_text import to_line
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.visualization.boxplots import draw_box_plots, render_figure
-from gffusion.visualization.comparison import draw_comparison
+from gffusion.visualization.boxplots import draw_box_plots
+from gffusion.visualization.comparison import Box, draw_comparison
 from gffusion.visualization.drawing import stack
+from gffusion.visualization.label_sheet import draw_legend
+from gffusion.visualization.overlay import overlay
+from gffusion.visualization.plotting import render_figure
 
 from .baselines import add_chroma
-from .methods import Method, Sources
+from .methods import Sources
+from .scoring import Plan
 from .table import EvaluationTable
 
 logger = logging.getLogger(__name__)
 
+_PAGE_HEIGHT = 6000  # pixels, of sheets
 
-def save_box_plots(table: EvaluationTable, folder: Path) -> None:
-    """Write `boxplots.png` and `boxplots.svg`, with the best mean rank on top, or log that matplotlib is missing."""
+
+@dataclass(frozen=True)
+class Scene:
+    """Images of a pair to show: sources, fused images by method, and label maps drawn over images.
+
+    The images are (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
+    """
+
+    name: str
+    sources: dict[str, NDArray[Any]]
+    fused: dict[str, NDArray[Any]]
+    labels: dict[str, NDArray[Any]]
+    baselines: tuple[str, ...]
+    class_names: tuple[str, ...] = ()  # of the label maps, the background first
+
+
+def draw_table(table: EvaluationTable) -> dict[str, bytes]:
+    """Return `boxplots.png`, `.svg` and `.pdf`, the best mean rank on top; nothing, with a warning, without matplotlib."""
     rows = table.best_first
-    methods, is_baseline = [table.methods[row] for row in rows], [table.is_baseline[row] for row in rows]
+    methods, is_baseline = [to_line(table.methods[row]) for row in rows], [table.is_baseline[row] for row in rows]
     try:
         figure = draw_box_plots(table.values[rows], methods, table.metrics, table.higher_is_better, is_baseline)
     except ImportError:
         logger.warning('no box plots without matplotlib: pip install "gffusion[plots]"')
-        return
-    for suffix in ("png", "svg"):
-        replace_file(folder / f"boxplots.{suffix}", render_figure(figure, suffix))
+        return {}
+    return {f"boxplots.{suffix}": render_figure(figure, suffix) for suffix in ("png", "svg", "pdf")}
 
 
-def draw_sheet(methods: Sequence[Method], pairs: Sequence[ImagePair], ranges: PairRanges) -> Image.Image:
-    """Fuse pairs with all methods, and draw the sources and results side by side."""
-    return stack([_draw_pair(methods, pair, ranges) for pair in pairs])
-
-
-def _draw_pair(methods: Sequence[Method], pair: ImagePair, ranges: PairRanges) -> Image.Image:
-    sources = Sources.read(pair, ranges)
-    fused = {method.name: method.fuse(sources).fused for method in methods}
-    baselines = [method.name for method in methods if method.is_baseline]
+def fuse_scene(plan: Plan, pair: ImagePair) -> Scene:
+    """Fuse a pair with all methods; label maps are those that are measured."""
+    sources = Sources.read(pair, plan.ranges)
+    is_segmented = {method.name: pair.labels is not None and plan.is_segmented(method) for method in plan.methods}
+    predictions = {
+        method.name: method.fuse(sources, segment=is_segmented[method.name] and method.name not in plan.label_files)
+        for method in plan.methods
+    }
+    fused = {name: prediction.fused for name, prediction in predictions.items()}
+    baselines = tuple(method.name for method in plan.methods if method.is_baseline)
     visible, infrared = sources.images[:2]
     if visible.ndim == 3:
         fused |= {name: add_chroma(visible, fused[name]) for name in baselines}
     if sources.infrared_options != InfraredOptions():
         infrared = sources.infrared_luma.numpy().astype(np.uint8)
-    return draw_comparison(pair.name, {"visible": visible, "infrared": infrared}, fused, baselines)
+    labels: dict[str, NDArray[Any]] = {}
+    for name in (name for name, segmented in is_segmented.items() if segmented):
+        predicted = predictions[name].labels
+        if name in plan.label_files and pair.name in plan.label_files[name]:
+            predicted = read_labels(plan.label_files[name][pair.name], sources.max_pixels)
+        if predicted is not None and predicted.shape == visible.shape[:2]:
+            labels[f"{name}: labels"] = overlay(fused[name], predicted)
+    if labels and pair.labels is not None:
+        truth = replace_values(read_labels(pair.labels, sources.max_pixels), plan.label_map)
+        if truth.shape == visible.shape[:2]:
+            shown = np.where(truth < len(plan.class_names), truth, 0).astype(np.uint8)  # 255 is ignored
+            labels = {"labels": overlay(visible, shown), **labels}
+    names = plan.class_names if labels else ()
+    return Scene(pair.name, {"visible": visible, "infrared": infrared}, fused, labels, baselines, names)
+
+
+def draw_sheets(scenes: Iterable[Scene], zoom: Box | None = None) -> Iterator[Image.Image]:
+    """Draw the images of scenes side by side, with the part `zoom` (left, top, right, bottom) of each enlarged.
+
+    A page has at least one scene and, beyond that, at most 6000 rows of pixels. Scenes are drawn as pages are asked for.
+    """
+    page: list[Image.Image] = []
+    for scene in scenes:
+        block = draw_comparison(scene.name, scene.sources, scene.fused, scene.baselines, scene.labels, zoom)
+        if scene.class_names:
+            block = stack([block, draw_legend(scene.class_names[1:], block.width, with_ignored=False)])
+        if page and sum(drawn.height for drawn in page) + block.height > _PAGE_HEIGHT:
+            yield stack(page)
+            page = []
+        page.append(block)
+    if page:
+        yield stack(page)

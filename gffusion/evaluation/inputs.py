@@ -3,13 +3,16 @@
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from gffusion.data import PairMatch, match_pairs
 from gffusion.data.label_values import check_label_files
+from gffusion.data.pair_lists import list_files
+from gffusion.data.report_text import escape_csv
 from gffusion.data.same_files import check_different_files
+from gffusion.export.requirements import check_file, is_onnx
 from gffusion.zoo import locate
 
 StrPath = str | os.PathLike[str]
@@ -18,14 +21,15 @@ FilesByMethod = Mapping[str, Mapping[str, Path]]
 
 
 def name_model(model: StrPath) -> str:
-    """Return the name of a model in tables: the last part of its name or path; for `best` and `last` of a run, the run's.
+    """Return the name of a model in tables: the last part of its name or path; for `best` of a run, that of the run.
 
     Example:
-        >>> name_model("org/gffusion-m3fd"), name_model("runs/mine/best")
-        ('gffusion-m3fd', 'mine')
+        >>> name_model("org/gffusion-m3fd"), name_model("runs/mine/best"), name_model("runs/mine/last")
+        ('gffusion-m3fd', 'mine', 'mine-last')
     """
     path = Path(model)
-    return path.parent.name if path.name in ("best", "last") and path.parent.name else path.name
+    run, suffix = path.parent.name, {"best": "", "last": "-last"}.get(path.name)
+    return path.name if suffix is None or not run else run + suffix
 
 
 class Inputs(NamedTuple):
@@ -55,14 +59,15 @@ def find_inputs(
         ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, or the
             label maps hold only 0 and 255.
     """
-    _check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
+    check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")
     if output is not None and Path(output).is_file():
         raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
     for model in models:
-        locate(model)
-    match = match_pairs(Path(visible), Path(infrared), None if labels is None else Path(labels))
+        check_file(model) if is_onnx(model) else locate(model)
+    visible_files = list_files(Path(visible))
+    match = match_pairs(visible_files, list_files(Path(infrared)), None if labels is None else Path(labels))
     check_different_files(match.pairs)
     check_label_files(pair.labels for pair in match.pairs if pair.labels)
     pairs = [pair.name for pair in match.pairs]
@@ -71,13 +76,16 @@ def find_inputs(
     for name in () if isinstance(sheet, int) else sheet:
         if name not in pairs:
             raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
-    return Inputs(match, _find_files(visible, fused), _find_files(visible, predicted_labels or {}))
+    return Inputs(match, _find_files(visible_files, fused), _find_files(visible_files, predicted_labels or {}))
 
 
-def _check_methods(methods: Sequence[str], predicted_labels: Mapping[str, StrPath]) -> None:
+def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) -> None:
+    """Raise ValueError if two methods have one name, or predicted label maps are those of no method."""
     for name in methods:
         if methods.count(name) > 1:
-            raise ValueError(f"Two methods have the name {name!r}: give one of them another name.")
+            raise ValueError(
+                f"Two methods have the name {name!r}: give each method once, and rename one of two folders of this name."
+            )
     for name in predicted_labels:
         if name not in methods:
             raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
@@ -93,7 +101,8 @@ def check_former_table(output: Path, methods: Sequence[str], protocol: str, pair
         former = json.loads((output / "summary.json").read_text(encoding="utf-8"))
         others = [name for name in former["methods"] if name not in methods]
         with (output / "per_image.csv").open(encoding="utf-8", newline="") as file:
-            is_new = not any(row["image"] in pairs for row in csv.DictReader(file))
+            written = set(map(escape_csv, pairs))
+            is_new = not any(row["image"] in written for row in csv.DictReader(file))
         reason = (
             f"of {', '.join(others)}" if others
             else f"with the protocol {former['protocol']}" if former["protocol"] != protocol
@@ -109,8 +118,8 @@ def check_former_table(output: Path, methods: Sequence[str], protocol: str, pair
         )
 
 
-def _find_files(visible: StrPath, folders: Mapping[str, StrPath]) -> FilesByMethod:
+def _find_files(visible: Path | Sequence[Path], folders: Mapping[str, StrPath]) -> FilesByMethod:
     return {
-        method: {pair.name: pair.infrared for pair in match_pairs(Path(visible), Path(folder)).pairs}
+        method: {pair.name: pair.infrared for pair in match_pairs(visible, Path(folder)).pairs}
         for method, folder in folders.items()
     }

@@ -1,26 +1,23 @@
 """Format a table of numbers for the terminal, as Markdown and as LaTeX."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 from numpy.typing import NDArray
+
+from gffusion.data.report_text import escape_html, escape_latex, escape_markdown, to_line
 
 if TYPE_CHECKING:
     from rich.console import Group
 
 _STYLES = {"*": "bold green", "+": "green"}
-_LINE_ENDS = dict.fromkeys("\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029", " ")
-# Signs that would start a cell, HTML, a link or code.
-_MARKDOWN_SIGNS = str.maketrans({"|": "\\|", "<": "&lt;", "[": "\\[", "`": "\\`", **_LINE_ENDS})
-_LATEX_SIGNS = str.maketrans(
-    {sign: f"\\{sign}" for sign in "&%$#_{}"}
-    | {**_LINE_ENDS, "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
-)
 
 
 class Marks(NamedTuple):
-    """Format strings for numbers, row names and column names."""
+    """Format strings for numbers, row names and column names, and the sign before a standard deviation."""
 
     best: str
     second: str
@@ -28,12 +25,20 @@ class Marks(NamedTuple):
     outranked: str
     higher_is_better: str
     lower_is_better: str
+    plus_minus: str = "±"
 
 
 _TEXT = Marks("{}*", "{}+", "({})", "{} !", "{} ↑", "{} ↓")
 _MARKDOWN = Marks("**{}**", "<u>{}</u>", "*{}*", "{} †", "{} ↑", "{} ↓")
+_HTML = Marks("<b>{}</b>", "<u>{}</u>", "<i>{}</i>", "{} †", "{} ↑", "{} ↓")
 _LATEX = Marks(
-    r"\textbf{{{}}}", r"\underline{{{}}}", r"\textit{{{}}}", r"{}$^\dagger$", r"{} $\uparrow$", r"{} $\downarrow$"
+    r"\textbf{{{}}}",
+    r"\underline{{{}}}",
+    r"\textit{{{}}}",
+    r"{}$^\dagger$",
+    r"{} $\uparrow$",
+    r"{} $\downarrow$",
+    r"$\pm$",
 )
 
 
@@ -49,6 +54,7 @@ class Layout:
     values: NDArray[np.float64]  # (rows, columns), NaN where a value is missing
     decimals: tuple[int, ...]
     notes: tuple[str, ...]
+    spreads: NDArray[np.float64] | None = None  # standard deviations (rows, columns), NaN where there is none
 
     def fill(self, marks: Marks) -> tuple[list[str], list[list[str]], list[str]]:
         """Return the names of the columns, the rows with their names, and the lines below the table."""
@@ -61,11 +67,12 @@ class Layout:
             if any(is_marked):
                 notes.append(f"{mark.format('name')}: {meaning}.")
         header, columns = [], [names]
-        for name, values, decimals, higher_is_better in zip(
-            self.columns, self.values.T, self.decimals, self.higher_is_better, strict=True
+        spreads = np.full_like(self.values, np.nan) if self.spreads is None else self.spreads
+        for name, values, spread, decimals, higher_is_better in zip(
+            self.columns, self.values.T, spreads.T, self.decimals, self.higher_is_better, strict=True
         ):
             header.append((marks.higher_is_better if higher_is_better else marks.lower_is_better).format(name))
-            columns.append(_format_column(values, decimals, higher_is_better, marks))
+            columns.append(_format_column(values, spread, decimals, higher_is_better, marks))
         return header, [list(row) for row in zip(*columns, strict=True)], notes
 
 
@@ -82,7 +89,7 @@ def to_rich(layout: Layout) -> "Group":
         style = _STYLES.get(text[-1])
         return Text(text, style) if style else Padding(Text(text), (0, 1, 0, 0))
 
-    header, rows, notes = layout.fill(_TEXT)
+    header, rows, notes = _escape(layout, to_line).fill(_TEXT)
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     table.add_column("")
     for column in header:
@@ -94,32 +101,51 @@ def to_rich(layout: Layout) -> "Group":
 
 def to_markdown(layout: Layout) -> str:
     """Return the table as Markdown: the best number bold, the second best underlined."""
-    header, rows, notes = _escape(layout, _MARKDOWN_SIGNS).fill(_MARKDOWN)
+    header, rows, notes = _escape(layout, escape_markdown).fill(_MARKDOWN)
     lines = [["method", *header], ["---", *["---:"] * len(header)]]
     return "\n".join([*(f"| {' | '.join(line)} |" for line in [*lines, *rows]), "", " ".join(notes), ""])
 
 
 def to_latex(layout: Layout) -> str:
-    """Return the table as LaTeX with booktabs: the best number bold, the second best underlined."""
-    header, rows, notes = _escape(layout, _LATEX_SIGNS).fill(_LATEX)
+    """Return the table as LaTeX with booktabs, and the notes below it: the best number bold, the second best underlined."""
+    header, rows, notes = _escape(layout, escape_latex).fill(_LATEX)
     head, *body = (" & ".join(line) + r" \\" for line in (["Method", *header], *rows))
     begin = "% needs \\usepackage{booktabs}", r"\begin{tabular}{l" + "r" * len(header) + "}", r"\toprule"
-    end = r"\bottomrule", r"\end{tabular}", *(f"% {note}" for note in notes), ""
+    end = r"\bottomrule", r"\end{tabular}", r"\par\smallskip", rf"{{\footnotesize {' '.join(notes)}\par}}", ""
     return "\n".join([*begin, head, r"\midrule", *body, *end])
 
 
-def _escape(layout: Layout, signs: dict[int, str]) -> Layout:
+def fill_html(layout: Layout) -> tuple[list[Markup], list[list[Markup]], list[Markup]]:
+    """Return the column names, rows and notes as HTML: the best number bold, the second best underlined."""
+    header, rows, notes = _escape(layout, escape_html).fill(_HTML)
+    # Names and notes are escaped above.
+    return [*map(Markup, header)], [[*map(Markup, row)] for row in rows], [*map(Markup, notes)]
+
+
+def to_html(layout: Layout) -> str:
+    """Return the table as HTML, for notebooks."""
+    header, rows, notes = fill_html(layout)
+    head = "".join(f"<th>{name}</th>" for name in ("method", *header))
+    body = "".join(f"<tr>{''.join(f'<td>{cell}</td>' for cell in row)}</tr>" for row in rows)
+    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table><p>{' '.join(notes)}</p>"
+
+
+def _escape(layout: Layout, escape: Callable[[str], str]) -> Layout:
     """Return a table whose names are text in another language."""
-    rows, columns = (tuple(name.translate(signs) for name in names) for names in (layout.rows, layout.columns))
-    notes = tuple(" ".join(note.splitlines()) for note in layout.notes)
+    rows, columns = (tuple(map(escape, names)) for names in (layout.rows, layout.columns))
+    notes = tuple(map(to_line if escape is escape_markdown else escape, layout.notes))
     return replace(layout, rows=rows, columns=columns, notes=notes)
 
 
-def _format_column(values: NDArray[np.float64], decimals: int, higher_is_better: bool, marks: Marks) -> list[str]:
+def _format_column(
+    values: NDArray[np.float64], spreads: NDArray[np.float64], decimals: int, higher_is_better: bool, marks: Marks
+) -> list[str]:
     """Format the numbers of a column, and mark all that are equal to the best or second best after rounding."""
     texts = ["-" if np.isnan(value) else f"{value:.{decimals}f}" for value in values]
     best, second, *_ = [*sorted({*texts} - {"-"}, key=float, reverse=higher_is_better), "", ""]
-    if not second:  # all methods are equal
-        return texts
-    marked = {best: marks.best.format(best), second: marks.second.format(second)}
-    return [marked.get(text, text) for text in texts]
+    # Nothing is marked if all methods are equal.
+    marked = {best: marks.best, second: marks.second} if second else {}
+    return [
+        marked.get(text, "{}").format(text if np.isnan(spread) else f"{text} {marks.plus_minus} {spread:.{decimals}f}")
+        for text, spread in zip(texts, spreads, strict=True)
+    ]

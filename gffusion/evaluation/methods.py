@@ -7,13 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
 from gffusion.data import ImagePair, PairImages, read_image, read_pair
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.infrared_range import PairRanges
+from gffusion.export.requirements import is_onnx
 from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -25,6 +26,9 @@ from gffusion.zoo.digest import digest_file, digest_weights
 
 from .baselines import fuse_luma
 from .inputs import name_model
+
+if TYPE_CHECKING:
+    from gffusion.export.running import OnnxModel
 
 
 @dataclass(frozen=True)
@@ -123,24 +127,38 @@ class FusedFolder(Method):
 class Model(Method):
     """A model that fuses during the evaluation."""
 
-    def __init__(self, name: str, model: GFFusionModel, image_processor: GFFusionImageProcessor) -> None:
+    def __init__(
+        self,
+        name: str,
+        model: "GFFusionModel | OnnxModel",
+        image_processor: GFFusionImageProcessor,
+        digest: str | None = None,
+    ) -> None:
         super().__init__(name)
-        self._model = model.eval()
+        self._model: Any = model.eval()
         self._image_processor = image_processor
-        self._digest = digest_weights(model, model.config.to_json_string(), image_processor.to_json_string())
+        self._digest = digest or digest_weights(model, model.config.to_json_string(), image_processor.to_json_string())
         self._ranges = PairRanges(image_processor.infrared_options)
-        # Hidden states of the encoders are collected with hooks, so only one thread at a time can run a model.
+        # Models can be used by several threads, but each of them would take the memory of a forward pass.
         self._lock = Lock()
-        if model.config.use_segmenter:
+        if getattr(model, "has_labels", model.config.use_segmenter):
             self.class_names = tuple(model.config.id2label[label] for label in range(model.config.num_labels))
 
     @classmethod
     def load(
         cls, name: str | os.PathLike[str], device: str, segment: bool, infrared_options: Mapping[str, Any] | None = None
     ) -> "Model":
-        """Load a model by its name in the zoo, folder or Hub id; the segmenter is loaded only if `segment` is True."""
+        """Load a model by its name in the zoo, folder, Hub id or .onnx file; the segmenter only if `segment` is True."""
+        given = infrared_options or {}
+        if is_onnx(name):
+            from gffusion.export.running import OnnxModel  # imports onnxruntime, an extra
+
+            file = OnnxModel(name, device)
+            processor = file.load_image_processor(**given)
+            digest = f"{digest_file(file.path)} {processor.to_json_string()}"
+            return cls(name_model(name), file, processor, digest)
         model = create_model(name, **({} if segment else {"use_segmenter": False}))
-        return cls(name_model(name), model.to(device), load_image_processor(name, **(infrared_options or {})))
+        return cls(name_model(name), model.to(device), load_image_processor(name, **given))
 
     @property
     def infrared_options(self) -> InfraredOptions:

@@ -1,12 +1,18 @@
 """Append-only file of measured values, from which an interrupted evaluation resumes."""
 
 import json
+import os
+import time
 from collections import defaultdict
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock
 from typing import Any
+
+from gffusion.data.atomic import synchronize_entries
+
+_INTERVAL = 1.0  # seconds whose values a power failure can lose; they are measured again
 
 
 class Records:
@@ -25,6 +31,7 @@ class Records:
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
         self._lock = Lock()
+        self._synchronized = 0.0
         self._values: dict[str, dict[str, Any]] = defaultdict(dict)
         if path is None or not path.exists():
             return
@@ -42,10 +49,34 @@ class Records:
         return self._values.get(key, {})
 
     def add(self, key: str, method: str, image: str, values: Mapping[str, Any]) -> None:
-        """Add values to a key; method and image only make the file readable."""
+        """Add values to a key; method and image only make the file readable.
+
+        Raises:
+            OSError: If the file cannot be written.
+        """
         line = json.dumps({"key": key, "method": method, "image": image, "values": values})
         with self._lock:
             self._values[key].update(values)
             if self._path is not None:
-                with self._path.open("a", encoding="utf-8") as file:
-                    file.write(line + "\n")
+                self._append(self._path, line + "\n")
+
+    def _append(self, path: Path, line: str) -> None:
+        try:
+            with path.open("a", encoding="utf-8") as file:
+                file.write(line)
+                file.flush()
+                if time.monotonic() - self._synchronized > _INTERVAL:
+                    os.fsync(file.fileno())
+                    self._synchronized = time.monotonic()
+        except OSError as error:  # those of `write` and `fsync` name no file
+            raise type(error)(error.errno, error.strerror, str(path)) from error
+
+    def finish(self) -> None:
+        """Wait until the file and its name are on the disk.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        if self._path is not None and self._path.exists():
+            synchronize_entries(self._path)
+            synchronize_entries(self._path.parent)

@@ -1,6 +1,8 @@
 """`evaluate`: measure methods on folders of pairs, and write tables and figures."""
 
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,20 +12,26 @@ from tqdm import tqdm
 
 from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
+from gffusion.data.atomic import replace_file
 from gffusion.data.combined_files import find_odd_types
+from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.data.label_values import check_class_values
 from gffusion.data.layouts.base import read_lines
 from gffusion.data.notes import summarize_notes
 from gffusion.data.pairs import CLASSES_FILE
+from gffusion.data.progress import show_progress
+from gffusion.data.reading import read_pair_size
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.visualization.comparison import Box, check_box
 
 from .baselines import BASELINES
-from .figures import draw_sheet, save_box_plots
+from .figures import Scene, draw_sheets, draw_table, fuse_scene
 from .inputs import FilesByMethod, StrPath, check_former_table, find_inputs, name_model
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
+from .report import describe_scene, render_report
 from .scoring import CONFUSION, PairScores, Plan, score_pairs
 from .table import EvaluationTable
 
@@ -46,6 +54,9 @@ def evaluate(
     label_map: Mapping[int, int] | None = None,
     output: StrPath | None = None,
     sheet: Sequence[str] | int = 3,
+    zoom: Box | None = None,
+    html: bool = False,
+    std: bool = False,
     workers: int | None = None,
     device: str = "cpu",
     progress: bool = False,
@@ -60,10 +71,11 @@ def evaluate(
     of the segmentation only, and is listed in `unsegmented`.
 
     Args:
-        visible: Folder of visible images.
+        visible: Folder of visible images, a pattern such as `"day/*.png"`, or `"@list.txt"` with one name per line.
         infrared: Folder of infrared images.
         fused: Folders of fused images, gray or color, by the name of their method.
-        models: Models that fuse during the evaluation: names of bundled models, folders or Hub ids.
+        models: Models that fuse during the evaluation: names of bundled models, folders, Hub ids or .onnx files of
+            `gffusion export`.
         baselines: Classical baselines, names in `gffusion.evaluation.baselines.BASELINES`.
         metrics: Metrics of the mean rank. Default: EN, SCD, VIF, Qabf and SSIM, as far as the protocol has them. Nabf, the
             share of artifacts, is always measured if the protocol has it, but counts only if it is listed here.
@@ -76,7 +88,12 @@ def evaluate(
             Values that are no key stay.
         output: Folder for tables, figures (box plots need matplotlib) and records, which let later calls measure only
             what is new. A table of other methods, pairs or conventions in it is not replaced.
-        sheet: Names of the pairs shown in `sheet.png`, or the number of evenly spread pairs.
+        sheet: Names of the pairs shown in `sheet.png` (and `sheet-2.png`, ..., if there are many) and `report.html`, or the
+            number of evenly spread pairs.
+        zoom: The part of the pairs in `sheet.png` that is enlarged: left, top, right and bottom in pixels. By default, where
+            sources and fused images differ most.
+        html: Whether to write `report.html`: one file with tables that can be sorted, images with a slider, and box plots.
+        std: Whether tables show the standard deviation over the images beside each mean.
         workers: Number of threads. Default: as in PyTorch.
         device: Device of the models.
         progress: Whether to show a progress bar if standard error is a terminal.
@@ -105,6 +122,8 @@ def evaluate(
     if not (fused or models or baselines):
         raise ValueError("There is nothing to evaluate: give `fused`, `models` or `baselines`.")
     _check_options(workers, baselines, labels, label_map, read_options)
+    if html and output is None:
+        raise ValueError("`html` needs a folder to write to: give `output`.")
     inputs = find_inputs(
         visible,
         infrared,
@@ -116,6 +135,7 @@ def evaluate(
         output=output,
         sheet=sheet,
     )
+    check_not_exchanged(inputs.match.pairs, read_options)
     if output is not None:
         names_of_methods = [*fused, *map(name_model, models), *baselines]
         check_former_table(Path(output), names_of_methods, protocol, [pair.name for pair in inputs.match.pairs])
@@ -133,7 +153,9 @@ def evaluate(
             _write_class_ids(names)
     read_options, found = find_rig(pairs, read_options)
     if found and progress:
-        tqdm.write(found)
+        _write(found)
+    if zoom is not None:
+        _check_zoom(zoom, _choose_pairs(sheet, {pair.name: pair for pair in pairs}), read_options)
     options = InfraredOptions().override(**(infrared_options or {}))
     odd = find_odd_types([pair.infrared for pair in pairs])
     measured = [pair for pair in pairs if pair.infrared not in odd]
@@ -142,18 +164,43 @@ def evaluate(
     folder = None if output is None else Path(output)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
-    results = score_pairs(plan, pairs, Records(folder / "records.jsonl" if folder else None), workers)
-    bar = tqdm(results, total=len(pairs), unit="pair", disable=None if progress else True, leave=False)
-    scores = list(bar)
+    records = Records(folder / "records.jsonl" if folder else None)
+    results = score_pairs(plan, pairs, records, workers)
+    scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
+    records.finish()
     _write_notes(scores, progress)
-    table = _make_table(plan, ranked, scores, inputs.match)
+    table = replace(_make_table(plan, ranked, scores, inputs.match), std=std)
     if folder is not None:
-        table.save(folder)
-        save_box_plots(table, folder)
         scored = {pair.name: pair for pair in pairs if pair.name in table.images}
-        if shown := _choose_pairs(sheet, scored):
-            write_image(folder / "sheet.png", np.asarray(draw_sheet(methods, shown, ranges)))
+        _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
     return table
+
+
+def _save(
+    table: EvaluationTable, plan: Plan, shown: Sequence[ImagePair], folder: Path, html: bool, zoom: Box | None
+) -> None:
+    """Write tables and figures into a folder; only the scenes of one page are in memory at a time."""
+    table.save(folder)
+    plots = draw_table(table)
+    for name, content in plots.items():
+        replace_file(folder / name, content)
+    described: list[dict[str, Any]] = []
+
+    def fuse_scenes() -> Iterator[Scene]:
+        for pair in shown:
+            scene = fuse_scene(plan, pair)
+            if html:
+                described.append(describe_scene(scene, table, len(shown)))
+            yield scene
+
+    pages = 0
+    for pages, page in enumerate(draw_sheets(fuse_scenes(), zoom), start=1):
+        write_image(folder / ("sheet.png" if pages == 1 else f"sheet-{pages}.png"), np.asarray(page))
+    while (former := folder / f"sheet-{(pages := pages + 1)}.png").exists():  # of an evaluation that showed more pairs
+        former.unlink()
+    if html:
+        text = render_report(table, described, plots.get("boxplots.svg"))
+        replace_file(folder / "report.html", text.encode(errors="backslashreplace"))
 
 
 def _check_options(
@@ -172,9 +219,19 @@ def _check_options(
         raise ValueError("`label_map` (--label-map) needs label maps (`labels`, --segmentation).")
     if labels is not None and (read_options.crop or read_options.reference != "visible"):
         raise ValueError(
-            "`crop` and `reference` (--crop, --reference infrared) cannot be used with label maps, which lie in the frame of "
+            "`crop` and `reference` (--crop and --reference infrared) cannot be used with label maps, which lie in the frame of "
             "the visible image: leave them out, or evaluate without `labels` (--segmentation)"
         )
+
+
+def _check_zoom(zoom: Box, shown: Sequence[ImagePair], options: ReadOptions) -> None:
+    """Raise ValueError if the enlarged part does not lie in the pairs, before all of them are measured."""
+    for pair in shown:
+        try:
+            size = read_pair_size(pair.visible, pair.infrared, options)
+        except (OSError, ValueError):  # reported when the pair is measured
+            continue
+        check_box(zoom, size, pair.name)
 
 
 def _measure(
@@ -195,7 +252,7 @@ def _measure(
     for method, ranges in zip((method for method in methods if isinstance(method, Model)), measured[1:], strict=True):
         method.use_ranges(ranges)
     for description in dict.fromkeys(ranges.description for ranges in measured if prints and ranges.description):
-        tqdm.write(description)
+        _write(description)
     return measured[0]
 
 
@@ -254,16 +311,21 @@ def _find_class_lists(labels: Path) -> list[Path]:
 
 def _write_class_ids(class_names: Sequence[str]) -> None:
     ids = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
-    tqdm.write(
+    _write(
         f"note: label maps are read as {ids}, the classes of the model; give --class-names or --label-map if theirs have "
         "other numbers"
     )
 
 
+def _write(text: str) -> None:
+    """Write a line beside a progress bar. Standard output is for results."""
+    tqdm.write(text, file=sys.stderr)
+
+
 def _write_notes(scores: Sequence[PairScores], prints: bool) -> None:
     """Write what was changed or assumed while reading the pairs."""
     for note, count in summarize_notes(note for score in scores for note in score.notes if prints):
-        tqdm.write(f"note: {note} ({count} pair{'s' * (count != 1)})")
+        _write(f"note: {note} ({count} pair{'s' * (count != 1)})")
 
 
 def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:

@@ -84,16 +84,19 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     scores.notes = sources.images.notes
     for method in plan.methods:
         try:
-            scores.values[method.name], label_error = _score(plan, method, sources, records)
+            key, new, label_error = _score(plan, method, sources, records)
         except _ERRORS as error:
             scores.errors.append(f"{method.name}: {error}")
-        else:
-            scores.label_errors += [f"{method.name}: {label_error}"] if label_error else []
+            continue
+        if new:  # not above: if records cannot be written, the evaluation ends, and no pair is left out
+            records.add(key, method.name, pair.name, new)
+        scores.values[method.name] = dict(records.get(key))
+        scores.label_errors += [f"{method.name}: {label_error}"] if label_error else []
     return scores
 
 
-def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tuple[dict[str, Any], str]:
-    """Return all values, without the confusion matrix if a label map cannot be used, and the reason."""
+def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tuple[str, dict[str, Any], str]:
+    """Return the key of the values, those that have no record, and why a label map cannot be used."""
     pair, label_error = sources.pair, ""
     try:
         label_files = _label_files(plan, method, pair)
@@ -109,11 +112,11 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tu
     if plan.label_map and label_files:
         parts.append(str(sorted(plan.label_map.items())))
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
-    if missing := [name for name in wanted if name not in records.get(key)]:
-        values, cause = _measure(plan, method, sources, missing, label_files)
-        label_error = label_error or cause
-        records.add(key, method.name, pair.name, values)
-    return dict(records.get(key)), label_error
+    missing = [name for name in wanted if name not in records.get(key)]
+    if not missing:
+        return key, {}, label_error
+    values, cause = _measure(plan, method, sources, missing, label_files)
+    return key, values, label_error or cause
 
 
 def _label_files(plan: Plan, method: Method, pair: ImagePair) -> list[Path]:

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 from pathlib import Path
@@ -13,13 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.atomic import replace_file
+from gffusion.data.report_text import escape_csv
 from gffusion.metrics import METRICS
 
-from .layout import Layout, to_latex, to_markdown, to_rich
+from .layout import Layout, to_html, to_latex, to_markdown, to_rich
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped, import-not-found]
     from rich.console import Group
+
+_MOST_DECIMALS = 6
+_FEW_PIXELS = 1000
 
 UNLIMITED_WIDTH = 10_000
 """Width of a rich console that does not wrap rows of tables."""
@@ -43,6 +47,7 @@ class EvaluationTable:
             images count.
         confusion: For methods with label maps, the number of pixels over all images, (classes, classes) int64: row = class in
             the labels, column = predicted class.
+        std: Whether printed tables have the standard deviation over the images beside each mean.
 
     Example:
         >>> methods, values = ("ours", "average"), np.array([[[7.0]], [[6.0]]])
@@ -61,11 +66,17 @@ class EvaluationTable:
     class_names: tuple[str, ...] = ()
     confusion: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     unsegmented: Mapping[str, str] = field(default_factory=dict)
+    std: bool = False
 
     @property
     def means(self) -> NDArray[np.float64]:
         """Mean of every metric over the images, (methods, metrics)."""
         return np.asarray(self.values.mean(axis=1))
+
+    @property
+    def standard_deviations(self) -> NDArray[np.float64]:
+        """Standard deviation of every metric over the images (divided by their number), (methods, metrics)."""
+        return np.asarray(self.values.std(axis=1))
 
     @property
     def higher_is_better(self) -> tuple[bool, ...]:
@@ -107,6 +118,12 @@ class EvaluationTable:
         """
         return {method: _intersection_over_union(matrix, self.class_names) for method, matrix in self.confusion.items()}
 
+    @property
+    def label_pixels(self) -> dict[str, int]:
+        """The number of pixels of each class in the label maps of all images; empty without label maps."""
+        counts = next(iter(self.confusion.values()), np.zeros((0, 0), np.int64)).sum(axis=1).tolist()
+        return dict(zip(self.class_names, counts, strict=False))
+
     def to_dict(self) -> dict[str, dict[str, float]]:
         """Return means by method, by metric; for methods with label maps also `mIoU` and `IoU <class>` of classes that occur."""
         summary = {
@@ -121,14 +138,26 @@ class EvaluationTable:
 
     def to_csv(self) -> str:
         """Return a line for every method and image, with the columns method, image, and one per metric."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["method", "image", *self.metrics])
-        for method, rows in zip(self.methods, self.values.tolist(), strict=True):
-            writer.writerows(
-                [_as_text(method), _as_text(image), *row] for image, row in zip(self.images, rows, strict=True)
-            )
-        return text.getvalue()
+        return _write_csv(
+            ["method", "image", *self.metrics],
+            (
+                [method, image, *row]
+                for method, rows in zip(self.methods, self.values.tolist(), strict=True)
+                for image, row in zip(self.images, rows, strict=True)
+            ),
+        )
+
+    def to_summary_csv(self) -> str:
+        """Return a line for every method, the best first: each mean and its standard deviation, the mean rank, and IoU."""
+        summary, mean_ranks = self.to_dict(), self.mean_ranks
+        ious = list(dict.fromkeys(name for row in summary.values() for name in row if name not in self.metrics))
+        rows = []
+        for index in self.best_first:
+            method = self.methods[index]
+            pairs = np.column_stack([self.means[index], self.standard_deviations[index]]).ravel().tolist()
+            rows.append([method, *pairs, mean_ranks[method], *(summary[method].get(name, "") for name in ious)])
+        header = [column for name in self.metrics for column in (name, f"{name} std")]
+        return _write_csv(["method", *header, "mean rank", *ious], rows)
 
     def to_pandas(self) -> "DataFrame":
         """Return a data frame with a column per metric, indexed by method and image; needs pandas."""
@@ -141,17 +170,21 @@ class EvaluationTable:
 
     def to_markdown(self) -> str:
         """Return the means as Markdown, the best method first, and the table of IoU if there are label maps."""
-        return "\n".join(map(to_markdown, self._layouts()))
+        return "\n".join(map(to_markdown, self.layouts.values()))
 
     def to_latex(self) -> str:
         """Return the same tables as LaTeX with the package booktabs."""
-        return "\n".join(map(to_latex, self._layouts()))
+        return "\n".join(map(to_latex, self.layouts.values()))
+
+    def _repr_html_(self) -> str:
+        """The same tables in a notebook."""
+        return "".join(map(to_html, self.layouts.values()))
 
     def __rich__(self) -> "Group":
         """The same tables, styled, for a rich console."""
         from rich.console import Group  # rich is imported only where a table is printed
 
-        first, *others = map(to_rich, self._layouts())
+        first, *others = map(to_rich, self.layouts.values())
         return Group(first, *(part for other in others for part in ("", other)))
 
     def __str__(self) -> str:
@@ -164,37 +197,45 @@ class EvaluationTable:
         return "\n".join(line.rstrip() for line in capture.get().splitlines())
 
     def summarize(self) -> dict[str, Any]:
-        """Return protocol, number of images, and the means and standard deviations over images by method, by metric."""
-        spread = self.values.std(axis=1).tolist()
+        """Return protocol, number of images, and the means and standard deviations over images by method, by metric.
+
+        With label maps, also the number of pixels of each class.
+        """
         return {
             "protocol": self.protocol,
             "images": len(self.images),
             "methods": self.to_dict(),
             "standard_deviations": {
                 method: dict(zip(self.metrics, row, strict=True))
-                for method, row in zip(self.methods, spread, strict=True)
+                for method, row in zip(self.methods, self.standard_deviations.tolist(), strict=True)
             },
+            **({"label_pixels": self.label_pixels} if self.confusion else {}),
         }
 
     def save(self, folder: Path) -> None:
-        """Write `per_image.csv`, `summary.json`, `table.md` and `table.tex` into an existing folder, each atomically."""
+        """Write `per_image.csv`, `summary.json` and `table.csv`, `.md` and `.tex` into an existing folder, each atomically."""
         texts = {
             "per_image.csv": self.to_csv(),
             "summary.json": json.dumps(self.summarize(), indent=2) + "\n",
+            "table.csv": self.to_summary_csv(),
             "table.md": self.to_markdown(),
             "table.tex": self.to_latex(),
         }
         for name, text in texts.items():
             replace_file(folder / name, text.encode())
 
-    def _layouts(self) -> list[Layout]:
-        return [self._fusion_layout(), *([self._segmentation_layout()] if self.confusion else [])]
+    @property
+    def layouts(self) -> dict[str, Layout]:
+        """The tables by title, independent of a format."""
+        segmentation = {"Segmentation": self._segmentation_layout()} if self.confusion else {}
+        return {"Fusion": self._fusion_layout(), **segmentation}
 
     def _fusion_layout(self) -> Layout:
         order, outranked = self.best_first, self.outranked
         rows = np.column_stack([self.means, list(self.mean_ranks.values())])
-        plural = "s" * (len(self.images) != 1)
-        notes = [f"Means over {len(self.images)} image{plural}, protocol {self.protocol}."]
+        spreads = np.column_stack([self.standard_deviations, np.full(len(rows), np.nan)])
+        plural, deviations = "s" * (len(self.images) != 1), " and standard deviations" * self.std
+        notes = [f"Means{deviations} over {len(self.images)} image{plural}, protocol {self.protocol}."]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")
         return Layout(
@@ -204,8 +245,9 @@ class EvaluationTable:
             columns=(*self.metrics, "mean rank"),
             higher_is_better=(*self.higher_is_better, False),
             values=rows[order],
-            decimals=(*map(_decimals, self.means.T), 1),
+            decimals=(*map(_count_decimals, self.means.T), 1),
             notes=tuple(notes),
+            spreads=spreads[order] if self.std else None,
         )
 
     def _segmentation_layout(self) -> Layout:
@@ -218,8 +260,18 @@ class EvaluationTable:
             higher_is_better=(True,) * len(columns),
             values=100 * np.array([list(row.values()) for row in scores.values()]),
             decimals=(1,) * len(columns),
-            notes=(f"Intersection over union in percent over all pixels.{self._note_unsegmented()}",),
+            notes=(
+                f"Intersection over union in percent over all pixels.{self._note_unsegmented()}",
+                self._note_pixels(),
+            ),
         )
+
+    def _note_pixels(self) -> str:
+        counts = self.label_pixels
+        listed = ", ".join(f"{name} {count:,}" for name, count in counts.items())
+        few = ", ".join(name for name, count in counts.items() if 0 < count < _FEW_PIXELS)
+        hint = f" Classes of fewer than {_FEW_PIXELS:,} pixels say little: {few}." if few else ""
+        return f"Pixels of the classes in the label maps: {listed}.{hint}"
 
     def _note_unsegmented(self) -> str:
         count = len(self.unsegmented)
@@ -235,12 +287,22 @@ def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[st
     return {"mIoU": mean, **dict(zip(class_names, scores.tolist(), strict=True))}
 
 
-def _decimals(column: NDArray[np.float64]) -> int:
-    """Return the number of decimals that shows about four digits."""
-    return 3 - int(np.digitize(np.abs(column).max(), [10, 100]))
+def _write_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([escape_csv(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    return text.getvalue()
 
 
-def _as_text(name: str) -> str:
-    """Return a name that spreadsheets do not take for a formula, and that is one line."""
-    name = " ".join(name.splitlines())
-    return f"'{name}" if name.startswith(("=", "+", "-", "@", "\t")) else name
+def _count_decimals(column: NDArray[np.float64]) -> int:
+    """Return the number of decimals of a column: about four digits, and three of values below 0.1.
+
+    Values below a tenth of the largest one get as many decimals as the others.
+    """
+    sizes = np.abs(column)
+    largest = sizes.max()
+    smallest = sizes[sizes >= largest / 10].min()
+    if 0 < smallest < 0.1:
+        return min(2 - int(np.floor(np.log10(smallest))), _MOST_DECIMALS)
+    return 3 - int(np.digitize(largest, [10, 100]))

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import re
 import warnings
 from collections.abc import Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
@@ -75,7 +76,7 @@ def export_model(
     graph = FusionGraph(model, segment, uint8).to(torch.float16 if dtype == "fp16" else torch.float32).eval()
     program = _trace(graph, uint8)
     is_onnx = output.suffix.lower() == ".onnx"
-    content, function = _to_onnx(program, segment, dtype) if is_onnx else (None, _call(program))
+    content, function = _to_onnx(program, model, segment, dtype) if is_onnx else (None, _call(program))
     batches = render_batches() if pairs is None else [[pair] for pair in pairs]
     source = "rendered" if pairs is None else "given"
     parity = measure_parity(function, model, image_processor, batches, segment, uint8, source)
@@ -109,38 +110,56 @@ def _trace(graph: FusionGraph, uint8: bool) -> torch.export.ExportedProgram:
     else:
         inputs = torch.zeros(2, 3, 96, 128), torch.zeros(2, 1, 96, 128)
         axes = {0: batch, 2: height, 3: width}
-    with torch.no_grad(), _quiet():
+    with torch.no_grad(), _quiet(), _named_errors():
         return torch.export.export(graph, inputs, dynamic_shapes=(axes, axes), strict=False)
 
 
-def _to_onnx(program: torch.export.ExportedProgram, segment: bool, dtype: str) -> tuple[bytes, Function]:
+def _to_onnx(
+    program: torch.export.ExportedProgram, model: GFFusionModel, segment: bool, dtype: str
+) -> tuple[bytes, Function]:
     import onnxruntime  # an extra
 
     outputs = ["fused", "labels"][: 1 + segment]
-    with _quiet():
+    with _quiet(), _named_errors():
         exported = torch.onnx.export(
             program, input_names=["visible", "infrared"], output_names=outputs, opset_version=OPSET, verbose=False
         )
         assert exported is not None
         proto = exported.model_proto
         if dtype == "int8":
-            proto = _quantize(proto)
+            proto = _quantize(proto, _name_precise_layers(model))
     content = proto.SerializeToString()
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda visible, infrared: session.run(None, {"visible": visible, "infrared": infrared})
 
 
-def _quantize(proto: Any) -> Any:
+def _name_precise_layers(model: GFFusionModel) -> str:
+    """Return a pattern of modules that rounding to 8 bits would make far less precise: FINet, and CLIP's first layers."""
+    count = model.config.clip_config.num_hidden_layers // 4 if model.config.needs_clip else 0
+    return "|".join([r"model\.finet", *(rf"model\.clip\.encoder\.layers\.{index}'" for index in range(count))])
+
+
+def _quantize(proto: Any, precise: str) -> Any:
     """Quantize the weights of the encoders' linear layers to 8 bits per channel; activations as they come."""
     import tempfile
 
     import onnx
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
+    excluded = [
+        node.name
+        for node in proto.graph.node
+        if any(re.search(precise, entry.value) for entry in node.metadata_props if entry.key.endswith("name_scopes"))
+    ]
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder, "model.onnx")
         quantize_dynamic(
-            proto, target, op_types_to_quantize=["MatMul", "Gemm"], per_channel=True, weight_type=QuantType.QInt8
+            proto,
+            target,
+            op_types_to_quantize=["MatMul", "Gemm"],
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            nodes_to_exclude=excluded,
         )
         return onnx.load(target)
 
@@ -209,6 +228,19 @@ def _save_program(program: torch.export.ExportedProgram, facts: dict[str, str]) 
     with _quiet():
         torch.export.save(program, buffer, extra_files={METADATA_FILE: json.dumps(facts, indent=1)})
     return buffer.getvalue()
+
+
+@contextmanager
+def _named_errors() -> Any:
+    """Turn errors of torch's exporters, which share no class of their own, into one line."""
+    try:
+        yield
+    except Exception as error:
+        cause = (str(error).splitlines() or [""])[0]
+        raise ValueError(
+            f"torch {torch.__version__} cannot export this model ({type(error).__name__}: {cause}): newer versions of torch, "
+            "onnx and onnxscript may"
+        ) from error
 
 
 @contextmanager

@@ -58,7 +58,9 @@ class FunetGraph(FuNet):
         if context is not None and self.context is not None:
             wide = F.interpolate(context, scale_factor=float(self.context.factor), mode="bilinear", align_corners=False)
             hidden = hidden + self.context_scale * _crop(wide, hidden)  # the norm after it is folded
-        maps = self.decoder[1:](hidden)
+        maps = hidden
+        for layer in list(self.decoder)[1:]:  # torch 2.6 cannot export a slice of modules
+            maps = layer(maps)
         return self.finish(
             maps if self.factor == 1 else _crop(F.pixel_shuffle(maps, self.factor), visible), visible, infrared
         )
@@ -108,21 +110,23 @@ def _find_scale(decoder: nn.Sequential) -> Tensor:
     return (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
 
 
-# With indices instead of padding and slices, exporters need not know whether sizes are multiples.
 def _extend(image: Tensor, multiple: int) -> Tensor:
     """Repeat the last row and column until height and width are multiples of a number."""
-    for dim in (-2, -1):
-        size = image.shape[dim]
-        positions = torch.arange((size + multiple - 1) // multiple * multiple, device=image.device)
-        image = image.index_select(dim, positions.clamp(max=size - 1))
-    return image
+    height, width = ((side + multiple - 1) // multiple * multiple for side in image.shape[-2:])
+    return _resize_canvas(image, height, width)
 
 
 def _crop(maps: Tensor, like: Tensor) -> Tensor:
     """Return the first rows and columns of maps, as many as another tensor has."""
-    for dim in (-2, -1):
-        maps = maps.index_select(dim, torch.arange(like.shape[dim], device=maps.device))
-    return maps
+    return _resize_canvas(maps, *like.shape[-2:])
+
+
+def _resize_canvas(maps: Tensor, height: int, width: int) -> Tensor:
+    """Repeat or leave out the last rows and columns.
+
+    Of slices, exporters would have to know whether they change anything; engines gather columns one by one.
+    """
+    return F.pad(maps, (0, width - maps.shape[-1], 0, height - maps.shape[-2]), mode="replicate")
 
 
 def _join(convolutions: Sequence[nn.Conv2d], inputs: int = 1) -> nn.Conv2d:

@@ -1,11 +1,37 @@
 """Choices of an export, and checks that need no torch."""
 
+import os
 from importlib.util import find_spec
 from pathlib import Path
 
 SUFFIXES = (".onnx", ".pt2")
 DTYPES = ("fp32", "fp16", "int8")
 _PACKAGES = {"export": ("onnx", "onnxscript", "onnxruntime"), "run": ("onnxruntime",)}
+
+
+def is_onnx(model: str | os.PathLike[str]) -> bool:
+    """Return whether a model is named as an .onnx file.
+
+    Example:
+        >>> is_onnx("model.ONNX"), is_onnx("gffusion-tiny")
+        (True, False)
+    """
+    return os.fspath(model).lower().endswith(".onnx")
+
+
+def check_file(path: str | os.PathLike[str]) -> None:
+    """Check that an exported file exists, and that its packages are installed.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a package is missing.
+    """
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} does not exist: write it with `gffusion export`")
+    try:
+        check_packages("run")
+    except ImportError as error:
+        raise ValueError(str(error)) from None
 
 
 def check_packages(purpose: str) -> None:

@@ -18,6 +18,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from gffusion._version import __version__
 from gffusion.data.atomic import replace_file
+from gffusion.data.report_text import escape_markdown, quote_code
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.registry import is_hub_id, is_on_hub
@@ -226,12 +227,15 @@ class FusionCard:
             limits=self._collect_limits(),
             source=json.dumps(source, ensure_ascii=False),
             training_data=[_describe_dataset(data) for data in self.training_data],
-            settings=[(f"`{name}`", f"`{value}`") for name, value in self.settings.items()],
+            settings=[(quote_code(name), quote_code(str(value))) for name, value in self.settings.items()],
+            escape=escape_markdown,
+            quote_code=quote_code,
             format_table=format_table,
             format_log=format_log,
             format_metrics=format_metrics,
         )
-        return sign_card((re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n").encode()).decode()
+        text = re.sub(r"\n{3,}", "\n\n", str(card)).strip() + "\n"
+        return sign_card(text.encode(errors="backslashreplace")).decode()
 
     def save(self, folder: str | os.PathLike[str], name: str = "README.md") -> Path:
         """Write the card atomically to a folder, which is created if needed, and return its path.
@@ -284,7 +288,7 @@ class FusionCard:
             "loss weights": loss,
         }
         if config.use_segmenter:
-            facts["classes"] = ", ".join(config.id2label[index] for index in sorted(config.id2label))
+            facts["classes"] = ", ".join(escape_markdown(config.id2label[index]) for index in sorted(config.id2label))
         facts |= {f"{ENCODERS[name]} encoder (frozen)": self._describe_encoder(name) for name in self._encoders}
         return facts | ({"license of the weights": self.license or "not stated"} if self.has_weights else {})
 
@@ -342,7 +346,8 @@ def versions() -> dict[str, str]:
 
 def _describe_dataset(data: TrainingData) -> tuple[str, str, str]:
     url = data.url or (f"https://huggingface.co/datasets/{data.hub_id}" if data.hub_id else None)
-    return f"[{data.name}]({url})" if url else data.name, f"{data.num_pairs:,}", data.terms
+    name = escape_markdown(data.name)
+    return f"[{name}]({url})" if url else name, f"{data.num_pairs:,}", data.terms
 
 
 def _check_hub_id(name: str | None) -> None:

@@ -5,7 +5,6 @@ import logging
 import os
 import re
 import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,21 +12,24 @@ from urllib.parse import unquote
 
 import torch
 import yaml
-from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard
+from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
 
 from gffusion._version import __version__
+from gffusion.data.atomic import remove_leftovers, synchronize, temporary_folder
 from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_files import can_reach_hub
 from gffusion.zoo import create_model, load_image_processor, locate
 from gffusion.zoo.registry import is_on_hub
 
 from .cards import FusionCard
+from .downloads import check_downloads
 from .inspection import find_problems, find_weight_files, read_config
 from .rendering import is_unedited, set_source
 
@@ -85,16 +87,10 @@ def push(
         OSError: If the folder has no readable model, or the Hub refuses.
     """
     folder = Path(folder)
-    config = read_config(folder)
-    full = config.backbone_weights == "included" if full is None else full
-    problems = find_problems(folder, full=full)
-    if problems and not force:
-        raise ValueError(
-            f"{folder} was not published: {'; '.join(problems)}. To publish it anyway, pass `force=True` or `--force`."
-        )
+    config, full = _check(folder, full, force)
     api, repo_id = _connect(repo_id, token)
-    with tempfile.TemporaryDirectory() as staging:
-        published = _collect_files(folder, Path(staging), config, repo_id, full, with_code)
+    with temporary_folder() as staging:
+        published = _collect_files(folder, staging, config, repo_id, full, with_code)
         with _explain_hub_errors(repo_id):
             api.create_repo(repo_id, private=private, exist_ok=True)
             if private and not api.model_info(repo_id).private:
@@ -106,7 +102,9 @@ def push(
             present = api.list_repo_files(repo_id, revision=revision)
             if CARD in present and is_unedited(published[CARD].read_bytes()):
                 card = Path(api.hf_hub_download(repo_id, CARD, revision=revision)).read_bytes()
-                if not (folder / CARD).exists() or not is_unedited(card):
+                if card == published[CARD].read_bytes():  # of the same command before
+                    del published[CARD]
+                elif not (folder / CARD).exists() or not is_unedited(card):
                     logger.warning("The model card of %s is kept: check that it describes these weights.", repo_id)
                     del published[CARD]
             deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, published)]
@@ -114,6 +112,47 @@ def push(
             message = commit_message or f"Upload model with gffusion {__version__}"
             commit = api.create_commit(repo_id, [*deletions, *additions], commit_message=message, revision=revision)
             return str(commit.commit_url)
+
+
+def find_published_files(
+    folder: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    full: bool | None = None,
+    with_code: bool = False,
+    force: bool = False,
+) -> dict[str, int]:
+    """Return the names and sizes in bytes of the files that [`push`] would publish, without network; arguments as there.
+
+    Raises:
+        ValueError: If the model has problems, or `repo_id` is not a repository name.
+        OSError: If the folder has no readable model.
+
+    Example:
+        >>> list(find_published_files(locate("gffusion-funet"), "lab/street"))
+        ['model.safetensors', 'README.md', 'config.json', 'preprocessor_config.json']
+    """
+    config, full = _check(Path(folder), full, force)
+    with _explain_hub_errors(repo_id):
+        validate_repo_id(repo_id)
+    with temporary_folder() as staging:
+        published = _collect_files(Path(folder), staging, config, repo_id, full, with_code)
+        return {
+            name: path.stat().st_size
+            for name, path in sorted(published.items(), key=lambda item: (-item[1].stat().st_size, item[0]))
+        }
+
+
+def _check(folder: Path, full: bool | None, force: bool) -> tuple[GFFusionConfig, bool]:
+    """Return the configuration, and whether the encoders are published; raise ValueError if the model has problems."""
+    config = read_config(folder)
+    full = config.backbone_weights == "included" if full is None else full
+    problems = find_problems(folder, full=full)
+    if problems and not force:
+        raise ValueError(
+            f"{folder} was not published: {'; '.join(problems)}. To publish it anyway, pass `force=True` or `--force`."
+        )
+    return config, full
 
 
 def push_model(
@@ -137,7 +176,7 @@ def push_model(
         ValueError: If the model has problems, or `repo_id` is not a repository name.
         OSError: If the Hub refuses.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with temporary_folder() as folder:
         model.save_pretrained(folder, include_backbones=full)
         (image_processor or GFFusionImageProcessor()).save_pretrained(folder)
         return push(folder, repo_id, **options)
@@ -175,35 +214,48 @@ def pull(
 
     Raises:
         FileExistsError: If `folder` exists and is not empty.
-        OSError: If the model does not exist, or cannot be downloaded or written.
+        OSError: If the model does not exist, cannot be downloaded or written, or a file does not have the announced hash.
 
     Example:
-        >>> with tempfile.TemporaryDirectory() as folder:
+        >>> with temporary_folder() as folder:
         ...     sorted(path.name for path in pull("gffusion-funet", folder).iterdir())
         ['README.md', 'config.json', 'model.safetensors', 'preprocessor_config.json']
     """
-    folder = Path(folder)
+    folder = Path(folder).absolute()  # "." has no name
+    remove_leftovers(folder.parent)
     if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
         raise FileExistsError(f"{folder} exists and is not an empty folder: choose another one, or remove it.")
     given: dict[str, Any] = {"revision": revision, "token": token}
     options = {name: value for name, value in given.items() if value is not None}
-    model = create_model(name, **options)
-    processor = load_image_processor(name, **options)
+    try:
+        model = create_model(name, **options)
+        processor = load_image_processor(name, **options)
+    except OSError:
+        check_downloads([(locate(name), revision)])  # a changed file would stay in the cache
+        raise
+    config = model.config
+    encoders = [
+        (getattr(config, f"{part}_name_or_path"), getattr(config, f"{part}_revision")) for part in model.backbones
+    ]
+    check_downloads([(locate(name), revision), *(encoders if config.backbone_weights == "external" else ())])
     card = cached_file(locate(name), CARD, _raise_exceptions_for_missing_entries=False, **options)
-    folder = folder.absolute()  # "." has no name
+    hidden = str(folder)
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}-") as staging:
-            complete = Path(staging) / folder.name
+        with temporary_folder(folder.parent) as staging:
+            complete = staging / folder.name
+            hidden = str(complete)
             model.save_pretrained(complete, include_backbones=True)
             processor.save_pretrained(complete)
             if card is not None:
                 shutil.copyfile(card, complete / CARD)
+            synchronize(complete)
             if folder.exists():
                 folder.rmdir()
             complete.rename(folder)
     except OSError as error:
-        raise OSError(f"Cannot write {folder}: {error}. Choose another folder, or make this one writable.") from error
+        reason = str(error).replace(hidden, str(folder))
+        raise OSError(f"Cannot write {folder}: {reason}. Choose another folder, or make this one writable.") from error
     return folder
 
 
@@ -227,6 +279,10 @@ def _connect(repo_id: str, token: str | None) -> tuple[HfApi, str]:
     api = HfApi(token=token, library_name="gffusion", library_version=__version__)
     with _explain_hub_errors(repo_id):
         validate_repo_id(repo_id)
+        if not can_reach_hub():
+            raise OSError(
+                f"The Hub at {constants.ENDPOINT} cannot be reached. Check the network, then repeat the command."
+            )
         return api, repo_id if "/" in repo_id else f"{api.whoami()['name']}/{repo_id}"
 
 

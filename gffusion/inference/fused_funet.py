@@ -49,11 +49,20 @@ class Map:
         maps: G groups of C channels, (G, C, h, w).
         frame: A frame with the columns.
         size: Height and width to upsample to, by default those of the frame's image.
+        is_cropped: Whether only the rows that the frame needs are prepared, for large maps; otherwise, all are.
     """
 
-    def __init__(self, maps: Tensor, frame: "Frame", size: tuple[int, int] | None = None) -> None:
+    def __init__(
+        self, maps: Tensor, frame: "Frame", size: tuple[int, int] | None = None, is_cropped: bool = False
+    ) -> None:
         self.height, width = size or (frame.height, frame.width)
-        columns = _interpolate(maps.shape[3], width, frame.left, frame.columns)
+        self._small, self._first = maps.shape[2], 0
+        columns, left = _interpolate(maps.shape[3], width, frame.left, frame.columns)
+        maps = maps[..., left : left + columns.shape[1]]
+        if is_cropped:
+            first, last = (self._locate(row) for row in (frame.top, frame.top + frame.rows - 1))
+            self._first = int(first)
+            maps = maps[:, :, self._first : int(last) + 2]
         self.groups = (columns @ maps.permute(0, 2, 3, 1)).flatten(2)  # (G, h, columns * C)
         self.steps = self.groups.diff(dim=1, append=self.groups[:, -1:])
 
@@ -72,14 +81,16 @@ class Map:
 
     def _divide(self, top: int, rows: int) -> Iterator[tuple[slice, int, Tensor]]:
         """Yield parts of rows between two rows of the maps, the first of these, and the shares of the step, (rows, 1)."""
-        inside = (min(max(row, 0), self.height - 1) for row in range(top, top + rows))
-        small = self.groups.shape[1]
-        positions = [max(0.0, (row + 0.5) * small / self.height - 0.5) for row in inside]
         start = 0
-        for row, part in itertools.groupby(positions, int):
+        for row, part in itertools.groupby(map(self._locate, range(top, top + rows)), int):
             shares = torch.tensor([[position - row] for position in part])
-            yield slice(start, start + len(shares)), row, shares
+            yield slice(start, start + len(shares)), row - self._first, shares
             start += len(shares)
+
+    def _locate(self, row: int) -> float:
+        """Return the position of a row in the small maps."""
+        inside = min(max(row, 0), self.height - 1)
+        return max(0.0, (inside + 0.5) * self._small / self.height - 0.5)
 
 
 Inject = Callable[[Tensor, int, int], Tensor]
@@ -145,15 +156,8 @@ class _FusedEncoder:
         self.dense2_input, self.dense2_first = _Convolution(of_input, block.dense2.bias), _Convolution(of_first, None)
         channels = block.dense1.out_channels
         self.sobel = [_channels_last(kernel.repeat(channels, 1, 1, 1)) for kernel in (SOBEL, SOBEL.T)]
-        weight, bias = join_aligns(block)
-        self.out_channels = len(bias)
-        self.pixels = pixels = _count_pixels(channels)
-        # For each of the four inputs, (pixels, outputs, pixels, channels), zero between different pixels.
-        aligns = weight.new_zeros(4, pixels, self.out_channels, pixels, channels)
-        for pixel in range(pixels):
-            aligns[:, pixel, :, pixel] = weight.view(-1, 4, channels).transpose(0, 1)
-        self.aligns = [_channels_last(align.flatten(0, 1).flatten(1)[..., None, None]) for align in aligns]
-        self.align_bias = bias.repeat(pixels)
+        weight, self.align_bias = join_aligns(block)
+        self.aligns = [_channels_last(part) for part in weight.chunk(4, dim=1)]  # of the four inputs
 
     def __call__(self, image: Tensor, frame: "Frame") -> tuple[Tensor, "Frame"]:
         """Return the features of one modality and their frame."""
@@ -169,18 +173,12 @@ class _FusedEncoder:
             _convolve(inner, kernel, None, padding=(0, 1), groups=len(kernel), slope=-1.0) for kernel in self.sobel
         )
         inputs = features[:, :, 2:-2], first[:, :, 1:-1], second, horizontal.add_(vertical)
-        maps = _convolve(self._pack(inputs[0]), self.aligns[0], self.align_bias)
+        maps = _convolve(inputs[0], self.aligns[0], self.align_bias)
         for part, align in zip(inputs[1:], self.aligns[1:], strict=True):  # faster than one convolution of all of them
             maps = torch.ops.mkldnn._convolution_pointwise_.binary(
-                maps, self._pack(part), align, None, (0, 0), (1, 1), (1, 1), 1, "add", 1.0, None, [], None
+                maps, part, align, None, (0, 0), (1, 1), (1, 1), 1, "add", 1.0, None, [], None
             )
-        return _unpack(F.leaky_relu_(maps, self.slope), self.out_channels), frame.shrink()
-
-    def _pack(self, maps: Tensor) -> Tensor:
-        """View several pixels as channels: (1, C, rows, columns) -> (1, pixels * C, rows, columns / pixels)."""
-        _, channels, rows, columns = maps.shape
-        packed = maps.permute(0, 2, 3, 1).view(1, rows, columns // self.pixels, self.pixels * channels)
-        return packed.permute(0, 3, 1, 2)
+        return F.leaky_relu_(maps, self.slope), frame.shrink()
 
 
 class _Convolution:
@@ -330,7 +328,14 @@ def _convolve(
     )
 
 
-def _interpolate(source: int, target: int, start: int, count: int) -> Tensor:
-    """Return the weights (count, source) of linear interpolation to `target` positions, from position `start` on."""
-    weights = F.interpolate(torch.eye(source)[None], size=target, mode="linear", align_corners=False)[0].T
-    return weights[torch.arange(start, start + count).clamp(0, target - 1)]
+def _interpolate(source: int, target: int, start: int, count: int) -> tuple[Tensor, int]:
+    """Return the weights (count, n) of linear interpolation to `target` positions, from position `start` on.
+
+    They are those of n of the `source` values; the index of the first one is returned, too. With weights of all values, the
+    time of every tile would grow with the width of the image.
+    """
+    inside = torch.arange(start, start + count, dtype=torch.float64).clamp(0, target - 1)
+    positions = ((inside + 0.5) * source / target - 0.5).clamp(0, source - 1)
+    first, last = int(positions[0]), min(int(positions[-1]) + 1, source - 1)
+    distances = positions[:, None] - torch.arange(first, last + 1)
+    return (1 - distances.abs()).clamp(min=0).float(), first

@@ -19,8 +19,7 @@ def refine_logits(logits: Tensor, guides: Tensor, grid: tuple[int, int], radius:
     the side of the squares, in tokens.
 
     Source: K. He, J. Sun, X. Tang, Guided Image Filtering, TPAMI 35(6), 2013, doi:10.1109/TPAMI.2012.213. Coefficients
-        are
-    computed on a smaller grid, as in K. He, J. Sun, Fast Guided Filter, 2015, arXiv:1505.00996.
+    are computed on a smaller grid, as in K. He, J. Sun, Fast Guided Filter, 2015, arXiv:1505.00996.
     """
     size, reach = [side * CELLS_PER_TOKEN for side in grid], max(1, round(radius * CELLS_PER_TOKEN))
     classes, small = (

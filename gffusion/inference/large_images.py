@@ -1,6 +1,7 @@
 """Fuse one large pair on a CPU: values of the visible image and colors of the result exist for single tiles only."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gffusion.models.gffusion.funet import Context
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -16,22 +18,23 @@ from gffusion.models.gffusion.infrared_values import map_infrared, scale_by_type
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
 from .fused_funet import FusedFunet, fuse_funet
-from .fused_tiles import make_tiles
+from .fused_tiles import Read, make_tiles
 from .row_bands import choose_grid
-from .threads import run_in_threads
+from .threads import run_alone, run_in_threads
 
 # Pixels from which on a pair is fused by itself; below, its memory does not matter.
 LARGE_PIXELS = 2**23
+BAND_PIXELS = 2**20  # of which the blocks are averaged at once
 
 
 def find_large_form(model: GFFusionModel, processor: GFFusionImageProcessor, shape: Sequence[int]) -> FusedFunet | None:
     """Return the fused form with which a large pair (height, width) is fused, `None` if it is fused as others are.
 
-    Models of the parallel paradigm, or with a context, read whole images; a processor that pads copies them.
+    Models of the parallel paradigm read whole images; a processor that pads copies them.
     """
     height, width = shape[:2]
     is_large = height * width >= LARGE_PIXELS and min(height, width) >= 2 * model.funet.reach
-    is_whole = model.config.paradigm == "parallel" or model.funet.context is not None or processor.size_divisor > 1
+    is_whole = model.config.paradigm == "parallel" or processor.size_divisor > 1
     return None if is_whole or not is_large else fuse_funet(model.funet)
 
 
@@ -57,7 +60,7 @@ def fuse_large(
         small = [_shrink_visible(visible, model.config.clip_size), _shrink(infrared_values, model.config.clip_size)]
         tokens = run_in_threads([lambda image=image: model.encode_images(image) for image in small])  # type: ignore[misc]
         united = torch.stack([torch.maximum(*layers) for layers in zip(*tokens, strict=True)], dim=1)
-        projections = model.project_semantics(small[0], small[1], united).projections
+        projections = run_alone(lambda: model.project_semantics(small[0], small[1], united)).projections
     fused = np.empty_like(visible)
 
     def read(rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
@@ -69,8 +72,22 @@ def fuse_large(
         (fused[rows, columns],) = processor.post_process_fusion(GFFusionOutput(fused_values=part), [pair], "np")
 
     grid = choose_grid(model, height, width)
-    run_in_threads(make_tiles(model, form, read, write, (height, width), projections, None, grid))
+    context = None if model.funet.context is None else _look_around(model, model.funet.context, read, height, width)
+    tiles = make_tiles(model, form, read, write, (height, width), projections, context, grid)
+    run_in_threads(run_alone(lambda: list(tiles)))
     return fused
+
+
+def _look_around(model: GFFusionModel, context: Context, read: Read, height: int, width: int) -> Tensor:
+    """Return the context of the whole image, whose blocks are averaged band by band."""
+    step = max(1, BAND_PIXELS // (width * context.stride)) * context.stride
+
+    def shrink(top: int) -> Tensor:
+        visible, infrared = read(slice(top, min(top + step, height)), slice(0, width))
+        return context.shrink(model.to_source(visible), infrared)
+
+    bands = run_in_threads(partial(shrink, top) for top in range(0, height, step))
+    return run_alone(lambda: context.layers(torch.cat(bands, dim=2)))
 
 
 def _shrink(values: Tensor, size: list[int]) -> Tensor:

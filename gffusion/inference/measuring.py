@@ -25,16 +25,20 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 from gffusion.synthetic.samples import write_scenes
 
 from .fused_funet import fuse_funet
-from .predict import encode_alone
+from .predict import find_semantics
 from .row_bands import fuse_in_bands
-from .threads import run_in_threads
+from .threads import run_alone, run_in_threads
 
 
 @dataclass(frozen=True)
 class Rates:
-    """What all threads compute together, each by itself: convolutions and matrix products in FLOP/s, copies in bytes/s."""
+    """What all threads compute together, each by itself: convolutions and matrix products in FLOP/s, copies in bytes/s.
+
+    `narrow` is that of convolutions with 16 channels, as FuNet's, which limits do not use.
+    """
 
     convolution: float
+    narrow: float
     matmul: float
     copy: float
 
@@ -99,12 +103,11 @@ def _time_pair(
     with timed("read"):
         images = read_pair(folder / "visible" / name, folder / "infrared" / name)[:2]
     with timed("prepare"):
-        values = image_processor([images], return_tensors="pt")
+        values = run_alone(lambda: image_processor([images], return_tensors="pt"))
     visible, infrared = values["visible_values"], values["infrared_values"]
     if model.config.paradigm != "cascading":
         with timed("encoder"):
-            tokens = encode_alone(model, visible, infrared)
-            projections = model.project_semantics(visible, infrared, tokens).projections
+            projections = find_semantics(model, visible, infrared).projections
     else:
         projections = None
     with timed("FuNet"), _watched(model) as shares:
@@ -113,7 +116,8 @@ def _time_pair(
     decoding = shares["decode"] / max(shares["encode"] + shares["decode"], 1e-9)
     times |= {"FuNet": both * (1 - decoding), "decode": both * decoding}
     with timed("restore"):
-        (image,) = image_processor.post_process_fusion(GFFusionOutput(fused_values=fused), [images], "np")
+        output = GFFusionOutput(fused_values=fused)
+        (image,) = run_alone(lambda: image_processor.post_process_fusion(output, [images], "np"))
     with timed("write"):
         write_image(folder / "fused.png", np.asarray(image))
     return times
@@ -142,21 +146,26 @@ def _watched(model: GFFusionModel) -> Iterator[dict[str, float]]:
 
 
 # Work of one thread in FLOP or bytes, and what it works on.
-_SIDE, _CHANNELS, _MATRIX, _FLOATS = 128, 64, 512, 2**22
+_MATRIX, _FLOATS = 512, 2**22
+_CONVOLUTIONS = {"convolution": (64, 128), "narrow": (16, 256)}  # channels, and rows and columns
 _WORK = {
-    "convolution": 2 * 9 * _CHANNELS**2 * _SIDE**2,
+    **{kind: 2 * 9 * channels**2 * side**2 for kind, (channels, side) in _CONVOLUTIONS.items()},
     "matmul": 2 * _MATRIX**3,
     "copy": 2 * 4 * _FLOATS,
 }
 
 
+def _prepare_convolution(channels: int, side: int) -> Callable[[], Tensor]:
+    maps = torch.rand(1, channels, side, side).contiguous(memory_format=torch.channels_last)
+    weight = torch.rand(channels, channels, 3, 3).contiguous(memory_format=torch.channels_last)
+    return lambda: F.conv2d(maps, weight, padding=1)
+
+
 def _time_rates() -> dict[str, float]:
     """Return the seconds in which all threads do the work of `_WORK`."""
-    maps = torch.rand(1, _CHANNELS, _SIDE, _SIDE).contiguous(memory_format=torch.channels_last)
-    weight = torch.rand(_CHANNELS, _CHANNELS, 3, 3).contiguous(memory_format=torch.channels_last)
     matrix, floats, times = torch.rand(_MATRIX, _MATRIX), torch.rand(_FLOATS), {}
     works: dict[str, Callable[[], Tensor]] = {
-        "convolution": lambda: F.conv2d(maps, weight, padding=1),
+        **{kind: _prepare_convolution(*shape) for kind, shape in _CONVOLUTIONS.items()},
         "matmul": lambda: matrix @ matrix,
         "copy": lambda: torch.empty(_FLOATS).copy_(floats),
     }

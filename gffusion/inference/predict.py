@@ -17,14 +17,15 @@ from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, to_array
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.input_checks import check_inputs
-from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
 
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
 from .fused_funet import FusedFunet
+from .gpu_inputs import prepare_bytes
 from .label_refinement import refine_logits
 from .large_images import find_large_form, fuse_large
 from .row_bands import fuse_in_bands
-from .threads import run_in_threads, should_compute_alone
+from .threads import run_alone, run_in_threads, should_compute_alone
 
 Encoder = Callable[[Tensor, Tensor], Tensor]
 """Function from `visible_values` and `infrared_values` to the tokens of [`GFFusionModel.encode_semantics`]."""
@@ -93,6 +94,7 @@ def predict(
         (visible, infrared if mask is None else fill_missing(infrared, mask))
         for (visible, infrared), mask in zip(images, masks, strict=True)
     ]
+    run = run_alone if model.device.type == "cpu" else _call  # small operations, which threads would wait for
     graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
         row_bands = model.device.type == "cpu" and isinstance(model, GFFusionModel)  # not an exported file
@@ -100,15 +102,17 @@ def predict(
         form = find_large_form(model, image_processor, images[0][0].shape)
         if form is not None:
             return _predict_large(model, form, image_processor, images, infrared_options, masks)
-    inputs = image_processor(images, infrared_options=infrared_options, missing=masks, return_tensors="pt").to(
-        model.device
-    )
+    inputs: Any = None
+    if graphs and all(mask is None for mask in masks):
+        inputs = prepare_bytes(image_processor, images, infrared_options, model.device)
+    if inputs is None:
+        options = {"infrared_options": infrared_options, "missing": masks}
+        inputs = run(lambda: image_processor(images, **options, return_tensors="pt")).to(model.device)
     outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode, graphs=graphs)
+    restored = run(partial(image_processor.post_process_fusion, outputs, images, output_type))
     fused = [
         image if mask is None else _blend(image, visible, mask)
-        for image, (visible, _), mask in zip(
-            image_processor.post_process_fusion(outputs, images, output_type), images, masks, strict=True
-        )
+        for image, (visible, _), mask in zip(restored, images, masks, strict=True)
     ]
     if not segment:
         return [Prediction(image, missing=mask) for image, mask in zip(fused, masks, strict=True)]
@@ -118,6 +122,10 @@ def predict(
         Prediction(image, labels[:height, :width], mask)
         for image, labels, (height, width), mask in zip(fused, label_maps, sizes, masks, strict=True)
     ]
+
+
+def _call(function: Callable[[], Any]) -> Any:
+    return function()
 
 
 def _predict_large(
@@ -193,14 +201,14 @@ def run_model(
     if labels is not None or return_loss or model.training:
         name = "graphs" if graphs else "row_bands"
         raise ValueError(f"`{name}` cannot be combined with losses or training mode: leave it out.")
-    check_inputs(model.config, visible_values, infrared_values, labels, segment)
+    check = partial(check_inputs, model.config, visible_values, infrared_values, labels, segment)
     if graphs:
+        check()
         fused = fuse_on_gpu(model, visible_values, infrared_values, tokens)
         logits = model.predict_logits(fused, visible_values) if segment else None
         return GFFusionOutput(fused_values=fused, logits=logits)
-    if tokens is None:
-        tokens = encode_alone(model, visible_values, infrared_values)
-    semantics = model.project_semantics(visible_values, infrared_values, tokens)
+    run_alone(check)
+    semantics = find_semantics(model, visible_values, infrared_values, tokens)
     fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)
     logits = _predict_logits(model, fused, visible_values, semantics.source_tokens) if segment else None
     return GFFusionOutput(fused_values=fused, logits=logits)
@@ -219,7 +227,17 @@ def _predict_logits(
     return torch.cat(run_in_threads(partial(model.predict_logits, a[None], b[None], scale=scale) for a, b in pairs))
 
 
-def encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
+def find_semantics(
+    model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor, tokens: Tensor | None = None
+) -> ProjectedSemantics:
+    """Return what [`GFFusionModel.project_semantics`] does; threads wait for each other as rarely as possible."""
+    if tokens is None:
+        tokens = _encode_alone(model, visible_values, infrared_values)
+    project = partial(model.project_semantics, visible_values, infrared_values, tokens)
+    return project() if tokens is None else run_alone(project)  # without tokens, it encodes images
+
+
+def _encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
     """Return CLIP's features of images that are encoded by one thread each, `None` if dividing operations is better."""
     images = [part[None] for values in (visible_values, infrared_values) for part in values]
     if not model.config.needs_clip or not should_compute_alone(len(images)):

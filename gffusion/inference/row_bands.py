@@ -15,9 +15,10 @@ from .threads import run_in_threads
 
 # Small enough for a CPU's cache, and large compared with the rows that neighboring bands share.
 BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
-# Values of z_f in a tile, so that its memory is reused ([`run_in_threads`]).
-TILE_VALUES = 2**22
-# Widest tile: a wider image is also divided into columns of tiles, as the memory of a tile would be too large to be reused.
+# Values of z_f and of images in a tile, so that its memory is reused ([`run_in_threads`]), and values of images for a pixel.
+TILE_VALUES, PIXEL_VALUES = 2**22, 8
+FULL_TILES = 4  # threads up to twice as many get tiles of this size
+# Widest tile of z_f: a wider image is also divided into columns of tiles, as the memory of a tile would be too large to be reused.
 MAXIMUM_COLUMNS = 1024
 
 
@@ -62,8 +63,13 @@ def fuse_in_bands(
 
 def choose_grid(model: GFFusionModel, height: int, width: int, images: int = 1) -> tuple[int, int]:
     """Return the number of rows and columns of tiles of every image."""
-    columns, pixels = math.ceil(width / MAXIMUM_COLUMNS), TILE_VALUES // model.config.spatial_channels
-    step = _choose_rows(height, math.ceil(width / columns), images * columns, torch.get_num_threads(), pixels)
+    factor, threads = model.funet.factor, torch.get_num_threads()
+    height, width = math.ceil(height / factor), math.ceil(width / factor)  # of z_f
+    columns = math.ceil(width / MAXIMUM_COLUMNS)
+    # Of many threads, each gets smaller tiles, so that the memory does not grow with their number.
+    values = TILE_VALUES // max(1, threads // FULL_TILES)
+    pixels = values // (model.config.spatial_channels + PIXEL_VALUES * factor**2)
+    step = _choose_rows(height, math.ceil(width / columns), images * columns, threads, pixels)
     return math.ceil(height / step), columns
 
 

@@ -105,7 +105,7 @@ METRICS: Mapping[str, MetricInfo] = {
         ),
         MetricInfo(
             "NMI",
-            "Mutual information with both sources, each divided by its mean entropy, summed",
+            "Mutual information with each source, divided by the mean entropy of the two images, summed",
             information.normalized_mutual_information,
             (0, 2),
             "M. Hossny, S. Nahavandi and D. Creighton, Comments on 'Information measure for performance of image "

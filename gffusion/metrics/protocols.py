@@ -36,7 +36,8 @@ _TANG: dict[str, dict[str, Any]] = {
 
 PROTOCOLS: Mapping[str, Protocol] = {
     "standard": Protocol(
-        "Ours: the definition in the paper of each metric, on rounded 8-bit luma, in float64; sums over both sources.",
+        "Ours: the definition in the paper of each metric, on rounded 8-bit luma, in float64; sums over both sources, but "
+        "means for CC and MSE.",
         {name: {} for name in list_metrics()},
     ),
     "tang2022": Protocol(
@@ -56,8 +57,8 @@ PROTOCOLS: Mapping[str, Protocol] = {
     ),
     "cddfuse": Protocol(
         "The Python evaluator of CDDFuse, copied by many: VIF under the name VIFF, MI in nats, SSIM with a uniform 7x7 window and "
-        "a data range of 2, and the maximum of the fused image as the peak of PSNR. Our float64 agrees with its float32 to a "
-        "relative 3e-5.",
+        "a data range of 2, the maximum of the fused image as the peak of PSNR, and Qabf as in tang2023. It computes in float32; "
+        "our float64 values differ by at most a relative 3e-5.",
         {
             "EN": {},
             "SD": {},

@@ -36,7 +36,7 @@ def standard_deviation(fused: Tensor, *, saturating: bool = False) -> Tensor:
 
     Options:
         saturating: Compute as MATLAB does on a `uint8` image: differences are rounded and clipped at 0, squares at 255.
-            Only bright pixels count, and the maximum is sqrt(255), about 16. Papers of 2022 report such values.
+            Pixels below the mean count as 0, and the value stays below sqrt(255), about 16. Papers of 2022 report such values.
 
     Raises:
         ValueError: If the image has another shape, size or range.

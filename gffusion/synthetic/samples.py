@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
-from tqdm import tqdm
-
 from gffusion.data.atomic import replace_file
 from gffusion.data.io import write_image
+from gffusion.data.progress import show_progress
 
 from .rendering import CLASS_NAMES, Box, render_scene
 
@@ -42,7 +41,7 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
         (folder / name).mkdir(parents=True, exist_ok=True)
     replace_file(folder / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES[1:]).encode())
     names = []
-    for number in tqdm(range(seed, seed + count), unit="scene", disable=None, leave=False):
+    for number in show_progress(range(seed, seed + count), unit="scene"):
         scene = render_scene(number, height, width)
         name = f"rendered_{number:04d}.png"
         for kind in ("visible", "infrared", "labels"):

@@ -41,6 +41,8 @@ class FusionTrainingArguments:
             with few different results, see [`TokenCache`].
         eval_strategy: When to evaluate: "epoch" (every `eval_epochs` epochs), "steps" (every `eval_steps` steps) or "no".
             The first two also evaluate after the last step.
+        eval_on_start: Evaluate before the first step as well, to compare the result with the initial weights. Does not affect
+            which weights are the best.
         eval_epochs: Epochs between two evaluations (ours, because recipes cannot know the number of steps per epoch).
         eval_steps: Steps between two evaluations.
         eval_metrics: Fusion metrics of the evaluation, as `list_metrics()` names them. Labeled data adds mIoU.
@@ -53,6 +55,7 @@ class FusionTrainingArguments:
         push_to_hub: Upload the best weights at the end. The repository is created before the first step.
         hub_model_id: Repository of the upload, "name" or "organization/name".
         dataloader_num_workers: Processes that load data; 0 loads in the main process.
+        disable_tqdm: Show no progress bars, nor lines about the progress where standard error is no terminal.
         seed: Seed of initial weights, order and augmentation.
 
     Raises:
@@ -81,6 +84,7 @@ class FusionTrainingArguments:
     torch_compile: bool = False
     token_cache: str | None = None
     eval_strategy: Literal["no", "steps", "epoch"] = "epoch"
+    eval_on_start: bool = False
     eval_epochs: int = at_least(1, default=1)
     eval_steps: int = at_least(1, default=500)
     eval_metrics: list[str] = field(default_factory=lambda: ["EN", "SCD", "VIF", "Qabf", "SSIM"])
@@ -92,6 +96,7 @@ class FusionTrainingArguments:
     push_to_hub: bool = False
     hub_model_id: str | None = None
     dataloader_num_workers: int = at_least(0, default=0)
+    disable_tqdm: bool = False
     seed: int = at_least(0, default=0)
 
     @property

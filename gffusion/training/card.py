@@ -16,7 +16,9 @@ from .preflight import is_higher_better
 IRRELEVANT = {
     "overwrite_output_dir",
     "resume_from_checkpoint",
+    "eval_on_start",
     "num_eval_images",
+    "disable_tqdm",
     "logging_steps",
     "report_to",
     "token_cache",
@@ -61,7 +63,7 @@ def _evaluations(
 ) -> list[Evaluation]:
     """Return the results of the evaluation at which the weights were saved."""
     score = f"eval_{arguments.metric_for_best_model}"
-    evaluated = [record for record in log if math.isfinite(record.get(score, math.nan))]
+    evaluated = [record for record in log if record["step"] and math.isfinite(record.get(score, math.nan))]
     if not evaluated:
         return []
     record = evaluated[-1]

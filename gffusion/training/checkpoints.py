@@ -2,6 +2,7 @@
 
 import json
 import os
+import pickle
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,11 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import RNG_STATE_NAME, load
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from gffusion.data.atomic import synchronize, synchronize_entries
 from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts, read_headers
@@ -65,10 +68,11 @@ class Checkpoints:
             self._accelerator.wait_for_everyone()
             if is_main:
                 (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
+                synchronize(temporary)
                 self._delete(self.folder / name)
                 os.rename(temporary, self.folder / name)
-                for older in set(self.folder.glob(f"{_PREFIX}*")) - {self.folder / name}:
-                    self._delete(older)
+                synchronize_entries(self.folder)
+                self.delete_unfinished()
 
     def load(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Restore the newest checkpoint, and return the state of the run, after `check(state)`, which can raise ValueError.
@@ -82,13 +86,17 @@ class Checkpoints:
             state = read_json_object(newest / _STATE)
         check(state)
         with _explain_read_errors(newest):
+            # Accelerate reads only plain values from pickles, but goes on without random states that it cannot read.
+            load(newest / f"{RNG_STATE_NAME}_{self._accelerator.process_index}.pkl")
             self._accelerator.load_state(str(newest))
         return state
 
     def delete_unfinished(self) -> None:
-        """Delete incomplete checkpoints of killed processes."""
+        """Delete incomplete checkpoints, and older ones than the newest, which killed and failed processes left."""
         for unfinished in self.folder.glob(f".{_PREFIX}*"):
             shutil.rmtree(unfinished)
+        for older in set(self.folder.glob(f"{_PREFIX}*")) - {self.newest}:
+            self._delete(older)
 
     def clear(self) -> None:
         """Delete all checkpoints."""
@@ -113,7 +121,8 @@ class Checkpoints:
             good = "No checkpoint yet."
             if newest := self.newest:
                 good = f"The last good checkpoint is {newest}; `resume_from_checkpoint` continues from it."
-            raise CheckpointError(f"Cannot {action}: {' '.join(str(error).split())}. {good}") from error
+            reason = " ".join(str(error).split())
+            raise CheckpointError(f"Cannot {action} in {self.folder.parent}: {reason}. {good}") from error
 
     def _trained_weights(self) -> dict[str, torch.Tensor]:
         frozen = tuple(f"{name}." for name in self._model.backbones)
@@ -140,7 +149,7 @@ class Checkpoints:
 def _explain_read_errors(checkpoint: Path) -> Iterator[None]:
     try:
         yield
-    except (*_DISK_ERRORS, KeyError, ValueError) as error:
+    except (*_DISK_ERRORS, LookupError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise CheckpointError(
             f"Cannot read the checkpoint {checkpoint}: {' '.join(str(error).split())}. Delete it to start over."
         ) from error
@@ -149,10 +158,12 @@ def _explain_read_errors(checkpoint: Path) -> Iterator[None]:
 def replace_folder(temporary: Path, final: Path) -> None:
     """Replace a folder with a newly written one, so that one of the versions survives a kill."""
     outdated = _outdated(final)
+    synchronize(temporary)
     shutil.rmtree(outdated, ignore_errors=True)
     if final.exists():
         os.rename(final, outdated)
     os.rename(temporary, final)
+    synchronize_entries(final.parent)
     shutil.rmtree(outdated, ignore_errors=True)
 
 

@@ -40,6 +40,7 @@ class OptionParser(argparse.ArgumentParser):
         options = {"usage": "%(prog)s [--config RECIPE] [options]", **options}
         super().__init__(allow_abbrev=False, argument_default=argparse.SUPPRESS, **options)
         self.names: set[str] = set()
+        self._typed: dict[str, str] = {}
         for title, kind in kinds.items():
             group, descriptions = self.add_argument_group(title), describe_arguments(kind)
             for field in dataclasses.fields(kind):
@@ -49,6 +50,8 @@ class OptionParser(argparse.ArgumentParser):
 
     def parse_words(self, words: Iterable[str]) -> dict[str, Any]:
         """Return the options of a command line, as text; exit with a message if one is unknown or lacks its value."""
+        words = list(words)
+        self._typed = find_options(words)
         options, unknown = self.parse_known_args([_underscored(word) for word in words])
         if unknown:
             self.error(f"unknown option {unknown[0]}{self.suggest(unknown[0])}")
@@ -68,7 +71,19 @@ class OptionParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the message without the usage, and exit with status 2."""
+        message = re.sub(r"`(\w+)`", lambda match: self._typed.get(match[1], match[0]), message)
         self.exit(2, f"{self.prog}: error: {' '.join(message.split())}\n")
+
+
+def find_options(words: Iterable[str]) -> dict[str, str]:
+    """Return the options of a command line as they were typed, by the names of their fields.
+
+    Example:
+        >>> find_options(["--crop-size", "96", "--scale=1"])
+        {'crop_size': '--crop-size', 'scale': '--scale'}
+    """
+    options = [word.partition("=")[0] for word in words if word.startswith("--")]
+    return {option[2:].replace("-", "_"): option for option in options}
 
 
 def make(kind: type, options: Mapping[str, Any]) -> Any:

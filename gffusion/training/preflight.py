@@ -95,10 +95,12 @@ def check_evaluation(
 def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, training: bool = False) -> None:
     """Raise ValueError if a label is neither a class of the model nor ignored, or if there is only one class in training."""
     read_label_values = getattr(dataset, "read_label_values", None)
-    values = read_label_values() if read_label_values else set(dataset[0]["labels"].unique().tolist())
+    values = (
+        read_label_values() if read_label_values else dict.fromkeys(dataset[0]["labels"].unique().tolist(), "item 0")
+    )
     classes, ignored = model.config.num_labels, model.config.ignore_index
-    check_has_classes(values, ignored)
-    if training and read_label_values and values == {0}:
+    check_has_classes(values.keys(), ignored)
+    if training and read_label_values and values.keys() == {0}:
         raise ValueError(
             "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "
             "or omit the labels to train the fusion alone."
@@ -106,7 +108,7 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
     if wrong := sorted(value for value in values if not (0 <= value < classes or value == ignored)):
         shown = f"[{', '.join(map(str, wrong[:10]))}{', ...' if len(wrong) > 10 else ''}]"
         raise ValueError(
-            f"The labels hold {shown}, but the model has the classes 0 to {classes - 1} "
+            f"The labels hold {shown} ({wrong[0]} first in {values[wrong[0]]}), but the model has the classes 0 to {classes - 1} "
             f"({', '.join(model.config.id2label.values())}) and ignores {ignored}. Give the model these classes "
             "(`id2label`), or correct the labels: they are class indices, not gray levels."
         )
@@ -114,7 +116,15 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
 
 def _sizes(dataset: Any) -> list[tuple[int, int]]:
     """Return the heights and widths of all items; a FusionDataset's transform is applied to blank images."""
-    sizes = {tuple(dataset[0]["visible_values"].shape[1:])}
+    item = dataset[0]
+    shapes = {name: tuple(getattr(item.get(name), "shape", ())) for name in ("visible_values", "infrared_values")}
+    if [(len(shape), shape[:1]) for shape in shapes.values()] != [(3, (3,)), (3, (1,))]:
+        got = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in item.items())
+        raise ValueError(
+            "Items of datasets must be dicts of tensors, `visible_values` (3, H, W) and `infrared_values` (1, H, W), "
+            f"got {got}."
+        )
+    sizes = {shapes["visible_values"][1:]}
     for size in set(dataset.read_sizes() if hasattr(dataset, "read_sizes") else ()):
         sample = {"visible": np.zeros((*size, 3), np.float32), "infrared": np.zeros((*size, 1), np.float32)}
         if dataset.transform is not None:

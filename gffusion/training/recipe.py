@@ -170,9 +170,10 @@ def find_recipe(name: str | Path) -> Path:
 
 
 def read_recipe(name: str | Path) -> dict[str, Any]:
-    """Return the options of a recipe merged over those of its `base`, a path relative to the recipe.
+    """Return the options of a recipe merged over those of its `base`.
 
-    The fields of `model_config` are merged one by one. Other options are replaced. The name is as in [`find_recipe`].
+    `base` is the path of a recipe, relative to this one, or the name of a bundled one. The fields of `model_config` are
+    merged one by one. Other options are replaced. The name is as in [`find_recipe`].
 
     Raises:
         OSError: If a file cannot be read.
@@ -213,9 +214,14 @@ def _read_chain(path: Path, derived: tuple[Path, ...]) -> dict[str, Any]:
     if "base" not in options:
         return options
     parent = options.pop("base")
-    if not isinstance(parent, str) or not (path.parent / parent).is_file():
-        raise ValueError(f"{path}: `base` must be the path of a recipe, got {parent!r}.")
-    base = _read_chain(path.parent / parent, (*derived, path.resolve()))
+    candidates = (path.parent / str(parent), BUNDLED_RECIPES / f"{parent}.yaml")
+    base_path = next((candidate for candidate in candidates if candidate.is_file()), None)
+    if base_path is None:
+        raise ValueError(
+            f"{path}: `base` must be the path of a recipe, relative to this file, or the name of a bundled one "
+            f"({', '.join(list_recipes())}), got {parent!r}."
+        )
+    base = _read_chain(base_path, (*derived, path.resolve()))
     if isinstance(base.get("model_config"), dict) and isinstance(options.get("model_config"), dict):
         options["model_config"] = base["model_config"] | options["model_config"]
     return base | options

@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from gffusion.data.atomic import replace_file
+from gffusion.data.locks import FolderLock
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -28,6 +30,19 @@ _FREE = IRRELEVANT | {"output_dir", "num_train_epochs", "save_steps", "dataloade
 _FREE |= {"eval_strategy", "eval_epochs", "eval_steps", "eval_metrics"}
 
 
+def read_log(log: Path) -> list[dict[str, Any]]:
+    """Return the records of a `log.jsonl`, without an incomplete last line.
+
+    Raises:
+        OSError: If the file cannot be read.
+        ValueError: If a line is no record.
+    """
+    if not log.is_file():
+        raise FileNotFoundError(f"{log} does not exist: give the folder of a run, or its {LOG}")
+    lines = log.read_text(encoding="utf-8", errors="replace").splitlines(keepends=True)
+    return [_parse_record(log, line) for line in lines if line.endswith("\n")]
+
+
 class RunFolder:
     """Atomic writer of log and weights, for the main process only. The folder is created if missing."""
 
@@ -40,6 +55,19 @@ class RunFolder:
         except OSError as error:
             raise OSError(f"Cannot write to the output folder {path}: {error}. Choose another `output_dir`.") from error
 
+    def lock(self) -> FolderLock:
+        """Return a lock that keeps other processes from training into the folder.
+
+        Raises:
+            ValueError: If another process does.
+        """
+        try:
+            return FolderLock(self.path)
+        except BlockingIOError:
+            raise ValueError(
+                f"Another process trains into {self.path}: wait for it, or choose another `output_dir`."
+            ) from None
+
     def start_log(self) -> None:
         """Start an empty log."""
         (self.path / LOG).unlink(missing_ok=True)
@@ -48,22 +76,20 @@ class RunFolder:
         """Append a record to the log."""
         with open(self.path / LOG, "a", encoding="utf-8") as log:
             log.write(json.dumps(record) + "\n")
+            log.flush()
+            os.fsync(log.fileno())  # the checkpoint that follows relies on it
 
     def truncate_log(self, step: int) -> None:
         """Drop the records after a step, and an incomplete last line."""
         log = self.path / LOG
-        if not log.exists():
-            return
-        lines = [line for line in log.read_text(encoding="utf-8").splitlines(keepends=True) if line.endswith("\n")]
-        kept = [line for line in lines if _parse_record(log, line)["step"] <= step]
-        replace_file(log, "".join(kept).encode())
+        if log.exists():
+            kept = [record for record in read_log(log) if record["step"] <= step]
+            replace_file(log, "".join(json.dumps(record) + "\n" for record in kept).encode())
 
     def read_log(self) -> list[dict[str, Any]]:
         """Return the records of the log."""
         log = self.path / LOG
-        if not log.exists():
-            return []
-        return [_parse_record(log, line) for line in log.read_text(encoding="utf-8").splitlines()]
+        return read_log(log) if log.exists() else []
 
     def write_weights(
         self, name: str, model: GFFusionModel, processor: GFFusionImageProcessor, state: dict[str, Any]
@@ -99,6 +125,8 @@ def describe_run(
 ) -> dict[str, Any]:
     """Return everything that affects the weights of a run, except initial weights and image contents."""
     unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
+    if not model.config.use_segmenter:
+        unimportant |= {"id2label", "label2id"}  # label maps can be made during a training that does not read them
     names = json.dumps(list(getattr(dataset, "names", ())))
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
@@ -158,7 +186,7 @@ def check_same_run(
 
 
 def summarize(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:
-    """Return a log record as one readable line.
+    """Return a log record as one readable line; the epoch before the first one is -1.
 
     Example:
         >>> summarize(0, 20, {"loss": 1.5, "eval_SSIM": 0.25})
@@ -166,4 +194,4 @@ def summarize(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:
     """
     names = {"loss": "loss", "eval_loss_structural": "validation L_st", "eval_SSIM": "SSIM", "eval_mIoU": "mIoU"}
     figures = ", ".join(f"{text} {record[name]:.4f}" for name, text in names.items() if name in record)
-    return f"epoch {epoch + 1}/{num_train_epochs}: {figures}"
+    return f"{f'epoch {epoch + 1}/{num_train_epochs}' if epoch >= 0 else 'before training'}: {figures}"

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
-from tqdm.auto import tqdm
 
 from gffusion.data import FusionDataset, write_image
+from gffusion.data.progress import show_progress
 from gffusion.hub.publishing import push
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -30,7 +31,7 @@ from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
 from .token_cache import CachedTokens, TokenCache
-from .validation import draw_pairs, evaluate
+from .validation import draw_pairs, evaluate, warn_if_worse
 
 CALIBRATION_BATCHES = 16
 
@@ -80,7 +81,6 @@ class FusionTrainer:
         self.labeled = model.config.use_segmenter and "labels" in train_dataset[0]
         preflight.check_evaluation(eval_dataset, model, arguments)
         preflight.check_training_data(train_dataset, model, self.labeled)
-        preflight.warn_about_untrained_parts(model, arguments, self.labeled)
         self.folder = RunFolder(self.output_dir)
         self.accelerator = Accelerator(
             mixed_precision=arguments.mixed_precision,
@@ -89,6 +89,8 @@ class FusionTrainer:
             project_dir=str(self.output_dir / "trackers"),
         )
         preflight.check_device(arguments, self.accelerator.device)
+        if self.accelerator.is_main_process:
+            preflight.warn_about_untrained_parts(model, arguments, self.labeled)
         if arguments.push_to_hub and self.accelerator.is_main_process:
             check_publishable(arguments, model)
         set_seed(arguments.seed)
@@ -131,16 +133,19 @@ class FusionTrainer:
         Raises:
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
             OSError: If the disk is full, an image cannot be read, or the upload fails. The last checkpoint is kept.
-            ValueError: If `output_dir` contains another run, or the run to resume had other options or data.
+            ValueError: If `output_dir` contains another run, another process trains into it, or the run to resume had other
+                options or data.
         """
         resume = resume_from_checkpoint
-        self._prepare(self.arguments.resume_from_checkpoint if resume is None else resume)
-        hidden = not self.accelerator.is_main_process
-        bar = tqdm(total=self.total_steps, initial=self.progress.step, disable=hidden, unit="step")
-        with Interruption(self.accelerator) as interruption, bar:
-            while self.progress.step < self.total_steps:
-                self._train_epoch(*divmod(self.progress.step, self.steps_per_epoch), interruption, bar)
-        self._finish()
+        with self.folder.lock() if self.accelerator.is_main_process else nullcontext():
+            self._prepare(self.arguments.resume_from_checkpoint if resume is None else resume)
+            hidden = self.arguments.disable_tqdm or not self.accelerator.is_main_process
+            bar = show_progress(total=self.total_steps, initial=self.progress.step, unit="step", hidden=hidden)
+            bar.leave = True
+            with Interruption(self.accelerator) as interruption, bar:
+                while self.progress.step < self.total_steps:
+                    self._train_epoch(*divmod(self.progress.step, self.steps_per_epoch), interruption, bar)
+            self._finish()
         return self.model
 
     def evaluate(self) -> dict[str, float]:
@@ -151,7 +156,8 @@ class FusionTrainer:
         """
         if self.eval_dataset is None:
             raise ValueError("There is no evaluation dataset: give the trainer an `eval_dataset`.")
-        means = evaluate(self.model, self.eval_dataset, self.arguments.eval_metrics, self.accelerator)
+        hidden = self.arguments.disable_tqdm
+        means = evaluate(self.model, self.eval_dataset, self.arguments.eval_metrics, self.accelerator, hidden)
         return {f"eval_{name}": value for name, value in means.items()}
 
     def push_to_hub(self, repo_id: str | None = None, **options: Any) -> str:
@@ -194,6 +200,18 @@ class FusionTrainer:
                 self.sampler.start_at(0, 0)
                 self._step.calibrate(itertools.islice(self._loader, CALIBRATION_BATCHES))
             self._draw_images()
+            self._evaluate_initial_weights()
+
+    def _evaluate_initial_weights(self) -> None:
+        """Log an evaluation of step 0, if due. It does not count for the best weights: a new head is still untrained."""
+        if self._validation_dataset is None or not self.arguments.eval_on_start:
+            return
+        scores = self.evaluate()
+        self.accelerator.log(scores, step=0)
+        if self.accelerator.is_main_process:
+            with self.checkpoints.explain_disk_errors("write the log of step 0"):
+                self.folder.append_log({"epoch": -1, "step": 0, **scores})
+        self.accelerator.print(summarize(-1, self.arguments.num_train_epochs, scores))
 
     def _restore_progress(self, resume: bool | str) -> None:
         newest = self.checkpoints.newest
@@ -206,6 +224,8 @@ class FusionTrainer:
         if newest and resume:
             state = self.checkpoints.load(self._check_same_run)
             self.progress = Progress(**state["progress"])
+            if self.progress.step >= self.total_steps:
+                self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
         elif newest and not self.arguments.overwrite_output_dir:
             raise ValueError(
                 f"{self.output_dir} holds a run, at {newest.name}. Continue it with `resume_from_checkpoint`, choose another "
@@ -218,7 +238,7 @@ class FusionTrainer:
         epoch = state["progress"]["step"] // self.steps_per_epoch
         check_same_run(state["run"], self._description, state["num_train_epochs"], self.arguments, epoch)
 
-    def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: "tqdm[Any]") -> None:
+    def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: Any) -> None:
         arguments = self.arguments
         self.sampler.start_at(epoch, first_step)
         if hasattr(self.train_dataset, "set_epoch"):
@@ -245,7 +265,7 @@ class FusionTrainer:
         """Yield the batches of each step."""
         return zip(*[iter(self._loader)] * self.arguments.gradient_accumulation_steps, strict=False)
 
-    def _after_step(self, epoch: int, settings: dict[str, float], interrupted: bool, bar: "tqdm[Any]") -> None:
+    def _after_step(self, epoch: int, settings: dict[str, float], interrupted: bool, bar: Any) -> None:
         """Flush losses, evaluate, and write weights, log and checkpoint, if due."""
         arguments, step = self.arguments, self.progress.step
         ends_epoch = step % self.steps_per_epoch == 0
@@ -278,7 +298,7 @@ class FusionTrainer:
             return self.progress.step % self.arguments.eval_steps == 0
         return ends_epoch and (epoch + 1) % self.arguments.eval_epochs == 0
 
-    def _flush_losses(self, settings: dict[str, float], bar: "tqdm[Any]") -> None:
+    def _flush_losses(self, settings: dict[str, float], bar: Any) -> None:
         """Add the pending losses of all processes to those of the epoch, and show their means."""
         if not self._pending_losses:
             return
@@ -350,6 +370,7 @@ class FusionTrainer:
                 pairs = len(self.eval_dataset) if self.eval_dataset else 0  # type: ignore[arg-type]
                 log, facts = self.folder.read_log(), self.card_facts
                 write_card(self.output_dir / name, self.model, self.arguments, facts, log, pairs)
+            warn_if_worse(log, self.arguments.metric_for_best_model, self.progress.best)
         self.accelerator.wait_for_everyone()
         if self.arguments.push_to_hub and self.accelerator.is_main_process:
             address = push_finished(self.output_dir / "best", str(self.arguments.hub_model_id))

@@ -1,6 +1,7 @@
 """Evaluation during training: losses, fusion metrics, mIoU and images, on whole validation pairs."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
-from tqdm.auto import tqdm
 
+from gffusion.data.progress import show_progress
 from gffusion.inference.predict import predict_labels, run_model
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.models.gffusion.image_ops import replace_luma, to_uint8
@@ -20,14 +21,21 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 from gffusion.visualization.drawing import arrange_tiles, stack
 from gffusion.visualization.overlay import overlay
 
+from .preflight import is_higher_better
 from .sampling import collate, move_inputs
+
+logger = logging.getLogger(__name__)
 
 _TILE_HEIGHT = 240
 
 
 @torch.no_grad()
 def evaluate(
-    model: GFFusionModel, dataset: Dataset[dict[str, Any]], metrics: Sequence[str], accelerator: Accelerator
+    model: GFFusionModel,
+    dataset: Dataset[dict[str, Any]],
+    metrics: Sequence[str],
+    accelerator: Accelerator,
+    hides_progress: bool = False,
 ) -> dict[str, float]:
     """Compute mean losses and metrics over a dataset. All processes must call this; results do not depend on their number.
 
@@ -39,7 +47,8 @@ def evaluate(
     iou = get_metric("mIoU", num_classes=model.config.num_labels, ignore_index=model.config.ignore_index).to(device)
     rows: dict[int, dict[str, float]] = {}
     own_indices = range(accelerator.process_index, length, accelerator.num_processes)
-    for index in tqdm(own_indices, desc="evaluation", leave=False, disable=not accelerator.is_main_process):
+    hidden = hides_progress or not accelerator.is_main_process
+    for index in show_progress(own_indices, description="evaluation", unit="pair", hidden=hidden):
         batch = move_inputs(collate([dataset[index]]), model.config.use_segmenter, device)
         visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
         outputs = run_model(model, visible, infrared, labels, return_loss=True)
@@ -64,6 +73,20 @@ def draw_pairs(model: GFFusionModel, items: Sequence[dict[str, Any]], device: to
     """
     model.eval()
     return np.asarray(stack([_draw_pair(model, item, device) for item in items]))
+
+
+def warn_if_worse(log: Sequence[Mapping[str, Any]], metric: str, best: float | None) -> None:
+    """Warn if the initial weights were evaluated, and had a better score than the best ones after them."""
+    before = next((record.get(f"eval_{metric}") for record in log if record["step"] == 0), None)
+    sign = 1 if is_higher_better(metric) else -1
+    if before is not None and best is not None and sign * before > sign * best:
+        logger.warning(
+            "%s of the best weights is %.4g, but was better before the training, %.4g: "
+            "lower `learning_rate`, or train longer on more pairs.",
+            metric,
+            best,
+            before,
+        )
 
 
 def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device) -> Image.Image:

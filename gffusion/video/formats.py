@@ -35,17 +35,18 @@ _H264 = ("libx264", "yuv420p", {"crf": "18", "preset": "faster", "bf": "0"})
 _VP9 = ("libvpx-vp9", "yuv420p", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "lag-in-frames": "0"})
 _FFV1 = ("ffv1", "gray", {"level": "3"})
 _FAST_START = {"movflags": "faststart"}  # players can start before the whole file is downloaded
+_NO_RANDOM_IDS = {"fflags": "+bitexact"}  # equal frames give equal files
 
 OUTPUT_FORMATS = {
     ".m4v": OutputFormat("mp4", *_H264, _FAST_START),
-    ".mkv": OutputFormat("matroska", *_H264, {}),
+    ".mkv": OutputFormat("matroska", *_H264, _NO_RANDOM_IDS),
     ".mov": OutputFormat("mov", *_H264, _FAST_START),
     ".mp4": OutputFormat("mp4", *_H264, _FAST_START),
-    ".webm": OutputFormat("webm", *_VP9, {}),
+    ".webm": OutputFormat("webm", *_VP9, _NO_RANDOM_IDS),
 }
 """Formats of fused videos by suffix."""
 
-LABEL_FORMAT = OutputFormat("matroska", *_FFV1, {})
+LABEL_FORMAT = OutputFormat("matroska", *_FFV1, _NO_RANDOM_IDS)
 """Lossless format of label maps, written to .mkv files."""
 
 

@@ -18,8 +18,8 @@ from gffusion.cameras.missing import find_borders
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import find_rig
+from gffusion.data.atomic import synchronize
 from gffusion.data.prefetch import map_in_order
-from gffusion.data.same_images import check_different_images
 from gffusion.inference.batching import batch_by_size
 from gffusion.inference.predict import Prediction
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -28,6 +28,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.visualization.overlay import overlay
 from gffusion.zoo.digest import digest_weights
 
+from .checks import check_frames
 from .fuser import FrameFuser, PreparedFrame
 from .jobs import VideoJob
 from .joining import check_audio, join_segments
@@ -107,9 +108,11 @@ def fuse_video(
         OSError: If a file cannot be read or written.
         ValueError: If the videos cannot be fused with these options.
     """
-    pair = VideoPair(VideoFile(job.visible), VideoFile(job.infrared), Fraction(str(time_offset)))
+    read_options = read_options or ReadOptions()
+    visible, infrared = (VideoFile(path, read_options.max_pixels) for path in (job.visible, job.infrared))
+    pair = VideoPair(visible, infrared, Fraction(str(time_offset)))
     check_audio(pair.visible, *job.outputs["fused"])
-    run = _VideoRun(job, pair, model, image_processor, read_options or ReadOptions(), semantic_every)
+    run = _VideoRun(job, pair, model, image_processor, read_options, semantic_every)
     plan = run.describe() | {
         "batch_size": batch_size,
         "time_offset": time_offset,
@@ -118,11 +121,12 @@ def fuse_video(
     folder = SegmentFolder(job.folder, plan)
     try:
         run.run(folder, batch_size, progress)
+        run.join(folder, keep_metadata)
     except BaseException:
+        folder.unlock()
         if not folder.states:  # nothing to continue from
             folder.remove()
         raise
-    run.join(folder, keep_metadata)
     folder.remove()
     return run.report
 
@@ -144,8 +148,7 @@ class _VideoRun:
         self._settings = VideoSettings.of(pair.visible)
         self._largest = 2**pair.infrared.bits - 1 if pair.infrared.is_gray and 8 < pair.infrared.bits < 16 else None
         probes = [(to_visible(item.visible.frame), to_infrared(item.infrared.frame)) for item in pair.probe()]
-        for visible, infrared in probes:
-            check_different_images(visible, infrared, self._names)
+        check_frames(probes, self._names, read_options.infrared_luma)
         self._border = None if read_options.keep_borders else _find_common_border([frame for _, frame in probes])
         self._read_options, found = find_rig(probes, replace(read_options, keep_borders=True), self._as_pair)
         self.report.notes += ([found] if found else []) + _describe_files(pair)
@@ -330,6 +333,7 @@ class _Recorder:
             self._pending.popleft().result()
         for encoder in self._encoders.values():
             encoder.close()
+            synchronize(encoder.path)  # before the state that says it is complete
         self._encoders = {}
         duration = self._duration.numerator, self._duration.denominator
         errors, notes = tuple(self._errors), tuple(self._notes)

@@ -1,14 +1,13 @@
 """Join encoded segments and copied audio into one file."""
 
 import heapq
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gffusion.data.atomic import name_temporary
+from gffusion.data.atomic import replacing
 
 from .formats import OutputFormat
 from .reading import VideoFile, import_av
@@ -35,7 +34,7 @@ def check_audio(visible: VideoFile, path: Path, output: OutputFormat) -> None:
                     trial.start_encoding()
             except (av.error.FFmpegError, ValueError) as error:
                 raise ValueError(
-                    f"{path.suffix} files cannot hold the audio of {visible.path} ({stream.codec_context.name}), which is "
+                    f"{path.suffix} files cannot hold the audio of {visible.path} ({stream.codec_context.name if stream.codec_context else 'unknown'}), which is "
                     "copied: write .mkv or .mov"
                 ) from error
 
@@ -66,20 +65,19 @@ def join_segments(
         OSError: If the file cannot be written.
     """
     av = import_av()
-    temporary = name_temporary(path.parent)
     options = dict(output.container_options)
-    if options:  # by default, .mp4 and .mov round the start to milliseconds
+    if "movflags" in options:  # by default, .mp4 and .mov round the start to milliseconds
         with av.open(str(segments[0])) as first:
             options["movie_timescale"] = str(first.streams.video[0].time_base.denominator)
     try:
-        with av.open(str(temporary), "w", format=output.container, options=options) as target:
+        with (
+            replacing(path) as temporary,
+            av.open(str(temporary), "w", format=output.container, options=options) as target,
+        ):
             target.metadata.update(metadata or {})
             _copy(target, segments, last_duration, visible, is_cut)
-        os.replace(temporary, path)
     except av.error.FFmpegError as error:
         raise OSError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _copy(

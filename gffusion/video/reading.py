@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels, check_regular
+
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
@@ -37,7 +39,7 @@ def import_av() -> ModuleType:
 
 
 class TimedFrame(NamedTuple):
-    """Decoded frame with its time and duration in seconds; the duration is 0 if the file does not tell."""
+    """Decoded frame with its time and duration in seconds; the duration is 0 if the file has none."""
 
     frame: "av.VideoFrame"
     time: Fraction
@@ -49,24 +51,26 @@ class VideoFile:
 
     Args:
         path: The file.
+        max_pixels: Largest number of pixels of a frame.
 
     Attributes:
         path: The file.
         time_base: Unit of its time stamps in seconds.
         rate: Mean number of frames per second.
-        seconds: Duration, 0 if the file does not tell.
+        seconds: Duration, 0 if the file has none.
         shift: Time that is subtracted from its time stamps.
         damaged: Number of packets and frames that could not be used when the file was last read.
 
     Raises:
         ImportError: If PyAV is not installed.
         OSError: If the file cannot be read.
-        ValueError: If it has no video.
+        ValueError: If it has no video, or its frames are too large.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self.path = path
         self.damaged = 0
+        self._max_pixels = max_pixels
         with self._open() as container:
             stream = self._find_stream(container)
             self.time_base = stream.time_base or Fraction(1, 1000)
@@ -78,6 +82,12 @@ class VideoFile:
             self.sample_aspect_ratio = Fraction(stream.sample_aspect_ratio or 1)
             self.metadata = {key: value for key, value in container.metadata.items() if key not in _TECHNICAL_METADATA}
             codec = stream.codec_context
+            if codec is None:
+                raise ValueError(f"cannot read the video {path}: its codec is unknown")
+            try:
+                check_pixels(codec.width, codec.height, max_pixels)
+            except ValueError as error:
+                raise ValueError(f"cannot read the video {path}: {error}") from error
             self.pixel_format = codec.pix_fmt or ""
             self.bits = max((component.bits for component in codec.format.components), default=8) if codec.format else 8
             self.hdr = _HDR_TRANSFERS.get(int(codec.color_trc or 0))
@@ -98,6 +108,7 @@ class VideoFile:
         with self._open() as container:
             stream = self._find_stream(container)
             stream.thread_type = "AUTO"
+            stream.codec_context.options = {"max_pixels": str(self._max_pixels)}  # for frames that grow
             if start is not None:
                 container.seek(max(0, int((start + self.shift) / self.time_base)), stream=stream)
             for frame in self._decode(container, stream):
@@ -113,16 +124,20 @@ class VideoFile:
 
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
         av = import_av()
-        for packet in container.demux(stream):
-            try:
-                yield from packet.decode()  # type: ignore[misc]
-            except av.error.InvalidDataError:
-                self.damaged += 1
+        try:
+            for packet in container.demux(stream):
+                try:
+                    yield from packet.decode()  # type: ignore[misc]
+                except (av.error.InvalidDataError, av.error.ArgumentError):
+                    self.damaged += 1
+        except av.error.FFmpegError as error:
+            raise OSError(f"cannot read the video {self.path}: {error.strerror}") from error
 
     def _open(self) -> "InputContainer":
         av = import_av()
-        if not self.path.is_file():
+        if not self.path.exists():
             raise FileNotFoundError(f"{self.path} does not exist")
+        check_regular(self.path)
         try:
             return av.open(str(self.path))
         except av.error.FFmpegError as error:

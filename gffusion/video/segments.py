@@ -2,8 +2,9 @@
 
 import contextlib
 import json
+import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.atomic import replace_file
+from gffusion.data.atomic import name_temporary, remove_leftovers, replace_file
+from gffusion.data.locks import FolderLock
 
 from .formats import OutputFormat
 from .reading import VideoFile, import_av
@@ -58,7 +60,7 @@ class SegmentEncoder:
     """
 
     def __init__(self, path: Path, output: OutputFormat, settings: VideoSettings, size: tuple[int, int]) -> None:
-        av = import_av()
+        av, self.path = import_av(), path
         self._av, self._settings, self._output = av, settings, output
         self._even = output.pixels == "yuv420p"
         self._container: OutputContainer = av.open(str(path), "w", format="nut")
@@ -86,12 +88,21 @@ class SegmentEncoder:
         unit = self._settings.time_base
         frame.pts, frame.time_base = round(time / unit), unit
         frame.duration = round(duration / unit)
-        self._container.mux(self._stream.encode(frame))
+        with self._naming_the_file():
+            self._container.mux(self._stream.encode(frame))
 
     def close(self) -> None:
         """Write what is still in the encoder, and close the file."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        with self._naming_the_file():
+            self._container.mux(self._stream.encode(None))
+            self._container.close()
+
+    @contextlib.contextmanager
+    def _naming_the_file(self) -> Iterator[None]:
+        try:
+            yield
+        except self._av.error.FFmpegError as error:
+            raise OSError(f"cannot write {self.path}: {error.strerror}") from error
 
     def abort(self) -> None:
         """Close the file, which stays incomplete."""
@@ -127,6 +138,16 @@ class SegmentState:
     size: tuple[int, ...]
 
 
+def remove_segments(path: Path) -> None:
+    """Delete a folder of segments, if it is one, and what killed processes left beside it."""
+    remove_leftovers(path.parent)
+    with contextlib.suppress(OSError), FolderLock(path):
+        if (path / _PLAN).is_file():
+            hidden = name_temporary(path.parent)  # so that a folder which is deleted in part is never read
+            os.rename(path, hidden)
+            shutil.rmtree(hidden, ignore_errors=True)
+
+
 class SegmentFolder:
     """Hidden folder of the finished segments of a run.
 
@@ -135,17 +156,22 @@ class SegmentFolder:
         plan: Everything that the segments depend on.
 
     Raises:
-        ValueError: If the folder holds something else.
+        ValueError: If the folder holds something else, or another process uses it.
     """
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self.path = path
         content = json.dumps(plan, sort_keys=True, default=str).encode()
+        remove_leftovers(path)
         if path.exists() and self._read(_PLAN) != content:
             if self._read(_PLAN) is None and any(path.iterdir()):
                 raise ValueError(f"{path} is not a folder of finished segments, which is its name here: rename it")
-            shutil.rmtree(path)
+            remove_segments(path)
         path.mkdir(parents=True, exist_ok=True)
+        try:
+            self._lock = FolderLock(path)
+        except BlockingIOError:
+            raise ValueError(f"another process writes to {path}: wait for it, or choose another output") from None
         if self._read(_PLAN) is None:
             replace_file(path / _PLAN, content)
         self.states = self._read_states()
@@ -159,9 +185,14 @@ class SegmentFolder:
         replace_file(self.path / f"state-{len(self.states):06d}.json", json.dumps(asdict(state)).encode())
         self.states.append(state)
 
+    def unlock(self) -> None:
+        """Let other processes use the folder."""
+        self._lock.release()
+
     def remove(self) -> None:
         """Delete the folder, after its segments were joined."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        self.unlock()
+        remove_segments(self.path)
 
     def _read(self, name: str) -> bytes | None:
         try:

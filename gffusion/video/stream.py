@@ -86,7 +86,7 @@ class FusionStream:
     Example:
         >>> from gffusion import create_model
         >>> from gffusion.zoo import load_image_processor
-        >>> model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+        >>> model, processor = create_model("gffusion-live"), load_image_processor("gffusion-live")
         >>> with FusionStream(model, processor) as stream:
         ...     stream.push(np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8), time=0.04)
         >>> stream.latest().fused.shape, stream.latest().time, stream.statistics.dropped

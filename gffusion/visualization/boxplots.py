@@ -1,19 +1,22 @@
 """Box plots of the distribution of each metric over the images."""
 
 from collections.abc import Sequence
-from io import BytesIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .drawing import BASELINE, LEARNED
+from .plotting import fit_text, make_figure, measure_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
-_PANEL_WIDTH, _ROW_HEIGHT, _PANEL_MARGIN = 4.0, 0.3, 0.9  # inches
+_PANEL_WIDTH, _ROW_HEIGHT, _PANEL_MARGIN = 3.6, 0.3, 0.9  # inches
+_NAME_SIZE, _LONGEST_NAME = 10, 210  # points
+_TICKS = 5
+_BAND = "whitesmoke"
 
 
 def draw_box_plots(
@@ -26,7 +29,8 @@ def draw_box_plots(
     """Draw the distribution of every metric over the images, one panel per metric and one row per method.
 
     Boxes span the quartiles, with a line at the median. Whiskers reach to the last value within 1.5 box widths, and values
-    beyond are drawn as circles. The boxes of classical baselines are gray. `values` are (methods, images, metrics).
+    beyond are drawn as circles. The boxes of classical baselines are gray. Long names are shortened in the middle. `values`
+    are (methods, images, metrics).
 
     Raises:
         ImportError: If matplotlib is not installed.
@@ -36,14 +40,13 @@ def draw_box_plots(
         >>> [panel.get_title(loc="right") for panel in figure.axes]
         ['higher is better', 'lower is better']
     """
-    from matplotlib.figure import Figure  # optional dependency: the extra `plots`
-
     columns = min(_COLUMNS, len(metrics))
     rows = -(-len(metrics) // columns)
-    size = columns * _PANEL_WIDTH, rows * (len(methods) * _ROW_HEIGHT + _PANEL_MARGIN)
-    figure = Figure(figsize=size, layout="constrained")
+    names = [fit_text(name, _LONGEST_NAME, _NAME_SIZE) for name in methods]
+    width = columns * _PANEL_WIDTH + max(measure_text(name, _NAME_SIZE) for name in names) / 72
+    figure = make_figure(width, rows * (len(methods) * _ROW_HEIGHT + _PANEL_MARGIN))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()
-    panels[0].set_yticks(range(len(methods)), methods)
+    panels[0].set_yticks(range(len(methods)), names, fontsize=_NAME_SIZE)
     panels[0].set_ylim(len(methods) - 0.5, -0.5)
     colors = [np.array(BASELINE if baseline else LEARNED) / 255 for baseline in is_baseline]
     for index, (panel, metric) in enumerate(zip(panels, metrics, strict=False)):
@@ -64,20 +67,14 @@ def draw_box_plots(
         panel.set_title(metric, loc="left")
         direction = "higher is better" if higher_is_better[index] else "lower is better"
         panel.set_title(direction, loc="right", fontsize="small", color="dimgray")
+        panel.locator_params(axis="x", nbins=_TICKS)
+        panel.ticklabel_format(axis="x", scilimits=(-3, 4))
         panel.grid(axis="x", color="gainsboro")
         panel.set_axisbelow(True)
+        for row in range(1, len(methods), 2):  # leads the eye from a name to its boxes
+            panel.axhspan(row - 0.5, row + 0.5, color=_BAND, zorder=0)
         panel.spines[["left", "top", "right"]].set_visible(False)
         panel.tick_params(axis="y", length=0)
     for panel in panels[len(metrics) :]:
         panel.remove()
     return figure
-
-
-def render_figure(figure: "Figure", suffix: str) -> bytes:
-    """Return the content of a file of a figure, of format `"png"` or `"svg"`; the same figure gives the same bytes."""
-    import matplotlib as mpl  # optional dependency: the extra `plots`
-
-    content = BytesIO()
-    with mpl.rc_context({"svg.hashsalt": "gffusion"}):  # ids of SVG elements are random otherwise
-        figure.savefig(content, format=suffix, dpi=150, metadata={"Date": None} if suffix == "svg" else None)
-    return content.getvalue()

@@ -26,23 +26,45 @@ def draw_comparison(
     sources: Mapping[str, NDArray[Any]],
     fused: Mapping[str, NDArray[Any]],
     baselines: Collection[str] = (),
+    labels: Mapping[str, NDArray[Any]] | None = None,
+    zoom: Box | None = None,
+    width: int = _TILE_WIDTH,
 ) -> Image.Image:
-    """Draw the images of a scene side by side, each above the enlarged part where the fused images differ most.
+    """Draw the images of a scene side by side, each above an enlarged part.
 
-    Sources by name and fused images by method, at least one, are of one size, (H, W) or (H, W, 3), uint8, uint16 or floating
-    point in [0, 1]. The captions of baselines are gray.
+    Args:
+        heading: Name of the scene.
+        sources: Sources by name. All images are of one size, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
+        fused: Fused images by method, at least one.
+        baselines: Methods whose captions are gray.
+        labels: Further images, such as label maps drawn over images.
+        zoom: The enlarged part: left, top, right and bottom in pixels. By default, a quarter of each side, where the details of
+            the images differ most.
+        width: Width of each image in pixels.
+
+    Raises:
+        ValueError: If the part does not lie in the images.
 
     Example:
         >>> scene = np.eye(64)
         >>> draw_comparison("scene", {"visible": scene, "infrared": 1 - scene}, {"average": scene / 2}).size
         (1188, 858)
     """
-    box = find_differing_part([to_luma8(image).numpy() for image in fused.values()])
-    images = {**sources, **fused}.items()
-    tiles = [_draw_tile(name, image, box, FAINT if name in baselines else INK) for name, image in images]
-    # The number of columns that leaves the fewest empty places.
-    columns = min(_MAX_COLUMNS, key=lambda columns: (-len(tiles) % columns, columns))
-    return arrange_tiles(heading, tiles, min(columns, len(tiles)))
+    box = zoom or find_differing_part([to_luma8(image).numpy() for image in (*sources.values(), *fused.values())])
+    check_box(box, next(iter(fused.values())).shape, heading)
+    images = {**sources, **fused, **(labels or {})}.items()
+    tiles = [_draw_tile(name, image, box, FAINT if name in baselines else INK, width) for name, image in images]
+    return arrange_tiles(heading, tiles, choose_columns(len(tiles)))
+
+
+def choose_columns(count: int) -> int:
+    """Return the number of columns, at most six, that leaves the fewest empty places.
+
+    Example:
+        >>> choose_columns(3), choose_columns(7), choose_columns(10)
+        (3, 4, 5)
+    """
+    return min(count, min(_MAX_COLUMNS, key=lambda columns: (-count % columns, columns)))
 
 
 def find_differing_part(lumas: Sequence[NDArray[np.float64]]) -> Box:
@@ -65,16 +87,36 @@ def find_differing_part(lumas: Sequence[NDArray[np.float64]]) -> Box:
     return int(left), int(top), int(left) + size[1], int(top) + size[0]
 
 
-def _draw_tile(caption: str, image: NDArray[Any], box: Box, color: Color) -> Image.Image:
+def check_box(box: Box, shape: Sequence[int], heading: str) -> None:
+    """Check that a part (left, top, right, bottom) lies in an image of a shape (height, width, ...).
+
+    Raises:
+        ValueError: If it does not; the message has the heading.
+    """
+    left, top, right, bottom = box
+    if not (0 <= left < right <= shape[1] and 0 <= top < bottom <= shape[0]):
+        raise ValueError(
+            f"the enlarged part (zoom) from {left}, {top} to {right}, {bottom} does not lie in {heading}, which has "
+            f"{shape[1]} x {shape[0]} pixels"
+        )
+
+
+def _draw_tile(caption: str, image: NDArray[Any], box: Box, color: Color, width: int) -> Image.Image:
     """Draw a caption, the image with a frame around the part, and the enlarged part."""
     original = Image.fromarray(to_uint8(image)).convert("RGB")
-    scale = _TILE_WIDTH / original.width
-    size = _TILE_WIDTH, max(1, round(original.height * scale))
+    scale = width / original.width
+    size = width, max(1, round(original.height * scale))
     overview = original.resize(size, Image.Resampling.LANCZOS)
     left, top, right, bottom = (round(side * scale) for side in box)
+    ImageDraw.Draw(overview).rectangle(
+        [left - 2, top - 2, right + 1, bottom + 1], outline=PAPER, width=4
+    )  # also seen in gray
     ImageDraw.Draw(overview).rectangle([left - 1, top - 1, right, bottom], outline=ACCENT, width=2)
-    part = original.resize(size, Image.Resampling.BICUBIC, box=box)
-    ImageDraw.Draw(part).rectangle([0, 0, size[0] - 1, size[1] - 1], outline=ACCENT, width=2)
+    # As large as fits below the image, with its own proportions.
+    enlarged = min(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))
+    part_size = max(1, round(enlarged * (box[2] - box[0]))), max(1, round(enlarged * (box[3] - box[1])))
+    part = original.resize(part_size, Image.Resampling.BICUBIC, box=box)
+    ImageDraw.Draw(part).rectangle([0, 0, part.width - 1, part.height - 1], outline=ACCENT, width=2)
     tile = Image.new("RGB", (size[0], _CAPTION + 2 * size[1] + GAP // 3), PAPER)
     write_text(tile, 0, _CAPTION - 8, caption, 17, color, width=size[0])
     tile.paste(overview, (0, _CAPTION))

@@ -1,6 +1,6 @@
 """Elements that all figures share: colors, text, and tiles on a page."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
 from PIL import Image, ImageDraw, ImageFont
@@ -16,6 +16,13 @@ BASELINE, LEARNED = (150, 150, 150), (38, 112, 178)
 
 GAP = 12
 _HEADING = 44
+
+
+def check_sizes(shapes: Mapping[str, Sequence[int]]) -> None:
+    """Raise ValueError if images, whose shapes (H, W) are given by name, differ in size."""
+    if len({*map(tuple, shapes.values())}) > 1:
+        described = ", ".join(f"{name} {width}x{height}" for name, (height, width) in shapes.items())
+        raise ValueError(f"the images must have one size, got (width x height) {described}")
 
 
 def write_text(

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from gffusion.models.gffusion.image_ops import to_uint8
 
@@ -14,6 +14,7 @@ from .overlay import overlay
 from .palette import color_classes
 
 _TILE_WIDTH = 500
+_LEGEND_LINE = 26
 # Ignored pixels are mixed with this color.
 _VEIL = np.array((200, 200, 200), dtype=np.uint8)
 
@@ -52,14 +53,27 @@ def draw_labeled_pair(
     return arrange_tiles(heading, tiles, columns=len(tiles))
 
 
-def draw_legend(class_names: Sequence[str]) -> Image.Image:
-    """Draw the colors of classes, whose ids are 1, 2, ..., and of ignored pixels."""
-    legend = Image.new("RGB", (3 * (_TILE_WIDTH + GAP) + GAP, 38), PAPER)
-    draw = ImageDraw.Draw(legend)
-    left = float(GAP)
+def draw_legend(
+    class_names: Sequence[str], width: int = 3 * (_TILE_WIDTH + GAP) + GAP, with_ignored: bool = True
+) -> Image.Image:
+    """Draw the colors of classes, whose ids are 1, 2, ..., and of ignored pixels, in as many lines as `width` needs.
+
+    Example:
+        >>> draw_legend(["person", "car"]).size, draw_legend(["person", "car"], 150, with_ignored=False).size
+        ((1548, 38), (150, 64))
+    """
     entries = [(name, color_classes(label), INK) for label, name in enumerate(class_names, start=1)]
-    for name, color, text_color in [*entries, ("ignored", _VEIL, FAINT)]:
-        draw.rectangle([left, GAP, left + 16, GAP + 16], fill=tuple(color.tolist()))
-        write_text(legend, left + 22, GAP + 14, name, 17, text_color)
-        left += 40 + draw.textlength(name, font_size=17)
+    entries += [("ignored", _VEIL, FAINT)] * with_ignored
+    left, line, places = GAP, 0, []
+    for name, *_ in entries:
+        length = 40 + round(ImageFont.load_default(17).getlength(name))
+        if left > GAP and left + length > width:
+            left, line = GAP, line + 1
+        places.append((left, GAP + _LEGEND_LINE * line))
+        left += length
+    legend = Image.new("RGB", (width, 38 + _LEGEND_LINE * line), PAPER)
+    draw = ImageDraw.Draw(legend)
+    for (name, color, text_color), (left, top) in zip(entries, places, strict=True):
+        draw.rectangle([left, top, left + 16, top + 16], fill=tuple(color.tolist()))
+        write_text(legend, left + 22, top + 14, name, 17, text_color)
     return legend

@@ -9,7 +9,7 @@ from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file
+from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file, limit_to_cache
 
 from .registry import ModelEntry, find_entry, list_models, locate
 
@@ -31,7 +31,7 @@ def create_model(
         ValueError: If an argument is invalid.
 
     Example:
-        >>> create_model("gffusion-funet").config.paradigm
+        >>> create_model("gffusion-live").config.paradigm
         'cascading'
     """
     entry = find_entry(name)
@@ -59,11 +59,12 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
         ValueError: If an option is invalid.
 
     Example:
-        >>> load_image_processor("gffusion-funet", size_divisor=8).size_divisor
+        >>> load_image_processor("gffusion-live", size_divisor=8).size_divisor
         8
     """
     source = locate(name)
     given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
+    kwargs = limit_to_cache(source, kwargs)
     request = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if key in kwargs}
     with explained("the image processor", source):
         file = find_file(source, "preprocessor_config.json", **request)

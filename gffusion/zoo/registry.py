@@ -23,6 +23,8 @@ PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 _WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx")
 _PICKLES = ": pickled weights (.pth, .pt, .ckpt, .bin) can run code and are not read; convert them to safetensors"
 
+_EXPORTED = "; exported files are for `gffusion fuse` and `gffusion evaluate`"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
@@ -73,10 +75,18 @@ _M3FD = "M3FD, with masks generated from its boxes"
 
 _SMALL_FUNET = {"stem_channels": 8, "feature_channels": 24, "decoder_channels": [16, 8], "intensity_weight": 20.0}
 
+_TWO_SCALE = {
+    "gradient_weight": 5.0,
+    "intensity_target": "two_scale",
+    "intensity_contrast": 1.15,
+    "intensity_floor": 0.5,
+    "intensity_undershoot": 0.04,
+}
+
 MODELS = (
     ModelEntry(
         name="gffusion-funet",
-        description="FuNet alone (cascading paradigm without segmenter): small and fast, needs no encoder",
+        description="FuNet alone, at full resolution as in the paper, for comparisons; superseded by gffusion-live",
         status="bundled",
         recipe="funet",
         training_data="436 pairs of MSRS, RoadScene and M3SVD",
@@ -91,7 +101,7 @@ MODELS = (
         name="gffusion-live",
         description="FuNet at a quarter of the resolution (cascading paradigm without segmenter): for cameras and videos",
         status="bundled",
-        recipe="projects/gffusion_tiny/live_contrast.yaml",
+        recipe="projects/gffusion_tiny/live_whole.yaml",
         training_data="436 pairs of MSRS, RoadScene and M3SVD",
         architecture={
             "paradigm": "cascading",
@@ -102,22 +112,22 @@ MODELS = (
             "decoder_channels": [16],
             "context_channels": 8,
             "blend_sources": True,
-            "intensity_weight": 40.0,
-            "intensity_target": "two_scale",
+            **_TWO_SCALE,
+            "intensity_weight": 10.0,
             "vif_weight": 0.5,
-            "qabf_weight": 0.5,
+            "qabf_weight": 1.0,
         },
         license="Apache-2.0",
         measurements={
-            "MSRS, 40 validation pairs": _means(6.632, 1.642, 1.026, 0.678, 1.426, 0.013),
-            "M3SVD, 12 pairs of one clip": _means(7.265, 1.554, 0.930, 0.774, 1.280, 0.011),
+            "MSRS, 40 validation pairs": _means(6.600, 1.679, 1.025, 0.673, 1.430, 0.012),
+            "M3SVD, 12 pairs of one clip": _means(7.298, 1.651, 0.924, 0.772, 1.295, 0.009),
         },
     ),
     ModelEntry(
         name="gffusion-tiny",
         description="Small version of the complete method with encoders of its own: fusion and segmentation on a laptop",
         status="bundled",
-        recipe="projects/gffusion_tiny/segmentation.yaml",
+        recipe="projects/gffusion_tiny/fusion_whole.yaml",
         training_data="436 pairs of MSRS, RoadScene and M3SVD, with boxes of MSRS",
         architecture={
             "pixel_unshuffle": 2,
@@ -126,11 +136,10 @@ MODELS = (
             "decoder_channels": [32, 16],
             "context_channels": 16,
             "blend_sources": True,
-            "gradient_weight": 5.0,
-            "intensity_weight": 30.0,
-            "intensity_target": "two_scale",
-            "vif_weight": 0.4,
-            "qabf_weight": 0.5,
+            **_TWO_SCALE,
+            "intensity_weight": 22.0,
+            "vif_weight": 0.5,
+            "qabf_weight": 1.5,
             "segmenter_image_size": [448, 588],
             "segmenter_windows": [2, 2],
             "segmenter_scales": [1, 0.5],
@@ -141,8 +150,8 @@ MODELS = (
         },
         license="Apache-2.0",
         measurements={
-            "MSRS, 40 validation pairs": _means(6.660, 1.781, 1.028, 0.686, 1.416, 0.011),
-            "M3SVD, 12 pairs of one clip": _means(7.179, 1.720, 0.884, 0.773, 1.286, 0.009),
+            "MSRS, 40 validation pairs": _means(6.704, 1.844, 1.063, 0.698, 1.400, 0.015),
+            "M3SVD, 12 pairs of one clip": _means(7.288, 1.794, 0.925, 0.777, 1.274, 0.010),
         },
     ),
     ModelEntry(
@@ -243,6 +252,7 @@ def locate(name: str | os.PathLike[str]) -> str:
     if path.suffix.lower() in _WEIGHT_SUFFIXES and not path.is_dir():
         raise OSError(
             f"{name} is named as a file of weights, but a model is a folder with config.json and model.safetensors"
+            f"{_EXPORTED if path.suffix.lower() == '.onnx' else ''}"
             f"{_PICKLES if path.suffix.lower() in PICKLE_SUFFIXES else ''}. Use such a folder, a model of the zoo "
             f"({', '.join(list_models())}), or a Hub id such as organization/name."
         )

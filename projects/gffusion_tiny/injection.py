@@ -3,12 +3,14 @@
     python -m projects.gffusion_tiny.injection gffusion-tiny --data runs/tiny/data/val/msrs --output runs/tiny/injection
 
 Every pair is fused with its own tokens, with their mean over the image, and with the tokens of the previous pair. The increase of
-the losses shows whether the model uses local or global content of the tokens. OUTPUT gets `injection.json` and `injection.png`.
+the losses shows whether the model uses local or global content of the tokens. With its own tokens, it is also fused with the mean
+over the image of the gate, Eq. (7), or of the features that are added, Eq. (8). OUTPUT gets `injection.json` and `injection.png`.
 """
 
 import argparse
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from tqdm import tqdm
 
 from gffusion import GFFusionModel, create_model
 from gffusion.data import FusionDataset
+from gffusion.models.gffusion.finet import FINet
 from gffusion.models.gffusion.image_ops import replace_luma
 
 LOSSES = ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
@@ -29,16 +32,38 @@ def vary_tokens(own: Tensor, others: Tensor) -> dict[str, Tensor]:
     return {"own": own, "mean over the image": own.mean(dim=2, keepdim=True).expand_as(own), "another's": others}
 
 
+@contextmanager
+def averaged(model: GFFusionModel, part: str) -> Iterator[None]:
+    """Make a model inject the mean of a part over the image: "gate" (its logits) or "features"."""
+
+    def inject(spatial: Tensor, projected: Tensor) -> tuple[Tensor, Tensor]:
+        parts = dict(zip(("gate", "features"), projected.chunk(2, dim=1), strict=True))
+        parts[part] = parts[part].mean(dim=(2, 3), keepdim=True).expand_as(parts[part])
+        return FINet.inject(spatial, torch.cat([parts["gate"], parts["features"]], dim=1))
+
+    model.finet.inject = inject
+    try:
+        yield
+    finally:
+        del model.finet.inject
+
+
 @torch.inference_mode()
 def measure(model: GFFusionModel, pairs: FusionDataset) -> dict[str, dict[str, float]]:
-    """Return the mean losses over all pairs, by kind of tokens."""
+    """Return the mean losses over all pairs, by kind of injection."""
     sums: dict[str, dict[str, float]] = {}
     before = model.encode_semantics(*_images(pairs[len(pairs) - 1]))
     for pair in tqdm(pairs, unit="pair", disable=None):
         images = _images(pair)
         own = model.encode_semantics(*images)
-        for name, tokens in vary_tokens(own, before).items():
-            output = model(*images, semantic_tokens=tokens, return_loss=True)
+        outputs = {
+            name: model(*images, semantic_tokens=tokens, return_loss=True)
+            for name, tokens in vary_tokens(own, before).items()
+        }
+        for part in ("gate", "features"):
+            with averaged(model, part):
+                outputs[f"own, mean of the {part}"] = model(*images, semantic_tokens=own, return_loss=True)
+        for name, output in outputs.items():
             found = sums.setdefault(name, dict.fromkeys(LOSSES, 0.0))
             for loss in LOSSES:
                 found[loss] += output[loss].item() / len(pairs)
@@ -105,7 +130,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     report = {"layer_weights": layer_weights(model), "losses": measure(model, pairs)}
     (options.output / "injection.json").write_text(json.dumps(report, indent=2) + "\n")
-    print("| tokens | " + " | ".join(LOSSES) + " |\n| --- |" + " ---: |" * len(LOSSES))
+    print("| injected | " + " | ".join(LOSSES) + " |\n| --- |" + " ---: |" * len(LOSSES))
     for name, losses in report["losses"].items():
         print(f"| {name} | " + " | ".join(f"{losses[loss]:.4f}" for loss in LOSSES) + " |")
     shown = np.linspace(0, len(pairs) - 1, min(options.images, len(pairs))).round().astype(int)

@@ -3,7 +3,7 @@
     python -m projects.gffusion_tiny.labeler --data runs/tiny/data/train/msrs --teacher efficientnet-lite0-57934424.pth \
         --output runs/tiny/labeler --device cuda
 
-EfficientNet-Lite0 with ImageNet weights (`teacher.py`) and a feature pyramid learn from the label maps of `prepare.py`. After
+EfficientNet-Lite0 or Lite2 with ImageNet weights (`teacher.py`) and a feature pyramid learn from the label maps of `prepare.py`. After
 pretraining on ImageNet, a few hundred images suffice. OUTPUT gets `log.jsonl`, `labeler.safetensors`, which `segmenter.py` reads,
 and `iou.json`. The weights are averages over the last steps. The labeler is not shipped.
 """
@@ -17,13 +17,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from numpy.random import default_rng
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from gffusion import create_model
+
+from .augmentation import cut
 from .scenes import NUM_CLASSES, SIZE, Scenes, measure, soft_loss
 from .teacher import PYRAMID_CHANNELS, EfficientNetLite0
-from .training import add_options, fit, save_halves
+from .training import add_options, fit, needs_replay, save_halves
 
 CLASS_WEIGHTS = (1.0, 2.5, 2.5, 1.5)
 OVERLAP_WEIGHT = 0.3
@@ -39,7 +41,7 @@ class Labeler(nn.Module):
     def __init__(self, encoder: EfficientNetLite0) -> None:
         super().__init__()
         self.encoder = encoder
-        self.laterals = nn.ModuleList(nn.Conv2d(width, CHANNELS, 1) for width in PYRAMID_CHANNELS[1:])
+        self.laterals = nn.ModuleList(nn.Conv2d(width, CHANNELS, 1) for width in encoder.pyramid_channels[1:])
         self.smoothings = nn.ModuleList(
             nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1, bias=False), nn.BatchNorm2d(CHANNELS), nn.ReLU())
             for _ in self.laterals
@@ -73,16 +75,16 @@ def resize(maps: Tensor, size: Sequence[int]) -> Tensor:
 
 def load_labeler(path: Path) -> Labeler:
     """Load a frozen labeler, with channels last: its convolutions are then twice as fast."""
-    labeler = Labeler(EfficientNetLite0())
-    labeler.load_state_dict(load_file(path))
+    state = load_file(path)
+    labeler = Labeler(EfficientNetLite0.fitting(state, "encoder."))
+    labeler.load_state_dict(state)
     return labeler.eval().requires_grad_(False).to(memory_format=torch.channels_last)
 
 
-def losses(labeler: Labeler, scenes: Scenes, options: argparse.Namespace, step: int) -> dict[str, Tensor]:
+def losses(labeler: Labeler, scenes: Scenes, options: argparse.Namespace) -> dict[str, Tensor]:
     """Return the losses of a batch of views, see `soft_loss`."""
-    rng = default_rng((options.seed, step))
-    torch.manual_seed(step)
-    fused, targets, _ = scenes.draw(rng, options.batch_size, SIZE, ZOOM)
+    fused, targets, _ = scenes.draw(options.batch_size, SIZE, ZOOM)
+    fused, targets = cut(fused, targets)
     with torch.autocast(options.device, torch.bfloat16):
         logits = labeler(fused.contiguous(memory_format=torch.channels_last))
     parts = soft_loss(logits, targets, CLASS_WEIGHTS)
@@ -99,21 +101,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--eval", nargs="+", help="folders of pairs with label maps for the final IoU")
     add_options(parser, steps=3000, batch_size=16)
     options = parser.parse_args(arguments)
+    if bool(options.teacher) == bool(options.after):
+        parser.error("give either --teacher or --after")
 
     torch.manual_seed(options.seed)
+    torch.backends.cuda.matmul.allow_tf32 = True
     options.output.mkdir(parents=True, exist_ok=True)
     scenes = Scenes(options.data, options.device)
-    labeler = Labeler(EfficientNetLite0.from_file(options.teacher) if options.teacher else EfficientNetLite0())
-    if options.after:
-        labeler.load_state_dict(load_file(options.after))
-    labeler.train().to(options.device).to(memory_format=torch.channels_last)
+    scenes.fuse_by([create_model(name, use_segmenter=False) for name in options.fusers])
+    labeler = load_labeler(options.after) if options.after else Labeler(EfficientNetLite0.from_file(options.teacher))
+    labeler.requires_grad_().train().to(options.device).to(memory_format=torch.channels_last)
     others = [weight for name, weight in labeler.named_parameters() if not name.startswith("encoder.")]
     groups: list[dict[str, Any]] = [
         {"params": labeler.encoder.parameters(), "lr": ENCODER_RATE},
         {"params": others},
     ]
     optimizers = [torch.optim.AdamW(groups, lr=RATE, weight_decay=0.05)]
-    average = fit(labeler, partial(losses, labeler, scenes, options), optimizers, options)
+    average = fit(labeler, partial(losses, labeler, scenes, options), optimizers, options, needs_replay(options))
     save_halves(average, options.output / "labeler.safetensors")
     if options.eval:
         iou = measure(average, options.eval, options.device)

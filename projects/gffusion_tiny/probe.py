@@ -22,6 +22,7 @@ from torch import Tensor
 from transformers import AutoModel, CLIPVisionModel, PreTrainedModel
 
 from gffusion.data import FusionDataset
+from gffusion.visualization.features import find_principal_colors
 
 from .encoders import to_pixel_values
 from .views import overlap
@@ -171,8 +172,10 @@ def draw_tokens(encoder: PreTrainedModel, pairs: Sequence[Pair], path: Path) -> 
         row[1].imshow(pair["infrared_values"][0], cmap="gray")
     for start, network in ((2, encoder), (2 + len(columns), twin)):
         maps = torch.stack([torch.stack([encode(network, pair)[name] for name in columns]) for pair in pairs])
-        colors = principal_colors(maps.flatten(0, 1)).unflatten(0, (len(pairs), len(columns)))
-        for row, shown in zip(axes, colors, strict=True):
+        token_maps = list(maps.flatten(0, 1).permute(0, 2, 3, 1).numpy())
+        colors = find_principal_colors(token_maps)
+        for index, row in enumerate(axes):
+            shown = colors[index * len(columns) : (index + 1) * len(columns)]
             for axis, image in zip(row[start:], shown, strict=False):
                 axis.imshow(image, aspect=0.75, interpolation="nearest")
     titles = ["visible", "infrared", *columns, *(f"{name}, untrained" for name in columns)]
@@ -181,16 +184,6 @@ def draw_tokens(encoder: PreTrainedModel, pairs: Sequence[Pair], path: Path) -> 
     for axis in axes.flat:
         axis.set_axis_off()
     figure.savefig(path, dpi=80)
-
-
-def principal_colors(maps: Tensor) -> Tensor:
-    """Return the three leading principal components of maps (B, D, h, w), scaled to [0, 1]: (B, h, w, 3)."""
-    tokens = maps.permute(0, 2, 3, 1).flatten(0, 2)
-    centered = F.layer_norm(tokens, tokens.shape[-1:])
-    centered = centered - centered.mean(dim=0)
-    components = centered @ torch.linalg.svd(centered, full_matrices=False).Vh[:3].T
-    low, high = components.quantile(0.02, dim=0), components.quantile(0.98, dim=0)
-    return ((components - low) / (high - low)).clamp(0, 1).unflatten(0, (len(maps), *maps.shape[2:]))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

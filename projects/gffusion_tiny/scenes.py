@@ -1,25 +1,28 @@
 """Batches of random views of whole scenes, made on one device, for training `labeler.py` and `segmenter.py`.
 
-All scenes lie in the memory of the device as bytes. A batch is cropped, pasted, degraded and fused there, so that a GPU does not
-wait for processes that load images.
+All scenes lie in the memory of the device as bytes. A batch is cropped, pasted, degraded and fused there, without any number from
+the host, so that a GPU does not wait for processes that load images and `training.fit` can replay whole steps.
 """
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from numpy.random import Generator, default_rng
+from numpy.random import default_rng
 from torch import Tensor
 from torchmetrics.classification import MulticlassJaccardIndex
 from tqdm import tqdm
 
+from gffusion import GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.reading import ReadOptions
 from gffusion.data.transforms import Resize
+from gffusion.inference.predict import run_model
 from gffusion.models.gffusion.image_ops import replace_luma, rgb_to_luma
 from gffusion.models.gffusion.losses import two_scale_target
 from gffusion.training.recipe import read_recipe
@@ -30,9 +33,10 @@ MODEL_CONFIG = read_recipe(Path(__file__).with_name("segmentation.yaml"))["model
 NUM_CLASSES = len(MODEL_CONFIG["id2label"])
 SIZE, WINDOW_SIZE = (480, 640), (240, 320)
 IGNORED = 255
-FOCUS_SHARE = 0.65  # of the views that show an object of a class drawn with these shares
-CLASS_SHARES = (0.4, 0.25, 0.35)  # person, bicycle, car
+FOCUS_SHARE = 0.6  # of the views that show an object of a class drawn with these shares
+CLASS_SHARES = (0.37, 0.3, 0.33)  # person, bicycle, car
 MINIMUM_PIXELS, KEPT_PIXELS = 30, 200
+NATIVE_SHARE = 0.4  # of the views of the segmenter that have one of the sizes of its windows
 
 
 @dataclass
@@ -64,6 +68,7 @@ class Scenes:
         classes = F.one_hot(torch.where(known, labels, 0).long(), NUM_CLASSES).permute(0, 3, 1, 2)
         self.targets = (255 * torch.cat([classes * known[:, None], known[:, None]], dim=1)).to(torch.uint8)
         self.device = device
+        self.ready: Tensor | None = None  # (models, N, 1, H, W), see `fuse_by`
         self.locate()
 
     def __len__(self) -> int:
@@ -73,64 +78,100 @@ class Scenes:
     def locate(self) -> None:
         """List pixels of every class and scene, on which views are centered."""
         rng = default_rng(0)
-        self.spots: list[list[tuple[int, np.ndarray]]] = [[] for _ in range(NUM_CLASSES)]
-        for scene, target in enumerate(self.targets):
-            for label in range(1, NUM_CLASSES):
-                pixels = (target[label] > 127).nonzero().cpu().numpy()
-                if len(pixels) >= MINIMUM_PIXELS:
-                    self.spots[label].append((scene, pixels[rng.integers(len(pixels), size=KEPT_PIXELS)]))
+        pixel_counts = (self.targets[:, 1:NUM_CLASSES] > 127).sum(dim=(2, 3)).cpu()
+        table = np.zeros((NUM_CLASSES - 1, len(self), KEPT_PIXELS, 3), dtype=np.int64)  # scene, row, column
+        counts = np.zeros(NUM_CLASSES - 1, dtype=np.int64)
+        for scene, label in (pixel_counts >= MINIMUM_PIXELS).nonzero().tolist():
+            pixels = (self.targets[scene, label + 1] > 127).nonzero().cpu().numpy()
+            table[label, counts[label]] = np.insert(
+                pixels[rng.integers(len(pixels), size=KEPT_PIXELS)], 0, scene, axis=1
+            )
+            counts[label] += 1
+        self.spots, self.spot_counts = (torch.from_numpy(part).to(self.device) for part in (table, counts))
+
+    @torch.no_grad()
+    def fuse_by(self, models: Sequence[GFFusionModel]) -> None:
+        """Fuse all scenes by models, whose results some views show instead of the target of GFFusion."""
+        ready = []
+        for model in models:
+            model.to(self.device)
+            for index in torch.arange(len(self), device=self.device).split(8):
+                fused = run_model(model, *self.sources(index), segment=False).fused_values
+                ready.append((255 * fused[:, :1]).round().to(torch.uint8))
+        if ready:
+            self.ready = torch.cat(ready).unflatten(0, (len(models), len(self)))
 
     def sources(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return visible (B, 3, H, W) and infrared images (B, 1, H, W) of whole scenes, in [0, 1]."""
         images = self.images[index].float() / 255
         return images[:, :3], images[:, 3:]
 
-    def choose(self, rng: Generator, count: int, size: tuple[int, int], zoom: tuple[float, float]) -> Windows:
-        """Choose random windows that show a scene enlarged by a factor in `zoom`, mostly with objects."""
-        factor = np.exp(rng.uniform(*np.log(zoom), count))
-        half = np.array(size) / np.array(SIZE) / factor[:, None]  # of the window, relative to the scene
-        half = half * np.exp(rng.normal(0, 0.06, (count, 2)))
-        index = rng.integers(len(self), size=count)
-        center = rng.uniform(-1, 1, (count, 2))
-        for view in np.flatnonzero(rng.random(count) < FOCUS_SHARE):
-            spots = self.spots[rng.choice(NUM_CLASSES - 1, p=CLASS_SHARES) + 1]
-            if spots:
-                index[view], pixels = spots[rng.integers(len(spots))]
-                pixel = pixels[rng.integers(len(pixels))]
-                center[view] = (2 * pixel + 1) / np.array(SIZE) - 1 + rng.uniform(-0.7, 0.7, 2) * half[view]
-        center = center.clip(-abs(1 - half), abs(1 - half))
-        flip, angle = rng.choice([-1, 1], count), rng.normal(0, 0.03, count)
-        theta = np.zeros((count, 2, 3), dtype=np.float32)
-        aspect = SIZE[1] / SIZE[0]
-        theta[:, 0, 0], theta[:, 1, 1] = flip * half[:, 1] * np.cos(angle), half[:, 0] * np.cos(angle)
-        theta[:, 0, 1], theta[:, 1, 0] = (
-            -half[:, 0] * np.sin(angle) / aspect,
-            flip * half[:, 1] * np.sin(angle) * aspect,
-        )
-        theta[:, :, 2] = center[:, ::-1]
-        places = np.stack([center * np.stack([np.ones(count), flip], axis=1), half], axis=1).astype(np.float32)
-        return Windows(*(torch.from_numpy(part).to(self.device, non_blocking=True) for part in (index, theta, places)))
+    def choose(
+        self, count: int, size: tuple[int, int], zoom: tuple[float, float], native: tuple[float, ...] = ()
+    ) -> Windows:
+        """Choose random windows, mostly with objects.
+
+        They show a scene enlarged by a random factor in `zoom`, or, for a share of them, by one of the factors `native`.
+        """
+        device, sides = self.device, constant(SIZE, self.device)
+        factor = torch.empty(count, 1, device=device).uniform_(*np.log(zoom).tolist()).exp()
+        if native:
+            choice = constant(native, device)[torch.randint(len(native), (count, 1), device=device)]
+            factor = torch.where(torch.rand(count, 1, device=device) < NATIVE_SHARE, choice, factor)
+        half = constant(size, device) / sides / factor  # of the window, relative to the scene
+        half = half * (0.08 * torch.randn(count, 2, device=device)).exp()
+        label = torch.bucketize(torch.rand(count, device=device), constant(CLASS_SHARES, device).cumsum(0)[:-1])
+        rows = (torch.rand(count, device=device) * self.spot_counts[label]).long()
+        spots = self.spots[label, rows, torch.randint(KEPT_PIXELS, (count,), device=device)]
+        is_focused = (torch.rand(count, device=device) < FOCUS_SHARE) & (self.spot_counts[label] > 0)
+        index = torch.where(is_focused, spots[:, 0], torch.randint(len(self), (count,), device=device))
+        center, moved = torch.empty(2, count, 2, device=device).uniform_(-1, 1).unbind()
+        center = torch.where(is_focused[:, None], (2 * spots[:, 1:] + 1) / sides - 1 + 0.7 * moved * half, center)
+        center = torch.minimum(torch.maximum(center, -(1 - half).abs()), (1 - half).abs())
+        flip = 2.0 * torch.randint(2, (count,), device=device) - 1
+        angle, aspect = 0.05 * torch.randn(count, device=device), SIZE[1] / SIZE[0]
+        (down, across), (y, x) = half.unbind(dim=1), center.unbind(dim=1)
+        theta = [
+            torch.stack([flip * across * angle.cos(), -down * angle.sin() / aspect, x], dim=1),
+            torch.stack([flip * across * angle.sin() * aspect, down * angle.cos(), y], dim=1),
+        ]
+        places = torch.stack([torch.stack([y, flip * x], dim=1), half], dim=1)
+        return Windows(index, torch.stack(theta, dim=1), places)
 
     def show(self, windows: Windows, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
-        """Return images (B, 4, h, w) in [0, 1] and targets (B, classes + 1, h, w) of windows."""
+        """Return images (B, 4 or 5, h, w) in [0, 1] and targets (B, classes + 1, h, w) of windows.
+
+        The channels are visible (3), infrared and, after `fuse_by`, the luma of the image fused by one of the models.
+        """
         fine = [2 * side for side in size]  # against aliasing
         grid = F.affine_grid(windows.theta, [len(windows.theta), 1, *fine], align_corners=False)
-        scenes = torch.cat([self.images[windows.index], self.targets[windows.index]], dim=1).float() / 255
-        views = F.avg_pool2d(F.grid_sample(scenes, grid, padding_mode="reflection", align_corners=False), 2)
-        return views[:, :4], views[:, 4:]
+        parts = [self.images[windows.index]]
+        if self.ready is not None:
+            model = torch.randint(len(self.ready), windows.index.shape, device=self.device)
+            parts.append(self.ready[model, windows.index])
+        scenes = torch.cat([*parts, self.targets[windows.index]], dim=1).float()
+        views = F.avg_pool2d(F.grid_sample(scenes, grid, padding_mode="reflection", align_corners=False), 2) / 255
+        return views[:, : -NUM_CLASSES - 1], views[:, -NUM_CLASSES - 1 :]
 
     def draw(
-        self, rng: Generator, count: int, size: tuple[int, int], zoom: tuple[float, float]
+        self, count: int, size: tuple[int, int], zoom: tuple[float, float], native: tuple[float, ...] = ()
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Return fused views (B, 3, h, w) in [0, 1], their targets (B, classes + 1, h, w), and their places."""
-        windows = self.choose(rng, count, size, zoom)
-        images, targets = paste(*self.show(windows, size), rng)
-        return fuse_varied(*degrade(images[:, :3], images[:, 3:], rng), rng), targets, windows.places
+        windows = self.choose(count, size, zoom, native)
+        images, targets = paste(*self.show(windows, size))
+        ready = images[:, 4:] if images.shape[1] > 4 else None
+        return fuse_varied(*degrade(images[:, :3], images[:, 3:4]), ready), targets, windows.places
 
 
 def _to_bytes(pair: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
     images = torch.cat([pair["visible_values"], pair["infrared_values"]])
     return (255 * images).round().to(torch.uint8), pair["labels"].to(torch.uint8)
+
+
+@lru_cache
+def constant(values: tuple[float, ...], device: str) -> Tensor:
+    """Return numbers on a device, to which they are copied only once."""
+    return torch.tensor(values, dtype=torch.float32, device=device)
 
 
 def fuse(batch: dict[str, Tensor]) -> Tensor:
@@ -139,14 +180,14 @@ def fuse(batch: dict[str, Tensor]) -> Tensor:
     return replace_luma(batch["visible"], luma)
 
 
-def soft_loss(logits: Tensor, targets: Tensor, weights: Sequence[float]) -> dict[str, Tensor]:
+def soft_loss(logits: Tensor, targets: Tensor, weights: tuple[float, ...]) -> dict[str, Tensor]:
     """Return the cross-entropy with soft targets (B, classes + 1, H, W), "classes", and 1 minus their overlap, "overlap".
 
     `weights` are those of the classes. The overlap is the mean Dice coefficient of the objects' classes over the batch (Milletari
     et al., 2016), which counts rare and frequent classes alike.
     """
     logits, taught, known = logits.float(), targets[:, :-1], targets[:, -1:]
-    weighted = taught * taught.new_tensor(weights).view(-1, 1, 1)
+    weighted = taught * constant(weights, str(taught.device)).view(-1, 1, 1)
     cross_entropy = -(weighted * logits.log_softmax(dim=1)).sum() / weighted.sum().clamp(min=1)
     predicted = logits.softmax(dim=1) * known
     both, total = ((part[:, 1:]).sum(dim=(0, 2, 3)) for part in (predicted * taught, predicted**2 + taught**2))

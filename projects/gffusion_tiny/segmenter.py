@@ -1,11 +1,12 @@
 """Train the dinov2 encoder of gffusion-tiny further, with a linear head, to segment fused images.
 
-    python -m projects.gffusion_tiny.segmenter --data runs/tiny/data/train/* --labeler runs/tiny/labeler/labeler.safetensors \
+    python -m projects.gffusion_tiny.segmenter --data runs/tiny/data/train/* --labeler runs/tiny/labeler*/labeler.safetensors \
         --start runs/tiny/dinov2/encoder --output runs/tiny/segmenter --device cuda --compile
 
 DINOv2 was trained on 142 million images and only needs a linear layer, but this encoder was trained on 436 pairs. Here, it learns
 to predict the classes and the features of one or more labelers (`labeler.py`), also on images without boxes, and is frozen
-afterwards. It reads random windows of scenes, at a tenth of the cost of whole scenes. `--after` starts from an earlier run. OUTPUT
+afterwards. It reads random windows of scenes, at a tenth of the cost of whole scenes. Few scenes have bicycles; views that the
+labelers read as well, cut from several scenes and blended, keep it from learning them by heart. `--after` starts from an earlier run. OUTPUT
 gets `log.jsonl`, `segmenter.safetensors` for `--after`, the `encoder` and `head.safetensors` from which stage 4 starts, and
 `iou.json`. All weights are averages over the last steps.
 """
@@ -20,26 +21,28 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from numpy.random import default_rng
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from transformers import Dinov2Config, Dinov2Model, PreTrainedModel
 
+from gffusion import create_model
+from gffusion.models.gffusion.image_ops import DINOV2_MEAN, DINOV2_STD, replace_luma
 from gffusion.models.gffusion.ssnet import SSNet
 from gffusion.models.gffusion.windows import join_windows, split_windows
 
-from .encoders import to_pixel_values
+from .augmentation import blend, cut
 from .labeler import FEATURE_CHANNELS, Labeler, load_labeler
-from .scenes import MODEL_CONFIG, NUM_CLASSES, SIZE, WINDOW_SIZE, Scenes, fuse, measure, soft_loss
-from .training import add_options, build_optimizers, fit, save_halves
+from .scenes import MODEL_CONFIG, NUM_CLASSES, SIZE, WINDOW_SIZE, Scenes, constant, fuse, measure, soft_loss
+from .training import add_options, build_optimizers, fit, needs_replay, save_halves
 
 CLASS_WEIGHTS = (1.0, 1.3, 1.3, 1.0)
 OVERLAP_WEIGHT = 0.3
-GUIDED_PART = 3  # one in three views is also read by the labeler itself, which is slower than the segmenter
-LIVE_SHARE = 0.3  # of its prediction there, relative to that for the whole scene
+GUIDED_PART = 2  # every second view may be blended, and is read by the labelers, too
+LIVE_SHARE = 0.5  # of their predictions there, relative to that for the whole scene; 1 for blended views
 LABELER_SCALES = (1.0, 1.5)
-ZOOM = (0.65, 2.0)
-SCALES = ([1], [1, 1.5], [0.5, 1.5])
+ZOOM = (0.5, 2.0)
+NATIVE_ZOOMS = (1.0, 0.5)  # those of the scales 1 and 0.5
+SCALES = ([1], [1, 0.5], [1, 0.5, 1.5])
 
 
 class Segmenter(nn.Module):
@@ -71,18 +74,19 @@ class Segmenter(nn.Module):
             scale: For whole scenes, the factor on their size.
 
         Returns:
-            Logits (B, classes, H, W), and standardized features (B, C_l, rows, columns) of four levels.
+            Logits (B, classes, H, W), of half the size for windows, which is finer than tokens and cheaper, and standardized
+            features (B, C_l, rows, columns) of four levels.
         """
         if places is None:
             grid = (round(scale * self.grid[0]), round(scale * self.grid[1]))
-            windows = [round(scale * count) for count in self.windows]
+            windows, size = [round(scale * count) for count in self.windows], tuple(fused.shape[-2:])
         else:
-            grid, windows = self.window_grid, [1, 1]
+            grid, windows, size = self.window_grid, [1, 1], (fused.shape[-2] // 2, fused.shape[-1] // 2)
         states = [split_windows(self._embed(fused, grid, places), grid, windows)]
         for layer in self.encoder.encoder.layer:
             states.append(layer(states[-1]))
         last = [self.encoder.layernorm(state) for state in states[-self.layers :]]
-        logits = self.head(join_windows(torch.cat(last, dim=-1), grid, windows), grid, fused.shape[-2:])
+        logits = self.head(join_windows(torch.cat(last, dim=-1), grid, windows), grid, size)
         shown = [join_windows(states[level], grid, windows).float() for level in self.levels]
         read = [
             reader(F.layer_norm(tokens, tokens.shape[-1:])).mT.unflatten(-1, grid)
@@ -92,7 +96,11 @@ class Segmenter(nn.Module):
 
     def _embed(self, fused: Tensor, grid: tuple[int, int], places: Tensor | None) -> Tensor:
         embeddings, patch_size = self.encoder.embeddings, self.encoder.config.patch_size
-        pixel_values = to_pixel_values(fused, self.encoder, [side * patch_size for side in grid])
+        size = [side * patch_size for side in grid]
+        # As `prepare_images`, which copies the mean and deviation to the device each time.
+        resized = F.interpolate(fused, size, mode="bicubic", antialias=True).clamp(0, 1)
+        mean, deviation = (constant(part, str(fused.device)).view(3, 1, 1) for part in (DINOV2_MEAN, DINOV2_STD))
+        pixel_values = (resized - mean) / deviation
         if places is None:
             return embeddings(pixel_values)
         patches = embeddings.patch_embeddings(pixel_values)  # (B, N, D)
@@ -114,24 +122,28 @@ class Segmenter(nn.Module):
 
 
 def losses(
-    segmenter: Segmenter, labeler: Labeler, scenes: Scenes, options: argparse.Namespace, step: int
+    segmenter: Segmenter, labelers: Sequence[Labeler], scenes: Scenes, options: argparse.Namespace
 ) -> dict[str, Tensor]:
     """Return the minimized "loss" and its parts.
 
     "classes" and "overlap" compare the classes with those of the labelers, see `soft_loss`. "features" is the mean squared error of
-    the standardized features of the first labeler, for a third of the views.
+    the standardized features of the first labeler, for half of the views.
     """
-    rng = default_rng((options.seed, step))
-    torch.manual_seed(step)
-    fused, targets, places = scenes.draw(rng, options.batch_size, WINDOW_SIZE, ZOOM)
+    fused, targets, places = scenes.draw(options.batch_size, WINDOW_SIZE, ZOOM, NATIVE_ZOOMS)
     guided = -(-options.batch_size // GUIDED_PART)
+    fused, targets = cut(fused, targets)
+    varied, is_blended = blend(fused[:guided])
+    fused, targets = torch.cat([varied, fused[guided:]]), F.avg_pool2d(targets, 2)
     with torch.autocast(options.device, torch.bfloat16):
         with torch.no_grad():
-            features = labeler.features(fused[:guided].contiguous(memory_format=torch.channels_last))
-            taught = labeler.read(features[-1], fused.shape[-2:]).float().softmax(dim=1)
+            seen = [labeler.features(varied.contiguous(memory_format=torch.channels_last)) for labeler in labelers]
+            read_classes = [
+                labeler.read(maps[-1], targets.shape[-2:]) for labeler, maps in zip(labelers, seen, strict=True)
+            ]
+            taught = torch.stack(read_classes).float().softmax(dim=2).mean(dim=0)
         logits, read = segmenter(fused, places)
-    targets[:guided, :-1] = targets[:guided, :-1].lerp(taught, LIVE_SHARE)
-    expected = segmenter.standardize(features, read[0].shape[-2:])
+    targets[:guided, :-1] = targets[:guided, :-1].lerp(taught, is_blended.clamp(min=LIVE_SHARE))
+    expected = segmenter.standardize(seen[0], read[0].shape[-2:])
     errors = [F.mse_loss(level[:guided].float(), target) for level, target in zip(read, expected, strict=True)]
     parts = soft_loss(logits, targets, CLASS_WEIGHTS) | {"features": torch.stack(errors).mean()}
     loss = parts["classes"] + OVERLAP_WEIGHT * parts["overlap"] + options.features_weight * parts["features"]
@@ -143,16 +155,18 @@ def teach(scenes: Scenes, labelers: Sequence[Labeler]) -> None:
     """Replace the targets of scenes by the mean predictions of labelers at several scales, also mirrored."""
     for index in torch.arange(len(scenes), device=scenes.device).split(8):
         visible, infrared = scenes.sources(index)
+        if scenes.ready is None:
+            fused = fuse({"visible": visible, "infrared": infrared, "contrast": visible.new_tensor(1.0)})
+        else:
+            fused = replace_luma(visible, scenes.ready[0, index].float() / 255)
         total = torch.zeros(len(index), NUM_CLASSES, *SIZE, device=scenes.device)
-        fused = fuse({"visible": visible, "infrared": infrared, "contrast": visible.new_tensor(1.0)})
-        for scale, mirrored in product(LABELER_SCALES, (False, True)):
+        for scale, mirrored, labeler in product(LABELER_SCALES, (False, True), labelers):
             image = F.interpolate(fused, scale_factor=scale, mode="bicubic").clamp(0, 1)
-            image = image.flip(-1) if mirrored else image
-            for labeler in labelers:
-                with torch.autocast(scenes.device, torch.bfloat16):
-                    logits = labeler(image.contiguous(memory_format=torch.channels_last)).float()
-                probabilities = F.interpolate(logits.softmax(dim=1), SIZE, mode="bilinear", antialias=True)
-                total += probabilities.flip(-1) if mirrored else probabilities
+            image = (image.flip(-1) if mirrored else image).contiguous(memory_format=torch.channels_last)
+            with torch.autocast(scenes.device, torch.bfloat16):
+                logits = labeler(image).float()
+            probabilities = F.interpolate(logits.softmax(dim=1), SIZE, mode="bilinear", antialias=True)
+            total += probabilities.flip(-1) if mirrored else probabilities
         scenes.targets[index, :-1] = (255 * total / total.sum(dim=1, keepdim=True)).round().to(torch.uint8)
         scenes.targets[index, -1] = 255
     scenes.locate()
@@ -193,6 +207,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     labelers = [load_labeler(path).to(options.device) for path in options.labeler]
     scenes = Scenes(options.data, options.device)
+    scenes.fuse_by([create_model(name, use_segmenter=False) for name in options.fusers])
     teach(scenes, labelers)
     if options.after:
         segmenter = Segmenter(Dinov2Model(Dinov2Config.from_pretrained(options.start)))
@@ -204,7 +219,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for layer in segmenter.encoder.encoder.layer:
             layer.compile()
     optimizers = build_optimizers(segmenter, options.encoder_share)
-    average = fit(segmenter, partial(losses, segmenter, labelers[0], scenes, options), optimizers, options)
+    average = fit(
+        segmenter, partial(losses, segmenter, labelers, scenes, options), optimizers, options, needs_replay(options)
+    )
     save_halves(average, options.output / "segmenter.safetensors")
     copy.deepcopy(average.encoder).cpu().half().save_pretrained(options.output / "encoder")
     save_head(average.head, options.output / "head.safetensors")

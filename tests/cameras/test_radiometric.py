@@ -260,3 +260,9 @@ class TestByteOrder:
     def test_decoded_from_a_png(self) -> None:
         stored = np.asarray(Image.open(BytesIO(encode(COUNTS.byteswap(), "PNG"))))
         assert is_byte_swapped(stored.astype(np.uint16))
+
+
+def test_names_of_cameras_are_one_line() -> None:
+    content = dlt664_jpeg(np.ones((48, 64), np.float32)).replace(b"Hikvision", b"H\0\nvision")
+    image = decode_radiometric(content)
+    assert image is not None and image.camera == "H  vision TP42"

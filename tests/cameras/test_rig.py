@@ -26,6 +26,18 @@ def test_a_saved_rig_is_loaded(tmp_path: Path) -> None:
     assert (loaded.visible_size, loaded.infrared_size, loaded.origin) == ((480, 640), (240, 320), rig.origin)
 
 
+def test_a_rig_is_replaced_when_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig, path = Rig(np.array(VALID["matrix"])), write(tmp_path, "old")
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
+        patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("no space")))
+        rig.save(path)
+    assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
+    rig.save(path)
+    assert np.array_equal(Rig.load(path).matrix, rig.matrix)
+    with pytest.raises(OSError, match="is not a regular file"):
+        rig.save(tmp_path)
+
+
 def test_sizes_and_origin_are_optional(tmp_path: Path) -> None:
     rig = Rig.load(write(tmp_path, VALID))
     assert rig.visible_size is None

@@ -218,7 +218,7 @@ class TestAlignImages:
         aligned, notes = align_images(self.visible, np.ones((24, 32), np.uint16), align="auto", tags=tags)
         assert aligned.missing is not None
         assert aligned.missing.mean() == 0.75
-        assert notes == ("aligned by the tags of the file",)
+        assert notes == ("aligned by the tags of the file; outside of the infrared image, the visible image stays",)
 
     def test_a_rig_of_another_camera_is_refused(self) -> None:
         rig = Rig(np.eye(3), (48, 64), (24, 32))

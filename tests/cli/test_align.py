@@ -66,7 +66,7 @@ def test_an_uncertain_rig_is_not_written(gffusion: Callable[..., Any], rig_folde
         (["a.png", "b.png", "-o", "rig.json"], "a.png does not exist"),
         (["{visible}", "{infrared}/0.png", "-o", "rig.json"], "two files or two folders"),
         (["{visible}", "{infrared}", "-o", "rig.txt"], "--output must be a .json"),
-        (["{visible}", "{infrared}", "-o", "none/rig.json"], "folder none does not exist"),
+        (["{visible}", "{infrared}", "-o", "none/at/rig.json"], "folder none does not exist"),
         (["{visible}", "{infrared}", "-o", "rig.json", "--transform", "rotation"], "--transform must be one of"),
         (["{visible}", "{infrared}", "-o", "rig.json", "--overlay", "check.txt"], "--overlay must be one of"),
     ],

@@ -59,11 +59,37 @@ def test_answers_before_torch_is_imported(
     assert done.stdout.splitlines()[-1] == f"IMPORTED {imported}", done.stderr
 
 
-@pytest.mark.parametrize("command", ["", "--help", "-h"])
+@pytest.mark.parametrize("command", ["--help", "-h"])
 def test_help_lists_the_commands(gffusion: Callable, command: str) -> None:
     outcome = gffusion(*command.split())
     assert outcome.exit_code == 0
     assert re.findall(r"^  ([a-z]+)  ", outcome.out, re.MULTILINE) == [*COMMANDS]
+    assert "..." not in outcome.out.partition("Commands:")[2]  # no line is cut
+
+
+def test_commands_of_the_welcome_work(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    commands = re.findall(r"^  gffusion (.+)", gffusion().out, re.MULTILINE)
+    assert [command.split()[0] for command in commands] == ["sample", "fuse", "fuse"]
+    for command in commands[:2]:
+        assert gffusion(*command.split()).exit_code == 0
+    assert (tmp_path / "demo/fused.png").is_file()
+
+
+@pytest.mark.parametrize(
+    ("words", "completed"),
+    [("gffusion fu", "fuse"), ("gffusion fuse --dry", "--dry-run"), ("gffusion fuse -m gffusion-l", "gffusion-live")],
+)
+def test_shells_complete_words(
+    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    monkeypatch: pytest.MonkeyPatch,
+    words: str,
+    completed: str,
+) -> None:
+    monkeypatch.setenv("_GFFUSION_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    assert run_script("from gffusion.cli import main; main()").stdout.split() == [completed]
 
 
 @pytest.mark.parametrize("name", COMMANDS)

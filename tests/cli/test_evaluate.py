@@ -56,7 +56,7 @@ def test_models_folders_and_baselines_together(evaluate: Callable, here: Path) -
     assert "(centered_sum)" in outcome.out
     assert "mine !" in outcome.out
     assert "tables and figures -> out" in outcome.out
-    assert {"table.md", "table.tex", "sheet.png", "boxplots.png", "boxplots.svg"} <= {
+    assert {"table.md", "table.tex", "sheet.png", "boxplots.png", "boxplots.svg", "boxplots.pdf"} <= {
         path.name for path in (here / "out").iterdir()
     }
 
@@ -71,6 +71,15 @@ def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> No
     assert "protocol tang2022" in outcome.out
 
 
+def test_report_for_people_and_for_programs(evaluate: Callable, here: Path) -> None:
+    outcome = evaluate("--fused", "mine=mine", "--metrics", "EN", "--html", "--json", "--zoom", "0,0,16,8", "--std")
+    assert json.loads(outcome.out) == json.loads((here / "out" / "summary.json").read_text())
+    assert outcome.err == "tables and figures -> out\n"
+    for name, sign in (("report.html", "±"), ("table.md", "±"), ("table.tex", r"$\pm$")):
+        text = (here / "out" / name).read_text(encoding="utf-8")
+        assert "mine" in text and sign in text
+
+
 @pytest.mark.parametrize("given", ["labels", "mine=labels"])
 def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
     classes = "background person bicycle car"
@@ -79,6 +88,9 @@ def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
     assert outcome.exit_code == 0
     assert "mIoU ↑" in outcome.out
     assert "person ↑" in outcome.out
+    assert (
+        outcome.err.startswith("note: no label maps of average, maximum, ") and "--labels-pred NAME=DIR" in outcome.err
+    )
     summary = json.loads((here / "out" / "summary.json").read_text())["methods"]
     assert summary["mine"]["mIoU"] == summary["mine"]["IoU person"] == 1.0
     outcome = evaluate("--fused", "mine=mine", *options, "--label-map", "1=3,3=1")
@@ -126,7 +138,10 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         ),
         (["--no-baselines"], "nothing to evaluate"),
         (["--label-map", "4:1"], "--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got '4:1'"),
-        (["--label-map", "4=1"], "`label_map` (--label-map) needs label maps"),
+        (["--label-map", "4=1"], "--label-map needs label maps (--segmentation)"),
+        (["--zoom", "3,4,0,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,4,0,5'"),
+        (["--zoom", "0,0,9000,5"], "the enlarged part (zoom) from 0, 0 to 9000, 5 does not lie in"),
+        (["--visible", "pairs.csv"], "pairs.csv: CSV files are for fuse"),
     ],
 )
 def test_errors_are_one_line(evaluate: Callable, arguments: list[str], message: str) -> None:

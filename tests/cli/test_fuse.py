@@ -47,12 +47,12 @@ def fused(scenes: Path) -> NDArray[np.uint8]:
 
 class TestTwoFiles:
     def test_writes_what_the_model_makes(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
-        outcome = gffusion("fuse", "visible.png", "infrared.png", "-o", "new/folder/out.png")
+        outcome = gffusion("fuse", "visible.png", "infrared.png", "-o", "new/out.png")
         assert (outcome.exit_code, outcome.err) == (0, "")
         rate = r"[\d.]+ s \([\d.]+ (?:per second|s per pair)\)"
-        assert re.fullmatch(rf"fused 1 pair in {rate} -> new/folder/out.png\n", outcome.out)
-        np.testing.assert_array_equal(read(pair / "new/folder/out.png"), fused)
-        assert files_in(pair) == ["infrared.png", "new/folder/out.png", "visible.png"]
+        assert re.fullmatch(rf"fused 1 pair in {rate} -> new/out.png\n", outcome.out)
+        np.testing.assert_array_equal(read(pair / "new/out.png"), fused)
+        assert files_in(pair) == ["infrared.png", "new/out.png", "visible.png"]
 
     def test_existing_output_is_kept_without_overwrite(self, gffusion: Callable, pair: Path) -> None:
         command = ("fuse", "visible.png", "infrared.png", "-o", "out.png")

@@ -1,6 +1,8 @@
 """`gffusion fuse` of two videos."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -41,6 +43,8 @@ def test_process(gffusion_process: Callable, clips: Path) -> None:
     assert read_audio(clips / "fused.mp4") == read_audio(clips / "visible.mp4")
     outcome = gffusion_process(*words)
     assert (outcome.exit_code, outcome.out[:14]) == (0, "nothing to do:")
+    report = json.loads(gffusion_process(*words, "--json").out)
+    assert (report["frames"], report["output"]) == (0, str(clips / "fused.mp4"))
 
 
 @pytest.mark.processes
@@ -56,11 +60,11 @@ def test_interrupted_process(tmp_path: Path) -> None:
     while not state.exists() and time.monotonic() < started + 120:
         time.sleep(0.02)
     running.send_signal(signal.SIGINT)
-    error = running.communicate(timeout=60)[1]
+    error = running.communicate(timeout=300)[1]
     assert running.returncode == 130
     assert "interrupted" in error
     assert sorted(file.name for file in tmp_path.glob("*.mp4")) == ["infrared.mp4", "visible.mp4"]
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0
     assert f"{SEGMENT_FRAMES} were fused before" in done.stdout or "were fused before" in done.stdout
     images, _ = read_frames(tmp_path / "fused.mp4")
@@ -150,4 +154,4 @@ def test_without_pyav(gffusion: Callable, clips: Path, monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "av", None)
     outcome = gffusion(*FUSE.split())
     assert outcome.exit_code == 2
-    assert 'pip install "gffusion[video]"' in outcome.err
+    assert re.search(r'pip install .*\[video\]"', outcome.err)

@@ -174,7 +174,7 @@ def test_evaluate_measures_mapped_values(gffusion: Callable, here: Path) -> None
 def test_evaluate_measures_the_folder_and_skips_frames_outside(gffusion: Callable, here: Path) -> None:
     command = ("evaluate", "--visible", "visible", "--infrared", "raw", "--metrics", "EN", "--model", "gffusion-funet")
     outcome = gffusion(*command, "-o", "folder", "--infrared-range", "folder")
-    assert outcome.exit_code == 0 and outcome.out.count("infrared range of 3 images: 7") == 1
+    assert outcome.exit_code == 0 and outcome.err.count("infrared range of 3 images: 7") == 1
     outcome = gffusion(*command, "-o", "fixed", "--infrared-range", "6900,9600")
     assert outcome.exit_code == 1 and re.search("rendered_0002: .*raw.*outside the range", outcome.err)
     outcome = gffusion(*command, "-o", "smooth", "--infrared-range", "percentile", "--smooth-range", "3")

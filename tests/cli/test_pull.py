@@ -66,3 +66,40 @@ def test_cache_of_a_private_repository_needs_the_token(
         done = run_script(command, "pull", "lab/net", "-o", tmp_path / name, environment=environment)
         assert (done.returncode, (tmp_path / name).exists()) == (code, not code), done.stderr
     assert re.search(f"^gffusion: error: Cannot load .* from 'lab/net'.*{advice}.*\n$", done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("kind", ["changed", "cut"])
+def test_downloads_that_are_not_what_the_hub_announced(
+    hub: HubServer, run_script: Callable, tmp_path: Path, kind: str
+) -> None:
+    """One line, no folder, and the next command downloads the file again. The client itself only compares the length."""
+    bundled = Path(locate("gffusion-funet"))
+    hub.add_repository("lab/net", {path.name: path.read_bytes() for path in bundled.iterdir()})
+    if kind == "changed":
+        hub.changed.add("lab/net/model.safetensors")
+    else:
+        hub.cut_downloads("lab/net/model.safetensors", *[1000] * 20)
+    command, environment = "from gffusion.cli import main; main()", hub.environment(tmp_path / "home")
+    done = run_script(command, "pull", "lab/net", "-o", tmp_path / "new" / "net", environment=environment)
+    message = {
+        "changed": "model.safetensors of 'lab/net' was changed on the way",
+        "cut": "the download was interrupted",
+    }[kind]
+    lines = [line for line in done.stderr.splitlines() if line.startswith("gffusion: ")]
+    assert done.returncode == 2 and len(lines) == 1 and message in lines[0], done.stderr
+    assert not (tmp_path / "new").exists()
+    hub.changed.clear()
+    hub.cut_downloads("lab/net/model.safetensors")
+    done = run_script(command, "pull", "lab/net", "-o", tmp_path / "new" / "net", environment=environment)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "new/net/model.safetensors").read_bytes() == (bundled / "model.safetensors").read_bytes()
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["net"]
+
+
+def test_a_hub_that_does_not_answer(run_script: Callable, tmp_path: Path) -> None:
+    """It is reported before the client repeats its requests for half a minute, between which it sleeps."""
+    command = "import time; naps = []; time.sleep = naps.append; from gffusion.zoo import create_model\n"
+    command += "try: create_model('lab/net')\nexcept OSError as error: print(sum(naps), error)"
+    environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
+    seconds, message = run_script(command, environment=environment).stdout.split(" ", 1)
+    assert float(seconds) < 15 and "the Hub cannot be reached" in message

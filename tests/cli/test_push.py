@@ -52,3 +52,25 @@ def test_errors(gffusion: Callable, folder: Path, arguments: list[str], message:
     outcome = gffusion("push", folder.parent / arguments[0], arguments[1])
     assert (outcome.exit_code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1 and re.search(message, outcome.err)
+
+
+def test_a_run_of_the_default_fine_tuning(gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
+    """It is published as saved, with its encoders, under the license of the weights that it started from."""
+    options = ("--train_data", scenes, "--num_train_epochs", 1, "--head_start_epoch", 0, "--crop_size", 48)
+    options += ("--per_device_train_batch_size", 2, "--output_dir", tmp_path / "run")
+    trained = gffusion("train", "--config", "finetune", *options)
+    assert trained.exit_code == 0, trained.err
+    done = gffusion("push", tmp_path / "run" / "best", "lab/street", "--dry-run")
+    assert done.exit_code == 0, done.err
+    assert re.match(r"would publish \d+ files .* -> lab/street:\n  model.safetensors ", done.out)
+    card = (tmp_path / "run" / "best" / "README.md").read_text()
+    assert "\nlicense: apache-2.0\n" in card and "Training started from gffusion-tiny" in card
+    again = gffusion("train", "--config", "finetune", *options, "--resume_from_checkpoint", "true")
+    assert again.exit_code == 0, again.err
+    assert "nothing to train" in again.out and "finished at step-00000001" in again.out
+
+
+def test_files_as_json(gffusion: Callable, folder: Path) -> None:
+    report = json.loads(gffusion("push", folder, "lab/net", "--dry-run", "--json").out)
+    assert report["repo_id"] == "lab/net"
+    assert report["files"]["model.safetensors"] == (folder / "model.safetensors").stat().st_size

@@ -1,5 +1,6 @@
 """Atomic replacement of files."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gffusion.data import atomic
-from gffusion.data.atomic import name_temporary, remove_leftovers, replace_file
+from gffusion.data.atomic import name_temporary, remove_leftovers, replace_file, temporary_folder
 
 
 @pytest.mark.parametrize(("target", "name"), [(os, "replace"), (os, "fsync"), (Path, "open")])
@@ -64,3 +65,19 @@ def test_files_of_other_machines_are_kept_for_a_day(tmp_path: Path) -> None:
         os.utime(path, (yesterday, yesterday))
     remove_leftovers(tmp_path)
     assert list(tmp_path.iterdir()) == [other]
+
+
+@pytest.mark.parametrize("names", [(), ("{}/a",), ("source", None, "{}/a")], ids=["none", "file", "copy"])
+def test_errors_in_temporary_folders_name_their_parent(tmp_path: Path, names: tuple[str | None, ...]) -> None:
+    """Errors of `write` name no file, and those of copies two."""
+    message = f"No space left on device, for temporary files: '{tmp_path}'"
+    with pytest.raises(OSError, match=message), temporary_folder(tmp_path) as folder:
+        raise OSError(errno.ENOSPC, "No space left on device", *(name and name.format(folder) for name in names))
+    assert not list(tmp_path.iterdir())
+
+
+def test_other_errors_in_temporary_folders_are_unchanged(tmp_path: Path) -> None:
+    for error in (OSError("the Hub refuses"), FileNotFoundError(errno.ENOENT, "No such file", "weights")):
+        with pytest.raises(type(error)) as raised, temporary_folder(tmp_path):
+            raise error
+        assert raised.value is error

@@ -184,6 +184,12 @@ def test_splits_in_folders(
         find_pairs(tmp_path, layout)
 
 
+def test_folder_of_the_visible_images_alone(tmp_path: Path) -> None:
+    make_images(tmp_path / "visible", tmp_path / "infrared", names=("a.png",))
+    with pytest.raises(FileNotFoundError, match="contains no folders; give its parent folder"):
+        find_pairs(tmp_path / "visible")
+
+
 @pytest.mark.parametrize(
     ("layout", "visible", "infrared"),
     [("roadscene", "crop_LR_visible", "cropinfrared"), ("roadscene", "vi", "ir"), ("tno", "vi", "ir")],

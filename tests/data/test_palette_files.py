@@ -39,14 +39,14 @@ def read(
         (GRAY, 256, ""),
         (GRAY // 4 * 4, 256, ""),
         (GRAY[::17], 16, ""),
-        (GRAY[::-1], 256, "brightness; --invert if black is cold"),
-        (GRAY[::-1] // 4 * 4, 256, "brightness; --invert if black is cold"),
-        (GRAY[::-17], 16, "brightness; --invert if black is cold"),
-        (JET, 256, "jet; --invert if dark red is cold"),
-        (JET[::-1], 256, "jet; --invert if dark blue is cold"),
-        (JET[::17], 16, "jet; --invert if dark red is cold"),
-        (np.repeat(JET[::4], 4, axis=0), 256, "jet; --invert if dark red is cold"),
-        (IRON[::17], 16, "iron; --invert if white is cold"),
+        (GRAY[::-1], 256, "brightness; invert=True (--invert) if black is cold"),
+        (GRAY[::-1] // 4 * 4, 256, "brightness; invert=True (--invert) if black is cold"),
+        (GRAY[::-17], 16, "brightness; invert=True (--invert) if black is cold"),
+        (JET, 256, "jet; invert=True (--invert) if dark red is cold"),
+        (JET[::-1], 256, "jet; invert=True (--invert) if dark blue is cold"),
+        (JET[::17], 16, "jet; invert=True (--invert) if dark red is cold"),
+        (np.repeat(JET[::4], 4, axis=0), 256, "jet; invert=True (--invert) if dark red is cold"),
+        (IRON[::17], 16, "iron; invert=True (--invert) if white is cold"),
     ],
 )
 def test_scales(kind: str, palette: NDArray[np.uint8], colors: int, note: str) -> None:
@@ -64,7 +64,9 @@ def test_gray_palettes_with_a_gap(order: str) -> None:
     stored = {"rising": stored, "falling": stored[::-1], "random": np.random.default_rng(0).permutation(stored)}[order]
     values, notes, _ = read(np.argsort(stored)[np.searchsorted(np.sort(stored), levels)].astype(np.uint8), GRAY[stored])
     np.testing.assert_array_equal(values, levels)
-    assert notes == ((f"{BRIGHTNESS} image taken as values; --invert if black is hot",) if order == "falling" else ())
+    assert notes == (
+        (f"{BRIGHTNESS} image taken as values; invert=True (--invert) if black is hot",) if order == "falling" else ()
+    )
 
 
 def test_colors_in_the_order_of_luma_are_no_heat() -> None:

@@ -1,18 +1,60 @@
-"""Links and paths in the documentation."""
+"""Links, anchors and paths in the documentation."""
 
 import re
 from pathlib import Path
 
 import pytest
+import site_tables
+
+from gffusion import create_model
 
 ROOT = Path(__file__).parents[2]
 PAGES = [page for pattern in ("*.md", "docs/**/*.md", "model_cards/*.md") for page in sorted(ROOT.glob(pattern))]
+REPOSITORY = re.compile(r"https://(?:github.com|raw.githubusercontent.com)/gffusion/gffusion/(?:(?:blob|tree)/)?main/")
+SITE = "https://gffusion.github.io/gffusion/"
+LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
+
+
+def read(page: Path) -> str:
+    """Return a page without its code blocks."""
+    return re.sub(r"^ *```.*?^ *```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Return the anchors of the headings of a page, as GitHub and mkdocs make them."""
+    headings = re.findall(r"^#+ (.*)", read(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
-def test_links_lead_to_files(page: Path) -> None:
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text(encoding="utf-8")):
-        assert (page.parent / target).exists(), target
+def test_links_lead_to_files_and_headings(page: Path) -> None:
+    for target, anchor in LINK.findall(read(page)):
+        if match := REPOSITORY.match(target):  # of README.md, which PyPI shows, too
+            file = ROOT / target[match.end() :]
+            assert file.exists(), target
+        elif target.startswith(SITE):
+            file = ROOT / "docs" / (target.removeprefix(SITE).replace(".html", ".md") or "index.md")
+            assert file.exists() or (ROOT / "model_cards" / file.name).exists(), target
+        elif re.match("[a-z]+:", target):
+            continue
+        else:
+            file = (page.parent / target) if target else page
+            assert file.exists(), target
+        if anchor and file.suffix == ".md":
+            assert anchor in anchors(file), f"{target}#{anchor}"
+
+
+def test_named_scripts_exist() -> None:
+    """Also in comments, such as the reasons why blocks are not run."""
+    pattern = re.compile(r"\b(?:benchmarks|docs|examples|projects|tests|tools)/[\w./-]*\.(?:py|md|json|jsonl|yaml)\b")
+    named = {(page.name, path) for page in PAGES for path in pattern.findall(page.read_text(encoding="utf-8"))}
+    assert [(page, path) for page, path in sorted(named) if not (ROOT / path).exists()] == []
+
+
+def test_contributing_describes_every_folder_of_the_package() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    folders = [path.parent.name for path in (ROOT / "gffusion").glob("*/__init__.py")]
+    assert [name for name in folders if f"`{name}/`" not in text] == []
 
 
 @pytest.mark.parametrize("page", ["CONTRIBUTING.md", "TESTING.md"])
@@ -20,3 +62,26 @@ def test_named_paths_exist(page: str) -> None:
     paths = re.findall(r"`([\w.]+/[\w./]*)`", (ROOT / page).read_text(encoding="utf-8"))
     assert paths
     assert [path for path in paths if not (ROOT / path).exists() and not (ROOT / "gffusion" / path).exists()] == []
+
+
+def test_readme_is_short_and_works_outside_the_repository() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= 120
+    assert [target for target, _ in LINK.findall(text) if not target.startswith("https://")] == []
+
+
+def test_readme_has_the_models_of_the_registry() -> None:
+    """`python tools/site_tables.py readme` prints the table."""
+    assert site_tables.list_models_of_readme() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def test_table_of_the_paper_has_its_values() -> None:
+    rows = [line.strip("|").split(" | ") for line in site_tables.compare_with_paper().splitlines()[2:]]
+    paper, tiny = ({name.strip(): row[column] for name, *row in rows} for column in (0, 1))
+    assert paper["merged layers"] == "1 to 11"
+    assert paper["size of its input"] == "196 x 196"
+    assert paper["encoder of FINet"] == "12 layers, 768 channels, 16 x 16 pixels a patch"
+    assert paper["fusion loss"] == "SSIM, gradients"
+    config = create_model("gffusion-tiny").config
+    assert tiny["encoder of FINet"].startswith(f"12 layers, {config.clip_config.hidden_size} channels")
+    assert tiny["size of its input"] == " x ".join(map(str, config.segmenter_image_size))

@@ -6,11 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from evaluation_runs import NAMES
 from numpy.typing import NDArray
 from PIL import Image
 from scipy import ndimage
 
-NAMES = ("a", "b", "c", "d")
+from gffusion.evaluation.methods import Baseline, FusedFolder
+
 HEIGHT, WIDTH = 48, 64
 
 
@@ -45,3 +47,17 @@ def pairs(tmp_path: Path, save: Callable[[Path, NDArray[Any]], None]) -> Path:
         save(root / "sharp" / f"{name}.bmp", gray)
         save(root / "flat" / f"{name}.png", (gray // 4 + 90).astype(np.uint8))
     return root
+
+
+@pytest.fixture
+def fusions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
+    """Return a list that receives (method, image) for every fused image that is made or read."""
+    calls: list[tuple[str, str]] = []
+    for kind in (Baseline, FusedFolder):
+
+        def fuse(self: Any, sources: Any, segment: bool = False, original: Any = kind.fuse) -> Any:
+            calls.append((self.name, sources.pair.name))
+            return original(self, sources, segment)
+
+        monkeypatch.setattr(kind, "fuse", fuse)
+    return calls

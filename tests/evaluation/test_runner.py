@@ -12,44 +12,16 @@ import pytest
 import tifffile
 import torch
 from camera_files import render_pair, to_counts
+from evaluation_runs import METRICS, NAMES, read, run
 from numpy.typing import NDArray
 from PIL import Image
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
-from gffusion.evaluation import EvaluationTable, evaluate
-from gffusion.evaluation.methods import Baseline, FusedFolder, Model
+from gffusion.evaluation import evaluate
+from gffusion.evaluation.methods import FusedFolder, Model
+from gffusion.evaluation.records import Records
 from gffusion.inference.predict import predict
 from gffusion.metrics import MeanIoU, compute_metrics, to_luma8
-
-NAMES = ("a", "b", "c", "d")
-METRICS = ["EN", "SCD", "SSIM"]
-
-
-def run(pairs: Path, **options: Any) -> EvaluationTable:
-    """Evaluate the two methods of the fixture with few metrics."""
-    fused = {name: pairs / name for name in ("sharp", "flat")}
-    return evaluate(
-        pairs / "visible", pairs / "infrared", **{"fused": fused, "metrics": METRICS, "baselines": ()} | options
-    )
-
-
-def read(path: Path) -> NDArray[Any]:
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
-@pytest.fixture
-def fusions(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str]]:
-    """Return a list that receives (method, image) for every fused image that is made or read."""
-    calls: list[tuple[str, str]] = []
-    for kind in (Baseline, FusedFolder):
-
-        def fuse(self: Any, sources: Any, segment: bool = False, original: Any = kind.fuse) -> Any:
-            calls.append((self.name, sources.pair.name))
-            return original(self, sources, segment)
-
-        monkeypatch.setattr(kind, "fuse", fuse)
-    return calls
 
 
 class TestValues:
@@ -171,7 +143,7 @@ def test_notes_on_infrared_files(pairs: Path, capsys: pytest.CaptureFixture[str]
     run(pairs, infrared_options={"infrared_range": "percentile"}, progress=True)
     assert (
         f"note: bytes of 16-bit values swapped, as FLIR stores them in PNG ({len(NAMES)} pairs)"
-        in capsys.readouterr().out
+        in capsys.readouterr().err
     )
 
 
@@ -181,93 +153,6 @@ def test_infrared_values_without_range(pairs: Path) -> None:
         (pairs / "infrared" / f"{name}.png").unlink()
     with pytest.raises(ValueError, match="--infrared-range percentile"):
         run(pairs)
-
-
-class TestPredictedLabels:
-    @pytest.fixture
-    def maps(self, pairs: Path, save: Callable[[Path, NDArray[Any]], None]) -> MeanIoU:
-        """Write label maps and predictions, and return the metric of their mIoU."""
-        rng, metric = np.random.default_rng(0), MeanIoU(3)
-        for name in NAMES:
-            labels, predicted = rng.integers(0, 3, (2, 48, 64), dtype=np.uint8)
-            save(pairs / "labels" / f"{name}.png", labels)
-            save(pairs / "predicted" / f"{name}.png", predicted)
-            metric.update(*(torch.from_numpy(label_map.astype(np.int64))[None] for label_map in (predicted, labels)))
-        return metric
-
-    def options(self, pairs: Path, **overrides: Any) -> dict[str, Any]:
-        given = {"labels": pairs / "labels", "predicted_labels": {"sharp": pairs / "predicted"}, "class_names": "xyz"}
-        return given | overrides
-
-    def test_miou(self, pairs: Path, maps: MeanIoU, tmp_path: Path) -> None:
-        for _ in range(2):  # measured, then from the records
-            table = run(pairs, **self.options(pairs), output=tmp_path / "out")
-            assert table.segmentation["sharp"]["mIoU"] == pytest.approx(maps.compute().item())
-        assert "IoU y" in table.to_dict()["sharp"]
-        assert "mIoU" not in table.to_dict()["flat"]
-
-    def test_changed_prediction_is_measured_again(
-        self, pairs: Path, maps: MeanIoU, tmp_path: Path, fusions: list[tuple[str, str]]
-    ) -> None:
-        run(pairs, **self.options(pairs), output=tmp_path / "out", sheet=[])
-        fusions.clear()
-        shutil.copy(pairs / "labels" / "c.png", pairs / "predicted" / "c.png")
-        table = run(pairs, **self.options(pairs), output=tmp_path / "out", sheet=[])
-        assert fusions == [("sharp", "c")]
-        assert table.segmentation["sharp"]["mIoU"] > maps.compute().item()
-
-    @pytest.mark.parametrize(
-        ("overrides", "message"),
-        [
-            ({"class_names": "xy"}, r"a\.png holds 2, but the classes are 0 x, 1 y: give `label_map` \(--label-map"),
-            ({"label_map": {1: 7}}, r"`label_map` \(--label-map\) gives \[7\], but the classes are 0 x"),
-            ({"class_names": None}, "Name the classes in the order of their ids"),
-            ({"class_names": "x"}, "at least two classes"),
-            ({"predicted_labels": {"blunt": "."}}, "given for 'blunt', but the methods are sharp, flat"),
-            ({"predicted_labels": {}}, "None of the models has a segmenter"),
-            ({"labels": None}, "without label maps to compare them with"),
-        ],
-    )
-    def test_bad_arguments(self, pairs: Path, maps: MeanIoU, overrides: dict[str, Any], message: str) -> None:
-        with pytest.raises(ValueError, match=message):
-            run(pairs, **self.options(pairs, **overrides))
-
-    @pytest.mark.parametrize("folder", ["labels", "."])
-    def test_names_next_to_the_label_maps(self, pairs: Path, maps: MeanIoU, folder: str) -> None:
-        (pairs / folder / "classes.txt").write_text("person\n\ncar\n", encoding="utf-8")
-        table = run(pairs, **self.options(pairs, class_names=None))
-        assert table.class_names == ("background", "person", "car")
-        assert run(pairs, **self.options(pairs)).class_names == ("x", "y", "z")
-
-    def test_missing_prediction_is_reported(self, pairs: Path, maps: MeanIoU) -> None:
-        (pairs / "predicted" / "b.png").unlink()
-        table = run(pairs, **self.options(pairs))
-        assert table.unsegmented == {"b": "sharp: no predicted label map of this name"}
-        assert table.skipped == {} and "b" in table.images
-        assert "1 image without usable label maps left out" in str(table)
-
-    @pytest.mark.parametrize("damage", ["text", "size"])
-    def test_pair_without_a_usable_label_map_keeps_its_metrics(
-        self, pairs: Path, maps: MeanIoU, damage: str, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
-    ) -> None:
-        path = pairs / "labels" / "b.png"
-        save(path, np.zeros((8, 8), np.uint8)) if damage == "size" else path.write_text("no image")
-        for _ in range(2):  # measured, then from the records
-            table = run(pairs, **self.options(pairs), output=tmp_path / "out")
-            assert set(table.images) == set(NAMES) and list(table.unsegmented) == ["b"]
-            assert table.confusion["sharp"].sum() == (len(NAMES) - 1) * 48 * 64
-
-    def test_label_maps_with_other_numbers(
-        self, pairs: Path, maps: MeanIoU, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
-    ) -> None:
-        expected = run(pairs, **self.options(pairs), output=tmp_path / "out").to_dict()["sharp"]
-        for name in NAMES:
-            path = pairs / "labels" / f"{name}.png"
-            save(path, np.array([0, 40, 1], np.uint8)[read(path)])
-        with pytest.raises(ValueError, match=r"holds 40, but the classes are 0 x, 1 y, 2 z"):
-            run(pairs, **self.options(pairs))
-        swapped = run(pairs, **self.options(pairs), label_map={40: 1, 1: 2}, output=tmp_path / "out")
-        assert swapped.to_dict()["sharp"] == expected
 
 
 class TestResuming:
@@ -313,6 +198,27 @@ class TestResuming:
         fusions.clear()
         assert run(pairs, output=tmp_path / "out", sheet=[]).to_csv() == uninterrupted.to_csv()
         assert not before & set(fusions)
+
+    @pytest.mark.parametrize("workers", [1, 3])
+    def test_records_that_cannot_be_written_end_the_evaluation(
+        self, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
+    ) -> None:
+        """No pair is left out for it; what was recorded is not measured again."""
+        expected, write, count = run(pairs), Records.add, 0
+
+        def add(self: Records, *values: Any) -> None:
+            nonlocal count
+            count += 1
+            if count == 4:
+                raise OSError(28, "No space left on device", "records.jsonl")
+            write(self, *values)
+
+        monkeypatch.setattr(Records, "add", add)
+        with pytest.raises(OSError, match=r"No space left on device.*records\.jsonl"):
+            run(pairs, output=tmp_path / "out", workers=workers)
+        assert [path.name for path in (tmp_path / "out").iterdir()] == ["records.jsonl"]
+        table = run(pairs, output=tmp_path / "out")
+        assert np.array_equal(table.values, expected.values) and not table.skipped
 
 
 class TestDamagedImages:
@@ -392,20 +298,30 @@ class TestOutput:
     def test_files(self, pairs: Path, tmp_path: Path) -> None:
         table = run(pairs, output=tmp_path / "new" / "out", sheet=["d", "a"])
         files = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
-        figures = ["boxplots.png", "boxplots.svg", "sheet.png"]
-        assert files == sorted([*figures, "per_image.csv", "records.jsonl", "summary.json", "table.md", "table.tex"])
+        figures = ["boxplots.pdf", "boxplots.png", "boxplots.svg", "sheet.png"]
+        tables = [f"table.{suffix}" for suffix in ("csv", "md", "tex")]
+        assert files == sorted([*figures, *tables, "per_image.csv", "records.jsonl", "summary.json"])
         assert (tmp_path / "new" / "out" / "table.md").read_text(encoding="utf-8") == table.to_markdown()
 
     def test_sheet_count_is_a_limit(self, pairs: Path, tmp_path: Path) -> None:
         heights = []
+        (tmp_path / "sheet-2.png").touch()  # of an evaluation that showed more pairs
         for sheet in (1, 2, 99):
             run(pairs, output=tmp_path, sheet=sheet)
             heights.append(read(tmp_path / "sheet.png").shape[0])
         assert heights == [heights[0], 2 * heights[0], 4 * heights[0]]
+        assert not (tmp_path / "sheet-2.png").exists()
 
     def test_file_in_the_way(self, pairs: Path) -> None:
         with pytest.raises(NotADirectoryError, match="is a file, but a folder is needed"):
             run(pairs, output=pairs / "flat" / "a.png")
+
+    def test_zoom_is_checked_before_pairs_are_measured(
+        self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]]
+    ) -> None:
+        with pytest.raises(ValueError, match=r"from 60, 40 to 70, 50 does not lie in \w+, which has 64 x 48 pixels"):
+            run(pairs, output=tmp_path / "out", zoom=(60, 40, 70, 50))
+        assert fusions == [] and not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -416,7 +332,7 @@ class TestOutput:
         ({"metrics": ["SSIM"], "protocol": "tang2022"}, "'tang2022' has no fusion metric 'SSIM'"),
         ({"protocol": "tang"}, "Unknown protocol 'tang'. Allowed are standard, tang2022"),
         ({"baselines": ["median"]}, "no baseline 'median'. Allowed are average"),
-        ({"baselines": ["average", "average"]}, "Two methods have the name 'average'"),
+        ({"baselines": ["average", "average"]}, "Two methods have the name 'average': give each method once"),
         ({"fused": {}}, "nothing to evaluate"),
         ({"workers": 0}, "`workers` must be at least 1, got 0"),
         ({"sheet": 0}, "at least 1 pair, got 0"),

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,58 @@ def test_latex() -> None:
     assert r"\textit{average} & 5.250 & \textbf{10.00} & \textbf{0.000} & \textbf{1.0} \\" in text
     assert r"a\_b \& c\textbackslash{}d$^\dagger$ & \textbf{7.500} & 40.00 & 0.600 & 3.0 \\" in text
     assert text.count("{") == text.count("}")
+    printed = [line for line in text.splitlines() if not line.startswith("%")]
+    assert printed[printed.index(r"\end{tabular}") + 1 :] == [
+        r"\par\smallskip",
+        r"{\footnotesize Means over 2 images, protocol standard. The mean rank is over MSE, without EN, Nabf. "
+        r"\textit{name}: classical baseline. name$^\dagger$: mean rank worse than that of a baseline.\par}",
+    ]
+
+
+def test_standard_deviations_in_the_notation_of_each_format() -> None:
+    table = make(std=True)
+    assert table.standard_deviations[:, 0].tolist() == [0.5, 0.25, 0.25]
+    markdown, latex, html, text = table.to_markdown(), table.to_latex(), table._repr_html_(), str(table)
+    assert "| ours | **7.500 ± 0.500** | 40.00 ± 10.00 | 0.600 ± 0.100 |" in markdown
+    assert r"ours & \textbf{7.500 $\pm$ 0.500} & 40.00 $\pm$ 10.00 & 0.600 $\pm$ 0.100 &" in latex
+    assert "<td>ours</td><td><b>7.500 ± 0.500</b></td><td>40.00 ± 10.00</td>" in html
+    assert "7.500 ± 0.500*" in text
+    for output in (markdown, latex, html, text):
+        assert "Means and standard deviations over 2 images" in output
+    assert "±" not in make().to_markdown()
+
+
+def test_csv_of_means_and_standard_deviations(tmp_path: Path) -> None:
+    counts = np.array([[3, 1], [0, 4]])
+    table = make(methods=("ours", "=1+2", "average"), class_names=("background", "car"), confusion={"ours": counts})
+    header, *rows = csv.reader(io.StringIO(table.to_summary_csv()))
+    assert header[:4] == ["method", "EN", "EN std", "MSE"]
+    assert header[-4:] == ["mean rank", "mIoU", "IoU background", "IoU car"]
+    assert [row[0] for row in rows] == ["ours", "'=1+2", "average"]
+    assert [float(cell) for cell in rows[0][1:5]] == [7.5, 0.5, 40.0, 10.0]
+    assert [float(cell) for cell in rows[0][-4:]] == pytest.approx([2.0, (3 / 4 + 4 / 5) / 2, 3 / 4, 4 / 5])
+    assert rows[1][-3:] == ["", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("means", "shown"),
+    [
+        ((0.0432, 0.0851), ["0.0851", "0.0432"]),
+        ((0.00312, 0.0385), ["0.0385", "0.0031"]),  # below a tenth of the largest
+        ((0.00412, 0.0085), ["0.00850", "0.00412"]),
+        ((0.4, 0.0123), ["0.400", "0.012"]),
+        ((0.4, 0.0823), ["0.4000", "0.0823"]),
+        ((6.5, 0.0), ["6.500", "0.000"]),
+        ((1e-9, 2e-9), ["0.000000", "0.000000"]),
+        ((-0.0432, 0.02), ["0.0200", "-0.0432"]),
+    ],
+)
+def test_three_digits_of_small_values(means: tuple[float, float], shown: list[str]) -> None:
+    values = np.array(means).reshape(2, 1, 1)
+    options = {"methods": ("a", "b"), "is_baseline": (False, False), "metrics": ("SCD",), "ranked": ("SCD",)}
+    lines = make(values=values, images=("x",), **options).to_latex().splitlines()
+    cells = [line.split(" & ")[1] for line in lines if line.startswith(("a &", "b &"))]
+    assert [re.sub(r"\\\w+\{(.*)\}", r"\1", cell) for cell in cells] == shown
 
 
 def test_text_lines_up_and_marks() -> None:
@@ -134,6 +187,7 @@ def test_saved_files(tmp_path: Path) -> None:
     )
     assert summary["methods"]["good_net"] == {"EN": 6.25, "MSE": 30.0, "Nabf": pytest.approx(0.3)}
     assert (tmp_path / "per_image.csv").read_text() == table.to_csv()
+    assert (tmp_path / "table.csv").read_text() == table.to_summary_csv()
     assert (tmp_path / "table.md").read_text(encoding="utf-8") == table.to_markdown()
     assert (tmp_path / "table.tex").read_text(encoding="utf-8") == table.to_latex()
 
@@ -152,6 +206,9 @@ def test_iou_is_torchmetrics() -> None:
     assert [scores[name] for name in names] == pytest.approx(expected.compute().tolist(), nan_ok=True)
     assert table.to_dict()["ours"]["IoU person"] == scores["person"]
     assert "IoU car" not in table.to_dict()["ours"]
+    counts = np.bincount(labels.flatten(), minlength=4).tolist()
+    assert table.summarize()["label_pixels"] == dict(zip(names, counts, strict=True))
+    assert "car 0. Classes of fewer than 1,000 pixels say little: background, person, bicycle." in str(table)
     row = table.to_markdown().splitlines()[-3]
     assert row.startswith(f"| ours | {100 * scores['mIoU']:.1f} |")
     assert row.endswith("| - |")

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from gffusion.data import ImagePair, read_image
-from gffusion.inference.files import FusionJob, fuse_files
+from gffusion.inference.file_jobs import FusionJob
+from gffusion.inference.files import fuse_files
 from gffusion.synthetic.samples import write_scenes
 from gffusion.zoo import create_model, load_image_processor
 

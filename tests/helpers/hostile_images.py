@@ -220,6 +220,10 @@ def damage_tiff(whole: bytes, rng: np.random.Generator) -> Iterator[tuple[str, b
     yield "part behind the end", patched(places[1], index, len(whole) + 100)
     if page.compression != 1:  # uncompressed zeros are black pixels
         yield "zeroed part", whole[: offsets[index]] + bytes(counts[index]) + whole[offsets[index] + counts[index] :]
+    if page.compression == 7:  # JPEG: libtiff prints an error, and leaves the rest of the part as it is
+        for marker in (0x98, 0xC8):
+            middle = offsets[index] + counts[index] * 2 // 3
+            yield "marker in the data", whole[:middle] + bytes([255, marker, 0, 0]) + whole[middle + 4 :]
     for code in (places[0], places[1]):  # fewer entries than parts
         place = entries[code] + 4
         yield "missing parts", whole[:place] + struct.pack("<I", max(1, len(counts) // 2)) + whole[place + 4 :]

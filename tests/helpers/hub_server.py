@@ -11,7 +11,7 @@ import re
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 from urllib.parse import unquote
 
 import yaml
@@ -28,8 +28,7 @@ class HubError(Exception):
         self.headers = {"X-Error-Message": message, "X-Error-Code": code, "X-Repo-Commit": commit}
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """A received request."""
 
     method: str
@@ -39,8 +38,7 @@ class Request:
     range: str
 
 
-@dataclass
-class Account:
+class Account(NamedTuple):
     """Owner and permissions of a token."""
 
     name: str
@@ -78,7 +76,8 @@ class HubServer:
     """The server, which runs inside the `with` block.
 
     Tests call `add_account` and `add_repository`, check `files` and `requests`, interrupt downloads with `cut_downloads`,
-    and let the next commits to a repository fail by setting their number in `refused_commits`.
+    let the next commits to a repository fail by setting their number in `refused_commits`, and let the last byte of a large file,
+    `organization/name/path`, arrive changed by adding it to `changed`.
     """
 
     def __init__(self) -> None:
@@ -87,6 +86,7 @@ class HubServer:
         self.objects: dict[str, bytes] = {}
         self.requests: list[Request] = []
         self.refused_commits: dict[str, int] = {}
+        self.changed: set[str] = set()
         self._cuts: dict[str, list[int]] = {}
         self.lock = threading.RLock()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"hub": self}))
@@ -256,7 +256,10 @@ class _Handler(BaseHTTPRequestHandler):
     def serve_object(self, oid: str, path: str) -> tuple[int, bytes, dict[str, str]]:
         if self.token:  # as the real storage, which uses signed links
             raise HubError(400, "Only one auth mechanism allowed")
-        return self._serve(self.hub.objects[oid], {"ETag": f'"{oid}"'})
+        content = self.hub.objects[oid]
+        if path in self.hub.changed:
+            content = content[:-1] + bytes([content[-1] ^ 1])
+        return self._serve(content, {"ETag": f'"{oid}"'})
 
     def who_am_i(self) -> dict[str, Any]:
         account = self.hub.require_account(self.token)
@@ -323,8 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def choose_upload_modes(self, name: str, revision: str) -> dict[str, Any]:
         repository = self._find_writable(name)
-        files = repository.commits[repository.resolve(revision)]
-        answers = []
+        files, answers = repository.commits[repository.resolve(revision)], []
         for path in [file["path"] for file in json.loads(self.body)["files"]]:
             known, mode = files.get(path), "lfs" if path.endswith(LFS_SUFFIXES) else "regular"
             oid = None if known is None else hashlib.sha256(known).hexdigest() if mode == "lfs" else _git_oid(known)
@@ -335,10 +337,8 @@ class _Handler(BaseHTTPRequestHandler):
         self._find_writable(name)
         planned = []
         for wanted in json.loads(self.body)["objects"]:
-            actions = {
-                "upload": {"href": f"{self.hub.storage_url}/storage/{wanted['oid']}"},
-                "verify": {"href": f"{self.hub.url}/{name}.git/info/lfs/verify"},
-            }
+            links = f"{self.hub.storage_url}/storage/{wanted['oid']}", f"{self.hub.url}/{name}.git/info/lfs/verify"
+            actions = {kind: {"href": link} for kind, link in zip(("upload", "verify"), links, strict=True)}
             planned.append(wanted if wanted["oid"] in self.hub.objects else wanted | {"actions": actions})
         return {"transfer": "basic", "objects": planned}
 

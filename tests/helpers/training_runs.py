@@ -193,3 +193,5 @@ if __name__ == "__main__":
     for description in json.loads(Path(sys.argv[1]).read_text()):
         with contextlib.suppress(SystemExit):  # the report holds the error
             train(Job(**description))
+    if torch.distributed.is_initialized():  # as the command does: its threads would race with the end of Python
+        torch.distributed.destroy_process_group()

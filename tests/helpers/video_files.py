@@ -1,4 +1,4 @@
-"""Videos that are rendered for tests: a marker moves, so that its position tells the number of the frame."""
+"""Videos that are rendered for tests: a marker moves, so that its position gives the number of the frame."""
 
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -125,3 +125,13 @@ def read_audio(path: Path) -> list[tuple[Fraction, bytes]]:
     with av.open(str(path)) as container:
         packets = container.demux(container.streams.audio)
         return [(packet.pts * packet.time_base, bytes(packet)) for packet in packets if packet.pts is not None]
+
+
+def assert_equal_videos(path: Path, expected: Path, atol: float) -> None:
+    """Check that two videos have the same times, the same audio to the byte, and frames within `atol` gray levels."""
+    (frames, times), (expected_frames, expected_times) = read_frames(path), read_frames(expected)
+    assert times == expected_times
+    assert read_audio(path) == read_audio(expected)
+    differences = [int(np.abs(a.astype(int) - b).max()) for a, b in zip(frames, expected_frames, strict=True)]
+    wrong = {index: difference for index, difference in enumerate(differences) if difference > atol}
+    assert not wrong, f"largest differences in gray levels of frames {wrong}, of {len(frames)}"

@@ -185,16 +185,17 @@ class TestText:
             {"epoch": 1, "loss": 2.0, "eval_loss_structural": 1.0},
             {"epoch": 2, "loss": 1.0},
         ]
+        log.insert(0, {"epoch": -1, "eval_loss_structural": 0.5})
         text = section(
             make(log=log, settings={"batch_size": 4}, command="train --it", versions={"torch": "2.13.0"}), "Training"
         )
-        assert "| training log | best, epoch 2 | last, epoch 3 |" in text
-        assert "| `loss` | 2 | 1 |" in text
-        assert "| `eval_loss_structural` | 1 | - |" in text
+        assert "| training log | before training | best, epoch 2 | last, epoch 3 |" in text
+        assert "| `loss` | - | 2 | 1 |" in text
+        assert "| `eval_loss_structural` | 0.5 | 1 | - |" in text
         assert "| `batch_size` | `4` |" in text
         assert "```bash\ntrain --it\n```" in text
         assert "torch 2.13.0" in text
-        assert "best" not in section(make(log=log[2:]), "Training")
+        assert "best" not in section(make(log=log[3:]), "Training")
 
     def test_results_with_command_and_direction(self) -> None:
         text = section(make(evaluations=[evaluation(metrics={"EN": 7.0, "Nabf": 0.0151})]), "Results")

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from gffusion import GFFusionImageProcessor, GFFusionModel, create_model
 from gffusion.inference import cuda_graphs
 from gffusion.inference.cuda_graphs import can_use_graphs, fuse_on_gpu
+from gffusion.inference.gpu_inputs import prepare_bytes
 from gffusion.inference.predict import predict, run_model
 
 pytestmark = pytest.mark.gpu
@@ -117,6 +119,18 @@ def test_predict_uses_graphs(tiny_model: TinyModel, make_inputs: MakeInputs, seg
         if segment:
             assert (result.labels == expected.labels).mean() > 0.99
     assert len(calls) == 3
+
+
+def test_bytes_are_prepared_on_the_gpu(tiny_model: TinyModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    pair = rng.integers(0, 256, (40, 50, 3), np.uint8), rng.integers(0, 256, (40, 50), np.uint8)
+    model, processor = tiny_model().eval().cuda(), GFFusionImageProcessor()
+    fast = [predict(model, processor, [pair])[0].fused for _ in range(3)]
+    prepared = prepare_bytes(processor, [pair], None, model.device)
+    for name, expected in processor([pair], return_tensors="pt").items():
+        assert torch.equal(prepared[name].cpu(), expected)
+    monkeypatch.setattr("gffusion.inference.predict.prepare_bytes", lambda *values: None)
+    assert all((predict(model, processor, [pair])[0].fused == fused).all() for fused in fast)
 
 
 def test_refused_with_losses(tiny_model: TinyModel, make_inputs: MakeInputs) -> None:

@@ -1,6 +1,12 @@
 """Fusing files with a simple model: outputs, batches and errors."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +18,10 @@ from PIL import Image
 from torch import Tensor
 
 from gffusion import GFFusionImageProcessor, GFFusionOutput
+from gffusion.cli.device import start_processes
 from gffusion.data import ImagePair
-from gffusion.inference.files import FusionJob, FusionResult, fuse_files
+from gffusion.inference.file_jobs import FusionJob, FusionResult, start_workers
+from gffusion.inference.files import fuse_files
 from gffusion.visualization.palette import PALETTE
 
 
@@ -158,11 +166,65 @@ class TestFuseFiles:
         assert run([], BrighterOfBoth()) == {}
 
 
-def test_many_workers_keep_order_and_images(tmp_path: Path) -> None:
+@pytest.fixture
+def processes() -> Iterator[Executor]:
+    with start_workers(2, processes=True) as executor:
+        yield executor
+
+
+def test_many_workers_keep_order_and_images(
+    tmp_path: Path, processes: Executor, monkeypatch: pytest.MonkeyPatch
+) -> None:
     jobs = [make_job(tmp_path, f"pair{'x' * number}", height=40 + number % 2) for number in range(9)]
-    images = []
-    for workers in (1, 4):
+    jobs[4].pair.infrared.write_text("hello")
+    sound, images = jobs[:4] + jobs[5:], []
+    for workers, threads in ((1, 1), (4, 3), (processes, 3)):
+        monkeypatch.setattr("gffusion.inference.files._FUSING_THREADS", {"cpu": threads})
         results = list(fuse_files(jobs, BrighterOfBoth(), GFFusionImageProcessor(), 2, workers=workers))
-        assert [(result.job.fused, result.error) for result in results] == [(job.fused, None) for job in jobs]
-        images.append([job.fused.read_bytes() for job in jobs])
-    assert images[0] == images[1]
+        assert [result.job.fused for result in results if result.error is None] == [job.fused for job in sound]
+        assert [result.job.fused for result in results if result.error] == [jobs[4].fused]
+        images.append([job.fused.read_bytes() for job in sound])
+    assert images[0] == images[1] == images[2]
+
+
+def test_process_that_was_killed(tmp_path: Path, processes: Executor) -> None:
+    process = processes.submit(os.getpid).result()
+    os.kill(process, signal.SIGKILL)
+    jobs = [make_job(tmp_path, f"pair{'x' * number}") for number in range(3)]
+    with pytest.raises(OSError, match="a process that reads and writes images was ended"):
+        list(fuse_files(jobs, BrighterOfBoth(), GFFusionImageProcessor(), workers=processes))
+
+
+def test_processes_end_with_the_one_that_started_them(tmp_path: Path) -> None:
+    """Also if it is killed, so that it cannot end them."""
+    code = (
+        "import os, time\nfrom gffusion.inference.file_jobs import start_workers\nif __name__ == '__main__':\n"
+        "    print(start_workers(1, processes=True).submit(os.getpid).result(), flush=True)\n    time.sleep(60)\n"
+    )
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    parent = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    child = int(parent.stdout.readline())
+    parent.kill()
+    parent.wait()
+    for _ in range(600):
+        try:
+            os.kill(child, 0)
+        except ProcessLookupError:
+            return
+        time.sleep(0.1)
+    os.kill(child, signal.SIGKILL)
+    pytest.fail("the process still runs")
+
+
+@pytest.mark.parametrize(
+    ("device", "pairs", "started"), [("cuda", 100, True), ("cuda", 10, False), ("cpu", 100, False)]
+)
+def test_processes_are_for_many_pairs_on_a_gpu(
+    monkeypatch: pytest.MonkeyPatch, device: str, pairs: int, started: bool
+) -> None:
+    monkeypatch.setattr("gffusion.cli.device.choose_device", lambda name: name)
+    monkeypatch.setattr("gffusion.inference.file_jobs.start_workers", lambda count, processes: (count, processes))
+    monkeypatch.setattr("gffusion.inference.file_jobs.count_cores", lambda: 16)
+    assert start_processes(device, pairs) == ((14, True) if started else None)

@@ -87,3 +87,15 @@ def test_processors_without_the_convolution(tiny_model: TinyModel, make_inputs: 
     assert fuse_funet(model.funet) is None
     fused = run_model(model, **inputs, row_bands=True).fused_values
     torch.testing.assert_close(fused, run_model(model, **inputs).fused_values, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("small", [1, 2, 5, 30])
+@pytest.mark.parametrize(("width", "left", "columns"), [(30, -1, 40), (120, 57, 16), (117, 104, 24), (3, -1, 8)])
+def test_maps_of_some_columns_are_part_of_all(small: int, width: int, left: int, columns: int) -> None:
+    """As by `F.interpolate`; columns outside of the image repeat those at its border."""
+    maps, height = torch.rand(2, 3, 4, small), 11
+    frame = fused_funet.Frame(0, left, height, columns, height, width)
+    found = fused_funet.Map(maps, frame).upsample(1, 0, height).unflatten(1, (columns, 3))
+    expected = F.interpolate(maps[1:], (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
+    inside = torch.arange(left, left + columns).clamp(0, width - 1)
+    torch.testing.assert_close(found, expected[:, inside], atol=1e-5, rtol=0)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.inference import row_bands
+from gffusion.inference.gpu_inputs import prepare_bytes
 from gffusion.inference.label_refinement import refine_logits
 from gffusion.inference.predict import predict, predict_labels, run_model
 from gffusion.models.gffusion.image_ops import rgb_to_luma
@@ -144,3 +145,35 @@ def test_arrays_in_and_out(tiny_model: TinyModel, dtype: Any) -> None:
     assert predict(model, processor, [(color, gray)])[0].labels is None
     with pytest.raises(ValueError, match="training mode"):
         predict(model.train(), processor, [(color, gray)])
+
+
+class TestPreparedBytes:
+    images = tuple(np.random.default_rng(0).integers(0, 256, shape, np.uint8) for shape in ((40, 50, 3), (40, 50)))
+
+    @pytest.mark.parametrize("batch", [1, 3])
+    def test_equal_those_of_the_processor(self, batch: int) -> None:
+        processor, pairs = GFFusionImageProcessor(), [self.images] * batch
+        found = prepare_bytes(processor, pairs, None, torch.device("cpu"))
+        assert found is not None
+        for name, expected in processor(pairs, return_tensors="pt").items():
+            assert torch.equal(found[name], expected) and found[name].is_contiguous()
+
+    @pytest.mark.parametrize(
+        ("visible", "infrared", "options"),
+        [
+            (images[0].astype(np.uint16) * 257, images[1], {}),
+            (images[0][..., 0], images[1], {}),
+            (images[0], images[0], {}),
+            (images[0], images[1][:-1], {}),
+            (images[0][:31], images[1][:31], {}),
+            (*images, {"size_divisor": 8}),
+            (*images, {"infrared_range": "percentile"}),
+            (*images, {"infrared_range": (0, 200)}),
+            (*images, {"invert": True}),
+            (*images, {"agc": "plateau"}),
+            (*images, {"infrared_range": "folder"}),
+        ],
+    )
+    def test_others_are_left_to_the_processor(self, visible: Any, infrared: Any, options: dict[str, Any]) -> None:
+        pairs = [self.images, (visible, infrared)]
+        assert prepare_bytes(GFFusionImageProcessor(**options), pairs, None, torch.device("cpu")) is None

@@ -7,6 +7,9 @@ from typing import Any
 import pytest
 import torch
 
+from gffusion import create_model
+from gffusion.inference import fused_tiles
+from gffusion.inference.predict import run_model
 from gffusion.inference.threads import run_in_threads, should_compute_alone
 
 
@@ -77,3 +80,24 @@ def test_divided_unless_all_threads_are_used_or_the_machine_is_busy(
     monkeypatch.setattr(os, "cpu_count", lambda: 2)
     monkeypatch.setattr(os, "getloadavg", lambda: (load, load, load), raising=False)
     assert [should_compute_alone(functions) for functions in (1, 2)] == expected
+
+
+def test_parts_between_the_tiles_are_not_divided(two_threads: Any, monkeypatch: Any) -> None:
+    model = create_model("gffusion-tiny", use_segmenter=False)
+    counts, initialize = [], fused_tiles.Map.__init__
+
+    def record(module: Any, *_: Any) -> None:
+        counts.append(torch.get_num_threads())
+
+    for part in (model.clip, model.finet.gate_projection):
+        part.register_forward_pre_hook(record)
+    shrink = model.funet.context.shrink
+    monkeypatch.setattr(model.funet.context, "shrink", lambda *args: (record(*args), shrink(*args))[1])
+    monkeypatch.setattr(
+        fused_tiles.Map, "__init__", lambda *args, **names: (record(*args), initialize(*args, **names))[1]
+    )
+    with torch.inference_mode():
+        run_model(model, torch.rand(1, 3, 64, 96), torch.rand(1, 1, 64, 96), row_bands=True)
+    assert (
+        set(counts) == {1} and len(counts) >= 2 + 1 + 1 + 2
+    )  # two images, one projection, one context, two kinds of maps

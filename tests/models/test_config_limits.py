@@ -32,10 +32,10 @@ TOO_LARGE: list[tuple[dict[str, Any], str]] = [
 @pytest.mark.parametrize(("values", "message"), TOO_LARGE, ids=lambda value: str(value)[:40])
 def test_absurd_sizes_are_refused_at_once(tmp_path: Path, values: dict[str, Any], message: str) -> None:
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gffusion", **values}))
-    started = time.perf_counter()
+    started = time.process_time()
     with pytest.raises(ValueError, match=message):
         GFFusionConfig.from_pretrained(tmp_path)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 def test_the_largest_published_encoders_pass() -> None:

@@ -117,20 +117,25 @@ class TestStructure:
         expected = np.abs(fused.numpy() - np.maximum(visible.numpy(), infrared.numpy())).mean()
         np.testing.assert_allclose(intensity_loss(fused, visible, infrared), expected)
 
-    @pytest.mark.parametrize("contrast", [0.5, 1.0])
-    def test_two_scale_target_against_scipy(self, contrast: float) -> None:
+    @pytest.mark.parametrize(
+        ("contrast", "floor", "undershoot"), [(0.5, 0.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.02, 1.0), (1.0, 0.0, 0.05)]
+    )
+    def test_two_scale_target_against_scipy(self, contrast: float, floor: float, undershoot: float) -> None:
         """Far from the border, where both blur alike."""
         visible, infrared = (random_image(1, 1, 80, 90, seed=seed)[0, 0] for seed in (0, 1))
-        found = two_scale_target(visible[None, None], infrared[None, None], contrast)[0, 0].numpy()
+        found = two_scale_target(visible[None, None], infrared[None, None], contrast, floor, undershoot)[0, 0].numpy()
 
         images = np.stack([visible.numpy(), infrared.numpy()])
         bases = ndimage.gaussian_filter(images, (0, 4, 4), truncate=8)
         details = images - bases
         energies = ndimage.gaussian_filter(details**2, (0, 2, 2), truncate=8) ** 2
         share = energies[0] / (energies[0] + energies[1])
-        mean = np.mean(bases)
-        second = (bases[0] + bases[1]) / 2 if contrast == 0.5 else bases[0] + bases[1] - mean
-        expected = (np.maximum(*bases) + second) / 2 + share * details[0] + (1 - share) * details[1]
+        smooth, sharp = (
+            (part.max(axis=0) + (part.mean(axis=0) if contrast == 0.5 else part.sum(axis=0) - np.mean(bases))) / 2
+            for part in (bases, images)
+        )
+        expected = np.maximum(smooth, floor * bases.mean(axis=0)) + share * details[0] + (1 - share) * details[1]
+        expected = np.maximum(expected, sharp.clip(0, 1) - undershoot)
         inner = slice(30, -30)
         np.testing.assert_allclose(found[inner, inner], expected.clip(0, 1)[inner, inner], atol=2e-3)
 

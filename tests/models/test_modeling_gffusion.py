@@ -156,12 +156,13 @@ class TestLosses:
         inputs = make_inputs()
         sources = rgb_to_luma(inputs["visible_values"]), inputs["infrared_values"]
         losses = []
-        for contrast in (0.5, 1.0):
-            output = tiny_model(intensity_target="two_scale", intensity_contrast=contrast)(**inputs, return_loss=True)
-            target = two_scale_target(*sources, contrast)
+        for values in ((0.5, 0.0, 1.0), (1.0, 0.0, 1.0), (1.0, 1.2, 1.0), (1.0, 0.0, 0.05)):
+            options = dict(zip(("intensity_contrast", "intensity_floor", "intensity_undershoot"), values, strict=True))
+            output = tiny_model(intensity_target="two_scale", **options)(**inputs, return_loss=True)
+            target = two_scale_target(*sources, *values)
             losses.append(output.loss_intensity.item())
             assert losses[-1] == pytest.approx((output.fused_values - target).abs().mean().item(), rel=1e-4)
-        assert losses[0] != losses[1]
+        assert len(set(losses)) == 4
 
     def test_ignored_labels_leave_the_structural_loss(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
         inputs = make_inputs()

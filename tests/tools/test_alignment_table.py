@@ -1,9 +1,6 @@
 """The script that moves pairs by known amounts."""
 
-import importlib.util
-from pathlib import Path
-from types import ModuleType
-
+import alignment_table as script
 import numpy as np
 import pytest
 from scipy import ndimage
@@ -11,20 +8,9 @@ from scipy import ndimage
 from gffusion.cameras import Rig, apply_rig
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    path = Path(__file__).parents[2] / "tools" / "alignment_table.py"
-    spec = importlib.util.spec_from_file_location("alignment_table", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("crop", [True, False])
 @pytest.mark.parametrize("perspective", [True, False])
-def test_the_exact_rig_moves_the_infrared_image_back(script: ModuleType, crop: bool, perspective: bool) -> None:
+def test_the_exact_rig_moves_the_infrared_image_back(crop: bool, perspective: bool) -> None:
     scene = (255 * ndimage.gaussian_filter(np.random.default_rng(0).random((240, 320)), 6)).astype(np.float32)
     for seed in range(3):
         motion = script.draw_motion(np.random.default_rng(seed), scene.shape, perspective)
@@ -37,7 +23,7 @@ def test_the_exact_rig_moves_the_infrared_image_back(script: ModuleType, crop: b
         assert np.abs(aligned.infrared - visible)[inner].mean() < 0.05 * scene.std()
 
 
-def test_rows_summarize_trials(script: ModuleType) -> None:
+def test_rows_summarize_trials() -> None:
     good = {"error": 1.5, "relative": 0.5, "refused": 0.0, "seconds": 2.0}
     wrong = {"error": 30.0, "relative": 30.0, "refused": 0.0, "seconds": 2.0}
     refused = wrong | {"refused": 1.0}

@@ -1,17 +1,16 @@
 """The model cards of the repository: complete, valid for the Hub, and up to date."""
 
-import importlib.util
 import re
 import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from huggingface_hub import ModelCard
 
+import model_cards as script
 from gffusion import create_model, list_models
 from gffusion.training.recipe import Recipe, read_recipe
 from gffusion.zoo import MODELS, ModelEntry, find_entries, locate
@@ -26,17 +25,8 @@ each_card = pytest.mark.parametrize("entry", MODELS, ids=lambda entry: entry.nam
 each_recipe = pytest.mark.parametrize("entry", WITHOUT_WEIGHTS, ids=lambda entry: entry.name)
 
 
-@pytest.fixture(scope="module")
-def script() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("model_cards_script", ROOT / "tools" / "model_cards.py")
-    assert specification is not None and specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def copied_cards(script: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def copied_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Copy the cards, and restrict the generator to one of them."""
     cards = shutil.copytree(CARDS, tmp_path / "model_cards")
     monkeypatch.setattr(script, "CARDS", cards)
@@ -61,7 +51,7 @@ def test_bundled_cards_are_those_in_the_package(name: str) -> None:
     assert (CARDS / f"{name}.md").read_bytes() == Path(locate(name), "README.md").read_bytes()
 
 
-def test_cards_are_up_to_date(script: ModuleType) -> None:
+def test_cards_are_up_to_date() -> None:
     assert script.main(["--check"]) == 0
 
 
@@ -133,7 +123,7 @@ def test_code_example_starts_a_training(
 
 class TestGenerator:
     def test_outdated_and_missing_cards_are_written(
-        self, script: ModuleType, copied_cards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+        self, copied_cards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
     ) -> None:
         path = copied_cards / "gffusion-cascading.md"
         before = path.read_bytes()
@@ -148,7 +138,7 @@ class TestGenerator:
         assert script.main(["--check"]) == 1
         assert script.main([]) == 0 and path.exists()
 
-    def test_edited_card_is_kept(self, script: ModuleType, copied_cards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_edited_card_is_kept(self, copied_cards: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         path = copied_cards / "gffusion-cascading.md"
         path.write_text(path.read_text(encoding="utf-8") + "\nTrained in our laboratory.\n", encoding="utf-8")
         before = {file: file.read_bytes() for file in copied_cards.iterdir()}

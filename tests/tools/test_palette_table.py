@@ -8,7 +8,6 @@ from gffusion.cameras.palettes import load_palettes
 
 def test_outcomes(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("matplotlib")
-    monkeypatch.syspath_prepend("tools")
     import palette_table as script
 
     monkeypatch.setattr(script, "SCENES", (3,))

@@ -1,19 +1,11 @@
 """The figure of flicker: a running range reduces it."""
 
-import importlib.util
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-SCRIPT = Path(__file__).parents[2] / "tools" / "range_figures.py"
+import range_figures as script
 
 
 def test_a_running_range_reduces_flicker(monkeypatch: pytest.MonkeyPatch) -> None:
-    specification = importlib.util.spec_from_file_location("range_figures_script", SCRIPT)
-    assert specification is not None and specification.loader is not None
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
     for name, value in {"HEIGHT": 96, "WIDTH": 128, "FRAMES": 8, "ENTERS": 3, "LEAVES": 6}.items():
         monkeypatch.setattr(script, name, value)
     visible, frames, street = script.render_sequence()

@@ -75,6 +75,15 @@ def test_training_starts_from_given_weights(train: Callable[..., Path], tiny_mod
     assert read_log(folder)[0]["loss_segmentation"] > 0
 
 
+def test_pairs_of_both_training_and_evaluation_are_reported(
+    scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["--train_data", scenes, "--eval_data", scenes, "--output_dir", tmp_path / "run", "--crop_size", 48]
+    words += ["--per_device_train_batch_size", 2, "--model_config", json.dumps(FUNET)]
+    build_trainer(Recipe.parse([str(word) for word in words]))
+    assert "3 of 3 evaluation pairs are training pairs, too (such as rendered_0000)" in caplog.text
+
+
 def test_infrared_options_are_saved_and_overridden(train: Callable[..., Path], tmp_path: Path) -> None:
     words = ["--infrared_range", "folder", "--invert", "--agc", "plateau", "--plateau_limit", 2]
     folder = train(*words, name="first")

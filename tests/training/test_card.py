@@ -15,6 +15,7 @@ from gffusion.synthetic.samples import write_scenes
 from gffusion.training.card import write_card
 
 LOG = [
+    {"epoch": -1, "step": 0, "eval_SSIM": 0.875, "eval_EN": 8.0, "eval_loss_structural": 0.5},
     {"epoch": 0, "step": 2, "loss": 3.0, "eval_SSIM": 0.25, "eval_EN": 6.125, "eval_loss_structural": 2.0},
     {"epoch": 1, "step": 4, "loss": 2.0, "eval_SSIM": 0.75, "eval_EN": 5.125, "eval_loss_structural": 1.0},
     {"epoch": 2, "step": 6, "loss": 1.0, "eval_SSIM": 0.5, "eval_EN": 7.125, "eval_loss_structural": 1.5},
@@ -69,7 +70,7 @@ class TestWriteCard:
             assert figures(tmp_path / name)["SSIM"] == score
 
     def test_scores_that_are_not_finite_are_left_out(self, model: GFFusionModel, tmp_path: Path) -> None:
-        log = [LOG[0] | {"eval_EN": float("nan")}, LOG[1] | {"eval_SSIM": float("nan")}]
+        log = [LOG[1] | {"eval_EN": float("nan")}, LOG[2] | {"eval_SSIM": float("nan")}]
         self.write(tmp_path / "best", model, log, metric_for_best_model="SSIM")
         assert figures(tmp_path / "best") == {"SSIM": 0.25}
 

@@ -2,6 +2,7 @@
 
 import errno
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,10 @@ class TestCheckpoints:
             checkpoints.save(step, {})
         assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000100"]
         assert checkpoints.newest == checkpoints.folder / "step-00000100"
+        for left in ("step-00000050", ".step-00000200"):  # by a kill, or a disk that refused to delete it
+            shutil.copytree(checkpoints.newest, checkpoints.folder / left)
+        checkpoints.delete_unfinished()
+        assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000100"]
         learned = sum(
             value.nbytes for name, value in model.state_dict().items() if not name.startswith(("clip", "din"))
         )

@@ -71,7 +71,9 @@ class TestData:
         write_image(path, labels)
         evaluation = FusionDataset(data)
         training = {"training": [evaluation[0]]} if which == "evaluation" else {}
-        with pytest.raises(ValueError, match=r"labels hold \[7\], but the model has the classes 0 to 3"):
+        with pytest.raises(
+            ValueError, match=r"labels hold \[7\] \(7 first in rendered_0003\), but the model has the classes 0 to 3"
+        ):
             make(evaluation=evaluation if which == "evaluation" else None, per_device_train_batch_size=1, **training)
         check_nothing_written(tmp_path)
 
@@ -164,12 +166,26 @@ class TestData:
         with pytest.raises(ValueError, match=r"A step takes 6 pairs .* the dataset has 4"):
             make(gradient_accumulation_steps=3)
 
+    @pytest.mark.parametrize(
+        ("item", "got"),
+        [
+            ({"visible": torch.zeros(3, 64, 64)}, r"visible \(3, 64, 64\)\."),
+            (
+                {"visible_values": torch.zeros(3, 64, 64), "infrared_values": torch.zeros(3, 64, 64)},
+                r"infrared_values \(3, ",
+            ),
+        ],
+    )
+    def test_items_of_other_kinds(self, make: Make, item: dict[str, torch.Tensor], got: str) -> None:
+        with pytest.raises(ValueError, match=rf"`infrared_values` \(1, H, W\), got .*{got}"):
+            make([item, item])
+
     def test_foreign_data_sets_are_judged_by_their_first_item(self, make: Make, make_inputs: Callable) -> None:
         inputs = make_inputs(2, labels=True)
         items = [{name: value[index] for name, value in inputs.items()} for index in range(2)]
         make(items)
         items[0]["labels"] = items[0]["labels"] + 9
-        with pytest.raises(ValueError, match="labels hold"):
+        with pytest.raises(ValueError, match=r"labels hold .* first in item 0"):
             make(items)
 
 

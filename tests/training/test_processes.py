@@ -90,7 +90,7 @@ def pair_of_processes(data: Path, models: Path, tmp_path_factory: pytest.TempPat
     launch += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", runs.__file__, str(jobs)]
     path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    finished = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=300)
+    finished = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=1200)
     assert finished.returncode == 0, finished.stderr[-5000:]
     return folder
 

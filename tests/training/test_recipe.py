@@ -63,16 +63,16 @@ class TestParse:
                 "leave it out",
             ),
             ("--seed", "argument --seed: expected one argument"),
-            ("--seed abc", "`seed` must be int, got 'abc'."),
-            ("--seed 2.5", "`seed` must be int, got '2.5'."),
-            ("--learning_rate 2", "`learning_rate` must lie in (0, 1], got 2.0."),
-            ("--image_size 48,x", "`image_size` must be list[int] | None, got [48, 'x']."),
-            ("--bf16 maybe", "`bf16` must be true or false, got 'maybe'."),
-            ("--bf16 --fp16", "`bf16` and `fp16` exclude each other: set one of them."),
-            ("--eval_strategy never", "`eval_strategy` must be one of no, steps, epoch, got 'never'."),
+            ("--seed abc", "--seed must be int, got 'abc'."),
+            ("--seed 2.5", "--seed must be int, got '2.5'."),
+            ("--learning_rate 2", "--learning_rate must lie in (0, 1], got 2.0."),
+            ("--image_size 48,x", "--image_size must be list[int] | None, got [48, 'x']."),
+            ("--bf16 maybe", "--bf16 must be true or false, got 'maybe'."),
+            ("--bf16 --fp16", "--bf16 and --fp16 exclude each other: set one of them."),
+            ("--eval_strategy never", "--eval_strategy must be one of no, steps, epoch, got 'never'."),
             (
                 "--model_config {a",
-                '`model_config` must be a mapping, on the command line JSON such as {"merging": "mean"}, got '
+                '--model_config must be a mapping, on the command line JSON such as {"merging": "mean"}, got '
                 + "'{a'.",
             ),
         ],
@@ -93,7 +93,8 @@ class TestParse:
             ("output_dir: run\nnmu_epochs: 3\n", "unknown option nmu_epochs, did you mean num_train_epochs?"),
             ("seed: 2\n", "`output_dir` is missing"),
             ("base: recipe.yaml\n", "its own `base`"),
-            ("base: nowhere.yaml\n", "nowhere.yaml"),
+            ("base: nowhere.yaml\n", "the name of a bundled one (ablations/cascading, "),
+            ("base: 3\n", "got 3"),
         ],
     )
     def test_wrong_recipes(
@@ -129,6 +130,12 @@ class TestParse:
 def test_bundled_recipes_have_names() -> None:
     assert {"finetune", "funet", "paper_m3fd", "ablations/mean"} <= set(list_recipes())
     assert read_recipe(find_recipe("finetune")) == read_recipe("finetune")
+
+
+def test_base_can_be_a_bundled_recipe(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("base: ablations/mean\nseed: 7\n")
+    assert read_recipe(path) == read_recipe("ablations/mean") | {"seed": 7}
 
 
 def test_base_of_a_recipe(tmp_path: Path) -> None:

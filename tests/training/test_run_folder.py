@@ -158,6 +158,16 @@ class TestSameTrainerAgain:
             trainer.train()
 
 
+def test_one_training_at_a_time(make_trainer: Callable[..., FusionTrainer]) -> None:
+    """The second process is refused before it changes anything; the lock ends with the training."""
+    trainer = make_trainer(num_train_epochs=1)
+    with trainer.folder.lock(), pytest.raises(ValueError, match=r"Another process trains into .*: wait for it"):
+        trainer.train()
+    assert not (trainer.output_dir / "log.jsonl").exists()
+    trainer.train()
+    trainer.folder.lock().release()
+
+
 class TestSameRun:
     def describe(self, model: GFFusionModel, dataset: Any, processes: int = 1, **options: Any) -> dict[str, Any]:
         description = describe_run(FusionTrainingArguments("run", **options), model, dataset, processes)
@@ -176,6 +186,15 @@ class TestSameRun:
         ):
             with pytest.raises(ValueError, match=difference):
                 check_same_run(before, now, 150, arguments, 20)
+
+    def test_class_names_count_with_a_segmenter_only(self, tiny_model: Callable, pairs: Path) -> None:
+        names = {"id2label": {0: "sky", 1: "sheep"}, "label2id": {"sky": 0, "sheep": 1}}
+        for use_segmenter in (False, True):
+            options = {"paradigm": "cascading", "use_segmenter": use_segmenter, "num_labels": 2}
+            models = (tiny_model(**options), tiny_model(**options, **names))
+            before, now = (self.describe(model, FusionDataset(pairs)) for model in models)
+            assert ("id2label" in before["model"]) == use_segmenter
+            assert (before == now) == (not use_segmenter)
 
     def test_where_weights_come_from_does_not(self, tiny_model: Callable, pairs: Path, tmp_path: Path) -> None:
         """A model that was saved and loaded is the same."""

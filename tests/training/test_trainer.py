@@ -195,6 +195,21 @@ class TestFiles:
         best = GFFusionModel.from_pretrained(trainer.output_dir / "best")
         assert not find_changes(trainer.states[2], copy_state(best))
 
+    def test_evaluation_of_the_initial_weights_is_logged_only(
+        self, make: Make, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        trainer = make(evaluation=True, kind=Watched, model=FUNET, num_train_epochs=2, eval_on_start=True)
+        trainer.scores = [0.5, 2.0, 3.0]
+        trainer.train()
+        log = [(r["epoch"], r["step"], r["eval_loss_structural"]) for r in trainer.folder.read_log()]
+        assert [(epoch, score) for epoch, _, score in log] == [(-1, 0.5), (0, 2.0), (1, 3.0)]
+        assert log[0][1] == 0
+        assert "loss_structural of the best weights is 2, but was better before the training, 0.5: lower" in caplog.text
+        assert "before training: validation L_st 0.5000\nepoch 1/2: loss" in capsys.readouterr().out
+        assert not find_changes(trainer.states[0], trainer.states[1])  # evaluated before the first step
+        best = GFFusionModel.from_pretrained(trainer.output_dir / "best")
+        assert not find_changes(trainer.states[2], copy_state(best))
+
     def test_resumed_run_remembers_the_best(self, make: Make) -> None:
         trainers = []
         for epochs, scores in ((2, [2.0, 1.0]), (4, [1.5, 1.2])):

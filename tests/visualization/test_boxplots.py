@@ -1,12 +1,15 @@
 """Box plots: the boxes span the quartiles, and any table can be drawn."""
 
+import itertools
+
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from gffusion.visualization.boxplots import draw_box_plots, render_figure
+from gffusion.visualization.boxplots import draw_box_plots
 from gffusion.visualization.drawing import BASELINE, LEARNED
+from gffusion.visualization.plotting import render_figure
 
 
 def draw(values: np.ndarray) -> Figure:
@@ -22,7 +25,7 @@ def test_boxes_span_the_quartiles_in_the_color_of_their_kind() -> None:
     values = np.zeros((2, 101, 1))
     values[0, :, 0] = np.linspace(2, 6, 101)
     [panel] = draw(values).axes
-    box, baseline = panel.patches
+    box, baseline, _ = panel.patches  # and a band
     corners = box.get_path().vertices
     assert (corners[:, 0].min(), corners[:, 0].max()) == (3, 5)
     assert [to_rgb(patch.get_facecolor()) for patch in (box, baseline)] == [
@@ -41,7 +44,26 @@ def test_any_number_of_methods_images_and_metrics(shape: tuple[int, int, int]) -
         assert render_figure(figure, "png").startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize("suffix", ["png", "svg"])
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_files_are_the_same_to_the_byte(suffix: str) -> None:
     first, second = (render_figure(draw(np.arange(12.0).reshape(2, 3, 2)), suffix) for _ in range(2))
     assert first == second
+
+
+def test_names_and_ticks_do_not_overlap() -> None:
+    """Many methods with long names, and values of which five decimals matter."""
+    names = [f"a network with a very long name of its own, variant {number}" for number in range(30)]
+    scale = np.array([1e-4, 0.02, 7, 40_000, 1e6])
+    values = scale * np.random.default_rng(0).normal(1, 0.2, size=(30, 9, 5))
+    figure = draw_box_plots(values, names, list("ABCDE"), [True] * 5, [False] * 30)
+    figure.draw_without_rendering()
+    shown = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert len({*shown}) == 30 and all(name.endswith(f"variant {number}") for number, name in enumerate(shown))
+    for panel in figure.axes:
+        low, high = panel.get_xlim()
+        ticks = [label for label in panel.get_xticklabels() if low <= label.get_position()[0] <= high]
+        extents = [label.get_window_extent() for label in ticks]
+        assert len(ticks) >= 2
+        assert all(left.x1 < right.x0 for left, right in itertools.pairwise(extents))
+    names_left = min(label.get_window_extent().x0 for label in figure.axes[0].get_yticklabels())
+    assert names_left >= 0

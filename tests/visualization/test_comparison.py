@@ -30,3 +30,40 @@ def test_any_format_and_more_methods_than_a_row_holds(image: np.ndarray, level: 
     fused = {f"method {number}": image for number in range(7)}
     page = np.asarray(draw_comparison("scene", {"visible": image, "infrared": image}, fused))
     assert (page == level).all(axis=-1).mean() > 0.6
+
+
+class TestEnlargedPart:
+    """Gray images of which the enlarged part is a checkerboard that no other part has."""
+
+    SCENE = np.full((80, 120), 100, np.uint8)
+
+    def marked(self, left: int, top: int) -> np.ndarray:
+        image = self.SCENE.copy()
+        image[top : top + 10, left : left + 10] = 255 * (np.indices((10, 10)).sum(axis=0) % 2)
+        return image
+
+    def test_of_one_method_is_where_it_differs_from_the_sources(self) -> None:
+        """The part was the upper left corner, because one image does not differ from itself."""
+        marked = self.marked(90, 60)
+        chosen = draw_comparison("scene", {"visible": marked, "infrared": self.SCENE}, {"mine": marked})
+        given = draw_comparison(
+            "scene", {"visible": marked, "infrared": self.SCENE}, {"mine": marked}, zoom=(90, 60, 120, 80)
+        )
+        corner = draw_comparison(
+            "scene", {"visible": marked, "infrared": self.SCENE}, {"mine": marked}, zoom=(0, 0, 30, 20)
+        )
+        dark = [int((np.asarray(page)[100:] < 60).sum()) for page in (chosen, given, corner)]
+        assert dark[0] > dark[2] + 10_000
+        assert dark[1] > dark[2] + 10_000
+
+    @pytest.mark.parametrize("zoom", [(0, 0, 121, 10), (-1, 0, 5, 5), (5, 5, 5, 6), (0, 70, 10, 81)])
+    def test_must_lie_in_the_image(self, zoom: tuple[int, int, int, int]) -> None:
+        with pytest.raises(ValueError, match="does not lie in scene, which has 120 x 80 pixels"):
+            draw_comparison("scene", {}, {"mine": self.SCENE}, zoom=zoom)
+
+    @pytest.mark.parametrize("zoom", [(0, 0, 120, 10), (0, 0, 5, 80)])
+    def test_keeps_its_proportions(self, zoom: tuple[int, int, int, int]) -> None:
+        assert (
+            draw_comparison("scene", {}, {"mine": self.SCENE}, zoom=zoom).size
+            == draw_comparison("scene", {}, {"mine": self.SCENE}).size
+        )

@@ -65,9 +65,11 @@ def require_folder(root: Path, layout: str, *names: str, kind: Words | None = No
         folder = named[0] if len(named) == 1 else None
     if folder is None:
         found = sorted(child.name for child in root.iterdir() if child.is_dir())
+        is_itself = normalize_name(root.name) in map(normalize_name, names)
         raise FileNotFoundError(
             f"the layout {layout!r} needs a folder {' or '.join(names)} in {root}, which contains "
-            f"{'the folders ' + ', '.join(found) if found else 'no folders'}; choose another layout or split"
+            f"{'the folders ' + ', '.join(found) if found else 'no folders'}; "
+            f"{'give its parent folder' if is_itself else 'choose another layout or split'}"
         )
     return folder
 

@@ -1,6 +1,7 @@
 """Find the pairs of a dataset in any supported layout."""
 
 import logging
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TypeAlias
@@ -30,7 +31,9 @@ LAYOUTS: dict[str, Layout] = {
 """The supported layouts by name; the docstring of each function describes its folders."""
 
 
-def find_pairs(root: Path, layout: str = "folders", split: str | None = None, with_boxes: bool = True) -> FoundPairs:
+def find_pairs(
+    root: str | os.PathLike[str], layout: str = "folders", split: str | None = None, with_boxes: bool = True
+) -> FoundPairs:
     """Find the pairs of a dataset, and report files without a partner through `logging`.
 
     Args:
@@ -49,11 +52,12 @@ def find_pairs(root: Path, layout: str = "folders", split: str | None = None, wi
         ...     for kind in ("visible", "infrared"):
         ...         Path(root, kind).mkdir()
         ...         Path(root, kind, "street.png").touch()
-        ...     [pair.name for pair in find_pairs(Path(root)).match.pairs]
+        ...     [pair.name for pair in find_pairs(root).match.pairs]
         ['street']
     """
     if layout not in LAYOUTS:
         raise ValueError(f"the layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
+    root = Path(root)
     if not root.is_dir():
         raise FileNotFoundError(f"the folder {root} does not exist; it should contain a dataset of layout {layout!r}")
     found = LAYOUTS[layout](root, split, with_boxes)

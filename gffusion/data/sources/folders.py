@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gffusion.data.alignment import find_rig
 from gffusion.data.boxes import read_boxes
+from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.io import read_labels, read_size
 from gffusion.data.layouts import find_pairs
 from gffusion.data.notes import get_kind
@@ -42,6 +43,8 @@ class FolderPairs(PairSource):
         found = [find_pairs(Path(root), layout, split, with_boxes) for root in roots]
         self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
         check_different_files(self.pairs, every=True)
+        for part in found:
+            check_not_exchanged(part.match.pairs, read_options)
         self.names = tuple(pair.name for pair in self.pairs)
         self._logged: set[str] = set()
         self.has_labels = _all_have_labels(self.pairs)
@@ -57,7 +60,7 @@ class FolderPairs(PairSource):
         """Return how every pair is read; each folder has its own rig."""
         if (options.crop or options.reference != "visible") and (self.has_labels or self.has_boxes):
             raise ValueError(
-                "`crop` and `reference` (--crop, --reference infrared) cannot be used with labels or boxes, which lie in the "
+                "`crop` and `reference` (--crop and --reference infrared) cannot be used with labels or boxes, which lie in the "
                 "frame of the visible image: leave them out, or use a folder without labels and boxes"
             )
         read_options = []
@@ -117,7 +120,7 @@ class FolderPairs(PairSource):
 
 def _all_have_labels(pairs: Sequence[ImagePair]) -> bool:
     if not pairs:
-        raise ValueError("no dataset folder was given: pass at least one (`roots`; for a training, `--train_data`)")
+        raise ValueError("no dataset folder was given: pass at least one (`roots`; `--train_data`)")
     unlabeled = [pair for pair in pairs if pair.labels is None]
     if unlabeled and len(unlabeled) < len(pairs):
         raise ValueError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, cached_file, logging
@@ -27,7 +28,7 @@ from .weight_checks import (
     leave_out_renamed,
     read_headers,
 )
-from .weight_files import HUB_ARGUMENTS, NO_PICKLES, explained, locate_weights, read_weights
+from .weight_files import HUB_ARGUMENTS, NO_PICKLES, explained, limit_to_cache, locate_weights, read_weights
 
 logger = logging.get_logger(__name__)
 
@@ -121,6 +122,8 @@ class FrozenBackboneModel(PreTrainedModel):
         dtype: dict[str, Any] = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
         variant = kwargs.pop("variant", None)
         source = pretrained_model_name_or_path
+        if source is not None:
+            hub_arguments = limit_to_cache(source, hub_arguments)
         if config is None or isinstance(config, (str, os.PathLike)):
             config_source = source if config is None else config
             with explained("the configuration", config_source or ""):
@@ -206,7 +209,7 @@ class FrozenBackboneModel(PreTrainedModel):
 
         Raises:
             ValueError: If encoders without a known source were to be left out.
-            NotADirectoryError: If `save_directory` is a file.
+            OSError: If `save_directory` is a file, or a file cannot be written.
         """
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
             raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
@@ -225,6 +228,8 @@ class FrozenBackboneModel(PreTrainedModel):
             self._keys_to_ignore_on_save = {key for key in self.state_dict() if key.startswith(prefixes)}
         try:
             super().save_pretrained(save_directory, **kwargs)
+        except SafetensorError as error:
+            raise OSError(f"Cannot write the weights to {os.fspath(save_directory)}: {error}") from error
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
         # safetensors files are created without read permission for others
@@ -246,7 +251,7 @@ def _load_backbone(
             f"Pass {name}_name_or_path with a Hub id or a folder."
         )
     what, moved = f"the frozen {name} encoder", f"If it has moved, pass {name}_name_or_path or {name}_revision."
-    request = {"revision": revision or "main", **hub_arguments}
+    request = limit_to_cache(source, {"revision": revision or "main", **hub_arguments})
     if not os.path.isdir(source):
         with explained(what, source, moved):  # the loader below would report missing weights instead
             cached_file(source, CONFIG_NAME, **request)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ LIMITS = {
 }
 MAX_DECODER_LAYERS = 128
 MAX_LABELS = 4096
+MAX_TOKENS = 1 << 14  # of an encoder's input; DINOv2 reads up to 5,329 at 1024 x 1024 pixels
+MAX_SCALES = 16
 MAX_JSON_BYTES = 1 << 22
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
 ENCODER_LIMITS = {
@@ -129,6 +131,10 @@ def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> 
         value = getattr(encoder, key)
         if not all(1 <= number <= limit for number in (value if isinstance(value, list | tuple) else [value])):
             raise ValueError(f"`{key}` of `{name}` must be between 1 and {limit}, got {value}.")
+    if (patches := _count_patches(encoder)) > MAX_TOKENS:
+        raise ValueError(
+            f"`image_size` and `patch_size` of `{name}` must give at most {MAX_TOKENS:,} patches, got {patches:,.0f}."
+        )
     count = _count_parameters(encoder)
     if not 0 < count <= MAX_ENCODER_PARAMETERS:
         raise ValueError(
@@ -180,6 +186,15 @@ def check_image_sizes(config: Any) -> None:
                 f"`{name}` must be [height, width] in multiples of the encoder's patch size {patch_size}, "
                 f"up to {LIMITS[name]}, got {size}."
             )
+        _check_patches(name, size, patch_size)
+
+
+def _check_patches(name: str, size: Sequence[int], patch_size: int, scale: float = 1) -> None:
+    if (patches := scale**2 * size[0] * size[1] / patch_size**2) > MAX_TOKENS:
+        raise ValueError(
+            f"`{name}` must give the encoder at most {MAX_TOKENS:,} patches, but {size} has {patches:,.0f}"
+            f"{f' at scale {scale:g}' if scale != 1 else ''}: make it smaller."
+        )
 
 
 def check_segmenter(config: Any) -> None:
@@ -207,6 +222,8 @@ def check_segmenter(config: Any) -> None:
 
 def _check_segmenter_scales(config: Any) -> None:
     scales = config.segmenter_scales or []
+    if len(scales) > MAX_SCALES:
+        raise ValueError(f"`segmenter_scales` must have at most {MAX_SCALES} scales, got {len(scales)}.")
     largest = LIMITS["segmenter_image_size"] / max(config.segmenter_image_size)
     fit = all(
         0 < scale <= largest and all(float(scale * count).is_integer() for count in config.segmenter_windows)
@@ -217,6 +234,9 @@ def _check_segmenter_scales(config: Any) -> None:
             f"`segmenter_scales` must be distinct numbers up to {largest:.4g}, including 1, whose products with "
             f"`segmenter_windows` ({config.segmenter_windows}) are integers, got {config.segmenter_scales}."
         )
+    _check_patches(
+        "segmenter_image_size", config.segmenter_image_size, config.dinov2_config.patch_size, scale=max(scales)
+    )
     if config.paradigm == "parallel" and scales != [1]:
         raise ValueError(
             "`segmenter_scales` apply to the fused image, but in the parallel paradigm SSNet reads the sources: "
@@ -228,7 +248,13 @@ def _count_parameters(encoder: CLIPVisionConfig | Dinov2Config) -> float:
     """Estimate the number of parameters of an encoder: attention, MLP, position and patch embeddings."""
     width = encoder.hidden_size
     inner = encoder.intermediate_size if isinstance(encoder, CLIPVisionConfig) else encoder.mlp_ratio * width
+    patch_size = encoder.patch_size if isinstance(encoder.patch_size, int) else max(encoder.patch_size)
+    layers = encoder.num_hidden_layers * (4 * width + 2 * inner)
+    return float(width * (layers + _count_patches(encoder) + encoder.num_channels * patch_size**2))
+
+
+def _count_patches(encoder: CLIPVisionConfig | Dinov2Config) -> float:
+    """Return the number of patches of an image of the encoder's own size."""
     image_size = encoder.image_size if isinstance(encoder.image_size, int) else max(encoder.image_size)
     patch_size = encoder.patch_size if isinstance(encoder.patch_size, int) else min(encoder.patch_size)
-    layers = encoder.num_hidden_layers * (4 * width + 2 * inner)
-    return float(width * (layers + (image_size / patch_size) ** 2 + encoder.num_channels * patch_size**2))
+    return float((image_size / patch_size) ** 2)

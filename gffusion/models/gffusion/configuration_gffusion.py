@@ -40,15 +40,9 @@ _BASE_ARGUMENTS = {
     "torch_dtype",
 }
 
-_NON_NEGATIVE = (
-    "gradient_weight",
-    "intensity_weight",
-    "intensity_contrast",
-    "vif_weight",
-    "qabf_weight",
-    "segmentation_weight",
-    "initializer_range",
-)
+_WEIGHTS = [f"{term}_weight" for term in ("gradient", "intensity", "vif", "qabf", "segmentation")]
+_TARGET = ("intensity_contrast", "intensity_floor", "intensity_undershoot")
+_NON_NEGATIVE = (*_WEIGHTS, *_TARGET, "initializer_range")
 
 ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
 
@@ -139,6 +133,8 @@ class GFFusionConfig(PreTrainedConfig):
         intensity_target (`"maximum"` or `"two_scale"`, *optional*, defaults to `"maximum"`):
             Target of the intensity term: the larger source, or [`two_scale_target`].
         intensity_contrast (`float`, *optional*, defaults to 1.0): Contrast of the smooth part of `"two_scale"`.
+        intensity_floor (`float`, *optional*, defaults to 0.0): Lower limit of it, as a factor on the mean of both sources.
+        intensity_undershoot (`float`, *optional*, defaults to 1.0): How dark `"two_scale"` may become next to hot objects.
         vif_weight (`float`, *optional*, defaults to 0.0): Weight of [`vif_loss`] in L_st.
         qabf_weight (`float`, *optional*, defaults to 0.0): Weight of [`qabf_loss`] in L_st.
         pixel_unshuffle (1, 2 or 4, *optional*, defaults to 1):
@@ -206,6 +202,8 @@ class GFFusionConfig(PreTrainedConfig):
     intensity_weight: float | int = 0.0
     intensity_target: Literal["maximum", "two_scale"] = "maximum"
     intensity_contrast: float | int = 1.0
+    intensity_floor: float | int = 0.0
+    intensity_undershoot: float | int = 1.0
     vif_weight: float | int = 0.0
     qabf_weight: float | int = 0.0
     pixel_unshuffle: Literal[1, 2, 4] = 1

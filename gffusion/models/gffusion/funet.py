@@ -70,7 +70,11 @@ class Context(nn.Module):
 
     def forward(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """Map images (B, 1 or 3, H, W) and (B, 1, H, W) -> (B, out_channels, H / stride, W / stride), rounded up."""
-        return self.layers(F.avg_pool2d(_pad(torch.cat([visible, infrared], dim=1), self.stride), self.stride))
+        return self.layers(self.shrink(visible, infrared))
+
+    def shrink(self, visible: Tensor, infrared: Tensor) -> Tensor:
+        """Average blocks of both images, which can also be done in bands: (B, 1 or 3 + 1, H / stride, W / stride), rounded up."""
+        return F.avg_pool2d(_pad(torch.cat([visible, infrared], dim=1), self.stride), self.stride)
 
 
 class FuNet(nn.Module):

@@ -42,8 +42,9 @@ def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
     (..., 3, H, W) and luma (..., 1, H, W) -> (..., 3, H, W), all in [0, 1].
     """
     chroma = image - rgb_to_luma(image)  # (..., 3, H, W), weighted sum over the channels is zero
-    headroom = torch.where(chroma > 0, 1 - luma, luma)
-    scale = (headroom / chroma.abs().clamp(min=1e-6)).amin(dim=-3, keepdim=True).clamp(max=1)
+    red, green, blue = chroma.chunk(3, dim=-3)
+    above, below = torch.maximum(torch.maximum(red, green), blue), -torch.minimum(torch.minimum(red, green), blue)
+    scale = torch.minimum((1 - luma) / above.clamp(min=1e-6), luma / below.clamp(min=1e-6)).clamp(max=1)
     return (luma + scale * chroma).clamp(0, 1)
 
 

@@ -184,7 +184,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         fused_values = outputs.fused_values.detach().float()  # colored and rounded where it is, on a GPU or CPU
         if len(pairs) != len(fused_values):
             raise ValueError(f"`outputs` holds {len(fused_values)} pairs, but `images` holds {len(pairs)}.")
-        if not fused_values.isfinite().all():
+        if not fused_values.sum().isfinite():  # values are in [0, 1]
             raise ValueError(
                 "The fused image has values that are not finite: the weights are damaged, or `dtype` is too narrow for them."
             )
@@ -346,7 +346,7 @@ def _restore_color(fused: Tensor, visible: NDArray[Any]) -> Tensor:
     if fused.shape[0] == 3:
         return fused
     if visible.dtype == np.uint8:  # sent to a GPU as it is, a quarter of the bytes
-        values = torch.from_numpy(np.array(visible)).to(fused.device).movedim(-1, 0) / 255
+        values = torch.from_numpy(np.array(visible)).to(fused.device).movedim(-1, 0).contiguous() / 255
     else:
         values = torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))).to(fused.device)
     return replace_luma(values, fused)

@@ -218,7 +218,7 @@ def _scale_infrared_by_type(array: NDArray[Any], valid: Any, options: InfraredOp
     if array.dtype == np.uint16 and options.agc == "linear" and _is_flat(values[valid]):
         logger.warning_once(
             "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
-            'Set infrared_range ("--infrared-range" on the command line) to "percentile" or to a range in counts.'
+            'Set infrared_range="percentile" (--infrared-range percentile), or a range in counts.'
         )
     return values
 

@@ -70,7 +70,13 @@ def gradient_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
 
 
 def intensity_loss(
-    fused: Tensor, visible: Tensor, infrared: Tensor, target: str = "maximum", contrast: float = 1.0
+    fused: Tensor,
+    visible: Tensor,
+    infrared: Tensor,
+    target: str = "maximum",
+    contrast: float = 1.0,
+    floor: float = 0.0,
+    undershoot: float = 1.0,
 ) -> Tensor:
     """Compute the L1 distance between the fused image and an intensity target (ours, not in the paper).
 
@@ -78,11 +84,13 @@ def intensity_loss(
     [0, 1], (B, C, H, W), and (B, 1, H, W) for infrared -> ().
     """
     if target == "two_scale":
-        return F.l1_loss(fused, two_scale_target(visible, infrared, contrast))
+        return F.l1_loss(fused, two_scale_target(visible, infrared, contrast, floor, undershoot))
     return F.l1_loss(fused, torch.maximum(visible, infrared))
 
 
-def two_scale_target(visible: Tensor, infrared: Tensor, contrast: float = 1.0) -> Tensor:
+def two_scale_target(
+    visible: Tensor, infrared: Tensor, contrast: float = 1.0, floor: float = 0.0, undershoot: float = 1.0
+) -> Tensor:
     """Fuse smooth parts by brightness and contrast, and details by their energy (ours, a classical target).
 
     Let B_v and B_i be the images blurred by a Gaussian of sigma 4, and D_v and D_i the remaining details. The target is
@@ -90,18 +98,30 @@ def two_scale_target(visible: Tensor, infrared: Tensor, contrast: float = 1.0) -
         (max(B_v, B_i) + m + contrast * (B_v + B_i - 2 m)) / 2  +  w D_v + (1 - w) D_i
 
     where m is the mean of B_v and B_i over the image, and w = e_v^2 / (e_v^2 + e_i^2) compares local energies e of the
-    details. With contrast 1/2, the second half of the smooth part is the mean of both; with 1, it is their centered sum.
+    details. With contrast 1/2, the second half of the smooth part is the mean of both; with 1, it is their centered sum. The
+    smooth part is raised to at least `floor` times the mean of B_v and B_i, because a high contrast turns dark areas black. No
+    pixel is darker by more than `undershoot` than the smooth part of images that are not blurred, because blur makes
+    dark rims around hot objects.
 
     (B, C, H, W) and (B, 1 or C, H, W) for infrared -> (B, C, H, W), all in [0, 1].
     """
     smooth_visible, smooth_infrared = _blur(visible, BASE_SIGMA), _blur(infrared, BASE_SIGMA)
     total = smooth_visible + smooth_infrared
     mean = total.mean(dim=(-2, -1), keepdim=True) / 2
-    base = (torch.maximum(smooth_visible, smooth_infrared) + mean + contrast * (total - 2 * mean)) / 2
+
+    def base_of(first: Tensor, second: Tensor) -> Tensor:
+        return (torch.maximum(first, second) + mean + contrast * (first + second - 2 * mean)) / 2
+
+    base = base_of(smooth_visible, smooth_infrared)
+    if floor:
+        base = torch.maximum(base, floor * total / 2)
     visible_detail, infrared_detail = visible - smooth_visible, infrared - smooth_infrared
     visible_energy, infrared_energy = (_blur(part**2, ENERGY_SIGMA) ** 2 for part in (visible_detail, infrared_detail))
     share = visible_energy / (visible_energy + infrared_energy).clamp(min=1e-12)
-    return (base + share * visible_detail + (1 - share) * infrared_detail).clamp(0, 1)
+    target = base + share * visible_detail + (1 - share) * infrared_detail
+    if undershoot < 1:
+        target = torch.maximum(target, base_of(visible, infrared).clamp(0, 1) - undershoot)
+    return target.clamp(0, 1)
 
 
 def _blur(image: Tensor, sigma: float) -> Tensor:

@@ -296,11 +296,11 @@ class GFFusionModel(GFFusionPreTrainedModel):
     ) -> dict[str, Tensor | None]:
         visible = rgb_to_luma(visible_values) if self.config.color_space == "ycbcr" else visible_values
         visible, infrared = visible.float(), infrared.float()
-        target, contrast = self.config.intensity_target, self.config.intensity_contrast
+        options = [getattr(self.config, f"intensity_{name}") for name in ("target", "contrast", "floor", "undershoot")]
         parts = {
             "loss_ssim": ssim_loss(fused, visible, infrared),
             "loss_gradient": gradient_loss(fused, visible, infrared),
-            "loss_intensity": intensity_loss(fused, visible, infrared, target, contrast),
+            "loss_intensity": intensity_loss(fused, visible, infrared, *options),
         }
         structural = (  # L_st, Eq. (10), and our intensity term
             parts["loss_ssim"]

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
@@ -12,11 +13,13 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.utils import get_session
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
@@ -30,6 +33,41 @@ NO_PICKLES = (
     "Pickled weights (.bin, .pt, .pth) can run code and are not read: convert them, for example with "
     "https://huggingface.co/spaces/safetensors/convert."
 )
+
+
+_ANSWER_AGE = 60.0  # seconds for which an answer about the Hub is used again
+_answers: dict[str, tuple[float, bool]] = {}
+
+
+def limit_to_cache(source: str | os.PathLike[str], hub_arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a request, with `local_files_only` if the source is on the Hub and the Hub does not answer.
+
+    Otherwise, the client of the Hub repeats each request for half a minute.
+    """
+    if os.path.isdir(source) or hub_arguments.get("local_files_only") or can_reach_hub():
+        return hub_arguments
+    return {**hub_arguments, "local_files_only": True}
+
+
+def can_reach_hub() -> bool:
+    """Return whether the Hub answers within the client's time limit (HF_HUB_ETAG_TIMEOUT), in one of two attempts."""
+    endpoint, now = constants.ENDPOINT, time.monotonic()
+    if constants.HF_HUB_OFFLINE:
+        return True  # the client says so at once
+    asked, answer = _answers.get(endpoint, (-_ANSWER_AGE, False))
+    if now - asked < _ANSWER_AGE:
+        return answer
+    for attempt in range(2):
+        try:
+            get_session().head(endpoint, timeout=constants.HF_HUB_ETAG_TIMEOUT)
+            answer = True
+        except HTTPError:
+            answer = False
+        if answer or time.monotonic() - now > constants.HF_HUB_ETAG_TIMEOUT / 2:
+            break
+        time.sleep(1 - attempt)
+    _answers[endpoint] = time.monotonic(), answer
+    return answer
 
 
 def read_weights(paths: Sequence[str]) -> dict[str, Tensor]:
@@ -100,6 +138,10 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
     except OSError as error:
         raise OSError(
             f"Cannot load {what} from {os.fspath(source)!r}: {_reason(error, source)} {hint}".rstrip()
+        ) from error
+    except HTTPError as error:
+        raise OSError(
+            f"Cannot load {what} from {os.fspath(source)!r}: the download was interrupted ({error}). Try again."
         ) from error
 
 

@@ -54,7 +54,7 @@ class TestRows:
         assert torch.equal(item["labels"], torch.tensor(LABELS).long())
         assert item["name"] == "0"
         assert dataset.read_sizes() == [(6, 9)]
-        assert dataset.read_label_values() == {0, 1, 2, 3}
+        assert dataset.read_label_values().keys() == {0, 1, 2, 3}
         assert dataset.pairs == ()
 
     def test_files_and_names(self, tmp_path: Path) -> None:

@@ -1,0 +1,100 @@
+"""Messages of the library as users of the command line read them: options as they typed them, warnings on one line each."""
+
+import contextlib
+import logging
+import re
+import warnings
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import typer
+
+_NAME = r'(?:`[^`]+`|\b[a-z]\w*=(?:"[^"]*"|[^\s()]+)|\b[a-z]+(?:_[a-z]+)+)'
+_NAMES = rf"{_NAME}(?:(?:, | and | or ){_NAME})*"
+# Forms in which messages give both spellings, and the part that remains.
+_BOTH = (
+    (re.compile(rf"{_NAMES} \(`?(--[^()`]*)`?\)"), r"\1"),
+    (re.compile(rf"\({_NAMES}[;,] `?(--[^()`]*)`?\)"), r"(\1)"),
+    (re.compile(rf"{_NAME} or `(--[^`]+)`"), r"\1"),
+)
+_OPTION = re.compile(r'`(\w+)(?:="?([^`"]*)"?)?`|\b(\w+)=(?:"([^"]*)"|(\[low, high\]))')
+# Options of commands whose argument in Python has another name.
+_OTHER_NAMES = {"labels": "segmentation", "models": "model", "predicted_labels": "labels_pred"}
+_EXTRA = re.compile(r'pip install "gffusion(\[\w+\])"')
+
+_options: dict[str, str] = {}
+
+
+def use_options(parameters: Iterable[Any]) -> None:
+    """Set the options of the command that runs, as parameters of typer."""
+    options = {parameter.name: max(parameter.opts, key=len) for parameter in parameters}
+    name_options({name: option for name, option in options.items() if option.startswith("--")})
+    _options.update({other: _options[name] for other, name in _OTHER_NAMES.items() if name in _options})
+
+
+def name_options(options: dict[str, str]) -> None:
+    """Set the options of the command that runs, by their names in Python."""
+    _options.clear()
+    _options.update(options)
+
+
+def translate(text: str) -> str:
+    """Return a message of the library with its options as they are typed on the command line.
+
+    Example:
+        >>> translate('pass `crop` (--crop), or infrared_range="type" (--infrared-range type)')
+        'pass --crop, or --infrared-range type'
+    """
+    for pattern, kept in _BOTH:
+        text = pattern.sub(kept, text)
+    text = _OPTION.sub(_spell, text)
+    if _EXTRA.search(text):
+        from gffusion.doctor.packages import get_pip_target  # saves start-up time
+
+        text = _EXTRA.sub(lambda match: f"pip install {get_pip_target(match[1])}", text)
+    return text
+
+
+def _spell(match: re.Match[str]) -> str:
+    name = match[1] or match[3]
+    value = match[2] or match[4] or ("LOW,HIGH" if match[5] else "")
+    if name not in _options:
+        return match[0]
+    return f"{_options[name]} {value}" if value and value != "True" else _options[name]
+
+
+def one_line(error: BaseException | str) -> str:
+    """Return an error's message without line breaks, as users of the command line read it."""
+    return translate(" ".join(str(error).split())) or type(error).__name__
+
+
+def print_note(text: str) -> None:
+    """Print what was changed or assumed."""
+    typer.echo(f"note: {one_line(text)}", err=True)
+
+
+def print_warning(text: str) -> None:
+    """Print a warning."""
+    typer.echo(f"warning: {one_line(text)}", err=True)
+
+
+class _Printer(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        from gffusion.data.notes import get_subject  # saves start-up time
+
+        text, subject = record.getMessage(), get_subject()
+        print_warning(f"{subject}: {text}" if subject and subject not in text else text)
+
+
+@contextlib.contextmanager
+def printed_warnings() -> Iterator[None]:
+    """Print warnings of this package and of Python as lines that begin with `warning:`."""
+    logger, printer = logging.getLogger("gffusion"), _Printer(logging.WARNING)
+    show = warnings.showwarning
+    logger.addHandler(printer)
+    warnings.showwarning = lambda message, *_, **__: print_warning(str(message))
+    try:
+        yield
+    finally:
+        warnings.showwarning = show
+        logger.removeHandler(printer)

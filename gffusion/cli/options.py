@@ -1,0 +1,46 @@
+"""Options that several commands have."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .models import complete_model
+
+DEVICES = '"auto", "cpu", "cuda", "cuda:1", "mps", ...'
+
+
+def _hide_progress(quiet: bool) -> None:
+    if quiet or "gffusion.data.progress" in sys.modules:
+        from gffusion.data.progress import hide_progress  # takes time to import
+
+        hide_progress(quiet)
+
+
+ModelOption = Annotated[
+    str,
+    typer.Option("--model", "-m", help="Name of a bundled model, folder, or Hub id.", autocompletion=complete_model),
+]
+DeviceOption = Annotated[str, typer.Option("--device", help=DEVICES)]
+OverwriteFileOption = Annotated[bool, typer.Option("--overwrite", help="Replace an existing file.")]
+OverwriteFilesOption = Annotated[
+    bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
+]
+QuietOption = Annotated[
+    bool,
+    typer.Option(
+        "--quiet",
+        "-q",
+        expose_value=False,
+        callback=_hide_progress,
+        help="Show no progress: neither a bar nor, where standard error is no terminal, a line every ten seconds.",
+    ),
+]
+ZoomOption = Annotated[
+    str | None,
+    typer.Option(
+        "--zoom",
+        metavar="LEFT,TOP,WIDTH,HEIGHT",
+        help="Part of the images that is enlarged, in pixels. [default: where they differ most]",
+    ),
+]

@@ -1,0 +1,247 @@
+"""`gffusion show`: figures of a pair, a model or a training."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+
+import typer
+
+from .alignment import AlignOption, parse_alignment
+from .device import choose_device
+from .errors import user_errors
+from .infrared import InfraredRangeOption, parse_infrared_options
+from .lists import collect_fused, parse_zoom
+from .models import complete_model
+from .options import DeviceOption, OverwriteFileOption, ZoomOption
+from .outputs import new_output
+from .quiet import quiet_libraries
+
+if TYPE_CHECKING:
+    from gffusion.data import ImagePair
+    from gffusion.inference.features import Features
+
+Kind = Literal["fused", "tokens", "gates", "labels", "weights", "training"]
+KINDS: tuple[str, ...] = get_args(Kind)
+_OF_PAIRS = ("fused", "tokens", "gates", "labels")
+_OF_MODELS = (*_OF_PAIRS, "weights")
+_DEFAULT_MODEL = "gffusion-tiny"
+_FORMATS = (".png", ".pdf", ".svg")
+_SMALLEST_WIDTH, _LARGEST_WIDTH = 380, 1000  # of each image in figures of pairs, in pixels
+
+
+def show(
+    kind: Annotated[
+        str,
+        typer.Argument(
+            metavar="KIND",
+            help="fused: sources and fused images with an enlarged part; tokens: principal components of the encoders' tokens; "
+            "gates: where features of the encoder are injected; labels: segmentation over the fused image; weights: shares of "
+            "the merged layers; training: curves of a training.",
+        ),
+    ],
+    visible: Annotated[
+        Path | None,
+        typer.Argument(metavar="VISIBLE", help="Visible image; for training: folder of the run, or its log.jsonl."),
+    ] = None,
+    infrared: Annotated[
+        Path | None,
+        typer.Argument(metavar="INFRARED", help="Infrared image; not needed if VISIBLE holds both."),
+    ] = None,
+    *,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="Figure to write: .png, .pdf or .svg.")
+    ],
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME",
+            help="Bundled model, folder, or Hub id; show fused takes several. [default: gffusion-tiny]",
+            autocompletion=complete_model,
+        ),
+    ] = None,
+    fused: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=DIR",
+            help="For fused: a method and the folder of its fused images, which have the name of the visible image. Can be "
+            "repeated.",
+        ),
+    ] = None,
+    zoom: ZoomOption = None,
+    align: AlignOption = "none",
+    infrared_range: InfraredRangeOption = None,
+    device: DeviceOption = "auto",
+    overwrite: OverwriteFileOption = False,
+) -> None:
+    """Draw a figure of a pair, a model or a training, in publication quality. Needs matplotlib: `pip install "gffusion[plots]"`.
+
+    Files with both images, such as radiometric JPEG, are given alone. Exit code: 0 if the figure was written, 2 if not.
+    """
+    with user_errors(), new_output(output):
+        box, folders = parse_zoom(zoom), collect_fused(fused)
+        models = list(model or ([] if folders else [_DEFAULT_MODEL]))
+        _check(kind, visible, infrared, output, overwrite)
+        _check_options(
+            kind,
+            {
+                "--zoom": (zoom, None, ("fused",)),
+                "--align": (align, "none", _OF_PAIRS),
+                "--infrared-range": (infrared_range, None, _OF_PAIRS),
+                "--model": (model or None, None, _OF_MODELS),
+                "--fused": (fused or None, None, ("fused",)),
+                "--device": (device, "auto", _OF_PAIRS),
+            },
+        )
+        if kind != "fused" and len(models) > 1:
+            raise ValueError(f"show fused takes several models, show {kind} one, got {', '.join(models)}")
+        reading = parse_alignment(align)
+        infrared_options = parse_infrared_options(infrared_range, None, None, None, None)
+        quiet_libraries()
+        if visible is None:
+            content = _draw_weights(models[0], output)
+        elif kind == "training":
+            content = _draw_training(visible, output)
+        elif kind == "fused":
+            pair = _find_pair(visible, infrared)
+            images = _fuse(pair, models, folders, choose_device(device), reading, infrared_options)
+            content = _draw_images(images, output, zoom=box)
+        else:
+            pair = _find_pair(visible, infrared)
+            features, class_names = _extract(pair, models[0], choose_device(device), reading, infrared_options)
+            content = _draw_features(kind, features, class_names, models[0], output)
+        from gffusion.data.atomic import replace_file  # saves start-up time
+
+        output.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(output, content)
+    typer.echo(f"{kind} -> {output}")
+
+
+def _check(kind: str, visible: Path | None, infrared: Path | None, output: Path, overwrite: bool) -> None:
+    if kind not in KINDS:
+        raise ValueError(f"KIND must be one of {', '.join(KINDS)}, got {kind!r}")
+    if output.suffix.lower() not in _FORMATS:
+        raise ValueError(f"--output must be one of {', '.join(_FORMATS)}, got {output}")
+    if output.exists() and not overwrite:
+        raise ValueError(f"{output} exists: choose another file, or pass --overwrite")
+    if kind in _OF_PAIRS and visible is None:
+        raise ValueError(f"show {kind} needs a pair: gffusion show {kind} visible.png infrared.png -o {output}")
+    if kind == "training" and (visible is None or infrared is not None):
+        raise ValueError(f"show training needs the folder of a run: gffusion show training runs/mine -o {output}")
+    if kind == "weights" and visible is not None:
+        raise ValueError("show weights takes no images: give the model with --model")
+
+
+def _check_options(kind: str, options: Mapping[str, tuple[Any, Any, tuple[str, ...]]]) -> None:
+    """Raise ValueError if an option has a value other than its default, but is for other kinds."""
+    for option, (value, default, kinds) in options.items():
+        if value != default and kind not in kinds:
+            raise ValueError(f"{option} is for show {', '.join(kinds)}, got show {kind}")
+
+
+def _find_pair(visible: Path, infrared: Path | None) -> "ImagePair":
+    from gffusion.data import ImagePair
+
+    for path in filter(None, (visible, infrared)):
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is not a file" if path.exists() else f"{path} does not exist")
+    return ImagePair(visible.stem, visible, infrared or visible)
+
+
+def _extract(
+    pair: "ImagePair", name: str, device: str, reading: dict[str, Any], infrared_options: dict[str, Any]
+) -> tuple["Features", list[str]]:
+    """Read a pair as `gffusion fuse` does, and return what a model computes of it, and the names of its classes."""
+    from gffusion.data import ReadOptions
+    from gffusion.data.infrared_range import measure_pairs
+    from gffusion.inference.features import extract_features  # imports torch
+    from gffusion.zoo import create_model, load_image_processor
+
+    processor = load_image_processor(name, **infrared_options)
+    ranges = measure_pairs([pair], processor.infrared_options, ReadOptions(**reading))
+    images = ranges.read(pair)
+    processor.infrared_options = ranges.options_of(pair)
+    model = create_model(name).to(device)
+    class_names = [model.config.id2label[label] for label in range(model.config.num_labels)]
+    return extract_features(model, processor, images), class_names
+
+
+def _fuse(
+    pair: "ImagePair",
+    models: Sequence[str],
+    folders: Mapping[str, Path],
+    device: str,
+    reading: dict[str, Any],
+    infrared_options: dict[str, Any],
+) -> dict[str, Any]:
+    """Return the sources and the fused images of all methods, by name."""
+    from gffusion.data import ReadOptions, match_pairs  # these import torch
+    from gffusion.data.infrared_range import measure_pairs
+    from gffusion.evaluation.inputs import check_methods, name_model
+    from gffusion.evaluation.methods import FusedFolder, Model, Sources
+    from gffusion.models.gffusion.infrared_options import InfraredOptions
+    from gffusion.models.gffusion.infrared_values import map_infrared
+
+    check_methods([*folders, *map(name_model, models)])
+    files = {name: match_pairs([pair.visible], folder).pairs[0].infrared for name, folder in folders.items()}
+    loaded = [Model.load(name, device, False, infrared_options) for name in models]
+    options = loaded[0].infrared_options if loaded else InfraredOptions().override(**infrared_options)
+    for method in loaded:
+        method.use_ranges(measure_pairs([pair], method.infrared_options, ReadOptions(**reading)))
+    sources = Sources.read(pair, measure_pairs([pair], options, ReadOptions(**reading)))
+    infrared = map_infrared(sources.images.infrared, sources.infrared_options, sources.images.missing)
+    methods = [*loaded, *(FusedFolder(name, {pair.name: file}) for name, file in files.items())]
+    fused = {method.name: method.fuse(sources).fused for method in methods}
+    return {"visible": sources.images.visible, "infrared": infrared[0], **fused}
+
+
+def _draw_features(kind: str, features: "Features", class_names: list[str], name: str, output: Path) -> bytes:
+    from gffusion.evaluation.inputs import name_model
+    from gffusion.visualization.features import draw_gates, draw_tokens
+
+    if kind == "tokens":
+        if not features.tokens:
+            raise ValueError(f"the model {name} has no encoders, and so no tokens: choose another --model")
+        return _render(draw_tokens(features.images, features.tokens), output)
+    if kind == "gates":
+        if features.gate is None:
+            raise ValueError(f"the model {name} injects no features, and so has no gates: choose another --model")
+        return _render(draw_gates(features.images, features.gate), output)
+    if features.labels is None:
+        raise ValueError(f"the model {name} has no segmenter: choose another --model")
+    images: dict[str, Any] = dict(features.images)
+    method = name_model(name)
+    images[method] = images.pop("fused")
+    return _draw_images(images, output, enlarge=False, labels={method: features.labels}, class_names=class_names)
+
+
+def _draw_images(images: Mapping[str, Any], output: Path, **options: Any) -> bytes:
+    from gffusion.visualization.side_by_side import TILE_WIDTH, draw_side_by_side
+
+    width = min(max(images["visible"].shape[1], _SMALLEST_WIDTH), _LARGEST_WIDTH)
+    return _render(draw_side_by_side(images, **options), output, width / TILE_WIDTH)
+
+
+def _draw_weights(name: str, output: Path) -> bytes:
+    from gffusion.inference.features import get_layer_weights  # imports torch
+    from gffusion.visualization.features import draw_layer_weights
+    from gffusion.zoo import create_model
+
+    return _render(draw_layer_weights(get_layer_weights(create_model(name))), output)
+
+
+def _draw_training(run: Path, output: Path) -> bytes:
+    from gffusion.training.run_folder import LOG, read_log
+    from gffusion.visualization.features import draw_training
+
+    log = run / LOG if run.is_dir() else run
+    return _render(draw_training(read_log(log), title=log.parent.resolve().name if run.is_dir() else log.stem), output)
+
+
+def _render(figure: Any, output: Path, dpi: float = 150) -> bytes:
+    logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)  # it lists fonts that are missing
+    from gffusion.visualization.plotting import render_figure
+
+    return render_figure(figure, output.suffix[1:].lower(), dpi)

@@ -1,0 +1,199 @@
+"""Pairs that are given by lists: `@list.txt`, patterns such as `night/*.png`, and CSV files. Does not import torch."""
+
+import csv
+import glob
+import io
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from .io import IMAGE_SUFFIXES
+from .names import normalize_name
+from .pairs import ImagePair, PairMatch, match_pairs
+
+COLUMNS = ("visible", "infrared", "name")
+_MAX_BYTES = 1 << 28
+
+
+def is_list(path: Path) -> bool:
+    """Return whether a path is `@FILE`, a pattern, or a CSV file, and no existing image or folder has that name.
+
+    Example:
+        >>> [is_list(Path(text)) for text in ("@night.txt", "night/*.png", "pairs.csv", "night/1.png")]
+        [True, True, True, False]
+    """
+    if path.suffix.lower() == ".csv" and not path.is_dir():
+        return True
+    return (_is_text_list(path) or glob.has_magic(str(path))) and not path.exists()
+
+
+def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[str, ...] = ()) -> PairMatch:
+    r"""Return the pairs of lists.
+
+    - A CSV file alone has the columns `visible` and `infrared`, and optionally `name`: that of the result without suffix,
+      which can have folders.
+    - Two files of names, `@visible.txt` and `@infrared.txt`, with one name per line: the n-th lines are a pair.
+    - Two patterns: the files are matched by name, as those of two folders.
+
+    Names in a list are relative to its folder or, if there is no such file, to the current folder.
+
+    Args:
+        visible: List or pattern of the visible images, or a CSV file.
+        infrared: List or pattern of the infrared images; `None` for a CSV file.
+        infrared_suffixes: Suffixes of infrared files besides `IMAGE_SUFFIXES`.
+
+    Raises:
+        OSError: If a list or a file in it cannot be found.
+        ValueError: If a list is empty or damaged, or the two do not fit together.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     for file in ("1.png", "1_ir.png"):
+        ...         Path(folder, file).touch()
+        ...     table = Path(folder, "pairs.csv")
+        ...     _ = table.write_text("visible,infrared,name\n1.png,1_ir.png,night/first")
+        ...     [pair.name for pair in list_pairs(table, None).pairs]
+        ['night/first']
+    """
+    if visible.suffix.lower() == ".csv" and not _is_text_list(visible):
+        if infrared is not None:
+            raise ValueError(f"{visible} lists both files of each pair: give it alone, without {infrared}")
+        return PairMatch(_read_table(visible), (), ())
+    if infrared is None:
+        raise ValueError(f"{visible} lists visible images: give the infrared images as well, or a CSV file of pairs")
+    for path, other in ((visible, infrared), (infrared, visible)):
+        if not is_list(path):
+            raise ValueError(
+                f"{other} is a list of files but {path} is not: give two lists, two patterns or two folders"
+            )
+    if _is_text_list(visible) != _is_text_list(infrared):
+        raise ValueError(f"{visible} and {infrared} are a list and a pattern: give two lists or two patterns")
+    if _is_text_list(visible):
+        return PairMatch(_pair_lines(visible, infrared), (), ())
+    return match_pairs(expand(visible, IMAGE_SUFFIXES), expand(infrared, IMAGE_SUFFIXES + infrared_suffixes))
+
+
+def list_files(path: Path) -> Path | list[Path]:
+    """Return the files of a list or pattern, or the path itself if it is none, for [`match_pairs`].
+
+    Raises:
+        OSError: If a list or a file in it cannot be found, or no image matches a pattern.
+        ValueError: If a list is damaged, or a CSV file.
+    """
+    if not is_list(path):
+        return path
+    if _is_text_list(path):
+        return _read_lines(path)
+    if path.suffix.lower() == ".csv":
+        raise ValueError(f"{path}: CSV files are for fuse; give a folder, a pattern in quotes or @list.txt here")
+    return expand(path, IMAGE_SUFFIXES)
+
+
+def expand(pattern: Path, suffixes: Sequence[str]) -> list[Path]:
+    """Return the files that match a pattern such as `night/*.png`; `**` stands for any folders.
+
+    Raises:
+        FileNotFoundError: If no image matches.
+    """
+    files = [Path(file) for file in glob.iglob(str(pattern), recursive=True)]
+    files = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
+    if not files:
+        raise FileNotFoundError(f"no image matches the pattern {pattern}")
+    return files
+
+
+def _is_text_list(path: Path) -> bool:
+    return str(path).startswith("@")
+
+
+def _pair_lines(visible: Path, infrared: Path) -> tuple[ImagePair, ...]:
+    firsts, seconds = _read_lines(visible), _read_lines(infrared)
+    if len(firsts) != len(seconds):
+        raise ValueError(
+            f"{visible} has {len(firsts)} files and {infrared} has {len(seconds)}: their n-th lines must be a pair"
+        )
+    stems, others = ([normalize_name(file.stem) for file in files] for files in (firsts, seconds))
+    if stems != others and sorted(stems) == sorted(others):
+        line = next(number for number, stem in enumerate(stems) if stem != others[number])
+        raise ValueError(
+            f"{visible} and {infrared} have the same names in another order, first {firsts[line].name} and "
+            f"{seconds[line].name}: their n-th lines must be a pair"
+        )
+    return tuple(ImagePair(first.stem, first, second) for first, second in zip(firsts, seconds, strict=True))
+
+
+def _read_lines(path: Path) -> list[Path]:
+    """Return the files of `@list.txt`, without empty lines and comments."""
+    file = Path(str(path)[1:])
+    lines = [(number, line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", _read_text(file)), 1)]
+    files = [_find(text, file, number) for number, text in lines if text and not text.startswith("#")]
+    if not files:
+        raise ValueError(f"{file} names no files: write one per line")
+    return files
+
+
+def _read_table(path: Path) -> tuple[ImagePair, ...]:
+    text = _read_text(path)
+    header = re.split(r"[\r\n]", text, maxsplit=1)[0]
+    delimiter = max(",;\t", key=header.count)
+    rows = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
+    try:
+        return _make_pairs(rows, path, header)
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {rows.line_num}: {error}") from error
+
+
+def _make_pairs(rows: "csv.DictReader[str]", path: Path, header: str) -> tuple[ImagePair, ...]:
+    columns = [(name or "").strip().lower() for name in rows.fieldnames or ()]
+    if not {"visible", "infrared"} <= set(columns):
+        raise ValueError(
+            f"{path} must have a first line with the columns visible and infrared, and optionally name, got {header.strip()[:200]!r}"
+        )
+    for name in COLUMNS:
+        if columns.count(name) > 1:
+            raise ValueError(f"{path} has {columns.count(name)} columns {name}: leave one")
+    rows.fieldnames = columns
+    pairs = []
+    for row in rows:
+        values = [(row[column] or "").strip() if column in columns else "" for column in COLUMNS]
+        if not any(values):
+            continue
+        if not all(values[:2]):
+            raise ValueError(f"{path}, line {rows.line_num}: the visible or the infrared file is missing")
+        visible, infrared = (_find(value, path, rows.line_num) for value in values[:2])
+        pairs.append(ImagePair(_check_name(values[2], path, rows.line_num) or visible.stem, visible, infrared))
+    if not pairs:
+        raise ValueError(f"{path} names no pairs: write one per line")
+    return tuple(pairs)
+
+
+def _check_name(name: str, path: Path, line: int) -> str:
+    parts = PurePosixPath(name.replace("\\", "/"))
+    if name and (parts.is_absolute() or not parts.parts or ".." in parts.parts or ":" in name):
+        raise ValueError(f"{path}, line {line}: the name {name[:200]!r} must be a name below the output folder")
+    return str(parts) if name else ""
+
+
+def _read_text(path: Path) -> str:
+    if not path.is_file():
+        raise FileNotFoundError(f"the list {path} does not exist")
+    if path.stat().st_size > _MAX_BYTES:
+        raise ValueError(f"the list {path} has more than {_MAX_BYTES >> 20} MiB")
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise ValueError(f"the list {path} is not text in UTF-8") from None
+
+
+def _find(name: str, listed_in: Path, line: int) -> Path:
+    """Return the file of a line, relative to the list or to the current folder."""
+    plain = name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name  # as "Copy as path" of Windows
+    for written in dict.fromkeys((name, plain, plain.replace("\\", "/"))):
+        for file in (listed_in.parent / written, Path(written)):
+            if os.path.isfile(file):  # False also for names that are too long
+                return file
+    shown = name if len(name) <= 200 else f"{name[:200]}..."
+    problem = "is a folder: list its files" if os.path.isdir(listed_in.parent / name) else "does not exist"
+    raise FileNotFoundError(f"{listed_in}, line {line}: the file {shown} {problem}")

@@ -1,0 +1,78 @@
+"""Names of any content, such as those of files, as text in tables and cards: one line, no formulas, no markup."""
+
+import re
+
+# Signs that end lines, move the cursor, or change the direction of the text that follows.
+_CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+# Signs that would start a cell, HTML, a link or code.
+_MARKDOWN = str.maketrans({"\\": "\\\\", "|": "&#124;", "<": "&lt;", "[": "\\[", "`": "\\`"})
+_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
+_LATEX = str.maketrans(
+    {sign: f"\\{sign}" for sign in "&%$#_{}"}
+    | {sign: f"{{{sign}}}" for sign in "[*"}  # after the end of a row, they would be its arguments
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+    | {"<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}"}
+)
+
+
+def to_line(text: str) -> str:
+    r"""Return a text as one line that UTF-8 can hold: bytes of file names that are no UTF-8 become escapes.
+
+    Example:
+        >>> to_line("a\nb\udcff")
+        'a b\\udcff'
+    """
+    return _CONTROLS.sub(" ", text.encode("utf-8", "backslashreplace").decode())
+
+
+def escape_markdown(text: str) -> str:
+    r"""Return a text for Markdown, also in tables.
+
+    Example:
+        >>> print(escape_markdown("a|b <img> [x](y)"))
+        a&#124;b &lt;img> \[x](y)
+    """
+    return to_line(text).translate(_MARKDOWN)
+
+
+def escape_html(text: str) -> str:
+    """Return a text for HTML, also in attributes with double quotes.
+
+    Example:
+        >>> escape_html("<b> & co")
+        '&lt;b&gt; &amp; co'
+    """
+    return to_line(text).translate(_HTML)
+
+
+def escape_latex(text: str) -> str:
+    r"""Return a text for LaTeX, also in tables.
+
+    Example:
+        >>> print(escape_latex(r"\input{x} 100%"))
+        \textbackslash{}input\{x\} 100\%
+    """
+    return to_line(text).translate(_LATEX)
+
+
+def escape_csv(text: str) -> str:
+    """Return a text that spreadsheets do not take for a formula.
+
+    Example:
+        >>> escape_csv("=1+2"), escape_csv("night")
+        ("'=1+2", 'night')
+    """
+    line = to_line(text)
+    return f"'{line}" if line.lstrip().startswith(("=", "+", "-", "@")) else line
+
+
+def quote_code(text: str) -> str:
+    """Return a text as code in a line of Markdown.
+
+    Example:
+        >>> quote_code("seed"), quote_code("a`b")
+        ('`seed`', '`` a`b ``')
+    """
+    line = to_line(text)
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"`{line}`" if len(fence) == 1 else f"{fence} {line} {fence}"

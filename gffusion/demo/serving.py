@@ -1,0 +1,141 @@
+"""Serve the demo."""
+
+import importlib.util
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator, MutableMapping
+from contextlib import contextmanager
+from typing import Any
+
+from .settings import DemoSettings
+
+# Everything that a browser may load comes from this server, so that the page works without network, and no other host
+# learns who uses it. Gradio needs inline scripts and `eval`.
+_POLICY = (
+    "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval' blob:; style-src 'self' 'unsafe-inline'; "
+    "img-src 'self' data: blob:; media-src 'self' data: blob:; font-src 'self' data:; worker-src 'self' blob:; "
+    "connect-src 'self' data: blob:; object-src 'none'; base-uri 'self'; form-action 'self'"
+)
+_CSS = """
+.gradio-container {
+  --font: system-ui, sans-serif; --font-mono: ui-monospace, monospace;
+  --block-info-text-color: var(--body-text-color); --block-label-text-color: var(--body-text-color);
+  --block-title-text-color: var(--body-text-color);
+}
+.hint { padding: 48px 16px; text-align: center; border: 1px dashed var(--border-color-primary); border-radius: 8px; }
+.metrics, .metrics :is(thead, tbody, tr) { border: 0 !important; }
+.metrics { width: 100%; border-collapse: collapse; }
+.metrics caption { padding: 4px 8px; font-weight: 600; text-align: left; }
+.metrics th, .metrics td { padding: 4px 8px; border: 0; border-bottom: 1px solid var(--border-color-primary); text-align: left; }
+.metrics th, .metrics td:nth-child(2) { white-space: nowrap; }
+.metrics td:nth-child(2) { text-align: right; font-variant-numeric: tabular-nums; }
+"""
+
+# Gradio names all upload fields alike: screen readers need the label of each, and the name of the file in it.
+_NAME_UPLOADS = """
+() => {
+  const name = () => document.querySelectorAll('.upload').forEach((block) => {
+    const label = block.querySelector('[data-testid=block-label]')?.textContent.trim();
+    block.querySelectorAll('button, a, input').forEach((item) => {
+      item.dataset.action ??= item.getAttribute('aria-label') || `Download ${item.getAttribute('download')}`;
+      const wanted = `${label}: ${item.dataset.action}`;
+      if (item.getAttribute('aria-label') !== wanted) item.setAttribute('aria-label', wanted);
+    });
+  });
+  new MutationObserver(name).observe(document.body, { childList: true, subtree: true });
+  name();
+}
+"""
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Any]
+Send = Callable[[MutableMapping[str, Any]], Any]
+
+
+class ContentSecurityPolicy:
+    """ASGI middleware that forbids browsers to load anything from other hosts."""
+
+    def __init__(self, app: Callable[[Scope, Receive, Send], Any]) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+
+        async def send_with_policy(message: MutableMapping[str, Any]) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"content-security-policy", _POLICY.encode())]
+            await send(message)
+
+        await self._app(scope, receive, send_with_policy)
+
+
+def check_gradio() -> None:
+    """Raise ImportError if Gradio is not installed, without importing it."""
+    if importlib.util.find_spec("gradio") is None:
+        raise ImportError('the demo needs Gradio: pip install "gffusion[demo]", or pip install gradio')
+
+
+def check_address(host: str, port: int | None = None) -> None:
+    """Raise OSError if this computer cannot listen on an address, before anything is loaded.
+
+    Example:
+        >>> check_address("127.0.0.1")
+    """
+    try:
+        socket.create_server((host, port or 0)).close()
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on --host {host}{f' --port {port}' if port else ''}: {error.strerror or error}; choose another one"
+        ) from error
+
+
+@contextmanager
+def serve(settings: DemoSettings, host: str = "127.0.0.1", port: int | None = None) -> Iterator[tuple[Any, str]]:
+    """Serve the demo in a background thread, and return the Gradio app and its address; stop it at the end.
+
+    Args:
+        settings: Models and limits.
+        host: Address to listen on; "0.0.0.0" for all interfaces.
+        port: Port. By default, the first free one from 7860.
+
+    Raises:
+        ImportError: If Gradio is not installed.
+        OSError: If the port is not free, see [`check_address`].
+    """
+    with tempfile.TemporaryDirectory(prefix="gffusion-demo-") as folder:
+        # Gradio reads them when it is imported, or when components are created.
+        os.environ.update(GRADIO_ANALYTICS_ENABLED="False", GRADIO_TEMP_DIR=folder)
+        check_gradio()
+        import gradio as gr
+        from starlette.middleware import Middleware
+
+        from .page import create_page
+
+        page = create_page(settings)
+        theme = gr.themes.Default(
+            primary_hue="blue", font=gr.themes.Font("sans-serif"), font_mono=gr.themes.Font("monospace")
+        )
+        _, address, _ = page.launch(
+            server_name=host,
+            server_port=port,
+            share=False,
+            prevent_thread_lock=True,
+            quiet=True,
+            inbrowser=False,
+            ssr_mode=False,
+            pwa=False,
+            mcp_server=False,
+            enable_monitoring=False,
+            run_history=False,
+            footer_links=[],
+            theme=theme,
+            css=_CSS,
+            js=_NAME_UPLOADS,
+            max_file_size=settings.max_megabytes * 2**20,
+            app_kwargs={"middleware": [Middleware(ContentSecurityPolicy)], "docs_url": None, "redoc_url": None},
+        )
+        try:
+            yield page, address
+        finally:
+            page.close(verbose=False)

@@ -1,0 +1,115 @@
+"""Examine whether files can be written, and whether the bundled weights are complete."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+from .problems import Problem
+
+_LITTLE_SPACE = 0.5  # gigabytes
+_ADVICE = "install gffusion again: pip install --force-reinstall --no-deps gffusion"
+_ADVICE_IN_CLONE = "restore the files of the clone: git checkout gffusion/zoo/weights"
+
+
+def examine_folders(problems: list[Problem]) -> dict[str, Any]:
+    """Return whether the folder for temporary files and the current one can be written; add what is wrong to `problems`."""
+    try:
+        temporary = Path(tempfile.gettempdir())
+    except FileNotFoundError:
+        problems.append(Problem("no folder for temporary files can be written", "set TMPDIR to one that you can", True))
+        return {}
+    found = {"temporary": temporary}
+    try:
+        found = {"current": Path.cwd(), **found}
+    except FileNotFoundError:
+        problems.append(Problem("the current folder was deleted", "change to another folder"))
+    if "current" in found and not is_writable(found["current"]):
+        what = f"the current folder, {describe_path(found['current'])}, cannot be written"
+        problems.append(Problem(what, "change to another folder, or write outputs elsewhere by -o"))
+    for name, path in found.items():
+        free = find_free_gigabytes(path)
+        if free is not None and free < _LITTLE_SPACE:
+            problems.append(
+                Problem(f"{describe_path(path)} has {free:.1f} GB of free space", f"free some space ({name} folder)")
+            )
+    return {
+        name: {
+            "path": describe_path(path),
+            "is_writable": is_writable(path),
+            "free_gigabytes": find_free_gigabytes(path),
+        }
+        for name, path in found.items()
+    }
+
+
+def examine_weights(problems: list[Problem]) -> dict[str, Any]:
+    """Return the models of the package; add a problem for each without weights."""
+    try:
+        from gffusion.zoo.registry import list_models, locate
+    except ImportError:  # reported with the packages
+        return {}
+    models = list_models(status="bundled")
+    for name in models:
+        folder = Path(locate(name))
+        if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
+            what = f"the weights of {name} are not in {describe_path(folder)}"
+            problems.append(Problem(what, _ADVICE_IN_CLONE if find_clone() else _ADVICE, True))
+    return {"bundled_models": models}
+
+
+def is_writable(folder: Path) -> bool:
+    """Return whether a file can be written to a folder, or to the nearest existing folder above it.
+
+    Example:
+        >>> is_writable(Path(tempfile.gettempdir(), "new", "folder"))
+        True
+    """
+    folder = _find_existing(folder)
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def find_free_gigabytes(folder: Path) -> float | None:
+    """Return the free space of the disk of a folder, or `None` if it is unknown."""
+    try:
+        return round(shutil.disk_usage(_find_existing(folder)).free / 1e9, 1)
+    except OSError:
+        return None
+
+
+def find_clone() -> Path | None:
+    """Return the folder of the clone that gffusion is installed from (`pip install -e .`), or `None`."""
+    # In the folder of a clone, the metadata of its last build is found as well, and first.
+    for installed in distributions(name="gffusion"):
+        with contextlib.suppress(ValueError):
+            origin = json.loads(installed.read_text("direct_url.json") or "{}")
+            if origin.get("dir_info", {}).get("editable", False):
+                return Path(url2pathname(urlsplit(origin["url"]).path))
+    return None
+
+
+def describe_path(path: Path) -> str:
+    """Return a path with `~` for the home folder, so that reports do not name the user.
+
+    Example:
+        >>> describe_path(Path.home() / "cache") == os.path.join("~", "cache")
+        True
+    """
+    try:
+        return os.path.join("~", path.relative_to(Path.home()))
+    except (ValueError, RuntimeError):
+        return str(path)
+
+
+def _find_existing(folder: Path) -> Path:
+    return next((path for path in (folder, *folder.parents) if path.is_dir()), Path())

@@ -1,0 +1,112 @@
+"""Examine the installed packages. Reads their metadata, and imports none of them."""
+
+import re
+import sys
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+from .folders import describe_path, find_clone
+from .problems import Problem
+
+_SHOWN = (
+    "torch",
+    "torchvision",
+    "transformers",
+    "accelerate",
+    "huggingface_hub",
+    "safetensors",
+    "numpy",
+    "pillow",
+    "scikit-image",
+)
+_MINIMUM_PYTHON = (3, 11)
+_DEVELOPER_EXTRAS = ("dev", "docs")
+
+
+def examine_packages(problems: list[Problem]) -> tuple[dict[str, str | None], dict[str, tuple[str, ...]]]:
+    """Return versions of packages, and the missing packages of every extra; add what is wrong to `problems`."""
+    if sys.version_info < _MINIMUM_PYTHON:
+        wanted = ".".join(map(str, _MINIMUM_PYTHON))
+        problems.append(Problem(f"Python is older than {wanted}", f"install Python {wanted} or newer", prevents=True))
+    extras: dict[str, tuple[str, ...]] = {}
+    for extra, requirement in _read_requirements(problems):
+        found = find_version(requirement.name)
+        if extra is None:
+            _check(requirement, found, problems)
+        elif extra not in _DEVELOPER_EXTRAS:
+            is_missing = found is None or not requirement.specifier.contains(found, prereleases=True)
+            extras[extra] = extras.get(extra, ()) + (requirement.name,) * is_missing
+    _check_torchvision(problems)
+    return {name: find_version(name) for name in _SHOWN}, extras
+
+
+def find_version(name: str) -> str | None:
+    """Return the version of an installed package, or `None`.
+
+    Example:
+        >>> find_version("no-such-package") is None
+        True
+    """
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def get_pip_target(extra: str = "") -> str:
+    """Return what pip installs to have gffusion with an extra such as "[video]": the clone if it is installed from one.
+
+    Example:
+        >>> '[video]"' in get_pip_target("[video]")
+        True
+    """
+    clone = find_clone()
+    if clone is None:
+        return f'"gffusion{extra}"'
+    return f'-e ".{extra}"' if Path.cwd() == clone else f'-e ".{extra}" (in {describe_path(clone)})'
+
+
+def _read_requirements(problems: list[Problem]) -> Iterator[tuple[str | None, Requirement]]:
+    """Yield the requirements of gffusion with their extras, `None` for those that it always needs."""
+    try:
+        lines = requires("gffusion") or []
+    except PackageNotFoundError:
+        problems.append(
+            Problem(
+                "gffusion is not installed, only on the path", "run `pip install .` in its folder, to get what it needs"
+            )
+        )
+        return
+    for line in lines:
+        requirement = Requirement(line)
+        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)", line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": extra[1] if extra else ""}):
+            yield (extra[1] if extra else None), requirement
+
+
+def _check(requirement: Requirement, found: str | None, problems: list[Problem]) -> None:
+    command = f'pip install "{requirement.name}{requirement.specifier}"'
+    if found is None:
+        problems.append(Problem(f"{requirement.name} is not installed", command, prevents=True))
+    elif not requirement.specifier.contains(found, prereleases=True):
+        what = f"{requirement.name} {found} is installed, but gffusion needs {requirement.specifier}"
+        problems.append(Problem(what, command, prevents=True))
+
+
+def _check_torchvision(problems: list[Problem]) -> None:
+    """Compare torchvision, which transformers imports if it is there, with the torch that it was built for."""
+    torch, torchvision = find_version("torch"), find_version("torchvision")
+    if torch is None or torchvision is None:
+        return
+    wanted = next((Requirement(line) for line in requires("torchvision") or [] if re.match(r"torch\b", line)), None)
+    if wanted is not None and not wanted.specifier.contains(torch, prereleases=True):
+        what = f"torchvision {torchvision} was built for torch {wanted.specifier}, but torch {torch} is installed"
+    elif torch.partition("+")[2] != torchvision.partition("+")[2] and "+" in torch and "+" in torchvision:
+        what = f"torch {torch} and torchvision {torchvision} are builds for different devices"
+    else:
+        return
+    advice = "install both together from https://pytorch.org/get-started/locally/, or run `pip uninstall torchvision`"
+    problems.append(Problem(f"{what}: transformers may fail to import", f"{advice}: gffusion does not need it", True))

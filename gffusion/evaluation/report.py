@@ -1,0 +1,68 @@
+"""Write an evaluation as one HTML file that needs neither server nor network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from markupsafe import Markup
+
+from gffusion._version import __version__
+from gffusion.visualization.palette import color_classes
+from gffusion.visualization.slider import ImageSlider, get_environment
+
+from .figures import Scene
+from .layout import Layout, fill_html
+from .table import EvaluationTable
+
+_LARGEST_SIDE, _SMALLEST_SIDE = 1280, 240  # of an image, in pixels
+_FULL_SIZE_IMAGES = 60
+
+
+def describe_scene(scene: Scene, table: EvaluationTable, count: int) -> dict[str, Any]:
+    """Return the slider and the legend of one of `count` scenes for the page; with many scenes, images are shown smaller."""
+    methods = [table.methods[row] for row in table.best_first]
+    best = next((name for name in methods if name not in scene.baselines), methods[0])
+    images = {**scene.sources, **{name: scene.fused[name] for name in methods}, **scene.labels}
+    # The pixels of all scenes together are bounded.
+    largest_side = round(_LARGEST_SIDE * (_FULL_SIZE_IMAGES / (count * len(images))) ** 0.5)
+    return {
+        "name": scene.name,
+        "legend": [(name, color_classes(label).tolist()) for label, name in enumerate(scene.class_names)][1:],
+        **ImageSlider(images, right=best).describe(min(_LARGEST_SIDE, max(_SMALLEST_SIDE, largest_side))),
+    }
+
+
+def render_report(table: EvaluationTable, scenes: Sequence[dict[str, Any]], box_plots: bytes | None) -> str:
+    """Return the page: tables that can be sorted, images with a slider, and box plots.
+
+    Args:
+        table: Metrics of the methods.
+        scenes: Images to show, of `describe_scene`.
+        box_plots: The box plots as SVG, or `None` to leave them out.
+    """
+    count, methods = len(table.images), len(table.methods)
+    return get_environment().get_template("report.html").render(
+        title="Comparison of fusion methods",
+        subtitle=f"{methods} method{'s' * (methods != 1)} on {count} pair{'s' * (count != 1)}, protocol {table.protocol}, gffusion {__version__}",
+        tables=[_describe_table(title, layout) for title, layout in table.layouts.items()],
+        scenes=scenes,
+        plots=Markup(_cut_svg(box_plots)) if box_plots else "",
+        columns=("method", "image", *table.metrics),
+        values=[
+            (method, image, *(f"{value:.4f}" for value in row))
+            for method, rows in zip(table.methods, table.values.tolist(), strict=True)
+            for image, row in zip(table.images, rows, strict=True)
+        ],
+        skipped=table.skipped,
+    )  # fmt: skip
+
+
+def _describe_table(title: str, layout: Layout) -> dict[str, Any]:
+    header, rows, notes = fill_html(layout)
+    cells = [{"cells": row, "is_baseline": baseline} for row, baseline in zip(rows, layout.is_baseline, strict=True)]
+    return {"title": title, "first": "method", "header": header, "rows": cells, "notes": Markup(" ").join(notes)}
+
+
+def _cut_svg(content: bytes) -> str:
+    """Return an SVG file without the lines before its root element."""
+    text = content.decode()
+    return text[text.index("<svg") :]

@@ -1,0 +1,48 @@
+"""Compare downloaded files with the hashes that the Hub announced, which the client does not."""
+
+import hashlib
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+from transformers.utils import CONFIG_NAME
+
+
+def check_downloads(repositories: Iterable[tuple[str | os.PathLike[str] | None, str | None]]) -> None:
+    """Check the cached files of repositories, which are given by name and revision; folders and `None` are skipped.
+
+    Files in the cache are links to files that have their announced hashes as names. Where links are not allowed, as on some
+    Windows machines, nothing is checked.
+
+    Raises:
+        OSError: If a file has another hash. It is deleted, so that it is downloaded again.
+    """
+    for name, revision in repositories:
+        if name is None or os.path.isdir(name):
+            continue
+        config = try_to_load_from_cache(os.fspath(name), CONFIG_NAME, revision=revision)
+        for path in sorted(Path(config).parent.rglob("*")) if isinstance(config, str) else ():
+            if not path.is_file() or _has_announced_hash(path.resolve()):
+                continue
+            path.resolve().unlink()
+            path.unlink(missing_ok=True)
+            raise OSError(
+                f"{path.name} of {os.fspath(name)!r} was changed on the way: it does not have the hash that the Hub announced. "
+                "It was deleted from the cache; repeat the command to download it again."
+            )
+
+
+def _has_announced_hash(path: Path) -> bool:
+    """Return whether the hash of a file is its name: SHA-256 of large files, and SHA-1 as in Git of others."""
+    if re.fullmatch(r"[0-9a-f]{64}", path.name):
+        digest = hashlib.sha256()
+    elif re.fullmatch(r"[0-9a-f]{40}", path.name):
+        digest = hashlib.sha1(b"blob %d\0" % path.stat().st_size)
+    else:
+        return True
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest() == path.name

@@ -1,0 +1,174 @@
+"""Read the images of a pair of files, and write what was made of them. Does not import torch, so that workers start fast."""
+
+import os
+import signal
+import threading
+import time
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context, parent_process
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
+from gffusion.data.io import find_lost_metadata, read_bytes
+from gffusion.data.metadata import ImageMetadata, read_metadata
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.visualization.overlay import overlay
+
+MAXIMUM_WORKERS = 16
+
+
+@dataclass(frozen=True)
+class FusionJob:
+    """A pair to read and the files to write: the fused image, its labels, and an overlay of both."""
+
+    pair: ImagePair
+    fused: Path
+    labels: Path | None = None  # 8-bit PNG of class ids
+    overlay: Path | None = None
+    thermal: Path | None = None  # infrared values; a second page if it is the fused file
+    overwrite: bool = True  # otherwise, only missing files are written
+    infrared_options: InfraredOptions | None = None  # default: those of the image processor
+    keep_metadata: bool = False  # of the visible file, in the fused file
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        """The files to write."""
+        return tuple(path for path in (self.fused, self.labels, self.overlay, self.thermal) if path is not None)
+
+
+@dataclass(frozen=True)
+class FusionResult:
+    """Outcome of a job: the reason why it failed, or `None` if its files were written; and notes about its images."""
+
+    job: FusionJob
+    error: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class ReadJob:
+    """A job with its images, or the reason why they could not be read."""
+
+    job: FusionJob
+    images: PairImages | None = None
+    error: str | None = None
+    metadata: ImageMetadata | None = None
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Height and width; a unique size for a job that could not be read, so that it gets its own batch."""
+        return (id(self),) if self.images is None else self.images.visible.shape[:2]
+
+
+@dataclass(frozen=True)
+class WriteJob:
+    """A job with the arrays to write, and notes about its images."""
+
+    job: FusionJob
+    fused: NDArray[Any]
+    labels: NDArray[np.uint8] | None = None
+    thermal: NDArray[Any] | None = None
+    metadata: ImageMetadata | None = None
+    notes: tuple[str, ...] = ()
+
+
+def count_workers(device: str) -> int:
+    """Return the number of workers for a type of device: one on a CPU, whose cores compute, else nearly one for each core.
+
+    Processes of one machine (`accelerate launch`) share its cores.
+
+    Example:
+        >>> count_workers("cpu")
+        1
+    """
+    if device == "cpu":
+        return 1
+    return max(1, min(MAXIMUM_WORKERS, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 2))
+
+
+def count_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def start_workers(count: int, processes: bool = False) -> Executor:
+    """Return an executor of `count` threads, or of processes that are started at once and end with this one.
+
+    Processes are new ones, which import the main module again: a script that asks for them needs
+    `if __name__ == "__main__":`.
+
+    Example:
+        >>> with start_workers(2) as workers:
+        ...     workers.submit(len, "abc").result()
+        3
+    """
+    if not processes:
+        return ThreadPoolExecutor(count)
+    workers = ProcessPoolExecutor(count, get_context("spawn"), initializer=_prepare_process)
+    for _ in range(count):
+        workers.submit(time.sleep, 0)
+    return workers
+
+
+def _prepare_process() -> None:
+    """Leave Ctrl-C to the main process, end with it, and import what reading files needs."""
+    import imagecodecs  # noqa: F401 - only processes need it now
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)  # a process that was killed cannot end others
+
+
+def read_job(job: FusionJob, options: ReadOptions | None = None) -> ReadJob:
+    """Read the images of a job, and metadata if they are kept."""
+    options = options or ReadOptions()
+    try:
+        images, metadata = read_pair(job.pair.visible, job.pair.infrared, options), None
+        if job.keep_metadata:
+            stored = read_metadata(read_bytes(job.pair.visible))
+            metadata, notes = stored.move(options.reference == "visible", images.window)
+            images = images._replace(notes=images.notes + notes)
+        return ReadJob(job, images, metadata=metadata)
+    except (OSError, ValueError, MemoryError) as error:
+        return ReadJob(job, error=str(error))
+
+
+def write_job(item: WriteJob) -> FusionResult:
+    """Write the files of a job."""
+    job, fused, labels, thermal, notes = item.job, item.fused, item.labels, item.thermal, item.notes
+    written = [path for path in job.outputs if job.overwrite or not path.is_file()]
+    try:
+        if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
+            from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
+
+            fused = to_uint8(fused)
+        if labels is not None and job.labels in written:
+            write_image(job.labels, labels, replace_special=job.overwrite)
+        if labels is not None and job.overlay in written:
+            write_image(job.overlay, overlay(fused, labels), replace_special=job.overwrite)
+        if thermal is not None and job.thermal != job.fused and job.thermal in written:
+            write_image(job.thermal, thermal, replace_special=job.overwrite)
+        if job.fused in written:
+            write_image(
+                job.fused,
+                fused,
+                thermal if job.thermal == job.fused else None,
+                item.metadata,
+                replace_special=job.overwrite,
+            )
+            lost = find_lost_metadata(job.fused, fused, item.metadata) if item.metadata else ()
+            notes += tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)
+        return FusionResult(job, notes=notes)
+    except (OSError, ValueError) as error:
+        return FusionResult(job, str(error))

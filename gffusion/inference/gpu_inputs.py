@@ -1,0 +1,50 @@
+"""Prepare 8-bit images on a GPU, which takes a quarter of the bytes of prepared ones and none of the processor's time."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+
+
+def prepare_bytes(
+    image_processor: GFFusionImageProcessor,
+    images: Sequence[tuple[NDArray[Any], NDArray[Any]]],
+    infrared_options: Sequence[InfraredOptions] | None,
+    device: torch.device,
+) -> dict[str, Tensor] | None:
+    """Return the tensors that the processor gives, or `None` if images or options need more than a division by 255.
+
+    Args:
+        image_processor: The processor.
+        images: Arrays (H, W, 3) and (H, W) without missing values.
+        infrared_options: Options of every pair, instead of those of the processor.
+        device: Where the tensors are made.
+    """
+    options = infrared_options or [image_processor.infrared_options]
+    height, width = images[0][1].shape[:2]
+    if image_processor.size_divisor != 1 or min(height, width) < MINIMUM_SIZE or not all(map(_is_plain, options)):
+        return None
+    shapes = (height, width, 3), (height, width)
+    if any(
+        image.dtype != np.uint8 or image.shape != shape
+        for pair in images
+        for image, shape in zip(pair, shapes, strict=True)
+    ):
+        return None
+    visible, infrared = (torch.from_numpy(np.stack(part)).to(device) for part in zip(*images, strict=True))
+    largest = torch.full((), 255.0, device=device)  # CUDA would multiply by the reciprocal of a number
+    return {
+        "visible_values": visible.movedim(-1, 1).to(torch.float32, memory_format=torch.contiguous_format) / largest,
+        "infrared_values": infrared[:, None].float() / largest,
+    }
+
+
+def _is_plain(options: InfraredOptions) -> bool:
+    return options.infrared_range in ("auto", "type") and options.agc == "linear" and not options.is_inverted

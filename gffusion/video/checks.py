@@ -1,0 +1,30 @@
+"""Check frames of two videos before they are fused."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from numpy.typing import NDArray
+
+from gffusion.cameras.exchange import are_exchanged, find_exchange, refuse_exchanged
+from gffusion.data.same_images import check_different_images
+
+_MOST_FRAMES = 5
+
+
+def check_frames(
+    frames: Sequence[tuple[NDArray[Any], NDArray[Any]]], names: tuple[str, str], infrared_luma: bool
+) -> None:
+    """Check that both videos hold different images, and that they were not exchanged.
+
+    Args:
+        frames: Visible and infrared images.
+        names: The two files.
+        infrared_luma: Whether infrared images can have any colors.
+
+    Raises:
+        ValueError: If the videos are the same, or were exchanged.
+    """
+    for visible, infrared in frames:
+        check_different_images(visible, infrared, names)
+    if not infrared_luma and are_exchanged(find_exchange(*pair) for pair in frames[:_MOST_FRAMES]):
+        raise ValueError(refuse_exchanged(*names))

@@ -1,0 +1,60 @@
+"""Elements that all figures of matplotlib share: pages, text that fits, and files with embedded fonts."""
+
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Publishers refuse fonts of type 3, matplotlib's default in PDF. Text in SVG becomes outlines, which need no fonts; ids of its
+# elements are random by default.
+_FILE_OPTIONS: Any = {"pdf.fonttype": 42, "svg.fonttype": "path", "svg.hashsalt": "gffusion"}
+_DATES = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}
+
+
+def make_figure(width: float, height: float) -> "Figure":
+    """Return an empty figure of a size in inches, whose parts do not overlap.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+    """
+    from matplotlib.figure import Figure  # the extra `plots`; without pyplot, which needs a display
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def render_figure(figure: "Figure", suffix: str, dpi: float = 150) -> bytes:
+    """Return the content of a file of a figure: `"png"`, `"svg"` or `"pdf"`; the same figure gives the same bytes."""
+    import matplotlib as mpl  # optional dependency: the extra `plots`
+
+    for image in (image for axes in figure.axes for image in axes.images if suffix == "png"):
+        if image.get_interpolation() == "none":  # vector files keep the pixels; PNG would omit or repeat some
+            image.set_interpolation("antialiased")
+    content = BytesIO()
+    with mpl.rc_context(_FILE_OPTIONS):
+        figure.savefig(content, format=suffix, dpi=dpi, metadata=_DATES.get(suffix))
+    return content.getvalue()
+
+
+def measure_text(text: str, size: float) -> float:
+    """Return the width of a line in points, in matplotlib's default font of a size in points."""
+    from matplotlib.font_manager import findfont, get_font  # optional dependency: the extra `plots`
+
+    font = get_font(findfont("sans"))
+    font.set_size(size, 72)
+    font.set_text(text)
+    return float(font.get_width_height()[0]) / 64
+
+
+def fit_text(text: str, width: float, size: float) -> str:
+    r"""Return a text for matplotlib, shortened in the middle to a width in points; `$` does not start a formula.
+
+    Example:
+        >>> fit_text("a$b", 100, 8)
+        'a\\$b'
+    """
+    kept, shown = len(text), text
+    while kept > 2 and measure_text(shown, size) > width:
+        kept -= 1
+        shown = f"{text[: (kept + 1) // 2]}…{text[len(text) - kept // 2 :]}"
+    return shown.replace("$", r"\$")

@@ -1,0 +1,159 @@
+"""Images of one scene side by side for papers: names, frames and legends are vectors; needs matplotlib, the extra `plots`."""
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+
+from gffusion.metrics import to_luma8
+from gffusion.models.gffusion.image_ops import to_uint8
+
+from .comparison import Box, check_box, choose_columns, find_differing_part
+from .drawing import ACCENT, check_sizes
+from .overlay import overlay
+from .palette import color_classes
+from .plotting import fit_text, make_figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
+
+TILE_WIDTH = 1.75
+"""Width of an image in inches: four fill a page of two columns."""
+_NAME_SIZE, _CLASS_SIZE = 8, 6  # points
+_NAME_HEIGHT, _LEGEND_HEIGHT, _GAP = 0.19, 0.25, 0.04  # inches
+_ENLARGED_WIDTH = 800  # pixels of an enlarged part
+_SMALLEST_NAMED = 0.002  # share of the image of a region with its name in it
+_MOST_CLASSES = 12  # of a legend that also shows classes without pixels
+
+
+def draw_side_by_side(
+    images: Mapping[str, NDArray[Any]],
+    zoom: Box | None = None,
+    *,
+    enlarge: bool = True,
+    labels: Mapping[str, NDArray[Any]] | None = None,
+    class_names: Sequence[str] = (),
+) -> "Figure":
+    """Draw images of a scene side by side, each above an enlarged part, and label maps with a legend (Figs. 8 to 10).
+
+    Args:
+        images: Images by name, of one size, (H, W) or (H, W, 3), uint8, uint16 or floating point in [0, 1].
+        zoom: The enlarged part: left, top, right and bottom in pixels. By default, a quarter of each side, where the details of
+            the images differ most.
+        enlarge: Whether to show the part.
+        labels: Label maps (H, W) by the name of the image over which they are drawn.
+        class_names: Names of the classes by id, the background first.
+
+    Raises:
+        ImportError: If matplotlib is not installed.
+        ValueError: If sizes differ, or the part does not lie in the images.
+
+    Example:
+        >>> scene = np.eye(48, 64)
+        >>> figure = draw_side_by_side({"visible": scene, "infrared": 1 - scene, "fused": scene / 2})
+        >>> [axes.get_title() for axes in figure.axes]
+        ['visible', 'infrared', 'fused', '', '', '']
+    """
+    labels = labels or {}
+    check_sizes({name: image.shape[:2] for name, image in images.items()})
+    height, width = next(iter(images.values())).shape[:2]
+    box = None
+    if enlarge:
+        box = zoom or find_differing_part([to_luma8(image).numpy() for image in images.values()])
+        check_box(box, (height, width), "the image")
+    tiles: list[tuple[str, NDArray[Any], NDArray[Any] | None]]
+    tiles = [(name, image, None) for name, image in images.items()]
+    tiles += [(f"{name}: segmentation", images[name], label_map) for name, label_map in labels.items()]
+    legend = _list_classes(labels, class_names)
+    columns = choose_columns(len(tiles))
+    rows, parts = -(-len(tiles) // columns), 1 + bool(box)
+    tile_height = TILE_WIDTH * height / width
+    figure = make_figure(
+        columns * (TILE_WIDTH + _GAP),
+        rows * (_NAME_HEIGHT + parts * (tile_height + _GAP)) + _LEGEND_HEIGHT * bool(legend),
+    )
+    figure.set_layout_engine("constrained", w_pad=_GAP / 2, h_pad=_GAP / 2, wspace=0, hspace=0)
+    axes = figure.subplots(rows * parts, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.set_axis_off()
+    for index, (name, image, label_map) in enumerate(tiles):
+        row, column = divmod(index, columns)
+        axis = axes[row * parts, column]
+        shown = to_uint8(image) if label_map is None else overlay(image, label_map)
+        _show(axis, shown)
+        axis.set_title(fit_text(name, 72 * TILE_WIDTH, _NAME_SIZE), fontsize=_NAME_SIZE, pad=3)
+        if label_map is not None:
+            _name_regions(axis, label_map, class_names)
+        if box:
+            _frame(axis, (box[0] - 0.5, box[1] - 0.5, box[2] - 0.5, box[3] - 0.5))
+            part = _enlarge(shown, box)
+            _show(axes[row * parts + 1, column], part)
+            _frame(axes[row * parts + 1, column], (-0.5, -0.5, part.shape[1] - 0.5, part.shape[0] - 0.5))
+    for index in range(len(tiles), rows * columns):
+        for part_row in range(parts):
+            axes[index // columns * parts + part_row, index % columns].remove()
+    if legend:
+        figure.legend(
+            handles=legend, loc="outside lower left", ncols=len(legend), fontsize=_NAME_SIZE, frameon=False, borderpad=0
+        )
+    return figure
+
+
+def _show(axis: "Axes", image: NDArray[np.uint8]) -> None:
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="none")
+
+
+def _frame(axis: "Axes", sides: tuple[float, float, float, float]) -> None:
+    """Draw a frame that is seen on every image, also in gray: a line of color between two of white."""
+    from matplotlib.patches import Rectangle  # optional dependency: the extra `plots`
+
+    left, top, right, bottom = sides
+    for color, width in ((np.ones(3), 2.0), (np.array(ACCENT) / 255, 1.0)):
+        axis.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, edgecolor=color, linewidth=width))
+
+
+def _enlarge(image: NDArray[np.uint8], box: Box) -> NDArray[np.uint8]:
+    scale = max(1.0, _ENLARGED_WIDTH / (box[2] - box[0]))
+    size = round(scale * (box[2] - box[0])), max(1, round(scale * (box[3] - box[1])))
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BICUBIC, box=box))
+
+
+def _list_classes(labels: Mapping[str, NDArray[Any]], class_names: Sequence[str]) -> list["Patch"]:
+    """Return the entries of the legend: all classes, or those that occur if there are many."""
+    from matplotlib.patches import Patch  # optional dependency: the extra `plots`
+
+    occurring = {int(label) for label_map in labels.values() for label in np.unique(label_map)}
+    shown = [
+        (label, name)
+        for label, name in enumerate(class_names)
+        if labels and label and (len(class_names) <= _MOST_CLASSES or label in occurring)
+    ]
+    return [
+        Patch(color=tuple((color_classes(label) / 255).tolist()), label=fit_text(name, 100, _NAME_SIZE))
+        for label, name in shown
+    ]
+
+
+def _name_regions(axis: "Axes", label_map: NDArray[Any], class_names: Sequence[str]) -> None:
+    """Write the name of each class into its largest region, for readers who do not distinguish the colors."""
+    from matplotlib.patheffects import withStroke  # optional dependency: the extra `plots`
+
+    for label, name in list(enumerate(class_names))[1:]:
+        regions, count = ndimage.label(label_map == label)
+        if not count:
+            continue
+        largest = regions == 1 + np.bincount(regions.ravel())[1:].argmax()
+        if largest.mean() < _SMALLEST_NAMED:
+            continue
+        depth = ndimage.distance_transform_edt(np.pad(largest, 1))[1:-1, 1:-1]
+        y, x = divmod(int(depth.argmax()), depth.shape[1])
+        side = "left" if x < 0.15 * depth.shape[1] else "right" if x > 0.85 * depth.shape[1] else "center"
+        axis.text(
+            x, y, fit_text(name, 60, _CLASS_SIZE), size=_CLASS_SIZE, color="white", ha=side, va="center", clip_on=True,
+            path_effects=[withStroke(linewidth=1.2, foreground="black")],
+        )  # fmt: skip

@@ -1,0 +1,51 @@
+"""Visible and infrared images that were exchanged: one line, before anything is written."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COMMANDS = [
+    "fuse {infrared} {visible} -o out",
+    "evaluate --visible {infrared} --infrared {visible} -o out --metrics EN",
+    "align {infrared} {visible} -o out.json",
+    "masks data --method threshold -o out",
+    "train --config funet --train_data data --output_dir out",
+]
+
+
+@pytest.fixture
+def folders(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
+    """Make `data`, a dataset with exchanged images, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for kind, source in (("visible", "infrared"), ("infrared", "visible"), ("boxes", "boxes")):
+        shutil.copytree(scenes / source, tmp_path / "data" / kind)
+    return {kind: scenes / kind for kind in ("visible", "infrared")}
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: command.split()[0])
+def test_one_line(gffusion: Callable, folders: dict[str, Path], command: str) -> None:
+    outcome = gffusion(*command.format(**folders).split())
+    assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert "images are exchanged: " in outcome.err and "--infrared-luma" in outcome.err
+    assert not list(Path().glob("out*"))
+
+
+def test_right_images_and_images_taken_on_purpose(gffusion: Callable, folders: dict[str, Path]) -> None:
+    right = folders["visible"], folders["infrared"]
+    assert gffusion("fuse", *right, "-o", "right", "--dry-run").exit_code == 0
+    outcome = gffusion("fuse", *right[::-1], "-o", "out", "-m", "gffusion-funet", "--infrared-luma")
+    assert outcome.exit_code == 0 and len(list(Path("out").iterdir())) == 3
+
+
+def test_videos(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("av")
+    from video_files import write_pair
+
+    write_pair(tmp_path, 8)
+    monkeypatch.chdir(tmp_path)
+    outcome = gffusion("fuse", "infrared.mp4", "visible.mp4", "-o", "fused.mp4", "-m", "gffusion-funet")
+    assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1)
+    assert "infrared.mp4 has images in gray or false colors, and visible.mp4 has photographs" in outcome.err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["infrared.mp4", "visible.mp4"]

@@ -1,0 +1,203 @@
+"""`gffusion fuse`: lists of files, dry runs, reports as JSON, and showing the result."""
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gffusion.cli import fuse_reports
+from gffusion.cli.printing import print_json
+
+
+@pytest.fixture(autouse=True)
+def _in_scenes(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "visible").symlink_to(scenes / "visible")
+    (tmp_path / "infrared").symlink_to(scenes / "infrared")
+    monkeypatch.chdir(tmp_path)
+
+
+PAIR = ("visible/rendered_0000.png", "infrared/rendered_0000.png")
+
+
+def test_lists_patterns_and_tables_give_the_same_files_as_folders(gffusion: Callable) -> None:
+    names = [f"rendered_{number:04d}" for number in range(3)]
+    for kind in ("visible", "infrared"):
+        Path(f"{kind}.txt").write_text("\n".join(f"{kind}/{name}.png" for name in names))
+    rows = "\n".join(f"visible/{name}.png,infrared/{name}.png,night/{name}" for name in names)
+    Path("pairs.csv").write_text(f"visible,infrared,name\n{rows}\n")
+    ways = {
+        "folders": ("visible", "infrared"),
+        "lists": ("@visible.txt", "@infrared.txt"),
+        "patterns": ("visible/*.png", "infrared/*.png"),
+        "table": ("pairs.csv",),
+    }
+    for output, inputs in ways.items():
+        outcome = gffusion("fuse", *inputs, "-o", output, "--model", "gffusion-live")
+        assert (outcome.exit_code, outcome.err) == (0, "")
+    for name in names:
+        expected = Path("folders", f"{name}.png").read_bytes()
+        for other in ("lists", "patterns", "table/night"):
+            assert Path(other, f"{name}.png").read_bytes() == expected
+
+
+def test_one_visible_image_with_two_infrared_images(gffusion: Callable) -> None:
+    """As of two thermal cameras: each pair has its own measured range."""
+    rows = [f"visible/rendered_0000.png,infrared/rendered_000{number}.png" for number in range(2)]
+    options = ("--model", "gffusion-live", "--infrared-range", "percentile", "--smooth-range", "2")
+    for output, names in (("both", "ab"), ("first", "a")):
+        table = "\n".join(f"{row},{name}" for row, name in zip(rows, names, strict=False))
+        Path("pairs.csv").write_text(f"visible,infrared,name\n{table}")
+        assert gffusion("fuse", "pairs.csv", "-o", output, *options).exit_code == 0
+    assert Path("both/a.png").read_bytes() == Path("first/a.png").read_bytes()
+
+
+def test_dry_run_writes_nothing(gffusion: Callable) -> None:
+    Path("out").mkdir()
+    Path("out/rendered_0001.png").touch()
+    before = sorted(Path().rglob("*"))
+    outcome = gffusion("fuse", "visible", "infrared", "-o", "out", "--dry-run")
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    lines = outcome.out.splitlines()
+    assert lines[0] == "visible/rendered_0000.png + infrared/rendered_0000.png -> out/rendered_0000.png"
+    assert lines[1].endswith("-> out/rendered_0001.png (exists, would be skipped)")
+    assert lines[-1] == "3 pairs, of which 1 would be skipped; nothing was written"
+
+    described = json.loads(gffusion("fuse", "visible", "infrared", "-o", "out", "--dry-run", "--json", "--segment").out)
+    assert [pair["exists"] for pair in described] == [False, False, False]  # the label maps do not exist
+    assert described[0] == {
+        "visible": "visible/rendered_0000.png",
+        "infrared": "infrared/rendered_0000.png",
+        "fused": "out/rendered_0000.png",
+        "labels": "out/labels/rendered_0000.png",
+        "overlay": "out/overlays/rendered_0000.png",
+        "exists": False,
+    }
+    assert sorted(Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [("--model nonsense", "Unknown model 'nonsense'"), ("--model gffusion-live --segment", "has no segmenter")],
+)
+def test_dry_run_refuses_what_a_run_refuses(gffusion: Callable, options: str, message: str) -> None:
+    outcome = gffusion("fuse", "visible", "infrared", "-o", "out", "--dry-run", *options.split())
+    assert (outcome.exit_code, outcome.out) == (2, "") and message in outcome.err
+
+
+def test_report_as_json_is_all_that_stdout_has(gffusion: Callable, scenes: Path) -> None:
+    Path("raw").mkdir()
+    for file in (scenes / "infrared").iterdir():
+        (Path("raw") / file.name).write_bytes(file.read_bytes()[: None if "0001" not in file.name else 500])
+    command = (
+        "fuse",
+        "visible",
+        "raw",
+        "-o",
+        "out",
+        "--model",
+        "gffusion-live",
+        "--infrared-range",
+        "folder",
+        "--json",
+    )
+    outcome = gffusion(*command)
+    report = json.loads(outcome.out)
+    assert outcome.exit_code == 1
+    assert (report["fused"], report["skipped"], [*report["failed"]]) == (2, 0, ["rendered_0001"])
+    report = json.loads(gffusion(*command).out)
+    assert (report["fused"], report["skipped"]) == (0, 2)
+
+
+def test_json_of_file_names_that_are_no_utf8(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = {"fused": "b\u00e4r-\udcff.png"}
+    print_json(facts)
+    printed = capsys.readouterr().out
+    assert json.loads(printed) == facts and "b\u00e4r" in printed
+
+
+class TestShow:
+    @pytest.fixture
+    def launched(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+        files: list[str] = []
+        monkeypatch.setattr(fuse_reports.typer, "launch", files.append)
+        return files
+
+    @pytest.mark.parametrize("existed", [False, True])
+    def test_opens_the_result(
+        self, gffusion: Callable, launched: list[str], monkeypatch: pytest.MonkeyPatch, existed: bool
+    ) -> None:
+        monkeypatch.setattr(fuse_reports, "_has_display", lambda: True)
+        command = ("fuse", *PAIR, "-o", "out.png", "--model", "gffusion-live")
+        if existed:
+            gffusion(*command)
+        assert gffusion(*command, "--show").exit_code == 0
+        assert launched == ["out.png"]
+
+    @pytest.mark.skipif(sys.platform != "linux", reason="desktops of other systems have other programs")
+    def test_program_of_the_desktop(self, run_script: Callable, tmp_path: Path) -> None:
+        opener = tmp_path / "bin" / "xdg-open"
+        opener.parent.mkdir()
+        opener.write_text('#!/bin/sh\necho "$1" > opened.part && mv opened.part opened.txt\n')
+        opener.chmod(0o755)
+        environment = {
+            "PATH": f"{opener.parent}{os.pathsep}{os.environ['PATH']}",
+            "DISPLAY": ":0",
+            "SSH_CONNECTION": "",
+        }
+        words = ("fuse", *PAIR, "-o", "a b's.png", "--model", "gffusion-live", "--show")
+        done = run_script("from gffusion.cli import main; main()", *words, environment=environment, folder=tmp_path)
+        assert (done.returncode, done.stderr) == (0, "")
+        for _ in range(300):
+            if Path("opened.txt").exists():
+                break
+            time.sleep(0.1)
+        assert Path("opened.txt").read_text() == "a b's.png\n"
+
+    def test_prints_the_path_without_a_display(
+        self, gffusion: Callable, launched: list[str], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("SSH_CONNECTION", "a b")
+        outcome = gffusion("fuse", *PAIR, "-o", "out.png", "--model", "gffusion-live", "--show")
+        assert outcome.exit_code == 0 and launched == []
+        assert outcome.out.splitlines()[-1] == "no display: open out.png on a machine with one"
+
+    @pytest.mark.parametrize(
+        ("command", "message"),
+        [
+            (("visible", "infrared", "-o", "out"), "--show is for one pair, but there are 3"),
+            ((*PAIR, "-o", "out.png", "--json"), "--show cannot be combined with --json"),
+            ((*PAIR, "-o", "out.png", "--dry-run"), "--show cannot be combined with --dry-run"),
+        ],
+    )
+    def test_refuses_what_it_cannot_show(
+        self, gffusion: Callable, command: tuple[str, ...], message: str, tmp_path: Path
+    ) -> None:
+        outcome = gffusion("fuse", *command, "--show")
+        assert outcome.exit_code == 2 and message in outcome.err
+        assert not Path("out").exists() and not Path("out.png").exists()
+
+
+def test_odd_arguments(gffusion: Callable) -> None:
+    """A variable that is not set, the same pair twice, and a suffix as people write it."""
+    outcome = gffusion("fuse", "visible", "", "-o", "out")
+    assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1) and "an argument is empty" in outcome.err
+    for kind in ("visible", "infrared"):
+        Path(f"{kind}.txt").write_text(f"{kind}/rendered_0000.png\n" * 2)
+    outcome = gffusion("fuse", "@visible.txt", "@infrared.txt", "-o", "out", "--dry-run")
+    assert outcome.exit_code == 2 and "visible/rendered_0000.png is listed twice" in outcome.err
+    for suffix in ("JPG", ".Jpg"):
+        outcome = gffusion("fuse", "visible", "infrared", "-o", "out", "--suffix", suffix, "--dry-run")
+        assert outcome.exit_code == 0 and "-> out/rendered_0000.jpg\n" in outcome.out
+
+
+def test_names_with_line_breaks_take_one_line(gffusion: Callable) -> None:
+    Path("odd").mkdir()
+    for kind in ("visible", "infrared"):
+        Path("odd", f"new\nline_{kind}.png").write_bytes(Path(kind, "rendered_0000.png").read_bytes())
+    Path("odd.csv").write_text('visible,infrared,name\n"odd/new\nline_visible.png","odd/new\nline_infrared.png",x\n')
+    outcome = gffusion("fuse", "odd.csv", "-o", "out", "--dry-run")
+    assert outcome.out.splitlines()[0] == r"odd/new\nline_visible.png + odd/new\nline_infrared.png -> out/x.png"

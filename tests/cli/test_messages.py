@@ -1,0 +1,101 @@
+"""Messages of the library on the command line: options as they are typed, and warnings that name their file."""
+
+import ast
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import tifffile
+
+import gffusion as package
+from gffusion.cli.messages import name_options, printed_warnings, translate, use_options
+from gffusion.data.notes import about
+from gffusion.doctor import packages
+
+ROOT = Path(package.__file__).parent
+
+
+def find_messages() -> Iterator[str]:
+    """Yield the strings of the library that name an option in Python, and on the command line in parentheses."""
+    for path in sorted(ROOT.rglob("*.py")):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        parts = {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+        for node in ast.walk(tree):
+            if node in parts or not isinstance(node, ast.Constant | ast.JoinedStr):
+                continue
+            values = node.values if isinstance(node, ast.JoinedStr) else [node]
+            text = "".join(str(value.value) if isinstance(value, ast.Constant) else "7" for value in values)
+            if (
+                "--" in text
+                and "\n" not in text
+                and re.search(r"(`|\w=\S+|[a-z]_[a-z]+)[;,]? (or |\()?`?--[a-z]", text)
+            ):
+                yield text
+
+
+@pytest.mark.parametrize("message", find_messages())
+def test_options_are_named_once(message: str) -> None:
+    translated = translate(message)
+    assert "--" in translated
+    assert not re.search(r"(`[a-z_]+[^`]*`|(?<![-\w])[a-z]+_[a-z_]+|\w=\S+)[;,]? (or )?\(`?--", translated)
+
+
+@pytest.mark.parametrize(
+    ("message", "translated"),
+    [
+        ('`agc` (--agc) must be one of linear, got "x"', '--agc must be one of linear, got "x"'),
+        ("pass max_pixels=12 (--max-pixels 12)", "pass --max-pixels 12"),
+        ("with `infrared_luma=True`, or max_pixels=12", "with --infrared-luma, or max_pixels=12"),
+        ('infrared_range="folder" is measured: pass infrared_range=[low, high]', None),
+        ("`labels` and `visible_values` differ", "--segmentation and `visible_values` differ"),
+        ("give `class_names` (--class-names), `label_map` (--label-map)", "give --class-names, --label-map"),
+    ],
+)
+def test_translations(message: str, translated: str | None) -> None:
+    names = ("infrared_range", "infrared_luma", "segmentation")
+    use_options([SimpleNamespace(name=name, opts=[f"--{name.replace('_', '-')}"]) for name in names])
+    try:
+        expected = "--infrared-range folder is measured: pass --infrared-range LOW,HIGH"
+        assert translate(message) == (translated or expected)
+    finally:
+        name_options({})
+
+
+def test_extras_of_a_clone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`pip install gffusion` would replace an editable installation by a released one."""
+    message = 'videos need PyAV: pip install "gffusion[video]", or pip install av'
+    monkeypatch.setattr(packages, "find_clone", lambda: None)
+    assert translate(message) == message
+    monkeypatch.setattr(packages, "find_clone", lambda: tmp_path)
+    elsewhere = f'videos need PyAV: pip install -e ".[video]" (in {tmp_path}), or pip install av'
+    assert translate(message) == elsewhere
+    monkeypatch.chdir(tmp_path)
+    assert translate(message) == 'videos need PyAV: pip install -e ".[video]", or pip install av'
+
+
+def test_warnings_name_the_files(capsys: pytest.CaptureFixture[str]) -> None:
+    with printed_warnings(), about("a.png", "b.png"):
+        logging.getLogger("gffusion.models").warning("The image is flat.")
+        logging.getLogger("gffusion.models").warning("a.png, b.png: two\nlines")
+        warnings.warn("of Python", stacklevel=1)
+    assert capsys.readouterr().err.splitlines() == [
+        "warning: a.png, b.png: The image is flat.",
+        "warning: a.png, b.png: two lines",
+        "warning: of Python",
+    ]
+
+
+def test_flat_infrared_image(gffusion_process: Callable, pair: Path) -> None:
+    tifffile.imwrite("flat.tif", np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) // 8 + 7000)
+    outcome = gffusion_process("fuse", "visible.png", "flat.tif", "-o", "fused.png", "-m", "gffusion-funet")
+    assert outcome.exit_code == 0 and outcome.err == (
+        "warning: flat.tif: A 16-bit infrared image uses less than a tenth of its range and will look flat. Set "
+        "--infrared-range percentile, or a range in counts.\n"
+    )
+    outcome = gffusion_process("fuse", "visible.png", "flat.tif", "-o", "x.png", "--infrared-range", "9000,9900")
+    assert outcome.exit_code == 2 and "infrared_range" not in outcome.err and "--infrared-range percent" in outcome.err

@@ -1,0 +1,54 @@
+"""Output folders: names that are probably misspelled are refused, and failed runs leave no empty folders."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COMMANDS = [
+    "fuse {0}/visible {0}/infrared -o OUT",
+    "fuse {0}/visible/rendered_0000.png {0}/infrared/rendered_0000.png -o OUT.png",
+    "evaluate --visible {0}/visible --infrared {0}/infrared -o OUT",
+    "masks {0} --method threshold -o OUT",
+    "masks {0} --method threshold -o labels --contact-sheet OUT.png",
+    "align {0}/visible {0}/infrared -o OUT.json",
+    "align {0}/visible {0}/infrared -o rig.json --overlay OUT.png",
+    "export gffusion-funet -o OUT.onnx",
+    "show weights -o OUT.png",
+    "pull gffusion-funet -o OUT",
+    "sample OUT",
+    "train --config funet --train_data {0} --output_dir OUT",
+]
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_folders_that_do_not_exist(
+    gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = gffusion(*command.format(scenes).replace("OUT", "misspelled/new/out").split())
+    assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert f"the folder misspelled does not exist; the nearest folder that does is {tmp_path}:" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fuse broken broken2 -o new/out --segment -m gffusion-funet",
+        "fuse broken broken2 -o new/out -m gffusion-funet",
+        "fuse broken broken2 -o old --segment -m gffusion-tiny",
+        "evaluate --visible broken --infrared broken2 -o new/out --metrics EN",
+        "train --config funet --train_data nothing --output_dir new/out",
+    ],
+)
+def test_failures_leave_no_folders(
+    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("broken", "broken2", "old"):
+        Path(folder).mkdir()
+        Path(folder, "1.png").write_bytes(b"no image")
+    assert gffusion(*command.split()).exit_code == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "broken2", "old"]
+    assert [path.name for path in Path("old").iterdir()] == ["1.png"]

@@ -1,0 +1,118 @@
+"""`gffusion show`: one figure of each kind, and what is refused."""
+
+import importlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gffusion.data import read_image, write_image
+
+show_module = importlib.import_module("gffusion.cli.show")
+
+LOG = '{"step": 1, "epoch": 0, "loss_structural": 2.5}\n{"step": 2, "epoch": 1, "loss_structural": 1.5}\n'
+
+
+@pytest.mark.parametrize("suffix", [".png", ".pdf", ".svg"])
+def test_methods_side_by_side(gffusion: Callable, pair: Path, monkeypatch: pytest.MonkeyPatch, suffix: str) -> None:
+    """Models, and images of other methods that were found by their name."""
+    for name in ("mine", "other"):
+        Path(name).mkdir()
+        shutil.copy("infrared.png", f"{name}/visible.png")
+    shown, draw = [], show_module._draw_images
+    monkeypatch.setattr(
+        show_module,
+        "_draw_images",
+        lambda images, *rest, **options: (shown.append(images), draw(images, *rest, **options))[1],
+    )
+    models = ("-m", "gffusion-live", "-m", "gffusion-funet") if suffix == ".png" else ()
+    outcome = gffusion(
+        "show", "fused", "visible.png", "infrared.png", *models, "--fused", "A=mine", "--fused", "B=other",
+        "--zoom", "8,4,16,12", "-o", f"figure{suffix}",
+    )  # fmt: skip
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    [images] = shown
+    assert list(images) == ["visible", "infrared", *models[1::2], "A", "B"]
+    np.testing.assert_array_equal(images["A"], read_image("infrared.png"))
+    assert Path(f"figure{suffix}").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("kind", ["fused", "tokens", "gates", "labels"])
+def test_figures_of_a_pair(gffusion: Callable, pair: Path, kind: str) -> None:
+    outcome = gffusion("show", kind, "visible.png", "infrared.png", "-o", "figure.png")
+    assert (outcome.exit_code, outcome.out, outcome.err) == (0, f"{kind} -> figure.png\n", "")
+    with Image.open("figure.png") as figure:
+        assert min(figure.size) > 200
+
+
+@pytest.mark.parametrize(("suffix", "start"), [(".svg", b"<?xml"), (".pdf", b"%PDF"), (".png", b"\x89PNG")])
+def test_figures_of_a_model_and_a_training_in_any_format(
+    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, start: bytes
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("run").mkdir()
+    Path("run/log.jsonl").write_text(LOG)
+    for arguments in (["weights"], ["training", "run"], ["training", "run/log.jsonl"]):
+        outcome = gffusion("show", *arguments, "-o", f"figure{suffix}", "--overwrite")
+        assert (outcome.exit_code, outcome.err) == (0, "")
+        assert Path(f"figure{suffix}").read_bytes().startswith(start)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            ["picture", "-o", "x.png"],
+            "KIND must be one of fused, tokens, gates, labels, weights, training, got 'picture'",
+        ),
+        (["tokens", "-o", "x.png"], "show tokens needs a pair"),
+        (["training", "-o", "x.png"], "show training needs the folder of a run"),
+        (["training", ".", "-o", "x.png"], "log.jsonl does not exist"),
+        (["weights", "visible.png", "-o", "x.png"], "show weights takes no images"),
+        (["weights", "-o", "x.gif"], "--output must be one of .png, .pdf, .svg"),
+        (["weights", "-o", "visible.png"], "visible.png exists"),
+        (["tokens", "visible.png", "infrared.png", "-o", "x.png", "--zoom", "1,2,3,4"], "--zoom is for show fused"),
+        (
+            ["training", ".", "-o", "x.png", "-m", "gffusion-live"],
+            "--model is for show fused, tokens, gates, labels, weights",
+        ),
+        (
+            ["weights", "-o", "x.png", "--device", "cpu"],
+            "--device is for show fused, tokens, gates, labels, got show weights",
+        ),
+        (["weights", "-o", "x.png", "--align", "auto"], "--align is for show fused, tokens, gates, labels"),
+        (["tokens", "visible.png", "no.png", "-o", "x.png"], "no.png does not exist"),
+        (["tokens", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "has no encoders"),
+        (["gates", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "injects no features"),
+        (["labels", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "has no segmenter"),
+        (["labels", "visible.png", "infrared.png", "-o", "x.svg", "-m", "a", "-m", "b"], "show labels one, got a, b"),
+        (["tokens", "visible.png", "infrared.png", "-o", "x.svg", "--fused", "A=mine"], "--fused is for show fused"),
+        (["fused", "visible.png", "infrared.png", "-o", "x.svg", "--fused", "mine"], "--fused takes NAME=DIR"),
+        (["fused", "visible.png", "infrared.png", "-o", "x.svg", "--fused", "mine=no"], "no does not exist"),
+        (
+            ["fused", "visible.png", "infrared.png", "-o", "x.svg", "-m", "gffusion-live", "-m", "gffusion-live"],
+            "Two methods have the name 'gffusion-live'",
+        ),
+    ],
+)
+def test_wrong_words_are_one_line(gffusion: Callable, pair: Path, arguments: list[str], message: str) -> None:
+    outcome = gffusion("show", *arguments)
+    assert outcome.exit_code == 2
+    assert message in outcome.err and outcome.err.count("\n") == 1
+    assert not any(Path(name).exists() for name in ("x.png", "x.svg", "x.gif"))
+
+
+def test_pairs_are_read_as_fuse_reads_them(gffusion: Callable, pair: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The options that messages about sizes and ranges advise exist here, too."""
+    shown: list[dict[str, np.ndarray]] = []
+    monkeypatch.setattr(show_module, "_draw_images", lambda images, *_, **options: shown.append(images) or b"")
+    with Image.open("infrared.png") as image:
+        counts = np.asarray(image.resize((image.width // 2, image.height // 2))).astype(np.uint16) * 10 + 7000
+    write_image("counts.png", counts)
+    options = ("-m", "gffusion-live", "--infrared-range", "folder", "--align", "resize")
+    assert gffusion("fuse", "visible.png", "counts.png", "-o", "fused.png", *options).exit_code == 0
+    assert gffusion("show", "fused", "visible.png", "counts.png", "-o", "figure.png", *options).exit_code == 0
+    np.testing.assert_array_equal(shown[0]["gffusion-live"], read_image("fused.png"))

@@ -1,0 +1,102 @@
+"""Folders of files that hold both images of a pair, and infrared images of another type than the others."""
+
+from pathlib import Path
+
+import imagecodecs
+import numpy as np
+import pytest
+import tifffile
+from camera_files import encode, flir_jpeg, render_pair, screen_jpeg, to_counts
+from PIL import ImageFile
+
+from gffusion.data.combined_files import check_same_types, find_combined, find_odd_types
+
+VISIBLE, INFRARED = render_pair()
+COUNTS = to_counts(INFRARED)
+THERMAL = (250 * INFRARED).astype(np.uint8)
+RGBT = np.dstack([VISIBLE, THERMAL])
+
+
+def write(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
+
+
+def test_files_with_both(tmp_path: Path) -> None:
+    flir = flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), (96, 128), (1.0, 0, 0))
+    for name, content in {
+        "00001D.png": encode(RGBT, "PNG"),
+        "FLIR0002.jpg": flir,
+        "photo.jpg": encode(VISIBLE, "JPEG"),
+        "notes.txt": b"",
+        ".hidden.png": b"",
+        "damaged.png": b"x",
+    }.items():
+        write(tmp_path / name, content)
+    found = find_combined(tmp_path)
+    assert [pair.name for pair in found.pairs] == ["00001D", "FLIR0002", "damaged"]  # reported when it is read
+    assert [file.name for file in found.others] == ["photo.jpg"]
+
+
+def test_files_with_both_next_to_named_pairs(tmp_path: Path) -> None:
+    for name, image in {"1D": RGBT, "2_vis": VISIBLE, "2_ir": THERMAL, "3": VISIBLE}.items():
+        write(tmp_path / f"{name}.png", encode(image, "PNG"))
+    found = find_combined(tmp_path)
+    names = [(pair.visible.stem, pair.infrared.stem) for pair in found.pairs]
+    assert names == [("1D", "1D"), ("2_vis", "2_ir")]
+    assert [file.stem for file in found.others] == ["3"]
+
+
+def test_planning_decodes_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Headers suffice for radiometric files, and for images with a further channel after the first one."""
+    for number in range(4):
+        write(tmp_path / f"{number}D.png", encode(RGBT, "PNG"))
+        write(tmp_path / f"FLIR{number}.jpg", flir_jpeg(COUNTS, encode(VISIBLE, "JPEG"), (96, 128), (1.0, 0, 0)))
+    decoded, decode = [], imagecodecs.png_decode
+    monkeypatch.setattr("imagecodecs.png_decode", lambda content: decoded.append(content) or decode(content))
+    load = ImageFile.ImageFile.load
+    monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image) or load(image))
+    pairs = find_combined(tmp_path).pairs
+    assert len(pairs) == 8 and decoded == []
+    assert len(find_odd_types([pair.infrared for pair in pairs])) == 4 and decoded == []
+    for file in tmp_path.glob("*.jpg"):
+        file.unlink()
+    assert len(find_combined(tmp_path).pairs) == 4 and len({id(image) for image in decoded}) == 1
+
+
+def test_mfnet_as_downloaded(tmp_path: Path) -> None:
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    write(tmp_path / "images" / "00001D.png", encode(RGBT, "PNG"))
+    assert [pair.name for pair in find_combined(tmp_path).pairs] == ["00001D"]
+
+
+def test_nothing_found(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="holds no images"):
+        find_combined(tmp_path)
+    write(tmp_path / "a.jpg", screen_jpeg())
+    with pytest.raises(ValueError):  # noqa: PT011
+        find_combined(tmp_path)
+
+
+def test_odd_types(tmp_path: Path) -> None:
+    files = [write(tmp_path / f"{i}.png", encode(COUNTS, "PNG")) for i in range(3)]
+    assert find_odd_types(files) == {}
+    contents = {
+        "8-bit": encode(THERMAL, "PNG"),
+        "radiometric": flir_jpeg(COUNTS, None),
+        "floating-point": encode(INFRARED.astype(np.float32), "TIFF"),
+    }
+    for kind, content in contents.items():
+        odd = write(tmp_path / "odd.png", content)
+        assert list(find_odd_types([*files, odd])) == [odd]
+        assert f"holds {kind} values, but 3 of 4 infrared images hold 16-bit" in find_odd_types([*files, odd])[odd]
+    with pytest.raises(ValueError, match=r"3 of 4 .*Convert it.* \(1 more files\)"):
+        (tmp_path / "f").mkdir()
+        others = [write(tmp_path / "f" / f"{i}.png", encode(THERMAL if i else COUNTS, "PNG")) for i in range(3)]
+        check_same_types([*files, odd, *others])
+    check_same_types([*files, *others[1:]])  # every folder has its own type
+    tifffile.imwrite(tmp_path / "signed.tif", COUNTS.astype(np.int16))
+    assert "signed 16-bit" in find_odd_types([*files, tmp_path / "signed.tif"])[tmp_path / "signed.tif"]
+    tifffile.imwrite(tmp_path / "same.tif", COUNTS, compression="lzw")
+    assert find_odd_types([*files, tmp_path / "same.tif", write(tmp_path / "none.png", b"")]) == {}

@@ -1,0 +1,137 @@
+"""Pairs given by lists, patterns and CSV files."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from gffusion.data.pair_lists import is_list, list_files, list_pairs
+
+
+@pytest.fixture
+def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two folders, night/ and day/, each with 1.png and 2.png of both cameras, as empty files."""
+    for name in (
+        "night/vis/1.png",
+        "night/vis/2.png",
+        "night/ir/1.tif",
+        "night/ir/2.tif",
+        "day/vis/1.png",
+        "day/ir/1.tif",
+    ):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def found(visible: str, infrared: str | None = None) -> list[tuple[str, str, str]]:
+    match = list_pairs(Path(visible), None if infrared is None else Path(infrared))
+    return [(pair.name, pair.visible.as_posix(), pair.infrared.as_posix()) for pair in match.pairs]
+
+
+NIGHT = [("1", "night/vis/1.png", "night/ir/1.tif"), ("2", "night/vis/2.png", "night/ir/2.tif")]
+
+
+def test_patterns_are_matched_by_name(files: Path) -> None:
+    assert found("night/vis/*.png", "night/ir/*") == NIGHT
+    assert found("**/vis/2.*", "night/**/*.tif") == NIGHT[1:]
+
+
+def test_names_with_brackets_that_exist_are_no_patterns(files: Path) -> None:
+    Path("a[1].png").touch()
+    assert not is_list(Path("a[1].png"))
+    assert is_list(Path("b[1].png"))
+
+
+def test_lines_of_two_lists_are_pairs(files: Path) -> None:
+    Path("visible.txt").write_text("# night\nnight/vis/1.png\n\n  day/vis/1.png  \n", encoding="utf-8-sig")
+    Path("night/infrared.txt").write_text(
+        "ir/1.tif\r\nday/ir/1.tif\r\n"
+    )  # relative to the list, and to the current folder
+    assert found("@visible.txt", "@night/infrared.txt") == [NIGHT[0], ("1", "day/vis/1.png", "day/ir/1.tif")]
+    assert list_files(Path("@visible.txt")) == [Path("night/vis/1.png"), Path("day/vis/1.png")]
+
+
+@pytest.mark.parametrize("delimiter", [",", ";", "\t", ", "])
+def test_columns_of_a_table(files: Path, delimiter: str) -> None:
+    rows = [
+        ("infrared", "Visible", "scene", "name"),
+        ("night/ir/1.tif", "night/vis/1.png", "x", "night/1"),
+        ("day/ir/1.tif", "day/vis/1.png", "y", ""),
+        ("", "", "", ""),
+    ]
+    Path("pairs.csv").write_text("\n".join(map(delimiter.join, rows)), encoding="utf-8-sig")
+    assert found("pairs.csv") == [
+        ("night/1", "night/vis/1.png", "night/ir/1.tif"),
+        ("1", "day/vis/1.png", "day/ir/1.tif"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("contents", "visible", "infrared", "message"),
+    [
+        ({}, "@no.txt", "@no.txt", "the list no.txt does not exist"),
+        ({}, "no/*.png", "night/ir/*", "no image matches the pattern no/*.png"),
+        ({}, "night/vis/*", "day/ir", "night/vis/* is a list of files but day/ir is not"),
+        ({}, "night/vis/*", None, "night/vis/* lists visible images"),
+        ({"a": "night/vis/1.png"}, "@a", "night/ir/*", "are a list and a pattern"),
+        ({"a": "night/vis/1.png", "b": "night/ir/1.tif\nday/ir/1.tif"}, "@a", "@b", "@a has 1 files and @b has 2"),
+        (
+            {"a": "night/vis/1.png\nnight/vis/2.png", "b": "night/ir/2.tif\nnight/ir/1.tif"},
+            "@a", "@b", "@a and @b have the same names in another order, first 1.png and 2.tif",
+        ),
+        ({"a": "\n# nothing\n"}, "@a", "@a", "a names no files"),
+        ({"a": "night/vis/1.png\nnight/vis/9.png"}, "@a", "@a", "a, line 2: the file night/vis/9.png does not exist"),
+        ({"a": b"\xff\xfe\x00"}, "@a", "@a", "the list a is not text in UTF-8"),
+        ({}, "**/vis/*.png", "night/ir/*", "day/vis/1.png and night/vis/1.png have the same stem"),
+        ({"p.csv": "visible,thermal\n1,2"}, "p.csv", None, "must have a first line with the columns visible and infrared"),
+        ({"p.csv": ""}, "p.csv", None, "must have a first line"),
+        ({"p.csv": "visible,infrared\n"}, "p.csv", None, "p.csv names no pairs"),
+        ({"p.csv": "visible,infrared\nnight/vis/1.png\n"}, "p.csv", None, "line 2: the visible or the infrared file is missing"),
+        ({"p.csv": "visible,infrared\na.png,b.png"}, "p.csv", None, "p.csv, line 2: the file a.png does not exist"),
+        ({"p.csv": "visible,infrared\nnight/vis,night/ir"}, "p.csv", None, "the file night/vis is a folder"),
+        ({"p.csv": "visible,infrared,visible\n"}, "p.csv", None, "p.csv has 2 columns visible: leave one"),
+        ({"p.csv": "visible,infrared"}, "p.csv", "night/ir", "p.csv lists both files of each pair"),
+    ],
+)  # fmt: skip
+def test_wrong_lists_are_refused(
+    files: Path, contents: dict[str, str | bytes], visible: str, infrared: str | None, message: str
+) -> None:
+    for name, content in contents.items():
+        Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises((ValueError, OSError), match=re.escape(message)):
+        found(visible, infrared)
+
+
+@pytest.mark.parametrize("name", ["../out", "/out", "a/../../b", r"..\out", "C:out", "."])
+def test_names_cannot_leave_the_output_folder(files: Path, name: str) -> None:
+    Path("p.csv").write_text(f"visible,infrared,name\nnight/vis/1.png,night/ir/1.tif,{name}")
+    with pytest.raises(ValueError, match=r"line 2: the name .* must be a name below the output folder"):
+        found("p.csv")
+
+
+@pytest.mark.parametrize(
+    "name", ["new\nline.png", 'q"uote.png', "it's, here.png", "\x85\u2028.png", "a\\b.png", " x.png"]
+)
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+def test_odd_names(files: Path, name: str, newline: str) -> None:
+    for kind in ("vis", "ir"):
+        Path(kind).mkdir()
+        Path(kind, name).touch()
+    quoted = ['"{}"'.format(f"{kind}/{name}".replace('"', '""')) for kind in ("vis", "ir")]
+    Path("p.csv").write_bytes(f"\ufeffVisible;INFRARED{newline}{';'.join(quoted)}{newline}".encode())
+    assert found("p.csv")[0][1:] == (f"vis/{name}", f"ir/{name}")
+    if "\n" not in name:
+        for kind in ("vis", "ir"):
+            Path(f"{kind}.txt").write_bytes(f"\ufeff{newline}{kind}/{name}{newline}".encode())
+        assert found("@vis.txt", "@ir.txt")[0][1:] == (f"vis/{name}", f"ir/{name}")
+
+
+@pytest.mark.parametrize("template", ['"{}/1.{}"', "{}\\1.{}", '"{}\\1.{}"'])
+def test_names_as_windows_writes_them(files: Path, template: str) -> None:
+    for kind, suffix in (("vis", "png"), ("ir", "tif")):
+        Path(f"{kind}.txt").write_text(
+            template.format(f"night/{kind}", suffix).replace("/", "\\" if "\\" in template else "/")
+        )
+    assert found("@vis.txt", "@ir.txt")[0][1:] == ("night/vis/1.png", "night/ir/1.tif")

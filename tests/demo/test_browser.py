@@ -1,0 +1,186 @@
+"""The demo in headless Chromium: upload, fuse, slide, download, errors, video, keyboard, names, phones, and no other hosts."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from outcomes import Outcome
+
+from gffusion.data import read_image
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")]
+
+WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
+PATIENCE = 120_000  # milliseconds, for machines that are busy
+ROLES = ("button", "checkbox", "combobox", "link", "radio", "slider", "spinbutton", "tab", "textbox")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Start Chromium."""
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(
+            executable_path=CHROMIUM, args=["--no-sandbox"]
+        )  # containers run it as root
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def open_page(browser: Any, address: str) -> Iterator[Callable[..., Any]]:
+    """Open the demo in a window of some size; at the end, check that no other host was asked and no script failed."""
+    pages, failures = [], []
+
+    def watch(request: Any) -> None:
+        if not request.url.startswith((address, "data:", "blob:")):
+            failures.append(f"request to {request.url}")
+
+    def run(viewport: dict[str, int] = WIDE) -> Any:
+        page = browser.new_page(viewport=viewport)
+        page.set_default_timeout(PATIENCE)
+        page.on("request", watch)
+        page.on("pageerror", lambda error: failures.append(str(error)))
+        page.on("console", lambda line: failures.append(line.text) if "Content Security" in line.text else None)
+        page.goto(address)
+        page.get_by_role("button", name="Street at night").wait_for()
+        pages.append(page)
+        return page
+
+    yield run
+    for page in pages:
+        page.close()
+    assert failures == []
+
+
+def upload(page: Any, kind: str, path: str) -> None:
+    """Choose a file as a user does, and wait until it is uploaded."""
+    with page.expect_file_chooser() as chooser:
+        page.locator(f"button[aria-label^='{kind}'][aria-label*='upload']:visible").click()
+    chooser.value.set_files(path)
+    page.locator(f"a[aria-label^='{kind}']:visible").wait_for()
+
+
+def names(page: Any) -> list[tuple[str, str]]:
+    """Return role and name of everything that can be operated, as screen readers get them."""
+    nodes = page.context.new_cdp_session(page).send("Accessibility.getFullAXTree")["nodes"]
+    return [
+        (node["role"]["value"], node.get("name", {}).get("value", "").strip())
+        for node in nodes
+        if not node.get("ignored") and node["role"]["value"] in ROLES
+    ]
+
+
+def has_no_sideways_scrolling(page: Any) -> bool:
+    return page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+
+
+def test_fuse_slide_and_download(
+    open_page: Callable[..., Any], night: dict[str, str], gffusion: Callable[..., Outcome], tmp_path: Path
+) -> None:
+    page = open_page()
+    upload(page, "Visible", night["visible"])
+    upload(page, "Infrared", night["infrared"])
+    page.get_by_label("Segment people and vehicles").check()
+    page.get_by_role("button", name="Fuse", exact=True).click()
+    boundary = page.get_by_label("Boundary between")
+    boundary.wait_for()
+    stage = page.locator(".compare .stage")
+    split = lambda: stage.evaluate("stage => stage.style.getPropertyValue('--split')")  # noqa: E731
+
+    box = stage.bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + 50)
+    assert 23 <= float(split().removesuffix("%")) <= 27
+    for _ in range(4):
+        boundary.press("ArrowRight")
+    assert boundary.input_value() == f"{float(split().removesuffix('%')):g}" and float(boundary.input_value()) > 26
+    shown = stage.locator("img.right").get_attribute("src")
+    page.get_by_label("Image on the right").select_option("infrared")
+    assert stage.locator("img.right").get_attribute("src") != shown
+    assert stage.locator("img.right").get_attribute("alt") == "infrared image"
+    assert page.get_by_role("list", name="Classes").inner_text().split() == ["person", "bicycle", "car"]
+    assert page.locator("#metrics").get_by_role("row").count() == 7
+
+    assert gffusion("fuse", *night.values(), "-o", tmp_path / "fused.png", "--segment").exit_code == 0
+    for label, name in (
+        ("fused file", "fused.png"),
+        ("label map", "fused_labels.png"),
+        ("overlay", "fused_overlay.png"),
+    ):
+        with page.expect_download() as download:
+            page.get_by_role("button", name=f"Download {label}").click()
+        assert download.value.suggested_filename == f"night_visible_{name}"
+        np.testing.assert_array_equal(read_image(download.value.path()), read_image(tmp_path / name))
+
+
+def test_errors_are_one_line_and_work_goes_on(
+    open_page: Callable[..., Any], night: dict[str, str], tmp_path: Path
+) -> None:
+    page = open_page()
+    damaged = tmp_path / "damaged.png"
+    damaged.write_bytes(Path(night["visible"]).read_bytes()[:500])
+    upload(page, "Visible", str(damaged))
+    upload(page, "Infrared", night["infrared"])
+    page.get_by_role("button", name="Fuse", exact=True).click()
+    message = page.get_by_test_id("toast-text").inner_text()
+    assert (
+        message.startswith("cannot read the image damaged.png")
+        and "Traceback" not in message
+        and str(tmp_path) not in message
+    )
+    page.get_by_test_id("toast-close").click()
+    page.locator("button[aria-label^='Visible'][aria-label$='Clear']:visible").click()
+    upload(page, "Visible", night["visible"])
+    page.get_by_role("button", name="Fuse", exact=True).click()
+    page.locator(".compare .stage").wait_for()
+
+
+def test_video(open_page: Callable[..., Any]) -> None:
+    pytest.importorskip("av")
+    page = open_page()
+    page.get_by_role("tab", name="Video").click()
+    page.get_by_role("button", name="Try a rendered clip").click()
+    page.locator("video").wait_for()
+    page.wait_for_function("document.querySelector('video').readyState >= 2")  # it can be played
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download fused file").click()
+    assert download.value.suggested_filename == "street_visible_fused.mp4"
+    assert download.value.path().read_bytes()[4:8] == b"ftyp"
+
+
+def test_keyboard_reaches_everything_and_everything_has_a_name(open_page: Callable[..., Any]) -> None:
+    page = open_page()
+    page.get_by_role("button", name="More options").press("Enter")
+    for tab in ("Images", "Video"):
+        page.get_by_role("tab", name=tab).click()
+        found = names(page)
+        assert len(found) > 8 and [role for role, name in found if not name] == []
+        uploads = [name for role, name in found if "upload" in name]
+        assert len(set(uploads)) == len(uploads) == 2
+    page.get_by_role("tab", name="Images").click()
+    reached = set()
+    for _ in range(25):
+        page.keyboard.press("Tab")
+        reached.add(
+            page.evaluate(
+                "document.activeElement.getAttribute('aria-label') || document.activeElement.innerText.trim()"
+            )
+        )
+    assert {"Street at night", "Fuse", "Model"} <= reached and any("Visible image" in name for name in reached)
+    page.get_by_role("button", name="Street at night").press("Enter")
+    page.locator(".compare .stage").wait_for()
+    assert [role for role, name in names(page) if not name] == []
+
+
+def test_phone(open_page: Callable[..., Any]) -> None:
+    page = open_page(PHONE)
+    assert has_no_sideways_scrolling(page)
+    page.get_by_role("button", name="Street at night").click()
+    page.locator(".compare .stage").wait_for()
+    assert has_no_sideways_scrolling(page)
+    page.wait_for_function("document.querySelector('.stage').getBoundingClientRect().bottom < window.innerHeight + 1")

@@ -1,0 +1,47 @@
+"""Every public name is in the API reference."""
+
+import importlib
+import pkgutil
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import gffusion
+
+API = Path(__file__).parents[2] / "docs" / "api"
+DOCUMENTED = [
+    name
+    for page in sorted(API.glob("*.md"))
+    for name in re.findall(r"^::: (\S+)$", page.read_text("utf-8"), re.MULTILINE)
+]
+
+
+def find_rooms() -> list[str]:
+    """Return the packages, and other modules for users, that declare their public names."""
+    packages = [module.name for module in pkgutil.walk_packages(gffusion.__path__, "gffusion.") if module.ispkg]
+    return [
+        "gffusion",
+        "gffusion.metrics.functional",
+        *(name for name in packages if hasattr(importlib.import_module(name), "__all__")),
+    ]
+
+
+def find(name: str) -> Any:
+    """Return the object with a dotted name."""
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def test_names_exist_and_are_documented_once() -> None:
+    objects = [find(name) for name in DOCUMENTED]
+    classes = [thing for thing in objects if callable(thing)]
+    assert len({id(thing) for thing in classes}) == len(classes)
+
+
+@pytest.mark.parametrize("room", find_rooms())
+def test_public_names_are_documented(room: str) -> None:
+    documented = {id(find(name)) for name in DOCUMENTED}
+    names = [name for name in importlib.import_module(room).__all__ if name != "__version__"]  # in the text of index.md
+    assert [name for name in names if id(find(f"{room}.{name}")) not in documented] == []

@@ -1,0 +1,161 @@
+"""`gffusion doctor`: what it reports, and what it says about installations and machines with problems."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from outcomes import Outcome
+
+from gffusion.doctor import folders, packages
+from gffusion.doctor.problems import Problem
+
+
+@pytest.fixture
+def installed(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Replace the versions of packages by those that a test sets; other packages keep theirs."""
+    versions: dict[str, str] = {}
+    find = packages.find_version
+    monkeypatch.setattr(packages, "find_version", lambda name: versions.get(name, find(name)) or None)
+    return versions
+
+
+def examine_packages() -> list[Problem]:
+    problems: list[Problem] = []
+    packages.examine_packages(problems)
+    return problems
+
+
+def test_report_and_json(gffusion: Callable[..., Outcome]) -> None:
+    text, report = gffusion("doctor"), json.loads(gffusion("doctor", "--json").out)
+    assert text.exit_code == 0 and report["is_usable"]
+    for name in ("torch", "transformers", "machine", "threads", "hub", "has token", "temporary", "extras"):
+        assert name in text.out
+    assert report["machine"]["devices"][0] == "cpu" and report["folders"]["temporary"]["is_writable"]
+    assert "gffusion-tiny" in report["folders"]["bundled_models"] and report["packages"]["torch"]
+
+
+def test_no_secrets(gffusion: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_secret")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "https://ann:password@hub.example/api")
+    out = gffusion("doctor", "--json").out
+    hub = json.loads(out)["hub"]
+    assert hub["has_token"] is True and hub["endpoint"] == "hub.example"
+    assert not any(secret in out for secret in ("hf_secret", "password", "ann:"))
+    assert folders.describe_path(Path.home() / "work") == os.path.join("~", "work")
+
+
+@pytest.mark.parametrize(
+    ("versions", "what", "advice"),
+    [
+        ({"torch": "2.1.0"}, "torch 2.1.0 is installed, but gffusion needs >=2.6", 'pip install "torch>=2.6"'),
+        ({"einops": ""}, "einops is not installed", 'pip install "einops'),
+        (
+            {"torch": "2.13.0", "torchvision": "0.20.0"},
+            "torchvision 0.20.0 was built for torch ==2.5.0",
+            "pip uninstall torchvision",
+        ),
+        ({"torch": "2.5.0+cpu", "torchvision": "0.20.0+cu124"}, "are builds for different devices", "pytorch.org"),
+    ],
+)
+def test_wrong_packages(
+    installed: dict[str, str], monkeypatch: pytest.MonkeyPatch, versions: dict[str, str], what: str, advice: str
+) -> None:
+    read = packages.requires
+    monkeypatch.setattr(packages, "requires", lambda name: ["torch==2.5.0"] if name == "torchvision" else read(name))
+    installed.update(versions)
+    (problem,) = (problem for problem in examine_packages() if what in problem.what)
+    assert problem.prevents and advice in problem.advice
+
+
+def test_extras_name_what_is_missing(installed: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packages, "requires", lambda name: ['av>=18; extra == "video"', 'ruff>=1; extra == "dev"'])
+    for version, missing in (("", ("av",)), ("17.0", ("av",)), ("18.1", ())):
+        installed["av"] = version
+        assert packages.examine_packages([])[1] == {"video": missing}
+
+
+@pytest.mark.parametrize(
+    ("cuda", "variables", "what"),
+    [
+        (None, {}, "was built without CUDA"),
+        ("13.0", {}, "finds no NVIDIA GPU with a working driver for CUDA 13.0"),
+        ("13.0", {"CUDA_VISIBLE_DEVICES": ""}, "the NVIDIA GPU is hidden"),
+    ],
+)
+def test_gpu_that_is_not_used(
+    gffusion: Callable[..., Outcome],
+    monkeypatch: pytest.MonkeyPatch,
+    cuda: str | None,
+    variables: dict[str, str],
+    what: str,
+) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("gffusion.doctor.machine.shutil.which", lambda name: "/usr/bin/nvidia-smi")
+    monkeypatch.setattr("torch.version.cuda", cuda)
+    outcome = gffusion("doctor")
+    assert outcome.exit_code == 0 and what in outcome.out and "    -> " in outcome.out
+
+
+def test_folders_that_cannot_be_written(
+    gffusion: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "/proc/none/hub")
+    monkeypatch.setattr(folders.shutil, "disk_usage", lambda path: SimpleNamespace(free=1e6))
+    outcome = gffusion("doctor")
+    assert outcome.exit_code == 0
+    assert "the cache of the Hub, /proc/none/hub, cannot be written" in outcome.out and "set HF_HOME" in outcome.out
+    assert "has 0.0 GB of free space" in outcome.out
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that a process is in")
+def test_deleted_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, problems = tmp_path / "gone", list[Problem]()
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    assert list(folders.examine_folders(problems)) == ["temporary"]
+    assert [problem.what for problem in problems][:1] == ["the current folder was deleted"]
+
+
+def test_missing_weights_and_temporary_folder(
+    gffusion: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail() -> str:
+        raise FileNotFoundError("no usable temporary directory")
+
+    monkeypatch.setattr(folders.tempfile, "gettempdir", fail)
+    monkeypatch.setattr("gffusion.zoo.registry.locate", lambda name: str(tmp_path))
+    outcome = gffusion("doctor")
+    assert outcome.exit_code == 1
+    assert "ERROR: no folder for temporary files can be written" in outcome.out and "set TMPDIR" in outcome.out
+    assert "ERROR: the weights of gffusion-tiny are not in" in outcome.out
+
+
+def test_broken_torch(run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    (tmp_path / "torch.py").write_text("raise OSError('libtorch.so: cannot open shared object file')")
+    environment: dict[str, Any] = {"PYTHONPATH": os.pathsep.join([str(tmp_path), str(Path(__file__).parents[2])])}
+    done = run_script("from gffusion.cli import main; main(['doctor'])", environment=environment)
+    assert done.returncode == 1 and done.stderr == ""
+    assert "ERROR: torch cannot be imported: libtorch.so: cannot open shared object file" in done.stdout
+
+
+def test_clone_is_found_behind_its_build_metadata(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in the folder of a clone, where `*.egg-info` of the last build comes first on the path."""
+    clone, installed, built = (tmp_path / name for name in ("clone", "installed", "built"))
+    for folder, file in (
+        (installed / "gffusion-0.1.0.dist-info", "METADATA"),
+        (built / "gffusion.egg-info", "PKG-INFO"),
+    ):
+        folder.mkdir(parents=True)
+        (folder / file).write_text("Metadata-Version: 2.1\nName: gffusion\nVersion: 0.1.0\n")
+        monkeypatch.syspath_prepend(folder.parent)
+    address = {"url": clone.as_uri(), "dir_info": {"editable": True}}
+    (installed / "gffusion-0.1.0.dist-info" / "direct_url.json").write_text(json.dumps(address))
+    assert folders.find_clone() == clone

@@ -1,0 +1,108 @@
+"""`evaluate` with label maps: mIoU of predicted ones, class names, and pairs without a usable label map."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from evaluation_runs import NAMES, read, run
+from numpy.typing import NDArray
+
+from gffusion.metrics import MeanIoU
+
+
+@pytest.fixture
+def maps(pairs: Path, save: Callable[[Path, NDArray[Any]], None]) -> MeanIoU:
+    """Write label maps and predictions, and return the metric of their mIoU."""
+    rng, metric = np.random.default_rng(0), MeanIoU(3)
+    for name in NAMES:
+        labels, predicted = rng.integers(0, 3, (2, 48, 64), dtype=np.uint8)
+        save(pairs / "labels" / f"{name}.png", labels)
+        save(pairs / "predicted" / f"{name}.png", predicted)
+        metric.update(*(torch.from_numpy(label_map.astype(np.int64))[None] for label_map in (predicted, labels)))
+    return metric
+
+
+def options(pairs: Path, **overrides: Any) -> dict[str, Any]:
+    given = {"labels": pairs / "labels", "predicted_labels": {"sharp": pairs / "predicted"}, "class_names": "xyz"}
+    return given | overrides
+
+
+def test_miou(pairs: Path, maps: MeanIoU, tmp_path: Path) -> None:
+    for _ in range(2):  # measured, then from the records
+        table = run(pairs, **options(pairs), output=tmp_path / "out")
+        assert table.segmentation["sharp"]["mIoU"] == pytest.approx(maps.compute().item())
+    assert "IoU y" in table.to_dict()["sharp"]
+    assert "mIoU" not in table.to_dict()["flat"]
+
+
+def test_changed_prediction_is_measured_again(
+    pairs: Path, maps: MeanIoU, tmp_path: Path, fusions: list[tuple[str, str]]
+) -> None:
+    run(pairs, **options(pairs), output=tmp_path / "out", sheet=[])
+    fusions.clear()
+    shutil.copy(pairs / "labels" / "c.png", pairs / "predicted" / "c.png")
+    table = run(pairs, **options(pairs), output=tmp_path / "out", sheet=[])
+    assert fusions == [("sharp", "c")]
+    assert table.segmentation["sharp"]["mIoU"] > maps.compute().item()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        ({"class_names": "xy"}, r"a\.png holds 2, but the classes are 0 x, 1 y: give `label_map` \(--label-map"),
+        ({"label_map": {1: 7}}, r"`label_map` \(--label-map\) gives \[7\], but the classes are 0 x"),
+        ({"class_names": None}, "Name the classes in the order of their ids"),
+        ({"class_names": "x"}, "at least two classes"),
+        ({"predicted_labels": {"blunt": "."}}, "given for 'blunt', but the methods are sharp, flat"),
+        ({"predicted_labels": {}}, "None of the models has a segmenter"),
+        ({"labels": None}, "without label maps to compare them with"),
+    ],
+)
+def test_bad_arguments(pairs: Path, maps: MeanIoU, overrides: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        run(pairs, **options(pairs, **overrides))
+
+
+@pytest.mark.parametrize("folder", ["labels", "."])
+def test_names_next_to_the_label_maps(pairs: Path, maps: MeanIoU, folder: str) -> None:
+    (pairs / folder / "classes.txt").write_text("person\n\ncar\n", encoding="utf-8")
+    table = run(pairs, **options(pairs, class_names=None))
+    assert table.class_names == ("background", "person", "car")
+    assert run(pairs, **options(pairs)).class_names == ("x", "y", "z")
+
+
+def test_missing_prediction_is_reported(pairs: Path, maps: MeanIoU) -> None:
+    (pairs / "predicted" / "b.png").unlink()
+    table = run(pairs, **options(pairs))
+    assert table.unsegmented == {"b": "sharp: no predicted label map of this name"}
+    assert table.skipped == {} and "b" in table.images
+    assert "1 image without usable label maps left out" in str(table)
+
+
+@pytest.mark.parametrize("damage", ["text", "size"])
+def test_pair_without_a_usable_label_map_keeps_its_metrics(
+    pairs: Path, maps: MeanIoU, damage: str, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
+) -> None:
+    path = pairs / "labels" / "b.png"
+    save(path, np.zeros((8, 8), np.uint8)) if damage == "size" else path.write_text("no image")
+    for _ in range(2):  # measured, then from the records
+        table = run(pairs, **options(pairs), output=tmp_path / "out")
+        assert set(table.images) == set(NAMES) and list(table.unsegmented) == ["b"]
+        assert table.confusion["sharp"].sum() == (len(NAMES) - 1) * 48 * 64
+
+
+def test_label_maps_with_other_numbers(
+    pairs: Path, maps: MeanIoU, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
+) -> None:
+    expected = run(pairs, **options(pairs), output=tmp_path / "out").to_dict()["sharp"]
+    for name in NAMES:
+        path = pairs / "labels" / f"{name}.png"
+        save(path, np.array([0, 40, 1], np.uint8)[read(path)])
+    with pytest.raises(ValueError, match=r"holds 40, but the classes are 0 x, 1 y, 2 z"):
+        run(pairs, **options(pairs))
+    swapped = run(pairs, **options(pairs), label_map={40: 1, 1: 2}, output=tmp_path / "out")
+    assert swapped.to_dict()["sharp"] == expected

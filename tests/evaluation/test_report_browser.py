@@ -1,0 +1,98 @@
+"""The HTML report in headless Chromium: sorting, sliders, wide and phone-sized windows, no other hosts and no errors."""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gffusion.evaluation import evaluate
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="pip install playwright")
+CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")]
+
+WIDE, PHONE = {"width": 1400, "height": 1000}, {"width": 390, "height": 844}
+
+
+@pytest.fixture
+def open_report(pairs: Path, tmp_path: Path) -> Iterator[Callable[[dict[str, int]], Any]]:
+    """Open the report of two methods and baselines; at the end, check what was asked for and written to the console."""
+    output = tmp_path / "report"
+    folders = {"sharp": pairs / "sharp", "a method with a name that is rather long": pairs / "flat"}
+    evaluate(
+        pairs / "visible", pairs / "infrared", fused=folders, output=output, metrics=["EN", "SCD", "SSIM"], html=True, std=True
+    )  # fmt: skip
+    address, failures = (output / "report.html").as_uri(), []
+
+    def watch(request: Any) -> None:
+        if request.url != address and not request.url.startswith("data:"):
+            failures.append(f"request to {request.url}")
+
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+
+        def run(viewport: dict[str, int]) -> Any:
+            page = browser.new_page(viewport=viewport)
+            page.set_default_timeout(120_000)
+            page.on("request", watch)
+            page.on("pageerror", lambda error: failures.append(str(error)))
+            page.on("console", lambda line: failures.append(line.text) if line.type in ("error", "warning") else None)
+            page.goto(address)
+            return page
+
+        yield run
+        browser.close()
+    assert failures == []
+
+
+def read_column(table: Any, column: int) -> list[str]:
+    return [row.locator("td").nth(column).inner_text() for row in table.locator("tbody tr").all()]
+
+
+def test_sort_and_slide(open_report: Callable[[dict[str, int]], Any]) -> None:
+    page = open_report(WIDE)
+    table = page.locator("table").first
+    button = table.get_by_role("button", name="EN ↑")
+    before = read_column(table, 1)
+    assert all("±" in cell for cell in before)
+    values = sorted(float(cell.split()[0]) for cell in before)
+    for order, expected in (("descending", values[::-1]), ("ascending", values)):
+        button.click()
+        assert [float(cell.split()[0]) for cell in read_column(table, 1)] == expected
+        assert table.locator("th").nth(1).get_attribute("aria-sort") == order
+    table.get_by_role("button", name="method").press("Enter")  # the keyboard sorts, too
+    assert read_column(table, 0)[0].startswith("sharp")
+
+    figure = page.locator("figure").first
+    edge = figure.get_by_label("Edge between the left and the right image")
+    position = lambda: float(figure.evaluate("figure => figure.style.getPropertyValue('--edge')").removesuffix("%"))  # noqa: E731
+    box = figure.locator(".frame").bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 4, box["y"] + box["height"] / 2)
+    assert 10 <= position() <= 30  # a quarter, but the handle is wide in so small an image
+    start = position()
+    edge.press("ArrowRight")
+    assert position() > start
+    shown = figure.locator("img.right").get_attribute("alt")
+    figure.get_by_label("Image on the right").select_option("infrared")
+    assert figure.locator("img.right").get_attribute("alt") == "infrared" != shown
+    assert page.locator(".plots svg").bounding_box()["width"] > 300
+    save_screenshot(page, "wide")
+
+
+def test_phone(open_report: Callable[[dict[str, int]], Any]) -> None:
+    page = open_report(PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    cells = page.locator("table").first.locator("tbody tr").first.locator("td")
+    assert cells.nth(1).bounding_box()["x"] < PHONE["width"] / 2  # beside the name, however long that is
+    page.get_by_text("Value of every image").click()
+    assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")
+    save_screenshot(page, "phone")
+
+
+def save_screenshot(page: Any, name: str) -> None:
+    """Write an image of the page into the folder of SCREENSHOTS, to look at."""
+    if folder := os.environ.get("SCREENSHOTS"):
+        page.screenshot(path=Path(folder) / f"report_{name}.png", full_page=True)

@@ -1,0 +1,100 @@
+"""Nothing that is read executes code, or makes gffusion write outside of the output folder."""
+
+import json
+import os
+import pickle
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gffusion.cli import main
+
+ROOT = Path(__file__).parents[2]
+SMALL = {"paradigm": "cascading", "use_segmenter": False, "stem_channels": 4, "feature_channels": 8}
+
+
+class Payload:
+    """Make a folder when it is unpickled."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[str]]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_checkpoints_of_others(scenes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Optimizer, schedule and random states are pickles, from which only plain values are read."""
+
+    def train(*words: object) -> int:
+        sizes = [
+            "--crop_size",
+            32,
+            "--head_start_epoch",
+            1,
+            "--model_config",
+            json.dumps(SMALL | {"decoder_channels": [8]}),
+        ]
+        folders = ["--train_data", scenes, "--output_dir", tmp_path / "run"]
+        with pytest.raises(SystemExit) as stop:
+            main(["train", *map(str, [*folders, *sizes, *words])])
+        return int(stop.value.code or 0)
+
+    assert train("--num_train_epochs", 1) == 0
+    files = [file for file in tmp_path.glob("run/checkpoints/*/*") if file.suffix in (".bin", ".pkl")]
+    assert {"optimizer.bin", "random_states_0.pkl"} <= {file.name for file in files}
+    for file in files:
+        content = file.read_bytes()
+        file.write_bytes(pickle.dumps(Payload(tmp_path / "executed")))
+        code = train("--num_train_epochs", 2, "--resume_from_checkpoint", "true", "--save_steps", 10**6)
+        assert not (tmp_path / "executed").exists(), file.name
+        assert code == 2 and "Traceback" not in capsys.readouterr().err, file.name
+        file.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside", "/tmp/gffusion-outside", "a/../../outside", "..\\outside", "C:\\outside", ".."]
+)
+def test_names_in_lists(gffusion: Callable, scenes: Path, tmp_path: Path, name: str) -> None:
+    visible, infrared = (sorted((scenes / kind).iterdir())[0] for kind in ("visible", "infrared"))
+    (tmp_path / "pairs.csv").write_text(f"visible,infrared,name\n{visible},{infrared},{name}\n")
+    done = gffusion("fuse", tmp_path / "pairs.csv", "-o", tmp_path / "out" / "fused", "-m", "gffusion-funet")
+    assert done.exit_code == 2 and "below the output folder" in done.err
+    assert sorted(file.name for file in tmp_path.rglob("*")) == ["pairs.csv"]
+
+
+@pytest.mark.parametrize("kind", ["file", "dangling"])
+def test_links_in_the_output(gffusion: Callable, scenes: Path, tmp_path: Path, kind: str) -> None:
+    """The file that a link leads to is neither changed nor made."""
+    output, target = tmp_path / "out", tmp_path / "target"
+    output.mkdir()
+    if kind == "file":
+        target.write_bytes(b"kept")
+    for file in (scenes / "visible").iterdir():
+        (output / file.name).symlink_to(target)
+    words = (scenes / "visible", scenes / "infrared", "-o", output, "-m", "gffusion-funet", "--overwrite")
+    assert gffusion("fuse", *words).exit_code == 0
+    assert target.read_bytes() == b"kept" if kind == "file" else not target.exists()
+    assert not any(file.is_symlink() for file in output.iterdir())
+
+
+def test_code_that_could_execute() -> None:
+    """The package has no call that runs content of files or strings, except tensors of pickles."""
+    pattern = re.compile(
+        r"(?<![\w.])(?:eval|exec|compile|__import__)\(|\bpickle\.loads?\(|\bos\.(?:system|popen)|yaml\.(?:load|unsafe|full)"
+        r"|shell=True|allow_pickle=True|trust_remote_code=True\)|torch\.load\((?!.*weights_only=True)"
+    )
+    found = []
+    for file in sorted((ROOT / "gffusion").rglob("*.py")):
+        for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+            code = line.partition("#")[0]
+            if pattern.search(code) and "`" not in code:
+                found.append(f"{file.relative_to(ROOT)}:{number}: {line.strip()}")
+    assert found == []
+
+
+def test_policy_says_how_to_report() -> None:
+    policy = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    assert "github.com/gffusion/gffusion/security/advisories/new" in policy and "Supported versions" in policy

@@ -1,0 +1,91 @@
+"""Hooks of mkdocs.yml: pages made from other files of the repository, links to them, formulas as MathML, and no resources of other hosts."""
+
+import html
+import os
+import re
+from functools import cache
+from pathlib import Path
+
+import notebooks
+import site_tables
+from latex2mathml.converter import convert
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.exceptions import PluginError
+from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
+
+ROOT = Path(__file__).parents[1]
+LINK = re.compile(r"(?<=\]\()((?:\.\./)+[^)#\s]+)(?=[)#])")
+RESOURCE = re.compile(
+    r"""<(?:script|img|iframe|source|video)\b[^>]*\bsrc=["'](?:https?:)?//[^>]*>|<link\b(?![^>]*\bcanonical\b)[^>]*\bhref=["'](?:https?:)?//[^>]*>"""
+)
+NAME = re.compile(r"\[<code>~?([\w.]+)</code>\](?![\[(])")
+FORMULA = re.compile(r'<(span|div) class="arithmatex">\\[(\[](.*?)\\[)\]]</\1>', re.DOTALL)
+
+
+def generated_pages() -> dict[str, Path]:
+    """Return the pages that are not in docs/: their addresses in the site, and the files that they show."""
+    cards = {f"models/{card.stem}.md": card for card in sorted((ROOT / "model_cards").glob("*.md"))}
+    scripts = {f"notebooks/{path.stem}.md": path for path in sorted((ROOT / "examples" / "notebooks").glob("*.py"))}
+    return {"changelog.md": ROOT / "CHANGELOG.md", **cards, **scripts}
+
+
+@cache
+def documented_names() -> list[str]:
+    """Return the names in the API reference."""
+    pages = sorted(Path(ROOT, "docs", "api").glob("*.md"))
+    return [
+        name for page in pages for name in re.findall(r"^::: (\S+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Add the generated pages."""
+    for address, source in generated_pages().items():
+        is_notebook = source.suffix == ".py"
+        content = notebooks.make_page(source) if is_notebook else source.read_text(encoding="utf-8")
+        file = File.generated(config, address, content=content)
+        file.edit_uri = f"{config.repo_url}/blob/main/{source.relative_to(ROOT)}"
+        files.append(file)
+    return files
+
+
+def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Point links to files outside docs/ to their pages, or else to the repository, so that they also work there."""
+    pages = {source: address for address, source in generated_pages().items()}
+    address = page.file.src_uri
+    source = generated_pages().get(address)
+    folder = (source if source and source.suffix == ".md" else Path(config.docs_dir, address)).parent
+
+    def resolve(match: re.Match[str]) -> str:
+        target = Path(os.path.normpath(folder / match[0]))
+        if not target.exists():
+            raise PluginError(f"{address}: the link {match[0]} leads to no file")
+        if target in pages or target.is_relative_to(config.docs_dir):
+            site = pages.get(target) or str(target.relative_to(config.docs_dir))
+            return os.path.relpath(site, Path(address).parent)
+        kind = "tree" if target.is_dir() else "blob"
+        return f"{config.repo_url.rstrip('/')}/{kind}/main/{target.relative_to(ROOT)}"
+
+    return LINK.sub(resolve, site_tables.fill(markdown))
+
+
+def on_page_content(html_text: str, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Turn formulas into MathML, which browsers show without a script, and names such as [`predict`] into links."""
+
+    def to_mathml(match: re.Match[str]) -> str:
+        return convert(html.unescape(match[2]), display="block" if match[1] == "div" else "inline")
+
+    def to_reference(match: re.Match[str]) -> str:
+        names = [name for name in documented_names() if name.endswith(f".{match[1]}")]
+        code = f"<code>{match[1]}</code>"
+        return f'<autoref identifier="{names[0]}" optional>{code}</autoref>' if names else code
+
+    return FORMULA.sub(to_mathml, NAME.sub(to_reference, html_text))
+
+
+def on_post_build(config: MkDocsConfig) -> None:
+    """Check that no page loads scripts, styles, fonts or images from other hosts."""
+    for page in sorted(Path(config.site_dir).rglob("*.html")):
+        if found := RESOURCE.search(page.read_text(encoding="utf-8")):
+            raise PluginError(f"{page.relative_to(config.site_dir)} loads from another host: {found[0]}")

@@ -1,0 +1,262 @@
+"""Tables of the site that are made while it is built, from the registry of models, the command line and the benchmarks.
+
+A page has them where it contains `<!-- generated: NAME -->`. `python tools/site_tables.py NAME` prints one.
+"""
+
+import contextlib
+import io
+import json
+import math
+import os
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import typer
+from safetensors import safe_open
+
+from gffusion import GFFusionConfig
+from gffusion.cli import app
+from gffusion.training.recipe import Recipe
+from gffusion.zoo import ModelEntry, find_entries, locate
+
+ROOT = Path(__file__).parents[1]
+BENCHMARKS = (
+    ROOT / "docs" / "models" / "tiny" / "forward.json",
+    *sorted((ROOT / "docs" / "benchmarks").glob("*.json")),
+)
+SITE = "https://gffusion.github.io/gffusion/"
+MARK = re.compile(r"<!-- generated: (\w+) -->")
+
+
+def make_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:
+    """Return a Markdown table, with numbers to the right."""
+    head, rows = list(head), [list(row) for row in rows]
+    numeric = [all(isinstance(row[i], int | float) for row in rows) for i in range(len(head))]
+    lines = [head, ["---:" if right else "---" for right in numeric], *([show(cell) for cell in row] for row in rows)]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def show(value: Any) -> str:
+    """Return a cell: numbers to four digits, and sizes as in `480 x 640`."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list):
+        return " x ".join(map(show, value))
+    return str(value)
+
+
+def list_bundled_models() -> str:
+    """Return the table of models with weights, with their measured means."""
+
+    def row(entry: ModelEntry) -> list[str]:
+        return [
+            f"[`{entry.name}`](../../model_cards/{entry.name}.md)",
+            entry.description,
+            entry.training_data,
+            entry.license or "",
+        ]
+
+    return make_table(("name", "description", "trained on", "license"), map(row, find_entries(status="bundled")))
+
+
+def list_models_of_readme() -> str:
+    """Return the table of models in README.md, with absolute links."""
+    rows = []
+    for entry in find_entries(status="bundled"):
+        counts = count_parameters(Path(locate(entry.name)) / "model.safetensors")
+        frozen = f" and {counts['frozen'] / 1e6:.1f} million in frozen encoders" if counts["frozen"] else ""
+        parameters = f"{round(counts['trained'] / 1000)} thousand{frozen}"
+        rows.append(
+            (f"[`{entry.name}`]({SITE}models/{entry.name}.html)", entry.description, parameters, "in the package")
+        )
+    recipes = [entry.name for entry in find_entries(status="recipe-only")]
+    text = f"the models of the paper and its comparisons: {len(recipes)} recipes with CLIP and DINOv2"
+    rows.append(
+        (
+            f"[`{recipes[0]}`, ...]({SITE}models/index.html#models-without-weights)",
+            text,
+            "86 million with CLIP",
+            "none published",
+        )
+    )
+    return make_table(("name", "description", "parameters", "weights"), rows)
+
+
+def count_parameters(weights: Path) -> Counter[str]:
+    """Return how many parameters a file of weights has in networks that are trained, and in frozen encoders."""
+    counts: Counter[str] = Counter(trained=0, frozen=0)
+    with safe_open(weights, framework="numpy") as tensors:
+        for name in tensors.keys():  # noqa: SIM118, which is no mapping
+            kind = "frozen" if name.startswith(("clip.", "dinov2.")) else "trained"
+            is_statistic = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+            counts[kind] += 0 if is_statistic else math.prod(tensors.get_slice(name).get_shape())
+    return counts
+
+
+def list_measurements() -> str:
+    """Return the means of the models with weights, a table per dataset, and the command that reproduces them."""
+    entries = [entry for entry in find_entries() if entry.measurements]
+    parts = []
+    for dataset in dict.fromkeys(name for entry in entries for name in entry.measurements):
+        measured = [entry for entry in entries if dataset in entry.measurements]
+        metrics = list(measured[0].measurements[dataset])
+        rows = ([entry.name, *(f"{entry.measurements[dataset][name]:.3f}" for name in metrics)] for entry in measured)
+        command = measured[0].evaluation_command(dataset).replace(measured[0].name, "NAME")
+        parts.append(f"**{dataset}** (`{command}`):\n\n{make_table(('name', *metrics), rows)}")
+    return "\n".join(parts)
+
+
+def list_recipes() -> str:
+    """Return the table of models without weights."""
+    rows = (
+        (
+            f"[`{entry.name}`](../../model_cards/{entry.name}.md)",
+            entry.description,
+            f"`{entry.recipe}`",
+            entry.training_data,
+        )
+        for entry in find_entries(status="recipe-only")
+    )
+    return make_table(("name", "description", "recipe", "training data"), rows)
+
+
+def compare_with_paper() -> str:
+    """Return the table of the settings of the paper, the defaults of the configuration, and those of gffusion-tiny."""
+    paper, tiny = GFFusionConfig(), GFFusionConfig.from_pretrained(locate("gffusion-tiny"))
+
+    def encoder(config: Any) -> str:
+        return f"{config.num_hidden_layers} layers, {config.hidden_size} channels, {config.patch_size} x {config.patch_size} pixels a patch"
+
+    def layers(config: GFFusionConfig) -> str:
+        used = config.semantic_layers or ()
+        return f"{used[0]} to {used[-1]}" if list(used) == list(range(used[0], used[-1] + 1)) else show(list(used))
+
+    def loss(config: GFFusionConfig) -> str:
+        ours = {"intensity": config.intensity_weight, "VIF": config.vif_weight, "Qabf": config.qabf_weight}
+        return ", ".join(["SSIM, gradients", *(f"{name} x {weight:g}" for name, weight in ours.items() if weight)])
+
+    rows: list[tuple[str, str, Callable[[GFFusionConfig], Any]]] = [
+        ("paradigm", "paradigm", lambda config: config.paradigm),
+        ("merging of layers", "merging", lambda config: config.merging),
+        ("encoder of FINet", "clip_config", lambda config: encoder(config.clip_config)),
+        ("merged layers", "semantic_layers", layers),
+        ("channels of one image in FuNet", "feature_channels", lambda config: config.feature_channels),
+        ("resolution of FuNet", "pixel_unshuffle", lambda config: f"1/{config.pixel_unshuffle}".replace("1/1", "full")),
+        ("channels of the wider view", "context_channels", lambda config: config.context_channels or "none"),
+        ("output of FuNet", "blend_sources", lambda config: "shares of the sources and an offset" if config.blend_sources else "the fused image"),
+        ("widths of the decoder", "decoder_channels", lambda config: ", ".join(map(str, config.decoder_channels))),
+        ("encoder of SSNet", "dinov2_config", lambda config: encoder(config.dinov2_config)),
+        ("size of its input", "segmenter_image_size", lambda config: show(list(config.segmenter_image_size))),
+        ("layers read by the head", "segmenter_layers", lambda config: f"the last {config.segmenter_layers}".replace("last 1", "last")),
+        ("windows of its input", "segmenter_windows", lambda config: show(list(config.segmenter_windows))),
+        ("scales of its input", "segmenter_scales", lambda config: ", ".join(map(show, config.segmenter_scales))),
+        ("edges of label maps aligned", "segmenter_refinement", lambda config: "yes" if config.segmenter_refinement else "no"),
+        ("fusion loss", "intensity_weight, vif_weight, qabf_weight", loss),
+        ("weight of gradients, beta", "gradient_weight", lambda config: f"{config.gradient_weight:g}"),
+    ]  # fmt: skip
+    head = ("", "paper", "gffusion-tiny", "option")
+    return make_table(
+        head,
+        [
+            (name, read(paper), read(tiny), ", ".join(f"`{option}`" for option in options.split(", ")))
+            for name, options, read in rows
+        ],
+    )
+
+
+def describe_commands() -> str:
+    """Return the help of every command."""
+    group = typer.main.get_command(app)
+    parts = []
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        context = command.make_context(f"gffusion {name}", [], resilient_parsing=True, terminal_width=110)
+        text = describe_training() if name == "train" else context.get_help()
+        parts.append(f"## gffusion {name}\n\n```text\n{text.strip()}\n```\n")
+    return "\n".join(parts)
+
+
+def describe_training() -> str:
+    """Return the help of `gffusion train`, whose options are the fields of its arguments."""
+    output = io.StringIO()
+    before = os.environ.get("COLUMNS")
+    os.environ["COLUMNS"] = "112"
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
+        Recipe.parse(["--help"], "gffusion train")
+    os.environ.pop("COLUMNS") if before is None else os.environ.update(COLUMNS=before)
+    return output.getvalue()
+
+
+def describe_benchmarks() -> str:
+    """Return the tables of all benchmarks."""
+    return "\n".join(describe_benchmark(path) for path in BENCHMARKS)
+
+
+def describe_benchmark(path: Path) -> str:
+    """Return the tables of a file that a script in benchmarks/ wrote."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    name = path.relative_to(ROOT).as_posix()
+    lines = [f"## {record.get('title', path.stem)}\n", f"[`{name}`](../../{name}): {describe_machine(record)}.\n"]
+    if note := record.get("note"):
+        lines.append(f"{note}\n")
+    for key, value in record.items():
+        if key in {"machine", "machines", "versions", "parameters"}:
+            continue
+        if isinstance(value, dict):
+            flat = {inner: number for inner, number in value.items() if not isinstance(number, dict)}
+            nested = {inner: part for inner, part in value.items() if isinstance(part, dict)}
+            if flat:
+                lines.append(f"**{key}**\n\n{make_table((key, ''), flat.items())}")
+            lines += [f"**{key}: {inner}**\n\n{tabulate(inner, part)}" for inner, part in nested.items()]
+        elif isinstance(value, list) and value and all(isinstance(row, dict) for row in value):
+            head = list(dict.fromkeys(column for row in value for column in row))
+            lines.append(
+                f"**{key}**\n\n{make_table(head, ([row.get(column, '') for column in head] for row in value))}"
+            )
+    return "\n".join(lines)
+
+
+def tabulate(name: str, part: dict[str, Any]) -> str:
+    """Return a table of values by name, or with a column for each of their fields."""
+    if not all(isinstance(value, dict) for value in part.values()):
+        return make_table((name, ""), part.items())
+    head = list(dict.fromkeys(column for value in part.values() for column in value))
+    return make_table(
+        (name, *head), ([key, *(value.get(column, "") for column in head)] for key, value in part.items())
+    )
+
+
+def describe_machine(record: dict[str, Any]) -> str:
+    """Return one line about machine, settings and versions."""
+    machine = {**record, **record.get("machine", {})}
+    names = ("gpu", "device", "processor", "cores", "threads", "dtype", "size", "repeats", "load", "python")
+    parts = [
+        f"{name} {show(machine[name])}" for name in names if name in machine and not isinstance(machine[name], dict)
+    ]
+    versions = machine.get("versions", {})
+    if not parts and "machines" in record:
+        return "the file names the machine of each value"
+    return ", ".join([*parts, *(f"{name} {versions[name]}" for name in ("torch", "transformers") if name in versions)])
+
+
+TABLES: dict[str, Callable[[], str]] = {
+    "models": list_bundled_models,
+    "readme": list_models_of_readme,
+    "measurements": list_measurements,
+    "recipes": list_recipes,
+    "commands": describe_commands,
+    "benchmarks": describe_benchmarks,
+    "paper": compare_with_paper,
+}
+
+
+def fill(markdown: str) -> str:
+    """Return a page with its tables."""
+    return MARK.sub(lambda match: TABLES[match[1]](), markdown)
+
+
+if __name__ == "__main__":
+    print(TABLES[sys.argv[1]]())
