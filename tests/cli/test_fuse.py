@@ -37,7 +37,10 @@ def level(image: NDArray[Any], other: NDArray[Any]) -> int:
 
 @pytest.fixture(scope="session")
 def fused(scenes: Path) -> NDArray[np.uint8]:
-    """The first pair fused by the default model, without the command and without files."""
+    """The first pair fused by the default model, without the command and without files.
+
+    The command computes FuNet in another form, so a value may be rounded differently, which depends on the processor.
+    """
     images = read(scenes / "visible" / NAMES[0]), read(scenes / "infrared" / NAMES[0])
     processor, model = GFFusionImageProcessor(), GFFusionModel.from_pretrained(locate("gffusion-tiny"))
     with torch.no_grad():
@@ -51,7 +54,7 @@ class TestTwoFiles:
         assert (outcome.exit_code, outcome.err) == (0, "")
         rate = r"[\d.]+ s \([\d.]+ (?:per second|s per pair)\)"
         assert re.fullmatch(rf"fused 1 pair in {rate} -> new/out.png\n", outcome.out)
-        np.testing.assert_array_equal(read(pair / "new/out.png"), fused)
+        assert level(read(pair / "new/out.png"), fused) <= 1
         assert files_in(pair) == ["infrared.png", "new/out.png", "visible.png"]
 
     def test_existing_output_is_kept_without_overwrite(self, gffusion: Callable, pair: Path) -> None:
@@ -72,11 +75,11 @@ class TestTwoFiles:
     @pytest.mark.parametrize(
         ("name", "image_format", "tolerance"),
         [
-            ("out.png", "PNG", 0),
-            ("out.tif", "TIFF", 0),
-            ("out.tiff", "TIFF", 0),
-            ("out.webp", "WEBP", 0),
-            ("out.bmp", "BMP", 0),
+            ("out.png", "PNG", 0.001),
+            ("out.tif", "TIFF", 0.001),
+            ("out.tiff", "TIFF", 0.001),
+            ("out.webp", "WEBP", 0.001),
+            ("out.bmp", "BMP", 0.001),
             ("out.jpg", "JPEG", 3),
             ("out.JPEG", "JPEG", 3),
         ],
@@ -206,7 +209,7 @@ class TestFolders:
         assert re.search(r"fused 2 pairs in [\d.]+ s \([\d.]+ (?:per second|s per pair)\)", outcome.out)
         assert "lonely.png" in outcome.err and "cold.png" in outcome.err and "notes.txt" not in outcome.err
         assert files_in(tmp_path / "out") == ["B.PNG", "a.png"]
-        np.testing.assert_array_equal(read(tmp_path / "out" / "B.PNG"), fused)
+        assert level(read(tmp_path / "out" / "B.PNG"), fused) <= 1
 
     def test_suffix_option(self, gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
         outcome = gffusion("fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path, "--suffix", ".bmp")
@@ -263,7 +266,7 @@ class TestFolders:
         assert outcome.exit_code == 1
         assert "fused 2 pairs" in outcome.out
         assert files_in(tmp_path / "out") == ["1good.png", "7good.png"]
-        np.testing.assert_array_equal(read(tmp_path / "out" / "7good.png"), fused)
+        assert level(read(tmp_path / "out" / "7good.png"), fused) <= 1
         first, *lines = outcome.err.splitlines()
         assert first == "5 failed:"
         causes = {
