@@ -43,7 +43,8 @@ def test_until_released(tmp_path: Path) -> None:
 @pytest.mark.processes
 def test_until_the_process_is_killed(tmp_path: Path) -> None:
     """A forked process, such as a worker that has not noticed yet, does not keep the lock."""
-    process = start(tmp_path, "import os, time; os.fork(); time.sleep(20)")
+    process = start(tmp_path, "import os, time; os.fork() or print('forked', flush=True); time.sleep(20)")
+    assert process.stdout is not None and process.stdout.readline() == "forked\n"  # by the new process
     assert is_locked(tmp_path)
     process.send_signal(signal.SIGKILL)
     process.wait()

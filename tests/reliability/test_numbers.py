@@ -1,11 +1,14 @@
 """Numbers by precision, form, threads and batches, as docs/guides/robustness.md says, and the same bytes for the same command."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numbers_table
+import numpy as np
 import pytest
 
+from gffusion.data import read_image
 from gffusion.synthetic.rendering import render_scene
 
 ROOT = Path(__file__).parents[2]
@@ -34,6 +37,19 @@ def test_limits(model: str) -> None:
 @pytest.mark.processes
 def test_same_command_same_bytes() -> None:
     assert numbers_table.is_repeatable("gffusion-funet", "cpu")
+
+
+@pytest.mark.slow
+def test_other_vector_instructions(scenes: Path, tmp_path: Path, run_script: Callable) -> None:
+    """As on an older processor: few values are rounded differently, by one gray level."""
+    older = {"ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    images = {}
+    for name, environment in {"this": {}, "older": older}.items():
+        words = ["fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path / name]
+        assert run_script("from gffusion.cli import main; main()", *words, environment=environment).returncode == 0
+        images[name] = np.stack([read_image(path).astype(int) for path in sorted((tmp_path / name).iterdir())])
+    differences = np.abs(images["this"] - images["older"])
+    assert differences.max() <= 1 and np.mean(differences > 0) < 1e-3
 
 
 def test_record() -> None:
