@@ -73,7 +73,9 @@ def test_killed_before_a_write(job: Callable[..., runs.Job], whole: runs.Job) ->
         if number > second_epoch and any(place in write for place in places)
     ]
     assert len(numbers) > 10
-    for number in [2, *(numbers if IS_WHOLE else numbers[::2])]:
+    if not IS_WHOLE:  # at random, as folders are replaced by two renames
+        numbers = random.Random(0).sample(numbers, len(numbers) // 2)
+    for number in [2, *numbers]:
         check_killed_and_resumed(dataclasses.replace(job(f"before-{number}"), kill_at=number), expected)
 
 
