@@ -4,6 +4,9 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+import scipy.fft
+from einops import rearrange
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from scipy import ndimage, optimize
 
@@ -118,7 +121,7 @@ def compare_tiles(pairs: Sequence[EdgePair], matrix: NDArray[np.float64], size: 
     agreements, variances = [], []
     for pair in pairs:
         visible, infrared = _find_both_edges(pair, matrix, size)
-        agreements.append(_shift_and_sum(visible, infrared, level, (rows, columns)))
+        agreements.append(_correlate_tiles(visible, infrared, level, (rows, columns)))
         energy = [
             ndimage.uniform_filter(np.abs(edges) ** 2, 2 * level.radius + 1, mode="constant")
             for edges in (visible, infrared)
@@ -220,19 +223,20 @@ def _find_both_edges(
     return find_edges(resize_image(pair.visible, size)), find_edges(warped, valid)
 
 
-def _shift_and_sum(
+def _correlate_tiles(
     visible: NDArray[np.complex64], infrared: NDArray[np.complex64], level: Level, grid: tuple[int, int]
 ) -> NDArray[np.float32]:
-    height, width = visible.shape
-    padded = np.pad(infrared, level.radius)
-    count = 2 * level.radius + 1
-    sums = np.empty((grid[0] * grid[1], count, count), np.float32)
-    for row in range(count):
-        for column in range(count):
-            part = padded[row : row + height, column : column + width]
-            agreement = visible.real * part.real + visible.imag * part.imag
-            sums[:, row, column] = _sum_tiles(agreement, level.tile, grid)
-    return sums
+    """Return the agreement in every tile for all displacements, see [`Tiles`], by Fourier transforms of the tiles."""
+    radius, side = level.radius, level.tile + 2 * level.radius  # of a tile with its surroundings
+    missing = [count * level.tile - length for count, length in zip(grid, visible.shape, strict=True)]  # to whole tiles
+    visible = np.pad(visible, [(0, after) for after in missing])
+    infrared = np.pad(infrared, [(radius, after + radius) for after in missing])
+    tiles = rearrange(visible, "(r h) (c w) -> (r c) h w", r=grid[0], c=grid[1])
+    moving = sliding_window_view(infrared, (side, side))[:: level.tile, :: level.tile]
+    size = (scipy.fft.next_fast_len(side),) * 2
+    products = scipy.fft.fft2(tiles, size).conj() * scipy.fft.fft2(rearrange(moving, "r c h w -> (r c) h w"), size)
+    agreements: NDArray[np.float32] = scipy.fft.ifft2(products).real
+    return agreements[:, : 2 * radius + 1, : 2 * radius + 1]
 
 
 def _sum_tiles(values: NDArray[Any], tile: int, grid: tuple[int, int]) -> NDArray[np.float32]:
@@ -287,10 +291,11 @@ def make_change(values: NDArray[np.float64], size: tuple[int, int]) -> NDArray[n
     half = width / 2
     x, y, scale, turn, stretch, shear, across, down = np.asarray(values) / half
     center = np.array([[1 / half, 0, -(width - 1) / width], [0, 1 / half, -(height - 1) / width], [0, 0, 1]])
+    back = np.array([[half, 0, (width - 1) / 2], [0, half, (height - 1) / 2], [0, 0, 1]])  # its inverse
     change = np.array(
         [[1 + scale + stretch, shear - turn, x], [shear + turn, 1 + scale - stretch, y], [across, down, 1]]
     )
-    return np.linalg.inv(center) @ change @ center
+    return back @ change @ center
 
 
 def _to_relative(pixels: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
