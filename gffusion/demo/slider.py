@@ -1,15 +1,14 @@
 """HTML of two images under a slider, which works by mouse, touch and keyboard. Does not import gradio."""
 
-import base64
 from collections.abc import Mapping
 from html import escape
-from io import BytesIO
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
 from gffusion.visualization.palette import color_classes
+from gffusion.visualization.slider import to_data_address
 
 _LARGEST_SIDE = 1600  # of the images shown; the files have the original size
 _DESCRIPTIONS = {
@@ -80,7 +79,7 @@ def render_slider(images: Mapping[str, NDArray[np.uint8]], classes: Mapping[int,
         images: (H, W) or (H, W, 3) of one size, by kind: `visible`, `infrared`, `fused` and perhaps `segmentation`.
         classes: Names of the classes by their ids, for the legend of the segmentation.
     """
-    sources = {kind: _encode(image) for kind, image in images.items()}
+    sources = {kind: to_data_address(Image.fromarray(image), _LARGEST_SIDE) for kind, image in images.items()}
     left, right = "visible", "segmentation" if "segmentation" in images else "fused"
     shown = "".join(
         f'<img class="{side}" src="{sources[kind]}" alt="{_DESCRIPTIONS[kind]}">'
@@ -107,12 +106,3 @@ def render_slider(images: Mapping[str, NDArray[np.uint8]], classes: Mapping[int,
         '<div class="knob" aria-hidden="true">&#8596;</div><input type="range" min="0" max="100" value="50" step="0.5" '
         f'aria-label="Boundary between the left and the right image, in percent"></div>{legend}</div>'
     )
-
-
-def _encode(image: NDArray[np.uint8]) -> str:
-    """Return an image as a data URL, so that it needs no file on the server."""
-    shown = Image.fromarray(image)
-    shown.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-    buffer = BytesIO()
-    shown.save(buffer, "JPEG", quality=92, subsampling=0)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -38,7 +38,7 @@ SEGMENTER: dict[str, Any] = {
     "dinov2_config": DINOV2,
     "segmenter_image_size": [32, 48],
     "segmenter_windows": [2, 2],
-    "segmenter_scales": [1, 2],
+    "segmenter_scales": [1, 0.5],
     "segmenter_refinement": 1.0,
     "segmenter_layers": 2,
     "num_labels": 4,
@@ -61,6 +61,7 @@ MODELS: dict[str, dict[str, Any]] = {
         "merging": "group_conv",
         "stem_channels": 8,
         **SEGMENTER,
+        "segmenter_windows": [1, 1],
         "segmenter_scales": [1],
     },
 }
