@@ -45,7 +45,8 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
         missing |= (~np.isfinite(planes) | (np.abs(planes) >= _HUGE)).any(axis=-1)
     if no_data is not None and np.isfinite(no_data):
         # Integers cannot hold every value; as text, floats can have more digits than their type.
-        stored = no_data if values.dtype.kind in "iu" else np.asarray(no_data, np.float64).astype(planes.dtype)
+        with np.errstate(over="ignore"):  # infinite, which is missing anyway
+            stored = no_data if values.dtype.kind in "iu" else np.asarray(no_data, np.float64).astype(planes.dtype)
         missing |= (planes == stored).all(axis=-1)
     if values.ndim == 2 and values.dtype != np.uint8:
         missing |= _find_markers(values, missing)

@@ -31,6 +31,7 @@ class RangeHistogram:
         self._first = 0  # bin i contains the values from (first + i) * width to (first + i + 1) * width
         self._width = 1.0
         self._is_exact = True
+        self._smallest, self._largest = math.inf, -math.inf
 
     def add(self, array: NDArray[Any], missing: Mask | None = None) -> None:
         """Count the pixels of an image (H, W) or (H, W, 3) that are not missing; color as luma.
@@ -39,11 +40,18 @@ class RangeHistogram:
             ValueError: If values are not finite, or all pixels are missing.
         """
         values = measured_counts(array, missing)
+        smallest, largest = float(values.min()), float(values.max())
+        self._smallest, self._largest = min(self._smallest, smallest), max(self._largest, largest)
         if self._is_exact and not np.array_equal(values, np.rint(values)):
-            self._make_finer(float(values.min()), float(values.max()))
-        self._widen(float(values.min()), float(values.max()))
+            self._make_finer(smallest, largest)
+        self._widen(smallest, largest)
         bins = np.floor(values / self._width).astype(np.int64) - self._first
         self._counts += np.bincount(bins, minlength=_BINS)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no pixel was counted."""
+        return not self._counts.any()
 
     @property
     def limits(self) -> Limits:
@@ -53,17 +61,22 @@ class RangeHistogram:
             ValueError: If no image was added.
         """
         total = int(self._counts.sum())
-        if not total:
+        if self.is_empty:
             raise ValueError("No infrared image was measured.")
         cumulative = self._counts.cumsum()
-        low, high = (self._interpolate(cumulative, percentile / 100 * (total - 1)) for percentile in PERCENTILES)
-        return low, high
+        # Outer borders of bins, so that a value which most pixels share is not outside.
+        borders = (0, 0) if self._is_exact and self._width == 1 else (0, 1)
+        low, high = (
+            self._interpolate(cumulative, percentile / 100 * (total - 1), border)
+            for percentile, border in zip(PERCENTILES, borders, strict=True)
+        )
+        return max(low, self._smallest), min(high, self._largest)
 
     def _make_finer(self, low: float, high: float) -> None:
         """Choose the width of the bins for values that are not integers; integers so far are kept."""
         self._is_exact = False
         occupied = np.flatnonzero(self._counts)
-        values, counts = self._first + occupied, self._counts[occupied]
+        values, counts = (self._first + occupied) * self._width, self._counts[occupied]
         smallest = 2.0 ** math.floor(math.log2(max(abs(low), abs(high), 1e-30))) / 2**40
         self._width = max(2.0 ** math.ceil(math.log2(max(high - low, 1e-300))) / (_BINS // 2), smallest)
         self._counts = np.zeros(_BINS, np.int64)
@@ -86,10 +99,9 @@ class RangeHistogram:
         np.add.at(counts, bins - first, self._counts[occupied])
         self._counts, self._first = counts, first
 
-    def _interpolate(self, cumulative: NDArray[np.int64], rank: float) -> float:
-        """Return the value at a rank from 0, linear between the neighboring ranks, as `np.percentile` does."""
+    def _interpolate(self, cumulative: NDArray[np.int64], rank: float, border: int) -> float:
+        """Return the lower (0) or upper (1) border of the bin at a rank, linear between ranks, as `np.percentile` does."""
         below = math.floor(rank)
         bins = np.searchsorted(cumulative, [below, min(below + 1, int(cumulative[-1]) - 1)], side="right")
-        exact = self._is_exact and self._width == 1
-        values = (self._first + bins + (0 if exact else 0.5)) * self._width
+        values = (self._first + bins + border) * self._width
         return float(values[0] + (rank - below) * (values[1] - values[0]))

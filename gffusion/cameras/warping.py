@@ -71,7 +71,7 @@ def apply_rig(
     else:
         size, matrix = infrared.shape[:2], np.linalg.inv(matrix).astype(np.float64)
         outside = find_outside(matrix, size, visible.shape[:2], 0 if crop else _TOLERANCE)
-        visible = warp_image(visible, None, matrix, size)[0]
+        visible = warp_image(visible, None, matrix, size, 0 if crop else _TOLERANCE)[0]
     if outside.all():
         raise ValueError("the infrared image lies outside the visible image: the rig does not belong to these images")
     if not crop:
@@ -131,7 +131,11 @@ def resize_infrared(
 
 
 def warp_image(
-    values: NDArray[Any], missing: NDArray[np.bool_] | None, matrix: NDArray[np.float64], size: tuple[int, int]
+    values: NDArray[Any],
+    missing: NDArray[np.bool_] | None,
+    matrix: NDArray[np.float64],
+    size: tuple[int, int],
+    tolerance: float = 0,
 ) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
     """Warp an image bilinearly, after a Gaussian filter where it shrinks, without any influence of missing pixels.
 
@@ -140,6 +144,7 @@ def warp_image(
         missing: (h, w), True where there is no measurement, or `None`.
         matrix: (3, 3), maps pixels (column, row, 1) of the result to pixels of `values`; whole numbers are centers.
         size: Height and width of the result.
+        tolerance: Width of a border around `values`, in its pixels, for which its outermost pixels are repeated.
 
     Returns:
         The image (H, W) or (H, W, C) in the type of `values`, integers rounded; and the mask (H, W) of pixels that are
@@ -163,7 +168,7 @@ def warp_image(
     for top in range(0, size[0], _ROWS):
         rows = slice(top, min(top + _ROWS, size[0]))
         points = _map_points(matrix, rows, size[1])  # (2, rows, W): row, column
-        band_lost = _is_outside(points, values.shape[:2])
+        band_lost = _is_outside(points, values.shape[:2], tolerance)
         shares: Any = 1
         if weights is not None:
             shares = ndimage.map_coordinates(weights, points, order=1, mode="nearest")

@@ -184,13 +184,15 @@ def _is_plain_png(content: bytes, image: ImageFile.ImageFile) -> bool:
     if image.mode != "I;16" and str(image.tile[0][3]).endswith(";16B"):
         return True  # 16-bit colors, of which Pillow keeps only the upper bytes
     is_changed = "transparency" in image.info or image.info.get("interlace")
-    return image.mode in _PLAIN_PNG_MODES and not is_changed and not has_late_metadata(content)
+    is_stored = image.mode in _PLAIN_PNG_MODES and _count_levels(image) is None
+    return is_stored and not is_changed and not has_late_metadata(content)
 
 
 def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool = True) -> DecodedImage:
     if image.format == "PNG" and is_complete and _is_plain_png(content, image):
         return DecodedImage(_decode_plain_png(content, image), "PNG")
     no_data = parse_no_data(image.tag_v2.get(GDAL_NODATA)) if hasattr(image, "tag_v2") else None
+    levels = _count_levels(image)
     image.load()
     ImageOps.exif_transpose(image, in_place=True)
     stored = "JPEG" if image.format == "MPO" else str(image.format)
@@ -203,7 +205,20 @@ def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool
     if image.mode == "1":
         palette = np.array([[0] * 3, [255] * 3], np.uint8)
         return DecodedImage(np.array(image.convert("L")), stored, np.array(image, np.uint8), palette, no_data)
+    if levels is not None:
+        pixels, step = np.array(image), 255 // (levels - 1)
+        palette = np.repeat(np.arange(levels, dtype=np.uint8)[:, None] * step, 3, axis=1)
+        return DecodedImage(pixels, stored, pixels // step, palette, no_data)
     return DecodedImage(_to_pixels(image), stored, no_data=no_data)
+
+
+def _count_levels(image: Image.Image) -> int | None:
+    """Return the number of grays that 2 or 4 bits per pixel can hold, which Pillow spreads over 0 to 255; else `None`."""
+    if image.mode != "L" or not image.tile:  # type: ignore[attr-defined]
+        return None
+    arguments = image.tile[0][3]  # type: ignore[attr-defined]
+    layout = arguments if isinstance(arguments, str) else arguments[0] if arguments else ""
+    return {"L;2": 4, "L;4": 16}.get(str(layout))
 
 
 def _to_pixels(image: Image.Image) -> NDArray[Any]:

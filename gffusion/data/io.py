@@ -97,7 +97,7 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
                 # Newer versions of Pillow report the upright size of TIFF files.
                 width, height = (image.tag_v2[tag] for tag in (TiffImagePlugin.IMAGEWIDTH, TiffImagePlugin.IMAGELENGTH))
             # image.getexif() would decode every pixel of a PNG.
-            is_transposed = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) >= 5
+            is_transposed = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) in range(5, 9)
             return (width, height) if is_transposed else (height, width)
     except Exception:  # read_image reads the file or raises the documented error
         return read_image(path).shape[:2]
@@ -106,7 +106,7 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
 def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[Any]:
     """Read a map of class indices.
 
-    Stored values are returned unchanged: the indices of palette images, 0 and 1 of 1-bit images.
+    Stored values are returned unchanged: the indices of palette images, and 0 to 15 of images with 1, 2 or 4 bits.
 
     Args:
         path: A gray or palette PNG, TIFF or BMP file, or its content.

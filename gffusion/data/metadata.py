@@ -20,9 +20,9 @@ XMP_TAG, ICC_TAG = 700, 34675
 _ORIENTATION, _WIDTH, _HEIGHT, _PIXEL_WIDTH, _PIXEL_HEIGHT = 274, 256, 257, 40962, 40963
 _DESCRIPTION, _MAKER_NOTE, _GDAL_METADATA = 270, 37500, 42112
 _THUMBNAIL_POSITION, _THUMBNAIL_LENGTH = 513, 514
-_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION = 33550, 33922, 34264
+_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, _RPC = 33550, 33922, 34264, 50844
 # GeoTIFF 1.1 and GDAL. Not GDAL_NODATA: fusion changes the values of these pixels.
-_GEOREFERENCE = (_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, 34735, 34736, 34737, _GDAL_METADATA, 50844)
+_GEOREFERENCE = (_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, 34735, 34736, 34737, _GDAL_METADATA, _RPC)
 # Tags of TIFF files that describe the image and not how it is stored; 33723 is IPTC, 40091 to 40095 are Windows' names.
 _DESCRIPTIVE = {
     *(
@@ -107,6 +107,10 @@ class ImageMetadata:
             matrix = np.frombuffer(tag.data, "<f8").reshape(4, 4).copy()
             matrix[:, 3] += matrix[:, 0] * left + matrix[:, 1] * top
             moved[_TRANSFORMATION] = tag._replace(data=matrix.astype("<f8").tobytes())
+        if isinstance(tag := moved.get(_RPC), Tag):
+            coefficients = np.frombuffer(tag.data, "<f8").copy()
+            coefficients[2:4] -= top, left  # offsets of lines and samples
+            moved[_RPC] = tag._replace(data=coefficients.astype("<f8").tobytes())
         return replace(self, georeference=moved)
 
     def write_exif(self, size: tuple[int, int]) -> bytes | None:

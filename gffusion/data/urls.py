@@ -4,6 +4,7 @@ import http.client
 import queue
 import threading
 import time
+import urllib.parse
 import urllib.request
 
 from .bounds import max_image_bytes
@@ -60,6 +61,7 @@ def read_url(address: str, timeout: float | None = None, max_bytes: int = max_im
 
 
 def _download(address: str, seconds: float, max_bytes: int, answer: "queue.Queue[bytes | Exception]") -> None:
+    address = urllib.parse.quote(address, safe="%/:?#[]@!$&'()*+,;=~")  # names in any script
     opener, end = urllib.request.OpenerDirector(), time.monotonic() + _TOTAL * seconds
     for handler in _HANDLERS:
         opener.add_handler(handler())

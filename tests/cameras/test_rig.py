@@ -18,6 +18,11 @@ def write(folder: Path, content: Any) -> Path:
     return path
 
 
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"cannot write .*rig\.json: the folder .*none does not exist"):
+        Rig(np.eye(3)).save(tmp_path / "none" / "rig.json")
+
+
 def test_a_saved_rig_is_loaded(tmp_path: Path) -> None:
     rig = Rig(np.array(VALID["matrix"]), (480, 640), (240, 320), "estimated from 10 pairs")
     rig.save(tmp_path / "rig.json")

@@ -24,6 +24,8 @@ FOLDERS: dict[str, list[Array]] = {
     "integers_first": [RNG.integers(0, 9, (30, 40), np.uint8), RNG.random((30, 40))],
     "tiny_values": [RNG.random((30, 40)) * 1e-20, RNG.random((30, 40)) * 1e-18],
     "int32": [RNG.integers(-100000, 100000, (30, 40)).astype(np.int32) for _ in range(2)],
+    "mostly_0": [RNG.random((30, 40)).clip(0.6, 1) - 0.6 for _ in range(2)],
+    "millikelvin_first": [RNG.integers(270_000, 370_000, (30, 40)).astype(float), 280_000.25 + RNG.random((30, 40))],
     "one_pixel": [np.full((1, 1), 5, np.uint16)],
     "flat": [np.full((3, 4), 300.15)],
 }
@@ -38,6 +40,7 @@ def test_folder_range_is_that_of_all_pixels_together(kind: str) -> None:
     limits = measure_ranges(((image, None) for image in images), InfraredOptions("folder"))
     assert len(limits) == len(images) and len(set(limits)) == 1
     np.testing.assert_allclose(limits[0], expected, rtol=1e-12 if kind.startswith("uint") else 0, atol=tolerance)
+    assert np.mean((pixels < limits[0][0]) | (pixels > limits[0][1])) <= 0.005
 
 
 def test_color_counts_as_luma_and_missing_pixels_do_not_count() -> None:

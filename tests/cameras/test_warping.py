@@ -120,6 +120,13 @@ def test_the_frame_of_the_infrared_image() -> None:
     assert np.array_equal(aligned.visible[0, :, 0], np.arange(48, 112))
 
 
+def test_a_visible_image_that_ends_within_a_pixel_has_no_black_border() -> None:
+    visible, infrared = np.full((96, 128, 3), 200, np.uint8), np.zeros((48, 64), np.uint8)
+    shifted = Rig(np.array([[1, 0, 1.2 / 128], [0, 1, 1.2 / 96], [0, 0, 1]]))
+    aligned = apply_rig(visible, infrared, None, shifted, "infrared")
+    assert (aligned.visible == 200).all()
+
+
 def test_a_visible_image_that_does_not_cover_the_infrared_image() -> None:
     images = np.zeros((96, 128, 3), np.uint8), np.zeros((48, 64), np.uint8)
     rig = Rig(np.array([[1, 0, 0.25], [0, 1, 0], [0, 0, 1]]))

@@ -26,11 +26,15 @@ def save(path: Path, image: Image.Image, **options: object) -> Path:
 
 def deep_png(path: Path, samples: np.ndarray, color_type: int) -> Path:
     """Write a 16-bit PNG; Pillow writes only gray ones."""
-    height, width = samples.shape[:2]
-    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
-    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in samples)
+    return write_png(path, (samples.shape[1], len(samples)), 16, color_type, samples.astype(">u2"))
+
+
+def write_png(path: Path, size: tuple[int, int], bits: int, color_type: int, rows: np.ndarray) -> Path:
+    """Write a PNG file of width and height `size` from the bytes of its rows."""
+    header = struct.pack(">IIBBBBB", *size, bits, color_type, 0, 0, 0)
+    compressed = zlib.compress(b"".join(b"\0" + row.tobytes() for row in rows))
     content = b"\x89PNG\r\n\x1a\n"
-    for kind, data in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+    for kind, data in ((b"IHDR", header), (b"IDAT", compressed), (b"IEND", b"")):
         content += struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
     path.write_bytes(content)
     return path
@@ -289,6 +293,28 @@ class TestReadLabels:
         assert_same(read_labels(save(tmp_path / "8.png", Image.fromarray(GRAY))), GRAY)
         assert_same(read_labels(save(tmp_path / "16.png", Image.fromarray(DEEP_GRAY))), DEEP_GRAY)
         assert_same(read_labels(save(tmp_path / "1.png", Image.fromarray(GRAY > 100))), (GRAY > 100).astype(np.uint8))
+
+    @pytest.mark.parametrize("bits", [2, 4])
+    @pytest.mark.parametrize("suffix", [".png", ".tif"])
+    def test_few_bits(self, tmp_path: Path, bits: int, suffix: str) -> None:
+        """As MATLAB writes them; as images, they are spread over all grays."""
+        labels = np.tile(np.arange(2**bits, dtype=np.uint8), (3, 4))
+        path = tmp_path / f"labels{suffix}"
+        if suffix == ".png":
+            packed = np.packbits(np.unpackbits(labels[..., None], axis=-1)[..., 8 - bits :].reshape(3, -1), axis=-1)
+            write_png(path, (labels.shape[1], 3), bits, 0, packed)
+        else:
+            tifffile.imwrite(path, labels, bitspersample=bits, photometric="minisblack")
+        assert_same(read_labels(path), labels)
+        assert_same(read_image(path), labels * (255 // (2**bits - 1)))
+
+    @pytest.mark.parametrize("orientation", [0, 9])
+    def test_orientations_that_do_not_exist(self, tmp_path: Path, orientation: int) -> None:
+        path = tmp_path / "deep.tif"
+        tags = [(274, "H", 1, orientation, True)]
+        tifffile.imwrite(path, DEEP_COLOR, compression="deflate", photometric="rgb", extratags=tags)
+        assert_same(read_image(path), DEEP_COLOR)
+        assert read_size(path) == DEEP_COLOR.shape[:2]
 
     @pytest.mark.parametrize(
         ("name", "image", "message"),

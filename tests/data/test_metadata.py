@@ -201,6 +201,10 @@ def test_georeference_of_other_frames() -> None:
     moved, _ = read_metadata(save_source("tif", tags={34264: (12, matrix)})).move(window=(10, 20, 20, 20))
     values = np.frombuffer(moved.georeference[34264].data).reshape(4, 4)  # type: ignore[index, union-attr]
     assert values[:2, 3].tolist() == [690000.0 + 20 * 0.05, 5335000.0 - 10 * 0.05]
+    coefficients = tuple(float(number) for number in range(500, 592))
+    moved, _ = read_metadata(save_source("tif", tags={50844: (12, coefficients)})).move(window=(10, 20, 20, 20))
+    values = np.frombuffer(moved.georeference[50844].data)  # type: ignore[index, union-attr]
+    assert values[:5].tolist() == [500, 501, 502 - 10, 503 - 20, 504]
     rotated = read_metadata(save_source("tif", tags={**GEOREFERENCE, 274: (3, (6,))}))
     assert "upright" in rotated.move()[1][0]
 

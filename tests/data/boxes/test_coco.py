@@ -29,6 +29,13 @@ def coco(folder: Path, **changes: Any) -> Path:
     return folder / "all.json"
 
 
+def test_byte_order_mark(tmp_path: Path) -> None:
+    """As programs on Windows write it."""
+    path = tmp_path / "all.json"
+    path.write_text(json.dumps({"images": [], "categories": [], "annotations": []}), encoding="utf-8-sig")
+    assert read_coco(path) == ({}, ())
+
+
 def test_ids_with_gaps(tmp_path: Path) -> None:
     images, class_names = read_coco(coco(tmp_path))
     assert images.keys() == {"a", "b"}
