@@ -22,10 +22,11 @@ _PALETTE_NOTE = "infrared colors mapped back"
 
 
 class PreparedFrame(NamedTuple):
-    """Images of one moment, of one size, and the options of the infrared image."""
+    """Images of one moment, of one size, the options of the infrared image, and notes on its palette or that of frames before."""
 
     images: PairImages
     options: InfraredOptions
+    palette: tuple[str, ...] | None
 
 
 class FrameFuser:
@@ -40,6 +41,7 @@ class FrameFuser:
         border: (H, W), True where the infrared images have a border, so that it is not searched for in every image.
         limits: Range of the frame before the first one, with `smooth_range`.
         infrared_options: Options of the infrared images, instead of those of the processor.
+        palette: [`PreparedFrame.palette`] of the frame before the first one.
 
     Raises:
         ValueError: If options exclude each other, or do not fit ordered frames.
@@ -55,6 +57,7 @@ class FrameFuser:
         border: NDArray[np.bool_] | None = None,
         limits: Limits | None = None,
         infrared_options: InfraredOptions | None = None,
+        palette: tuple[str, ...] | None = None,
     ) -> None:
         read_options = read_options or ReadOptions()
         options = infrared_options or image_processor.infrared_options
@@ -75,7 +78,7 @@ class FrameFuser:
         self._read_options = read_options if border is None else replace(read_options, keep_borders=True)
         self._running = RunningRange(options.smooth_range, limits) if options.smooth_range else None
         self._semantics = SemanticRefresh(model, semantic_every) if semantic_every > 1 else None
-        self._palette: tuple[str, ...] | None = None
+        self._palette = palette
 
     @property
     def refreshed(self) -> int | None:
@@ -113,7 +116,7 @@ class FrameFuser:
             options = options.with_limits(self._running.update(images.infrared, images.missing))
         elif largest is not None and options.infrared_range in ("auto", "type"):
             options = options.with_limits((0.0, float(largest)))
-        return PreparedFrame(images, options)
+        return PreparedFrame(images, options, self._palette)
 
     def fuse(self, frames: Sequence[PreparedFrame]) -> list[Prediction]:
         """Fuse consecutive frames of one size.

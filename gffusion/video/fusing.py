@@ -1,13 +1,12 @@
 """Fuse two videos into one, in constant memory, and continue where an interrupted run stopped."""
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import islice, repeat
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,26 +17,24 @@ from gffusion.cameras.missing import find_borders
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import find_rig
-from gffusion.data.atomic import synchronize
 from gffusion.data.prefetch import map_in_order
+from gffusion.data.reading import clean
 from gffusion.inference.batching import batch_by_size
-from gffusion.inference.predict import Prediction
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.visualization.overlay import overlay
 from gffusion.zoo.digest import digest_weights
 
 from .checks import check_frames
-from .fuser import FrameFuser, PreparedFrame
+from .fuser import FrameFuser
 from .jobs import VideoJob
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
 from .reading import VideoFile, import_av, to_infrared, to_visible
-from .segments import SEGMENT_FRAMES, SegmentEncoder, SegmentFolder, SegmentState, VideoSettings
+from .recording import MAXIMUM_ERRORS, FrameItem, Recorder
+from .segments import SEGMENT_FRAMES, SegmentFolder, SegmentState, VideoSettings
 from .semantics import check_refresh
 
-_MAXIMUM_ERRORS = 5
 _FAILURES_AT_START = 10  # with so many, the options are wrong, not single frames
 
 Progress = Callable[[int, int | None], None]
@@ -63,15 +60,6 @@ class VideoReport:
     failures: int = 0
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-
-
-class _Item(NamedTuple):
-    """A pair of frames with its images, or the reason why it cannot be fused."""
-
-    time: Fraction
-    duration: Fraction
-    prepared: PreparedFrame | None
-    error: str | None = None
 
 
 def fuse_video(
@@ -185,9 +173,17 @@ class _VideoRun:
         options = self._infrared_options
         if options.infrared_range != "folder":
             return options
-        histogram = RangeHistogram()
+        histogram, name, problem = RangeHistogram(), self._names[1], None
         for item in self.pair.read():
-            histogram.add(to_infrared(item.infrared.frame), None)
+            try:
+                frame = clean(
+                    InfraredFrame(to_infrared(item.infrared.frame), missing=self._border), name, self._read_options
+                )
+                histogram.add(frame.values, frame.missing)
+            except ValueError as error:  # such frames are left out
+                problem = error
+        if histogram.is_empty:
+            raise ValueError(f"no frame could be fused: {problem}")
         low, high = histogram.limits
         self.report.notes.append(f"infrared range of the video: {low:.7g} to {high:.7g}")
         return options.with_limits(histogram.limits)
@@ -205,8 +201,9 @@ class _VideoRun:
             segment=len(self.job.outputs) > 1,
             semantic_every=self._semantic_every,
             border=self._border,
-            limits=done[-1].limits if done else None,
+            limits=next((state.limits for state in reversed(done) if state.limits is not None), None),
             infrared_options=self._measure(),
+            palette=next((state.palette for state in reversed(done) if state.palette is not None), None),
         )
         total = self._estimate_total()
         pairs = islice(self.pair.read(), sum(state.frames for state in done), None)
@@ -214,7 +211,7 @@ class _VideoRun:
             ahead = map_in_order(reader, lambda _: self._prepare(fuser, pairs), repeat(None), depth=2 * batch_size)
             items = iter(lambda: next(ahead), None)
             while segment := list(islice(items, 1)):
-                recorder = _Recorder(self.job, folder, self._settings, writer)
+                recorder = Recorder(self.job, folder, self._settings, writer)
                 fuser.reset_semantics()
                 try:
                     frames = _chain(segment, islice(items, SEGMENT_FRAMES - 1))
@@ -231,23 +228,21 @@ class _VideoRun:
         if not self.report.frames:
             raise ValueError(f"no frame could be fused: {self.report.errors[0]}")
 
-    def _prepare(self, fuser: FrameFuser, pairs: Iterator[FramePair]) -> _Item | None:
+    def _prepare(self, fuser: FrameFuser, pairs: Iterator[FramePair]) -> FrameItem | None:
         pair = next(pairs, None)
         if pair is None:
             return None
         time, duration = pair.time, pair.visible.duration or 1 / self.pair.visible.rate
         try:
             images = to_visible(pair.visible.frame), to_infrared(pair.infrared.frame)
-            return _Item(time, duration, fuser.prepare(*images, self._names, self._largest))
+            return FrameItem(time, duration, fuser.prepare(*images, self._names, self._largest))
         except ValueError as error:
-            return _Item(time, duration, None, f"{float(time):.3f} s: {error}")
+            return FrameItem(time, duration, None, f"{float(time):.3f} s: {error}")
 
-    def _fuse(self, fuser: FrameFuser, batch: Sequence[_Item], recorder: "_Recorder") -> None:
+    def _fuse(self, fuser: FrameFuser, batch: Sequence[FrameItem], recorder: "Recorder") -> None:
         prepared = [item.prepared for item in batch if item.prepared is not None]
         if not prepared:
-            recorder.fail(batch[0])
-            if not self._size and recorder.seen >= _FAILURES_AT_START:
-                raise ValueError(str(batch[0].error))
+            self._leave_out(batch[0], recorder)
             return
         size = prepared[0].images.visible.shape[:2]
         if self._size is not None and size != self._size:
@@ -255,16 +250,30 @@ class _VideoRun:
                 f"the size of the frames changes from {self._size[1]}x{self._size[0]} to {size[1]}x{size[0]} at "
                 f"{float(batch[0].time):.3f} s: split the videos there"
             )
+        try:
+            predictions = fuser.fuse(prepared)
+        except ValueError as error:
+            if len(batch) > 1:  # find the frames that fail
+                for item in batch:
+                    self._fuse(fuser, [item], recorder)
+                return
+            self._leave_out(batch[0]._replace(error=f"{float(batch[0].time):.3f} s: {error}"), recorder)
+            return
         self._size = size
-        for item, prediction in zip(batch, fuser.fuse(prepared), strict=True):
+        for item, prediction in zip(batch, predictions, strict=True):
             recorder.write(item, prediction)
+
+    def _leave_out(self, item: FrameItem, recorder: Recorder) -> None:
+        recorder.fail(item)
+        if not self._size and recorder.seen >= _FAILURES_AT_START:
+            raise ValueError(str(item.error))
 
     def _count(self, state: SegmentState) -> None:
         report = self.report
         self._size = state.size or self._size
         report.frames += state.frames - state.failures
         report.failures += state.failures
-        report.errors = [*report.errors, *state.errors][:_MAXIMUM_ERRORS]
+        report.errors = [*report.errors, *state.errors][:MAXIMUM_ERRORS]
         report.notes += [note for note in state.notes if note not in report.notes]
 
     def _estimate_total(self) -> int | None:
@@ -289,86 +298,12 @@ class _VideoRun:
         self.report.notes += describe_counts(counts, self.pair)
 
 
-class _Recorder:
-    """Write the frames of one segment in the background."""
-
-    def __init__(
-        self, job: VideoJob, folder: SegmentFolder, settings: VideoSettings, executor: ThreadPoolExecutor
-    ) -> None:
-        self._job, self._folder, self._settings, self._executor = job, folder, settings, executor
-        self._index = len(folder.states)
-        self._encoders: dict[str, SegmentEncoder] = {}
-        self._pending: deque[Future[None]] = deque()
-        self._size: tuple[int, ...] = ()
-        self._failures = 0
-        self._errors: list[str] = []
-        self._notes: list[str] = []
-        self._limits: Limits | None = None
-        self._duration = Fraction(0)
-        self.seen = 0
-        for kind in job.outputs:  # of an interrupted run
-            folder.name(kind, self._index).unlink(missing_ok=True)
-
-    def fail(self, item: _Item) -> None:
-        """Leave a frame out."""
-        self.seen += 1
-        self._failures += 1
-        if len(self._errors) < _MAXIMUM_ERRORS:
-            self._errors.append(str(item.error))
-
-    def write(self, item: _Item, prediction: Prediction) -> None:
-        """Encode a frame after those before it."""
-        assert item.prepared is not None
-        self.seen += 1
-        images, options = item.prepared
-        self._limits, self._duration, self._size = options.limits, item.duration, images.visible.shape[:2]
-        self._notes += [note for note in images.notes if note not in self._notes]
-        self._pending.append(self._executor.submit(self._encode, item, prediction))
-        while len(self._pending) > 4:
-            self._pending.popleft().result()
-
-    def finish(self) -> SegmentState:
-        """Close the files, and mark the segment as complete."""
-        while self._pending:
-            self._pending.popleft().result()
-        for encoder in self._encoders.values():
-            encoder.close()
-            synchronize(encoder.path)  # before the state that says it is complete
-        self._encoders = {}
-        duration = self._duration.numerator, self._duration.denominator
-        errors, notes = tuple(self._errors), tuple(self._notes)
-        state = SegmentState(self.seen, self._failures, errors, notes, self._limits, duration, self._size)
-        self._folder.finish(state)
-        return state
-
-    def abort(self) -> None:
-        """Close the files of an incomplete segment."""
-        for future in self._pending:
-            future.cancel()
-        self._executor.submit(self._close_incomplete).result()
-
-    def _close_incomplete(self) -> None:
-        for encoder in self._encoders.values():
-            encoder.abort()
-
-    def _encode(self, item: _Item, prediction: Prediction) -> None:
-        images: dict[str, NDArray[np.uint8]] = {"fused": prediction.fused}
-        if prediction.labels is not None:
-            images |= {"labels": prediction.labels, "overlay": overlay(prediction.fused, prediction.labels)}
-        for kind, (_, output) in self._job.outputs.items():
-            image = images[kind]
-            if kind not in self._encoders:
-                path = self._folder.name(kind, self._index)
-                self._encoders[kind] = SegmentEncoder(path, output, self._settings, image.shape[:2])  # type: ignore[arg-type]
-            self._encoders[kind].write(image, item.time, item.duration)
-
-
-def _chain(first: Sequence[_Item], others: Iterator[_Item]) -> Iterator[_Item]:
+def _chain(first: Sequence[FrameItem], others: Iterator[FrameItem]) -> Iterator[FrameItem]:
     yield from first
     yield from others
 
 
-def _size_of(item: _Item) -> tuple[int, ...]:
+def _size_of(item: FrameItem) -> tuple[int, ...]:
     return (id(item),) if item.prepared is None else item.prepared.images.visible.shape[:2]
 
 

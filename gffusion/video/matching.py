@@ -8,6 +8,8 @@ from typing import NamedTuple
 from .reading import TimedFrame, VideoFile, choose_times
 
 MAXIMUM_PROBES = 10
+# Shorter ends are usual, as sound can last longer than images.
+_MISSING_SECONDS, _MISSING_SHARE = Fraction(1), Fraction(1, 50)
 
 
 class FramePair(NamedTuple):
@@ -148,4 +150,9 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
     for file in (pair.visible, pair.infrared):
         if file.damaged:
             notes.append(f"{file.path}: {file.damaged} damaged frames left out")
+        if file.found and file.seconds - file.found > max(_MISSING_SECONDS, _MISSING_SHARE * file.seconds):
+            notes.append(
+                f"{file.path} has frames for {float(file.found):.1f} s, but says that it lasts {float(file.seconds):.1f} s: it may "
+                "be truncated"
+            )
     return notes

@@ -60,6 +60,7 @@ class VideoFile:
         seconds: Duration, 0 if the file has none.
         shift: Time that is subtracted from its time stamps.
         damaged: Number of packets and frames that could not be used when the file was last read.
+        found: Seconds from the first frame to the end of the last one, 0 unless the file was read to its end.
 
     Raises:
         ImportError: If PyAV is not installed.
@@ -69,7 +70,7 @@ class VideoFile:
 
     def __init__(self, path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self.path = path
-        self.damaged = 0
+        self.damaged, self.found = 0, Fraction(0)
         self._max_pixels = max_pixels
         with self._open() as container:
             stream = self._find_stream(container)
@@ -104,7 +105,9 @@ class VideoFile:
             OSError: If the file cannot be read.
             ValueError: If frames have no time stamps.
         """
-        self.damaged, last = 0, None
+        self.damaged, self.found = 0, Fraction(0)
+        first = last = None
+        end = Fraction(0)
         with self._open() as container:
             stream = self._find_stream(container)
             stream.thread_type = "AUTO"
@@ -119,8 +122,11 @@ class VideoFile:
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
                     continue
-                last = time
-                yield TimedFrame(frame, time, (frame.duration or 0) * unit)
+                first, last = time if first is None else first, time
+                duration = (frame.duration or 0) * unit
+                end = time + duration
+                yield TimedFrame(frame, time, duration)
+        self.found = Fraction(0) if first is None else end - first
 
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
         av = import_av()

@@ -127,6 +127,7 @@ class SegmentState:
         limits: Range of the last frame, with smoothing.
         duration: Duration of the last frame, numerator and denominator.
         size: Height and width of the frames.
+        palette: [`PreparedFrame.palette`][gffusion.video.fuser.PreparedFrame] of the last frame.
     """
 
     frames: int
@@ -136,6 +137,7 @@ class SegmentState:
     limits: tuple[float, float] | None
     duration: tuple[int, int]
     size: tuple[int, ...]
+    palette: tuple[str, ...] | None = None
 
 
 def remove_segments(path: Path) -> None:
@@ -205,6 +207,8 @@ class SegmentFolder:
         while (content := self._read(f"state-{len(states):06d}.json")) is not None:
             values = json.loads(content)
             values |= {name: tuple(values[name]) for name in ("errors", "notes", "duration", "size")}
-            values["limits"] = values["limits"] and tuple(values["limits"])
+            values |= {
+                name: None if values.get(name) is None else tuple(values[name]) for name in ("limits", "palette")
+            }
             states.append(SegmentState(**values))
         return states

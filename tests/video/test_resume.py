@@ -5,8 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from video_files import assert_equal_videos, infrared_frame, write_pair, write_video
+from video_files import assert_equal_videos, infrared_frame, visible_frame, write_pair, write_video
 
+from gffusion.cameras.palettes import load_palettes
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video.segments import SEGMENT_FRAMES
 
@@ -47,6 +48,21 @@ def test_resumed_result_equals_that_of_one_run(tmp_path: Path, fuse: Callable) -
     assert_equal_videos(path, expected, atol=8)
     names = sorted(file.name for file in tmp_path.iterdir())
     assert names == ["fused.mp4", "infrared.mp4", "once", "visible.mp4"]
+
+
+@pytest.mark.slow
+def test_a_change_of_the_palette_is_seen_after_an_interruption(tmp_path: Path, fuse: Callable) -> None:
+    size, count = (96, 128), SEGMENT_FRAMES + 10
+    palettes = [load_palettes()[name].astype(np.uint8) for name in ("jet", "inferno")]
+    ramp = np.add.outer(np.arange(size[0]), np.arange(size[1]))
+    frames = (palettes[index >= SEGMENT_FRAMES][(ramp + index) % 256] for index in range(count))
+    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="bgr0")
+    visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *size) for index in range(count)))
+    with pytest.raises(Stop):
+        fuse(visible, infrared, progress=stop_after(SEGMENT_FRAMES + 2))
+    report = fuse(visible, infrared)[1]
+    assert (report.frames, report.resumed, report.failures) == (SEGMENT_FRAMES, SEGMENT_FRAMES, 10)
+    assert "the palette of" in report.errors[0]
 
 
 @pytest.mark.slow

@@ -1,0 +1,107 @@
+"""Write fused frames in the background, segment by segment."""
+
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from fractions import Fraction
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.data.atomic import synchronize
+from gffusion.inference.predict import Prediction
+from gffusion.models.gffusion.infrared_options import Limits
+from gffusion.visualization.overlay import overlay
+
+from .fuser import PreparedFrame
+from .jobs import VideoJob
+from .segments import SegmentEncoder, SegmentFolder, SegmentState, VideoSettings
+
+MAXIMUM_ERRORS = 5
+"""Number of reasons of failed frames that are kept."""
+
+
+class FrameItem(NamedTuple):
+    """A pair of frames with its images, or the reason why it cannot be fused."""
+
+    time: Fraction
+    duration: Fraction
+    prepared: PreparedFrame | None
+    error: str | None = None
+
+
+class Recorder:
+    """Write the frames of one segment in the background."""
+
+    def __init__(
+        self, job: VideoJob, folder: SegmentFolder, settings: VideoSettings, executor: ThreadPoolExecutor
+    ) -> None:
+        self._job, self._folder, self._settings, self._executor = job, folder, settings, executor
+        self._index = len(folder.states)
+        self._encoders: dict[str, SegmentEncoder] = {}
+        self._pending: deque[Future[None]] = deque()
+        self._size: tuple[int, ...] = ()
+        self._failures = 0
+        self._errors: list[str] = []
+        self._notes: list[str] = []
+        self._limits: Limits | None = None
+        self._palette: tuple[str, ...] | None = None
+        self._duration = Fraction(0)
+        self.seen = 0
+        for kind in job.outputs:  # of an interrupted run
+            folder.name(kind, self._index).unlink(missing_ok=True)
+
+    def fail(self, item: FrameItem) -> None:
+        """Leave a frame out."""
+        self.seen += 1
+        self._failures += 1
+        if len(self._errors) < MAXIMUM_ERRORS:
+            self._errors.append(str(item.error))
+
+    def write(self, item: FrameItem, prediction: Prediction) -> None:
+        """Encode a frame after those before it."""
+        assert item.prepared is not None
+        self.seen += 1
+        images, options, self._palette = item.prepared
+        self._limits, self._duration, self._size = options.limits, item.duration, images.visible.shape[:2]
+        self._notes += [note for note in images.notes if note not in self._notes]
+        self._pending.append(self._executor.submit(self._encode, item, prediction))
+        while len(self._pending) > 4:
+            self._pending.popleft().result()
+
+    def finish(self) -> SegmentState:
+        """Close the files, and mark the segment as complete."""
+        while self._pending:
+            self._pending.popleft().result()
+        for encoder in self._encoders.values():
+            encoder.close()
+            synchronize(encoder.path)  # before the state that says it is complete
+        self._encoders = {}
+        duration = self._duration.numerator, self._duration.denominator
+        errors, notes = tuple(self._errors), tuple(self._notes)
+        state = SegmentState(
+            self.seen, self._failures, errors, notes, self._limits, duration, self._size, self._palette
+        )
+        self._folder.finish(state)
+        return state
+
+    def abort(self) -> None:
+        """Close the files of an incomplete segment."""
+        for future in self._pending:
+            future.cancel()
+        self._executor.submit(self._close_incomplete).result()
+
+    def _close_incomplete(self) -> None:
+        for encoder in self._encoders.values():
+            encoder.abort()
+
+    def _encode(self, item: FrameItem, prediction: Prediction) -> None:
+        images: dict[str, NDArray[np.uint8]] = {"fused": prediction.fused}
+        if prediction.labels is not None:
+            images |= {"labels": prediction.labels, "overlay": overlay(prediction.fused, prediction.labels)}
+        for kind, (_, output) in self._job.outputs.items():
+            image = images[kind]
+            if kind not in self._encoders:
+                path = self._folder.name(kind, self._index)
+                self._encoders[kind] = SegmentEncoder(path, output, self._settings, image.shape[:2])  # type: ignore[arg-type]
+            self._encoders[kind].write(image, item.time, item.duration)

@@ -1,0 +1,71 @@
+"""Ranges of infrared videos: measured over all frames, or fixed, also with frames that do not fit."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from video_files import visible_frame, write_video
+
+from gffusion.cameras.palettes import load_palettes
+
+SIZE = (96, 128)
+
+
+def make_levels(index: int, low: int = 100, high: int = 160) -> NDArray[np.uint8]:
+    """Return an image with all levels of a range."""
+    ramp = np.add.outer(np.arange(SIZE[0]), np.arange(SIZE[1])) + 3 * index
+    return (low + ramp % (high - low + 1)).astype(np.uint8)
+
+
+def write(folder: Path, frames: list[NDArray[np.uint8]] | list[NDArray[np.uint16]], pixels: str) -> tuple[Path, Path]:
+    visible = write_video(folder / "visible.mp4", [visible_frame(index, *SIZE) for index in range(len(frames))])
+    return visible, write_video(folder / "infrared.mkv", frames, codec="ffv1", pixels=pixels)
+
+
+@pytest.mark.parametrize("kind", ["dead pixels", "border", "false colors"])
+def test_common_range_is_that_of_measured_values(tmp_path: Path, fuse: Callable, kind: str) -> None:
+    """As for a folder of images, what is no measurement does not count, and colors are mapped back first."""
+    levels = [make_levels(index) for index in range(4)]
+    expected = (100, 160)
+    if kind == "dead pixels":
+        frames = [7000 + 10 * level.astype(np.uint16) for level in levels]
+        for frame in frames:
+            frame[40:44, 60:64] = 0
+        visible, infrared = write(tmp_path, frames, "gray16le")
+        expected = (8000, 8600)
+    elif kind == "border":
+        for level in levels:
+            level[:, :24] = 0
+        visible, infrared = write(tmp_path, levels, "gray")
+    else:
+        jet = load_palettes()["jet"].astype(np.uint8)
+        visible, infrared = write(tmp_path, [jet[level] for level in levels], "bgr0")
+    report = fuse(visible, infrared, infrared_options={"infrared_range": "folder"})[1]
+    assert (report.frames, report.failures) == (4, 0)
+    (note,) = [note for note in report.notes if note.startswith("infrared range of the video: ")]
+    low, high = map(float, note.rsplit(": ", 1)[1].split(" to "))
+    assert abs(low - expected[0]) <= 2 and abs(high - expected[1]) <= 2
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_a_frame_outside_a_fixed_range_is_left_out(tmp_path: Path, fuse: Callable, batch_size: int) -> None:
+    """Such as the shutter of a camera that calibrates itself; frames in its batch are fused."""
+    frames = [make_levels(index) for index in range(10)]
+    frames[5][:] = 255
+    visible, infrared = write(tmp_path, frames, "gray")
+    report = fuse(visible, infrared, infrared_options={"infrared_range": [90, 200]}, batch_size=batch_size)[1]
+    assert (report.frames, report.failures) == (9, 1)
+    assert report.errors[0].startswith("0.200 s: 100% of the infrared image is outside the range")
+
+
+def test_a_range_that_fits_no_frame_ends_early(tmp_path: Path, fuse: Callable) -> None:
+    visible, infrared = write(tmp_path, [make_levels(index) for index in range(30)], "gray")
+    seen: list[int] = []
+    with pytest.raises(ValueError, match="outside the range"):
+        fuse(
+            visible, infrared, infrared_options={"infrared_range": [0, 20]}, progress=lambda done, _: seen.append(done)
+        )
+    assert len(seen) < 15
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["infrared.mkv", "visible.mp4"]
