@@ -22,6 +22,7 @@ from .progress import show_progress
 from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource
 from .transforms import Sample, Transform
+from .transforms.base import describe_transform
 
 
 class FusionDataset(Dataset[dict[str, Any]]):
@@ -185,6 +186,16 @@ class FusionDataset(Dataset[dict[str, Any]]):
     def range_description(self) -> str | None:
         """The range of all infrared images in words, or `None` unless `infrared_range="folder"`."""
         return describe_range(self.infrared_options, self._ranges or [])
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Options that change the items, to compare two runs: infrared options, how files are read, transform and seed."""
+        return {
+            "infrared options": self.infrared_options.to_dict(),
+            "reading": self._source.settings,
+            "transform": describe_transform(self.transform),
+            "seed of the transform": self._seed,
+        }
 
     def __len__(self) -> int:
         """Return the number of pairs."""

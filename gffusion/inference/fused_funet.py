@@ -83,7 +83,7 @@ class Map:
         """Yield parts of rows between two rows of the maps, the first of these, and the shares of the step, (rows, 1)."""
         start = 0
         for row, part in itertools.groupby(map(self._locate, range(top, top + rows)), int):
-            shares = torch.tensor([[position - row] for position in part])
+            shares = torch.tensor([[position - row] for position in part], dtype=torch.float32)
             yield slice(start, start + len(shares)), row - self._first, shares
             start += len(shares)
 
@@ -112,7 +112,7 @@ class FusedFunet:
         halves = first.weight.chunk(2, dim=1)  # of both modalities
         self.first = [_Convolution(halves[0], first.bias), _Convolution(halves[1], None)]
         # Folded batch norms multiply the context, too, which is added after the first convolution.
-        self.context_scale = torch.ones(first.out_channels, 1, 1)
+        self.context_scale = first.weight.new_ones(first.out_channels, 1, 1).detach()
         if isinstance(norm := funet.decoder[min(1, len(funet.decoder) - 1)], nn.BatchNorm2d):
             variance: Tensor = norm.running_var  # type: ignore[assignment]
             self.context_scale = (norm.weight / torch.sqrt(variance + norm.eps)).detach()[:, None, None]
@@ -276,7 +276,7 @@ _FORMS: "weakref.WeakKeyDictionary[FuNet, tuple[str, FusedFunet | None]]" = weak
 @torch.no_grad()
 def _build(funet: FuNet) -> FusedFunet | None:
     """Return the fused form if its maps of a test image are those of the network."""
-    rows, columns = torch.arange(20.0)[:, None], torch.arange(24.0)
+    rows, columns = torch.arange(20, dtype=torch.float32)[:, None], torch.arange(24, dtype=torch.float32)
     image = (0.5 + 0.5 * torch.sin(rows * columns + rows / 3))[None, None]
     images = [
         image.expand(1, encoder.stem.in_channels, -1, -1).contiguous()

@@ -32,7 +32,8 @@ class FusionTrainingArguments:
             of all processes, on GPUs. "running": the constant running statistics of the initial weights.
             "calibrated": like "running", but measured on the first batches before the first step. "auto": "running" for
             pretrained weights, else "local".
-        mixed_pairs: Share of each batch that is trained on the infrared images of other pairs, and without labels (ours).
+        mixed_pairs: Share of each batch, at least two pairs, that is trained on the infrared images of other pairs, and without
+            labels (ours).
         bf16: Compute the forward pass in bfloat16.
         fp16: Compute the forward pass in float16, on GPUs.
         gradient_checkpointing: Recompute activations in the backward pass, to save memory.
@@ -112,9 +113,13 @@ class FusionTrainingArguments:
             raise ValueError("`bf16` and `fp16` exclude each other: set one of them.")
 
     def validate_mixed_pairs(self) -> None:
-        """Raise ValueError if the share exceeds 1, or tokens of pairs are cached that are then mixed."""
+        """Raise ValueError if the share exceeds 1, a batch has one pair, or tokens of pairs are cached that are then mixed."""
         if self.mixed_pairs > 1:
             raise ValueError(f"`mixed_pairs` must lie in [0, 1], got {self.mixed_pairs}.")
+        if self.mixed_pairs and self.per_device_train_batch_size < 2:
+            raise ValueError(
+                "`mixed_pairs` mixes the pairs of a batch: set `per_device_train_batch_size` to 2 or more."
+            )
         if self.mixed_pairs and self.token_cache:
             raise ValueError("`token_cache` has the tokens of whole pairs: set `mixed_pairs` to 0, or omit the cache.")
 

@@ -1,10 +1,13 @@
 """Checks before the first step."""
 
 import logging
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import Dataset
 
@@ -155,6 +158,34 @@ def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingAr
             arguments.head_start_epoch,
             arguments.num_train_epochs,
         )
+
+
+def start_accelerator(arguments: FusionTrainingArguments, output_dir: Path) -> Accelerator:
+    """Return the accelerator of a run.
+
+    Raises:
+        ValueError: If `accelerate launch` or an earlier run of this process has another precision.
+    """
+    launched, wanted = os.environ.get("ACCELERATE_MIXED_PRECISION", "no"), arguments.mixed_precision
+    if launched in ("bf16", "fp16") and launched != wanted:
+        raise ValueError(
+            f"`accelerate launch` was given `--mixed_precision {launched}`, but the options of the training choose the precision, "
+            f"and it is {wanted!r}: set `{launched}`, or launch with `--mixed_precision no`."
+        )
+    try:
+        return Accelerator(
+            mixed_precision=wanted,
+            dynamo_backend="no",  # accelerators of a process share their state, so compile explicitly instead
+            log_with=arguments.report_to or None,  # type: ignore[arg-type]
+            project_dir=str(output_dir / "trackers"),
+        )
+    except ValueError as error:
+        if "already been initialized" not in str(error):
+            raise
+        raise ValueError(
+            f"Accelerate keeps the precision of the first training of a process: start a new one, such as a restarted notebook, to "
+            f"train with mixed precision {wanted!r}."
+        ) from error
 
 
 def check_device(arguments: FusionTrainingArguments, device: torch.device) -> None:

@@ -135,6 +135,7 @@ def describe_run(
         "pairs": len(dataset),  # type: ignore[arg-type]
         "names of the pairs": hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
         "size of a training image": list(dataset[0]["visible_values"].shape[1:]),
+        **getattr(dataset, "settings", {}),
         "model": {
             name: value
             for name, value in model.config.to_dict().items()

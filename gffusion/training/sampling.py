@@ -90,14 +90,15 @@ def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.devic
 def mix_pairs(batch: Mapping[str, Tensor], share: float, ignore_index: int) -> dict[str, Tensor]:
     """Give the first pairs of a batch the infrared images of each other, and labels that are ignored.
 
-    From N pairs, this makes N squared, whose images show different scenes. `share` of the batch is rounded to whole pairs.
+    From N pairs, this makes N squared, whose images show different scenes. `share` of the batch is rounded to whole pairs, at
+    least two unless it is 0.
 
     Example:
         >>> batch = {"infrared_values": torch.arange(4).view(4, 1, 1, 1)}
         >>> mix_pairs(batch, share=0.5, ignore_index=255)["infrared_values"].flatten().tolist()
         [1, 0, 2, 3]
     """
-    mixed, count = dict(batch), round(share * len(batch["infrared_values"]))
+    mixed, count = dict(batch), max(2, round(share * len(batch["infrared_values"]))) if share else 0
     for name in {"infrared_values", "infrared_targets"} & batch.keys():
         mixed[name] = torch.cat([batch[name][:count].roll(-1, dims=0), batch[name][count:]])
     if "labels" in batch and count > 1:

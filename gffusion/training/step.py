@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import broadcast
 from torch import Tensor, nn
 
 from gffusion.models.gffusion.losses import label_mass, total_loss
@@ -101,6 +102,13 @@ class TrainingStep:
                 self._model(**{name: value for name, value in inputs.items() if name != "labels"})
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+
+    def share_statistics(self) -> None:
+        """Give all processes the statistics of batch normalization of the first one, which are those that it saves."""
+        if self._accelerator.num_processes > 1:
+            for layer in self._batch_normalizations():
+                for statistics in layer.buffers():
+                    broadcast(statistics)
 
     def _batch_normalizations(self) -> list[nn.modules.batchnorm._BatchNorm]:
         return [module for module in self._model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]

@@ -2,13 +2,14 @@
 
 import dataclasses
 import itertools
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -41,7 +42,8 @@ class FusionTrainer:
 
     Writes to `output_dir`: `log.jsonl` (a record per epoch and per evaluation), `images/`, `best` and `last` (loadable
     with `from_pretrained`, with a model card at the end), and `checkpoints/`, from which
-    `train(resume_from_checkpoint=True)` continues. A killed and resumed run gives bit-identical weights.
+    `train(resume_from_checkpoint=True)` continues. A killed and resumed run gives bit-identical weights; after a
+    checkpoint inside an epoch, not if workers load a dataset other than [`FusionDataset`] that draws random numbers.
 
     Args:
         model: The model to train.
@@ -82,12 +84,7 @@ class FusionTrainer:
         preflight.check_evaluation(eval_dataset, model, arguments)
         preflight.check_training_data(train_dataset, model, self.labeled)
         self.folder = RunFolder(self.output_dir)
-        self.accelerator = Accelerator(
-            mixed_precision=arguments.mixed_precision,
-            dynamo_backend="no",  # accelerators of a process share their state, so compile explicitly instead
-            log_with=arguments.report_to or None,  # type: ignore[arg-type]
-            project_dir=str(self.output_dir / "trackers"),
-        )
+        self.accelerator = preflight.start_accelerator(arguments, self.output_dir)
         preflight.check_device(arguments, self.accelerator.device)
         if self.accelerator.is_main_process:
             preflight.warn_about_untrained_parts(model, arguments, self.labeled)
@@ -107,6 +104,7 @@ class FusionTrainer:
         folder, precision = arguments.token_cache, arguments.mixed_precision
         self.token_cache = TokenCache(folder, model, precision) if folder else None
         self._step = TrainingStep(model, arguments, self.accelerator, self.labeled, self.token_cache)
+        self._workers_generator = torch.Generator()  # seeds the workers, and leaves the global random state alone
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
             CachedTokens(train_dataset, self.token_cache) if self.token_cache else train_dataset,
             batch_sampler=self.sampler,
@@ -114,14 +112,14 @@ class FusionTrainer:
             # Persistent workers have copies of the dataset; only FusionDataset passes the epoch on to them.
             persistent_workers=arguments.dataloader_num_workers > 0 and isinstance(train_dataset, FusionDataset),
             pin_memory=self.accelerator.device.type == "cuda",
-            generator=torch.Generator(),  # leave the global random state alone
+            generator=self._workers_generator,
             collate_fn=collate,
         )
         self.checkpoints = Checkpoints(self.output_dir / "checkpoints", self.accelerator, model)
         self.progress = Progress()
         self._pending_losses: list[Tensor] = []  # of the steps since the last flush
 
-    def train(self, resume_from_checkpoint: bool | str | None = None) -> GFFusionModel:
+    def train(self, resume_from_checkpoint: "bool | str | os.PathLike[str] | None" = None) -> GFFusionModel:
         """Run the remaining steps, and return the trained model with the last weights.
 
         Ctrl-C or SIGTERM ends the run after the current step, with a checkpoint. A second Ctrl-C ends it at once.
@@ -156,6 +154,7 @@ class FusionTrainer:
         """
         if self.eval_dataset is None:
             raise ValueError("There is no evaluation dataset: give the trainer an `eval_dataset`.")
+        self._step.share_statistics()
         hidden = self.arguments.disable_tqdm
         means = evaluate(self.model, self.eval_dataset, self.arguments.eval_metrics, self.accelerator, hidden)
         return {f"eval_{name}": value for name, value in means.items()}
@@ -176,7 +175,7 @@ class FusionTrainer:
             raise ValueError('Name a repository: `push_to_hub("organization/name")`, or set `hub_model_id`.')
         return push(self.output_dir / "best", repo_id, **options)
 
-    def _prepare(self, resume: bool | str) -> None:
+    def _prepare(self, resume: "bool | str | os.PathLike[str]") -> None:
         """Restore the newest checkpoint or start over, then set up log, trackers and statistics."""
         if self.accelerator.is_main_process:
             self.folder.recover()
@@ -197,7 +196,7 @@ class FusionTrainer:
         self.accelerator.init_trackers("gffusion", config=plain)
         if not self.progress.step:
             if self.arguments.batch_normalization == "calibrated":
-                self.sampler.start_at(0, 0)
+                self._start_loader(0, 0)
                 self._step.calibrate(itertools.islice(self._loader, CALIBRATION_BATCHES))
             self._draw_images()
             self._evaluate_initial_weights()
@@ -213,12 +212,12 @@ class FusionTrainer:
                 self.folder.append_log({"epoch": -1, "step": 0, **scores})
         self.accelerator.print(summarize(-1, self.arguments.num_train_epochs, scores))
 
-    def _restore_progress(self, resume: bool | str) -> None:
+    def _restore_progress(self, resume: "bool | str | os.PathLike[str]") -> None:
         newest = self.checkpoints.newest
-        if isinstance(resume, str) and (newest is None or Path(resume).resolve() != newest.resolve()):
+        if isinstance(resume, str | os.PathLike) and (newest is None or Path(resume).resolve() != newest.resolve()):
             raise ValueError(
                 f"`resume_from_checkpoint` must be true, false or the newest checkpoint in {self.output_dir}, which is "
-                f"{newest or 'none yet'}, got {resume!r}. To continue another run, set `output_dir` to its folder; to start "
+                f"{newest or 'none yet'}, got {os.fspath(resume)!r}. To continue another run, set `output_dir` to its folder; to start "
                 "from its weights, set `model_name_or_path` to one of the folders best and last in it."
             )
         if newest and resume:
@@ -240,7 +239,7 @@ class FusionTrainer:
 
     def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: Any) -> None:
         arguments = self.arguments
-        self.sampler.start_at(epoch, first_step)
+        self._start_loader(epoch, first_step)
         if hasattr(self.train_dataset, "set_epoch"):
             self.train_dataset.set_epoch(epoch)
         rates = learning_rate(arguments, epoch), head_learning_rate(arguments, epoch)
@@ -260,6 +259,12 @@ class FusionTrainer:
                     f"interrupted: {self.checkpoints.newest} is saved; `resume_from_checkpoint` continues from it"
                 )
                 interruption.raise_signal()
+
+    def _start_loader(self, epoch: int, first_step: int) -> None:
+        """Let the loader begin at a step of an epoch, with workers whose random numbers depend on seed, epoch and process."""
+        self.sampler.start_at(epoch, first_step)
+        sequence = np.random.SeedSequence((self.arguments.seed, epoch, self.accelerator.process_index))
+        self._workers_generator.manual_seed(int(sequence.generate_state(1)[0]))
 
     def _steps(self) -> Iterator[tuple[dict[str, Any], ...]]:
         """Yield the batches of each step."""

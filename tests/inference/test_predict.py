@@ -9,12 +9,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion import GFFusionImageProcessor, GFFusionModel, create_model
 from gffusion.inference import row_bands
 from gffusion.inference.gpu_inputs import prepare_bytes
 from gffusion.inference.label_refinement import refine_logits
 from gffusion.inference.predict import predict, predict_labels, run_model
 from gffusion.models.gffusion.image_ops import rgb_to_luma
+from gffusion.zoo import load_image_processor
 
 TinyModel = Callable[..., GFFusionModel]
 MakeInputs = Callable[..., dict[str, Tensor]]
@@ -127,6 +128,19 @@ class TestLabels:
         model, inputs = tiny_model().eval(), make_inputs()
         with pytest.raises(ValueError, match="segment=True"):
             predict_labels(model, model(**inputs), **inputs)
+
+
+def test_default_type_of_torch_does_not_matter() -> None:
+    model, processor = create_model("gffusion-tiny", use_segmenter=False), load_image_processor("gffusion-tiny")
+    rng = np.random.default_rng(0)
+    pair = rng.integers(0, 256, (48, 64, 3), np.uint8), rng.integers(0, 256, (48, 64), np.uint8)
+    expected = predict(model, processor, [pair])[0].fused
+    torch.set_default_dtype(torch.float64)
+    try:
+        other = create_model("gffusion-tiny", use_segmenter=False)
+        np.testing.assert_array_equal(predict(other, processor, [pair])[0].fused, expected)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])

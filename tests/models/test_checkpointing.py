@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from transformers import (
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
 )
+from transformers.utils import logging
 
 from gffusion import GFFusionConfig, GFFusionModel
 
@@ -130,6 +132,34 @@ class TestLoadingOptions:
         model = GFFusionModel.from_pretrained(slim, clip_name_or_path=str(tmp_path / "moved"))
         assert model.config.clip_name_or_path == str(tmp_path / "moved")
         assert_same(model, GFFusionModel.from_pretrained(slim))
+
+    def test_included_encoders_are_not_replaced(
+        self, tiny_model: TinyModel, backbone_folders: Any, tmp_path: Path
+    ) -> None:
+        tiny_model().save_pretrained(tmp_path, include_backbones=True)
+        with pytest.raises(ValueError, match=r"includes its clip encoder, which clip_name_or_path=.* does not replace"):
+            GFFusionModel.from_pretrained(tmp_path, clip_name_or_path=backbone_folders["clip"])
+
+    def test_state_dict(self, checkpoint: Path, tiny_model: TinyModel) -> None:
+        """It takes the place of the file, and is checked like it."""
+        given = {name: value for name, value in tiny_model().state_dict().items()}
+        if checkpoint.name == "slim":
+            given = {name: value for name, value in given.items() if not name.startswith(("clip.", "dinov2."))}
+        given["funet.decoder.0.weight"] = given["funet.decoder.0.weight"] + 1
+        loaded = GFFusionModel.from_pretrained(checkpoint, state_dict=given)
+        assert torch.equal(loaded.state_dict()["funet.decoder.0.weight"], given["funet.decoder.0.weight"])
+        del given["funet.decoder.0.weight"]
+        with pytest.raises(OSError, match=r"funet\.decoder\.0\.weight"):
+            GFFusionModel.from_pretrained(checkpoint, state_dict=given)
+
+    def test_threads(self, slim: Path) -> None:
+        """They leave the verbosity and torch's functions as they were, which transformers replaces while it loads."""
+        before = logging.get_verbosity(), torch.nn.init.normal_, torch.nn.init.zeros_
+        with ThreadPoolExecutor(4) as executor:
+            models = list(executor.map(lambda _: GFFusionModel.from_pretrained(slim), range(12)))
+        assert (logging.get_verbosity(), torch.nn.init.normal_, torch.nn.init.zeros_) == before
+        for model in models[1:]:
+            assert_same(model, models[0])
 
     @pytest.mark.parametrize("arguments", [{"merging": "sum"}, {"paradigma": "hybrid"}])
     def test_refused_arguments(self, checkpoint: Path, arguments: dict[str, str]) -> None:

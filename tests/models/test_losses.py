@@ -210,6 +210,12 @@ class TestMetricLosses:
         expected = qabf(*(255 * image for image in images)).item()
         assert qabf_loss(*images).item() == pytest.approx(1 - expected, abs=1e-3)
 
+    def test_qabf_of_ramps_without_horizontal_gradient(self) -> None:
+        """Edges have no sign: a ramp that falls is as parallel to one that rises as another that rises."""
+        rising = torch.linspace(0.2, 0.8, 48)[:, None].expand(1, 1, 48, 48).contiguous()
+        falling = rising.flip(2)
+        assert qabf_loss(rising, rising, falling) == pytest.approx(qabf_loss(rising, rising, rising).item(), abs=1e-3)
+
     @pytest.mark.parametrize("term", [vif_loss, qabf_loss])
     def test_gradient(self, term: Callable[..., torch.Tensor]) -> None:
         """Finite in flat images, and downhill."""

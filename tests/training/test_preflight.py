@@ -231,6 +231,20 @@ class TestOptions:
             check_device(arguments, torch.device("cpu"))
         check_device(arguments, torch.device("cuda"))
 
+    def test_precision_of_the_launcher(self, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+        with pytest.raises(ValueError, match=r"`--mixed_precision bf16`.*it is 'no': set `bf16`"):
+            make(CROP)
+
+    def test_precision_of_an_earlier_run(self, make: Make) -> None:
+        make(CROP)
+        with pytest.raises(ValueError, match=r"precision of the first training of a process.*'bf16'"):
+            make(CROP, bf16=True)
+
+    def test_one_pair_is_not_mixed(self) -> None:
+        with pytest.raises(ValueError, match="`mixed_pairs` mixes the pairs of a batch"):
+            FusionTrainingArguments("run", mixed_pairs=0.25, per_device_train_batch_size=1)
+
     def test_cache_that_would_never_be_asked(self, make: Make, tmp_path: Path) -> None:
         cache = str(tmp_path / "tokens")
         with pytest.raises(ValueError, match="`token_cache` needs a transform with few different results"):

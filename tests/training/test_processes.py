@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 import training_runs as runs
+from accelerate import Accelerator
 
 from gffusion import GFFusionModel
-from gffusion.data import read_image, write_image
+from gffusion.data import FusionDataset, read_image, write_image
 from gffusion.synthetic.samples import write_scenes
+from gffusion.training.validation import evaluate
 
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
@@ -78,6 +80,8 @@ def pair_of_processes(data: Path, models: Path, tmp_path_factory: pytest.TempPat
     stopped = dataclasses.replace(parts[-1], arguments=parts[-1].arguments | {"output_dir": str(folder / "stopped")})
     parts += [dataclasses.replace(stopped, signal_at=11, signal_number=signal.SIGTERM, signal_rank=1)]
     parts += [dataclasses.replace(stopped, resume=True)]
+    own = {"output_dir": str(folder / "own statistics"), "batch_normalization": "local", "num_train_epochs": 2}
+    parts += [dataclasses.replace(parts[0], arguments=parts[0].arguments | own | {"eval_epochs": 1})]
     jobs.write_text(json.dumps([dataclasses.asdict(part) for part in parts]))
     launch = [
         sys.executable,
@@ -160,6 +164,15 @@ class TestTwoProcesses:
             "model.safetensors", "optimizer.bin", "random_states_0.pkl", "random_states_1.pkl", "state.json",
         }  # fmt: skip
         assert len(list((folder / "trackers" / "gffusion").glob("events.*"))) == 1
+
+
+def test_evaluated_with_the_statistics_that_are_saved(pair_of_processes: Path, data: Path) -> None:
+    """Each process has its own statistics of batch normalization after a step; those of the first one are saved."""
+    model = GFFusionModel.from_pretrained(pair_of_processes / "own statistics" / "last")
+    expected = evaluate(model, FusionDataset(data / "evaluation"), ["SSIM"], Accelerator(cpu=True))
+    logged = read_log(pair_of_processes / "own statistics")[-1]
+    for name in ("loss_structural", "SSIM"):
+        assert logged[f"eval_{name}"] == pytest.approx(expected[name], rel=1e-5)
 
 
 def test_signal_to_one_process_stops_both_and_leaves_no_trace(pair_of_processes: Path) -> None:

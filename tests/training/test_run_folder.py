@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
-from gffusion.data import FusionDataset
+from gffusion.data import FusionDataset, ReadOptions
+from gffusion.data.transforms import RandomFlip
 from gffusion.training.run_folder import RunFolder, check_same_run, describe_run
 
 
@@ -182,6 +183,13 @@ class TestSameRun:
             (self.describe(model, dataset, processes=2), "processes was 1 and is 2"),
             (self.describe(model, [dataset[0]] * 3), "pairs was 4 and is 3"),
             (self.describe(model, dataset, bf16=True), "bf16 was False and is True"),
+            (self.describe(model, FusionDataset(pairs, RandomFlip())), r"transform was .* and is 'RandomFlip\(.*0\.5"),
+            (self.describe(model, FusionDataset(pairs, seed=3)), "seed of the transform was 0 and is 3"),
+            (self.describe(model, FusionDataset(pairs, invert=True)), "infrared options was .*'invert': True"),
+            (
+                self.describe(model, FusionDataset(pairs, read_options=ReadOptions(keep_borders=True))),
+                "reading was .*keep_borders=True",
+            ),
             (self.describe(tiny_model(paradigm="cascading", gradient_weight=3.0), dataset), "gradient_weight was"),
         ):
             with pytest.raises(ValueError, match=difference):

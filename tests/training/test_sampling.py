@@ -94,5 +94,5 @@ def test_mixed_pairs() -> None:
     assert mixed["visible_values"].tolist() == batch["infrared_values"].tolist() == [0, 1, 2, 3, 4]
     assert mixed["infrared_values"].tolist() == mixed["infrared_targets"].tolist() == [1, 0, 2, 3, 4]
     assert mixed["labels"].tolist() == [255, 255, 2, 3, 4]
-    for share in (0, 0.2):  # one pair has no other
-        assert mix_pairs(batch, share, 255)["labels"].tolist() == [0, 1, 2, 3, 4]
+    assert mix_pairs(batch, 0.2, 255)["infrared_values"].tolist() == [1, 0, 2, 3, 4]  # one pair has no other
+    assert mix_pairs(batch, 0, 255)["labels"].tolist() == [0, 1, 2, 3, 4]

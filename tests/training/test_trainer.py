@@ -289,6 +289,25 @@ class TestReproduction:
         newest = "step-0" if has_run else "none yet"
         with pytest.raises(ValueError, match=rf"`resume_from_checkpoint` must be .*{newest}.*got 'other/step-1'"):
             trainer.train(resume_from_checkpoint="other/step-1")
+        with pytest.raises(ValueError, match="got 'other/step-1'"):
+            trainer.train(resume_from_checkpoint=Path("other/step-1"))
+
+    def test_workers_of_other_datasets(self, make: Make, make_inputs: Callable[..., Any]) -> None:
+        """Their random numbers depend on the seed and the epoch, also after an interruption."""
+        inputs = make_inputs(batch=4)
+        items = [{name: values[index] for name, values in inputs.items() if name != "labels"} for index in range(4)]
+
+        class Noisy(list[dict[str, Tensor]]):
+            def __getitem__(self, index: Any) -> Any:
+                item = super().__getitem__(index)
+                return item | {"visible_values": (item["visible_values"] + 0.1 * torch.rand(1)).clamp(0, 1)}
+
+        make = functools.partial(make, training=Noisy(items), model=FUNET, dataloader_num_workers=1, head_start_epoch=2)
+        whole = [make(f"whole-{seed}", seed=seed).train().state_dict() for seed in (0, 1)]
+        assert find_changes(*whole)
+        make("halves", num_train_epochs=2).train()
+        resumed = make("halves", num_train_epochs=3).train(resume_from_checkpoint=True)
+        assert not find_changes(whole[0], resumed.state_dict())
 
     def test_resume_of_a_finished_run_changes_nothing(self, make: Make) -> None:
         trainers = [make(model=FUNET, num_train_epochs=2, resume_from_checkpoint=resume) for resume in (False, True)]

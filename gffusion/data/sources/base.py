@@ -27,6 +27,11 @@ class PairSource(ABC):
     has_labels: bool
     has_boxes: bool
 
+    @property
+    def settings(self) -> str:
+        """What the content of decoded pairs depends on besides their files, to compare two runs."""
+        return ""
+
     @abstractmethod
     def describe(self, index: int) -> str:
         """Return where a pair comes from, for messages."""

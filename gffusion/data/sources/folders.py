@@ -56,6 +56,11 @@ class FolderPairs(PairSource):
         if self.has_boxes and self.class_names is None:
             _refuse_voc_files(self.pairs)
 
+    @property
+    def settings(self) -> str:
+        """How the files are read, the rigs included."""
+        return ", ".join(dict.fromkeys(map(repr, self._read_options)))
+
     def _find_rigs(self, roots: Sequence[Sequence[ImagePair]], options: ReadOptions) -> list[ReadOptions]:
         """Return how every pair is read; each folder has its own rig."""
         if (options.crop or options.reference != "visible") and (self.has_labels or self.has_boxes):

@@ -42,6 +42,28 @@ class Compose:
         return sample
 
 
+def describe_transform(transform: Transform | None) -> str:
+    """Return the name of a transform with its options, to compare transforms of two runs.
+
+    Example:
+        >>> from gffusion.data.transforms import RandomFlip, Resize
+        >>> describe_transform(Compose(Resize(64), RandomFlip()))
+        'Resize(height=64, width=64), RandomFlip(horizontal=0.5, vertical=0.0, variants=2)'
+    """
+    if isinstance(transform, Compose):
+        return ", ".join(map(describe_transform, transform.transforms))
+    name = getattr(transform, "__qualname__", type(transform).__qualname__)
+    plain = {key: value for key, value in getattr(transform, "__dict__", {}).items() if _is_plain(value)}
+    return f"{name}({', '.join(f'{key}={value!r}' for key, value in plain.items())})"
+
+
+def _is_plain(value: Any) -> bool:
+    """Return whether the text of a value is the same in every process."""
+    if isinstance(value, tuple | list):
+        return all(map(_is_plain, value))
+    return value is None or isinstance(value, bool | int | float | str)
+
+
 def check_fractions(**arguments: float) -> None:
     """Raise ValueError, naming the argument, unless all are in [0, 1]."""
     for name, value in arguments.items():

@@ -18,6 +18,7 @@ from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .config_limits import check_encoder_sizes, name_file_in_errors
 from .weight_checks import (
+    LOADING,
     Stored,
     build_on_meta,
     check_encoder_files,
@@ -124,6 +125,7 @@ class FrozenBackboneModel(PreTrainedModel):
         source = pretrained_model_name_or_path
         if source is not None:
             hub_arguments = limit_to_cache(source, hub_arguments)
+        other_encoders = {name: kwargs.get(f"{name}_name_or_path") for name in BACKBONE_CLASSES}
         if config is None or isinstance(config, (str, os.PathLike)):
             config_source = source if config is None else config
             with explained("the configuration", config_source or ""):
@@ -131,23 +133,32 @@ class FrozenBackboneModel(PreTrainedModel):
                     config_source, return_unused_kwargs=True, **hub_arguments, **location, **kwargs
                 )
         kwargs.update(dtype)
+        given = kwargs.get("state_dict") if source is None else kwargs.pop("state_dict", None)
         if source is None:
-            if (given := kwargs.get("state_dict")) is not None:
+            if given is not None:
                 cls._find_new_weights(config, describe_tensors(given), may_have_new_parts, has_encoders=True)
                 check_finite(given)
             return super().from_pretrained(None, *model_args, config=config, **kwargs)
         with explained("the weights", source):
-            paths = locate_weights(source, variant, **hub_arguments, **location)
+            paths = [] if given is not None else locate_weights(source, variant, **hub_arguments, **location)
             has_encoders = config.backbone_weights == "included"
-            new = cls._find_new_weights(config, read_headers(paths), may_have_new_parts, has_encoders)
-            weights = {name: value for name, value in read_weights(paths).items() if name not in new}
+            found = describe_tensors(given) if given is not None else read_headers(paths)
+            new = cls._find_new_weights(config, found, may_have_new_parts, has_encoders)
+            stored = given if given is not None else read_weights(paths)
+            weights = {name: value for name, value in stored.items() if name not in new}
             check_finite(weights)
         if new:
             parts = " and ".join(
                 label for prefix, label in _NEW_PARTS.items() if any(n.startswith(prefix) for n in new)
             )
             logger.warning(f"Not in {os.fspath(source)!r}, so new, and to be trained: {parts}.")
-        external = () if config.backbone_weights == "included" else tuple(BACKBONE_CLASSES)
+        external = () if has_encoders else tuple(BACKBONE_CLASSES)
+        for name, other in other_encoders.items():
+            if has_encoders and other and getattr(config, f"needs_{name}"):
+                raise ValueError(
+                    f"{os.fspath(source)!r} includes its {name} encoder, which {name}_name_or_path={other!r} does not replace: "
+                    "omit it, or use a checkpoint without encoders."
+                )
         backbones = {
             name: _load_backbone(
                 name,
@@ -300,9 +311,10 @@ def _check_encoder(name: str, source: str, config: PreTrainedConfig | None, requ
 @contextlib.contextmanager
 def _quiet_loading() -> Iterator[None]:
     """Silence the report of missing and unexpected weights, which the caller checks."""
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
+    with LOADING:
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)

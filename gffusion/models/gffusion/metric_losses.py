@@ -92,7 +92,8 @@ def _edges(planes: Tensor) -> tuple[Tensor, Tensor]:
     # Flat pixels have no direction, and gradients that are not finite.
     flat = square < 1e-6
     strength = square.masked_fill(flat, 1).sqrt().masked_fill(flat, 0)
-    orientation = torch.atan2(x.abs().masked_fill(flat, 1), (y * x.sign()).masked_fill(flat, 0))
+    # Adding 0 turns -0, whose angle is pi, into 0.
+    orientation = torch.atan2(x.abs().masked_fill(flat, 1), (y * x.sign() + 0.0).masked_fill(flat, 0))
     return strength, orientation
 
 

@@ -2,6 +2,7 @@
 
 import math
 import os
+import threading
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -45,9 +46,13 @@ def describe_tensors(tensors: Mapping[str, Tensor]) -> dict[str, Stored]:
     return {name: Stored(kinds[value.is_floating_point()], tuple(value.shape)) for name, value in tensors.items()}
 
 
+LOADING = threading.RLock()
+"""Held while models are loaded: meanwhile, transformers replaces functions of torch, which threads would not put back."""
+
+
 def build_on_meta(model_class: Any, config: Any) -> nn.Module:
     """Return a model without memory, to know the names and shapes of its weights."""
-    with no_init_weights(), torch.device("meta"):
+    with LOADING, no_init_weights(), torch.device("meta"):
         model: nn.Module = model_class(config)
     return model
 
