@@ -76,7 +76,8 @@ def evaluate(
         str | None,
         typer.Option(
             metavar="OLD=NEW,...",
-            help="Class ids by values of label maps with other numbers, such as 4=1,9=255; 255 is ignored.",
+            help="Class ids by values of label maps with other numbers, such as 4=1,9=255; 255 is ignored. Predicted "
+            "label maps must hold class ids.",
         ),
     ] = None,
     baselines: Annotated[
@@ -85,7 +86,8 @@ def evaluate(
     sheet: Annotated[
         str,
         typer.Option(
-            metavar="COUNT|NAME,...", help="Pairs to show in sheet.png, sheet-2.png, ...: their number or names."
+            metavar="COUNT|NAME,...",
+            help="Pairs to show in sheet.png, sheet-2.png, ...: their number or names; `12,` is the pair 12.",
         ),
     ] = "3",
     zoom: ZoomOption = None,
@@ -147,7 +149,9 @@ def evaluate(
             "labels": segmentation,
             "output": output,
             "predicted_labels": dict(_split_labels(text, methods) for text in labels_pred or []),
-            "sheet": int(sheet) if sheet.isdecimal() else split_list(sheet),
+            "sheet": int(sheet)
+            if sheet.isdecimal() and str(int(sheet)) == sheet
+            else split_list(sheet),  # 007 is a name
             **({} if baselines else {"baselines": ()}),
         }
         find_inputs(visible, infrared, **inputs)

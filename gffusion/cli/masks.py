@@ -113,6 +113,8 @@ def masks(
         reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
         pairs, class_names = _find_pairs(data, layout, split, split_list(classes))
         pairs = [replace(pair, labels=output / f"{pair.name}.png") for pair in pairs]
+        if contact_sheet is not None:
+            _check_contact_sheet(contact_sheet, pairs)
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
         ranges = _measure(pairs, options, reading) if todo or contact_sheet else None
         failed: list[LabelResult] = []
@@ -150,6 +152,13 @@ def _check_options(
         check_parent(contact_sheet, "--contact-sheet")
     if contact_sheet is not None and contact_sheet.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"--contact-sheet must end in one of {', '.join(IMAGE_SUFFIXES)}, got {contact_sheet}")
+
+
+def _check_contact_sheet(file: Path, pairs: list["ImagePair"]) -> None:
+    """Raise ValueError if the contact sheet would replace a file of the data."""
+    files = {path for pair in pairs for path in (pair.visible, pair.infrared, pair.boxes, pair.labels)}
+    if file.resolve() in {path.resolve() for path in files if isinstance(path, Path)}:
+        raise ValueError(f"--contact-sheet {file} is a file of the data, which it would replace: choose another one")
 
 
 def _find_pairs(

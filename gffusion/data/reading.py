@@ -23,6 +23,7 @@ from .raw_frames import RAW_SUFFIXES, RawFrame
 from .same_images import check_different_images
 
 _PNG_SIGNATURE = b"\x89PNG"
+_LARGEST_OF_14_BITS = 1 << 14
 
 
 class PairImages(NamedTuple):
@@ -258,12 +259,24 @@ def decode_visible(
     decoded = split_modalities(content, name, options.decoding)
     if isinstance(decoded, DecodedImage):
         lost = find_transparent(decoded) is not None
-        return to_supported(decoded.image), decoded.notes + ("transparency of the visible image left out",) * lost
+        image = to_supported(decoded.image)
+        notes = decoded.notes + ("transparency of the visible image left out",) * lost
+        return image, notes + _note_few_bits(image)
     if decoded.visible is None:
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
     return decoded.visible, ("visible image embedded in the radiometric JPEG",)
+
+
+def _note_few_bits(image: NDArray[Any]) -> tuple[str, ...]:
+    """Return a note about a visible image of a camera with 10 to 14 bits, whose values were not scaled to 16 bits."""
+    if image.dtype != np.uint16 or not 255 < (largest := int(image.max())) < _LARGEST_OF_14_BITS:
+        return ()
+    bits = largest.bit_length()
+    return (
+        f"the visible image has 16 bits but uses {bits}: if it looks too dark, multiply its values by {2 ** (16 - bits)}",
+    )
 
 
 def decode_infrared(

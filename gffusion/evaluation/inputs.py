@@ -91,6 +91,21 @@ def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) 
             raise ValueError(f"Predicted label maps are given for {name!r}, but the methods are {', '.join(methods)}.")
 
 
+def check_output(output: Path) -> None:
+    """Check that a folder has no files of others under the names that an evaluation writes.
+
+    Raises:
+        ValueError: If it has one, and no evaluation has written there.
+    """
+    if any((output / name).exists() for name in ("records.jsonl", "summary.json")):
+        return
+    for pattern in ("per_image.csv", "table.*", "boxplots.*", "sheet*.png", "report.html"):
+        if file := next(iter(sorted(output.glob(pattern))), None):
+            raise ValueError(
+                f"{file} is not from an evaluation, which would replace it: choose another output (--output)"
+            )
+
+
 def check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
     """Check that `output` has no table of other methods or pairs, or with another protocol, which would be lost.
 

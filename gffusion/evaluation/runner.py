@@ -28,7 +28,7 @@ from gffusion.visualization.comparison import Box, check_box
 
 from .baselines import BASELINES
 from .figures import Scene, draw_sheets, draw_table, fuse_scene
-from .inputs import FilesByMethod, StrPath, check_former_table, find_inputs, name_model
+from .inputs import FilesByMethod, StrPath, check_former_table, check_output, find_inputs, name_model
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .report import describe_scene, render_report
@@ -138,6 +138,7 @@ def evaluate(
     check_not_exchanged(inputs.match.pairs, read_options)
     if output is not None:
         names_of_methods = [*fused, *map(name_model, models), *baselines]
+        check_output(Path(output))
         check_former_table(Path(output), names_of_methods, protocol, [pair.name for pair in inputs.match.pairs])
     methods: list[Method] = [
         *(FusedFolder(name, files) for name, files in inputs.fused.items()),

@@ -61,6 +61,27 @@ def test_models_folders_and_baselines_together(evaluate: Callable, here: Path) -
     }
 
 
+@pytest.mark.parametrize("name", ["table.csv", "sheet.png", "sheet-2.png", "report.html", "boxplots.pdf"])
+def test_files_of_others_are_not_replaced(evaluate: Callable, here: Path, name: str) -> None:
+    (here / "out").mkdir()
+    (here / "out" / name).write_text("mine")
+    outcome = evaluate("--fused", "mine=mine", "--metrics", "EN")
+    assert outcome.exit_code == 2 and f"{name} is not from an evaluation" in outcome.err
+    assert [(path.name, path.read_text()) for path in (here / "out").iterdir()] == [(name, "mine")]
+
+
+def test_pairs_whose_names_are_numbers(evaluate: Callable, here: Path) -> None:
+    """001 is a name, and 2 is a number of pairs."""
+    for kind in ("visible", "infrared", "mine"):
+        for number, name in enumerate(NAMES, start=1):
+            (here / kind / f"{name}.png").rename(here / kind / f"{number:03d}.png")
+    heights = []
+    for shown in ("001", "2", "002,003"):
+        assert evaluate("--fused", "mine=mine", "--metrics", "EN", "--sheet", shown).exit_code == 0
+        heights.append(Image.open("out/sheet.png").height)
+    assert heights[0] < heights[1] == heights[2]
+
+
 def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> None:
     outcome = evaluate("--fused", "mine=mine", "--metrics", "SD", "MSE", "--protocol", "tang2022", "--no-baselines")
     assert outcome.exit_code == 0

@@ -103,6 +103,14 @@ def test_resumes(gffusion: Callable, data: Path) -> None:
     assert not (read(mine) == 3).all()
 
 
+def test_contact_sheet_does_not_replace_data(gffusion: Callable, data: Path) -> None:
+    image = sorted((data / "visible").iterdir())[0]
+    before = image.read_bytes()
+    outcome = gffusion("masks", data, "--method", "threshold", "--contact-sheet", image)
+    assert outcome.exit_code == 2 and "is a file of the data, which it would replace" in outcome.err
+    assert image.read_bytes() == before and not (data / "labels").exists()
+
+
 def test_contact_sheet(gffusion: Callable, data: Path) -> None:
     command = ("masks", data, "--method", "threshold", "--contact-sheet", "look/sheet.png")
     outcome = gffusion(*command)

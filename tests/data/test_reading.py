@@ -327,3 +327,15 @@ def test_raw_frame_without_format(tmp_path: Path) -> None:
     for name in ("i.raw", "i.dat"):
         with pytest.raises(ImageReadError, match="--raw-frame"):
             read_pair(visible, write(tmp_path / name, COUNTS.tobytes()))
+
+
+@pytest.mark.parametrize(("largest", "bits"), [(4095, 12), (16383, 14), (16384, None), (255, None)])
+def test_visible_values_of_few_bits_are_noted(tmp_path: Path, largest: int, bits: int | None) -> None:
+    """As cameras of 12 bits store them in 16 bits, where they look black."""
+    visible = np.linspace(0, largest, 48 * 64).reshape(48, 64).astype(np.uint16)
+    write_image(tmp_path / "visible.png", visible)
+    write_image(tmp_path / "infrared.png", np.tile(np.arange(64, dtype=np.uint8), (48, 1)))
+    notes = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png").notes
+    expected = f"the visible image has 16 bits but uses {bits}: if it looks too dark, multiply its values by {2 ** (16 - (bits or 0))}"
+    assert (expected in notes) == (bits is not None)
+    assert bits is not None or not notes

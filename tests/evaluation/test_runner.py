@@ -305,11 +305,12 @@ class TestOutput:
 
     def test_sheet_count_is_a_limit(self, pairs: Path, tmp_path: Path) -> None:
         heights = []
-        (tmp_path / "sheet-2.png").touch()  # of an evaluation that showed more pairs
         for sheet in (1, 2, 99):
             run(pairs, output=tmp_path, sheet=sheet)
+            (tmp_path / "sheet-2.png").touch()  # of an evaluation that showed more pairs
             heights.append(read(tmp_path / "sheet.png").shape[0])
         assert heights == [heights[0], 2 * heights[0], 4 * heights[0]]
+        run(pairs, output=tmp_path)
         assert not (tmp_path / "sheet-2.png").exists()
 
     def test_file_in_the_way(self, pairs: Path) -> None:
