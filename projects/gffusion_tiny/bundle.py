@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import Dinov2Config, Dinov2Model
 
-from gffusion import GFFusionModel
+from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.training import load_head
 from gffusion.zoo import load_image_processor
 
@@ -49,11 +49,12 @@ def load(weights: Path, segmenter: Path | None) -> GFFusionModel:
         return GFFusionModel.from_pretrained(weights)
     reading = {name: value for name, value in MODEL_CONFIG.items() if name.startswith(("segmenter_", "id2label"))}
     encoder = str(segmenter / "encoder")
+    has_encoders = GFFusionConfig.from_pretrained(weights).backbone_weights == "included"
     model = GFFusionModel.from_pretrained(
         weights,
         use_segmenter=True,
         ignore_mismatched_sizes=True,  # weights without a head get a new one, which is replaced
-        dinov2_name_or_path=encoder,
+        **({} if has_encoders else {"dinov2_name_or_path": encoder}),
         dinov2_config=Dinov2Config.from_pretrained(encoder),
         class_weights=MODEL_CONFIG["class_weights"],
         **reading,
