@@ -102,7 +102,7 @@ def check_output(output: Path) -> None:
     for pattern in ("per_image.csv", "table.*", "boxplots.*", "sheet*.png", "report.html"):
         if file := next(iter(sorted(output.glob(pattern))), None):
             raise ValueError(
-                f"{file} is not from an evaluation, which would replace it: choose another output (--output)"
+                f"{file} is not from an evaluation and would be replaced: choose another output (--output)"
             )
 
 

@@ -116,7 +116,10 @@ def predict(
     ]
     if not segment:
         return [Prediction(image, missing=mask) for image, mask in zip(fused, masks, strict=True)]
-    label_maps = predict_labels(model, outputs, **inputs).cpu().numpy().astype(np.uint8)
+    classes = predict_labels(model, outputs, **inputs).cpu().numpy()
+    if classes.max(initial=0) > 255:
+        raise ValueError(f"Label maps hold class ids up to 255, but class {classes.max()} was predicted.")
+    label_maps = classes.astype(np.uint8)
     sizes = [visible.shape[:2] for visible, _ in images]  # the processor pads at the bottom and on the right
     return [
         Prediction(image, labels[:height, :width], mask)

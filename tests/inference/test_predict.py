@@ -130,6 +130,15 @@ class TestLabels:
             predict_labels(model, model(**inputs), **inputs)
 
 
+def test_class_ids_that_label_maps_cannot_hold_are_refused(tiny_model: TinyModel) -> None:
+    model = tiny_model(num_labels=300).eval()
+    with torch.no_grad():
+        model.ssnet.classifier.bias[280] = 1000
+    pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
+    with pytest.raises(ValueError, match="up to 255, but class 280"):
+        predict(model, GFFusionImageProcessor(), [pair], segment=True)
+
+
 def test_default_type_of_torch_does_not_matter() -> None:
     model, processor = create_model("gffusion-tiny", use_segmenter=False), load_image_processor("gffusion-tiny")
     rng = np.random.default_rng(0)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from video_files import visible_frame, write_video
+from video_files import read_frames, visible_frame, write_video
 
 from gffusion.cameras.palettes import load_palettes
 
@@ -22,6 +22,29 @@ def make_levels(index: int, low: int = 100, high: int = 160) -> NDArray[np.uint8
 def write(folder: Path, frames: list[NDArray[np.uint8]] | list[NDArray[np.uint16]], pixels: str) -> tuple[Path, Path]:
     visible = write_video(folder / "visible.mp4", [visible_frame(index, *SIZE) for index in range(len(frames))])
     return visible, write_video(folder / "infrared.mkv", frames, codec="ffv1", pixels=pixels)
+
+
+def test_ranges_of_raw_counts(tmp_path: Path, fuse: Callable) -> None:
+    """A hot object that enters changes the rest less with smoothing, and not at all with one range for the video."""
+    base = np.tile(np.arange(64, dtype=np.uint16), (48, 1)) * 4 + 7000
+    frames = [base.copy() for _ in range(12)]
+    for frame in frames[6:]:
+        frame[30:40, 20:40] = 7800
+    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="gray16le")
+    visible = write_video(tmp_path / "visible.mp4", [np.full((48, 64, 3), 90, np.uint8)] * 12)
+    jumps = []
+    for number, options in enumerate(
+        (
+            {"infrared_range": "percentile"},
+            {"infrared_range": "percentile", "smooth_range": 8},
+            {"infrared_range": "folder"},
+        )
+    ):
+        path, report = fuse(visible, infrared, f"fused{number}.mp4", infrared_options=options)
+        levels = [image[:20].mean() for image in read_frames(path)[0]]
+        jumps.append(np.abs(np.diff(levels)).max())
+    assert jumps[0] > 2 * jumps[1] > 2 * jumps[2]
+    assert report.notes == ["infrared range of the video: 7000 to 7800"]
 
 
 @pytest.mark.parametrize("kind", ["dead pixels", "border", "false colors"])
