@@ -47,6 +47,17 @@ class TestRoundTrip:
         modes = {path.name: path.stat().st_mode for path in checkpoint.iterdir()}
         assert modes["model.safetensors"] == modes["config.json"]
 
+    @pytest.mark.parametrize("variant", [None, "fp16"])
+    def test_saved_over_other_weights(self, tiny_model: TinyModel, tmp_path: Path, variant: str | None) -> None:
+        """The loader prefers a single file to shards, so that one of an earlier save would be loaded."""
+        for size in ("1GB", "2KB", "1GB"):
+            model = tiny_model()
+            with torch.no_grad():
+                model.funet.decoder[0].bias.fill_(torch.rand(()))
+            model.save_pretrained(tmp_path, max_shard_size=size, variant=variant)
+            assert_same(GFFusionModel.from_pretrained(tmp_path, variant=variant), model)
+            assert len(list(tmp_path.glob("*.index*.json"))) == (size == "2KB")
+
     @pytest.mark.parametrize("full", [False, True])
     @pytest.mark.parametrize(
         "options",
@@ -176,12 +187,37 @@ class TestFromBackbones:
             expected = classes[name].from_pretrained(backbone_folders[name]).state_dict()
             torch.testing.assert_close(encoder.state_dict(), expected, rtol=0, atol=0)
 
-    def test_loaded_encoders_and_paths(self, backbone_folders: dict[str, str], tmp_path: Path) -> None:
+    def test_loaded_encoders_are_saved(self, backbone_folders: dict[str, str], tmp_path: Path) -> None:
+        """They can be of another revision, or changed."""
         clip, dinov2 = CLIPVisionModel.from_pretrained(backbone_folders["clip"]), Path(backbone_folders["dinov2"])
+        with torch.no_grad():
+            clip.embeddings.class_embedding.add_(1)
         model = GFFusionModel.from_backbones(clip, dinov2, segmenter_image_size=[32, 32])
-        assert model.config.dinov2_name_or_path == backbone_folders["dinov2"]
-        model.save_pretrained(tmp_path, include_backbones=False)
+        model.save_pretrained(tmp_path)
         assert_same(GFFusionModel.from_pretrained(tmp_path), model)
+
+    def test_relative_folders(
+        self, backbone_folders: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """They look like names on the Hub, and are found from other folders, too."""
+        for name, folder in backbone_folders.items():
+            shutil.copytree(folder, tmp_path / "lab" / name)
+        monkeypatch.chdir(tmp_path)
+        model = GFFusionModel.from_backbones("lab/clip", Path("lab/dinov2"), segmenter_image_size=[32, 32])
+        model.save_pretrained(tmp_path / "slim")
+        GFFusionModel.from_pretrained("slim", clip_name_or_path="lab/clip").save_pretrained("again")
+        (tmp_path / "other").mkdir()
+        monkeypatch.chdir(tmp_path / "other")
+        for folder in (tmp_path / "slim", tmp_path / "again"):
+            loaded = GFFusionModel.from_pretrained(folder)
+            assert_same(loaded, model)
+            assert loaded.config.clip_name_or_path == str(tmp_path / "lab" / "clip")
+
+    def test_other_objects(self, backbone_folders: dict[str, str]) -> None:
+        dinov2 = Dinov2Model.from_pretrained(backbone_folders["dinov2"])
+        for wrong, kind in ((5, "int"), (dinov2, "Dinov2Model")):
+            with pytest.raises(ValueError, match=f"clip must be a CLIPVisionModel, .* got a {kind}"):
+                GFFusionModel.from_backbones(wrong, dinov2, segmenter_image_size=[32, 32])
 
     def test_full_clip(self, clip_config: Callable, backbone_folders: dict[str, str], tmp_path: Path) -> None:
         """Text weights are ignored; openai/clip-vit-base-patch16 has them."""

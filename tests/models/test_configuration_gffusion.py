@@ -116,13 +116,29 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"`id2label` .* got \[0, 2\]"):
             GFFusionConfig(id2label={0: "ground", 2: "person"})
 
+    @pytest.mark.parametrize(
+        ("classes", "message"),
+        [
+            ({"id2label": ["ground"]}, "`id2label` must be an object, got a list"),
+            ({"id2label": {0: 0}}, "`id2label` must have names by number, got '0': the number '0'"),
+            ({"num_labels": "3"}, "`num_labels` must be an integer .*got '3'"),
+            ({"num_labels": 3, "id2label": {0: "ground"}}, r"`num_labels` \(3\) and `id2label` \(1 names\) must agree"),
+            ({"label2id": {"ground": 0}}, r"`label2id` must be the inverse .*background.*got \{'ground': 0\}"),
+        ],
+    )
+    def test_classes(self, classes: dict[str, Any], message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            GFFusionConfig(**classes)
+
     @pytest.mark.parametrize("classes", [{"num_labels": 3}, {"id2label": {0: "ground", 1: "deer"}}])
     def test_weights_of_other_classes_are_dropped(
         self, tiny_config: TinyConfig, tmp_path: Path, classes: dict[str, Any]
     ) -> None:
         tiny_config(class_weights=[1, 2, 3, 4]).save_pretrained(tmp_path)
         assert GFFusionConfig.from_pretrained(tmp_path).class_weights == [1, 2, 3, 4]
-        assert GFFusionConfig.from_pretrained(tmp_path, **classes).class_weights is None
+        other = GFFusionConfig.from_pretrained(tmp_path, **classes)
+        assert other.class_weights is None
+        assert other.label2id == {name: index for index, name in other.id2label.items()}
         same = GFFusionConfig.from_pretrained(tmp_path).id2label
         assert GFFusionConfig.from_pretrained(tmp_path, id2label=same).class_weights == [1, 2, 3, 4]
 
@@ -158,6 +174,16 @@ class TestFiles:
         for overrides in ({"merging": "sum"}, {"num_groups": 9}):
             with pytest.raises(ValueError, match=next(iter(overrides))):
                 GFFusionConfig.from_pretrained(tmp_path, **overrides)
+
+    def test_revision_is_one_of_the_saved_source(self, tiny_config: TinyConfig, tmp_path: Path) -> None:
+        tiny_config(clip_name_or_path="lab/clip", clip_revision="v1").save_pretrained(tmp_path)
+        for source, given, expected in (
+            ("lab/clip", {}, "v1"),
+            ("b/c", {}, None),
+            ("b/c", {"clip_revision": "v2"}, "v2"),
+        ):
+            loaded = GFFusionConfig.from_pretrained(tmp_path, clip_name_or_path=source, **given)
+            assert (loaded.clip_name_or_path, loaded.clip_revision) == (source, expected)
 
     def test_edited_files_are_checked(self, tiny_config: TinyConfig, tmp_path: Path) -> None:
         tiny_config().save_pretrained(tmp_path)

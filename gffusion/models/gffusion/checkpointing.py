@@ -29,7 +29,15 @@ from .weight_checks import (
     leave_out_renamed,
     read_headers,
 )
-from .weight_files import HUB_ARGUMENTS, NO_PICKLES, explained, limit_to_cache, locate_weights, read_weights
+from .weight_files import (
+    HUB_ARGUMENTS,
+    NO_PICKLES,
+    explained,
+    limit_to_cache,
+    locate_weights,
+    read_weights,
+    remove_outdated_weights,
+)
 
 logger = logging.get_logger(__name__)
 
@@ -67,8 +75,10 @@ class FrozenBackboneModel(PreTrainedModel):
             dinov2: Encoder, or its Hub id or folder. Required with a segmenter and in the parallel paradigm.
             config_arguments: Further arguments of [`GFFusionConfig`].
 
+        Encoders that are given as objects are saved with the model: they can differ from those of any repository.
+
         Raises:
-            ValueError: If a required encoder is missing, or an encoder is given that the paradigm does not use.
+            ValueError: If a required encoder is missing or of another class, or one is given that the paradigm does not use.
             OSError: If an encoder cannot be loaded.
         """
         given = {name: backbone for name, backbone in (("clip", clip), ("dinov2", dinov2)) if backbone is not None}
@@ -81,19 +91,24 @@ class FrozenBackboneModel(PreTrainedModel):
                 f"{sorted(needed)}, got {sorted(given)}."
             )
         loaded: dict[str, PreTrainedModel] = {}
+        sources = {name: _locate(value) for name, value in given.items() if isinstance(value, (str, os.PathLike))}
         for name, backbone in given.items():
-            if isinstance(backbone, (str, os.PathLike)):
+            if name in sources:
                 revision = config_arguments.get(f"{name}_revision")
-                backbone = _load_backbone(name, os.fspath(backbone), revision, config=None, hub_arguments={})
+                backbone = _load_backbone(name, sources[name], revision, config=None, hub_arguments={})
+            elif not isinstance(backbone, BACKBONE_CLASSES[name]):
+                raise ValueError(
+                    f"{name} must be a {BACKBONE_CLASSES[name].__name__}, its Hub id or a folder, got a {type(backbone).__name__}."
+                )
             loaded[name] = backbone
             config_arguments[f"{name}_config"] = backbone.config
-            config_arguments[f"{name}_name_or_path"] = backbone.name_or_path or None
+            config_arguments[f"{name}_name_or_path"] = sources.get(name, backbone.name_or_path) or None
         config = cls.config_class(**config_arguments)
         with _quiet_loading():  # all weights except the encoders are new on purpose
             model = super().from_pretrained(
                 None, config=config, state_dict=_with_prefixes(loaded), dtype=torch.get_default_dtype()
             )
-        model._external_backbones = frozenset(name for name in loaded if loaded[name].name_or_path)
+        model._external_backbones = frozenset(sources)
         return model.train()
 
     @classmethod
@@ -126,6 +141,7 @@ class FrozenBackboneModel(PreTrainedModel):
         if source is not None:
             hub_arguments = limit_to_cache(source, hub_arguments)
         other_encoders = {name: kwargs.get(f"{name}_name_or_path") for name in BACKBONE_CLASSES}
+        kwargs.update({f"{name}_name_or_path": _locate(other) for name, other in other_encoders.items() if other})
         if config is None or isinstance(config, (str, os.PathLike)):
             config_source = source if config is None else config
             with explained("the configuration", config_source or ""):
@@ -243,9 +259,16 @@ class FrozenBackboneModel(PreTrainedModel):
             raise OSError(f"Cannot write the weights to {os.fspath(save_directory)}: {error}") from error
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
+        if kwargs.get("is_main_process", True):
+            remove_outdated_weights(Path(save_directory), kwargs.get("variant"))
         # safetensors files are created without read permission for others
         for weights in Path(save_directory).glob("*.safetensors"):
             shutil.copymode(Path(save_directory) / CONFIG_NAME, weights)
+
+
+def _locate(source: str | os.PathLike[str]) -> str:
+    """Return a Hub id as it is, and the absolute path of a folder, so that it is found from other folders, too."""
+    return os.path.abspath(source) if os.path.isdir(source) else os.fspath(source)
 
 
 def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:

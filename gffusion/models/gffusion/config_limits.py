@@ -102,7 +102,7 @@ def check_field_types(config_dict: dict[str, Any]) -> None:
     """Raise ValueError if fields that transformers does not check have a wrong type, or too many classes."""
     if not isinstance(config_dict, dict):
         raise ValueError(f"it must hold a JSON object, got {describe_type(config_dict)}")
-    _check_classes(config_dict)
+    check_classes(config_dict)
     for name in ("dtype", "torch_dtype"):
         dtype = config_dict.get(name)
         if dtype is not None and str(dtype).removeprefix("torch.") not in _DTYPES:
@@ -113,16 +113,30 @@ def check_field_types(config_dict: dict[str, Any]) -> None:
                 check_field_types(config_dict[name])
 
 
-def _check_classes(config_dict: dict[str, Any]) -> None:
+def check_classes(config_dict: dict[str, Any]) -> None:
+    """Raise ValueError if classes have a wrong type, are too many, or contradict each other."""
     for name in ("id2label", "label2id"):
         classes = config_dict.get(name)
         if classes is not None and not isinstance(classes, dict):
             raise ValueError(f"`{name}` must be an object, got {describe_type(classes)}")
         if classes is not None and len(classes) > MAX_LABELS:
             raise ValueError(f"`{name}` must have at most {MAX_LABELS} classes, got {len(classes)}")
-    for key, label in (config_dict.get("id2label") or {}).items():
+    names, count = config_dict.get("id2label"), config_dict.get("num_labels")
+    for key, label in (names or {}).items():
         if not str(key).isdecimal() or not isinstance(label, str):
             raise ValueError(f"`id2label` must have names by number, got {str(key)[:40]!r}: {describe_type(label)}")
+    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count > MAX_LABELS):
+        raise ValueError(f"`num_labels` must be an integer of at most {MAX_LABELS}, got {count!r}.")
+    if names is not None and count is not None and count != len(names):
+        raise ValueError(f"`num_labels` ({count}) and `id2label` ({len(names)} names) must agree, or pass only one.")
+
+
+def names_other_classes(config_dict: dict[str, Any], overrides: dict[str, Any]) -> bool:
+    """Return whether overrides change the number or the names of the classes of a configuration."""
+    saved, given = (
+        {int(key): name for key, name in (part.get("id2label") or {}).items()} for part in (config_dict, overrides)
+    )
+    return (bool(given) and given != saved) or overrides.get("num_labels", len(saved)) != len(saved)
 
 
 def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> None:

@@ -13,12 +13,13 @@ from transformers.utils import CONFIG_NAME
 from .config_limits import (
     LIMITS,
     MAX_DECODER_LAYERS,
-    MAX_LABELS,
+    check_classes,
     check_encoder_sizes,
     check_field_types,
     check_image_sizes,
     check_segmenter,
     name_file_in_errors,
+    names_other_classes,
     read_json_object,
     refuse_loader_options,
     refuse_path,
@@ -212,12 +213,17 @@ class GFFusionConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         self._refuse_unknown(kwargs)
-        if kwargs.get("num_labels", 0) > MAX_LABELS:
-            raise ValueError(f"`num_labels` must be at most {MAX_LABELS}, got {kwargs['num_labels']}.")
-        self._fill_defaults(has_classes=self.id2label is not None or "num_labels" in kwargs)  # type: ignore[has-type]
+        if kwargs.get("num_labels", 0) is None:
+            del kwargs["num_labels"]
+        given = {"id2label": self.id2label, "label2id": self.label2id}  # type: ignore[has-type]
+        check_classes(given | kwargs)
+        self._fill_defaults(has_classes=given["id2label"] is not None or "num_labels" in kwargs)
         super().__post_init__(**kwargs)
-        if self.label2id is None:  # type: ignore[has-type]
-            self.label2id = {label: index for index, label in self.id2label.items()}
+        self.label2id = {label: index for index, label in self.id2label.items()}
+        if given["label2id"] not in (None, self.label2id):
+            raise ValueError(
+                f"`label2id` must be the inverse of `id2label` ({self.id2label}), got {given['label2id']}."
+            )
         if self.semantic_layers is None and self.semantic_config is not None:
             self.semantic_layers = list(range(1, self.semantic_config.num_hidden_layers))
 
@@ -273,9 +279,16 @@ class GFFusionConfig(PreTrainedConfig):
         if source and not os.path.exists(source):  # it comes from the Hub
             for name in {"clip_name_or_path", "dinov2_name_or_path"} - overrides.keys():
                 refuse_path(name, config_dict.get(name))
-        if _names_other_classes(config_dict, {**kwargs, **overrides}):  # they belong to the saved classes
-            overrides.setdefault("class_weights", None)
-        return super().from_dict({**config_dict, **overrides}, **kwargs)
+        saved = {
+            name: value for name, value in config_dict.items() if name != "label2id"
+        }  # which follows from id2label
+        if names_other_classes(config_dict, {**kwargs, **overrides}):
+            saved.update(id2label=None, class_weights=None)
+        for name in ("clip", "dinov2"):
+            source = overrides.get(f"{name}_name_or_path")
+            if source not in (None, config_dict.get(f"{name}_name_or_path")):  # the revision is one of the saved source
+                saved[f"{name}_revision"] = None
+        return super().from_dict({**saved, **overrides}, **kwargs)
 
     @property
     def needs_clip(self) -> bool:
@@ -381,14 +394,6 @@ class GFFusionConfig(PreTrainedConfig):
                 f"`class_weights` must be {len(self.id2label)} finite non-negative numbers, one per class of "
                 f"`id2label` and not all 0, got {weights}."
             )
-
-
-def _names_other_classes(config_dict: dict[str, Any], overrides: dict[str, Any]) -> bool:
-    """Return whether overrides change the number or the names of the classes of a configuration."""
-    saved, given = (
-        {int(key): name for key, name in (part.get("id2label") or {}).items()} for part in (config_dict, overrides)
-    )
-    return (bool(given) and given != saved) or overrides.get("num_labels", len(saved)) != len(saved)
 
 
 __all__ = ["GFFusionConfig"]

@@ -175,6 +175,17 @@ def locate_weights(source: str | os.PathLike[str], variant: str | None = None, *
     return [cached_file(source, shard, **hub_arguments) for shard in shards]
 
 
+def remove_outdated_weights(folder: Path, variant: str | None = None) -> None:
+    """Remove what an earlier save left and this one did not replace, as the loader would read it.
+
+    That is a single file beside shards, or an index without its shards, which transformers has removed.
+    """
+    single, index = (folder / _add_variant(name, variant) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    if index.is_file():
+        is_current = all((folder / shard).is_file() for shard in read_index(index))
+        (single if is_current else index).unlink(missing_ok=True)
+
+
 def _add_variant(name: str, variant: str | None) -> str:
     stem, _, suffix = name.rpartition(".")
     return f"{stem}.{variant}.{suffix}" if variant else name
