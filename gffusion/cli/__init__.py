@@ -1,5 +1,6 @@
 """The `gffusion` command: one file per subcommand, parsing and printing only."""
 
+import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -93,6 +94,10 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on wrong words."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged files; what matters is in our messages
+    if isinstance(
+        sys.stdout, io.TextIOWrapper
+    ):  # characters that a file or pipe on Windows cannot hold must not end the work
+        sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None

@@ -1,5 +1,6 @@
 """`gffusion pull`: save a model to one folder, for machines without network."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +14,7 @@ from .quiet import quiet_libraries
 
 def pull(
     name: Annotated[str, typer.Argument(metavar="NAME", help="Name of a model of the zoo, or Hub id.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="DIR", help="New or empty folder.")],
     revision: Annotated[
         str | None, typer.Option("--revision", metavar="REVISION", help="Branch, tag or commit on the Hub.")
     ] = None,
@@ -25,4 +26,4 @@ def pull(
 
         quiet_libraries()
         save_model(name, output, revision=revision)
-    typer.echo(f"{name} -> {output} (use it with --model {output})")
+    typer.echo(f"{name} -> {output} (use it with --model {shlex.quote(str(output))})")

@@ -32,7 +32,10 @@ def push(
     ] = False,
     dry_run: Annotated[
         bool,
-        typer.Option("--dry-run", help="Check the model and print the files, without publishing; needs no network."),
+        typer.Option(
+            "--dry-run",
+            help="Check the model and print the files, without publishing. Only --full needs the network, for encoders on the Hub.",
+        ),
     ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the files of --dry-run, or the address, as JSON.")
@@ -54,7 +57,8 @@ def push(
             if as_json:
                 print_json({"repo_id": repo_id, "files": found})
                 return
-            typer.echo(f"would publish {len(found)} files ({sum(found.values()) / 1e6:.1f} MB) -> {repo_id}:")
+            place = f"{repo_id}{f', branch {revision}' if revision else ''}{', private' if private else ''}"
+            typer.echo(f"would publish {len(found)} files ({sum(found.values()) / 1e6:.1f} MB) -> {place}:")
             typer.echo("\n".join(f"  {name} ({size:,} bytes)" for name, size in found.items()))
             return
         address = publish(

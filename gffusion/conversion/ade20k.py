@@ -2,7 +2,6 @@
 
 import json
 import os
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -68,7 +67,9 @@ def _read_head(source: Path) -> dict[str, Tensor]:
     """Read the tensors of the head by their names in BNHead."""
     try:
         content: Any = torch.load(source, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, EOFError, RuntimeError) as error:
+    except Exception as error:  # of many kinds, if bytes differ
+        if isinstance(error, OSError) and error.filename is not None:
+            raise
         # PyTorch's own message is dropped: it recommends weights_only=False, which would run the code in the file.
         raise ValueError(
             f"{source} is damaged or contains objects that would run code when loaded: download the published file again"
@@ -77,7 +78,11 @@ def _read_head(source: Path) -> dict[str, Tensor]:
         content = content.get("state_dict", content)
     if not isinstance(content, Mapping):
         raise ValueError(f"{source} contains {type(content).__name__} instead of a state dict")
-    named = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+    named = {
+        str(key): value
+        for key, value in content.items()
+        if isinstance(value, Tensor) and value.layout is torch.strided and not value.is_complex()
+    }
     head = {key.removeprefix(_PREFIX): value for key, value in named.items() if key.startswith(_PREFIX)}
     head.pop("bn.num_batches_tracked", None)
     known = {*_CONVOLUTION, *_NORMALIZATION}

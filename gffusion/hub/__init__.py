@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .cards import Evaluation, FusionCard, TrainingData, non_default_settings, versions
     from .inspection import find_problems
-    from .publishing import pull, push, push_model
+    from .publishing import push, push_model
+    from .pulling import pull
 
 __all__ = [
     "Evaluation",
@@ -20,7 +21,7 @@ __all__ = [
     "versions",
 ]
 
-_MODULES = {"find_problems": ".inspection"} | dict.fromkeys(("pull", "push", "push_model"), ".publishing")
+_MODULES = {"find_problems": ".inspection", "pull": ".pulling", "push": ".publishing", "push_model": ".publishing"}
 
 
 def __getattr__(name: str) -> Any:

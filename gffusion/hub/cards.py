@@ -299,7 +299,7 @@ class FusionCard:
         if source is None:  # local paths do not leak
             return "not from the Hub"
         revision = getattr(self.config, f"{encoder}_revision")
-        pinned = f"revision `{revision}`" if revision else "no revision pinned"
+        pinned = f"revision {quote_code(revision)}" if revision else "no revision pinned"
         licenses = (license for publisher, license in ENCODER_LICENSES.items() if source.startswith(publisher))
         return f"[{source}](https://huggingface.co/{source}), {pinned}; license: {next(licenses, 'see its model card')}"
 

@@ -34,11 +34,7 @@ def find_problems(folder: str | os.PathLike[str], full: bool | None = None) -> l
     full = config.backbone_weights == "included" if full is None else full
     problems = []
     if (folder / TRAINING_STATE).is_file():
-        state = read_json_object(folder / TRAINING_STATE)
-        if state.get("finished") is not True:
-            problems.append(
-                f"its training is not finished (step {state.get('step')} of {state.get('total_steps')}): resume it"
-            )
+        problems += _find_unfinished_training(folder / TRAINING_STATE)
     if config.backbone_weights == "included" and not full:
         problems.append(
             "it includes the frozen encoders: publish them as well (`full=True`, `--full`), or save it without them"
@@ -86,6 +82,16 @@ def find_unavailable_encoders(config: GFFusionConfig) -> list[str]:
         for name in BACKBONE_CLASSES
         if getattr(config, f"needs_{name}") and not is_on_hub(source := getattr(config, f"{name}_name_or_path"))
     ]
+
+
+def _find_unfinished_training(file: Path) -> list[str]:
+    try:
+        state = read_json_object(file)
+    except OSError as error:
+        return [str(error)]
+    if state.get("finished") is True:
+        return []
+    return [f"its training is not finished (step {state.get('step')} of {state.get('total_steps')}): resume it"]
 
 
 def _find_damaged_weights(folder: Path, config: GFFusionConfig) -> list[str]:

@@ -1,14 +1,12 @@
-"""Publish models on the Hub, and download models with everything that they need offline."""
+"""Publish models on the Hub."""
 
 import contextlib
 import logging
 import os
 import re
-import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
 
 import torch
 import yaml
@@ -16,28 +14,26 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Mo
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, cached_file
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from gffusion._version import __version__
-from gffusion.data.atomic import remove_leftovers, synchronize, temporary_folder
+from gffusion.data.atomic import temporary_folder
 from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_files import can_reach_hub
-from gffusion.zoo import create_model, load_image_processor, locate
+from gffusion.zoo import load_image_processor
 from gffusion.zoo.registry import is_on_hub
 
+from .card_images import find_mentioned_images, find_shown_images
 from .cards import FusionCard
-from .downloads import check_downloads
 from .inspection import find_problems, find_weight_files, read_config
 from .rendering import is_unedited, set_source
 
 logger = logging.getLogger(__name__)
 
 CARD = "README.md"
-
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 # The modules of gffusion/models/gffusion, which a push with code uploads.
 _MODULES = (
@@ -129,6 +125,7 @@ def find_published_files(
         OSError: If the folder has no readable model.
 
     Example:
+        >>> from gffusion.zoo import locate
         >>> list(find_published_files(locate("gffusion-funet"), "lab/street"))
         ['model.safetensors', 'README.md', 'config.json', 'preprocessor_config.json']
     """
@@ -195,70 +192,6 @@ def prepare_repository(repo_id: str, *, token: str | None = None) -> None:
         api.auth_check(repo_id, write=True)  # for an existing repository, create_repo needs no write access
 
 
-def pull(
-    name: str | os.PathLike[str],
-    folder: str | os.PathLike[str],
-    *,
-    revision: str | None = None,
-    token: str | None = None,
-) -> Path:
-    """Save a model with its frozen encoders to one folder that loads on any machine, without network, and return the folder.
-
-    The folder appears only when it is complete. Files in the cache of the Hub client are not downloaded again.
-
-    Args:
-        name: Name of a model of the zoo, folder, or Hub id.
-        folder: New folder.
-        revision: Branch, tag or commit of a model on the Hub.
-        token: Access token. Defaults to the one stored by `hf auth login`.
-
-    Raises:
-        FileExistsError: If `folder` exists and is not empty.
-        OSError: If the model does not exist, cannot be downloaded or written, or a file does not have the announced hash.
-
-    Example:
-        >>> with temporary_folder() as folder:
-        ...     sorted(path.name for path in pull("gffusion-funet", folder).iterdir())
-        ['README.md', 'config.json', 'model.safetensors', 'preprocessor_config.json']
-    """
-    folder = Path(folder).absolute()  # "." has no name
-    remove_leftovers(folder.parent)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder: choose another one, or remove it.")
-    given: dict[str, Any] = {"revision": revision, "token": token}
-    options = {name: value for name, value in given.items() if value is not None}
-    try:
-        model = create_model(name, **options)
-        processor = load_image_processor(name, **options)
-    except OSError:
-        check_downloads([(locate(name), revision)])  # a changed file would stay in the cache
-        raise
-    config = model.config
-    encoders = [
-        (getattr(config, f"{part}_name_or_path"), getattr(config, f"{part}_revision")) for part in model.backbones
-    ]
-    check_downloads([(locate(name), revision), *(encoders if config.backbone_weights == "external" else ())])
-    card = cached_file(locate(name), CARD, _raise_exceptions_for_missing_entries=False, **options)
-    hidden = str(folder)
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with temporary_folder(folder.parent) as staging:
-            complete = staging / folder.name
-            hidden = str(complete)
-            model.save_pretrained(complete, include_backbones=True)
-            processor.save_pretrained(complete)
-            if card is not None:
-                shutil.copyfile(card, complete / CARD)
-            synchronize(complete)
-            if folder.exists():
-                folder.rmdir()
-            complete.rename(folder)
-    except OSError as error:
-        reason = str(error).replace(hidden, str(folder))
-        raise OSError(f"Cannot write {folder}: {reason}. Choose another folder, or make this one writable.") from error
-    return folder
-
-
 def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> list[str]:
     """Return the files of a repository to delete with a push: old weights and code of gffusion that would still be loaded.
 
@@ -291,19 +224,18 @@ def _collect_files(
 ) -> dict[str, Path]:
     """Return the files to publish by name in the repository; files that differ from the folder are written to `staging`."""
     card = (folder / CARD).read_bytes() if (folder / CARD).is_file() else b""
-    words = re.findall(r"[^\s()\[\]<>\"']+", card.decode(errors="replace"))  # links in Markdown or HTML
-    shown = {unquote(word).rpartition("/")[2] for word in words}
-    found = {path.name: path for path in folder.iterdir() if path.suffix in IMAGE_SUFFIXES and path.name in shown}
+    text = card.decode(errors="replace")
+    found = {name: folder / name for name in find_mentioned_images(text, folder)}
+    if missing := [name for name in find_shown_images(text) if name not in found]:
+        logger.warning("The model card shows images that are not in %s: %s.", folder, ", ".join(missing))
     if full and config.backbone_weights == "external":
         GFFusionModel.from_pretrained(folder).save_pretrained(staging, include_backbones=True)
         config.backbone_weights = "included"
     else:
-        weights = [*find_weight_files(folder), folder / SAFE_WEIGHTS_INDEX_NAME]
-        found |= {path.name: path for path in weights if path.is_file()}
-    if full:
-        for option in (f"{name}_name_or_path" for name in BACKBONE_CLASSES):
-            if not is_on_hub(getattr(config, option)):  # local paths must not leak
-                setattr(config, option, None)
+        weights = find_weight_files(folder)
+        index = [] if folder / SAFE_WEIGHTS_NAME in weights else [folder / SAFE_WEIGHTS_INDEX_NAME]
+        found |= {path.name: path for path in [*weights, *index] if path.is_file()}
+    _remove_local_paths(config, full)
     _save_settings(folder, staging, config, with_code)
     if card:
         _check_metadata(folder / CARD)
@@ -313,11 +245,21 @@ def _collect_files(
     return found | {path.name: path for path in staging.iterdir()}
 
 
+def _remove_local_paths(config: GFFusionConfig, full: bool) -> None:
+    """Remove folders of this machine from a configuration, except those without which the model cannot be loaded."""
+    for name in BACKBONE_CLASSES:
+        option, encoder = f"{name}_name_or_path", getattr(config, f"{name}_config")
+        if (full or not getattr(config, f"needs_{name}")) and not is_on_hub(getattr(config, option)):
+            setattr(config, option, None)
+        if encoder is not None and not is_on_hub(encoder._name_or_path):
+            encoder._name_or_path = ""
+
+
 def _check_metadata(card: Path) -> None:
     """Raise ValueError for metadata that the Hub would reject, before a repository is created."""
     try:
         ModelCard(card.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(
             f"{card} was not published: its metadata, between the lines '---', is not valid YAML for the Hub: {error}"
         ) from None
@@ -327,7 +269,7 @@ def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_cod
     """Write the configurations of model and image processor and, if requested, the code."""
     parts: dict[str, Any] = {"AutoConfig": config}
     if (folder / "preprocessor_config.json").is_file():
-        parts["AutoImageProcessor"] = GFFusionImageProcessor.from_pretrained(folder)
+        parts["AutoImageProcessor"] = load_image_processor(folder)
     for part in parts.values():
         part.__dict__.pop("auto_map", None)  # left by an earlier push
     if with_code:

@@ -38,11 +38,11 @@ def create_model(
     try:
         if not pretrained:
             return _create_untrained_model(entry, os.fspath(name), kwargs)
-        if entry is not None and entry.status == "bundled" and kwargs.get("revision"):
-            raise ValueError(f"{name} is in the package and has no revisions, got revision={kwargs['revision']!r}.")
         if entry is not None and entry.revision is not None:
             kwargs = {"revision": entry.revision, **kwargs}
-        return GFFusionModel.from_pretrained(locate(name), **kwargs)
+        source = locate(name)
+        _refuse_revision(source, kwargs)
+        return GFFusionModel.from_pretrained(source, **kwargs)
     except RuntimeError as error:  # weights of other shapes
         raise OSError(f"Cannot load the model {os.fspath(name)!r}: {error}") from error
 
@@ -63,6 +63,7 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
         8
     """
     source = locate(name)
+    _refuse_revision(source, kwargs)
     given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
     kwargs = limit_to_cache(source, kwargs)
     request = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if key in kwargs}
@@ -78,12 +79,17 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
     return processor
 
 
+def _refuse_revision(source: str, arguments: dict[str, Any]) -> None:
+    if arguments.get("revision") and os.path.isdir(source):
+        raise ValueError(f"{source} is a folder and has no revisions, got revision={arguments['revision']!r}: omit it.")
+
+
 def _create_untrained_model(entry: ModelEntry | None, name: str, kwargs: dict[str, Any]) -> GFFusionModel:
     if entry is None:
         raise ValueError(f"pretrained=False needs a model of the zoo ({', '.join(list_models())}), got {name!r}.")
     arguments = {**entry.architecture, **kwargs}
-    if {"id2label", "num_labels"} & kwargs.keys():  # the weights of the entry apply only to its own classes
-        arguments["class_weights"] = kwargs.get("class_weights")
+    if {"id2label", "num_labels"} & kwargs.keys():  # other classes than those of the entry, and of its weights
+        arguments = {**entry.architecture, "id2label": None, "class_weights": None, **kwargs}
     config = GFFusionConfig(**{key: arguments[key] for key in ("paradigm", "use_segmenter") if key in arguments})
     for encoder in BACKBONE_CLASSES:  # the name of the argument in `from_pretrained`
         if source := arguments.pop(f"{encoder}_name_or_path", None):

@@ -213,8 +213,8 @@ def find_entries(pattern: str = "*", status: Status | None = None) -> list[Model
 
 
 def find_entry(name: str | os.PathLike[str]) -> ModelEntry | None:
-    """Return the entry of the model with this name, or `None` for names outside the zoo."""
-    return next((entry for entry in MODELS if entry.name == os.fspath(name)), None)
+    """Return the entry of the model with this name, or `None` for paths and for names outside the zoo."""
+    return next((entry for entry in MODELS if entry.name == name), None)
 
 
 def locate(name: str | os.PathLike[str]) -> str:
@@ -230,16 +230,17 @@ def locate(name: str | os.PathLike[str]) -> str:
         >>> locate("organization/street")
         'organization/street'
     """
-    name = os.fspath(name)
     if (entry := find_entry(name)) is not None:
         if entry.status == "bundled":
             return _extract_bundled_weights(entry.name)
         if entry.repo_id is not None:
             return entry.repo_id
+        folder = f" For the folder of this name, write ./{entry.name}." if os.path.isdir(entry.name) else ""
         raise OSError(
             f"No weights of {entry.name} are published. Train them with `gffusion train --config {entry.recipe}`, or "
-            "create an untrained model with create_model(..., pretrained=False)."
+            f"create an untrained model with create_model(..., pretrained=False).{folder}"
         )
+    name = os.fspath(name)
     path = Path(name)
     if path.is_dir():
         if not (path / "config.json").is_file():

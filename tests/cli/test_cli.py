@@ -145,6 +145,16 @@ def test_words_of_a_list_are_joined(command: str, joined: str) -> None:
     assert join_list_words(words, COMMANDS[name].params) == joined.split()
 
 
+def test_output_of_another_encoding(
+    run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Files and pipes on Windows cannot hold all characters, which must not look like a failure of the work."""
+    environment = {"PYTHONIOENCODING": "cp1252"}
+    done = run_script("from gffusion.cli import main; main()", "sample", "夜", folder=tmp_path, environment=environment)
+    assert (done.returncode, done.stderr) == (0, "") and r"rendered 1 pair in \u591c" in done.stdout
+    assert (tmp_path / "夜" / "visible" / "rendered_0000.png").is_file()
+
+
 def test_process_of_a_first_try(gffusion_process: Callable, tmp_path: Path) -> None:
     """What the README starts with: a rendered pair, fused."""
     outcome = gffusion_process("sample", tmp_path, "--height", 48, "--width", 64)

@@ -1,12 +1,14 @@
 """`gffusion pull`: a folder that works without network, and errors."""
 
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hub_server import HubServer
 
+from gffusion import create_model
 from gffusion.zoo import locate
 
 
@@ -14,12 +16,18 @@ def test_saves_a_model_of_the_hub(
     hub: HubServer, gffusion: Callable, run_script: Callable, scenes: Path, tmp_path: Path
 ) -> None:
     bundled = Path(locate("gffusion-funet"))
-    revision = hub.add_repository("lab/net", {path.name: path.read_bytes() for path in bundled.iterdir()})
+    files = {path.name: path.read_bytes() for path in bundled.iterdir()}
+    files |= {"README.md": files["README.md"] + b"\n![](sheets/night.png)\n", "LICENSE": b"CC BY 4.0"}
+    files |= {"sheets/night.png": b"shown", "other.png": b"not shown"}
+    revision = hub.add_repository("lab/net", files)
     command = "from gffusion.cli import main; main()"
     arguments = ("pull", "lab/net", "-o", tmp_path / "net", "--revision", revision)
     done = run_script(command, *arguments, environment=hub.environment(tmp_path / "home"))
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.count("\n") == 1 and str(tmp_path / "net") in done.stdout
+    for name in ("README.md", "LICENSE", "sheets/night.png"):
+        assert (tmp_path / "net" / name).read_bytes() == files[name]
+    assert not (tmp_path / "net" / "other.png").exists()
 
     pair = [scenes / kind / "rendered_0000.png" for kind in ("visible", "infrared")]
     for name, model in (("pulled", tmp_path / "net"), ("bundled", "gffusion-funet")):
@@ -40,6 +48,23 @@ def test_errors_leave_no_folder(gffusion: Callable, tmp_path: Path, name: str, m
     assert (outcome.exit_code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1 and message in outcome.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("output", [".", "link", "my model"])
+def test_empty_folders_are_filled(
+    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, output: str
+) -> None:
+    """They stay the same folders: a shell can stand in them, and volumes cannot be replaced."""
+    folder = tmp_path / "my model"
+    folder.mkdir()
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.chdir(folder if output == "." else tmp_path)
+    before = folder.stat().st_ino
+    outcome = gffusion("pull", "gffusion-funet", "-o", output)
+    assert outcome.exit_code == 0 and folder.stat().st_ino == before
+    model = shlex.split(outcome.out.strip().strip(")"))[-1]
+    assert model == output and create_model(Path(model)).config.paradigm == "cascading"
+    assert not list(folder.glob(".*"))
 
 
 @pytest.mark.parametrize(

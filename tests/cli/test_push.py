@@ -54,6 +54,30 @@ def test_errors(gffusion: Callable, folder: Path, arguments: list[str], message:
     assert outcome.err.count("\n") == 1 and re.search(message, outcome.err)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("preprocessor_config.json", "[]", "preprocessor_config.json must hold a JSON object, got a list"),
+        ("preprocessor_config.json", '{"size_divisor": 0.5}', "preprocessor_config.json.*`size_divisor`"),
+        ("README.md", "---\ntags: 5\n---\n", "README.md was not published: its metadata.*not valid YAML for the Hub"),
+        ("training_state.json", "{", "training_state.json is damaged.*--force"),
+    ],
+)
+def test_damaged_files(gffusion: Callable, folder: Path, name: str, content: str, message: str) -> None:
+    (folder / name).write_text(content)
+    outcome = gffusion("push", folder, "lab/net", "--dry-run")
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert outcome.err.count("\n") == 1 and re.search(message, outcome.err)
+
+
+def test_images_that_are_missing_are_named(gffusion: Callable, folder: Path) -> None:
+    with (folder / "README.md").open("a") as card:
+        card.write("\n![](night.png)\n![](https://example.org/day.png)\n")
+    outcome = gffusion("push", folder, "lab/net", "--dry-run", "--revision", "v2")
+    assert outcome.exit_code == 0 and outcome.out.startswith("would publish 4 files") and "branch v2" in outcome.out
+    assert outcome.err.count("\n") == 1 and "shows images that are not in" in outcome.err and "day" not in outcome.err
+
+
 def test_a_run_of_the_default_fine_tuning(gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
     """It is published as saved, with its encoders, under the license of the weights that it started from."""
     options = ("--train_data", scenes, "--num_train_epochs", 1, "--head_start_epoch", 0, "--crop_size", 48)

@@ -51,6 +51,7 @@ STEPS: list[tuple[str, str, list[str], dict[str, Any]]] = [
     ("shards", "push", ["sharded", "lab/replaced"], {"with_code": True, **MEMBER}),
     ("single file", "push", ["slim", "lab/replaced"], MEMBER),
     ("own card", "push", ["trained", "lab/trained"], MEMBER),
+    ("without segmenter", "push", ["partial", "lab/partial"], MEMBER),
     ("card on the hub", "push", ["slim", "lab/trained"], MEMBER),
     ("generated card", "push", ["generated", "lab/trained"], MEMBER),
     ("unfinished", "push", ["unfinished", "lab/unfinished"], MEMBER),
@@ -132,7 +133,10 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
     model.save_pretrained(root / "sharded", max_shard_size="4KB")
     model.save_pretrained(root / "full", include_backbones=True)
     tiny_model().save_pretrained(root / "local")  # its configuration names local encoders
-    for name in ("slim", "sharded", "full", "local"):
+    partial = tiny_model(use_segmenter=False)
+    partial.config.clip_name_or_path, partial.config.dinov2_name_or_path = "lab/clip", str(root / "mine")
+    partial.save_pretrained(root / "partial")
+    for name in ("slim", "sharded", "full", "local", "partial"):
         GFFusionImageProcessor(size_divisor=8).save_pretrained(root / name)
     for name in ("trained", "unfinished", "other", "generated", "broken"):
         shutil.copytree(root / "slim", root / name)
@@ -144,8 +148,10 @@ def write_folders(root: Path, model: GFFusionModel, tiny_model: Callable[..., GF
         state = {"finished": finished, "step": 30, "total_steps": 40}
         (root / name / "training_state.json").write_text(json.dumps(state))
     (root / "trained" / "README.md").write_text(
-        '---\nlicense: mit\n---\n\n# A card\n\n![](scene.png)\n<img src="./my%20scene.png">\n'
+        '---\nlicense: mit\n---\n\n# A card\n\n![](scene.png)\n<img src="./my%20scene.png">\n![](sheets/NIGHT.PNG)\n'
     )
+    (root / "trained" / "sheets").mkdir()
+    (root / "trained" / "sheets" / "NIGHT.PNG").write_bytes(b"sheet")
     (root / "broken" / "README.md").write_text("---\nlicense: [mit\n---\n\n# A card\n")
     config = GFFusionConfig.from_pretrained(root / "slim")
     FusionCard(model_name="generated", config=config).save(root / "generated")
@@ -237,7 +243,13 @@ class TestPush:
         assert parts_of(files["model.safetensors"], tmp_path) == {"funet", "finet", "ssnet", "clip", "dinov2"}
         config = json.loads(files["config.json"])
         assert config["backbone_weights"] == "included"
-        assert config["clip_name_or_path"] == (None if name == "full-3" else "lab/clip")  # no local path
+        assert config["clip_name_or_path"] == (None if name == "full-3" else "lab/clip")
+        assert "/" not in files["config.json"].decode().replace("lab/", "")  # no local path
+
+    def test_encoders_that_the_model_does_not_need(self, world: dict[str, Any]) -> None:
+        """A local path, which the loader refuses in a configuration from the Hub."""
+        config = json.loads(published(world, "lab/partial")["config.json"])
+        assert (config["clip_name_or_path"], config["dinov2_name_or_path"]) == ("lab/clip", None)
 
     def test_private(self, world: dict[str, Any]) -> None:
         assert {name for name, repository in world["hub"].repositories.items() if repository.private} == {"lab/private"}
@@ -266,7 +278,7 @@ class TestPush:
         assert (world["root"] / "generated" / "README.md").is_file()
         files = published(world, "lab/trained")
         assert files["README.md"] == (world["root"] / "trained" / "README.md").read_bytes()
-        assert files.keys() == SETTINGS | {"model.safetensors", "scene.png", "my scene.png"}
+        assert files.keys() == SETTINGS | {"model.safetensors", "scene.png", "my scene.png", "sheets/NIGHT.PNG"}
 
     def test_unfinished_training(self, world: dict[str, Any]) -> None:
         assert world["unfinished"].startswith("ValueError: unfinished was not published: its training is not finished")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 from unittest.mock import Mock, call
 
 import numpy as np
@@ -97,12 +98,27 @@ class TestPretrained:
         ("arguments", "message"),
         [
             ({"paradigm": "sequential"}, "paradigm"),
-            ({"revision": "v1"}, "gffusion-funet is in the package and has no revisions, got revision='v1'"),
+            ({"revision": "v1"}, r"gffusion-funet is a folder and has no revisions, got revision='v1': omit it"),
         ],
     )
     def test_invalid_arguments(self, arguments: dict[str, str], message: str) -> None:
         with pytest.raises(ValueError, match=message):
             create_model("gffusion-funet", **arguments)
+
+    def test_folders_have_no_revisions(self) -> None:
+        for load in (create_model, load_image_processor):
+            with pytest.raises(ValueError, match="is a folder and has no revisions"):
+                load(Path(locate("gffusion-funet")), revision="v1")
+
+    def test_folder_with_the_name_of_a_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        shutil.copytree(locate("gffusion-funet"), tmp_path / "gffusion-mfnet")
+        monkeypatch.chdir(tmp_path)
+        with pytest.raises(
+            OSError, match=r"No weights of gffusion-mfnet .*folder of this name, write ./gffusion-mfnet"
+        ):
+            create_model("gffusion-mfnet")
+        for folder in ("./gffusion-mfnet", Path("gffusion-mfnet")):
+            assert create_model(folder).config.paradigm == "cascading"
 
 
 class TestUntrained:
@@ -122,6 +138,11 @@ class TestUntrained:
         assert all(same for key, same in equal.items() if is_encoder(key))
         assert not any(equal.get(key) for key in ("funet.visible_encoder.stem.weight", "ssnet.classifier.weight"))
         assert model.training and model.config.id2label == bundled.config.id2label
+
+    @pytest.mark.parametrize("classes", [{"num_labels": 2}, {"id2label": {0: "ground", 1: "deer"}}])
+    def test_other_classes(self, backbone_folders: dict[str, str], classes: dict[str, Any]) -> None:
+        options = {"segmenter_image_size": [32, 32], "semantic_layers": [1, 2], **backbone_folders}
+        assert create_model("gffusion-mfnet", pretrained=False, **options, **classes).config.num_labels == 2
 
     def test_encoders_of_the_paper_are_the_default(self) -> None:
         with pytest.raises(OSError, match=r"Cannot load .*'openai/clip-vit-base-patch16'.*HF_HUB_OFFLINE"):
