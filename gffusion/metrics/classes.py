@@ -1,5 +1,6 @@
 """The torchmetrics class of each metric. Loaded on first use, because torchmetrics imports transformers, which takes seconds."""
 
+import re
 from typing import Any, ClassVar
 
 import torch
@@ -8,7 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from .catalog import METRICS, MetricInfo
-from .segmentation import predict_labels
+from .segmentation import check_labels
 
 
 class _CatalogMetric(Metric):
@@ -22,6 +23,13 @@ class _CatalogMetric(Metric):
         if metric is not None:
             cls.info = METRICS[metric]
             cls.higher_is_better = cls.info.higher_is_better
+
+    def _add_mark(self, name: str) -> None:
+        """Add a state, always 0, whose name no metric with other values has.
+
+        `MetricCollection` takes metrics for one whose states have the same names and are equal after the first batch.
+        """
+        self.add_state("only_" + re.sub(r"\W", "_", name), torch.zeros(()), dist_reduce_fx="sum")
 
 
 class FusionMetric(_CatalogMetric):
@@ -46,6 +54,7 @@ class FusionMetric(_CatalogMetric):
     def __init__(self, **kwargs: Any) -> None:
         self.settings = {option: kwargs.pop(option) for option in self.info.options if option in kwargs}
         super().__init__(**kwargs)
+        self._add_mark("_".join((self.info.name, *(f"{option}_{value}" for option, value in self.settings.items()))))
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
@@ -88,6 +97,7 @@ class SegmentationMetric(_CatalogMetric):
 
     def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs: Any) -> None:
         super().__init__(num_classes, ignore_index=ignore_index, **self.defaults, **kwargs)
+        self._add_mark(f"without_{ignore_index}")
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Add one batch: logits (B, C, H, W) or integer predicted labels (B, H, W), and integer labels (B, H, W).
@@ -95,7 +105,7 @@ class SegmentationMetric(_CatalogMetric):
         Raises:
             ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
         """
-        super().update(predict_labels(logits, labels, self.num_classes, self.ignore_index), labels)
+        super().update(*check_labels(logits, labels, self.num_classes, self.ignore_index))
 
 
 class EN(FusionMetric, metric="EN"):
@@ -176,6 +186,12 @@ class PixelAccuracy(SegmentationMetric, MulticlassAccuracy, metric="Acc"):
     """Share of the pixels that have the right class, see `functional.pixel_accuracy`."""
 
     defaults: ClassVar[dict[str, Any]] = {"average": "micro"}
+    tp: Tensor
+    fn: Tensor
+
+    def compute(self) -> Tensor:
+        """Return the share over all pixels so far, or NaN if all are ignored."""
+        return super().compute().where((self.tp + self.fn).any(), torch.nan)
 
 
 CLASSES: dict[str, type[FusionMetric] | type[SegmentationMetric]] = {

@@ -42,9 +42,13 @@ class Flicker:
         """Add the next frame: gray levels (H, W) of the three videos, as [`to_luma8`] returns them.
 
         Raises:
-            ValueError: If sizes differ, also from the frame before, or values are no gray levels.
+            ValueError: If sizes differ, also from the frame before, values are no gray levels, or there are several frames.
         """
         frames = gray_levels(1, fused=fused, visible=visible, infrared=infrared)
+        if len(frames[0]) > 1:
+            raise ValueError(
+                f"Got a batch of {len(frames[0])} frames: call `update` with one frame at a time, in order."
+            )
         if self._last is not None:
             if frames[0].shape != self._last[0].shape:
                 sizes = ["x".join(map(str, batch.shape[-2:])) for batch in (self._last[0], frames[0])]

@@ -4,15 +4,15 @@ import torch
 from torch import Tensor
 
 
-def predict_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> Tensor:
-    """Check a batch and return the predicted labels of shape (B, H, W), the argmax of logits.
+def check_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
+    """Check a batch and return the predicted labels, the argmax of logits, and the labels: (B, H, W), `torch.int64`.
 
     Raises:
         ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
 
     Example:
-        >>> predict_labels(torch.tensor([[[[0.2]], [[0.7]]]]), torch.tensor([[[1]]]), num_classes=2, ignore_index=255)
-        tensor([[[1]]])
+        >>> check_labels(torch.tensor([[[[0.2]], [[0.7]]]]), torch.tensor([[[1]]]), num_classes=2, ignore_index=255)
+        (tensor([[[1]]]), tensor([[[1]]]))
     """
     if labels.dim() != 3 or labels.is_floating_point():
         raise ValueError(f"labels must be integers of shape (B, H, W), got {labels.dtype} of {tuple(labels.shape)}.")
@@ -27,13 +27,14 @@ def predict_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_inde
             f"The prediction has the shape {tuple(logits.shape)} and the labels {tuple(labels.shape)} (B, H, W): "
             "resize the logits to the labels first."
         )
+    logits, labels = logits.long(), labels.long()  # PyTorch compares few types of integers
     for what, values in (("Predicted labels", logits), ("labels", labels[labels != ignore_index])):
         if values.numel() and not 0 <= values.min() <= values.max() < num_classes:
             raise ValueError(
                 f"{what} go from {values.min()} to {values.max()}. Allowed are 0 to {num_classes - 1}, and in the "
                 f"labels {ignore_index} for pixels that do not count."
             )
-    return logits
+    return logits, labels
 
 
 def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
@@ -59,7 +60,7 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
     # torchmetrics is imported in each function, because importing it takes seconds.
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
-    predicted = predict_labels(logits, labels, num_classes, ignore_index)
+    predicted, labels = check_labels(logits, labels, num_classes, ignore_index)
     return multiclass_jaccard_index(predicted, labels, num_classes, ignore_index=ignore_index)
 
 
@@ -75,7 +76,7 @@ def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: in
     """
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
-    predicted = predict_labels(logits, labels, num_classes, ignore_index)
+    predicted, labels = check_labels(logits, labels, num_classes, ignore_index)
     return multiclass_jaccard_index(
         predicted, labels, num_classes, average="none", ignore_index=ignore_index, zero_division=torch.nan
     )
@@ -84,7 +85,7 @@ def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: in
 def pixel_accuracy(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Return the share of pixels of the batch with the right class, without dimensions: 0 to 1, higher is better.
 
-    Arguments, errors and source are those of [`mean_iou`].
+    The share is NaN if all pixels are ignored. Arguments, errors and source are those of [`mean_iou`].
 
     Example:
         >>> pixel_accuracy(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 0, 1, 1]]]), num_classes=3)
@@ -92,5 +93,6 @@ def pixel_accuracy(logits: Tensor, labels: Tensor, num_classes: int, ignore_inde
     """
     from torchmetrics.functional.classification import multiclass_accuracy
 
-    predicted = predict_labels(logits, labels, num_classes, ignore_index)
-    return multiclass_accuracy(predicted, labels, num_classes, average="micro", ignore_index=ignore_index)
+    predicted, labels = check_labels(logits, labels, num_classes, ignore_index)
+    accuracy = multiclass_accuracy(predicted, labels, num_classes, average="micro", ignore_index=ignore_index)
+    return accuracy.where((labels != ignore_index).any(), torch.nan)

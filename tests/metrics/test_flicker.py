@@ -41,5 +41,7 @@ def test_wrong_inputs() -> None:
     metric.update(fused[0], visible[0], infrared[0])
     with pytest.raises(ValueError, match="changes from 8x9 to 4x9"):
         metric.update(fused[1, :4], visible[1, :4], infrared[1, :4])
+    with pytest.raises(ValueError, match="a batch of 5 frames"):
+        metric.update(fused[:, None], visible[:, None], infrared[:, None])
     with pytest.raises(ValueError, match="same size"):
         metric.update(fused[1], visible[1, :4], infrared[1])

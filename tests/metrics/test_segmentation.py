@@ -1,8 +1,12 @@
 from typing import Any
 
 import numpy as np
+import pytest
+import torch
 from metric_tester import NUM_CLASSES, SegmentationMetricTester
 from numpy.typing import NDArray
+
+from gffusion.metrics import METRICS, get_metric
 
 Labels = NDArray[np.int64]
 
@@ -29,3 +33,17 @@ class TestPixelAccuracy(SegmentationMetricTester):
 
     def reference(self, predicted: Labels, labels: Labels, ignore_index: int = 255) -> Any:
         return (predicted == labels)[labels != ignore_index].mean()
+
+
+@pytest.mark.parametrize("name", ["mIoU", "IoU", "Acc"])
+def test_types_of_integers_and_ignored_pixels(name: str) -> None:
+    predicted, labels = torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 0, 1, 255]]])
+    function = METRICS[name].functional
+    for dtype in (torch.uint8, torch.uint16, torch.int32, torch.uint32):
+        metric, maps = get_metric(name, num_classes=3), (predicted.to(dtype), labels.to(dtype))
+        metric.update(*maps)
+        expected = function(predicted, labels, num_classes=3)
+        torch.testing.assert_close((metric.compute(), function(*maps, num_classes=3)), (expected,) * 2, equal_nan=True)
+    metric, ignored = get_metric(name, num_classes=3), torch.full_like(labels, 255)
+    metric.update(predicted, ignored)
+    assert metric.compute().isnan().all() and function(predicted, ignored, num_classes=3).isnan().all()

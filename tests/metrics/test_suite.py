@@ -1,3 +1,4 @@
+import pickle
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -5,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from metric_tester import Batches, Images, assert_close, compute_in_process, make_metric
+from torchmetrics import Metric, MetricCollection
 
 from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, get_metric, list_metrics
 
@@ -56,6 +58,42 @@ def test_says_what_is_wrong(pair: Images) -> None:
         compute_metrics(*pair, protocol="tang2024")
     with pytest.raises(ValueError, match="Allowed are 'fusion' and 'segmentation'"):
         list_metrics("detection")  # type: ignore[arg-type]
+
+
+def make_metrics(kind: str) -> dict[str, Metric]:
+    """Create metrics that a collection could take for one."""
+    if kind == "names":
+        return {name: get_metric(name) for name in ("EN", "SD", "SF", "AG", "MI", "CC")}
+    if kind == "protocols":
+        return {protocol: get_metric("SD", protocol) for protocol in ("standard", "tang2022")}
+    return {
+        f"{name}{label}": get_metric(name, num_classes=3, ignore_index=label)
+        for name in ("mIoU", "Acc")
+        for label in (2, 9)
+    }
+
+
+@pytest.mark.parametrize("kind", ["names", "protocols", "ignored labels"])
+def test_a_collection_keeps_metrics_apart_that_are_equal_after_the_first_batch(kind: str, pair: Images) -> None:
+    metrics, collection = make_metrics(kind), MetricCollection(make_metrics(kind))
+    first, second = (torch.zeros_like(pair[0]),) * 3, pair
+    if kind == "ignored labels":
+        first = torch.tensor([[[0, 1]]]), torch.tensor([[[0, 0]]])
+        second = torch.tensor([[[2, 1]]]), torch.tensor([[[2, 0]]])
+    for batch in (first, second):
+        collection.update(*batch)
+        for metric in metrics.values():
+            metric.update(*batch)
+    expected = {name: metric.compute() for name, metric in metrics.items()}
+    assert collection.compute() == expected
+    assert len({value.item() for value in expected.values()}) == len(expected)
+    merged = make_metrics(kind)
+    for name, metric in merged.items():
+        metric.update(*first)
+        other = make_metrics(kind)[name]
+        other.update(*second)
+        metric.merge_state(other)
+        assert pickle.loads(pickle.dumps(metric)).compute() == expected[name]
 
 
 @pytest.mark.slow
