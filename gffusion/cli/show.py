@@ -1,7 +1,7 @@
 """`gffusion show`: figures of a pair, a model or a training."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -106,7 +106,9 @@ def show(
             content = _draw_training(visible, output)
         elif kind == "fused":
             pair = _find_pair(visible, infrared)
-            images = _fuse(pair, models, folders, choose_device(device), reading, infrared_options)
+            files = _find_fused(pair, models, folders)
+            _check_inputs(output, files.values())
+            images = _fuse(pair, models, files, choose_device(device), reading, infrared_options)
             content = _draw_images(images, output, zoom=box)
         else:
             pair = _find_pair(visible, infrared)
@@ -126,12 +128,19 @@ def _check(kind: str, visible: Path | None, infrared: Path | None, output: Path,
         raise ValueError(f"--output must be one of {', '.join(_FORMATS)}, got {output}")
     if output.exists() and not overwrite:
         raise ValueError(f"{output} exists: choose another file, or pass --overwrite")
+    _check_inputs(output, filter(None, (visible, infrared)))
     if kind in _OF_PAIRS and visible is None:
         raise ValueError(f"show {kind} needs a pair: gffusion show {kind} visible.png infrared.png -o {output}")
     if kind == "training" and (visible is None or infrared is not None):
         raise ValueError(f"show training needs the folder of a run: gffusion show training runs/mine -o {output}")
     if kind == "weights" and visible is not None:
         raise ValueError("show weights takes no images: give the model with --model")
+
+
+def _check_inputs(output: Path, inputs: Iterable[Path]) -> None:
+    """Raise ValueError if the figure would replace an input."""
+    if output.exists() and any(path.exists() and path.samefile(output) for path in inputs):
+        raise ValueError(f"the output {output} would overwrite an input: choose another output")
 
 
 def _check_options(kind: str, options: Mapping[str, tuple[Any, Any, tuple[str, ...]]]) -> None:
@@ -168,24 +177,30 @@ def _extract(
     return extract_features(model, processor, images), class_names
 
 
+def _find_fused(pair: "ImagePair", models: Sequence[str], folders: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the fused image in each folder by name, after a check of the names of all methods."""
+    from gffusion.data import match_pairs  # imports torch
+    from gffusion.evaluation.inputs import check_methods, name_model
+
+    check_methods([*folders, *map(name_model, models)])
+    return {name: match_pairs([pair.visible], folder).pairs[0].infrared for name, folder in folders.items()}
+
+
 def _fuse(
     pair: "ImagePair",
     models: Sequence[str],
-    folders: Mapping[str, Path],
+    files: Mapping[str, Path],
     device: str,
     reading: dict[str, Any],
     infrared_options: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the sources and the fused images of all methods, by name."""
-    from gffusion.data import ReadOptions, match_pairs  # these import torch
+    from gffusion.data import ReadOptions  # these import torch
     from gffusion.data.infrared_range import measure_pairs
-    from gffusion.evaluation.inputs import check_methods, name_model
     from gffusion.evaluation.methods import FusedFolder, Model, Sources
     from gffusion.models.gffusion.infrared_options import InfraredOptions
     from gffusion.models.gffusion.infrared_values import map_infrared
 
-    check_methods([*folders, *map(name_model, models)])
-    files = {name: match_pairs([pair.visible], folder).pairs[0].infrared for name, folder in folders.items()}
     loaded = [Model.load(name, device, False, infrared_options) for name in models]
     options = loaded[0].infrared_options if loaded else InfraredOptions().override(**infrared_options)
     for method in loaded:
@@ -198,7 +213,7 @@ def _fuse(
 
 
 def _draw_features(kind: str, features: "Features", class_names: list[str], name: str, output: Path) -> bytes:
-    from gffusion.evaluation.inputs import name_model
+    from gffusion.evaluation.inputs import check_methods, name_model
     from gffusion.visualization.features import draw_gates, draw_tokens
 
     if kind == "tokens":
@@ -213,6 +228,7 @@ def _draw_features(kind: str, features: "Features", class_names: list[str], name
         raise ValueError(f"the model {name} has no segmenter: choose another --model")
     images: dict[str, Any] = dict(features.images)
     method = name_model(name)
+    check_methods([method])
     images[method] = images.pop("fused")
     return _draw_images(images, output, enlarge=False, labels={method: features.labels}, class_names=class_names)
 

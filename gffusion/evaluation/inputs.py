@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from gffusion.data import PairMatch, match_pairs
 from gffusion.data.label_values import check_label_files
@@ -15,9 +15,12 @@ from gffusion.data.same_files import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
 from gffusion.zoo import locate
 
+from .records import holds_records
+
 StrPath = str | os.PathLike[str]
 FilesByMethod = Mapping[str, Mapping[str, Path]]
 """Files by method, by name of the pair."""
+_SHOWN = ("visible", "infrared", "labels")  # beside fused images
 
 
 def name_model(model: StrPath) -> str:
@@ -27,7 +30,7 @@ def name_model(model: StrPath) -> str:
         >>> name_model("org/gffusion-m3fd"), name_model("runs/mine/best"), name_model("runs/mine/last")
         ('gffusion-m3fd', 'mine', 'mine-last')
     """
-    path = Path(model)
+    path = Path(os.path.abspath(model))  # the current folder is "."
     run, suffix = path.parent.name, {"best": "", "last": "-last"}.get(path.name)
     return path.name if suffix is None or not run else run + suffix
 
@@ -80,8 +83,13 @@ def find_inputs(
 
 
 def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) -> None:
-    """Raise ValueError if two methods have one name, or predicted label maps are those of no method."""
+    """Raise ValueError if two methods have one name, or that of another image, or label maps are those of no method."""
     for name in methods:
+        if name in _SHOWN or name.endswith(f": {_SHOWN[-1]}"):
+            raise ValueError(
+                f"The name {name!r} of a method is that of another image in the figures: choose one other than "
+                f"{', '.join(_SHOWN)} and 'NAME: {_SHOWN[-1]}'."
+            )
         if methods.count(name) > 1:
             raise ValueError(
                 f"Two methods have the name {name!r}: give each method once, and rename one of two folders of this name."
@@ -97,13 +105,22 @@ def check_output(output: Path) -> None:
     Raises:
         ValueError: If it has one, and no evaluation has written there.
     """
-    if any((output / name).exists() for name in ("records.jsonl", "summary.json")):
+    if holds_records(output / "records.jsonl") or _read_summary(output):
         return
-    for pattern in ("per_image.csv", "table.*", "boxplots.*", "sheet*.png", "report.html"):
-        if file := next(iter(sorted(output.glob(pattern))), None):
-            raise ValueError(
-                f"{file} is not from an evaluation and would be replaced: choose another output (--output)"
-            )
+    for pattern in (
+        "records.jsonl",
+        "summary.json",
+        "per_image.csv",
+        "table.*",
+        "boxplots.*",
+        "sheet*.png",
+        "report.html",
+    ):
+        for file in sorted(output.glob(pattern)):
+            if file.stat().st_size:
+                raise ValueError(
+                    f"{file} is not from an evaluation and would be replaced: choose another output (--output)"
+                )
 
 
 def check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
@@ -112,9 +129,11 @@ def check_former_table(output: Path, methods: Sequence[str], protocol: str, pair
     Raises:
         ValueError: If it has one.
     """
+    former = _read_summary(output)
+    if not former:
+        return
+    others = [name for name in former["methods"] if name not in methods]
     try:
-        former = json.loads((output / "summary.json").read_text(encoding="utf-8"))
-        others = [name for name in former["methods"] if name not in methods]
         with (output / "per_image.csv").open(encoding="utf-8", newline="") as file:
             written = set(map(escape_csv, pairs))
             is_new = not any(row["image"] in written for row in csv.DictReader(file))
@@ -124,13 +143,22 @@ def check_former_table(output: Path, methods: Sequence[str], protocol: str, pair
             else "of other pairs" if is_new
             else ""
         )  # fmt: skip
-    except (OSError, ValueError, LookupError, TypeError):  # no earlier or no complete table
+    except (OSError, ValueError, LookupError, TypeError):  # no complete table
         return
     if reason:
         raise ValueError(
             f"{output} has a table {reason}, which the new one would replace: choose another output (--output), or, to have "
             "all methods in one table, name these methods again; values that are measured are not measured again"
         )
+
+
+def _read_summary(output: Path) -> dict[str, Any]:
+    """Return the content of the `summary.json` of an evaluation, or an empty mapping if there is none."""
+    try:
+        summary = json.loads((output / "summary.json").read_text(encoding="utf-8"))
+        return summary if isinstance(summary["methods"], dict) and {"protocol", "images"} <= summary.keys() else {}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return {}
 
 
 def _find_files(visible: Path | Sequence[Path], folders: Mapping[str, StrPath]) -> FilesByMethod:

@@ -12,7 +12,23 @@ from typing import Any
 
 from gffusion.data.atomic import synchronize_entries
 
+_START = b'{"key": "'
 _INTERVAL = 1.0  # seconds whose values a power failure can lose; they are measured again
+
+
+def holds_records(path: Path) -> bool:
+    """Return whether a file begins as a file of [`Records`], of which a full disk can leave less than a line.
+
+    Example:
+        >>> holds_records(Path(__file__))
+        False
+    """
+    try:
+        with path.open("rb") as file:
+            start = file.read(len(_START))
+    except OSError:
+        return False
+    return bool(start) and _START.startswith(start)
 
 
 class Records:

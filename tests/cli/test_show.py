@@ -96,6 +96,13 @@ def test_figures_of_a_model_and_a_training_in_any_format(
             ["fused", "visible.png", "infrared.png", "-o", "x.svg", "-m", "gffusion-live", "-m", "gffusion-live"],
             "Two methods have the name 'gffusion-live'",
         ),
+        *(
+            (
+                ["fused", "visible.png", "infrared.png", "-o", "x.png", "--fused", f"{name}=."],
+                f"The name '{name}' of a method",
+            )
+            for name in ("visible", "infrared", "labels", "A: labels")
+        ),
     ],
 )
 def test_wrong_words_are_one_line(gffusion: Callable, pair: Path, arguments: list[str], message: str) -> None:
@@ -116,3 +123,15 @@ def test_pairs_are_read_as_fuse_reads_them(gffusion: Callable, pair: Path, monke
     assert gffusion("fuse", "visible.png", "counts.png", "-o", "fused.png", *options).exit_code == 0
     assert gffusion("show", "fused", "visible.png", "counts.png", "-o", "figure.png", *options).exit_code == 0
     np.testing.assert_array_equal(shown[0]["gffusion-live"], read_image("fused.png"))
+
+
+@pytest.mark.parametrize("name", ["visible.png", "infrared.png", "mine/visible.png", "link.png"])
+def test_inputs_are_not_overwritten(gffusion: Callable, pair: Path, name: str) -> None:
+    Path("mine").mkdir()
+    shutil.copy("infrared.png", "mine/visible.png")
+    Path("link.png").symlink_to("visible.png")
+    before = Path(name).read_bytes()
+    words = ("show", "fused", "visible.png", "infrared.png", "--fused", "A=mine", "--overwrite", "-o", name)
+    outcome = gffusion(*words)
+    assert (outcome.exit_code, Path(name).read_bytes()) == (2, before)
+    assert f"the output {name} would overwrite an input" in outcome.err
