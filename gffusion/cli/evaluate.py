@@ -18,7 +18,7 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .lists import collect_fused, parse_zoom, split_list, split_named
+from .lists import check_once, collect_fused, parse_zoom, split_list, split_named
 from .models import complete_model
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import new_output
@@ -148,7 +148,7 @@ def evaluate(
             "models": models,
             "labels": segmentation,
             "output": output,
-            "predicted_labels": dict(_split_labels(text, methods) for text in labels_pred or []),
+            "predicted_labels": _collect_labels(labels_pred or [], methods),
             "sheet": int(sheet)
             if sheet.isdecimal() and str(int(sheet)) == sheet
             else split_list(sheet),  # 007 is a name
@@ -196,7 +196,15 @@ def _parse_label_map(text: str | None) -> dict[int, int]:
     parts = [part.split("=") for part in split_list(text) or []]
     if not all(len(part) == 2 and all(number.strip().isdecimal() for number in part) for part in parts):
         raise ValueError(f"--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got {text!r}")
-    return {int(old): int(new) for old, new in parts}
+    numbers = [(int(old), int(new)) for old, new in parts]
+    check_once("--label-map", [old for old, _ in numbers])
+    return dict(numbers)
+
+
+def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:
+    folders = [_split_labels(text, methods) for text in texts]
+    check_once("--labels-pred", [name for name, _ in folders])
+    return dict(folders)
 
 
 def _split_labels(text: str, methods: list[str]) -> tuple[str, Path]:

@@ -41,10 +41,23 @@ def collect_fused(texts: Sequence[str] | None) -> dict[str, Path]:
     Raises:
         ValueError: If an option is malformed, or two have the same name.
     """
-    folders = dict(split_named("--fused", text) for text in texts or [])
-    if len(folders) < len(texts or []):
-        raise ValueError("--fused names a method twice: give each folder another name")
-    return folders
+    folders = [split_named("--fused", text) for text in texts or []]
+    check_once("--fused", [name for name, _ in folders])
+    return dict(folders)
+
+
+def check_once(option: str, names: Sequence[Any]) -> None:
+    """Raise ValueError if values of an option, such as NAME=DIR, have the same name.
+
+    Example:
+        >>> check_once("--fused", ["mine", "mine"])
+        Traceback (most recent call last):
+            ...
+        ValueError: --fused names 'mine' twice: give each name once
+    """
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"{option} names {name!r} twice: give each name once")
 
 
 def parse_zoom(text: str | None) -> tuple[int, int, int, int] | None:

@@ -49,7 +49,7 @@ def check_label_files(files: Iterable[Path], ignored: int = IGNORED) -> None:
 
 
 def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArray[Any]:
-    """Return a label map with other values; values that are no key stay.
+    """Return a label map with other values, in a type that holds them; values that are no key stay.
 
     Args:
         labels: (H, W), integers.
@@ -59,7 +59,7 @@ def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArra
         >>> replace_values(np.array([[0, 1, 2, 9]], np.uint8), {1: 2, 2: 1})
         array([[0, 2, 1, 9]], dtype=uint8)
     """
-    replaced = labels.copy()
+    replaced = labels.astype(np.result_type(labels.dtype, *map(np.min_scalar_type, label_map.values())))
     for old, new in label_map.items():
         replaced[labels == old] = new
     return replaced

@@ -84,7 +84,7 @@ def fuse_scene(plan: Plan, pair: ImagePair) -> Scene:
         if truth.shape == visible.shape[:2]:
             shown = np.where(truth < len(plan.class_names), truth, 0).astype(np.uint8)  # 255 is ignored
             labels = {"labels": overlay(visible, shown), **labels}
-    names = plan.class_names if labels else ()
+    names = tuple(map(to_line, plan.class_names)) if labels else ()
     return Scene(pair.name, {"visible": visible, "infrared": infrared}, fused, labels, baselines, names)
 
 

@@ -132,8 +132,7 @@ def to_html(layout: Layout) -> str:
 
 def _escape(layout: Layout, escape: Callable[[str], str]) -> Layout:
     """Return a table whose names are text in another language."""
-    rows, columns = (tuple(map(escape, names)) for names in (layout.rows, layout.columns))
-    notes = tuple(map(to_line if escape is escape_markdown else escape, layout.notes))
+    rows, columns, notes = (tuple(map(escape, texts)) for texts in (layout.rows, layout.columns, layout.notes))
     return replace(layout, rows=rows, columns=columns, notes=notes)
 
 

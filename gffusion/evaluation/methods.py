@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gffusion.data import ImagePair, PairImages, read_image, read_pair
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
+from gffusion.data.decoded_image import Truncated
 from gffusion.data.infrared_range import PairRanges
 from gffusion.export.requirements import is_onnx
 from gffusion.inference.predict import Prediction, predict
@@ -41,6 +42,7 @@ class Sources:
     infrared_luma: Tensor
     infrared_options: InfraredOptions
     max_pixels: int = DEFAULT_MAX_PIXELS  # of further files of this pair
+    truncated: Truncated = "refuse"  # as in `read_image`
 
     @classmethod
     def read(cls, pair: ImagePair, ranges: PairRanges) -> "Sources":
@@ -49,10 +51,10 @@ class Sources:
         options = images.adapt(ranges.options_of(pair))
         with _name_file_in_errors(pair.visible):
             visible_luma = to_luma8(images.visible)
-        measured = images
-        if images.missing is not None and not ranges.read_options.keep_borders:
+        measured, reading = images, ranges.read_options
+        if images.missing is not None and not reading.keep_borders:
             # Metrics compare with the image in the file, including its borders, as published values do.
-            measured = read_pair(pair.visible, pair.infrared, replace(ranges.read_options, keep_borders=True))
+            measured = read_pair(pair.visible, pair.infrared, replace(reading, keep_borders=True))
         with _name_file_in_errors(pair.infrared):
             is_mapped = options != InfraredOptions()
             infrared = measured.infrared
@@ -60,7 +62,7 @@ class Sources:
                 map_infrared(infrared, options, measured.missing)
             infrared = map_infrared(infrared, options, measured.missing)[0] if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
-        return cls(pair, images, visible_luma, infrared_luma, options, ranges.read_options.max_pixels)
+        return cls(pair, images, visible_luma, infrared_luma, options, reading.max_pixels, reading.truncated)
 
 
 @contextmanager
@@ -116,7 +118,7 @@ class FusedFolder(Method):
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the image in the file."""
-        return Prediction(read_image(self._file(sources.pair), sources.max_pixels))
+        return Prediction(read_image(self._file(sources.pair), sources.max_pixels, sources.truncated))
 
     def _file(self, pair: ImagePair) -> Path:
         if pair.name not in self._files:

@@ -1,5 +1,6 @@
 """`evaluate`: measure methods on folders of pairs, and write tables and figures."""
 
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -22,6 +23,7 @@ from gffusion.data.notes import summarize_notes
 from gffusion.data.pairs import CLASSES_FILE
 from gffusion.data.progress import show_progress
 from gffusion.data.reading import read_pair_size
+from gffusion.data.report_text import to_line
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.visualization.comparison import Box, check_box
@@ -33,10 +35,11 @@ from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .report import describe_scene, render_report
 from .scoring import CONFUSION, PairScores, Plan, score_pairs
-from .table import EvaluationTable
+from .table import MEAN_IOU, EvaluationTable
 
 DEFAULT_METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM")
 ARTIFACTS = "Nabf"
+_FIGURE = re.compile(r"sheet(-[0-9]+)?\.png|boxplots\.(png|svg|pdf)|report\.html")
 
 
 def evaluate(
@@ -87,7 +90,7 @@ def evaluate(
         label_map: Class ids by values of the label maps that have other numbers, such as `{4: 1, 9: 255}`; 255 is ignored.
             Values that are no key stay.
         output: Folder for tables, figures (box plots need matplotlib) and records, which let later calls measure only
-            what is new. A table of other methods, pairs or conventions in it is not replaced.
+            what is new. A table of other methods or pairs, or with another protocol, in it is not replaced.
         sheet: Names of the pairs shown in `sheet.png` (and `sheet-2.png`, ..., if there are many) and `report.html`, or the
             number of evenly spread pairs.
         zoom: The part of the pairs in `sheet.png` that is enlarged: left, top, right and bottom in pixels. By default, where
@@ -121,7 +124,7 @@ def evaluate(
     fused, read_options = fused or {}, read_options or ReadOptions()
     if not (fused or models or baselines):
         raise ValueError("There is nothing to evaluate: give `fused`, `models` or `baselines`.")
-    _check_options(workers, baselines, labels, label_map, read_options)
+    _check_options(workers, baselines, labels, label_map, class_names, read_options)
     if html and output is None:
         raise ValueError("`html` needs a folder to write to: give `output`.")
     inputs = find_inputs(
@@ -180,7 +183,7 @@ def evaluate(
 def _save(
     table: EvaluationTable, plan: Plan, shown: Sequence[ImagePair], folder: Path, html: bool, zoom: Box | None
 ) -> None:
-    """Write tables and figures into a folder; only the scenes of one page are in memory at a time."""
+    """Write tables and figures instead of former ones; only the scenes of one page are in memory at a time."""
     table.save(folder)
     plots = draw_table(table)
     for name, content in plots.items():
@@ -194,14 +197,18 @@ def _save(
                 described.append(describe_scene(scene, table, len(shown)))
             yield scene
 
-    pages = 0
-    for pages, page in enumerate(draw_sheets(fuse_scenes(), zoom), start=1):
-        write_image(folder / ("sheet.png" if pages == 1 else f"sheet-{pages}.png"), np.asarray(page))
-    while (former := folder / f"sheet-{(pages := pages + 1)}.png").exists():  # of an evaluation that showed more pairs
-        former.unlink()
+    written = {*plots}
+    for number, page in enumerate(draw_sheets(fuse_scenes(), zoom), start=1):
+        name = "sheet.png" if number == 1 else f"sheet-{number}.png"
+        write_image(folder / name, np.asarray(page))
+        written.add(name)
     if html:
+        written.add("report.html")
         text = render_report(table, described, plots.get("boxplots.svg"))
         replace_file(folder / "report.html", text.encode(errors="backslashreplace"))
+    for path in folder.iterdir():
+        if _FIGURE.fullmatch(path.name) and path.name not in written:
+            path.unlink()
 
 
 def _check_options(
@@ -209,6 +216,7 @@ def _check_options(
     baselines: Sequence[str],
     labels: StrPath | None,
     label_map: Mapping[int, int] | None,
+    class_names: Sequence[str] | None,
     read_options: ReadOptions,
 ) -> None:
     if workers < 1:
@@ -216,8 +224,9 @@ def _check_options(
     for name in baselines:
         if name not in BASELINES:
             raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINES)}.")
-    if labels is None and label_map:
-        raise ValueError("`label_map` (--label-map) needs label maps (`labels`, --segmentation).")
+    for option, value in (("`label_map` (--label-map)", label_map), ("`class_names` (--class-names)", class_names)):
+        if labels is None and value:
+            raise ValueError(f"{option} needs label maps (`labels`, --segmentation).")
     if labels is not None and (read_options.crop or read_options.reference != "visible"):
         raise ValueError(
             "`crop` and `reference` (--crop and --reference infrared) cannot be used with label maps, which lie in the frame of "
@@ -285,7 +294,9 @@ def _choose_class_names(
     if not of_models and not predicted_labels:
         raise ValueError("None of the models has a segmenter: give predicted label maps, or leave the labels out.")
     lists = _find_class_lists(labels)
+    source = "the model" if class_names is None else "`class_names` (--class-names)"
     if class_names is None and lists:
+        source = str(lists[0])
         class_names = ("background", *(name for name in read_lines(lists[0]) if name.casefold() != "background"))
         for names in of_models:
             if [name.casefold() for name in names] != [name.casefold() for name in class_names]:
@@ -303,6 +314,12 @@ def _choose_class_names(
     names = of_models.pop() if class_names is None else tuple(class_names)
     if len(names) < 2:
         raise ValueError(f"Name at least two classes, the background first, got {', '.join(names) or 'none'}.")
+    for name in names:
+        if name == MEAN_IOU or names.count(name) > 1:
+            raise ValueError(
+                f"{source} names {name!r} {'as a class, but it is the mean' if name == MEAN_IOU else 'twice'}: give other "
+                "names as `class_names` (--class-names)."
+            )
     return names
 
 
@@ -311,7 +328,7 @@ def _find_class_lists(labels: Path) -> list[Path]:
 
 
 def _write_class_ids(class_names: Sequence[str]) -> None:
-    ids = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
+    ids = ", ".join(f"{index} {to_line(name)}" for index, name in enumerate(class_names))
     _write(
         f"note: label maps are read as {ids}, the classes of the model; give --class-names or --label-map if theirs have "
         "other numbers"

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped, import-not-found]
     from rich.console import Group
 
+MEAN_IOU = "mIoU"
+"""Name of the mean beside the names of classes."""
+
 _MOST_DECIMALS = 6
 _FEW_PIXELS = 1000
 
@@ -133,7 +136,7 @@ class EvaluationTable:
         for method, scores in self.segmentation.items():
             for name, value in scores.items():
                 if np.isfinite(value):
-                    summary[method][name if name == "mIoU" else f"IoU {name}"] = value
+                    summary[method][name if name == MEAN_IOU else f"IoU {name}"] = value
         return summary
 
     def to_csv(self) -> str:
@@ -251,7 +254,7 @@ class EvaluationTable:
         )
 
     def _segmentation_layout(self) -> Layout:
-        scores, columns = self.segmentation, ("mIoU", *self.class_names)
+        scores, columns = self.segmentation, (MEAN_IOU, *self.class_names)
         return Layout(
             rows=tuple(scores),
             is_baseline=(False,) * len(scores),
@@ -284,14 +287,14 @@ def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[st
     occurs = union > 0
     scores = np.divide(common, union, out=np.full(len(union), np.nan), where=occurs)
     mean = float(scores[occurs].mean()) if occurs.any() else float("nan")
-    return {"mIoU": mean, **dict(zip(class_names, scores.tolist(), strict=True))}
+    return {MEAN_IOU: mean, **dict(zip(class_names, scores.tolist(), strict=True))}
 
 
 def _write_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(header)
-    writer.writerows([escape_csv(cell) if isinstance(cell, str) else cell for cell in row] for row in rows)
+    for row in (header, *rows):
+        writer.writerow([escape_csv(cell) if isinstance(cell, str) else cell for cell in row])
     return text.getvalue()
 
 

@@ -61,13 +61,20 @@ def test_models_folders_and_baselines_together(evaluate: Callable, here: Path) -
     }
 
 
-@pytest.mark.parametrize("name", ["table.csv", "sheet.png", "sheet-2.png", "report.html", "boxplots.pdf"])
-def test_files_of_others_are_not_replaced(evaluate: Callable, here: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        *((name, "mine") for name in ("table.csv", "sheet.png", "sheet-2.png", "report.html", "boxplots.pdf")),
+        ("summary.json", '{"methods": 3}'),
+        ("records.jsonl", '{"id": 1}\n'),
+    ],
+)
+def test_files_of_others_are_not_replaced(evaluate: Callable, here: Path, name: str, content: str) -> None:
     (here / "out").mkdir()
-    (here / "out" / name).write_text("mine")
+    (here / "out" / name).write_text(content)
     outcome = evaluate("--fused", "mine=mine", "--metrics", "EN")
     assert outcome.exit_code == 2 and f"{name} is not from an evaluation" in outcome.err
-    assert [(path.name, path.read_text()) for path in (here / "out").iterdir()] == [(name, "mine")]
+    assert [(path.name, path.read_text()) for path in (here / "out").iterdir()] == [(name, content)]
 
 
 def test_pairs_whose_names_are_numbers(evaluate: Callable, here: Path) -> None:
@@ -146,7 +153,23 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
     ("arguments", "message"),
     [
         (["--fused", "mine"], "--fused takes NAME=DIR, such as"),
-        (["--fused", "mine=mine", "--fused", "mine=labels"], "--fused names a method twice"),
+        (["--fused", "mine=mine", "--fused", "mine=labels"], "--fused names 'mine' twice"),
+        (["--fused", "labels=mine"], "The name 'labels' of a method is that of another image"),
+        (
+            [
+                "--fused",
+                "mine=mine",
+                "--segmentation",
+                "labels",
+                "--labels-pred",
+                "mine=labels",
+                "--labels-pred",
+                "labels",
+            ],
+            "--labels-pred names 'mine' twice",
+        ),
+        (["--label-map", "1=2,01=3"], "--label-map names 1 twice"),
+        (["--class-names", "background,car"], "--class-names needs label maps (--segmentation)"),
         (["--fused", "mine=nowhere"], "the folder nowhere does not exist"),
         (["--model", "nothing"], "Unknown model 'nothing'"),
         (["--metrics", "EN,XY"], "has no fusion metric 'XY'"),

@@ -11,6 +11,7 @@ import torch
 from evaluation_runs import NAMES, read, run
 from numpy.typing import NDArray
 
+from gffusion.data.label_values import replace_values
 from gffusion.metrics import MeanIoU
 
 
@@ -57,9 +58,11 @@ def test_changed_prediction_is_measured_again(
         ({"label_map": {1: 7}}, r"`label_map` \(--label-map\) gives \[7\], but the classes are 0 x"),
         ({"class_names": None}, "Name the classes in the order of their ids"),
         ({"class_names": "x"}, "at least two classes"),
+        ({"class_names": "xyzy"}, r"`class_names` \(--class-names\) names 'y' twice"),
+        ({"class_names": ["x", "y", "mIoU"]}, "names 'mIoU' as a class"),
         ({"predicted_labels": {"blunt": "."}}, "given for 'blunt', but the methods are sharp, flat"),
         ({"predicted_labels": {}}, "None of the models has a segmenter"),
-        ({"labels": None}, "without label maps to compare them with"),
+        ({"labels": None, "class_names": None}, "without label maps to compare them with"),
     ],
 )
 def test_bad_arguments(pairs: Path, maps: MeanIoU, overrides: dict[str, Any], message: str) -> None:
@@ -69,6 +72,9 @@ def test_bad_arguments(pairs: Path, maps: MeanIoU, overrides: dict[str, Any], me
 
 @pytest.mark.parametrize("folder", ["labels", "."])
 def test_names_next_to_the_label_maps(pairs: Path, maps: MeanIoU, folder: str) -> None:
+    (pairs / folder / "classes.txt").write_text("person\n\ncar\ncar\n", encoding="utf-8")
+    with pytest.raises(ValueError, match=r"classes\.txt names 'car' twice"):
+        run(pairs, **options(pairs, class_names=None))
     (pairs / folder / "classes.txt").write_text("person\n\ncar\n", encoding="utf-8")
     table = run(pairs, **options(pairs, class_names=None))
     assert table.class_names == ("background", "person", "car")
@@ -106,3 +112,17 @@ def test_label_maps_with_other_numbers(
         run(pairs, **options(pairs))
     swapped = run(pairs, **options(pairs), label_map={40: 1, 1: 2}, output=tmp_path / "out")
     assert swapped.to_dict()["sharp"] == expected
+
+
+def test_values_that_need_a_larger_type() -> None:
+    labels = np.array([[0, 1, 9]], np.uint8)
+    assert replace_values(labels, {1: 280, 9: -1}).tolist() == [[0, 280, -1]]
+    assert replace_values(labels, {1: 255}).dtype == np.uint8
+
+
+def test_names_of_classes_are_text(pairs: Path, maps: MeanIoU, tmp_path: Path) -> None:
+    names = ["background", "=a\nb\udcff", "<img src=x>"]
+    run(pairs, **options(pairs, class_names=names), output=tmp_path, html=True)
+    tables = {name: (tmp_path / f"table.{name}").read_text(encoding="utf-8") for name in ("csv", "md")}
+    assert tables["csv"].count("\n") == 3 and r"IoU =a b\udcff" in tables["csv"]
+    assert "<img" not in tables["md"] and "&lt;img" in tables["md"].splitlines()[-1]

@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.data import ReadOptions
 from gffusion.evaluation import evaluate
+from gffusion.evaluation.inputs import name_model
 from gffusion.evaluation.methods import FusedFolder, Model
 from gffusion.evaluation.records import Records
 from gffusion.inference.predict import predict
@@ -62,6 +64,12 @@ class TestValues:
         table = run(pairs, metrics=["EN", "SD", "CC", "MI"])
         assert table.values[1, 0].tolist() == [0, 0, 0, 0, 0]
         assert not table.skipped
+
+
+def test_name_of_a_model_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "mine" / "best").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "mine" / "best")
+    assert [name_model(path) for path in (".", "..", "../best")] == ["mine"] * 3
 
 
 def test_published_values(data_dir: Path) -> None:
@@ -276,6 +284,12 @@ class TestDamagedImages:
         assert name == "b"
         assert re.search(message, reason), reason
 
+    def test_fused_image_that_ends_early_is_filled_on_demand(self, pairs: Path) -> None:
+        file = pairs / "flat" / "b.png"
+        file.write_bytes(file.read_bytes()[:-900])
+        assert list(run(pairs).skipped) == ["b"]
+        assert not run(pairs, read_options=ReadOptions(truncated="fill")).skipped
+
     def test_too_small_for_a_metric(self, pairs: Path) -> None:
         with pytest.raises(ValueError, match=r"None of 4 pairs could be measured. a: sharp: .*176x176"):
             run(pairs, metrics=["MS-SSIM"])
@@ -310,8 +324,12 @@ class TestOutput:
             (tmp_path / "sheet-2.png").touch()  # of an evaluation that showed more pairs
             heights.append(read(tmp_path / "sheet.png").shape[0])
         assert heights == [heights[0], 2 * heights[0], 4 * heights[0]]
-        run(pairs, output=tmp_path)
-        assert not (tmp_path / "sheet-2.png").exists()
+        run(pairs, output=tmp_path, html=True)
+        assert not (tmp_path / "sheet-2.png").exists() and (tmp_path / "report.html").exists()
+        (tmp_path / "sheet-music.png").touch()
+        run(pairs, output=tmp_path, sheet=[])
+        figures = {path.name for path in tmp_path.iterdir() if path.suffix in (".png", ".html")}
+        assert figures == {"boxplots.png", "sheet-music.png"}
 
     def test_file_in_the_way(self, pairs: Path) -> None:
         with pytest.raises(NotADirectoryError, match="is a file, but a folder is needed"):
