@@ -25,11 +25,11 @@ def examine_folders(problems: list[Problem]) -> dict[str, Any]:
     except FileNotFoundError:
         problems.append(Problem("no folder for temporary files can be written", "set TMPDIR to one that you can", True))
         return {}
-    found = {"temporary": temporary}
-    try:
-        found = {"current": Path.cwd(), **found}
-    except FileNotFoundError:
-        problems.append(Problem("the current folder was deleted", "change to another folder"))
+    found, current = {"temporary": temporary}, find_current()
+    if current is not None:
+        found = {"current": current, **found}
+    else:
+        problems.append(Problem("the current folder was deleted", "change to another folder", prevents=True))
     if "current" in found and not is_writable(found["current"]):
         what = f"the current folder, {describe_path(found['current'])}, cannot be written"
         problems.append(Problem(what, "change to another folder, or write outputs elsewhere by -o"))
@@ -84,6 +84,14 @@ def find_free_gigabytes(folder: Path) -> float | None:
     try:
         return round(shutil.disk_usage(_find_existing(folder)).free / 1e9, 1)
     except OSError:
+        return None
+
+
+def find_current() -> Path | None:
+    """Return the current folder, or `None` if it was deleted."""
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
         return None
 
 

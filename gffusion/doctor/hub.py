@@ -13,6 +13,13 @@ _TRUE = ("1", "ON", "YES", "TRUE")
 
 def examine_hub(problems: list[Problem]) -> dict[str, Any]:
     """Return what is set, without secrets; add what is wrong to `problems`."""
+    endpoint = os.environ.get("HF_ENDPOINT", "")
+    if not _is_address(endpoint):
+        what = "the address of the Hub in HF_ENDPOINT is malformed"  # it can hold a password
+        problems.append(
+            Problem(what, "unset it, or set it to an address such as https://huggingface.co", prevents=True)
+        )
+        return {}
     try:
         from huggingface_hub import constants, get_token
     except Exception as error:  # a broken installation can raise anything
@@ -33,3 +40,12 @@ def examine_hub(problems: list[Problem]) -> dict[str, Any]:
         "endpoint": urlsplit(constants.ENDPOINT).hostname,  # without a user name or password
         "offline_by": offline,
     }
+
+
+def _is_address(text: str) -> bool:
+    """Return whether a text is empty, as if it were not set, or the address of a server."""
+    try:
+        address = urlsplit(text)
+        return not text or (address.scheme in ("http", "https") and bool(address.hostname) and (address.port or 1) > 0)
+    except ValueError:
+        return False

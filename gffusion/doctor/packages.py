@@ -4,11 +4,10 @@ import re
 import sys
 from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, requires, version
-from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from .folders import describe_path, find_clone
+from .folders import describe_path, find_clone, find_current
 from .problems import Problem
 
 _SHOWN = (
@@ -66,7 +65,7 @@ def get_pip_target(extra: str = "") -> str:
     clone = find_clone()
     if clone is None:
         return f'"gffusion{extra}"'
-    return f'-e ".{extra}"' if Path.cwd() == clone else f'-e ".{extra}" (in {describe_path(clone)})'
+    return f'-e ".{extra}"' if find_current() == clone else f'-e ".{extra}" (in {describe_path(clone)})'
 
 
 def _read_requirements(problems: list[Problem]) -> Iterator[tuple[str | None, Requirement]]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from gffusion._version import __version__
 
-from .folders import examine_folders, examine_weights
+from .folders import examine_folders, examine_weights, find_current
 from .hub import examine_hub
 from .machine import examine_machine
 from .packages import examine_packages
@@ -65,7 +65,7 @@ class Report:
 
 
 def examine() -> Report:
-    """Examine everything. Imports torch, but neither transformers nor a model, so that it takes about as long as torch does.
+    """Examine everything, or packages and folders if the current folder was deleted. Imports torch, but neither transformers nor a model, so that it takes about as long as torch does.
 
     Example:
         >>> report = examine()
@@ -74,15 +74,17 @@ def examine() -> Report:
     """
     problems: list[Problem] = []
     packages, extras = examine_packages(problems)
+    folders = examine_folders(problems) | examine_weights(problems)
+    is_here = find_current() is not None  # in a deleted folder, libraries of torch end the process
     return Report(
         gffusion=__version__,
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.release()}, {platform.machine()}",
         packages=packages,
         extras=extras,
-        machine=examine_machine(problems),
-        hub=examine_hub(problems),
-        folders=examine_folders(problems) | examine_weights(problems),
+        machine=examine_machine(problems) if is_here else {},
+        hub=examine_hub(problems) if is_here else {},
+        folders=folders,
         environment={name: os.environ[name] for name in _VARIABLES if name in os.environ},
         problems=tuple(problems),
     )

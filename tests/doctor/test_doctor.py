@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -115,13 +116,31 @@ def test_folders_that_cannot_be_written(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows deletes no folder that a process is in")
-def test_deleted_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder, problems = tmp_path / "gone", list[Problem]()
+def test_deleted_current_folder(
+    gffusion: Callable[..., Outcome], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There, torch is not imported, because its libraries would end the process."""
+    monkeypatch.setattr(packages, "find_clone", lambda: tmp_path)
+    monkeypatch.setitem(sys.modules, "torch", None)
+    folder = tmp_path / "gone"
     folder.mkdir()
     monkeypatch.chdir(folder)
     folder.rmdir()
-    assert list(folders.examine_folders(problems)) == ["temporary"]
-    assert [problem.what for problem in problems][:1] == ["the current folder was deleted"]
+    outcome = gffusion("doctor", "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.exit_code, report["machine"], report["hub"]) == (1, {}, {})
+    assert "the current folder was deleted" in [problem["what"] for problem in report["problems"]]
+    assert packages.get_pip_target().startswith('-e "." (in ')
+
+
+@pytest.mark.parametrize("endpoint", ["https://[x", "nonsense", "https://ann:secret@", "http://hub:port"])
+def test_malformed_address_of_the_hub(
+    gffusion: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", endpoint)
+    outcome = gffusion("doctor")
+    assert outcome.exit_code == 1 and "ERROR: the address of the Hub in HF_ENDPOINT is malformed" in outcome.out
+    assert "secret" not in outcome.out
 
 
 def test_missing_weights_and_temporary_folder(
