@@ -152,11 +152,17 @@ def _parse_record(log: Path, line: str) -> dict[str, Any]:
     """
     try:
         record: dict[str, Any] = json.loads(line)
-        if isinstance(record["step"], int):
+        if (
+            isinstance(record["step"], int)
+            and "epoch" in record
+            and all(isinstance(value, int | float) for value in record.values())
+        ):
             return record
     except (ValueError, TypeError, KeyError, RecursionError):
         pass
-    raise ValueError(f"{log} is damaged: {line.strip()[:80]!r} is no record with a `step`; remove this line.")
+    raise ValueError(
+        f"{log} is damaged: {line.strip()[:80]!r} is no record of numbers with `step` and `epoch`; remove this line."
+    )
 
 
 def check_same_run(

@@ -62,6 +62,21 @@ def test_figures_of_a_model_and_a_training_in_any_format(
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        '{"step": 2, "loss_structural": 1.5}',
+        '{"step": 2, "epoch": "1"}',
+        '{"step": 2, "epoch": 1, "loss_structural": null}',
+    ],
+)
+def test_damaged_log(gffusion: Callable, tmp_path: Path, line: str) -> None:
+    (tmp_path / "log.jsonl").write_text(f"{LOG}{line}\n")
+    outcome = gffusion("show", "training", tmp_path, "-o", tmp_path / "figure.png")
+    assert outcome.exit_code == 2 and outcome.err.count("\n") == 1
+    assert f"log.jsonl is damaged: {line!r} is no record" in outcome.err
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (

@@ -19,7 +19,7 @@ class TestLog:
     def test_lines_come_back(self, tmp_path: Path) -> None:
         folder = RunFolder(tmp_path / "new" / "run")
         assert folder.read_log() == []
-        records = [{"step": 2, "loss": 0.1 + 0.2}, {"step": 4, "loss": math.inf}]
+        records = [{"epoch": 0, "step": 2, "loss": 0.1 + 0.2}, {"epoch": 1, "step": 4, "loss": math.inf}]
         for record in records:
             folder.append_log(record)
         assert folder.read_log() == records
@@ -31,11 +31,11 @@ class TestLog:
         folder = RunFolder(tmp_path)
         folder.truncate_log(3)  # no log yet
         for step in (2, 4, 6):
-            folder.append_log({"step": step})
+            folder.append_log({"epoch": 0, "step": step})
         with open(tmp_path / "log.jsonl", "a") as log:
             log.write('{"step": 3, "lo')
         folder.truncate_log(4)
-        assert folder.read_log() == [{"step": 2}, {"step": 4}]
+        assert folder.read_log() == [{"epoch": 0, "step": 2}, {"epoch": 0, "step": 4}]
         assert [path.name for path in tmp_path.iterdir()] == ["log.jsonl"]
 
 
