@@ -17,7 +17,10 @@ if TYPE_CHECKING:
 def benchmark(
     model: ModelOption = "gffusion-tiny",
     size: Annotated[
-        str, typer.Option(metavar="HxW", help="Height and width of the pair in pixels, at least 32.")
+        str,
+        typer.Option(
+            metavar="HxW", help="Height and width of the pair in pixels, at least 32; at most 16 million pixels."
+        ),
     ] = "480x640",
     repeats: Annotated[int, typer.Option(min=1, help="Passes of which medians are printed.")] = 7,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,

@@ -14,6 +14,7 @@ from ._scene import CAMERA_HEIGHT, Light, Thing
 
 CLASS_NAMES = ("background", "person", "bicycle", "car")
 MINIMUM_SIDE = 32
+MAXIMUM_PIXELS = 16_000_000  # which take 8 GB of memory
 
 Floats = NDArray[np.float32]
 
@@ -59,7 +60,7 @@ def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> Rendered
         width: Width of both images in pixels, at least 32.
 
     Raises:
-        ValueError: If a side is shorter than 32 pixels, or the seed is negative.
+        ValueError: If a side is shorter than 32 pixels, there are more than 16 million pixels, or the seed is negative.
 
     Example:
         >>> scene = render_scene(seed=1, height=32, width=48)
@@ -68,10 +69,7 @@ def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> Rendered
         >>> CLASS_NAMES[scene.boxes[0].class_id] in ("person", "bicycle", "car")
         True
     """
-    if min(height, width) < MINIMUM_SIDE:
-        raise ValueError(f"height and width must be at least {MINIMUM_SIDE} pixels, got {height} x {width}")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}")
+    check_scene(seed, height, width)
     rng = np.random.default_rng(seed)
     street = build_street(rng)
     surfaces = _Surfaces(street, _Camera(height, width), _cloudy_noise(rng))
@@ -82,6 +80,22 @@ def render_scene(seed: int = 0, height: int = 480, width: int = 640) -> Rendered
         labels=labels,
         boxes=boxes,
     )
+
+
+def check_scene(seed: int, height: int, width: int) -> None:
+    """Raise ValueError if [`render_scene`] does not take the arguments.
+
+    Example:
+        >>> check_scene(0, 480, 640)
+    """
+    if min(height, width) < MINIMUM_SIDE:
+        raise ValueError(f"height and width must be at least {MINIMUM_SIDE} pixels, got {height} x {width}")
+    if height * width > MAXIMUM_PIXELS:
+        raise ValueError(
+            f"height and width must give at most {MAXIMUM_PIXELS:,} pixels, got {height} x {width}: choose a smaller size"
+        )
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}")
 
 
 class _Camera:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from gffusion.data.atomic import replace_file
 from gffusion.data.io import write_image
+from gffusion.data.layouts.base import read_lines
 from gffusion.data.progress import show_progress
 
-from .rendering import CLASS_NAMES, Box, render_scene
+from .rendering import CLASS_NAMES, Box, check_scene, render_scene
 
 
 def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480, width: int = 640) -> list[str]:
@@ -20,14 +21,14 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
         count: Number of scenes, at least 1.
         seed: Seed of the first scene; each further scene adds 1.
         height: Height of the images in pixels, at least 32.
-        width: Width of the images in pixels, at least 32.
+        width: Width of the images in pixels, at least 32, with at most 16 million pixels.
 
     Returns:
         The names of the image files, the same in every folder.
 
     Raises:
         OSError: If a file cannot be written.
-        ValueError: If an argument is out of range.
+        ValueError: If an argument is out of range, or `classes.txt` in the folder names other classes.
 
     Example:
         >>> import tempfile
@@ -37,9 +38,11 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
     """
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
+    check_scene(seed, height, width)
+    classes, text = folder / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES[1:])
+    _check_classes(classes, text)
     for name in ("visible", "infrared", "labels", "boxes"):
         (folder / name).mkdir(parents=True, exist_ok=True)
-    replace_file(folder / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES[1:]).encode())
     names = []
     for number in show_progress(range(seed, seed + count), unit="scene"):
         scene = render_scene(number, height, width)
@@ -49,7 +52,19 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
         rows = "".join(_yolo_row(box, height, width) for box in scene.boxes)
         replace_file((folder / "boxes" / name).with_suffix(".txt"), rows.encode())
         names.append(name)
+    replace_file(classes, text.encode())
     return names
+
+
+def _check_classes(classes: Path, text: str) -> None:
+    """Raise ValueError if a file has other classes than a text: the ids in its boxes would get another meaning."""
+    names = tuple(text.split())
+    found = read_lines(classes) if classes.is_file() else names
+    if found != names:
+        raise ValueError(
+            f"{classes} names the classes {', '.join(found)}, but rendered scenes have {', '.join(names)}: choose "
+            "another folder"
+        )
 
 
 def _yolo_row(box: Box, height: int, width: int) -> str:

@@ -23,3 +23,9 @@ def test_wrong_size(gffusion: Callable[..., Outcome], size: str) -> None:
     outcome = gffusion("benchmark", "--size", size)
     assert outcome.exit_code == 2
     assert "--size must be height and width, at least 32, such as 480x640" in outcome.err
+
+
+def test_size_that_no_memory_holds(gffusion: Callable[..., Outcome]) -> None:
+    outcome = gffusion("benchmark", "--size", "99999x99999", "--model", "gffusion-funet")
+    assert outcome.exit_code == 2
+    assert "must give at most 16,000,000 pixels, got 99999 x 99999" in outcome.err

@@ -76,7 +76,7 @@ def to_pixels(center_x: float, center_y: float, width: float, height: float) -> 
 def test_same_arguments_replace_files_by_the_same_bytes_and_keep_others(folder: Path, tmp_path: Path) -> None:
     write(tmp_path, count=2, seed=9999)
     assert read(tmp_path) == read(folder)
-    for name in ("classes.txt", f"visible/{STEMS[1]}.png", f"boxes/{STEMS[1]}.txt"):
+    for name in (f"visible/{STEMS[1]}.png", f"boxes/{STEMS[1]}.txt"):
         (tmp_path / name).write_text("damaged")
     assert write(tmp_path, seed=10000) == [f"{STEMS[1]}.png"]
     assert read(tmp_path) == read(folder)
@@ -97,9 +97,22 @@ def test_arguments_out_of_range(tmp_path: Path) -> None:
     assert not (tmp_path / "scenes").exists()
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         write(tmp_path, seed=-1)
-    with pytest.raises(ValueError, match="at least 32 pixels, got 64 x 31"):
-        write_scenes(tmp_path, height=64, width=31)
-    assert not list(tmp_path.rglob("*.png"))
+    for width, message in (
+        (31, "at least 32 pixels, got 64 x 31"),
+        (250_001, "at most 16,000,000 pixels, got 64 x 250001"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            write_scenes(tmp_path, height=64, width=width)
+    assert not list(tmp_path.iterdir())
+
+
+def test_classes_of_others_are_kept(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("car\nperson\n")
+    with pytest.raises(
+        ValueError, match=r"classes\.txt names the classes car, person, but rendered scenes have person, "
+    ):
+        write(tmp_path)
+    assert read(tmp_path) == {"classes.txt": b"car\nperson\n"}
 
 
 def test_paths_that_cannot_be_written(tmp_path: Path) -> None:
