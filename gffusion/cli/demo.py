@@ -25,7 +25,10 @@ def demo(
     ] = False,
     device: DeviceOption = "auto",
     host: Annotated[
-        str, typer.Option(help="Address to listen on. 0.0.0.0 lets other computers use the demo, without password.")
+        str,
+        typer.Option(
+            help="Address to listen on, also of IPv6. 0.0.0.0 lets other computers use the demo, without password."
+        ),
     ] = "127.0.0.1",
     port: Annotated[
         int | None, typer.Option(min=1, max=65535, help="Port. [default: the first free one from 7860]")

@@ -83,7 +83,8 @@ def check_address(host: str, port: int | None = None) -> None:
         >>> check_address("127.0.0.1")
     """
     try:
-        socket.create_server((host, port or 0)).close()
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        socket.create_server((host.strip("[]"), port or 0), family=family).close()
     except OSError as error:
         raise OSError(
             f"cannot listen on --host {host}{f' --port {port}' if port else ''}: {error.strerror or error}; choose another one"
@@ -117,7 +118,7 @@ def serve(settings: DemoSettings, host: str = "127.0.0.1", port: int | None = No
             primary_hue="blue", font=gr.themes.Font("sans-serif"), font_mono=gr.themes.Font("monospace")
         )
         _, address, _ = page.launch(
-            server_name=host,
+            server_name=f"[{host.strip('[]')}]" if ":" in host else host,  # as in the address of the page
             server_port=port,
             share=False,
             prevent_thread_lock=True,

@@ -16,6 +16,8 @@ import pytest
 from outcomes import Outcome
 
 from gffusion.data import read_image
+from gffusion.demo.serving import check_address, serve
+from gffusion.demo.settings import DemoSettings, choose_models
 
 gradio_client = pytest.importorskip("gradio_client", reason='the demo needs Gradio: pip install "gffusion[demo]"')
 pytest.importorskip("gradio")
@@ -143,6 +145,20 @@ def test_wrong_options(gffusion: Callable[..., Outcome], options: list[str], mes
     outcome = gffusion("demo", *options)
     assert outcome.exit_code == 2
     assert outcome.err.startswith("gffusion: error: ") and message in outcome.err and outcome.err.count("\n") == 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_addresses_of_ipv6(host: str) -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6")
+    check_address(host)
+    with serve(DemoSettings(choose_models(bundled_only=True)), host) as (_, address):
+        assert address.startswith("http://[::1]:")
+        with urllib.request.urlopen(address) as answer:
+            assert answer.status == 200
 
 
 def test_port_in_use(gffusion: Callable[..., Outcome]) -> None:
