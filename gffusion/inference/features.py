@@ -22,7 +22,8 @@ class Features:
     Attributes:
         images: Visible, infrared and fused image, (H, W) or (H, W, 3).
         tokens: Patch tokens (h, w, D) of every image, by encoder (`"clip"`, `"dinov2"`).
-        gate: Gate of Eq. (7), (C, H, W) in [0, 1], or `None` without injection.
+        gate: Gate of Eq. (7), (C, h, w) in [0, 1], or `None` without injection. (h, w) is (H, W) divided by the model's
+            `pixel_unshuffle` and rounded up.
         labels: Predicted label map (H, W), or `None` without a segmenter.
     """
 
@@ -62,6 +63,7 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
     height, width = pair.visible.shape[:2]  # the processor pads at the bottom and on the right
     infrared = inputs["infrared_values"][0, 0, :height, :width].float().cpu().numpy()
     images = {"visible": pair.visible, "infrared": infrared, "fused": prediction.fused}
+    factor = model.config.pixel_unshuffle
     gate = None if model.config.paradigm == "cascading" else model(**inputs, output_features=True).gate
     refused = image_processor([(prediction.fused, pair.infrared)], infrared_options=options, return_tensors="pt")
     stack = [
@@ -72,7 +74,7 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
     return Features(
         images,
         _encode(model, torch.cat(stack), list(images)),
-        None if gate is None else gate[0, :, :height, :width].float().cpu().numpy(),
+        None if gate is None else gate[0, :, : -(-height // factor), : -(-width // factor)].float().cpu().numpy(),
         prediction.labels,
     )
 

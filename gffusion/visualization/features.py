@@ -72,7 +72,7 @@ def draw_gates(images: Mapping[str, NDArray[Any]], gate: NDArray[np.floating[Any
 
     Args:
         images: Images by name, (H, W) or (H, W, 3).
-        gate: (C, H, W) in [0, 1]; the first half of the channels holds features of the visible image.
+        gate: (C, h, w) in [0, 1]; the first half of the channels holds features of the visible image.
 
     Raises:
         ImportError: If matplotlib is not installed.

@@ -1,10 +1,12 @@
 """Features of a model: the tokens, gates and weights are those that the model uses."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 
-from gffusion import create_model
+from gffusion import GFFusionModel, create_model
 from gffusion.data import PairImages
 from gffusion.inference.features import extract_features, get_layer_weights
 from gffusion.inference.predict import predict
@@ -37,6 +39,14 @@ def test_of_a_model_with_both_encoders(pair: PairImages) -> None:
     weights = get_layer_weights(model)
     assert [*weights] == [str(layer) for layer in model.config.semantic_layers]
     assert sum(weights.values()) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(("factor", "size"), [(1, (50, 70)), (4, (13, 18))])
+def test_gate_is_that_of_the_image_without_its_padding(
+    pair: PairImages, tiny_model: Callable[..., GFFusionModel], factor: int, size: tuple[int, int]
+) -> None:
+    features = extract_features(tiny_model(pixel_unshuffle=factor).eval(), load_image_processor("gffusion-tiny"), pair)
+    assert features.gate is not None and features.gate.shape[1:] == size
 
 
 def test_of_a_model_without_encoders(pair: PairImages) -> None:

@@ -53,7 +53,7 @@ class GFFusionOutput(ModelOutput):
             Class logits of I_seg at one scale, float32, as used in the loss.
         spatial_features (`Tensor` of shape `(B, 2 * feature_channels, h, w)`): z_f.
         semantic_features (`Tensor` of shape `(B, N, D)`): z_c, merged tokens.
-        gate (`Tensor` of shape `(B, 2 * feature_channels, H, W)`): Sigmoid of Eq. (7).
+        gate (`Tensor` of shape `(B, 2 * feature_channels, h, w)`): Sigmoid of Eq. (7).
     """
 
     loss: Tensor | None = None
