@@ -1,5 +1,6 @@
 """Model cards with the metadata of the Hub."""
 
+import hashlib
 import json
 import logging
 import math
@@ -152,6 +153,7 @@ class FusionCard:
         settings: Training options with non-default values, see [`non_default_settings`].
         command: Command that trains the weights.
         log: Records of the training log in order: `epoch`, counted from 0, and values by name.
+        metric_for_best_model: Loss or metric in the log that chose the best weights.
         versions: Versions of the software used for training, see [`versions`].
         evaluations: Results measured with these weights.
         paper_figures: Results reported in the paper, by dataset and metric. They are not part of the metadata.
@@ -181,6 +183,7 @@ class FusionCard:
     settings: Mapping[str, Any] = field(default_factory=dict)
     command: str = ""
     log: Sequence[Mapping[str, float]] = ()
+    metric_for_best_model: str = "loss_structural"
     versions: Mapping[str, str] = field(default_factory=dict)
     evaluations: Sequence[Evaluation] = ()
     paper_figures: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
@@ -356,4 +359,6 @@ def _check_hub_id(name: str | None) -> None:
 
 
 def _slug(name: str) -> str:
-    return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")
+    """Return the words of a name, or a digest if it has none."""
+    words = re.sub(r"[\W_]+", "_", name.lower()).strip("_")
+    return words or hashlib.blake2b(name.encode(errors="backslashreplace"), digest_size=4).hexdigest()

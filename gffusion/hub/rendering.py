@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -66,10 +67,23 @@ def format_metrics(metrics: Mapping[str, Mapping[str, float]]) -> str:
     )
 
 
-def format_log(log: Sequence[Mapping[str, float]]) -> str:
-    """Return a table of records of a training log: before training, with the lowest L_st on validation pairs, and the last."""
-    scored = [record for record in log if "eval_loss_structural" in record and record["epoch"] >= 0]
-    best = sorted(scored, key=lambda record: record["eval_loss_structural"])[:1]
+def format_log(log: Sequence[Mapping[str, float]], criterion: str = "loss_structural") -> str:
+    """Return a table of records of a training log: before training, with the best weights, and the last.
+
+    Args:
+        log: Records in order.
+        criterion: Loss or metric of the validation that chose the best weights.
+
+    Example:
+        >>> print(format_log([{"epoch": 0, "eval_EN": 6.5}, {"epoch": 1, "eval_EN": 6.25}], "EN"))
+        | training log | best, epoch 1 | last, epoch 2 |
+        | --- | --- | --- |
+        | `eval_EN` | 6.5 | 6.25 |
+    """
+    score, metric = f"eval_{criterion}", METRICS.get(criterion)
+    scored = [record for record in log if math.isfinite(record.get(score, math.nan)) and record["epoch"] >= 0]
+    reverse = metric is not None and bool(metric.higher_is_better)
+    best = sorted(scored, key=lambda record: record[score], reverse=reverse)[:1]
     records = {"before training": log[0]} if log and log[0]["epoch"] < 0 else {}
     records |= {f"best, epoch {record['epoch'] + 1}": record for record in best}
     records |= {f"last, epoch {record['epoch'] + 1}": record for record in log[-1:]}

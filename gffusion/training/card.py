@@ -46,6 +46,7 @@ def write_card(
         source=arguments.hub_model_id or _shorten_path(folder),
         config=model.config,
         log=log,
+        metric_for_best_model=arguments.metric_for_best_model,
         versions=versions(),
         evaluations=_evaluations(folder.name, log, evaluation_pairs, arguments),
         **facts,

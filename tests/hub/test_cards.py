@@ -117,9 +117,10 @@ class TestMetadata:
         assert index[0]["results"][0]["metrics"][0].pop("args") == {"protocol": "standard", "images": 40}
         assert index == expected["model-index"]
 
-    def test_model_index_separates_datasets_and_tasks(self) -> None:
+    @pytest.mark.parametrize("datasets", [("M3FD", "MSRS"), ("夜间", "白天"), ("***", "§")])
+    def test_model_index_separates_datasets_and_tasks(self, datasets: tuple[str, str]) -> None:
         metrics = {"EN": 7.0, "mIoU": 0.6, "IoU person": 0.5}
-        card = make(evaluations=[evaluation(dataset=name, metrics=metrics) for name in ("M3FD", "MSRS")])
+        card = make(evaluations=[evaluation(dataset=name, metrics=metrics) for name in datasets])
         results = front_matter(card)["model-index"][0]["results"]
         found = {
             (result["dataset"]["name"], result["task"]["type"]): [metric["type"] for metric in result["metrics"]]
@@ -127,9 +128,10 @@ class TestMetadata:
         }
         assert found == {
             (name, task): types
-            for name in ("M3FD", "MSRS")
+            for name in datasets
             for task, types in (("image-to-image", ["en"]), ("image-segmentation", ["miou", "iou_person"]))
         }
+        assert all(result["dataset"]["type"] for result in results)
         assert front_matter(card)["metrics"] == ["en", "miou", "iou_person"]
 
     def test_results_of_the_paper_are_not_in_the_metadata(self) -> None:

@@ -1,5 +1,6 @@
 """The model card that a run leaves."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,14 @@ class TestWriteCard:
         log = [LOG[1] | {"eval_EN": float("nan")}, LOG[2] | {"eval_SSIM": float("nan")}]
         self.write(tmp_path / "best", model, log, metric_for_best_model="SSIM")
         assert figures(tmp_path / "best") == {"SSIM": 0.25}
+
+    @pytest.mark.parametrize(("criterion", "epoch"), [("loss_structural", 2), ("EN", 3), ("SSIM", 2), ("SCD", None)])
+    def test_log_names_the_epoch_of_the_best_weights(
+        self, model: GFFusionModel, tmp_path: Path, criterion: str, epoch: int | None
+    ) -> None:
+        log = [LOG[0], LOG[1] | {f"eval_{criterion}": float("nan")}, *LOG[2:]]
+        card = self.write(tmp_path / "best", model, log, metric_for_best_model=criterion)
+        assert re.findall(r"best, epoch (\d+)", card) == ([] if epoch is None else [str(epoch)])
 
     def test_without_evaluation(self, model: GFFusionModel, tmp_path: Path) -> None:
         card = self.write(tmp_path / "last", model, [{"epoch": 0, "step": 2, "loss": 3.0}])
