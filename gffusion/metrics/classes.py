@@ -24,6 +24,20 @@ class _CatalogMetric(Metric):
             cls.info = METRICS[metric]
             cls.higher_is_better = cls.info.higher_is_better
 
+    def merge_state(self, incoming_state: "dict[str, Any] | Metric") -> None:
+        """Add what another metric has measured: the metric, or its `metric_state`.
+
+        Raises:
+            ValueError: If its class or its settings are others.
+        """
+        states = incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state
+        if isinstance(states, dict) and not self._defaults.keys() <= states.keys():
+            raise ValueError(
+                f"The states of a metric with other settings cannot be merged: they are {', '.join(states)}, not "
+                f"{', '.join(self._defaults)}."
+            )
+        super().merge_state(incoming_state)
+
     def _add_mark(self, name: str) -> None:
         """Add a state, always 0, whose name no metric with other values has.
 

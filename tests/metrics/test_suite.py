@@ -94,6 +94,8 @@ def test_a_collection_keeps_metrics_apart_that_are_equal_after_the_first_batch(k
         other.update(*second)
         metric.merge_state(other)
         assert pickle.loads(pickle.dumps(metric)).compute() == expected[name]
+    with pytest.raises(ValueError, match=r"other settings cannot be merged|instance of"):
+        merged[next(iter(merged))].merge_state(other)
 
 
 @pytest.mark.slow
