@@ -31,11 +31,17 @@ def is_unedited(card: bytes) -> bool:
 
 
 def set_source(card: bytes, source: str) -> bytes:
-    """Return a generated card whose code example loads the weights from `source`; edited cards are returned unchanged."""
+    r"""Return a generated card whose code example loads the weights from `source`; edited cards are returned unchanged.
+
+    Example:
+        >>> card = sign_card(b'loads by locate("a"):\nfuse = pipeline("image-fusion", model=locate("a"))\n')
+        >>> set_source(card, "lab/street").decode().splitlines()[:2]
+        ['loads by locate("a"):', 'fuse = pipeline("image-fusion", model=locate("lab/street"))']
+    """
     if not is_unedited(card):
         return card
     text = card.rpartition(MARKER.encode())[0].decode()
-    return sign_card(re.sub(r'(?<=locate\()".*"(?=\))', lambda _: json.dumps(source), text).encode())
+    return sign_card(re.sub(r'(?<=model=locate\()".*"(?=\))', lambda _: json.dumps(source), text, count=1).encode())
 
 
 def format_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
