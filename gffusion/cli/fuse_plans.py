@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import typer
 
+from .outputs import check_not_inputs
+
 if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairMatch, ReadOptions
 
@@ -106,10 +108,8 @@ def check_outputs(plans: list[Plan], overwrite: bool = False) -> None:
 
     for path in (path for plan in plans for path in plan.outputs if not overwrite):
         check_replaceable(path)
-    sources = {path.resolve() for plan in plans for path in (plan.pair.visible, plan.pair.infrared)}
-    for path in (path for plan in plans for path in plan.outputs):
-        if path.resolve() in sources:
-            raise ValueError(f"the output {path} would overwrite an input: choose another output")
+    sources = [path for plan in plans for path in (plan.pair.visible, plan.pair.infrared)]
+    check_not_inputs((path for plan in plans for path in plan.outputs), sources)
     written: dict[Path, Plan] = {}
     for path, other in ((path, plan) for plan in plans for path in plan.outputs):
         first, second = written.setdefault(path, other).pair.visible, other.pair.visible

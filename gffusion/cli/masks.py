@@ -23,12 +23,12 @@ from .infrared import (
 )
 from .lists import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
-from .outputs import check_parent, new_output
+from .outputs import check_new, check_not_inputs, check_parent, new_output
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 
 if TYPE_CHECKING:
-    from gffusion.data import ImagePair
+    from gffusion.data import ImagePair, PairMatch
     from gffusion.data.infrared_range import PairRanges
     from gffusion.labeling.labels import LabelResult
     from gffusion.labeling.masks import MaskMethod
@@ -94,7 +94,10 @@ def masks(
     align: AlignOption = "none",
     contact_sheet: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help=f"Also write an image that shows the label maps of {_SHEET_PAIRS} pairs."),
+        typer.Option(
+            metavar="FILE",
+            help=f"Also write an image that shows the label maps of {_SHEET_PAIRS} pairs; replaced with --overwrite only.",
+        ),
     ] = None,
     device: Annotated[str, typer.Option(help=f"For pca: {DEVICES}")] = "auto",
     overwrite: OverwriteFilesOption = False,
@@ -111,10 +114,12 @@ def masks(
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = parse_alignment(align) | {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
         reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
-        pairs, class_names = _find_pairs(data, layout, split, split_list(classes))
+        pairs, class_names, match = _find_pairs(data, layout, split, split_list(classes))
         pairs = [replace(pair, labels=output / f"{pair.name}.png") for pair in pairs]
+        label_maps = [output / f"{pair.name}.png" for pair in pairs]
+        check_not_inputs(label_maps, _list_sources(match))
         if contact_sheet is not None:
-            _check_contact_sheet(contact_sheet, pairs)
+            _check_contact_sheet(contact_sheet, [*_list_sources(match), *_list_labels(match), *label_maps], overwrite)
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
         ranges = _measure(pairs, options, reading) if todo or contact_sheet else None
         failed: list[LabelResult] = []
@@ -154,17 +159,18 @@ def _check_options(
         raise ValueError(f"--contact-sheet must end in one of {', '.join(IMAGE_SUFFIXES)}, got {contact_sheet}")
 
 
-def _check_contact_sheet(file: Path, pairs: list["ImagePair"]) -> None:
-    """Raise ValueError if the contact sheet would replace a file of the data."""
-    files = {path for pair in pairs for path in (pair.visible, pair.infrared, pair.boxes, pair.labels)}
-    if file.resolve() in {path.resolve() for path in files if isinstance(path, Path)}:
+def _check_contact_sheet(file: Path, files: list[Path], overwrite: bool) -> None:
+    """Raise ValueError if the contact sheet would replace a file of the data, or another one without `--overwrite`."""
+    folders = {path.parent.resolve() for path in files}
+    if file.resolve() in {path.resolve() for path in files} or (file.exists() and file.resolve().parent in folders):
         raise ValueError(f"--contact-sheet {file} is a file of the data, which it would replace: choose another one")
+    check_new(file, overwrite)
 
 
 def _find_pairs(
     data: Path, layout: str, split: str | None, classes: list[str] | None
-) -> tuple[list["ImagePair"], Sequence[str] | None]:
-    """Return the pairs with boxes, and the class names of the boxes."""
+) -> tuple[list["ImagePair"], Sequence[str] | None, "PairMatch"]:
+    """Return the pairs with boxes, the class names of the boxes, and all files of the dataset."""
     from gffusion.data.layouts import find_pairs  # saves start-up time
 
     found = find_pairs(data, layout, split)
@@ -180,7 +186,19 @@ def _find_pairs(
         raise ValueError(
             f"{named[0]} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
         )
-    return pairs, class_names
+    return pairs, class_names, found.match
+
+
+def _list_sources(match: "PairMatch") -> list[Path]:
+    """Return the files with images and boxes."""
+    files = [path for pair in match.pairs for path in (pair.visible, pair.infrared, pair.boxes)]
+    files += (*match.visible_only, *match.infrared_only, *match.boxes_only)
+    return [path for path in files if isinstance(path, Path)]
+
+
+def _list_labels(match: "PairMatch") -> list[Path]:
+    """Return the label maps that the dataset has."""
+    return [*match.labels_only, *(pair.labels for pair in match.pairs if pair.labels is not None)]
 
 
 def _measure(pairs: list["ImagePair"], given: dict[str, Any], reading: dict[str, Any]) -> "PairRanges":

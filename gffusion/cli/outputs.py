@@ -1,7 +1,7 @@
-"""Folders of outputs: refuse those that are probably misspelled, and leave no empty ones behind."""
+"""Outputs: refuse folders that are probably misspelled and files that must not be replaced, and leave no empty folders behind."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
@@ -24,6 +24,28 @@ def check_parent(path: Path, option: str = "--output") -> None:
         )
 
 
+def check_not_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
+    """Raise ValueError if an output would replace an input, which `--overwrite` does not allow either.
+
+    Example:
+        >>> check_not_inputs([Path("fused.png")], [Path("visible.png"), Path("infrared.png")])
+        >>> check_not_inputs([Path("night", "..", "visible.png")], [Path("visible.png")])
+        Traceback (most recent call last):
+            ...
+        ValueError: the output night/../visible.png would overwrite an input: choose another output
+    """
+    sources = {path.resolve() for path in inputs}
+    for path in outputs:
+        if path.resolve() in sources:
+            raise ValueError(f"the output {path} would overwrite an input: choose another output")
+
+
+def check_new(path: Path, overwrite: bool) -> None:
+    """Raise ValueError if a file exists and may not be replaced."""
+    if path.exists() and not overwrite:
+        raise ValueError(f"{path} exists: choose another file, or pass --overwrite")
+
+
 @contextlib.contextmanager
 def new_output(path: Path, option: str = "--output") -> Iterator[None]:
     """Check the folder of an output, and, if the work on it fails, remove the folders that were created and are empty.
@@ -38,7 +60,8 @@ def new_output(path: Path, option: str = "--output") -> Iterator[None]:
         yield
     except BaseException:
         with contextlib.suppress(OSError):
-            created = [child for child in path.iterdir() if child not in present and child.is_dir()]
+            children = path.iterdir() if path.is_dir() else ()
+            created = [child for child in children if child not in present and child.is_dir()]
             inside = sorted((folder for child in created for folder in child.rglob("*")), reverse=True)
             for folder in (*inside, *created, *missing):
                 _remove_if_empty(folder)

@@ -103,12 +103,31 @@ def test_resumes(gffusion: Callable, data: Path) -> None:
     assert not (read(mine) == 3).all()
 
 
-def test_contact_sheet_does_not_replace_data(gffusion: Callable, data: Path) -> None:
-    image = sorted((data / "visible").iterdir())[0]
-    before = image.read_bytes()
-    outcome = gffusion("masks", data, "--method", "threshold", "--contact-sheet", image)
+@pytest.mark.parametrize("kind", ["visible", "infrared"])
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_label_maps_do_not_replace_images(
+    gffusion: Callable, data: Path, kind: str, overwrite: tuple[str, ...]
+) -> None:
+    before = {file: file.read_bytes() for file in data.rglob("*.png")}
+    outcome = gffusion("masks", data, "--method", "threshold", "-o", data / kind, *overwrite)
+    assert (outcome.exit_code, outcome.out) == (2, "") and f"{NAMES[0]}.png would overwrite an input" in outcome.err
+    assert {file: file.read_bytes() for file in data.rglob("*.png")} == before
+
+
+@pytest.mark.parametrize("sheet", ["visible/{0}", "infrared/{1}", "visible/extra", "labels/{0}", "labels/{1}"])
+def test_contact_sheet_does_not_replace_data(gffusion: Callable, data: Path, sheet: str) -> None:
+    """Also files of pairs without boxes, without partner, and label maps that are not written again."""
+    (data / "boxes" / f"{NAMES[1]}.txt").unlink()
+    (data / "labels").mkdir()
+    shutil.copy(data / "visible" / f"{NAMES[0]}.png", data / "visible" / "rendered_0009.png")
+    for name in NAMES:
+        Image.new("L", (240, 160)).save(data / "labels" / f"{name}.png")
+    before = {file: file.read_bytes() for file in data.rglob("*") if file.is_file()}
+    file = data / f"{sheet.format(*NAMES).replace('extra', 'rendered_0009')}.png"
+    options = ("--method", "threshold", "-o", "out/labels", "--overwrite", "--contact-sheet", file)
+    outcome = gffusion("masks", data, *options)
     assert outcome.exit_code == 2 and "is a file of the data, which it would replace" in outcome.err
-    assert image.read_bytes() == before and not (data / "labels").exists()
+    assert {file: file.read_bytes() for file in data.rglob("*") if file.is_file()} == before
 
 
 def test_contact_sheet(gffusion: Callable, data: Path) -> None:
@@ -117,9 +136,15 @@ def test_contact_sheet(gffusion: Callable, data: Path) -> None:
     assert outcome.out.endswith("3 of 3 label maps shown -> look/sheet.png\n")
     with Image.open("look/sheet.png") as sheet:
         assert sheet.size[0] > 1500 and sheet.size[1] > 900
+    Path("look/sheet.png").write_bytes(b"mine")
+    outcome = gffusion(*command)
+    assert outcome.exit_code == 2 and "look/sheet.png exists: choose another file, or pass --overwrite" in outcome.err
+    assert Path("look/sheet.png").read_bytes() == b"mine"
+    assert gffusion(*command, "--overwrite").exit_code == 0
     Path("look/sheet.png").unlink()
     assert gffusion(*command).exit_code == 0  # of maps that exist
     assert Path("look/sheet.png").is_file()
+    Path("look/sheet.png").unlink()
     for name in NAMES:
         Image.new("L", (240, 160)).save(data / "labels" / f"{name}.png")
     assert "the 3 label maps contain no objects" in gffusion(*command).err

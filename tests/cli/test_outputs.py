@@ -37,6 +37,7 @@ def test_folders_that_do_not_exist(
     [
         "fuse broken broken2 -o new/out --segment -m gffusion-funet",
         "fuse broken broken2 -o new/out -m gffusion-funet",
+        "fuse broken/1.png broken2/1.png -o new/out.png --segment",
         "fuse broken broken2 -o old --segment -m gffusion-tiny",
         "evaluate --visible broken --infrared broken2 -o new/out --metrics EN",
         "train --config funet --train_data nothing --output_dir new/out",
