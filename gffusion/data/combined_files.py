@@ -16,7 +16,7 @@ from .io import IMAGE_SUFFIXES, read_bytes
 from .modalities import Modalities, can_hold_both, split_modalities
 from .pairs import ImagePair, match_pairs
 from .raw_frames import RAW_SUFFIXES, RawFrame
-from .reading import holds_both, refuse_single
+from .reading import ReadOptions, holds_both, refuse_single
 from .tiff_pages import count_frames
 
 _JPEG_SIGNATURE = b"\xff\xd8\xff"
@@ -49,7 +49,7 @@ def check_holds_both(path: Path, is_given_twice: bool = False, options: DecodeOp
         raise ValueError(refuse_single(content, str(path), is_given_twice))
 
 
-def find_combined(folder: Path) -> CombinedFiles:
+def find_combined(folder: Path, options: ReadOptions | None = None) -> CombinedFiles:
     """Find the pairs of one folder: files that hold both images, or files of which the names match.
 
     A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded. Only headers are
@@ -58,6 +58,7 @@ def find_combined(folder: Path) -> CombinedFiles:
 
     Args:
         folder: The folder.
+        options: How its files are read.
 
     Raises:
         OSError: If a file cannot be read.
@@ -73,11 +74,12 @@ def find_combined(folder: Path) -> CombinedFiles:
         ...     [pair.name for pair in find_combined(Path(root)).pairs]
         ['00001D']
     """
+    options = options or ReadOptions()
     files = _list_images(folder)
     if not files and (folder / _FOUR_CHANNEL_FOLDER).is_dir():
-        return find_combined(folder / _FOUR_CHANNEL_FOLDER)
-    found = {file: can_hold_both(file) for file in files}
-    if any(found.values()) or any(_holds_both(file) for file in files if found[file] is None):
+        return find_combined(folder / _FOUR_CHANNEL_FOLDER, options)
+    found = {file: can_hold_both(file, options.max_pixels) for file in files}
+    if any(found.values()) or any(_holds_both(file, options) for file in files if found[file] is None):
         combined = tuple(ImagePair(file.stem, file, file) for file in files if found[file] is not False)
         named, notes = _match_rest(folder, {file for file in files if found[file] is False})
         taken = {file for pair in named for file in (pair.visible, pair.infrared)}
@@ -152,10 +154,10 @@ def _list_images(folder: Path) -> list[Path]:
     ]
 
 
-def _holds_both(path: Path) -> bool:
+def _holds_both(path: Path, options: ReadOptions) -> bool:
     """Return whether a file holds both images; a damaged file holds none."""
     try:
-        return holds_both(path)
+        return holds_both(path, options)
     except (OSError, ValueError):
         return False
 

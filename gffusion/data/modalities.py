@@ -11,7 +11,7 @@ from PIL import TiffImagePlugin
 from gffusion.cameras import InfraredFrame, Rig
 from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, inspect_radiometric, restore_colors
 
-from .bounds import check_regular, max_image_bytes, read_regular
+from .bounds import DEFAULT_MAX_PIXELS, check_regular, max_image_bytes, read_regular
 from .decoded_image import (
     DEFAULT_OPTIONS,
     UPRIGHT,
@@ -93,14 +93,14 @@ def has_one_image(content: bytes) -> bool:
     return not _may_have_second(BytesIO(content))
 
 
-def can_hold_both(path: Path) -> bool | None:
-    """Return whether a file holds two images, from its header; None if it must be decoded to know."""
+def can_hold_both(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> bool | None:
+    """Return whether a file of at most `max_pixels` holds two images, from its header; None if it must be decoded to know."""
     try:
         check_regular(path)
         with open(path, "rb") as file:
             is_jpeg = file.read(len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
         if is_jpeg:
-            kind = inspect_radiometric(read_regular(path, max_image_bytes()))
+            kind = inspect_radiometric(read_regular(path, max_image_bytes(max_pixels)))
             return kind is not None and kind.has_visible
     except (OSError, ValueError):  # decoding the file raises the documented error
         return None

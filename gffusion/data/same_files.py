@@ -2,20 +2,22 @@
 
 import filecmp
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from .combined_files import check_holds_both
 from .pairs import ImagePair
-from .reading import read_pair
+from .reading import ReadOptions, read_pair
 
 
-def check_different_files(pairs: Sequence[ImagePair], every: bool = False) -> None:
+def check_different_files(pairs: Sequence[ImagePair], every: bool = False, options: ReadOptions | None = None) -> None:
     """Check that the two files of pairs are no links to or copies of each other, as when a folder is given twice.
 
     Args:
         pairs: The pairs. Files that cannot be read are left to the code that uses them.
         every: Whether to check every pair. By default, only the first pair is checked, and only if all pairs are of
             equal files; other pairs fail when they are read.
+        options: How they are read; equal files need no alignment.
 
     Raises:
         ValueError: If a pair of equal files does not hold both images, and is not flat.
@@ -23,11 +25,12 @@ def check_different_files(pairs: Sequence[ImagePair], every: bool = False) -> No
     same = [pair for pair in pairs if _have_same_content(pair.visible, pair.infrared)]
     if not every and len(same) < len(pairs):
         return
+    options = replace(options or ReadOptions(), align="none", reference="visible", crop=False)
     for pair in same if every else same[:1]:
         try:
             if not every and pair.visible.samefile(pair.infrared):
-                check_holds_both(pair.visible, is_given_twice=True)
-            read_pair(pair.visible, pair.infrared)
+                check_holds_both(pair.visible, is_given_twice=True, options=options.decoding)
+            read_pair(pair.visible, pair.infrared, options)
         except OSError:
             continue
         except ValueError as error:

@@ -136,7 +136,7 @@ def read_job(job: FusionJob, options: ReadOptions | None = None) -> ReadJob:
     try:
         images, metadata = read_pair(job.pair.visible, job.pair.infrared, options), None
         if job.keep_metadata:
-            stored = read_metadata(read_bytes(job.pair.visible))
+            stored = read_metadata(read_bytes(job.pair.visible, options.max_pixels))
             metadata, notes = stored.move(options.reference == "visible", images.window)
             images = images._replace(notes=images.notes + notes)
         return ReadJob(job, images, metadata=metadata)

@@ -9,6 +9,7 @@ import tifffile
 from camera_files import encode, flir_jpeg, render_pair, screen_jpeg, to_counts
 from PIL import ImageFile
 
+from gffusion.data import ReadOptions
 from gffusion.data.combined_files import check_same_types, find_combined, find_odd_types
 
 VISIBLE, INFRARED = render_pair()
@@ -69,6 +70,16 @@ def test_mfnet_as_downloaded(tmp_path: Path) -> None:
         (tmp_path / folder).mkdir()
     write(tmp_path / "images" / "00001D.png", encode(RGBT, "PNG"))
     assert [pair.name for pair in find_combined(tmp_path).pairs] == ["00001D"]
+
+
+def test_options_of_reading(tmp_path: Path) -> None:
+    """A file that ends early holds both images if its missing part is filled."""
+    write(tmp_path / "cut.tif", encode(RGBT, "TIFF")[:-60])
+    with pytest.raises(ValueError, match="no file"):
+        find_combined(tmp_path)
+    assert [pair.name for pair in find_combined(tmp_path, ReadOptions(truncated="fill")).pairs] == ["cut"]
+    with pytest.raises(ValueError, match="no file"):
+        find_combined(tmp_path, ReadOptions(truncated="fill", max_pixels=9))
 
 
 def test_nothing_found(tmp_path: Path) -> None:
