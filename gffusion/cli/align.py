@@ -1,21 +1,23 @@
 """`gffusion align`: estimate the rig of two cameras from their images."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .errors import user_errors
-from .infrared import InfraredLumaOption
+from .fuse_plans import check_pairs, check_paths, match_folders, read_lists
+from .infrared import InfraredLumaOption, KeepBordersOption
 from .options import OverwriteFileOption, QuietOption
-from .outputs import check_parent, new_output
+from .outputs import check_new, check_not_inputs, check_parent, new_output
+from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
     from gffusion.cameras import Rig
-    from gffusion.data import ImagePair
+    from gffusion.data import ImagePair, ReadOptions
     from gffusion.data.alignment import RigPairs
 
-_EXISTS = "{} exists: choose another file, or pass --overwrite"
 TRANSFORMS = ("translation", "similarity", "affine", "homography")
 
 
@@ -51,7 +53,11 @@ def align(
     accept_uncertain: Annotated[
         bool, typer.Option("--accept-uncertain", help="Write the rig even if the estimate is not sure.")
     ] = False,
+    raw_frame: RawFrameOption = None,
     infrared_luma: InfraredLumaOption = False,
+    keep_borders: KeepBordersOption = False,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    truncated: TruncatedOption = "refuse",
     overwrite: OverwriteFileOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -64,13 +70,14 @@ def align(
     with user_errors(), new_output(output):
         _check(output, transform, overlay, overwrite)
         from gffusion.cameras.estimation import estimate_rig, measure_distance  # saves start-up time
-        from gffusion.data import ReadOptions
         from gffusion.data.alignment import read_rig_pairs
-        from gffusion.data.exchange import check_not_exchanged
 
-        pairs = _find_pairs(visible, infrared)
-        reading = ReadOptions(infrared_luma=infrared_luma)
-        check_not_exchanged(pairs, reading)
+        cleaning = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
+        reading = parse_reading(raw_frame, truncated, max_pixels=max_pixels, **cleaning)
+        pairs = _find_pairs(visible, infrared, output, reading)
+        sources = [file for pair in pairs for file in (pair.visible, pair.infrared)]
+        check_not_inputs((output,) if overlay is None else (output, overlay), sources)
+        check_pairs(pairs, reading)
         found = read_rig_pairs(pairs, reading)
         if not found.arrays:
             names = f"{visible} and {infrared}" if infrared is not None else visible
@@ -107,26 +114,20 @@ def _check(output: Path, transform: str, overlay: Path | None, overwrite: bool) 
         raise ValueError(f"--overlay must be one of {', '.join(IMAGE_SUFFIXES)}, got {overlay}")
     if overlay is not None:
         check_parent(overlay, "--overlay")
-    if output.exists() and not overwrite:
-        raise ValueError(_EXISTS.format(output))
+    check_new(output, overwrite)
 
 
-def _find_pairs(visible: Path, infrared: Path | None) -> "list[ImagePair]":
-    from gffusion.data import ImagePair, match_pairs
-    from gffusion.data.pair_lists import is_list, list_pairs
+def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
+    from gffusion.data import ImagePair
+    from gffusion.data.pair_lists import is_list
 
     if infrared is None and not is_list(visible):
         raise ValueError(f"{visible} is alone: give the infrared images, too, or a CSV file of pairs")
     if infrared is None or is_list(visible) or is_list(infrared):
-        return list(list_pairs(visible, infrared).pairs)
-    for path in (visible, infrared):
-        if not path.exists():
-            raise FileNotFoundError(f"{path} does not exist")
-    if visible.is_dir() != infrared.is_dir():
-        folder, file = (visible, infrared) if visible.is_dir() else (infrared, visible)
-        raise ValueError(f"{folder} is a folder but {file} is a file: give two files or two folders")
+        return read_lists(visible, infrared, options)
+    check_paths(visible, infrared, output, options)
     if visible.is_dir():
-        return list(match_pairs(visible, infrared).pairs)
+        return match_folders(visible, infrared, options)
     return [ImagePair(visible.stem, visible, infrared)]
 
 
@@ -142,8 +143,7 @@ def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool) -
     visible, infrared, missing = found.arrays[len(found.arrays) // 2]
     aligned = apply_rig(visible, infrared, missing, rig)
     content = encode_image(path, np.asarray(draw_alignment(aligned.visible, aligned.infrared, aligned.missing)))
-    if path.exists() and not overwrite and path.read_bytes() != content:
-        raise ValueError(_EXISTS.format(path))
+    check_new(path, overwrite or (path.is_file() and path.read_bytes() == content))
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content)
     typer.echo(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}")

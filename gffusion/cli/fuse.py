@@ -20,6 +20,7 @@ from .fuse_reports import print_plans, report_outcome, show_result
 from .fuse_videos import (
     SemanticEveryOption,
     TimeOffsetOption,
+    find_finished,
     fuse_videos,
     has_video,
     plan_video,
@@ -43,7 +44,7 @@ from .onnx_backend import check_backend, load_onnx
 from .options import OverwriteFilesOption, QuietOption
 from .outputs import new_output
 from .quiet import quiet_libraries
-from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
+from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 from .sharing import Outcome, Share
 
 if TYPE_CHECKING:
@@ -115,14 +116,7 @@ def fuse(
     agc: AgcOption = None,
     plateau_limit: PlateauLimitOption = None,
     smooth_range: SmoothRangeOption = None,
-    raw_frame: Annotated[
-        str | None,
-        typer.Option(
-            metavar="HxW,TYPE",
-            help='Shape and type of infrared files without header (.raw, .bin, .dat), such as "512x640,uint16"; ">u2" for '
-            "big-endian words; a third number is the size of a header in bytes.",
-        ),
-    ] = None,
+    raw_frame: RawFrameOption = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
@@ -177,8 +171,7 @@ def fuse(
         _check_options(suffix, dtype, backend, model)
         if show and (dry_run or as_json):
             raise ValueError(f"--show cannot be combined with {'--dry-run' if dry_run else '--json'}: leave one out")
-        reading: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
-        reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
+        reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         settings = _Settings(
             output,
             model,
@@ -192,7 +185,7 @@ def fuse(
             show,
             as_json,
             infrared_options=parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range),
-            read_options=_parse_read_options(raw_frame, reading | parse_alignment(align, reference, crop)),
+            read_options=parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop)),
         )
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         if has_video(visible, infrared, video):
@@ -240,7 +233,7 @@ def _fuse_videos(
     job = plan_video(visible, infrared, settings.output, settings.segment, refused, max_pixels)
     if share.rank:
         return  # one process fuses the frames, in order
-    exists = not settings.overwrite and all(path.is_file() for path, _ in job.outputs.values())
+    exists = find_finished(job, settings.overwrite)
     if settings.dry_run:
         _check_model(settings.model, settings.segment)
         print_video_plan(job, exists, settings.as_json)
@@ -338,13 +331,6 @@ def _check_model(name: str, segment: bool) -> None:
             settings = json.loads(config.read_bytes())
         if isinstance(settings, dict) and settings.get("use_segmenter") is False:
             raise ValueError(_NO_SEGMENTER.format(name))
-
-
-def _parse_read_options(raw_frame: str | None, reading: dict[str, Any]) -> "ReadOptions":
-    from gffusion.data import ReadOptions
-    from gffusion.data.raw_frames import RawFrame
-
-    return ReadOptions(raw_frame=None if raw_frame is None else RawFrame.parse(raw_frame), **reading)
 
 
 def _load(settings: _Settings) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:

@@ -47,13 +47,13 @@ def plan_pairs(
     from gffusion.data.same_files import check_different_files
 
     if is_list(visible) or (infrared is not None and is_list(infrared)):
-        pairs = _read_lists(visible, infrared, options)
+        pairs = read_lists(visible, infrared, options)
         plans = _plan_folder(pairs, output, suffix, segment)
-        check_different_files(pairs)
+        check_different_files(pairs, options=options)
         return plans
-    _check_paths(visible, infrared, output, options)
+    check_paths(visible, infrared, output, options)
     if visible.is_dir():
-        pairs = _find_combined(visible) if infrared is None else _match(visible, infrared, options)
+        pairs = _find_combined(visible, options) if infrared is None else match_folders(visible, infrared, options)
         plans = _plan_folder(pairs, output, suffix, segment)
     else:
         if infrared is None or infrared.samefile(visible):
@@ -62,11 +62,11 @@ def plan_pairs(
         is_file = bool(output.suffix) and not output.is_dir()
         plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
     if infrared is not None and visible.is_dir():
-        check_different_files([plan.pair for plan in plans])
+        check_different_files([plan.pair for plan in plans], options=options)
     return plans
 
 
-def _check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
+def check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
     """Raise errors about files and folders that show before anything is read."""
     from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.bounds import check_regular
@@ -94,7 +94,12 @@ def _check_paths(visible: Path, infrared: Path | None, output: Path, options: "R
 
 
 def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
-    """Raise ValueError if the images of several pairs were exchanged."""
+    """Raise ValueError if the images of several pairs were exchanged, or a format of raw frames is given for no raw frame."""
+    suffixes = _raw_suffixes(options)
+    if suffixes and not any(pair.infrared.suffix.lower() in suffixes for pair in pairs):
+        raise ValueError(
+            f"--raw-frame is for infrared files ending in {', '.join(suffixes)}, but none does: leave it out"
+        )
     if len(pairs) < 2:
         return
     from gffusion.data.exchange import check_not_exchanged  # imports SciPy
@@ -125,11 +130,11 @@ def check_outputs(plans: list[Plan], overwrite: bool = False) -> None:
         )
 
 
-def _find_combined(folder: Path) -> "Sequence[ImagePair]":
+def _find_combined(folder: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
     """Return the pairs of one folder, and report files that hold one image."""
     from gffusion.data.combined_files import find_combined
 
-    found = find_combined(folder)
+    found = find_combined(folder, options)
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     if found.others:
@@ -138,13 +143,15 @@ def _find_combined(folder: Path) -> "Sequence[ImagePair]":
     return found.pairs
 
 
-def _match(visible: Path, infrared: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
+def match_folders(visible: Path, infrared: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
+    """Return the pairs of two folders, and print notes and files without a partner."""
     from gffusion.data import match_pairs
 
     return _report_match(match_pairs(visible, infrared, infrared_suffixes=_raw_suffixes(options)))
 
 
-def _read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "Sequence[ImagePair]":
+def read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "Sequence[ImagePair]":
+    """Return the pairs of lists, and print notes and files without a partner."""
     from gffusion.data.pair_lists import list_pairs
 
     return _report_match(list_pairs(visible, infrared, _raw_suffixes(options)))

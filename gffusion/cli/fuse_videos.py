@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import exit_with_failures
+from .outputs import check_not_inputs
 from .printing import print_json
 
 if TYPE_CHECKING:
@@ -102,12 +103,34 @@ def plan_video(
         raise ValueError(f"cannot write the video {output}: its suffix must be one of {', '.join(OUTPUT_FORMATS)}")
     labels, overlay = output.with_name(f"{output.stem}_labels.mkv"), output.with_stem(f"{output.stem}_overlay")
     job = VideoJob(visible, infrared, output, labels if segment else None, overlay if segment else None)
-    for path, _ in job.outputs.values():
-        if path.resolve() in (visible.resolve(), infrared.resolve()):
-            raise ValueError(f"the output {path} would overwrite an input: choose another output")
+    check_not_inputs((path for path, _ in job.outputs.values()), (visible, infrared))
     for path in (visible, infrared):
         VideoFile(path, max_pixels)  # raises before the model is loaded
     return job
+
+
+def find_finished(job: "VideoJob", overwrite: bool) -> bool:
+    """Return whether all outputs exist and are kept.
+
+    Raises:
+        OSError: If an output is no regular file.
+        ValueError: If only some exist, and they may not be replaced: a run that was interrupted leaves segments, too.
+    """
+    from gffusion.data.atomic import check_replaceable  # saves start-up time
+
+    paths = [path for path, _ in job.outputs.values()]
+    for path in paths:
+        check_replaceable(path)
+    existing = [path for path in paths if path.exists()]
+    if overwrite or not existing or (len(existing) < len(paths) and job.folder.is_dir()):
+        return False
+    if len(existing) < len(paths):
+        missing = ", ".join(str(path) for path in paths if path not in existing)
+        raise ValueError(
+            f"{', '.join(map(str, existing))} exists but {missing} does not, and all would be written: pass --overwrite, or "
+            "choose another output"
+        )
+    return True
 
 
 def remove_finished_segments(job: "VideoJob") -> None:

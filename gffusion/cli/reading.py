@@ -1,8 +1,11 @@
-"""Options of image files that are large or end early, shared by several commands."""
+"""Options of reading image files that are large, end early or have no header, shared by several commands."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from gffusion.data import ReadOptions
 
 MAX_PIXELS = 100_000_000
 """Default of --max-pixels, as `gffusion.data.bounds.DEFAULT_MAX_PIXELS`, whose import takes time."""
@@ -19,6 +22,28 @@ TruncatedOption = Annotated[
         help='Image files that end early: "refuse", or "fill" their missing part and print a note.',
     ),
 ]
+RawFrameOption = Annotated[
+    str | None,
+    typer.Option(
+        "--raw-frame",
+        metavar="HxW,TYPE",
+        help='Shape and type of infrared files without header (.raw, .bin, .dat), such as "512x640,uint16"; ">u2" for '
+        "big-endian words; a third number is the size of a header in bytes.",
+    ),
+]
+
+
+def parse_reading(raw_frame: str | None, truncated: str, **options: Any) -> "ReadOptions":
+    """Return how images are read; `options` are further fields of [`ReadOptions`].
+
+    Raises:
+        ValueError: If an option is wrong.
+    """
+    from gffusion.data import ReadOptions  # these imports take time that `gffusion --help` need not spend
+    from gffusion.data.raw_frames import RawFrame
+
+    raw = None if raw_frame is None else RawFrame.parse(raw_frame)
+    return ReadOptions(raw_frame=raw, truncated=check_truncated(truncated), **options)  # type: ignore[arg-type]
 
 
 def check_truncated(truncated: str) -> str:

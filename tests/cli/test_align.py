@@ -11,7 +11,7 @@ from PIL import Image
 
 from gffusion.cameras import Rig
 from gffusion.cameras.estimation import measure_distance
-from gffusion.data import write_image
+from gffusion.data import read_image, write_image
 
 MATRIX = make_matrix(1.4, -2, (0.02, 0.03))
 
@@ -58,6 +58,43 @@ def test_an_uncertain_rig_is_not_written(gffusion: Callable[..., Any], rig_folde
     assert not (tmp_path / "rig.json").exists()
     assert (tmp_path / "check.png").exists()
     assert gffusion(*words, "--accept-uncertain").exit_code == 0
+
+
+def test_inputs_are_not_replaced(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    pair = rig_folder / "visible" / "0.png", rig_folder / "infrared" / "0.png"
+    for overlay in pair:
+        before = overlay.read_bytes()
+        done = gffusion("align", *pair, "-o", tmp_path / "rig.json", "--overlay", overlay, "--overwrite")
+        assert done.exit_code == 2 and f"the output {overlay} would overwrite an input" in done.err
+        assert overlay.read_bytes() == before and list(tmp_path.iterdir()) == []
+
+
+def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    """Raw frames are read and matched; files without a partner are named, as by `fuse`."""
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index in range(2):
+        read_image(rig_folder / "infrared" / f"{index}.png").tofile(frames / f"{index}.raw")
+    words = "align", rig_folder / "visible", frames, "-o", tmp_path / "rig.json", "--raw-frame"
+    done = gffusion(*words, "120x160,uint8")
+    assert done.exit_code == 0 and "from 2 pairs" in done.out
+    assert "skipped 1 without infrared partner: 2.png" in done.err
+    assert "check --raw-frame" in gffusion(*words, "120x161,uint8", "--overwrite").err
+    pair = rig_folder / "visible" / "0.png", rig_folder / "infrared" / "0.png", "-o", tmp_path / "other.json"
+    for options, message in (
+        (
+            ["--raw-frame", "120x160,uint8"],
+            "--raw-frame is for infrared files ending in .raw, .bin, .dat, but none does",
+        ),
+        (["--max-pixels", "9"], "--max-pixels 76800"),
+        (["--truncated", "cut"], "--truncated must be refuse or fill"),
+    ):
+        done = gffusion("align", *pair, *options)
+        assert done.exit_code == 2 and message in done.err
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(pair[0].read_bytes()[:-200])
+    done = gffusion("align", cut, *pair[1:], "--truncated", "fill", "--keep-borders")
+    assert done.exit_code == 0, done.err
 
 
 @pytest.mark.parametrize(
