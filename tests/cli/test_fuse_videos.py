@@ -114,6 +114,32 @@ def test_segment(gffusion: Callable, clips: Path) -> None:
     assert len(times) == len(read_frames(clips / "out" / names[2])[0]) == 8
 
 
+def test_some_outputs_exist(gffusion: Callable, clips: Path) -> None:
+    """The fused video is replaced with `--overwrite` only, or if an interrupted run left its segments."""
+    (clips / "fused.mp4").write_bytes(b"an older result")
+    command = [*FUSE.replace("gffusion-funet", "gffusion-tiny").split(), "--segment"]
+    for options in ([], ["--dry-run"]):
+        outcome = gffusion(*command, *options)
+        assert (outcome.exit_code, outcome.out, (clips / "fused.mp4").read_bytes()) == (2, "", b"an older result")
+        message = "fused.mp4 exists but fused_labels.mkv, fused_overlay.mp4 does not, .*: pass --overwrite, or choose"
+        assert re.search(message, outcome.err)
+    (clips / ".fused.mp4.parts").mkdir()
+    assert gffusion(*command).exit_code == 0
+    (clips / "fused_labels.mkv").unlink()
+    assert gffusion(*command, "--overwrite").exit_code == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_outputs_that_are_no_files_are_refused_first(
+    gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(clips / "fused.mp4")
+    monkeypatch.setattr("gffusion.video.fusing.fuse_video", lambda *_, **__: pytest.fail("frames are fused"))
+    for options in ([], ["--overwrite"], ["--dry-run"]):
+        outcome = gffusion(*FUSE.split(), *options)
+        assert outcome.exit_code == 2 and "cannot write fused.mp4: it is a pipe" in outcome.err
+
+
 @pytest.mark.parametrize(
     ("command", "named"),
     [
