@@ -80,7 +80,7 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """Read a regular file of at most `max_bytes`.
 
     Raises:
-        OSError: As for [`check_regular`], and if the file is larger.
+        OSError: As for [`check_regular`], and if the file is larger, or grows meanwhile.
 
     Example:
         >>> len(read_regular(__file__, 1 << 20)) > 1000
@@ -88,9 +88,11 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """
     size = check_regular(path).st_size
     with open(path, "rb") as file:
-        content = b"" if size > max_bytes else file.read(max_bytes + 1)
-    if max(size, len(content)) > max_bytes:
+        content = b"" if size > max_bytes else file.read(size + 1)
+    if size > max_bytes:
         raise OSError(f"{os.fspath(path)} has more than {max_bytes:,} bytes")
+    if len(content) > size:
+        raise OSError(f"{os.fspath(path)} grew while it was read: wait until it is complete")
     return content
 
 

@@ -27,6 +27,7 @@ from .completeness import (
     strip_png,
 )
 from .decoded_image import DEFAULT_OPTIONS, UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
+from .memory import describe_memory_error
 from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
@@ -125,6 +126,8 @@ def _describe_cause(error: Exception) -> str:
     """Return the error of a decoder in one line."""
     if isinstance(error, UnidentifiedImageError):
         return "it is not a PNG, JPEG, TIFF, WebP or BMP file, or its header is damaged"
+    if (message := describe_memory_error(error, " for this image")) is not None:
+        return message
     message = " ".join(str(error).split())
     if isinstance(error, OSError | ValueError | SyntaxError | Image.DecompressionBombError) and message:
         return message

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from PIL import Image, ImageFile
 from small_images import COLOR, DEEP_COLOR, DEEP_GRAY, GRAY, assert_same
 
 from gffusion.data import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_size, write_image
+from gffusion.data.bounds import read_regular
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import decode_image
 
@@ -341,3 +343,21 @@ def test_importing_the_package_loads_neither_torch_nor_tifffile(run_script: Call
     """The command line starts fast because of this."""
     program = "import sys, gffusion.data; sys.exit(bool({'torch', 'tifffile'} & sys.modules.keys()))"
     assert run_script(program).returncode == 0
+
+
+def test_files_that_grow_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The size of the file is read, not as much as is allowed."""
+    file = save(tmp_path / "a.png", Image.new("L", (4, 4)))
+    assert read_regular(file, 1 << 62) == file.read_bytes()
+    monkeypatch.setattr("gffusion.data.bounds.check_regular", lambda path: SimpleNamespace(st_size=9))
+    with pytest.raises(OSError, match=r"a\.png grew while it was read"):
+        read_regular(file, 1 << 62)
+
+
+def test_no_memory_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_out(*_: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("gffusion.data.decoding._decode", run_out)
+    with pytest.raises(ImageReadError, match=r"cannot read the image a\.png: not enough memory for this image"):
+        decode_image(b"", "image a.png")

@@ -1,0 +1,42 @@
+"""Memory that runs out, which torch reports as a RuntimeError, and Python without a message."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_TEXTS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")  # of torch on all devices
+
+
+def describe_memory_error(error: BaseException, purpose: str = "") -> str | None:
+    """Return an error of memory in one line, or `None` for other errors.
+
+    Example:
+        >>> describe_memory_error(MemoryError(), " for this image")
+        'not enough memory for this image'
+        >>> describe_memory_error(RuntimeError("CUDA out of memory. Tried to allocate 9 GiB"))
+        'not enough memory: CUDA out of memory. Tried to allocate 9 GiB'
+        >>> describe_memory_error(RuntimeError("no such kernel"))
+    """
+    text = " ".join(str(error).split())
+    if not isinstance(error, MemoryError) and not any(part in text.lower() for part in _TEXTS):
+        return None
+    return text if text.startswith("not enough memory") else f"not enough memory{purpose}{': ' if text else ''}{text}"
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Raise MemoryError with a message if memory runs out while an image is processed, whatever was raised.
+
+    Example:
+        >>> with memory_errors():
+        ...     raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        Traceback (most recent call last):
+            ...
+        MemoryError: not enough memory for this image: DefaultCPUAllocator: can't allocate memory
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        message = describe_memory_error(error, " for this image")
+        if message is None:
+            raise
+        raise MemoryError(message) from error
