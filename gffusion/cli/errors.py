@@ -55,11 +55,23 @@ def exit_with_failures(
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn `ValueError`, `OSError`, `ImportError` of an extra, and `FloatingPointError` (a loss that is not finite) into one line and exit code 2."""
+    """Turn errors of users into one line and exit code 2.
+
+    They are `ValueError`, `OSError`, `ImportError` of an extra, `FloatingPointError` (a loss that is not finite), and a lack of
+    memory.
+    """
     try:
         yield
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         typer.echo(f"gffusion: error: {one_line(error)}", err=True)
+        raise typer.Exit(2) from None
+    except (MemoryError, RuntimeError) as error:
+        from gffusion.data.memory import describe_memory_error  # saves start-up time
+
+        message = describe_memory_error(error)
+        if message is None:
+            raise
+        typer.echo(f"gffusion: error: {message}", err=True)
         raise typer.Exit(2) from None
     except KeyboardInterrupt:
         typer.echo("gffusion: interrupted; files written so far are complete", err=True)

@@ -336,7 +336,7 @@ def _check_model(name: str, segment: bool) -> None:
 def _load(settings: _Settings) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
     name, segment, options = settings.model, settings.segment, settings.infrared_options
     if is_onnx(name):
-        return load_onnx(name, settings.device, segment, options)  # type: ignore[return-value]
+        return load_onnx(name, settings.device, segment, options, settings.as_json)  # type: ignore[return-value]
     with paused_collection():
         import_torch()
         device = choose_device(settings.device)

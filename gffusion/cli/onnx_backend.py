@@ -34,14 +34,15 @@ def check_backend(backend: str, model: str, dtype: str | None) -> None:
 
 
 def load_onnx(
-    path: str, device: str, segment: bool, options: dict[str, Any]
+    path: str, device: str, segment: bool, options: dict[str, Any], as_json: bool
 ) -> "tuple[OnnxModel, GFFusionImageProcessor]":
-    """Load an exported file and its image processor."""
+    """Load an exported file and its image processor; with `as_json`, only the report is on stdout."""
     from gffusion.export.running import OnnxModel
 
     quiet_libraries()
     model = OnnxModel(path, device)
     if segment and not model.has_labels:
         raise ValueError(f"{path} computes no label maps: export it with --segment, or omit --segment")
-    typer.echo(f"{path}: {model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}")
+    facts = f"{path}: {model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}"
+    typer.echo(facts, err=as_json)
     return model, model.load_image_processor(**options)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gffusion.cameras import Align, InfraredFrame, Rig
 from gffusion.cameras.alignment import estimate_sure
 
+from .memory import memory_errors
 from .pairs import ImagePair
 from .reading import ReadOptions, read_unaligned
 
@@ -109,7 +110,8 @@ def read_rig_pairs(pairs: Sequence[Any], options: ReadOptions, read: Reader | No
     tags, error = None, None
     for pair in (pairs[index] for index in chosen):
         try:
-            visible, frame = read(pair)
+            with memory_errors():
+                visible, frame = read(pair)
         except (OSError, ValueError, MemoryError) as reason:
             error = error or str(reason)
             continue

@@ -15,6 +15,7 @@ from gffusion._version import __version__
 from gffusion.data import ImagePair, ReadOptions, read_labels
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import replace_values
+from gffusion.data.memory import memory_errors
 from gffusion.data.prefetch import map_in_order
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -26,7 +27,7 @@ from .records import Records
 
 # Its value is a matrix of pixel counts, row = class in the labels, column = predicted class.
 CONFUSION = "confusion"
-_ERRORS = (OSError, ValueError, MemoryError, torch.OutOfMemoryError)
+_ERRORS = (OSError, ValueError, MemoryError)
 
 
 @dataclass(frozen=True)
@@ -77,14 +78,16 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
         scores.errors.append(plan.odd[pair.infrared])
         return scores
     try:
-        sources = Sources.read(pair, plan.ranges)
+        with memory_errors():
+            sources = Sources.read(pair, plan.ranges)
     except _ERRORS as error:
         scores.errors.append(str(error))
         return scores
     scores.notes = sources.images.notes
     for method in plan.methods:
         try:
-            key, new, label_error = _score(plan, method, sources, records)
+            with memory_errors():
+                key, new, label_error = _score(plan, method, sources, records)
         except _ERRORS as error:
             scores.errors.append(f"{method.name}: {error}")
             continue

@@ -92,14 +92,21 @@ class OnnxModel(nn.Module):
         return_loss: bool | None = None,
         semantic_tokens: Tensor | None = None,
     ) -> OnnxOutput:
-        """Fuse a batch of pairs, as [`GFFusionModel.forward`] does, without losses."""
+        """Fuse a batch of pairs, as [`GFFusionModel.forward`] does, without losses.
+
+        Raises:
+            ValueError: If an argument is not supported, or ONNX Runtime cannot run the file on these images.
+        """
         if labels is not None or return_loss or semantic_tokens is not None:
             raise ValueError("An ONNX file takes no labels and no tokens: use the model that it was exported from.")
         if segment and not self.has_labels:
             raise ValueError(f"{self.path} computes no label maps: export it with --segment, or omit --segment")
         inputs = {"visible": visible_values, "infrared": infrared_values}
         arrays = {name: np.ascontiguousarray(values.float().numpy()) for name, values in inputs.items()}
-        fused, *label_maps = self.session.run(["fused", "labels"][: 1 + bool(segment)], arrays)
+        try:
+            fused, *label_maps = self.session.run(["fused", "labels"][: 1 + bool(segment)], arrays)
+        except Exception as error:  # its errors share no class of their own
+            raise ValueError(f"{self.path} cannot be run: {str(error).splitlines()[0]}") from error
         maps = torch.from_numpy(label_maps[0]).long() if label_maps else None
         return OnnxOutput(fused_values=torch.from_numpy(fused), label_maps=maps)
 

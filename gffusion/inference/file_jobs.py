@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
 from gffusion.data.io import find_lost_metadata, read_bytes
+from gffusion.data.memory import memory_errors
 from gffusion.data.metadata import ImageMetadata, read_metadata
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.visualization.overlay import overlay
@@ -134,41 +135,43 @@ def read_job(job: FusionJob, options: ReadOptions | None = None) -> ReadJob:
     """Read the images of a job, and metadata if they are kept."""
     options = options or ReadOptions()
     try:
-        images, metadata = read_pair(job.pair.visible, job.pair.infrared, options), None
-        if job.keep_metadata:
-            stored = read_metadata(read_bytes(job.pair.visible, options.max_pixels))
-            metadata, notes = stored.move(options.reference == "visible", images.window)
-            images = images._replace(notes=images.notes + notes)
-        return ReadJob(job, images, metadata=metadata)
+        with memory_errors():
+            images, metadata = read_pair(job.pair.visible, job.pair.infrared, options), None
+            if job.keep_metadata:
+                stored = read_metadata(read_bytes(job.pair.visible, options.max_pixels))
+                metadata, notes = stored.move(options.reference == "visible", images.window)
+                images = images._replace(notes=images.notes + notes)
+            return ReadJob(job, images, metadata=metadata)
     except (OSError, ValueError, MemoryError) as error:
         return ReadJob(job, error=str(error))
 
 
 def write_job(item: WriteJob) -> FusionResult:
     """Write the files of a job."""
-    job, fused, labels, thermal, notes = item.job, item.fused, item.labels, item.thermal, item.notes
-    written = [path for path in job.outputs if job.overwrite or not path.is_file()]
     try:
-        if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
-            from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
+        with memory_errors():
+            return FusionResult(item.job, notes=item.notes + _write(item))
+    except (OSError, ValueError, MemoryError) as error:
+        return FusionResult(item.job, str(error))
 
-            fused = to_uint8(fused)
-        if labels is not None and job.labels in written:
-            write_image(job.labels, labels, replace_special=job.overwrite)
-        if labels is not None and job.overlay in written:
-            write_image(job.overlay, overlay(fused, labels), replace_special=job.overwrite)
-        if thermal is not None and job.thermal != job.fused and job.thermal in written:
-            write_image(job.thermal, thermal, replace_special=job.overwrite)
-        if job.fused in written:
-            write_image(
-                job.fused,
-                fused,
-                thermal if job.thermal == job.fused else None,
-                item.metadata,
-                replace_special=job.overwrite,
-            )
-            lost = find_lost_metadata(job.fused, fused, item.metadata) if item.metadata else ()
-            notes += tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)
-        return FusionResult(job, notes=notes)
-    except (OSError, ValueError) as error:
-        return FusionResult(job, str(error))
+
+def _write(item: WriteJob) -> tuple[str, ...]:
+    """Write the files of a job that are missing or to be replaced, and return notes about metadata that were lost."""
+    job, fused, labels, thermal = item.job, item.fused, item.labels, item.thermal
+    written = [path for path in job.outputs if job.overwrite or not path.is_file()]
+    if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
+        from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
+
+        fused = to_uint8(fused)
+    if labels is not None and job.labels in written:
+        write_image(job.labels, labels, replace_special=job.overwrite)
+    if labels is not None and job.overlay in written:
+        write_image(job.overlay, overlay(fused, labels), replace_special=job.overwrite)
+    if thermal is not None and job.thermal != job.fused and job.thermal in written:
+        write_image(job.thermal, thermal, replace_special=job.overwrite)
+    if job.fused not in written:
+        return ()
+    page = thermal if job.thermal == job.fused else None
+    write_image(job.fused, fused, page, item.metadata, replace_special=job.overwrite)
+    lost = find_lost_metadata(job.fused, fused, item.metadata) if item.metadata else ()
+    return tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)

@@ -8,9 +8,8 @@ from contextlib import ExitStack
 from functools import partial
 from itertools import chain
 
-import torch
-
 from gffusion.data import ReadOptions
+from gffusion.data.memory import memory_errors
 from gffusion.data.notes import about
 from gffusion.data.prefetch import map_in_order
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -111,9 +110,9 @@ def _fuse(
         default = image_processor.infrared_options
         options = [item.images.adapt(item.job.infrared_options or default) for item in batch if item.images is not None]
         missing = [item.images.missing for item in batch if item.images is not None]
-        with about(*(item.job.pair.infrared for item in batch)):
+        with about(*(item.job.pair.infrared for item in batch)), memory_errors():
             predictions = predict(model, image_processor, pairs, segment, options, missing=missing)
-    except (ValueError, torch.OutOfMemoryError, MemoryError) as error:
+    except (ValueError, MemoryError) as error:
         if len(batch) == 1:
             return [(batch[0], str(error))]
         return [result for item in batch for result in _fuse([item], model, image_processor)]  # find the one that fails

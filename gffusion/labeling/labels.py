@@ -4,11 +4,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-
 from gffusion.data.boxes import read_boxes
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
+from gffusion.data.memory import memory_errors
 from gffusion.data.pairs import ImagePair
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
@@ -73,16 +72,17 @@ def write_labels(
     ranges = ranges or PairRanges(InfraredOptions())
     for pair in pairs:
         try:
-            if pair.boxes is None:
-                raise ValueError(f"{pair.visible} has no boxes")
-            images = ranges.read(pair)
-            infrared_values = map_infrared(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
-            size = images.visible.shape[:2]
-            boxes = read_boxes(pair.boxes, size, class_names)
-            masks = method(to_visible_values(images.visible), infrared_values, boxes)
-            labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
-            folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
-            write_image(folder / f"{pair.name}.png", labels)
+            with memory_errors():
+                if pair.boxes is None:
+                    raise ValueError(f"{pair.visible} has no boxes")
+                images = ranges.read(pair)
+                infrared_values = map_infrared(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
+                size = images.visible.shape[:2]
+                boxes = read_boxes(pair.boxes, size, class_names)
+                masks = method(to_visible_values(images.visible), infrared_values, boxes)
+                labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
+                folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
+                write_image(folder / f"{pair.name}.png", labels)
             yield LabelResult(pair, report, notes=images.notes)
-        except (OSError, ValueError, MemoryError, torch.OutOfMemoryError) as error:
+        except (OSError, ValueError, MemoryError) as error:
             yield LabelResult(pair, error=str(error))

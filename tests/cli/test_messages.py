@@ -13,6 +13,7 @@ import pytest
 import tifffile
 
 import gffusion as package
+from gffusion.cli.errors import user_errors
 from gffusion.cli.messages import name_options, printed_warnings, translate, use_options
 from gffusion.data.notes import about
 from gffusion.doctor import packages
@@ -99,3 +100,14 @@ def test_flat_infrared_image(gffusion_process: Callable, pair: Path) -> None:
     )
     outcome = gffusion_process("fuse", "visible.png", "flat.tif", "-o", "x.png", "--infrared-range", "9000,9900")
     assert outcome.exit_code == 2 and "infrared_range" not in outcome.err and "--infrared-range percent" in outcome.err
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("CUDA out of memory. Tried 9 GiB"), RuntimeError("fault")]
+)
+def test_lack_of_memory_is_an_error_of_users(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+    is_fault = "fault" in str(error)
+    with pytest.raises(RuntimeError, match="fault" if is_fault else None) as stop, user_errors():
+        raise error
+    assert (stop.value is error) == is_fault
+    assert capsys.readouterr().err.startswith("" if is_fault else "gffusion: error: not enough memory")

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -204,6 +205,23 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
         return int(stop.value.code or 0), "".join(capsys.readouterr())
 
     return call
+
+
+def test_report_of_fuse(run: Callable[..., Any], funet_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """JSON is alone on stdout, and a file that ONNX Runtime cannot run on an image is an error of this pair."""
+    command = f"fuse visible.png infrared.png -o out --model {funet_file} --overwrite"
+    code, text = run(f"{command} --json")
+    assert code == 0 and json.JSONDecoder().raw_decode(text)[0]["fused"] == 1
+
+    def fail(*_: object) -> None:
+        raise RuntimeError("Non-zero status code\nwhile running Conv")
+
+    started = SimpleNamespace(run=fail, get_providers=lambda: ["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(funet_file)
+    started.get_modelmeta, started.get_outputs = session.get_modelmeta, session.get_outputs
+    monkeypatch.setattr("gffusion.export.running._start", lambda *_: started)
+    code, text = run(command)
+    assert code == 2 and f"error: {funet_file} cannot be run: Non-zero status code\n" in text
 
 
 @pytest.mark.slow

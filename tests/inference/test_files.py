@@ -1,5 +1,6 @@
 """Fusing files with a simple model: outputs, batches and errors."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -19,8 +20,8 @@ from torch import Tensor
 
 from gffusion import GFFusionImageProcessor, GFFusionOutput
 from gffusion.cli.device import start_processes
-from gffusion.data import ImagePair
-from gffusion.inference.file_jobs import FusionJob, FusionResult, start_workers
+from gffusion.data import ImagePair, ReadOptions, read_pair
+from gffusion.inference.file_jobs import FusionJob, FusionResult, read_job, start_workers
 from gffusion.inference.files import fuse_files
 from gffusion.visualization.palette import PALETTE
 
@@ -138,7 +139,45 @@ class TestFuseFiles:
 
     def test_too_large_image_is_reported(self, tmp_path: Path) -> None:
         results = run([make_job(tmp_path, "huge")], BrighterOfBoth(memory=0))
-        assert results["huge"].error == "out of memory"
+        assert results["huge"].error == "not enough memory for this image: out of memory"
+
+    @pytest.mark.parametrize("place", ["read_pair", "predict", "write_image"])
+    def test_memory_runs_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
+        """For one pair, the others are fused: Python raises without a message, and torch a RuntimeError on a CPU."""
+        jobs = [make_job(tmp_path, name) for name in ("first", "huge", "last")]
+        module = "gffusion.inference.files" if place == "predict" else "gffusion.inference.file_jobs"
+        error = RuntimeError("DefaultCPUAllocator: can't allocate memory") if place == "predict" else MemoryError()
+        calls, whole = iter((None, error, None)), getattr(sys.modules[module], place)
+
+        def run_out(*arguments: Any, **options: Any) -> Any:
+            if (reason := next(calls)) is not None:
+                raise reason
+            return whole(*arguments, **options)
+
+        monkeypatch.setattr(f"{module}.{place}", run_out)
+        results = run(jobs, BrighterOfBoth())
+        assert {name for name, result in results.items() if result.error is None} == {"first", "last"}
+        assert (results["huge"].error or "").startswith("not enough memory for this image")
+
+    def test_other_errors_are_no_lack_of_memory(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        def fail(*_: Any, **__: Any) -> Any:
+            raise RuntimeError("a fault")
+
+        monkeypatch.setattr("gffusion.inference.files.predict", fail)
+        with pytest.raises(RuntimeError, match="a fault"):
+            run([make_job(tmp_path, "pair")], BrighterOfBoth())
+
+    def test_large_bounds(self, tmp_path: Path) -> None:
+        """The bound costs no memory, and holds for the metadata, too."""
+        job = dataclasses.replace(make_job(tmp_path, "pair"), keep_metadata=True)
+        results = list(fuse_files([job], BrighterOfBoth(), GFFusionImageProcessor(), 1, ReadOptions(max_pixels=10**18)))
+        assert results[0].error is None
+        job.pair.visible.write_bytes(job.pair.visible.read_bytes() + b"0" * 300)
+        images = read_pair(job.pair.visible, job.pair.infrared)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("gffusion.inference.file_jobs.read_pair", lambda *_: images)
+            patch.setattr("gffusion.data.bounds._HEADER_BYTES", 0)
+            assert "has more than 16 bytes" in (read_job(job, ReadOptions(max_pixels=1)).error or "")
 
     def test_reads_only_a_little_ahead(self, tmp_path: Path) -> None:
         """Memory does not grow with the number of files."""
