@@ -31,7 +31,7 @@ def choose_device(name: str) -> str:
         return _take_turn(accelerator.type) if accelerator is not None else "cpu"
     try:
         torch.zeros(1, device=name).item()  # also fails on "meta", where tensors have no values
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
+    except (RuntimeError, AssertionError, NotImplementedError, ImportError) as error:
         raise ValueError(f"--device {name}: {_explain(name, error)}; use {' or '.join(_list_devices())}") from None
     return _take_turn(name)
 
@@ -48,7 +48,7 @@ def start_processes(device: str, pairs: int) -> "Executor | None":
 def _take_turn(name: str) -> str:
     import torch
 
-    process, count = int(os.environ.get("LOCAL_RANK", "0")), torch.accelerator.device_count()
+    process, count = int(os.environ.get("LOCAL_RANK") or "0"), torch.accelerator.device_count()
     accelerator = torch.accelerator.current_accelerator()
     return f"{name}:{process % count}" if process and accelerator is not None and name == accelerator.type else name
 

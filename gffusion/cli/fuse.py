@@ -164,10 +164,10 @@ def fuse(
     `accelerate launch -m gffusion fuse ...` shares the pairs of two folders out among processes.
     Exit code: 0 if all pairs were fused, 1 if some pairs failed, 2 if all failed or nothing could be done.
     """
-    share = Share.find()
-    share.mute(errors=True)
     suffix = suffix and f".{suffix.lstrip('.').lower()}"
     with user_errors(), new_output(output):
+        share = Share.find()
+        share.mute(errors=True)
         _check_options(suffix, dtype, backend, model)
         if show and (dry_run or as_json):
             raise ValueError(f"--show cannot be combined with {'--dry-run' if dry_run else '--json'}: leave one out")

@@ -29,12 +29,25 @@ class Share(NamedTuple):
     def find(cls) -> "Share":
         """Return the part of this process, from the variables of its launcher.
 
+        Raises:
+            ValueError: If one of them is wrong or missing, which would show only after the part was fused.
+
         Example:
             >>> Share.find()
             Share(rank=0, size=1)
         """
-        size = int(os.environ.get("WORLD_SIZE", "1"))
-        return cls(int(os.environ.get("RANK", "0")), size) if size > 1 else cls()
+        given = {name: os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")}
+        size, rank = given["WORLD_SIZE"] or "1", given["RANK"]
+        advice = "start several processes with accelerate launch -m gffusion fuse, or unset WORLD_SIZE"
+        if not size.isdecimal():
+            raise ValueError(f"the variable WORLD_SIZE must be a number of processes, got {size!r}: {advice}")
+        if int(size) <= 1:
+            return cls()
+        if missing := [name for name, value in given.items() if not value]:
+            raise ValueError(f"WORLD_SIZE is {size}, but these variables are not set: {', '.join(missing)}; {advice}")
+        if not rank.isdecimal() or int(rank) >= int(size):
+            raise ValueError(f"the variable RANK must be less than WORLD_SIZE {size}, got {rank!r}: {advice}")
+        return cls(int(rank), int(size))
 
     def pick(self, items: Sequence[Item]) -> list[Item]:
         """Return this process's part. It must not depend on which files exist, because the others write some meanwhile.

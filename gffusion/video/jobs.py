@@ -1,5 +1,6 @@
 """Files of a run on videos. Imports nothing heavy, so that the command line can check names first."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,11 +34,21 @@ class VideoJob:
         return self.fused.with_name(f".{self.fused.name}.parts")
 
 
+def check_time_offset(seconds: float) -> None:
+    """Raise ValueError if the time offset is infinite or NaN.
+
+    Example:
+        >>> check_time_offset(-0.5)
+    """
+    if not math.isfinite(seconds):
+        raise ValueError(f"`time_offset` (--time-offset) must be a finite number of seconds, got {seconds}")
+
+
 def check_single_process() -> None:
     """Raise an error if several processes were launched, which would all write the same video.
 
     Raises:
         ValueError: If several processes were launched.
     """
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+    if int(os.environ.get("WORLD_SIZE") or "1") > 1:
         raise ValueError("a video is fused by one process: run gffusion fuse without accelerate launch")

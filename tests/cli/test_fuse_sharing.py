@@ -3,7 +3,9 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,11 +65,33 @@ def test_pairs_are_written_once(tmp_path: Path) -> None:
 
 
 def test_share(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "3")
+    for name, value in {"WORLD_SIZE": "3", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
     parts = []
     for rank in "012":
         monkeypatch.setenv("RANK", rank)
         parts += Share.find().pick(range(8))
     assert sorted(parts) == list(range(8))
-    monkeypatch.setenv("WORLD_SIZE", "1")
-    assert Share.find() == Share(0, 1) and Share().gather(Outcome(done=1)) == Outcome(done=1)
+    for size in ("1", ""):
+        monkeypatch.setenv("WORLD_SIZE", size)
+        assert Share.find() == Share(0, 1)
+    assert Share().gather(Outcome(done=1)) == Outcome(done=1)
+
+
+@pytest.mark.parametrize(
+    ("size", "rank", "message"),
+    [
+        ("abc", "0", "WORLD_SIZE must be a number of processes, got 'abc'"),
+        ("2", "", "not set: RANK;"),
+        ("2", "2", "RANK must be less than WORLD_SIZE 2, got '2'"),
+        ("2", "-1", "RANK must be less than WORLD_SIZE 2, got '-1'"),
+    ],
+)
+def test_wrong_variables(
+    gffusion: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, size: str, rank: str, message: str
+) -> None:
+    """They are refused before anything is fused."""
+    for name, value in {"WORLD_SIZE": size, "RANK": rank, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}.items():
+        monkeypatch.setenv(name, value)
+    outcome = gffusion("fuse", "visible", "infrared", "-o", "out")
+    assert outcome.exit_code == 2 and message in outcome.err and "accelerate launch" in outcome.err
