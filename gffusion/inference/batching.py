@@ -1,9 +1,20 @@
 """Gather neighboring pairs of one size into batches."""
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import TypeVar
+from numbers import Integral
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
+
+
+def check_batch_size(batch_size: Any) -> None:
+    """Raise ValueError unless a batch size is a whole number of at least 1.
+
+    Example:
+        >>> check_batch_size(4)
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, Integral) or batch_size < 1:
+        raise ValueError(f"`batch_size` must be a whole number of at least 1, got {batch_size!r}.")
 
 
 def batch_by_size(
@@ -14,10 +25,9 @@ def batch_by_size(
     A full batch is yielded before the next item is requested, because the next frame of a camera can take long.
 
     Raises:
-        ValueError: If `batch_size` is less than 1.
+        ValueError: If `batch_size` is no whole number of at least 1.
     """
-    if batch_size < 1:
-        raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+    check_batch_size(batch_size)
     batch: list[Item] = []
     for item in items:
         if batch and size_of(item) != size_of(batch[0]):

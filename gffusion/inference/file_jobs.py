@@ -89,7 +89,7 @@ def count_workers(device: str) -> int:
     """
     if device == "cpu":
         return 1
-    return max(1, min(MAXIMUM_WORKERS, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE", "1")) - 2))
+    return max(1, min(MAXIMUM_WORKERS, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE") or "1") - 2))
 
 
 def count_cores() -> int:

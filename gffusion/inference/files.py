@@ -15,7 +15,7 @@ from gffusion.data.prefetch import map_in_order
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-from .batching import batch_by_size
+from .batching import batch_by_size, check_batch_size
 from .file_jobs import FusionJob, FusionResult, ReadJob, WriteJob, count_workers, read_job, start_workers, write_job
 from .predict import Prediction, predict
 
@@ -45,9 +45,10 @@ def fuse_files(
             [`count_workers`].
 
     Raises:
-        ValueError: If `batch_size` is less than 1.
+        ValueError: If `batch_size` is no whole number of at least 1.
         OSError: If a process of the executor was ended.
     """
+    check_batch_size(batch_size)
     with ExitStack() as stack:
         if not isinstance(workers, Executor):
             count = count_workers(model.device.type) if workers is None else workers

@@ -1,7 +1,7 @@
 """The "image-fusion" pipeline of transformers, from pairs of paths, URLs or images to fused PIL images."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -31,7 +31,7 @@ from gffusion.models.gffusion.image_processing_gffusion import (
 )
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 
-from .batching import batch_by_size
+from .batching import batch_by_size, check_batch_size
 from .predict import predict
 
 TASK = "image-fusion"
@@ -100,8 +100,7 @@ class ImageFusionPipeline(Pipeline):
         """
         batch_size = kwargs.pop("batch_size", self._batch_size)
         batch_size = 1 if batch_size is None else batch_size
-        if batch_size < 1:
-            raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
+        check_batch_size(batch_size)
         timeout = kwargs.pop("timeout", self._timeout)
         if infrared is not None:
             inputs = (inputs, infrared)
@@ -129,6 +128,8 @@ class ImageFusionPipeline(Pipeline):
         return list(stream) if isinstance(inputs, (list, tuple)) else stream
 
     def _stream(self, pairs: Any, batch_size: int, timeout: float | None, kwargs: dict[str, Any]) -> Iterator[Any]:
+        if isinstance(pairs, Collection) and not hasattr(pairs, "__getitem__"):  # such as a set, or values of a dict
+            pairs = list(pairs)
         given = {name: kwargs.pop(name) for name in (*OPTION_NAMES, *_READ_OPTIONS) if name in kwargs}
         given = {**self._preprocess_params, **given}
         read_options = _find_rig(pairs, timeout, {name: given.pop(name) for name in _READ_OPTIONS if name in given})

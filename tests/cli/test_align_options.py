@@ -177,6 +177,8 @@ def test_pipeline(folder: Path) -> None:
     rig, auto = (np.asarray(pipeline(pairs, align=align)[1], np.int64) for align in (folder / "rig.json", "auto"))
     assert rig.shape == (240, 320, 3)
     assert np.abs(rig - auto).mean() < 3
+    values = [*pipeline(dict(enumerate(pairs)).values(), align="auto")]  # which have a length, but no items
+    assert np.array_equal(values[1], auto)
     arrays: list[NDArray[Any]] = [read_image(file) for file in pairs[0]]
     assert pipeline(*arrays, align="resize").size == (320, 240)
     assert pipeline(*arrays, align=Rig(MATRIX), reference="infrared").size == (160, 120)

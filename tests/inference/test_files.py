@@ -196,9 +196,9 @@ class TestFuseFiles:
         check(job)
         assert not list(tmp_path.glob(".*"))
 
-    @pytest.mark.parametrize("batch_size", [0, -1])
-    def test_batch_size_must_be_positive(self, tmp_path: Path, batch_size: int) -> None:
-        with pytest.raises(ValueError, match=f"`batch_size` must be at least 1, got {batch_size}"):
+    @pytest.mark.parametrize("batch_size", [0, -1, 2.5, "2", True])
+    def test_batch_size_must_be_positive(self, tmp_path: Path, batch_size: Any) -> None:
+        with pytest.raises(ValueError, match=f"`batch_size` must be a whole number of at least 1, got {batch_size!r}"):
             run([make_job(tmp_path, "pair")], BrighterOfBoth(), batch_size)
 
     def test_nothing_to_do(self) -> None:

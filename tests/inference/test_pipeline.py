@@ -337,6 +337,11 @@ class TestErrors:
         with pytest.raises(ValueError, match=r"48 x 40 pixels, but the infrared image 47 x 40"):
             fuse((visible, infrared[:, 1:]))
 
+    @pytest.mark.parametrize("batch_size", ["2", 2.5, 0])
+    def test_batch_size(self, fuse: ImageFusionPipeline, batch_size: Any) -> None:
+        with pytest.raises(ValueError, match=rf"whole number of at least 1, got {batch_size!r}"):
+            fuse([make_pair()], batch_size=batch_size)
+
     def test_unknown_argument(self, fuse: ImageFusionPipeline) -> None:
         with pytest.raises(
             ValueError, match=r"\['segmentation'\]. Allowed: agc, align, batch_size, crop, infrared_luma"
