@@ -45,10 +45,12 @@ def has_video(visible: Path, infrared: Path | None, options: Mapping[str, Any]) 
         options: Options of videos, as typed, and their values or `None`.
 
     Raises:
-        ValueError: If one of the two is no video, or options of videos are given for images.
+        ValueError: If one of the two is no video, or options of videos are wrong or given for images.
     """
     from gffusion.video.formats import is_video, refuse_flir
+    from gffusion.video.jobs import check_time_offset
 
+    check_time_offset(options.get("--time-offset") or 0)
     videos = [path for path in (visible, infrared) if path is not None and is_video(path) and not path.is_dir()]
     for path in videos:
         refuse_flir(path)

@@ -19,7 +19,7 @@ from gffusion.data import ReadOptions
 from gffusion.data.alignment import find_rig
 from gffusion.data.prefetch import map_in_order
 from gffusion.data.reading import clean
-from gffusion.inference.batching import batch_by_size
+from gffusion.inference.batching import batch_by_size, check_batch_size
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -27,7 +27,7 @@ from gffusion.zoo.digest import digest_weights
 
 from .checks import check_frames
 from .fuser import FrameFuser
-from .jobs import VideoJob
+from .jobs import VideoJob, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
 from .reading import VideoFile, import_av, to_infrared, to_visible
@@ -96,6 +96,8 @@ def fuse_video(
         OSError: If a file cannot be read or written.
         ValueError: If the videos cannot be fused with these options.
     """
+    check_time_offset(time_offset)
+    check_batch_size(batch_size)
     read_options = read_options or ReadOptions()
     visible, infrared = (VideoFile(path, read_options.max_pixels) for path in (job.visible, job.infrared))
     pair = VideoPair(visible, infrared, Fraction(str(time_offset)))

@@ -145,6 +145,8 @@ def test_outputs_that_are_no_files_are_refused_first(
     [
         (f"{FUSE} --suffix .png", "--suffix is for images"),
         (f"{FUSE} --raw-frame 4x4,uint16", "--raw-frame is for images"),
+        (f"{FUSE} --time-offset nan", "--time-offset must be a finite number of seconds, got nan"),
+        (f"{FUSE} --time-offset inf --dry-run", "--time-offset must be a finite number of seconds, got inf"),
         (f"{FUSE} --keep-thermal", "--keep-thermal is for images"),
         (f"{FUSE} --semantic-every 5", "--semantic-every.* needs a model that injects CLIP features"),
         (f"{FUSE} --semantic-every 0", "--semantic-every"),

@@ -13,7 +13,11 @@ WRONG: list[tuple[dict[str, Any], str]] = [
     ({"infrared_range": ["1", "2"]}, "`infrared_range` must be"),
     ({"invert": "yes"}, "`invert` must be True or False"),
     ({"agc": "auto"}, r"`agc` \(--agc\) must be one of linear, plateau, clahe, got 'auto'"),
-    ({"agc": "plateau", "plateau_limit": 0}, r"`plateau_limit` \(--plateau-limit\) must be greater than 0"),
+    (
+        {"agc": "plateau", "plateau_limit": 0},
+        r"`plateau_limit` \(--plateau-limit\) must be a finite number greater than 0",
+    ),
+    ({"agc": "plateau", "plateau_limit": float("inf")}, "--plateau-limit.*finite.*got inf"),
     ({"plateau_limit": 2}, "--plateau-limit.*needs .*--agc plateau"),
     ({"infrared_range": "percentile", "smooth_range": 0.5}, "--smooth-range.*at least 1.*got 0.5"),
     ({"infrared_range": "percentile", "smooth_range": -1}, "--smooth-range.*at least 1.*got -1"),

@@ -57,7 +57,9 @@ class InfraredOptions:
         if self.agc not in AGCS:
             raise ValueError(f"`agc` (--agc) must be one of {', '.join(AGCS)}, got {self.agc!r}.")
         if self.plateau_limit is not None and not (_is_number(self.plateau_limit) and self.plateau_limit > 0):
-            raise ValueError(f"`plateau_limit` (--plateau-limit) must be greater than 0, got {self.plateau_limit!r}.")
+            raise ValueError(
+                f"`plateau_limit` (--plateau-limit) must be a finite number greater than 0, got {self.plateau_limit!r}."
+            )
         if not _is_number(self.smooth_range) or self.smooth_range < 0 or 0 < self.smooth_range < 1:
             raise ValueError(
                 "`smooth_range` (--smooth-range) must be a number of frames of at least 1, or 0 for none, "
