@@ -9,6 +9,7 @@ from typing import NoReturn, cast
 import typer
 
 from .messages import one_line
+from .printing import escape_controls, list_names
 
 # The base class of usage errors. It cannot be imported from click, because newer releases of typer bring their own copy of click.
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
@@ -44,9 +45,9 @@ def exit_with_failures(
         groups.setdefault(re.sub(r"\S*[/\\\d]\S*", "", text), []).append((name, text))
     typer.echo(f"{len(failures)} {title}:", err=True)
     for (name, text), *others in list(groups.values())[:shown]:
-        typer.echo(f"  {name}: {text}", err=True)
+        typer.echo(f"  {escape_controls(name)}: {text}", err=True)
         if others:
-            names = ", ".join(other for other, _ in others[:5]) + ", ..." * (len(others) > 5)
+            names = list_names(other for other, _ in others)
             typer.echo(f"    the same for {len(others)} more: {names}", err=True)
     if shown is not None and len(groups) > shown:
         typer.echo(f"  and {len(groups) - shown} more reasons", err=True)

@@ -1,9 +1,9 @@
 """What `gffusion fuse` prints: the pairs of a dry run, the report as text or JSON, and the result itself."""
 
 import os
-import re
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ import typer
 
 from .errors import exit_with_failures
 from .fuse_plans import Plan
-from .printing import print_json
+from .printing import escape_controls, print_json
 from .sharing import Outcome
 
 
@@ -26,7 +26,7 @@ def print_plans(plans: Sequence[Plan], overwrite: bool, as_json: bool) -> None:
         infrared = "" if plan.pair.infrared == plan.pair.visible else f" + {plan.pair.infrared}"
         outputs = ", ".join(map(str, plan.outputs))
         line = f"{plan.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}"
-        typer.echo(re.sub(r"[\x00-\x1f\x7f]", lambda match: ascii(match[0])[1:-1], line))  # one line for each pair
+        typer.echo(escape_controls(line))  # one line for each pair
     kept = sum(exists for _, exists in rows)
     typer.echo(f"{len(rows)} pair{'s' * (len(rows) != 1)}, of which {kept} would be skipped; nothing was written")
 
@@ -44,7 +44,7 @@ def report_outcome(outcome: Outcome, plans: Sequence[Plan], output: Path, as_jso
     done, skipped, failures, notes, seconds = outcome
     summary = list(summarize_notes(notes))
     if as_json:
-        facts: dict[str, Any] = {"fused": done, "skipped": skipped, "failed": dict(failures), "seconds": seconds}
+        facts: dict[str, Any] = {"fused": done, "skipped": skipped, "failed": _to_dict(failures), "seconds": seconds}
         print_json(facts | {"notes": dict(summary), "output": str(output)})
         if failures:
             raise typer.Exit(1 if done + skipped else 2)
@@ -63,6 +63,16 @@ def report_outcome(outcome: Outcome, plans: Sequence[Plan], output: Path, as_jso
     )
     if failures:
         exit_with_failures("failed", failures, is_partial=done + skipped > 0)
+
+
+def _to_dict(failures: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return the reasons by name; pairs whose outputs differ in their suffix only have one name, and are numbered."""
+    reasons: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    for name, reason in failures:
+        counts[name] += 1
+        reasons[name if counts[name] == 1 else f"{name} ({counts[name]})"] = reason
+    return reasons
 
 
 def _rate(done: int, seconds: float) -> str:

@@ -9,6 +9,8 @@ from typing import Any
 
 import typer
 
+from .printing import escape_controls
+
 _NAME = r'(?:`[^`]+`|\b[a-z]\w*=(?:"[^"]*"|[^\s()]+)|\b[a-z]+(?:_[a-z]+)+)'
 _NAMES = rf"{_NAME}(?:(?:, | and | or ){_NAME})*"
 # Forms in which messages give both spellings, and the part that remains.
@@ -65,7 +67,7 @@ def _spell(match: re.Match[str]) -> str:
 
 def one_line(error: BaseException | str) -> str:
     """Return an error's message without line breaks, as users of the command line read it."""
-    return translate(" ".join(str(error).split())) or type(error).__name__
+    return escape_controls(translate(" ".join(str(error).split()))) or type(error).__name__
 
 
 def print_note(text: str) -> None:

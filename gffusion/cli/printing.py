@@ -1,6 +1,9 @@
-"""Print results for other programs."""
+"""Print results for other programs, and names that can hold any characters."""
 
 import json
+import re
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -9,3 +12,24 @@ import typer
 def print_json(facts: Any) -> None:
     """Print JSON; bytes of file names that are no UTF-8 become its escapes, which `json.loads` turns back."""
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
+
+
+def escape_controls(text: str) -> str:
+    r"""Return a text in which line breaks and other control characters are escaped.
+
+    Example:
+        >>> print(escape_controls("a\nb"))
+        a\nb
+    """
+    return re.sub(r"[\x00-\x1f\x7f]", lambda match: ascii(match[0])[1:-1], text)
+
+
+def list_names(names: Iterable[str | Path]) -> str:
+    """Return the first names for a message.
+
+    Example:
+        >>> list_names("abcdefg")
+        'a, b, c, d, e, ...'
+    """
+    texts = [name if isinstance(name, str) else name.name for name in names]
+    return escape_controls(", ".join(texts[:5])) + ", ..." * (len(texts) > 5)

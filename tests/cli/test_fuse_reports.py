@@ -112,6 +112,19 @@ def test_report_as_json_is_all_that_stdout_has(gffusion: Callable, scenes: Path)
     assert (report["fused"], report["skipped"]) == (0, 2)
 
 
+def test_names_of_failures(gffusion: Callable) -> None:
+    """Two pairs of one name, whose outputs differ in their suffix, and a name with a line break."""
+    names = ["a.png", "a.tif", "b\n1.png"]
+    rows = "".join(f'"{name}",no.png\n' for name in names)
+    Path("pairs.csv").write_text(f"visible,infrared\n{rows}")
+    for name in (*names, "no.png"):
+        Path(name).write_bytes(b"no image")
+    command = ("fuse", "pairs.csv", "-o", "out", "--model", "gffusion-live")
+    report = json.loads(gffusion(*command, "--json").out)
+    assert [*report["failed"]] == ["a", "a (2)", "b\n1"]
+    assert gffusion(*command).err.splitlines()[-1].startswith(r"  b\n1: cannot read the image b 1.png")
+
+
 def test_json_of_file_names_that_are_no_utf8(capsys: pytest.CaptureFixture[str]) -> None:
     facts = {"fused": "b\u00e4r-\udcff.png"}
     print_json(facts)
