@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import typer
 
 from .outputs import check_not_inputs
+from .printing import list_names
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairMatch, ReadOptions
@@ -60,6 +61,10 @@ def plan_pairs(
             check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
         pair = ImagePair(visible.stem, visible, infrared or visible)
         is_file = bool(output.suffix) and not output.is_dir()
+        if is_file and suffix not in (None, output.suffix.lower()):
+            raise ValueError(
+                f"--suffix {suffix} is for an output folder, but --output {output} is a file: leave it out"
+            )
         plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
     if infrared is not None and visible.is_dir():
         check_different_files([plan.pair for plan in plans], options=options)
@@ -138,7 +143,7 @@ def _find_combined(folder: Path, options: "ReadOptions") -> "Sequence[ImagePair]
     for note in found.notes:
         typer.echo(f"note: {note}", err=True)
     if found.others:
-        names = ", ".join(file.name for file in found.others[:5]) + ", ..." * (len(found.others) > 5)
+        names = list_names(found.others)
         typer.echo(f"skipped {len(found.others)} that hold one image and have no partner: {names}", err=True)
     return found.pairs
 
@@ -169,8 +174,7 @@ def _report_match(match: "PairMatch") -> "Sequence[ImagePair]":
         typer.echo(f"note: {note}", err=True)
     for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
         if files:
-            names = ", ".join(file.name for file in files[:5]) + ", ..." * (len(files) > 5)
-            typer.echo(f"skipped {len(files)} without {kind} partner: {names}", err=True)
+            typer.echo(f"skipped {len(files)} without {kind} partner: {list_names(files)}", err=True)
     return match.pairs
 
 
@@ -193,6 +197,12 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
             f"--output {output} is named as a file, but several images are written: give a folder, such as -o "
             f"{output.with_suffix('')}; --suffix {output.suffix.lower()} gives the format of its files"
         )
+    for file in (pair.visible for pair in pairs if suffix is None):
+        if file.suffix.lower() not in IMAGE_SUFFIXES:
+            raise ValueError(
+                f"cannot write {output / file.name}, named as the visible file: give the format with --suffix, one of "
+                f"{', '.join(IMAGE_SUFFIXES)}"
+            )
     return [
         Plan(
             pair,

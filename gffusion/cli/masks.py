@@ -1,7 +1,7 @@
 """`gffusion masks`: make label maps of the objects in boxes."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +24,7 @@ from .infrared import (
 from .lists import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, new_output
+from .printing import list_names
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from gffusion.labeling.masks import MaskMethod
 
 _SHEET_PAIRS = 8
+_ENCODER = "facebook/dinov2-base"
 
 
 def masks(
@@ -48,7 +50,7 @@ def masks(
     ] = "pca",
     encoder: Annotated[
         str, typer.Option(metavar="NAME", help="For pca: folder or Hub id of a DINOv2, CLIP or GFFusion model.")
-    ] = "facebook/dinov2-base",
+    ] = _ENCODER,
     revision: Annotated[
         str | None, typer.Option(help="Branch, tag or commit of the encoder on the Hub. [default: main]")
     ] = None,
@@ -111,6 +113,9 @@ def masks(
     output = output or data / "labels"
     with user_errors(), new_output(output):
         _check_options(data, output, method, source, fallback, contact_sheet)
+        if method != "pca":
+            options_of_pca = {"--encoder": encoder != _ENCODER, "--revision": revision, "--image-size": image_size}
+            _refuse_options(options_of_pca | {"--device": device != "auto"})
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = parse_alignment(align) | {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
         reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
@@ -159,6 +164,12 @@ def _check_options(
         raise ValueError(f"--contact-sheet must end in one of {', '.join(IMAGE_SUFFIXES)}, got {contact_sheet}")
 
 
+def _refuse_options(options: Mapping[str, Any]) -> None:
+    """Raise ValueError if options of another method are given."""
+    if given := [name for name, value in options.items() if value]:
+        raise ValueError(f"{' and '.join(given)} can be used with --method pca only: leave it out")
+
+
 def _check_contact_sheet(file: Path, files: list[Path], overwrite: bool) -> None:
     """Raise ValueError if the contact sheet would replace a file of the data, or another one without `--overwrite`."""
     folders = {path.parent.resolve() for path in files}
@@ -178,8 +189,7 @@ def _find_pairs(
     if not pairs:
         raise ValueError(f"no pair of {data} has boxes to make label maps from")
     if unboxed := [pair.name for pair in found.match.pairs if pair.boxes is None]:
-        names = ", ".join(unboxed[:5]) + ", ..." * (len(unboxed) > 5)
-        typer.echo(f"skipped {len(unboxed)} without boxes: {names}", err=True)
+        typer.echo(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = classes or found.class_names
     named = [pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and pair.boxes.suffix.lower() != ".txt"]
     if named and class_names is None:

@@ -32,6 +32,7 @@ class TestBadInput:
             if kind != "empty":
                 source = pair / "visible.png" if kind == "visible" else pair / "infrared.png"
                 shutil.copy(source, pair / kind / f"{'scene' if kind != 'other' else 'stranger'}.png")
+        shutil.copy(pair / "visible.png", pair / "photo.jfif")
         (pair / "text.png").write_text("hello")
         (pair / "nothing.png").write_bytes(b"")
         (pair / "cut.png").write_bytes(image[: len(image) // 2])
@@ -69,6 +70,12 @@ class TestBadInput:
             ("visible infrared -o text.png", "text.png is a file"),
             ("visible infrared -o text.png/out", "text.png"),
             ("visible infrared -o out --suffix .gif", r"--suffix.*\.png"),
+            (
+                "visible.png infrared.png -o out.png --suffix .tif",
+                r"--suffix \.tif is for an output folder.*out\.png is a file",
+            ),
+            ("photo.jfif infrared.png -o out", r"cannot write out/photo\.jfif.*--suffix, one of \.png"),
+            ("photo.jfif infrared.png -o out --dry-run", r"cannot write out/photo\.jfif.*--suffix"),
             ("visible visible -o out", r"the same file, visible/scene\.png, which holds one image"),
             ("visible.png visible.png -o out.png", r"the same file, visible\.png, which holds one image"),
             (
@@ -90,7 +97,7 @@ class TestBadInput:
             ("visible.png infrared.png -o out.png --dtype float8", "--dtype.*bfloat16.*float8"),
             *(
                 (f"visible.png infrared.png -o out.png --device {name}", rf"--device {name}: .*; use auto(, | or )cpu")
-                for name in ("toaster", "meta", "gpu", "0", "cuda:99", "CUDA")
+                for name in ("toaster", "meta", "gpu", "0", "cuda:99", "CUDA", "hpu")
             ),
             (
                 "visible.png infrared.png -o out.png -m weights.pth",

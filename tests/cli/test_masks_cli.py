@@ -254,6 +254,11 @@ def test_layout_of_another_dataset(gffusion: Callable, data: Path) -> None:
         ("data/visible", "needs a folder visible"),
         ("data --layout circle", "the layout 'circle' is unknown"),
         ("data --method magic", "--method must be one of pca, threshold, got 'magic'"),
+        ("data --method threshold --image-size 7 7", "--image-size can be used with --method pca only"),
+        (
+            "data --method threshold --revision x --encoder no/such --device cpu",
+            "--encoder and --revision and --device can be used with --method pca only",
+        ),
         ("data --source heat", "--source must be one of visible, infrared, both, got 'heat'"),
         ("data --fallback none", "--fallback must be one of ellipse, box, ignore, got 'none'"),
         ("data --contact-sheet sheet.gif", r"--contact-sheet must end in one of .*, got sheet\.gif"),
