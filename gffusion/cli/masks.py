@@ -1,5 +1,6 @@
 """`gffusion masks`: make label maps of the objects in boxes."""
 
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -29,7 +30,7 @@ from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
 
 if TYPE_CHECKING:
-    from gffusion.data import ImagePair, PairMatch
+    from gffusion.data import FoundPairs, ImagePair, PairMatch
     from gffusion.data.infrared_range import PairRanges
     from gffusion.labeling.labels import LabelResult
     from gffusion.labeling.masks import MaskMethod
@@ -42,7 +43,9 @@ def masks(
     data: Annotated[Path, typer.Argument(metavar="DATA", help="Folder of a dataset with boxes.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Folder for the label maps. [default: DATA/labels]"),
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder for the label maps. [default: where the layout has them]"
+        ),
     ] = None,
     method: Annotated[
         str,
@@ -110,8 +113,9 @@ def masks(
     Label maps are 8-bit PNG files. The class names are written to classes.txt next to their folder. Exit code: 0 on success,
     1 if some pairs failed, 2 if all failed or nothing could be done.
     """
-    output = output or data / "labels"
-    with user_errors(), new_output(output):
+    from gffusion.labeling.files import choose_label_file  # imports NumPy, which would delay `gffusion --help`
+
+    with user_errors(), contextlib.ExitStack() as stack:
         _check_options(data, output, method, source, fallback, contact_sheet)
         if method != "pca":
             options_of_pca = {"--encoder": encoder != _ENCODER, "--revision": revision, "--image-size": image_size}
@@ -119,9 +123,11 @@ def masks(
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = parse_alignment(align) | {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
         reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
-        pairs, class_names, match = _find_pairs(data, layout, split, split_list(classes))
-        pairs = [replace(pair, labels=output / f"{pair.name}.png") for pair in pairs]
-        label_maps = [output / f"{pair.name}.png" for pair in pairs]
+        pairs, class_names, found = _find_pairs(data, layout, split, split_list(classes))
+        output, match = output or found.labels or data / "labels", found.match
+        stack.enter_context(new_output(output))
+        label_maps = [choose_label_file(pair, output) for pair in pairs]
+        pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
         check_not_inputs(label_maps, _list_sources(match))
         if contact_sheet is not None:
             _check_contact_sheet(contact_sheet, [*_list_sources(match), *_list_labels(match), *label_maps], overwrite)
@@ -145,12 +151,12 @@ def masks(
 
 
 def _check_options(
-    data: Path, output: Path, method: str, source: str, fallback: str, contact_sheet: Path | None
+    data: Path, output: Path | None, method: str, source: str, fallback: str, contact_sheet: Path | None
 ) -> None:
     """Check everything that needs no image and no heavy import."""
     if not data.exists():
         raise FileNotFoundError(f"the folder {data} does not exist")
-    if output.is_file():
+    if output is not None and output.is_file():
         raise NotADirectoryError(f"--output must be a folder, but {output} is a file")
     from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
     from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
@@ -180,8 +186,8 @@ def _check_contact_sheet(file: Path, files: list[Path], overwrite: bool) -> None
 
 def _find_pairs(
     data: Path, layout: str, split: str | None, classes: list[str] | None
-) -> tuple[list["ImagePair"], Sequence[str] | None, "PairMatch"]:
-    """Return the pairs with boxes, the class names of the boxes, and all files of the dataset."""
+) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
+    """Return the pairs with boxes, the class names of the boxes, and all that was found."""
     from gffusion.data.layouts import find_pairs  # saves start-up time
 
     found = find_pairs(data, layout, split)
@@ -196,7 +202,7 @@ def _find_pairs(
         raise ValueError(
             f"{named[0]} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
         )
-    return pairs, class_names, found.match
+    return pairs, class_names, found
 
 
 def _list_sources(match: "PairMatch") -> list[Path]:

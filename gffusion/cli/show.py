@@ -1,7 +1,7 @@
 """`gffusion show`: figures of a pair, a model or a training."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
@@ -14,7 +14,7 @@ from .infrared import InfraredRangeOption, parse_infrared_options
 from .lists import collect_fused, parse_zoom
 from .models import complete_model
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
-from .outputs import new_output
+from .outputs import check_new, check_not_inputs, new_output
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def show(
         elif kind == "fused":
             pair = _find_pair(visible, infrared)
             files = _find_fused(pair, models, folders)
-            _check_inputs(output, files.values())
+            check_not_inputs([output], files.values())
             images = _fuse(pair, models, files, choose_device(device), reading, infrared_options)
             content = _draw_images(images, output, zoom=box)
         else:
@@ -126,21 +126,14 @@ def _check(kind: str, visible: Path | None, infrared: Path | None, output: Path,
         raise ValueError(f"KIND must be one of {', '.join(KINDS)}, got {kind!r}")
     if output.suffix.lower() not in _FORMATS:
         raise ValueError(f"--output must be one of {', '.join(_FORMATS)}, got {output}")
-    if output.exists() and not overwrite:
-        raise ValueError(f"{output} exists: choose another file, or pass --overwrite")
-    _check_inputs(output, filter(None, (visible, infrared)))
+    check_new(output, overwrite)
+    check_not_inputs([output], filter(None, (visible, infrared)))
     if kind in _OF_PAIRS and visible is None:
         raise ValueError(f"show {kind} needs a pair: gffusion show {kind} visible.png infrared.png -o {output}")
     if kind == "training" and (visible is None or infrared is not None):
         raise ValueError(f"show training needs the folder of a run: gffusion show training runs/mine -o {output}")
     if kind == "weights" and visible is not None:
         raise ValueError("show weights takes no images: give the model with --model")
-
-
-def _check_inputs(output: Path, inputs: Iterable[Path]) -> None:
-    """Raise ValueError if the figure would replace an input."""
-    if output.exists() and any(path.exists() and path.samefile(output) for path in inputs):
-        raise ValueError(f"the output {output} would overwrite an input: choose another output")
 
 
 def _check_options(kind: str, options: Mapping[str, tuple[Any, Any, tuple[str, ...]]]) -> None:

@@ -12,6 +12,7 @@ from gffusion.data.pairs import ImagePair
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
 
+from .files import choose_label_file
 from .masks import MaskMethod, MaskReport, draw_labels
 from .options import Fallback
 
@@ -42,13 +43,13 @@ def write_labels(
     ignore_doubtful: bool = True,
     ranges: PairRanges | None = None,
 ) -> Iterator[LabelResult]:
-    """Write a label map `folder/<name>.png` for every pair.
+    """Write a label map for every pair to the file of [`choose_label_file`].
 
     A pair that cannot be read, or whose map cannot be written, is reported in its result; the other pairs are still labeled.
 
     Args:
         pairs: Pairs with boxes.
-        folder: Output folder, created with the first map. Existing files of the same names are replaced.
+        folder: Output folder, created with the first map. Existing label maps of the pairs there are replaced.
         method: Finds the objects in the boxes.
         class_names: Classes of the boxes, see [`read_boxes`].
         fallback: See [`draw_labels`].
@@ -82,7 +83,7 @@ def write_labels(
                 masks = method(to_visible_values(images.visible), infrared_values, boxes)
                 labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
                 folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files
-                write_image(folder / f"{pair.name}.png", labels)
+                write_image(choose_label_file(pair, folder), labels)
             yield LabelResult(pair, report, notes=images.notes)
         except (OSError, ValueError, MemoryError) as error:
             yield LabelResult(pair, error=str(error))

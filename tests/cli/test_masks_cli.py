@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gffusion.data import FusionDataset
 from gffusion.synthetic.samples import write_scenes
 
 NAMES = [f"rendered_{number:04d}" for number in range(3)]
@@ -101,6 +102,21 @@ def test_resumes(gffusion: Callable, data: Path) -> None:
     assert outcome.exit_code == 0 and outcome.out.startswith("nothing to do: ")
     assert "labeled 3 pairs" in gffusion(*command, "--overwrite").out
     assert not (read(mine) == 3).all()
+
+
+def test_label_maps_of_other_names_are_kept(gffusion: Callable, data: Path) -> None:
+    """A dataset matches 1.png with 1_vis.png, which is the name of the pair."""
+    for name in NAMES:
+        (data / "visible" / f"{name}.png").rename(data / "visible" / f"{name}_vis.png")
+        (data / "infrared" / f"{name}.png").rename(data / "infrared" / f"{name}_ir.png")
+    mine = data / "labels" / f"{NAMES[0]}.png"
+    mine.parent.mkdir()
+    Image.new("L", (240, 160), 3).save(mine)
+    assert "skipped 1 that existed" in gffusion("masks", data, "--method", "threshold").out
+    assert (read(mine) == 3).all()
+    assert maps_in(mine.parent) == [mine.name, f"{NAMES[1]}_vis.png", f"{NAMES[2]}_vis.png"]
+    assert "labeled 3 pairs" in gffusion("masks", data, "--method", "threshold", "--overwrite").out
+    assert len(maps_in(mine.parent)) == 3 and not (read(mine) == 3).all()
 
 
 @pytest.mark.parametrize("kind", ["visible", "infrared"])
@@ -242,9 +258,18 @@ def test_layout_of_another_dataset(gffusion: Callable, data: Path) -> None:
     for file in (data / "Annotation").iterdir():
         write_voc(file.with_suffix(".xml"), "Truck")
         file.unlink()
-    assert gffusion("masks", data, "--layout", "m3fd", "--method", "threshold", "-o", "out/labels").exit_code == 0
-    assert 6 in read(Path("out/labels") / f"{NAMES[0]}.png")
-    assert Path("out/classes.txt").read_text().splitlines()[-1] == "truck"
+    (data / "classes.txt").unlink()
+    assert gffusion("masks", data, "--layout", "m3fd", "--method", "threshold").exit_code == 0
+    assert 6 in read(data / "masks" / f"{NAMES[0]}.png")
+    assert (data / "classes.txt").read_text().splitlines()[-1] == "truck"
+    assert FusionDataset(data, layout="m3fd").has_labels
+
+
+def test_split(gffusion: Callable, data: Path) -> None:
+    shutil.move(data, "part")
+    shutil.move("part", data / "train")
+    assert gffusion("masks", data, "--split", "train", "--method", "threshold").exit_code == 0
+    assert FusionDataset(data, split="train").has_labels
 
 
 @pytest.mark.parametrize(

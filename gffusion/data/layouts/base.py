@@ -20,10 +20,12 @@ class FoundPairs:
     Attributes:
         match: The pairs, and the files without a partner.
         class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
+        labels: Folder from which label maps are read, also if it does not exist; `None` for datasets without boxes.
     """
 
     match: PairMatch
     class_names: tuple[str, ...] | None = None
+    labels: Path | None = None
 
 
 def match_folders(

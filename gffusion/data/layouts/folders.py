@@ -24,13 +24,14 @@ def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) 
     boxes = find_folder(root, "boxes")
     by_stem, class_names = _read_coco(_find_coco(root, boxes), with_boxes)
     lists = [folder / CLASSES_FILE for folder in (root, boxes) if folder and (folder / CLASSES_FILE).is_file()]
+    labels = find_folder(root, "labels")
     match = match_pairs(
         require_folder(root, "folders", "visible", kind=VISIBLE),
         require_folder(root, "folders", "infrared", kind=INFRARED_OR_NEAR),
-        find_folder(root, "labels"),
+        labels,
         (by_stem or boxes) if with_boxes else None,
     )
-    return FoundPairs(match, read_lines(lists[0]) if lists else class_names)
+    return FoundPairs(match, read_lines(lists[0]) if lists else class_names, labels or root / "labels")
 
 
 def _find_coco(root: Path, boxes: Path | None) -> list[Path]:

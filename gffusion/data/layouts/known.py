@@ -27,7 +27,7 @@ def find_m3fd(root: Path, split: str | None = None, with_boxes: bool = True) -> 
     match = match_folders(
         root, "m3fd", ("Vis", "vi", "visible"), ("Ir", "infrared"), ("masks",), ("Annotation",) if with_boxes else ()
     )
-    return FoundPairs(select_split(root, split, match), M3FD_CLASSES)
+    return FoundPairs(select_split(root, split, match), M3FD_CLASSES, find_folder(root, "masks") or root / "masks")
 
 
 def find_mfnet(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
@@ -86,9 +86,11 @@ def find_llvip(root: Path, split: str | None = None, with_boxes: bool = True) ->
         raise ValueError('the layout \'llvip\' requires a split; pass split="train" or split="test"')
     boxes = ("Annotations",) if with_boxes else ()
     folders = [require_folder(require_folder(root, "llvip", kind), "llvip", split) for kind in ("visible", "infrared")]
-    match = match_pairs(folders[0], folders[1], find_folder(root, "masks"), find_folder(root, *boxes))
+    labels = find_folder(root, "masks")
+    match = match_pairs(folders[0], folders[1], labels, find_folder(root, *boxes))
     # Labels and boxes of all splits share a folder, so files of other splits are not reported as unmatched.
-    return FoundPairs(dataclasses.replace(match, labels_only=(), boxes_only=()), ("person",))
+    match = dataclasses.replace(match, labels_only=(), boxes_only=())
+    return FoundPairs(match, ("person",), labels or root / "masks")
 
 
 def find_fmb(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:
