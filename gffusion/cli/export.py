@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from .errors import user_errors
+from .messages import print_note
 from .options import OverwriteFileOption
 from .outputs import new_output
 from .quiet import quiet_libraries
@@ -65,6 +66,7 @@ def export(
             raise ValueError("--visible and --infrared must be given together")
         folder = locate(model)
         pairs = _read_pairs(visible, infrared) if visible is not None and infrared is not None else None
+        license = _find_license(model, folder)
         quiet_libraries()
         from gffusion.export.exporting import export_model  # imports torch
         from gffusion.zoo import create_model, load_image_processor
@@ -76,7 +78,7 @@ def export(
             load_image_processor(model),
             output,
             name=model,
-            license=_find_license(model, folder),
+            license=license,
             segment=segment,
             dtype=dtype,
             uint8=uint8,
@@ -102,13 +104,20 @@ def _read_pairs(visible: Path, infrared: Path) -> list[Any]:
 
 
 def _find_license(name: str, folder: str) -> str:
-    """Return the license of a model in the zoo, or of the card in its folder."""
-    from huggingface_hub import ModelCard
+    """Return the license of a model in the zoo, or those of the card in its folder."""
+    from huggingface_hub import metadata_load
+    from yaml import YAMLError
 
     from gffusion.zoo.registry import find_entry
 
     entry, card = find_entry(name), Path(folder, "README.md")
-    found = entry.license if entry is not None else None
-    if found is None and card.is_file():
-        found = ModelCard.load(card).data.get("license")
-    return found or "not stated"
+    if entry is not None and entry.license is not None:
+        return entry.license
+    found: Any = None
+    if card.is_file():
+        try:
+            found = (metadata_load(card) or {}).get("license")
+        except (OSError, ValueError, YAMLError) as error:
+            print_note(f"{card} cannot be read, so no license is stated in the file: {error}")
+    licenses = found if isinstance(found, list) else [found]
+    return ", ".join(str(license) for license in licenses if license) or "not stated"

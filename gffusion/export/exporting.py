@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import os
 import re
 import warnings
 from collections.abc import Sequence
@@ -41,7 +42,7 @@ _INPUTS = {
 def export_model(
     model: GFFusionModel,
     image_processor: GFFusionImageProcessor,
-    output: Path,
+    output: str | os.PathLike[str],
     *,
     name: str,
     license: str = "not stated",
@@ -67,12 +68,16 @@ def export_model(
         overwrite: Whether to replace an existing file.
 
     Raises:
-        ValueError: If options do not fit the model, or the file is farther from PyTorch than rounding of its type explains.
+        ValueError: If options do not fit the model, the model is not a float32 model on the CPU in evaluation mode, or the
+            file is farther from PyTorch than rounding of its type explains.
         OSError: If the file cannot be written.
         ImportError: If a package for ONNX files is missing.
     """
+    output = Path(output)
     check_export(output, dtype, overwrite)
     check_model(model, name, segment, dtype)
+    if pairs is not None and not pairs:
+        raise ValueError("`pairs` is empty: give pairs of images for the comparison, or None for rendered ones")
     graph = FusionGraph(model, segment, uint8).to(torch.float16 if dtype == "fp16" else torch.float32).eval()
     program = _trace(graph, uint8)
     is_onnx = output.suffix.lower() == ".onnx"
@@ -80,8 +85,9 @@ def export_model(
     batches = render_batches() if pairs is None else [[pair] for pair in pairs]
     source = "rendered" if pairs is None else "given"
     parity = measure_parity(function, model, image_processor, batches, segment, uint8, source)
-    if parity.largest > _LIMITS[dtype]:
-        raise ValueError(f"{output} was not written: {parity.describe()}")
+    if not parity.largest <= _LIMITS[dtype]:  # NaN, too
+        advice = "" if dtype == "fp32" else f"; {dtype} is too narrow for this model: use --dtype fp32"
+        raise ValueError(f"{output} was not written: {parity.describe()}{advice}")
     facts = _describe(model, image_processor, name, license, dtype, uint8, parity)
     replace_file(output, _save_program(program, facts) if content is None else _add_metadata(content, facts))
     return parity
@@ -89,6 +95,13 @@ def export_model(
 
 def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> None:
     """Raise ValueError if a model cannot be exported with these options."""
+    if model.training:
+        raise ValueError(f"the model {name} is in training mode: call `model.eval()` first")
+    if model.device.type != "cpu" or any(value.dtype != torch.float32 for value in model.parameters()):
+        raise ValueError(
+            f"the model {name} must be on the CPU and in float32, got {model.dtype} on {model.device}: call "
+            "`model.cpu().float()` first; `dtype` (--dtype) chooses the precision of the file"
+        )
     if segment and not model.config.use_segmenter:
         raise ValueError(f"the model {name} has no segmenter: omit --segment or choose a model with a segmenter")
     if segment and model.config.num_labels > 256:
@@ -130,8 +143,9 @@ def _to_onnx(
         proto = exported.model_proto
         if dtype == "int8":
             proto = _quantize(proto, _name_precise_layers(model))
-    content = proto.SerializeToString()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    content = _serialize(proto)
+    with _named_errors():
+        session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     return content, lambda visible, infrared: session.run(None, {"visible": visible, "infrared": infrared})
 
 
@@ -211,7 +225,17 @@ def _add_metadata(content: bytes, facts: dict[str, str]) -> bytes:
     proto.doc_string = facts["gffusion.preprocessing"]
     onnx.helper.set_model_props(proto, facts)
     _name_axes(proto.graph)
-    return proto.SerializeToString()
+    return _serialize(proto)
+
+
+def _serialize(proto: Any) -> bytes:
+    try:
+        return bytes(proto.SerializeToString())
+    except Exception as error:  # of another class in every version of protobuf
+        raise ValueError(
+            f"the model does not fit into an .onnx file, which holds up to 2 GB ({error}): write a .pt2 file, or use --dtype "
+            "fp16 or int8"
+        ) from error
 
 
 def _name_axes(graph: Any) -> None:

@@ -1,5 +1,6 @@
 """Compare an exported function with the PyTorch model on pairs."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -23,7 +24,10 @@ Function = Callable[[NDArray[Any], NDArray[Any]], Sequence[NDArray[Any]]]
 
 @dataclass(frozen=True)
 class Parity:
-    """Differences from the float32 PyTorch model: largest and mean in gray levels of 255, and the share of equal labels."""
+    """Differences from the float32 PyTorch model: largest and mean in gray levels of 255, and the share of equal labels.
+
+    The differences are NaN if a value is.
+    """
 
     largest: float
     mean: float
@@ -34,10 +38,10 @@ class Parity:
     def describe(self) -> str:
         """Return the report in one line."""
         labels = "" if self.labels is None else f", {self.labels:.3%} of labels equal"
-        return (
-            f"parity with PyTorch on {self.pairs} {self.source} pairs: differences up to {self.largest:.4f} gray levels, "
-            f"{self.mean:.5f} on average{labels}"
-        )
+        title = f"parity with PyTorch on {self.pairs} {self.source} pairs"
+        if not math.isfinite(self.largest):
+            return f"{title}: values are not finite{labels}"
+        return f"{title}: differences up to {self.largest:.4f} gray levels, {self.mean:.5f} on average{labels}"
 
 
 def render_batches() -> list[list[tuple[NDArray[np.uint8], NDArray[np.uint8]]]]:
@@ -60,7 +64,7 @@ def measure_parity(
     source: str = "rendered",
 ) -> Parity:
     """Compare a function of the exported inputs and outputs with the model on batches of pairs of one size."""
-    largest, means, equal, count = 0.0, [], [], 0
+    maxima, means, equal, count = [], [], [], 0
     for pairs in batches:
         inputs = image_processor(pairs, return_tensors="pt")
         if uint8:  # the model gets what the bytes hold
@@ -72,11 +76,13 @@ def measure_parity(
         difference = np.abs(fused - expected if uint8 else fused * 255 - expected)
         if uint8:  # beyond the rounding, which is exact by definition
             difference = np.maximum(difference - 0.5, 0)
-        largest, count = max(largest, float(difference.max())), count + len(pairs)
+        count += len(pairs)
+        maxima.append(float(difference.max()))
         means.append(float(difference.mean()))
         if labels is not None:
             equal.append(float((labels == outputs[1]).mean()))
-    return Parity(largest, float(np.mean(means)), float(np.mean(equal)) if equal else None, count, source)
+    labels_equal = float(np.mean(equal)) if equal else None
+    return Parity(float(np.max(maxima)), float(np.mean(means)), labels_equal, count, source)  # NaN if one value is
 
 
 def _run_reference(

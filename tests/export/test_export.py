@@ -17,8 +17,9 @@ from PIL import Image
 
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.cli import main
+from gffusion.cli.export import _find_license
 from gffusion.export import requirements
-from gffusion.export.exporting import METADATA_FILE, export_model
+from gffusion.export.exporting import METADATA_FILE, _serialize, export_model
 from gffusion.export.running import OnnxModel, choose_providers
 from gffusion.inference.pipeline import ImageFusionPipeline
 from gffusion.inference.predict import predict, predict_labels
@@ -285,6 +286,58 @@ def test_missing_extra_is_named(run: Callable[..., Any], monkeypatch: pytest.Mon
     assert code == 2 and re.search(r'pip install .*\[onnx\]"', text)
 
 
+@pytest.mark.parametrize(
+    ("change", "options", "message"),
+    [
+        (lambda model: model.train(), {}, "training mode: call `model.eval"),
+        (lambda model: model.half(), {}, r"float32, got torch.float16 on cpu: call `model.cpu\(\).float"),
+        (lambda model: model, {"pairs": []}, "`pairs` is empty"),
+    ],
+)
+def test_refused_before_the_export(change: Any, options: dict[str, Any], message: str, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=message):
+        export_model(
+            change(make_model("cascading")), GFFusionImageProcessor(), str(tmp_path / "m.pt2"), name="x", **options
+        )
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite_are_refused(value: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As half precision gives them when it overflows, here in one of three images."""
+
+    def call(program: Any) -> Any:
+        def run(visible: NDArray[Any], infrared: NDArray[Any]) -> list[NDArray[Any]]:
+            fused = run_torch(model, (visible, infrared), segment=False)
+            fused[0][-1, 0, 0, 0] = value if len(visible) == 3 else fused[0][-1, 0, 0, 0]
+            return fused
+
+        return run
+
+    model = make_model("cascading")
+    monkeypatch.setattr("gffusion.export.exporting._call", call)
+    with pytest.raises(ValueError, match=r"m.pt2 was not written: .*not finite; fp16 is too narrow .* --dtype fp32"):
+        export_model(model, GFFusionImageProcessor(), tmp_path / "m.pt2", name="x", dtype="fp16")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("front_matter", "license"),
+    [
+        ("license: [mit, apache-2.0]", "mit, apache-2.0"),
+        ("license: 5", "5"),
+        ("license: [mit", "not stated"),
+        ("- mit", "not stated"),
+        ("language: en", "not stated"),
+    ],
+)
+def test_license_of_a_card(front_matter: str, license: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "README.md").write_text(f"---\n{front_matter}\n---\n# Model\n")
+    assert _find_license("mine", str(tmp_path)) == license
+    is_damaged = front_matter in ("license: [mit", "- mit")
+    assert ("README.md cannot be read, so no license is stated" in capsys.readouterr().err) == is_damaged
+
+
 def test_errors_of_exporters_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*values: Any, **options: Any) -> None:
         raise RuntimeError("no symbolic sizes\nframe #0")
@@ -295,6 +348,15 @@ def test_errors_of_exporters_are_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     ):
         export_model(make_model("cascading"), GFFusionImageProcessor(), tmp_path / "model.onnx", name="x")
     assert not list(tmp_path.iterdir())
+
+
+def test_models_that_an_onnx_file_cannot_hold_are_refused() -> None:
+    class Large:
+        def SerializeToString(self) -> bytes:
+            raise RuntimeError("Failed to serialize proto")
+
+    with pytest.raises(ValueError, match=r"up to 2 GB \(Failed to serialize proto\): write a .pt2 file"):
+        _serialize(Large())
 
 
 def test_evaluated_as_the_model_it_was_exported_from(funet_file: Path, run: Callable[..., Any], tmp_path: Path) -> None:
