@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import exit_with_failures
-from .outputs import check_not_inputs
 from .printing import print_json
 
 if TYPE_CHECKING:
@@ -101,11 +100,8 @@ def plan_video(
     if output.is_dir() or not output.suffix:
         suffix = visible.suffix.lower() if visible.suffix.lower() in OUTPUT_FORMATS else ".mp4"
         output = output / f"{visible.stem}{suffix}"
-    if output.suffix.lower() not in OUTPUT_FORMATS:
-        raise ValueError(f"cannot write the video {output}: its suffix must be one of {', '.join(OUTPUT_FORMATS)}")
     labels, overlay = output.with_name(f"{output.stem}_labels.mkv"), output.with_stem(f"{output.stem}_overlay")
     job = VideoJob(visible, infrared, output, labels if segment else None, overlay if segment else None)
-    check_not_inputs((path for path, _ in job.outputs.values()), (visible, infrared))
     for path in (visible, infrared):
         VideoFile(path, max_pixels)  # raises before the model is loaded
     return job

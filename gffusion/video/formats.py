@@ -9,6 +9,9 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 """Suffixes of files that are read as videos."""
 
+HD_HEIGHT = 720
+"""Number of rows from which players take the color matrix of BT.709, not BT.601, if a video does not name one."""
+
 FLIR_SUFFIXES = (".seq", ".csq")
 
 

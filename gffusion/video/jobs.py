@@ -10,13 +10,31 @@ from .formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
 
 @dataclass(frozen=True)
 class VideoJob:
-    """Two videos and the files to write: the fused video, label maps (lossless, .mkv) and a colored overlay."""
+    """Two videos and the files to write: the fused video, label maps (lossless, .mkv) and a colored overlay.
+
+    Raises:
+        ValueError: If the suffix of a file to write is unknown, or it is an input or another output.
+    """
 
     visible: Path
     infrared: Path
     fused: Path
     labels: Path | None = None
     overlay: Path | None = None
+
+    def __post_init__(self) -> None:
+        videos = tuple(OUTPUT_FORMATS)
+        outputs = (self.fused, videos), (self.overlay, videos), (self.labels, (".mkv",))
+        taken = [self.visible.resolve(), self.infrared.resolve()]
+        for path, allowed in outputs:
+            if path is None:
+                continue
+            if path.suffix.lower() not in allowed:
+                raise ValueError(f"cannot write the video {path}: its suffix must be one of {', '.join(allowed)}")
+            if path.resolve() in taken:
+                kind = "an input" if path.resolve() in taken[:2] else "another output"
+                raise ValueError(f"the output {path} would overwrite {kind}: choose another output")
+            taken.append(path.resolve())
 
     @property
     def outputs(self) -> dict[str, tuple[Path, OutputFormat]]:

@@ -83,7 +83,7 @@ class VideoPair:
 
     def probe(self, count: int = MAXIMUM_PROBES) -> list[FramePair]:
         """Return up to `count` pairs, evenly spaced over the time of both videos; fewer if parts cannot be matched."""
-        ends = [file.seconds for file in (self.visible, self.infrared) if file.seconds]
+        ends = [end for end in (self.visible.end, self.infrared.end and self.infrared.end + self.offset) if end]
         start = next((pair.time for pair in self.read()), Fraction(0))
         pairs: dict[Fraction, FramePair] = {}
         for time in choose_times(start, max(start, min(ends, default=start)), count):
@@ -145,7 +145,7 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
         )
     if counts.after:
         notes.append("stopped at the end of the infrared video, which is shorter")
-    elif pair.infrared.seconds + pair.offset > pair.visible.seconds + pair.tolerance and pair.visible.seconds:
+    elif pair.infrared.end + pair.offset > pair.visible.end + pair.tolerance and pair.visible.end:
         notes.append("stopped at the end of the visible video, which is shorter")
     for file in (pair.visible, pair.infrared):
         if file.damaged:

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels, check_regular
 
+from .formats import HD_HEIGHT
+
 if TYPE_CHECKING:
     import av
     from av.container import InputContainer
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 # Clocks of broadcast streams start anywhere: players count from the start of the file.
 _FREE_CLOCKS = ("mpegts", "mpeg")
+# FFmpeg gives the time of their end as their duration.
+_END_AS_DURATION = ("matroska,webm", "nut")
 _ATTACHED_PICTURE = 1024  # disposition of cover art
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 # Levels by which channels of a gray video can differ after lossy compression, and share of pixels that can differ more.
@@ -57,6 +61,7 @@ class VideoFile:
         path: The file.
         time_base: Unit of its time stamps in seconds.
         rate: Mean number of frames per second.
+        start: Time of the first frame.
         seconds: Duration, 0 if the file has none.
         shift: Time that is subtracted from its time stamps.
         damaged: Number of packets and frames that could not be used when the file was last read.
@@ -80,6 +85,7 @@ class VideoFile:
             self.shift = Fraction(0)
             if container.format.name in _FREE_CLOCKS and container.start_time is not None:
                 self.shift = Fraction(container.start_time, 1_000_000)
+            self.start = max(Fraction(0), (stream.start_time or 0) * self.time_base - self.shift)
             self.sample_aspect_ratio = Fraction(stream.sample_aspect_ratio or 1)
             self.metadata = {key: value for key, value in container.metadata.items() if key not in _TECHNICAL_METADATA}
             codec = stream.codec_context
@@ -92,6 +98,11 @@ class VideoFile:
             self.pixel_format = codec.pix_fmt or ""
             self.bits = max((component.bits for component in codec.format.components), default=8) if codec.format else 8
             self.hdr = _HDR_TRANSFERS.get(int(codec.color_trc or 0))
+
+    @property
+    def end(self) -> Fraction:
+        """Time of the end of the last frame, 0 if the file has no duration."""
+        return self.start + self.seconds if self.seconds else Fraction(0)
 
     @property
     def is_gray(self) -> bool:
@@ -158,19 +169,26 @@ class VideoFile:
         return streams[0]
 
 
+_UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _TECHNICAL_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
 
 
 def _measure_seconds(container: "InputContainer", stream: "VideoStream") -> Fraction:
     if stream.duration and stream.time_base:
         return stream.duration * stream.time_base
-    return Fraction(container.duration or 0, 1_000_000)
+    seconds = Fraction(container.duration or 0, 1_000_000)
+    if container.format.name in _END_AS_DURATION:
+        seconds -= Fraction(container.start_time or 0, 1_000_000)
+    return max(Fraction(0), seconds)
 
 
 def to_visible(frame: "av.VideoFrame") -> NDArray[np.uint8]:
-    """Return an upright visible image with 8 bits: (H, W) of a gray video, else (H, W, 3)."""
+    """Return an upright visible image with 8 bits: (H, W) of a gray video, else (H, W, 3).
+
+    Colors of a video that does not name their matrix are those of BT.709 from 720 rows on, and of BT.601 below.
+    """
     gray = frame.format.name.startswith("gray")
-    return _turn(frame.to_ndarray(format="gray" if gray else "rgb24"), frame)
+    return _turn(frame.to_ndarray(format="gray") if gray else _to_rgb(frame), frame)
 
 
 def to_infrared(frame: "av.VideoFrame") -> NDArray[Any]:
@@ -180,10 +198,15 @@ def to_infrared(frame: "av.VideoFrame") -> NDArray[Any]:
     """
     if frame.format.name.startswith("gray"):
         return _turn(frame.to_ndarray(), frame)
-    colors = frame.to_ndarray(format="rgb24")
+    colors = _to_rgb(frame)
     tested = colors[::_STEP, ::_STEP]
     spread = tested.max(axis=-1).astype(int) - tested.min(axis=-1)
     return _turn(colors if np.mean(spread > _GRAY_SPREAD) > _COLORED_SHARE else frame.to_ndarray(format="gray"), frame)
+
+
+def _to_rgb(frame: "av.VideoFrame") -> NDArray[np.uint8]:
+    is_hd = frame.colorspace == _UNSPECIFIED and not frame.format.is_rgb and frame.height >= HD_HEIGHT
+    return frame.to_ndarray(format="rgb24", src_colorspace="ITU709" if is_hd else None)  # type: ignore[return-value]
 
 
 def _turn(array: NDArray[Any], frame: "av.VideoFrame") -> NDArray[Any]:

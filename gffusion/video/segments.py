@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from gffusion.data.atomic import name_temporary, remove_leftovers, replace_file
 from gffusion.data.locks import FolderLock
 
-from .formats import OutputFormat
+from .formats import HD_HEIGHT, OutputFormat
 from .reading import VideoFile, import_av
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class SegmentEncoder:
         context.time_base = settings.time_base
         context.sample_aspect_ratio = settings.sample_aspect_ratio
         context.flags |= _GLOBAL_HEADER
-        self._matrix = "ITU709" if stream.height >= _HD_HEIGHT else "ITU601"
+        self._matrix = "ITU709" if stream.height >= HD_HEIGHT else "ITU601"
         if self._even:
             context.colorspace, context.color_range = _MATRICES[self._matrix], _LIMITED
         self._stream = stream
@@ -112,7 +112,6 @@ class SegmentEncoder:
 
 _GLOBAL_HEADER = 1 << 22  # AV_CODEC_FLAG_GLOBAL_HEADER: parameters in front, as .mp4 needs them
 _MATRICES, _LIMITED = {"ITU601": 6, "ITU709": 1}, 1  # AVCOL_SPC_SMPTE170M, AVCOL_SPC_BT709, AVCOL_RANGE_MPEG
-_HD_HEIGHT = 720  # players take the matrix of BT.709 from here
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ def check_refresh(model: GFFusionModel, every: int) -> None:
     """
     if every < 1:
         raise ValueError(f"`semantic_every` (--semantic-every) must be at least 1, got {every}")
+    if every > 1 and not isinstance(model, GFFusionModel):
+        raise ValueError("`semantic_every` (--semantic-every) cannot be used with an exported file: leave it out")
     if every > 1 and not model.config.needs_clip:
         raise ValueError(
             f"`semantic_every` (--semantic-every) needs a model that injects CLIP features (paradigm hybrid), but this one is "
