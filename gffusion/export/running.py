@@ -15,6 +15,7 @@ from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
+from gffusion.zoo.digest import digest_file
 
 from .requirements import check_packages
 
@@ -54,6 +55,10 @@ class OnnxModel(nn.Module):
         check_packages("run")
         self.path = Path(path)
         self.session = _start(self.path, device)
+        # Digests of the weights of models then differ between files.
+        self.register_buffer(
+            "file_digest", torch.tensor(list(bytes.fromhex(digest_file(self.path))), dtype=torch.uint8)
+        )
         self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if "gffusion.config" not in self.metadata:
             raise ValueError(f"{path} was not written by `gffusion export`: it has no metadata of gffusion")

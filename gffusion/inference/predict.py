@@ -72,7 +72,8 @@ def predict(
         encode: Replaces [`GFFusionModel.encode_semantics`], for example by tokens of an earlier frame of a video.
 
     Raises:
-        ValueError: If images or masks do not fit together, a result is not finite, or the model is in training mode.
+        ValueError: If there are no pairs, images or masks do not fit together, a result is not finite, the model is in training
+            mode, or `row_bands` is given for an exported file.
 
     Example:
         >>> import numpy as np
@@ -83,10 +84,7 @@ def predict(
         >>> predict(model, processor, [pair])[0].fused.shape
         (48, 64, 3)
     """
-    if model.training:
-        raise ValueError(
-            "The model is in training mode, in which results depend on the batch: call `model.eval()` first."
-        )
+    _check_arguments(model, pairs, row_bands)
     images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
     masks = [None] * len(images) if missing is None else list(missing)
     _check_masks(masks, [visible.shape[:2] for visible, _ in images])
@@ -125,6 +123,17 @@ def predict(
         Prediction(image, labels[:height, :width], mask)
         for image, labels, (height, width), mask in zip(fused, label_maps, sizes, masks, strict=True)
     ]
+
+
+def _check_arguments(model: GFFusionModel, pairs: Sequence[tuple[Any, Any]], row_bands: bool | None) -> None:
+    if model.training:
+        raise ValueError(
+            "The model is in training mode, in which results depend on the batch: call `model.eval()` first."
+        )
+    if not len(pairs):
+        raise ValueError("`pairs` is empty: give at least one pair of images.")
+    if row_bands and not isinstance(model, GFFusionModel):
+        raise ValueError("`row_bands` cannot be used with an exported file: leave it out.")
 
 
 def _call(function: Callable[[], Any]) -> Any:

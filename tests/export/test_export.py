@@ -27,7 +27,9 @@ from gffusion.models.gffusion.image_ops import replace_luma
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.synthetic.rendering import render_scene
 from gffusion.zoo import create_model, load_image_processor
+from gffusion.zoo.digest import digest_weights
 
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
@@ -182,6 +184,20 @@ def test_predict_and_pipeline_take_a_file(kind: str, funet_file: Path) -> None:
     if kind == "color":
         fuse = ImageFusionPipeline(model=exported, image_processor=exported.load_image_processor())
         assert np.abs(np.asarray(fuse((visible, infrared)), int) - expected).max() <= 1
+
+
+def test_exported_files_refuse_what_needs_the_model(funet_file: Path, tmp_path: Path) -> None:
+    """And another file has another digest, so that an interrupted video is not continued with it."""
+    model, scene = OnnxModel(funet_file), render_scene(1, 64, 96)
+    with pytest.raises(ValueError, match="`row_bands` cannot be used with an exported file"):
+        predict(model, model.load_image_processor(), [(scene.visible, scene.infrared)], row_bands=True)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="`pairs` is empty"):
+        predict(model, model.load_image_processor(), [])  # type: ignore[arg-type]
+    other = tmp_path / "other.onnx"
+    content = onnx.load(funet_file)
+    content.doc_string = "other"
+    onnx.save(content, other)
+    assert digest_weights(model) == digest_weights(OnnxModel(funet_file)) != digest_weights(OnnxModel(other))
 
 
 def test_providers() -> None:
