@@ -11,7 +11,7 @@ from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.utils import logging
 
 from gffusion.models.gffusion.finet import upsample
@@ -134,15 +134,30 @@ class _Weights:
                 (module._parameters, name) for module in model.clip.modules() for name in module._parameters
             )
             self._places.append((holder, name))
-        self._state = self._read()
+        modules = list(model.funet.modules())
+        holders = [holder for module in modules for holder in (module._parameters, module._buffers)]
+        self._copied = [(holder, name) for holder in holders for name, value in holder.items() if value is not None]
+        self._layers = [module for module in modules if isinstance(module, (nn.BatchNorm2d, nn.LeakyReLU))]
+        self._state, self._values = self._read(), self._read_values()
 
     def are_unchanged(self) -> bool:
-        """Return whether all are the same tensors with the same values."""
-        return self._read() == self._state
+        """Return whether all are the same tensors with the same values, and layers have the same settings.
 
-    def _read(self) -> list[tuple[int, int]]:
+        FuNet's values are compared, because kernels have copies of them, and changes by `.data` or of inference tensors have no
+        version.
+        """
+        return self._read() == self._state and torch.equal(self._read_values(), self._values)
+
+    def _read(self) -> list[Any]:
         values = (holder[name] for holder, name in self._places)
-        return [(value.data_ptr(), 0 if value.is_inference() else value._version) for value in values]  # type: ignore[union-attr]
+        places = [(value.data_ptr(), 0 if value.is_inference() else value._version) for value in values]  # type: ignore[union-attr]
+        return places + [
+            layer.eps if isinstance(layer, nn.BatchNorm2d) else layer.negative_slope for layer in self._layers
+        ]
+
+    def _read_values(self) -> Tensor:
+        values = [holder[name].detach().reshape(-1) for holder, name in self._copied]  # type: ignore[union-attr]
+        return torch.cat([value for value in values if value.is_floating_point()])
 
 
 def _make_compute(model: GFFusionModel) -> Compute:

@@ -263,7 +263,7 @@ def fuse_funet(funet: FuNet) -> FusedFunet | None:
     plain = any(value.device.type != "cpu" or value.dtype != torch.float32 for value in funet.parameters())
     if plain or not can_fold(funet) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
-    digest = digest_weights(funet)
+    digest = digest_weights(funet, repr(funet))  # with the settings of layers
     known = _FORMS.get(funet)
     if known is None or known[0] != digest:
         known = _FORMS[funet] = digest, _build(funet)

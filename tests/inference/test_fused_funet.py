@@ -12,6 +12,7 @@ from gffusion import GFFusionModel
 from gffusion.inference import fused_funet, row_bands
 from gffusion.inference.fused_funet import fuse_funet
 from gffusion.inference.predict import run_model
+from gffusion.models.gffusion.funet import FuNet
 
 TinyModel = Callable[..., GFFusionModel]
 MakeInputs = Callable[..., dict[str, Tensor]]
@@ -57,11 +58,25 @@ def test_images_are_those_of_the_network(
     torch.testing.assert_close(fused, expected, atol=GRAY_LEVEL / 100, rtol=0)
 
 
-def test_weights_that_change_are_used(tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda funet: funet.decoder[0].weight.mul_(-1),
+        lambda funet: funet.decoder[0].weight.data.mul_(-1),
+        lambda funet: setattr(funet.decoder[1], "eps", 0.5),
+        lambda funet: [
+            setattr(layer, "negative_slope", 0.9) for layer in funet.modules() if isinstance(layer, torch.nn.LeakyReLU)
+        ],
+    ],
+    ids=["weights", "data", "eps", "slope"],
+)
+def test_weights_and_settings_that_change_are_used(
+    tiny_model: TinyModel, make_inputs: MakeInputs, change: Callable[[FuNet], Any]
+) -> None:
     model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
     form = fuse_funet(model.funet)
     assert form is fuse_funet(model.funet) is not None
-    model.funet.decoder[0].weight.mul_(-1)
+    change(model.funet)
     assert fuse_funet(model.funet) is not form
     fused = run_model(model, **inputs, row_bands=True).fused_values
     torch.testing.assert_close(fused, run_model(model, **inputs).fused_values, atol=GRAY_LEVEL / 100, rtol=0)
