@@ -3,26 +3,31 @@
 Input is two folders whose files have the same names, or one Parquet dataset with the columns `name`, `visible` and `infrared`, the
 contents of image files: `python examples/ray_fuse.py pairs.parquet -o fused.parquet`. Output is a folder of PNG files, which on a
 cluster must be shared, or with the suffix .parquet a dataset of `name`, `fused` and `error`. Every worker loads the model once; pairs
-that fail are listed, and the others are fused. Existing files of an output folder are skipped. Needs Ray: `pip install
-"gffusion[ray]"`.
+that fail are listed, and the others are fused. Existing files of an output folder are skipped, and a name such as `night/1` makes a
+folder in it. Needs Ray: `pip install "gffusion[ray]"`.
 """
 
 import argparse
-import io
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import ray
 import torch
-from PIL import Image
+
+try:
+    import ray
+except ImportError:
+    raise SystemExit('ray_fuse.py: error: needs Ray: pip install "gffusion[ray]"') from None
 
 from gffusion import create_model
 from gffusion.data import match_pairs
+from gffusion.data.atomic import replace_file
+from gffusion.data.io import encode_image
 from gffusion.data.reading import complete_pair, decode_unaligned
 from gffusion.inference.predict import predict
-from gffusion.zoo import load_image_processor
+from gffusion.zoo import load_image_processor, locate
 
 
 class Fuser:
@@ -42,15 +47,14 @@ class Fuser:
     def fuse(self, name: str, visible: bytes, infrared: bytes) -> tuple[bytes, str]:
         """Return the content of a PNG file and an empty error, or an empty content and the error."""
         try:
-            image, frame, _ = decode_unaligned(visible, infrared, (f"visible image {name}", f"infrared image {name}"))
+            names = f"visible image {name}", f"infrared image {name}"
+            image, frame, _ = decode_unaligned(visible or b"", infrared or b"", names)
             pair = complete_pair(image, frame)
             options = [pair.adapt(self.processor.infrared_options)]
             result = predict(self.model, self.processor, [pair[:2]], infrared_options=options, missing=[pair.missing])
+            return encode_image(f"{name}.png", result[0].fused), ""
         except (OSError, ValueError) as error:
             return b"", str(error)
-        content = io.BytesIO()
-        Image.fromarray(result[0].fused).save(content, "PNG")
-        return content.getvalue(), ""
 
 
 def read(row: dict[str, Any]) -> dict[str, Any]:
@@ -59,13 +63,50 @@ def read(row: dict[str, Any]) -> dict[str, Any]:
     return {"name": row["name"], **contents}
 
 
+def find_target(name: Any, folder: Path) -> Path:
+    """Return the file of a pair, which must lie in the folder."""
+    path = Path(os.path.normpath(folder / f"{name}.png"))
+    if not path.is_relative_to(folder) or path.name == ".png":
+        raise ValueError(f"the name {name!r} is no file in {folder}")
+    return path
+
+
+def is_missing(row: dict[str, Any], folder: Path) -> bool:
+    """Return whether a pair has no file yet; bad names are reported when they are written."""
+    try:
+        return not find_target(row["name"], folder).is_file()
+    except ValueError:
+        return True
+
+
 def write(row: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Write the fused image, unless it failed."""
-    if not row["error"]:
-        unfinished = folder / f".{row['name']}.tmp"
-        unfinished.write_bytes(row["fused"])
-        unfinished.replace(folder / f"{row['name']}.png")
-    return {"name": row["name"], "error": row["error"]}
+    error = row["error"]
+    if not error:
+        try:
+            path = find_target(row["name"], folder)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            replace_file(path, row["fused"])
+        except (OSError, ValueError) as reason:
+            error = str(reason)
+    return {"name": row["name"], "error": error}
+
+
+def refuse_duplicates(names: list[Any], folder: Path) -> None:
+    """Raise ValueError if several pairs have one name: one would overwrite the other."""
+    counts = Counter(os.path.normpath(folder / f"{name}.png") for name in names)
+    if doubles := [Path(path).stem for path, count in counts.items() if count > 1]:
+        raise ValueError(f"{len(doubles)} names are not unique, such as {doubles[0]!r}: rename them, or write .parquet")
+
+
+def check(options: argparse.Namespace) -> None:
+    """Raise OSError or ValueError about names, before workers start."""
+    for path in filter(None, (options.visible, options.infrared)):
+        if not path.exists():
+            raise FileNotFoundError(f"{path} does not exist")
+        if path.resolve() == options.output.resolve():
+            raise ValueError(f"{path} is an input: choose another output")
+    locate(options.model)
 
 
 def main() -> None:
@@ -81,6 +122,7 @@ def main() -> None:
     )
     parser.add_argument("--batch", type=int, default=8, help="pairs that a worker takes at once")
     options = parser.parse_args()
+    check(options)
     is_parquet = options.output.suffix == ".parquet"
     output = options.output.resolve()
     if "RAY_ADDRESS" not in os.environ:  # a local cluster; reading and writing need cores besides the workers'
@@ -88,6 +130,9 @@ def main() -> None:
 
     if options.infrared is None:
         rows = ray.data.read_parquet(str(options.visible.resolve())).select_columns(["name", "visible", "infrared"])
+        if not is_parquet:
+            refuse_duplicates([row["name"] for row in rows.select_columns(["name"]).take_all()], output)
+            rows = rows.filter(is_missing, fn_kwargs={"folder": output})
     else:
         pairs = match_pairs(options.visible.resolve(), options.infrared.resolve()).pairs
         todo = [pair for pair in pairs if is_parquet or not (output / f"{pair.name}.png").is_file()]
@@ -119,4 +164,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except (OSError, ValueError, ray.exceptions.RayError) as error:
+        raise SystemExit(f"ray_fuse.py: error: {' '.join(str(error).splitlines()[-1:])}") from None
