@@ -21,15 +21,31 @@ parser.add_argument("--dinov2", default="facebook/dinov2-base", help="folder or 
 parser.add_argument("--epochs", type=int, default=20)
 options = parser.parse_args()
 
-found = find_pairs(options.data)
-if not (options.data / "labels").exists():
-    for result in write_labels(found.match.pairs, options.data / "labels", ThresholdMasks(), found.class_names):
-        if result.error:
-            raise SystemExit(f"{result.pair.name}: {result.error}")
-train_data = FusionDataset(options.data, Compose(RandomCrop(128), RandomFlip()))
-classes = dict(enumerate(["background", *train_data.class_names]))
-model = GFFusionModel.from_backbones(options.clip, options.dinov2, id2label=classes)
-arguments = FusionTrainingArguments(
-    options.output, num_train_epochs=options.epochs, head_start_epoch=options.epochs // 2
-)
-FusionTrainer(model, arguments, train_data).train()
+
+def make_labels(folder: Path) -> None:
+    """Make the label maps that are missing, so that a box file can be corrected and the script be started again."""
+    found = find_pairs(folder)
+    pairs = [pair for pair in found.match.pairs if pair.labels is None]
+    results = write_labels(pairs, folder / "labels", ThresholdMasks(), found.class_names)
+    failed = [f"{result.pair.name}: {result.error}" for result in results if result.error]
+    if failed:
+        raise ValueError(f"{len(failed)} label maps could not be made; {'; '.join(failed)}")
+
+
+def main() -> None:
+    """Make label maps, and train."""
+    make_labels(options.data)
+    train_data = FusionDataset(options.data, Compose(RandomCrop(128), RandomFlip()))
+    classes = dict(enumerate(["background", *train_data.class_names]))
+    model = GFFusionModel.from_backbones(options.clip, options.dinov2, id2label=classes)
+    arguments = FusionTrainingArguments(
+        options.output, num_train_epochs=options.epochs, head_start_epoch=options.epochs // 2
+    )
+    FusionTrainer(model, arguments, train_data).train()
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (OSError, ValueError, FloatingPointError) as error:
+        raise SystemExit(f"finetune.py: error: {error}") from None

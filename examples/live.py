@@ -5,12 +5,13 @@ is slower than the cameras therefore drops frames, but never lags behind. Needs 
 """
 
 import argparse
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gffusion import create_model
-from gffusion.data import ReadOptions, write_image
+from gffusion.cli.device import choose_device
+from gffusion.data import IMAGE_SUFFIXES, ReadOptions, write_image
 from gffusion.video.matching import VideoPair
 from gffusion.video.reading import VideoFile, to_infrared, to_visible
 from gffusion.video.stream import FusionStream
@@ -25,31 +26,44 @@ parser.add_argument("--align", default="none", choices=["none", "resize"])
 parser.add_argument("--semantic-every", type=int, default=1)
 parser.add_argument("--last", type=Path, help="file for the last fused frame")
 options = parser.parse_args()
+if options.last is not None and options.last.suffix.lower() not in IMAGE_SUFFIXES:
+    parser.error(f"--last must be one of {', '.join(IMAGE_SUFFIXES)}, got {options.last}")
 
 
 def play(stream: FusionStream, pair: VideoPair) -> None:
-    """Push the frames of two videos at their times, as cameras do, and close the stream."""
+    """Push the frames of two videos at their times, as cameras do, and close the stream, also if a frame cannot be read."""
     start = None
-    for frames in pair.read():
-        start = time.monotonic() - float(frames.time) if start is None else start
-        time.sleep(max(0.0, start + float(frames.time) - time.monotonic()))
-        stream.push(to_visible(frames.visible.frame), to_infrared(frames.infrared.frame), float(frames.time))
-    stream.close()
+    try:
+        for frames in pair.read():
+            start = time.monotonic() - float(frames.time) if start is None else start
+            time.sleep(max(0.0, start + float(frames.time) - time.monotonic()))
+            stream.push(to_visible(frames.visible.frame), to_infrared(frames.infrared.frame), float(frames.time))
+    finally:
+        stream.close()
 
 
-try:
+def main() -> None:
+    """Fuse both videos, and write the last frame, also if reading ends early."""
+    device = choose_device(options.device)
     pair = VideoPair(VideoFile(options.visible), VideoFile(options.infrared))
-    model = create_model(options.model, use_segmenter=False).to(options.device)
+    model = create_model(options.model, use_segmenter=False).to(device)
     processor, read_options = load_image_processor(options.model), ReadOptions(align=options.align, keep_borders=True)
-    with FusionStream(model, processor, read_options, semantic_every=options.semantic_every) as stream:
-        cameras = threading.Thread(target=play, args=(stream, pair), daemon=True)
-        cameras.start()
+    stream = FusionStream(model, processor, read_options, semantic_every=options.semantic_every)
+    with ThreadPoolExecutor(1) as cameras, stream:
+        reading = cameras.submit(play, stream, pair)
         for result in stream:  # a viewer would show `result.fused` here
             print(f"{result.time:7.3f} s  latency {1000 * result.latency:5.0f} ms  dropped {result.dropped}")
-        cameras.join()
-except (ImportError, OSError, ValueError) as error:
-    raise SystemExit(f"live.py: error: {error}") from None
-counts = stream.statistics
-print(f"{counts.fused} of {counts.pushed} frames fused, {counts.dropped} dropped, mean latency {counts.latency:.3f} s")
-if options.last is not None and (last := stream.latest()) is not None:
-    write_image(options.last, last.fused)
+    counts = stream.statistics
+    print(
+        f"{counts.fused} of {counts.pushed} frames fused, {counts.dropped} dropped, mean latency {counts.latency:.3f} s"
+    )
+    if options.last is not None and (last := stream.latest()) is not None:
+        write_image(options.last, last.fused)
+    reading.result()  # raises the error of reading
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ImportError, OSError, ValueError) as error:
+        raise SystemExit(f"live.py: error: {error}") from None

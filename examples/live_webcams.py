@@ -6,6 +6,7 @@ pass its file as `--align`. Press q to stop. Needs OpenCV: `pip install opencv-p
 
 import argparse
 import threading
+from contextlib import closing
 
 import numpy as np
 
@@ -15,6 +16,7 @@ except ImportError:
     raise SystemExit("live_webcams.py: error: webcams need OpenCV: pip install opencv-python") from None
 
 from gffusion import create_model
+from gffusion.cli.device import choose_device
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import parse_align
 from gffusion.video.stream import FusionStream
@@ -42,25 +44,32 @@ class Camera:
         self._thread.start()
 
     def _read(self) -> None:
-        while self.is_running:
-            is_read, frame = self._capture.read()
-            if not is_read:
-                break
-            self.frame = frame[..., ::-1].copy()  # BGR -> RGB
-        self.is_running = False
+        try:
+            while self.is_running:
+                is_read, frame = self._capture.read()
+                if not is_read:
+                    break
+                self.frame = frame[..., ::-1].copy()  # BGR -> RGB
+        finally:
+            self.is_running = False
 
     def close(self) -> None:
-        """Stop reading."""
+        """Stop reading, and release the camera."""
         self.is_running = False
         self._thread.join()
         self._capture.release()
 
 
-try:
+def main() -> None:
+    """Show fused images until q is pressed or a camera stops."""
+    device = choose_device(options.device)
     read_options = ReadOptions(align=parse_align(options.align), keep_borders=True)
-    visible, infrared = Camera(options.visible), Camera(options.infrared)
-    model = create_model(options.model, use_segmenter=False).to(options.device)
-    with FusionStream(model, load_image_processor(options.model), read_options) as stream:
+    model, processor = create_model(options.model, use_segmenter=False).to(device), load_image_processor(options.model)
+    with (
+        closing(Camera(options.visible)) as visible,
+        closing(Camera(options.infrared)) as infrared,
+        FusionStream(model, processor, read_options) as stream,
+    ):
         pushed = None
         while visible.is_running and infrared.is_running:
             if visible.frame is not None and infrared.frame is not None and visible.frame is not pushed:
@@ -71,8 +80,13 @@ try:
                 cv2.imshow(f"gffusion: press q to stop ({options.model})", result.fused[..., ::-1])
             if cv2.waitKey(5) == ord("q"):
                 break
-    visible.close()
-    infrared.close()
+        else:
+            print(f"the camera {options.infrared if visible.is_running else options.visible} has no more frames")
     print(stream.statistics)
-except (OSError, ValueError) as error:
-    raise SystemExit(f"live_webcams.py: error: {error}") from None
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (OSError, ValueError, cv2.error) as error:
+        raise SystemExit(f"live_webcams.py: error: {error}") from None

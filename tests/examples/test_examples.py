@@ -2,6 +2,9 @@
 
 import json
 import os
+import re
+import runpy
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -119,9 +122,51 @@ def test_live(tmp_path: Path) -> None:
     assert find_markers(read_image(tmp_path / "last.png")) == (marker_column(11),) * 2
 
 
-@pytest.mark.parametrize("words", [["live.py", "no.mp4", "no.mp4"], ["live_webcams.py", "--visible", "no_camera"]])
-def test_live_reports_errors_in_one_line(words: list[str], tmp_path: Path) -> None:
+def test_live_ends_when_reading_fails(tmp_path: Path) -> None:
+    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
+    from video_files import infrared_frame, visible_frame, write_video
+
+    visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(3)))
+    infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(3)), times=[100, 101, 102])
+    done = run(EXAMPLES / "live.py", visible, infrared, "--model", "gffusion-funet")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "live.py: error: no frames of the two videos are at the same time" in done.stderr
+    assert "0 of 0 frames fused" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["live.py", "no.mp4", "no.mp4"], "no.mp4 does not exist"),
+        (["live.py", "no.mp4", "no.mp4", "--device", "foo"], "--device foo: "),
+        (["live.py", "no.mp4", "no.mp4", "--last", "last.xyz"], "--last must be one of .*, got last.xyz"),
+        (["live_webcams.py", "--visible", "no_camera"], ""),
+        (["live_webcams.py", "--device", "foo"], ""),
+        (["finetune.py", "no_folder", "run"], "no_folder"),
+    ],
+)
+def test_errors_are_one_line(words: list[str], message: str) -> None:
     done = run(EXAMPLES / words[0], *words[1:])
-    assert done.returncode == 1
+    assert done.returncode in (1, 2)
     assert "Traceback" not in done.stderr
-    assert f"{words[0]}: error: " in done.stderr
+    assert re.search(f"{words[0]}: error: .*{message}", done.stderr), done.stderr
+
+
+def test_finetune_makes_the_missing_label_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One box file is damaged: the other maps stay, and after its correction only the missing one is made."""
+    names = [Path(name).stem for name in write_scenes(tmp_path, count=3, height=64, width=96)]
+    shutil.rmtree(tmp_path / "labels")
+    boxes = next((tmp_path / "boxes").glob(f"{names[1]}.*"))
+    content = boxes.read_bytes()
+    boxes.write_bytes(b"damaged")
+    monkeypatch.setattr(sys, "argv", ["finetune.py", str(tmp_path), "run"])
+    make_labels = runpy.run_path(str(EXAMPLES / "finetune.py"), run_name="example")["make_labels"]
+    with pytest.raises(ValueError, match=f"^1 label maps could not be made; {names[1]}: "):
+        make_labels(tmp_path)
+    first = tmp_path / "labels" / f"{names[0]}.png"
+    first.touch()
+    boxes.write_bytes(content)
+    before = first.stat().st_mtime_ns
+    make_labels(tmp_path)
+    assert len(list((tmp_path / "labels").iterdir())) == 3
+    assert first.stat().st_mtime_ns == before

@@ -2,6 +2,7 @@
 
 import json
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,6 +34,7 @@ onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 pytest.importorskip("onnxscript")
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "run_onnx.py"
 SIZES = [(1, 32, 32), (2, 97, 133), (3, 33, 120)]  # none is that of the export
 ENCODER: dict[str, Any] = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 3, "num_attention_heads": 2}
 CLIP = ENCODER | {"patch_size": 8, "image_size": 32, "projection_dim": 16}
@@ -161,6 +163,8 @@ def test_bytes_are_those_of_the_image(tmp_path: Path) -> None:
     fused = onnxruntime.InferenceSession(path).run(None, inputs)[0][0]
     expected = predict(model, processor, [(scene.visible, scene.infrared)])[0].fused
     assert np.abs(fused.astype(int) - expected).max() <= 1
+    example = runpy.run_path(str(EXAMPLE))
+    assert np.array_equal(example["fuse"](example["load"](path), scene.visible, scene.infrared), fused)
     with pytest.raises(ValueError, match="takes bytes"):
         OnnxModel(path)
 
@@ -251,9 +255,8 @@ def test_commands_and_example(run: Callable[..., Any], tmp_path: Path) -> None:
     assert run("fuse visible.png infrared.png -o torch.png --model gffusion-funet --device cpu")[0] == 0
     code, text = run("fuse visible.png infrared.png -o onnx.png --model model.onnx --backend onnx --device cpu")
     assert code == 0 and "CPUExecutionProvider" in text
-    example = Path(__file__).parents[2] / "examples" / "run_onnx.py"
     blocked = "import sys, runpy; sys.modules.update(torch=None, gffusion=None); runpy.run_path(sys.argv.pop(1), run_name='__main__')"
-    words = [sys.executable, "-c", blocked, str(example), "model.onnx", "visible.png", "infrared.png", "example.png"]
+    words = [sys.executable, "-c", blocked, str(EXAMPLE), "model.onnx", "visible.png", "infrared.png", "example.png"]
     done = subprocess.run(words, capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     images = [np.asarray(Image.open(f"{name}.png"), int) for name in ("torch", "onnx", "example")]

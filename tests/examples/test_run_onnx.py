@@ -1,0 +1,60 @@
+"""What the example for ONNX files refuses; tests/export/test_export.py compares its images."""
+
+import runpy
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+pytest.importorskip("onnxruntime")
+
+EXAMPLE = runpy.run_path(str(Path(__file__).parents[2] / "examples" / "run_onnx.py"), run_name="example")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (40, 36)).save("visible.png")
+    Image.new("L", (40, 36)).save("infrared.png")
+    Path("damaged.onnx").write_bytes(b"damaged")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("none.onnx visible.png infrared.png fused.png", "none.onnx does not exist"),
+        ("damaged.onnx visible.png infrared.png fused.png", "damaged.onnx is not a readable ONNX file"),
+        ("damaged.onnx visible.png infrared.png infrared.png", "infrared.png is an input"),
+        ("damaged.onnx visible.png infrared.png", "the following arguments are required: output"),
+    ],
+)
+def test_refused(
+    words: str, message: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["run_onnx.py", *words.split()])
+    with pytest.raises(SystemExit) as stop:
+        EXAMPLE["main"]()
+    assert message in f"{stop.value}{capsys.readouterr().err}"
+    assert not Path("fused.png").exists()
+
+
+@pytest.mark.parametrize("array", [np.full((4, 4), 3000, np.uint16), np.full((4, 4), 0.5, np.float32)])
+def test_deep_images_are_not_clipped(array: NDArray[Any], folder: Path) -> None:
+    Image.fromarray(array).save("deep.tif")
+    with pytest.raises(ValueError, match="more than 8 bits"):
+        EXAMPLE["read"](Path("deep.tif"), "L")
+
+
+def test_images_are_upright_and_of_one_size(folder: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (40, 36)).save("turned.png", exif=exif)
+    turned = EXAMPLE["read"](Path("turned.png"), "L")
+    assert turned.shape == (40, 36)
+    with pytest.raises(ValueError, match="the visible one has 40x36 pixels, the infrared one 36x40"):
+        EXAMPLE["fuse"](None, EXAMPLE["read"](Path("visible.png"), "RGB"), turned)
