@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from gffusion.inference.folding import SOBEL, fold_batch_norms
+from gffusion.inference.folding import SOBEL, find_context_scale, fold_batch_norms
 from gffusion.models.gffusion.funet import FuNet, ModalityEncoder
 
 # Engines compute convolutions in blocks of this many channels, and fill smaller ones with zeros.
@@ -27,7 +27,7 @@ class FunetGraph(FuNet):
         self.encoders = nn.ModuleList(map(_EncoderGraph, [encoders] if merged else [[part] for part in encoders]))
         self.decoder = nn.Sequential(*fold_batch_norms(funet.decoder))
         self.context_scale: Tensor
-        self.register_buffer("context_scale", _find_scale(funet.decoder).view(1, -1, 1, 1))
+        self.register_buffer("context_scale", find_context_scale(funet.decoder).view(1, -1, 1, 1))
 
     def encode(self, visible: Tensor, infrared: Tensor) -> Tensor:
         """Return z_f as [`FuNet.encode`] does."""
@@ -99,15 +99,6 @@ class _EncoderGraph(nn.Module):
 
     def _activate(self, features: Tensor) -> Tensor:
         return F.leaky_relu(features, self.slope)
-
-
-def _find_scale(decoder: nn.Sequential) -> Tensor:
-    """Return the factor (channels,) of the batch norm after the first convolution, 1 without one."""
-    norm = decoder[1] if len(decoder) > 1 else None
-    if not isinstance(norm, nn.BatchNorm2d):
-        return torch.ones(1)
-    assert norm.running_var is not None
-    return (norm.weight / torch.sqrt(norm.running_var + norm.eps)).detach()
 
 
 def _extend(image: Tensor, multiple: int) -> Tensor:

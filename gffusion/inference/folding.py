@@ -1,6 +1,7 @@
 """Fold the parts of a trained FuNet together, for forms of it that are only run and not trained."""
 
 from collections.abc import Iterable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -65,6 +66,18 @@ def fold_batch_norms(layers: Iterable[nn.Module]) -> list[nn.Module]:
         else:
             folded.append(layer)
     return folded
+
+
+def find_context_scale(decoder: nn.Sequential) -> Tensor:
+    """Return the factors (channels,) of the batch norm after the first convolution, float32, 1 without one.
+
+    The context is added before this norm, which is folded into the convolution.
+    """
+    first: Any = decoder[0]
+    norm: Any = decoder[1] if len(decoder) > 1 else None
+    if norm is None:
+        return torch.ones(first.out_channels, device=first.weight.device)
+    return (norm.weight.float() / torch.sqrt(norm.running_var.float() + norm.eps)).detach()
 
 
 def join_aligns(block: GradientResidualDenseBlock) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from gffusion.models.gffusion.funet import FuNet, ModalityEncoder
 from gffusion.zoo.digest import digest_weights
 
-from .folding import SOBEL, can_fold, fold_batch_norms, join_aligns
+from .folding import SOBEL, can_fold, find_context_scale, fold_batch_norms, join_aligns
 
 # Floats of a vector register of the widest processors, and the most pixels that a convolution computes at once.
 _VECTOR, _MOST_PIXELS = 16, 8
@@ -112,10 +112,7 @@ class FusedFunet:
         halves = first.weight.chunk(2, dim=1)  # of both modalities
         self.first = [_Convolution(halves[0], first.bias), _Convolution(halves[1], None)]
         # Folded batch norms multiply the context, too, which is added after the first convolution.
-        self.context_scale = first.weight.new_ones(first.out_channels, 1, 1).detach()
-        if isinstance(norm := funet.decoder[min(1, len(funet.decoder) - 1)], nn.BatchNorm2d):
-            variance: Tensor = norm.running_var  # type: ignore[assignment]
-            self.context_scale = (norm.weight / torch.sqrt(variance + norm.eps)).detach()[:, None, None]
+        self.context_scale = find_context_scale(funet.decoder)[:, None, None]
         self.others = [_Convolution(layer.weight, layer.bias) for layer in others]
         self.slope = self.encoders[0].slope
         self.reach = 4 + len(self.others)

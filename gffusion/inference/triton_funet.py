@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from gffusion.models.gffusion.funet import Context, FuNet
 from gffusion.models.gffusion.image_ops import LUMA_WEIGHTS, rgb_to_luma
 
-from .folding import fold_batch_norms, is_known
+from .folding import find_context_scale, fold_batch_norms, is_known
 from .triton_kernels import align_kernel, convolution_kernel, stem_kernel
 
 CHUNK = 16  # channels per matrix product, the smallest number that Triton supports
@@ -36,7 +36,10 @@ class TritonFuNet:
         self.dtype = visible.stem.weight.dtype
         self.stem_channels = visible.stem.out_channels
         self.features = blocks[0].dense_align.out_channels
-        self.maximum_pixels = MAXIMUM_ELEMENTS // max(3 * self.stem_channels, 2 * self.features)
+        outputs = [layer.out_channels for layer in funet.decoder if isinstance(layer, nn.Conv2d)]
+        self.maximum_pixels = MAXIMUM_ELEMENTS // max(
+            3 * self.stem_channels, 2 * self.features, visible.stem.in_channels, *outputs
+        )
         self.slope = float(visible.activation.negative_slope)
         self._funet, self._is_luma = funet, is_luma
         # The weights of luma become a part of the first convolution, if nothing else needs the luma.
@@ -56,9 +59,7 @@ class TritonFuNet:
             for layer in layers
             if isinstance(layer, nn.Conv2d)
         ]
-        # A batch norm follows the sum of the first convolution and the context.
-        first = funet.decoder[0].weight.float().flatten(1), layers[0].weight.flatten(1)  # type: ignore[union-attr,operator]
-        self._context_scale = (first[0] * first[1]).sum(1) / (first[0] ** 2).sum(1)
+        self._context_scale = find_context_scale(funet.decoder)
 
     def __call__(self, visible: Tensor, infrared: Tensor, projections: Tensor | None = None) -> Tensor:
         """Return I_fus, float32 in [0, 1]: (B, 3, H, W), (B, 1, H, W), (B, 2 C, h, w) -> (B, 1 or 3, H, W).
@@ -190,8 +191,15 @@ def supports(funet: FuNet) -> bool:
     """Return whether the kernels compute this FuNet: in half precision, and of the parts that they know."""
     parts = dict(funet.named_children())
     context = parts.pop("context", None)
+    slopes = {layer.negative_slope for layer in funet.modules() if isinstance(layer, nn.LeakyReLU)}
     is_half = funet.visible_encoder.stem.weight.dtype in (torch.float16, torch.bfloat16)
-    if not is_half or funet.training or type(funet) is not FuNet or type(context) not in (Context, type(None)):
+    if (
+        len(slopes) > 1
+        or not is_half
+        or funet.training
+        or type(funet) is not FuNet
+        or type(context) not in (Context, type(None))
+    ):
         return False
     modules = (module for part in parts.values() for module in part.modules())
     return set(parts) == {"visible_encoder", "infrared_encoder", "decoder"} and all(map(is_known, modules))

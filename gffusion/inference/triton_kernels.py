@@ -10,9 +10,9 @@ import triton.language as tl
 
 @triton.jit
 def _reflect(index, size):
-    """Reflect indices at the borders of an axis."""
+    """Reflect indices at the borders of an axis; those far outside, of pixels that are not stored, become 0."""
     index = tl.abs(index)
-    return tl.where(index >= size, 2 * size - 2 - index, index)
+    return tl.maximum(tl.where(index >= size, 2 * size - 2 - index, index), 0)
 
 
 @triton.jit

@@ -3,6 +3,7 @@
 import json
 import subprocess
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,11 +24,12 @@ from gffusion.models.gffusion.funet import FuNet
 options = json.loads(sys.argv[1])
 torch.manual_seed(0)
 widths = {"stem_channels": 6, "feature_channels": 20, "decoder_channels": [18]}
-config = GFFusionConfig(paradigm="cascading", use_segmenter=False, **widths, **options)
+config = GFFusionConfig(paradigm="cascading", use_segmenter=False, **(widths | options))
 funet = FuNet(config).eval()
 for name, value in funet.state_dict().items():
     if value.is_floating_point():
         value += 0.1 * (torch.rand_like(value) if name.endswith("running_var") else torch.randn_like(value))
+funet.decoder[0].weight.data[0] = 0  # a pruned filter
 images = torch.rand(2, 4, 10, 21)
 visible, infrared = images[:, :3], images[:, 3:]
 is_luma = config.color_space == "ycbcr"
@@ -42,10 +44,47 @@ with torch.no_grad():
     funet.half()
     assert supports(funet)
     half = None if projections is None else projections.half()
-    result = TritonFuNet(funet, is_luma)(visible, infrared, half)
+    kernels = TritonFuNet(funet, is_luma)
+    result = kernels(visible, infrared, half)
+widest = max(layer.out_channels for layer in funet.modules() if isinstance(layer, torch.nn.Conv2d))
+assert kernels.maximum_pixels * widest <= 2**31  # indices have 32 bits
 assert result.shape == expected.shape and result.dtype == torch.float32
+funet.visible_encoder.activation.negative_slope = 0.5
+assert not supports(funet)  # they have one slope
 print(f"{(result - expected).abs().max().item():.6f}")
 """
+
+
+REFLECT = """
+import torch
+import triton
+import triton.language as tl
+
+from gffusion.inference.triton_kernels import _reflect
+
+
+@triton.jit
+def probe(target, size, LENGTH: tl.constexpr):
+    indices = tl.arange(0, LENGTH)
+    tl.store(target + indices, _reflect(indices - 1, size))
+
+
+for size in (2, 3, 16, 17, 40):
+    found = torch.zeros(64, dtype=torch.int32)
+    probe[(1,)](found, size, LENGTH=64)
+    assert 0 <= found.min() and found.max() < size, found
+    assert found[: size + 2].tolist() == [1, *range(size), size - 2]
+"""
+
+
+def test_indices_stay_in_narrow_maps(
+    run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
+    """Also those of the pixels of a block that lie outside of the image, which are loaded and not stored."""
+    script = tmp_path / "reflect.py"  # Triton reads the source of kernels
+    script.write_text(REFLECT)
+    result = run_script(f"import runpy; runpy.run_path({str(script)!r})", environment={"TRITON_INTERPRET": "1"})
+    assert result.returncode == 0, result.stderr
 
 
 @pytest.mark.slow
@@ -54,7 +93,7 @@ print(f"{(result - expected).abs().max().item():.6f}")
     [
         {},
         {"color_space": "rgb", "blend_sources": True},
-        {"context_channels": 4, "pixel_unshuffle": 2},
+        {"context_channels": 4, "pixel_unshuffle": 2, "decoder_channels": [44]},
     ],
 )
 def test_equal_funet(run_script: Callable[..., subprocess.CompletedProcess[str]], options: dict[str, Any]) -> None:
