@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from gffusion.models.gffusion.config_limits import name_file_in_errors
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
 from gffusion.zoo.digest import digest_file
 
@@ -79,11 +78,17 @@ class OnnxModel(nn.Module):
         return str(self.session.get_providers()[0])
 
     def load_image_processor(self, **options: Any) -> GFFusionImageProcessor:
-        """Return the image processor that is stored in the file, with other options of infrared images."""
+        """Return the image processor that is stored in the file, with other options of [`GFFusionImageProcessor`].
+
+        Raises:
+            ValueError: If an option is unknown or invalid.
+        """
+        given = {name: value for name, value in options.items() if name != "size_divisor"}
         with name_file_in_errors(str(self.path)):
             saved = json.loads(self.metadata["gffusion.image_processor"])
+            if options.get("size_divisor") is not None:
+                saved["size_divisor"] = options["size_divisor"]
             processor: GFFusionImageProcessor = GFFusionImageProcessor.from_dict(saved)
-        given = {name: value for name, value in options.items() if name in OPTION_NAMES}
         processor.infrared_options = processor.infrared_options.override(**given)
         return processor
 

@@ -15,7 +15,7 @@ from gffusion.cameras.missing import blend_visible, fill_missing
 from gffusion.models.gffusion.finet import unite_modalities
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, to_array
-from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
 
@@ -84,7 +84,7 @@ def predict(
         >>> predict(model, processor, [pair])[0].fused.shape
         (48, 64, 3)
     """
-    _check_arguments(model, pairs, row_bands)
+    _check_arguments(model, pairs, row_bands, infrared_options)
     images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
     masks = [None] * len(images) if missing is None else list(missing)
     _check_masks(masks, [visible.shape[:2] for visible, _ in images])
@@ -125,13 +125,20 @@ def predict(
     ]
 
 
-def _check_arguments(model: GFFusionModel, pairs: Sequence[tuple[Any, Any]], row_bands: bool | None) -> None:
+def _check_arguments(
+    model: GFFusionModel,
+    pairs: Sequence[tuple[Any, Any]],
+    row_bands: bool | None,
+    infrared_options: Sequence[InfraredOptions] | None,
+) -> None:
     if model.training:
         raise ValueError(
             "The model is in training mode, in which results depend on the batch: call `model.eval()` first."
         )
     if not len(pairs):
         raise ValueError("`pairs` is empty: give at least one pair of images.")
+    if infrared_options is not None:
+        check_options(infrared_options, len(pairs))
     if row_bands and not isinstance(model, GFFusionModel):
         raise ValueError("`row_bands` cannot be used with an exported file: leave it out.")
 

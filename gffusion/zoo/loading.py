@@ -13,6 +13,9 @@ from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find
 
 from .registry import ModelEntry, find_entry, list_models, locate
 
+_PROCESSOR_OPTIONS = ("size_divisor", *OPTION_NAMES)
+_REQUEST_ARGUMENTS = (*HUB_ARGUMENTS, "revision", "subfolder")
+
 
 def create_model(
     name: str | os.PathLike[str] = "gffusion-tiny", pretrained: bool = True, **kwargs: Any
@@ -56,17 +59,19 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
 
     Raises:
         OSError: If the model is unknown or cannot be loaded.
-        ValueError: If an option is invalid.
+        ValueError: If an option is unknown or invalid.
 
     Example:
         >>> load_image_processor("gffusion-live", size_divisor=8).size_divisor
         8
     """
+    if unknown := sorted(set(kwargs) - {*_PROCESSOR_OPTIONS, *_REQUEST_ARGUMENTS}):
+        raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(_PROCESSOR_OPTIONS)}.")
     source = locate(name)
     _refuse_revision(source, kwargs)
     given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
     kwargs = limit_to_cache(source, kwargs)
-    request = {key: kwargs[key] for key in (*HUB_ARGUMENTS, "revision", "subfolder") if key in kwargs}
+    request = {key: kwargs[key] for key in _REQUEST_ARGUMENTS if key in kwargs}
     with explained("the image processor", source):
         file = find_file(source, "preprocessor_config.json", **request)
         if file is None:

@@ -197,6 +197,9 @@ def test_exported_files_refuse_what_needs_the_model(funet_file: Path, tmp_path: 
         predict(model, model.load_image_processor(), [(scene.visible, scene.infrared)], row_bands=True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="`pairs` is empty"):
         predict(model, model.load_image_processor(), [])  # type: ignore[arg-type]
+    assert model.load_image_processor(size_divisor=8, invert=True).size_divisor == 8
+    with pytest.raises(ValueError, match=r"Unknown options \['invrt'\]"):
+        model.load_image_processor(invrt=True)
     other = tmp_path / "other.onnx"
     content = onnx.load(funet_file)
     content.doc_string = "other"

@@ -345,3 +345,23 @@ class TestFiles:
         saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "dtype", "size_divisor": 1}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved))
         assert GFFusionImageProcessor.from_pretrained(tmp_path).infrared_options == InfraredOptions("type")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"infrared_options": [InfraredOptions()], "invert": True},
+            "invert cannot be combined with `infrared_options`",
+        ),
+        ({"invrt": True}, r"Unknown options \['invrt'\]. Allowed: infrared_range, invert"),
+        ({"infrared_options": InfraredOptions()}, "must be a list of one InfraredOptions per pair"),
+        ({"infrared_options": [{"invert": True}]}, "must be a list of one InfraredOptions per pair"),
+        ({"infrared_options": [InfraredOptions()] * 2}, "one entry per pair, got 2 for 1 pairs"),
+        ({"missing": []}, "one mask or None per pair, got 0 for 1 pairs"),
+    ],
+)
+def test_options_that_do_not_fit_together(options: dict[str, Any], message: str) -> None:
+    pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
+    with pytest.raises(ValueError, match=message):
+        GFFusionImageProcessor()([pair], **options)

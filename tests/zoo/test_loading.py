@@ -169,6 +169,10 @@ class TestImageProcessor:
         assert load_image_processor(tmp_path, infrared_range="type", invert=True).invert
         GFFusionImageProcessor(agc="plateau", plateau_limit=2).save_pretrained(tmp_path)
         assert load_image_processor(tmp_path, agc="linear").plateau_limit is None
+        with pytest.raises(
+            ValueError, match=r"Unknown options \['invrt'\]. Allowed: size_divisor, infrared_range, invert,"
+        ):
+            load_image_processor(tmp_path, invrt=True)
 
     def test_default_for_models_saved_without(self, tmp_path: Path) -> None:
         (tmp_path / "config.json").write_text("{}")

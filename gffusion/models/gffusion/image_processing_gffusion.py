@@ -15,7 +15,7 @@ from transformers.utils import TensorType, logging
 
 from .image_ops import replace_luma, rgb_to_luma
 from .image_sizes import MINIMUM_SIZE, check_same_size
-from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange
+from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
 from .infrared_values import map_infrared, to_visible_values
 
 logger = logging.get_logger(__name__)
@@ -124,23 +124,25 @@ class GFFusionImageProcessor(BaseImageProcessor):
                 take no part in ranges.
             return_tensors: `"pt"` or `"np"` to stack the batch, whose images must then have one size. By default, lists
                 are returned.
-            overrides: `infrared_range`, `invert`, `agc` and `plateau_limit`, which override those of the processor.
+            overrides: `infrared_range`, `invert`, `agc` and `plateau_limit`, which override those of the processor. They
+                cannot be combined with `infrared_options`.
 
         Returns:
             `BatchFeature` with `visible_values` (B, 3, H, W) and `infrared_values` (B, 1, H, W), float32 in [0, 1].
 
         Raises:
-            ValueError: If sizes differ, an image has an unknown layout or type, or values out of range, or the range must
-                be measured first.
+            ValueError: If sizes differ, an image has an unknown layout or type, or values out of range, the range must
+                be measured first, options are unknown or exclude each other, or there is not one entry per pair.
         """
         size_divisor = self.size_divisor if size_divisor is None else size_divisor
         _check_size_divisor(size_divisor)
         pairs = _as_pairs(images)
-        if infrared_options is None:
-            infrared_options = [self.infrared_options.override(**overrides)] * len(pairs)
+        options_of_pairs = self._choose_options(infrared_options, overrides, len(pairs))
         visible_values, infrared_values = [], []
-        masks = [None] * len(pairs) if missing is None else missing
-        for (visible, infrared), options, mask in zip(pairs, infrared_options, masks, strict=True):
+        masks = [None] * len(pairs) if missing is None else list(missing)
+        if len(masks) != len(pairs):
+            raise ValueError(f"`missing` must have one mask or None per pair, got {len(masks)} for {len(pairs)} pairs.")
+        for (visible, infrared), options, mask in zip(pairs, options_of_pairs, masks, strict=True):
             visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
             check_same_size(
                 {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]}
@@ -159,6 +161,18 @@ class GFFusionImageProcessor(BaseImageProcessor):
             )
         data = {"visible_values": visible_values, "infrared_values": infrared_values}
         return BatchFeature(data=data, tensor_type=return_tensors)
+
+    def _choose_options(self, given: Any, overrides: dict[str, Any], count: int) -> Sequence[InfraredOptions]:
+        """Return the options of every pair."""
+        if given is None:
+            return [self.infrared_options.override(**overrides)] * count
+        if names := [name for name, value in overrides.items() if value is not None]:
+            raise ValueError(
+                f"{', '.join(names)} cannot be combined with `infrared_options`, which has all options of every pair: leave "
+                f"{'it' if len(names) == 1 else 'them'} out."
+            )
+        check_options(given, count)
+        return given  # type: ignore[no-any-return]
 
     def post_process_fusion(
         self, outputs: Any, images: Pair | Sequence[Pair], output_type: Literal["pil", "np", "pt"] = "pil"

@@ -112,8 +112,10 @@ class InfraredOptions:
         Options that depend on a replaced one are reset: the limit with another `agc`, and smoothing with another range.
 
         Raises:
-            ValueError: If the options exclude each other.
+            ValueError: If a name is unknown, or the options exclude each other.
         """
+        if unknown := sorted(set(given) - set(OPTION_NAMES)):
+            raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(OPTION_NAMES)}.")
         given = {name: value for name, value in given.items() if value is not None}
         if given.get("agc", "plateau") != "plateau":
             given.setdefault("plateau_limit", None)
@@ -136,6 +138,21 @@ class InfraredOptions:
 
 
 OPTION_NAMES = tuple(field.name for field in fields(InfraredOptions))
+
+
+def check_options(options: Any, count: int) -> None:
+    """Check that there is one [`InfraredOptions`] for every pair.
+
+    Raises:
+        ValueError: If there is not.
+
+    Example:
+        >>> check_options([InfraredOptions()], 1)
+    """
+    if not isinstance(options, (list, tuple)) or not all(hasattr(item, "is_inverted") for item in options):
+        raise ValueError(f"`infrared_options` must be a list of one InfraredOptions per pair, got {options!r}.")
+    if len(options) != count:
+        raise ValueError(f"`infrared_options` must have one entry per pair, got {len(options)} for {count} pairs.")
 
 
 def _check_range(infrared_range: Any) -> None:
