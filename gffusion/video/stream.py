@@ -63,7 +63,7 @@ class _Pushed:
     infrared: NDArray[Any]
     time: float
     arrived: float
-    dropped: int
+    dropped: int = 0
 
 
 class FusionStream:
@@ -135,8 +135,17 @@ class FusionStream:
 
         Raises:
             RuntimeError: If the stream is closed.
+            ValueError: If an image is no array of one of these shapes, or is empty.
         """
         arrived = clock.monotonic()
+        for name, image in (("visible", visible), ("infrared", infrared)):
+            if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or not image.size:
+                got = (
+                    f"{type(image).__name__} of shape {np.shape(image)}"
+                    if hasattr(image, "shape")
+                    else type(image).__name__
+                )
+                raise ValueError(f"`{name}` must be an array (H, W) or (H, W, 3), got {got}")
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("the stream is closed: make a new one")
@@ -144,7 +153,7 @@ class FusionStream:
             self._dropped += is_late
             counts = self._statistics
             self._statistics = replace(counts, pushed=counts.pushed + 1, dropped=counts.dropped + is_late)
-            self._waiting = _Pushed(visible, infrared, arrived if time is None else time, arrived, self._dropped)
+            self._waiting = _Pushed(visible, infrared, arrived if time is None else time, arrived)
             self._changed.notify_all()
 
     def latest(self, timeout: float | None = None) -> StreamResult | None:
@@ -203,7 +212,7 @@ class FusionStream:
             try:
                 prediction = self._fuser.fuse([self._fuser.prepare(pushed.visible, pushed.infrared)])[0]
             except Exception as error:  # of any kind: without this thread, readers would wait for ever
-                self._fail(error)
+                self._fail(pushed, error)
                 continue
             self._deliver(pushed, prediction.fused, prediction.labels)
         with self._changed:
@@ -215,12 +224,15 @@ class FusionStream:
         with self._changed:
             self._changed.wait_for(lambda: self._waiting is not None or self._is_closed)
             pushed, self._waiting = self._waiting, None
-            self._dropped = 0
-            return pushed
+            if pushed is None:
+                return None
+            dropped, self._dropped = self._dropped, 0
+            return replace(pushed, dropped=dropped)
 
-    def _fail(self, error: Exception) -> None:
+    def _fail(self, pushed: _Pushed, error: Exception) -> None:
         with self._changed:
             self._error = error
+            self._dropped += pushed.dropped  # they belong to the next result
             self._statistics = replace(self._statistics, failed=self._statistics.failed + 1)
             self._changed.notify_all()
 

@@ -102,6 +102,43 @@ def test_a_pair_that_cannot_be_fused_is_reported_once(funet: GFFusionModel) -> N
     assert (stream.statistics.failed, stream.statistics.fused) == (1, 1)
 
 
+def test_dropped_pairs_before_a_failure_count_for_the_next_result(
+    funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate = Gate(monkeypatch)
+    gate.open.release(2)
+    stream = FusionStream(funet, load_image_processor("gffusion-funet"))
+    with stream._changed:  # the thread takes the newest pair only
+        for index in (0, 1):
+            stream.push(*pair(index))
+        stream.push(visible_frame(2), infrared_frame(2)[:20])
+    with pytest.raises(ValueError, match="20"):
+        stream.latest(timeout=120)
+    stream.push(*pair(3))
+    stream.close()
+    result = stream.latest()
+    assert result is not None and result.dropped == 2
+    assert (stream.statistics.dropped, stream.statistics.failed, stream.statistics.fused) == (2, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("image", "message"),
+    [
+        (None, "got NoneType"),
+        ([[0]], "got list"),
+        (np.zeros((0, 4), np.uint8), r"ndarray of shape \(0, 4\)"),
+        (np.zeros(4, np.uint8), r"ndarray of shape \(4,\)"),
+    ],
+)
+@pytest.mark.parametrize("name", ["visible", "infrared"])
+def test_what_is_no_image_is_refused(funet: GFFusionModel, image: Any, message: str, name: str) -> None:
+    images = dict(zip(("visible", "infrared"), pair(0), strict=True)) | {name: image}
+    stream = FusionStream(funet, load_image_processor("gffusion-funet"))
+    with stream, pytest.raises(ValueError, match=f"`{name}` must be an array .*{message}"):
+        stream.push(**images)
+    assert stream.statistics.pushed == 0
+
+
 def test_many_threads(funet: GFFusionModel) -> None:
     """Every pair is fused, dropped or failed, and times only grow for a reader of one camera."""
     stream = FusionStream(funet, load_image_processor("gffusion-funet"))
