@@ -13,7 +13,8 @@ class FusionTrainingArguments:
 
     Args:
         output_dir: Folder of checkpoints, logs, images and weights.
-        overwrite_output_dir: Start over if the folder contains another run, and delete its checkpoints.
+        overwrite_output_dir: Start over if the folder contains another run, and delete its checkpoints, log, images and weights,
+            but not edited model cards. Excludes `resume_from_checkpoint`.
         resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any, or from its path, which must be
             that of the newest one: older ones are deleted.
         num_train_epochs: Total number of epochs (paper: 150).
@@ -106,6 +107,13 @@ class FusionTrainingArguments:
         if self.fp16:
             return "fp16"
         return "bf16" if self.bf16 else "no"
+
+    def validate_start(self) -> None:
+        """Raise ValueError if a run is both to be deleted and to be continued."""
+        if self.overwrite_output_dir and self.resume_from_checkpoint:
+            raise ValueError(
+                "`overwrite_output_dir` deletes the run that `resume_from_checkpoint` continues: set one of them."
+            )
 
     def validate_precision(self) -> None:
         """Raise ValueError if both half precisions are set."""

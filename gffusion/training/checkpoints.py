@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts,
 
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"
-_PREFIX = "step-"
+# Checkpoints, and hidden ones that are incomplete or about to be deleted. Anything else in the folder is not ours.
+_NAME, _HIDDEN_NAME = re.compile(r"step-\d{8,}"), re.compile(r"\.step-\d{8,}(-outdated)?")
 # torch and safetensors raise their own errors when the disk is full.
 _DISK_ERRORS = (OSError, RuntimeError, SafetensorError)
 
@@ -46,7 +48,7 @@ class Checkpoints:
     @property
     def newest(self) -> Path | None:
         """The newest checkpoint, or `None`."""
-        return max(self.folder.glob(f"{_PREFIX}*"), default=None)  # the names sort by step
+        return max(self._find(_NAME), key=lambda path: int(path.name.removeprefix("step-")), default=None)
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of a step, then delete older checkpoints. All processes must call this.
@@ -56,7 +58,7 @@ class Checkpoints:
         Raises:
             CheckpointError: If the checkpoint cannot be written. The previous one is kept.
         """
-        name = f"{_PREFIX}{step:08d}"
+        name = f"step-{step:08d}"
         temporary = self.folder / f".{name}"
         is_main = self._accelerator.is_main_process
         with self.explain_disk_errors(f"write the checkpoint of step {step}"):
@@ -93,14 +95,19 @@ class Checkpoints:
 
     def delete_unfinished(self) -> None:
         """Delete incomplete checkpoints, and older ones than the newest, which killed and failed processes left."""
-        for unfinished in self.folder.glob(f".{_PREFIX}*"):
+        for unfinished in self._find(_HIDDEN_NAME):
             shutil.rmtree(unfinished)
-        for older in set(self.folder.glob(f"{_PREFIX}*")) - {self.newest}:
+        for older in set(self._find(_NAME)) - {self.newest}:
             self._delete(older)
 
     def clear(self) -> None:
         """Delete all checkpoints."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        for checkpoint in self._find(_NAME):
+            self._delete(checkpoint)
+
+    def _find(self, name: re.Pattern[str]) -> list[Path]:
+        paths = self.folder.iterdir() if self.folder.is_dir() else ()
+        return [path for path in paths if name.fullmatch(path.name) and path.is_dir()]
 
     def _delete(self, checkpoint: Path) -> None:
         """Delete a checkpoint atomically: rename it first, so that a partly deleted one is never read."""

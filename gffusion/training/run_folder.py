@@ -11,8 +11,10 @@ from typing import Any
 
 from torch.utils.data import Dataset
 
-from gffusion.data.atomic import replace_file
+from gffusion.data.atomic import remove_leftovers, replace_file
 from gffusion.data.locks import FolderLock
+from gffusion.hub.rendering import is_unedited
+from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -22,6 +24,8 @@ from .checkpoints import recover_folder, replace_folder
 
 LOG = "log.jsonl"
 IMAGES = "images"
+CHECKPOINTS = "checkpoints"
+WEIGHTS = ("best", "last")
 CARD = "README.md"
 STATE = "training_state.json"
 
@@ -68,9 +72,42 @@ class RunFolder:
                 f"Another process trains into {self.path}: wait for it, or choose another `output_dir`."
             ) from None
 
-    def start_log(self) -> None:
-        """Start an empty log."""
+    def check_unused(self, resumes: bool) -> None:
+        """Raise ValueError if a new run would replace something.
+
+        A run that `resumes` may replace what it left when it was stopped before its first checkpoint.
+        """
+        found = [name for name in WEIGHTS if self._has_weights(name) and not (resumes and self._is_unfinished(name))]
+        if (log := self.path / LOG).exists() and not (resumes and _is_log(log)):
+            found.append(LOG)
+        if not resumes and (folder := self.path / CHECKPOINTS).is_dir() and any(folder.iterdir()):
+            found.append(CHECKPOINTS)
+        if found:
+            raise ValueError(
+                f"{self.path} holds {', '.join(found)}, but no checkpoint to continue from. Choose another `output_dir`, or set "
+                "`overwrite_output_dir` to replace them."
+            )
+
+    def clear(self) -> None:
+        """Delete log, images and weights of another run, but not edited model cards."""
         (self.path / LOG).unlink(missing_ok=True)
+        for image in (self.path / IMAGES).glob("step-*.png"):
+            if image.stem.removeprefix("step-").isdecimal():
+                image.unlink()
+        for folder in (self.path / name for name in WEIGHTS):
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                elif path.name != CARD or is_unedited(path.read_bytes()):
+                    path.unlink()
+
+    def _has_weights(self, name: str) -> bool:
+        folder = self.path / name
+        return folder.exists() and (not folder.is_dir() or any(path.name != CARD for path in folder.iterdir()))
+
+    def _is_unfinished(self, name: str) -> bool:
+        state = self.path / name / STATE
+        return state.is_file() and read_json_object(state).get("finished") is False
 
     def append_log(self, record: dict[str, Any]) -> None:
         """Append a record to the log."""
@@ -113,11 +150,19 @@ class RunFolder:
 
     def recover(self) -> None:
         """Repair the folder after a killed process."""
-        for name in ("best", "last"):
+        for name in WEIGHTS:
             shutil.rmtree(self.path / f".{name}", ignore_errors=True)
             recover_folder(self.path / name)
-        for unfinished in [*self.path.glob(".*.tmp"), *self.path.glob("*/.*.tmp")]:  # log, images and cards
-            unfinished.unlink()
+        for name in ("", IMAGES, *WEIGHTS):  # log, images and cards
+            remove_leftovers(self.path / name)
+
+
+def _is_log(log: Path) -> bool:
+    try:
+        read_log(log)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def describe_run(

@@ -27,7 +27,7 @@ from .checkpoints import Checkpoints
 from .interruption import Interruption
 from .progress import Progress
 from .publication import check_publishable, push_finished
-from .run_folder import IMAGES, RunFolder, check_same_run, describe_run, summarize
+from .run_folder import CHECKPOINTS, IMAGES, WEIGHTS, RunFolder, check_same_run, describe_run, summarize
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
@@ -115,7 +115,7 @@ class FusionTrainer:
             generator=self._workers_generator,
             collate_fn=collate,
         )
-        self.checkpoints = Checkpoints(self.output_dir / "checkpoints", self.accelerator, model)
+        self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
         self.progress = Progress()
         self._pending_losses: list[Tensor] = []  # of the steps since the last flush
 
@@ -131,8 +131,8 @@ class FusionTrainer:
         Raises:
             FloatingPointError: If a loss is not finite; the message names the last good checkpoint.
             OSError: If the disk is full, an image cannot be read, or the upload fails. The last checkpoint is kept.
-            ValueError: If `output_dir` contains another run, another process trains into it, or the run to resume had other
-                options or data.
+            ValueError: If `output_dir` contains another run or files of that name, another process trains into it, or the run
+                to resume had other options or data.
         """
         resume = resume_from_checkpoint
         with self.folder.lock() if self.accelerator.is_main_process else nullcontext():
@@ -183,6 +183,7 @@ class FusionTrainer:
         self.accelerator.wait_for_everyone()
         self._description = describe_run(self.arguments, self.model, self.train_dataset, self.accelerator.num_processes)
         self._restore_progress(resume)
+        self.accelerator.wait_for_everyone()  # all processes look at the folder before one changes it
         self._pending_losses.clear()  # of a step that Ctrl-C interrupted, like its gradients
         self._step.optimizer.zero_grad()
         if self.accelerator.is_main_process:
@@ -190,7 +191,7 @@ class FusionTrainer:
                 self.folder.truncate_log(self.progress.step)
             else:
                 self.checkpoints.clear()
-                self.folder.start_log()
+                self.folder.clear()
         options = dataclasses.asdict(self.arguments)
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options.items()}
         self.accelerator.init_trackers("gffusion", config=plain)
@@ -225,12 +226,15 @@ class FusionTrainer:
             self.progress = Progress(**state["progress"])
             if self.progress.step >= self.total_steps:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
-        elif newest and not self.arguments.overwrite_output_dir:
-            raise ValueError(
-                f"{self.output_dir} holds a run, at {newest.name}. Continue it with `resume_from_checkpoint`, choose another "
-                "`output_dir`, or set `overwrite_output_dir` to delete it."
-            )
-        elif self.progress.step:
+            return
+        if not self.arguments.overwrite_output_dir:
+            if newest:
+                raise ValueError(
+                    f"{self.output_dir} holds a run, at {newest.name}. Continue it with `resume_from_checkpoint`, choose another "
+                    "`output_dir`, or set `overwrite_output_dir` to delete it."
+                )
+            self.folder.check_unused(bool(resume))
+        if self.progress.step:
             raise ValueError("This trainer was trained before. Make a new one, or set `resume_from_checkpoint`.")
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
@@ -370,7 +374,7 @@ class FusionTrainer:
             tracker.finish()
         self._step.unwrap()
         if self.accelerator.is_main_process:
-            for name in ("best", "last"):
+            for name in WEIGHTS:
                 self.folder.write_state(name, self._training_state(finished=True))
                 pairs = len(self.eval_dataset) if self.eval_dataset else 0  # type: ignore[arg-type]
                 log, facts = self.folder.read_log(), self.card_facts

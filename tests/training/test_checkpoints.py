@@ -62,8 +62,16 @@ class TestCheckpoints:
     def test_only_the_newest_is_kept_and_encoders_are_left_out(self, setting: Any) -> None:
         checkpoints, model, _ = setting
         assert checkpoints.newest is None
-        for step in (9, 10, 100):
+        foreign = ["step-backup", ".step-notes", "step-7"]
+        for name in foreign:
+            (checkpoints.folder / name).mkdir(parents=True)
+        for step in (9, 99_999_999, 100_000_000):
             checkpoints.save(step, {})
+            assert checkpoints.newest == checkpoints.folder / f"step-{step:08d}"
+        checkpoints.clear()
+        checkpoints.save(100, {})
+        for name in foreign:
+            (checkpoints.folder / name).rmdir()
         assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000100"]
         assert checkpoints.newest == checkpoints.folder / "step-00000100"
         for left in ("step-00000050", ".step-00000200"):  # by a kill, or a disk that refused to delete it

@@ -241,6 +241,10 @@ class TestOptions:
         with pytest.raises(ValueError, match=r"precision of the first training of a process.*'bf16'"):
             make(CROP, bf16=True)
 
+    def test_run_both_deleted_and_continued(self) -> None:
+        with pytest.raises(ValueError, match=r"`overwrite_output_dir` deletes the run .*set one of them"):
+            FusionTrainingArguments("run", overwrite_output_dir=True, resume_from_checkpoint=True)
+
     def test_one_pair_is_not_mixed(self) -> None:
         with pytest.raises(ValueError, match="`mixed_pairs` mixes the pairs of a batch"):
             FusionTrainingArguments("run", mixed_pairs=0.25, per_device_train_batch_size=1)

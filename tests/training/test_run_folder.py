@@ -23,7 +23,7 @@ class TestLog:
         for record in records:
             folder.append_log(record)
         assert folder.read_log() == records
-        folder.start_log()
+        folder.clear()
         assert folder.read_log() == []
         assert not any(folder.path.iterdir())
 
@@ -55,6 +55,52 @@ class TestWeights:
         assert (tmp_path / "last" / "README.md").read_text() == "mine"
         assert not (tmp_path / "last" / "other").exists()
         assert [path.name for path in tmp_path.iterdir()] == ["last"]
+
+
+class TestUsedFolder:
+    """A run replaces nothing that it did not write, and nothing of another run without `overwrite_output_dir`."""
+
+    @pytest.mark.parametrize("name", ["log.jsonl", "best/notes.txt", "last/notes.txt", "checkpoints/other.pth"])
+    def test_foreign_file(self, make_trainer: Callable[..., FusionTrainer], tmp_path: Path, name: str) -> None:
+        file, draft = tmp_path / "run" / name, tmp_path / "run" / "data" / ".work.tmp"
+        for path in (file, draft):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text("mine\n")
+        for resume in [False] if "checkpoints" in name else [False, True]:
+            with pytest.raises(ValueError, match=f"holds {name.split('/')[0]}, but no checkpoint"):
+                make_trainer().train(resume_from_checkpoint=resume)
+        assert file.read_text() == draft.read_text() == "mine\n"
+        if "checkpoints" in name:
+            make_trainer(num_train_epochs=1, overwrite_output_dir=True).train()
+            assert file.read_text() == "mine\n"
+
+    def test_run_whose_checkpoints_were_deleted(self, make_trainer: Callable[..., FusionTrainer]) -> None:
+        trainer = make_trainer(num_train_epochs=1)
+        trainer.train()
+        trainer.checkpoints.clear()
+        for resume, found in ((False, "best, last, log.jsonl"), (True, "best, last")):
+            with pytest.raises(ValueError, match=f"holds {found}, but no checkpoint to continue from"):
+                make_trainer().train(resume_from_checkpoint=resume)
+        for name in ("best", "last"):
+            trainer.folder.write_state(name, {"finished": False})
+        make_trainer(num_train_epochs=1).train(resume_from_checkpoint=True)  # as if killed before the first checkpoint
+
+    def test_nothing_of_an_overwritten_run_is_left(
+        self, make_trainer: Callable[..., FusionTrainer], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        make_trainer(num_train_epochs=1, evaluation=True, num_eval_images=1).train()
+        trainer = make_trainer(overwrite_output_dir=True)
+        (trainer.output_dir / "images" / "step-one.png").touch()
+        with open(trainer.output_dir / "best" / "README.md", "a") as card:
+            card.write("edited")
+        monkeypatch.setattr(trainer, "_train_epoch", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            trainer.train()
+        files = [path for path in trainer.output_dir.rglob("*") if path.is_file()]
+        assert sorted(str(path.relative_to(trainer.output_dir)) for path in files) == [
+            "best/README.md",
+            "images/step-one.png",
+        ]
 
 
 class Scored(FusionTrainer):

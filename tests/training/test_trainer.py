@@ -276,8 +276,8 @@ class TestReproduction:
         assert contents(resumed.output_dir) == contents(whole.output_dir)
 
     def test_resume_without_checkpoint_starts(self, make: Make) -> None:
-        trainer = make(model=FUNET, num_train_epochs=1, resume_from_checkpoint=True)
-        trainer.train()
+        trainer = make(model=FUNET, num_train_epochs=1)
+        trainer.train(resume_from_checkpoint=True)
         assert len(trainer.folder.read_log()) == 1
 
     @pytest.mark.parametrize("has_run", [False, True])
@@ -310,6 +310,9 @@ class TestReproduction:
         assert not find_changes(whole[0], resumed.state_dict())
 
     def test_resume_of_a_finished_run_changes_nothing(self, make: Make) -> None:
-        trainers = [make(model=FUNET, num_train_epochs=2, resume_from_checkpoint=resume) for resume in (False, True)]
+        trainers = [
+            make(model=FUNET, num_train_epochs=2, overwrite_output_dir=not resume, resume_from_checkpoint=resume)
+            for resume in (False, True)
+        ]
         assert not find_changes(*(copy_state(trainer.train()) for trainer in trainers))
         assert len(trainers[1].folder.read_log()) == 2
