@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .checked import at_least, checked, fraction
+from .checked import at_least, between, checked, fraction
 
 
 @checked
@@ -99,7 +99,7 @@ class FusionTrainingArguments:
     hub_model_id: str | None = None
     dataloader_num_workers: int = at_least(0, default=0)
     disable_tqdm: bool = False
-    seed: int = at_least(0, default=0)
+    seed: int = between(0, 2**32 - 1, default=0)  # which NumPy takes
 
     @property
     def mixed_precision(self) -> Literal["no", "bf16", "fp16"]:

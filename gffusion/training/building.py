@@ -139,13 +139,32 @@ def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = N
 def _name_classes(config: dict[str, Any], class_names: Sequence[str] | None) -> dict[str, Any]:
     """Return `id2label` and `label2id` of the model, or an empty dict if neither configuration nor labels name classes."""
     if "id2label" in config:
-        names = config["id2label"]
-        labels = dict(enumerate(names)) if isinstance(names, list) else {int(key): names[key] for key in names}
-    elif class_names is None or "num_labels" in config:
+        labels = _number_classes(config["id2label"])
+    elif class_names is None:
         return {}
     else:
         labels = dict(enumerate(["background", *class_names]))
+        if config.get("num_labels", len(labels)) != len(labels):
+            raise ValueError(
+                f"`model_config` has num_labels {config['num_labels']!r}, but the data has the {len(labels)} classes "
+                f"{', '.join(labels.values())}: leave num_labels out, or name as many classes (`class_names`, classes.txt)."
+            )
     return {"id2label": labels, "label2id": {name: index for index, name in labels.items()}}
+
+
+def _number_classes(names: Any) -> dict[int, str]:
+    """Return the names of `id2label` by number, from a list or a mapping, whose keys JSON makes texts."""
+    labels = dict(enumerate(names)) if isinstance(names, list) else names
+    try:
+        numbered = {int(key): name for key, name in labels.items()}
+    except (AttributeError, TypeError, ValueError):
+        numbered = {}
+    if not numbered or not all(isinstance(name, str) for name in numbered.values()):
+        raise ValueError(
+            "id2label of `model_config` must be a list of class names, or a mapping of the numbers 0, 1, 2, ... to names, "
+            f"got {names!r:.80}."
+        )
+    return numbered
 
 
 def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]) -> GFFusionModel:

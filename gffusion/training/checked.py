@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import math
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -20,7 +21,7 @@ def checked(kind: type[Kind]) -> type[Kind]:
         >>> from gffusion.training import FusionTrainingArguments
         >>> FusionTrainingArguments("run", seed=-1)
         Traceback (most recent call last):
-        ValueError: `seed` must be at least 0, got -1.
+        ValueError: `seed` must lie between 0 and 4294967295, got -1.
     """
     strict(kind)
     types = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
@@ -49,6 +50,11 @@ def at_least(minimum: float, **options: Any) -> Any:
     return _limited(lambda value: value >= minimum, f"must be at least {minimum}", **options)
 
 
+def between(minimum: int, maximum: int, **options: Any) -> Any:
+    """Return a field of [`checked`] whose values must lie between two limits, with options of `dataclasses.field`."""
+    return _limited(lambda value: minimum <= value <= maximum, f"must lie between {minimum} and {maximum}", **options)
+
+
 def fraction(**options: Any) -> Any:
     """Return a field of [`checked`] whose values must lie in (0, 1], with options of `dataclasses.field`."""
     return _limited(lambda value: 0 < value <= 1, "must lie in (0, 1]", **options)
@@ -58,6 +64,8 @@ def _limited(is_allowed: Callable[[Any], bool], limits: str, **options: Any) -> 
     def validate(value: Any) -> None:
         if not is_allowed(value):  # also rejects NaN
             raise ValueError(limits)
+        if value == math.inf:
+            raise ValueError("must be finite")
 
     return validated_field(validate, **options)
 

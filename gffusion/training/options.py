@@ -97,7 +97,7 @@ def make(kind: type, options: Mapping[str, Any]) -> Any:
     values = {}
     for field in dataclasses.fields(kind):
         if options.get(field.name) is not None:
-            values[field.name] = _convert(field.type, options[field.name])
+            values[field.name] = convert(field.type, options[field.name])
         elif field.default is field.default_factory is dataclasses.MISSING:
             raise ValueError(f"`{field.name}` is missing: set it in the recipe or on the command line.")
     return kind(**values)
@@ -147,16 +147,23 @@ def _argparse_options(annotation: Any) -> dict[str, Any]:
     return {"metavar": "JSON" if get_origin(kind) is dict else kind.__name__.upper()}
 
 
-def _convert(annotation: Any, value: Any) -> Any:
-    """Convert a value to the type of a field if possible."""
+def convert(annotation: Any, value: Any) -> Any:
+    """Convert a value, as text or from YAML, to the type of a field if possible.
+
+    Example:
+        >>> convert(dict, '{"merging": "mean"}'), convert(float, "1e-3"), convert(int, "many")
+        ({'merging': 'mean'}, 0.001, 'many')
+    """
     kind = _alternatives(annotation)[0]
     if get_origin(kind) is list:
         items = _split(value) if isinstance(value, str) else value if isinstance(value, list) else [value]
-        return [_convert(get_args(kind)[0], item) for item in items]
+        return [convert(get_args(kind)[0], item) for item in items]
+    if get_origin(kind) is Literal and value is False and "no" in get_args(kind):
+        return "no"  # which YAML reads as a boolean
     if kind is str and isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
-    convert = _CONVERTERS.get(get_origin(kind) or kind)
+    converter = _CONVERTERS.get(get_origin(kind) or kind)
     try:
-        return convert(value) if convert and isinstance(value, str) else value
-    except ValueError:
+        return converter(value) if converter and isinstance(value, str) else value
+    except (ValueError, RecursionError):
         return value

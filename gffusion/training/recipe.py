@@ -14,7 +14,7 @@ from gffusion.data.bounds import read_regular
 
 from .arguments import FusionTrainingArguments
 from .checked import checked
-from .options import OptionParser, make
+from .options import OptionParser, convert, make
 
 _MAX_BYTES, _MAX_VALUES = 1 << 20, 10_000
 
@@ -31,7 +31,7 @@ class ModelArguments:
         clip_name_or_path: CLIP encoder for an untrained model, or for weights that lack it.
         dinov2_name_or_path: DINOv2 encoder for an untrained model, or for weights that lack it.
         head_path: Initialize the head from this file of `convert_ade20k_head`, class by class.
-        model_config: `GFFusionConfig` fields; JSON on the command line.
+        model_config: `GFFusionConfig` fields; JSON on the command line, whose fields are merged with those of the recipe.
     """
 
     model_name_or_path: str | None = None
@@ -126,7 +126,7 @@ class Recipe:
 
     @classmethod
     def parse(cls, words: Sequence[str], program: str | None = None) -> "Recipe":
-        """Read a command line: the recipe in `--config`, and options that override it.
+        """Read a command line: the recipe in `--config`, and options that override it; fields of `model_config` are merged.
 
         Raises:
             SystemExit: If an option is unknown or wrong, with a message of `program` on stderr, or after `--help`.
@@ -141,7 +141,8 @@ class Recipe:
             recipe = read_recipe(path) if path else {}
             for name in recipe.keys() - parser.names:
                 raise ValueError(f"{find_recipe(path)} has an unknown option {name}{parser.suggest(name)}")
-            return cls(*(make(kind, recipe | given) for kind in kinds.values()))
+            options = _merge(recipe, given)
+            return cls(*(make(kind, options) for kind in kinds.values()))
         except (OSError, ValueError) as error:
             parser.error(str(error))
 
@@ -221,7 +222,13 @@ def _read_chain(path: Path, derived: tuple[Path, ...]) -> dict[str, Any]:
             f"{path}: `base` must be the path of a recipe, relative to this file, or the name of a bundled one "
             f"({', '.join(list_recipes())}), got {parent!r}."
         )
-    base = _read_chain(base_path, (*derived, path.resolve()))
-    if isinstance(base.get("model_config"), dict) and isinstance(options.get("model_config"), dict):
-        options["model_config"] = base["model_config"] | options["model_config"]
-    return base | options
+    return _merge(_read_chain(base_path, (*derived, path.resolve())), options)
+
+
+def _merge(base: dict[str, Any], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of `base`, replaced by others, but with the fields of both `model_config`, which can be JSON."""
+    configs = [convert(dict[str, Any], part.get("model_config")) for part in (base, options)]
+    merged = base | options
+    if all(isinstance(config, dict) for config in configs):
+        merged["model_config"] = configs[0] | configs[1]
+    return merged

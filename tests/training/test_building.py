@@ -121,6 +121,24 @@ def test_head_of_other_classes_is_new(tiny_model: Callable, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(
+    ("config", "report"),
+    [
+        ({"id2label": None}, "must be a list of class names, or a mapping .* got None"),
+        ({"id2label": 5}, "must be a list of class names, or a mapping .* got 5"),
+        (
+            {"id2label": ["sky", ["sheep"]]},
+            r"must be a list of class names, or a mapping .* got \['sky', \['sheep'\]\]",
+        ),
+        ({"id2label": {"sky": "sheep"}}, "must be a list of class names, or a mapping .* got {'sky': 'sheep'}"),
+        ({"num_labels": 7}, "has num_labels 7, but the data has the 2 classes background, sheep: leave num_labels out"),
+    ],
+)
+def test_wrong_classes(config: dict[str, Any], report: str) -> None:
+    with pytest.raises(ValueError, match=f"`model_config`? {report}"):
+        build_model(ModelArguments(model_config=SMALL | config), ["sheep"])
+
+
+@pytest.mark.parametrize(
     ("words", "named"),
     [
         (["--image_size", 48, 64], "scale"),

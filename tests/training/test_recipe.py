@@ -48,7 +48,12 @@ class TestParse:
         assert (recipe.data.train_split, recipe.data.cache_in_memory, recipe.model.head_path) == ("1", True, None)
         assert recipe.model.model_config == {"merging": "mean"}
         other = Recipe.parse(["--config", str(path), "--model_config", '{"paradigm": "parallel"}'])
-        assert other.model.model_config == {"paradigm": "parallel"}
+        assert other.model.model_config == {"merging": "mean", "paradigm": "parallel"}
+
+    def test_no_is_no_boolean(self, tmp_path: Path) -> None:
+        path = tmp_path / "mine.yaml"
+        path.write_text("output_dir: run\neval_strategy: no\n")
+        assert Recipe.parse(["--config", str(path)]).training.eval_strategy == "no"
 
     @pytest.mark.parametrize(
         ("words", "report"),
@@ -65,6 +70,8 @@ class TestParse:
             ("--seed", "argument --seed: expected one argument"),
             ("--seed abc", "--seed must be int, got 'abc'."),
             ("--seed 2.5", "--seed must be int, got '2.5'."),
+            ("--seed 4294967296", "--seed must lie between 0 and 4294967295, got 4294967296."),
+            ("--segmentation_weight_end inf", "--segmentation_weight_end must be finite, got inf."),
             ("--learning_rate 2", "--learning_rate must lie in (0, 1], got 2.0."),
             ("--image_size 48,x", "--image_size must be list[int] | None, got [48, 'x']."),
             ("--bf16 maybe", "--bf16 must be true or false, got 'maybe'."),
@@ -79,6 +86,10 @@ class TestParse:
     )
     def test_wrong_options(self, capsys: pytest.CaptureFixture[str], words: str, report: str) -> None:
         assert report_of(["--output_dir", "run", *words.split(" ")], capsys) == report
+
+    def test_deeply_nested_json(self, capsys: pytest.CaptureFixture[str]) -> None:
+        words = ["--output_dir", "run", "--model_config", "[" * 200_000]
+        assert report_of(words, capsys).startswith("--model_config must be a mapping")
 
     @pytest.mark.parametrize(
         ("content", "report"),
