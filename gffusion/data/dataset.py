@@ -1,5 +1,6 @@
 """Torch dataset of visible/infrared pairs, with optional labels and boxes."""
 
+import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -20,7 +21,7 @@ from .infrared_range import MEASURING, describe_range
 from .pairs import ImagePair
 from .progress import show_progress
 from .reading import ReadOptions
-from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource
+from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource, SelectedPairs
 from .transforms import Sample, Transform
 from .transforms.base import describe_transform
 
@@ -104,15 +105,14 @@ class FusionDataset(Dataset[dict[str, Any]]):
             raise ValueError(f"seed must be at least 0, got {seed}")
         self.infrared_options = InfraredOptions(infrared_range, invert, agc, plateau_limit, smooth_range)
         roots = [root] if isinstance(root, str | os.PathLike) else root
+        self._source: PairSource
         if isinstance(roots, PairSource):
             self._source = roots
         else:
             self._source = FolderPairs(roots, layout, split, class_names, read_options, with_boxes)
         self.transform = transform
         self._seed = seed
-        # Persistent workers have a copy of this object, which only shared memory can update.
-        self._epoch = torch.zeros(1, dtype=torch.int64)
-        self._epoch.share_memory_()  # type: ignore[no-untyped-call]
+        self._epoch = _make_epoch()
         self._decoded = [self._source.read(index) for index in range(len(self))] if cache_in_memory else None
         self._ranges = self._measure_ranges() if self.infrared_options.needs_measuring else None
 
@@ -160,7 +160,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
     @property
     def pairs(self) -> tuple[ImagePair, ...]:
         """Files of every item, in order; empty if items are not read from folders."""
-        return self._source.pairs if isinstance(self._source, FolderPairs) else ()
+        return self._source.pairs
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -200,6 +200,29 @@ class FusionDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         """Return the number of pairs."""
         return len(self._source.names)
+
+    def select(self, indices: Sequence[int]) -> "FusionDataset":
+        """Return a dataset of the pairs with some indices, in their order, with epochs of its own.
+
+        Ranges of several images, such as `infrared_range="folder"`, stay those of this dataset.
+
+        Raises:
+            IndexError: If there is no pair with one of the indices.
+
+        Example:
+            >>> import tempfile
+            >>> from pathlib import Path
+            >>> from gffusion.synthetic.samples import write_scenes
+            >>> with tempfile.TemporaryDirectory() as root:
+            ...     _ = write_scenes(Path(root), count=3, height=32, width=32)
+            ...     FusionDataset(root).select([2, 0]).names
+            ('rendered_0002', 'rendered_0000')
+        """
+        chosen, indices = copy.copy(self), [range(len(self))[int(index)] for index in indices]
+        chosen._source, chosen._epoch = SelectedPairs(self._source, indices), _make_epoch()
+        chosen._decoded = [self._decoded[index] for index in indices] if self._decoded else None
+        chosen._ranges = [self._ranges[index] for index in indices] if self._ranges else None
+        return chosen
 
     def set_epoch(self, epoch: int) -> None:
         """Set the epoch, at least 0, which changes the random numbers of `transform`, also in running workers."""
@@ -282,6 +305,13 @@ class FusionDataset(Dataset[dict[str, Any]]):
             sample["labels"] = decoded["labels"].astype(np.int64)
         # Copied so that in-place transforms do not change the cache.
         return sample | {name: decoded[name].copy() for name in ("boxes", "box_classes") if name in decoded}
+
+
+def _make_epoch() -> torch.Tensor:
+    """Return epoch 0 in shared memory, which also updates the copies of a dataset that persistent workers have."""
+    epoch = torch.zeros(1, dtype=torch.int64)
+    epoch.share_memory_()  # type: ignore[no-untyped-call]
+    return epoch
 
 
 def _to_tensor(image: NDArray[Any]) -> torch.Tensor:

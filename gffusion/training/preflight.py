@@ -1,7 +1,9 @@
 """Checks before the first step."""
 
+import itertools
 import logging
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from .arguments import FusionTrainingArguments
 
 logger = logging.getLogger(__name__)
 
+_UNNAMED = re.compile(r"LABEL_\d+")  # which transformers gives classes without names
 _LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity", "loss_segmentation")
 
 
@@ -50,6 +53,40 @@ def is_higher_better(metric: str) -> bool:
         (True, False)
     """
     return metric in METRICS and bool(METRICS[metric].higher_is_better)
+
+
+def has_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> bool:
+    """Return whether a dataset has labels that the model uses.
+
+    Raises:
+        ValueError: If the dataset is empty.
+    """
+    if not len(dataset):  # type: ignore[arg-type]
+        raise ValueError("The training or evaluation dataset is empty: add pairs, or omit the evaluation dataset.")
+    return model.config.use_segmenter and "labels" in dataset[0]
+
+
+def check_class_names(
+    training: Dataset[dict[str, Any]], evaluation: Dataset[dict[str, Any]] | None, model: GFFusionModel
+) -> None:
+    """Raise ValueError if a label has different names in the training data, the evaluation data and the model.
+
+    Names are compared up to case and underscores. Numbers without a name on one side are not compared.
+    """
+    names = {"the model": list(model.config.id2label.values())[1:]}
+    if all(_UNNAMED.fullmatch(name) for name in names["the model"]):
+        names.clear()
+    for which, dataset in (("the training data", training), ("the evaluation data", evaluation)):
+        if dataset is not None and has_labels(dataset, model) and getattr(dataset, "class_names", None):
+            names[which] = list(dataset.class_names)  # type: ignore[attr-defined]
+    for (first, expected), (second, found) in itertools.combinations(names.items(), 2):
+        for number, pair in enumerate(zip(expected, found, strict=False), start=1):
+            if len({name.strip().casefold().replace("_", " ") for name in pair}) > 1:
+                raise ValueError(
+                    f"Label {number} is {pair[0]!r} in {first}, but {pair[1]!r} in {second}. Give both the same classes in the "
+                    "same order: correct classes.txt and the labels, or name the classes (`class_names` of the data, `id2label` "
+                    "of the model)."
+                )
 
 
 def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, labeled: bool) -> None:
@@ -85,9 +122,7 @@ def check_evaluation(
     if dataset is None:
         check_names(arguments, labeled=False)
         return
-    if not len(dataset):  # type: ignore[arg-type]
-        raise ValueError("The evaluation dataset is empty: omit it, or add pairs.")
-    labeled = model.config.use_segmenter and "labels" in dataset[0]
+    labeled = has_labels(dataset, model)
     check_names(arguments, labeled)
     minimum = max([MINIMUM_SIZE, *(METRICS[name].minimum_size for name in arguments.eval_metrics)])
     _check_minimum("Evaluation", _sizes(dataset), minimum)

@@ -72,11 +72,19 @@ class StepSampler(Sampler[list[int]]):
 def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Stack the model's inputs; keep keys and tokens of a [`TokenCache`] as lists, because tokens can be missing.
 
+    Raises:
+        ValueError: If only some items have an input, such as labels.
+
     Example:
         >>> items = [{"visible_values": torch.zeros(3, 4, 4), "infrared_values": torch.zeros(1, 4, 4), "name": "a"}] * 2
         >>> {name: tuple(values.shape) for name, values in collate(items).items()}
         {'visible_values': (2, 3, 4, 4), 'infrared_values': (2, 1, 4, 4)}
     """
+    for name in MODEL_INPUTS:
+        if len({name in item for item in items}) > 1:
+            raise ValueError(
+                f"Only some pairs of a batch have {name!r}: give it to all items of the dataset, or to none."
+            )
     stacked = {name: torch.stack([item[name] for item in items]) for name in MODEL_INPUTS if name in items[0]}
     return stacked | {name: [item[name] for item in items] for name in _CACHE_INPUTS if name in items[0]}
 

@@ -31,6 +31,7 @@ from .run_folder import CHECKPOINTS, IMAGES, WEIGHTS, RunFolder, check_same_run,
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
+from .subsets import unwrap_subset
 from .token_cache import CachedTokens, TokenCache
 from .validation import draw_pairs, evaluate, warn_if_worse
 
@@ -49,7 +50,8 @@ class FusionTrainer:
         model: The model to train.
         arguments: Options of the run.
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
-            of one size, see [`FusionDataset`]. Its `set_epoch(epoch)`, if it has one, is called before every epoch.
+            of one size, see [`FusionDataset`], of which it can be a `Subset`. Its `set_epoch(epoch)`, if it has one, is called
+            before every epoch.
         eval_dataset: Items of any size, for selecting the best weights. Without it, or with `eval_strategy="no"`, the last
             weights are saved as the best.
         card_facts: Further arguments of [`FusionCard`], such as `training_data`.
@@ -57,7 +59,7 @@ class FusionTrainer:
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
         ValueError: If data, model and options do not fit together: images smaller than the crop or of several sizes,
-            labels that are not classes of the model, fewer pairs than a step takes, unknown metrics or trackers.
+            labels or class names that are not those of the model, fewer pairs than a step takes, unknown metrics or trackers.
 
     Example:
         >>> import tempfile
@@ -77,12 +79,14 @@ class FusionTrainer:
         card_facts: Mapping[str, Any] | None = None,
     ) -> None:
         self.model, self.arguments = model, arguments
+        train_dataset, eval_dataset = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self._validation_dataset = None if arguments.eval_strategy == "no" else eval_dataset  # evaluated while training
         self.output_dir = Path(arguments.output_dir)
-        self.labeled = model.config.use_segmenter and "labels" in train_dataset[0]
+        self.labeled = preflight.has_labels(train_dataset, model)
         preflight.check_evaluation(eval_dataset, model, arguments)
         preflight.check_training_data(train_dataset, model, self.labeled)
+        preflight.check_class_names(train_dataset, eval_dataset, model)
         self.folder = RunFolder(self.output_dir)
         self.accelerator = preflight.start_accelerator(arguments, self.output_dir)
         preflight.check_device(arguments, self.accelerator.device)

@@ -40,7 +40,7 @@ def evaluate(
     """Compute mean losses and metrics over a dataset. All processes must call this; results do not depend on their number.
 
     The model must be neither wrapped nor compiled, and is left in evaluation mode. Items have any size. Fusion metrics have
-    the protocol "standard", on the luma of the fused image. Labels and a segmenter add the mIoU.
+    the protocol "standard", on the luma of the fused image. Labels and a segmenter add the mIoU, over the labeled pairs.
     """
     model.eval()
     device, length = accelerator.device, len(dataset)  # type: ignore[arg-type]
@@ -59,7 +59,8 @@ def evaluate(
         if labels is not None:
             iou.update(predict_labels(model, outputs, visible, infrared), labels)
     ordered = dict(sorted(pair for part in gather_object([rows]) for pair in part.items()))
-    means = {name: float(np.mean([row[name] for row in ordered.values()])) for name in ordered[0]}
+    names = dict.fromkeys(name for row in ordered.values() for name in row)  # only labeled pairs have all of them
+    means = {name: float(np.mean([row[name] for row in ordered.values() if name in row])) for name in names}
     if "loss_segmentation" in means:
         means["mIoU"] = float(iou.compute())  # gathers the counts of all processes
     return means

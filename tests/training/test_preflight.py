@@ -158,9 +158,24 @@ class TestData:
         check_nothing_written(tmp_path)
         make(evaluation=small, eval_metrics=["EN"])
 
+    def test_classes_in_another_order(
+        self, make: Make, data: Path, tiny_model: Callable[..., GFFusionModel], tmp_path: Path
+    ) -> None:
+        exchanged = FusionDataset(data, class_names=["bicycle", "person", "car"])
+        with pytest.raises(
+            ValueError, match=r"Label 1 is 'person' in the training data, but 'bicycle' in the evaluation"
+        ):
+            make(evaluation=exchanged)
+        make(evaluation=FusionDataset(data, class_names=["Person", "bicycle", "car"]))
+        model = tiny_model(paradigm="cascading", id2label=dict(enumerate(["sky", "person", "bicycle", "car"])))
+        arguments = FusionTrainingArguments(str(tmp_path / "named"), per_device_train_batch_size=2)
+        with pytest.raises(ValueError, match="Label 1 is 'person' in the model, but 'bicycle' in the training data"):
+            FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=exchanged.class_names))
+
     def test_empty_evaluation_set(self, make: Make) -> None:
-        with pytest.raises(ValueError, match="evaluation dataset is empty"):
-            make(evaluation=[])
+        for sets in ({"evaluation": []}, {"training": []}):
+            with pytest.raises(ValueError, match="evaluation dataset is empty: add pairs"):
+                make(**sets)
 
     def test_fewer_pairs_than_a_step_takes(self, make: Make) -> None:
         with pytest.raises(ValueError, match=r"A step takes 6 pairs .* the dataset has 4"):

@@ -86,6 +86,12 @@ def test_collate_keeps_what_the_model_reads() -> None:
     assert (tokens["token_key"], tokens["semantic_tokens"]) == (["k", "k"], [None, None])
 
 
+def test_labels_of_some_pairs() -> None:
+    image = {"visible_values": torch.zeros(3, 4, 4)}
+    with pytest.raises(ValueError, match="Only some pairs of a batch have 'labels'"):
+        collate([image, image | {"labels": torch.zeros(4, 4)}])
+
+
 def test_mixed_pairs() -> None:
     """The first half exchanges its infrared images and targets, and its labels are ignored."""
     numbers = torch.arange(5)

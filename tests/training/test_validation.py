@@ -62,6 +62,14 @@ class TestEvaluate:
         assert found.keys() == {"loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intensity"}
         assert found["loss"] == found["loss_structural"]
 
+    def test_labels_of_some_pairs(self, tiny_model: Callable, items: Items) -> None:
+        model = tiny_model(paradigm="cascading")
+        whole = evaluate(model, items[:1], [], Accelerator())  # type: ignore[arg-type]
+        del items[1]["labels"]
+        part = evaluate(model, items[:2], [], Accelerator())  # type: ignore[arg-type]
+        assert part["loss_segmentation"] == whole["loss_segmentation"]
+        assert part["mIoU"] == whole["mIoU"]
+
     def test_leaves_no_gradients_and_no_weights_changed(self, tiny_model: Callable, items: Items) -> None:
         model = tiny_model(paradigm="cascading").train()
         before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -3,5 +3,6 @@
 from .base import DecodedPair, PairSource
 from .folders import FolderPairs
 from .rows import DatasetRows
+from .selection import SelectedPairs
 
-__all__ = ["DatasetRows", "DecodedPair", "FolderPairs", "PairSource"]
+__all__ = ["DatasetRows", "DecodedPair", "FolderPairs", "PairSource", "SelectedPairs"]

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from gffusion.data.boxes import Boxes
+from gffusion.data.pairs import ImagePair
 
 DecodedPair: TypeAlias = dict[str, NDArray[Any]]
 """`"visible"` and `"infrared"` as stored, (H, W) or (H, W, 3), and, if the source has them, `"labels"` (H, W), `"boxes"`
@@ -17,12 +18,14 @@ class PairSource(ABC):
 
     Attributes:
         names: Name of every pair, in order.
+        pairs: Files of every pair, in order; empty if pairs are not read from folders.
         class_names: Names of the classes of boxes, and of label maps after the background, or None if unknown.
         has_labels: Whether every pair has a label map.
         has_boxes: Whether every pair has boxes.
     """
 
     names: tuple[str, ...]
+    pairs: tuple[ImagePair, ...] = ()
     class_names: tuple[str, ...] | None
     has_labels: bool
     has_boxes: bool

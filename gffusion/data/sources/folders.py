@@ -41,7 +41,7 @@ class FolderPairs(PairSource):
         with_boxes: bool = True,
     ) -> None:
         found = [find_pairs(Path(root), layout, split, with_boxes) for root in roots]
-        self.pairs: tuple[ImagePair, ...] = tuple(pair for part in found for pair in part.match.pairs)
+        self.pairs = tuple(pair for part in found for pair in part.match.pairs)
         check_different_files(self.pairs, every=True, options=read_options)
         for part in found:
             check_not_exchanged(part.match.pairs, read_options)

@@ -1,0 +1,28 @@
+"""Subsets of a FusionDataset, as `torch.utils.data.random_split` makes them."""
+
+from typing import Any
+
+from torch.utils.data import ConcatDataset, Subset
+
+from gffusion.data import FusionDataset
+
+
+def unwrap_subset(dataset: Any) -> Any:
+    """Return the pairs of a `Subset` of a [`FusionDataset`] as a `FusionDataset`; other datasets are returned unchanged.
+
+    The subset itself has neither epochs nor the infrared options that are saved with the weights.
+
+    Raises:
+        ValueError: If a `ConcatDataset` has a part that is a `FusionDataset`.
+    """
+    if type(dataset) is Subset:
+        whole = unwrap_subset(dataset.dataset)
+        return whole.select(dataset.indices) if isinstance(whole, FusionDataset) else dataset
+    if isinstance(dataset, ConcatDataset) and any(
+        isinstance(unwrap_subset(part), FusionDataset) for part in dataset.datasets
+    ):
+        raise ValueError(
+            "A ConcatDataset hides the epochs and infrared options of a FusionDataset: join the folders in one, such as "
+            'FusionDataset(["data/a", "data/b"]).'
+        )
+    return dataset

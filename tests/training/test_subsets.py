@@ -1,0 +1,49 @@
+"""Subsets of a FusionDataset train like a FusionDataset of these pairs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch.utils.data import ConcatDataset, Subset
+
+from gffusion import FusionTrainer
+from gffusion.data import FusionDataset
+from gffusion.data.transforms import RandomCrop
+from gffusion.training.subsets import unwrap_subset
+from gffusion.zoo import load_image_processor
+
+
+def test_selection_of_a_selection(pairs: Path) -> None:
+    """Only its own epoch changes its items, and ranges of all images stay."""
+    whole = FusionDataset(pairs, RandomCrop(32), infrared_range="folder", cache_in_memory=True)
+    chosen = unwrap_subset(Subset(Subset(whole, [3, 2, 0]), [2, 0]))
+    assert isinstance(chosen, FusionDataset)
+    assert chosen.names == ("rendered_0000", "rendered_0003")
+    assert [pair.name for pair in chosen.pairs] == list(chosen.names)
+    assert list(chosen.read_label_values()) and len(chosen.read_sizes()) == 2
+    assert torch.equal(chosen[0]["infrared_values"], whole[0]["infrared_values"])
+    chosen.set_epoch(1)
+    assert not torch.equal(chosen[0]["infrared_values"], whole[0]["infrared_values"])
+    with pytest.raises(IndexError):
+        whole.select([4])
+
+
+def test_joined_parts_are_refused(pairs: Path) -> None:
+    with pytest.raises(ValueError, match=r"join the folders in one, such as FusionDataset\(\["):
+        unwrap_subset(ConcatDataset([[], Subset(FusionDataset(pairs), [0])]))
+    foreign: Any = ConcatDataset([[{}], Subset([{}], [0])])
+    assert unwrap_subset(foreign) is foreign
+
+
+def test_training_on_a_subset(make_trainer: Callable[..., FusionTrainer], pairs: Path) -> None:
+    """Other crops in each epoch, and the infrared options are saved with the weights."""
+    data = FusionDataset(pairs, RandomCrop(32), infrared_range="percentile")
+    trainer = make_trainer(training=data, num_train_epochs=1, model={"use_segmenter": False})
+    subset = FusionTrainer(trainer.model, trainer.arguments, Subset(data, [0, 2]))
+    subset.train()
+    assert load_image_processor(subset.output_dir / "best").infrared_range == "percentile"
+    resumed = FusionTrainer(trainer.model, trainer.arguments, Subset(data, [0, 3]))
+    with pytest.raises(ValueError, match="names of the pairs was"):
+        resumed.train(resume_from_checkpoint=True)
