@@ -11,6 +11,11 @@ from accelerate import Accelerator
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+def ignore_interrupts(worker: int) -> None:
+    """Let a worker that loads data ignore Ctrl-C, which terminals send to all processes: the trainer needs its pairs."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
 class Interruption:
     """Defer the first signal inside a `with` block; the second one ends the process at once.
 

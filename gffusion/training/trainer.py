@@ -24,7 +24,7 @@ from . import preflight
 from .arguments import FusionTrainingArguments
 from .card import write_card
 from .checkpoints import Checkpoints
-from .interruption import Interruption
+from .interruption import Interruption, ignore_interrupts
 from .progress import Progress
 from .publication import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, WEIGHTS, RunFolder, check_same_run, describe_run, summarize
@@ -117,6 +117,7 @@ class FusionTrainer:
             persistent_workers=arguments.dataloader_num_workers > 0 and isinstance(train_dataset, FusionDataset),
             pin_memory=self.accelerator.device.type == "cuda",
             generator=self._workers_generator,
+            worker_init_fn=ignore_interrupts,
             collate_fn=collate,
         )
         self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)

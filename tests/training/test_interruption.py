@@ -7,12 +7,14 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 import training_runs as runs
 from accelerate import Accelerator
 
-from gffusion import GFFusionModel
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.interruption import Interruption
 
@@ -61,6 +63,21 @@ class TestInterruption:
         thread.join()
         assert seen == [False]
         assert signal.getsignal(signal.SIGTERM) is before
+
+
+class Interrupting(list[dict[str, Any]]):
+    def __getitem__(self, index: Any) -> Any:
+        if torch.utils.data.get_worker_info():
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().__getitem__(index)
+
+
+def test_workers_ignore_ctrl_c(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> None:
+    """Spawned ones, too, which do not inherit the handler of the trainer."""
+    pair = {"visible_values": torch.zeros(3, 32, 32), "infrared_values": torch.zeros(1, 32, 32)}
+    arguments = FusionTrainingArguments(str(tmp_path), dataloader_num_workers=1, per_device_train_batch_size=2)
+    trainer = FusionTrainer(tiny_model(paradigm="cascading"), arguments, Interrupting([pair] * 2))  # type: ignore[arg-type]
+    assert len(list(trainer._loader)) == 1
 
 
 @pytest.fixture(scope="module")
