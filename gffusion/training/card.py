@@ -10,7 +10,6 @@ from gffusion.metrics import METRICS
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
-from .preflight import is_higher_better
 
 # Options that do not affect the weights. A resumed run can change them.
 IRRELEVANT = {
@@ -33,9 +32,10 @@ def write_card(
     arguments: FusionTrainingArguments,
     facts: Mapping[str, Any],
     log: Sequence[Mapping[str, Any]],
+    step: int,
     evaluation_pairs: int,
 ) -> None:
-    """Write the model card `README.md` next to the weights ("best" or "last" of a run); an edited card is kept.
+    """Write the model card `README.md` next to the weights of a step ("best" or "last" of a run); an edited card is kept.
 
     `facts` are further arguments of [`FusionCard`]; their `settings` are added to those of the run.
     """
@@ -48,7 +48,7 @@ def write_card(
         log=log,
         metric_for_best_model=arguments.metric_for_best_model,
         versions=versions(),
-        evaluations=_evaluations(folder.name, log, evaluation_pairs, arguments),
+        evaluations=_evaluations(log, step, evaluation_pairs),
         **facts,
     ).save(folder)
 
@@ -59,18 +59,11 @@ def _shorten_path(folder: Path) -> str:
     return (path.relative_to(here) if path.is_relative_to(here) else Path(path.parent.name, path.name)).as_posix()
 
 
-def _evaluations(
-    name: str, log: Sequence[Mapping[str, Any]], images: int, arguments: FusionTrainingArguments
-) -> list[Evaluation]:
-    """Return the results of the evaluation at which the weights were saved."""
-    score = f"eval_{arguments.metric_for_best_model}"
-    evaluated = [record for record in log if record["step"] and math.isfinite(record.get(score, math.nan))]
-    if not evaluated:
-        return []
-    record = evaluated[-1]
-    if name == "best":
-        choose = max if is_higher_better(arguments.metric_for_best_model) else min
-        record = choose(evaluated, key=lambda record: record[score])
+def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int) -> list[Evaluation]:
+    """Return the results of the evaluation of the weights of a step."""
+    record: dict[str, Any] = {}
+    for part in log:
+        record |= part if part["step"] == step else {}
     values = {metric: record.get(f"eval_{metric}", math.nan) for metric in METRICS}
     metrics = {metric: value for metric, value in values.items() if math.isfinite(value)}
     if not metrics:

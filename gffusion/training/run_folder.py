@@ -144,9 +144,16 @@ class RunFolder:
         (temporary / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
         replace_folder(temporary, final)
 
-    def write_state(self, name: str, state: dict[str, Any]) -> None:
-        """Overwrite `training_state.json` of a weights folder."""
-        replace_file(self.path / name / STATE, f"{json.dumps(state)}\n".encode())
+    def mark_weights(self, finished: bool, total_steps: int) -> dict[str, int]:
+        """Note in the weights folders whether the run is finished, and return the step of the weights in each."""
+        steps = {}
+        for name in WEIGHTS:
+            file = self.path / name / STATE
+            if file.is_file():
+                state = read_json_object(file) | {"finished": finished, "total_steps": total_steps}
+                replace_file(file, f"{json.dumps(state)}\n".encode())
+                steps[name] = state["step"]
+        return steps
 
     def recover(self) -> None:
         """Repair the folder after a killed process."""
@@ -166,26 +173,38 @@ def _is_log(log: Path) -> bool:
 
 
 def describe_run(
-    arguments: FusionTrainingArguments, model: GFFusionModel, dataset: Dataset[dict[str, Any]], num_processes: int
+    arguments: FusionTrainingArguments,
+    model: GFFusionModel,
+    dataset: Dataset[dict[str, Any]],
+    evaluation: Dataset[dict[str, Any]] | None,
+    num_processes: int,
 ) -> dict[str, Any]:
-    """Return everything that affects the weights of a run, except initial weights and image contents."""
+    """Return everything that affects the weights of a run and which are the best, except initial weights and image contents."""
     unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
     if not model.config.use_segmenter:
         unimportant |= {"id2label", "label2id"}  # label maps can be made during a training that does not read them
-    names = json.dumps(list(getattr(dataset, "names", ())))
+    evaluated = {} if evaluation is None else _describe_data(evaluation)
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
         "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
-        "pairs": len(dataset),  # type: ignore[arg-type]
-        "names of the pairs": hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
         "size of a training image": list(dataset[0]["visible_values"].shape[1:]),
-        **getattr(dataset, "settings", {}),
+        **_describe_data(dataset),
+        **{f"{name} of the evaluation": value for name, value in evaluated.items()},
         "model": {
             name: value
             for name, value in model.config.to_dict().items()
             if name not in unimportant and not name.endswith(("name_or_path", "revision"))
         },
+    }
+
+
+def _describe_data(dataset: Dataset[dict[str, Any]]) -> dict[str, Any]:
+    names = json.dumps(list(getattr(dataset, "names", ())))
+    return {
+        "pairs": len(dataset),  # type: ignore[arg-type]
+        "names of the pairs": hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
+        **getattr(dataset, "settings", {}),
     }
 
 
@@ -211,9 +230,9 @@ def _parse_record(log: Path, line: str) -> dict[str, Any]:
 
 
 def check_same_run(
-    before: dict[str, Any], now: dict[str, Any], epochs_before: int, arguments: FusionTrainingArguments, epoch: int
+    before: dict[str, Any], now: dict[str, Any], epochs_before: int, arguments: FusionTrainingArguments, epochs: float
 ) -> None:
-    """Raise ValueError unless a run resumed in `epoch` (from 0) gives the same weights as one that was never stopped.
+    """Raise ValueError unless a run resumed after `epochs` gives the same weights and the same best ones as one that was never stopped.
 
     `before` is [`describe_run`] of the checkpoint, and `epochs_before` its `num_train_epochs`; `now` and `arguments` are of
     this process.
@@ -226,7 +245,9 @@ def check_same_run(
         if before.get(name) != now.get(name)
     ]
     # Rates and lambda depend on the number of epochs from q on.
-    if epochs_before != arguments.num_train_epochs and epoch > arguments.head_start_epoch:
+    if epochs > arguments.num_train_epochs:
+        differences.append(f"num_train_epochs is {arguments.num_train_epochs}, and {epochs:g} epochs were trained")
+    elif epochs_before != arguments.num_train_epochs and int(epochs) > arguments.head_start_epoch:
         differences.append(
             f"num_train_epochs was {epochs_before} and is {arguments.num_train_epochs}, after q has passed"
         )

@@ -24,10 +24,11 @@ from . import preflight
 from .arguments import FusionTrainingArguments
 from .card import write_card
 from .checkpoints import Checkpoints
+from .finiteness import raise_on_non_finite
 from .interruption import Interruption, ignore_interrupts
 from .progress import Progress
 from .publication import check_publishable, push_finished
-from .run_folder import CHECKPOINTS, IMAGES, WEIGHTS, RunFolder, check_same_run, describe_run, summarize
+from .run_folder import CHECKPOINTS, IMAGES, RunFolder, check_same_run, describe_run, summarize
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
@@ -148,6 +149,7 @@ class FusionTrainer:
             with Interruption(self.accelerator) as interruption, bar:
                 while self.progress.step < self.total_steps:
                     self._train_epoch(*divmod(self.progress.step, self.steps_per_epoch), interruption, bar)
+            self._evaluate_last_weights()
             self._finish()
         return self.model
 
@@ -186,7 +188,8 @@ class FusionTrainer:
             self.folder.recover()
             self.checkpoints.delete_unfinished()
         self.accelerator.wait_for_everyone()
-        self._description = describe_run(self.arguments, self.model, self.train_dataset, self.accelerator.num_processes)
+        data = self.train_dataset, self._validation_dataset
+        self._description = describe_run(self.arguments, self.model, *data, self.accelerator.num_processes)
         self._restore_progress(resume)
         self.accelerator.wait_for_everyone()  # all processes look at the folder before one changes it
         self._pending_losses.clear()  # of a step that Ctrl-C interrupted, like its gradients
@@ -194,6 +197,7 @@ class FusionTrainer:
         if self.accelerator.is_main_process:
             if self.progress.step:
                 self.folder.truncate_log(self.progress.step)
+                self.folder.mark_weights(False, self.total_steps)
             else:
                 self.checkpoints.clear()
                 self.folder.clear()
@@ -217,6 +221,16 @@ class FusionTrainer:
             with self.checkpoints.explain_disk_errors("write the log of step 0"):
                 self.folder.append_log({"epoch": -1, "step": 0, **scores})
         self.accelerator.print(summarize(-1, self.arguments.num_train_epochs, scores))
+
+    def _evaluate_last_weights(self) -> None:
+        """Evaluate the weights of the last step if that is missing, as in a run that is resumed with fewer epochs."""
+        step = self.progress.step
+        evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.arguments.metric_for_best_model}" in r}
+        if self._validation_dataset is not None and step not in evaluated:
+            self._save_record(
+                {"epoch": self.arguments.num_train_epochs - 1, "step": step, **self.evaluate()}, True, False
+            )
+            self._save_checkpoint()
 
     def _restore_progress(self, resume: "bool | str | os.PathLike[str]") -> None:
         newest = self.checkpoints.newest
@@ -243,8 +257,8 @@ class FusionTrainer:
             raise ValueError("This trainer was trained before. Make a new one, or set `resume_from_checkpoint`.")
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
-        epoch = state["progress"]["step"] // self.steps_per_epoch
-        check_same_run(state["run"], self._description, state["num_train_epochs"], self.arguments, epoch)
+        epochs = state["progress"]["step"] / self.steps_per_epoch
+        check_same_run(state["run"], self._description, state["num_train_epochs"], self.arguments, epochs)
 
     def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: Any) -> None:
         arguments = self.arguments
@@ -318,27 +332,11 @@ class FusionTrainer:
             return
         losses = self.accelerator.reduce(torch.stack(self._pending_losses), "mean").cpu()  # (steps, losses)
         self._pending_losses = []
-        self._raise_on_non_finite(losses)
+        raise_on_non_finite(losses, self.model, self.progress.step, self.steps_per_epoch, self.checkpoints.newest)
         means = self.progress.add_losses(self._step.loss_names, losses.tolist())
         self.accelerator.log(means | settings, step=self.progress.step)
         names, values = {"loss": "loss", "loss_segmentation": "L_ss", "segmentation_weight": "lambda"}, means | settings
         bar.set_postfix({text: f"{values[name]:.4g}" for name, text in names.items() if name in values})
-
-    def _raise_on_non_finite(self, losses: Tensor) -> None:
-        """Raise FloatingPointError if the losses (steps, losses) of the last steps or the weights are not finite."""
-        step, problem = self.progress.step, None
-        finite = losses.isfinite().all(dim=1)
-        if not finite.all():
-            first = int(finite.int().argmin())
-            step, problem = step - len(losses) + first + 1, f"The loss is {losses[first, 0].item()}"
-        # A finite loss can have non-finite gradients, which the next loss would reveal only after the weights were saved.
-        elif not all(bool(p.isfinite().all()) for p in self.model.parameters() if p.requires_grad):
-            problem = "A weight is not finite"
-        if problem:
-            raise FloatingPointError(
-                f"{problem} at step {step} (epoch {(step - 1) // self.steps_per_epoch + 1}). The last good checkpoint: "
-                f"{self.checkpoints.newest or 'none yet'}. A lower `learning_rate` may help."
-            )
 
     def _save_record(self, record: dict[str, Any], evaluated: bool, ends_epoch: bool) -> None:
         """Write a record to the log, and weights if they are the best so far or the last of an epoch."""
@@ -350,7 +348,7 @@ class FusionTrainer:
             return
         with self.checkpoints.explain_disk_errors(f"write weights and log of step {self.progress.step}"):
             for name in [name for name, due in (("best", improved), ("last", ends_epoch)) if due]:
-                self.folder.write_weights(name, self.model, self._processor, self._training_state(finished=False))
+                self.folder.write_weights(name, self.model, self._processor, self._training_state)
             self.folder.append_log(record)
 
     def _save_checkpoint(self) -> None:
@@ -379,19 +377,19 @@ class FusionTrainer:
             tracker.finish()
         self._step.unwrap()
         if self.accelerator.is_main_process:
-            for name in WEIGHTS:
-                self.folder.write_state(name, self._training_state(finished=True))
-                pairs = len(self.eval_dataset) if self.eval_dataset else 0  # type: ignore[arg-type]
-                log, facts = self.folder.read_log(), self.card_facts
-                write_card(self.output_dir / name, self.model, self.arguments, facts, log, pairs)
+            steps, log = self.folder.mark_weights(True, self.total_steps), self.folder.read_log()
+            pairs = len(self.eval_dataset) if self.eval_dataset else 0  # type: ignore[arg-type]
+            for name, step in steps.items():
+                write_card(self.output_dir / name, self.model, self.arguments, self.card_facts, log, step, pairs)
             warn_if_worse(log, self.arguments.metric_for_best_model, self.progress.best)
         self.accelerator.wait_for_everyone()
         if self.arguments.push_to_hub and self.accelerator.is_main_process:
             address = push_finished(self.output_dir / "best", str(self.arguments.hub_model_id))
             self.accelerator.print(f"published -> {address}")
 
-    def _training_state(self, finished: bool) -> dict[str, Any]:
-        return {"finished": finished, "step": self.progress.step, "total_steps": self.total_steps}
+    @property
+    def _training_state(self) -> dict[str, Any]:
+        return {"finished": False, "step": self.progress.step, "total_steps": self.total_steps}
 
     @property
     def _processor(self) -> GFFusionImageProcessor:

@@ -81,8 +81,7 @@ class TestUsedFolder:
         for resume, found in ((False, "best, last, log.jsonl"), (True, "best, last")):
             with pytest.raises(ValueError, match=f"holds {found}, but no checkpoint to continue from"):
                 make_trainer().train(resume_from_checkpoint=resume)
-        for name in ("best", "last"):
-            trainer.folder.write_state(name, {"finished": False})
+        trainer.folder.mark_weights(False, total_steps=2)
         make_trainer(num_train_epochs=1).train(resume_from_checkpoint=True)  # as if killed before the first checkpoint
 
     def test_nothing_of_an_overwritten_run_is_left(
@@ -160,7 +159,7 @@ class TestBest:
         assert [record["step"] for record in log if "loss" in record] == [2, 4, 6, 8]
 
     def test_state_says_whether_a_run_is_finished(self, make: Callable[..., Scored]) -> None:
-        trainer = make([2.0, 1.0], num_train_epochs=2)
+        trainer = make([1.0, 2.0], num_train_epochs=2)
         states = []
         save = trainer._save_checkpoint
 
@@ -171,9 +170,32 @@ class TestBest:
         trainer._save_checkpoint = look  # type: ignore[method-assign]
         trainer.train()
         assert states[0] == {"finished": False, "step": 2, "total_steps": 4}
-        for name in ("best", "last"):
+        for name, step in (("best", 2), ("last", 4)):
             state = json.loads((trainer.output_dir / name / "training_state.json").read_text())
-            assert state == {"finished": True, "step": 4, "total_steps": 4}
+            assert state == {"finished": True, "step": step, "total_steps": 4}
+
+    def test_resumed_as_a_shorter_run(self, make: Callable[..., Scored]) -> None:
+        """The evaluation of its last step comes first; a run that is too long already is refused."""
+        options = {"head_start_epoch": 9, "eval_epochs": 3}
+        stopped = make([], num_train_epochs=6, **options)
+        save = stopped._save_checkpoint
+
+        def stop() -> None:
+            save()
+            if stopped.progress.step == 4:
+                raise KeyboardInterrupt
+
+        stopped._save_checkpoint = stop  # type: ignore[method-assign]
+        with pytest.raises(KeyboardInterrupt):
+            stopped.train()
+        with pytest.raises(ValueError, match="num_train_epochs is 1, and 2 epochs were trained"):
+            make([], num_train_epochs=1, **options).train(resume_from_checkpoint=True)
+        for scores in ([3.0], []):  # once
+            short = make(scores, num_train_epochs=2, **options)
+            short.train(resume_from_checkpoint=True)
+            assert short.progress.best == 3.0
+        state = json.loads((short.output_dir / "best" / "training_state.json").read_text())
+        assert state == {"finished": True, "step": 4, "total_steps": 4}
 
 
 class TestSameTrainerAgain:
@@ -216,8 +238,10 @@ def test_one_training_at_a_time(make_trainer: Callable[..., FusionTrainer]) -> N
 
 
 class TestSameRun:
-    def describe(self, model: GFFusionModel, dataset: Any, processes: int = 1, **options: Any) -> dict[str, Any]:
-        description = describe_run(FusionTrainingArguments("run", **options), model, dataset, processes)
+    def describe(
+        self, model: GFFusionModel, dataset: Any, processes: int = 1, evaluation: Any = None, **options: Any
+    ) -> dict[str, Any]:
+        description = describe_run(FusionTrainingArguments("run", **options), model, dataset, evaluation, processes)
         return json.loads(json.dumps(description))
 
     def test_what_counts(self, tiny_model: Callable, pairs: Path) -> None:
@@ -228,6 +252,7 @@ class TestSameRun:
         for now, difference in (
             (self.describe(model, dataset, processes=2), "processes was 1 and is 2"),
             (self.describe(model, [dataset[0]] * 3), "pairs was 4 and is 3"),
+            (self.describe(model, dataset, evaluation=[dataset[0]]), "pairs of the evaluation was None and is 1"),
             (self.describe(model, dataset, bf16=True), "bf16 was False and is True"),
             (self.describe(model, FusionDataset(pairs, RandomFlip())), r"transform was .* and is 'RandomFlip\(.*0\.5"),
             (self.describe(model, FusionDataset(pairs, seed=3)), "seed of the transform was 0 and is 3"),
