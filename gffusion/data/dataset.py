@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from gffusion.cameras.running_range import Frame, measure_ranges
 from gffusion.models.gffusion.image_ops import rgb_to_luma
-from gffusion.models.gffusion.infrared_options import Agc, InfraredOptions, InfraredRange, Limits
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import map_infrared, measured_counts, to_visible_values
 
 from .combined_files import check_same_types
@@ -150,8 +150,13 @@ class FusionDataset(Dataset[dict[str, Any]]):
             infrared_options: `infrared_range`, `invert`, `agc`, `plateau_limit` and `smooth_range`, as for the class.
 
         Raises:
-            ValueError: If a column is missing, or as for the class.
+            ValueError: If a column is missing, another option is given, or as for the class.
         """
+        if unknown := infrared_options.keys() - set(OPTION_NAMES):
+            raise ValueError(
+                f"from_dataset does not take {', '.join(sorted(unknown))}: leave it out. Besides columns and class_names, rows take "
+                f"{', '.join(OPTION_NAMES)}; other options are for folders."
+            )
         columns = {"visible": visible, "infrared": infrared, "labels": labels, "boxes": boxes, "names": names}
         given = {name: column for name, column in columns.items() if column is not None}
         rows = DatasetRows(dataset, given, class_names)

@@ -34,7 +34,8 @@ class FusionTrainingArguments:
             "calibrated": like "running", but measured on the first batches before the first step. "auto": "running" for
             pretrained weights, else "local".
         mixed_pairs: Share of each batch, at least two pairs, that is trained on the infrared images of other pairs, and without
-            labels (ours).
+            labels (ours). Pixels that were not measured keep the brightness of the visible image of their own pair, so that the
+            option suits only complete infrared images.
         bf16: Compute the forward pass in bfloat16.
         fp16: Compute the forward pass in float16, on GPUs.
         gradient_checkpointing: Recompute activations in the backward pass, to save memory.

@@ -1,6 +1,5 @@
 """Model, data and trainer of a recipe."""
 
-import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,6 @@ from gffusion.zoo.registry import find_entry, is_hub_id, is_on_hub
 from .head import load_head
 from .recipe import DataArguments, ModelArguments, Recipe
 from .trainer import FusionTrainer
-
-logger = logging.getLogger(__name__)
 
 # Overrides of the configuration that can need a new segmentation head or FINet.
 _NEW_PART_FIELDS = {"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"}
@@ -56,8 +53,6 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
     }
     train_data = FusionDataset(data.train_data, build_transform(data), split=data.train_split, **options)
     eval_data = FusionDataset(data.eval_data, split=data.eval_split, **options) if data.eval_data else None
-    if eval_data:
-        _warn_about_shared_pairs(train_data, eval_data)
     model = build_model(recipe.model, train_data.class_names if "labels" in train_data[0] else None)
     names = ", ".join(Path(root).resolve().name for root in data.train_data)
     facts = {
@@ -66,20 +61,6 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         **(_describe_start(start, model) if start else {}),
     }
     return FusionTrainer(model, recipe.training, train_data, eval_data, facts)
-
-
-def _warn_about_shared_pairs(train_data: FusionDataset, eval_data: FusionDataset) -> None:
-    """Warn if the training has pairs of the evaluation, whose scores then say nothing about other images."""
-    trained = {pair.visible.resolve() for pair in train_data.pairs}
-    shared = [pair.name for pair in eval_data.pairs if pair.visible.resolve() in trained]
-    if shared:
-        logger.warning(
-            "%d of %d evaluation pairs are training pairs, too (such as %s): the evaluation and the choice of the best weights "
-            "need pairs of their own.",
-            len(shared),
-            len(eval_data),
-            shared[0],
-        )
 
 
 def _describe_start(start: str, model: GFFusionModel) -> dict[str, Any]:

@@ -105,7 +105,7 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
             f"{' and '.join(f'{height} x {width}' for height, width in sizes[:2])} (height x width). Crop or resize them "
             "with a transform."
         )
-    _check_minimum("Training", sizes, MINIMUM_SIZE)
+    _check_minimum("Training", sizes, _loss_minimum(model))
     if labeled:
         check_labels(dataset, model, training=True)
 
@@ -124,7 +124,7 @@ def check_evaluation(
         return
     labeled = has_labels(dataset, model)
     check_names(arguments, labeled)
-    minimum = max([MINIMUM_SIZE, *(METRICS[name].minimum_size for name in arguments.eval_metrics)])
+    minimum = max([_loss_minimum(model), *(METRICS[name].minimum_size for name in arguments.eval_metrics)])
     _check_minimum("Evaluation", _sizes(dataset), minimum)
     if labeled:
         check_labels(dataset, model)
@@ -171,13 +171,43 @@ def _sizes(dataset: Any) -> list[tuple[int, int]]:
     return sorted(sizes)
 
 
+def _loss_minimum(model: GFFusionModel) -> int:
+    """Return the smallest side of an image for the model and its losses."""
+    weights = {"VIF": model.config.vif_weight, "Qabf": model.config.qabf_weight}
+    return max([MINIMUM_SIZE, *(METRICS[name].minimum_size for name, weight in weights.items() if weight)])
+
+
 def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> None:
     for height, width in sizes:
         if min(height, width) < minimum:
             raise ValueError(
-                f"{which} images must measure at least {minimum} x {minimum} for the model and the metrics of the "
-                f"evaluation, got {height} x {width} (height x width)."
+                f"{which} images must measure at least {minimum} x {minimum} for the model, its losses and the "
+                f"metrics of the evaluation, got {height} x {width} (height x width)."
             )
+
+
+def check_mixed_pairs(arguments: FusionTrainingArguments, batch_size: int) -> None:
+    """Raise ValueError if pairs are to be mixed, but a batch has one."""
+    if arguments.mixed_pairs and batch_size < 2:
+        raise ValueError(
+            "`mixed_pairs` mixes the pairs of a batch, but the training dataset has only one: add pairs, or set `mixed_pairs` "
+            "to 0."
+        )
+
+
+def warn_about_shared_pairs(training: Dataset[dict[str, Any]], evaluation: Dataset[dict[str, Any]] | None) -> None:
+    """Warn if the training has pairs of the evaluation, whose scores then say nothing about other images."""
+    trained, evaluated = ([*getattr(dataset, "pairs", ())] for dataset in (training, evaluation))
+    files = {pair.visible.resolve() for pair in trained}
+    shared = [pair.name for pair in evaluated if pair.visible.resolve() in files]
+    if shared:
+        logger.warning(
+            "%d of %d evaluation pairs are training pairs, too (such as %s): the evaluation and the choice of the best weights "
+            "need pairs of their own.",
+            len(shared),
+            len(evaluated),
+            shared[0],
+        )
 
 
 def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:

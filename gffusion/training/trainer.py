@@ -92,6 +92,7 @@ class FusionTrainer:
         self.accelerator = preflight.start_accelerator(arguments, self.output_dir)
         preflight.check_device(arguments, self.accelerator.device)
         if self.accelerator.is_main_process:
+            preflight.warn_about_shared_pairs(train_dataset, eval_dataset)
             preflight.warn_about_untrained_parts(model, arguments, self.labeled)
         if arguments.push_to_hub and self.accelerator.is_main_process:
             check_publishable(arguments, model)
@@ -104,6 +105,7 @@ class FusionTrainer:
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
+        preflight.check_mixed_pairs(arguments, self.sampler.batch_size)
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = arguments.num_train_epochs * self.steps_per_epoch
         folder, precision = arguments.token_cache, arguments.mixed_precision

@@ -118,7 +118,7 @@ class TestM3FD:
 
     def test_split(self, root: Path, caplog: pytest.LogCaptureFixture) -> None:
         make_images(root / "Vis", names=("00009.png",))
-        write(root / "meta" / "val.txt", "00002.png\n00000.png\n00777.png\n")
+        write(root / "meta" / "val.txt", "Vis\\00002.png\n00000.png\n00777.png\n")  # the first as Windows writes it
         assert names_of(find_pairs(root, "m3fd", "val")) == ["00000", "00002"]
         (record,) = caplog.records  # 00009.png, which has no partner, is in another split
         assert "val.txt: 1 names without a pair (00777)" in record.getMessage()
@@ -126,6 +126,9 @@ class TestM3FD:
             FileNotFoundError, match=r"'test' has no list .* looked for .*test\.txt and .*meta.test\.txt"
         ):
             find_pairs(root, "m3fd", "test")
+        (root / "meta" / "val.txt").write_text("00002.png\n", encoding="utf-16")
+        with pytest.raises(ValueError, match=r"val\.txt is not UTF-8 text"):
+            find_pairs(root, "m3fd", "val")
 
     def test_fusion_part_has_no_boxes(self, tmp_path: Path) -> None:
         make_images(tmp_path / "Vis", tmp_path / "Ir")

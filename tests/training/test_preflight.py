@@ -157,6 +157,14 @@ class TestData:
             make(evaluation=small, eval_metrics=["VIF"])
         check_nothing_written(tmp_path)
         make(evaluation=small, eval_metrics=["EN"])
+        with pytest.raises(
+            ValueError, match=r"Training images must measure at least 41 x 41 .* its losses .* got 40 x 40"
+        ):
+            make(RandomCrop(40), model={"vif_weight": 0.1})
+        with pytest.raises(
+            ValueError, match=r"Evaluation images must measure at least 41 x 41 .* its losses .* got 40 x 64"
+        ):
+            make(RandomCrop(41), evaluation=small, eval_metrics=["EN"], model={"vif_weight": 0.1})
 
     def test_classes_in_another_order(
         self, make: Make, data: Path, tiny_model: Callable[..., GFFusionModel], tmp_path: Path
@@ -263,6 +271,12 @@ class TestOptions:
     def test_one_pair_is_not_mixed(self) -> None:
         with pytest.raises(ValueError, match="`mixed_pairs` mixes the pairs of a batch"):
             FusionTrainingArguments("run", mixed_pairs=0.25, per_device_train_batch_size=1)
+
+    def test_dataset_of_one_pair_is_not_mixed(self, make: Make, data: Path) -> None:
+        with pytest.raises(
+            ValueError, match="`mixed_pairs` mixes the pairs of a batch, but the training dataset has only"
+        ):
+            make([FusionDataset(data, CROP)[0]], mixed_pairs=0.5)
 
     def test_cache_that_would_never_be_asked(self, make: Make, tmp_path: Path) -> None:
         cache = str(tmp_path / "tokens")

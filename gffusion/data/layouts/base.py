@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES
+from gffusion.data.boxes.base import read_text
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.names import Words, is_named, normalize_name
 from gffusion.data.pairs import PairMatch, match_pairs
@@ -86,7 +87,7 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
 
     Raises:
         FileNotFoundError: If neither file exists.
-        ValueError: If the file lists no pair.
+        ValueError: If the file is not UTF-8 text, or lists no pair.
     """
     if split is None:
         return match
@@ -94,7 +95,7 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
     file = next((file for file in lists if file.is_file()), None)
     if file is None:
         raise FileNotFoundError(f"the split {split!r} has no list of files; looked for {' and '.join(map(str, lists))}")
-    stems = {_get_stem(line) for line in read_lines(file)}
+    stems = {_get_stem(line.replace("\\", "/")) for line in read_lines(file)}  # lists written on Windows
     pairs = tuple(pair for pair in match.pairs if normalize_name(pair.name) in stems)
     if not pairs:
         raise ValueError(f"{file} lists no image of {root}")
@@ -109,8 +110,8 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
 
 
 def read_lines(file: Path) -> tuple[str, ...]:
-    """Read the lines of a text file, without empty ones."""
-    return tuple(line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    """Read the lines of a UTF-8 text file, without empty ones; raise ValueError if it is not UTF-8."""
+    return tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
 
 
 def count_names(names: Sequence[str], kind: str) -> str:

@@ -17,6 +17,8 @@ from gffusion.models.gffusion.image_sizes import check_same_size
 from .base import DecodedPair, PairSource, to_arrays
 from .objects import convert_objects, read_category_names
 
+_ADVICE = 'Rows are not aligned: align the images before, or write them to folders for ReadOptions(align="auto")'
+
 
 class DatasetRows(PairSource):
     """Rows of a `datasets.Dataset`, or of any object with `column_names`, `len` and rows as dicts.
@@ -51,7 +53,8 @@ class DatasetRows(PairSource):
         row = self._dataset[index]
         images = [name for name in ("visible", "infrared", "labels") if name in self._columns]
         decoded: DecodedPair = {name: self._read_column(index, row, name) for name in images}
-        size = check_same_size({self._describe_cell(index, name): image.shape[:2] for name, image in decoded.items()})
+        sizes = {self._describe_cell(index, name): image.shape[:2] for name, image in decoded.items()}
+        size = check_same_size(sizes, _ADVICE)
         if self.has_boxes:
             objects = row[self._columns["boxes"]]
             decoded |= to_arrays(convert_objects(objects, size, self.class_names, self._describe_cell(index, "boxes")))
@@ -72,7 +75,7 @@ class DatasetRows(PairSource):
                     sizes[cell] = read_size(_get_content(value))
             else:
                 sizes[cell] = self._read_column(index, row, name).shape[:2]
-        return check_same_size(sizes)
+        return check_same_size(sizes, _ADVICE)
 
     def _describe_cell(self, index: int, name: str) -> str:
         return f"{self.describe(index)}, column {self._columns[name]!r}"

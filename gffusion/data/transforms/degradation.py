@@ -17,7 +17,7 @@ class Misalignment:
     """Move the infrared image relative to the visible image, as with cameras whose calibration has drifted.
 
     The infrared image is shifted, rotated and scaled around its center with bicubic interpolation and repeated borders.
-    Labels and boxes stay aligned with the visible image.
+    Labels and boxes stay aligned with the visible image. The clean image of a degraded one, `"infrared_target"`, moves alike.
 
     Args:
         shift: Shift along each axis in pixels, uniform in [-shift, shift].
@@ -49,15 +49,16 @@ class Misalignment:
         shift = self.shift * rng.uniform(-1, 1, size=2)
         angle = np.deg2rad(self.rotation * rng.uniform(-1, 1))
         factor = 1 + self.scale * rng.uniform(-1, 1)
-        infrared = sample["infrared"].copy()  # scikit-image refuses read-only arrays
-        center = (np.array(infrared.shape[1::-1]) - 1) / 2
+        center = (np.array(sample["infrared"].shape[1::-1]) - 1) / 2
         to_center = SimilarityTransform(translation=-center)
         motion = to_center + SimilarityTransform(scale=factor, rotation=angle, translation=center + shift)
         # Bicubic, because a network could recognize moved images by the blur of linear interpolation.
-        moved = sample | {"infrared": warp(infrared, motion.inverse, order=3, mode="edge")}
-        if "missing" in sample:
-            moved["missing"] = warp(sample["missing"].copy(), motion.inverse, order=1, mode="edge")
-        return moved
+        orders = {"infrared": 3, "infrared_target": 3, "missing": 1}
+        return sample | {
+            name: warp(sample[name].copy(), motion.inverse, order=order, mode="edge")  # which refuses read-only arrays
+            for name, order in orders.items()
+            if name in sample
+        }
 
 
 class ThermalArtifacts:
@@ -100,7 +101,8 @@ class ThermalArtifacts:
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
         """Change the infrared image of `sample`, or leave it as it is."""
-        clean = infrared = sample["infrared"]
+        infrared = sample["infrared"]
+        clean = sample.get("infrared_target", infrared)
         if rng.random() < self.probability:
             infrared = _shift(infrared[..., 0], self.shift * rng.uniform(-1, 1, size=2))
             infrared = infrared + self.noise * rng.random() * rng.standard_normal(infrared.shape, np.float32)

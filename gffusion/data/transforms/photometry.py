@@ -45,7 +45,7 @@ class VisiblePhotometric:
 class ThermalGain:
     """Vary gain and offset of the infrared image, as with the automatic gain control of a thermal camera.
 
-    `a * infrared + b`, clipped to [0, 1].
+    `a * infrared + b`, clipped to [0, 1]. The clean image of a degraded one, `"infrared_target"`, is changed alike.
 
     Args:
         gain: `a` is uniform in [1 - gain, 1 + gain].
@@ -70,4 +70,5 @@ class ThermalGain:
         """Vary the infrared image of `sample`."""
         factor = np.float32(1 + self.gain * rng.uniform(-1, 1))
         offset = np.float32(self.offset * rng.uniform(-1, 1))
-        return sample | {"infrared": np.clip(factor * sample["infrared"] + offset, 0, 1)}
+        names = {"infrared", "infrared_target"} & sample.keys()
+        return sample | {name: np.clip(factor * sample[name] + offset, 0, 1) for name in names}

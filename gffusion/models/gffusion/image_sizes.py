@@ -6,10 +6,11 @@ MINIMUM_SIZE = 32
 """Smallest height and width of an image that the model fuses, in pixels."""
 
 
-def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
+def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = None) -> tuple[int, int]:
     """Return the height and width that all images of a pair share.
 
-    `sizes` has them by the name for error messages: the visible and the infrared image, then label maps.
+    `sizes` has them by the name for error messages: the visible and the infrared image, then label maps. `advice` is what to
+    do about images of different sizes, by default to pass `align`.
 
     Raises:
         ValueError: If sizes differ.
@@ -24,7 +25,7 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]]) -> tuple[int, int]:
             words = f"{first} measures {width} x {height} pixels, but {other} {size[1]} x {size[0]} (width x height)"
             if index > 0:
                 raise ValueError(f"{words}: a label map must have the size of the visible image")
-            advice = _advise((height, width), size)
+            advice = advice or _advise((height, width), size)
             raise ValueError(f"{words}: the images of a pair must be aligned pixel by pixel. {advice}")
     return height, width
 

@@ -122,7 +122,8 @@ class TestRows:
         dataset = FusionDataset.from_dataset(Rows(visible=[encoded(VISIBLE)], infrared=[encoded(THERMAL[:, 1:])]))
         for read in (lambda: dataset[0], dataset.read_sizes):
             with pytest.raises(
-                ValueError, match=r"'visible' measures 9 x 6 pixels, but row 0, column 'infrared' 8 x 6"
+                ValueError,
+                match=r"'visible' measures 9 x 6 pixels, but row 0, column 'infrared' 8 x 6.*\. Rows are not aligned: align",
             ):
                 read()
 
@@ -135,6 +136,11 @@ class TestRows:
             FusionDataset.from_dataset(rows)
         with pytest.raises(ValueError, match=r"got a generator; pass a datasets\.Dataset"):
             FusionDataset.from_dataset(row for row in ())
+
+    @pytest.mark.parametrize("option", ["layout", "split", "read_options", "with_boxes", "truncated"])
+    def test_options_of_folders(self, option: str) -> None:
+        with pytest.raises(ValueError, match=f"from_dataset does not take {option}: leave it out"):
+            FusionDataset.from_dataset(Rows(visible=[VISIBLE], infrared=[THERMAL]), **{option: None})
 
     def test_range_and_cache(self) -> None:
         rows = Rows(visible=[VISIBLE], infrared=[THERMAL.astype(np.float32) / 256 + 200])

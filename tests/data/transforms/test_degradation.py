@@ -8,7 +8,16 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.color import rgb2xyz
 
-from gffusion.data.transforms import Glare, Misalignment, Night, Sample, ThermalArtifacts
+from gffusion.data.transforms import (
+    Compose,
+    Glare,
+    Misalignment,
+    Night,
+    Sample,
+    ThermalArtifacts,
+    ThermalGain,
+    Transform,
+)
 
 MakeSample = Callable[[int, int], Sample]
 
@@ -158,6 +167,15 @@ class TestThermalArtifacts:
         for item in kept:
             assert item["infrared"].dtype == np.float32 and item["infrared"].shape == (16, 24, 1)
             assert 0 <= item["infrared"].min() <= item["infrared"].max() <= 1
+
+    @pytest.mark.parametrize("after", [ThermalGain(0.5, 0.5), Misalignment(3), ThermalArtifacts(1)])
+    def test_target_follows_later_changes(self, noise: MakeSample, after: Transform) -> None:
+        """As the clean image would have changed; further artifacts have the same clean image."""
+        sample = noise(24, 32)
+        both = Compose(ThermalArtifacts(probability=0), after)(sample, np.random.default_rng(1))
+        expected = sample if isinstance(after, ThermalArtifacts) else both
+        assert np.array_equal(both["infrared_target"], expected["infrared"])
+        assert not np.array_equal(both["infrared"], sample["infrared"])
 
     def test_shift_alone(self) -> None:
         columns = np.broadcast_to(np.linspace(0.2, 0.8, 61, dtype=np.float32)[:, None], (40, 61, 1))
