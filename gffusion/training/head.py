@@ -60,10 +60,10 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
     if not model.config.use_segmenter:
         raise ValueError("the model has no segmenter to load a head into (use_segmenter=False)")
     weight, bias, classes, layers = _read(path)
-    hidden_size, expected = weight.shape[1] // layers, model.config.dinov2_config.hidden_size
+    hidden_size, expected = weight.shape[1] / layers, model.config.dinov2_config.hidden_size
     if hidden_size != expected:
         raise ValueError(
-            f"the head of {path} was made for a DINOv2 of width {hidden_size}, but the model's has width {expected}"
+            f"the head of {path} was made for a DINOv2 of width {hidden_size:g}, but the model's has width {expected}"
         )
     if layers != model.config.segmenter_layers:
         raise ValueError(
@@ -89,6 +89,8 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
 
 def _read(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor, list[str], int]:
     """Return weight, bias, classes and the number of layers that the head reads."""
+    if os.path.isdir(path):
+        raise IsADirectoryError(f"{path} is a folder: give the file that convert_ade20k_head wrote")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -105,7 +107,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor, list[str], int]
     try:
         classes, layers = json.loads(metadata["classes"]), int(metadata["layers"])
         fits = layers >= 1 and weight.shape == (len(classes), weight.shape[-1]) and bias.shape == (len(classes),)
-        is_complete = fits and all(isinstance(name, str) for name in classes)
+        is_complete = fits and isinstance(classes, list) and all(isinstance(name, str) for name in classes)
     except (ValueError, TypeError, IndexError, RecursionError) as error:
         raise ValueError(f"{path} has wrong metadata: {error}") from error
     if not is_complete or not (weight.is_floating_point() and bias.is_floating_point()):

@@ -126,6 +126,8 @@ class TestRefusals:
             load_head(model, published_head(32)[0])
         with pytest.raises(FileNotFoundError, match="absent"):
             load_head(model, tmp_path / "absent")
+        with pytest.raises(IsADirectoryError, match="is a folder: give the file"):
+            load_head(model, tmp_path)
         safetensors.torch.save_file({"weight": torch.ones(150, 32)}, tmp_path / "other")
         with pytest.raises(ValueError, match="not written by convert_ade20k_head"):
             load_head(model, tmp_path / "other")
@@ -139,6 +141,8 @@ class TestRefusals:
             ({"weight": torch.full((2, 32), torch.nan), "bias": torch.ones(2)}, {}, "NaN or infinite: 'weight'"),
             ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"classes": "{"}, "wrong metadata"),
             ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"classes": "7"}, "wrong metadata"),
+            ({"weight": torch.ones(2, 65), "bias": torch.ones(2)}, {"layers": "2"}, "DINOv2 of width 32.5"),
+            ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"classes": '{"a": 1, "b": 2}'}, "for each of its"),
             ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"classes": "[1, 2]"}, "for each of its classes"),
             ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"layers": "two"}, "wrong metadata"),
             ({"weight": torch.ones(2, 32), "bias": torch.ones(2)}, {"layers": "0"}, "for each of its classes"),
