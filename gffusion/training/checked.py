@@ -33,7 +33,7 @@ def checked(kind: type[Kind]) -> type[Kind]:
         except StrictDataclassFieldValidationError as error:
             cause = error.__cause__
             allowed = f"must be {_describe(types[name])}" if isinstance(cause, TypeError) else str(cause)
-            raise ValueError(f"`{name}` {allowed}, got {value!r}.") from None
+            raise ValueError(f"`{name}` {allowed}, got {value!r:.200}.") from None
 
     def validate(self: Kind) -> None:
         try:

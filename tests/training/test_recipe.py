@@ -89,7 +89,9 @@ class TestParse:
 
     def test_deeply_nested_json(self, capsys: pytest.CaptureFixture[str]) -> None:
         words = ["--output_dir", "run", "--model_config", "[" * 200_000]
-        assert report_of(words, capsys).startswith("--model_config must be a mapping")
+        report = report_of(words, capsys)
+        assert report.startswith("--model_config must be a mapping")
+        assert len(report) < 400
 
     @pytest.mark.parametrize(
         ("content", "report"),
