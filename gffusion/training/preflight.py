@@ -73,15 +73,14 @@ def check_class_names(
 
     Names are compared up to case and underscores. Numbers without a name on one side are not compared.
     """
-    names = {"the model": list(model.config.id2label.values())[1:]}
-    if all(_UNNAMED.fullmatch(name) for name in names["the model"]):
-        names.clear()
+    names = {}
     for which, dataset in (("the training data", training), ("the evaluation data", evaluation)):
         if dataset is not None and has_labels(dataset, model) and getattr(dataset, "class_names", None):
             names[which] = list(dataset.class_names)  # type: ignore[attr-defined]
+    names["the model"] = ["" if _UNNAMED.fullmatch(name) else name for name in model.config.id2label.values()][1:]
     for (first, expected), (second, found) in itertools.combinations(names.items(), 2):
         for number, pair in enumerate(zip(expected, found, strict=False), start=1):
-            if len({name.strip().casefold().replace("_", " ") for name in pair}) > 1:
+            if all(pair) and len({name.strip().casefold().replace("_", " ") for name in pair}) > 1:
                 raise ValueError(
                     f"Label {number} is {pair[0]!r} in {first}, but {pair[1]!r} in {second}. Give both the same classes in the "
                     "same order: correct classes.txt and the labels, or name the classes (`class_names` of the data, `id2label` "

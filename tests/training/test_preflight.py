@@ -177,7 +177,7 @@ class TestData:
         make(evaluation=FusionDataset(data, class_names=["Person", "bicycle", "car"]))
         model = tiny_model(paradigm="cascading", id2label=dict(enumerate(["sky", "person", "bicycle", "car"])))
         arguments = FusionTrainingArguments(str(tmp_path / "named"), per_device_train_batch_size=2)
-        with pytest.raises(ValueError, match="Label 1 is 'person' in the model, but 'bicycle' in the training data"):
+        with pytest.raises(ValueError, match="Label 1 is 'bicycle' in the training data, but 'person' in the model"):
             FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=exchanged.class_names))
 
     def test_empty_evaluation_set(self, make: Make) -> None:
