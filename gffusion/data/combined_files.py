@@ -14,7 +14,7 @@ from .decoded_image import DEFAULT_OPTIONS, DecodeOptions
 from .decoding import open_header
 from .io import IMAGE_SUFFIXES, read_bytes
 from .modalities import Modalities, can_hold_both, split_modalities
-from .pairs import ImagePair, match_pairs
+from .pairs import ImagePair, match_pairs, natural_key
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .reading import ReadOptions, holds_both, refuse_single
 from .tiff_pages import count_frames
@@ -27,7 +27,7 @@ class CombinedFiles(NamedTuple):
     """Files of a folder.
 
     Attributes:
-        pairs: Pairs whose visible and infrared image are in one file, or pairs of files in this folder.
+        pairs: Pairs whose visible and infrared image are in one file, or pairs of files in this folder, in natural order.
         others: Files that hold one image and have no partner.
         notes: What was assumed to match the files, one sentence each, for the user.
     """
@@ -84,7 +84,8 @@ def find_combined(folder: Path, options: ReadOptions | None = None) -> CombinedF
         named, notes = _match_rest(folder, {file for file in files if found[file] is False})
         taken = {file for pair in named for file in (pair.visible, pair.infrared)}
         others = tuple(file for file in files if found[file] is False and file not in taken)
-        return CombinedFiles(combined + named, others, notes)
+        ordered = sorted(combined + named, key=lambda pair: natural_key(pair.visible))
+        return CombinedFiles(tuple(ordered), others, notes)
     match = match_pairs(folder, folder)
     pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
     if not pairs:
@@ -146,7 +147,7 @@ def check_same_types(files: Sequence[Path]) -> None:
 
 
 def _list_images(folder: Path) -> list[Path]:
-    files: Iterable[Path] = sorted(folder.iterdir())
+    files: Iterable[Path] = sorted(folder.iterdir(), key=natural_key)
     return [
         file
         for file in files

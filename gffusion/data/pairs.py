@@ -195,7 +195,7 @@ def _describe(source: Path | Sequence[Path]) -> str:
 def _index_files(files: Iterable[Path]) -> dict[str, Path]:
     """Return files by case-folded stem, in natural order."""
     found: dict[str, Path] = {}
-    for file in sorted(files, key=_natural_key):
+    for file in sorted(files, key=natural_key):
         twin = found.setdefault(normalize_name(file.stem), file)
         if twin is not file:
             where = f" in {file.parent}" if twin.parent == file.parent else ""
@@ -251,7 +251,7 @@ def _list_boxes(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, P
     return {stem: file for stem, file in files.items() if file.name.lower() != CLASSES_FILE}
 
 
-def _natural_key(file: Path) -> tuple[list[str | int], str]:
+def natural_key(file: Path) -> tuple[list[str | int], str]:
     """Return a sort key that compares runs of digits as numbers; the full name orders `1` and `01`."""
     parts = re.split(r"(\d+)", normalize_name(file.stem))
     return [int(part) if part.isdecimal() else part for part in parts], file.name

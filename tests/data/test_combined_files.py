@@ -35,16 +35,16 @@ def test_files_with_both(tmp_path: Path) -> None:
     }.items():
         write(tmp_path / name, content)
     found = find_combined(tmp_path)
-    assert [pair.name for pair in found.pairs] == ["00001D", "FLIR0002", "damaged"]  # reported when it is read
+    assert [pair.name for pair in found.pairs] == ["00001D", "damaged", "FLIR0002"]  # reported when it is read
     assert [file.name for file in found.others] == ["photo.jpg"]
 
 
 def test_files_with_both_next_to_named_pairs(tmp_path: Path) -> None:
-    for name, image in {"1D": RGBT, "2_vis": VISIBLE, "2_ir": THERMAL, "3": VISIBLE}.items():
+    for name, image in {"1D": RGBT, "10D": RGBT, "2_vis": VISIBLE, "2_ir": THERMAL, "3": VISIBLE}.items():
         write(tmp_path / f"{name}.png", encode(image, "PNG"))
     found = find_combined(tmp_path)
     names = [(pair.visible.stem, pair.infrared.stem) for pair in found.pairs]
-    assert names == [("1D", "1D"), ("2_vis", "2_ir")]
+    assert names == [("1D", "1D"), ("2_vis", "2_ir"), ("10D", "10D")]  # in natural order
     assert [file.stem for file in found.others] == ["3"]
 
 
