@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MEASURING = "Measuring infrared range"
 
-PairFiles = tuple[Path, Path]
+PairKey = tuple[str, Path, Path]
 
 
 def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-range") -> InfraredRange:
@@ -56,12 +56,13 @@ class PairRanges:
 
     Attributes:
         options: Options of all pairs.
-        limits: Measured range by the visible and the infrared file of a pair; empty if `options` needs no measuring.
+        limits: Measured range by the name and the files of a pair, of which a list can have one several times; empty if
+            `options` needs no measuring.
         read_options: How the pairs are read.
     """
 
     options: InfraredOptions
-    limits: Mapping[PairFiles, Limits] = field(default_factory=dict)
+    limits: Mapping[PairKey, Limits] = field(default_factory=dict)
     read_options: ReadOptions = field(default_factory=ReadOptions)
 
     def read(self, pair: ImagePair) -> PairImages:
@@ -70,13 +71,17 @@ class PairRanges:
 
     def options_of(self, pair: ImagePair) -> InfraredOptions:
         """Return the options of a pair, with its measured range."""
-        limits = self.limits.get((pair.visible, pair.infrared))
+        limits = self.limits.get(_key(pair))
         return self.options if limits is None else self.options.with_limits(limits)
 
     @property
     def description(self) -> str | None:
         """The range of all images in words, if one was measured."""
         return describe_range(self.options, list(self.limits.values()))
+
+
+def _key(pair: ImagePair) -> PairKey:
+    return pair.name, pair.visible, pair.infrared
 
 
 def describe_range(options: InfraredOptions, limits: Sequence[Limits]) -> str | None:
@@ -111,13 +116,13 @@ def measure_pairs(
 
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
         read_options = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
-    measured: list[PairFiles] = []
+    measured: list[PairKey] = []
     ranges = measure_ranges(_read_frames(pairs, read_options, measured), options)
     return PairRanges(options, dict(zip(measured, ranges, strict=True)), wanted)
 
 
-def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[PairFiles]) -> "Iterator[Frame]":
-    """Yield the infrared images that can be measured, and collect the files of their pairs."""
+def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[PairKey]) -> "Iterator[Frame]":
+    """Yield the infrared images that can be measured, and collect the keys of their pairs."""
     from gffusion.models.gffusion.infrared_values import measured_counts  # imports torch
 
     for pair in show_progress(pairs, description=MEASURING, unit="pair"):
@@ -126,5 +131,5 @@ def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: lis
             measured_counts(images.infrared, images.missing)  # raises if the image cannot be measured
         except (OSError, ValueError, MemoryError):  # reported when the pair is used
             continue
-        measured.append((pair.visible, pair.infrared))
+        measured.append(_key(pair))
         yield images.infrared, images.missing

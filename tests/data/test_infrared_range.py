@@ -1,5 +1,6 @@
 """Infrared ranges as text, and ranges of several pairs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,13 @@ def test_pairs_are_measured_before_they_are_aligned(pairs: list[ImagePair]) -> N
     assert options.invert and options.infrared_range != "folder"
     assert ranges.description == "infrared range of 2 images: {:.7g} to {:.7g}".format(*expected)
     assert ranges.options_of(pairs[2]).infrared_range == "folder"
+
+
+def test_a_frame_listed_twice_has_a_range_for_each_place(pairs: list[ImagePair]) -> None:
+    frames = [pairs[0], pairs[1], replace(pairs[0], name="again")]
+    ranges = measure_pairs(frames, InfraredOptions("percentile", smooth_range=2), ReadOptions("auto"))
+    highs = [ranges.options_of(pair).limits[1] for pair in frames]
+    assert len(ranges.limits) == 3 and highs[0] < highs[2] < highs[1]
 
 
 def test_nothing_is_read_without_need(tmp_path: Path) -> None:
