@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frames import InfraredFrame
-from .missing import fill_missing, find_borders, find_missing
+from .missing import fill_missing, find_borders, find_missing, join_masks
 from .palettes import GRAY, Intensity, recognize_palette, recover_indices
 
 # Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.
@@ -38,17 +38,17 @@ def clean_frame(
     """
     notes = list(frame.notes)
     values = frame.values
-    missing, found = frame.missing, find_missing(values, frame.no_data)
-    if values.ndim == 3 and not infrared_luma and (found is None or not found.all()):
-        values = _remove_colors(values if found is None else fill_missing(values, found), name, notes)
+    found = find_missing(values, frame.no_data)
+    missing = join_masks(frame.missing, found)
+    if values.ndim == 3 and not infrared_luma and (missing is None or not missing.all()):
+        values = _remove_colors(values if missing is None else fill_missing(values, missing), name, notes)
     if found is not None:
         notes.append(f"infrared pixels without a measurement ({_format(found)}) filled")
-        missing = found if missing is None else missing | found
-    if not keep_borders and not frame.is_raw and missing is None:
-        border = find_borders(values)
+    if not keep_borders and not frame.is_raw:
+        border = find_borders(values, missing)
         if border is not None:
             notes.append(f"infrared border ({_format(border)}) filled by the visible image; --keep-borders keeps it")
-            missing = border
+            missing = join_masks(missing, border)
     return replace(frame, values=values, missing=missing, notes=tuple(notes))
 
 

@@ -53,7 +53,7 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
     return missing if missing.any() else None
 
 
-def find_borders(values: NDArray[Any]) -> Mask | None:
+def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | None:
     """Return the border that a registration left around the measured part of an infrared image; `None` without one.
 
     A border is a region of one value, such as black, that touches the edge of the image and is separated from a convex
@@ -62,6 +62,8 @@ def find_borders(values: NDArray[Any]) -> Mask | None:
 
     Args:
         values: (H, W) or (H, W, 3), of any numeric type.
+        missing: (H, W), True where there is no measurement, such as at dead pixels. If a region of it lies along the edge
+            of the image, the file marks its borders itself, and no others are searched for.
 
     Returns:
         (H, W), including the pixels along the step, which are mixtures.
@@ -74,8 +76,11 @@ def find_borders(values: NDArray[Any]) -> Mask | None:
         >>> find_borders(values)[0, [0, 19, 40]]
         array([ True,  True, False])
     """
+    if min(values.shape[:2]) < _MIN_LENGTH or (missing is not None and _count_edge(missing) >= _MIN_LENGTH):
+        return None
+    values = values if missing is None else fill_missing(values, missing)
     gray = values if values.ndim == 2 else values.mean(axis=-1)
-    if min(gray.shape) < 16 or not np.isfinite(gray).all():
+    if not np.isfinite(gray).all():
         return None
     low, high = (float(limit) for limit in (gray.min(), gray.max()))
     if low == high:
@@ -86,6 +91,11 @@ def find_borders(values: NDArray[Any]) -> Mask | None:
         if border is not None:
             return border
     return None
+
+
+def join_masks(first: Mask | None, second: Mask | None) -> Mask | None:
+    """Return where one of two masks, (H, W), is true; `None` if both are."""
+    return second if first is None else first if second is None else first | second
 
 
 def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:

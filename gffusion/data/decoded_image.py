@@ -65,7 +65,7 @@ class DecodedImage:
         format: "PNG", "JPEG", "TIFF", "WEBP" or "BMP".
         indices: (H, W) uint8, indices into `palette`; `pixels` are then its colors.
         palette: (N, 3) uint8.
-        no_data: Value that marks pixels without measurement, from the tag GDAL_NODATA.
+        no_data: Stored value or index that marks pixels without measurement, from the tag GDAL_NODATA.
         transparent: (H, W), True where the color of a palette is fully transparent; `None` if no color is.
         second: Second page of a TIFF file with two images.
         is_filled: Whether the file ends early and its missing part was filled.
@@ -125,4 +125,5 @@ def to_supported(pixels: NDArray[Any]) -> NDArray[Any]:
     is_wide = pixels.dtype.kind in "iu" and pixels.dtype.itemsize >= 4
     if is_wide and pixels.size and pixels.min() >= 0 and pixels.max() <= np.iinfo(np.uint16).max:
         return pixels.astype(np.uint16)
-    return pixels.astype(np.float32)
+    with np.errstate(over="ignore"):  # infinite, which is missing
+        return pixels.astype(np.float32)

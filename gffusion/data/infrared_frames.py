@@ -26,14 +26,34 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
         values = np.ascontiguousarray(values[..., 0])  # counts stored as red, green and blue
     if decoded.format == "PNG" and values.ndim == 2 and values.dtype == np.uint16 and is_byte_swapped(values):
         values, notes = values.byteswap(), ("bytes of 16-bit values swapped, as FLIR stores them in PNG",)
-    if decoded.indices is not None and decoded.palette is not None and use_indices:
+    missing = transparent = find_transparent(decoded)
+    if decoded.indices is not None and decoded.palette is not None:
         from gffusion.cameras.cleaning import read_indices  # here to save start-up time
+        from gffusion.cameras.missing import join_masks
 
-        values, notes = read_indices(decoded.indices, decoded.palette, values)
-    transparent = find_transparent(decoded)
+        unmeasured = _find_no_data(decoded.indices, decoded.no_data)
+        missing = join_masks(transparent, unmeasured)
+        if use_indices:
+            values, notes = read_indices(_drop_indices(decoded.indices, missing), decoded.palette, values)
+        if unmeasured is not None:
+            notes = (*notes, f"infrared pixels without a measurement ({100 * unmeasured.mean():.2g} %) filled")
     if transparent is not None:
         notes = (*notes, f"transparent infrared pixels ({100 * transparent.mean():.2g} %) filled")
-    return InfraredFrame(values, missing=transparent, no_data=decoded.no_data, notes=notes)
+    no_data = decoded.no_data if decoded.indices is None else None
+    return InfraredFrame(values, missing=missing, no_data=no_data, notes=notes)
+
+
+def _find_no_data(indices: NDArray[np.uint8], no_data: float | None) -> NDArray[np.bool_] | None:
+    """Return where the tag GDAL_NODATA marks indices, (H, W); None if it does nowhere."""
+    missing = indices == no_data
+    return missing if no_data is not None and missing.any() else None
+
+
+def _drop_indices(indices: NDArray[np.uint8], missing: NDArray[np.bool_] | None) -> NDArray[np.uint8]:
+    """Return the indices with a measured one in place of missing ones, whose colors are often not in the palette of heat."""
+    if missing is None or missing.all():
+        return indices
+    return np.where(missing, indices[~missing][0], indices)
 
 
 def find_transparent(decoded: DecodedImage) -> NDArray[np.bool_] | None:

@@ -8,7 +8,9 @@ from PIL import Image
 from scipy import ndimage
 from skimage.morphology import convex_hull_image
 
+from gffusion.cameras import InfraredFrame
 from gffusion.cameras import missing as module
+from gffusion.cameras.cleaning import clean_frame
 from gffusion.cameras.missing import blend_visible, fill_missing, find_borders, find_missing
 from gffusion.synthetic.rendering import render_scene
 
@@ -133,6 +135,22 @@ def test_borders_of_other_values(infrared, value):
     scene = infrared if value == 255 else np.where(np.abs(infrared.astype(int) - 114) < 20, 60, infrared)
     found = find_borders(np.where(valid, scene, value).astype(np.uint8))
     assert found is not None and (~valid & ~found).sum() == 0
+
+
+def test_dead_pixels_hide_no_border_but_marked_borders_stay_alone(infrared):
+    valid = BORDERS["rotated"](infrared.shape)
+    values = np.where(valid, infrared, 0).astype(np.float32)
+    expected = find_borders(values)
+    values[[100, 120], [160, 170]] = expected[[100, 120], [160, 170]] = np.nan
+    cleaned = clean_frame(InfraredFrame(values), "infrared.tif")
+    np.testing.assert_array_equal(cleaned.missing, expected)
+    assert [note.split(" (")[0] for note in cleaned.notes] == [
+        "infrared pixels without a measurement",
+        "infrared border",
+    ]
+    transparent = ~valid & (np.arange(320) < 160)
+    marked = clean_frame(InfraredFrame(np.nan_to_num(values), missing=transparent), "infrared.png")
+    np.testing.assert_array_equal(marked.missing, transparent)
 
 
 def cold_sky(infrared, seed=0):

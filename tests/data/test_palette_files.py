@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import tifffile
 from camera_files import render_pair
 from numpy.typing import NDArray
 from PIL import Image
@@ -80,5 +81,36 @@ def test_transparent_colors_are_missing(palette: NDArray[np.uint8]) -> None:
     values, notes, missing = read(LEVELS, palette, transparency=bytes([0] * 20 + [128] * 10 + [255] * 226))
     assert missing is not None and notes[-1].startswith("transparent infrared pixels")
     np.testing.assert_array_equal(missing, LEVELS < 20)
-    np.testing.assert_array_equal(values, LEVELS)
+    np.testing.assert_array_equal(values[~missing], LEVELS[~missing])
     assert read(LEVELS, palette, transparency=bytes(256))[2] is None  # the whole image is no image
+
+
+@pytest.mark.parametrize("palette", [GRAY[::-1], JET])
+def test_the_tag_no_data_names_an_index(palette: NDArray[np.uint8]) -> None:
+    """Its color can be any, and the same as that of another index."""
+    indices = np.maximum(LEVELS, 1)
+    indices[40:60, 50:80] = 0
+    colors = np.vstack([[[255, 0, 255]], palette[1:]])
+    values, notes, missing = read(indices, colors, "TIFF", tiffinfo={42113: "0"})
+    np.testing.assert_array_equal(missing, indices == 0)
+    assert np.abs(values - indices)[~missing].max() <= 1
+    assert notes[0].startswith(INDICES) and notes[1:] == ("infrared pixels without a measurement (4.9 %) filled",)
+
+
+def test_the_tag_no_data_names_a_stored_gray() -> None:
+    content = io.BytesIO()
+    tifffile.imwrite(content, LEVELS >> 4, bitspersample=4, extratags=[(42113, "s", 0, "3", True)])
+    frame, _ = decode_infrared(content.getvalue(), "infrared.tif")
+    np.testing.assert_array_equal(frame.missing, LEVELS >> 4 == 3)
+
+
+@pytest.mark.parametrize("hidden", [(0, 0, 0), (255, 255, 255)])
+def test_hidden_colors_are_not_in_the_palette(hidden: tuple[int, int, int]) -> None:
+    colors = np.dstack([JET[LEVELS], np.full_like(LEVELS, 255)])
+    colors[:, 90:] = (*hidden, 0)
+    content = io.BytesIO()
+    Image.fromarray(colors).save(content, "PNG")
+    frame, _ = decode_infrared(content.getvalue(), "infrared.png")
+    assert [note.split(" (")[0] for note in frame.notes[:1]] == ["transparent infrared pixels"]
+    assert len(frame.notes) == 2 and frame.notes[1].startswith(MAPPED)
+    assert np.abs(frame.values[:, :90].astype(int) - LEVELS[:, :90]).mean() < 1
