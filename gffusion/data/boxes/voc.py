@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
+from gffusion.data.xml_text import parse_xml
+
 from .base import Boxes, NamedBoxes, read_text
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
@@ -17,9 +19,9 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
     errors.
     """
     try:
-        root = ElementTree.fromstring(read_text(path))
-    except ElementTree.ParseError as error:
-        raise ValueError(f"{path} is not an XML file: {error}") from error
+        root = parse_xml(read_text(path))
+    except ValueError as error:
+        raise ValueError(f"{path} is not an XML file that can be read: {error}") from error
     names, corners = [], []
     for number, entry in enumerate(root.iter("object"), start=1):
         try:
