@@ -11,6 +11,7 @@ import numpy as np
 from gffusion.cameras.jpeg_segments import read_segments
 
 from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
+from .xml_text import parse_xml
 
 EXIF_HEADER = b"Exif\0\0"
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"
@@ -135,7 +136,9 @@ class ImageMetadata:
         """Return the XMP packet for an upright image of this height and width, without thumbnails."""
         if self.xmp is None:
             return None
-        xmp = re.sub(rb"<(xmp|xap):Thumbnails>.*?</\1:Thumbnails>", b"", self.xmp, flags=re.DOTALL)
+        xmp = self.xmp
+        for prefix in (b"xmp", b"xap"):
+            xmp = _cut(xmp, b"<" + prefix + b":Thumbnails>", b"</" + prefix + b":Thumbnails>")
         for name, value in (
             (b"tiff:Orientation", 1), (b"tiff:ImageLength", size[0]), (b"tiff:ImageWidth", size[1]),
             (b"exif:PixelYDimension", size[0]), (b"exif:PixelXDimension", size[1]),
@@ -144,6 +147,15 @@ class ImageMetadata:
             xmp = re.sub(rb"(\b" + name + rb"\s*=\s*[\"'])\s*\d+\s*", rb"\g<1>" + number, xmp)
             xmp = re.sub(rb"(<" + name + rb">)\s*\d+\s*", rb"\g<1>" + number, xmp)
         return xmp
+
+
+def _cut(text: bytes, start: bytes, end: bytes) -> bytes:
+    """Return a text without what is between start and end, also several times, and without these."""
+    kept, position = [], 0
+    while (opened := text.find(start, position)) >= 0 and (closed := text.find(end, opened)) >= 0:
+        kept.append(text[position:opened])
+        position = closed + len(end)
+    return b"".join((*kept, text[position:]))
 
 
 def read_metadata(content: bytes) -> ImageMetadata:
@@ -261,16 +273,16 @@ def _read_tiff(content: bytes) -> ImageMetadata:
 
 
 def _drop_statistics(tag: Tag) -> Tag | None:
-    """Return GDAL's metadata without what describes the values of a band, or None if nothing is left."""
+    """Return GDAL's metadata without what describes the values of a band, or None if nothing is left or it is damaged."""
     try:
-        root = ElementTree.fromstring(tag.data.rstrip(b"\0"))
-    except ElementTree.ParseError:
+        root = parse_xml(tag.data.rstrip(b"\0"))
+        for item in [
+            item for item in root if item.get("sample") is not None or item.get("name", "").startswith("STATISTICS")
+        ]:
+            root.remove(item)
+        data = ElementTree.tostring(root) + b"\0"
+    except (ValueError, RecursionError):  # damaged, or nested too deep
         return None
-    for item in [
-        item for item in root if item.get("sample") is not None or item.get("name", "").startswith("STATISTICS")
-    ]:
-        root.remove(item)
-    data = ElementTree.tostring(root) + b"\0"
     return Tag(2, len(data), data) if len(root) else None
 
 

@@ -96,9 +96,16 @@ class TiffReader:
         )
 
     def read(self, start: int, depth: int = 0) -> Directory:
-        """Read a directory and those it points to, at most two levels deep, as EXIF has them."""
+        """Read a directory and those it points to, at most two levels deep, as EXIF has them.
+
+        Raises:
+            ValueError: If it is cut off, or has more bytes than the content, because tags share them.
+        """
         directory: Directory = {}
-        for field in self.iterate(start):
+        fields = list(self.iterate(start))
+        if sum(field.length for field in fields) > len(self.content):
+            raise ValueError("the tags share bytes")
+        for field in fields:
             if field.number in POINTERS:
                 if field.number not in directory and depth < _MAX_DEPTH:
                     directory[field.number] = self._read_nested(self.read_number(field), field.number, depth + 1)

@@ -2,6 +2,7 @@
 
 import io
 import struct
+import time
 from pathlib import Path
 from typing import Any
 
@@ -163,6 +164,15 @@ def test_xmp(tmp_path: Path, source: str, target: str) -> None:
         )
 
 
+@pytest.mark.parametrize("end", ["", "</xmp:Thumbnails>"])
+def test_many_thumbnails_take_no_time(end: str) -> None:
+    xmp = f"<xmp:Thumbnails>a{end}".encode() * 12_000
+    started = time.perf_counter()
+    written = ImageMetadata(xmp=XMP + xmp).write_xmp((40, 48))
+    assert written == (ImageMetadata(xmp=XMP).write_xmp((40, 48)) or b"") + (b"" if end else xmp)
+    assert time.perf_counter() - started < 2
+
+
 @pytest.mark.parametrize("layout", [{}, {"byteorder": ">"}, {"bigtiff": True}, {"byteorder": ">", "bigtiff": True}])
 def test_tiff_tags(tmp_path: Path, layout: dict[str, Any]) -> None:
     tags = {
@@ -252,6 +262,27 @@ def test_descriptions_of_programs_are_left_out(description: str) -> None:
 
 
 class TestDamage:
+    @pytest.mark.parametrize(
+        "text",
+        [
+            '<?xml version="1.0" encoding="foo"?><GDALMetadata><Item name="a">1</Item></GDALMetadata>',
+            '<?xml version="1.0" encoding="GB2312"?><GDALMetadata><Item name="a">1</Item></GDALMetadata>',
+            '<!DOCTYPE GDALMetadata [<!ENTITY a "text">]><GDALMetadata><Item name="a">&a;</Item></GDALMetadata>',
+            "<a>" * 5000 + "</a>" * 5000,
+            "<GDALMetadata>",
+        ],
+    )
+    def test_xml_of_gdal(self, text: str) -> None:
+        metadata = read_metadata(save_source("tif", tags={**GEOREFERENCE, 42112: (2, text + "\0")}))
+        assert metadata.georeference is not None and metadata.georeference.keys() == GEOREFERENCE.keys()
+
+    def test_tags_that_share_their_bytes(self) -> None:
+        """Copied once each, they would take a thousand times the memory of the file."""
+        size = 100_000
+        table = b"".join(struct.pack("<HHII", 50000 + number, 1, size, 14) for number in range(900))
+        exif = struct.pack("<2sHIH", b"II", 42, 8, 900) + table + bytes(size)
+        assert len(read_metadata(save_source("png", exif=exif)).tags or {}) == 0
+
     def test_cut_and_changed_exif(self, tmp_path: Path) -> None:
         rng = np.random.default_rng(0)
         for order in "<>":
