@@ -1,11 +1,12 @@
 """Find image files that end early or are damaged, and that decoders would fill in silently."""
 
 import math
+import os
 import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 _PNG_START = 8
 # A marker inside image data; FF 00 is a byte, and FF D0 to FF D7 restart the decoder.
@@ -108,10 +109,23 @@ def strip_png(content: bytes) -> bytes:
     return b"".join(parts)
 
 
-def has_late_metadata(content: bytes) -> bool:
-    """Return whether a complete PNG file has metadata after its pixels."""
-    kinds = [kind for kind, _ in _iterate_chunks(content)]
-    return any(kind in (b"eXIf", b"tEXt", b"zTXt", b"iTXt") for kind in kinds[kinds.index(b"IDAT") :])
+def has_late_metadata(file: IO[bytes]) -> bool:
+    """Return whether a PNG file has metadata after its pixels; reads only the beginning of each part.
+
+    Raises:
+        ValueError: If the file has too many parts.
+    """
+    file.seek(_PNG_START)
+    has_pixels = False
+    for _ in range(_MAX_PARTS + 1):
+        head = file.read(8)
+        if len(head) < 8:
+            return False
+        has_pixels = has_pixels or head[4:] == b"IDAT"
+        if has_pixels and head[4:] in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
+            return True
+        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+    raise ValueError(f"it has more than {_MAX_PARTS} parts")
 
 
 def _iterate_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:

@@ -6,11 +6,11 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import ExifTags, Image, ImageFile, ImageOps, TiffImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
 from .bounds import check_pixels, check_ratio, check_regular
 from .completeness import (
@@ -37,7 +37,9 @@ _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _PLAIN_PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
 _changed = threading.Condition()
 _decoding = 0  # number of threads that decode; -1 while one fills a truncated image
-_previous: tuple[bool, int | None] = (False, None)  # Pillow's settings before them
+_Settings: TypeAlias = tuple[bool, int | None, int]
+_previous: _Settings = (False, None, 0)  # Pillow's settings before them
+_MAX_METADATA = 1 << 24  # bytes of a compressed part of a PNG file, such as a color profile; Pillow allows 1 MiB
 
 
 def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> DecodedImage:
@@ -83,8 +85,7 @@ def _pillow_settings(is_filling: bool = False) -> Iterator[None]:
     with _changed:
         _changed.wait_for(lambda: _decoding == 0 if is_filling else _decoding >= 0)
         if _decoding == 0:
-            _previous = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS
-            ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = is_filling, None
+            _previous = _set_pillow((is_filling, None, _MAX_METADATA))
         _decoding = -1 if is_filling else _decoding + 1
     try:
         yield
@@ -92,15 +93,22 @@ def _pillow_settings(is_filling: bool = False) -> Iterator[None]:
         with _changed:
             _decoding = 0 if is_filling else _decoding - 1
             if _decoding == 0:
-                ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = _previous
+                _set_pillow(_previous)
                 _changed.notify_all()
+
+
+def _set_pillow(settings: _Settings) -> _Settings:
+    """Change Pillow's settings, and return the former ones."""
+    former = ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+    ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = settings
+    return former
 
 
 def _forget_other_threads() -> None:
     """Restore Pillow's settings in a forked process, in which the threads that decoded do not exist."""
     global _changed, _decoding
     if _decoding:
-        ImageFile.LOAD_TRUNCATED_IMAGES, Image.MAX_IMAGE_PIXELS = _previous
+        _set_pillow(_previous)
     _changed, _decoding = threading.Condition(), 0
 
 
@@ -188,7 +196,7 @@ def _is_plain_png(content: bytes, image: ImageFile.ImageFile) -> bool:
         return True  # 16-bit colors, of which Pillow keeps only the upper bytes
     is_changed = "transparency" in image.info or image.info.get("interlace")
     is_stored = image.mode in _PLAIN_PNG_MODES and _count_levels(image) is None
-    return is_stored and not is_changed and not has_late_metadata(content)
+    return is_stored and not is_changed and not has_late_metadata(BytesIO(content))
 
 
 def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool = True) -> DecodedImage:

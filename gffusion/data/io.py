@@ -12,6 +12,7 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from .atomic import replace_file
 from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes, read_regular
+from .completeness import has_late_metadata
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import decode_image, open_header
 from .metadata import ImageMetadata
@@ -79,7 +80,7 @@ def read_image(
 
 
 def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
-    """Read the height and width of an image, upright, from its header where Pillow supports the format.
+    """Read the height and width of an image, upright, from its header where Pillow supports the format and nothing follows the pixels.
 
     Raises:
         OSError: As for [`read_image`].
@@ -96,6 +97,8 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 # Newer versions of Pillow report the upright size of TIFF files.
                 width, height = (image.tag_v2[tag] for tag in (TiffImagePlugin.IMAGEWIDTH, TiffImagePlugin.IMAGELENGTH))
+            if image.format == "PNG" and image.fp is not None and has_late_metadata(image.fp):
+                return read_image(path).shape[:2]
             # image.getexif() would decode every pixel of a PNG.
             is_transposed = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) in range(5, 9)
             return (width, height) if is_transposed else (height, width)

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, PngImagePlugin
 from small_images import COLOR, DEEP_COLOR, DEEP_GRAY, GRAY, assert_same
 
 from gffusion.data import IMAGE_SUFFIXES, ImageReadError, read_image, read_labels, read_size, write_image
@@ -152,9 +152,26 @@ class TestReadImage:
             if suffix != "jpg":
                 assert_same(read_image(path), upright)
             assert read_size(path) == read_size(BytesIO(path.read_bytes())) == upright.shape[:2]
+        content = (tmp_path / "8.png").read_bytes()
+        start = content.index(b"eXIf") - 4
+        end = start + 12 + int.from_bytes(content[start : start + 4], "big")
+        late = BytesIO(content[:start] + content[end:-12] + content[start:end] + content[-12:])  # after the pixels
+        assert_same(read_image(late), upright)
+        assert read_size(late) == upright.shape[:2]
         tag = (0x0112, "H", 1, orientation)
         tifffile.imwrite(tmp_path / "16.tif", DEEP_COLOR, photometric="rgb", extratags=[tag])
         assert_same(read_image(tmp_path / "16.tif"), upright.astype(np.uint16) * 256 + 77)
+
+    @pytest.mark.parametrize("palette", [False, True])
+    def test_large_compressed_metadata(self, tmp_path: Path, palette: bool) -> None:
+        """Pillow refuses more than 1 MiB, except with another setting, which stays as it was."""
+        info = PngImagePlugin.PngInfo()
+        info.add_itxt("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
+        image = Image.fromarray(COLOR).convert("P") if palette else Image.fromarray(COLOR)
+        path = save(tmp_path / "a.png", image, icc_profile=bytes(2_000_000), pnginfo=info)
+        assert_same(read_image(path), np.asarray(image.convert("RGB")))
+        assert read_size(path) == COLOR.shape[:2]
+        assert PngImagePlugin.MAX_TEXT_CHUNK == 1 << 20
 
     def test_content_determines_the_format(self, tmp_path: Path) -> None:
         save(tmp_path / "image.png", Image.fromarray(COLOR)).rename(tmp_path / "image.jpg")
