@@ -1,11 +1,12 @@
 """Summaries of the notes on many pairs, and the files that warnings are about."""
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_SHARE = re.compile(r"\d[\d.e+-]* %")
+_SHARE = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)? %")
 _MOST_NAMES = 3
 
 _subject: ContextVar[str] = ContextVar("subject", default="")
@@ -50,15 +51,16 @@ def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:
         >>> summarize_notes(["border (2 %) filled", "aligned", "border (12 %) filled"])
         [('border (2 to 12 %) filled', 2), ('aligned', 1)]
     """
-    kinds: dict[str, list[list[str]]] = {}
+    kinds: dict[tuple[str, ...], list[list[str]]] = {}
     for note in notes:
-        kinds.setdefault(get_kind(note), []).append(_SHARE.findall(note))
-    return [(_fill(kind, shares), len(shares)) for kind, shares in kinds.items()]
+        kinds.setdefault(tuple(_SHARE.split(note)), []).append(_SHARE.findall(note))
+    return [(_fill(texts, shares), len(shares)) for texts, shares in kinds.items()]
 
 
-def _fill(kind: str, shares: list[list[str]]) -> str:
+def _fill(texts: tuple[str, ...], shares: list[list[str]]) -> str:
+    """Return a note of the texts before, between and after the ranges of its shares."""
     ranges = []
     for column in zip(*shares, strict=True):
         low, *_, high = sorted([*column, *column], key=lambda share: float(share.removesuffix(" %")))
         ranges.append(high if low == high else f"{low.removesuffix(' %')} to {high}")
-    return kind.format(*ranges) if ranges else kind
+    return "".join(itertools.chain(*itertools.zip_longest(texts, ranges, fillvalue="")))

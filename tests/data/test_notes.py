@@ -1,0 +1,12 @@
+"""Summaries of notes, whose texts can come from files."""
+
+import pytest
+
+from gffusion.data.notes import summarize_notes
+
+
+@pytest.mark.parametrize("text", ["10 % {boom}", "{} {0", "10-20 %", "1.2.3 % a", "9" * 20000, "1e5 %", "%"])
+def test_texts_of_any_content(text: str) -> None:
+    notes = [f"counts of {text} (2 %) filled", f"counts of {text} (0.5 %) filled", f"counts of {text} (1e+02 %) filled"]
+    assert summarize_notes(notes) == [(f"counts of {text} (0.5 to 1e+02 %) filled", 3)]
+    assert summarize_notes([text, text]) == [(text, 2)]
