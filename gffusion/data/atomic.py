@@ -18,11 +18,22 @@ from pathlib import Path
 from .bounds import describe_special
 
 _NAME = re.compile(r"\.gffusion-([0-9a-f]{8})-([0-9]+)-[0-9]+\.tmp")
-_HOST = f"{zlib.crc32(platform.node().encode()):08x}"
 _FOREIGN_AGE = 24 * 3600  # seconds after which files of other machines are leftovers
 _DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, getattr(errno, "EDQUOT", errno.ENOSPC))
 _STARTED = time.time()
 _numbers = itertools.count()
+
+
+def _identify_host() -> str:
+    """Return a mark of what gives numbers to processes: the machine, and on Linux the container."""
+    try:
+        namespace = os.readlink("/proc/self/ns/pid")
+    except OSError:
+        namespace = ""
+    return f"{zlib.crc32(f'{platform.node()}{namespace}'.encode()):08x}"
+
+
+_HOST = _identify_host()
 
 
 def check_replaceable(path: Path) -> None:
@@ -156,7 +167,7 @@ def name_temporary(folder: Path) -> Path:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files and folders of processes of this machine that ended, and old ones of other machines.
+    """Remove temporary files and folders of processes of this machine or container that ended, and old ones of others.
 
     Example:
         >>> import tempfile
@@ -196,7 +207,7 @@ def _is_running(process: int, changed: float) -> bool:
         return True
     try:
         os.kill(process, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, OverflowError):  # no process has such a number
         return False
     except OSError:  # of another user
         return True

@@ -67,6 +67,20 @@ def test_files_of_other_machines_are_kept_for_a_day(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [other]
 
 
+def test_processes_of_other_containers_are_not_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their numbers mean other processes, also if the names of the machines are equal."""
+    mine = atomic._identify_host()
+    monkeypatch.setattr(os, "readlink", lambda _: "pid:[4026530000]")
+    assert atomic._identify_host() != mine == atomic._HOST
+
+
+def test_numbers_that_no_process_has(tmp_path: Path) -> None:
+    path = tmp_path / f".gffusion-{atomic._HOST}-{'9' * 40}-0.tmp"
+    path.touch()
+    remove_leftovers(tmp_path)
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("names", [(), ("{}/a",), ("source", None, "{}/a")], ids=["none", "file", "copy"])
 def test_errors_in_temporary_folders_name_their_parent(tmp_path: Path, names: tuple[str | None, ...]) -> None:
     """Errors of `write` name no file, and those of copies two."""
