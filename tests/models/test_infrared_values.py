@@ -9,7 +9,13 @@ import pytest
 from numpy.typing import NDArray
 from skimage.exposure import equalize_adapthist, equalize_hist
 
-from gffusion.models.gffusion.infrared_values import equalize_plateau, to_infrared_values
+from gffusion.models.gffusion.image_processing_gffusion import to_array
+from gffusion.models.gffusion.infrared_values import (
+    equalize_plateau,
+    measure_limits,
+    to_infrared_values,
+    to_visible_values,
+)
 
 Array = NDArray[Any]
 RNG = np.random.default_rng(0)
@@ -130,6 +136,13 @@ class TestPlateau:
         assert (values.min(), values.max()) == (0, 1)
         assert (np.diff(values.ravel()[np.argsort(thermal, axis=None)]) >= 0).all()
 
+    @pytest.mark.parametrize("missing", [None, np.eye(40, 48, dtype=bool)])
+    def test_nearly_flat_images(self, missing: Any) -> None:
+        counts = np.full((40, 48), 60000, np.uint16)
+        counts[20:] = 60001
+        values = to_infrared_values(counts, agc="plateau", missing=missing)[0]
+        assert np.ptp(values) > 0.4 and (np.unique(values[~(missing if missing is not None else counts < 0)]).size == 2)
+
     def test_flat_images_stay_flat(self) -> None:
         for agc in ("plateau", "clahe"):
             assert np.ptp(to_infrared_values(np.full((40, 48), 77, np.uint8), agc=agc)) == 0  # type: ignore[arg-type]
@@ -140,10 +153,11 @@ class TestClahe:
         expected = equalize_adapthist(np.interp(SCENE, np.percentile(SCENE, [0.1, 99.9]), [0, 1]))
         np.testing.assert_allclose(to_infrared_values(SCENE, "percentile", agc="clahe")[0], expected, atol=1e-3)
 
-    @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (33, 65)])
+    @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (15, 15), (16, 16), (33, 65)])
     def test_small_images(self, size: tuple[int, int]) -> None:
         values = to_infrared_values(np.resize(GRAY, size), agc="clahe")
         assert values.shape == (1, *size) and np.isfinite(values).all()
+        assert np.ptp(values) > 0 or values.size == 1
 
     def test_needs_scikit_image(self, monkeypatch: pytest.MonkeyPatch) -> None:
         find = builtins.__import__
@@ -156,6 +170,20 @@ class TestClahe:
         monkeypatch.setattr(builtins, "__import__", find_others)
         with pytest.raises(ImportError, match=r"--agc clahe.*pip install scikit-image"):
             to_infrared_values(GRAY, agc="clahe")
+
+
+def test_masked_arrays_are_refused() -> None:
+    masked = np.ma.masked_array(GRAY, GRAY > 100)
+    for measure in (to_infrared_values, to_visible_values, measure_limits, lambda array: to_array(array, "infrared")):
+        with pytest.raises(ValueError, match=r"image is a masked array.*`missing`, or NaN"):
+            measure(masked)
+
+
+def test_floats_may_exceed_1_by_rounding() -> None:
+    values = np.array([[-1e-7, 0.5, 1 + 1e-6]])
+    np.testing.assert_array_equal(to_infrared_values(values), np.array([[[0, 0.5, 1]]], np.float32))
+    with pytest.raises(ValueError, match=r"got 0 to 1\.00002"):
+        to_visible_values(np.array([[0, 1.00002]]))
 
 
 def test_ranges_of_several_images_must_be_measured() -> None:

@@ -21,6 +21,9 @@ _NARROW_RANGE, _BULK = 0.1, (0.5, 99.5)
 # An image of which a larger share is outside a fixed range has another unit or another scene.
 MOST = 0.5
 _HISTOGRAM_BINS = 512
+_PARTS = 8  # in which CLAHE divides each side
+# By which computed values can exceed 1; less than a level of 16 bits.
+_ROUNDING = 1e-5
 
 
 def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
@@ -31,14 +34,15 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         name: Name of the image in errors, "visible" or "infrared".
 
     Raises:
-        ValueError: If floating-point values are outside [0, 1] or NaN.
+        ValueError: If floating-point values are outside [0, 1], except for rounding, or NaN, or the array is masked.
     """
+    refuse_masked(array, name)
     if np.issubdtype(array.dtype, np.integer):
         values = array.astype(np.float32)
         values /= np.float32(np.iinfo(array.dtype).max)
         return values
     low, high = float(array.min()), float(array.max())
-    if not (low >= 0 and high <= 1):  # also rejects NaN
+    if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also rejects NaN
         hint = "Scale it first."
         if name == "infrared":
             hint = 'Pass infrared_range="percentile" (--infrared-range percentile), "folder" or a range in its unit.'
@@ -46,7 +50,17 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         raise ValueError(
             f"The {name} image must have values in [0, 1] or unsigned integers of 8 or 16 bits, got {low:g} to {high:g}. {hint}"
         )
-    return array.astype(np.float32)
+    values = array.astype(np.float32)
+    return np.clip(values, 0, 1, out=values)
+
+
+def refuse_masked(array: object, name: str) -> None:
+    """Raise ValueError if an image is a masked array of NumPy, whose mask most functions ignore."""
+    if isinstance(array, np.ma.MaskedArray):
+        raise ValueError(
+            f"The {name} image is a masked array: pass its values, image.data, and for an infrared image its mask as "
+            "`missing`, or NaN in place of masked values."
+        )
 
 
 def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
@@ -155,7 +169,7 @@ def equalize_plateau(
         V. E. Vickers, Plateau equalization algorithm for real-time display of high-quality infrared imagery, Optical
         Engineering 35(7), 1996, doi:10.1117/1.601006.
     """
-    measured = values if missing is None else values[~missing]
+    measured = (values if missing is None else values[~missing]).astype(np.float64)  # for bins of nearly flat images
     low, high = float(measured.min()), float(measured.max())
     if low == high:
         return values
@@ -181,7 +195,9 @@ def equalize_clahe(values: NDArray[np.float32], missing: Mask | None = None) -> 
         values = values[rows, columns]
     if np.ptp(values) == 0:
         return values
-    return equalize_adapthist(values.astype(np.float64)).astype(np.float32)
+    # By default, the parts of tiny images are single pixels, which all become white.
+    size = values.shape if max(values.shape) < 2 * _PARTS else None
+    return equalize_adapthist(values.astype(np.float64), size).astype(np.float32)
 
 
 def _bound_missing(array: NDArray[Any], missing: Mask) -> NDArray[Any]:
@@ -196,6 +212,7 @@ def _bound_missing(array: NDArray[Any], missing: Mask) -> NDArray[Any]:
 
 
 def _to_counts(array: NDArray[Any]) -> NDArray[np.float64]:
+    refuse_masked(array, "infrared")
     if not np.isfinite(array).all():
         raise ValueError("The infrared image has values that are NaN or infinite. Replace them first.")
     return _luma(array.astype(np.float64))
