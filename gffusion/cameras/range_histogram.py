@@ -10,6 +10,7 @@ from gffusion.models.gffusion.infrared_options import Limits
 from gffusion.models.gffusion.infrared_values import PERCENTILES, Mask, measured_counts
 
 _BINS = 1 << 16
+_MAX_INDEX = 1 << 62  # of a bin, which is counted in 64 bits
 
 
 class RangeHistogram:
@@ -77,7 +78,7 @@ class RangeHistogram:
         self._is_exact = False
         occupied = np.flatnonzero(self._counts)
         values, counts = (self._first + occupied) * self._width, self._counts[occupied]
-        smallest = 2.0 ** math.floor(math.log2(max(abs(low), abs(high), 1e-30))) / 2**40
+        smallest = 2.0 ** math.floor(math.log2(max(abs(self._smallest), abs(self._largest), 1e-30))) / 2**40
         self._width = max(2.0 ** math.ceil(math.log2(max(high - low, 1e-300))) / (_BINS // 2), smallest)
         self._counts = np.zeros(_BINS, np.int64)
         if len(values):
@@ -92,7 +93,7 @@ class RangeHistogram:
         first, last = math.floor(low / self._width), math.floor(high / self._width)
         if len(bins):
             first, last = min(first, int(bins[0])), max(last, int(bins[-1]))
-        while last - first >= _BINS:
+        while last - first >= _BINS or max(abs(first), abs(last)) >= _MAX_INDEX:
             self._width *= 2
             first, last, bins = first // 2, last // 2, bins // 2
         counts = np.zeros(_BINS, np.int64)

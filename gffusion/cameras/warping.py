@@ -177,10 +177,17 @@ def warp_image(
         for plane, target in zip(planes, warped, strict=True):
             band = ndimage.map_coordinates(plane, points, order=1, mode="nearest") / shares
             band[band_lost] = 0
-            target[rows] = np.rint(band) if values.dtype.kind in "iu" else band
+            target[rows] = _round(band, values.dtype) if values.dtype.kind in "iu" else band
         lost[rows] = band_lost
     image = np.moveaxis(warped, 0, -1) if values.ndim == 3 else warped[0]
     return np.ascontiguousarray(image), lost if lost.any() else None
+
+
+def _round(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Return floats as integers; interpolation can exceed the largest value of the type, and would wrap."""
+    limits = np.iinfo(dtype)
+    high = np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else limits.max  # 2**64 - 1 is no float
+    return np.clip(np.rint(values), limits.min, high).astype(dtype)
 
 
 def find_outside(

@@ -28,6 +28,9 @@ FOLDERS: dict[str, list[Array]] = {
     "millikelvin_first": [RNG.integers(270_000, 370_000, (30, 40)).astype(float), 280_000.25 + RNG.random((30, 40))],
     "one_pixel": [np.full((1, 1), 5, np.uint16)],
     "flat": [np.full((3, 4), 300.15)],
+    "huge": [np.full((3, 4), -1e29), np.full((3, 4), -1e29), np.full((3, 4), 9e28)],
+    "flat_and_huge": [np.full((3, 4), 1e29)],
+    "huge_first": [np.full((3, 4), 1e29), RNG.random((3, 4))],
 }
 
 

@@ -9,7 +9,7 @@ from scipy import ndimage
 from skimage.transform import resize, warp
 
 from gffusion.cameras import Rig, align_images, apply_rig, resize_infrared, warp_infrared
-from gffusion.cameras.warping import find_window
+from gffusion.cameras.warping import find_window, warp_image
 
 
 def make_counts(height: int = 60, width: int = 80) -> NDArray[np.uint16]:
@@ -78,6 +78,14 @@ def test_missing_values_do_not_bleed(size: tuple[int, int], sentinel: int) -> No
     assert np.abs(warped.astype(int) - expected)[~missing].max() < 0.1 * np.ptp(counts)
     assert counts.min() - 1 <= warped[~missing].min()
     assert warped[~missing].max() <= counts.max() + 1
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32, np.int32, np.uint64])
+def test_the_largest_value_does_not_wrap(dtype: Any) -> None:
+    values = np.full((40, 50), np.iinfo(dtype).max, dtype)
+    missing = np.random.default_rng(0).random((40, 50)) < 0.3
+    warped, lost = warp_image(values, missing, np.diag([0.37, 0.41, 1.0]), (90, 100))
+    assert warped[~lost].min() > 0.99 * float(np.iinfo(dtype).max)
 
 
 def test_nan_in_missing_pixels_does_not_bleed() -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import struct
+import warnings
 import zlib
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -99,6 +100,11 @@ class TestReadImage:
     ) -> None:
         tifffile.imwrite(tmp_path / "wide.tif", np.array([values], dtype), byteorder=byteorder)
         assert_same(read_image(tmp_path / "wide.tif"), np.array([values], np.float32))
+
+    def test_no_data_that_float32_cannot_hold(self, tmp_path: Path) -> None:
+        tifffile.imwrite(tmp_path / "a.tif", np.array([[20.5, -1.797e308]]))
+        with warnings.catch_warnings(action="error"):
+            assert_same(read_image(tmp_path / "a.tif"), np.array([[20.5, -np.inf]], np.float32))
 
     @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
     def test_float_tiff(self, tmp_path: Path, dtype: type) -> None:
