@@ -13,13 +13,12 @@ from numpy.typing import NDArray
 
 from .byte_order import is_byte_swapped
 from .jpeg_segments import Segment
-from .makers import clean_name
+from .makers import MAX_PIXELS, clean_name
 from .temperatures import PlanckScale
 
 _APP1 = 0xE1
 _RAW_DATA, _EMBEDDED_IMAGE, _CAMERA_INFO, _PIP = 0x01, 0x0E, 0x20, 0x2A
 _IMAGE_OFFSET = 32  # of the data of image records
-_MAX_PIXELS = 1 << 25  # far more than any thermal sensor has
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
@@ -155,7 +154,7 @@ def _decode_png(data: bytes) -> NDArray[Any]:
     import imagecodecs  # here to save start-up time
 
     width, height = struct.unpack(">II", data[16:24].ljust(8, b"\0"))
-    if width * height > _MAX_PIXELS:
+    if width * height > MAX_PIXELS:
         raise ValueError(f"its FLIR data are damaged: a raw image of {width} x {height} pixels")
     try:
         counts: NDArray[Any] = imagecodecs.png_decode(data)

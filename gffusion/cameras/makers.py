@@ -19,6 +19,7 @@ _APP1, _APP2, _APP3 = 0xE1, 0xE2, 0xE3
 _OTHER_APP3 = (b"Meta\0", b"META\0", b"Exif\0", b"Stim\0", b"_JPSJPS_", b"\xff\xd8\xff")
 # Sensors of DJI: cameras such as the M4T enlarge the JPEG, so that its size is not that of the thermal data.
 _DJI_SIZES = ((512, 640), (256, 336), (120, 160), (1024, 1280), (384, 512), (240, 320), (480, 640))
+MAX_PIXELS = 1 << 25  # far more than any thermal sensor has
 _DLT664_END = bytes.fromhex("3766071a123a4c9fa95d21d2da7d26bc")
 
 
@@ -108,7 +109,7 @@ def decode_parrot(segments: list[Segment], maker: str) -> ThermalData | None:
     """Decode the TIFF file that Parrot stores in APP1.
 
     Raises:
-        ValueError: If it is not a complete image of 16-bit words.
+        ValueError: If it is not a complete image of 16-bit words, or larger than that of any sensor.
     """
     data = b"".join(s.payload[7:] for s in segments if s.marker == _APP1 and s.payload.startswith(b"PARROT\0"))
     if not data:
@@ -116,7 +117,11 @@ def decode_parrot(segments: list[Segment], maker: str) -> ThermalData | None:
     import tifffile  # here to save start-up time
 
     try:
-        values = tifffile.imread(BytesIO(data))
+        with tifffile.TiffFile(BytesIO(data)) as tiff:
+            page = tiff.pages.first
+            if page.size > MAX_PIXELS:
+                raise ValueError(f"they have {page.size} values")
+            values = page.asarray()
     except Exception as error:  # decoders raise almost anything on damaged files
         raise ValueError(f"its thermal data ({maker}) are damaged: {error}") from error
     if values.ndim != 2 or values.dtype != np.uint16:

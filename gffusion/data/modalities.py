@@ -11,7 +11,7 @@ from PIL import TiffImagePlugin
 from gffusion.cameras import InfraredFrame, Rig
 from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, inspect_radiometric, restore_colors
 
-from .bounds import DEFAULT_MAX_PIXELS, check_regular, max_image_bytes, read_regular
+from .bounds import DEFAULT_MAX_PIXELS, check_pixels, check_regular, max_image_bytes, read_regular
 from .decoded_image import (
     DEFAULT_OPTIONS,
     UPRIGHT,
@@ -59,10 +59,12 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions = DEFAULT
         The modalities, or the single image of an ordinary file.
 
     Raises:
-        ImageReadError: If the file is damaged or not supported.
+        ImageReadError: If the file is damaged or not supported, or has too many pixels.
     """
     try:
         radiometric = decode_radiometric(content)
+        if radiometric is not None:
+            check_pixels(radiometric.values.shape[1], radiometric.values.shape[0], options.max_pixels)
     except ValueError as error:
         raise ImageReadError(f"cannot read the image {path}: {error}") from error
     if radiometric is not None:

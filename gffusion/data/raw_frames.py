@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .bounds import DEFAULT_MAX_PIXELS, check_pixels
+
 RAW_SUFFIXES = (".raw", ".bin", ".dat")
 """Suffixes of files that are read as raw frames if their format is given."""
 
@@ -59,15 +61,19 @@ class RawFrame:
             )
         return cls(int(height), int(width), dtype, int(header or 0))
 
-    def decode(self, content: bytes, path: str) -> NDArray[Any]:
+    def decode(self, content: bytes, path: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[Any]:
         """Decode a file.
 
         Returns:
             (height, width) in the native byte order.
 
         Raises:
-            ValueError: If the file has another size.
+            ValueError: If the file has another size, or the frame more pixels than allowed.
         """
+        try:
+            check_pixels(self.width, self.height, max_pixels)
+        except ValueError as error:
+            raise ValueError(f"cannot read the image {path}: {error}") from error
         expected = self.header + self.height * self.width * self.dtype.itemsize
         if len(content) != expected:
             raise ValueError(

@@ -295,7 +295,8 @@ def decode_infrared(
         ValueError: If it holds other images, or colors of an unknown palette.
     """
     if options.raw_frame is not None and Path(name).suffix.lower() in RAW_SUFFIXES:
-        return clean(InfraredFrame(to_supported(options.raw_frame.decode(content, name))), name, options), None
+        values = options.raw_frame.decode(content, name, options.max_pixels)
+        return clean(InfraredFrame(to_supported(values)), name, options), None
     try:
         decoded = split_modalities(content, name, options.decoding)
     except ImageReadError as error:

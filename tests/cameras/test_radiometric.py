@@ -34,6 +34,7 @@ from gffusion.cameras.temperatures import PlanckScale
 
 VISIBLE, INFRARED = render_pair()
 COUNTS = to_counts(INFRARED)
+WIDTH_80, WIDTH_10_MILLION = (struct.pack("<HHII", 256, 4, 1, width) for width in (80, 10_000_000))
 POSITION = (1.4, 14, -14)
 
 
@@ -194,6 +195,7 @@ class TestOtherMakers:
             (infiray_jpeg(COUNTS).replace(b"\xff\xe3", b"\xff\xee"), "InfiRay"),
             (hikmicro_jpeg(COUNTS)[:-10000], "HIKMICRO"),
             (parrot_jpeg(COUNTS[:60, :80]).replace(b"PARROT\0II", b"PARROT\0XX"), "Parrot"),
+            (parrot_jpeg(COUNTS[:60, :80]).replace(WIDTH_80, WIDTH_10_MILLION), "damaged: they have 600000000 values"),
             (screen_jpeg(make="Testo", model="885") + bytes(20000), "radiometric JPEG of Testo 885.*not public"),
             (screen_jpeg(make="Guide", model="D400") + bytes(20000), "Guide"),
         ],

@@ -271,6 +271,14 @@ class TestValues:
         with pytest.raises(ImageReadError, match=r"i\.raw"):
             read_pair(visible, path)
 
+    @pytest.mark.parametrize("name", ["i.raw", "i.jpg"])
+    def test_more_values_than_pixels_are_allowed(self, tmp_path: Path, name: str) -> None:
+        content = COUNTS.tobytes() if name == "i.raw" else flir_jpeg(COUNTS, None)
+        visible = write(tmp_path / "v.png", encode(VISIBLE[:60, :80], "PNG"))
+        options = ReadOptions(raw_frame=RawFrame.parse("96x128,uint16"), max_pixels=5000)
+        with pytest.raises((OSError, ValueError), match=rf"{name}: its 128 x 96 pixels .*--max-pixels 12288"):
+            read_pair(visible, write(tmp_path / name, content), options)
+
     def test_raw_frames_of_another_size(self, tmp_path: Path) -> None:
         visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
         path = write(tmp_path / "i.raw", COUNTS.tobytes() * 2)
