@@ -2,6 +2,7 @@
 
 import json
 import math
+import operator
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _FORMAT, _VERSION = "gffusion-rig", 1
+_MAX_SIDE = 10**6
 _MAXIMUM_BYTES = 100_000  # a rig has a few hundred bytes
 _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], np.float64)
 # Fields of view that differ more than 50-fold leave no common detail to align.
@@ -34,7 +36,7 @@ class Rig:
 
     Raises:
         ValueError: If the matrix is not a plausible transform: not finite, mirrored, of another order of magnitude, or
-            with its horizon inside the image; or if a size is not positive.
+            with its horizon inside the image; or if a size is no pair of positive integers.
 
     Example:
         >>> rig = Rig(np.diag([2.0, 2.0, 1.0]))  # the infrared image shows the upper left quarter of the visible image
@@ -52,9 +54,8 @@ class Rig:
         matrix.flags.writeable = False
         object.__setattr__(self, "matrix", matrix)
         for name in ("visible_size", "infrared_size"):
-            size = getattr(self, name)
-            if size is not None and (len(size) != 2 or min(size) < 1):
-                raise ValueError(f"`{name}` must be a height and a width in pixels, got {size!r}")
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, _check_size(name, getattr(self, name)))
 
     @classmethod
     def from_flir(cls, real2ir: float, offset_x: float, offset_y: float, visible_size: tuple[int, int]) -> "Rig":
@@ -96,7 +97,7 @@ class Rig:
             raise ValueError(f"{file} is no rig of `gffusion align`: it has more than {_MAXIMUM_BYTES} bytes")
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
-        except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise ValueError(f"{file} is no rig of `gffusion align`: it is not JSON ({error})") from error
         if not isinstance(content, dict) or content.get("format") != _FORMAT:
             raise ValueError(f'{file} is no rig of `gffusion align`: its "format" is not "{_FORMAT}"')
@@ -206,6 +207,19 @@ def from_relative(size: tuple[float, float]) -> NDArray[np.float64]:
     return np.array([[width, 0, -0.5], [0, height, -0.5], [0, 0, 1]], np.float64)
 
 
+def _check_size(name: str, size: Any) -> tuple[int, int]:
+    """Return a size as integers of Python, which JSON can hold."""
+    try:
+        height, width = map(operator.index, size)
+    except (TypeError, ValueError):
+        height = width = 0
+    if not 1 <= min(height, width) <= max(height, width) <= _MAX_SIDE:
+        raise ValueError(
+            f"`{name}` must be a height and a width in pixels, integers from 1 to {_MAX_SIDE}, got {size!r}"
+        )
+    return height, width
+
+
 def _check_matrix(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the matrix scaled so that its last entry is 1."""
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
@@ -242,6 +256,6 @@ def _parse_size(entry: Any) -> tuple[int, int] | None:
     if entry is None:
         return None
     height, width = (entry.get("height"), entry.get("width")) if isinstance(entry, dict) else (None, None)
-    if type(height) is int and type(width) is int and 1 <= min(height, width) <= max(height, width) <= 10**6:
+    if type(height) is int and type(width) is int and 1 <= min(height, width) <= max(height, width) <= _MAX_SIDE:
         return height, width
     raise ValueError('sizes must be like {"height": 480, "width": 640}')

@@ -24,11 +24,17 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 
 def test_a_saved_rig_is_loaded(tmp_path: Path) -> None:
-    rig = Rig(np.array(VALID["matrix"]), (480, 640), (240, 320), "estimated from 10 pairs")
+    rig = Rig(np.array(VALID["matrix"]), (480, 640), tuple(np.array([240, 320])), "estimated from 10 pairs")
     rig.save(tmp_path / "rig.json")
     loaded = Rig.load(tmp_path / "rig.json")
     assert np.array_equal(loaded.matrix, rig.matrix)
     assert (loaded.visible_size, loaded.infrared_size, loaded.origin) == ((480, 640), (240, 320), rig.origin)
+
+
+@pytest.mark.parametrize("size", [(480.0, 640), (480,), 480, (0, 640), (480, 10**7), "ab", (None, 1)])
+def test_sizes_that_could_not_be_loaded_are_refused(size: Any) -> None:
+    with pytest.raises(ValueError, match=r"`visible_size` must be a height and a width in pixels"):
+        Rig(np.eye(3), size)
 
 
 def test_a_rig_is_replaced_when_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +85,9 @@ def test_values_that_are_not_allowed_are_refused(tmp_path: Path, change: dict[st
     assert "rig.json" in str(error.value)
 
 
-@pytest.mark.parametrize("content", ["", "[]", "{", "3", "[" * 100_000, '"x"', "{}", " " * 200_000, "\ufeff{}"])
+@pytest.mark.parametrize(
+    "content", ["", "[]", "{", "3", "[" * 100_000, "9" * 5000, '"x"', "{}", " " * 200_000, "\ufeff{}"]
+)
 def test_other_files_are_refused(tmp_path: Path, content: str) -> None:
     with pytest.raises(ValueError, match="no rig of"):
         Rig.load(write(tmp_path, content))
