@@ -6,6 +6,7 @@ import re
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
 # Signs that would start a cell, HTML, a link or code.
 _MARKDOWN = str.maketrans({"\\": "\\\\", "|": "&#124;", "<": "&lt;", "[": "\\[", "`": "\\`"})
+_ADDRESS = re.compile(r"(?=://)|(?<=\bwww)(?=\.)", re.IGNORECASE)  # of which GitHub makes links
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
@@ -29,10 +30,10 @@ def escape_markdown(text: str) -> str:
     r"""Return a text for Markdown, also in tables.
 
     Example:
-        >>> print(escape_markdown("a|b <img> [x](y)"))
-        a&#124;b &lt;img> \[x](y)
+        >>> print(escape_markdown("a|b <img> [x](y) https://z"))
+        a&#124;b &lt;img> \[x](y) https\://z
     """
-    return to_line(text).translate(_MARKDOWN)
+    return _ADDRESS.sub(r"\\", to_line(text).translate(_MARKDOWN))
 
 
 def escape_html(text: str) -> str:

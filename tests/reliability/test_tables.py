@@ -110,6 +110,8 @@ def test_names_of_files_and_methods(gffusion: Callable, scenes: Path, tmp_path: 
         ("=1+2", "'=1+2", "=1+2", "=1+2"),
         ("<b>", "<b>", "&lt;b>", r"\textless{}b\textgreater{}"),
         (r"\input{x}", r"\input{x}", r"\input{x}", r"\textbackslash{}input\{x\}"),
+        ("https://evil.example", "https://evil.example", r"https\://evil.example", "https://evil.example"),
+        ("www.evil.example", "www.evil.example", r"www\.evil.example", "www.evil.example"),
         ("good_net", "good_net", "good_net", r"good\_net"),
     ],
 )
