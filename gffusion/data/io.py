@@ -169,7 +169,8 @@ def write_image(
     Raises:
         OSError: If the path is that of a pipe, a device or a dangling link.
         FileNotFoundError: If the folder does not exist.
-        ValueError: If the suffix, the shape or the dtype is not supported, or the format cannot store this size.
+        ValueError: If the suffix, the shape or the dtype is not supported, the image is a masked array, or the format cannot
+            store this size.
 
     Example:
         >>> import tempfile
@@ -190,6 +191,8 @@ def encode_image(
     metadata: ImageMetadata | None = None,
 ) -> bytes:
     """Return the content of the file that [`write_image`] would write."""
+    if isinstance(image, np.ma.MaskedArray):
+        raise ValueError(f"cannot write {path}: the image is a masked array; write image.filled(value)")
     path, image = Path(path), np.asarray(image)
     image_format = _FORMATS.get(path.suffix.lower())
     if image_format is None:

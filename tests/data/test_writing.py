@@ -85,6 +85,7 @@ def test_same_bytes_in_another_process(tmp_path: Path, run_script: Callable) -> 
             ("image.tif", GRAY.astype(dtype), f"got {dtype}")
             for dtype in ("bool", "int16", "int64", "float16", "float64")
         ),
+        ("image.png", np.ma.masked_array(GRAY, GRAY > 9), "masked array"),
         *((f"image.{suffix}", np.float32(GRAY), r"write a \.tif") for suffix in ("png", "jpg", "webp", "bmp")),
         *((f"image.{suffix}", np.zeros((1, 70000), np.uint8), "70000x1") for suffix in ("jpg", "webp")),
     ],
