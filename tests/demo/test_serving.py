@@ -16,8 +16,6 @@ import pytest
 from outcomes import Outcome
 
 from gffusion.data import read_image
-from gffusion.demo.serving import check_address, serve
-from gffusion.demo.settings import DemoSettings, choose_models
 
 gradio_client = pytest.importorskip("gradio_client", reason='the demo needs Gradio: pip install "gffusion[demo]"')
 pytest.importorskip("gradio")
@@ -147,18 +145,28 @@ def test_wrong_options(gffusion: Callable[..., Outcome], options: list[str], mes
     assert outcome.err.startswith("gffusion: error: ") and message in outcome.err and outcome.err.count("\n") == 1
 
 
+SERVE_AND_ASK = """
+import sys, urllib.request
+from gffusion.demo.serving import check_address, serve
+from gffusion.demo.settings import DemoSettings
+
+check_address(sys.argv[1])
+with serve(DemoSettings(("gffusion-live",)), sys.argv[1]) as (_, address), urllib.request.urlopen(address) as answer:
+    print(address, answer.status)
+"""
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("host", ["::1", "[::1]"])
-def test_addresses_of_ipv6(host: str) -> None:
+def test_addresses_of_ipv6(run_script: Callable[..., subprocess.CompletedProcess[str]], host: str) -> None:
+    """In processes of their own: Gradio keeps the folder of its first page."""
     try:
         socket.create_server(("::1", 0), family=socket.AF_INET6).close()
     except OSError:
         pytest.skip("no IPv6")
-    check_address(host)
-    with serve(DemoSettings(choose_models(bundled_only=True)), host) as (_, address):
-        assert address.startswith("http://[::1]:")
-        with urllib.request.urlopen(address) as answer:
-            assert answer.status == 200
+    done = run_script(SERVE_AND_ASK, host)
+    address, status = done.stdout.split()[-2:]
+    assert address.startswith("http://[::1]:") and status == "200", done.stderr
 
 
 def test_port_in_use(gffusion: Callable[..., Outcome]) -> None:
