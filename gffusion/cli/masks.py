@@ -130,8 +130,10 @@ def masks(
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
         check_not_inputs(label_maps, _list_sources(match))
         if contact_sheet is not None:
-            _check_contact_sheet(contact_sheet, [*_list_sources(match), *_list_labels(match), *label_maps], overwrite)
+            _check_contact_sheet(contact_sheet, [*_list_sources(match), *_list_labels(match), *label_maps])
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
+        if contact_sheet is not None and len(todo) == len(pairs):  # otherwise, it can be of this command, interrupted
+            check_new(contact_sheet, overwrite)
         ranges = _measure(pairs, options, reading) if todo or contact_sheet else None
         failed: list[LabelResult] = []
         if todo:
@@ -144,7 +146,8 @@ def masks(
         else:
             typer.echo(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
         if contact_sheet is not None:
-            _write_contact_sheet([pair for pair in pairs if _is_labeled(pair)], class_names, contact_sheet, ranges)
+            labeled = [pair for pair in pairs if _is_labeled(pair)]
+            _write_contact_sheet(labeled, class_names, contact_sheet, ranges, overwrite)
     if failed:
         failures = [(result.pair.name, result.error) for result in failed]
         exit_with_failures("failed", failures, is_partial=len(failed) < len(pairs))
@@ -176,12 +179,11 @@ def _refuse_options(options: Mapping[str, Any]) -> None:
         raise ValueError(f"{' and '.join(given)} can be used with --method pca only: leave it out")
 
 
-def _check_contact_sheet(file: Path, files: list[Path], overwrite: bool) -> None:
-    """Raise ValueError if the contact sheet would replace a file of the data, or another one without `--overwrite`."""
+def _check_contact_sheet(file: Path, files: list[Path]) -> None:
+    """Raise ValueError if the contact sheet would replace a file of the data."""
     folders = {path.parent.resolve() for path in files}
     if file.resolve() in {path.resolve() for path in files} or (file.exists() and file.resolve().parent in folders):
         raise ValueError(f"--contact-sheet {file} is a file of the data, which it would replace: choose another one")
-    check_new(file, overwrite)
 
 
 def _find_pairs(
@@ -295,17 +297,25 @@ def _label(
 
 
 def _write_contact_sheet(
-    pairs: list["ImagePair"], class_names: Sequence[str] | None, file: Path, ranges: "PairRanges | None"
+    pairs: list["ImagePair"],
+    class_names: Sequence[str] | None,
+    file: Path,
+    ranges: "PairRanges | None",
+    overwrite: bool,
 ) -> None:
     import numpy as np
 
-    from gffusion.data import write_image
+    from gffusion.data.atomic import replace_file
+    from gffusion.data.io import encode_image
     from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet  # imports torch
 
     chosen = choose_pairs(pairs, _SHEET_PAIRS)
     if not chosen:
         typer.echo(f"wrote no contact sheet: the {len(pairs)} label maps contain no objects", err=True)
         return
+    content = encode_image(file, np.asarray(draw_contact_sheet(chosen, class_names, ranges)))
+    if file.is_file() and not overwrite and file.read_bytes() != content:
+        raise ValueError(f"--contact-sheet {file} exists and shows something else: remove it, or choose another file")
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_image(file, np.asarray(draw_contact_sheet(chosen, class_names, ranges)))
+    replace_file(file, content)
     typer.echo(f"{len(chosen)} of {len(pairs)} label maps shown -> {file}")

@@ -152,10 +152,13 @@ def test_contact_sheet(gffusion: Callable, data: Path) -> None:
     assert outcome.out.endswith("3 of 3 label maps shown -> look/sheet.png\n")
     with Image.open("look/sheet.png") as sheet:
         assert sheet.size[0] > 1500 and sheet.size[1] > 900
+    assert gffusion(*command).exit_code == 0  # with the same image, as after an interruption
     Path("look/sheet.png").write_bytes(b"mine")
     outcome = gffusion(*command)
+    assert outcome.exit_code == 2 and "look/sheet.png exists and shows something else" in outcome.err
+    outcome = gffusion(*command, "-o", "new/labels")
     assert outcome.exit_code == 2 and "look/sheet.png exists: choose another file, or pass --overwrite" in outcome.err
-    assert Path("look/sheet.png").read_bytes() == b"mine"
+    assert Path("look/sheet.png").read_bytes() == b"mine" and not Path("new").exists()
     assert gffusion(*command, "--overwrite").exit_code == 0
     Path("look/sheet.png").unlink()
     assert gffusion(*command).exit_code == 0  # of maps that exist
