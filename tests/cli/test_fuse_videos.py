@@ -54,7 +54,16 @@ def test_interrupted_process(tmp_path: Path) -> None:
     write_pair(tmp_path, 4 * SEGMENT_FRAMES)
     command = [sys.executable, "-m", "gffusion", *FUSE.split(), "--device", "cpu"]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    running = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
+    running = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # which shells ignore for commands that end in &
+    )
     state = tmp_path / ".fused.mp4.parts" / "state-000000.json"
     started = time.monotonic()
     while not state.exists() and time.monotonic() < started + 120:
