@@ -75,7 +75,7 @@ def test_interrupted_process(tmp_path: Path) -> None:
     assert sorted(file.name for file in tmp_path.glob("*.mp4")) == ["infrared.mp4", "visible.mp4"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0
-    assert f"{SEGMENT_FRAMES} were fused before" in done.stdout or "were fused before" in done.stdout
+    assert "were fused before" in done.stdout
     images, _ = read_frames(tmp_path / "fused.mp4")
     assert [find_markers(image)[1] for image in images] == [marker_column(index) for index in range(4 * SEGMENT_FRAMES)]
 
