@@ -49,7 +49,7 @@ def test_several_pairs_are_more_precise() -> None:
     joint = estimate_rig(pairs)
     assert joint.sure
     assert measure_error(joint.rig, matrix) < 0.7
-    assert joint.residual <= max(estimate_rig([pair]).residual for pair in pairs)
+    assert joint.residual <= estimate_rig(pairs[:1]).residual
     assert "3 pairs" in joint.describe()
 
 
@@ -62,7 +62,7 @@ def test_several_pairs_are_more_precise() -> None:
     ],
 )
 def test_other_transforms(transform: Transform, matrix: NDArray[np.float64]) -> None:
-    estimate = estimate_rig(make_pairs(matrix, range(3)), transform)
+    estimate = estimate_rig(make_pairs(matrix, range(2)), transform)
     assert estimate.sure
     assert measure_error(estimate.rig, matrix) < 2
     if transform != "homography":
@@ -146,7 +146,7 @@ def test_a_wrong_start_is_not_taken() -> None:
 
 def test_the_residual_is_the_size_of_the_error() -> None:
     """Three times the residual bounds the error, and the residual is no arbitrary large number."""
-    for seed, transform in ((5, "similarity"), (6, "affine"), (7, "similarity")):
+    for seed, transform in ((5, "similarity"), (6, "affine")):
         matrix = make_matrix(1.1, 1, (0.02, 0.03))
         estimate = estimate_rig(make_pairs(matrix, (seed, seed + 10)), transform)  # type: ignore[arg-type]
         assert measure_error(estimate.rig, matrix) < 3 * estimate.residual

@@ -107,7 +107,7 @@ def funet_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "suffix"), [(name, ".onnx") for name in MODELS] + [("hybrid", ".pt2")])
+@pytest.mark.parametrize(("name", "suffix"), [(name, ".onnx") for name in MODELS] + [("parallel", ".pt2")])
 def test_equals_pytorch_at_other_sizes_and_batches(name: str, suffix: str, tmp_path: Path) -> None:
     model, path = make_model(name), tmp_path / f"model{suffix}"
     segment = model.config.use_segmenter
@@ -133,7 +133,7 @@ def test_equals_pytorch_at_other_sizes_and_batches(name: str, suffix: str, tmp_p
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "dtype", "tolerance"), [("cascading", "fp16", 1), ("hybrid", "fp16", 1), ("hybrid", "int8", 8)]
+    ("name", "dtype", "tolerance"), [("cascading", "fp16", 1), ("small", "fp16", 1), ("small", "int8", 8)]
 )
 def test_narrow_types_stay_near(name: str, dtype: str, tolerance: float, tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"

@@ -33,17 +33,8 @@ def train(scenes: Path, tmp_path: Path) -> Callable[..., Path]:
     def run(*words: object, name: str = "run", model_config: dict[str, Any] | None = FUNET) -> Path:
         config = [] if model_config is None else ["--model_config", json.dumps(model_config)]
         defaults = ["--train_data", scenes, "--output_dir", tmp_path / name, "--crop_size", 48, "--head_start_epoch", 1]
-        defaults += [
-            "--per_device_train_batch_size",
-            2,
-            "--num_train_epochs",
-            1,
-            "--scale",
-            0.9,
-            1.1,
-            "--thermal_gain",
-            0.2,
-        ]
+        defaults += ["--per_device_train_batch_size", 2, "--num_train_epochs", 1]
+        defaults += ["--scale", 0.9, 1.1, "--thermal_gain", 0.2]
         build_trainer(Recipe.parse([str(word) for word in [*defaults, *config, *words]])).train()
         return tmp_path / name
 
@@ -180,8 +171,8 @@ def layouts(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 def test_bundled_recipes(name: str, backbone_folders: dict[str, str], layouts: dict[str, Path], tmp_path: Path) -> None:
     """Each recipe trains for two epochs, one of them after q, with small encoders and the options that it sets."""
     written = read_recipe(name)
-    data = layouts[written.get("layout", "folders")]
-    words = ["--config", name, "--train_data", data, "--eval_data", data, "--output_dir", tmp_path / "run"]
+    data, run = layouts[written.get("layout", "folders")], tmp_path / "run"
+    words = ["--config", name, "--train_data", data, "--eval_data", data, "--output_dir", run]
     words += ["--num_train_epochs", 2, "--head_start_epoch", 1, "--per_device_train_batch_size", 2, "--crop_size", 48]
     words += ["--dataloader_num_workers", 0]
     for encoder, folder in backbone_folders.items():
@@ -198,30 +189,16 @@ def test_bundled_recipes(name: str, backbone_folders: dict[str, str], layouts: d
     for option, value in config.items():
         assert option in small or getattr(model.config, option) == value
     labeled = model.config.use_segmenter
-    assert ("loss_segmentation" in read_log(tmp_path / "run")[-1]) == labeled
-    loaded = GFFusionModel.from_pretrained(tmp_path / "run" / "best")
+    assert ("loss_segmentation" in read_log(run)[-1]) == labeled
+    loaded = GFFusionModel.from_pretrained(run / "best")
     assert loaded.config.merging == model.config.merging
     assert not labeled or "car" in loaded.config.label2id
+    if name == "finetune":
+        check_what_fine_tuning_keeps(run)
 
 
-@pytest.mark.slow
-def test_fine_tuning_keeps_what_the_weights_know(layouts: dict[str, Path], tmp_path: Path) -> None:
+def check_what_fine_tuning_keeps(run: Path) -> None:
     """The recipe begins with gffusion-tiny: its encoders, whose card does not call them CLIP's, and its statistics."""
-    data, run = layouts["folders"], tmp_path / "run"
-    words = ["--config", "finetune", "--train_data", data, "--eval_data", data]
-    words += [
-        "--output_dir",
-        run,
-        "--num_train_epochs",
-        2,
-        "--head_start_epoch",
-        1,
-        "--per_device_train_batch_size",
-        2,
-        "--crop_size",
-        48,
-    ]
-    build_trainer(Recipe.parse(list(map(str, words)))).train()
     tuned, begun = GFFusionModel.from_pretrained(run / "last").state_dict(), create_model("gffusion-tiny").state_dict()
     unchanged = {name for name, value in begun.items() if name in tuned and torch.equal(value, tuned[name])}
     assert "funet.decoder.1.running_mean" in unchanged and "clip.pre_layrnorm.weight" in unchanged
