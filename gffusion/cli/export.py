@@ -58,10 +58,7 @@ def export(
         from gffusion.export.requirements import check_export
         from gffusion.zoo import locate
 
-        try:
-            check_export(output, dtype, overwrite)
-        except ImportError as error:
-            raise ValueError(str(error)) from None
+        check_export(output, dtype, overwrite)
         if (visible is None) != (infrared is None):
             raise ValueError("--visible and --infrared must be given together")
         folder = locate(model)
@@ -72,7 +69,6 @@ def export(
         from gffusion.zoo import create_model, load_image_processor
 
         loaded = create_model(model, **({} if segment else {"use_segmenter": False}))
-        output.parent.mkdir(parents=True, exist_ok=True)
         parity = export_model(
             loaded,
             load_image_processor(model),

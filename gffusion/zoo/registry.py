@@ -250,7 +250,7 @@ def locate(name: str | os.PathLike[str]) -> str:
             found = f" It contains {pickles[0]}{_PICKLES}." if pickles else ""
             raise OSError(f"The folder {name} contains no model: it has no config.json.{hint}{found}")
         return name
-    if path.suffix.lower() in _WEIGHT_SUFFIXES and not path.is_dir():
+    if path.suffix.lower() in _WEIGHT_SUFFIXES:
         raise OSError(
             f"{name} is named as a file of weights, but a model is a folder with config.json and model.safetensors"
             f"{_EXPORTED if path.suffix.lower() == '.onnx' else ''}"
