@@ -23,10 +23,9 @@ from .fuse_videos import (
     find_finished,
     fuse_videos,
     has_video,
+    keep_video,
     plan_video,
-    print_kept_video,
     print_video_plan,
-    remove_finished_segments,
 )
 from .infrared import (
     AgcOption,
@@ -167,7 +166,7 @@ def fuse(
     suffix = suffix and f".{suffix.lstrip('.').lower()}"
     with user_errors(), new_output(output):
         share = Share.find()
-        share.mute(errors=True)
+        share.mute()
         _check_options(suffix, dtype, backend, model)
         if show and (dry_run or as_json):
             raise ValueError(f"--show cannot be combined with {'--dry-run' if dry_run else '--json'}: leave one out")
@@ -190,7 +189,7 @@ def fuse(
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         if has_video(visible, infrared, video):
             images = {"--suffix": suffix, "--raw-frame": raw_frame, "--keep-thermal": keep_thermal or None}
-            _fuse_videos(visible, infrared, settings, share, images, semantic_every or 1, time_offset or 0)  # type: ignore[arg-type]
+            _fuse_videos(visible, infrared, settings, images, semantic_every or 1, time_offset or 0)  # type: ignore[arg-type]
             return
         plans = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
         check_pairs([plan.pair for plan in plans], settings.read_options)
@@ -221,26 +220,22 @@ def _fuse_videos(
     visible: Path,
     infrared: Path,
     settings: _Settings,
-    share: Share,
     images: Mapping[str, Any],
     semantic_every: int,
     time_offset: float,
 ) -> None:
-    """Fuse two videos in the first process; `images` are options of images, as typed, and their values or `None`."""
+    """Fuse two videos; `images` are options of images, as typed, and their values or `None`."""
     refused = {name: value is not None for name, value in images.items()}
     refused[f"--model {settings.model}"] = is_onnx(settings.model)
     max_pixels = settings.read_options.max_pixels
     job = plan_video(visible, infrared, settings.output, settings.segment, refused, max_pixels)
-    if share.rank:
-        return  # one process fuses the frames, in order
     exists = find_finished(job, settings.overwrite)
     if settings.dry_run:
         _check_model(settings.model, settings.segment)
         print_video_plan(job, exists, settings.as_json)
         return
     if exists:
-        remove_finished_segments(job)
-        print_kept_video(job, settings.as_json)
+        keep_video(job, settings.as_json)
     else:
         fuse_videos(
             job,

@@ -1,7 +1,7 @@
 """`gffusion fuse` of two videos: options, checks and printing."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from gffusion.data import ReadOptions
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-    from gffusion.video.jobs import VideoJob
+    from gffusion.video.jobs import VideoJob, VideoReport
 
 SemanticEveryOption = Annotated[
     int | None,
@@ -131,13 +131,6 @@ def find_finished(job: "VideoJob", overwrite: bool) -> bool:
     return True
 
 
-def remove_finished_segments(job: "VideoJob") -> None:
-    """Delete the segments of a run that was killed after it had written its files."""
-    from gffusion.video.segments import remove_segments
-
-    remove_segments(job.folder)
-
-
 def fuse_videos(
     job: "VideoJob",
     model: "GFFusionModel",
@@ -160,14 +153,14 @@ def fuse_videos(
 
         report = fuse_video(job, model, image_processor, read_options, progress=show, **options)
     seconds = time.perf_counter() - started
-    count = report.frames - report.resumed
     if as_json:
-        _print_report(job, count, report.resumed, report.failures, report.errors, report.notes, seconds)
+        _print_report(job, report, seconds)
         return
     for note in report.notes:
         typer.echo(f"note: {note}", err=True)
     resumed = f", {report.resumed} were fused before" if report.resumed else ""
     refreshed = "" if report.refreshed is None else f", CLIP's features computed {report.refreshed} times"
+    count = report.frames - report.resumed
     rate = f"{count / seconds:.1f} per second" if seconds else ""
     typer.echo(f"fused {count} frames in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
     if report.failures:
@@ -186,24 +179,22 @@ def print_video_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
     typer.echo(f"{job.visible} + {job.infrared} -> {', '.join(outputs)}{kept}; nothing was written")
 
 
-def print_kept_video(job: "VideoJob", as_json: bool) -> None:
-    """Print that the fused video exists, and is not replaced."""
+def keep_video(job: "VideoJob", as_json: bool) -> None:
+    """Print that the fused video exists, and delete the segments of a run that was killed after it had written it."""
+    from gffusion.video.jobs import VideoReport
+    from gffusion.video.segments import remove_segments
+
+    remove_segments(job.folder)
     if as_json:
-        _print_report(job)
+        _print_report(job, VideoReport())
     else:
         typer.echo(f"nothing to do: {job.fused} exists, and --overwrite was not given")
 
 
-def _print_report(
-    job: "VideoJob",
-    frames: int = 0,
-    resumed: int = 0,
-    failures: int = 0,
-    errors: Sequence[str] = (),
-    notes: Sequence[str] = (),
-    seconds: float = 0.0,
-) -> None:
-    facts: dict[str, Any] = {"frames": frames, "resumed": resumed, "failed": failures, "errors": list(errors)}
-    print_json(facts | {"notes": list(notes), "seconds": seconds, "output": str(job.fused)})
-    if failures:
+def _print_report(job: "VideoJob", report: "VideoReport", seconds: float = 0.0) -> None:
+    frames = report.frames - report.resumed
+    facts: dict[str, Any] = {"frames": frames, "resumed": report.resumed, "failed": report.failures}
+    facts |= {"errors": list(report.errors), "notes": list(report.notes), "seconds": seconds, "output": str(job.fused)}
+    print_json(facts)
+    if report.failures:
         raise typer.Exit(1)

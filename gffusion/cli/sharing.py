@@ -58,12 +58,11 @@ class Share(NamedTuple):
         """
         return list(items[self.rank :: self.size])
 
-    def mute(self, errors: bool) -> None:
-        """Print nothing in other processes than the first one, or only errors, so that messages appear once."""
+    def mute(self) -> None:
+        """Print only errors in other processes than the first one, so that messages appear once."""
         if self.rank:
-            nowhere = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
-            sys.stdout = nowhere
-            sys.stderr = sys.__stderr__ if errors else nowhere
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
+            sys.stderr = sys.__stderr__
 
     def gather(self, outcome: Outcome) -> Outcome | None:
         """Wait for all processes, and return the sum of their outcomes in the first one; `None` in the others."""

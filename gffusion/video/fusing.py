@@ -2,10 +2,9 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from fractions import Fraction
-from itertools import islice, repeat
-from pathlib import Path
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -27,7 +26,7 @@ from gffusion.zoo.digest import digest_weights
 
 from .checks import check_frames
 from .fuser import FrameFuser
-from .jobs import VideoJob, check_time_offset
+from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
 from .reading import VideoFile, import_av, to_infrared, to_visible
@@ -39,27 +38,6 @@ _FAILURES_AT_START = 10  # with so many, the options are wrong, not single frame
 
 Progress = Callable[[int, int | None], None]
 """Function that is called with the number of finished frames and their total, or `None` where that is unknown."""
-
-
-@dataclass
-class VideoReport:
-    """Outcome of [`fuse_video`].
-
-    Attributes:
-        frames: Number of fused frames.
-        resumed: Number of those that an earlier run had fused.
-        refreshed: Number of frames for which CLIP's tokens were computed, `None` if they were for every frame.
-        failures: Number of frames that could not be fused, and are left out.
-        errors: The first of their reasons.
-        notes: What was changed, assumed or left out, in words.
-    """
-
-    frames: int = 0
-    resumed: int = 0
-    refreshed: int | None = None
-    failures: int = 0
-    errors: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def fuse_video(
@@ -152,7 +130,8 @@ class _VideoRun:
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the fused frames depend on, besides the model and the arguments of `run`."""
-        inputs = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in self._paths]
+        paths = self.job.visible, self.job.infrared
+        inputs = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
         return {
             "version": [__version__, import_av().__version__],
             "inputs": inputs,
@@ -162,10 +141,6 @@ class _VideoRun:
             "read": repr(self._read_options),
             "semantic_every": self._semantic_every,
         }
-
-    @property
-    def _paths(self) -> tuple[Path, Path]:
-        return self.job.visible, self.job.infrared
 
     def _as_pair(self, probe: tuple[NDArray[Any], NDArray[Any]]) -> tuple[NDArray[Any], InfraredFrame]:
         return probe[0], InfraredFrame(probe[1], missing=self._border)
@@ -212,11 +187,11 @@ class _VideoRun:
         with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(1) as writer:
             ahead = map_in_order(reader, lambda _: self._prepare(fuser, pairs), repeat(None), depth=2 * batch_size)
             items = iter(lambda: next(ahead), None)
-            while segment := list(islice(items, 1)):
+            for first in items:
                 recorder = Recorder(self.job, folder, self._settings, writer)
                 fuser.reset_semantics()
                 try:
-                    frames = _chain(segment, islice(items, SEGMENT_FRAMES - 1))
+                    frames = chain([first], islice(items, SEGMENT_FRAMES - 1))
                     for batch in batch_by_size(frames, batch_size, _size_of):
                         self._fuse(fuser, batch, recorder)
                         if progress is not None:
@@ -298,11 +273,6 @@ class _VideoRun:
                 is_cut=(counts.before > 0, counts.after),
             )
         self.report.notes += describe_counts(counts, self.pair)
-
-
-def _chain(first: Sequence[FrameItem], others: Iterator[FrameItem]) -> Iterator[FrameItem]:
-    yield from first
-    yield from others
 
 
 def _size_of(item: FrameItem) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
-"""Files of a run on videos. Imports nothing heavy, so that the command line can check names first."""
+"""Files and outcome of a run on videos. Imports nothing heavy, so that the command line can check names first."""
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from .formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
@@ -50,6 +50,27 @@ class VideoJob:
     def folder(self) -> Path:
         """Hidden folder of finished segments."""
         return self.fused.with_name(f".{self.fused.name}.parts")
+
+
+@dataclass
+class VideoReport:
+    """Outcome of [`fuse_video`].
+
+    Attributes:
+        frames: Number of fused frames.
+        resumed: Number of those that an earlier run had fused.
+        refreshed: Number of frames for which CLIP's tokens were computed, `None` if they were for every frame.
+        failures: Number of frames that could not be fused, and are left out.
+        errors: The first of their reasons.
+        notes: What was changed, assumed or left out, in words.
+    """
+
+    frames: int = 0
+    resumed: int = 0
+    refreshed: int | None = None
+    failures: int = 0
+    errors: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def check_time_offset(seconds: float) -> None:

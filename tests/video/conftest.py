@@ -10,8 +10,8 @@ pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]
 
 from gffusion import create_model
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.video.fusing import VideoReport, fuse_video
-from gffusion.video.jobs import VideoJob
+from gffusion.video.fusing import fuse_video
+from gffusion.video.jobs import VideoJob, VideoReport
 from gffusion.zoo import load_image_processor
 
 
