@@ -4,6 +4,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -15,7 +16,7 @@ from gffusion.export.requirements import is_onnx
 from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device, choose_dtype, start_processes
 from .errors import user_errors
-from .fuse_plans import Plan, check_outputs, check_pairs, name_thermal, plan_pairs
+from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
 from .fuse_reports import print_plans, report_outcome, show_result
 from .fuse_videos import (
     SemanticEveryOption,
@@ -194,7 +195,7 @@ def fuse(
         plans = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
         check_pairs([plan.pair for plan in plans], settings.read_options)
         if keep_thermal:
-            plans = [plan._replace(thermal=name_thermal(plan.fused)) for plan in plans]
+            plans = [replace(plan, thermal=name_thermal(plan.fused)) for plan in plans]
         _fuse_pairs(plans, settings, share)
 
 
@@ -251,7 +252,7 @@ def _fuse_videos(
         show_result(job.fused)
 
 
-def _fuse_pairs(plans: list[Plan], settings: _Settings, share: Share) -> None:
+def _fuse_pairs(plans: "list[FusionJob]", settings: _Settings, share: Share) -> None:
     """Fuse this process's part of the pairs, and report all in the first process."""
     check_outputs(plans, settings.overwrite)
     if settings.show and len(plans) > 1:
@@ -274,13 +275,14 @@ def _fuse_pairs(plans: list[Plan], settings: _Settings, share: Share) -> None:
             show_result(plans[0].fused)
 
 
-def _measure_and_fuse(todo: list[Plan], plans: list[Plan], settings: _Settings, outcome: Outcome) -> Outcome:
+def _measure_and_fuse(
+    todo: "list[FusionJob]", plans: "list[FusionJob]", settings: _Settings, outcome: Outcome
+) -> Outcome:
     """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
     _check_model(settings.model, settings.segment)
     from gffusion.data.alignment import find_rig  # saves start-up time
     from gffusion.data.combined_files import find_odd_types
     from gffusion.data.infrared_range import measure_pairs
-    from gffusion.inference.file_jobs import FusionJob
 
     read_options, found = find_rig([plan.pair for plan in plans], settings.read_options)
     if found:
@@ -296,7 +298,15 @@ def _measure_and_fuse(todo: list[Plan], plans: list[Plan], settings: _Settings, 
         typer.echo(ranges.description, err=settings.as_json)
     from gffusion.inference.files import fuse_files  # imports torch
 
-    jobs = [FusionJob(*plan, settings.overwrite, ranges.options_of(plan.pair), settings.metadata) for plan in todo]
+    jobs = [
+        replace(
+            plan,
+            overwrite=settings.overwrite,
+            infrared_options=ranges.options_of(plan.pair),
+            keep_metadata=settings.metadata,
+        )
+        for plan in todo
+    ]
     with workers or contextlib.nullcontext():
         fuse = partial(fuse_files, batch_size=settings.batch_size, read_options=read_options, workers=workers)
         return _run(jobs, odd, partial(fuse, model=model, image_processor=processor), outcome)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,21 +11,7 @@ from .printing import list_names
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairMatch, ReadOptions
-
-
-class Plan(NamedTuple):
-    """A pair and the files to write: a `FusionJob`, whose module imports torch."""
-
-    pair: "ImagePair"
-    fused: Path
-    labels: Path | None
-    overlay: Path | None
-    thermal: Path | None = None
-
-    @property
-    def outputs(self) -> list[Path]:
-        """The files to write."""
-        return [path for path in (self.fused, self.labels, self.overlay, self.thermal) if path is not None]
+    from gffusion.inference.file_jobs import FusionJob
 
 
 def name_thermal(fused: Path) -> Path:
@@ -40,7 +26,7 @@ def plan_pairs(
     suffix: str | None,
     segment: bool,
     options: "ReadOptions",
-) -> list[Plan]:
+) -> "list[FusionJob]":
     """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
     from gffusion.data import ImagePair  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.combined_files import check_holds_both
@@ -112,7 +98,7 @@ def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
     check_not_exchanged(pairs, options)
 
 
-def check_outputs(plans: list[Plan], overwrite: bool = False) -> None:
+def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
     from gffusion.data.atomic import check_replaceable  # saves start-up time
 
@@ -120,7 +106,7 @@ def check_outputs(plans: list[Plan], overwrite: bool = False) -> None:
         check_replaceable(path)
     sources = [path for plan in plans for path in (plan.pair.visible, plan.pair.infrared)]
     check_not_inputs((path for plan in plans for path in plan.outputs), sources)
-    written: dict[Path, Plan] = {}
+    written: dict[Path, FusionJob] = {}
     for path, other in ((path, plan) for plan in plans for path in plan.outputs):
         first, second = written.setdefault(path, other).pair.visible, other.pair.visible
         if written[path] is other:
@@ -178,17 +164,19 @@ def _report_match(match: "PairMatch") -> "Sequence[ImagePair]":
     return match.pairs
 
 
-def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> Plan:
+def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> "FusionJob":
     from gffusion.data import IMAGE_SUFFIXES
+    from gffusion.inference.file_jobs import FusionJob
 
     if output.suffix.lower() not in IMAGE_SUFFIXES:
         raise ValueError(f"cannot write {output}: its suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
     labels, overlay = (output.with_name(f"{output.stem}_{kind}.png") for kind in ("labels", "overlay"))
-    return Plan(pair, output, labels, overlay) if segment else Plan(pair, output, None, None)
+    return FusionJob(pair, output, labels, overlay) if segment else FusionJob(pair, output)
 
 
-def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None, segment: bool) -> list[Plan]:
+def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None, segment: bool) -> "list[FusionJob]":
     from gffusion.data import IMAGE_SUFFIXES
+    from gffusion.inference.file_jobs import FusionJob
 
     if output.is_file():
         raise NotADirectoryError(f"{output} is a file: --output must be a folder here")
@@ -204,7 +192,7 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
                 f"{', '.join(IMAGE_SUFFIXES)}"
             )
     return [
-        Plan(
+        FusionJob(
             pair,
             output / f"{pair.name}{suffix or pair.visible.suffix}",
             labels=output / "labels" / f"{pair.name}.png" if segment else None,

@@ -6,17 +6,19 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .errors import exit_with_failures
-from .fuse_plans import Plan
 from .printing import escape_controls, print_json
 from .sharing import Outcome
 
+if TYPE_CHECKING:
+    from gffusion.inference.file_jobs import FusionJob
 
-def print_plans(plans: Sequence[Plan], overwrite: bool, as_json: bool) -> None:
+
+def print_plans(plans: "Sequence[FusionJob]", overwrite: bool, as_json: bool) -> None:
     """Print the files of each pair, and whether its outputs exist and would be kept."""
     rows = [(plan, not overwrite and all(path.is_file() for path in plan.outputs)) for plan in plans]
     if as_json:
@@ -31,13 +33,13 @@ def print_plans(plans: Sequence[Plan], overwrite: bool, as_json: bool) -> None:
     typer.echo(f"{len(rows)} pair{'s' * (len(rows) != 1)}, of which {kept} would be skipped; nothing was written")
 
 
-def _describe_plan(plan: Plan) -> dict[str, str]:
+def _describe_plan(plan: "FusionJob") -> dict[str, str]:
     files = {"visible": plan.pair.visible, "infrared": plan.pair.infrared, "fused": plan.fused}
     files |= {kind: path for kind in ("labels", "overlay", "thermal") if (path := getattr(plan, kind)) is not None}
     return {kind: str(path) for kind, path in files.items()}
 
 
-def report_outcome(outcome: Outcome, plans: Sequence[Plan], output: Path, as_json: bool) -> None:
+def report_outcome(outcome: Outcome, plans: "Sequence[FusionJob]", output: Path, as_json: bool) -> None:
     """Print notes and what was done, and raise or exit if pairs failed."""
     from gffusion.data.notes import summarize_notes
 
