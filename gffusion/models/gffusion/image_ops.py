@@ -60,6 +60,22 @@ def sobel_magnitude(image: Tensor) -> Tensor:
     return (rows[..., :, 2:] - rows[..., :, :-2]).abs() + (columns[..., 2:, :] - columns[..., :-2, :]).abs()
 
 
+def gaussian_matrix(size: int, window: int, sigma: float, like: Tensor) -> Tensor:
+    """Return the matrix (size - window + 1, size) whose rows contain a Gaussian window at every position.
+
+    Args:
+        size: Number of pixels.
+        window: Number of pixels of the window, odd.
+        sigma: Standard deviation in pixels.
+        like: Tensor with the dtype and the device of the matrix.
+    """
+    center = window // 2
+    position = torch.arange(size, dtype=like.dtype, device=like.device)
+    offset = position - position[: size - window + 1, None] - center
+    weights = torch.exp(-(offset**2) / (2 * sigma**2)).masked_fill(offset.abs() > center, 0)
+    return weights / weights[0].sum()
+
+
 def to_uint8(image: NDArray[Any]) -> NDArray[np.uint8]:
     """Round an image to uint8, halves to even: uint16 is divided by 257, floating point in [0, 1] multiplied by 255."""
     if image.dtype == np.uint8:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .image_ops import rgb_to_luma, sobel_magnitude
+from .image_ops import gaussian_matrix, rgb_to_luma, sobel_magnitude
 
 SSIM_WINDOW = 11
 SSIM_SIGMA = 1.5
@@ -27,8 +27,11 @@ def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
     dtype = torch.promote_types(image.dtype, torch.float32)
     image, reference = image.to(dtype), reference.to(dtype)
     planes = torch.stack([image, reference, image * image, reference * reference, image * reference])
+    for size in image.shape[-2:]:
+        if size < SSIM_WINDOW:
+            raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} pixels per side, got {size}.")
     # Two products with banded matrices are much faster than a separable convolution for training crops on CPUs.
-    rows, columns = (_gaussian_matrix(size, dtype, image.device) for size in image.shape[-2:])
+    rows, columns = (gaussian_matrix(size, SSIM_WINDOW, SSIM_SIGMA, image) for size in image.shape[-2:])
     with torch.autocast(image.device.type, enabled=False):
         mean_x, mean_y, square_x, square_y, product = rows @ planes @ columns.mT  # each (B, 1, H - 10, W - 10)
 
@@ -38,17 +41,6 @@ def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
     return similarity.mean(dim=(1, 2, 3))
-
-
-def _gaussian_matrix(size: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the matrix (size - 10, size) whose rows contain the window at every position within `size` pixels."""
-    if size < SSIM_WINDOW:
-        raise ValueError(f"SSIM needs images of at least {SSIM_WINDOW} pixels per side, got {size}.")
-    center = SSIM_WINDOW // 2
-    position = torch.arange(size, dtype=dtype, device=device)
-    offset = position - position[: size - 2 * center, None] - center
-    weights = torch.exp(-(offset**2) / (2 * SSIM_SIGMA**2)).masked_fill(offset.abs() > center, 0)
-    return weights / weights[0].sum()
 
 
 def ssim_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:

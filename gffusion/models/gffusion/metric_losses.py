@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .image_ops import rgb_to_luma
+from .image_ops import gaussian_matrix, rgb_to_luma
 
 # Windows of the four scales of VIF, with a standard deviation of a fifth of their size; variance of the visual noise.
 VIF_WINDOWS = (17, 9, 5, 3)
@@ -53,16 +53,8 @@ def _information(planes: Tensor, window: int) -> tuple[Tensor, Tensor]:
 
 def _smooth(planes: Tensor, window: int, stride: int = 1) -> Tensor:
     """Average planes (..., H, W) with the Gaussian window of a scale, where it lies inside the image."""
-    rows, columns = (_window_matrix(size, window, planes)[::stride] for size in planes.shape[-2:])
+    rows, columns = (gaussian_matrix(size, window, window / 5, planes)[::stride] for size in planes.shape[-2:])
     return rows @ planes @ columns.mT
-
-
-def _window_matrix(size: int, window: int, like: Tensor) -> Tensor:
-    """Return the matrix (size - window + 1, size) whose rows contain the window at every position."""
-    position = torch.arange(size, dtype=like.dtype, device=like.device)
-    offset = position - position[: size - window + 1, None] - window // 2
-    weights = torch.exp(-(offset**2) / (2 * (window / 5) ** 2)).masked_fill(offset.abs() > window // 2, 0)
-    return weights / weights[0].sum()
 
 
 def qabf_loss(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
