@@ -76,21 +76,6 @@ def load_palettes() -> dict[str, NDArray[np.float64]]:
     return {name: _interpolate(np.array(points, float)) for name, points in knots.items()}
 
 
-def recover_intensity(image: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], str] | None:
-    """Return the intensities (H, W) of an infrared image in false colors (H, W, 3), and the name of its palette.
-
-    See [`recognize_palette`].
-
-    Example:
-        >>> colors = load_palettes()["jet"].astype(np.uint8)[None]
-        >>> values, palette = recover_intensity(colors)
-        >>> values[0, [0, 100, 255]].tolist(), palette
-        ([0, 100, 255], 'jet')
-    """
-    found = recognize_palette(image)
-    return None if found is None else (found.values, found.palette)
-
-
 def recognize_palette(image: NDArray[np.uint8]) -> Intensity | None:
     """Recognize the palette of an infrared image and return its intensities; `None` if the palette is unknown.
 
@@ -225,7 +210,7 @@ def _choose_palette(image: NDArray[np.uint8], chroma: NDArray[np.float32], is_ir
     smooth = _count_colors(image[used][roughness <= max(np.quantile(roughness, _SMOOTH_SHARE), _SMOOTH)])
     common = np.argsort(-smooth[1])[:_COMMON_COLORS]
     screened = {name: _measure_distance(tree, smooth[0][common], smooth[1][common]) for name, tree in _trees().items()}
-    candidates = [name for name in sorted(screened, key=screened.__getitem__)[:_CANDIDATES]]
+    candidates = sorted(screened, key=screened.__getitem__)[:_CANDIDATES]
     colors, shares = _count_colors(image[used])
     to_gray = shares @ np.minimum(np.linalg.norm(colors - colors.mean(axis=1, keepdims=True), axis=1), _CAP)
     scores, found = {}, {}
@@ -318,9 +303,8 @@ def _is_ambiguous(name: str, image: NDArray[np.uint8], distance: NDArray[np.floa
     colors = load_palettes()[name]
     if name.startswith("twilight"):  # the same circle of colors begins at two places
         return True
-    if (
-        np.linalg.norm(colors[0] - colors[-1]) >= 30 or np.mean(distance <= _EXACT) >= 0.9
-    ):  # without JPEG, colors are exact
+    # Without JPEG, colors are exact.
+    if np.linalg.norm(colors[0] - colors[-1]) >= 30 or np.mean(distance <= _EXACT) >= 0.9:
         return False
     return bool(np.mean(np.linalg.norm(image - colors[0], axis=-1) < _SEAM_DISTANCE) >= _SEAM_SHARE)
 

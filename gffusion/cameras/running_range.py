@@ -1,6 +1,6 @@
 """Ranges of infrared values that depend on several images: one range for all, or a running range of ordered frames."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 from numpy.typing import NDArray
@@ -54,18 +54,6 @@ class RunningRange:
         return self._limits
 
 
-def follow_range(frames: Iterable[Frame], options: InfraredOptions) -> Iterator[Limits]:
-    """Yield the running range of every frame.
-
-    Args:
-        frames: Images (H, W) or (H, W, 3) and their missing pixels, in order.
-        options: Options with `smooth_range`.
-    """
-    running = RunningRange(options.smooth_range)
-    for array, missing in frames:
-        yield running.update(array, missing)
-
-
 def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Limits]:
     """Return the range of every frame: that of all frames together, or the running range. Holds one frame in memory.
 
@@ -83,7 +71,8 @@ def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Li
         [(10.0, 20.0), (10.0, 20.0)]
     """
     if options.smooth_range:
-        return list(follow_range(frames, options))
+        running = RunningRange(options.smooth_range)
+        return [running.update(array, missing) for array, missing in frames]
     histogram, count = RangeHistogram(), 0
     for array, missing in frames:
         histogram.add(array, missing)

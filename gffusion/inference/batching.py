@@ -1,6 +1,7 @@
 """Gather neighboring pairs of one size into batches."""
 
 from collections.abc import Callable, Iterable, Iterator
+from itertools import groupby, islice
 from numbers import Integral
 from typing import Any, TypeVar
 
@@ -28,14 +29,6 @@ def batch_by_size(
         ValueError: If `batch_size` is no whole number of at least 1.
     """
     check_batch_size(batch_size)
-    batch: list[Item] = []
-    for item in items:
-        if batch and size_of(item) != size_of(batch[0]):
+    for _, run in groupby(items, size_of):
+        while batch := list(islice(run, batch_size)):
             yield batch
-            batch = []
-        batch.append(item)
-        if len(batch) == batch_size:
-            yield batch
-            batch = []
-    if batch:
-        yield batch

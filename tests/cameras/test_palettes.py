@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageDraw
 from scipy import ndimage
 
-from gffusion.cameras.palettes import load_palettes, recognize_palette, recover_indices, recover_intensity
+from gffusion.cameras.palettes import load_palettes, recognize_palette, recover_indices
 from gffusion.synthetic.rendering import render_scene
 
 CYCLIC = ("hsv", "hsv of OpenCV", "twilight", "twilight_shifted")
@@ -126,7 +126,7 @@ def test_recover_under_an_on_screen_display(intensity, name, quality):
 def test_recover_beside_black_borders(intensity):
     image = color(intensity, "jet")
     image[:, :60] = 0
-    assert recover_intensity(to_jpeg(image, 80))[1] == "jet"
+    assert recognize_palette(to_jpeg(image, 80)).palette == "jet"
 
 
 @pytest.mark.parametrize("tint", [(1, 1, 1), (1, 0.98, 0.95), (0.97, 1, 0.99)])
