@@ -3,7 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gffusion._version import __version__
@@ -52,7 +52,7 @@ class Report:
     hub: Mapping[str, Any]
     folders: Mapping[str, Any]
     environment: Mapping[str, str]
-    problems: tuple[Problem, ...] = field(default=())
+    problems: tuple[Problem, ...] = ()
 
     @property
     def is_usable(self) -> bool:
@@ -65,7 +65,9 @@ class Report:
 
 
 def examine() -> Report:
-    """Examine everything, or packages and folders if the current folder was deleted. Imports torch, but neither transformers nor a model, so that it takes about as long as torch does.
+    """Examine everything, or packages and folders if the current folder was deleted.
+
+    Imports torch, but neither transformers nor a model, so that it takes about as long as torch does.
 
     Example:
         >>> report = examine()

@@ -142,9 +142,10 @@ class FusionTrainer:
             ValueError: If `output_dir` contains another run or files of that name, another process trains into it, or the run
                 to resume had other options or data.
         """
-        resume = resume_from_checkpoint
+        if resume_from_checkpoint is None:
+            resume_from_checkpoint = self.arguments.resume_from_checkpoint
         with self.folder.lock() if self.accelerator.is_main_process else nullcontext():
-            self._prepare(self.arguments.resume_from_checkpoint if resume is None else resume)
+            self._prepare(resume_from_checkpoint)
             hidden = self.arguments.disable_tqdm or not self.accelerator.is_main_process
             bar = show_progress(total=self.total_steps, initial=self.progress.step, unit="step", hidden=hidden)
             bar.leave = True
