@@ -203,10 +203,7 @@ def decode_unaligned(
         ValueError: If a file holds other images than it is given for, or both hold the same image.
     """
     image, notes = decode_visible(visible, names[0], options)
-    frame, embedded = decode_infrared(infrared, names[1], options, (image, names[0]))
-    if embedded is None or not np.array_equal(image, embedded):
-        frame = replace(frame, rig=None)  # the tags hold for the embedded visible image
-    return image, frame, notes
+    return image, decode_infrared(infrared, names[1], options, (image, names[0])), notes
 
 
 def holds_both(path: Path, options: ReadOptions = ReadOptions()) -> bool:
@@ -258,9 +255,9 @@ def decode_visible(
     """
     decoded = split_modalities(content, name, options.decoding)
     if isinstance(decoded, DecodedImage):
-        lost = find_transparent(decoded) is not None
-        image = to_supported(decoded.image)
-        notes = decoded.notes + ("transparency of the visible image left out",) * lost
+        image, notes = to_supported(decoded.image), decoded.notes
+        if find_transparent(decoded) is not None:
+            notes += ("transparency of the visible image left out",)
         return image, notes + _note_few_bits(image)
     if decoded.visible is None:
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
@@ -281,8 +278,8 @@ def _note_few_bits(image: NDArray[Any]) -> tuple[str, ...]:
 
 def decode_infrared(
     content: bytes, name: str, options: ReadOptions = ReadOptions(), visible: tuple[NDArray[Any], str] | None = None
-) -> tuple[InfraredFrame, NDArray[Any] | None]:
-    """Decode the infrared image of a file: the image as measured, and the visible image embedded in a radiometric JPEG.
+) -> InfraredFrame:
+    """Decode the infrared image of a file, as measured.
 
     Args:
         content: Content of the file.
@@ -296,7 +293,7 @@ def decode_infrared(
     """
     if options.raw_frame is not None and Path(name).suffix.lower() in RAW_SUFFIXES:
         values = options.raw_frame.decode(content, name, options.max_pixels)
-        return clean(InfraredFrame(to_supported(values)), name, options), None
+        return clean(InfraredFrame(to_supported(values)), name, options)
     try:
         decoded = split_modalities(content, name, options.decoding)
     except ImageReadError as error:
@@ -307,10 +304,13 @@ def decode_infrared(
         if visible is not None:
             check_different_images(visible[0], to_supported(decoded.image), (visible[1], name))
         frame = to_frame(decoded, not options.infrared_luma)
-        return clean(replace(frame, notes=decoded.notes + frame.notes), name, options), None
+        return clean(replace(frame, notes=decoded.notes + frame.notes), name, options)
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
-    return clean(decoded.infrared, name, options), decoded.visible
+    frame = clean(decoded.infrared, name, options)
+    if visible is None or decoded.visible is None or not np.array_equal(visible[0], decoded.visible):
+        frame = replace(frame, rig=None)  # the tags hold for the embedded visible image
+    return frame
 
 
 def clean(frame: InfraredFrame, name: str, options: ReadOptions = ReadOptions()) -> InfraredFrame:

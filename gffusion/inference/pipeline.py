@@ -2,12 +2,10 @@
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
@@ -246,8 +244,7 @@ def _decode_infrared(
         frame = InfraredFrame(to_array(content, "infrared"))
         check_different_images(visible, frame.values, names)
         return clean(frame, names[1], options)
-    frame, embedded = decode_infrared(content, names[1], options, (visible, names[0]))
-    return frame if embedded is not None and np.array_equal(visible, embedded) else replace(frame, rig=None)
+    return decode_infrared(content, names[1], options, (visible, names[0]))
 
 
 def _name(source: Source, kind: str) -> str:

@@ -28,7 +28,7 @@ def read(
     image.putpalette(palette.ravel().tolist())
     content = io.BytesIO()
     image.save(content, kind, **options)
-    frame, _ = decode_infrared(content.getvalue(), f"infrared.{kind.lower()}")
+    frame = decode_infrared(content.getvalue(), f"infrared.{kind.lower()}")
     values = frame.values if frame.values.ndim == 2 else frame.values[..., 0]
     return values.astype(float), frame.notes, frame.missing
 
@@ -100,7 +100,7 @@ def test_the_tag_no_data_names_an_index(palette: NDArray[np.uint8]) -> None:
 def test_the_tag_no_data_names_a_stored_gray() -> None:
     content = io.BytesIO()
     tifffile.imwrite(content, LEVELS >> 4, bitspersample=4, extratags=[(42113, "s", 0, "3", True)])
-    frame, _ = decode_infrared(content.getvalue(), "infrared.tif")
+    frame = decode_infrared(content.getvalue(), "infrared.tif")
     np.testing.assert_array_equal(frame.missing, LEVELS >> 4 == 3)
 
 
@@ -110,7 +110,7 @@ def test_hidden_colors_are_not_in_the_palette(hidden: tuple[int, int, int]) -> N
     colors[:, 90:] = (*hidden, 0)
     content = io.BytesIO()
     Image.fromarray(colors).save(content, "PNG")
-    frame, _ = decode_infrared(content.getvalue(), "infrared.png")
+    frame = decode_infrared(content.getvalue(), "infrared.png")
     assert [note.split(" (")[0] for note in frame.notes[:1]] == ["transparent infrared pixels"]
     assert len(frame.notes) == 2 and frame.notes[1].startswith(MAPPED)
     assert np.abs(frame.values[:, :90].astype(int) - LEVELS[:, :90]).mean() < 1
