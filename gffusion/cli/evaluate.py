@@ -24,7 +24,7 @@ from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import new_output
 from .printing import print_json
 from .quiet import quiet_libraries
-from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
+from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
 
 
 def evaluate(
@@ -134,11 +134,9 @@ def evaluate(
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
         new_labels, box = _parse_label_map(label_map), parse_zoom(zoom)
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        reading: dict[str, Any] = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
-        reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
-        reading |= parse_alignment(align, reference, crop)
+        reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        read_options = parse_reading(None, truncated, **reading, **parse_alignment(align, reference, crop))
         # Wrong arguments are reported before torch is imported.
-        from gffusion.data import ReadOptions
         from gffusion.evaluation.inputs import find_inputs, name_model
         from gffusion.export.requirements import is_onnx
 
@@ -149,9 +147,7 @@ def evaluate(
             "labels": segmentation,
             "output": output,
             "predicted_labels": _collect_labels(labels_pred or [], methods),
-            "sheet": int(sheet)
-            if sheet.isdecimal() and str(int(sheet)) == sheet
-            else split_list(sheet),  # 007 is a name
+            "sheet": _parse_sheet(sheet),
             **({} if baselines else {"baselines": ()}),
         }
         find_inputs(visible, infrared, **inputs)
@@ -173,7 +169,7 @@ def evaluate(
             device=device if models and all(map(is_onnx, models)) else choose_device(device),
             progress=True,
             infrared_options=infrared_options,
-            read_options=ReadOptions(**reading),
+            read_options=read_options,
         )
     if as_json:
         print_json(table.summarize())
@@ -190,6 +186,12 @@ def evaluate(
         typer.echo(f"label map of {name} left out: {reason}", err=True)
     if table.skipped:
         exit_with_failures("left out, for all methods", list(table.skipped.items()), shown=20)
+
+
+def _parse_sheet(text: str) -> int | list[str] | None:
+    """Return a number of pairs, or names; 007 is a name."""
+    is_number = text.isdecimal() and str(int(text)) == text
+    return int(text) if is_number else split_list(text)
 
 
 def _parse_label_map(text: str | None) -> dict[int, int]:

@@ -27,10 +27,10 @@ from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, new_output
 from .printing import list_names
 from .quiet import quiet_libraries
-from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, check_truncated
+from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
-    from gffusion.data import FoundPairs, ImagePair, PairMatch
+    from gffusion.data import FoundPairs, ImagePair, PairMatch, ReadOptions
     from gffusion.data.infrared_range import PairRanges
     from gffusion.labeling.labels import LabelResult
     from gffusion.labeling.masks import MaskMethod
@@ -121,8 +121,8 @@ def masks(
             options_of_pca = {"--encoder": encoder != _ENCODER, "--revision": revision, "--image-size": image_size}
             _refuse_options(options_of_pca | {"--device": device != "auto"})
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
-        reading = parse_alignment(align) | {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
-        reading |= {"max_pixels": max_pixels, "truncated": check_truncated(truncated)}
+        reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        read_options = parse_reading(None, truncated, **reading, **parse_alignment(align))
         pairs, class_names, found = _find_pairs(data, layout, split, split_list(classes))
         output, match = output or found.labels or data / "labels", found.match
         stack.enter_context(new_output(output))
@@ -134,7 +134,7 @@ def masks(
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
         if contact_sheet is not None and len(todo) == len(pairs):  # otherwise, it can be of this command, interrupted
             check_new(contact_sheet, overwrite)
-        ranges = _measure(pairs, options, reading) if todo or contact_sheet else None
+        ranges = _measure(pairs, options, read_options) if todo or contact_sheet else None
         failed: list[LabelResult] = []
         if todo:
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
@@ -219,16 +219,15 @@ def _list_labels(match: "PairMatch") -> list[Path]:
     return [*match.labels_only, *(pair.labels for pair in match.pairs if pair.labels is not None)]
 
 
-def _measure(pairs: list["ImagePair"], given: dict[str, Any], reading: dict[str, Any]) -> "PairRanges":
+def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "ReadOptions") -> "PairRanges":
     """Find the rig and the range of the pairs, and print them."""
-    from gffusion.data import ReadOptions  # these imports take time that `gffusion --help` need not spend
-    from gffusion.data.alignment import find_rig
+    from gffusion.data.alignment import find_rig  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.exchange import check_not_exchanged
     from gffusion.data.infrared_range import measure_pairs
     from gffusion.models.gffusion.infrared_options import InfraredOptions
 
-    check_not_exchanged(pairs, ReadOptions(**reading))
-    read_options, found = find_rig(pairs, ReadOptions(**reading))
+    check_not_exchanged(pairs, read_options)
+    read_options, found = find_rig(pairs, read_options)
     ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
     for text in filter(None, (found, ranges.description)):
         typer.echo(text)

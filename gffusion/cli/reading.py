@@ -43,15 +43,6 @@ def parse_reading(raw_frame: str | None, truncated: str, **options: Any) -> "Rea
     from gffusion.data.raw_frames import RawFrame
 
     raw = None if raw_frame is None else RawFrame.parse(raw_frame)
-    return ReadOptions(raw_frame=raw, truncated=check_truncated(truncated), **options)  # type: ignore[arg-type]
-
-
-def check_truncated(truncated: str) -> str:
-    """Return the value of --truncated.
-
-    Raises:
-        ValueError: If it is not allowed.
-    """
     if truncated not in ("refuse", "fill"):
         raise ValueError(f"--truncated must be refuse or fill, got {truncated!r}")
-    return truncated
+    return ReadOptions(raw_frame=raw, truncated=truncated, **options)  # type: ignore[arg-type]

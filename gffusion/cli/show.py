@@ -16,9 +16,10 @@ from .models import complete_model
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, new_output
 from .quiet import quiet_libraries
+from .reading import parse_reading
 
 if TYPE_CHECKING:
-    from gffusion.data import ImagePair
+    from gffusion.data import ImagePair, ReadOptions
     from gffusion.inference.features import Features
 
 Kind = Literal["fused", "tokens", "gates", "labels", "weights", "training"]
@@ -97,7 +98,7 @@ def show(
         )
         if kind != "fused" and len(models) > 1:
             raise ValueError(f"show fused takes several models, show {kind} one, got {', '.join(models)}")
-        reading = parse_alignment(align)
+        read_options = parse_reading(None, "refuse", **parse_alignment(align))
         infrared_options = parse_infrared_options(infrared_range, None, None, None, None)
         quiet_libraries()
         if visible is None:
@@ -108,11 +109,11 @@ def show(
             pair = _find_pair(visible, infrared)
             files = _find_fused(pair, models, folders)
             check_not_inputs([output], files.values())
-            images = _fuse(pair, models, files, choose_device(device), reading, infrared_options)
+            images = _fuse(pair, models, files, choose_device(device), read_options, infrared_options)
             content = _draw_images(images, output, zoom=box)
         else:
             pair = _find_pair(visible, infrared)
-            features, class_names = _extract(pair, models[0], choose_device(device), reading, infrared_options)
+            features, class_names = _extract(pair, models[0], choose_device(device), read_options, infrared_options)
             content = _draw_features(kind, features, class_names, models[0], output)
         from gffusion.data.atomic import replace_file  # saves start-up time
 
@@ -153,16 +154,15 @@ def _find_pair(visible: Path, infrared: Path | None) -> "ImagePair":
 
 
 def _extract(
-    pair: "ImagePair", name: str, device: str, reading: dict[str, Any], infrared_options: dict[str, Any]
+    pair: "ImagePair", name: str, device: str, read_options: "ReadOptions", infrared_options: dict[str, Any]
 ) -> tuple["Features", list[str]]:
     """Read a pair as `gffusion fuse` does, and return what a model computes of it, and the names of its classes."""
-    from gffusion.data import ReadOptions
     from gffusion.data.infrared_range import measure_pairs
     from gffusion.inference.features import extract_features  # imports torch
     from gffusion.zoo import create_model, load_image_processor
 
     processor = load_image_processor(name, **infrared_options)
-    ranges = measure_pairs([pair], processor.infrared_options, ReadOptions(**reading))
+    ranges = measure_pairs([pair], processor.infrared_options, read_options)
     images = ranges.read(pair)
     processor.infrared_options = ranges.options_of(pair)
     model = create_model(name).to(device)
@@ -184,12 +184,11 @@ def _fuse(
     models: Sequence[str],
     files: Mapping[str, Path],
     device: str,
-    reading: dict[str, Any],
+    read_options: "ReadOptions",
     infrared_options: dict[str, Any],
 ) -> dict[str, Any]:
     """Return the sources and the fused images of all methods, by name."""
-    from gffusion.data import ReadOptions  # these import torch
-    from gffusion.data.infrared_range import measure_pairs
+    from gffusion.data.infrared_range import measure_pairs  # these import torch
     from gffusion.evaluation.methods import FusedFolder, Model, Sources
     from gffusion.models.gffusion.infrared_options import InfraredOptions
     from gffusion.models.gffusion.infrared_values import map_infrared
@@ -197,8 +196,8 @@ def _fuse(
     loaded = [Model.load(name, device, False, infrared_options) for name in models]
     options = loaded[0].infrared_options if loaded else InfraredOptions().override(**infrared_options)
     for method in loaded:
-        method.use_ranges(measure_pairs([pair], method.infrared_options, ReadOptions(**reading)))
-    sources = Sources.read(pair, measure_pairs([pair], options, ReadOptions(**reading)))
+        method.use_ranges(measure_pairs([pair], method.infrared_options, read_options))
+    sources = Sources.read(pair, measure_pairs([pair], options, read_options))
     infrared = map_infrared(sources.images.infrared, sources.infrared_options, sources.images.missing)
     methods = [*loaded, *(FusedFolder(name, {pair.name: file}) for name, file in files.items())]
     fused = {method.name: method.fuse(sources).fused for method in methods}
