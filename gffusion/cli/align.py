@@ -10,7 +10,7 @@ from .errors import user_errors
 from .fuse_plans import check_pairs, check_paths, match_folders, read_lists
 from .infrared import InfraredLumaOption, KeepBordersOption
 from .options import OverwriteFileOption, QuietOption
-from .outputs import check_new, check_not_inputs, check_parent, new_output
+from .outputs import check_new, check_not_inputs, check_parent, new_output, write_output
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
@@ -96,10 +96,7 @@ def align(
                 "edges that both cameras see; check that the files belong together; look at --overlay FILE, and pass "
                 "--accept-uncertain if it is right"
             )
-        from gffusion.data.atomic import replace_file  # saves start-up time
-
-        output.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(output, estimate.rig.to_json().encode())
+        write_output(output, estimate.rig.to_json().encode())
     typer.echo(f"rig -> {output}")
 
 
@@ -136,7 +133,6 @@ def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool) -
     import numpy as np
 
     from gffusion.cameras import apply_rig
-    from gffusion.data.atomic import replace_file
     from gffusion.data.io import encode_image
     from gffusion.visualization.alignment import draw_alignment
 
@@ -144,6 +140,5 @@ def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool) -
     aligned = apply_rig(visible, infrared, missing, rig)
     content = encode_image(path, np.asarray(draw_alignment(aligned.visible, aligned.infrared, aligned.missing)))
     check_new(path, overwrite or (path.is_file() and path.read_bytes() == content))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(path, content)
+    write_output(path, content)
     typer.echo(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}")

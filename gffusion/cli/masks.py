@@ -24,7 +24,7 @@ from .infrared import (
 )
 from .lists import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
-from .outputs import check_new, check_not_inputs, check_parent, new_output
+from .outputs import check_new, check_not_inputs, check_parent, new_output, write_output
 from .printing import list_names
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
@@ -254,11 +254,8 @@ def _load_method(
 
 def _write_classes(file: Path, class_names: Sequence[str]) -> None:
     """Write the class names, or raise ValueError if the file exists with other names."""
-    from gffusion.data.atomic import replace_file  # saves start-up time
-
     if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(file, "".join(f"{name}\n" for name in class_names).encode())
+        write_output(file, "".join(f"{name}\n" for name in class_names).encode())
     elif [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()] != [*class_names]:
         raise ValueError(
             f"{file} lists other classes than {', '.join(class_names)}: remove it, or choose another --output"
@@ -304,7 +301,6 @@ def _write_contact_sheet(
 ) -> None:
     import numpy as np
 
-    from gffusion.data.atomic import replace_file
     from gffusion.data.io import encode_image
     from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet  # imports torch
 
@@ -315,6 +311,5 @@ def _write_contact_sheet(
     content = encode_image(file, np.asarray(draw_contact_sheet(chosen, class_names, ranges)))
     if file.is_file() and not overwrite and file.read_bytes() != content:
         raise ValueError(f"--contact-sheet {file} exists and shows something else: remove it, or choose another file")
-    file.parent.mkdir(parents=True, exist_ok=True)
-    replace_file(file, content)
+    write_output(file, content)
     typer.echo(f"{len(chosen)} of {len(pairs)} label maps shown -> {file}")

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 
-def check_parent(path: Path, option: str = "--output") -> None:
+def check_parent(path: Path, option: str) -> None:
     """Raise FileNotFoundError if more than the output and its folder would have to be created.
 
     Example:
-        >>> check_parent(Path("runs", "fused"))
-        >>> check_parent(Path("rnus", "night", "fused"))
+        >>> check_parent(Path("runs", "fused"), "--output")
+        >>> check_parent(Path("rnus", "night", "fused"), "--output")
         Traceback (most recent call last):
             ...
         FileNotFoundError: --output rnus/night/fused: the folder rnus does not exist; the nearest folder that does is ...
@@ -44,6 +44,14 @@ def check_new(path: Path, overwrite: bool) -> None:
     """Raise ValueError if a file exists and may not be replaced."""
     if path.exists() and not overwrite:
         raise ValueError(f"{path} exists: choose another file, or pass --overwrite")
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file, and its folder if that is missing."""
+    from gffusion.data.atomic import replace_file  # saves start-up time
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    replace_file(path, content)
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ from .infrared import InfraredRangeOption, parse_infrared_options
 from .lists import collect_fused, parse_zoom
 from .models import complete_model
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
-from .outputs import check_new, check_not_inputs, new_output
+from .outputs import check_new, check_not_inputs, new_output, write_output
 from .quiet import quiet_libraries
 from .reading import parse_reading
 
@@ -115,10 +115,7 @@ def show(
             pair = _find_pair(visible, infrared)
             features, class_names = _extract(pair, models[0], choose_device(device), read_options, infrared_options)
             content = _draw_features(kind, features, class_names, models[0], output)
-        from gffusion.data.atomic import replace_file  # saves start-up time
-
-        output.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(output, content)
+        write_output(output, content)
     typer.echo(f"{kind} -> {output}")
 
 
