@@ -49,7 +49,7 @@ def check_holds_both(path: Path, is_given_twice: bool = False, options: DecodeOp
         raise ValueError(refuse_single(content, str(path), is_given_twice))
 
 
-def find_combined(folder: Path, options: ReadOptions | None = None) -> CombinedFiles:
+def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> CombinedFiles:
     """Find the pairs of one folder: files that hold both images, or files of which the names match.
 
     A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded. Only headers are
@@ -74,7 +74,6 @@ def find_combined(folder: Path, options: ReadOptions | None = None) -> CombinedF
         ...     [pair.name for pair in find_combined(Path(root)).pairs]
         ['00001D']
     """
-    options = options or ReadOptions()
     files = _list_images(folder)
     if not files and (folder / _FOUR_CHANNEL_FOLDER).is_dir():
         return find_combined(folder / _FOUR_CHANNEL_FOLDER, options)

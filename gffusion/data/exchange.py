@@ -14,7 +14,7 @@ from .reading import ReadOptions
 _MOST_PAIRS = 5
 
 
-def check_not_exchanged(pairs: Sequence[ImagePair], options: ReadOptions | None = None) -> None:
+def check_not_exchanged(pairs: Sequence[ImagePair], options: ReadOptions = ReadOptions()) -> None:
     """Check that the visible and the infrared images of several pairs were not exchanged, from the first ones.
 
     Images are refused here only if they would be refused singly, for their colors; `options.infrared_luma` allows them. If the
@@ -23,7 +23,6 @@ def check_not_exchanged(pairs: Sequence[ImagePair], options: ReadOptions | None 
     Raises:
         ValueError: If the first pairs look exchanged.
     """
-    options = options or ReadOptions()
     chosen = [pair for pair in pairs if pair.visible != pair.infrared][:_MOST_PAIRS]
     if options.infrared_luma or len(pairs) < 2 or not are_exchanged(_find_evidence(pair, options) for pair in chosen):
         return

@@ -98,7 +98,7 @@ def describe_range(options: InfraredOptions, limits: Sequence[Limits]) -> str | 
 
 
 def measure_pairs(
-    pairs: Sequence[ImagePair], options: InfraredOptions, read_options: ReadOptions | None = None
+    pairs: Sequence[ImagePair], options: InfraredOptions, read_options: ReadOptions = ReadOptions()
 ) -> PairRanges:
     """Measure the ranges of pairs, if the options need it, with a progress bar. Holds one pair in memory.
 
@@ -107,18 +107,18 @@ def measure_pairs(
     Args:
         pairs: The pairs, in the order of their frames.
         options: How values are mapped.
-        read_options: How pairs are read. Defaults to the defaults of [`ReadOptions`].
+        read_options: How pairs are read.
     """
-    read_options = wanted = read_options or ReadOptions()
     if not options.needs_measuring:
-        return PairRanges(options, read_options=wanted)
+        return PairRanges(options, read_options=read_options)
     from gffusion.cameras.running_range import measure_ranges  # imports torch
 
+    unaligned = read_options
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
-        read_options = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
+        unaligned = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
     measured: list[PairKey] = []
-    ranges = measure_ranges(_read_frames(pairs, read_options, measured), options)
-    return PairRanges(options, dict(zip(measured, ranges, strict=True)), wanted)
+    ranges = measure_ranges(_read_frames(pairs, unaligned, measured), options)
+    return PairRanges(options, dict(zip(measured, ranges, strict=True)), read_options)
 
 
 def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[PairKey]) -> "Iterator[Frame]":

@@ -10,7 +10,9 @@ from .pairs import ImagePair
 from .reading import ReadOptions, read_pair
 
 
-def check_different_files(pairs: Sequence[ImagePair], every: bool = False, options: ReadOptions | None = None) -> None:
+def check_different_files(
+    pairs: Sequence[ImagePair], every: bool = False, options: ReadOptions = ReadOptions()
+) -> None:
     """Check that the two files of pairs are no links to or copies of each other, as when a folder is given twice.
 
     Args:
@@ -25,7 +27,7 @@ def check_different_files(pairs: Sequence[ImagePair], every: bool = False, optio
     same = [pair for pair in pairs if _have_same_content(pair.visible, pair.infrared)]
     if not every and len(same) < len(pairs):
         return
-    options = replace(options or ReadOptions(), align="none", reference="visible", crop=False)
+    options = replace(options, align="none", reference="visible", crop=False)
     for pair in same if every else same[:1]:
         try:
             if not every and pair.visible.samefile(pair.infrared):

@@ -131,9 +131,8 @@ def _end_with_parent() -> None:
         os._exit(1)  # a process that was killed cannot end others
 
 
-def read_job(job: FusionJob, options: ReadOptions | None = None) -> ReadJob:
+def read_job(job: FusionJob, options: ReadOptions = ReadOptions()) -> ReadJob:
     """Read the images of a job, and metadata if they are kept."""
-    options = options or ReadOptions()
     try:
         with memory_errors():
             images, metadata = read_pair(job.pair.visible, job.pair.infrared, options), None

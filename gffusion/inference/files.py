@@ -49,6 +49,7 @@ def fuse_files(
         OSError: If a process of the executor was ended.
     """
     check_batch_size(batch_size)
+    read_options = read_options or ReadOptions()
     with ExitStack() as stack:
         if not isinstance(workers, Executor):
             count = count_workers(model.device.type) if workers is None else workers
@@ -69,7 +70,7 @@ def _fuse_files(
     model: GFFusionModel,
     image_processor: GFFusionImageProcessor,
     batch_size: int,
-    read_options: ReadOptions | None,
+    read_options: ReadOptions,
     workers: tuple[Executor, Executor, int],
 ) -> Iterator[FusionResult]:
     reader, writer, count = workers

@@ -40,16 +40,17 @@ class FolderPairs(PairSource):
         read_options: ReadOptions | None = None,
         with_boxes: bool = True,
     ) -> None:
+        options = read_options or ReadOptions()
         found = [find_pairs(Path(root), layout, split, with_boxes) for root in roots]
         self.pairs = tuple(pair for part in found for pair in part.match.pairs)
-        check_different_files(self.pairs, every=True, options=read_options)
+        check_different_files(self.pairs, every=True, options=options)
         for part in found:
-            check_not_exchanged(part.match.pairs, read_options)
+            check_not_exchanged(part.match.pairs, options)
         self.names = tuple(pair.name for pair in self.pairs)
         self._logged: set[str] = set()
         self.has_labels = _all_have_labels(self.pairs)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
-        self._read_options = self._find_rigs([part.match.pairs for part in found], read_options or ReadOptions())
+        self._read_options = self._find_rigs([part.match.pairs for part in found], options)
         self.class_names = tuple(class_names) if class_names is not None else None
         if class_names is None and (self.has_labels or self.has_boxes):
             self.class_names = _join_class_names(roots, [part.class_names for part in found])
@@ -93,8 +94,8 @@ class FolderPairs(PairSource):
         size = images.visible.shape[0], images.visible.shape[1]
         if pair.labels is not None:
             decoded["labels"] = read_labels(pair.labels, self._read_options[index].max_pixels)
-            sizes = (size, size, decoded["labels"].shape)
-            check_same_size(dict(zip(map(str, (pair.visible, pair.infrared, pair.labels)), sizes, strict=True)))
+            sizes = {str(pair.visible): size, str(pair.infrared): size, str(pair.labels): decoded["labels"].shape}
+            check_same_size(sizes)
         if self.has_boxes and pair.boxes is not None:
             decoded |= to_arrays(read_boxes(pair.boxes, size, self.class_names))
         return decoded
@@ -118,8 +119,8 @@ class FolderPairs(PairSource):
         pair = self.pairs[index]
         size = read_pair_size(pair.visible, pair.infrared, self._read_options[index])
         if pair.labels is not None:
-            sizes = (size, size, read_size(pair.labels))
-            check_same_size(dict(zip(map(str, (pair.visible, pair.infrared, pair.labels)), sizes, strict=True)))
+            sizes = {str(pair.visible): size, str(pair.infrared): size, str(pair.labels): read_size(pair.labels)}
+            check_same_size(sizes)
         return size
 
 
