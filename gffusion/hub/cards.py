@@ -14,7 +14,6 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from gffusion._version import __version__
@@ -22,6 +21,7 @@ from gffusion.data.atomic import replace_file
 from gffusion.data.report_text import escape_markdown, quote_code
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.zoo.registry import is_hub_id, is_on_hub
 
 from .rendering import find_metric, format_log, format_metrics, format_table, is_unedited, sign_card
@@ -280,8 +280,7 @@ class FusionCard:
             loss += f", segmentation (lambda) {config.segmentation_weight:g}"
         luma = "luma; the chroma of the visible image is restored after fusion"
         decoder = ", ".join(map(str, config.decoder_channels or []))
-        with torch.device("meta"):
-            model = GFFusionModel(config)
+        model = build_on_meta(GFFusionModel, config)
         num_trainable = model.num_parameters(only_trainable=True)
         facts = {
             "paradigm": paradigm,

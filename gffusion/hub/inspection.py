@@ -11,6 +11,7 @@ from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.weight_files import read_index
 from gffusion.zoo.registry import is_on_hub
 
@@ -96,8 +97,7 @@ def _find_unfinished_training(file: Path) -> list[str]:
 
 def _find_damaged_weights(folder: Path, config: GFFusionConfig) -> list[str]:
     """Find weights that are missing, do not have the shape of the architecture, or are not finite."""
-    with torch.device("meta"):
-        model = GFFusionModel(config).state_dict()
+    model = build_on_meta(GFFusionModel, config).state_dict()
     expected = {name: (value.is_floating_point(), list(value.shape)) for name, value in model.items()}
     if config.backbone_weights == "external":
         encoders = tuple(f"{name}." for name in BACKBONE_CLASSES)

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
@@ -22,6 +21,7 @@ from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.weight_files import can_reach_hub
 from gffusion.zoo import load_image_processor
 from gffusion.zoo.registry import is_on_hub
@@ -273,8 +273,7 @@ def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_cod
     for part in parts.values():
         part.__dict__.pop("auto_map", None)  # left by an earlier push
     if with_code:
-        with torch.device("meta"):
-            model: Any = GFFusionModel(config)
+        model: Any = build_on_meta(GFFusionModel, config)
         for name, part in ({"AutoModel": model} | parts).items():
             part._auto_class = name  # read by custom_object_save; the class would keep it for all later saves
             custom_object_save(part, staging, config=config if part is model else part)

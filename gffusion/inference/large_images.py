@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from gffusion.models.gffusion.finet import unite_modalities
 from gffusion.models.gffusion.funet import Context
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import check_same_size
@@ -59,7 +60,7 @@ def fuse_large(
     if model.config.needs_clip:
         small = [_shrink_visible(visible, model.config.clip_size), _shrink(infrared_values, model.config.clip_size)]
         tokens = run_in_threads([lambda image=image: model.encode_images(image) for image in small])  # type: ignore[misc]
-        united = torch.stack([torch.maximum(*layers) for layers in zip(*tokens, strict=True)], dim=1)
+        united = unite_modalities(*tokens)
         projections = run_alone(lambda: model.project_semantics(small[0], small[1], united)).projections
     fused = np.empty_like(visible)
 

@@ -4,12 +4,14 @@ import math
 import os
 import threading
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers.initialization import no_init_weights
+
+Model = TypeVar("Model", bound=nn.Module)
 
 _FLOATS = ("F64", "F32", "F16", "BF16")
 _SHOWN = 3
@@ -50,11 +52,10 @@ LOADING = threading.RLock()
 """Held while models are loaded: meanwhile, transformers replaces functions of torch, which threads would not put back."""
 
 
-def build_on_meta(model_class: Any, config: Any) -> nn.Module:
+def build_on_meta(model_class: type[Model], config: Any) -> Model:
     """Return a model without memory, to know the names and shapes of its weights."""
     with LOADING, no_init_weights(), torch.device("meta"):
-        model: nn.Module = model_class(config)
-    return model
+        return model_class(config)
 
 
 def find_new_parts(
