@@ -3,7 +3,6 @@
 import copy
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from gffusion.models.gffusion.infrared_values import map_infrared, measured_coun
 
 from .combined_files import check_same_types
 from .infrared_range import MEASURING, describe_range
+from .notes import name_in_errors
 from .pairs import ImagePair
 from .progress import show_progress
 from .reading import ReadOptions
@@ -283,22 +283,15 @@ class FusionDataset(Dataset[dict[str, Any]]):
             for index in show_progress(range(len(self)), description=MEASURING, unit="pair"):
                 decoded = self._decoded[index] if self._decoded else self._source.read(index)
                 frame = decoded["infrared"], decoded.get("missing")
-                with self._name_pair_in_errors(index):
+                with name_in_errors(self._source.describe(index)):
                     measured_counts(*frame)  # raises if it cannot be measured
                 yield frame
 
         return measure_ranges(read_frames(), self.infrared_options)
 
-    @contextmanager
-    def _name_pair_in_errors(self, index: int) -> Iterator[None]:
-        try:
-            yield
-        except ValueError as error:
-            raise ValueError(f"{self._source.describe(index)}: {error}") from error
-
     def _to_sample(self, index: int, decoded: DecodedPair) -> Sample:
         options = self.infrared_options
-        with self._name_pair_in_errors(index):
+        with name_in_errors(self._source.describe(index)):
             options = options.with_limits(self._ranges[index]) if self._ranges else options
             options = options.for_counts() if "is_raw" in decoded else options
             visible = np.moveaxis(to_visible_values(decoded["visible"]), 0, -1)

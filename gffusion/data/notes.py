@@ -1,4 +1,4 @@
-"""Summaries of the notes on many pairs, and the files that warnings are about."""
+"""Summaries of the notes on many pairs, and the files that warnings and errors are about."""
 
 import itertools
 import re
@@ -27,6 +27,23 @@ def about(*files: object) -> Iterator[None]:
         yield
     finally:
         _subject.reset(token)
+
+
+@contextmanager
+def name_in_errors(where: str) -> Iterator[None]:
+    """Begin the messages of ValueError with a file or a place.
+
+    Example:
+        >>> with name_in_errors("1.png"):
+        ...     raise ValueError("it is empty")
+        Traceback (most recent call last):
+            ...
+        ValueError: 1.png: it is empty
+    """
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from error
 
 
 def get_subject() -> str:

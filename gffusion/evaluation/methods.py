@@ -2,8 +2,7 @@
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
@@ -15,6 +14,7 @@ from gffusion.data import ImagePair, PairImages, read_image, read_pair
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.decoded_image import Truncated
 from gffusion.data.infrared_range import PairRanges
+from gffusion.data.notes import name_in_errors
 from gffusion.export.requirements import is_onnx
 from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
@@ -49,13 +49,13 @@ class Sources:
         """Read a pair, and map infrared values as in `ranges`; errors of a file name it."""
         images = ranges.read(pair)
         options = images.adapt(ranges.options_of(pair))
-        with _name_file_in_errors(pair.visible):
+        with name_in_errors(str(pair.visible)):
             visible_luma = to_luma8(images.visible)
         measured, reading = images, ranges.read_options
         if images.missing is not None and not reading.keep_borders:
             # Metrics compare with the image in the file, including its borders, as published values do.
             measured = read_pair(pair.visible, pair.infrared, replace(reading, keep_borders=True))
-        with _name_file_in_errors(pair.infrared):
+        with name_in_errors(str(pair.infrared)):
             is_mapped = options != InfraredOptions()
             infrared = measured.infrared
             if infrared.dtype.kind == "f":  # raises if its range is unknown
@@ -63,14 +63,6 @@ class Sources:
             infrared = map_infrared(infrared, options, measured.missing)[0] if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
         return cls(pair, images, visible_luma, infrared_luma, options, reading.max_pixels, reading.truncated)
-
-
-@contextmanager
-def _name_file_in_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from error
 
 
 class Method(ABC):
