@@ -3,10 +3,10 @@
 import re
 from typing import NamedTuple
 
-_SCAN, _END = 0xDA, 0xD9
+SCAN, END = 0xDA, 0xD9
 _MAX_SEGMENTS = 1 << 16  # those of thermal cameras have some hundred
 # A marker; FF 00 is a byte of image data, and FF D0 to FF D7 restart the decoder.
-_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 class Segment(NamedTuple):
@@ -39,7 +39,7 @@ def read_segments(content: bytes) -> list[Segment]:
             position += 1
             continue
         length = int.from_bytes(content[position + 2 : position + 4], "big")
-        if not marker or marker[0] in (_SCAN, _END) or length < 2 or position + 2 + length > len(content):
+        if not marker or marker[0] in (SCAN, END) or length < 2 or position + 2 + length > len(content):
             break
         if len(segments) == _MAX_SEGMENTS:
             raise ValueError(f"it has more than {_MAX_SEGMENTS} segments")
@@ -61,8 +61,8 @@ def read_trailer(content: bytes) -> bytes:
         b'more'
     """
     position = 2
-    while content[:2] == b"\xff\xd8" and (found := _MARKER.search(content, position)) is not None:
-        if found[0][1] == _END:
+    while content[:2] == b"\xff\xd8" and (found := MARKER.search(content, position)) is not None:
+        if found[0][1] == END:
             return content[found.end() :]
         position = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
     return b""

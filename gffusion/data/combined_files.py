@@ -9,17 +9,15 @@ from PIL import TiffImagePlugin
 
 from gffusion.cameras.radiometric import inspect_radiometric
 
-from .bounds import check_regular
 from .decoded_image import DEFAULT_OPTIONS, DecodeOptions
 from .decoding import open_header
 from .io import IMAGE_SUFFIXES, read_bytes
-from .modalities import Modalities, can_hold_both, split_modalities
+from .modalities import Modalities, can_hold_both, is_jpeg, split_modalities
 from .pairs import ImagePair, match_pairs, natural_key
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .reading import ReadOptions, holds_both, refuse_single
 from .tiff_pages import count_frames
 
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
 _FOUR_CHANNEL_FOLDER = "images"  # of MFNet as downloaded
 
 
@@ -167,10 +165,7 @@ def _read_type(path: Path, raw_frame: RawFrame | None) -> str | None:
     if raw_frame is not None and path.suffix.lower() in RAW_SUFFIXES:
         return raw_frame.dtype.name
     try:
-        check_regular(path)
-        with open(path, "rb") as file:
-            is_jpeg = file.read(3) == _JPEG_SIGNATURE
-        if is_jpeg:
+        if is_jpeg(path):
             kind = inspect_radiometric(read_bytes(path))
             return "8-bit" if kind is None else ("Celsius" if kind.is_celsius else "radiometric")
         with open_header(path) as image:

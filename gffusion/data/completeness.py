@@ -2,18 +2,16 @@
 
 import math
 import os
-import re
 import struct
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
+from gffusion.cameras.jpeg_segments import END, MARKER, SCAN
+
 _PNG_START = 8
-# A marker inside image data; FF 00 is a byte, and FF D0 to FF D7 restart the decoder.
-_JPEG_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 _MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
 _FRAMES = {0xC0: False, 0xC1: False, 0xC2: True, 0xC9: False, 0xCA: True}  # marker -> whether it is progressive
-_SCAN, _END = 0xDA, 0xD9
 # What TurboJPEG cannot decode, but other decoders can. After all other messages of libjpeg, some invent the rest of the image.
 _JPEG_UNSUPPORTED = (
     "Unsupported color",
@@ -176,7 +174,7 @@ def _has_all_scans(content: bytes) -> bool:
         if marker in _FRAMES and len(payload) >= 6 and not missing:
             is_progressive = _FRAMES[marker]
             missing = {payload[6 + 3 * index]: set(range(64)) for index in range((len(payload) - 6) // 3)}
-        elif marker == _SCAN and payload and len(payload) >= 4 + 2 * payload[0]:
+        elif marker == SCAN and payload and len(payload) >= 4 + 2 * payload[0]:
             start, end, bits = payload[-3:]
             for component in payload[1 : 1 + 2 * payload[0] : 2]:
                 if not is_progressive or bits & 15 == 0:
@@ -189,9 +187,9 @@ def _has_all_scans(content: bytes) -> bool:
 def _iterate_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the markers and the segments of the first image of a JPEG file, also those between scans."""
     position = 2
-    while (found := _JPEG_MARKER.search(content, position)) is not None:
+    while (found := MARKER.search(content, position)) is not None:
         marker, position = found[0][-1], found.end()
-        if marker == _END:
+        if marker == END:
             return
         length = int.from_bytes(content[position : position + 2], "big")
         yield marker, content[position + 2 : position + length]

@@ -95,13 +95,21 @@ def has_one_image(content: bytes) -> bool:
     return not _may_have_second(BytesIO(content))
 
 
+def is_jpeg(path: Path) -> bool:
+    """Return whether a file begins as a JPEG does.
+
+    Raises:
+        OSError: If the file cannot be read.
+    """
+    check_regular(path)
+    with open(path, "rb") as file:
+        return file.read(len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
+
+
 def can_hold_both(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> bool | None:
     """Return whether a file of at most `max_pixels` holds two images, from its header; None if it must be decoded to know."""
     try:
-        check_regular(path)
-        with open(path, "rb") as file:
-            is_jpeg = file.read(len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
-        if is_jpeg:
+        if is_jpeg(path):
             kind = inspect_radiometric(read_regular(path, max_image_bytes(max_pixels)))
             return kind is not None and kind.has_visible
     except (OSError, ValueError):  # decoding the file raises the documented error
