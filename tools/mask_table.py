@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from page_tables import format_table
 
 from gffusion.data.boxes import Boxes
-from gffusion.labeling.masks import IGNORED, ThresholdMasks, draw_labels
+from gffusion.data.label_values import IGNORED
+from gffusion.labeling.masks import ThresholdMasks, draw_labels
 from gffusion.synthetic.rendering import CLASS_NAMES, RenderedScene, render_scene
 
 SOURCES = ("visible", "infrared", "both")

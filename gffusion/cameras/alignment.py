@@ -9,16 +9,13 @@ from numpy.typing import NDArray
 
 from gffusion.models.gffusion.image_sizes import check_same_size
 
-from .rig import Rig, describe_size
+from .rig import ASPECT_TOLERANCE, Rig, describe_size
 from .warping import AlignedImages, Reference, apply_rig
 
 if TYPE_CHECKING:
     from .estimation import PairArrays, RigEstimate
 
 Align = Literal["none", "resize", "auto"] | Rig
-
-# Sizes of one field of view are rounded to whole pixels: 640 x 480 and 160 x 121 differ by 1 %.
-_ASPECT_TOLERANCE = 0.02
 
 
 def align_images(
@@ -102,10 +99,10 @@ def _check_resize(
     (height, width), (other_height, other_width) = sizes
     difference = math.log(width * other_height / (height * other_width))
     words = f"{names[0]} measures {describe_size(sizes[0])} pixels, {names[1]} {describe_size(sizes[1])}"
-    if abs(difference) > _ASPECT_TOLERANCE and (width - height) * (other_width - other_height) < 0:
+    if abs(difference) > ASPECT_TOLERANCE and (width - height) * (other_width - other_height) < 0:
         raise ValueError(f"{words}: one of them is rotated by 90 degrees; rotate it first")
     notes = []
-    if abs(difference) > _ASPECT_TOLERANCE:
+    if abs(difference) > ASPECT_TOLERANCE:
         notes.append(
             'the images have different aspect ratios, and align="resize" (--align resize) distorts one of them; '
             'align="auto" (--align auto) looks for the position instead'

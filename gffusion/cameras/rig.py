@@ -19,7 +19,7 @@ _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], np.float64)
 _SCALES = (0.02, 50.0)
 # Cameras of one aspect ratio differ by less than this, because sizes are rounded to whole pixels: 1440 x 1080 and 160 x
 # 121.
-_ASPECT_TOLERANCE = 0.02
+ASPECT_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True, eq=False)
@@ -178,7 +178,7 @@ class Rig:
             words = (
                 f"the rig is for {name} images of {describe_size(expected)} pixels, this one has {describe_size(size)}"
             )
-            if abs(math.log(size[1] * expected[0] / (size[0] * expected[1]))) > _ASPECT_TOLERANCE:
+            if abs(math.log(size[1] * expected[0] / (size[0] * expected[1]))) > ASPECT_TOLERANCE:
                 raise ValueError(
                     f"{words}: another camera, or cropped or rotated images. Run `gffusion align` on pairs of this kind"
                 )

@@ -139,7 +139,7 @@ def masks(
         if todo:
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
             if class_names is not None:
-                _write_classes(output.parent / "classes.txt", class_names)
+                _write_classes(output.parent, class_names)
             failed, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful, ranges)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
             typer.echo(f"{summary}{skipped} -> {output}")
@@ -252,8 +252,11 @@ def _load_method(
     return PatchMasks(load_encoder(encoder, revision).to(device), image_size, source)
 
 
-def _write_classes(file: Path, class_names: Sequence[str]) -> None:
-    """Write the class names, or raise ValueError if the file exists with other names."""
+def _write_classes(folder: Path, class_names: Sequence[str]) -> None:
+    """Write the class names, or raise ValueError if their file exists with other names."""
+    from gffusion.data.pairs import CLASSES_FILE  # saves start-up time
+
+    file = folder / CLASSES_FILE
     if not file.exists():
         write_output(file, "".join(f"{name}\n" for name in class_names).encode())
     elif [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()] != [*class_names]:

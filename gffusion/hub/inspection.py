@@ -5,7 +5,7 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.config_limits import read_json_object
@@ -43,7 +43,7 @@ def find_problems(folder: str | os.PathLike[str], full: bool | None = None) -> l
     elif not full:
         problems += find_unavailable_encoders(config)
     problems += _find_damaged_weights(folder, config)
-    if not (folder / "preprocessor_config.json").is_file():
+    if not (folder / IMAGE_PROCESSOR_NAME).is_file():
         problems.append("preprocessor_config.json is missing: save a GFFusionImageProcessor there")
     return problems
 

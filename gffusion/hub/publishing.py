@@ -13,7 +13,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, Mo
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils import IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from gffusion._version import __version__
 from gffusion.data.atomic import temporary_folder
@@ -268,7 +268,7 @@ def _check_metadata(card: Path) -> None:
 def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_code: bool) -> None:
     """Write the configurations of model and image processor and, if requested, the code."""
     parts: dict[str, Any] = {"AutoConfig": config}
-    if (folder / "preprocessor_config.json").is_file():
+    if (folder / IMAGE_PROCESSOR_NAME).is_file():
         parts["AutoImageProcessor"] = load_image_processor(folder)
     for part in parts.values():
         part.__dict__.pop("auto_map", None)  # left by an earlier push

@@ -9,12 +9,11 @@ from PIL import Image
 from gffusion.data import ImagePair, read_labels
 from gffusion.data.boxes import read_boxes
 from gffusion.data.infrared_range import PairRanges
+from gffusion.data.label_values import IGNORED
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
 from gffusion.visualization.drawing import stack
 from gffusion.visualization.label_sheet import draw_labeled_pair, draw_legend
-
-from .masks import IGNORED
 
 
 def choose_pairs(pairs: Sequence[ImagePair], count: int) -> list[ImagePair]:

@@ -14,13 +14,12 @@ from scipy import ndimage
 from skimage.filters import threshold_otsu
 
 from gffusion.data.boxes import Boxes
+from gffusion.data.label_values import IGNORED
 
 from .options import FALLBACKS, SOURCES, Fallback, Source, check_choice
 
 Mask: TypeAlias = NDArray[np.bool_]
 Floats: TypeAlias = NDArray[np.floating[Any]]
-
-IGNORED = 255
 
 _MASK_SHARE = 0.1, 0.95  # a mask with less of its window has missed the object; with more, it has not separated it
 _SPECK_SHARE = 0.1  # connected regions smaller than this share of the largest one are dropped

@@ -5,6 +5,7 @@ from pathlib import Path
 from gffusion.data.atomic import replace_file
 from gffusion.data.io import write_image
 from gffusion.data.layouts.base import read_lines
+from gffusion.data.pairs import CLASSES_FILE
 from gffusion.data.progress import show_progress
 
 from .rendering import CLASS_NAMES, Box, check_scene, render_scene
@@ -39,7 +40,7 @@ def write_scenes(folder: Path, count: int = 1, seed: int = 0, height: int = 480,
     if count < 1:
         raise ValueError(f"count must be at least 1, got {count}")
     check_scene(seed, height, width)
-    classes, text = folder / "classes.txt", "".join(f"{name}\n" for name in CLASS_NAMES[1:])
+    classes, text = folder / CLASSES_FILE, "".join(f"{name}\n" for name in CLASS_NAMES[1:])
     _check_classes(classes, text)
     for name in ("visible", "infrared", "labels", "boxes"):
         (folder / name).mkdir(parents=True, exist_ok=True)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from torch.utils.data import Dataset
 
 from gffusion.data.atomic import remove_leftovers, replace_file
 from gffusion.data.locks import FolderLock
+from gffusion.hub.inspection import TRAINING_STATE
+from gffusion.hub.publishing import CARD
 from gffusion.hub.rendering import is_unedited
 from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -26,8 +29,6 @@ LOG = "log.jsonl"
 IMAGES = "images"
 CHECKPOINTS = "checkpoints"
 WEIGHTS = ("best", "last")
-CARD = "README.md"
-STATE = "training_state.json"
 
 # Options that can change when a run is resumed; `num_train_epochs` within limits, see `check_same_run`.
 _FREE = IRRELEVANT | {"output_dir", "num_train_epochs", "save_steps", "dataloader_num_workers"}
@@ -106,7 +107,7 @@ class RunFolder:
         return folder.exists() and (not folder.is_dir() or any(path.name != CARD for path in folder.iterdir()))
 
     def _is_unfinished(self, name: str) -> bool:
-        state = self.path / name / STATE
+        state = self.path / name / TRAINING_STATE
         return state.is_file() and read_json_object(state).get("finished") is False
 
     def append_log(self, record: dict[str, Any]) -> None:
@@ -141,14 +142,14 @@ class RunFolder:
         processor.save_pretrained(temporary)
         if (final / CARD).exists():
             shutil.copy2(final / CARD, temporary / CARD)
-        (temporary / STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
+        (temporary / TRAINING_STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
         replace_folder(temporary, final)
 
     def mark_weights(self, finished: bool, total_steps: int) -> dict[str, int]:
         """Note in the weights folders whether the run is finished, and return the step of the weights in each."""
         steps = {}
         for name in WEIGHTS:
-            file = self.path / name / STATE
+            file = self.path / name / TRAINING_STATE
             if file.is_file():
                 state = read_json_object(file) | {"finished": finished, "total_steps": total_steps}
                 replace_file(file, f"{json.dumps(state)}\n".encode())
@@ -214,19 +215,20 @@ def _parse_record(log: Path, line: str) -> dict[str, Any]:
     Raises:
         ValueError: If it is none.
     """
-    try:
-        record: dict[str, Any] = json.loads(line)
-        if (
-            isinstance(record["step"], int)
-            and "epoch" in record
-            and all(isinstance(value, int | float) for value in record.values())
-        ):
-            return record
-    except (ValueError, TypeError, KeyError, RecursionError):
-        pass
-    raise ValueError(
-        f"{log} is damaged: {line.strip()[:80]!r} is no record of numbers with `step` and `epoch`; remove this line."
+    record: Any = None
+    with suppress(ValueError, RecursionError):
+        record = json.loads(line)
+    is_record = (
+        isinstance(record, dict)
+        and isinstance(record.get("step"), int)
+        and "epoch" in record
+        and all(isinstance(value, int | float) for value in record.values())
     )
+    if not is_record:
+        raise ValueError(
+            f"{log} is damaged: {line.strip()[:80]!r} is no record of numbers with `step` and `epoch`; remove this line."
+        )
+    return record
 
 
 def check_same_run(

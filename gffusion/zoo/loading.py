@@ -3,6 +3,8 @@
 import os
 from typing import Any
 
+from transformers.utils import IMAGE_PROCESSOR_NAME
+
 from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.config_limits import name_file_in_errors, read_json_object
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
@@ -73,7 +75,7 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
     kwargs = limit_to_cache(source, kwargs)
     request = {key: kwargs[key] for key in _REQUEST_ARGUMENTS if key in kwargs}
     with explained("the image processor", source):
-        file = find_file(source, "preprocessor_config.json", **request)
+        file = find_file(source, IMAGE_PROCESSOR_NAME, **request)
         if file is None:
             processor = GFFusionImageProcessor(**{key: value for key, value in kwargs.items() if key not in request})
         else:

@@ -23,9 +23,10 @@ from tqdm import tqdm
 from gffusion import create_model
 from gffusion.data import read_pair
 from gffusion.data.boxes import Boxes, read_boxes
+from gffusion.data.label_values import IGNORED
 from gffusion.data.layouts import find_pairs
 from gffusion.inference.predict import predict
-from gffusion.labeling.masks import IGNORED, ThresholdMasks, draw_labels, find_window
+from gffusion.labeling.masks import ThresholdMasks, draw_labels, find_window
 from gffusion.synthetic.rendering import render_scene
 from gffusion.zoo import load_image_processor
 

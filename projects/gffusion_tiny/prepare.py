@@ -18,10 +18,11 @@ from PIL import Image
 from tqdm import tqdm
 
 from gffusion.data import read_image, write_image
+from gffusion.data.label_values import IGNORED
 from gffusion.data.layouts import find_pairs
 from gffusion.data.pairs import ImagePair
 from gffusion.labeling.labels import write_labels
-from gffusion.labeling.masks import IGNORED, ThresholdMasks
+from gffusion.labeling.masks import ThresholdMasks
 
 CLASS_NAMES = ("person", "bicycle", "car")
 
