@@ -1,6 +1,7 @@
 """Headerless frames of infrared cameras, by their shape and type."""
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -47,13 +48,11 @@ class RawFrame:
             RawFrame(height=512, width=640, dtype=dtype('>u2'), header=0)
         """
         match = _PATTERN.fullmatch(text.strip())
-        try:
-            if match is None:
-                raise TypeError
+        dtype = None
+        if match is not None:
             height, width, order, name, header = match.groups()
-            dtype = np.dtype(f"{order or '<'}{np.dtype(name).str[1:]}")
-        except TypeError:
-            dtype = None
+            with suppress(TypeError):
+                dtype = np.dtype(f"{order or '<'}{np.dtype(name).str[1:]}")
         if match is None or dtype is None or dtype.name not in _TYPES or min(int(height), int(width)) < 1:
             raise ValueError(
                 f'raw_frame (--raw-frame) must be HEIGHTxWIDTH,TYPE, such as "512x640,uint16" or "512x640,>u2" for big-endian '

@@ -119,14 +119,11 @@ class TiffReader:
     def _read_nested(self, start: int, pointer: int, depth: int) -> Directory:
         """Read a directory that a tag points to; a damaged one is empty. Only EXIF data points to another one."""
         try:
-            nested = (
-                self.read(start, depth)
-                if pointer == EXIF
-                else {n: t for n, t in self.read(start, _MAX_DEPTH).items() if n not in POINTERS}
-            )
+            if pointer == EXIF:
+                return self.read(start, depth)
+            return {n: t for n, t in self.read(start, _MAX_DEPTH).items() if n not in POINTERS}
         except ValueError:
             return {}
-        return nested
 
 
 def write_directory(

@@ -43,6 +43,4 @@ def _has_announced_hash(path: Path) -> bool:
     else:
         return True
     with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest() == path.name
+        return hashlib.file_digest(file, lambda: digest).hexdigest() == path.name

@@ -5,7 +5,7 @@ A graph is captured when a size is used for the second time. The results are the
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -121,22 +121,20 @@ _LOCK = threading.Lock()
 
 
 class _Weights:
-    """The trained weights of a model, and the place of the encoder's, which graphs read where they are."""
+    """Trained weights, and the address of the encoder's, to detect changes."""
 
     def __init__(self, model: GFFusionModel) -> None:
+        # Not all of the model, because reading that takes longer than a graph.
         trained = [model.funet, *([model.finet] if hasattr(model, "finet") else [])]
         modules = [module for part in trained for module in part.modules()]
-        # Dictionaries of the modules, because a parameter can be replaced; reading all of a model takes longer than a graph.
-        holders = [holder for module in modules for holder in (module._parameters, module._buffers)]
-        self._places = [(holder, name) for holder in holders for name, value in holder.items() if value is not None]
+        self._places = _find_places(modules)
         if hasattr(model, "clip"):
             holder, name = next(
                 (module._parameters, name) for module in model.clip.modules() for name in module._parameters
             )
             self._places.append((holder, name))
         modules = list(model.funet.modules())
-        holders = [holder for module in modules for holder in (module._parameters, module._buffers)]
-        self._copied = [(holder, name) for holder in holders for name, value in holder.items() if value is not None]
+        self._copied = _find_places(modules)
         self._layers = [module for module in modules if isinstance(module, (nn.BatchNorm2d, nn.LeakyReLU))]
         self._state, self._values = self._read(), self._read_values()
 
@@ -150,14 +148,20 @@ class _Weights:
 
     def _read(self) -> list[Any]:
         values = (holder[name] for holder, name in self._places)
-        places = [(value.data_ptr(), 0 if value.is_inference() else value._version) for value in values]  # type: ignore[union-attr]
+        places = [(value.data_ptr(), 0 if value.is_inference() else value._version) for value in values]
         return places + [
             layer.eps if isinstance(layer, nn.BatchNorm2d) else layer.negative_slope for layer in self._layers
         ]
 
     def _read_values(self) -> Tensor:
-        values = [holder[name].detach().reshape(-1) for holder, name in self._copied]  # type: ignore[union-attr]
+        values = [holder[name].detach().reshape(-1) for holder, name in self._copied]
         return torch.cat([value for value in values if value.is_floating_point()])
+
+
+def _find_places(modules: Iterable[nn.Module]) -> list[tuple[Any, str]]:
+    """Return the dictionaries of all weights and their names there, because a parameter can be replaced."""
+    holders = [holder for module in modules for holder in (module._parameters, module._buffers)]
+    return [(holder, name) for holder in holders for name, value in holder.items() if value is not None]
 
 
 def _make_compute(model: GFFusionModel) -> Compute:
