@@ -32,7 +32,7 @@ def check_has_classes(values: Set[int], ignored: int = IGNORED) -> None:
         )
 
 
-def check_label_files(files: Iterable[Path], ignored: int = IGNORED) -> None:
+def check_label_files(files: Iterable[Path]) -> None:
     """Check files of label maps with [`check_has_classes`], up to the first one that holds a class.
 
     Files that cannot be read are left to the code that uses them.
@@ -43,9 +43,9 @@ def check_label_files(files: Iterable[Path], ignored: int = IGNORED) -> None:
             values.update(map(int, np.unique(read_labels(file))))
         except OSError:
             continue
-        if values - {0, ignored}:
+        if values - {0, IGNORED}:
             return
-    check_has_classes(values, ignored)
+    check_has_classes(values)
 
 
 def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArray[Any]:
@@ -65,9 +65,7 @@ def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArra
     return replaced
 
 
-def check_class_values(
-    files: Iterable[Path], class_names: Sequence[str], label_map: Mapping[int, int], ignored: int = IGNORED
-) -> None:
+def check_class_values(files: Iterable[Path], class_names: Sequence[str], label_map: Mapping[int, int]) -> None:
     """Check that the values of label maps are classes, after `label_map` replaced them.
 
     Files that cannot be read are left to the code that uses them.
@@ -75,11 +73,11 @@ def check_class_values(
     Raises:
         ValueError: If a value is no class, or `label_map` gives one that is none.
     """
-    allowed = {*range(len(class_names)), ignored}
+    allowed = {*range(len(class_names)), IGNORED}
     classes = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
     advice = (
         "give `label_map` (--label-map OLD=NEW,...; "
-        f"{ignored} means ignored), or the names of the classes by id as `class_names` (--class-names)"
+        f"{IGNORED} means ignored), or the names of the classes by id as `class_names` (--class-names)"
     )
     if wrong := set(label_map.values()) - allowed:
         raise ValueError(f"`label_map` (--label-map) gives {sorted(wrong)}, but the classes are {classes}")

@@ -179,14 +179,14 @@ def push_model(
         return push(folder, repo_id, **options)
 
 
-def prepare_repository(repo_id: str, *, token: str | None = None) -> None:
-    """Create a repository if needed, and check write access before there is a model to publish; arguments as in [`push`].
+def prepare_repository(repo_id: str) -> None:
+    """Create a repository if needed, and check write access before there is a model to publish.
 
     Raises:
         ValueError: If `repo_id` is not a repository name.
         OSError: If the Hub refuses or cannot be reached.
     """
-    api, repo_id = _connect(repo_id, token)
+    api, repo_id = _connect(repo_id, None)
     with _explain_hub_errors(repo_id):
         api.create_repo(repo_id, exist_ok=True)
         api.auth_check(repo_id, write=True)  # for an existing repository, create_repo needs no write access

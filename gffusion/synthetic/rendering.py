@@ -212,11 +212,11 @@ class _Surfaces:
         return map_coordinates(self.noise, [down, across], order=1, mode="grid-wrap")
 
 
-def _cloudy_noise(rng: Generator, side: int = 256) -> Floats:
-    """Return periodic noise (side, side) of zero mean and unit variance, on several scales."""
-    noise = np.zeros((side, side))
+def _cloudy_noise(rng: Generator) -> Floats:
+    """Return periodic noise (256, 256) of zero mean and unit variance, on several scales."""
+    noise = np.zeros((256, 256))
     for sigma, share in ((0.6, 1.0), (1.5, 0.8), (4, 0.4), (10, 0.25)):
-        octave = gaussian_filter(rng.normal(size=(side, side)), sigma, mode="wrap")
+        octave = gaussian_filter(rng.normal(size=noise.shape), sigma, mode="wrap")
         noise += share * octave / octave.std()
     return np.asarray((noise - noise.mean()) / noise.std(), np.float32)
 

@@ -24,7 +24,6 @@ class SemanticRefresh:
     Args:
         model: A model of the hybrid paradigm.
         every: Largest number of frames that share tokens, at least 1.
-        threshold: Share of the contrast, which is the mean distance of thumbnails from their mean.
 
     Attributes:
         refreshed: Number of frames for which tokens were computed.
@@ -33,9 +32,9 @@ class SemanticRefresh:
         ValueError: If `every` is less than 1, or the model injects no tokens of CLIP.
     """
 
-    def __init__(self, model: GFFusionModel, every: int, threshold: float = _CUT) -> None:
+    def __init__(self, model: GFFusionModel, every: int) -> None:
         check_refresh(model, every)
-        self._model, self._every, self._threshold = model, every, threshold
+        self._model, self._every = model, every
         self._tokens: Tensor | None = None
         self._thumbnail: Tensor | None = None
         self._age = 0
@@ -62,7 +61,7 @@ class SemanticRefresh:
         assert self._thumbnail is not None
         contrast = torch.maximum(_measure_contrast(thumbnail), _measure_contrast(self._thumbnail))
         differences = (thumbnail - self._thumbnail).abs().mean(dim=(2, 3))  # (1, 2), of visible and infrared
-        return bool((differences / contrast.clamp(min=_LEAST_CONTRAST)).max() > self._threshold)
+        return bool((differences / contrast.clamp(min=_LEAST_CONTRAST)).max() > _CUT)
 
 
 def check_refresh(model: GFFusionModel, every: int) -> None:
