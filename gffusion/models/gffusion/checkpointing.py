@@ -164,28 +164,8 @@ class FrozenBackboneModel(PreTrainedModel):
             weights = {name: value for name, value in stored.items() if name not in new}
             check_finite(weights)
         if new:
-            parts = " and ".join(
-                label for prefix, label in _NEW_PARTS.items() if any(n.startswith(prefix) for n in new)
-            )
-            logger.warning(f"Not in {os.fspath(source)!r}, so new, and to be trained: {parts}.")
-        external = () if has_encoders else tuple(BACKBONE_CLASSES)
-        for name, other in other_encoders.items():
-            if has_encoders and other and getattr(config, f"needs_{name}"):
-                raise ValueError(
-                    f"{os.fspath(source)!r} includes its {name} encoder, which {name}_name_or_path={other!r} does not replace: "
-                    "omit it, or use a checkpoint without encoders."
-                )
-        backbones = {
-            name: _load_backbone(
-                name,
-                getattr(config, f"{name}_name_or_path"),
-                getattr(config, f"{name}_revision"),
-                getattr(config, f"{name}_config"),
-                hub_arguments,
-            )
-            for name in external
-            if getattr(config, f"needs_{name}")
-        }
+            _warn_about_new_parts(source, new)
+        backbones = _load_external_backbones(config, source, other_encoders, hub_arguments)
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **_with_prefixes(backbones)}
         wants_report = kwargs.pop("output_loading_info", False)
@@ -273,6 +253,39 @@ def _locate(source: str | os.PathLike[str]) -> str:
 
 def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
     return {f"{name}.{key}": value for name, model in backbones.items() for key, value in model.state_dict().items()}
+
+
+def _warn_about_new_parts(source: str | os.PathLike[str], new: set[str]) -> None:
+    parts = [label for prefix, label in _NEW_PARTS.items() if any(name.startswith(prefix) for name in new)]
+    logger.warning(f"Not in {os.fspath(source)!r}, so new, and to be trained: {' and '.join(parts)}.")
+
+
+def _load_external_backbones(
+    config: Any,
+    source: str | os.PathLike[str],
+    other_encoders: dict[str, str | os.PathLike[str] | None],
+    hub_arguments: dict[str, Any],
+) -> dict[str, PreTrainedModel]:
+    """Load the encoders that a slim checkpoint needs; a full one includes them, and `other_encoders` cannot replace them."""
+    needed = [name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")]
+    if config.backbone_weights == "included":
+        for name in needed:
+            if other := other_encoders[name]:
+                raise ValueError(
+                    f"{os.fspath(source)!r} includes its {name} encoder, which {name}_name_or_path={other!r} does not replace: "
+                    "omit it, or use a checkpoint without encoders."
+                )
+        return {}
+    return {
+        name: _load_backbone(
+            name,
+            getattr(config, f"{name}_name_or_path"),
+            getattr(config, f"{name}_revision"),
+            getattr(config, f"{name}_config"),
+            hub_arguments,
+        )
+        for name in needed
+    }
 
 
 def _load_backbone(
