@@ -137,12 +137,13 @@ def check_former_table(output: Path, methods: Sequence[str], protocol: str, pair
         with (output / "per_image.csv").open(encoding="utf-8", newline="") as file:
             written = set(map(escape_csv, pairs))
             is_new = not any(row["image"] in written for row in csv.DictReader(file))
-        reason = (
-            f"of {', '.join(others)}" if others
-            else f"with the protocol {former['protocol']}" if former["protocol"] != protocol
-            else "of other pairs" if is_new
-            else ""
-        )  # fmt: skip
+        reason = ""
+        if others:
+            reason = f"of {', '.join(others)}"
+        elif former["protocol"] != protocol:
+            reason = f"with the protocol {former['protocol']}"
+        elif is_new:
+            reason = "of other pairs"
     except (OSError, ValueError, LookupError, TypeError):  # no complete table
         return
     if reason:

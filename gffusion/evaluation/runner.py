@@ -30,7 +30,7 @@ from gffusion.visualization.comparison import Box, check_box
 
 from .baselines import BASELINES
 from .figures import Scene, draw_sheets, draw_table, fuse_scene
-from .inputs import FilesByMethod, StrPath, check_former_table, check_output, find_inputs, name_model
+from .inputs import FilesByMethod, Inputs, StrPath, check_former_table, check_output, find_inputs, name_model
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .report import describe_scene, render_report
@@ -148,13 +148,9 @@ def evaluate(
         *(Model.load(model, device, labels is not None, infrared_options) for model in models),
         *(Baseline(name) for name in baselines),
     ]
-    names = () if labels is None else _choose_class_names(methods, inputs.predicted_labels, class_names, Path(labels))
-    pairs = inputs.match.pairs
     label_map = dict(label_map or {})
-    if labels is not None:
-        check_class_values((pair.labels for pair in pairs if pair.labels), names, label_map)
-        if progress and class_names is None and not _find_class_lists(Path(labels)):
-            _write_class_ids(names)
+    names = _prepare_classes(methods, inputs, class_names, label_map, labels, progress)
+    pairs = inputs.match.pairs
     read_options, found = find_rig(pairs, read_options)
     if found and progress:
         _write(found)
@@ -261,8 +257,9 @@ def _measure(
         )
     for method, ranges in zip((method for method in methods if isinstance(method, Model)), measured[1:], strict=True):
         method.use_ranges(ranges)
-    for description in dict.fromkeys(ranges.description for ranges in measured if prints and ranges.description):
-        _write(description)
+    if prints:
+        for description in dict.fromkeys(ranges.description for ranges in measured if ranges.description):
+            _write(description)
     return measured[0]
 
 
@@ -284,6 +281,24 @@ def _choose_pairs(sheet: Sequence[str] | int, measured: Mapping[str, ImagePair])
     pairs, count = list(measured.values()), min(sheet, len(measured))
     # The middle of each of `count` equal sections.
     return [pairs[(2 * index + 1) * len(pairs) // (2 * count)] for index in range(count)]
+
+
+def _prepare_classes(
+    methods: Sequence[Method],
+    inputs: Inputs,
+    class_names: Sequence[str] | None,
+    label_map: Mapping[int, int],
+    labels: StrPath | None,
+    prints: bool,
+) -> tuple[str, ...]:
+    """Return the names of the classes, none without label maps, after a check of the values of the label maps."""
+    if labels is None:
+        return ()
+    names = _choose_class_names(methods, inputs.predicted_labels, class_names, Path(labels))
+    check_class_values((pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map)
+    if prints and class_names is None and not _find_class_lists(Path(labels)):
+        _write_class_ids(names)
+    return names
 
 
 def _choose_class_names(
@@ -342,7 +357,9 @@ def _write(text: str) -> None:
 
 def _write_notes(scores: Sequence[PairScores], prints: bool) -> None:
     """Write what was changed or assumed while reading the pairs."""
-    for note, count in summarize_notes(note for score in scores for note in score.notes if prints):
+    if not prints:
+        return
+    for note, count in summarize_notes(note for score in scores for note in score.notes):
         _write(f"note: {note} ({count} pair{'s' * (count != 1)})")
 
 
