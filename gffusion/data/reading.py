@@ -148,7 +148,7 @@ def read_pair(
     return pair._replace(notes=notes + pair.notes)
 
 
-def read_pair_size(visible: Path, infrared: Path, options: ReadOptions = ReadOptions()) -> tuple[int, int]:
+def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple[int, int]:
     """Read the height and width that [`read_pair`] gives the images of a pair, from headers where possible.
 
     Raises:
@@ -165,7 +165,7 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions = ReadOpt
 
 
 def read_unaligned(
-    visible: Path, infrared: Path, options: ReadOptions = ReadOptions()
+    visible: Path, infrared: Path, options: ReadOptions
 ) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
     """Read the two images of a pair before they are aligned: the visible image, the infrared image, and notes.
 

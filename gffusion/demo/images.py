@@ -112,7 +112,7 @@ def fuse_upload(request: ImageRequest, folder: Path, settings: DemoSettings) -> 
     return ImageResult(job.outputs, images, metrics, classes, notes)
 
 
-def load_model(name: str, settings: DemoSettings, segment: bool = False) -> GFFusionModel:
+def load_model(name: str, settings: DemoSettings, segment: bool) -> GFFusionModel:
     """Return a model that the demo offers, on its device.
 
     Raises:

@@ -24,7 +24,7 @@ class FusionGraph(nn.Module):
         uint8: Whether images are bytes with channels last, as decoders of files return them.
     """
 
-    def __init__(self, model: GFFusionModel, segment: bool = False, uint8: bool = False) -> None:
+    def __init__(self, model: GFFusionModel, segment: bool, uint8: bool) -> None:
         super().__init__()
         self.model, self.segment, self.uint8 = copy.deepcopy(model), segment, uint8
         self.funet = FunetGraph(self.model.funet)

@@ -46,7 +46,7 @@ def fuse_large(
     visible: NDArray[Any],
     infrared: NDArray[Any],
     options: InfraredOptions,
-    missing: NDArray[np.bool_] | None = None,
+    missing: NDArray[np.bool_] | None,
 ) -> NDArray[Any]:
     """Fuse one pair (H, W) or (H, W, 3), as arrays, without holding its values at once -> the visible image's shape and dtype.
 

@@ -44,9 +44,9 @@ def join_segments(
     output: OutputFormat,
     segments: Sequence[Path],
     last_duration: Fraction,
-    visible: VideoFile | None = None,
-    metadata: dict[str, str] | None = None,
-    is_cut: tuple[bool, bool] = (False, False),
+    visible: VideoFile | None,
+    metadata: dict[str, str] | None,
+    is_cut: tuple[bool, bool],
 ) -> None:
     """Write a video from segments without encoding again, with the audio of the visible video.
 
