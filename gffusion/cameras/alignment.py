@@ -55,7 +55,7 @@ def align_images(
         ((480, 640), ())
     """
     sizes = visible.shape[:2], infrared.shape[:2]
-    if isinstance(align, str) and align == "none":
+    if align == "none":
         check_same_size(dict(zip(names, sizes, strict=True)))
         return AlignedImages(visible, infrared, missing), ()
     if isinstance(align, Rig):

@@ -81,7 +81,7 @@ def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = N
     Raises:
         ValueError: If the estimate is not sure.
     """
-    if isinstance(options.align, Rig) or options.align != "auto":
+    if options.align != "auto":
         return options, None
     found = read_rig_pairs(pairs, options, read)
     if found.tags is not None:

@@ -83,7 +83,7 @@ class DecodedImage:
     @property
     def notes(self) -> tuple[str, ...]:
         """What was assumed while decoding, one sentence each, for the user."""
-        return ("the file ends early, and its missing part is filled (--truncated fill)",) * self.is_filled
+        return ("the file ends early, and its missing part is filled (--truncated fill)",) if self.is_filled else ()
 
     @property
     def extra_channel(self) -> NDArray[Any] | None:

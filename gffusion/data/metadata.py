@@ -265,9 +265,11 @@ def _read_tiff(content: bytes) -> ImageMetadata:
         tags = {number: tag for number, tag in tags.items() if number not in (282, 283, 296)}  # its placeholders
     georeference = {number: stored[number] for number in _GEOREFERENCE if number in stored}
     if isinstance(tag := georeference.get(_GDAL_METADATA), Tag):
-        georeference |= {_GDAL_METADATA: kept} if (kept := _drop_statistics(tag)) else {}
+        kept = _drop_statistics(tag)
         if kept is None:
             del georeference[_GDAL_METADATA]
+        else:
+            georeference[_GDAL_METADATA] = kept
     xmp, icc = (tag.data if isinstance(tag := stored.get(number), Tag) else None for number in (XMP_TAG, ICC_TAG))
     return ImageMetadata(None, tags or None, xmp, icc, georeference or None, _read_orientation(stored))
 

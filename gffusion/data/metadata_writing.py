@@ -58,8 +58,11 @@ def _choose_parts(image_format: str, metadata: ImageMetadata, size: tuple[int, i
         tags = metadata.write_tags(size)
         tags |= {XMP_TAG: Tag(1, len(xmp), xmp)} if xmp is not None else {}
         tags |= {ICC_TAG: Tag(7, len(icc), icc)} if icc is not None else {}
-        return _Parts(None, None, None, tags, (*lost, *["the maker's notes in EXIF"] * metadata.has_maker_note))
-    lost += ["the georeference"] * bool(metadata.georeference)
+        if metadata.has_maker_note:
+            lost.append("the maker's notes in EXIF")
+        return _Parts(None, None, None, tags, tuple(lost))
+    if metadata.georeference:
+        lost.append("the georeference")
     if image_format == "JPEG":
         if exif is not None and len(exif) + len(EXIF_HEADER) > _MAX_SEGMENT:
             exif, lost = None, [*lost, "EXIF of more than 64 kB"]
@@ -95,9 +98,8 @@ def _add_to_png(content: bytes, exif: bytes | None, xmp: bytes | None, icc: byte
 
 
 def _add_to_webp(content: bytes, exif: bytes | None, xmp: bytes | None, icc: bytes | None) -> bytes:
-    bits = struct.unpack_from("<I", content, 21)[
-        0
-    ]  # of a lossless image: 14 bits of width - 1, 14 of height - 1, alpha
+    # Of a lossless image: 14 bits of width - 1, 14 of height - 1, alpha.
+    bits = struct.unpack_from("<I", content, 21)[0]
     width, height, has_alpha = bits & 0x3FFF, (bits >> 14) & 0x3FFF, bits >> 28 & 1
     flags = 0x20 * (icc is not None) | 0x10 * has_alpha | 0x08 * (exif is not None) | 0x04 * (xmp is not None)
     extended = struct.pack("<I", flags) + struct.pack("<I", width)[:3] + struct.pack("<I", height)[:3]

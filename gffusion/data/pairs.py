@@ -221,7 +221,7 @@ def _list_files(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: 
     )
     if not files:
         has_raw = kind == "images" and any(file.suffix.lower() in RAW_SUFFIXES for file in folder.iterdir())
-        advice = "; raw frames need their size and type: raw_frame (--raw-frame)" * has_raw
+        advice = "; raw frames need their size and type: raw_frame (--raw-frame)" if has_raw else ""
         raise ValueError(
             f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}"
             f"{_describe_subfolders(folder, suffixes)}"
@@ -261,7 +261,9 @@ def _match_one_folder(
     files: Mapping[str, Path],
 ) -> tuple[Mapping[str, Path], Mapping[str, Path], dict[str, str], tuple[str, ...]]:
     """Return the visible files, the infrared files, the partners and notes for a folder that holds both kinds."""
-    visible, infrared, plain = ({} for _ in range(3))  # type: tuple[dict[str, Path], dict[str, Path], dict[str, Path]]
+    visible: dict[str, Path] = {}
+    infrared: dict[str, Path] = {}
+    plain: dict[str, Path] = {}
     for stem, file in files.items():
         is_visible, is_infrared = (find_core(stem, kind) != stem for kind in (VISIBLE, INFRARED_OR_NEAR))
         kind = plain if is_visible == is_infrared else visible if is_visible else infrared
@@ -314,13 +316,15 @@ def _find_partners(
                     [visible[stem].name for stem in firsts], [describe_entry(others[stem]) for stem in seconds]
                 )
             matched[first] = seconds[0]
-            notes += ["of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"] * (
-                len(firsts) > 1
-            )
+            if len(firsts) > 1:
+                notes.append(
+                    "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"
+                )
     if ANY not in kinds:
         shots = match_shots(visible.keys() - matched.keys(), others.keys() - set(matched.values()))
         matched |= shots
-        notes += ["files were matched whose numbers or time stamps differ by one shot of the camera"] * bool(shots)
+        if shots:
+            notes.append("files were matched whose numbers or time stamps differ by one shot of the camera")
     return matched, tuple(dict.fromkeys(notes))
 
 

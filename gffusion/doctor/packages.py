@@ -36,8 +36,9 @@ def examine_packages(problems: list[Problem]) -> tuple[dict[str, str | None], di
         if extra is None:
             _check(requirement, found, problems)
         elif extra not in _DEVELOPER_EXTRAS:
-            is_missing = found is None or not requirement.specifier.contains(found, prereleases=True)
-            extras[extra] = extras.get(extra, ()) + (requirement.name,) * is_missing
+            extras.setdefault(extra, ())
+            if found is None or not requirement.specifier.contains(found, prereleases=True):
+                extras[extra] += (requirement.name,)
     _check_torchvision(problems)
     return {name: find_version(name) for name in _SHOWN}, extras
 

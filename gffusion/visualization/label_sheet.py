@@ -63,7 +63,8 @@ def draw_legend(
         ((1548, 38), (150, 64))
     """
     entries = [(name, color_classes(label), INK) for label, name in enumerate(class_names, start=1)]
-    entries += [("ignored", _VEIL, FAINT)] * with_ignored
+    if with_ignored:
+        entries.append(("ignored", _VEIL, FAINT))
     left, line, places = GAP, 0, []
     for name, *_ in entries:
         length = 40 + round(ImageFont.load_default(17).getlength(name))
