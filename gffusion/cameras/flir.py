@@ -26,12 +26,12 @@ class PictureInPicture(NamedTuple):
     """Position of the infrared image in the embedded visible image.
 
     Attributes:
-        real_to_ir: Width of the visible image divided by the width of the part that the infrared image covers.
+        real2ir: Width of the visible image divided by the width of the part that the infrared image covers.
         offset_x: Center of that part, to the right of the center of the visible image, in its pixels.
         offset_y: Center of that part, below the center of the visible image, in its pixels.
     """
 
-    real_to_ir: float
+    real2ir: float
     offset_x: int
     offset_y: int
 
@@ -180,7 +180,7 @@ def _read_position(record: bytes) -> PictureInPicture | None:
     if len(record) < 8:
         return None
     position = PictureInPicture(*struct.unpack_from("<fhh", record))
-    return position if math.isfinite(position.real_to_ir) and 0.1 < position.real_to_ir < 20 else None
+    return position if math.isfinite(position.real2ir) and 0.1 < position.real2ir < 20 else None
 
 
 def _read_temperature_scale(record: bytes) -> PlanckScale | None:
