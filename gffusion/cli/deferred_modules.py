@@ -25,7 +25,7 @@ class Location:
 
 
 class _Stand(type):
-    """Type of classes that stand for a function or class, whose module is imported when they are called or looked into."""
+    """Lazy proxy of a function or class."""
 
     location: Location
 

@@ -25,7 +25,7 @@ _numbers = itertools.count()
 
 
 def _identify_host() -> str:
-    """Return a mark of what gives numbers to processes: the machine, and on Linux the container."""
+    """Return an id of the PID namespace: host, and on Linux the container."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:

@@ -2,9 +2,9 @@
 
 import re
 
-# Signs that end lines, move the cursor, or change the direction of the text that follows.
+# Characters that end lines, move the cursor, or change the direction of the text that follows.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
-# Signs that would start a cell, HTML, a link or code.
+# Characters that would start a cell, HTML, a link or code.
 _MARKDOWN = str.maketrans({"\\": "\\\\", "|": "&#124;", "<": "&lt;", "[": "\\[", "`": "\\`"})
 _ADDRESS = re.compile(r"(?=://)|(?<=\bwww)(?=\.)", re.IGNORECASE)  # of which GitHub makes links
 _HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})

@@ -45,7 +45,7 @@ class Rates:
 
 @dataclass(frozen=True)
 class Step:
-    """Median seconds of a part of a pair's way, and the seconds that its arithmetic takes at the measured rates."""
+    """Median time of a stage, and its lower bound at the measured rates."""
 
     name: str
     seconds: float
