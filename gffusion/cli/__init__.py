@@ -92,11 +92,10 @@ def _options(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on wrong words."""
+    """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on a usage error."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged files; what matters is in our messages
-    if isinstance(
-        sys.stdout, io.TextIOWrapper
-    ):  # characters that a file or pipe on Windows cannot hold must not end the work
+    # Characters that a file or pipe on Windows cannot hold must not end the work.
+    if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)

@@ -17,9 +17,8 @@ def describe_memory_error(error: BaseException, purpose: str = "") -> str | None
         >>> describe_memory_error(RuntimeError("no such kernel"))
     """
     text = " ".join(str(error).split())
-    is_named = (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    )  # of torch, not imported here
+    # The second is of torch, which is not imported here.
+    is_named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     if not is_named and not any(part in text.lower() for part in _TEXTS):
         return None
     return text if text.startswith("not enough memory") else f"not enough memory{purpose}{': ' if text else ''}{text}"

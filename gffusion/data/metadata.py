@@ -26,27 +26,8 @@ _PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, _RPC = 33550, 33922, 34264, 50844
 _GEOREFERENCE = (_PIXEL_SCALE, _TIE_POINTS, _TRANSFORMATION, 34735, 34736, 34737, _GDAL_METADATA, _RPC)
 # Tags of TIFF files that describe the image and not how it is stored; 33723 is IPTC, 40091 to 40095 are Windows' names.
 _DESCRIPTIVE = {
-    *(
-        269,
-        _DESCRIPTION,
-        271,
-        272,
-        282,
-        283,
-        285,
-        296,
-        305,
-        306,
-        315,
-        316,
-        33432,
-        33723,
-        EXIF,
-        GPS,
-        50708,
-        50735,
-        50827,
-    ),
+    *(269, _DESCRIPTION, 271, 272, 282, 283, 285, 296, 305, 306, 315, 316),
+    *(33432, 33723, EXIF, GPS, 50708, 50735, 50827),
     *range(40091, 40096),
 }
 _MAX_INFLATED = 1 << 24

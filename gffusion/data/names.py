@@ -34,18 +34,8 @@ LABELS_WORDS = ("labels", "label", "segmentation", "seg", "mask", "masks", "gt",
 # photo.
 _VISIBLE_LETTERS, _INFRARED_LETTERS = ("w", "v", "z", "dc"), ("t", "r")
 _FILLERS = (
-    "images",
-    "image",
-    "imgs",
-    "img",
-    "pictures",
-    "bilder",
-    "bild",
-    "图像",
-    "图片",
-    "圖像",
-    "画像",
-    "영상",
+    *("images", "image", "imgs", "img", "pictures", "bilder", "bild"),
+    *("图像", "图片", "圖像", "画像", "영상"),
     "8 bit",
 )
 

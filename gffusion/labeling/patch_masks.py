@@ -170,9 +170,8 @@ def _project(patches: Floats, sample: Floats, count: int) -> Floats:
     mean, dimensions = sample.mean(axis=0), sample.shape[1]
     centered = sample - mean
     wanted = [max(0, dimensions - count), dimensions - 1]
-    _, axes = scipy.linalg.eigh(
-        centered.T @ centered, subset_by_index=wanted
-    )  # deterministic, unlike truncated solvers
+    # Deterministic, unlike truncated solvers.
+    _, axes = scipy.linalg.eigh(centered.T @ centered, subset_by_index=wanted)
     return (patches - mean) @ axes
 
 

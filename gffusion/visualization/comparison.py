@@ -108,9 +108,8 @@ def _draw_tile(caption: str, image: NDArray[Any], box: Box, color: Color, width:
     size = width, max(1, round(original.height * scale))
     overview = original.resize(size, Image.Resampling.LANCZOS)
     left, top, right, bottom = (round(side * scale) for side in box)
-    ImageDraw.Draw(overview).rectangle(
-        [left - 2, top - 2, right + 1, bottom + 1], outline=PAPER, width=4
-    )  # also seen in gray
+    # The frame in the color of the paper is also seen in gray.
+    ImageDraw.Draw(overview).rectangle([left - 2, top - 2, right + 1, bottom + 1], outline=PAPER, width=4)
     ImageDraw.Draw(overview).rectangle([left - 1, top - 1, right, bottom], outline=ACCENT, width=2)
     # As large as fits below the image, with its own proportions.
     enlarged = min(size[0] / (box[2] - box[0]), size[1] / (box[3] - box[1]))

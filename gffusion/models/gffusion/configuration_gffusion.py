@@ -279,9 +279,8 @@ class GFFusionConfig(PreTrainedConfig):
         if source and not os.path.exists(source):  # it comes from the Hub
             for name in {"clip_name_or_path", "dinov2_name_or_path"} - overrides.keys():
                 refuse_path(name, config_dict.get(name))
-        saved = {
-            name: value for name, value in config_dict.items() if name != "label2id"
-        }  # which follows from id2label
+        # label2id follows from id2label.
+        saved = {name: value for name, value in config_dict.items() if name != "label2id"}
         if names_other_classes(config_dict, {**kwargs, **overrides}):
             saved.update(id2label=None, class_weights=None)
         for name in ("clip", "dinov2"):

@@ -186,9 +186,8 @@ class GFFusionModel(GFFusionPreTrainedModel):
             size = (spatial.shape[-2], spatial.shape[-1])
             injected, gate = self.finet.inject(spatial, upsample(semantics.projections, size))  # z, Eq. (7), (8)
         fused = self.funet.decode(injected, visible, infrared, self.funet.look_around(visible, infrared))  # I_fus
-        logits = (
-            self.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
-        )  # I_seg, Eq. (9)
+        # I_seg, Eq. (9)
+        logits = self.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
         target = infrared_values if infrared_targets is None else infrared_targets
         losses = self._compute_losses(fused, visible_values, target, logits, labels) if return_loss else {}
 
