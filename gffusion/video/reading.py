@@ -1,7 +1,9 @@
 """Read the frames of a video with their time stamps."""
 
 from collections.abc import Iterator
+from contextlib import suppress
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,10 +24,13 @@ if TYPE_CHECKING:
 _FREE_CLOCKS = ("mpegts", "mpeg")
 # FFmpeg gives the time of their end as their duration.
 _END_AS_DURATION = ("matroska,webm", "nut")
+# Their packets are numbered in the order of decoding, not of presentation.
+_WITHOUT_PTS = ("avi",)
 _ATTACHED_PICTURE = 1024  # disposition of cover art
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 # Levels by which channels of a gray video can differ after lossy compression, and share of pixels that can differ more.
 _GRAY_SPREAD, _COLORED_SHARE = 16, 0.001
+_MEASURED_FRAMES = 100  # whose times give the rate of a file that does not name it
 _STEP = 4  # rows and columns between pixels that are tested for color
 
 
@@ -40,6 +45,15 @@ def import_av() -> ModuleType:
     except ImportError as error:
         raise ImportError('videos need PyAV: pip install "gffusion[video]", or pip install av') from error
     return av
+
+
+def open_media(path: Path) -> "InputContainer":
+    """Open a file for reading. Its name can have colons, and its metadata need not be UTF-8.
+
+    Raises:
+        av.error.FFmpegError: If it cannot be read.
+    """
+    return import_av().open(str(path.absolute()), metadata_errors="replace")
 
 
 class TimedFrame(NamedTuple):
@@ -77,10 +91,12 @@ class VideoFile:
         self.path = path
         self.damaged, self.found = 0, Fraction(0)
         self._max_pixels = max_pixels
+        self._delay: int | None = None
         with self._open() as container:
             stream = self._find_stream(container)
+            self._has_no_pts = container.format.name in _WITHOUT_PTS
             self.time_base = stream.time_base or Fraction(1, 1000)
-            self.rate = Fraction(stream.average_rate or stream.guessed_rate or stream.base_rate or 25)
+            self.rate = Fraction(stream.average_rate or _measure_rate(container, stream) or stream.guessed_rate or 25)
             self.seconds = _measure_seconds(container, stream)
             self.shift = Fraction(0)
             if container.format.name in _FREE_CLOCKS and container.start_time is not None:
@@ -110,12 +126,26 @@ class VideoFile:
         return self.pixel_format.startswith("gray")
 
     def read(self, start: Fraction | None = None) -> Iterator[TimedFrame]:
-        """Yield the frames in order, from the key frame before `start` if it is given. Holds one frame in memory.
+        """Yield the frames in order, from a key frame before `start` if it is given. Holds one frame in memory.
 
         Raises:
             OSError: If the file cannot be read.
             ValueError: If frames have no time stamps.
         """
+        earlier, step = start, 1
+        while earlier is not None and start is not None and earlier > self.start:
+            frames = self._read(earlier)
+            first = next(frames, None)
+            if first is not None and first.time <= start:
+                yield first
+                yield from frames
+                return
+            earlier, step = start - step, 4 * step  # files without an index: the next key frame was found
+        yield from self._read(None)
+
+    def _read(self, start: Fraction | None) -> Iterator[TimedFrame]:
+        if start is not None and self._has_no_pts and self._delay is None:
+            next(self._read(None), None)
         self.damaged, self.found = 0, Fraction(0)
         first = last = None
         end = Fraction(0)
@@ -126,10 +156,13 @@ class VideoFile:
             if start is not None:
                 container.seek(max(0, int((start + self.shift) / self.time_base)), stream=stream)
             for frame in self._decode(container, stream):
-                if frame.pts is None:
-                    raise ValueError(f"{self.path} has frames without time stamps: convert it to .mp4 or .mkv first")
                 unit = Fraction(frame.time_base or self.time_base)
-                time = frame.pts * unit - self.shift
+                if frame.pts is not None:
+                    time = frame.pts * unit - self.shift
+                elif last is not None:
+                    time = last + 1 / self.rate
+                else:
+                    raise ValueError(f"{self.path} has frames without time stamps: convert it to .mp4 or .mkv first")
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
                     continue
@@ -140,15 +173,29 @@ class VideoFile:
         self.found = Fraction(0) if first is None else end - first
 
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
+        """Yield the frames, with `pts` from their order where the file stores only the order of decoding."""
         av = import_av()
+        first = None
         try:
             for packet in container.demux(stream):
+                first = packet.dts if first is None else first
                 try:
-                    yield from packet.decode()  # type: ignore[misc]
+                    for frame in packet.decode():
+                        if self._has_no_pts or frame.pts is None:
+                            frame.pts = self._find_pts(frame.dts, first)
+                        yield frame  # type: ignore[misc]
                 except (av.error.InvalidDataError, av.error.ArgumentError):
                     self.damaged += 1
         except av.error.FFmpegError as error:
             raise OSError(f"cannot read the video {self.path}: {error.strerror}") from error
+
+    def _find_pts(self, dts: int | None, first: int | None) -> int | None:
+        """Return when a frame is shown: decoders hold frames back, always by the same time, until their order is known."""
+        if dts is None or first is None:
+            return None
+        if self._delay is None:
+            self._delay = dts - first
+        return dts - self._delay
 
     def _open(self) -> "InputContainer":
         av = import_av()
@@ -156,7 +203,7 @@ class VideoFile:
             raise FileNotFoundError(f"{self.path} does not exist")
         check_regular(self.path)
         try:
-            return av.open(str(self.path))
+            return open_media(self.path)
         except av.error.FFmpegError as error:
             raise OSError(f"cannot read the video {self.path}: {error.strerror}") from error
 
@@ -169,6 +216,7 @@ class VideoFile:
         return streams[0]
 
 
+_SKEW = 3e-4  # squared tangent of the largest angle that is ignored, one degree
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _TECHNICAL_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
 
@@ -178,8 +226,27 @@ def _measure_seconds(container: "InputContainer", stream: "VideoStream") -> Frac
         return stream.duration * stream.time_base
     seconds = Fraction(container.duration or 0, 1_000_000)
     if container.format.name in _END_AS_DURATION:
-        seconds -= Fraction(container.start_time or 0, 1_000_000)
+        end = _read_clock(stream.metadata.get("DURATION", ""))
+        seconds = min(seconds, end or seconds) - (stream.start_time or 0) * Fraction(stream.time_base or 0)
     return max(Fraction(0), seconds)
+
+
+def _read_clock(text: str) -> Fraction:
+    """Return the seconds of a tag such as 00:01:02.500000000, 0 if it is no time: of a stream, which can end before others."""
+    try:
+        hours, minutes, seconds = map(Fraction, text.strip("\0 ").split(":"))
+    except ValueError:
+        return Fraction(0)
+    return 3600 * hours + 60 * minutes + seconds
+
+
+def _measure_rate(container: "InputContainer", stream: "VideoStream") -> Fraction:
+    """Return the number of frames per second of a file that names none: browsers write such files. 0 with one frame."""
+    stamps = set()
+    with suppress(import_av().error.FFmpegError):  # of a damaged file, which is reported when it is read
+        stamps = {packet.pts for packet in islice(container.demux(stream), _MEASURED_FRAMES) if packet.pts is not None}
+    steps = sorted(np.diff(sorted(stamps)))
+    return 1 / (int(steps[len(steps) // 2]) * Fraction(stream.time_base or 0)) if len(steps) else Fraction(0)
 
 
 def to_visible(frame: "av.VideoFrame") -> NDArray[np.uint8]:
@@ -210,12 +277,42 @@ def _to_rgb(frame: "av.VideoFrame") -> NDArray[np.uint8]:
 
 
 def _turn(array: NDArray[Any], frame: "av.VideoFrame") -> NDArray[Any]:
-    """Turn an image as the display matrix of its frame says; phones write portrait videos so."""
-    if frame.rotation % 90:
+    """Turn and mirror an image as the display matrix of its frame says; phones write portrait videos so."""
+    turn = _read_turn(frame)
+    array = array.swapaxes(0, 1) if turn.is_quarter else array
+    return np.ascontiguousarray(array[:: turn.down, :: turn.right])
+
+
+class _Turn(NamedTuple):
+    """Whether rows become columns, and then the directions, 1 or -1, in which columns and rows are shown."""
+
+    is_quarter: bool = False
+    right: int = 1
+    down: int = 1
+
+
+def find_aspect(file: VideoFile, frame: "av.VideoFrame") -> Fraction:
+    """Return the width of a pixel of an upright image divided by its height.
+
+    Raises:
+        ValueError: If the frame is turned by other angles than multiples of 90 degrees.
+    """
+    return 1 / file.sample_aspect_ratio if _read_turn(frame).is_quarter else file.sample_aspect_ratio
+
+
+def _read_turn(frame: "av.VideoFrame") -> _Turn:
+    matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return _Turn()
+    right, down = np.frombuffer(bytes(matrix), np.int32)[:6].reshape(2, 3)[:, :2].astype(float)  # where axes point to
+    straight, across = abs(right[0] * down[1]), abs(right[1] * down[0])
+    if min(straight, across) > _SKEW * max(straight, across) or max(straight, across) == 0:
         raise ValueError(
             f"the display matrix turns the video by {frame.rotation} degrees: only multiples of 90 are read"
         )
-    return np.ascontiguousarray(np.rot90(array, frame.rotation // 90))
+    if across > straight:
+        return _Turn(True, int(np.sign(down[0])), int(np.sign(right[1])))
+    return _Turn(False, int(np.sign(right[0])), int(np.sign(down[1])))
 
 
 def choose_times(first: Fraction, last: Fraction, count: int) -> list[Fraction]:

@@ -1,12 +1,14 @@
-"""What videos say about themselves: color matrix, clock and duration."""
+"""What videos say about themselves: color matrix, clock, duration, order and direction."""
 
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
-from video_files import RATE, visible_frame, write_video
+from video_files import RATE, find_marker, infrared_frame, marker_column, visible_frame, write_video
 
 from gffusion.video.matching import VideoPair, describe_counts
 from gffusion.video.reading import VideoFile, to_infrared, to_visible
@@ -43,3 +45,89 @@ def test_a_clock_that_starts_late_is_no_missing_end(suffix: str, tmp_path: Path)
     assert len(list(pair.read())) == RATE
     assert describe_counts(pair.counts, pair) == []
     assert len(pair.probe()) == 10
+
+
+def find_number(frame: av.VideoFrame) -> int:
+    """Return the column of the marker of a visible frame, which moves."""
+    return find_marker(to_visible(frame)[4:14])
+
+
+@pytest.mark.parametrize("start", [None, Fraction(1, 2)])
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".avi", "libx264"), (".avi", "mpeg4"), (".mp4", "libx264"), (".ts", "libx264")]
+)
+def test_frames_that_were_decoded_in_another_order(
+    suffix: str, codec: str, start: Fraction | None, tmp_path: Path
+) -> None:
+    """AVI stores no times of presentation; transport streams have no index, so that a later key frame is found."""
+
+    def use_b_frames(stream: Any) -> None:
+        stream.codec_context.max_b_frames, stream.codec_context.gop_size = 2, 10
+
+    base = Fraction(1, 90000) if suffix == ".ts" else Fraction(1, RATE)
+    frames = map(visible_frame, range(30))
+    file = VideoFile(write_video(tmp_path / f"clip{suffix}", frames, codec=codec, time_base=base, prepare=use_b_frames))
+    found = list(file.read(start))
+    assert any(item.frame.pict_type == av.video.frame.PictureType.B for item in found)
+    first = round(found[0].time * RATE)
+    assert first == 0 if start is None else first <= start * RATE
+    assert [item.time for item in found] == [Fraction(index, RATE) for index in range(first, 30)]
+    assert [find_number(item.frame) for item in found] == [marker_column(index) for index in range(first, 30)]
+    assert file.damaged == 0
+
+
+@pytest.mark.parametrize(
+    ("matrix", "expected"),
+    [
+        ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),  # of a phone: the left column becomes the top row
+        ((-1, 0, 0, 1), np.fliplr),
+        ((1, 0, 0, -1), np.flipud),
+        ((0, 1, 1, 0), np.transpose),
+        ((0, -1, -1, 0), lambda image: np.transpose(image[::-1, ::-1])),
+    ],
+)
+def test_display_matrix(matrix: tuple[int, ...], expected: Callable, tmp_path: Path) -> None:
+    """QuickTime's matrix turns and mirrors the stored image."""
+    image = infrared_frame(4)
+    path = write_video(tmp_path / "turned.mp4", [image])
+    plain = to_infrared(next(VideoFile(path).read()).frame)
+    content = bytearray(path.read_bytes())
+    at = content.index(b"tkhd") + 4 + 4 + 20 + 8 + 8  # version, times and ids, reserved, layer to volume
+    assert content[at : at + 4] == (0x10000).to_bytes(4, "big")
+    a, b, c, d = (value << 16 for value in matrix)
+    width, height = (side << 16 if min(matrix) < 0 else 0 for side in (64, 48))
+    unit = [a, b, 0, c, d, 0, width, height, 0x40000000]
+    content[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in unit)
+    path.write_bytes(content)
+    assert np.array_equal(to_infrared(next(VideoFile(path).read()).frame), expected(plain))
+
+
+def test_recordings_of_browsers_have_no_rate(tmp_path: Path) -> None:
+    """The rate is that of the time stamps, so that frames of two such files are matched."""
+    paths = []
+    for name in ("visible", "infrared"):
+        paths.append(tmp_path / f"{name}.webm")
+        with av.open(str(paths[-1]), "w") as container:
+            stream = container.add_stream("libvpx")
+            stream.pix_fmt, stream.height, stream.width = "yuv420p", 48, 64
+            stream.codec_context.framerate, stream.codec_context.time_base = Fraction(0, 1), Fraction(1, 1000)
+            for index, time in enumerate(np.cumsum(np.random.default_rng(len(paths)).integers(20, 50, 30))):
+                frame = av.VideoFrame.from_ndarray(visible_frame(index), "rgb24").reformat(format="yuv420p")
+                frame.pts, frame.time_base = int(time), Fraction(1, 1000)
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+    pair = VideoPair(*map(VideoFile, paths))
+    assert 1000 / 50 < pair.visible.rate < 1000 / 20
+    assert len(list(pair.read())) > 20
+
+
+@pytest.mark.parametrize("start", [0, 2])
+def test_sound_that_is_longer_than_the_images_is_no_missing_end(start: int, tmp_path: Path) -> None:
+    """Matroska gives the end of the longest stream as duration of the file."""
+    times = [start + Fraction(index, RATE) for index in range(RATE)]
+    path = tmp_path / "clip.mkv"
+    write_video(path, map(visible_frame, range(RATE)), times, time_base=Fraction(1, 1000), audio_seconds=5)
+    pair = VideoPair(VideoFile(path), VideoFile(path))
+    assert abs(pair.visible.seconds - 1) <= Fraction(1, RATE)
+    assert len(list(pair.read())) == RATE
+    assert describe_counts(pair.counts, pair) == []
