@@ -34,7 +34,9 @@ class OutputFormat(NamedTuple):
 
 
 # Without B-frames, decoding order is presentation order, so that segments can be joined at any time stamps.
-_H264 = ("libx264", "yuv420p", {"crf": "18", "preset": "faster", "bf": "0"})
+# By default, .mkv files would name their unit of time as rate.
+_H264_OPTIONS = {"crf": "18", "preset": "faster", "bf": "0", "x264-params": "force-cfr=1"}
+_H264 = ("libx264", "yuv420p", _H264_OPTIONS)
 _VP9 = ("libvpx-vp9", "yuv420p", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "5", "lag-in-frames": "0"})
 _FFV1 = ("ffv1", "gray", {"level": "3"})
 _FAST_START = {"movflags": "faststart"}  # players can start before the whole file is downloaded

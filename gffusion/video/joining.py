@@ -4,19 +4,25 @@ import heapq
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from io import BytesIO
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gffusion.data.atomic import replacing
 
 from .formats import OutputFormat
-from .reading import VideoFile, import_av
+from .reading import VideoFile, import_av, open_media
 
 if TYPE_CHECKING:
+    from av.audio.stream import AudioStream
     from av.container import InputContainer, OutputContainer
     from av.stream import Stream
 
 _Packets = Iterator[tuple[Fraction, Any]]
+
+# By number of channels, those that FFmpeg takes by default.
+_LAYOUTS = {1: "mono", 2: "stereo", 3: "2.1", 4: "4.0", 5: "5.0", 6: "5.1", 7: "6.1", 8: "7.1"}
+_WITHOUT_NEGATIVE_TIMES = ("matroska", "webm")  # which would shift all streams
 
 
 def check_audio(visible: VideoFile, path: Path, output: OutputFormat) -> None:
@@ -26,17 +32,34 @@ def check_audio(visible: VideoFile, path: Path, output: OutputFormat) -> None:
         ValueError: If it cannot.
     """
     av = import_av()
-    with av.open(str(visible.path)) as container:
-        for stream in container.streams.audio:
+    for index in range(_count_audio(visible.path)):
+        with open_media(visible.path) as container:
+            stream = container.streams.audio[index]
             try:
                 with av.open(BytesIO(), "w", format=output.container) as trial:
-                    trial.add_stream_from_template(stream)
+                    target = _add_audio(trial, stream)
                     trial.start_encoding()
+                    for packet in islice(_read_stamped(container, [stream]), 1):
+                        packet.stream = target
+                        trial.mux(packet)
             except (av.error.FFmpegError, ValueError) as error:
                 raise ValueError(
                     f"{path.suffix} files cannot hold the audio of {visible.path} ({stream.codec_context.name if stream.codec_context else 'unknown'}), which is "
                     "copied: write .mkv or .mov"
                 ) from error
+
+
+def _count_audio(path: Path) -> int:
+    with open_media(path) as container:
+        return len(container.streams.audio)
+
+
+def _add_audio(target: "OutputContainer", stream: "AudioStream") -> "AudioStream":
+    """Add a stream for the packets of another one; places of speakers that a file does not name are the usual ones."""
+    copy = target.add_stream_from_template(stream)
+    if copy.codec_context.channels in _LAYOUTS and "channels" in copy.codec_context.layout.name:
+        copy.codec_context.layout = _LAYOUTS[copy.codec_context.channels]
+    return copy
 
 
 def join_segments(
@@ -67,12 +90,12 @@ def join_segments(
     av = import_av()
     options = dict(output.container_options)
     if "movflags" in options:  # by default, .mp4 and .mov round the start to milliseconds
-        with av.open(str(segments[0])) as first:
-            options["movie_timescale"] = str(first.streams.video[0].time_base.denominator)
+        with open_media(segments[0]) as first:
+            options["movie_timescale"] = str(Fraction(first.streams.video[0].time_base or 1).denominator)
     try:
         with (
             replacing(path) as temporary,
-            av.open(str(temporary), "w", format=output.container, options=options) as target,
+            av.open(str(temporary.absolute()), "w", format=output.container, options=options) as target,
         ):
             target.metadata.update(metadata or {})
             _copy(target, segments, last_duration, visible, is_cut)
@@ -87,25 +110,25 @@ def _copy(
     visible: VideoFile | None,
     is_cut: tuple[bool, bool],
 ) -> None:
-    av = import_av()
-    with av.open(str(segments[0])) as first:
+    with open_media(segments[0]) as first:
         start = next(packet.pts * packet.time_base for packet in first.demux(video=0) if packet.pts is not None)
-    with av.open(str(segments[-1])) as last:
+    with open_media(segments[-1]) as last:
         times = (packet.pts * packet.time_base for packet in last.demux(video=0) if packet.pts is not None)
         end = max(times) + last_duration
-    with av.open(str(segments[0])) as first:
+    with open_media(segments[0]) as first:
         video = target.add_stream_from_template(first.streams.video[0])
     sources: list[_Packets] = [_read_segments(segments, video, last_duration)]
     if visible is None:
         _mux(target, sources)
         return
-    with av.open(str(visible.path)) as container:
-        copies = {stream.index: target.add_stream_from_template(stream) for stream in container.streams.audio}
+    with open_media(visible.path) as container:
+        copies = {stream.index: _add_audio(target, stream) for stream in container.streams.audio}
         for stream in container.streams.audio:
             copies[stream.index].metadata.update(stream.metadata)
         if copies:
             span = (start if is_cut[0] else None, end if is_cut[1] else None)
-            sources.append(_read_audio(container, copies, visible.shift, span))
+            earliest = Fraction(0) if target.format.name in _WITHOUT_NEGATIVE_TIMES else None
+            sources.append(_read_audio(container, copies, visible.shift, span, earliest))
         _mux(target, sources)
 
 
@@ -128,9 +151,8 @@ def _read_segments(segments: Sequence[Path], target: "Stream", last_duration: Fr
 
 
 def _read_packets(segments: Sequence[Path]) -> Iterator[Any]:
-    av = import_av()
     for path in segments:
-        with av.open(str(path)) as container:
+        with open_media(path) as container:
             yield from (packet for packet in container.demux(video=0) if packet.pts is not None)
 
 
@@ -139,16 +161,24 @@ def _read_audio(
     copies: dict[int, Any],
     shift: Fraction,
     span: tuple[Fraction | None, Fraction | None],
+    earliest: Fraction | None,
 ) -> _Packets:
+    """Yield the packets that start within `span` and end after `earliest`."""
     start, end = span
-    for packet in container.demux(list(container.streams.audio)):
-        if packet.pts is None or packet.dts is None or packet.time_base is None:
-            continue
+    for packet in _read_stamped(container, list(container.streams.audio)):
         ticks = round(shift / packet.time_base)
         packet.pts, packet.dts = packet.pts - ticks, packet.dts - ticks
         time = packet.pts * packet.time_base
+        if earliest is not None and time + (packet.duration or 0) * packet.time_base <= earliest:
+            continue
         if (start is None or time >= start) and (end is None or time < end):
             yield _label(packet, copies[packet.stream_index])
+
+
+def _read_stamped(container: "InputContainer", streams: "list[AudioStream]") -> Iterator[Any]:
+    for packet in container.demux(streams):
+        if packet.pts is not None and packet.dts is not None and packet.time_base is not None:
+            yield packet
 
 
 def _label(packet: Any, target: "Stream") -> tuple[Fraction, Any]:

@@ -42,14 +42,15 @@ def test_frames_times_and_audio_are_kept(tmp_path: Path, fuse: Callable, name: s
     path, report = fuse(visible, infrared, name, batch_size=4)
     assert columns(path) == same(30)
     times, expected = read_frames(path)[1], read_frames(visible)[1]
+    assert times == expected
     audio, copied = read_audio(visible), read_audio(path)
-    shift = copied[0][0] - audio[0][0]  # Matroska has no negative times: the delay of AAC moves the whole file
-    assert np.allclose([float(time - shift) for time in times], [float(time) for time in expected], atol=1e-3)
-    assert [content for _, content in copied] == [content for _, content in audio]
+    if name.endswith("mkv"):  # which has no negative times, as the delay of AAC needs
+        audio = [packet for packet in audio if packet[0] >= 0]
     assert len(audio) > 15
-    if name.endswith("mp4"):  # Matroska stores milliseconds
-        assert times == expected
-        assert copied == audio
+    assert [content for _, content in copied] == [content for _, content in audio]
+    assert np.allclose([float(time) for time, _ in copied], [float(time) for time, _ in audio], atol=1e-3)
+    with av.open(str(path)) as container:
+        assert container.streams.video[0].average_rate == RATE
     assert (report.frames, report.resumed, report.failures, report.notes) == (30, 0, 0, [])
     assert sorted(file.name for file in tmp_path.iterdir()) == sorted([name, "infrared.mp4", "visible.mp4"])
 
@@ -188,24 +189,6 @@ def test_rotated_phone_videos_are_upright(tmp_path: Path, fuse: Callable, rotati
     assert columns(path) == same(5)
     with av.open(str(path)) as container:
         assert next(container.decode(video=0)).rotation == 0
-
-
-def test_display_matrix_of_a_phone(tmp_path: Path) -> None:
-    """QuickTime's matrix of a portrait video turns the stored image clockwise: its left column becomes the top row."""
-    from gffusion.video.reading import VideoFile, to_visible
-
-    image = np.full((48, 64, 3), 40, np.uint8)
-    image[:, :8] = 220
-    path = write_video(tmp_path / "portrait.mp4", [image])
-    content = bytearray(path.read_bytes())
-    at = content.index(b"tkhd") + 4 + 4 + 20 + 8 + 8  # version, times and ids, reserved, layer to volume
-    unit = [0, 0x10000, 0, -0x10000, 0, 0, 48 << 16, 0, 0x40000000]  # a b u, c d v, x y w
-    assert content[at : at + 4] == (0x10000).to_bytes(4, "big")
-    content[at : at + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in unit)
-    path.write_bytes(content)
-    upright = to_visible(next(VideoFile(path).read()).frame)
-    assert upright.shape == (64, 48, 3)
-    assert upright[:6].mean() > 200 > 60 > upright[12:].mean()
 
 
 @pytest.mark.parametrize(
