@@ -42,7 +42,8 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
     missing = np.zeros(values.shape[:2], np.bool_)
     planes = values[..., None] if values.ndim == 2 else values
     if values.dtype.kind == "f":
-        missing |= (~np.isfinite(planes) | (np.abs(planes) >= _HUGE)).any(axis=-1)
+        with np.errstate(over="ignore"):  # half precision cannot hold them
+            missing |= (~np.isfinite(planes) | (np.abs(planes) >= _HUGE)).any(axis=-1)
     if no_data is not None and np.isfinite(no_data):
         # Integers cannot hold every value; as text, floats can have more digits than their type.
         with np.errstate(over="ignore"):  # infinite, which is missing anyway
@@ -166,7 +167,8 @@ def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:
         markers |= {zero: _DEAD_GAP, float(np.iinfo(values.dtype).max): _DEAD_GAP}
     elif values.dtype.kind == "f":
         markers |= {zero: _ZERO_GAP}
-    found = {marker: mask for marker in markers if (mask := (values == marker) & ~missing).any()}
+    with np.errstate(over="ignore"):  # half precision cannot hold all of them
+        found = {marker: mask for marker in markers if (mask := (values == marker) & ~missing).any()}
     marked = np.zeros_like(missing)
     if not found:
         return marked

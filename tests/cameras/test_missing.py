@@ -59,6 +59,13 @@ def test_markers_of_signed_integers(infrared, dtype):
     assert find_missing((infrared.astype(int) * 200 - 32768).astype(np.int16)) is None  # a measured lowest value
 
 
+@pytest.mark.filterwarnings("error")
+def test_half_precision_holds_no_large_markers(infrared):
+    values = (infrared + 200).astype(np.float16)
+    values[5, 7] = -9999
+    assert np.argwhere(find_missing(values)).tolist() == [[5, 7]]
+
+
 @pytest.mark.parametrize("no_data", [0, 255, 77.0])
 def test_named_no_data_value_counts_in_every_type(infrared, no_data):
     for dtype in (np.uint8, np.uint16, np.float32):
