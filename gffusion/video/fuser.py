@@ -19,6 +19,8 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from .semantics import SemanticRefresh, check_refresh
 
 _PALETTE_NOTE = "infrared colors mapped back"
+# Range of the levels of a channel without which palettes are not compared, in every fourth row and column.
+_MIN_CONTRAST, _PERCENTILES, _STEP = 64, (1, 99), 4
 
 
 class PreparedFrame(NamedTuple):
@@ -27,6 +29,37 @@ class PreparedFrame(NamedTuple):
     images: PairImages
     options: InfraredOptions
     palette: tuple[str, ...] | None
+
+
+def read_palette(frame: InfraredFrame, infrared: NDArray[Any]) -> tuple[str, ...] | None:
+    """Return the notes on the palette of an image; `None` if few colors are in use: dark ones look alike in many palettes.
+
+    Args:
+        frame: The image after it was cleaned.
+        infrared: The image before, (H, W) or (H, W, 3).
+    """
+    if infrared.dtype.kind == "f":  # which have no colors
+        return None
+    tested = infrared[::_STEP, ::_STEP].reshape(-1, *infrared.shape[2:])
+    low, high = np.percentile(tested, _PERCENTILES, axis=0)
+    if np.max(high - low) < _MIN_CONTRAST:
+        return None
+    return tuple(note for note in frame.notes if note.startswith(_PALETTE_NOTE))
+
+
+def mask_border(infrared: NDArray[Any], border: NDArray[np.bool_] | None, name: str) -> InfraredFrame:
+    """Return an infrared image in whose mask the border of the video is.
+
+    Raises:
+        ValueError: If it has another size than the border.
+    """
+    if border is not None and border.shape != infrared.shape[:2]:
+        (height, width), (old_height, old_width) = infrared.shape[:2], border.shape
+        raise ValueError(
+            f"the size of {name} is {width}x{height}, but its border was found in frames of {old_width}x{old_height}: split "
+            "the video there, or take borders as measured with keep_borders=True (--keep-borders)"
+        )
+    return InfraredFrame(infrared, missing=border)
 
 
 class FrameFuser:
@@ -42,6 +75,7 @@ class FrameFuser:
         limits: Range of the frame before the first one, with `smooth_range`.
         infrared_options: Options of the infrared images, instead of those of the processor.
         palette: [`PreparedFrame.palette`] of the frame before the first one.
+        patience: Number of consecutive frames of another palette after which it is taken; 0 refuses all of them.
 
     Raises:
         ValueError: If options exclude each other, or do not fit ordered frames.
@@ -58,6 +92,7 @@ class FrameFuser:
         limits: Limits | None = None,
         infrared_options: InfraredOptions | None = None,
         palette: tuple[str, ...] | None = None,
+        patience: int = 0,
     ) -> None:
         read_options = read_options or ReadOptions()
         options = infrared_options or image_processor.infrared_options
@@ -78,7 +113,9 @@ class FrameFuser:
         self._read_options = read_options if border is None else replace(read_options, keep_borders=True)
         self._running = RunningRange(options.smooth_range, limits) if options.smooth_range else None
         self._semantics = SemanticRefresh(model, semantic_every) if semantic_every > 1 else None
-        self._palette = palette
+        self._palette, self._patience = palette, patience
+        self._other: tuple[str, ...] | None = None  # palette of the frames before, if it is refused
+        self._others = 0  # number of these frames
 
     @property
     def refreshed(self) -> int | None:
@@ -108,8 +145,8 @@ class FrameFuser:
         Raises:
             ValueError: If the images cannot be fused.
         """
-        frame = clean(InfraredFrame(infrared, missing=self._border), names[1], self._read_options)
-        self._check_palette(frame, names[1])
+        frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
+        self._check_palette(read_palette(frame, infrared), names[1])
         images = complete_pair(visible, frame, self._read_options, names)
         options = images.adapt(self.options)
         if self._running is not None:
@@ -134,14 +171,17 @@ class FrameFuser:
             encode=self._semantics,
         )
 
-    def _check_palette(self, frame: InfraredFrame, name: str) -> None:
+    def _check_palette(self, palette: tuple[str, ...] | None, name: str) -> None:
         """Refuse a change of the palette: the same color would change its meaning within the video."""
-        palette = tuple(note for note in frame.notes if note.startswith(_PALETTE_NOTE))
-        if np.ptp(frame.values) == 0:  # black frames have no palette
+        if palette is None:
             return
+        self._others = 0 if palette != self._other else self._others
         if self._palette is not None and palette != self._palette:
-            raise ValueError(
-                f"the palette of {name} changes: split it there, or take its brightness with infrared_luma=True "
-                "(--infrared-luma)"
-            )
-        self._palette = palette
+            self._other, self._others = palette, self._others + 1
+            if self._others != self._patience:
+                remedy = f"it is taken after {self._patience} frames" if self._patience else "split it there"
+                raise ValueError(
+                    f"the palette of {name} changes: {remedy}, or take its brightness with infrared_luma=True "
+                    "(--infrared-luma)"
+                )
+        self._palette, self._other = palette, None

@@ -1,10 +1,14 @@
 """Fuse two videos into one, in constant memory, and continue where an interrupted run stopped."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from fractions import Fraction
+from hashlib import sha256
 from itertools import chain, islice, repeat
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,13 +29,13 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.digest import digest_weights
 
 from .checks import check_frames
-from .fuser import FrameFuser
+from .fuser import FrameFuser, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
-from .reading import VideoFile, import_av, to_infrared, to_visible
+from .reading import VideoFile, find_aspect, import_av, to_infrared, to_visible
 from .recording import MAXIMUM_ERRORS, FrameItem, Recorder
-from .segments import SEGMENT_FRAMES, SegmentFolder, SegmentState, VideoSettings
+from .segments import SEGMENT_FRAMES, SegmentFolder, SegmentState, VideoSettings, has_plan
 from .semantics import check_refresh
 
 _FAILURES_AT_START = 10  # with so many, the options are wrong, not single frames
@@ -50,6 +54,7 @@ def fuse_video(
     semantic_every: int = 1,
     time_offset: float = 0,
     keep_metadata: bool = True,
+    overwrite: bool = True,
     progress: Progress | None = None,
 ) -> VideoReport:
     """Fuse two videos, frame by frame, with the time stamps and the audio of the visible one.
@@ -67,25 +72,34 @@ def fuse_video(
         semantic_every: Number of frames that share CLIP's tokens; a scene cut refreshes them at once.
         time_offset: Seconds that are added to the times of the infrared video.
         keep_metadata: Whether to keep title, date and the like of the visible file.
+        overwrite: Whether to replace files that exist. If not, only those of the interrupted run that is continued are.
         progress: Called after every batch.
 
     Raises:
         ImportError: If PyAV is not installed.
         OSError: If a file cannot be read or written.
-        ValueError: If the videos cannot be fused with these options.
+        ValueError: If the videos cannot be fused with these options, or files may not be replaced.
     """
     check_time_offset(time_offset)
     check_batch_size(batch_size)
     read_options = read_options or ReadOptions()
     visible, infrared = (VideoFile(path, read_options.max_pixels) for path in (job.visible, job.infrared))
     pair = VideoPair(visible, infrared, Fraction(str(time_offset)))
-    check_audio(pair.visible, *job.outputs["fused"])
+    for kind, (path, output) in job.outputs.items():
+        if kind != "labels":
+            check_audio(pair.visible, path, output)
     run = _VideoRun(job, pair, model, image_processor, read_options, semantic_every)
     plan = run.describe() | {
         "batch_size": batch_size,
         "time_offset": time_offset,
         "model": digest_weights(model, repr(model.config), str(model.dtype), str(model.device)),
     }
+    existing = [str(path) for path, _ in job.outputs.values() if path.exists()]
+    if existing and not overwrite and not has_plan(job.folder, plan):
+        raise ValueError(
+            f"{', '.join(existing)} exists, and no run with these inputs and options was interrupted: pass overwrite=True "
+            "(--overwrite), or choose another output"
+        )
     folder = SegmentFolder(job.folder, plan)
     try:
         run.run(folder, batch_size, progress)
@@ -113,13 +127,19 @@ class _VideoRun:
     ) -> None:
         self.job, self.pair, self.report = job, pair, VideoReport()
         self._names = str(job.visible), str(job.infrared)
-        self._settings = VideoSettings.of(pair.visible)
         self._largest = 2**pair.infrared.bits - 1 if pair.infrared.is_gray and 8 < pair.infrared.bits < 16 else None
-        probes = [(to_visible(item.visible.frame), to_infrared(item.infrared.frame)) for item in pair.probe()]
+        found_pairs = pair.probe()
+        reference = 1 if read_options.reference == "infrared" else 0  # the video whose shape the result has
+        aspect = find_aspect((pair.visible, pair.infrared)[reference], found_pairs[0][reference].frame)
+        self._settings = VideoSettings.of(pair.visible, aspect)
+        interlaced = [any(item[index].frame.interlaced_frame for item in found_pairs) for index in (0, 1)]
+        probes = [(to_visible(item.visible.frame), to_infrared(item.infrared.frame)) for item in found_pairs]
         check_frames(probes, self._names, read_options.infrared_luma)
+        self._keep_borders = read_options.keep_borders
         self._border = None if read_options.keep_borders else _find_common_border([frame for _, frame in probes])
         self._read_options, found = find_rig(probes, replace(read_options, keep_borders=True), self._as_pair)
-        self.report.notes += ([found] if found else []) + _describe_files(pair)
+        self._palette = self._find_palette([frame for _, frame in probes])
+        self.report.notes += ([found] if found else []) + _describe_files(pair, interlaced)
         if self._border is not None:
             share = f"{100 * self._border.mean():.2g} %"
             self.report.notes.append(f"infrared border ({share}) filled by the visible image; --keep-borders keeps it")
@@ -135,27 +155,39 @@ class _VideoRun:
         return {
             "version": [__version__, import_av().__version__],
             "inputs": inputs,
-            "outputs": sorted(self.job.outputs),
+            "outputs": {kind: output for kind, (_, output) in self.job.outputs.items()},
             "infrared": self._infrared_options.to_dict(),
             "size_divisor": self._processor.size_divisor,
             "read": repr(self._read_options),
+            "keep_borders": self._keep_borders,
+            "border": None if self._border is None else sha256(self._border.tobytes()).hexdigest(),
             "semantic_every": self._semantic_every,
         }
 
     def _as_pair(self, probe: tuple[NDArray[Any], NDArray[Any]]) -> tuple[NDArray[Any], InfraredFrame]:
         return probe[0], InfraredFrame(probe[1], missing=self._border)
 
+    def _clean(self, infrared: NDArray[Any]) -> InfraredFrame:
+        return clean(mask_border(infrared, self._border, self._names[1]), self._names[1], self._read_options)
+
+    def _find_palette(self, frames: Sequence[NDArray[Any]]) -> tuple[str, ...] | None:
+        """Return the palette of most frames; `None` if all of them use few colors."""
+        palettes: Counter[tuple[str, ...] | None] = Counter()
+        for frame in frames:
+            with suppress(ValueError):  # of frames that are left out
+                palettes[read_palette(self._clean(frame), frame)] += 1
+        del palettes[None]
+        return max(palettes, key=lambda palette: palettes[palette], default=None)
+
     def _measure(self) -> InfraredOptions:
         """Return the options of all frames, with their common range if it is to be measured."""
         options = self._infrared_options
         if options.infrared_range != "folder":
             return options
-        histogram, name, problem = RangeHistogram(), self._names[1], None
+        histogram, problem = RangeHistogram(), None
         for item in self.pair.read():
             try:
-                frame = clean(
-                    InfraredFrame(to_infrared(item.infrared.frame), missing=self._border), name, self._read_options
-                )
+                frame = self._clean(to_infrared(item.infrared.frame))
                 histogram.add(frame.values, frame.missing)
             except ValueError as error:  # such frames are left out
                 problem = error
@@ -180,7 +212,7 @@ class _VideoRun:
             border=self._border,
             limits=next((state.limits for state in reversed(done) if state.limits is not None), None),
             infrared_options=self._measure(),
-            palette=next((state.palette for state in reversed(done) if state.palette is not None), None),
+            palette=next((state.palette for state in reversed(done) if state.palette is not None), self._palette),
         )
         total = self._estimate_total()
         pairs = islice(self.pair.read(), sum(state.frames for state in done), None)
@@ -283,17 +315,23 @@ def _find_common_border(frames: Sequence[NDArray[Any]]) -> NDArray[np.bool_] | N
     """Return the border that all frames have, so that it does not depend on the content of single frames."""
     common: NDArray[np.bool_] | None = None
     for frame in frames:
+        if frame.shape[:2] != frames[0].shape[:2]:
+            return None
         if np.ptp(frame) == 0:  # a fade to black
             continue
         border = find_borders(frame)
-        if border is None or (common is not None and border.shape != common.shape):
+        if border is None:
             return None
         common = border if common is None else common & border
     return common if common is not None and common.any() else None
 
 
-def _describe_files(pair: VideoPair) -> list[str]:
-    notes = []
+def _describe_files(pair: VideoPair, interlaced: Sequence[bool]) -> list[str]:
+    notes = [
+        f"{file.path} is interlaced, and its moving edges are combs: deinterlace it first (ffmpeg -vf yadif)"
+        for file, is_interlaced in zip((pair.visible, pair.infrared), interlaced, strict=True)
+        if is_interlaced
+    ]
     if pair.visible.bits > 8:
         notes.append(f"the visible video has {pair.visible.bits} bits, which are reduced to 8")
     if pair.visible.hdr:

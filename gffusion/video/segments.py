@@ -44,9 +44,9 @@ class VideoSettings:
     sample_aspect_ratio: Fraction = Fraction(1)
 
     @classmethod
-    def of(cls, file: VideoFile) -> "VideoSettings":
-        """Return the settings of a video that has the frames of another one."""
-        return cls(file.time_base, file.rate.limit_denominator(1001), file.sample_aspect_ratio)
+    def of(cls, file: VideoFile, sample_aspect_ratio: Fraction) -> "VideoSettings":
+        """Return the settings of a video that has the times of another one."""
+        return cls(file.time_base, file.rate.limit_denominator(1001), sample_aspect_ratio)
 
 
 class SegmentEncoder:
@@ -63,7 +63,7 @@ class SegmentEncoder:
         av, self.path = import_av(), path
         self._av, self._settings, self._output = av, settings, output
         self._even = output.pixels == "yuv420p"
-        self._container: OutputContainer = av.open(str(path), "w", format="nut")
+        self._container: OutputContainer = av.open(str(path.absolute()), "w", format="nut")
         stream: VideoStream = self._container.add_stream(output.codec, rate=settings.rate, options=dict(output.options))
         stream.height, stream.width = (side + side % 2 if self._even else side for side in size)
         stream.pix_fmt = output.pixels
@@ -149,6 +149,22 @@ def remove_segments(path: Path) -> None:
             shutil.rmtree(hidden, ignore_errors=True)
 
 
+def has_plan(path: Path, plan: Mapping[str, Any]) -> bool:
+    """Return whether a folder holds the segments of a run, to be continued."""
+    file = path / _PLAN
+    return file.is_file() and file.read_bytes() == _serialize(plan)
+
+
+def is_newer(output: Path, folder: Path) -> bool:
+    """Return whether a file was written after all segments of a folder."""
+    changed = [state.stat().st_mtime_ns for state in folder.glob("state-*.json")]
+    return output.stat().st_mtime_ns >= max(changed, default=0)
+
+
+def _serialize(plan: Mapping[str, Any]) -> bytes:
+    return json.dumps(plan, sort_keys=True, default=str).encode()
+
+
 class SegmentFolder:
     """Hidden folder of the finished segments of a run.
 
@@ -162,7 +178,7 @@ class SegmentFolder:
 
     def __init__(self, path: Path, plan: Mapping[str, Any]) -> None:
         self.path = path
-        content = json.dumps(plan, sort_keys=True, default=str).encode()
+        content = _serialize(plan)
         remove_leftovers(path)
         if path.exists() and self._read(_PLAN) != content:
             if self._read(_PLAN) is None and any(path.iterdir()):

@@ -16,6 +16,8 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .fuser import FrameFuser
 
+_PALETTE_PATIENCE = 5  # frames
+
 
 @dataclass(frozen=True)
 class StreamResult:
@@ -103,7 +105,9 @@ class FusionStream:
         semantic_every: int = 1,
     ) -> None:
         read_options = read_options or ReadOptions(keep_borders=True)
-        self._fuser = FrameFuser(model, image_processor, read_options, segment, semantic_every)
+        self._fuser = FrameFuser(
+            model, image_processor, read_options, segment, semantic_every, patience=_PALETTE_PATIENCE
+        )
         self._changed = threading.Condition()
         self._waiting: _Pushed | None = None
         self._result: StreamResult | None = None

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from video_files import assert_equal_videos, infrared_frame, visible_frame, write_pair, write_video
 
 from gffusion.cameras.palettes import load_palettes
+from gffusion.data import ReadOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video.segments import SEGMENT_FRAMES
 
@@ -65,13 +67,28 @@ def test_a_change_of_the_palette_is_seen_after_an_interruption(tmp_path: Path, f
     assert "the palette of" in report.errors[0]
 
 
-@pytest.mark.slow
-def test_other_options_start_anew(tmp_path: Path, fuse: Callable) -> None:
-    visible, infrared = write_pair(tmp_path, SEGMENT_FRAMES + 5)
-    with pytest.raises(Stop):
-        fuse(visible, infrared, progress=stop_after(SEGMENT_FRAMES + 2))
-    report = fuse(visible, infrared, infrared_options={"invert": True})[1]
-    assert (report.frames, report.resumed) == (SEGMENT_FRAMES + 5, 0)
+def fail_to_join(path: Path, *_: Any, **__: Any) -> None:
+    raise OSError(f"cannot write {path}")
+
+
+@pytest.mark.parametrize(
+    "options", [{"infrared_options": {"invert": True}}, {"read_options": ReadOptions(keep_borders=True)}, {}]
+)
+def test_other_options_start_anew(
+    tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """And replace no file of another run, if files are to be kept."""
+    visible, infrared = write_pair(tmp_path, 6)
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="cannot write"):
+        patch.setattr("gffusion.video.fusing.join_segments", fail_to_join)
+        fuse(visible, infrared)
+    (tmp_path / "fused.mp4").write_bytes(b"an older result")
+    if options:
+        with pytest.raises(ValueError, match=r"fused\.mp4 exists, and no run with these .*--overwrite"):
+            fuse(visible, infrared, overwrite=False, **options)
+        assert (tmp_path / "fused.mp4").read_bytes() == b"an older result"
+    report = fuse(visible, infrared, overwrite=bool(options), **options)[1]
+    assert (report.frames, report.resumed) == (6, 0 if options else 6)
 
 
 def test_an_early_interruption_leaves_nothing(tmp_path: Path, fuse: Callable) -> None:

@@ -1,0 +1,71 @@
+"""Frames that differ from those before: in palette, contrast or size."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from video_files import visible_frame, write_video
+
+from gffusion.cameras.palettes import load_palettes
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.video.fuser import FrameFuser
+from gffusion.video.reading import to_infrared
+from gffusion.zoo import load_image_processor
+
+SIZE = (96, 128)
+RAMP = np.add.outer(np.arange(SIZE[0]), np.arange(SIZE[1])) * 255 // (sum(SIZE) - 2)
+
+
+def color(palette: str, index: int, high: int = 255) -> NDArray[np.uint8]:
+    """Return levels from 0 to `high` in a palette."""
+    return load_palettes()[palette].astype(np.uint8)[(RAMP + index) % 256 * high // 255]
+
+
+def test_dark_frames_do_not_choose_the_palette(tmp_path: Path, fuse: Callable) -> None:
+    """Noise is gray, and the dark part of inferno is that of iron; one frame of another palette is left out."""
+    noise = [np.random.default_rng(index).integers(0, 3, (*SIZE, 3), np.uint8) for index in range(2)]
+    frames = [*noise, color("inferno", 0, 20), color("jet", 0), *(color("inferno", index) for index in range(5))]
+    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="bgr0")
+    visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *SIZE) for index in range(len(frames))))
+    report = fuse(visible, infrared)[1]
+    assert (report.frames, report.failures) == (8, 1)
+    assert report.errors[0].startswith("0.120 s: the palette of")
+
+
+def test_streams_take_another_palette_that_stays(funet: GFFusionModel) -> None:
+    fuser = FrameFuser(funet, load_image_processor("gffusion-funet"), patience=3)
+    visible = visible_frame(0, *SIZE)
+    palettes = ["jet", "inferno", "jet", "inferno", "inferno", "inferno", "inferno"]
+    failed = []
+    for index, palette in enumerate(palettes):
+        try:
+            fuser.prepare(visible, color(palette, index))
+        except ValueError as error:
+            assert "changes: it is taken after 3 frames" in str(error)
+            failed.append(index)
+    assert failed == [1, 3, 4]
+
+
+@pytest.mark.parametrize("infrared_range", ["auto", "folder"])
+def test_frames_of_another_size_than_the_border_are_left_out(
+    tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch, infrared_range: str
+) -> None:
+    """Streams can change their size; the frame is none of those in which borders are searched for."""
+    frames = [np.random.default_rng(index).integers(90, 160, SIZE).astype(np.uint8) for index in range(40)]
+    for frame in frames:
+        frame[:, :32] = 0
+    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="gray")
+    visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *SIZE) for index in range(len(frames))))
+
+    def read(frame: Any) -> NDArray[Any]:
+        image = to_infrared(frame)
+        return image[::2, ::2] if np.array_equal(image, frames[5]) else image
+
+    monkeypatch.setattr("gffusion.video.fusing.to_infrared", read)
+    report = fuse(visible, infrared, infrared_options={"infrared_range": infrared_range})[1]
+    assert (report.frames, report.failures) == (39, 1)
+    assert report.errors[0].startswith("0.200 s: the size of ")
+    assert "is 64x48, but its border was found in frames of 128x96" in report.errors[0]
