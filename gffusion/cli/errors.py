@@ -33,17 +33,22 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
 
 
 def exit_with_failures(
-    title: str, failures: Sequence[tuple[str, str | None]], shown: int | None = None, is_partial: bool = True
+    title: str,
+    failures: Sequence[tuple[str, str | None]],
+    shown: int | None = None,
+    is_partial: bool = True,
+    count: int | None = None,
 ) -> NoReturn:
     """Print the reasons of failures, up to `shown` ones, and exit with code 1, or 2 unless a part succeeded.
 
     Reasons that differ only in paths and numbers are printed once, with the number and the first names of the others.
+    `count` is the number of all failures if not all are known.
     """
     groups: dict[str, list[tuple[str, str]]] = {}
     for name, reason in failures:
         text = one_line(reason or "")
         groups.setdefault(re.sub(r"\S*[/\\\d]\S*", "", text), []).append((name, text))
-    typer.echo(f"{len(failures)} {title}:", err=True)
+    typer.echo(f"{count or len(failures)} {title}:", err=True)
     for (name, text), *others in list(groups.values())[:shown]:
         typer.echo(f"  {escape_controls(name)}: {text}", err=True)
         if others:

@@ -190,6 +190,7 @@ def fuse(
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         if has_video(visible, infrared, video):
             images = {"--suffix": suffix, "--raw-frame": raw_frame, "--keep-thermal": keep_thermal or None}
+            images |= {"--truncated fill": None if truncated == "refuse" else truncated}
             _fuse_videos(visible, infrared, settings, images, semantic_every or 1, time_offset or 0)  # type: ignore[arg-type]
             return
         plans = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
@@ -247,6 +248,7 @@ def _fuse_videos(
             semantic_every=semantic_every,
             time_offset=time_offset,
             keep_metadata=settings.metadata,
+            overwrite=settings.overwrite,
         )
     if settings.show:
         show_result(job.fused)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import exit_with_failures
-from .printing import print_json
+from .printing import escape_controls, print_json
 
 if TYPE_CHECKING:
     from gffusion.data import ReadOptions
@@ -66,7 +66,7 @@ def has_video(visible: Path, infrared: Path | None, options: Mapping[str, Any]) 
     if len(videos) == 1:
         other = infrared if videos[0] == visible else visible
         raise ValueError(f"{videos[0]} is a video but {other} is not: give two videos, or two folders of frames")
-    if visible.resolve() == infrared.resolve():
+    if visible.samefile(infrared):
         raise ValueError(f"{visible} is given twice: give the visible and the infrared video")
     return True
 
@@ -112,7 +112,7 @@ def find_finished(job: "VideoJob", overwrite: bool) -> bool:
 
     Raises:
         OSError: If an output is no regular file.
-        ValueError: If only some exist, and they may not be replaced: a run that was interrupted leaves segments, too.
+        ValueError: If only some exist, and they may not be replaced. Those of an interrupted run may, see [`fuse_video`].
     """
     from gffusion.data.atomic import check_replaceable  # saves start-up time
 
@@ -165,7 +165,8 @@ def fuse_videos(
     typer.echo(f"fused {count} frames in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
     if report.failures:
         errors = [(str(job.infrared), error) for error in report.errors]
-        exit_with_failures(f"frames failed and are left out ({len(errors)} shown)", errors)
+        title = f"frames failed and are left out ({len(errors)} shown)"
+        exit_with_failures(title, errors, count=report.failures)
 
 
 def print_video_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
@@ -176,19 +177,28 @@ def print_video_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
         print_json(files | {"exists": exists})
         return
     kept = " (exists, would be skipped)" if exists else ""
-    typer.echo(f"{job.visible} + {job.infrared} -> {', '.join(outputs)}{kept}; nothing was written")
+    line = f"{job.visible} + {job.infrared} -> {', '.join(outputs)}{kept}; nothing was written"
+    typer.echo(escape_controls(line))
 
 
 def keep_video(job: "VideoJob", as_json: bool) -> None:
-    """Print that the fused video exists, and delete the segments of a run that was killed after it had written it."""
-    from gffusion.video.jobs import VideoReport
-    from gffusion.video.segments import remove_segments
+    """Print that the fused video exists, and delete the segments of a run that was killed after it had written it.
 
-    remove_segments(job.folder)
+    Those of an interrupted run that was to replace the video are kept, and this is printed, too.
+    """
+    from gffusion.video.jobs import VideoReport
+    from gffusion.video.segments import is_newer, remove_segments
+
+    if all(is_newer(path, job.folder) for path, _ in job.outputs.values()):
+        remove_segments(job.folder)
+    notes = []
+    if job.folder.exists():
+        notes.append("a run that was to replace it was interrupted: --overwrite continues it")
     if as_json:
-        _print_report(job, VideoReport())
+        _print_report(job, VideoReport(notes=notes))
     else:
-        typer.echo(f"nothing to do: {job.fused} exists, and --overwrite was not given")
+        reasons = [f"nothing to do: {job.fused} exists, and --overwrite was not given", *notes]
+        typer.echo("; ".join(reasons))
 
 
 def _print_report(job: "VideoJob", report: "VideoReport", seconds: float = 0.0) -> None:

@@ -8,7 +8,6 @@ from dataclasses import replace
 from fractions import Fraction
 from hashlib import sha256
 from itertools import chain, islice, repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np

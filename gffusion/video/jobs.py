@@ -25,16 +25,17 @@ class VideoJob:
     def __post_init__(self) -> None:
         videos = tuple(OUTPUT_FORMATS)
         outputs = (self.fused, videos), (self.overlay, videos), (self.labels, (".mkv",))
-        taken = [self.visible.resolve(), self.infrared.resolve()]
+        taken = [self.visible, self.infrared]
         for path, allowed in outputs:
             if path is None:
                 continue
             if path.suffix.lower() not in allowed:
                 raise ValueError(f"cannot write the video {path}: its suffix must be one of {', '.join(allowed)}")
-            if path.resolve() in taken:
-                kind = "an input" if path.resolve() in taken[:2] else "another output"
+            is_same = [_is_same(path, other) for other in taken]
+            if any(is_same):
+                kind = "an input" if any(is_same[:2]) else "another output"
                 raise ValueError(f"the output {path} would overwrite {kind}: choose another output")
-            taken.append(path.resolve())
+            taken.append(path)
 
     @property
     def outputs(self) -> dict[str, tuple[Path, OutputFormat]]:
@@ -71,6 +72,11 @@ class VideoReport:
     failures: int = 0
     errors: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+
+
+def _is_same(path: Path, other: Path) -> bool:
+    """Return whether two paths are one file; on some disks, names can differ in case."""
+    return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
 
 
 def check_time_offset(seconds: float) -> None:

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]
 
 from video_files import find_markers, marker_column, read_audio, read_frames, write_pair
 
+from gffusion.video.fuser import FrameFuser
 from gffusion.video.segments import SEGMENT_FRAMES
 
 FUSE = "fuse visible.mp4 infrared.mp4 -o fused.mp4 --model gffusion-funet"
@@ -124,7 +126,7 @@ def test_segment(gffusion: Callable, clips: Path) -> None:
 
 
 def test_some_outputs_exist(gffusion: Callable, clips: Path) -> None:
-    """The fused video is replaced with `--overwrite` only, or if an interrupted run left its segments."""
+    """The fused video is replaced with `--overwrite` only; segments of another run change nothing."""
     (clips / "fused.mp4").write_bytes(b"an older result")
     command = [*FUSE.replace("gffusion-funet", "gffusion-tiny").split(), "--segment"]
     for options in ([], ["--dry-run"]):
@@ -133,9 +135,54 @@ def test_some_outputs_exist(gffusion: Callable, clips: Path) -> None:
         message = "fused.mp4 exists but fused_labels.mkv, fused_overlay.mp4 does not, .*: pass --overwrite, or choose"
         assert re.search(message, outcome.err)
     (clips / ".fused.mp4.parts").mkdir()
-    assert gffusion(*command).exit_code == 0
-    (clips / "fused_labels.mkv").unlink()
+    (clips / ".fused.mp4.parts" / "plan.json").write_text("{}")
+    outcome = gffusion(*command)
+    assert outcome.exit_code == 2 and "no run with these inputs and options was interrupted" in outcome.err
+    assert (clips / "fused.mp4").read_bytes() == b"an older result"
     assert gffusion(*command, "--overwrite").exit_code == 0
+
+
+def test_an_interrupted_replacement_is_kept(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command without `--overwrite` keeps the file and the segments, and `--overwrite` continues."""
+
+    def fail(path: Path, *_: object, **__: object) -> None:
+        raise OSError(f"cannot write {path}")
+
+    assert gffusion(*FUSE.split()).exit_code == 0
+    older = (clips / "fused.mp4").read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr("gffusion.video.fusing.join_segments", fail)
+        assert gffusion(*FUSE.split(), "--invert", "--overwrite").exit_code == 2
+    outcome = gffusion(*FUSE.split(), "--invert")
+    assert outcome.exit_code == 0
+    assert (
+        "fused.mp4 exists, and --overwrite was not given; a run that was to replace it was interrupted" in outcome.out
+    )
+    assert (clips / "fused.mp4").read_bytes() == older
+    outcome = gffusion(*FUSE.split(), "--invert", "--overwrite")
+    assert "8 were fused before" in outcome.out
+
+
+def test_odd_names_and_failed_frames(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names with colons and line breaks; all failures are counted, and five are shown."""
+    names = "visible\n.mp4", "12:30:00.mp4"
+    for old, new in zip(("visible.mp4", "infrared.mp4"), names, strict=True):
+        (clips / old).rename(clips / new)
+    command = ["fuse", *names, "-o", "12:30:01.mp4", "--model", "gffusion-funet"]
+    outcome = gffusion(*command, "--dry-run")
+    assert outcome.out == "visible\\n.mp4 + 12:30:00.mp4 -> 12:30:01.mp4; nothing was written\n"
+    prepare, seen = FrameFuser.prepare, iter(range(100))
+
+    def fail(*arguments: Any) -> Any:
+        if next(seen) > 0:
+            raise ValueError("no image")
+        return prepare(*arguments)
+
+    monkeypatch.setattr(FrameFuser, "prepare", fail)
+    outcome = gffusion(*command)
+    assert outcome.exit_code == 1
+    assert "7 frames failed and are left out (5 shown):" in outcome.err
+    assert len(read_frames((clips / "12:30:01.mp4").absolute())[0]) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
@@ -156,6 +203,7 @@ def test_outputs_that_are_no_files_are_refused_first(
         (f"{FUSE} --raw-frame 4x4,uint16", "--raw-frame is for images"),
         (f"{FUSE} --time-offset nan", "--time-offset must be a finite number of seconds, got nan"),
         (f"{FUSE} --time-offset inf --dry-run", "--time-offset must be a finite number of seconds, got inf"),
+        (f"{FUSE} --truncated fill", "--truncated fill is for images"),
         (f"{FUSE} --keep-thermal", "--keep-thermal is for images"),
         (f"{FUSE} --semantic-every 5", "--semantic-every.* needs a model that injects CLIP features"),
         (f"{FUSE} --semantic-every 0", "--semantic-every"),

@@ -8,6 +8,14 @@ import pytest
 from gffusion.video.jobs import VideoJob
 
 
+def test_other_names_of_an_input_are_refused(tmp_path: Path) -> None:
+    """Such as names that differ in case, on some disks."""
+    (tmp_path / "Visible.mp4").touch()
+    (tmp_path / "visible.mp4").hardlink_to(tmp_path / "Visible.mp4")
+    with pytest.raises(ValueError, match="would overwrite an input"):
+        VideoJob(tmp_path / "Visible.mp4", tmp_path / "infrared.mp4", tmp_path / "visible.mp4")
+
+
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
