@@ -3,6 +3,7 @@
 import math
 import os
 import stat
+from typing import IO
 
 DEFAULT_MAX_PIXELS = 100_000_000
 """Largest number of pixels of an image by default; 100 megapixels take up to 400 MB when decoded."""
@@ -10,6 +11,7 @@ DEFAULT_MAX_PIXELS = 100_000_000
 # Decoded bytes per byte of the file that a compression can reach: 2 bits per block in JPEG, runs in the other ones.
 _MAX_RATIOS = {"JPEG": 4096, "PNG": 1040, "TIFF": 1 << 17, "WEBP": 1 << 18, "BMP": 512}
 _BYTES_PER_PIXEL, _HEADER_BYTES = 16, 1 << 26
+_READ_BYTES = 1 << 20
 
 
 def check_pixels(width: int, height: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
@@ -77,7 +79,7 @@ def describe_special(mode: int) -> str:
 
 
 def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
-    """Read a regular file of at most `max_bytes`.
+    """Read a regular file of at most `max_bytes`; one whose status has no size, as in /proc, to its end.
 
     Raises:
         OSError: As for [`check_regular`], and if the file is larger, or grows meanwhile.
@@ -88,12 +90,21 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """
     size = check_regular(path).st_size
     with open(path, "rb") as file:
-        content = b"" if size > max_bytes else file.read(size + 1)
-    if size > max_bytes:
+        content = b"" if size > max_bytes else file.read(size + 1) if size else _read_to_end(file, max_bytes)
+    if max(size, len(content)) > max_bytes:
         raise OSError(f"{os.fspath(path)} has more than {max_bytes:,} bytes")
-    if len(content) > size:
+    if 0 < size < len(content):
         raise OSError(f"{os.fspath(path)} grew while it was read: wait until it is complete")
     return content
+
+
+def _read_to_end(file: IO[bytes], max_bytes: int) -> bytes:
+    """Return what is left of a file, and of a larger one a little more than `max_bytes`."""
+    parts, count = [], 0
+    while count <= max_bytes and (part := file.read(_READ_BYTES)):
+        parts.append(part)
+        count += len(part)
+    return b"".join(parts)
 
 
 def max_image_bytes(max_pixels: int = DEFAULT_MAX_PIXELS) -> int:

@@ -23,6 +23,10 @@ _JPEG_UNSUPPORTED = (
     "Sorry",
 )
 _UNCOMPRESSED, _JPEG_IN_TIFF = 1, 7
+# Texts of a PNG file in which Pillow looks for the orientation.
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt")
+_ORIENTATION_KEYWORDS = (b"Raw profile type exif\0", b"XML:com.adobe.xmp\0")
+_KEYWORD_LENGTH = 80
 
 
 class IncompleteError(ValueError):
@@ -107,22 +111,25 @@ def strip_png(content: bytes) -> bytes:
     return b"".join(parts)
 
 
-def has_late_metadata(file: IO[bytes]) -> bool:
-    """Return whether a PNG file has metadata after its pixels; reads only the beginning of each part.
+def read_late_orientation(file: IO[bytes]) -> bytes:
+    """Return the parts of a PNG file after its pixels that can hold its orientation; reads only the beginning of the others.
 
     Raises:
         ValueError: If the file has too many parts.
     """
     file.seek(_PNG_START)
-    has_pixels = False
+    has_pixels, found = False, b""
     for _ in range(_MAX_PARTS + 1):
         head = file.read(8)
         if len(head) < 8:
-            return False
+            return found
+        size = int.from_bytes(head[:4], "big") + 4  # with the checksum
         has_pixels = has_pixels or head[4:] == b"IDAT"
-        if has_pixels and head[4:] in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"):
-            return True
-        file.seek(int.from_bytes(head[:4], "big") + 4, os.SEEK_CUR)
+        keyword = file.read(min(size, _KEYWORD_LENGTH)) if has_pixels and head[4:] in _TEXTS else b""
+        if has_pixels and (head[4:] == b"eXIf" or keyword.startswith(_ORIENTATION_KEYWORDS)):
+            found += head + keyword + file.read(size - len(keyword))
+        else:
+            file.seek(size - len(keyword), os.SEEK_CUR)
     raise ValueError(f"it has more than {_MAX_PARTS} parts")
 
 

@@ -22,8 +22,8 @@ from .completeness import (
     check_png_data,
     check_png_parts,
     check_tiff,
-    has_late_metadata,
     list_png_rows,
+    read_late_orientation,
     strip_png,
 )
 from .decoded_image import DEFAULT_OPTIONS, UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
@@ -32,6 +32,8 @@ from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, de
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PNG_HEADER = 33  # bytes of the signature and the first part, which has the size
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _TIFF_SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 # Pillow's modes of PNG files whose stored values imagecodecs returns unchanged.
 _PLAIN_PNG_MODES = ("L", "LA", "RGB", "RGBA", "I;16")
@@ -130,6 +132,19 @@ def open_header(file: str | os.PathLike[str] | BytesIO) -> Iterator[ImageFile.Im
         yield image
 
 
+def read_late_info(image: ImageFile.ImageFile) -> dict[str | tuple[int, int], Any]:
+    """Return what Pillow finds about the orientation after the pixels of an opened PNG file, without decoding these.
+
+    Raises:
+        Exception: Any one if the file is damaged.
+    """
+    if image.format != "PNG" or image.fp is None or not (late := read_late_orientation(image.fp)):
+        return {}
+    image.fp.seek(0)
+    with Image.open(BytesIO(image.fp.read(_PNG_HEADER) + late + _PNG_END), formats=("PNG",)) as parts:
+        return parts.info
+
+
 def _describe_cause(error: Exception) -> str:
     """Return the error of a decoder in one line."""
     if isinstance(error, UnidentifiedImageError):
@@ -196,7 +211,7 @@ def _is_plain_png(content: bytes, image: ImageFile.ImageFile) -> bool:
         return True  # 16-bit colors, of which Pillow keeps only the upper bytes
     is_changed = "transparency" in image.info or image.info.get("interlace")
     is_stored = image.mode in _PLAIN_PNG_MODES and _count_levels(image) is None
-    return is_stored and not is_changed and not has_late_metadata(BytesIO(content))
+    return is_stored and not is_changed and not read_late_orientation(BytesIO(content))
 
 
 def _decode_pixels(content: bytes, image: ImageFile.ImageFile, is_complete: bool = True) -> DecodedImage:

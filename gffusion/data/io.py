@@ -12,9 +12,8 @@ from PIL import ExifTags, Image, TiffImagePlugin
 
 from .atomic import replace_file
 from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes, read_regular
-from .completeness import has_late_metadata
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
-from .decoding import decode_image, open_header
+from .decoding import decode_image, open_header, read_late_info
 from .metadata import ImageMetadata
 from .metadata_writing import embed_metadata, find_lost
 from .tiff_pages import PAGE_NAME, THERMAL_PAGE
@@ -79,8 +78,15 @@ def read_image(
     return to_supported(decoded.image)
 
 
-def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
-    """Read the height and width of an image, upright, from its header where Pillow supports the format and nothing follows the pixels.
+def read_size(
+    path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAULT_MAX_PIXELS, truncated: Truncated = "refuse"
+) -> tuple[int, int]:
+    """Read the height and width of an image, upright, from its header where Pillow supports the format.
+
+    Args:
+        path: As for [`read_image`].
+        max_pixels: Largest number of pixels of an image that must be decoded.
+        truncated: As for [`read_image`], for an image that must be decoded.
 
     Raises:
         OSError: As for [`read_image`].
@@ -97,13 +103,12 @@ def read_size(path: str | os.PathLike[str] | BytesIO) -> tuple[int, int]:
             if isinstance(image, TiffImagePlugin.TiffImageFile):
                 # Newer versions of Pillow report the upright size of TIFF files.
                 width, height = (image.tag_v2[tag] for tag in (TiffImagePlugin.IMAGEWIDTH, TiffImagePlugin.IMAGELENGTH))
-            if image.format == "PNG" and image.fp is not None and has_late_metadata(image.fp):
-                return read_image(path).shape[:2]
+            image.info |= read_late_info(image)
             # image.getexif() would decode every pixel of a PNG.
             is_transposed = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1) in range(5, 9)
             return (width, height) if is_transposed else (height, width)
     except Exception:  # read_image reads the file or raises the documented error
-        return read_image(path).shape[:2]
+        return read_image(path, max_pixels, truncated).shape[:2]
 
 
 def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAULT_MAX_PIXELS) -> NDArray[Any]:

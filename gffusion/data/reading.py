@@ -156,12 +156,13 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
     """
     content = read_bytes(visible, options.max_pixels)
     if visible == infrared and content.startswith(_PNG_SIGNATURE):  # the channels have one size
-        return read_size(visible)
+        return read_size(visible, options.max_pixels, options.truncated)
     is_plain = visible != infrared and infrared.suffix.lower() not in RAW_SUFFIXES and options.align == "none"
     if not (is_plain and has_one_image(content) and has_one_image(read_bytes(infrared, options.max_pixels))):
         height, width = read_pair(visible, infrared, options).visible.shape[:2]
         return height, width
-    return check_same_size({str(path): read_size(path) for path in (visible, infrared)})
+    files = visible, infrared
+    return check_same_size({str(path): read_size(path, options.max_pixels, options.truncated) for path in files})
 
 
 def read_unaligned(

@@ -173,7 +173,8 @@ class TestFolders:
         for index in (0, 1, 0):
             dataset[index]
         (record,) = caplog.records
-        assert "infrared/a.png: bytes of 16-bit values swapped" in record.getMessage()
+        files = f"{tmp_path / 'visible' / 'a.png'}, {tmp_path / 'infrared' / 'a.png'}"
+        assert record.getMessage().startswith(f"{files}: bytes of 16-bit values swapped")
 
     def test_labels_for_some_pairs_only(self, tmp_path: Path) -> None:
         labeled = make_pairs(tmp_path / "labeled", labels=True)

@@ -15,6 +15,7 @@ from camera_files import (
     render_pair,
     to_counts,
 )
+from hostile_images import chunk
 from PIL import Image
 from scipy import ndimage
 
@@ -22,6 +23,7 @@ from gffusion.cameras import Rig
 from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, read_pair, write_image
 from gffusion.data.combined_files import check_holds_both
 from gffusion.data.raw_frames import RawFrame
+from gffusion.data.reading import read_pair_size
 
 VISIBLE, INFRARED = render_pair()
 COUNTS = to_counts(INFRARED)
@@ -328,6 +330,19 @@ def test_transparent_infrared_pixels_are_missing(tmp_path: Path, kind: str) -> N
     visible = write(tmp_path / "cut.png", encode(np.dstack([VISIBLE, opacity]), "PNG"))
     pair = read_pair(visible, write(tmp_path / "t.png", encode(THERMAL, "PNG")))
     assert pair.missing is None and pair.notes == ("transparency of the visible image left out",)
+
+
+def test_options_hold_for_sizes_of_pairs_that_are_decoded(tmp_path: Path) -> None:
+    files = tmp_path / "visible.png", tmp_path / "infrared.png"
+    for file in files:
+        write_image(file, np.arange(200, dtype=np.uint8).reshape(10, 20))
+    late = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0text")
+    files[0].write_bytes(files[0].read_bytes()[:-12] + late[:-1])
+    with pytest.raises(ImageReadError, match="truncated"):
+        read_pair_size(*files)
+    assert read_pair_size(*files, ReadOptions(truncated="fill")) == (10, 20)
+    with pytest.raises(ImageReadError, match="more than 5"):
+        read_pair_size(*files, ReadOptions(truncated="fill", max_pixels=5))
 
 
 def test_raw_frame_without_format(tmp_path: Path) -> None:

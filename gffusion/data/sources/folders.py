@@ -85,7 +85,7 @@ class FolderPairs(PairSource):
         """Read the files of a pair."""
         pair = self.pairs[index]
         images = read_pair(pair.visible, pair.infrared, self._read_options[index])
-        self._log_new_kinds(pair, images.notes)
+        self._log_new_kinds(index, images.notes)
         decoded: DecodedPair = {"visible": images.visible, "infrared": images.infrared}
         if images.missing is not None:
             decoded["missing"] = images.missing
@@ -100,12 +100,12 @@ class FolderPairs(PairSource):
             decoded |= to_arrays(read_boxes(pair.boxes, size, self.class_names))
         return decoded
 
-    def _log_new_kinds(self, pair: ImagePair, notes: Sequence[str]) -> None:
+    def _log_new_kinds(self, index: int, notes: Sequence[str]) -> None:
         """Log the first note of every kind: what was changed or assumed while reading."""
         for note in notes:
             if get_kind(note) not in self._logged:
                 self._logged.add(get_kind(note))
-                logger.warning("%s: %s (further pairs like it are not reported)", pair.infrared, note)
+                logger.warning("%s: %s (further pairs like it are not reported)", self.describe(index), note)
 
     def read_labels(self, index: int) -> NDArray[Any]:
         """Read the label map of a pair."""
@@ -119,8 +119,8 @@ class FolderPairs(PairSource):
         pair = self.pairs[index]
         size = read_pair_size(pair.visible, pair.infrared, self._read_options[index])
         if pair.labels is not None:
-            sizes = {str(pair.visible): size, str(pair.infrared): size, str(pair.labels): read_size(pair.labels)}
-            check_same_size(sizes)
+            labels_size = read_size(pair.labels, self._read_options[index].max_pixels)
+            check_same_size({str(pair.visible): size, str(pair.infrared): size, str(pair.labels): labels_size})
         return size
 
 
