@@ -1,7 +1,9 @@
 """Print results for other programs, and names that can hold any characters."""
 
+import codecs
 import json
 import re
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -10,8 +12,10 @@ import typer
 
 
 def print_json(facts: Any) -> None:
-    """Print JSON; bytes of file names that are no UTF-8 become its escapes, which `json.loads` turns back."""
-    typer.echo(json.dumps(facts, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace").decode())
+    """Print JSON; characters that the output cannot hold become its escapes, which `json.loads` turns back."""
+    is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
+    # Bytes of file names that are no UTF-8 become escapes in any case.
+    typer.echo(json.dumps(facts, indent=1, ensure_ascii=not is_utf8).encode("utf-8", "backslashreplace").decode())
 
 
 def escape_controls(text: str) -> str:

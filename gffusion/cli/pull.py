@@ -1,6 +1,5 @@
 """`gffusion pull`: save a model to one folder, for machines without network."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -22,8 +21,9 @@ def pull(
 ) -> None:
     """Save a model with its frozen encoders to one folder that loads on any machine, without network."""
     with user_errors(), new_output(output):
-        from gffusion.hub import pull as save_model  # saves start-up time: imports torch
+        from gffusion.data.report_text import quote_word  # saves start-up time
+        from gffusion.hub import pull as save_model  # imports torch
 
         quiet_libraries()
         save_model(name, output, revision=revision)
-    typer.echo(f"{name} -> {output} (use it with --model {shlex.quote(str(output))})")
+    typer.echo(f"{name} -> {output} (use it with --model {quote_word(str(output))})")

@@ -1,6 +1,9 @@
 """Names of any content, such as those of files, as text in tables and cards: one line, no formulas, no markup."""
 
+import os
 import re
+import shlex
+import subprocess
 
 # Characters that end lines, move the cursor, or change the direction of the text that follows.
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
@@ -24,6 +27,16 @@ def to_line(text: str) -> str:
         'a b\\udcff'
     """
     return _CONTROLS.sub(" ", text.encode("utf-8", "backslashreplace").decode())
+
+
+def quote_word(text: str) -> str:
+    """Return a text as one word for the shell of this system.
+
+    Example:
+        >>> quote_word("model")
+        'model'
+    """
+    return subprocess.list2cmdline([text]) if os.name == "nt" else shlex.quote(text)
 
 
 def escape_markdown(text: str) -> str:

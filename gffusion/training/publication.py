@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from gffusion.data.report_text import quote_word
 from gffusion.hub.inspection import find_unavailable_encoders
 from gffusion.hub.publishing import prepare_repository, push
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -22,7 +23,7 @@ def check_publishable(arguments: FusionTrainingArguments, model: GFFusionModel) 
     if slim and (problems := find_unavailable_encoders(model.config)):
         raise ValueError(
             f"`push_to_hub` would fail at the end: {'; '.join(problems)}. Or train without `push_to_hub`, and then run "
-            f"`gffusion push {best} {repo_id} --full`."
+            f"`gffusion push {quote_word(best)} {repo_id} --full`."
         )
     prepare_repository(repo_id)
 
@@ -34,5 +35,5 @@ def push_finished(folder: Path, repo_id: str) -> str:
     except (OSError, ValueError) as error:
         raise OSError(
             f"The training is finished and its weights are in {folder.parent}, but they were not published: {error} "
-            f"To publish them later: `gffusion push {folder} {repo_id}`."
+            f"To publish them later: `gffusion push {quote_word(str(folder))} {repo_id}`."
         ) from error
