@@ -1,6 +1,7 @@
 """Download models with everything that they need offline."""
 
 import contextlib
+import filecmp
 import logging
 import os
 import shutil
@@ -8,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
-from transformers.utils import CONFIG_NAME
+from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 
 from gffusion.data.atomic import remove_leftovers, synchronize, temporary_folder
 from gffusion.models.gffusion.weight_files import find_file, limit_to_cache
@@ -20,6 +21,7 @@ from .publishing import CARD
 
 logger = logging.getLogger(__name__)
 
+_FIRST = IMAGE_PROCESSOR_NAME  # of the files that are moved to the folder
 LICENSES = ("LICENSE", "LICENSE.md", "LICENSE.txt")
 
 
@@ -32,17 +34,18 @@ def pull(
 ) -> Path:
     """Save a model with its frozen encoders to one folder that loads on any machine, without network, and return the folder.
 
-    The configuration is written last, so that the folder is a model only when it is complete. Model card, its images and the
-    license are saved as well. Files in the cache of the Hub client are not downloaded again.
+    The configuration is written last, so that the folder is a model only when it is complete; after a kill, the same call
+    finishes. Model card, its images and the license are saved as well. Files in the cache of the Hub client are not
+    downloaded again.
 
     Args:
         name: Name of a model of the zoo, folder, or Hub id.
-        folder: New or empty folder.
+        folder: New or empty folder, or one in which the same call was interrupted.
         revision: Branch, tag or commit of a model on the Hub.
         token: Access token. Defaults to the one stored by `hf auth login`.
 
     Raises:
-        FileExistsError: If `folder` exists and is not empty.
+        FileExistsError: If `folder` has other files.
         OSError: If the model does not exist, cannot be downloaded or written, or a file does not have the announced hash.
 
     Example:
@@ -52,8 +55,8 @@ def pull(
     """
     folder = Path(folder).resolve()
     remove_leftovers(folder)
-    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
-        raise FileExistsError(f"{folder} exists and is not an empty folder: choose another one, or remove it.")
+    if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _may_be_unfinished(folder))):
+        raise _refuse(folder)
     given: dict[str, Any] = {"revision": revision, "token": token}
     options = {name: value for name, value in given.items() if value is not None}
     try:
@@ -76,17 +79,39 @@ def pull(
             processor.save_pretrained(staging)
             _save_documents(locate(name), staging, options)
             synchronize(staging)
-            for file in sorted(staging.iterdir(), key=lambda file: file.name == CONFIG_NAME):
-                file.rename(folder / file.name)
+            if not _holds_parts_of(staging, folder):
+                raise _refuse(folder)
+            for file in sorted(staging.iterdir(), key=lambda file: (file.name == CONFIG_NAME, file.name != _FIRST)):
+                if not (folder / file.name).exists():
+                    file.rename(folder / file.name)
     except BaseException as error:
         if is_new:
             with contextlib.suppress(OSError):
                 folder.rmdir()
-        if not isinstance(error, OSError):
+        if not isinstance(error, OSError) or isinstance(error, FileExistsError):
             raise
         reason = str(error).replace(hidden, str(folder))
         raise OSError(f"Cannot write {folder}: {reason}. Choose another folder, or make this one writable.") from error
     return folder
+
+
+def _refuse(folder: Path) -> FileExistsError:
+    return FileExistsError(f"{folder} exists and is not an empty folder: choose another one, or remove it.")
+
+
+def _may_be_unfinished(folder: Path) -> bool:
+    """Return whether `pull` can have been killed while it moved files to a folder."""
+    return (folder / _FIRST).is_file() and not (folder / CONFIG_NAME).exists()
+
+
+def _holds_parts_of(staging: Path, folder: Path) -> bool:
+    """Return whether all files of a folder are equal to those that are to be moved there."""
+    files = [path for path in folder.rglob("*") if not path.is_dir() and staging not in path.parents]
+    names = [file.relative_to(folder) for file in files]
+    return all(
+        (staging / name).is_file() and filecmp.cmp(file, staging / name, shallow=False)
+        for file, name in zip(files, names, strict=True)
+    )
 
 
 def _save_documents(source: str, folder: Path, options: dict[str, Any]) -> None:

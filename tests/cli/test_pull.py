@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -76,6 +77,33 @@ def test_existing_files_are_kept(gffusion: Callable, tmp_path: Path, output: str
     assert (outcome.exit_code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1 and message.format(tmp_path) in outcome.err
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "precious")]
+
+
+def test_a_kill_while_files_are_moved(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same command finishes; other files are kept, and refused."""
+    rename, folder = Path.rename, tmp_path / "net"
+
+    def stop(path: Path, target: Path) -> Path:
+        if moved[0] == 0:
+            raise KeyboardInterrupt
+        moved[0] -= 1
+        return rename(path, target)
+
+    for count in range(4):
+        moved = [count]
+        with monkeypatch.context() as patch:
+            patch.setattr(Path, "rename", stop)
+            assert gffusion("pull", "gffusion-funet", "-o", folder).exit_code == 130
+        if count == 3:
+            (folder / "README.md").write_text("precious")
+            assert "not an empty folder" in gffusion("pull", "gffusion-funet", "-o", folder).err
+            assert (folder / "README.md").read_text() == "precious"
+            (folder / "README.md").unlink()
+        assert gffusion("pull", "gffusion-funet", "-o", folder).exit_code == 0
+        assert sorted(path.name for path in folder.iterdir()) == [
+            "README.md", "config.json", "model.safetensors", "preprocessor_config.json"
+        ]  # fmt: skip
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(("token", "advice"), [("", "hf auth login"), ("wrong", "rejects the token.*HF_TOKEN")])
