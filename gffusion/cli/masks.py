@@ -24,7 +24,7 @@ from .infrared import (
 )
 from .lists import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
-from .outputs import check_new, check_not_inputs, check_parent, new_output, write_output
+from .outputs import check_new, check_not_inputs, check_parent, new_output, resolve_files, write_output
 from .printing import list_names
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
@@ -130,7 +130,8 @@ def masks(
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
         check_not_inputs(label_maps, _list_sources(match))
         if contact_sheet is not None:
-            _check_contact_sheet(contact_sheet, [*_list_sources(match), *_list_labels(match), *label_maps])
+            data_files = [*_list_sources(match), *_list_labels(match)]
+            _check_contact_sheet(contact_sheet, data_files, found.labels or data / "labels", label_maps)
         todo = [pair for pair in pairs if overwrite or not _is_labeled(pair)]
         if contact_sheet is not None and len(todo) == len(pairs):  # otherwise, it can be of this command, interrupted
             check_new(contact_sheet, overwrite)
@@ -179,11 +180,13 @@ def _refuse_options(options: Mapping[str, Any]) -> None:
         raise ValueError(f"{' and '.join(given)} can be used with --method pca only: leave it out")
 
 
-def _check_contact_sheet(file: Path, files: list[Path]) -> None:
-    """Raise ValueError if the contact sheet would replace a file of the data."""
-    folders = {path.parent.resolve() for path in files}
-    if file.resolve() in {path.resolve() for path in files} or (file.exists() and file.resolve().parent in folders):
-        raise ValueError(f"--contact-sheet {file} is a file of the data, which it would replace: choose another one")
+def _check_contact_sheet(sheet: Path, files: list[Path], labels: Path, label_maps: list[Path]) -> None:
+    """Raise ValueError if the contact sheet would be in a folder of the data, or look like a label map."""
+    resolved, folders = sheet.resolve(), {labels, *(path.parent for path in files)}
+    if resolved.parent in {folder.resolve() for folder in folders} or resolved in resolve_files(files):
+        raise ValueError(f"--contact-sheet {sheet} is in a folder of the data: choose another folder")
+    if resolved.with_suffix("") in (path.with_suffix("") for path in resolve_files(label_maps)):
+        raise ValueError(f"--contact-sheet {sheet} has the name of a label map: choose another one")
 
 
 def _find_pairs(
@@ -313,6 +316,8 @@ def _write_contact_sheet(
         return
     content = encode_image(file, np.asarray(draw_contact_sheet(chosen, class_names, ranges)))
     if file.is_file() and not overwrite and file.read_bytes() != content:
-        raise ValueError(f"--contact-sheet {file} exists and shows something else: remove it, or choose another file")
+        note = f"note: --contact-sheet {file} exists and shows something else, so it is kept: remove it, or choose another file"
+        typer.echo(note, err=True)
+        return
     write_output(file, content)
     typer.echo(f"{len(chosen)} of {len(pairs)} label maps shown -> {file}")

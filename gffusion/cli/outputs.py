@@ -34,10 +34,28 @@ def check_not_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:
             ...
         ValueError: the output night/../visible.png would overwrite an input: choose another output
     """
-    sources = {path.resolve() for path in inputs}
-    for path in outputs:
-        if path.resolve() in sources:
+    outputs = list(outputs)
+    sources = set(resolve_files(inputs))
+    for path, resolved in zip(outputs, resolve_files(outputs), strict=True):
+        if resolved in sources:
             raise ValueError(f"the output {path} would overwrite an input: choose another output")
+
+
+def resolve_files(files: Iterable[Path]) -> list[Path]:
+    """Return the paths of files without links, as `Path.resolve` does; every folder is resolved once.
+
+    Example:
+        >>> resolve_files([Path("a.png")]) == [Path("a.png").resolve()]
+        True
+    """
+    folders: dict[Path, Path] = {}
+    resolved = []
+    for file in files:
+        folder = file.parent
+        if folder not in folders:
+            folders[folder] = folder.resolve()
+        resolved.append(file.resolve() if file.is_symlink() else folders[folder] / file.name)
+    return resolved
 
 
 def check_new(path: Path, overwrite: bool) -> None:

@@ -130,7 +130,7 @@ def test_label_maps_do_not_replace_images(
     assert {file: file.read_bytes() for file in data.rglob("*.png")} == before
 
 
-@pytest.mark.parametrize("sheet", ["visible/{0}", "infrared/{1}", "visible/extra", "labels/{0}", "labels/{1}"])
+@pytest.mark.parametrize("sheet", ["visible/{0}", "infrared/{1}", "visible/extra", "labels/{0}", "labels/sheet"])
 def test_contact_sheet_does_not_replace_data(gffusion: Callable, data: Path, sheet: str) -> None:
     """Also files of pairs without boxes, without partner, and label maps that are not written again."""
     (data / "boxes" / f"{NAMES[1]}.txt").unlink()
@@ -142,8 +142,28 @@ def test_contact_sheet_does_not_replace_data(gffusion: Callable, data: Path, she
     file = data / f"{sheet.format(*NAMES).replace('extra', 'rendered_0009')}.png"
     options = ("--method", "threshold", "-o", "out/labels", "--overwrite", "--contact-sheet", file)
     outcome = gffusion("masks", data, *options)
-    assert outcome.exit_code == 2 and "is a file of the data, which it would replace" in outcome.err
+    assert outcome.exit_code == 2 and "is in a folder of the data" in outcome.err
     assert {file: file.read_bytes() for file in data.rglob("*") if file.is_file()} == before
+
+
+def test_contact_sheet_in_the_output_folder(gffusion: Callable, data: Path) -> None:
+    """Runs can be repeated, also with pairs that were added or fail."""
+    command = ("masks", data, "--method", "threshold", "-o", "out", "--contact-sheet", "out/sheet.png")
+    outcome = gffusion(*command[:-1], f"out/{NAMES[0]}.jpg")
+    assert outcome.exit_code == 2 and "has the name of a label map" in outcome.err and not Path("out").exists()
+    boxes = data / "boxes" / f"{NAMES[2]}.txt"
+    boxes.rename("kept.txt")
+    for options in ((), ("--overwrite",)):
+        assert gffusion(*command, *options).exit_code == 0
+    sheet = Path("out/sheet.png").read_bytes()
+    boxes.write_text("damaged")
+    outcome = gffusion(*command)
+    assert outcome.exit_code == 1 and f"1 failed:\n  {NAMES[2]}" in outcome.err
+    Path("kept.txt").rename(boxes)
+    outcome = gffusion(*command)
+    assert outcome.exit_code == 0 and "note: --contact-sheet out/sheet.png exists" in outcome.err
+    assert Path("out/sheet.png").read_bytes() == sheet
+    assert gffusion(*command, "--overwrite").exit_code == 0 and Path("out/sheet.png").read_bytes() != sheet
 
 
 def test_contact_sheet(gffusion: Callable, data: Path) -> None:
@@ -155,7 +175,7 @@ def test_contact_sheet(gffusion: Callable, data: Path) -> None:
     assert gffusion(*command).exit_code == 0  # with the same image, as after an interruption
     Path("look/sheet.png").write_bytes(b"mine")
     outcome = gffusion(*command)
-    assert outcome.exit_code == 2 and "look/sheet.png exists and shows something else" in outcome.err
+    assert outcome.exit_code == 0 and "look/sheet.png exists and shows something else" in outcome.err
     outcome = gffusion(*command, "-o", "new/labels")
     assert outcome.exit_code == 2 and "look/sheet.png exists: choose another file, or pass --overwrite" in outcome.err
     assert Path("look/sheet.png").read_bytes() == b"mine" and not Path("new").exists()
