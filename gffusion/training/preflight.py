@@ -77,7 +77,8 @@ def check_class_names(
     for which, dataset in (("the training data", training), ("the evaluation data", evaluation)):
         if dataset is not None and has_labels(dataset, model) and getattr(dataset, "class_names", None):
             names[which] = list(dataset.class_names)  # type: ignore[attr-defined]
-    names["the model"] = ["" if _UNNAMED.fullmatch(name) else name for name in model.config.id2label.values()][1:]
+    known = [model.config.id2label[label] for label in range(1, model.config.num_labels)]
+    names["the model"] = ["" if _UNNAMED.fullmatch(name) else name for name in known]
     for (first, expected), (second, found) in itertools.combinations(names.items(), 2):
         for number, pair in enumerate(zip(expected, found, strict=False), start=1):
             if all(pair) and len({name.strip().casefold().replace("_", " ") for name in pair}) > 1:
@@ -146,7 +147,7 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
         shown = f"[{', '.join(map(str, wrong[:10]))}{', ...' if len(wrong) > 10 else ''}]"
         raise ValueError(
             f"The labels hold {shown} ({wrong[0]} first in {values[wrong[0]]}), but the model has the classes 0 to {classes - 1} "
-            f"({', '.join(model.config.id2label.values())}) and ignores {ignored}. Give the model these classes "
+            f"({', '.join(model.config.id2label[label] for label in range(classes))}) and ignores {ignored}. Give the model these classes "
             "(`id2label`), or correct the labels: they are class indices, not gray levels."
         )
 

@@ -175,10 +175,11 @@ class TestData:
         ):
             make(evaluation=exchanged)
         make(evaluation=FusionDataset(data, class_names=["Person", "bicycle", "car"]))
-        model = tiny_model(paradigm="cascading", id2label=dict(enumerate(["sky", "person", "bicycle", "car"])))
+        model = tiny_model(paradigm="cascading", id2label={3: "car", 0: "sky", 1: "person", 2: "bicycle"})
         arguments = FusionTrainingArguments(str(tmp_path / "named"), per_device_train_batch_size=2)
         with pytest.raises(ValueError, match="Label 1 is 'bicycle' in the training data, but 'person' in the model"):
             FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=exchanged.class_names))
+        FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=["person", "bicycle", "car"]))
 
     def test_empty_evaluation_set(self, make: Make) -> None:
         for sets in ({"evaluation": []}, {"training": []}):
