@@ -30,6 +30,9 @@ IMAGES = "images"
 CHECKPOINTS = "checkpoints"
 WEIGHTS = ("best", "last")
 
+_PAIRS, _OF_EVALUATION = "pairs", " of the evaluation"  # in descriptions of runs
+_EVALUATED = _PAIRS + _OF_EVALUATION
+
 # Options that can change when a run is resumed; `num_train_epochs` within limits, see `check_same_run`.
 _FREE = IRRELEVANT | {"output_dir", "num_train_epochs", "save_steps", "dataloader_num_workers"}
 _FREE |= {"eval_strategy", "eval_epochs", "eval_steps", "eval_metrics"}
@@ -84,10 +87,21 @@ class RunFolder:
         if not resumes and (folder := self.path / CHECKPOINTS).is_dir() and any(folder.iterdir()):
             found.append(CHECKPOINTS)
         if found:
-            raise ValueError(
-                f"{self.path} holds {', '.join(found)}, but no checkpoint to continue from. Choose another `output_dir`, or set "
-                "`overwrite_output_dir` to replace them."
-            )
+            advice = "Choose another `output_dir`, or set `overwrite_output_dir` to replace them."
+            if not resumes and self._was_stopped_early():
+                advice = (
+                    "They are of a run that was stopped before its first checkpoint: set `resume_from_checkpoint` to start it "
+                    "again, or choose another `output_dir`."
+                )
+            raise ValueError(f"{self.path} holds {', '.join(found)}, but no checkpoint to continue from. {advice}")
+
+    def _was_stopped_early(self) -> bool:
+        """Return whether a run that resumes would replace everything."""
+        try:
+            self.check_unused(resumes=True)
+        except ValueError:
+            return False
+        return _is_log(self.path / LOG)
 
     def clear(self) -> None:
         """Delete log, images and weights of another run, but not edited model cards."""
@@ -191,7 +205,7 @@ def describe_run(
         "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
         "size of a training image": list(dataset[0]["visible_values"].shape[1:]),
         **_describe_data(dataset),
-        **{f"{name} of the evaluation": value for name, value in evaluated.items()},
+        **{f"{name}{_OF_EVALUATION}": value for name, value in evaluated.items()},
         "model": {
             name: value
             for name, value in model.config.to_dict().items()
@@ -203,7 +217,7 @@ def describe_run(
 def _describe_data(dataset: Dataset[dict[str, Any]]) -> dict[str, Any]:
     names = json.dumps(list(getattr(dataset, "names", ())))
     return {
-        "pairs": len(dataset),  # type: ignore[arg-type]
+        _PAIRS: len(dataset),  # type: ignore[arg-type]
         "names of the pairs": hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
         **getattr(dataset, "settings", {}),
     }
@@ -241,9 +255,17 @@ def check_same_run(
     """
     before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
     before, now = before | before.pop("model"), now | now.pop("model")
-    differences = [
+    names, differences = before.keys() | now.keys(), []
+    if (_EVALUATED in before) != (_EVALUATED in now):
+        names = {name for name in names if not name.endswith(_OF_EVALUATION)}
+        differences.append(
+            "the run had no evaluation and has one: leave the evaluation data out, or set `eval_strategy` to 'no'"
+            if _EVALUATED in now
+            else "the run had an evaluation and has none: give the evaluation data, and an `eval_strategy` that is not 'no'"
+        )
+    differences += [
         f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
-        for name in sorted(before.keys() | now.keys())
+        for name in sorted(names)
         if before.get(name) != now.get(name)
     ]
     # Rates and lambda depend on the number of epochs from q on.

@@ -82,6 +82,8 @@ class TestUsedFolder:
             with pytest.raises(ValueError, match=f"holds {found}, but no checkpoint to continue from"):
                 make_trainer().train(resume_from_checkpoint=resume)
         trainer.folder.mark_weights(False, total_steps=2)
+        with pytest.raises(ValueError, match="before its first checkpoint: set `resume_from_checkpoint`"):
+            make_trainer().train()
         make_trainer(num_train_epochs=1).train(resume_from_checkpoint=True)  # as if killed before the first checkpoint
 
     def test_nothing_of_an_overwritten_run_is_left(
@@ -252,7 +254,10 @@ class TestSameRun:
         for now, difference in (
             (self.describe(model, dataset, processes=2), "processes was 1 and is 2"),
             (self.describe(model, [dataset[0]] * 3), "pairs was 4 and is 3"),
-            (self.describe(model, dataset, evaluation=[dataset[0]]), "pairs of the evaluation was None and is 1"),
+            (
+                self.describe(model, dataset, evaluation=[dataset[0]]),
+                "had no evaluation and has one: .*`eval_strategy` to 'no'",
+            ),
             (self.describe(model, dataset, bf16=True), "bf16 was False and is True"),
             (self.describe(model, FusionDataset(pairs, RandomFlip())), r"transform was .* and is 'RandomFlip\(.*0\.5"),
             (self.describe(model, FusionDataset(pairs, seed=3)), "seed of the transform was 0 and is 3"),
