@@ -19,6 +19,7 @@ from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
+from .subsets import check_joined
 
 logger = logging.getLogger(__name__)
 
@@ -96,8 +97,10 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
 
     Raises:
         OSError: If a file is missing or not an image.
-        ValueError: If images are too small or differ in size, a label is not a class of the model, or all are 0.
+        ValueError: If images are too small or differ in size, a label is not a class of the model, or all are 0, or a
+            `ConcatDataset` hides what the trainer needs.
     """
+    check_joined(dataset)
     sizes = _sizes(dataset)
     if len(sizes) > 1:
         raise ValueError(
