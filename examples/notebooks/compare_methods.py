@@ -2,7 +2,7 @@
 # # Compare fusion methods
 #
 # `evaluate` measures models, saved images of other methods and classical baselines on the same pairs. The pairs of this notebook are rendered; with your own,
-# set `data` to a folder with `visible/` and `infrared/`. Needs `pip install "gffusion[plots]"`.
+# set `data` to a folder with `visible/` and `infrared/`: nothing is written to a folder that exists. Needs `pip install "gffusion[plots]"`.
 
 # %%
 from pathlib import Path
@@ -10,19 +10,23 @@ from pathlib import Path
 from gffusion.synthetic.samples import write_scenes
 
 data = Path("pairs")
-write_scenes(data, count=3, height=192, width=256)
+if not data.exists():
+    write_scenes(data, count=3, height=192, width=256)
+    print("rendered", data)
 
 # %% [markdown]
-# Images of another method are a folder with the names of the pairs. Here, they are made by weighting both images equally.
+# Images of another method are a folder with the names of the pairs. Here, they are made by weighting both images equally; set `mine` to the folder of
+# yours.
 
 # %%
-from gffusion.data import read_image, write_image
+from gffusion.data import find_pairs, read_image, write_image
 
 mine = Path("my_method")
-mine.mkdir(exist_ok=True)
-for path in sorted((data / "visible").iterdir()):
-    visible, infrared = read_image(path), read_image(data / "infrared" / path.name)
-    write_image(mine / path.name, (0.5 * visible + 0.5 * infrared[..., None]).round().astype("uint8"))
+if not mine.exists():
+    mine.mkdir()
+    for pair in find_pairs(data).match.pairs:
+        visible, infrared = read_image(pair.visible), read_image(pair.infrared)
+        write_image(mine / f"{pair.name}.png", (0.5 * visible + 0.5 * infrared[..., None]).round().astype("uint8"))
 
 # %%
 from gffusion.evaluation import evaluate

@@ -3,7 +3,7 @@
 #
 # This notebook makes a small dataset of rendered pairs with boxes, as a detection dataset has them, makes label maps of the boxes, fine-tunes a
 # bundled model, and compares the model before and after. To use your own data, put it into a folder with `visible/`, `infrared/` and, if you have
-# them, `boxes/` (YOLO, VOC or COCO) with `classes.txt`, and set `data` to it.
+# them, `boxes/` (YOLO, VOC or COCO) with `classes.txt`, and set `data` to it: nothing is rendered into a folder that exists.
 #
 # Two epochs on twelve small pairs only show the steps: train longer on more pairs. Needs `pip install "gffusion[plots]"`.
 
@@ -14,7 +14,9 @@ from gffusion.synthetic.samples import write_scenes
 
 data = {"train": Path("thermal/train"), "val": Path("thermal/val")}
 for seed, (split, count) in enumerate({"train": 12, "val": 3}.items()):
-    write_scenes(data[split], count=count, seed=100 * seed, height=96, width=128)
+    if not data[split].exists():
+        write_scenes(data[split], count=count, seed=100 * seed, height=96, width=128)
+        print("rendered", data[split])
 print(sorted(path.name for path in data["train"].iterdir()))
 
 # %% [markdown]
@@ -30,7 +32,8 @@ from gffusion.labeling.masks import ThresholdMasks
 
 for folder in data.values():
     found = find_pairs(folder)
-    for result in write_labels(found.match.pairs, folder / "labels", ThresholdMasks(), found.class_names):
+    todo = [pair for pair in found.match.pairs if pair.labels is None]
+    for result in write_labels(todo, folder / "labels", ThresholdMasks(), found.class_names):
         assert result.error is None, result.error
 print("classes", found.class_names)
 
@@ -87,8 +90,8 @@ from gffusion.inference.predict import predict
 from gffusion.zoo import load_image_processor
 
 tuned = create_model("thermal/run/best")
-name = "rendered_0100.png"
-pair = (read_image(data["val"] / "visible" / name), read_image(data["val"] / "infrared" / name))
+first = find_pairs(data["val"]).match.pairs[0]
+pair = (read_image(first.visible), read_image(first.infrared))
 before = predict(create_model("gffusion-tiny"), load_image_processor("gffusion-tiny"), [pair])[0].fused
 after = predict(tuned, load_image_processor("thermal/run/best"), [pair])[0].fused
 figure, axes = plt.subplots(1, 4, figsize=(14, 3), layout="constrained")

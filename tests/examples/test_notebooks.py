@@ -3,8 +3,12 @@
 import json
 import runpy
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from gffusion.synthetic.rendering import render_scene
+from gffusion.synthetic.samples import write_scenes
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "examples" / "notebooks").glob("*.py"))
@@ -26,6 +30,46 @@ def test_script_runs(
     assert len(shown) == len(list((ROOT / "docs" / "notebooks").glob(f"{script.stem}-*.png")))
     if script.stem == "align_rig":
         assert "sure: True" in capsys.readouterr().out
+
+
+def read_cells(name: str) -> list[str]:
+    """Return the cells of a script, which begin with their kind."""
+    script = ROOT / "examples" / "notebooks" / f"{name}.py"
+    return script.read_text(encoding="utf-8").split("# %%")[1:]
+
+
+@pytest.mark.parametrize(
+    ("name", "cells", "folders"),
+    [("compare_methods", 2, ["pairs", "my_method"]), ("finetune_thermal", 2, ["thermal/train", "thermal/val"])],
+)
+def test_own_data_is_left_alone(
+    name: str, cells: int, folders: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also own label maps, which the second cell of the training would replace by those of the boxes."""
+    monkeypatch.chdir(tmp_path)
+    for folder in folders:
+        write_scenes(Path(folder), seed=7, height=32, width=32)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    variables: dict[str, Any] = {}
+    for cell in [cell for cell in read_cells(name) if cell.startswith("\n")][:cells]:
+        exec(cell, variables)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_own_images_are_aligned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With `pairs` in the cell of *Pairs*, and without *Compare* and figures, as the notebook says."""
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    imports, _, _, estimate, _, look, save = (cell for cell in read_cells("align_rig") if cell.startswith("\n"))
+    scene = render_scene(0, 96, 128)
+    variables: dict[str, Any] = {}
+    exec(imports, variables)
+    variables["pairs"] = [(scene.visible, scene.infrared)]
+    for cell in (estimate, look.partition("plt.")[0], save):
+        exec(cell, variables)
+    assert "sure:" in capsys.readouterr().out and Path("rig.json").exists()
 
 
 def test_notebooks_are_up_to_date() -> None:
