@@ -37,8 +37,9 @@ def prepare(source: Path, target: Path, webp_quality: int | None = None) -> None
 
     Raises:
         OSError: If the dataset or an image cannot be read, or a file cannot be written.
-        ValueError: If the boxes of a pair are invalid.
+        ValueError: If the boxes of a pair are invalid, or see [`check_target`].
     """
+    check_target(source, target, webp_quality is not None)
     target.mkdir(parents=True, exist_ok=True)
     for name in ("visible", "infrared"):
         if webp_quality is not None:
@@ -59,6 +60,18 @@ def prepare(source: Path, target: Path, webp_quality: int | None = None) -> None
     for pair in pairs:
         if not pair.boxes:
             write_ignored(pair, labels)
+
+
+def check_target(source: Path, target: Path, copies: bool) -> None:
+    """Raise ValueError if the result would be written to the source, or mixed with another one."""
+    if target.resolve() == source.resolve():
+        raise ValueError(f"{target} is the dataset itself: choose another --output")
+    for name in ("visible", "infrared"):
+        path = target / name
+        if copies and path.is_symlink():
+            raise ValueError(f"{path} is a link, through which --webp_quality would write: choose another --output")
+        if not copies and path.exists() and path.resolve() != (source / name).resolve():
+            raise ValueError(f"{path} exists, and is no link to {source / name}: choose another --output")
 
 
 def copy_images(source: Path, target: Path, quality: int) -> None:
@@ -87,8 +100,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--webp_quality", type=int, help="copy the images as WebP of this quality (1 to 100)")
     options = parser.parse_args(arguments)
-    for source in options.data:
-        prepare(source, options.output / source.name, options.webp_quality)
+    targets = [options.output / source.resolve().name for source in options.data]
+    if len(set(targets)) < len(targets):
+        parser.error("two folders of data have one name: give each an --output of its own")
+    try:
+        for source, target in zip(options.data, targets, strict=True):
+            check_target(source, target, options.webp_quality is not None)
+    except ValueError as error:
+        parser.error(str(error))
+    for source, target in zip(options.data, targets, strict=True):
+        prepare(source, target, options.webp_quality)
 
 
 if __name__ == "__main__":

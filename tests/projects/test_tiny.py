@@ -244,6 +244,27 @@ def test_prepared_datasets_can_be_joined(pairs: Path, tmp_path: Path) -> None:
     assert sorted(pairs.rglob("*")) == before
 
 
+@pytest.mark.parametrize("first", [[], ["--webp_quality", "85"]])
+def test_links_and_copies_are_not_mixed(
+    pairs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], first: list[str]
+) -> None:
+    """Copies would be written through the links, to the source."""
+    data, output = tmp_path / "data", tmp_path / "output"
+    shutil.copytree(pairs, data)
+    before = {path: path.read_bytes() for path in data.rglob("*.*")}
+    second = [] if first else ["--webp_quality", "85"]
+    for _ in range(2):  # again, with the same options
+        prepare.main([str(data), "--output", str(output), *first])
+    mixed = [str(data), "--output", str(output), *second]
+    for words in (mixed, [str(data), "--output", str(tmp_path)], [str(data), str(data), "--output", str(output)]):
+        with pytest.raises(SystemExit):
+            prepare.main(words)
+    errors = capsys.readouterr().err
+    assert f"{output / 'data' / 'visible'} {'exists' if first else 'is a link'}" in errors
+    assert f"{data} is the dataset itself" in errors and "have one name" in errors
+    assert {path: path.read_bytes() for path in data.rglob("*.*")} == before
+
+
 @pytest.mark.slow
 def test_probe_of_a_trained_encoder(
     dinov2_run: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
