@@ -1,5 +1,6 @@
 """Write the table of docs/guides/gpu.md from docs/benchmarks/h100.json: `python tools/gpu_table.py`."""
 
+import argparse
 from typing import Any
 
 from page_tables import GUIDES, format_table, update
@@ -25,4 +26,5 @@ def make_tables(record: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__).parse_args()
     update(TOOL, RECORD, PAGE, make_tables)

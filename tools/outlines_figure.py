@@ -6,6 +6,7 @@ the outlines of hot things, and writes docs/images/outlines.png: crops of the in
 aligned, and registered, for a shift of 4 pixels.
 """
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -87,4 +88,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

@@ -7,6 +7,7 @@ metric `Flicker`, for which the infrared frames are shown in one range.
 Needs matplotlib: `pip install ".[plots]"`.
 """
 
+import argparse
 from pathlib import Path
 from typing import Any
 
@@ -103,4 +104,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+    argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter).parse_args()
     main()

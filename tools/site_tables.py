@@ -3,13 +3,13 @@
 A page has them where it contains `<!-- generated: NAME -->`. `python tools/site_tables.py NAME` prints one.
 """
 
+import argparse
 import contextlib
 import io
 import json
 import math
 import os
 import re
-import sys
 from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -259,4 +259,6 @@ def fill(markdown: str) -> str:
 
 
 if __name__ == "__main__":
-    print(TABLES[sys.argv[1]]())
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", choices=TABLES)
+    print(TABLES[parser.parse_args().name]())

@@ -87,7 +87,9 @@ def main() -> None:
         eval_metrics=["EN", "SCD", "SSIM"],
         num_eval_images=3,
     )
-    trained = FusionTrainer(model, arguments, train, evaluation).train(resume_from_checkpoint=options.resume)
+    trained = FusionTrainer(model, arguments, train, evaluation).train(
+        resume_from_checkpoint=options.resume_from_checkpoint
+    )
     write_image(options.output / "before-after.png", draw_before_and_after(build_model(names), trained))
 
 
