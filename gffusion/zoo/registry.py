@@ -94,7 +94,7 @@ MODELS = (
         license="Apache-2.0",
         measurements={
             "MSRS, 40 validation pairs": _means(6.569, 1.652, 0.865, 0.603, 1.415, 0.015),
-            "M3SVD, 12 pairs of one clip": _means(7.393, 1.611, 0.720, 0.710, 1.261, 0.009),
+            "M3SVD, 12 pairs of three clips": _means(7.393, 1.611, 0.720, 0.710, 1.261, 0.009),
         },
     ),
     ModelEntry(
@@ -120,7 +120,7 @@ MODELS = (
         license="Apache-2.0",
         measurements={
             "MSRS, 40 validation pairs": _means(6.600, 1.679, 1.025, 0.673, 1.430, 0.012),
-            "M3SVD, 12 pairs of one clip": _means(7.298, 1.651, 0.924, 0.772, 1.295, 0.009),
+            "M3SVD, 12 pairs of three clips": _means(7.298, 1.651, 0.924, 0.772, 1.295, 0.009),
         },
     ),
     ModelEntry(
@@ -151,7 +151,7 @@ MODELS = (
         license="Apache-2.0",
         measurements={
             "MSRS, 40 validation pairs": _means(6.704, 1.844, 1.063, 0.698, 1.400, 0.015),
-            "M3SVD, 12 pairs of one clip": _means(7.288, 1.794, 0.925, 0.777, 1.274, 0.010),
+            "M3SVD, 12 pairs of three clips": _means(7.288, 1.794, 0.925, 0.777, 1.274, 0.010),
         },
     ),
     ModelEntry(
