@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-import os
+import re
 import shutil
 import tempfile
 from importlib.metadata import distributions
@@ -50,17 +50,30 @@ def examine_folders(problems: list[Problem]) -> dict[str, Any]:
 
 
 def examine_weights(problems: list[Problem]) -> dict[str, Any]:
-    """Return the models of the package; add a problem for each without weights."""
+    """Return the models of the package; add a problem for each without weights, and each damaged file."""
     try:
+        from safetensors import SafetensorError, safe_open
+
         from gffusion.zoo.registry import list_models, locate
     except ImportError:  # reported with the packages
         return {}
+    advice = _ADVICE_IN_CLONE if find_clone() else _ADVICE
     models = list_models(status="bundled")
     for name in models:
         folder = Path(locate(name))
-        if not (folder / "config.json").is_file() or not any(folder.glob("*.safetensors")):
-            what = f"the weights of {name} are not in {describe_path(folder)}"
-            problems.append(Problem(what, _ADVICE_IN_CLONE if find_clone() else _ADVICE, True))
+        weights = list(folder.glob("*.safetensors"))
+        if not (folder / "config.json").is_file() or not weights:
+            problems.append(Problem(f"the weights of {name} are not in {describe_path(folder)}", advice, True))
+        for path in [*folder.glob("*.json"), *weights]:
+            try:
+                if path.suffix == ".json":
+                    json.loads(path.read_text(encoding="utf-8"))
+                else:
+                    with safe_open(path, framework="numpy"):  # compares its header with its size
+                        pass
+            except (OSError, ValueError, SafetensorError) as error:
+                what = f"{describe_path(path)} of {name} is damaged: {describe_error(error)}"
+                problems.append(Problem(what, advice, True))
     return {"bundled_models": models}
 
 
@@ -110,13 +123,32 @@ def describe_path(path: Path) -> str:
     """Return a path with `~` for the home folder, so that reports do not name the user.
 
     Example:
-        >>> describe_path(Path.home() / "cache") == os.path.join("~", "cache")
+        >>> describe_path(Path.home() / "cache") == str(Path("~", "cache"))
         True
     """
+    return _hide_home(str(path))
+
+
+def describe_error(error: Exception) -> str:
+    """Return the message of an error in one line, with `~` for the home folder.
+
+    Example:
+        >>> describe_error(OSError(f"cannot read {Path.home()}"))
+        'cannot read ~'
+    """
+    return _hide_home(" ".join(str(error).split()))
+
+
+def _hide_home(text: str) -> str:
+    """Replace the home folder by `~`, and the folder that it links to, which resolved paths have."""
     try:
-        return os.path.join("~", path.relative_to(Path.home()))
-    except (ValueError, RuntimeError):
-        return str(path)
+        home = Path.home()
+    except RuntimeError:
+        return text
+    for folder in {home, home.resolve()}:
+        if folder != folder.parent:
+            text = re.sub(rf"(?<![\w.-]){re.escape(str(folder))}(?![\w.-])", "~", text)
+    return text
 
 
 def _find_existing(folder: Path) -> Path:

@@ -4,6 +4,7 @@ import os
 import shutil
 from typing import Any
 
+from .folders import describe_error
 from .problems import Problem
 
 _GET_STARTED = "https://pytorch.org/get-started/locally/"
@@ -15,7 +16,11 @@ def examine_machine(problems: list[Problem]) -> dict[str, Any]:
     try:
         import torch
     except Exception as error:  # a broken installation can raise anything, such as OSError about a library
-        what = f"torch cannot be imported: {' '.join(str(error).split())}"
+        what = f"torch cannot be imported: {describe_error(error)}"
+        problems.append(Problem(what, f"install it again: {_GET_STARTED}", prevents=True))
+        return cores
+    if not hasattr(torch, "accelerator"):
+        what = "torch is too old or not complete"
         problems.append(Problem(what, f"install it again: {_GET_STARTED}", prevents=True))
         return cores
     threads = torch.get_num_threads()

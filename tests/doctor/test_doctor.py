@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from outcomes import Outcome
 
 from gffusion.doctor import folders, packages
 from gffusion.doctor.problems import Problem
+from gffusion.zoo import locate
 
 
 @pytest.fixture
@@ -47,7 +49,26 @@ def test_no_secrets(gffusion: Callable[..., Outcome], monkeypatch: pytest.Monkey
     hub = json.loads(out)["hub"]
     assert hub["has_token"] is True and hub["endpoint"] == "hub.example"
     assert not any(secret in out for secret in ("hf_secret", "password", "ann:"))
-    assert folders.describe_path(Path.home() / "work") == os.path.join("~", "work")
+
+
+def test_no_names_of_users(gffusion: Callable[..., Outcome], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Also where the home folder is a link, as on clusters, and in messages of other packages."""
+    real, home = tmp_path / "data" / "alice", tmp_path / "alice"
+    real.mkdir(parents=True)
+    home.symlink_to(real, target_is_directory=True)
+    monkeypatch.setattr(Path, "home", lambda: home)
+    monkeypatch.chdir(real)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(home / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(real))
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    outcome = gffusion("doctor")
+    assert outcome.exit_code == 0 and "alice" not in outcome.out
+    assert os.path.join("~", "hub") in outcome.out and "has token       unknown" in outcome.out
+    assert "warning: the token of the Hub cannot be read: [Errno" in outcome.out
+    error = ImportError(f"{home}/libtorch.so,\n{real}/b.so, {home}2/c.so, /mnt{home}/d.so")
+    assert folders.describe_error(error) == f"~/libtorch.so, ~/b.so, {home}2/c.so, /mnt{home}/d.so"
+    monkeypatch.setattr(Path, "home", lambda: Path("/"))  # as in containers
+    assert folders.describe_path(real) == str(real)
 
 
 @pytest.mark.parametrize(
@@ -155,6 +176,30 @@ def test_missing_weights_and_temporary_folder(
     assert outcome.exit_code == 1
     assert "ERROR: no folder for temporary files can be written" in outcome.out and "set TMPDIR" in outcome.out
     assert "ERROR: the weights of gffusion-tiny are not in" in outcome.out
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "preprocessor_config.json"])
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_damaged_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, share: float) -> None:
+    folder = shutil.copytree(locate("gffusion-live"), tmp_path / "model")
+    monkeypatch.setattr("gffusion.zoo.registry.locate", lambda name: str(folder))
+    problems: list[Problem] = []
+    folders.examine_weights(problems)
+    assert problems == []
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: int(share * len(content))])
+    folders.examine_weights(problems)
+    assert all(problem.prevents and f"{name} of gffusion-" in problem.what for problem in problems) and problems
+    assert "again" in problems[0].advice or "git checkout" in problems[0].advice
+
+
+def test_old_torch(
+    gffusion: Callable[..., Outcome], installed: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("torch.accelerator")
+    installed["torch"] = "2.5.0"
+    outcome = gffusion("doctor")
+    assert outcome.exit_code == 1 and "ERROR: torch 2.5.0 is installed, but gffusion needs >=2.6" in outcome.out
 
 
 def test_broken_torch(run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:

@@ -78,12 +78,20 @@ class TestPretrained:
         with pytest.raises(OSError, match=r"^Cannot load the configuration from 'organization/name'"):
             create_model("organization/name")
 
-    def test_damaged_weights(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("length", [0, 1000, 10_000])
+    @pytest.mark.parametrize("name", ["model.safetensors", "config.json"])
+    def test_damaged_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, length: int) -> None:
+        """Those of a bundled model come back with the package."""
         shutil.copytree(locate("gffusion-funet"), tmp_path / "model")
-        weights = tmp_path / "model" / "model.safetensors"
-        weights.write_bytes(weights.read_bytes()[:1000])
-        with pytest.raises(OSError, match=r"are damaged, download them again|Cannot load"):
-            create_model(tmp_path / "model")
+        damaged = tmp_path / "model" / name
+        damaged.write_bytes(damaged.read_bytes()[: length // (1 if name == "model.safetensors" else 100)])
+        for package, advice in (
+            (tmp_path / "other", r"are damaged, download|is not JSON"),
+            (tmp_path, "gffusion again"),
+        ):
+            monkeypatch.setattr("gffusion.models.gffusion.weight_files._PACKAGE", package)
+            with pytest.raises(OSError, match=advice):
+                create_model(tmp_path / "model")
 
     def test_published_weights_are_pinned(self, monkeypatch: pytest.MonkeyPatch) -> None:
         load = Mock()

@@ -35,6 +35,8 @@ NO_PICKLES = (
 )
 
 
+_PACKAGE = Path(__file__).parents[2]
+_REINSTALL = "install gffusion again: pip install --force-reinstall --no-deps gffusion"
 _ANSWER_AGE = 60.0  # seconds for which an answer about the Hub is used again
 _answers: dict[str, tuple[float, bool]] = {}
 
@@ -129,13 +131,15 @@ def find_file(source: str | os.PathLike[str], name: str, subfolder: str = "", **
 @contextlib.contextmanager
 def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iterator[None]:
     """Convert errors inside the block to an `OSError` that says what to do, and ends with the hint."""
+    is_bundled = _PACKAGE in Path(source).absolute().parents
     try:
         yield
     except (SafetensorError, KeyError) as error:
-        raise OSError(
-            f"The files of {what} in {os.fspath(source)!r} are damaged, download them again: {error}"
-        ) from error
+        advice = _REINSTALL if is_bundled else "download them again"
+        raise OSError(f"The files of {what} in {os.fspath(source)!r} are damaged, {advice} ({error})") from error
     except OSError as error:
+        if is_bundled:
+            hint = f"{hint} To restore the files, {_REINSTALL}"
         raise OSError(
             f"Cannot load {what} from {os.fspath(source)!r}: {_reason(error, source)} {hint}".rstrip()
         ) from error
