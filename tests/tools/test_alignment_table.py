@@ -1,11 +1,14 @@
 """The script that moves pairs by known amounts."""
 
+from pathlib import Path
+
 import alignment_table as script
 import numpy as np
 import pytest
 from scipy import ndimage
 
 from gffusion.cameras import Rig, apply_rig
+from gffusion.data import ImagePair
 
 
 @pytest.mark.parametrize("crop", [True, False])
@@ -28,3 +31,12 @@ def test_rows_summarize_trials() -> None:
     wrong = {"error": 30.0, "relative": 30.0, "refused": 0.0, "seconds": 2.0}
     refused = wrong | {"refused": 1.0}
     assert script.summarize([good, good, wrong, refused]) == "25% | 50% | 50% | 25% | 25% | 0% | 50% | 2.0"
+
+
+def test_unrelated_images_are_of_different_clips() -> None:
+    """Neighboring frames of M3SVD show one scene."""
+    names = [f"0115_18{clip}_00{frame:02}" for clip in (31, 34) for frame in (0, 5, 10, 15)]
+    pairs = [ImagePair(name, Path(f"{name}.png"), Path(f"{name}.png")) for name in names]
+    for seed in range(20):
+        first, second = script.choose_unrelated(pairs, np.random.default_rng(seed))
+        assert first.name[:9] != second.name[:9]
