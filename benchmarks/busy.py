@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 import torch
-from environment import describe_machine, write_json
+from environment import describe_machine, read_count, write_json
 
 from gffusion import create_model, list_models
 from gffusion.inference.predict import run_model
@@ -26,7 +26,9 @@ from gffusion.inference.predict import run_model
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--repeats", type=int, default=11, help="passes of each kind, after one that is not timed")
+    parser.add_argument(
+        "--repeats", type=read_count, default=11, help="passes of each kind, after one that is not timed"
+    )
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--processes", type=int, default=2, help="busy processes")
     parser.add_argument("--segment", action="store_true", help="also segment, by the models that can")

@@ -1,5 +1,6 @@
 """Record of the machine and the versions that a benchmark ran with."""
 
+import argparse
 import json
 import os
 import platform
@@ -27,6 +28,13 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
         machine["cuda"] = torch.version.cuda
         machine["cudnn"] = torch.backends.cudnn.version()
     return machine
+
+
+def read_count(text: str) -> int:
+    """Return a number of runs or files, for `argparse`, which reports the error."""
+    if (count := int(text)) < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {count}")
+    return count
 
 
 def write_json(path: Path | None, result: dict[str, Any]) -> None:

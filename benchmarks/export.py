@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from environment import describe_machine
+from environment import describe_machine, read_count
 
 from gffusion import create_model, list_models
 from gffusion.export.exporting import export_model
@@ -29,7 +29,7 @@ from gffusion.zoo import load_image_processor
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--repeats", type=int, default=7, help="passes of each, after one that is not timed")
+    parser.add_argument("--repeats", type=read_count, default=7, help="passes of each, after one that is not timed")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch; ONNX Runtime chooses its own number")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write results and machine to a file")
     options = parser.parse_args()

@@ -12,6 +12,7 @@ the fastest of these.
 
 import argparse
 import copy
+import math
 import statistics
 import time
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from environment import describe_machine, write_json
+from environment import describe_machine, read_count, write_json
 from torch import Tensor, nn
 
 from gffusion import GFFusionConfig, GFFusionModel, create_model, list_models
@@ -136,7 +137,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument(
-        "--repeats", type=int, default=11, help="passes of each network, after three that are not timed"
+        "--repeats", type=read_count, default=11, help="passes of each network, rounded up to tens on a GPU"
     )
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--device", default="cpu", help='"cpu" or "cuda"')
@@ -151,20 +152,27 @@ def main() -> None:
     passes, sizes = prepare_passes(options)
     times: dict[str, list[float]] = {name: [] for name in passes}
     in_a_row = 1 if options.device == "cpu" else 10  # as in a folder of images
-    for repeat in range(options.repeats // in_a_row + 3):
+    for repeat in range(math.ceil(options.repeats / in_a_row) + 3):  # the first three are not timed
         for name, run in passes.items():
             milliseconds = [measure(run, options.device) for _ in range(in_a_row)]
             if repeat > 2:
                 times[name] += milliseconds
     medians = {name: statistics.median(values) for name, values in times.items()}
+    timed = len(times["reference"])
     where = f"{options.threads} threads" if options.device == "cpu" else torch.cuda.get_device_name()
-    print(f"{options.size[0]} x {options.size[1]}, {options.dtype}, {where}, medians of {options.repeats}")
+    print(f"{options.size[0]} x {options.size[1]}, {options.dtype}, {where}, medians of {timed}")
     fastest = min(milliseconds for name, milliseconds in medians.items() if name.startswith("reference"))
     for name, milliseconds in medians.items():
         ratio = fastest / milliseconds
         print(f"{name:24} {sizes[name]:10,} parameters {milliseconds:9.3f} ms   1/{ratio:.1f}")
-    settings = {name: getattr(options, name) for name in ("size", "dtype", "device", "threads", "repeats")}
-    result = {**settings, "milliseconds": medians, "parameters": sizes, **describe_machine(options.device)}
+    settings = {name: getattr(options, name) for name in ("size", "dtype", "device", "threads")}
+    result = {
+        **settings,
+        "repeats": timed,
+        "milliseconds": medians,
+        "parameters": sizes,
+        **describe_machine(options.device),
+    }
     write_json(options.json, result)
 
 

@@ -22,6 +22,7 @@ from environment import describe_machine, write_json
 
 from gffusion.synthetic.samples import write_scenes
 
+FEWEST = 20  # pairs of a rate: the first tenth of them is left out
 KINDS = ("visible", "infrared")
 
 
@@ -73,7 +74,7 @@ def measure(folder: Path, model: str, options: list[str], processes: int) -> dic
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--models", nargs="+", default=["gffusion-funet", "gffusion-tiny"])
-    parser.add_argument("--pairs", type=int, default=500)
+    parser.add_argument("--pairs", type=int, default=500, help=f"at least {FEWEST}")
     parser.add_argument("--scenes", type=int, default=50, help="rendered scenes")
     parser.add_argument("--size", type=int, nargs=2, default=(480, 640), metavar=("HEIGHT", "WIDTH"))
     parser.add_argument("--device", default="auto")
@@ -81,6 +82,8 @@ def main() -> None:
     parser.add_argument("--options", default="", help='further options of `gffusion fuse`, such as "--batch-size 4"')
     parser.add_argument("--json", type=Path, help="JSON file of the result")
     arguments = parser.parse_args()
+    if arguments.pairs < FEWEST:
+        parser.error(f"--pairs {arguments.pairs}: a rate needs at least {FEWEST}")
     options = ["--device", arguments.device, *arguments.options.split()]
     result: dict[str, object] = {"size": list(arguments.size), "options": options, **describe_machine(arguments.device)}
     result["processes"] = arguments.processes

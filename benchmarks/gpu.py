@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from environment import describe_machine, write_json
+from environment import describe_machine, read_count, write_json
 from forward import Reference, capture, measure
 
 from gffusion import GFFusionModel, create_model, list_models
@@ -89,7 +89,7 @@ def measure_copy() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--models", nargs="+", default=list_models(status="bundled"))
-    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--repeats", type=read_count, default=40)
     parser.add_argument("--json", type=Path, help="JSON file of the result")
     options = parser.parse_args()
     torch.manual_seed(0)

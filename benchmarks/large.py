@@ -66,6 +66,17 @@ def fuse(pair: list[Path], output: Path, model: str, threads: int) -> dict[str, 
     return {"cpu_seconds": seconds, "peak_gib": peak / 2**30}
 
 
+def find_exponent(rows: dict[float, dict[str, float]]) -> float | None:
+    """Return the exponent of CPU time, or `None` if the smallest pair does not show the start, or noise hides it."""
+    smallest, large = min(rows), [megapixels for megapixels in sorted(rows) if megapixels >= FITTED]
+    if len(large) < 2 or large[0] == smallest:
+        return None
+    seconds = [rows[megapixels]["cpu_seconds"] - rows[smallest]["cpu_seconds"] for megapixels in (large[0], large[-1])]
+    if min(seconds) <= 0:
+        return None
+    return math.log(seconds[1] / seconds[0]) / math.log((large[-1] - smallest) / (large[0] - smallest))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--models", nargs="+", default=list(MODELS))
@@ -74,12 +85,12 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file of the result")
     options = parser.parse_args()
 
-    sizes = sorted(options.megapixels)
+    sizes = sorted(set(options.megapixels))
     result: dict[str, object] = {**describe_machine(), "threads": options.threads}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for model in options.models:
-            rows = {}
+            rows: dict[float, dict[str, float]] = {}
             print(f"{model}\n{'megapixels':>12}{'CPU seconds':>13}{'peak GiB':>10}")
             for megapixels in sizes:
                 pair = write_pair(folder, megapixels)
@@ -87,16 +98,11 @@ def main() -> None:
                 print(f"{megapixels:12g}{row['cpu_seconds']:13.1f}{row['peak_gib']:10.2f}", flush=True)
                 for path in pair:
                     path.unlink()
-            large = [megapixels for megapixels in sizes if megapixels >= FITTED]
-            exponent = None
-            if len(large) > 1:
-                start = rows[sizes[0]]["cpu_seconds"]
-                first, last = (rows[megapixels]["cpu_seconds"] - start for megapixels in (large[0], large[-1]))
-                pixels = (large[-1] - sizes[0]) / (large[0] - sizes[0])
-                exponent = math.log(last / first) / math.log(pixels)
+                exponent = find_exponent(rows)
+                named = {str(megapixels): row for megapixels, row in rows.items()}
+                write_json(options.json, result := {**result, model: {"exponent": exponent, "sizes": named}})
+            if exponent is not None:
                 print(f"exponent {exponent:.2f}")
-            result[model] = {"exponent": exponent, "sizes": {str(megapixels): row for megapixels, row in rows.items()}}
-    write_json(options.json, result)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from environment import describe_machine, write_json
+from environment import describe_machine, read_count, write_json
 from plain_metrics import PLAIN, WINDOWED, Image, WindowMean, separable_windows, whole_windows
 from torch import Tensor
 
@@ -98,7 +98,7 @@ def show(name: str, row: dict[str, float]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--repeats", type=int, default=5, help="runs of which the medians are reported")
+    parser.add_argument("--repeats", type=read_count, default=5, help="runs of which the medians are reported")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch; NumPy and SciPy use one")
     parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file of the result")
     arguments = parser.parse_args()

@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import torch
-from environment import describe_machine, write_json
+from environment import describe_machine, read_count, write_json
 from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
 from transformers.utils.logging import disable_progress_bar
 
@@ -58,8 +58,8 @@ def compare(folder: Path, size: tuple[int, int], batch: int, segmenter: bool, st
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--steps", type=int, default=5, help="steps of which the medians are reported")
-    parser.add_argument("--batch", type=int, default=2, help="pairs per step")
+    parser.add_argument("--steps", type=read_count, default=5, help="steps of which the medians are reported")
+    parser.add_argument("--batch", type=read_count, default=2, help="pairs per step")
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--json", type=Path, metavar="FILE", help="JSON file of the result")
     arguments = parser.parse_args()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 from accelerate.state import AcceleratorState
-from environment import describe_machine, write_json
+from environment import describe_machine, read_count, write_json
 
 from gffusion import FusionTrainer, FusionTrainingArguments, create_model
 from gffusion.training.sampling import collate
@@ -62,9 +62,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["gffusion-tiny"])
     parser.add_argument("--variants", nargs="+", default=list(VARIANTS), choices=list(VARIANTS))
     parser.add_argument("--size", type=int, nargs=2, default=(224, 224), metavar=("HEIGHT", "WIDTH"))
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=read_count, default=16)
     parser.add_argument(
-        "--steps", type=int, default=20, help="steps of which the medians are reported, after three others"
+        "--steps", type=read_count, default=20, help="steps of which the medians are reported, after three others"
     )
     parser.add_argument("--json", type=Path, help="JSON file of the result")
     arguments = parser.parse_args()
