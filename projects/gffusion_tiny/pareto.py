@@ -1,10 +1,10 @@
 """Train gffusion-tiny's FuNet and FINet with several weights of the loss and several seeds, and compare them on validation pairs.
 
-    python -m projects.gffusion_tiny.pareto --config projects/gffusion_tiny/fusion.yaml --train_data runs/tiny/data/train/* \
-        --eval_data runs/tiny/data/val/* --output_dir runs/tiny/pareto --seeds 0 1 2
+    python -m projects.gffusion_tiny.pareto --config projects/gffusion_tiny/pareto.yaml --steps 350 --white 0.5 \
+        --train_data runs/tiny/data/train/* --eval_data runs/tiny/data/val/* --output_dir runs/tiny/pareto --seeds 0 1 2
 
-Takes the options of `fusion.py`. Every setting changes one thing. OUTPUT gets `results.jsonl`, a line per run; several processes
-can share the seeds and write to folders of their own. `--table FILE ...` prints means and standard deviations of such files.
+Takes the options of `fusion.py`. Every setting changes one thing; the weight of the intensity term is given as a factor.
+OUTPUT gets `results.jsonl`, a line per run; several processes can share the seeds and write to folders of their own. `--table FILE ...` prints means and standard deviations of such files.
 """
 
 import argparse
@@ -29,20 +29,42 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "no lower limits of the target": {"intensity_floor": 0.0, "intensity_undershoot": 1.0},
     "clean infrared images": {"thermal_artifacts": 0.0},
     "white sky as it is": {"white": 0.0},
-    "a third of the intensity term": {"intensity_weight": 13.0},
+    "a third of the intensity term": {"intensity_weight": 1 / 3},
     "no mixed pairs": {"mixed_pairs": 0.0},
 }
+
+
+def find_changes(name: str, changes: dict[str, Any], current: dict[str, Any]) -> dict[str, Any]:
+    """Return the values of a setting.
+
+    Raises:
+        ValueError: If the recipe lacks one of them, or has it already: the setting would be "all terms" under another name.
+    """
+    changed = dict(changes)
+    if "intensity_weight" in changed:
+        changed["intensity_weight"] *= current.get("intensity_weight", 0.0)
+    for key, value in changed.items():
+        if key not in current or current[key] == value:
+            raise ValueError(f"{name!r} sets {key} to {value}, which is {current.get(key)} in the recipe and options")
+    return changed
 
 
 def run(words: Sequence[str], seeds: Sequence[int]) -> None:
     """Train and measure every setting with every seed."""
     options, recipe = parse(words)
     config = recipe.model.model_config or {}
+    current = {
+        **config,
+        "thermal_artifacts": recipe.data.thermal_artifacts,
+        "mixed_pairs": recipe.training.mixed_pairs,
+        "white": options.white,
+    }
+    settings = {name: find_changes(name, changes, current) for name, changes in SETTINGS.items()}
     pairs = load_pairs(recipe.data.train_data, Accelerator().device)
     options.output.mkdir(parents=True, exist_ok=True)
     with (options.output / "results.jsonl").open("a") as results:
         for seed in seeds:
-            for name, changes in SETTINGS.items():
+            for name, changes in settings.items():
                 if time.monotonic() - options.started > options.seconds:
                     return
                 setting = copy.deepcopy(recipe)

@@ -65,7 +65,7 @@ def test_settings_are_compared_over_seeds(
 ) -> None:
     settings = {"all": {}, "no VIF term": {"vif_weight": 0.0}, "clean": {"thermal_artifacts": 0.0, "white": 0.0}}
     monkeypatch.setattr(pareto, "SETTINGS", settings)
-    pareto.main(["--seeds", "0", "1", "--config", str(recipe), "--steps", "1"])
+    pareto.main(["--seeds", "0", "1", "--config", str(recipe), "--steps", "1", "--white", "0.5"])
     results = tmp_path / "run" / "results.jsonl"
     runs = [json.loads(line) for line in results.read_text().splitlines()]
     assert [(run["setting"], run["seed"]) for run in runs] == [(name, seed) for seed in (0, 1) for name in settings]
@@ -102,3 +102,16 @@ def test_blocks_are_those_of_jpeg(quality: int) -> None:
     found = 255 * device_views.compress(tensor, torch.full((1, 1, 1, 1), float(quality)))[0, 0].numpy()
     assert np.abs(found - expected)[:40, :56].mean() < 1  # padding differs
     assert np.abs(image - expected)[:40, :56].mean() > np.abs(found - expected)[:40, :56].mean()
+
+
+def test_settings_of_the_study_change_something() -> None:
+    _, recipe = fusion.parse(
+        ["--config", str(Path(pareto.__file__).with_name("pareto.yaml")), "--train_data", "a", "--eval_data", "b"]
+    )
+    current = {"thermal_artifacts": recipe.data.thermal_artifacts, "mixed_pairs": recipe.training.mixed_pairs}
+    current |= {"white": 0.5, **recipe.model.model_config}
+    found = {name: pareto.find_changes(name, changes, current) for name, changes in pareto.SETTINGS.items()}
+    assert found["a third of the intensity term"] == {"intensity_weight": pytest.approx(40 / 3)}
+    for name, known in (("no VIF term", {"vif_weight": 0.0}), ("contrast 0.85", {})):
+        with pytest.raises(ValueError, match=name):
+            pareto.find_changes(name, pareto.SETTINGS[name], known)
