@@ -19,7 +19,8 @@ def benchmark(
     size: Annotated[
         str,
         typer.Option(
-            metavar="HxW", help="Height and width of the pair in pixels, at least 32; at most 16 million pixels."
+            metavar="HxW",
+            help="Height and width of the pair in pixels, at least 32; fewer than 8,388,608 pixels, from which on `fuse` uses tiles.",
         ),
     ] = "480x640",
     repeats: Annotated[int, typer.Option(min=1, help="Passes of which medians are printed.")] = 7,

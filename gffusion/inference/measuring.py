@@ -25,6 +25,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 from gffusion.synthetic.samples import write_scenes
 
 from .fused_funet import fuse_funet
+from .large_images import LARGE_PIXELS
 from .predict import find_semantics
 from .row_bands import fuse_in_bands
 from .threads import run_alone, run_in_threads
@@ -70,8 +71,12 @@ def measure_pair(
     with the injection, and "decode" its decoder. Rates are measured between the passes. The model is in evaluation mode.
 
     Raises:
-        ValueError: If the model is not on the CPU, or `repeats` is less than 1.
+        ValueError: If the model is not on the CPU, `repeats` is less than 1, or the pair is so large that it is fused in tiles.
     """
+    if size[0] * size[1] >= LARGE_PIXELS:
+        raise ValueError(
+            f"A pair of {size[0]}x{size[1]} is fused in tiles, which is not measured: it must have fewer than {LARGE_PIXELS:,} pixels."
+        )
     if model.device.type != "cpu" or repeats < 1:
         raise ValueError(f"The model must be on the CPU and `repeats` at least 1, got {model.device} and {repeats}.")
     times: dict[str, list[float]] = defaultdict(list)
