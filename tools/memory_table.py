@@ -39,9 +39,11 @@ def measure_growth(memory: Sequence[float]) -> float:
     return float(np.polyfit(np.linspace(0, 1, len(half)), half, 1)[0]) if len(half) > 1 else 0.0
 
 
-def watch(words: Sequence[str]) -> list[float]:
+def watch(words: Sequence[str], threads: int) -> list[float]:
     """Run gffusion, and return its resident memory in MiB, twice a second from the first quarter of a second on."""
-    process = subprocess.Popen([sys.executable, "-m", "gffusion", *words], stdout=subprocess.DEVNULL)
+    environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+    command = [sys.executable, "-m", "gffusion", *words]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, env=environment)
     found = []
     while process.poll() is None:
         pages = int(Path(f"/proc/{process.pid}/statm").read_text().split()[1])
@@ -77,19 +79,20 @@ def write_videos(folder: Path, count: int) -> None:
             container.mux(stream.encode(None))
 
 
-def measure_long(kind: str, model: str, count: int) -> dict[str, float]:
+def measure_long(kind: str, model: str, count: int, threads: int) -> dict[str, float]:
     """Return memory at the middle and the end of a long run, in MiB, and its growth in between."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (write_pairs if kind == "pairs" else write_videos)(folder, count)
         suffix = ".mp4" if kind == "frames" else ""
         sources = [str(folder / f"{part}{suffix}") for part in ("visible", "infrared")]
-        memory = watch(["fuse", *sources, "-o", str(folder / f"fused{suffix}"), "--model", model, "--device", "cpu"])
+        words = ["fuse", *sources, "-o", str(folder / f"fused{suffix}"), "--model", model, "--device", "cpu"]
+        memory = watch(words, threads)
     half = memory[len(memory) // 2 :]
     return {"count": count, "middle": half[0], "end": half[-1], "peak": max(memory), "growth": measure_growth(memory)}
 
 
-def measure_peaks(model: str, megapixels: Sequence[float], threads: int = 2) -> dict[str, float]:
+def measure_peaks(model: str, megapixels: Sequence[float], threads: int) -> dict[str, float]:
     """Return the peak of a process in MiB by megapixels."""
     large, peaks = import_from("benchmarks", "large"), {}
     with tempfile.TemporaryDirectory() as name:
@@ -121,7 +124,7 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument("--measure", nargs="+", choices=("peaks", "pairs", "frames"), default=[])
     parser.add_argument("--models", nargs="+", default=list(MODELS))
     parser.add_argument("--megapixels", type=float, nargs="+", default=list(MEGAPIXELS))
-    parser.add_argument("--threads", type=int, default=2, help="threads of torch, for peaks")
+    parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--pairs", type=int, default=5000)
     parser.add_argument("--frames", type=int, default=10000)
     options = parser.parse_args(words)
@@ -132,11 +135,14 @@ def main(words: Sequence[str] | None = None) -> None:
     for kind in options.measure:
         for model in options.models:
             name = f"{kind}, {model}"
-            record["machines"][name] = import_from("benchmarks", "environment").describe_machine()
+            record["machines"][name] = {
+                **import_from("benchmarks", "environment").describe_machine(),
+                "threads": options.threads,
+            }
             if kind == "peaks":
                 record[kind][model] = measure_peaks(model, sorted(options.megapixels), options.threads)
             else:
-                record[kind][model] = measure_long(kind, model, getattr(options, kind))
+                record[kind][model] = measure_long(kind, model, getattr(options, kind), options.threads)
             update(TOOL, RECORD, PAGE, make_tables, record)
     if not options.measure:
         update(TOOL, RECORD, PAGE, make_tables)
