@@ -58,6 +58,24 @@ class TestRoundTrip:
             assert_same(GFFusionModel.from_pretrained(tmp_path, variant=variant), model)
             assert len(list(tmp_path.glob("*.index*.json"))) == (size == "2KB")
 
+    @pytest.mark.parametrize("index", ["own", "others", "{}", '{"weight_map"'])
+    def test_saved_over_an_index_of_others(self, tiny_model: TinyModel, tmp_path: Path, index: str) -> None:
+        """Also an index that transformers does not replace, or that is damaged."""
+        weights, model = tmp_path / "model.safetensors", tiny_model()
+        model.save_pretrained(tmp_path)
+        names = dict.fromkeys(model.state_dict(), "model.safetensors" if index == "own" else "a.safetensors")
+        shutil.copy(weights, tmp_path / "a.safetensors")
+        content = json.dumps({"weight_map": names}) if index in ("own", "others") else index
+        (tmp_path / "model.safetensors.index.json").write_text(content)
+        if index == "others":
+            weights.unlink()
+        with torch.no_grad():
+            model.funet.decoder[0].bias.fill_(torch.rand(()))
+        model.save_pretrained(tmp_path)
+        assert_same(GFFusionModel.from_pretrained(tmp_path), model)
+        assert not list(tmp_path.glob("*.index.json"))
+        assert weights.stat().st_mode == (tmp_path / "config.json").stat().st_mode
+
     @pytest.mark.parametrize("full", [False, True])
     @pytest.mark.parametrize(
         "options",
@@ -363,7 +381,9 @@ class TestRefusedSaves:
             ),
         }
         for encoders, model in models.items():
-            with pytest.raises(ValueError, match=f"that of {encoders} is unknown.*include_backbones=True"):
+            with pytest.raises(
+                ValueError, match=f"that of {encoders} is unknown.*include_backbones=True, or pass Hub ids"
+            ):
                 model.save_pretrained(tmp_path / "slim", include_backbones=False)
         assert not (tmp_path / "slim").exists()
 

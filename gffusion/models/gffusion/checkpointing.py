@@ -36,7 +36,7 @@ from .weight_files import (
     limit_to_cache,
     locate_weights,
     read_weights,
-    remove_outdated_weights,
+    replaced_weights,
 )
 
 logger = logging.get_logger(__name__)
@@ -226,7 +226,8 @@ class FrozenBackboneModel(PreTrainedModel):
         if not include_backbones and unsourced:
             raise ValueError(
                 f"A slim checkpoint must name the source of its encoders, and that of {unsourced} is unknown. "
-                "Save with include_backbones=True, or create the model with GFFusionModel.from_backbones."
+                "Save with include_backbones=True, or pass Hub ids or folders, instead of encoders, to "
+                "GFFusionModel.from_backbones."
             )
         previous = self.config.backbone_weights, self._keys_to_ignore_on_save
         self.config.backbone_weights = "included" if include_backbones and self.backbones else "external"
@@ -234,13 +235,14 @@ class FrozenBackboneModel(PreTrainedModel):
             prefixes = tuple(f"{name}." for name in self.backbones)
             self._keys_to_ignore_on_save = {key for key in self.state_dict() if key.startswith(prefixes)}
         try:
-            super().save_pretrained(save_directory, **kwargs)
+            is_writer = kwargs.get("is_main_process", True)
+            replaced = replaced_weights(Path(save_directory), kwargs.get("variant"))
+            with replaced if is_writer else contextlib.nullcontext():
+                super().save_pretrained(save_directory, **kwargs)
         except SafetensorError as error:
             raise OSError(f"Cannot write the weights to {os.fspath(save_directory)}: {error}") from error
         finally:
             self.config.backbone_weights, self._keys_to_ignore_on_save = previous
-        if kwargs.get("is_main_process", True):
-            remove_outdated_weights(Path(save_directory), kwargs.get("variant"))
         # safetensors files are created without read permission for others
         for weights in Path(save_directory).glob("*.safetensors"):
             shutil.copymode(Path(save_directory) / CONFIG_NAME, weights)

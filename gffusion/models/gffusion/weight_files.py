@@ -179,15 +179,18 @@ def locate_weights(source: str | os.PathLike[str], variant: str | None = None, *
     return [cached_file(source, shard, **hub_arguments) for shard in shards]
 
 
-def remove_outdated_weights(folder: Path, variant: str | None = None) -> None:
-    """Remove what an earlier save left and this one did not replace, as the loader would read it.
+@contextlib.contextmanager
+def replaced_weights(folder: Path, variant: str | None = None) -> Iterator[None]:
+    """Remove what the block, which saves a checkpoint in the folder, did not replace.
 
-    That is a single file beside shards, or an index without its shards, which transformers has removed.
+    That is an index of earlier shards beside a new single file, or an earlier single file beside new shards.
     """
     single, index = (folder / _add_variant(name, variant) for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
-    if index.is_file():
-        is_current = all((folder / shard).is_file() for shard in read_index(index))
-        (single if is_current else index).unlink(missing_ok=True)
+    earlier = index.stat() if index.is_file() else None
+    yield
+    if single.is_file() and index.is_file():
+        is_earlier = earlier is not None and index.stat().st_mtime_ns == earlier.st_mtime_ns
+        (index if is_earlier else single).unlink()
 
 
 def _add_variant(name: str, variant: str | None) -> str:
