@@ -65,10 +65,13 @@ def export(
         pairs = _read_pairs(visible, infrared) if visible is not None and infrared is not None else None
         license = _find_license(model, folder)
         quiet_libraries()
-        from gffusion.export.exporting import export_model  # imports torch
+        import torch
+
+        from gffusion.export.exporting import export_model
         from gffusion.zoo import create_model, load_image_processor
 
-        loaded = create_model(model, **({} if segment else {"use_segmenter": False}))
+        options = {} if segment else {"use_segmenter": False}
+        loaded = create_model(model, dtype=torch.float32, **options)  # --dtype is that of the file
         parity = export_model(
             loaded,
             load_image_processor(model),

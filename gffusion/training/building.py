@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate.utils import set_seed
 from transformers import CLIPVisionConfig, Dinov2Config
 
@@ -156,7 +157,9 @@ def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]
             revision = overrides.get(f"{name}_revision")
             overrides[f"{name}_config"] = config_class.from_pretrained(source, revision=revision)
     before = GFFusionConfig.from_pretrained(locate(start))
-    model = create_model(start, ignore_mismatched_sizes=bool(_NEW_PART_FIELDS & overrides.keys()), **overrides).train()
+    may_have_new_parts = bool(_NEW_PART_FIELDS & overrides.keys())
+    options = {"dtype": torch.float32, **overrides}  # half precision would lose small steps
+    model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()
     if model.config.use_segmenter and model.config.id2label != before.id2label:
         model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
     return model

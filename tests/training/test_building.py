@@ -60,9 +60,10 @@ def test_same_seed_same_weights_and_resume(train: Callable[..., Path], tmp_path:
 
 
 def test_training_starts_from_given_weights(train: Callable[..., Path], tiny_model: Callable, tmp_path: Path) -> None:
-    tiny_model(merging="mean").save_pretrained(tmp_path / "start")
+    tiny_model(merging="mean").half().save_pretrained(tmp_path / "start")
     folder = train("--model_name_or_path", tmp_path / "start", "--crop_size", 32, model_config=None)
-    assert GFFusionModel.from_pretrained(folder / "last").config.merging == "mean"
+    last = GFFusionModel.from_pretrained(folder / "last")
+    assert (last.config.merging, last.dtype) == ("mean", torch.float32)
     assert read_log(folder)[0]["loss_segmentation"] > 0
 
 
