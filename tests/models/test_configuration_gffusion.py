@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import CLIPVisionConfig, Dinov2Config
 
@@ -123,6 +124,10 @@ class TestErrors:
             ({"id2label": {0: 0}}, "`id2label` must have names by number, got '0': the number '0'"),
             ({"num_labels": "3"}, "`num_labels` must be an integer .*got '3'"),
             ({"num_labels": 3, "id2label": {0: "ground"}}, r"`num_labels` \(3\) and `id2label` \(1 names\) must agree"),
+            (
+                {"id2label": {0: "ground"}, "label2id": {"ground": "one"}},
+                r"must be the inverse .*got \{'ground': 'one'\}",
+            ),
             ({"label2id": {"ground": 0}}, r"`label2id` must be the inverse .*background.*got \{'ground': 0\}"),
         ],
     )
@@ -167,11 +172,30 @@ class TestFiles:
         assert loaded.to_dict() == config.to_dict()
         assert isinstance(loaded.clip_config, CLIPVisionConfig)
 
+    @pytest.mark.parametrize("count", [1, 2, 3])
+    def test_classes_without_names(self, tiny_config: TinyConfig, tmp_path: Path, count: int) -> None:
+        tiny_config(num_labels=np.int64(count)).save_pretrained(tmp_path)
+        assert GFFusionConfig.from_pretrained(tmp_path).id2label == {i: f"LABEL_{i}" for i in range(count)}
+
+    def test_class_numbers_can_be_text(self, tmp_path: Path) -> None:
+        numbers = {"ground": "0", "deer": "1"}
+        config = GFFusionConfig(id2label={"0": "ground", "1": "deer"}, label2id=numbers)
+        config.save_pretrained(tmp_path)
+        assert GFFusionConfig.from_pretrained(tmp_path, label2id=numbers).label2id == {"ground": 0, "deer": 1}
+        config.id2label = {0: "sky"}
+        for copied in (GFFusionConfig(**config.to_dict()), GFFusionConfig.from_dict(config.to_dict())):
+            assert copied.label2id == {"sky": 0}
+
+    def test_overrides_without_value_keep_the_classes(self, tiny_config: TinyConfig, tmp_path: Path) -> None:
+        tiny_config(class_weights=[1, 2, 3, 4]).save_pretrained(tmp_path)
+        loaded = GFFusionConfig.from_pretrained(tmp_path, num_labels=None, id2label=None, label2id=None)
+        assert (loaded.num_labels, loaded.class_weights) == (4, [1, 2, 3, 4])
+
     def test_overrides_are_checked_like_arguments(self, tiny_config: TinyConfig, tmp_path: Path) -> None:
         tiny_config(merging="group_conv").save_pretrained(tmp_path)
         config = GFFusionConfig.from_pretrained(tmp_path, use_segmenter=False, intensity_weight=2.0)
         assert (config.needs_dinov2, config.intensity_weight, config.merging) == (False, 2.0, "group_conv")
-        for overrides in ({"merging": "sum"}, {"num_groups": 9}):
+        for overrides in ({"merging": "sum"}, {"num_groups": 9}, {"id2label": {"one": "ground"}}):
             with pytest.raises(ValueError, match=next(iter(overrides))):
                 GFFusionConfig.from_pretrained(tmp_path, **overrides)
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Collection, Iterator, Sequence
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +126,7 @@ def check_classes(config_dict: dict[str, Any]) -> None:
     for key, label in (names or {}).items():
         if not str(key).isdecimal() or not isinstance(label, str):
             raise ValueError(f"`id2label` must have names by number, got {str(key)[:40]!r}: {describe_type(label)}")
-    if count is not None and (not isinstance(count, int) or isinstance(count, bool) or count > MAX_LABELS):
+    if count is not None and (not isinstance(count, Integral) or isinstance(count, bool) or int(count) > MAX_LABELS):
         raise ValueError(f"`num_labels` must be an integer of at most {MAX_LABELS}, got {count!r}.")
     if names is not None and count is not None and count != len(names):
         raise ValueError(f"`num_labels` ({count}) and `id2label` ({len(names)} names) must agree, or pass only one.")
@@ -137,6 +138,26 @@ def names_other_classes(config_dict: dict[str, Any], overrides: dict[str, Any]) 
         {int(key): name for key, name in (part.get("id2label") or {}).items()} for part in (config_dict, overrides)
     )
     return (bool(given) and given != saved) or overrides.get("num_labels", len(saved)) != len(saved)
+
+
+def check_label_numbers(id2label: dict[int, str], label2id: dict[str, Any] | None) -> None:
+    """Raise ValueError if `label2id` is given and not the inverse of `id2label`; its numbers can be text."""
+    numbers = {label: str(index) for index, label in id2label.items()}
+    if label2id is not None and {label: str(index) for label, index in label2id.items()} != numbers:
+        raise ValueError(f"`label2id` must be the inverse of `id2label` ({id2label}), got {label2id}.")
+
+
+def check_class_weights(config: Any) -> None:
+    """Raise ValueError if weights of the classes are given that are not one valid weight per class."""
+    weights = config.class_weights
+    if weights is None:
+        return
+    valid = all(0 <= weight < float("inf") for weight in weights) and any(weights)
+    if not valid or len(weights) != len(config.id2label):
+        raise ValueError(
+            f"`class_weights` must be {len(config.id2label)} finite non-negative numbers, one per class of "
+            f"`id2label` and not all 0, got {weights}."
+        )
 
 
 def check_encoder_sizes(name: str, encoder: CLIPVisionConfig | Dinov2Config) -> None:

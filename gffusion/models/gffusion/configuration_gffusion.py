@@ -13,10 +13,12 @@ from transformers.utils import CONFIG_NAME
 from .config_limits import (
     LIMITS,
     MAX_DECODER_LAYERS,
+    check_class_weights,
     check_classes,
     check_encoder_sizes,
     check_field_types,
     check_image_sizes,
+    check_label_numbers,
     check_segmenter,
     name_file_in_errors,
     names_other_classes,
@@ -220,10 +222,7 @@ class GFFusionConfig(PreTrainedConfig):
         self._fill_defaults(has_classes=given["id2label"] is not None or "num_labels" in kwargs)
         super().__post_init__(**kwargs)
         self.label2id = {label: index for index, label in self.id2label.items()}
-        if given["label2id"] not in (None, self.label2id):
-            raise ValueError(
-                f"`label2id` must be the inverse of `id2label` ({self.id2label}), got {given['label2id']}."
-            )
+        check_label_numbers(self.id2label, given["label2id"])
         if self.semantic_layers is None and self.semantic_config is not None:
             self.semantic_layers = list(range(1, self.semantic_config.num_hidden_layers))
 
@@ -269,6 +268,9 @@ class GFFusionConfig(PreTrainedConfig):
     def from_dict(cls, config_dict: dict[str, Any], **kwargs: Any) -> Any:
         """Create a configuration from a dictionary; overrides in `kwargs` are checked like constructor arguments."""
         check_field_types(config_dict)
+        classes = {"id2label", "label2id", "num_labels"}
+        kwargs = {key: value for key, value in kwargs.items() if value is not None or key not in classes}
+        check_classes(kwargs)
         if (model_type := config_dict.get("model_type", cls.model_type)) != cls.model_type:
             raise ValueError(
                 f"Expected the configuration of a {cls.model_type!r} model, got one of a {model_type!r} model (`model_type`)."
@@ -288,6 +290,14 @@ class GFFusionConfig(PreTrainedConfig):
             if source not in (None, config_dict.get(f"{name}_name_or_path")):  # the revision is one of the saved source
                 saved[f"{name}_revision"] = None
         return super().from_dict({**saved, **overrides}, **kwargs)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return all values; `label2id` follows from `id2label`, which can have been set since."""
+        return {**super().to_dict(), "label2id": {label: index for index, label in self.id2label.items()}}
+
+    def to_diff_dict(self) -> dict[str, Any]:
+        """Return the values to save: those that differ from the defaults, and the classes, also if they are transformers' default."""
+        return {**super().to_diff_dict(), "id2label": dict(self.id2label)}
 
     @property
     def needs_clip(self) -> bool:
@@ -341,7 +351,7 @@ class GFFusionConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be finite and non-negative, got {getattr(self, name)}.")
         if not self.id2label or sorted(self.id2label) != list(range(len(self.id2label))):
             raise ValueError(f"`id2label` must number at least one class as 0, 1, 2, ..., got {sorted(self.id2label)}.")
-        self._validate_class_weights()
+        check_class_weights(self)
 
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
         unknown = {name for name in arguments if not name.startswith("_")} - _BASE_ARGUMENTS
@@ -381,17 +391,6 @@ class GFFusionConfig(PreTrainedConfig):
         if self.group_kernel_size % 2 == 0 or not 1 <= self.group_kernel_size <= LIMITS["group_kernel_size"]:
             raise ValueError(
                 f"`group_kernel_size` must be odd, from 1 to {LIMITS['group_kernel_size']}, got {self.group_kernel_size}."
-            )
-
-    def _validate_class_weights(self) -> None:
-        weights = self.class_weights
-        if weights is None:
-            return
-        valid = all(0 <= weight < float("inf") for weight in weights) and any(weights)
-        if not valid or len(weights) != len(self.id2label):
-            raise ValueError(
-                f"`class_weights` must be {len(self.id2label)} finite non-negative numbers, one per class of "
-                f"`id2label` and not all 0, got {weights}."
             )
 
 
