@@ -5,18 +5,20 @@ A graph is captured when a size is used for the second time. The results are the
 
 import threading
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from transformers.utils import logging
 
 from gffusion.models.gffusion.finet import upsample
 from gffusion.models.gffusion.image_ops import CLIP_MEAN, CLIP_STD, rgb_to_luma
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+
+from .folding import is_plain
 
 MAXIMUM_GRAPHS = 8  # per model; a graph keeps its inputs and its output, and all share the memory between
 
@@ -50,7 +52,7 @@ def fuse_on_gpu(
     # Buffers of graphs outlive the caller's inference mode, so they must not be inference tensors.
     with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(model.device), _LOCK:
         prepared = _PREPARED.get(model)
-        if prepared is None or not prepared.is_current():
+        if prepared is None or not prepared.is_current(model):
             prepared = _PREPARED[model] = _Prepared(model)
         return prepared(inputs)
 
@@ -66,9 +68,9 @@ class _Prepared:
         self._graphs: OrderedDict[tuple[Any, ...], _Graph] = OrderedDict()
         self._pool: Any = None
 
-    def is_current(self) -> bool:
+    def is_current(self, model: GFFusionModel) -> bool:
         """Return whether the weights are those that were prepared."""
-        return self._weights.are_unchanged()
+        return self._weights.are_unchanged(model)
 
     def __call__(self, inputs: list[Tensor]) -> Tensor:
         key = tuple((value.shape, value.dtype) for value in inputs)
@@ -77,7 +79,7 @@ class _Prepared:
             return graph(inputs)
         inputs = [value.to(self._device) for value in inputs]
         self._uses[key] += 1
-        if self._uses[key] == 2:
+        if self._uses[key] == 2 and self._weights.are_plain:
             try:
                 self._capture(key, inputs)
             except torch.OutOfMemoryError:
@@ -120,48 +122,58 @@ _PREPARED: WeakKeyDictionary[GFFusionModel, _Prepared] = WeakKeyDictionary()
 _LOCK = threading.Lock()
 
 
+# Attributes of layers that the kernels copy, or that a graph keeps.
+_SETTINGS = ("eps", "negative_slope", "padding_mode", "padding", "stride", "dilation", "groups")
+
+
 class _Weights:
     """Trained weights, and the address of the encoder's, to detect changes."""
 
     def __init__(self, model: GFFusionModel) -> None:
-        # Not all of the model, because reading that takes longer than a graph.
-        trained = [model.funet, *([model.finet] if hasattr(model, "finet") else [])]
-        modules = [module for part in trained for module in part.modules()]
-        self._places = _find_places(modules)
-        if hasattr(model, "clip"):
-            holder, name = next(
-                (module._parameters, name) for module in model.clip.modules() for name in module._parameters
-            )
-            self._places.append((holder, name))
-        modules = list(model.funet.modules())
-        self._copied = _find_places(modules)
-        self._layers = [module for module in modules if isinstance(module, (nn.BatchNorm2d, nn.LeakyReLU))]
-        self._state, self._values = self._read(), self._read_values()
+        parts = [getattr(model, name) for name in ("funet", "finet") if hasattr(model, name)]
+        self._modules = [module for part in parts for module in part.modules()]
+        # Dictionaries of the modules, because all in them can be replaced; reading all of a model takes longer than a graph.
+        self._holders = [holder for module in self._modules for holder in (module._parameters, module._buffers)]
+        encoder = list(model.clip.modules()) if hasattr(model, "clip") else []
+        self._holders += [module._parameters for module in encoder if module._parameters][:1]
+        self._children = [(holder, dict(holder)) for holder in (part._modules for part in (*self._modules, *encoder))]
+        self._settings = [
+            (vars(module), name) for module in self._modules for name in _SETTINGS if name in vars(module)
+        ]
+        values = [value.detach() for value in (*model.funet.parameters(), *model.funet.buffers())]
+        # Views of the values, which are those of the model as long as their places are.
+        self._copied = [
+            value.view(-1) if value.is_contiguous() else value for value in values if value.is_floating_point()
+        ]
+        self.are_plain = self._have_no_hooks()
+        self._parts, self._state, self._values = self._find_parts(model), self._read(), self._read_values()
 
-    def are_unchanged(self) -> bool:
-        """Return whether all are the same tensors with the same values, and layers have the same settings.
+    def are_unchanged(self, model: GFFusionModel) -> bool:
+        """Return whether all are the same tensors with the same values, and layers have the same settings and hooks.
 
         FuNet's values are compared, because kernels have copies of them, and changes by `.data` or of inference tensors have no
         version.
         """
-        return self._read() == self._state and torch.equal(self._read_values(), self._values)
+        are_same = self._find_parts(model) == self._parts and all(holder == known for holder, known in self._children)
+        return are_same and self._read() == self._state and torch.equal(self._read_values(), self._values)
+
+    @staticmethod
+    def _find_parts(model: GFFusionModel) -> list[Any]:
+        return [model._modules.get(name) for name in ("funet", "finet", "clip")]
+
+    def _have_no_hooks(self) -> bool:
+        return all(map(is_plain, self._modules))
 
     def _read(self) -> list[Any]:
-        values = (holder[name] for holder, name in self._places)
-        places = [(value.data_ptr(), 0 if value.is_inference() else value._version) for value in values]
-        return places + [
-            layer.eps if isinstance(layer, nn.BatchNorm2d) else layer.negative_slope for layer in self._layers
+        values = (value for holder in self._holders for value in holder.values())
+        places = [
+            None if value is None else (value.data_ptr(), 0 if value.is_inference() else value._version)
+            for value in values
         ]
+        return [self._have_no_hooks(), *places, *(holder.get(name) for holder, name in self._settings)]
 
     def _read_values(self) -> Tensor:
-        values = [holder[name].detach().reshape(-1) for holder, name in self._copied]
-        return torch.cat([value for value in values if value.is_floating_point()])
-
-
-def _find_places(modules: Iterable[nn.Module]) -> list[tuple[Any, str]]:
-    """Return the dictionaries of all weights and their names there, because a parameter can be replaced."""
-    holders = [holder for module in modules for holder in (module._parameters, module._buffers)]
-    return [(holder, name) for holder in holders for name, value in holder.items() if value is not None]
+        return torch.cat([value.reshape(-1) for value in self._copied])
 
 
 def _make_compute(model: GFFusionModel) -> Compute:

@@ -37,7 +37,7 @@ def can_fold(funet: nn.Module) -> bool:
 
 def is_known(module: nn.Module) -> bool:
     """Return whether folded forms know a module, apart from the modules in it."""
-    if module._forward_hooks or module._forward_pre_hooks or {"forward", "encode", "decode"} & vars(module).keys():
+    if not is_plain(module):
         return False
     if type(module) in _PARTS:
         return {name for name, _ in module.named_children()} - {"context"} == _PARTS[type(module)]
@@ -48,6 +48,13 @@ def is_known(module: nn.Module) -> bool:
     return (module.kernel_size, module.padding, module.padding_mode) in (
         ((1, 1), (0, 0), "zeros"),
         ((3, 3), (1, 1), "reflect"),
+    )
+
+
+def is_plain(module: nn.Module) -> bool:
+    """Return whether a module has no hooks of forward passes and no replaced methods, which only run if it is called."""
+    return not (
+        module._forward_hooks or module._forward_pre_hooks or {"forward", "encode", "decode"} & vars(module).keys()
     )
 
 

@@ -1,13 +1,15 @@
 """Changes that the kernels and graphs of a GPU must follow are seen, here on a CPU."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
+from torch.nn.utils import parametrizations, prune
 
 from gffusion import GFFusionModel
-from gffusion.inference.cuda_graphs import _Weights
+from gffusion.inference.cuda_graphs import _Prepared, _Weights
 
 LAYER = "decoder.0.weight"
 
@@ -25,8 +27,35 @@ LAYER = "decoder.0.weight"
         lambda model: model.funet.decoder[1].running_mean.data.add_(0.01),
         lambda model: setattr(model.funet.decoder[1], "eps", 0.5),
         lambda model: setattr(model.funet.decoder[2], "negative_slope", 0.5),
+        lambda model: setattr(model.funet.decoder[0], "padding_mode", "zeros"),
+        lambda model: setattr(model.funet.decoder[0], "bias", None),
+        lambda model: setattr(model, "funet", copy.deepcopy(model.funet)),
+        lambda model: model.funet.decoder.__setitem__(0, copy.deepcopy(model.funet.decoder[0])),
+        lambda model: setattr(model.clip, "post_layernorm", torch.nn.Identity()),
+        lambda model: model.funet.decoder[0].register_forward_hook(print),
+        lambda model: setattr(model.finet.gate_projection, "forward", print),
+        lambda model: prune.l1_unstructured(model.funet.decoder[0], "weight", 0.3),
+        lambda model: parametrizations.weight_norm(model.funet.decoder[0]),
     ],
-    ids=["version", "data", "order", "foreach", "parameter", "buffer", "eps", "slope"],
+    ids=[
+        "version",
+        "data",
+        "order",
+        "foreach",
+        "parameter",
+        "buffer",
+        "eps",
+        "slope",
+        "padding",
+        "bias",
+        "funet",
+        "layer",
+        "encoder",
+        "hook",
+        "forward",
+        "prune",
+        "norm",
+    ],
 )
 @pytest.mark.parametrize("is_inference", [False, True])
 def test_changes_are_seen(
@@ -37,6 +66,26 @@ def test_changes_are_seen(
         if is_inference:
             model.load_state_dict({name: value.clone() for name, value in model.state_dict().items()}, assign=True)
         weights = _Weights(model)
-        assert weights.are_unchanged()
+        assert weights.are_unchanged(model) and weights.are_plain
         change(model)
-        assert not weights.are_unchanged()
+        assert not weights.are_unchanged(model)
+        assert _Weights(model).are_unchanged(model)
+
+
+def test_values_in_channels_last_order_are_seen(tiny_model: Callable[..., GFFusionModel]) -> None:
+    model = tiny_model().eval().to(memory_format=torch.channels_last)
+    weights = _Weights(model)
+    model.funet.get_parameter(LAYER).data.mul_(-1)
+    assert not weights.are_unchanged(model)
+
+
+def test_hooks_are_not_captured(tiny_model: Callable[..., GFFusionModel], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A graph would not call them."""
+    monkeypatch.setattr(_Prepared, "_capture", None)
+    model, calls = tiny_model(paradigm="cascading").eval(), []
+    model.funet.decoder[0].register_forward_hook(lambda *_: calls.append(1))
+    with torch.no_grad():
+        prepared = _Prepared(model)
+        for _ in range(3):
+            prepared([torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)])
+    assert len(calls) == 3
