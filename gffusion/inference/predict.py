@@ -1,6 +1,6 @@
 """Run a model on pairs. The command line, the pipeline, evaluation, validation and figures all use this module."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -48,12 +48,12 @@ class Prediction:
 def predict(
     model: GFFusionModel,
     image_processor: GFFusionImageProcessor,
-    pairs: Sequence[tuple[Any, Any]],
+    pairs: Iterable[tuple[Any, Any]],
     segment: bool = False,
-    infrared_options: Sequence[InfraredOptions] | None = None,
+    infrared_options: Sequence[InfraredOptions] | Iterator[InfraredOptions] | None = None,
     output_type: Literal["np", "pil"] = "np",
     row_bands: bool | None = None,
-    missing: Sequence[NDArray[np.bool_] | None] | None = None,
+    missing: Iterable[NDArray[np.bool_] | None] | None = None,
     encode: Encoder | None = None,
 ) -> list[Prediction]:
     """Fuse pairs of one size, and return one prediction per pair, in order.
@@ -84,6 +84,9 @@ def predict(
         >>> predict(model, processor, [pair])[0].fused.shape
         (48, 64, 3)
     """
+    pairs = list(pairs)
+    if isinstance(infrared_options, Iterator):
+        infrared_options = list(infrared_options)
     _check_arguments(model, pairs, row_bands, infrared_options)
     images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
     masks = [None] * len(images) if missing is None else list(missing)
@@ -135,12 +138,17 @@ def _check_arguments(
         raise ValueError(
             "The model is in training mode, in which results depend on the batch: call `model.eval()` first."
         )
-    if not len(pairs):
+    if not pairs:
         raise ValueError("`pairs` is empty: give at least one pair of images.")
     if infrared_options is not None:
         check_options(infrared_options, len(pairs))
-    if row_bands and not isinstance(model, GFFusionModel):
+    if row_bands and is_exported(model):
         raise ValueError("`row_bands` cannot be used with an exported file: leave it out.")
+
+
+def is_exported(model: Any) -> bool:
+    """Return whether a model is an exported file, which is run as a whole; one of `torch.compile` has its parts."""
+    return not hasattr(model, "funet")
 
 
 def _call(function: Callable[[], Any]) -> Any:

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from gffusion.inference.predict import is_exported
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -72,7 +73,7 @@ def check_refresh(model: GFFusionModel, every: int) -> None:
     """
     if every < 1:
         raise ValueError(f"`semantic_every` (--semantic-every) must be at least 1, got {every}")
-    if every > 1 and not isinstance(model, GFFusionModel):
+    if every > 1 and is_exported(model):
         raise ValueError("`semantic_every` (--semantic-every) cannot be used with an exported file: leave it out")
     if every > 1 and not model.config.needs_clip:
         raise ValueError(

@@ -166,6 +166,11 @@ def test_arrays_in_and_out(tiny_model: TinyModel, dtype: Any) -> None:
     np.testing.assert_array_equal(first.labels, outputs.logits[0].argmax(dim=0)[:36, :45])
     assert first.fused.dtype == dtype and first.labels.dtype == np.uint8 and second.fused.shape == (36, 45, 3)
     assert predict(model, processor, [(color, gray)])[0].labels is None
+    options = iter([processor.infrared_options] * 2)
+    again = predict(model, processor, iter(pairs), infrared_options=options, missing=iter([None] * 2))
+    np.testing.assert_array_equal(again[1].fused, second.fused)
+    compiled = torch.compile(model, backend="eager")
+    np.testing.assert_array_equal(predict(compiled, processor, pairs, row_bands=True)[0].fused, first.fused)
     with pytest.raises(ValueError, match="training mode"):
         predict(model.train(), processor, [(color, gray)])
 

@@ -74,3 +74,7 @@ def test_tokens_are_those_of_the_model(model: GFFusionModel) -> None:
     refresh.reset()
     refresh(*frames)
     assert refresh.refreshed == 2
+
+
+def test_compiled_models_have_tokens(model: GFFusionModel) -> None:
+    SemanticRefresh(torch.compile(model, backend="eager"), 2)
