@@ -174,7 +174,7 @@ def write_image(
     Raises:
         OSError: If the path is that of a pipe, a device or a dangling link.
         FileNotFoundError: If the folder does not exist.
-        ValueError: If the suffix, the shape or the dtype is not supported, the image is a masked array, or the format cannot
+        ValueError: If the suffix, the shape or the dtype is not supported, the image has masked values, or the format cannot
             store this size.
 
     Example:
@@ -196,7 +196,7 @@ def encode_image(
     metadata: ImageMetadata | None = None,
 ) -> bytes:
     """Return the content of the file that [`write_image`] would write."""
-    if isinstance(image, np.ma.MaskedArray):
+    if np.ma.is_masked(image):
         raise ValueError(f"cannot write {path}: the image is a masked array; write image.filled(value)")
     path, image = Path(path), np.asarray(image)
     image_format = _FORMATS.get(path.suffix.lower())

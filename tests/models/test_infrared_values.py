@@ -175,8 +175,11 @@ class TestClahe:
 def test_masked_arrays_are_refused() -> None:
     masked = np.ma.masked_array(GRAY, GRAY > 100)
     for measure in (to_infrared_values, to_visible_values, measure_limits, lambda array: to_array(array, "infrared")):
-        with pytest.raises(ValueError, match=r"image is a masked array.*`missing`, or NaN"):
+        with pytest.raises(ValueError, match=r"image is a masked array.*`missing`, and the pipeline takes NaN"):
             measure(masked)
+        unmasked = measure(np.ma.masked_array(GRAY))
+        assert not isinstance(unmasked, np.ma.MaskedArray)
+        np.testing.assert_array_equal(unmasked, measure(GRAY))
 
 
 def test_floats_may_exceed_1_by_rounding() -> None:

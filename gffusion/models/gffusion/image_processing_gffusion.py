@@ -16,7 +16,7 @@ from transformers.utils import TensorType, logging
 from .image_ops import replace_luma, rgb_to_luma
 from .image_sizes import MINIMUM_SIZE, check_same_size
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
-from .infrared_values import map_infrared, refuse_masked, to_visible_values
+from .infrared_values import map_infrared, to_visible_values, unmask
 
 logger = logging.get_logger(__name__)
 
@@ -268,7 +268,7 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
     """Return an image as an upright array (H, W) or (H, W, 3) of its own type: uint8, uint16 or floating point.
 
     Raises:
-        ValueError: If the image is empty or a masked array, or its layout or type is not supported. The message has the
+        ValueError: If the image is empty or has masked values, or its layout or type is not supported. The message has the
             name.
     """
     if isinstance(image, PIL.Image.Image):
@@ -278,8 +278,7 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
         array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
         array = _channels_last(array, name, prefer_first=True)
     elif isinstance(image, np.ndarray):
-        refuse_masked(image, name)
-        array = _channels_last(image, name, prefer_first=False)
+        array = _channels_last(unmask(image, name), name, prefer_first=False)
     else:
         raise ValueError(
             f"The {name} image must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "

@@ -36,7 +36,7 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     Raises:
         ValueError: If floating-point values are outside [0, 1], except for rounding, or NaN, or the array is masked.
     """
-    refuse_masked(array, name)
+    array = unmask(array, name)
     if np.issubdtype(array.dtype, np.integer):
         values = array.astype(np.float32)
         values /= np.float32(np.iinfo(array.dtype).max)
@@ -54,13 +54,18 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     return np.clip(values, 0, 1, out=values)
 
 
-def refuse_masked(array: object, name: str) -> None:
-    """Raise ValueError if an image is a masked array of NumPy, whose mask most functions ignore."""
-    if isinstance(array, np.ma.MaskedArray):
+def unmask(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Return an array without the type of masked arrays, whose mask most functions ignore.
+
+    Raises:
+        ValueError: If a value is masked.
+    """
+    if np.ma.is_masked(array):
         raise ValueError(
-            f"The {name} image is a masked array: pass its values, image.data, and for an infrared image its mask as "
-            "`missing`, or NaN in place of masked values."
+            f"The {name} image is a masked array: pass its values, image.data. For an infrared image, `predict` and the image "
+            "processor take its mask as `missing`, and the pipeline takes NaN in place of masked values."
         )
+    return np.asarray(array)
 
 
 def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
@@ -212,7 +217,7 @@ def _bound_missing(array: NDArray[Any], missing: Mask) -> NDArray[Any]:
 
 
 def _to_counts(array: NDArray[Any]) -> NDArray[np.float64]:
-    refuse_masked(array, "infrared")
+    array = unmask(array, "infrared")
     if not np.isfinite(array).all():
         raise ValueError("The infrared image has values that are NaN or infinite. Replace them first.")
     return _luma(array.astype(np.float64))
