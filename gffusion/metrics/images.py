@@ -12,6 +12,8 @@ from .sharing import shared
 
 # BT.601 luma in thousandths: integers keep the sum exact, so that halves round the same on every device.
 _LUMA_THOUSANDTHS = (299.0, 587.0, 114.0)
+# By which computed values can exceed 1, as the image processor accepts them.
+_ROUNDING = 1e-5
 
 
 def to_luma8(image: ArrayLike | Tensor) -> Tensor:
@@ -68,12 +70,12 @@ def _to_8_bits(image: Tensor) -> Tensor:
         raise ValueError(f"Got an image of {image.dtype}. Its range is unknown: pass uint8, uint16 or floating point.")
     image = image.double()
     low, high = _limits(image, "The image")
-    if low < 0 or high > 1:
+    if low < -_ROUNDING or high > 1 + _ROUNDING:
         raise ValueError(
             f"Got a floating-point image with values from {low:g} to {high:g}. Floating-point images hold 0 to 1: "
             "clip it, or convert 0 to 255 to uint8."
         )
-    return (image * 255 + 0.5).floor()
+    return (image.clamp(0, 1) * 255 + 0.5).floor()
 
 
 def _limits(image: Tensor, what: str) -> tuple[float, float]:

@@ -58,6 +58,10 @@ def test_range_follows_from_the_data_type(image: Any, level: int) -> None:
     assert luma.tolist() == [[level] * 3] * 2
 
 
+def test_floats_may_exceed_1_by_rounding() -> None:
+    assert to_luma8(np.array([[-1e-7, 1.000005]])).tolist() == [[0, 255]]
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_batches_keep_their_channel_axis(channels: int) -> None:
     batch = torch.randint(0, 256, (2, channels, 4, 5), dtype=torch.uint8)
