@@ -133,8 +133,8 @@ class FusionStream:
         The arrays are not copied: cameras that reuse their buffers need `frame.copy()`.
 
         Args:
-            visible: (H, W) or (H, W, 3) RGB; OpenCV's images are BGR and need `frame[..., ::-1]`.
-            infrared: (h, w) or (h, w, 3).
+            visible: (H, W), (H, W, 1) or (H, W, 3) RGB; OpenCV's images are BGR and need `frame[..., ::-1]`.
+            infrared: (h, w), (h, w, 1) or (h, w, 3).
             time: Time of the frames in seconds, on any clock; by default, that of `time.monotonic()`.
 
         Raises:
@@ -143,7 +143,10 @@ class FusionStream:
         """
         arrived = clock.monotonic()
         for name, image in (("visible", visible), ("infrared", infrared)):
-            if not isinstance(image, np.ndarray) or image.ndim not in (2, 3) or not image.size:
+            is_image = isinstance(image, np.ndarray) and (
+                image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
+            )
+            if not is_image or not image.size:
                 got = (
                     f"{type(image).__name__} of shape {np.shape(image)}"
                     if hasattr(image, "shape")

@@ -128,6 +128,8 @@ def test_dropped_pairs_before_a_failure_count_for_the_next_result(
         ([[0]], "got list"),
         (np.zeros((0, 4), np.uint8), r"ndarray of shape \(0, 4\)"),
         (np.zeros(4, np.uint8), r"ndarray of shape \(4,\)"),
+        (np.zeros((3, 48, 64), np.uint8), r"ndarray of shape \(3, 48, 64\)"),
+        (np.zeros((48, 64, 4), np.uint8), r"ndarray of shape \(48, 64, 4\)"),
     ],
 )
 @pytest.mark.parametrize("name", ["visible", "infrared"])
