@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from gffusion.models.gffusion.config_limits import name_file_in_errors
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
 from gffusion.zoo.digest import digest_file
 
@@ -83,6 +84,9 @@ class OnnxModel(nn.Module):
         Raises:
             ValueError: If an option is unknown or invalid.
         """
+        allowed = ("size_divisor", *OPTION_NAMES)
+        if unknown := sorted(set(options) - set(allowed)):
+            raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(allowed)}.")
         given = {name: value for name, value in options.items() if name != "size_divisor"}
         with name_file_in_errors(str(self.path)):
             saved = json.loads(self.metadata["gffusion.image_processor"])

@@ -14,6 +14,7 @@ from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 from gffusion.data.atomic import remove_leftovers, synchronize, temporary_folder
 from gffusion.models.gffusion.weight_files import find_file, limit_to_cache
 from gffusion.zoo import create_model, load_image_processor, locate
+from gffusion.zoo.registry import find_revision
 
 from .card_images import find_shown_images
 from .downloads import check_downloads
@@ -57,6 +58,7 @@ def pull(
     remove_leftovers(folder)
     if folder.exists() and not (folder.is_dir() and (not any(folder.iterdir()) or _may_be_unfinished(folder))):
         raise _refuse(folder)
+    revision = find_revision(name) if revision is None else revision
     given: dict[str, Any] = {"revision": revision, "token": token}
     options = {name: value for name, value in given.items() if value is not None}
     try:

@@ -16,7 +16,7 @@ from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
-from gffusion.zoo.registry import find_entry, is_hub_id, is_on_hub
+from gffusion.zoo.registry import find_entry, find_revision, is_hub_id, is_on_hub
 
 from .head import load_head
 from .recipe import DataArguments, ModelArguments, Recipe
@@ -156,7 +156,7 @@ def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]
             overrides[f"{name}_name_or_path"] = source
             revision = overrides.get(f"{name}_revision")
             overrides[f"{name}_config"] = config_class.from_pretrained(source, revision=revision)
-    before = GFFusionConfig.from_pretrained(locate(start))
+    before = GFFusionConfig.from_pretrained(locate(start), revision=find_revision(start))
     may_have_new_parts = bool(_NEW_PART_FIELDS & overrides.keys())
     options = {"dtype": torch.float32, **overrides}  # half precision would lose small steps
     model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()

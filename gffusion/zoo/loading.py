@@ -13,7 +13,7 @@ from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file, limit_to_cache
 
-from .registry import ModelEntry, find_entry, list_models, locate
+from .registry import ModelEntry, advise_name, find_entry, find_revision, list_models, locate
 
 _PROCESSOR_OPTIONS = ("size_divisor", *OPTION_NAMES)
 _REQUEST_ARGUMENTS = (*HUB_ARGUMENTS, "revision", "subfolder")
@@ -43,10 +43,8 @@ def create_model(
     try:
         if not pretrained:
             return _create_untrained_model(entry, os.fspath(name), kwargs)
-        if entry is not None and entry.revision is not None:
-            kwargs = {"revision": entry.revision, **kwargs}
         source = locate(name)
-        _refuse_revision(source, kwargs)
+        kwargs = _pin_revision(name, source, kwargs)
         return GFFusionModel.from_pretrained(source, **kwargs)
     except RuntimeError as error:  # weights of other shapes
         raise OSError(f"Cannot load the model {os.fspath(name)!r}: {error}") from error
@@ -57,7 +55,8 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
 
     Args:
         name: Name of a model of the zoo, folder, or Hub id.
-        kwargs: Options of [`GFFusionImageProcessor`], and arguments of its `from_pretrained`.
+        kwargs: Options of [`GFFusionImageProcessor`], and arguments of a request to the Hub: `revision`, `subfolder`, `token`,
+            `cache_dir`, `force_download`, `local_files_only` and `proxies`.
 
     Raises:
         OSError: If the model is unknown or cannot be loaded.
@@ -68,9 +67,9 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
         8
     """
     if unknown := sorted(set(kwargs) - {*_PROCESSOR_OPTIONS, *_REQUEST_ARGUMENTS}):
-        raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(_PROCESSOR_OPTIONS)}.")
+        raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(_PROCESSOR_OPTIONS + _REQUEST_ARGUMENTS)}.")
     source = locate(name)
-    _refuse_revision(source, kwargs)
+    kwargs = _pin_revision(name, source, kwargs)
     given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
     kwargs = limit_to_cache(source, kwargs)
     request = {key: kwargs[key] for key in _REQUEST_ARGUMENTS if key in kwargs}
@@ -86,14 +85,20 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
     return processor
 
 
-def _refuse_revision(source: str, arguments: dict[str, Any]) -> None:
+def _pin_revision(name: str | os.PathLike[str], source: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments with the revision of the zoo, if there is one and none is given."""
+    if (revision := find_revision(name)) is not None:
+        arguments = {"revision": revision, **arguments}
     if arguments.get("revision") and os.path.isdir(source):
         raise ValueError(f"{source} is a folder and has no revisions, got revision={arguments['revision']!r}: omit it.")
+    return arguments
 
 
 def _create_untrained_model(entry: ModelEntry | None, name: str, kwargs: dict[str, Any]) -> GFFusionModel:
     if entry is None:
-        raise ValueError(f"pretrained=False needs a model of the zoo ({', '.join(list_models())}), got {name!r}.")
+        raise ValueError(
+            f"pretrained=False needs a model of the zoo ({', '.join(list_models())}), got {name!r}.{advise_name(name)}"
+        )
     arguments = {**entry.architecture, **kwargs}
     if {"id2label", "num_labels"} & kwargs.keys():  # other classes than those of the entry, and of its weights
         arguments = {**entry.architecture, "id2label": None, "class_weights": None, **kwargs}

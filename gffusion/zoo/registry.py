@@ -217,6 +217,17 @@ def find_entry(name: str | os.PathLike[str]) -> ModelEntry | None:
     return next((entry for entry in MODELS if entry.name == name), None)
 
 
+def find_revision(name: str | os.PathLike[str]) -> str | None:
+    """Return the commit of a model of the zoo on the Hub, or `None` for other models."""
+    entry = find_entry(name)
+    return None if entry is None else entry.revision
+
+
+def advise_name(name: str) -> str:
+    """Return what to do about a path that equals the name of a model of the zoo, as the end of a message."""
+    return "" if find_entry(name) is None else f" For the model of the zoo, pass {name!r} as text, not as a path."
+
+
 def locate(name: str | os.PathLike[str]) -> str:
     """Return the folder or Hub id of a model, for `from_pretrained`.
 
@@ -260,7 +271,7 @@ def locate(name: str | os.PathLike[str]) -> str:
     if path.exists() or not is_hub_id(name):
         raise OSError(
             f"Unknown model {name!r}: use a model of the zoo ({', '.join(list_models())}), a folder with a model, or a Hub "
-            "id such as organization/name."
+            f"id such as organization/name.{advise_name(name)}"
         )
     return name
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from gffusion import GFFusionImageProcessor, GFFusionModel, create_model, list_models
+from gffusion.hub.pulling import LICENSES, pull
 from gffusion.synthetic.rendering import CLASS_NAMES, render_scene
 from gffusion.zoo import find_entries, load_image_processor, locate
 
@@ -93,7 +94,7 @@ class TestPretrained:
             with pytest.raises(OSError, match=advice):
                 create_model(tmp_path / "model")
 
-    def test_published_weights_are_pinned(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_published_weights_are_pinned(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         load = Mock()
         monkeypatch.setattr(GFFusionModel, "from_pretrained", load)
         entry = replace(find_entries("gffusion-m3fd")[0], status="published", repo_id="lab/m3fd", revision="a" * 40)
@@ -101,6 +102,14 @@ class TestPretrained:
         create_model("gffusion-m3fd")
         create_model("gffusion-m3fd", revision="main")
         assert load.mock_calls == [call("lab/m3fd", revision="a" * 40), call("lab/m3fd", revision="main")]
+        find = Mock(return_value=None)
+        monkeypatch.setattr("gffusion.zoo.loading.find_file", find)
+        monkeypatch.setattr("gffusion.hub.pulling.find_file", find)
+        monkeypatch.setattr("gffusion.hub.pulling.create_model", Mock(return_value=Mock(backbones={})))
+        pull("gffusion-m3fd", tmp_path / "new")
+        assert {(called.args[1], called.kwargs["revision"]) for called in find.mock_calls} == {
+            (name, "a" * 40) for name in ("preprocessor_config.json", "README.md", *LICENSES)
+        }
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
@@ -163,6 +172,14 @@ class TestUntrained:
 
     @pytest.mark.parametrize("name", ["org/name", "unknown"])
     def test_other_models_have_no_architecture(self, name: str) -> None:
+        with pytest.raises(
+            ValueError, match=r"pretrained=False needs a model of the zoo.*'gffusion-live' as text, not"
+        ):
+            create_model(Path("gffusion-live"), pretrained=False)
+        with pytest.raises(
+            OSError, match=r"Unknown model 'gffusion-live'.* pass 'gffusion-live' as text, not as a path"
+        ):
+            create_model(Path("gffusion-live"))
         with pytest.raises(ValueError, match="pretrained=False needs a model of the zoo"):
             create_model(name, pretrained=False)
 
@@ -178,7 +195,7 @@ class TestImageProcessor:
         GFFusionImageProcessor(agc="plateau", plateau_limit=2).save_pretrained(tmp_path)
         assert load_image_processor(tmp_path, agc="linear").plateau_limit is None
         with pytest.raises(
-            ValueError, match=r"Unknown options \['invrt'\]. Allowed: size_divisor, infrared_range, invert,"
+            ValueError, match=r"Unknown options \['invrt'\]. Allowed: size_divisor, infrared_range, invert,.* revision"
         ):
             load_image_processor(tmp_path, invrt=True)
 
