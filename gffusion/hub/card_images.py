@@ -6,7 +6,11 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".gif", ".svg")
-_SHOWN = re.compile(r"""!\[[^\]]*\]\(\s*<?([^)\s>]+)|<img\b[^>]*?\ssrc\s*=\s*["']?([^"'\s>]+)""", re.IGNORECASE)
+# Bounded, and without further brackets, so that the time is linear in the length of strangers' cards.
+_SHOWN = re.compile(
+    r"""!\[[^\[\]]{0,1000}\]\(\s{0,100}<?([^)\s>]+)|<img\b[^<>]{0,1000}?\ssrc\s{0,100}=\s{0,100}["']?([^"'\s>]+)""",
+    re.IGNORECASE,
+)
 
 
 def find_shown_images(card: str) -> list[str]:
@@ -27,7 +31,7 @@ def find_mentioned_images(card: str, folder: str | os.PathLike[str]) -> list[str
         >>> find_mentioned_images("see night.png", "nowhere")
         []
     """
-    found = set()
+    found = {path for path in find_shown_images(card) if os.path.isfile(os.path.join(folder, path))}
     for word in re.findall(r"[^\s()\[\]<>\"']+", card):  # links in Markdown or HTML
         for path in (to_local_path(word), to_local_path(word.rpartition("/")[2])):
             if path is not None and os.path.isfile(os.path.join(folder, path)):

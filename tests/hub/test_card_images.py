@@ -1,0 +1,25 @@
+"""Images that a model card shows: all that are there, in a time that grows with the length of the card."""
+
+import time
+from pathlib import Path
+
+import pytest
+
+from gffusion.hub.card_images import find_mentioned_images, find_shown_images
+
+
+@pytest.mark.parametrize("card", ["<img src=c.jpg>", '<img alt="x" SRC = "./c.jpg">', "![a](<c.jpg>)", "see c.jpg"])
+def test_shown_images_are_found_in_the_folder(card: str, tmp_path: Path) -> None:
+    assert find_mentioned_images(card, tmp_path) == []
+    (tmp_path / "c.jpg").touch()
+    assert find_mentioned_images(card, tmp_path) == ["c.jpg"]
+
+
+@pytest.mark.parametrize("part", ["<img ", "![", "![](", "<img src ", "![]( ", "<img\t\t"])
+def test_time_is_linear(part: str) -> None:
+    def measure(length: int) -> float:
+        start = time.process_time()
+        find_shown_images(part * (length // len(part)))
+        return time.process_time() - start
+
+    assert measure(200_000) < 30 * max(measure(20_000), 0.01)
