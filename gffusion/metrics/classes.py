@@ -11,6 +11,8 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 from .catalog import METRICS, MetricInfo
 from .segmentation import check_labels
 
+_MARK = "only_"  # start of the names of states that tell settings apart
+
 
 class _CatalogMetric(Metric):
     """Metric whose declaration, `info`, is an entry of `METRICS`; `settings` are the options of its functional form."""
@@ -31,19 +33,22 @@ class _CatalogMetric(Metric):
             ValueError: If its class or its settings are others.
         """
         states = incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state
+        if isinstance(states, dict) and not any(name.startswith(_MARK) for name in states):  # of an earlier version
+            marks = {name: value for name, value in self._defaults.items() if name.startswith(_MARK)}
+            states = {**marks, **states}
         if isinstance(states, dict) and not self._defaults.keys() <= states.keys():
             raise ValueError(
                 f"The states of a metric with other settings cannot be merged: they are {', '.join(states)}, not "
                 f"{', '.join(self._defaults)}."
             )
-        super().merge_state(incoming_state)
+        super().merge_state(incoming_state if isinstance(incoming_state, Metric) else states)
 
     def _add_mark(self, name: str) -> None:
         """Add a state, always 0, whose name no metric with other values has.
 
         `MetricCollection` takes metrics for one whose states have the same names and are equal after the first batch.
         """
-        self.add_state("only_" + re.sub(r"\W", "_", name), torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state(_MARK + re.sub(r"\W", "_", name), torch.zeros(()), dist_reduce_fx="sum")
 
 
 class FusionMetric(_CatalogMetric):
