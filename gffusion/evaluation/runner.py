@@ -203,7 +203,7 @@ def _save(
         text = render_report(table, described, plots.get("boxplots.svg"))
         replace_file(folder / "report.html", text.encode(errors="backslashreplace"))
     for path in folder.iterdir():
-        if _FIGURE.fullmatch(path.name) and path.name not in written:
+        if _FIGURE.fullmatch(path.name) and path.name not in written and not path.is_dir():
             path.unlink()
 
 

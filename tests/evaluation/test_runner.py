@@ -327,9 +327,11 @@ class TestOutput:
         run(pairs, output=tmp_path, html=True)
         assert not (tmp_path / "sheet-2.png").exists() and (tmp_path / "report.html").exists()
         (tmp_path / "sheet-music.png").touch()
+        (tmp_path / "report.html").unlink()
+        (tmp_path / "report.html").mkdir()  # a folder of the user
         run(pairs, output=tmp_path, sheet=[])
         figures = {path.name for path in tmp_path.iterdir() if path.suffix in (".png", ".html")}
-        assert figures == {"boxplots.png", "sheet-music.png"}
+        assert figures == {"boxplots.png", "sheet-music.png", "report.html"}
 
     def test_file_in_the_way(self, pairs: Path) -> None:
         with pytest.raises(NotADirectoryError, match="is a file, but a folder is needed"):
