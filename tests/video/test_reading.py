@@ -33,12 +33,13 @@ def test_colors_without_a_matrix_are_those_of_players(height: int, written: str,
         assert np.abs(decode(frame).astype(int) - image).max() <= 4
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4", ".nut"])
-def test_a_clock_that_starts_late_is_no_missing_end(suffix: str, tmp_path: Path) -> None:
-    """The pair lasts a second from second 30 on, and pairs are found until its end."""
+@pytest.mark.parametrize(("suffix", "audio"), [(".mkv", 0), (".mkv", 1), (".mp4", 0), (".nut", 0)])
+def test_a_clock_that_starts_late_is_no_missing_end(suffix: str, audio: int, tmp_path: Path) -> None:
+    """The pair lasts a second from second 30 on, and pairs are found until its end; audio starts at 0."""
     times = [30 + Fraction(index, RATE) for index in range(RATE)]
     base = Fraction(1, 1000) if suffix == ".mkv" else Fraction(1, 12800)
-    path = write_video(tmp_path / f"late{suffix}", map(visible_frame, range(RATE)), times, time_base=base)
+    path = tmp_path / f"late{suffix}"
+    write_video(path, map(visible_frame, range(RATE)), times, time_base=base, audio_seconds=audio)
     file = VideoFile(path)
     assert file.start == 30 and abs(file.seconds - 1) <= Fraction(1, RATE)
     pair = VideoPair(file, VideoFile(path))
