@@ -381,9 +381,7 @@ class TestRefusedSaves:
             ),
         }
         for encoders, model in models.items():
-            with pytest.raises(
-                ValueError, match=f"that of {encoders} is unknown.*include_backbones=True, or pass Hub ids"
-            ):
+            with pytest.raises(ValueError, match=f"that of {encoders} is unknown.*=True, or pass Hub ids"):
                 model.save_pretrained(tmp_path / "slim", include_backbones=False)
         assert not (tmp_path / "slim").exists()
 
