@@ -116,7 +116,7 @@ def masks(
     from gffusion.labeling.files import choose_label_file  # imports NumPy, which would delay `gffusion --help`
 
     with user_errors(), contextlib.ExitStack() as stack:
-        _check_options(data, output, method, source, fallback, contact_sheet)
+        _check_options(data, method, source, fallback, contact_sheet)
         if method != "pca":
             options_of_pca = {"--encoder": encoder != _ENCODER, "--revision": revision, "--image-size": image_size}
             _refuse_options(options_of_pca | {"--device": device != "auto"})
@@ -125,6 +125,7 @@ def masks(
         read_options = parse_reading(None, truncated, **reading, **parse_alignment(align))
         pairs, class_names, found = _find_pairs(data, layout, split, split_list(classes))
         output, match = output or found.labels or data / "labels", found.match
+        _check_output(output, match)
         stack.enter_context(new_output(output))
         label_maps = [choose_label_file(pair, output) for pair in pairs]
         pairs = [replace(pair, labels=file) for pair, file in zip(pairs, label_maps, strict=True)]
@@ -154,14 +155,10 @@ def masks(
         exit_with_failures("failed", failures, is_partial=len(failed) < len(pairs))
 
 
-def _check_options(
-    data: Path, output: Path | None, method: str, source: str, fallback: str, contact_sheet: Path | None
-) -> None:
+def _check_options(data: Path, method: str, source: str, fallback: str, contact_sheet: Path | None) -> None:
     """Check everything that needs no image and no heavy import."""
     if not data.exists():
         raise FileNotFoundError(f"the folder {data} does not exist")
-    if output is not None and output.is_file():
-        raise NotADirectoryError(f"--output must be a folder, but {output} is a file")
     from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
     from gffusion.labeling.options import FALLBACKS, METHODS, SOURCES, check_choice
 
@@ -208,6 +205,15 @@ def _find_pairs(
             f"{named[0]} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
         )
     return pairs, class_names, found
+
+
+def _check_output(output: Path, match: "PairMatch") -> None:
+    """Raise an error if the output is a file, or a folder of images, whose names label maps would repeat."""
+    if output.exists() and not output.is_dir():
+        raise NotADirectoryError(f"--output must be a folder, but {output} is a file")
+    images = {file.parent.resolve() for pair in match.pairs for file in (pair.visible, pair.infrared)}
+    if output.resolve() in images:
+        raise ValueError(f"--output {output} is a folder of images, not of label maps: choose another folder")
 
 
 def _list_sources(match: "PairMatch") -> list[Path]:

@@ -126,8 +126,26 @@ def test_label_maps_do_not_replace_images(
 ) -> None:
     before = {file: file.read_bytes() for file in data.rglob("*.png")}
     outcome = gffusion("masks", data, "--method", "threshold", "-o", data / kind, *overwrite)
-    assert (outcome.exit_code, outcome.out) == (2, "") and f"{NAMES[0]}.png would overwrite an input" in outcome.err
+    assert (outcome.exit_code, outcome.out) == (2, "") and f"{kind} is a folder of images, not of" in outcome.err
     assert {file: file.read_bytes() for file in data.rglob("*.png")} == before
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".WEBP"])
+@pytest.mark.parametrize("overwrite", [(), ("--overwrite",)])
+def test_label_maps_that_lose_classes(gffusion: Callable, data: Path, suffix: str, overwrite: tuple[str, ...]) -> None:
+    (data / "labels").mkdir()
+    for name in NAMES:
+        Image.new("L", (240, 160)).save(data / "labels" / f"{name}{suffix}")
+    outcome = gffusion("masks", data, "--method", "threshold", *overwrite)
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert f"{NAMES[0]}{suffix} must end in one of .png, .tif, .tiff, .bmp" in outcome.err
+    assert maps_in(data / "labels") == [f"{name}{suffix}" for name in NAMES]
+
+
+def test_default_folder_is_a_file(gffusion: Callable, data: Path) -> None:
+    (data / "labels").write_text("mine")
+    outcome = gffusion("masks", data, "--method", "threshold")
+    assert (outcome.exit_code, outcome.out) == (2, "") and "data/labels is a file" in outcome.err
 
 
 @pytest.mark.parametrize("sheet", ["visible/{0}", "infrared/{1}", "visible/extra", "labels/{0}", "labels/sheet"])
