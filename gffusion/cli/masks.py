@@ -190,7 +190,9 @@ def _find_pairs(
     data: Path, layout: str, split: str | None, classes: list[str] | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
-    from gffusion.data.layouts import find_pairs  # saves start-up time
+    from gffusion.data.boxes import has_class_names  # saves start-up time
+    from gffusion.data.class_names import check_class_names
+    from gffusion.data.layouts import find_pairs
 
     found = find_pairs(data, layout, split)
     pairs = [pair for pair in found.match.pairs if pair.boxes is not None]
@@ -198,11 +200,11 @@ def _find_pairs(
         raise ValueError(f"no pair of {data} has boxes to make label maps from")
     if unboxed := [pair.name for pair in found.match.pairs if pair.boxes is None]:
         typer.echo(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
-    class_names = classes or found.class_names
-    named = [pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and pair.boxes.suffix.lower() != ".txt"]
-    if named and class_names is None:
+    class_names = found.class_names if classes is None else check_class_names(classes, "--classes")
+    named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
+    if class_names is None and (file := next(named, None)):
         raise ValueError(
-            f"{named[0]} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
+            f"{file} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
         )
     return pairs, class_names, found
 

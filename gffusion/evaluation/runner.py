@@ -14,11 +14,11 @@ from tqdm import tqdm
 from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
 from gffusion.data.atomic import replace_file
+from gffusion.data.class_names import read_class_names
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.data.label_values import check_class_values
-from gffusion.data.layouts.base import read_lines
 from gffusion.data.notes import summarize_notes
 from gffusion.data.pairs import CLASSES_FILE
 from gffusion.data.progress import show_progress
@@ -312,7 +312,7 @@ def _choose_class_names(
     source = "the model" if class_names is None else "`class_names` (--class-names)"
     if class_names is None and lists:
         source = str(lists[0])
-        class_names = ("background", *(name for name in read_lines(lists[0]) if name.casefold() != "background"))
+        class_names = ("background", *read_class_names(lists[0], of_boxes=False))
         for names in of_models:
             if [name.casefold() for name in names] != [name.casefold() for name in class_names]:
                 raise ValueError(

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from gffusion.data.atomic import replace_file
+from gffusion.data.class_names import read_lines
 from gffusion.data.io import write_image
-from gffusion.data.layouts.base import read_lines
 from gffusion.data.pairs import CLASSES_FILE
 from gffusion.data.progress import show_progress
 

@@ -13,6 +13,7 @@ from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import Dataset
 
+from gffusion.data.class_names import normalize_class_name
 from gffusion.data.label_values import check_has_classes
 from gffusion.metrics import METRICS, list_metrics
 from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
@@ -82,7 +83,7 @@ def check_class_names(
     names["the model"] = ["" if _UNNAMED.fullmatch(name) else name for name in known]
     for (first, expected), (second, found) in itertools.combinations(names.items(), 2):
         for number, pair in enumerate(zip(expected, found, strict=False), start=1):
-            if all(pair) and len({name.strip().casefold().replace("_", " ") for name in pair}) > 1:
+            if all(pair) and len(set(map(normalize_class_name, pair))) > 1:
                 raise ValueError(
                     f"Label {number} is {pair[0]!r} in {first}, but {pair[1]!r} in {second}. Give both the same classes in the "
                     "same order: correct classes.txt and the labels, or name the classes (`class_names` of the data, `id2label` "

@@ -253,6 +253,8 @@ class TestClasses:
         outcome = gffusion("masks", data, "--method", "threshold", "--classes", "car,bicycle,person")
         assert (outcome.exit_code, outcome.out) == (2, "")
         assert "classes.txt lists other classes than car, bicycle, person" in outcome.err
+        outcome = gffusion("masks", data, "--method", "threshold", "--classes", "person,person,car")
+        assert (outcome.exit_code, outcome.out) == (2, "") and "--classes names 'person' twice" in outcome.err
         assert not (data / "labels").exists()
 
     def test_of_yolo_need_no_names(self, gffusion: Callable, data: Path) -> None:
@@ -260,6 +262,13 @@ class TestClasses:
         assert gffusion("masks", data, "--method", "threshold").exit_code == 0
         assert not (data / "classes.txt").exists()
         assert {1, 3} < set(np.unique([read(data / "labels" / f"{name}.png") for name in NAMES]))
+
+    def test_of_kaist_must_be_named(self, gffusion: Callable, data: Path) -> None:
+        (data / "classes.txt").unlink()
+        file = data / "boxes" / f"{NAMES[2]}.txt"
+        file.write_text("% bbGt version=3\nperson 20 30 40 60\n")
+        outcome = gffusion("masks", data, "--method", "threshold")
+        assert (outcome.exit_code, outcome.out) == (2, "") and f"{file} contains class names" in outcome.err
 
     def test_of_voc_must_be_named(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()

@@ -271,7 +271,7 @@ class TestBoxes:
         root = make_boxes(make_pairs(tmp_path, count=1), "")
         (root / "boxes" / "scene0.txt").rename(root / "boxes" / "scene0.xml")
         (root / "classes.txt").unlink()
-        with pytest.raises(ValueError, match=r"scene0\.xml contain class names; pass class_names="):
+        with pytest.raises(ValueError, match=r"boxes such as .*scene0\.xml contain class names; pass class_names="):
             FusionDataset(root)
 
 

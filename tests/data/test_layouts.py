@@ -64,9 +64,43 @@ class TestFolders:
         assert dataset.class_names == ("bus", "car")
         assert dataset[0]["boxes"].tolist() == [[1, 2, 4, 6]]
         assert dataset[0]["box_classes"].tolist() == [1]
+        write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "car"}, {"id": 3, "name": "Background"}]}')
+        with pytest.raises(ValueError, match=r"all\.json lists .*: remove 'Background'"):
+            find_pairs(tmp_path)
+        write(tmp_path / "classes.txt", "car")
+        assert find_pairs(tmp_path).class_names == ("car",)
         write(tmp_path / "boxes" / "more.json", text)
         with pytest.raises(ValueError, match=r"2 COCO files \(all\.json"):
             find_pairs(tmp_path)
+
+    @pytest.mark.parametrize("folder", ["labels", "boxes"])
+    @pytest.mark.parametrize(
+        ("lines", "message"),
+        [
+            ("\n", "names no class"),
+            ("person\nPerson", "names 'Person' twice"),
+            ("person\nBackground", "remove 'Background'"),
+            ("background\nperson", None),
+        ],
+    )
+    def test_lists_of_classes(self, tmp_path: Path, folder: str, lines: str, message: str | None) -> None:
+        """A first line "background" is the label 0, but boxes have no such class."""
+        make_images(tmp_path / "visible", tmp_path / "infrared", names=("a.png",))
+        write(tmp_path / "classes.txt", lines)
+        write(tmp_path / folder / "a.txt", "")
+        if message or folder == "boxes":
+            message = message or "remove 'background'"
+            with pytest.raises(ValueError, match=rf"classes\.txt .*{message}"):
+                find_pairs(tmp_path)
+        else:
+            make_images(tmp_path / "labels", names=("a.png",), channels=1)
+            assert FusionDataset(tmp_path).class_names == ("person",)
+
+    @pytest.mark.parametrize("names", [["a", "A"], ["background", "a"], []])
+    def test_wrong_class_names_are_refused(self, tmp_path: Path, names: list[str]) -> None:
+        make_images(tmp_path / "visible", tmp_path / "infrared", names=("a.png",))
+        with pytest.raises(ValueError, match="class_names "):
+            FusionDataset(tmp_path, class_names=names)
 
     def test_boxes_without_a_pair_are_reported(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         make_images(tmp_path / "visible", tmp_path / "infrared")

@@ -75,7 +75,7 @@ def test_names_next_to_the_label_maps(pairs: Path, maps: MeanIoU, folder: str) -
     (pairs / folder / "classes.txt").write_text("person\n\ncar\ncar\n", encoding="utf-8")
     with pytest.raises(ValueError, match=r"classes\.txt names 'car' twice"):
         run(pairs, **options(pairs, class_names=None))
-    (pairs / folder / "classes.txt").write_text("person\n\ncar\n", encoding="utf-8")
+    (pairs / folder / "classes.txt").write_text("Background\nperson\n\ncar\n", encoding="utf-8")
     table = run(pairs, **options(pairs, class_names=None))
     assert table.class_names == ("background", "person", "car")
     assert run(pairs, **options(pairs)).class_names == ("x", "y", "z")

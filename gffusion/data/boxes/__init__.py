@@ -2,6 +2,6 @@
 
 from .base import Boxes, NamedBoxes, clip_boxes
 from .coco import read_coco
-from .reader import BOX_SUFFIXES, read_boxes
+from .reader import BOX_SUFFIXES, has_class_names, read_boxes
 
-__all__ = ["BOX_SUFFIXES", "Boxes", "NamedBoxes", "clip_boxes", "read_boxes", "read_coco"]
+__all__ = ["BOX_SUFFIXES", "Boxes", "NamedBoxes", "clip_boxes", "has_class_names", "read_boxes", "read_coco"]

@@ -14,6 +14,9 @@ from gffusion.data.names import normalize_name
 
 logger = logging.getLogger(__name__)
 
+MAX_CLASSES = 1 << 16
+"""Largest number of classes of boxes whose classes have no names."""
+
 # M3FD names the class "People", other datasets "person".
 _SYNONYMS = {"people": "person"}
 

@@ -14,14 +14,27 @@ BoxReader: TypeAlias = Callable[[Path, tuple[int, int], Sequence[str] | None], B
 
 
 def _read_txt(path: Path, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
-    read = read_kaist if read_text(path).lstrip().startswith(KAIST_HEADER) else read_yolo
-    return read(path, size, class_names)
+    return (read_kaist if _is_kaist(path) else read_yolo)(path, size, class_names)
+
+
+def _is_kaist(path: Path) -> bool:
+    return read_text(path).lstrip().startswith(KAIST_HEADER)
 
 
 _READERS: dict[str, BoxReader] = {".txt": _read_txt, ".xml": read_voc}
 
 BOX_SUFFIXES: tuple[str, ...] = tuple(_READERS)
 """Suffixes of files with the boxes of one image, in lower case: YOLO, KAIST and Pascal VOC."""
+
+
+def has_class_names(path: Path) -> bool:
+    """Return whether a file of boxes holds the names of their classes, not indices; `False` if it cannot be read."""
+    if path.suffix.lower() != ".txt":
+        return True
+    try:
+        return _is_kaist(path)
+    except (OSError, ValueError):
+        return False
 
 
 def read_boxes(

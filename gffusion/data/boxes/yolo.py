@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from .base import Boxes, clip_boxes, read_text
+from .base import MAX_CLASSES, Boxes, clip_boxes, read_text
 
 # Larger relative coordinates are pixels by mistake, not boxes that extend beyond the image.
 _MAX_RELATIVE = 2.0
@@ -41,10 +41,10 @@ def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[i
         index, *box = map(float, columns[: len(columns) - (len(columns) + 1) % 2])
     except ValueError:
         raise ValueError("a YOLO line must contain only numbers") from None
-    known = len(class_names) if class_names is not None else float("inf")
+    known = len(class_names) if class_names is not None else MAX_CLASSES
     if not (index.is_integer() and 0 <= index < known):
-        allowed = f"from 0 to {known - 1} ({', '.join(class_names)})" if class_names is not None else "from 0"
-        raise ValueError(f"the class must be an integer {allowed}")
+        names = f" ({', '.join(class_names)})" if class_names is not None else ""
+        raise ValueError(f"the class must be an integer from 0 to {known - 1}{names}")
     limit = _MAX_POLYGON if is_polygon else _MAX_RELATIVE
     if not all(abs(value) <= limit for value in box) or (not is_polygon and min(box[2:]) < 0):  # also refuses NaN
         raise ValueError("YOLO coordinates must be relative to the image, in [0, 1], not in pixels")

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES
-from gffusion.data.boxes.base import read_text
+from gffusion.data.class_names import read_lines
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.names import Words, is_named, normalize_name
 from gffusion.data.pairs import PairMatch, match_pairs
@@ -107,11 +107,6 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
     ]
     visible_only, infrared_only, labels_only, boxes_only = map(tuple, listed)
     return PairMatch(pairs, visible_only, infrared_only, labels_only, boxes_only, match.notes)
-
-
-def read_lines(file: Path) -> tuple[str, ...]:
-    """Read the lines of a UTF-8 text file, without empty ones; raise ValueError if it is not UTF-8."""
-    return tuple(line.strip() for line in read_text(file).splitlines() if line.strip())
 
 
 def count_names(names: Sequence[str], kind: str) -> str:

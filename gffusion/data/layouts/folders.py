@@ -4,10 +4,11 @@ import logging
 from pathlib import Path
 
 from gffusion.data.boxes import NamedBoxes, read_coco
+from gffusion.data.class_names import check_class_names, read_class_names
 from gffusion.data.names import INFRARED_OR_NEAR, VISIBLE
 from gffusion.data.pairs import CLASSES_FILE, match_pairs
 
-from .base import FoundPairs, find_folder, find_split, read_lines, require_folder
+from .base import FoundPairs, find_folder, find_split, require_folder
 
 logger = logging.getLogger(__name__)
 
@@ -17,13 +18,15 @@ def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) 
 
     Folders with other usual names are accepted, such as `rgb/` and `thermal/`, or `可见光/` and `红外/`. `boxes/` contains
     one YOLO, VOC or KAIST file per image, or one COCO `.json` file for all images; without `boxes/`, the COCO file can
-    be next to the other folders or in `annotations/`. `classes.txt`, next to or in `boxes/`, names the classes, one per
-    line.
+    be next to the other folders or in `annotations/`. `classes.txt`, next to or in `boxes/`, names the classes after the
+    background, one per line; without boxes, its first line can also be "background".
     """
     root = find_split(root, split, "folders")
     boxes = find_folder(root, "boxes")
-    by_stem, class_names = _read_coco(_find_coco(root, boxes), with_boxes)
     lists = [folder / CLASSES_FILE for folder in (root, boxes) if folder and (folder / CLASSES_FILE).is_file()]
+    by_stem, class_names = _read_coco(_find_coco(root, boxes), with_boxes, is_named=bool(lists))
+    if lists:
+        class_names = read_class_names(lists[0], of_boxes=boxes is not None or by_stem is not None)
     labels = find_folder(root, "labels")
     match = match_pairs(
         require_folder(root, "folders", "visible", kind=VISIBLE),
@@ -31,7 +34,7 @@ def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) 
         labels,
         (by_stem or boxes) if with_boxes else None,
     )
-    return FoundPairs(match, read_lines(lists[0]) if lists else class_names, labels or root / "labels")
+    return FoundPairs(match, class_names, labels or root / "labels")
 
 
 def _find_coco(root: Path, boxes: Path | None) -> list[Path]:
@@ -46,14 +49,22 @@ def _find_coco(root: Path, boxes: Path | None) -> list[Path]:
     ]
 
 
-def _read_coco(files: list[Path], with_boxes: bool) -> tuple[dict[str, NamedBoxes] | None, tuple[str, ...] | None]:
-    """Read the COCO file; only its class names are needed without boxes, and a damaged one is reported."""
+def _read_coco(
+    files: list[Path], with_boxes: bool, is_named: bool
+) -> tuple[dict[str, NamedBoxes] | None, tuple[str, ...] | None]:
+    """Read the COCO file; only its class names are needed without boxes, and a damaged one is reported.
+
+    `is_named` tells that the classes are named elsewhere.
+    """
     try:
         if len(files) > 1:
             raise ValueError(
                 f"{files[0].parent} contains {len(files)} COCO files ({files[0].name}, ...); keep only one"
             )
-        return read_coco(files[0]) if files else (None, None)
+        by_stem, class_names = read_coco(files[0]) if files else (None, None)
+        if class_names and not is_named:
+            check_class_names(class_names, str(files[0]))
+        return by_stem, class_names
     except ValueError as error:
         if with_boxes:
             raise

@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.alignment import find_rig
-from gffusion.data.boxes import read_boxes
+from gffusion.data.boxes import has_class_names, read_boxes
+from gffusion.data.class_names import check_class_names
 from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.io import read_labels, read_size
 from gffusion.data.layouts import find_pairs
@@ -51,11 +52,11 @@ class FolderPairs(PairSource):
         self.has_labels = _all_have_labels(self.pairs)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
         self._read_options = self._find_rigs([part.match.pairs for part in found], options)
-        self.class_names = tuple(class_names) if class_names is not None else None
+        self.class_names = check_class_names(class_names, "class_names") if class_names is not None else None
         if class_names is None and (self.has_labels or self.has_boxes):
             self.class_names = _join_class_names(roots, [part.class_names for part in found])
         if self.has_boxes and self.class_names is None:
-            _refuse_voc_files(self.pairs)
+            _refuse_class_names(self.pairs)
 
     @property
     def settings(self) -> str:
@@ -162,10 +163,10 @@ def _join_class_names(
     return next(iter(known))
 
 
-def _refuse_voc_files(pairs: Sequence[ImagePair]) -> None:
+def _refuse_class_names(pairs: Sequence[ImagePair]) -> None:
     for pair in pairs:
-        if isinstance(pair.boxes, Path) and pair.boxes.suffix.lower() == ".xml":
+        if isinstance(pair.boxes, Path) and has_class_names(pair.boxes):
             raise ValueError(
-                f"VOC files such as {pair.boxes} contain class names; pass class_names=, or add a file classes.txt beside "
+                f"files of boxes such as {pair.boxes} contain class names; pass class_names=, or add a file classes.txt beside "
                 "the folder of boxes, to map them to indices"
             )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from gffusion.data.boxes import Boxes, NamedBoxes, clip_boxes
+from gffusion.data.boxes.base import MAX_CLASSES, Boxes, NamedBoxes, clip_boxes
 
 
 def convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str, ...] | None, origin: str) -> Boxes:
@@ -27,9 +27,9 @@ def convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str,
     if any(isinstance(category, str) for category in categories):
         return NamedBoxes(origin, None, tuple(categories), tuple(corners)).to_boxes(size, class_names)
     classes = [int(category) for category in categories]
-    if classes and not 0 <= min(classes) <= max(classes) < (len(class_names) if class_names else max(classes) + 1):
-        allowed = f"from 0 to {len(class_names) - 1}" if class_names else "of at least 0"
-        raise ValueError(f"{origin}: categories must be indices {allowed}, got {classes}")
+    known = len(class_names) if class_names else MAX_CLASSES
+    if classes and not 0 <= min(classes) <= max(classes) < known:
+        raise ValueError(f"{origin}: categories must be indices from 0 to {known - 1}, got {classes}")
     return clip_boxes(corners, classes, size, origin)
 
 

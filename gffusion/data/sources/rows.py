@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
 from gffusion.data.io import read_image, read_labels, read_size
 from gffusion.models.gffusion.image_processing_gffusion import to_array
@@ -32,6 +33,8 @@ class DatasetRows(PairSource):
         self._columns = columns
         self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))
         self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
+        if class_names is not None:
+            check_class_names(class_names, "class_names")
         known = class_names if class_names is not None else read_category_names(features.get(columns.get("boxes")))
         self.class_names = tuple(known) if known is not None else None
         # Values of `Array2D` and `Array3D` features are read as lists or 64-bit integers.

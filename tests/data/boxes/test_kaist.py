@@ -53,7 +53,7 @@ def test_class_names_are_needed(pairs: Path) -> None:
     for name in "ab":
         (pairs / "boxes" / f"{name}.txt").write_text(TEXT)
     with pytest.raises(ValueError, match="class names; pass class_names="):
-        FusionDataset(pairs)[0]
+        FusionDataset(pairs)
     (pairs / "classes.txt").write_text("person\ncyclist\n")
     assert FusionDataset(pairs)[0]["box_classes"].tolist() == [0, 1]
 

@@ -67,6 +67,9 @@ def test_malformed_lines(tmp_path: Path, row: str, message: str) -> None:
 def test_class_names_are_optional(tmp_path: Path) -> None:
     (tmp_path / "a.TXT").write_text("41 0.5 0.5 1 1")
     assert read_boxes(tmp_path / "a.TXT", SIZE).classes.tolist() == [41]
+    (tmp_path / "a.TXT").write_text("1e20 0.5 0.5 1 1")
+    with pytest.raises(ValueError, match="an integer from 0 to 65535, got '1e20"):
+        read_boxes(tmp_path / "a.TXT", SIZE)
 
 
 def test_real_boxes(data_dir: Path) -> None:
