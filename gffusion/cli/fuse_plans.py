@@ -121,6 +121,16 @@ def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
         )
 
 
+def check_companions(plan: "FusionJob") -> None:
+    """Raise ValueError if files next to a missing fused image exist, which another model or pair can have made."""
+    existing = [path for path in plan.outputs if path != plan.fused and path.is_file()]
+    if existing and not plan.fused.is_file():
+        raise ValueError(
+            f"{', '.join(map(str, existing))} exists but {plan.fused} does not, and all would be written: pass --overwrite, or "
+            "choose another output"
+        )
+
+
 def _find_combined(folder: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
     """Return the pairs of one folder, and report files that hold one image."""
     from gffusion.data.combined_files import find_combined
@@ -191,6 +201,12 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
                 f"cannot write {output / file.name}, named as the visible file: give the format with --suffix, one of "
                 f"{', '.join(IMAGE_SUFFIXES)}"
             )
+    parents = {file.parent.parent.resolve() for pair in pairs for file in (pair.visible, pair.infrared)}
+    if segment and parents == {output.resolve()}:
+        raise ValueError(
+            f"{output / 'labels'} is the folder for the label maps of the dataset, not for those of --segment: choose another "
+            "--output"
+        )
     return [
         FusionJob(
             pair,

@@ -155,9 +155,12 @@ def write_job(item: WriteJob) -> FusionResult:
 
 
 def _write(item: WriteJob) -> tuple[str, ...]:
-    """Write the files of a job that are missing or to be replaced, and return notes about metadata that were lost."""
+    """Write the files of a job that are missing or to be replaced, and return notes about others and metadata that were lost."""
     job, fused, labels, thermal = item.job, item.fused, item.labels, item.thermal
     written = [path for path in job.outputs if job.overwrite or not path.is_file()]
+    kept = [kind for kind in ("fused", "labels", "overlay", "thermal") if getattr(job, kind) not in (None, *written)]
+    advice = "(model and options are not compared): `overwrite` (--overwrite) replaces them"
+    notes = (f"kept the existing {', '.join(kept)} {advice}",) if kept else ()
     if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
         from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
 
@@ -169,8 +172,8 @@ def _write(item: WriteJob) -> tuple[str, ...]:
     if thermal is not None and job.thermal != job.fused and job.thermal in written:
         write_image(job.thermal, thermal, replace_special=job.overwrite)
     if job.fused not in written:
-        return ()
+        return notes
     page = thermal if job.thermal == job.fused else None
     write_image(job.fused, fused, page, item.metadata, replace_special=job.overwrite)
     lost = find_lost_metadata(job.fused, fused, item.metadata) if item.metadata else ()
-    return tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)
+    return notes + tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)

@@ -314,9 +314,26 @@ class TestSegment:
     def test_label_maps_are_added_to_a_fused_image(self, gffusion: Callable, pair: Path, model: Path) -> None:
         (pair / "out.jpg").write_bytes(b"mine")
         command = ("fuse", "visible.png", "infrared.png", "-o", "out.jpg", "-m", model, "--segment")
-        assert gffusion(*command).exit_code == 0
+        outcome = gffusion(*command)
+        assert outcome.exit_code == 0 and "note: kept the existing fused (model and options are not" in outcome.err
         assert (pair / "out.jpg").read_bytes() == b"mine"
         assert files_in(pair) == ["infrared.png", "out.jpg", "out_labels.png", "out_overlay.png", "visible.png"]
         assert "nothing to do" in gffusion(*command).out
         assert gffusion(*command, "--overwrite").exit_code == 0
         assert (pair / "out.jpg").read_bytes() != b"mine"
+
+    def test_existing_parts_are_not_mixed_silently(
+        self, gffusion: Callable, scenes: Path, pair: Path, model: Path
+    ) -> None:
+        (pair / "out_labels.png").write_bytes(b"mine")
+        command = ("fuse", "visible.png", "infrared.png", "-o", "out.png", "-m", model, "--segment")
+        outcome = gffusion(*command)
+        assert (outcome.exit_code, outcome.out) == (2, "")
+        assert "out_labels.png exists but out.png does not" in outcome.err and not (pair / "out.png").exists()
+        command = ("fuse", scenes / "visible", scenes / "infrared", "-o", "out", "-m", model, "--segment")
+        (pair / "out" / "labels").mkdir(parents=True)
+        for name in NAMES[:2]:
+            (pair / "out" / "labels" / name).write_bytes(b"mine")
+        assert "note: kept the existing labels (model and options are not compared)" in gffusion(*command).err
+        assert (pair / "out" / "labels" / NAMES[0]).read_bytes() == b"mine"
+        assert gffusion(*command, "--overwrite").err == ""
