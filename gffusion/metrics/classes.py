@@ -9,7 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from .catalog import METRICS, MetricInfo
-from .segmentation import check_labels
+from .segmentation import check_labels, check_num_classes, drop_ignored
 
 _MARK = "only_"  # start of the names of states that tell settings apart
 
@@ -103,6 +103,9 @@ class SegmentationMetric(_CatalogMetric):
         ignore_index: Label of ignored pixels.
         kwargs: Options of `torchmetrics.Metric`.
 
+    Raises:
+        ValueError: If there is only one class.
+
     Example:
         >>> metric = MeanIoU(num_classes=3)
         >>> metric.update(torch.tensor([[[0, 1, 1, 1]]]), torch.tensor([[[0, 1, 1, 255]]]))
@@ -115,6 +118,7 @@ class SegmentationMetric(_CatalogMetric):
     ignore_index: Any
 
     def __init__(self, num_classes: int, ignore_index: int = 255, **kwargs: Any) -> None:
+        check_num_classes(num_classes)
         super().__init__(num_classes, ignore_index=ignore_index, **self.defaults, **kwargs)
         self._add_mark(f"without_{ignore_index}")
 
@@ -199,6 +203,10 @@ class ClassIoU(SegmentationMetric, MulticlassJaccardIndex, metric="IoU"):
     """Intersection over union of each class, see `functional.class_iou`."""
 
     defaults: ClassVar[dict[str, Any]] = {"average": "none", "zero_division": torch.nan}
+
+    def compute(self) -> Tensor:
+        """Return the score of each class over all pixels so far, or NaN if it is absent or ignored."""
+        return drop_ignored(super().compute(), self.ignore_index)
 
 
 class PixelAccuracy(SegmentationMetric, MulticlassAccuracy, metric="Acc"):

@@ -4,16 +4,23 @@ import torch
 from torch import Tensor
 
 
+def check_num_classes(num_classes: int) -> None:
+    """Raise ValueError if there are fewer than two classes, of which no mean says anything."""
+    if num_classes < 2:
+        raise ValueError(f"`num_classes` must be at least 2, the background included, got {num_classes}.")
+
+
 def check_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:
     """Check a batch and return the predicted labels, the argmax of logits, and the labels: (B, H, W), `torch.int64`.
 
     Raises:
-        ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
+        ValueError: If the shapes do not match, a label is out of range, logits hold NaN, or there is only one class.
 
     Example:
         >>> check_labels(torch.tensor([[[[0.2]], [[0.7]]]]), torch.tensor([[[1]]]), num_classes=2, ignore_index=255)
         (tensor([[[1]]]), tensor([[[1]]]))
     """
+    check_num_classes(num_classes)
     if labels.dim() != 3 or labels.is_floating_point():
         raise ValueError(f"labels must be integers of shape (B, H, W), got {labels.dtype} of {tuple(labels.shape)}.")
     if logits.is_floating_point():
@@ -40,7 +47,8 @@ def check_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index:
 def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Return the mean intersection over union (mIoU) over all pixels of the batch: 0 to 1, higher is better.
 
-    The mean, without dimensions, is over the classes in the labels or the prediction, or NaN if all pixels are ignored.
+    The mean, without dimensions, is over the classes in the labels or the prediction except `ignore_index`, or NaN if all
+    pixels are ignored.
 
     Args:
         logits: Tensor of shape (B, C, H, W), or integer predicted labels of shape (B, H, W).
@@ -49,7 +57,7 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
         ignore_index: Label of ignored pixels.
 
     Raises:
-        ValueError: If the shapes do not match, a label is out of range, or logits hold NaN.
+        ValueError: If the shapes do not match, a label is out of range, logits hold NaN, or there is only one class.
 
     Source: Everingham et al. 2010, doi:10.1007/s11263-009-0275-4.
 
@@ -67,7 +75,7 @@ def mean_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int
 def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:
     """Return the intersection over union (IoU) of each class, over all pixels of the batch: 0 to 1, higher is better.
 
-    Shape (C,), with NaN for classes that are absent from both labels and prediction. Arguments, errors and source are those
+    Shape (C,), with NaN for classes that are absent from both labels and prediction, and for `ignore_index`. Arguments, errors and source are those
     of [`mean_iou`].
 
     Example:
@@ -77,9 +85,15 @@ def class_iou(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: in
     from torchmetrics.functional.classification import multiclass_jaccard_index
 
     predicted, labels = check_labels(logits, labels, num_classes, ignore_index)
-    return multiclass_jaccard_index(
+    scores = multiclass_jaccard_index(
         predicted, labels, num_classes, average="none", ignore_index=ignore_index, zero_division=torch.nan
     )
+    return drop_ignored(scores, ignore_index)
+
+
+def drop_ignored(scores: Tensor, ignore_index: int) -> Tensor:
+    """Return scores of classes with NaN for the class whose labels are ignored, if it is one."""
+    return scores.where(torch.arange(len(scores), device=scores.device) != ignore_index, torch.nan)
 
 
 def pixel_accuracy(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int = 255) -> Tensor:

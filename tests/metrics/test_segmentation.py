@@ -17,7 +17,8 @@ class TestClassIoU(SegmentationMetricTester):
     def reference(self, predicted: Labels, labels: Labels, ignore_index: int = 255) -> Any:
         counts = labels != ignore_index
         pairs = [((predicted == c)[counts], (labels == c)[counts]) for c in range(NUM_CLASSES)]
-        return [(p & t).sum() / (p | t).sum() if (p | t).any() else np.nan for p, t in pairs]
+        ious = [(p & t).sum() / (p | t).sum() if (p | t).any() else np.nan for p, t in pairs]
+        return [np.nan if label == ignore_index else iou for label, iou in enumerate(ious)]
 
 
 class TestMeanIoU(SegmentationMetricTester):
@@ -25,7 +26,7 @@ class TestMeanIoU(SegmentationMetricTester):
 
     def reference(self, predicted: Labels, labels: Labels, ignore_index: int = 255) -> Any:
         ious = TestClassIoU().reference(predicted, labels, ignore_index)
-        return np.nanmean([iou for label, iou in enumerate(ious) if label != ignore_index])
+        return np.nanmean(ious)
 
 
 class TestPixelAccuracy(SegmentationMetricTester):
@@ -44,6 +45,13 @@ def test_types_of_integers_and_ignored_pixels(name: str) -> None:
         metric.update(*maps)
         expected = function(predicted, labels, num_classes=3)
         torch.testing.assert_close((metric.compute(), function(*maps, num_classes=3)), (expected,) * 2, equal_nan=True)
+    metric = get_metric(name, num_classes=2, ignore_index=0)
+    metric.update(predicted, labels.clamp(max=1))
+    expected = function(predicted, labels.clamp(max=1), num_classes=2, ignore_index=0)
+    torch.testing.assert_close(metric.compute(), expected, equal_nan=True)
+    for create in (get_metric, lambda name, num_classes: function(predicted, labels, num_classes)):
+        with pytest.raises(ValueError, match="`num_classes` must be at least 2, the background included, got 1"):
+            create(name, num_classes=1)
     metric, ignored = get_metric(name, num_classes=3), torch.full_like(labels, 255)
     metric.update(predicted, ignored)
     assert metric.compute().isnan().all() and function(predicted, ignored, num_classes=3).isnan().all()
