@@ -1,5 +1,6 @@
 """Model, data and trainer of a recipe."""
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from gffusion.data import FusionDataset, ReadOptions, transforms
 from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.hub import TrainingData, non_default_settings
+from gffusion.models.gffusion.config_limits import names_other_classes
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -21,6 +23,8 @@ from gffusion.zoo.registry import find_entry, find_revision, is_hub_id, is_on_hu
 from .head import load_head
 from .recipe import DataArguments, ModelArguments, Recipe
 from .trainer import FusionTrainer
+
+logger = logging.getLogger(__name__)
 
 # Overrides of the configuration that can need a new segmentation head or FINet.
 _NEW_PART_FIELDS = {"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"}
@@ -101,7 +105,7 @@ def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = N
     """Load the model to start from, or build an untrained one around pretrained encoders.
 
     The model has the classes of its `model_config` or else `class_names`, the classes of the labels after the background.
-    If the loaded weights have other classes, the head starts untrained.
+    If the loaded weights have other classes, up to case and underscores, the head starts untrained, and a warning says so.
 
     Raises:
         OSError: If weights cannot be read.
@@ -160,8 +164,13 @@ def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]
     may_have_new_parts = bool(_NEW_PART_FIELDS & overrides.keys())
     options = {"dtype": torch.float32, **overrides}  # half precision would lose small steps
     model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()
-    if model.config.use_segmenter and model.config.id2label != before.id2label:
+    if model.config.use_segmenter and names_other_classes(before.to_dict(), {"id2label": model.config.id2label}):
         model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
+        if before.use_segmenter and not arguments.head_path:
+            old, new = (", ".join(config.id2label.values()) for config in (before, model.config))
+            logger.warning(
+                "The segmentation head starts untrained: %s has the classes %s, the data %s.", start, old, new
+            )
     return model
 
 

@@ -96,16 +96,21 @@ def test_encoders_are_never_random(train: Callable[..., Path], backbone_folders:
     assert GFFusionModel.from_pretrained(folder / "last").config.needs_clip
 
 
-def test_head_of_other_classes_is_new(tiny_model: Callable, tmp_path: Path) -> None:
-    """Even if there are as many. The same classes keep their rows."""
+def test_head_of_other_classes_is_new(tiny_model: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Even if there are as many. The same classes keep their rows and weights, also in another spelling."""
     names = ["background", "person", "bicycle", "car"]
-    start = tiny_model(id2label=dict(enumerate(names)))
+    start = tiny_model(id2label=dict(enumerate(names)), class_weights=[1, 2, 3, 4])
     start.save_pretrained(tmp_path / "start")
     arguments = ModelArguments(model_name_or_path=str(tmp_path / "start"))
     head = start.ssnet.classifier.weight
-    assert torch.equal(build_model(arguments, names[1:]).ssnet.classifier.weight, head)
+    for same in (names[1:], ["Person", "Bicycle ", "car"]):
+        model = build_model(arguments, same)
+        assert torch.equal(model.ssnet.classifier.weight, head)
+        assert model.config.class_weights == [1, 2, 3, 4] and model.config.id2label[1] == same[0]
+    assert not caplog.records
     other = build_model(arguments, ["person", "tree", "car"])
-    assert other.config.id2label[2] == "tree"
+    assert other.config.id2label[2] == "tree" and other.config.class_weights is None
+    assert "The segmentation head starts untrained: " in caplog.text
     assert not torch.isclose(other.ssnet.classifier.weight, head).any(dim=1).all()
     assert torch.equal(
         other.funet.state_dict()[next(iter(start.funet.state_dict()))], next(iter(start.funet.state_dict().values()))

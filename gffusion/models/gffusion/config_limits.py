@@ -133,9 +133,10 @@ def check_classes(config_dict: dict[str, Any]) -> None:
 
 
 def names_other_classes(config_dict: dict[str, Any], overrides: dict[str, Any]) -> bool:
-    """Return whether overrides change the number or the names of the classes of a configuration."""
+    """Return whether overrides change the number or the names of the classes, which are compared up to case and underscores."""
     saved, given = (
-        {int(key): name for key, name in (part.get("id2label") or {}).items()} for part in (config_dict, overrides)
+        {int(key): str(name).strip().casefold().replace("_", " ") for key, name in (part.get("id2label") or {}).items()}
+        for part in (config_dict, overrides)
     )
     return (bool(given) and given != saved) or overrides.get("num_labels", len(saved)) != len(saved)
 
