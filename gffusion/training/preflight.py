@@ -135,13 +135,19 @@ def check_evaluation(
 
 
 def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, training: bool = False) -> None:
-    """Raise ValueError if a label is neither a class of the model nor ignored, or if there is only one class in training."""
+    """Raise ValueError if a label is neither a class of the model nor ignored, or there is only one class."""
     read_label_values = getattr(dataset, "read_label_values", None)
     values = (
         read_label_values() if read_label_values else dict.fromkeys(dataset[0]["labels"].unique().tolist(), "item 0")
     )
     classes, ignored = model.config.num_labels, model.config.ignore_index
-    check_has_classes(values.keys(), ignored)
+    if classes < 2:
+        raise ValueError(
+            f"The data has labels, but the model has one class ({model.config.id2label[0]}): name at least two (`id2label`), the "
+            "background first, or omit the labels to train the fusion alone."
+        )
+    if read_label_values:
+        check_has_classes(values.keys(), ignored)
     if training and read_label_values and values.keys() == {0}:
         raise ValueError(
             "All labels are 0, usually the background, so there is no object to learn: give the label maps of the objects, "

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -17,12 +17,16 @@ from gffusion.data.progress import show_progress
 from gffusion.inference.predict import predict_labels, run_model
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.models.gffusion.image_ops import replace_luma, to_uint8
+from gffusion.models.gffusion.losses import label_mass
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 from gffusion.visualization.drawing import arrange_tiles, stack
 from gffusion.visualization.overlay import overlay
 
 from .preflight import is_higher_better
 from .sampling import collate, move_inputs
+
+if TYPE_CHECKING:
+    from torchmetrics import Metric
 
 logger = logging.getLogger(__name__)
 
@@ -40,30 +44,45 @@ def evaluate(
     """Compute mean losses and metrics over a dataset. All processes must call this; results do not depend on their number.
 
     The model must be neither wrapped nor compiled, and is left in evaluation mode. Items have any size. Fusion metrics have
-    the protocol "standard", on the luma of the fused image. Labels and a segmenter add the mIoU, over the labeled pairs.
+    the protocol "standard", on the luma of the fused image. Labels and a segmenter add L_ss and the mIoU, over all labeled
+    pixels. Infrared targets replace the infrared images in losses and metrics.
+
+    Raises:
+        ValueError: If there are labels, but the model has one class.
     """
     model.eval()
-    device, length = accelerator.device, len(dataset)  # type: ignore[arg-type]
-    iou = get_metric("mIoU", num_classes=model.config.num_labels, ignore_index=model.config.ignore_index).to(device)
+    config, device, length = model.config, accelerator.device, len(dataset)  # type: ignore[arg-type]
+    iou: Metric | None = None  # created for labels only: models with one class have none
     rows: dict[int, dict[str, float]] = {}
     own_indices = range(accelerator.process_index, length, accelerator.num_processes)
     hidden = hides_progress or not accelerator.is_main_process
     for index in show_progress(own_indices, description="evaluation", unit="pair", hidden=hidden):
         batch = move_inputs(collate([dataset[index]]), model.config.use_segmenter, device)
         visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
-        outputs = run_model(model, visible, infrared, labels, return_loss=True)
+        outputs = model(**batch, return_dict=True, return_loss=True)
         losses = {
             name: value.item() for name, value in outputs.items() if name.startswith("loss") and value is not None
         }
         rows[index] = losses | _compute_scores(outputs, batch, metrics)
         if labels is not None:
+            rows[index]["mass"] = label_mass(labels, config.ignore_index, config.class_weights).item()
+            iou = _create_iou(model, device) if iou is None else iou
             iou.update(predict_labels(model, outputs, visible, infrared), labels)
     ordered = dict(sorted(pair for part in gather_object([rows]) for pair in part.items()))
+    masses = {index: row.pop("mass") for index, row in ordered.items() if "mass" in row}
     names = dict.fromkeys(name for row in ordered.values() for name in row)  # only labeled pairs have all of them
     means = {name: float(np.mean([row[name] for row in ordered.values() if name in row])) for name in names}
-    if "loss_segmentation" in means:
+    if masses:
+        total = sum(mass * ordered[index]["loss_segmentation"] for index, mass in masses.items())
+        means["loss_segmentation"] = total / (sum(masses.values()) or 1)
+        means["loss"] = means["loss_structural"] + config.segmentation_weight * means["loss_segmentation"]
+        iou = _create_iou(model, device) if iou is None else iou
         means["mIoU"] = float(iou.compute())  # gathers the counts of all processes
     return means
+
+
+def _create_iou(model: GFFusionModel, device: torch.device) -> "Metric":
+    return get_metric("mIoU", num_classes=model.config.num_labels, ignore_index=model.config.ignore_index).to(device)
 
 
 @torch.no_grad()
@@ -114,6 +133,7 @@ def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device)
 def _compute_scores(outputs: GFFusionOutput, batch: dict[str, Tensor], metrics: Sequence[str]) -> dict[str, float]:
     if not metrics:
         return {}
-    images = (outputs["fused_values"], batch["visible_values"], batch["infrared_values"])
+    infrared_values = batch.get("infrared_targets", batch["infrared_values"])
+    images = (outputs["fused_values"], batch["visible_values"], infrared_values)
     fused, visible, infrared = (to_luma8(image.cpu()) for image in images)  # metrics need float64, which MPS lacks
     return {name: value.item() for name, value in compute_metrics(fused, visible, infrared, metrics).items()}

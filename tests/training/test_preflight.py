@@ -208,6 +208,9 @@ class TestData:
         inputs = make_inputs(2, labels=True)
         items = [{name: value[index] for name, value in inputs.items()} for index in range(2)]
         make(items)
+        make([item | {"labels": torch.full_like(item["labels"], 255)} for item in items])  # others can have objects
+        with pytest.raises(ValueError, match=r"labels, but the model has one class .*: name at least two"):
+            make(items, model={"num_labels": 1})
         items[0]["labels"] = items[0]["labels"] + 9
         with pytest.raises(ValueError, match=r"labels hold .* first in item 0"):
             make(items)

@@ -16,6 +16,7 @@ from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, read_image
 from gffusion.data.transforms import RandomCrop
 from gffusion.metrics import compute_metrics, to_luma8
+from gffusion.models.gffusion.losses import label_mass
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.validation import draw_pairs, evaluate
 
@@ -69,6 +70,37 @@ class TestEvaluate:
         part = evaluate(model, items[:2], [], Accelerator())  # type: ignore[arg-type]
         assert part["loss_segmentation"] == whole["loss_segmentation"]
         assert part["mIoU"] == whole["mIoU"]
+
+    def test_labeled_pixels_have_the_same_weight(self, tiny_model: Callable, items: Items) -> None:
+        """Cut in half or not, and beside pairs without labeled pixels."""
+        model = tiny_model(paradigm="cascading", class_weights=[1, 2, 0.5, 1], segmentation_weight=0.5).eval()
+        items[0]["labels"][:, 20:] = 255
+        losses, masses = [], []
+        for item in items:
+            output = model(**{name: value[None] for name, value in item.items()})
+            losses.append(output.loss_segmentation.item())
+            masses.append(label_mass(item["labels"], 255, model.config.class_weights).item())
+        found = evaluate(model, items, [], Accelerator())  # type: ignore[arg-type]
+        assert masses[1] == 0 and found["loss_segmentation"] == pytest.approx(np.average(losses, weights=masses))
+        assert found["loss"] == pytest.approx(found["loss_structural"] + 0.5 * found["loss_segmentation"])
+
+    def test_infrared_targets(self, tiny_model: Callable, items: Items) -> None:
+        """Losses and metrics are those of the target, not of the degraded image that the model reads."""
+        model, item = tiny_model(paradigm="cascading", use_segmenter=False).eval(), items[0]
+        item["infrared_targets"] = 1 - item["infrared_values"]
+        found = evaluate(model, [item], ["CC"], Accelerator())  # type: ignore[arg-type]
+        batch = {name: value[None] for name, value in item.items() if name != "labels"}
+        output = model(**batch, return_loss=True)
+        images = (output.fused_values, batch["visible_values"], batch["infrared_targets"])
+        assert found["loss"] == pytest.approx(output.loss.item())
+        assert found["CC"] == pytest.approx(compute_metrics(*map(to_luma8, images), ["CC"])["CC"].item())
+
+    def test_model_with_one_class(self, tiny_model: Callable, items: Items) -> None:
+        model = tiny_model(paradigm="cascading", num_labels=1)
+        unlabeled = [{name: value for name, value in item.items() if name != "labels"} for item in items]
+        assert "loss" in evaluate(model, unlabeled, [], Accelerator())  # type: ignore[arg-type]
+        with pytest.raises(ValueError, match="`num_classes` must be at least 2"):
+            evaluate(model, [item | {"labels": item["labels"] * 0} for item in items[:1]], [], Accelerator())  # type: ignore[arg-type]
 
     def test_leaves_no_gradients_and_no_weights_changed(self, tiny_model: Callable, items: Items) -> None:
         model = tiny_model(paradigm="cascading").train()
