@@ -27,7 +27,8 @@ class FusionTrainingArguments:
         head_learning_rate: Adam's rate for the segmentation head (paper: 1e-4).
         head_decay_factor: Factor on the head's rate every `head_decay_epochs` epochs after q (paper: 0.1).
         head_decay_epochs: Epochs between two decays of the head's rate (paper: 10).
-        segmentation_weight_end: Final value of lambda, which rises on a cosine from `config.segmentation_weight` (ours).
+        segmentation_weight_end: Value of lambda after the last epoch, to which it rises on a cosine from
+            `config.segmentation_weight` (ours).
         max_grad_norm: Norm to which gradients are clipped (ours); 0 disables clipping.
         batch_normalization: Statistics in training steps. "local": of the process's batch. "synchronized": of the batches
             of all processes, on GPUs. "running": the constant running statistics of the initial weights.

@@ -36,6 +36,6 @@ def head_learning_rate(arguments: FusionTrainingArguments, epoch: int) -> float:
 
 
 def segmentation_weight(arguments: FusionTrainingArguments, epoch: int, initial: float) -> float:
-    """Return lambda: `initial` before q, then half a cosine up to `segmentation_weight_end`."""
+    """Return lambda: `initial` before q, then half a cosine towards `segmentation_weight_end`, its value after the last epoch."""
     rise = (1 - math.cos(math.pi * progress_after_q(arguments, epoch))) / 2
     return initial + (arguments.segmentation_weight_end - initial) * rise
