@@ -143,7 +143,9 @@ def draw_training(records: Sequence[Mapping[str, Any]], title: str = "Training")
 
     plot(axes[0], "loss_structural", "training crops")
     plot(axes[0], "eval_loss_structural", "validation pairs", marker="o")
-    axes[0].set(xlabel="epoch", ylabel="L_st (Eq. 10) with our terms", yscale="log", title="Fusion loss")
+    positive = all(np.min(line.get_ydata()) > 0 for line in axes[0].lines)  # the loss of VIF can be negative
+    scale = "log" if positive else "linear"
+    axes[0].set(xlabel="epoch", ylabel="L_st (Eq. 10) with our terms", yscale=scale, title="Fusion loss")
     if is_labeled:
         plot(axes[1], "loss_segmentation", "L_ss, training crops")
         plot(axes[1], "eval_loss_segmentation", "L_ss, validation pairs", marker="o")

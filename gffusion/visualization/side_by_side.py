@@ -15,7 +15,7 @@ from .comparison import Box, check_box, choose_columns, find_differing_part
 from .drawing import ACCENT, check_sizes
 from .overlay import overlay
 from .palette import color_classes
-from .plotting import fit_text, make_figure
+from .plotting import fit_text, make_figure, measure_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,6 +26,7 @@ TILE_WIDTH = 1.75
 """Width of an image in inches: four fill a page of two columns."""
 _NAME_SIZE, _CLASS_SIZE = 8, 6  # points
 _NAME_HEIGHT, _LEGEND_HEIGHT, _GAP = 0.19, 0.25, 0.04  # inches
+_ENTRY_SPACE = 5 * _NAME_SIZE  # points of an entry of the legend beside its name: the color and gaps
 _ENLARGED_WIDTH = 800  # pixels of an enlarged part
 _SMALLEST_NAMED = 0.002  # share of the image of a region with its name in it
 _MOST_CLASSES = 12  # of a legend that also shows classes without pixels
@@ -71,11 +72,13 @@ def draw_side_by_side(
     tiles += [(f"{name}: segmentation", images[name], label_map) for name, label_map in labels.items()]
     legend = _list_classes(labels, class_names)
     columns = choose_columns(len(tiles))
+    longest = max((measure_text(str(entry.get_label()), _NAME_SIZE) for entry in legend), default=0)
+    entries = max(1, int(72 * columns * TILE_WIDTH / (longest + _ENTRY_SPACE)))  # of the legend in a row
     rows, parts = -(-len(tiles) // columns), 1 + bool(box)
     tile_height = TILE_WIDTH * height / width
     figure = make_figure(
         columns * (TILE_WIDTH + _GAP),
-        rows * (_NAME_HEIGHT + parts * (tile_height + _GAP)) + _LEGEND_HEIGHT * bool(legend),
+        rows * (_NAME_HEIGHT + parts * (tile_height + _GAP)) + _LEGEND_HEIGHT * -(-len(legend) // entries),
     )
     figure.set_layout_engine("constrained", w_pad=_GAP / 2, h_pad=_GAP / 2, wspace=0, hspace=0)
     axes = figure.subplots(rows * parts, columns, squeeze=False)
@@ -99,7 +102,12 @@ def draw_side_by_side(
             axes[index // columns * parts + part_row, index % columns].remove()
     if legend:
         figure.legend(
-            handles=legend, loc="outside lower left", ncols=len(legend), fontsize=_NAME_SIZE, frameon=False, borderpad=0
+            handles=legend,
+            loc="outside lower left",
+            ncols=min(entries, len(legend)),
+            fontsize=_NAME_SIZE,
+            frameon=False,
+            borderpad=0,
         )
     return figure
 

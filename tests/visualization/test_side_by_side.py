@@ -33,8 +33,9 @@ def test_every_image_has_its_name_and_its_part(count: int, rows: int) -> None:
     assert part.shape[1] / part.shape[0] == pytest.approx(16 / 12, rel=0.01)
 
 
-def test_nothing_is_cut_off() -> None:
-    figure = draw(4, labels={"visible": np.eye(48, 64, dtype=np.uint8)}, class_names=NAMES)
+@pytest.mark.parametrize(("count", "names"), [(4, NAMES), (0, [f"a class with a long name {n}" for n in range(12)])])
+def test_nothing_is_cut_off(count: int, names: tuple[str, ...]) -> None:
+    figure = draw(count, labels={"visible": np.eye(48, 64, dtype=np.uint8)}, class_names=names)
     figure.draw_without_rendering()
     inside = figure.bbox
     for axes in figure.axes:
