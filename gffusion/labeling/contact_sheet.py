@@ -10,6 +10,7 @@ from gffusion.data import ImagePair, read_labels
 from gffusion.data.boxes import read_boxes
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import IGNORED
+from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
 from gffusion.visualization.drawing import stack
@@ -46,7 +47,7 @@ def draw_contact_sheet(
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If a pair has no boxes or label map, or boxes do not fit their image.
+        ValueError: If a pair has no boxes or label map, or boxes or label map do not fit their image.
     """
     ranges = ranges or PairRanges(InfraredOptions())
     return stack([draw_legend(class_names or ()), *(_draw_pair(pair, class_names, ranges) for pair in pairs)])
@@ -62,5 +63,6 @@ def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairR
     boxes = read_boxes(pair.boxes, visible.shape[:2], class_names)
     count = len(boxes.classes)
     heading = f"{pair.name}: {count} object{'s' * (count != 1)}"
-    labels = read_labels(pair.labels)
+    labels, size = read_labels(pair.labels), visible.shape[:2]
+    check_same_size({str(pair.visible): size, str(pair.infrared): infrared.shape[:2], str(pair.labels): labels.shape})
     return draw_labeled_pair(heading, visible, infrared, labels, boxes.coordinates, boxes.classes + 1, ignored=IGNORED)

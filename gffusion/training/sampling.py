@@ -110,5 +110,6 @@ def mix_pairs(batch: Mapping[str, Tensor], share: float, ignore_index: int) -> d
     for name in {"infrared_values", "infrared_targets"} & batch.keys():
         mixed[name] = torch.cat([batch[name][:count].roll(-1, dims=0), batch[name][count:]])
     if "labels" in batch and count > 1:
-        mixed["labels"] = torch.cat([torch.full_like(batch["labels"][:count], ignore_index), batch["labels"][count:]])
+        labels = batch["labels"].long()  # small types do not hold every `ignore_index`
+        mixed["labels"] = torch.cat([torch.full_like(labels[:count], ignore_index), labels[count:]])
     return mixed

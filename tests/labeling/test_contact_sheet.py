@@ -70,6 +70,12 @@ def test_pair_that_cannot_be_shown(pair: ImagePair, missing: str, message: str) 
         draw_contact_sheet([replace(pair, **{missing: None})])
 
 
+def test_label_map_of_another_size(pair: ImagePair, tmp_path: Path) -> None:
+    Image.new("L", (50, 50), 1).save(tmp_path / "small.png")
+    with pytest.raises(ValueError, match=r"small\.png 50 x 50 .*a label map must have the size of the visible image"):
+        draw_contact_sheet([replace(pair, labels=tmp_path / "small.png")])
+
+
 def test_choice_is_spread_evenly_and_skips_empty_maps(pair: ImagePair, tmp_path: Path) -> None:
     Image.new("L", (100, 50)).save(tmp_path / "empty.png")
     empty = {0, 1, 5, 6, 7, 8, 9}

@@ -164,6 +164,13 @@ class TestLosses:
             assert losses[-1] == pytest.approx((output.fused_values - target).abs().mean().item(), rel=1e-4)
         assert len(set(losses)) == 4
 
+    @pytest.mark.parametrize("wrong", [4, -1])
+    def test_labels_that_are_no_classes(self, tiny_model: TinyModel, make_inputs: MakeInputs, wrong: int) -> None:
+        inputs = make_inputs(labels=True)
+        inputs["labels"][0, 0, 0] = wrong
+        with pytest.raises(ValueError, match=rf"must be 0 to 3, .* `ignore_index` \(255\), got {wrong}"):
+            tiny_model()(**inputs)
+
     def test_ignored_labels_leave_the_structural_loss(self, tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
         inputs = make_inputs()
         output = tiny_model()(**inputs, labels=torch.full((2, 40, 48), 255))

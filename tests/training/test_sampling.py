@@ -100,5 +100,7 @@ def test_mixed_pairs() -> None:
     assert mixed["visible_values"].tolist() == batch["infrared_values"].tolist() == [0, 1, 2, 3, 4]
     assert mixed["infrared_values"].tolist() == mixed["infrared_targets"].tolist() == [1, 0, 2, 3, 4]
     assert mixed["labels"].tolist() == [255, 255, 2, 3, 4]
+    small = {"infrared_values": numbers, "labels": numbers.to(torch.uint8)}
+    assert mix_pairs(small, 0.5, -100)["labels"].tolist() == [-100, -100, 2, 3, 4]
     assert mix_pairs(batch, 0.2, 255)["infrared_values"].tolist() == [1, 0, 2, 3, 4]  # one pair has no other
     assert mix_pairs(batch, 0, 255)["labels"].tolist() == [0, 1, 2, 3, 4]

@@ -39,7 +39,7 @@ def check_inputs(
             "This model has no segmenter (`use_segmenter=False`): it takes no labels and computes no logits."
         )
     if labels is not None:
-        _check_labels(labels, (batch, *size), segment)
+        _check_labels(config, labels, (batch, *size), segment)
 
 
 def check_semantic_tokens(config: GFFusionConfig, tokens: Tensor, batch: int) -> None:
@@ -74,10 +74,19 @@ def _is_capturing() -> bool:
     return torch.cuda.is_available() and torch.cuda.is_current_stream_capturing()
 
 
-def _check_labels(labels: Tensor, expected: tuple[int, ...], segment: bool | None) -> None:
+def _check_labels(config: GFFusionConfig, labels: Tensor, expected: tuple[int, ...], segment: bool | None) -> None:
     if segment is False:
         raise ValueError("`labels` need logits: leave `segment` out or set it to True.")
     if labels.is_floating_point():
         raise ValueError(f"`labels` must be integer class ids, got {labels.dtype}.")
     if tuple(labels.shape) != expected:
         raise ValueError(f"`labels` must have shape {expected}, got {tuple(labels.shape)}.")
+    if torch.compiler.is_compiling() or labels.device.type != "cpu":  # reading values would wait for a GPU
+        return
+    labels = labels.long()
+    wrong = labels[(labels != config.ignore_index) & ((labels < 0) | (labels >= config.num_labels))]
+    if len(wrong):
+        raise ValueError(
+            f"`labels` must be 0 to {config.num_labels - 1}, the classes of `id2label`, or `ignore_index` ({config.ignore_index}), "
+            f"got {wrong[0]}."
+        )
