@@ -1,5 +1,6 @@
 """Read image files into arrays, and write arrays to image files."""
 
+import contextlib
 import os
 import tempfile
 from io import BytesIO
@@ -124,8 +125,8 @@ def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAUL
         (H, W) uint8 or uint16.
 
     Raises:
-        OSError: As for [`read_image`], and if the file contains colors or floats, or is a JPEG, whose lossy compression
-            changes classes.
+        OSError: As for [`read_image`], and if the file contains colors or floats, is a TIFF with white as zero, or is a JPEG,
+            whose lossy compression changes classes.
 
     Example:
         >>> content = BytesIO()
@@ -139,6 +140,11 @@ def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAUL
         raise ImageReadError(
             f"cannot read labels from {name}: the lossy compression of JPEG changes classes; store labels as PNG"
         )
+    if decoded.format == "TIFF" and _is_white_zero(path):
+        raise ImageReadError(
+            f"cannot read labels from {name}: it stores white as zero (PhotometricInterpretation 0), so decoders invert its values; "
+            "save it with black as zero"
+        )
     if decoded.second is not None:
         raise ImageReadError(f"cannot read labels from {name}: it has 2 frames; save one of them as a separate file")
     labels = to_supported(decoded.image) if decoded.indices is None else decoded.indices
@@ -148,6 +154,12 @@ def read_labels(path: str | os.PathLike[str] | BytesIO, max_pixels: int = DEFAUL
             f"cannot read labels from {name}: it contains {kind}; store one class index per pixel, 8 or 16 bits"
         )
     return labels
+
+
+def _is_white_zero(path: str | os.PathLike[str] | BytesIO) -> bool:
+    with contextlib.suppress(Exception), open_header(path) as image:  # Pillow cannot open every TIFF file
+        return getattr(image, "tag_v2", {}).get(TiffImagePlugin.PHOTOMETRIC_INTERPRETATION) == 0
+    return False
 
 
 def write_image(

@@ -387,3 +387,10 @@ def test_no_memory_to_decode(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gffusion.data.decoding._decode", run_out)
     with pytest.raises(ImageReadError, match=r"cannot read the image a\.png: not enough memory for this image"):
         decode_image(b"", "image a.png")
+
+
+def test_labels_with_white_as_zero() -> None:
+    content = BytesIO()
+    tifffile.imwrite(content, np.array([[0, 1, 2, 255]], np.uint8), photometric="miniswhite")
+    with pytest.raises(ImageReadError, match=r"white as zero .*save it with black as zero"):
+        read_labels(content)
