@@ -14,28 +14,25 @@ from tqdm import tqdm
 from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
 from gffusion.data.atomic import replace_file
-from gffusion.data.class_names import read_class_names
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.infrared_range import PairRanges, measure_pairs
-from gffusion.data.label_values import check_class_values
 from gffusion.data.notes import summarize_notes
-from gffusion.data.pairs import CLASSES_FILE
 from gffusion.data.progress import show_progress
 from gffusion.data.reading import read_pair_size
-from gffusion.data.report_text import to_line
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.visualization.comparison import Box, check_box
 
 from .baselines import BASELINES
+from .classes import prepare_classes
 from .figures import Scene, draw_sheets, draw_table, fuse_scene
-from .inputs import FilesByMethod, Inputs, StrPath, check_former_table, check_output, find_inputs, name_model
+from .inputs import StrPath, check_former_table, check_output, find_inputs, name_model
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .report import describe_scene, render_report
 from .scoring import CONFUSION, PairScores, Plan, score_pairs
-from .table import MEAN_IOU, EvaluationTable
+from .table import EvaluationTable
 
 DEFAULT_METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM")
 ARTIFACTS = "Nabf"
@@ -149,7 +146,9 @@ def evaluate(
         *(Baseline(name) for name in baselines),
     ]
     label_map = dict(label_map or {})
-    names = _prepare_classes(methods, inputs, class_names, label_map, labels, progress)
+    names, assumed = prepare_classes(methods, inputs, class_names, label_map, labels)
+    if assumed and progress:
+        _write(assumed)
     pairs = inputs.match.pairs
     read_options, found = find_rig(pairs, read_options)
     if found and progress:
@@ -281,73 +280,6 @@ def _choose_pairs(sheet: Sequence[str] | int, measured: Mapping[str, ImagePair])
     pairs, count = list(measured.values()), min(sheet, len(measured))
     # The middle of each of `count` equal sections.
     return [pairs[(2 * index + 1) * len(pairs) // (2 * count)] for index in range(count)]
-
-
-def _prepare_classes(
-    methods: Sequence[Method],
-    inputs: Inputs,
-    class_names: Sequence[str] | None,
-    label_map: Mapping[int, int],
-    labels: StrPath | None,
-    prints: bool,
-) -> tuple[str, ...]:
-    """Return the names of the classes, none without label maps, after a check of the values of the label maps."""
-    if labels is None:
-        return ()
-    names = _choose_class_names(methods, inputs.predicted_labels, class_names, Path(labels))
-    check_class_values((pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map)
-    if prints and class_names is None and not _find_class_lists(Path(labels)):
-        _write_class_ids(names)
-    return names
-
-
-def _choose_class_names(
-    methods: Sequence[Method], predicted_labels: FilesByMethod, class_names: Sequence[str] | None, labels: Path
-) -> tuple[str, ...]:
-    """Return the given names, those of the label maps (`classes.txt` next to or in their folder), or those of the models."""
-    of_models = {method.class_names for method in methods if method.class_names}
-    if not of_models and not predicted_labels:
-        raise ValueError("None of the models has a segmenter: give predicted label maps, or leave the labels out.")
-    lists = _find_class_lists(labels)
-    source = "the model" if class_names is None else "`class_names` (--class-names)"
-    if class_names is None and lists:
-        source = str(lists[0])
-        class_names = ("background", *read_class_names(lists[0], of_boxes=False))
-        for names in of_models:
-            if [name.casefold() for name in names] != [name.casefold() for name in class_names]:
-                raise ValueError(
-                    f"{lists[0]} names the classes {', '.join(class_names)}, but a model has {', '.join(names)}: give the "
-                    "names that the ids of both have as `class_names` (--class-names), with `label_map` (--label-map "
-                    "OLD=NEW,...) if the numbers differ, or leave the label maps out."
-                )
-    if class_names is None and len(of_models) != 1:
-        known = "; ".join(", ".join(names) for names in sorted(of_models)) or "none"
-        raise ValueError(
-            "Name the classes in the order of their ids (`class_names`; --class-names): the models' classes differ or are "
-            f"unknown ({known})."
-        )
-    names = of_models.pop() if class_names is None else tuple(class_names)
-    if len(names) < 2:
-        raise ValueError(f"Name at least two classes, the background first, got {', '.join(names) or 'none'}.")
-    for name in names:
-        if name == MEAN_IOU or names.count(name) > 1:
-            raise ValueError(
-                f"{source} names {name!r} {'as a class, but it is the mean' if name == MEAN_IOU else 'twice'}: give other "
-                "names as `class_names` (--class-names)."
-            )
-    return names
-
-
-def _find_class_lists(labels: Path) -> list[Path]:
-    return [folder / CLASSES_FILE for folder in (labels, labels.parent) if (folder / CLASSES_FILE).is_file()]
-
-
-def _write_class_ids(class_names: Sequence[str]) -> None:
-    ids = ", ".join(f"{index} {to_line(name)}" for index, name in enumerate(class_names))
-    _write(
-        f"note: label maps are read as {ids}, the classes of the model; give --class-names or --label-map if theirs have "
-        "other numbers"
-    )
 
 
 def _write(text: str) -> None:

@@ -135,7 +135,7 @@ def test_json_of_file_names_that_are_no_utf8(capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_json_for_files_and_pipes_of_other_encodings(run_script: Callable, encoding: str) -> None:
     """Escapes of Python, which other texts get, would be no JSON."""
-    facts = {"fused": "caf\u00e9-\U0001f600-\udcff.png"}
+    facts = {"fused": "b\u00e4r-\U0001f600-\udcff.png"}
     program = f"from gffusion.cli import main, models; models.__globals__['asdict'] = lambda _: {facts!a}; main()"
     printed = run_script(program, "models", "--json", environment={"PYTHONIOENCODING": encoding}).stdout
     assert json.loads(printed)[0] == facts

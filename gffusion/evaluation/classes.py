@@ -1,0 +1,82 @@
+"""The classes of an evaluation: given, listed beside the label maps, or those of the models."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gffusion.data.class_names import read_class_names
+from gffusion.data.label_values import check_class_values
+from gffusion.data.pairs import CLASSES_FILE
+from gffusion.data.report_text import to_line
+
+from .inputs import FilesByMethod, Inputs, StrPath
+from .methods import Method
+from .table import MEAN_IOU
+
+
+def prepare_classes(
+    methods: Sequence[Method],
+    inputs: Inputs,
+    class_names: Sequence[str] | None,
+    label_map: Mapping[int, int],
+    labels: StrPath | None,
+) -> tuple[tuple[str, ...], str]:
+    """Return the names of the classes, none without label maps, and a note if the ids of the model are assumed for these.
+
+    Raises:
+        ValueError: If no names are known or they contradict each other, or if a label map holds other values.
+    """
+    if labels is None:
+        return (), ""
+    names = _choose_class_names(methods, inputs.predicted_labels, class_names, Path(labels))
+    check_class_values((pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map)
+    is_assumed = class_names is None and not _find_class_lists(Path(labels))
+    return names, _describe_class_ids(names) if is_assumed else ""
+
+
+def _choose_class_names(
+    methods: Sequence[Method], predicted_labels: FilesByMethod, class_names: Sequence[str] | None, labels: Path
+) -> tuple[str, ...]:
+    """Return the given names, those of the label maps (`classes.txt` next to or in their folder), or those of the models."""
+    of_models = {method.class_names for method in methods if method.class_names}
+    if not of_models and not predicted_labels:
+        raise ValueError("None of the models has a segmenter: give predicted label maps, or leave the labels out.")
+    lists = _find_class_lists(labels)
+    source = "the model" if class_names is None else "`class_names` (--class-names)"
+    if class_names is None and lists:
+        source = str(lists[0])
+        class_names = ("background", *read_class_names(lists[0], of_boxes=False))
+        for names in of_models:
+            if [name.casefold() for name in names] != [name.casefold() for name in class_names]:
+                raise ValueError(
+                    f"{lists[0]} names the classes {', '.join(class_names)}, but a model has {', '.join(names)}: give the "
+                    "names that the ids of both have as `class_names` (--class-names), with `label_map` (--label-map "
+                    "OLD=NEW,...) if the numbers differ, or leave the label maps out."
+                )
+    if class_names is None and len(of_models) != 1:
+        known = "; ".join(", ".join(names) for names in sorted(of_models)) or "none"
+        raise ValueError(
+            "Name the classes in the order of their ids (`class_names`; --class-names): the models' classes differ or are "
+            f"unknown ({known})."
+        )
+    names = of_models.pop() if class_names is None else tuple(class_names)
+    if len(names) < 2:
+        raise ValueError(f"Name at least two classes, the background first, got {', '.join(names) or 'none'}.")
+    for name in names:
+        if name == MEAN_IOU or names.count(name) > 1:
+            raise ValueError(
+                f"{source} names {name!r} {'as a class, but it is the mean' if name == MEAN_IOU else 'twice'}: give other "
+                "names as `class_names` (--class-names)."
+            )
+    return names
+
+
+def _find_class_lists(labels: Path) -> list[Path]:
+    return [folder / CLASSES_FILE for folder in (labels, labels.parent) if (folder / CLASSES_FILE).is_file()]
+
+
+def _describe_class_ids(class_names: Sequence[str]) -> str:
+    ids = ", ".join(f"{index} {to_line(name)}" for index, name in enumerate(class_names))
+    return (
+        f"note: label maps are read as {ids}, the classes of the model; give --class-names or --label-map if theirs have "
+        "other numbers"
+    )
