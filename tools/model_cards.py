@@ -37,7 +37,7 @@ def training_command(entry: ModelEntry) -> str:
     layout = read_recipe(entry.recipe)["layout"]
     data = f"data/{layout}"
     lines = [
-        f"accelerate launch examples/train.py --config {entry.recipe} \\",
+        f"accelerate launch -m gffusion train --config {entry.recipe} \\",
         f"    --train_data {data} --train_split train --eval_data {data} --eval_split val",
     ]
     if layout == "m3fd":  # it has boxes instead of masks

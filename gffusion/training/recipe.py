@@ -132,7 +132,8 @@ class Recipe:
             SystemExit: If an option is unknown or wrong, with a message of `program` on stderr, or after `--help`.
         """
         kinds = {"model": ModelArguments, "data": DataArguments, "training": FusionTrainingArguments}
-        parser = OptionParser(kinds, prog=program, description="Train or fine-tune a model on one device.")
+        description = "Train or fine-tune a model. For several GPUs, use `accelerate launch -m gffusion train`."
+        parser = OptionParser(kinds, prog=program, description=description)
         text = f"YAML file with the options below, or one of {', '.join(list_recipes())}"
         parser.add_argument("--config", metavar="RECIPE", help=text)
         given = parser.parse_words(words)

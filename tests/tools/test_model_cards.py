@@ -99,9 +99,9 @@ def test_results_of_the_paper(name: str, row: str | None) -> None:
 def test_command_trains_with_the_recipe(entry: ModelEntry) -> None:
     (block,) = re.findall(r"```bash\n(.*?)```", sections(entry)["Training"], re.DOTALL)
     words = shlex.split(block.replace("\\\n", "").strip().splitlines()[-1])
-    assert words[:3] == ["accelerate", "launch", "examples/train.py"]
+    assert words[:5] == ["accelerate", "launch", "-m", "gffusion", "train"]
     assert words[words.index("--config") + 1] == entry.recipe
-    recipe = Recipe.parse(words[3:])
+    recipe = Recipe.parse(words[5:])
     assert recipe.data.layout == read_recipe(entry.recipe)["layout"]
     assert recipe.data.train_data == recipe.data.eval_data == [f"data/{recipe.data.layout}"]
     assert ("gffusion masks" in block) == (recipe.data.layout == "m3fd")
