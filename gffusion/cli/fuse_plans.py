@@ -201,13 +201,14 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
                 f"cannot write {output / file.name}, named as the visible file: give the format with --suffix, one of "
                 f"{', '.join(IMAGE_SUFFIXES)}"
             )
-    parents = {file.parent.parent.resolve() for pair in pairs for file in (pair.visible, pair.infrared)}
-    if segment and parents == {output.resolve()}:
+    sources = [file for pair in pairs for file in (pair.visible, pair.infrared)]
+    folders = {folder.resolve() for folder in {file.parent for file in sources}}
+    if segment and {folder.parent for folder in folders} == {output.resolve()}:
         raise ValueError(
             f"{output / 'labels'} is the folder for the label maps of the dataset, not for those of --segment: choose another "
             "--output"
         )
-    return [
+    jobs = [
         FusionJob(
             pair,
             output / f"{pair.name}{suffix or pair.visible.suffix}",
@@ -216,3 +217,18 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
         )
         for pair in pairs
     ]
+    if output.resolve() in folders:
+        _check_stems([job.fused for job in jobs], [file for file in sources if file.parent.samefile(output)])
+    return jobs
+
+
+def _check_stems(outputs: "Sequence[Path]", sources: "Sequence[Path]") -> None:
+    """Raise ValueError if files in one folder would have the same stem, so that the pairs would not be found again."""
+    taken = {file.stem: file for file in sources}
+    for output in outputs:
+        source = taken.get(output.stem, output)
+        if source.name != output.name:
+            raise ValueError(
+                f"{output} would have the same stem as {source} in the same folder, whose pairs would then be ambiguous: "
+                "choose another --output"
+            )

@@ -86,6 +86,7 @@ class TestBadInput:
             ("visible.png infrared.png -o visible/../infrared.png --overwrite", "would overwrite an input"),
             ("visible infrared -o infrared", "would overwrite an input"),
             ("visible infrared -o visible --overwrite", "would overwrite an input"),
+            ("visible infrared -o visible --suffix jpg", "scene.jpg would have the same stem as visible/scene.png"),
             ("visible infrared -o . --segment --overwrite", "labels is the folder for the label maps of the dataset"),
             ("visible.png infrared.png -o out.png -m gffusion-huge", "gffusion-huge.*gffusion-funet"),
             ("visible.png infrared.png -o out.png -m org/no-such-model", "org/no-such-model.*HF_HUB_OFFLINE"),
