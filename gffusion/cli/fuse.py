@@ -16,7 +16,7 @@ from gffusion.export.requirements import is_onnx
 from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device, choose_dtype, start_processes
 from .errors import user_errors
-from .fuse_plans import check_companions, check_outputs, check_pairs, name_thermal, plan_pairs
+from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
 from .fuse_reports import print_plans, report_outcome, show_result
 from .fuse_videos import (
     SemanticEveryOption,
@@ -257,8 +257,6 @@ def _fuse_videos(
 def _fuse_pairs(plans: "list[FusionJob]", settings: _Settings, share: Share) -> None:
     """Fuse this process's part of the pairs, and report all in the first process."""
     check_outputs(plans, settings.overwrite)
-    if not settings.overwrite and plans[0].fused == settings.output:
-        check_companions(plans[0])
     if settings.show and len(plans) > 1:
         raise ValueError(
             f"--show is for one pair, but there are {len(plans)}: leave it out, and open {settings.output}"

@@ -121,16 +121,6 @@ def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
         )
 
 
-def check_companions(plan: "FusionJob") -> None:
-    """Raise ValueError if files next to a missing fused image exist, which another model or pair can have made."""
-    existing = [path for path in plan.outputs if path != plan.fused and path.is_file()]
-    if existing and not plan.fused.is_file():
-        raise ValueError(
-            f"{', '.join(map(str, existing))} exists but {plan.fused} does not, and all would be written: pass --overwrite, or "
-            "choose another output"
-        )
-
-
 def _find_combined(folder: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
     """Return the pairs of one folder, and report files that hold one image."""
     from gffusion.data.combined_files import find_combined

@@ -339,7 +339,7 @@ def test_options_hold_for_sizes_of_pairs_that_are_decoded(tmp_path: Path) -> Non
     late = chunk(b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0text")
     files[0].write_bytes(files[0].read_bytes()[:-12] + late[:-1])
     with pytest.raises(ImageReadError, match="truncated"):
-        read_pair_size(*files)
+        read_pair_size(*files, ReadOptions())
     assert read_pair_size(*files, ReadOptions(truncated="fill")) == (10, 20)
     with pytest.raises(ImageReadError, match="more than 5"):
         read_pair_size(*files, ReadOptions(truncated="fill", max_pixels=5))
