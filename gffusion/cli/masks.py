@@ -265,12 +265,13 @@ def _load_method(
 
 def _write_classes(folder: Path, class_names: Sequence[str]) -> None:
     """Write the class names, or raise ValueError if their file exists with other names."""
-    from gffusion.data.pairs import CLASSES_FILE  # saves start-up time
+    from gffusion.data.class_names import read_lines  # these imports take time that `gffusion --help` need not spend
+    from gffusion.data.pairs import CLASSES_FILE
 
     file = folder / CLASSES_FILE
     if not file.exists():
         write_output(file, "".join(f"{name}\n" for name in class_names).encode())
-    elif [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()] != [*class_names]:
+    elif read_lines(file) != tuple(class_names):
         raise ValueError(
             f"{file} lists other classes than {', '.join(class_names)}: remove it, or choose another --output"
         )
