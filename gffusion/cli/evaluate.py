@@ -24,7 +24,7 @@ from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import new_output
 from .printing import print_json
 from .quiet import quiet_libraries
-from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
+from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 
 def evaluate(
@@ -109,6 +109,7 @@ def evaluate(
     keep_borders: KeepBordersOption = False,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     truncated: TruncatedOption = "refuse",
+    raw_frame: RawFrameOption = None,
     align: AlignOption = "none",
     reference: ReferenceOption = "visible",
     crop: CropOption = False,
@@ -135,7 +136,7 @@ def evaluate(
         new_labels, box = _parse_label_map(label_map), parse_zoom(zoom)
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
-        read_options = parse_reading(None, truncated, **reading, **parse_alignment(align, reference, crop))
+        read_options = parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop))
         # Wrong arguments are reported before torch is imported.
         from gffusion.evaluation.inputs import find_inputs, name_model
         from gffusion.export.requirements import is_onnx
@@ -150,7 +151,7 @@ def evaluate(
             "sheet": _parse_sheet(sheet),
             **({} if baselines else {"baselines": ()}),
         }
-        find_inputs(visible, infrared, **inputs)
+        find_inputs(visible, infrared, **inputs, raw_suffixes=read_options.raw_suffixes)
         from gffusion.evaluation import evaluate as run  # imports torch
 
         quiet_libraries()

@@ -61,7 +61,6 @@ def check_paths(visible: Path, infrared: Path | None, output: Path, options: "Re
     """Raise errors about files and folders that show before anything is read."""
     from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.bounds import check_regular
-    from gffusion.data.raw_frames import RAW_SUFFIXES
     from gffusion.zoo.registry import PICKLE_SUFFIXES
 
     for path in filter(None, (visible, infrared, output)):
@@ -73,7 +72,7 @@ def check_paths(visible: Path, infrared: Path | None, output: Path, options: "Re
         if path.is_dir():
             continue
         check_regular(path)
-        is_raw = options.raw_frame is not None and path is infrared and path.suffix.lower() in RAW_SUFFIXES
+        is_raw = path is infrared and path.suffix.lower() in options.raw_suffixes
         if path.suffix.lower() in (*PICKLE_SUFFIXES, ".safetensors") and not is_raw:
             raise ValueError(
                 f"{path} is named as a file of weights, not as an image: give images here, and the folder of a model to "
@@ -86,15 +85,9 @@ def check_paths(visible: Path, infrared: Path | None, output: Path, options: "Re
 
 def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
     """Raise ValueError if the images of several pairs were exchanged, or a format of raw frames is given for no raw frame."""
-    suffixes = _raw_suffixes(options)
-    if suffixes and not any(pair.infrared.suffix.lower() in suffixes for pair in pairs):
-        raise ValueError(
-            f"--raw-frame is for infrared files ending in {', '.join(suffixes)}, but none does: leave it out"
-        )
-    if len(pairs) < 2:
-        return
-    from gffusion.data.exchange import check_not_exchanged  # imports SciPy
+    from gffusion.data.exchange import check_not_exchanged, check_raw_frames  # saves start-up time
 
+    check_raw_frames(pairs, options)
     check_not_exchanged(pairs, options)
 
 
@@ -138,20 +131,14 @@ def match_folders(visible: Path, infrared: Path, options: "ReadOptions") -> "Seq
     """Return the pairs of two folders, and print notes and files without a partner."""
     from gffusion.data import match_pairs
 
-    return _report_match(match_pairs(visible, infrared, infrared_suffixes=_raw_suffixes(options)))
+    return _report_match(match_pairs(visible, infrared, infrared_suffixes=options.raw_suffixes))
 
 
 def read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "Sequence[ImagePair]":
     """Return the pairs of lists, and print notes and files without a partner."""
     from gffusion.data.pair_lists import list_pairs
 
-    return _report_match(list_pairs(visible, infrared, _raw_suffixes(options)))
-
-
-def _raw_suffixes(options: "ReadOptions") -> tuple[str, ...]:
-    from gffusion.data.raw_frames import RAW_SUFFIXES
-
-    return RAW_SUFFIXES if options.raw_frame is not None else ()
+    return _report_match(list_pairs(visible, infrared, options.raw_suffixes))
 
 
 def _report_match(match: "PairMatch") -> "Sequence[ImagePair]":

@@ -7,16 +7,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from .alignment import AlignOption, parse_alignment
+from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device
 from .errors import user_errors
-from .infrared import InfraredRangeOption, parse_infrared_options
+from .infrared import (
+    AgcOption,
+    InfraredLumaOption,
+    InfraredRangeOption,
+    InvertOption,
+    KeepBordersOption,
+    PlateauLimitOption,
+    parse_infrared_options,
+)
 from .lists import collect_fused, parse_zoom
 from .models import complete_model
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, new_output, write_output
 from .quiet import quiet_libraries
-from .reading import parse_reading
+from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair, ReadOptions
@@ -73,7 +81,17 @@ def show(
     ] = None,
     zoom: ZoomOption = None,
     align: AlignOption = "none",
+    reference: ReferenceOption = "visible",
+    crop: CropOption = False,
     infrared_range: InfraredRangeOption = None,
+    invert: InvertOption = None,
+    agc: AgcOption = None,
+    plateau_limit: PlateauLimitOption = None,
+    infrared_luma: InfraredLumaOption = False,
+    keep_borders: KeepBordersOption = False,
+    max_pixels: MaxPixelsOption = MAX_PIXELS,
+    truncated: TruncatedOption = "refuse",
+    raw_frame: RawFrameOption = None,
     device: DeviceOption = "auto",
     overwrite: OverwriteFileOption = False,
 ) -> None:
@@ -90,7 +108,17 @@ def show(
             {
                 "--zoom": (zoom, None, ("fused",)),
                 "--align": (align, "none", _OF_PAIRS),
+                "--reference": (reference, "visible", _OF_PAIRS),
+                "--crop": (crop, False, _OF_PAIRS),
                 "--infrared-range": (infrared_range, None, _OF_PAIRS),
+                "--invert": (invert, None, _OF_PAIRS),
+                "--agc": (agc, None, _OF_PAIRS),
+                "--plateau-limit": (plateau_limit, None, _OF_PAIRS),
+                "--infrared-luma": (infrared_luma, False, _OF_PAIRS),
+                "--keep-borders": (keep_borders, False, _OF_PAIRS),
+                "--max-pixels": (max_pixels, MAX_PIXELS, _OF_PAIRS),
+                "--truncated": (truncated, "refuse", _OF_PAIRS),
+                "--raw-frame": (raw_frame, None, _OF_PAIRS),
                 "--model": (model or None, None, _OF_MODELS),
                 "--fused": (fused or None, None, ("fused",)),
                 "--device": (device, "auto", _OF_PAIRS),
@@ -98,8 +126,9 @@ def show(
         )
         if kind != "fused" and len(models) > 1:
             raise ValueError(f"show fused takes several models, show {kind} one, got {', '.join(models)}")
-        read_options = parse_reading(None, "refuse", **parse_alignment(align))
-        infrared_options = parse_infrared_options(infrared_range, None, None, None, None)
+        reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
+        read_options = parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop))
+        infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, None)
         quiet_libraries()
         if visible is None:
             content = _draw_weights(models[0], output)

@@ -11,6 +11,7 @@ from .decoded_image import ImageReadError
 from .io import IMAGE_SUFFIXES, read_image, read_labels, read_size, write_image
 from .layouts import LAYOUTS, FoundPairs, find_pairs
 from .pairs import ImagePair, PairMatch, match_pairs
+from .raw_frames import RawFrame
 from .reading import PairImages, ReadOptions, read_pair
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ __all__ = [
     "PairImages",
     "PairMatch",
     "PairSource",
+    "RawFrame",
     "ReadOptions",
     "find_pairs",
     "match_pairs",

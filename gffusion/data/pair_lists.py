@@ -75,8 +75,10 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
     return match_pairs(expand(visible, IMAGE_SUFFIXES), expand(infrared, IMAGE_SUFFIXES + infrared_suffixes))
 
 
-def list_files(path: Path) -> Path | list[Path]:
+def list_files(path: Path, raw_suffixes: tuple[str, ...] = ()) -> Path | list[Path]:
     """Return the files of a list or pattern, or the path itself if it is none, for [`match_pairs`].
+
+    `raw_suffixes` are allowed in a pattern besides `IMAGE_SUFFIXES`.
 
     Raises:
         OSError: If a list or a file in it cannot be found, or no image matches a pattern.
@@ -88,7 +90,7 @@ def list_files(path: Path) -> Path | list[Path]:
         return _read_lines(path)
     if path.suffix.lower() == ".csv":
         raise ValueError(f"{path}: CSV files are for fuse; give a folder, a pattern in quotes or @list.txt here")
-    return expand(path, IMAGE_SUFFIXES)
+    return expand(path, IMAGE_SUFFIXES + raw_suffixes)
 
 
 def expand(pattern: Path, suffixes: Sequence[str]) -> list[Path]:

@@ -99,6 +99,11 @@ class ReadOptions:
         """How the files are decoded."""
         return DecodeOptions(self.max_pixels, self.truncated)
 
+    @property
+    def raw_suffixes(self) -> tuple[str, ...]:
+        """Suffixes of infrared files besides `IMAGE_SUFFIXES`."""
+        return () if self.raw_frame is None else RAW_SUFFIXES
+
     def __post_init__(self) -> None:
         if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):
             raise ValueError(f'`align` must be "none", "resize", "auto" or a Rig, got {self.align!r}')

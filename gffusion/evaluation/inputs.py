@@ -54,8 +54,11 @@ def find_inputs(
     predicted_labels: Mapping[str, StrPath] | None = None,
     output: StrPath | None = None,
     sheet: Sequence[str] | int = (),
+    raw_suffixes: tuple[str, ...] = (),
 ) -> Inputs:
     """Find the files of an evaluation; see [`evaluate`][gffusion.evaluation.evaluate] for the arguments.
+
+    Infrared files can have `raw_suffixes` besides `IMAGE_SUFFIXES`.
 
     Raises:
         OSError: If a folder or a model does not exist, or `output` is a file.
@@ -70,7 +73,8 @@ def find_inputs(
     for model in models:
         check_file(model) if is_onnx(model) else locate(model)
     visible_files = list_files(Path(visible))
-    match = match_pairs(visible_files, list_files(Path(infrared)), None if labels is None else Path(labels))
+    infrared_files = list_files(Path(infrared), raw_suffixes)
+    match = match_pairs(visible_files, infrared_files, labels, infrared_suffixes=raw_suffixes)
     check_different_files(match.pairs)
     check_label_files(pair.labels for pair in match.pairs if pair.labels)
     pairs = [pair.name for pair in match.pairs]

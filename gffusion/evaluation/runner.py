@@ -15,7 +15,7 @@ from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
 from gffusion.data.atomic import replace_file
 from gffusion.data.combined_files import find_odd_types
-from gffusion.data.exchange import check_not_exchanged
+from gffusion.data.exchange import check_not_exchanged, check_raw_frames
 from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.data.notes import summarize_notes
 from gffusion.data.progress import show_progress
@@ -134,7 +134,9 @@ def evaluate(
         predicted_labels=predicted_labels,
         output=output,
         sheet=sheet,
+        raw_suffixes=read_options.raw_suffixes,
     )
+    check_raw_frames(inputs.match.pairs, read_options)
     check_not_exchanged(inputs.match.pairs, read_options)
     if output is not None:
         names_of_methods = [*fused, *map(name_model, models), *baselines]
@@ -156,7 +158,7 @@ def evaluate(
     if zoom is not None:
         _check_zoom(zoom, _choose_pairs(sheet, {pair.name: pair for pair in pairs}), read_options)
     options = InfraredOptions().override(**(infrared_options or {}))
-    odd = find_odd_types([pair.infrared for pair in pairs])
+    odd = find_odd_types([pair.infrared for pair in pairs], read_options.raw_frame)
     measured = [pair for pair in pairs if pair.infrared not in odd]
     ranges = _measure(measured, methods, options, read_options, progress)
     plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map)

@@ -1,6 +1,7 @@
 """`gffusion fuse` on files of cameras: alone, in folders, raw frames, thermal values that are kept, and notes."""
 
 import re
+import shutil
 import struct
 import zlib
 from collections.abc import Callable
@@ -130,6 +131,22 @@ class TestRawFrames:
             (files / file).rename(files / kind / f"1{Path(file).suffix}")
         assert gffusion("fuse", "v", "i", "-o", "out", *options, "--raw-frame", "96x128,>u2").exit_code == 0
         np.testing.assert_array_equal(read_image(files / "out/1.png"), expected)
+
+    def test_evaluation(self, gffusion: Callable, files: Path) -> None:
+        """Raw frames are measured as PNG files of the same values; with another format, they are left out."""
+        tables = []
+        for kind, file in (("v", "visible.png"), ("png", "counts.png"), ("raw", "frame.raw")):
+            (files / kind).mkdir()
+            for name in "12":
+                shutil.copy(files / file, files / kind / f"{name}{Path(file).suffix}")
+        options = ("--infrared-range", "percentile", "--metrics", "EN,SCD")
+        for infrared, raw in (("png", ()), ("raw", ("--raw-frame", "96x128,>u2"))):
+            words = ("evaluate", "--visible", "v", "--infrared", infrared, "-o", f"out_{infrared}", *options, *raw)
+            assert gffusion(*words).exit_code == 0
+            tables.append((files / f"out_{infrared}/per_image.csv").read_text())
+        assert tables[0] == tables[1]
+        outcome = gffusion("evaluate", "--visible", "v", "--infrared", "png", "-o", "out", "--raw-frame", "96x128,>u2")
+        assert outcome.exit_code == 2 and "--raw-frame is for infrared files ending in .raw" in outcome.err
 
     def test_wrong_format(self, gffusion: Callable, files: Path) -> None:
         outcome = gffusion("fuse", "visible.png", "frame.raw", "-o", "out.png", "--raw-frame", "96,128")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gffusion.data import read_image, write_image
+from gffusion.data import read_image
 
 show_module = importlib.import_module("gffusion.cli.show")
 
@@ -99,6 +99,7 @@ def test_damaged_log(gffusion: Callable, tmp_path: Path, line: str) -> None:
             "--device is for show fused, tokens, gates, labels, got show weights",
         ),
         (["weights", "-o", "x.png", "--align", "auto"], "--align is for show fused, tokens, gates, labels"),
+        (["weights", "-o", "x.png", "--truncated", "fill"], "--truncated is for show fused, tokens, gates, labels"),
         (["tokens", "visible.png", "no.png", "-o", "x.png"], "no.png does not exist"),
         (["tokens", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "has no encoders"),
         (["gates", "visible.png", "infrared.png", "-o", "x.png", "-m", "gffusion-live"], "injects no features"),
@@ -133,10 +134,12 @@ def test_pairs_are_read_as_fuse_reads_them(gffusion: Callable, pair: Path, monke
     monkeypatch.setattr(show_module, "_draw_images", lambda images, *_, **options: shown.append(images) or b"")
     with Image.open("infrared.png") as image:
         counts = np.asarray(image.resize((image.width // 2, image.height // 2))).astype(np.uint16) * 10 + 7000
-    write_image("counts.png", counts)
-    options = ("-m", "gffusion-live", "--infrared-range", "folder", "--align", "resize")
-    assert gffusion("fuse", "visible.png", "counts.png", "-o", "fused.png", *options).exit_code == 0
-    assert gffusion("show", "fused", "visible.png", "counts.png", "-o", "figure.png", *options).exit_code == 0
+    Path("counts.raw").write_bytes(counts.astype(">u2").tobytes())
+    height, width = counts.shape
+    options = ("-m", "gffusion-live", "--infrared-range", "folder", "--align", "resize", "--reference", "infrared")
+    options += ("--crop", "--invert", "--raw-frame", f"{height}x{width},>u2", "--max-pixels", "400000")
+    assert gffusion("fuse", "visible.png", "counts.raw", "-o", "fused.png", *options).exit_code == 0
+    assert gffusion("show", "fused", "visible.png", "counts.raw", "-o", "figure.png", *options).exit_code == 0
     np.testing.assert_array_equal(shown[0]["gffusion-live"], read_image("fused.png"))
 
 
