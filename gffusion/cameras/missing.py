@@ -20,6 +20,8 @@ _MARKER_GAP, _DEAD_GAP, _ZERO_GAP = 0.5, 0.5, 2.0
 _ORDINARY_SHARE = 0.8
 # The visible image replaces the fused one from this distance inside a hole, as a share of the shorter side.
 _FEATHER = 1 / 16
+# Values up to so many pixels around a hole fill it. A few holes, such as dead pixels, are filled one by one, which is faster.
+_FILL_REACH, _MAX_PARTS = 3, 64
 
 
 def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | None:
@@ -117,16 +119,13 @@ def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
         raise ValueError("the infrared image has no measured pixel: all values are NaN or mark missing data")
     if not missing.any():
         return values
-    rows, columns = scipy.ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
-    nearest = values[rows, columns]
-    planes = np.atleast_3d(nearest).astype(np.float64)
-    # Nearest values alone would draw streaks into large holes.
-    smooth = np.stack(
-        [scipy.ndimage.uniform_filter(plane, 5, mode="nearest") for plane in np.moveaxis(planes, -1, 0)], axis=-1
-    )
-    smooth = smooth.reshape(values.shape)
     filled = values.copy()
-    filled[missing] = (np.rint(smooth) if values.dtype.kind in "iu" else smooth).astype(values.dtype)[missing]
+    regions, count = scipy.ndimage.label(scipy.ndimage.maximum_filter(missing, 2 * _FILL_REACH + 1))
+    if count > _MAX_PARTS:
+        regions, count = np.ones_like(regions), 1
+    for number, part in enumerate(scipy.ndimage.find_objects(regions), start=1):
+        hole = missing[part] & (regions[part] == number)
+        filled[part][hole] = _smooth_nearest(values[part], missing[part])[hole]
     return filled
 
 
@@ -157,6 +156,15 @@ def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | No
     weight = weight[..., None] if fused.ndim == 3 else weight
     blended = fused + weight * (visible.astype(np.float64) - fused)
     return (np.rint(blended) if fused.dtype.kind in "iu" else blended).astype(fused.dtype)
+
+
+def _smooth_nearest(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
+    """Return means of the nearest measured values, which alone would draw streaks into large holes."""
+    rows, columns = scipy.ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    planes = np.atleast_3d(values[rows, columns]).astype(np.float64)
+    filtered = [scipy.ndimage.uniform_filter(plane, 5, mode="nearest") for plane in np.moveaxis(planes, -1, 0)]
+    smooth = np.stack(filtered, axis=-1).reshape(values.shape)
+    return (np.rint(smooth) if values.dtype.kind in "iu" else smooth).astype(values.dtype)
 
 
 def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:

@@ -210,6 +210,22 @@ def test_filled_values_are_those_around(infrared):
     assert np.isfinite(fill_missing(nan, missing)).all()
 
 
+@pytest.mark.parametrize("spacing", [6, 9, 30])  # one region, many, and few, which are filled one by one
+def test_holes_are_filled_as_if_each_were_the_only_one(infrared, spacing):
+    infrared = infrared[:80, :100]
+    holes = [
+        (slice(top, top + 2), slice(left, left + 3))
+        for top in range(0, infrared.shape[0], spacing)
+        for left in range(0, infrared.shape[1], spacing)
+    ]
+    missing, expected = np.zeros(infrared.shape, bool), infrared.copy()
+    for hole in holes:
+        single = np.zeros_like(missing)
+        single[hole] = missing[hole] = True
+        expected[hole] = fill_missing(np.where(single, 0, infrared), single)[hole]
+    np.testing.assert_allclose(fill_missing(np.where(missing, 0, infrared), missing), expected, rtol=1e-6)
+
+
 def test_blending_keeps_measured_pixels_and_small_holes(infrared):
     visible = np.repeat(infrared[::-1, :, None], 3, axis=2)
     fused = np.repeat(infrared[..., None], 3, axis=2)
