@@ -11,6 +11,7 @@ from .fuse_plans import check_pairs, check_paths, match_folders, read_lists
 from .infrared import InfraredLumaOption, KeepBordersOption
 from .options import OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, new_output, write_output
+from .printing import print_line
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
@@ -83,11 +84,11 @@ def align(
             names = f"{visible} and {infrared}" if infrared is not None else visible
             raise ValueError(f"no pair of {names} can be read: {found.error}")
         estimate = estimate_rig(found.arrays, transform, found.tags)  # type: ignore[arg-type]
-        typer.echo(estimate.describe())
+        print_line(estimate.describe())
         if found.tags is not None:
             size = found.arrays[0][0].shape[:2]
             distance = measure_distance(found.tags.matrix, estimate.rig.matrix, size)
-            typer.echo(f"distance from the position in the tags of the file: {distance:.1f} pixels")
+            print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels")
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig, overwrite)
         if not estimate.sure and not accept_uncertain:
@@ -97,7 +98,7 @@ def align(
                 "--accept-uncertain if it is right"
             )
         write_output(output, estimate.rig.to_json().encode())
-    typer.echo(f"rig -> {output}")
+    print_line(f"rig -> {output}")
 
 
 def _check(output: Path, transform: str, overlay: Path | None, overwrite: bool) -> None:
@@ -141,4 +142,4 @@ def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool) -
     content = encode_image(path, np.asarray(draw_alignment(aligned.visible, aligned.infrared, aligned.missing)))
     check_new(path, overwrite or (path.is_file() and path.read_bytes() == content))
     write_output(path, content)
-    typer.echo(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}")
+    print_line(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}")

@@ -22,7 +22,7 @@ from .lists import check_once, collect_fused, parse_zoom, split_list, split_name
 from .models import complete_model
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import new_output
-from .printing import print_json
+from .printing import print_json, print_line
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
@@ -180,11 +180,11 @@ def evaluate(
         from gffusion.evaluation.table import UNLIMITED_WIDTH
 
         Console(width=UNLIMITED_WIDTH).print(table)
-    typer.echo(f"tables and figures -> {output}", err=as_json)
+    print_line(f"tables and figures -> {output}", err=as_json)
     if segmentation is not None and (others := [name for name in table.methods if name not in table.confusion]):
-        typer.echo(f"note: no label maps of {', '.join(others)}: give them with --labels-pred NAME=DIR", err=True)
+        print_line(f"note: no label maps of {', '.join(others)}: give them with --labels-pred NAME=DIR", err=True)
     for name, reason in table.unsegmented.items():
-        typer.echo(f"label map of {name} left out: {reason}", err=True)
+        print_line(f"label map of {name} left out: {reason}", err=True)
     if table.skipped:
         exit_with_failures("left out, for all methods", list(table.skipped.items()), shown=20)
 

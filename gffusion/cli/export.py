@@ -9,6 +9,7 @@ from .errors import user_errors
 from .messages import print_note
 from .options import OverwriteFileOption
 from .outputs import new_output
+from .printing import print_line
 from .quiet import quiet_libraries
 
 # Pairs that a comparison reads at most.
@@ -84,10 +85,10 @@ def export(
             pairs=pairs,
             overwrite=overwrite,
         )
-        typer.echo(parity.describe())
+        print_line(parity.describe())
         if parity.largest > 1:
-            typer.echo(f"note: --dtype {dtype} is more than one gray level from PyTorch", err=True)
-    typer.echo(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)")
+            print_line(f"note: --dtype {dtype} is more than one gray level from PyTorch", err=True)
+    print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
 def _read_pairs(visible: Path, infrared: Path) -> list[Any]:

@@ -43,6 +43,7 @@ from .models import complete_model
 from .onnx_backend import check_backend, load_onnx
 from .options import OverwriteFilesOption, QuietOption
 from .outputs import new_output
+from .printing import print_line
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 from .sharing import Outcome, Share
@@ -288,7 +289,7 @@ def _measure_and_fuse(
 
     read_options, found = find_rig([plan.pair for plan in plans], settings.read_options)
     if found:
-        typer.echo(found, err=settings.as_json)  # with --json, only the report is on stdout
+        print_line(found, err=settings.as_json)  # with --json, only the report is on stdout
     workers = None if is_onnx(settings.model) else start_processes(settings.device, len(todo))
     model, processor = _load(settings)
     for folder in {path.parent for plan in todo for path in plan.outputs}:
@@ -297,7 +298,7 @@ def _measure_and_fuse(
     measured = [plan.pair for plan in plans if plan.pair.infrared not in odd]
     ranges = measure_pairs(measured, processor.infrared_options, read_options)
     if ranges.description:
-        typer.echo(ranges.description, err=settings.as_json)
+        print_line(ranges.description, err=settings.as_json)
     from gffusion.inference.files import fuse_files  # imports torch
 
     jobs = [

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from .outputs import check_not_inputs
-from .printing import list_names
+from .printing import list_names, print_line
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairMatch, ReadOptions
@@ -120,10 +118,10 @@ def _find_combined(folder: Path, options: "ReadOptions") -> "Sequence[ImagePair]
 
     found = find_combined(folder, options)
     for note in found.notes:
-        typer.echo(f"note: {note}", err=True)
+        print_line(f"note: {note}", err=True)
     if found.others:
         names = list_names(found.others)
-        typer.echo(f"skipped {len(found.others)} that hold one image and have no partner: {names}", err=True)
+        print_line(f"skipped {len(found.others)} that hold one image and have no partner: {names}", err=True)
     return found.pairs
 
 
@@ -144,10 +142,10 @@ def read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> 
 def _report_match(match: "PairMatch") -> "Sequence[ImagePair]":
     """Return the pairs, and print notes and files without a partner."""
     for note in match.notes:
-        typer.echo(f"note: {note}", err=True)
+        print_line(f"note: {note}", err=True)
     for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
         if files:
-            typer.echo(f"skipped {len(files)} without {kind} partner: {list_names(files)}", err=True)
+            print_line(f"skipped {len(files)} without {kind} partner: {list_names(files)}", err=True)
     return match.pairs
 
 

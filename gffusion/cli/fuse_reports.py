@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from .errors import exit_with_failures
-from .printing import escape_controls, print_json
+from .printing import print_json, print_line
 from .sharing import Outcome
 
 if TYPE_CHECKING:
@@ -28,9 +28,9 @@ def print_plans(plans: "Sequence[FusionJob]", overwrite: bool, as_json: bool) ->
         infrared = "" if plan.pair.infrared == plan.pair.visible else f" + {plan.pair.infrared}"
         outputs = ", ".join(map(str, plan.outputs))
         line = f"{plan.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}"
-        typer.echo(escape_controls(line))  # one line for each pair
+        print_line(line)  # one line for each pair
     kept = sum(exists for _, exists in rows)
-    typer.echo(f"{len(rows)} pair{'s' * (len(rows) != 1)}, of which {kept} would be skipped; nothing was written")
+    print_line(f"{len(rows)} pair{'s' * (len(rows) != 1)}, of which {kept} would be skipped; nothing was written")
 
 
 def _describe_plan(plan: "FusionJob") -> dict[str, str]:
@@ -53,13 +53,13 @@ def report_outcome(outcome: Outcome, plans: "Sequence[FusionJob]", output: Path,
         return
     if skipped == len(plans):
         what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
-        typer.echo(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
+        print_line(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
         return
     for note, count in summary:
-        typer.echo(f"note: {note}{f' ({count} pairs)' if len(plans) - skipped > 1 else ''}", err=True)
+        print_line(f"note: {note}{f' ({count} pairs)' if len(plans) - skipped > 1 else ''}", err=True)
     if failures and len(plans) == 1:
         raise OSError(failures[0][1])
-    typer.echo(
+    print_line(
         f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s{_rate(done, seconds)}"
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
     )
@@ -96,7 +96,7 @@ def show_result(path: Path) -> None:
             columns, rows = shutil.get_terminal_size()
             typer.echo(draw_blocks(read_image(path), columns, rows - 2))
             return
-    typer.echo(f"no display: open {path} on a machine with one")
+    print_line(f"no display: open {path} on a machine with one")
 
 
 def _has_display() -> bool:

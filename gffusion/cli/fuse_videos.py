@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import exit_with_failures
-from .printing import escape_controls, print_json
+from .printing import print_json, print_line
 
 if TYPE_CHECKING:
     from gffusion.data import ReadOptions
@@ -157,12 +157,12 @@ def fuse_videos(
         _print_report(job, report, seconds)
         return
     for note in report.notes:
-        typer.echo(f"note: {note}", err=True)
+        print_line(f"note: {note}", err=True)
     resumed = f", {report.resumed} were fused before" if report.resumed else ""
     refreshed = "" if report.refreshed is None else f", CLIP's features computed {report.refreshed} times"
     count = report.frames - report.resumed
     rate = f"{count / seconds:.1f} per second" if seconds else ""
-    typer.echo(f"fused {count} frames in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
+    print_line(f"fused {count} frames in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
     if report.failures:
         errors = [(str(job.infrared), error) for error in report.errors]
         title = f"frames failed and are left out ({len(errors)} shown)"
@@ -178,7 +178,7 @@ def print_video_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
         return
     kept = " (exists, would be skipped)" if exists else ""
     line = f"{job.visible} + {job.infrared} -> {', '.join(outputs)}{kept}; nothing was written"
-    typer.echo(escape_controls(line))
+    print_line(line)
 
 
 def keep_video(job: "VideoJob", as_json: bool) -> None:
@@ -198,7 +198,7 @@ def keep_video(job: "VideoJob", as_json: bool) -> None:
         _print_report(job, VideoReport(notes=notes))
     else:
         reasons = [f"nothing to do: {job.fused} exists, and --overwrite was not given", *notes]
-        typer.echo("; ".join(reasons))
+        print_line("; ".join(reasons))
 
 
 def _print_report(job: "VideoJob", report: "VideoReport", seconds: float = 0.0) -> None:

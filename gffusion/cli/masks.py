@@ -25,7 +25,7 @@ from .infrared import (
 from .lists import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, new_output, resolve_files, write_output
-from .printing import list_names
+from .printing import list_names, print_line
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
 
@@ -144,9 +144,9 @@ def masks(
                 _write_classes(output.parent, class_names)
             failed, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful, ranges)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
-            typer.echo(f"{summary}{skipped} -> {output}")
+            print_line(f"{summary}{skipped} -> {output}")
         else:
-            typer.echo(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
+            print_line(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
         if contact_sheet is not None:
             labeled = [pair for pair in pairs if _is_labeled(pair)]
             _write_contact_sheet(labeled, class_names, contact_sheet, ranges, overwrite)
@@ -199,7 +199,7 @@ def _find_pairs(
     if not pairs:
         raise ValueError(f"no pair of {data} has boxes to make label maps from")
     if unboxed := [pair.name for pair in found.match.pairs if pair.boxes is None]:
-        typer.echo(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
+        print_line(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = found.class_names if classes is None else check_class_names(classes, "--classes")
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):
@@ -241,7 +241,7 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
     read_options, found = find_rig(pairs, read_options)
     ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
     for text in filter(None, (found, ranges.description)):
-        typer.echo(text)
+        print_line(text)
     return ranges
 
 
@@ -296,7 +296,7 @@ def _label(
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges)
     done = list(show_progress(results, total=len(pairs), unit="pair"))
     for note, number in summarize_notes(note for result in done for note in result.notes):
-        typer.echo(f"note: {note} ({number} pair{'s' * (number != 1)})", err=True)
+        print_line(f"note: {note} ({number} pair{'s' * (number != 1)})", err=True)
     report = sum((result.report for result in done), MaskReport())
     failed = [result for result in done if result.error is not None]
     count = len(pairs) - len(failed)
@@ -321,12 +321,12 @@ def _write_contact_sheet(
 
     chosen = choose_pairs(pairs, _SHEET_PAIRS)
     if not chosen:
-        typer.echo(f"wrote no contact sheet: the {len(pairs)} label maps contain no objects", err=True)
+        print_line(f"wrote no contact sheet: the {len(pairs)} label maps contain no objects", err=True)
         return
     content = encode_image(file, np.asarray(draw_contact_sheet(chosen, class_names, ranges)))
     if file.is_file() and not overwrite and file.read_bytes() != content:
         note = f"note: --contact-sheet {file} exists and shows something else, so it is kept: remove it, or choose another file"
-        typer.echo(note, err=True)
+        print_line(note, err=True)
         return
     write_output(file, content)
-    typer.echo(f"{len(chosen)} of {len(pairs)} label maps shown -> {file}")
+    print_line(f"{len(chosen)} of {len(pairs)} label maps shown -> {file}")

@@ -2,10 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from gffusion.export.requirements import check_file, is_onnx
 
+from .printing import print_line
 from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
@@ -44,5 +43,5 @@ def load_onnx(
     if segment and not model.has_labels:
         raise ValueError(f"{path} computes no label maps: export it with --segment, or omit --segment")
     facts = f"{path}: {model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}"
-    typer.echo(facts, err=as_json)
+    print_line(facts, err=as_json)
     return model, model.load_image_processor(**options)

@@ -18,6 +18,11 @@ def print_json(facts: Any) -> None:
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=not is_utf8).encode("utf-8", "backslashreplace").decode())
 
 
+def print_line(text: str, err: bool = False) -> None:
+    """Print one line, on standard error if wanted; names in it can hold line breaks and other control characters."""
+    typer.echo(escape_controls(text), err=err)
+
+
 def escape_controls(text: str) -> str:
     r"""Return a text in which line breaks and other control characters are escaped.
 

@@ -8,6 +8,7 @@ import typer
 from .errors import user_errors
 from .options import QuietOption
 from .outputs import new_output
+from .printing import print_line
 from .quiet import quiet_libraries
 
 
@@ -26,4 +27,4 @@ def pull(
 
         quiet_libraries()
         save_model(name, output, revision=revision)
-    typer.echo(f"{name} -> {output} (use it with --model {quote_word(str(output))})")
+    print_line(f"{name} -> {output} (use it with --model {quote_word(str(output))})")

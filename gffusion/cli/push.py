@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .errors import user_errors
-from .printing import print_json
+from .printing import print_json, print_line
 from .quiet import quiet_libraries
 
 
@@ -58,7 +58,7 @@ def push(
                 print_json({"repo_id": repo_id, "files": found})
                 return
             place = f"{repo_id}{f', branch {revision}' if revision else ''}{', private' if private else ''}"
-            typer.echo(f"would publish {len(found)} files ({sum(found.values()) / 1e6:.1f} MB) -> {place}:")
+            print_line(f"would publish {len(found)} files ({sum(found.values()) / 1e6:.1f} MB) -> {place}:")
             typer.echo("\n".join(f"  {name} ({size:,} bytes)" for name, size in found.items()))
             return
         address = publish(
@@ -74,4 +74,4 @@ def push(
     if as_json:
         print_json({"repo_id": repo_id, "address": address})
     else:
-        typer.echo(f"published -> {address}")
+        print_line(f"published -> {address}")

@@ -8,6 +8,7 @@ import typer
 from .errors import user_errors
 from .options import QuietOption
 from .outputs import new_output
+from .printing import print_line
 
 
 def sample(
@@ -27,7 +28,7 @@ def sample(
 
     with user_errors(), new_output(folder, "DIR"):
         names = write_scenes(folder, count=count, seed=seed, height=height, width=width)
-    typer.echo(
+    print_line(
         f"rendered {count} pair{'s' * (count > 1)} in {folder}: {folder / 'visible' / names[0]}, "
         f"{folder / 'infrared' / names[0]}{', ...' * (count > 1)}"
     )

@@ -23,6 +23,7 @@ from .lists import collect_fused, parse_zoom
 from .models import complete_model
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, new_output, write_output
+from .printing import print_line
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
@@ -145,7 +146,7 @@ def show(
             features, class_names = _extract(pair, models[0], choose_device(device), read_options, infrared_options)
             content = _draw_features(kind, features, class_names, models[0], output)
         write_output(output, content)
-    typer.echo(f"{kind} -> {output}")
+    print_line(f"{kind} -> {output}")
 
 
 def _check(kind: str, visible: Path | None, infrared: Path | None, output: Path, overwrite: bool) -> None:

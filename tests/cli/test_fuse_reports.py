@@ -55,6 +55,14 @@ def test_one_visible_image_with_two_infrared_images(gffusion: Callable) -> None:
     assert Path("both/a.png").read_bytes() == Path("first/a.png").read_bytes()
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows allows no such names")
+def test_messages_are_one_line_whatever_names_hold(gffusion: Callable) -> None:
+    """A name cannot look like a message of the command, nor change the terminal."""
+    for _ in range(2):  # written, and kept
+        outcome = gffusion("fuse", *PAIR, "-o", "a\nerror\x1b[2J.png", "--model", "gffusion-live")
+        assert outcome.out.count("\n") == 1 and "a\\nerror\\x1b[2J.png" in outcome.out
+
+
 def test_dry_run_writes_nothing(gffusion: Callable) -> None:
     Path("out").mkdir()
     Path("out/rendered_0001.png").touch()
