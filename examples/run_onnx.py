@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from PIL import Image, ImageOps
 
-MINIMUM_SIZE = 32
+MIN_SIZE = 32
 
 
 def read(path: Path, mode: str) -> np.ndarray:
@@ -24,7 +24,7 @@ def read(path: Path, mode: str) -> np.ndarray:
 
 def pad(image: np.ndarray) -> np.ndarray:
     """Mirror an image at the bottom and on the right if it is smaller than the model allows."""
-    missing = [max(0, MINIMUM_SIZE - side) for side in image.shape[:2]]
+    missing = [max(0, MIN_SIZE - side) for side in image.shape[:2]]
     return np.pad(image, [(0, missing[0]), (0, missing[1])] + [(0, 0)] * (image.ndim - 2), mode="symmetric")
 
 

@@ -32,7 +32,7 @@ Luma = NDArray[np.float64]  # (N,)
 
 DATA = Path(os.environ.get("GFFUSION_DATA", "../shared/data")) / "val" / "msrs"
 BRIGHTER, COLORED, GRAY = 20 / 255, 0.04, 0.02
-LARGEST_GAIN = 2.0
+MAX_GAIN = 2.0
 # OKLab: linear RGB to cone responses, and their cube roots to lightness and two axes of color.
 CONES = np.array(
     [
@@ -72,7 +72,7 @@ def keep_chroma(colors: Colors, luma: Luma, gain: Luma | float = 1.0) -> Colors:
 
 def keep_saturation(colors: Colors, luma: Luma) -> Colors:
     """Amplify chroma like luma, but at most twice."""
-    return keep_chroma(colors, luma, (luma / np.maximum(colors @ LUMA_WEIGHTS, 1e-3)).clip(1, LARGEST_GAIN))
+    return keep_chroma(colors, luma, (luma / np.maximum(colors @ LUMA_WEIGHTS, 1e-3)).clip(1, MAX_GAIN))
 
 
 def saturate(colors: Colors, luma: Luma) -> Colors:

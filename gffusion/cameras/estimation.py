@@ -13,7 +13,7 @@ from .refinement import COARSE, FINE, PARAMETERS, Fit, Transform, make_change, r
 from .rig import Rig, describe_size, from_relative
 from .search import search_rigs
 
-MAXIMUM_PAIRS = 10
+MAX_PAIRS = 10
 """Number of pairs from which a rig is estimated; more do not improve it."""
 
 PairArrays = tuple[NDArray[Any], NDArray[Any], NDArray[np.bool_] | None]
@@ -23,7 +23,7 @@ _SMALLEST = 48  # pixels
 _CANDIDATES = (24, 6)  # positions that are refined at the two steps of `COARSE`
 _DISTINCT = 0.05  # distance of rigs that are not the same, in widths and heights of the visible image
 # Calibrated on pairs that were moved by known amounts and on unrelated images, see docs/guides/alignment.md.
-_SURE_MARGIN, _LARGEST_RESIDUAL = 18.0, 0.012
+_SURE_MARGIN, _MAX_RESIDUAL = 18.0, 0.012
 _CORNERS = np.array([[0, 0], [1, 0], [1, 1], [0, 1]], np.float64)
 
 
@@ -89,7 +89,7 @@ def estimate_rig(
     """
     _check_arguments(pairs, transform)
     size, infrared_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
-    prepared = [prepare_pair(*pair) for pair in pairs[:MAXIMUM_PAIRS] if pair[2] is None or not pair[2].all()]
+    prepared = [prepare_pair(*pair) for pair in pairs[:MAX_PAIRS] if pair[2] is None or not pair[2].all()]
     prepared = [pair for pair in prepared if np.ptp(pair.visible) > 0 and np.ptp(pair.infrared) > 0]
     candidates = _find_candidates(prepared, transform, start) if prepared else []
     if not candidates:
@@ -101,7 +101,7 @@ def estimate_rig(
     except ValueError:
         fit, is_plausible = candidates[0], False
     residual = _measure_residual(fit)
-    is_sure = is_plausible and margin >= _SURE_MARGIN and residual <= _LARGEST_RESIDUAL
+    is_sure = is_plausible and margin >= _SURE_MARGIN and residual <= _MAX_RESIDUAL
     rig = Rig(fit.matrix, size, infrared_size, f"{transform} estimated from {_count(len(prepared))}")
     return RigEstimate(rig, residual * size[1], margin / (margin + _SURE_MARGIN), is_sure, len(prepared), transform)
 

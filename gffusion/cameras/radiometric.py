@@ -17,7 +17,7 @@ from .temperatures import TemperatureScale
 # Makers of thermal cameras whose files append data in unknown layouts. Their JPEG image is a false-color screenshot.
 _UNSUPPORTED = ("fluke", "guide", "seek", "testo", "topdon", "uni-t", "autel", "hti", "bosch", "keysight", "xinfrared")
 # Smaller trailers are thumbnails or notes.
-_SMALLEST_DATA = 2 * 80 * 60
+_MIN_DATA = 2 * 80 * 60
 
 # Edges of Cb and Cr relative to Y: at most 0.5 on all images of M3FD and MSRS; of the larger of green and blue relative
 # to red at least 0.9.
@@ -163,7 +163,7 @@ def _is_turned_as(jpeg_size: tuple[int, int], size: Sequence[int]) -> bool:
 
 
 def _refuse_unsupported(maker: str, trailer: bytes) -> None:
-    if maker.lower().startswith(_UNSUPPORTED) and len(trailer) >= _SMALLEST_DATA:
+    if maker.lower().startswith(_UNSUPPORTED) and len(trailer) >= _MIN_DATA:
         raise ValueError(
             f"it is a radiometric JPEG of {maker}, whose layout is not public: export the counts or temperatures as TIFF with "
             "the software of the camera"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 _FORMAT, _VERSION = "gffusion-rig", 1
 _MAX_SIDE = 10**6
-_MAXIMUM_BYTES = 100_000  # a rig has a few hundred bytes
+_MAX_BYTES = 100_000  # a rig has a few hundred bytes
 _CORNERS = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [1, 1, 1]], np.float64)
 # Fields of view that differ more than 50-fold leave no common detail to align.
 _SCALES = (0.02, 50.0)
@@ -93,8 +93,8 @@ class Rig:
             ValueError: If it is not a rig, is of a later version, or has values that are not allowed.
         """
         file = Path(path)
-        if file.stat().st_size > _MAXIMUM_BYTES:
-            raise ValueError(f"{file} is no rig of `gffusion align`: it has more than {_MAXIMUM_BYTES} bytes")
+        if file.stat().st_size > _MAX_BYTES:
+            raise ValueError(f"{file} is no rig of `gffusion align`: it has more than {_MAX_BYTES} bytes")
         try:
             content = json.loads(file.read_text(encoding="utf-8"))
         except (ValueError, RecursionError) as error:

@@ -17,7 +17,7 @@ ANGLES: tuple[float, ...] = (0, -2, 2, -4, 4, -6, 6)
 """Rotations in degrees that are tried."""
 
 _LONGEST = 96  # pixels of the longer side of the visible image
-_LARGEST_SHIFT = 0.25  # of the visible image's sides
+_MAX_SHIFT = 0.25  # of the visible image's sides
 
 
 class Candidate(NamedTuple):
@@ -47,7 +47,7 @@ def search_rigs(
     small = _LONGEST / max(pairs[0].visible.shape)
     size = tuple(max(8, round(side * small)) for side in pairs[0].visible.shape)
     canvas = tuple(
-        scipy.fft.next_fast_len(int(np.ceil((side + side / min(zooms) * 1.1) / 2 + (_LARGEST_SHIFT + 0.1) * side)) + 2)
+        scipy.fft.next_fast_len(int(np.ceil((side + side / min(zooms) * 1.1) / 2 + (_MAX_SHIFT + 0.1) * side)) + 2)
         for side in (size[0] * _aspect(pairs[0]), size[1])
     )
     canvas = tuple(max(side, own + 2) for side, own in zip(canvas, size, strict=True))
@@ -128,7 +128,7 @@ def _pick_best(
     """
     centers = [(other - own) / 2 for other, own in zip(turned, size, strict=True)]
     ranges = [
-        np.arange(round(center) - int(_LARGEST_SHIFT * side), round(center) + int(_LARGEST_SHIFT * side) + 1)
+        np.arange(round(center) - int(_MAX_SHIFT * side), round(center) + int(_MAX_SHIFT * side) + 1)
         for center, side in zip(centers, size, strict=True)
     ]
     part = scores[np.ix_(ranges[0] % scores.shape[0], ranges[1] % scores.shape[1])]

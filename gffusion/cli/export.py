@@ -13,7 +13,7 @@ from .printing import print_line
 from .quiet import quiet_libraries
 
 # Pairs that a comparison reads at most.
-_MOST_PAIRS = 10
+_MAX_PAIRS = 10
 
 
 def export(
@@ -42,7 +42,7 @@ def export(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help=f"Visible images of the comparison with PyTorch, up to {_MOST_PAIRS}. [default: rendered]",
+            help=f"Visible images of the comparison with PyTorch, up to {_MAX_PAIRS}. [default: rendered]",
         ),
     ] = None,
     infrared: Annotated[
@@ -97,7 +97,7 @@ def _read_pairs(visible: Path, infrared: Path) -> list[Any]:
     for path in (visible, infrared):
         if not path.is_dir():
             raise NotADirectoryError(f"{path} is not a folder")
-    pairs = match_pairs(visible, infrared).pairs[:_MOST_PAIRS]
+    pairs = match_pairs(visible, infrared).pairs[:_MAX_PAIRS]
     if not pairs:
         raise ValueError(f"{visible} and {infrared} have no pair of matching names")
     return [read_pair(pair.visible, pair.infrared, ReadOptions())[:2] for pair in pairs]

@@ -37,7 +37,7 @@ _OF_PAIRS = ("fused", "tokens", "gates", "labels")
 _OF_MODELS = (*_OF_PAIRS, "weights")
 _DEFAULT_MODEL = "gffusion-tiny"
 _FORMATS = (".png", ".pdf", ".svg")
-_SMALLEST_WIDTH, _LARGEST_WIDTH = 380, 1000  # of each image in figures of pairs, in pixels
+_MIN_WIDTH, _MAX_WIDTH = 380, 1000  # of each image in figures of pairs, in pixels
 
 
 def show(
@@ -255,7 +255,7 @@ def _draw_features(kind: str, features: "Features", class_names: list[str], name
 def _draw_images(images: Mapping[str, Any], output: Path, **options: Any) -> bytes:
     from gffusion.visualization.side_by_side import TILE_WIDTH, draw_side_by_side
 
-    width = min(max(images["visible"].shape[1], _SMALLEST_WIDTH), _LARGEST_WIDTH)
+    width = min(max(images["visible"].shape[1], _MIN_WIDTH), _MAX_WIDTH)
     return _render(draw_side_by_side(images, **options), output, width / TILE_WIDTH)
 
 

@@ -19,7 +19,7 @@ from .reading import ReadOptions, read_unaligned
 if TYPE_CHECKING:
     from gffusion.cameras.estimation import PairArrays
 
-MAXIMUM_PAIRS = 10
+MAX_PAIRS = 10
 """Number of pairs from which a rig is estimated."""
 
 
@@ -105,7 +105,7 @@ def read_rig_pairs(pairs: Sequence[Any], options: ReadOptions, read: Reader | No
         return read_unaligned(pair.visible, pair.infrared, options)[:2]
 
     read = read or read_files
-    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAXIMUM_PAIRS)).round().astype(int))
+    chosen = np.unique(np.linspace(0, len(pairs) - 1, min(len(pairs), MAX_PAIRS)).round().astype(int))
     images: list[tuple[Any, PairArrays]] = []
     tags, error = None, None
     for pair in (pairs[index] for index in chosen):

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _SHARE = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)? %")
-_MOST_NAMES = 3
+_MAX_NAMES = 3
 
 _subject: ContextVar[str] = ContextVar("subject", default="")
 
@@ -21,7 +21,7 @@ def about(*files: object) -> Iterator[None]:
         ...     get_subject()
         '1.png, 2.png'
     """
-    names = ", ".join(map(str, files[:_MOST_NAMES])) + ", ..." * (len(files) > _MOST_NAMES)
+    names = ", ".join(map(str, files[:_MAX_NAMES])) + ", ..." * (len(files) > _MAX_NAMES)
     token = _subject.set(names)
     try:
         yield

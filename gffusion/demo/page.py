@@ -20,7 +20,7 @@ from .settings import DemoSettings
 from .slider import SCRIPT, STYLE, render_slider
 from .videos import VideoRequest, fuse_clip
 
-LARGEST_QUEUE = 16
+MAX_QUEUE = 16
 _LOCK: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "fuse"}  # of all events that compute
 _AS_VISIBLE = "as the visible image"
 _FORMATS = [_AS_VISIBLE, ".png", ".jpg", ".tif", ".webp"]
@@ -41,7 +41,7 @@ def create_page(settings: DemoSettings) -> gr.Blocks:
             _add_images(settings)
         with gr.Tab("Video"):
             _add_video(settings)
-    return page.queue(max_size=LARGEST_QUEUE, default_concurrency_limit=1)
+    return page.queue(max_size=MAX_QUEUE, default_concurrency_limit=1)
 
 
 def _add_images(settings: DemoSettings) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 from gffusion.visualization.palette import color_classes
 from gffusion.visualization.slider import to_data_address
 
-_LARGEST_SIDE = 1600  # of the images shown; the files have the original size
+_MAX_SIDE = 1600  # of the images shown; the files have the original size
 _DESCRIPTIONS = {
     "visible": "visible image",
     "infrared": "infrared image",
@@ -79,7 +79,7 @@ def render_slider(images: Mapping[str, NDArray[np.uint8]], classes: Mapping[int,
         images: (H, W) or (H, W, 3) of one size, by kind: `visible`, `infrared`, `fused` and perhaps `segmentation`.
         classes: Names of the classes by their ids, for the legend of the segmentation.
     """
-    sources = {kind: to_data_address(Image.fromarray(image), _LARGEST_SIDE) for kind, image in images.items()}
+    sources = {kind: to_data_address(Image.fromarray(image), _MAX_SIDE) for kind, image in images.items()}
     left, right = "visible", "segmentation" if "segmentation" in images else "fused"
     shown = "".join(
         f'<img class="{side}" src="{sources[kind]}" alt="{_DESCRIPTIONS[kind]}">'

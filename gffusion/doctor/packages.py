@@ -21,14 +21,14 @@ _SHOWN = (
     "pillow",
     "scikit-image",
 )
-_MINIMUM_PYTHON = (3, 11)
+_MIN_PYTHON = (3, 11)
 _DEVELOPER_EXTRAS = ("dev", "docs")
 
 
 def examine_packages(problems: list[Problem]) -> tuple[dict[str, str | None], dict[str, tuple[str, ...]]]:
     """Return versions of packages, and the missing packages of every extra; add what is wrong to `problems`."""
-    if sys.version_info < _MINIMUM_PYTHON:
-        wanted = ".".join(map(str, _MINIMUM_PYTHON))
+    if sys.version_info < _MIN_PYTHON:
+        wanted = ".".join(map(str, _MIN_PYTHON))
         problems.append(Problem(f"Python is older than {wanted}", f"install Python {wanted} or newer", prevents=True))
     extras: dict[str, tuple[str, ...]] = {}
     for extra, requirement in _read_requirements(problems):

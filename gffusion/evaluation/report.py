@@ -13,7 +13,7 @@ from .figures import Scene
 from .layout import Layout, fill_html
 from .table import EvaluationTable
 
-_LARGEST_SIDE, _SMALLEST_SIDE = 1280, 240  # of an image, in pixels
+_MAX_SIDE, _MIN_SIDE = 1280, 240  # of an image, in pixels
 _FULL_SIZE_IMAGES = 60
 
 
@@ -23,11 +23,11 @@ def describe_scene(scene: Scene, table: EvaluationTable, count: int) -> dict[str
     best = next((name for name in methods if name not in scene.baselines), methods[0])
     images = {**scene.sources, **{name: scene.fused[name] for name in methods}, **scene.labels}
     # The pixels of all scenes together are bounded.
-    largest_side = round(_LARGEST_SIDE * (_FULL_SIZE_IMAGES / (count * len(images))) ** 0.5)
+    largest_side = round(_MAX_SIDE * (_FULL_SIZE_IMAGES / (count * len(images))) ** 0.5)
     return {
         "name": scene.name,
         "legend": [(name, color_classes(label).tolist()) for label, name in enumerate(scene.class_names)][1:],
-        **ImageSlider(images, right=best).describe(min(_LARGEST_SIDE, max(_SMALLEST_SIDE, largest_side))),
+        **ImageSlider(images, right=best).describe(min(_MAX_SIDE, max(_MIN_SIDE, largest_side))),
     }
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MEAN_IOU = "mIoU"
 """Name of the mean beside the names of classes."""
 
-_MOST_DECIMALS = 6
+_MAX_DECIMALS = 6
 _FEW_PIXELS = 1000
 
 UNLIMITED_WIDTH = 10_000
@@ -307,5 +307,5 @@ def _count_decimals(column: NDArray[np.float64]) -> int:
     largest = sizes.max()
     smallest = sizes[sizes >= largest / 10].min()
     if 0 < smallest < 0.1:
-        return min(2 - int(np.floor(np.log10(smallest))), _MOST_DECIMALS)
+        return min(2 - int(np.floor(np.log10(smallest))), _MAX_DECIMALS)
     return 3 - int(np.digitize(largest, [10, 100]))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from gffusion._version import __version__
 from gffusion.data.atomic import replace_file
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
+from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .graph import FusionGraph
@@ -117,7 +117,7 @@ def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> N
 def _trace(graph: FusionGraph, uint8: bool) -> torch.export.ExportedProgram:
     batch, height, width = (
         torch.export.Dim(name, min=smallest)
-        for name, smallest in (("batch", 1), ("height", MINIMUM_SIZE), ("width", MINIMUM_SIZE))
+        for name, smallest in (("batch", 1), ("height", MIN_SIZE), ("width", MIN_SIZE))
     )
     if uint8:
         inputs = torch.zeros(2, 96, 128, 3, dtype=torch.uint8), torch.zeros(2, 96, 128, dtype=torch.uint8)
@@ -208,7 +208,7 @@ def _describe(
         "gffusion.license": license,
         "gffusion.dtype": dtype,
         "gffusion.values": "uint8" if uint8 else "float32",
-        "gffusion.preprocessing": f"{_INPUTS[uint8]}. Height and width: at least {MINIMUM_SIZE}, pad smaller images by mirroring. "
+        "gffusion.preprocessing": f"{_INPUTS[uint8]}. Height and width: at least {MIN_SIZE}, pad smaller images by mirroring. "
         "A gray visible image is repeated to three channels. The fused image has the chroma of the visible one.",
         "gffusion.labels": json.dumps(labels),
         "gffusion.image_processor": json.dumps(image_processor.to_dict()),

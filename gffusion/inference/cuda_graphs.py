@@ -20,7 +20,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .folding import is_plain
 
-MAXIMUM_GRAPHS = 8  # per model; a graph keeps its inputs and its output, and all share the memory between
+MAX_GRAPHS = 8  # per model; a graph keeps its inputs and its output, and all share the memory between
 
 logger = logging.get_logger(__name__)
 
@@ -91,7 +91,7 @@ class _Prepared:
     def _capture(self, key: tuple[Any, ...], inputs: list[Tensor]) -> None:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
-        if len(self._graphs) == MAXIMUM_GRAPHS:
+        if len(self._graphs) == MAX_GRAPHS:
             oldest, _ = self._graphs.popitem(last=False)
             del self._uses[oldest]
         self._graphs[key] = _Graph(self._compute, inputs, self._pool)

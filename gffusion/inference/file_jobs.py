@@ -20,7 +20,7 @@ from gffusion.data.metadata import ImageMetadata, read_metadata
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.visualization.overlay import overlay
 
-MAXIMUM_WORKERS = 16
+MAX_WORKERS = 16
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def count_workers(device: str) -> int:
     """
     if device == "cpu":
         return 1
-    return max(1, min(MAXIMUM_WORKERS, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE") or "1") - 2))
+    return max(1, min(MAX_WORKERS, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE") or "1") - 2))
 
 
 def count_cores() -> int:

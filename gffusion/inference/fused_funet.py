@@ -26,7 +26,7 @@ from gffusion.zoo.digest import digest_weights
 from .folding import SOBEL, can_fold, find_context_scale, fold_batch_norms, join_aligns
 
 # Floats of a vector register of the widest processors, and the most pixels that a convolution computes at once.
-_VECTOR, _MOST_PIXELS = 16, 8
+_VECTOR, _MAX_PIXELS = 16, 8
 # Largest difference from FuNet, in logits of the image, with which the fused form is used.
 _TOLERANCE = 1e-3
 
@@ -211,7 +211,7 @@ class Frame(NamedTuple):
         """Return the frame of the images (height, width) from which a tile is computed."""
         left = -1 if tile.left == 0 else tile.left - reach
         right = size[1] + 1 if tile.right == size[1] else tile.right + reach
-        columns = -(-(right - left) // _MOST_PIXELS) * _MOST_PIXELS
+        columns = -(-(right - left) // _MAX_PIXELS) * _MAX_PIXELS
         return cls(tile.top - reach, left, tile.bottom - tile.top + 2 * reach, columns, *size)
 
     @property
@@ -294,7 +294,7 @@ def _build(funet: FuNet) -> FusedFunet | None:
 def _count_pixels(channels: int) -> int:
     """Return the number of adjacent pixels, a power of 2, whose channels fill a vector register."""
     pixels = 1
-    while pixels < _MOST_PIXELS and 2 * pixels * channels <= _VECTOR:
+    while pixels < _MAX_PIXELS and 2 * pixels * channels <= _VECTOR:
         pixels *= 2
     return pixels
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
+from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 
@@ -29,7 +29,7 @@ def prepare_bytes(
     """
     options = infrared_options or [image_processor.infrared_options]
     height, width = images[0][1].shape[:2]
-    if image_processor.size_divisor != 1 or min(height, width) < MINIMUM_SIZE or not all(map(_is_plain, options)):
+    if image_processor.size_divisor != 1 or min(height, width) < MIN_SIZE or not all(map(_is_plain, options)):
         return None
     shapes = (height, width, 3), (height, width)
     if any(

@@ -14,12 +14,12 @@ from .fused_tiles import fuse_in_tiles
 from .threads import run_in_threads
 
 # Small enough for a CPU's cache, and large compared with the rows that neighboring bands share.
-BAND_PIXELS, MINIMUM_BAND_ROWS = 2**16, 64
+BAND_PIXELS, MIN_BAND_ROWS = 2**16, 64
 # Values of z_f and of images in a tile, so that its memory is reused ([`run_in_threads`]), and values of images for a pixel.
 TILE_VALUES, PIXEL_VALUES = 2**22, 8
 FULL_TILES = 4  # threads up to twice as many get tiles of this size
 # Widest tile of z_f: a wider image is also divided into columns of tiles, as the memory of a tile would be too large to be reused.
-MAXIMUM_COLUMNS = 1024
+MAX_COLUMNS = 1024
 
 
 def fuse_in_bands(
@@ -65,7 +65,7 @@ def choose_grid(model: GFFusionModel, height: int, width: int, images: int = 1) 
     """Return the number of rows and columns of tiles of every image."""
     factor, threads = model.funet.factor, torch.get_num_threads()
     height, width = math.ceil(height / factor), math.ceil(width / factor)  # of z_f
-    columns = math.ceil(width / MAXIMUM_COLUMNS)
+    columns = math.ceil(width / MAX_COLUMNS)
     # Of many threads, each gets smaller tiles, so that the memory does not grow with their number.
     values = TILE_VALUES // max(1, threads // FULL_TILES)
     pixels = values // (model.config.spatial_channels + PIXEL_VALUES * factor**2)
@@ -75,6 +75,6 @@ def choose_grid(model: GFFusionModel, height: int, width: int, images: int = 1) 
 
 def _choose_rows(height: int, width: int, images: int, threads: int, pixels: int) -> int:
     """Return the number of rows of a band, so that all threads have the same number of bands."""
-    count = math.ceil(height / max(MINIMUM_BAND_ROWS, pixels // width))
+    count = math.ceil(height / max(MIN_BAND_ROWS, pixels // width))
     even = math.ceil(count * images / threads) * threads / images
     return math.ceil(height / max(1, even))

@@ -17,7 +17,7 @@ from .folding import find_context_scale, fold_batch_norms, is_known
 from .triton_kernels import align_kernel, convolution_kernel, stem_kernel
 
 CHUNK = 16  # channels per matrix product, the smallest number that Triton supports
-MAXIMUM_ELEMENTS = 2**31  # of a map, whose indices have 32 bits
+MAX_ELEMENTS = 2**31  # of a map, whose indices have 32 bits
 # Rows and columns of pixels, and warps, of a program; measured on an H100.
 STEM_BLOCK = CONVOLUTION_BLOCK = ALIGN_BLOCK = (4, 32, 4)
 
@@ -37,7 +37,7 @@ class TritonFuNet:
         self.stem_channels = visible.stem.out_channels
         self.features = blocks[0].dense_align.out_channels
         outputs = [layer.out_channels for layer in funet.decoder if isinstance(layer, nn.Conv2d)]
-        self.maximum_pixels = MAXIMUM_ELEMENTS // max(
+        self.maximum_pixels = MAX_ELEMENTS // max(
             3 * self.stem_channels, 2 * self.features, visible.stem.in_channels, *outputs
         )
         self.slope = float(visible.activation.negative_slope)

@@ -23,7 +23,7 @@ Floats: TypeAlias = NDArray[np.floating[Any]]
 
 _MASK_SHARE = 0.1, 0.95  # a mask with less of its window has missed the object; with more, it has not separated it
 _SPECK_SHARE = 0.1  # connected regions smaller than this share of the largest one are dropped
-MARGIN, _MINIMUM_MARGIN = 0.25, 4  # width of the surroundings of a box as a share of its sides, and at least in pixels
+MARGIN, _MIN_MARGIN = 0.25, 4  # width of the surroundings of a box as a share of its sides, and at least in pixels
 _SMOOTHING = 0.5  # standard deviation in pixels of the Gaussian that removes noise
 _VARIANCE_FLOOR = 1e-4  # added to variances of values in [0, 1], so that flat colors do not cause a division by zero
 
@@ -213,7 +213,7 @@ def find_otsu_threshold(values: Floats) -> float:
 def _threshold_box(image: Floats, box: Floats) -> Mask:
     """Return the pixels (H, W, C) of the window of a box that are above the threshold of the mixture of channels."""
     size = image.shape[:2]
-    margin = (max(MARGIN * (box[3] - box[1]), _MINIMUM_MARGIN), max(MARGIN * (box[2] - box[0]), _MINIMUM_MARGIN))
+    margin = (max(MARGIN * (box[3] - box[1]), _MIN_MARGIN), max(MARGIN * (box[2] - box[0]), _MIN_MARGIN))
     window, outer = find_window(box, size), find_window(box, size, margin)
     outside = np.ones(size, dtype=bool)
     outside[window] = False

@@ -13,7 +13,7 @@ from .sharing import shared, sharing
 
 _PIXELS = (-2, -1)
 _SCALES = tuple(gaussian_taps(size, sigma=size / 5) for size in (17, 9, 5, 3))
-_MINIMUM_SIZE = 41
+_MIN_SIZE = 41
 _FLAT = 1e-10
 _NOISE = 2.0
 _VIFF_NOISE = 0.005 * 255**2
@@ -82,7 +82,7 @@ def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = 
         >>> vif(image, visible=image, infrared=torch.full((64, 64), 128)).round(decimals=4)
         tensor([2.], dtype=torch.float64)
     """
-    fused, *sources = gray_levels(_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
+    fused, *sources = gray_levels(_MIN_SIZE, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
     with sharing():
         for source in sources:
@@ -117,7 +117,7 @@ def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
         >>> viff(image, visible=image, infrared=image).round(decimals=4)
         tensor([1.], dtype=torch.float64)
     """
-    fused, visible, infrared = gray_levels(_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
+    fused, visible, infrared = gray_levels(_MIN_SIZE, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
     with sharing():
         for scale, weight in _VIFF_WEIGHTS.items():

@@ -13,8 +13,8 @@ from ._road_users import build_street
 from ._scene import CAMERA_HEIGHT, Light, Thing
 
 CLASS_NAMES = ("background", "person", "bicycle", "car")
-MINIMUM_SIDE = 32
-MAXIMUM_PIXELS = 16_000_000  # which take 8 GB of memory
+MIN_SIDE = 32
+MAX_PIXELS = 16_000_000  # which take 8 GB of memory
 
 Floats = NDArray[np.float32]
 
@@ -88,11 +88,11 @@ def check_scene(seed: int, height: int, width: int) -> None:
     Example:
         >>> check_scene(0, 480, 640)
     """
-    if min(height, width) < MINIMUM_SIDE:
-        raise ValueError(f"height and width must be at least {MINIMUM_SIDE} pixels, got {height} x {width}")
-    if height * width > MAXIMUM_PIXELS:
+    if min(height, width) < MIN_SIDE:
+        raise ValueError(f"height and width must be at least {MIN_SIDE} pixels, got {height} x {width}")
+    if height * width > MAX_PIXELS:
         raise ValueError(
-            f"height and width must give at most {MAXIMUM_PIXELS:,} pixels, got {height} x {width}: choose a smaller size"
+            f"height and width must give at most {MAX_PIXELS:,} pixels, got {height} x {width}: choose a smaller size"
         )
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}")

@@ -16,7 +16,7 @@ from torch.utils.data import Dataset
 from gffusion.data.class_names import normalize_class_name
 from gffusion.data.label_values import check_has_classes
 from gffusion.metrics import METRICS, list_metrics
-from gffusion.models.gffusion.image_sizes import MINIMUM_SIZE
+from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
@@ -184,7 +184,7 @@ def _sizes(dataset: Any) -> list[tuple[int, int]]:
 def _loss_minimum(model: GFFusionModel) -> int:
     """Return the smallest side of an image for the model and its losses."""
     weights = {"VIF": model.config.vif_weight, "Qabf": model.config.qabf_weight}
-    return max([MINIMUM_SIZE, *(METRICS[name].minimum_size for name, weight in weights.items() if weight)])
+    return max([MIN_SIZE, *(METRICS[name].minimum_size for name, weight in weights.items() if weight)])
 
 
 def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> None:

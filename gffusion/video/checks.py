@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from gffusion.cameras.exchange import are_exchanged, find_exchange, refuse_exchanged
 from gffusion.data.same_images import check_different_images
 
-_MOST_FRAMES = 5
+_MAX_FRAMES = 5
 
 
 def check_frames(
@@ -26,5 +26,5 @@ def check_frames(
     """
     for visible, infrared in frames:
         check_different_images(visible, infrared, names)
-    if not infrared_luma and are_exchanged(find_exchange(*pair) for pair in frames[:_MOST_FRAMES]):
+    if not infrared_luma and are_exchanged(find_exchange(*pair) for pair in frames[:_MAX_FRAMES]):
         raise ValueError(refuse_exchanged(*names))

@@ -33,7 +33,7 @@ from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
 from .reading import VideoFile, find_aspect, import_av, to_infrared, to_visible
-from .recording import MAXIMUM_ERRORS, FrameItem, Recorder
+from .recording import MAX_ERRORS, FrameItem, Recorder
 from .segments import SEGMENT_FRAMES, SegmentFolder, SegmentState, VideoSettings, has_plan
 from .semantics import check_refresh
 
@@ -281,7 +281,7 @@ class _VideoRun:
         self._size = state.size or self._size
         report.frames += state.frames - state.failures
         report.failures += state.failures
-        report.errors = [*report.errors, *state.errors][:MAXIMUM_ERRORS]
+        report.errors = [*report.errors, *state.errors][:MAX_ERRORS]
         report.notes += [note for note in state.notes if note not in report.notes]
 
     def _estimate_total(self) -> int | None:

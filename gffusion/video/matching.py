@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from .reading import TimedFrame, VideoFile, choose_times
 
-MAXIMUM_PROBES = 10
+MAX_PROBES = 10
 # Shorter ends are usual, as sound can last longer than images.
 _MISSING_SECONDS, _MISSING_SHARE = Fraction(1), Fraction(1, 50)
 
@@ -81,7 +81,7 @@ class VideoPair:
         if not self.counts.matched:
             raise ValueError(self._describe_no_overlap())
 
-    def probe(self, count: int = MAXIMUM_PROBES) -> list[FramePair]:
+    def probe(self, count: int = MAX_PROBES) -> list[FramePair]:
         """Return up to `count` pairs, evenly spaced over the time of both videos; fewer if parts cannot be matched."""
         ends = [end for end in (self.visible.end, self.infrared.end and self.infrared.end + self.offset) if end]
         start = next((pair.time for pair in self.read()), Fraction(0))

@@ -17,7 +17,7 @@ from .fuser import PreparedFrame
 from .jobs import VideoJob
 from .segments import SegmentEncoder, SegmentFolder, SegmentState, VideoSettings
 
-MAXIMUM_ERRORS = 5
+MAX_ERRORS = 5
 """Number of reasons of failed frames that are kept."""
 
 
@@ -55,7 +55,7 @@ class Recorder:
         """Leave a frame out."""
         self.seen += 1
         self._failures += 1
-        if len(self._errors) < MAXIMUM_ERRORS:
+        if len(self._errors) < MAX_ERRORS:
             self._errors.append(str(item.error))
 
     def write(self, item: FrameItem, prediction: Prediction) -> None:

@@ -12,7 +12,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 # their contrast: 0.01 to 0.06 for noise of 2 %, 0.03 to 0.09 after a shift by 1 % of the width, 0.16 to 0.43 by 5 %, and
 # between scenes 0.35 to 0.61 (rendered streets, which are alike) and 0.85 to 2.5 (MSRS).
 _THUMBNAIL = (16, 16)
-_CUT, _LEAST_CONTRAST = 0.3, 0.02
+_CUT, _MIN_CONTRAST = 0.3, 0.02
 
 
 class SemanticRefresh:
@@ -62,7 +62,7 @@ class SemanticRefresh:
         assert self._thumbnail is not None
         contrast = torch.maximum(_measure_contrast(thumbnail), _measure_contrast(self._thumbnail))
         differences = (thumbnail - self._thumbnail).abs().mean(dim=(2, 3))  # (1, 2), of visible and infrared
-        return bool((differences / contrast.clamp(min=_LEAST_CONTRAST)).max() > _CUT)
+        return bool((differences / contrast.clamp(min=_MIN_CONTRAST)).max() > _CUT)
 
 
 def check_refresh(model: GFFusionModel, every: int) -> None:

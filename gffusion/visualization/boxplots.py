@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _COLUMNS = 3
 _PANEL_WIDTH, _ROW_HEIGHT, _PANEL_MARGIN = 3.6, 0.3, 0.9  # inches
-_NAME_SIZE, _LONGEST_NAME = 10, 210  # points
+_NAME_SIZE, _MAX_NAME_LENGTH = 10, 210  # points
 _TICKS = 5
 _BAND = "whitesmoke"
 
@@ -42,7 +42,7 @@ def draw_box_plots(
     """
     columns = min(_COLUMNS, len(metrics))
     rows = -(-len(metrics) // columns)
-    names = [fit_text(name, _LONGEST_NAME, _NAME_SIZE) for name in methods]
+    names = [fit_text(name, _MAX_NAME_LENGTH, _NAME_SIZE) for name in methods]
     width = columns * _PANEL_WIDTH + max(measure_text(name, _NAME_SIZE) for name in names) / 72
     figure = make_figure(width, rows * (len(methods) * _ROW_HEIGHT + _PANEL_MARGIN))
     panels = figure.subplots(rows, columns, squeeze=False, sharey=True).flatten()

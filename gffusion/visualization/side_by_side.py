@@ -28,8 +28,8 @@ _NAME_SIZE, _CLASS_SIZE = 8, 6  # points
 _NAME_HEIGHT, _LEGEND_HEIGHT, _GAP = 0.19, 0.25, 0.04  # inches
 _ENTRY_SPACE = 5 * _NAME_SIZE  # points of an entry of the legend beside its name: the color and gaps
 _ENLARGED_WIDTH = 800  # pixels of an enlarged part
-_SMALLEST_NAMED = 0.002  # share of the image of a region with its name in it
-_MOST_CLASSES = 12  # of a legend that also shows classes without pixels
+_MIN_NAMED = 0.002  # share of the image of a region with its name in it
+_MAX_CLASSES = 12  # of a legend that also shows classes without pixels
 
 
 def draw_side_by_side(
@@ -139,7 +139,7 @@ def _list_classes(labels: Mapping[str, NDArray[Any]], class_names: Sequence[str]
     shown = [
         (label, name)
         for label, name in enumerate(class_names)
-        if labels and label and (len(class_names) <= _MOST_CLASSES or label in occurring)
+        if labels and label and (len(class_names) <= _MAX_CLASSES or label in occurring)
     ]
     return [
         Patch(color=tuple((color_classes(label) / 255).tolist()), label=fit_text(name, 100, _NAME_SIZE))
@@ -156,7 +156,7 @@ def _name_regions(axis: "Axes", label_map: NDArray[Any], class_names: Sequence[s
         if not count:
             continue
         largest = regions == 1 + np.bincount(regions.ravel())[1:].argmax()
-        if largest.mean() < _SMALLEST_NAMED:
+        if largest.mean() < _MIN_NAMED:
             continue
         depth = ndimage.distance_transform_edt(np.pad(largest, 1))[1:-1, 1:-1]
         y, x = divmod(int(depth.argmax()), depth.shape[1])

@@ -18,7 +18,7 @@ from .drawing import check_sizes
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-_LARGEST_SIDE = 1280
+_MAX_SIDE = 1280
 
 
 class ImageSlider:
@@ -57,7 +57,7 @@ class ImageSlider:
         template = get_environment().get_template("slider.html")
         return str(template.module.slider(**self.describe()))  # type: ignore[attr-defined]
 
-    def describe(self, largest_side: int = _LARGEST_SIDE) -> dict[str, Any]:
+    def describe(self, largest_side: int = _MAX_SIDE) -> dict[str, Any]:
         """Return the arguments of the macro in `slider.html`; larger images are shown smaller."""
         width, height = shrink(next(iter(self.images.values())), largest_side).size
         addresses = {name: to_data_address(image, largest_side) for name, image in self.images.items()}
@@ -77,7 +77,7 @@ def get_environment() -> "Environment":
     )
 
 
-def shrink(image: Image.Image, largest_side: int = _LARGEST_SIDE) -> Image.Image:
+def shrink(image: Image.Image, largest_side: int = _MAX_SIDE) -> Image.Image:
     """Return an image whose larger side has at most `largest_side` pixels."""
     scale = largest_side / max(image.size)
     if scale >= 1:
@@ -85,7 +85,7 @@ def shrink(image: Image.Image, largest_side: int = _LARGEST_SIDE) -> Image.Image
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BOX)
 
 
-def to_data_address(image: Image.Image, largest_side: int = _LARGEST_SIDE) -> str:
+def to_data_address(image: Image.Image, largest_side: int = _MAX_SIDE) -> str:
     """Return an image as a data URL, as JPEG of high quality."""
     content = BytesIO()
     shrink(image, largest_side).save(content, "JPEG", quality=92, subsampling=0)

@@ -35,7 +35,7 @@ SIZE, WINDOW_SIZE = (480, 640), (240, 320)
 IGNORED = 255
 FOCUS_SHARE = 0.6  # of the views that show an object of a class drawn with these shares
 CLASS_SHARES = (0.37, 0.3, 0.33)  # person, bicycle, car
-MINIMUM_PIXELS, KEPT_PIXELS = 30, 200
+MIN_PIXELS, KEPT_PIXELS = 30, 200
 NATIVE_SHARE = 0.4  # of the views of the segmenter that have one of the sizes of its windows
 
 
@@ -81,7 +81,7 @@ class Scenes:
         pixel_counts = (self.targets[:, 1:NUM_CLASSES] > 127).sum(dim=(2, 3)).cpu()
         table = np.zeros((NUM_CLASSES - 1, len(self), KEPT_PIXELS, 3), dtype=np.int64)  # scene, row, column
         counts = np.zeros(NUM_CLASSES - 1, dtype=np.int64)
-        for scene, label in (pixel_counts >= MINIMUM_PIXELS).nonzero().tolist():
+        for scene, label in (pixel_counts >= MIN_PIXELS).nonzero().tolist():
             pixels = (self.targets[scene, label + 1] > 127).nonzero().cpu().numpy()
             table[label, counts[label]] = np.insert(
                 pixels[rng.integers(len(pixels), size=KEPT_PIXELS)], 0, scene, axis=1

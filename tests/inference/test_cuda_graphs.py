@@ -73,7 +73,7 @@ def test_architectures(tiny_model: TinyModel, choices: dict[str, Any]) -> None:
 
 def test_every_size_and_changed_weights(tiny_model: TinyModel) -> None:
     model = tiny_model().eval().cuda()
-    sizes = [(32 + 3 * number, 40 + number) for number in range(cuda_graphs.MAXIMUM_GRAPHS + 2)]
+    sizes = [(32 + 3 * number, 40 + number) for number in range(cuda_graphs.MAX_GRAPHS + 2)]
     for _ in range(3):
         for size in sizes:
             images = make_pair(size)

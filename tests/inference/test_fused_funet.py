@@ -44,9 +44,9 @@ def test_images_are_those_of_the_network(
     tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any, choices: dict[str, Any], size: tuple[int, int]
 ) -> None:
     """Within a hundredth of a gray level, also at the borders, in several rows and columns of tiles."""
-    monkeypatch.setattr(row_bands, "MINIMUM_BAND_ROWS", 20)
+    monkeypatch.setattr(row_bands, "MIN_BAND_ROWS", 20)
     monkeypatch.setattr(row_bands, "TILE_VALUES", 0)
-    monkeypatch.setattr(row_bands, "MAXIMUM_COLUMNS", 32)
+    monkeypatch.setattr(row_bands, "MAX_COLUMNS", 32)
     model = tiny_model(**{"paradigm": "cascading", **choices}).eval()
     for norm in (module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)):
         norm.running_mean.uniform_(-0.5, 0.5)

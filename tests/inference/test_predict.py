@@ -51,7 +51,7 @@ class TestRowBands:
         rows: int,
         height: int,
     ) -> None:
-        monkeypatch.setattr(row_bands, "MINIMUM_BAND_ROWS", rows)
+        monkeypatch.setattr(row_bands, "MIN_BAND_ROWS", rows)
         monkeypatch.setattr(row_bands, "BAND_PIXELS", 0)
         inputs = {name: F.interpolate(value, (height, 40)) for name, value in make_inputs().items()}
         model = tiny_model(**choices).eval().double()  # rounding errors in float32 depend on the shape

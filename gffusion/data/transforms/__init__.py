@@ -6,11 +6,11 @@ the epoch and the index, so that results do not depend on the number of workers.
 
 from .base import Compose, Sample, Transform
 from .degradation import Glare, Misalignment, Night, ThermalArtifacts
-from .geometry import MINIMUM_BOX_SHARE, RandomCrop, RandomFlip, Resize
+from .geometry import MIN_BOX_SHARE, RandomCrop, RandomFlip, Resize
 from .photometry import ThermalGain, VisiblePhotometric
 
 __all__ = [
-    "MINIMUM_BOX_SHARE",
+    "MIN_BOX_SHARE",
     "Compose",
     "Glare",
     "Misalignment",

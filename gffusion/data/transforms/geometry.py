@@ -8,7 +8,7 @@ from PIL import Image
 
 from .base import Sample, check_fractions
 
-MINIMUM_BOX_SHARE = 0.25
+MIN_BOX_SHARE = 0.25
 """Minimum share of the area of a box that must be inside a crop; other boxes are dropped as unrecognizable."""
 
 
@@ -16,7 +16,7 @@ class RandomCrop:
     """Crop the same random window from every image, and resize it: images bilinearly, labels to the nearest pixel.
 
     A window of `size / factor` is cropped and resized to `size`. Boxes are clipped to the window, and dropped with
-    their classes if less than `MINIMUM_BOX_SHARE` of their area remains.
+    their classes if less than `MIN_BOX_SHARE` of their area remains.
 
     Args:
         size: Height and width of the result in pixels, or one number for both.
@@ -137,7 +137,7 @@ def _crop(sample: Sample, top: int, left: int, height: int, width: int) -> Sampl
         corners = (sample["boxes"].reshape(-1, 2, 2) - (left, top)).clip(0, (width, height))
         boxes = corners.reshape(-1, 4).astype(sample["boxes"].dtype)
         areas = _compute_areas(boxes)
-        kept = (areas > 0) & (areas >= MINIMUM_BOX_SHARE * _compute_areas(sample["boxes"]))
+        kept = (areas > 0) & (areas >= MIN_BOX_SHARE * _compute_areas(sample["boxes"]))
         cropped |= {"boxes": boxes[kept], "box_classes": sample["box_classes"][kept]}
     return cropped
 

@@ -14,7 +14,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType, logging
 
 from .image_ops import replace_luma, rgb_to_luma
-from .image_sizes import MINIMUM_SIZE, check_same_size
+from .image_sizes import MIN_SIZE, check_same_size
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
 from .infrared_values import map_infrared, to_visible_values, unmask
 
@@ -343,7 +343,7 @@ def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArra
 
 def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
     """Pad (C, H, W) by mirroring, at the bottom and on the right, to the minimum size and a multiple of the divisor."""
-    missing = [-(-max(side, MINIMUM_SIZE) // size_divisor) * size_divisor - side for side in values.shape[1:]]
+    missing = [-(-max(side, MIN_SIZE) // size_divisor) * size_divisor - side for side in values.shape[1:]]
     return np.pad(values, ((0, 0), (0, missing[0]), (0, missing[1])), mode="symmetric") if any(missing) else values
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-MINIMUM_SIZE = 32
+MIN_SIZE = 32
 """Smallest height and width of an image that the model fuses, in pixels."""
 
 

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from .configuration_gffusion import GFFusionConfig
-from .image_sizes import MINIMUM_SIZE
+from .image_sizes import MIN_SIZE
 
 _OVERSHOOT = 0.5
 
@@ -29,9 +29,9 @@ def check_inputs(
             "Use GFFusionImageProcessor to convert them."
         )
     _check_range(visible_values, infrared_values)
-    if min(size) < MINIMUM_SIZE:
+    if min(size) < MIN_SIZE:
         raise ValueError(
-            f"Images must measure at least {MINIMUM_SIZE} x {MINIMUM_SIZE} pixels, got {tuple(size)}. "
+            f"Images must measure at least {MIN_SIZE} x {MIN_SIZE} pixels, got {tuple(size)}. "
             "GFFusionImageProcessor pads smaller ones."
         )
     if (segment or labels is not None) and not config.use_segmenter:

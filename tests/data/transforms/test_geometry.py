@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gffusion.data.transforms import MINIMUM_BOX_SHARE, RandomCrop, RandomFlip, Resize, Sample, Transform
+from gffusion.data.transforms import MIN_BOX_SHARE, RandomCrop, RandomFlip, Resize, Sample, Transform
 
 MakeSample = Callable[[int, int], Sample]
 
@@ -141,7 +141,7 @@ class TestBoxes:
         for seed in range(100):
             cropped = RandomCrop((20, 24))(sample, np.random.default_rng(seed))
             remaining = np.bincount(cropped["labels"].ravel(), minlength=5)[1:] / areas
-            assert list(cropped["box_classes"]) == list(np.nonzero(remaining >= MINIMUM_BOX_SHARE)[0])
+            assert list(cropped["box_classes"]) == list(np.nonzero(remaining >= MIN_BOX_SHARE)[0])
             self.assert_enclosing(cropped, atol=0)
             numbers.add(len(cropped["boxes"]))
         assert numbers >= {1, 2, 3}
