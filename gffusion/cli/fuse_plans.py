@@ -1,5 +1,6 @@
 """The pairs of `gffusion fuse`, and the files to write for each."""
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -91,16 +92,19 @@ def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
 
 def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
-    from gffusion.data.atomic import check_replaceable  # saves start-up time
+    from gffusion.data.atomic import check_replaceable  # these imports take time that `gffusion --help` need not spend
+    from gffusion.data.names import normalize_name
 
     for path in (path for plan in plans for path in plan.outputs if not overwrite):
         check_replaceable(path)
     sources = [path for plan in plans for path in (plan.pair.visible, plan.pair.infrared)]
     check_not_inputs((path for plan in plans for path in plan.outputs), sources)
-    written: dict[Path, FusionJob] = {}
+    ignores_case = sys.platform in ("darwin", "win32")
+    written: dict[str, FusionJob] = {}
     for path, other in ((path, plan) for plan in plans for path in plan.outputs):
-        first, second = written.setdefault(path, other).pair.visible, other.pair.visible
-        if written[path] is other:
+        earlier = written.setdefault(normalize_name(str(path)) if ignores_case else str(path), other)
+        first, second = earlier.pair.visible, other.pair.visible
+        if earlier is other:
             continue
         if first == second:
             raise ValueError(

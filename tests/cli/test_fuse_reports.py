@@ -44,6 +44,18 @@ def test_lists_patterns_and_tables_give_the_same_files_as_folders(gffusion: Call
             assert Path(other, f"{name}.png").read_bytes() == expected
 
 
+@pytest.mark.parametrize(("platform", "code"), [("darwin", 2), ("win32", 2), ("linux", 0)])
+def test_outputs_that_differ_in_case_only(
+    gffusion: Callable, monkeypatch: pytest.MonkeyPatch, platform: str, code: int
+) -> None:
+    rows = [f"visible/rendered_000{number}.png,infrared/rendered_000{number}.png" for number in range(2)]
+    Path("pairs.csv").write_text(f"visible,infrared,name\n{rows[0]},Day\n{rows[1]},day\n")
+    monkeypatch.setattr(sys, "platform", platform)
+    outcome = gffusion("fuse", "pairs.csv", "-o", "out", "--dry-run")
+    assert outcome.exit_code == code
+    assert ("rendered_0000.png and visible/rendered_0001.png would both be out/day.png" in outcome.err) == (code == 2)
+
+
 def test_one_visible_image_with_two_infrared_images(gffusion: Callable) -> None:
     """As of two thermal cameras: each pair has its own measured range."""
     rows = [f"visible/rendered_0000.png,infrared/rendered_000{number}.png" for number in range(2)]

@@ -89,3 +89,15 @@ def test_hooks_are_not_captured(tiny_model: Callable[..., GFFusionModel], monkey
         for _ in range(3):
             prepared([torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)])
     assert len(calls) == 3
+
+
+def test_autocast_regions_are_not_captured(
+    tiny_model: Callable[..., GFFusionModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A graph would keep their precision."""
+    monkeypatch.setattr(_Prepared, "_capture", None)
+    with torch.no_grad():
+        prepared = _Prepared(tiny_model(paradigm="cascading").eval())
+        monkeypatch.setattr(torch, "is_autocast_enabled", lambda *_: True)
+        for _ in range(3):
+            prepared([torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32)])
