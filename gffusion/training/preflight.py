@@ -20,7 +20,6 @@ from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
-from .subsets import check_joined
 
 logger = logging.getLogger(__name__)
 
@@ -98,10 +97,8 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
 
     Raises:
         OSError: If a file is missing or not an image.
-        ValueError: If images are too small or differ in size, a label is not a class of the model, or all are 0, or a
-            `ConcatDataset` hides what the trainer needs.
+        ValueError: If images are too small or differ in size, a label is not a class of the model, or all are 0.
     """
-    check_joined(dataset)
     sizes = _sizes(dataset)
     if len(sizes) > 1:
         raise ValueError(

@@ -60,7 +60,8 @@ class FusionTrainer:
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
         ValueError: If data, model and options do not fit together: images smaller than the crop or of several sizes,
-            labels or class names that are not those of the model, fewer pairs than a step takes, unknown metrics or trackers.
+            labels or class names that are not those of the model, fewer pairs than a step takes, unknown metrics or trackers,
+            a `ConcatDataset` of `FusionDataset`s.
 
     Example:
         >>> import tempfile

@@ -11,7 +11,7 @@ from torch.utils.data import ConcatDataset, Subset
 from gffusion import FusionTrainer
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import RandomCrop
-from gffusion.training.subsets import check_joined, unwrap_subset
+from gffusion.training.subsets import unwrap_subset
 from gffusion.zoo import load_image_processor
 
 
@@ -30,14 +30,15 @@ def test_selection_of_a_selection(pairs: Path) -> None:
         whole.select([4])
 
 
-def test_joined_parts_that_hide_something_are_refused(pairs: Path) -> None:
-    for part in (FusionDataset(pairs, RandomCrop(32)), FusionDataset(pairs, infrared_range="folder")):
+def test_joined_parts_are_refused(make_trainer: Callable[..., FusionTrainer], pairs: Path) -> None:
+    """Their class names, labels and sizes would not be checked, and a run would be resumed with others."""
+    trainer, data = make_trainer(), FusionDataset(pairs)
+    joined: Any = Subset(ConcatDataset([[], ConcatDataset([Subset(data, [0])])]), [0])
+    for which in ([joined], [data, joined]):
         with pytest.raises(ValueError, match=r"join the folders in one, such as FusionDataset\(\["):
-            check_joined(Subset(ConcatDataset([[], Subset(part, [0])]), [0]))
-    for joined in (ConcatDataset([[{}], Subset([{}], [0])]), ConcatDataset([FusionDataset(pairs)] * 2)):
-        check_joined(joined)
-        dataset: Any = joined
-        assert unwrap_subset(dataset) is dataset
+            FusionTrainer(trainer.model, trainer.arguments, *which)
+    foreign: Any = ConcatDataset([[{}], Subset([{}], [0])])
+    assert unwrap_subset(foreign) is foreign
 
 
 def test_training_on_a_subset(make_trainer: Callable[..., FusionTrainer], pairs: Path) -> None:
