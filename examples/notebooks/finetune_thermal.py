@@ -8,6 +8,7 @@
 # Two epochs on twelve small pairs only show the steps: train longer on more pairs. Needs `pip install "gffusion[plots]"`.
 
 # %%
+import shutil
 from pathlib import Path
 
 from gffusion.synthetic.samples import write_scenes
@@ -16,6 +17,7 @@ data = {"train": Path("thermal/train"), "val": Path("thermal/val")}
 for seed, (split, count) in enumerate({"train": 12, "val": 3}.items()):
     if not data[split].exists():
         write_scenes(data[split], count=count, seed=100 * seed, height=96, width=128)
+        shutil.rmtree(data[split] / "labels")  # which are made below
         print("rendered", data[split])
 print(sorted(path.name for path in data["train"].iterdir()))
 

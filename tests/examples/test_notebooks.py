@@ -56,6 +56,17 @@ def test_own_data_is_left_alone(
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
+def test_labels_are_made_of_boxes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of the renderer, which are exact, would leave nothing to do."""
+    monkeypatch.chdir(tmp_path)
+    variables: dict[str, Any] = {}
+    for cell in [cell for cell in read_cells("finetune_thermal") if cell.startswith("\n")][:2]:
+        exec(cell, variables)
+        if "find_pairs" not in variables:
+            assert not list(tmp_path.glob("thermal/*/labels"))
+    assert len(list(tmp_path.glob("thermal/*/labels/*.png"))) == 15
+
+
 def test_own_images_are_aligned(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
