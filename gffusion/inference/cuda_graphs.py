@@ -137,9 +137,10 @@ class _Weights:
         self._modules = [module for part in parts for module in part.modules()]
         # Dictionaries of the modules, because all in them can be replaced; reading all of a model takes longer than a graph.
         self._holders = [holder for module in self._modules for holder in (module._parameters, module._buffers)]
-        encoder = list(model.clip.modules()) if hasattr(model, "clip") else []
-        self._holders += [module._parameters for module in encoder if module._parameters][:1]
-        self._children = [(holder, dict(holder)) for holder in (part._modules for part in (*self._modules, *encoder))]
+        self._encoder = list(model.clip.modules()) if hasattr(model, "clip") else []
+        self._holders += [module._parameters for module in self._encoder if module._parameters][:1]
+        modules = (*self._modules, *self._encoder)
+        self._children = [(holder, dict(holder)) for holder in (module._modules for module in modules)]
         self._settings = [
             (vars(module), name) for module in self._modules for name in _SETTINGS if name in vars(module)
         ]
@@ -165,7 +166,7 @@ class _Weights:
         return [model._modules.get(name) for name in ("funet", "finet", "clip")]
 
     def _have_no_hooks(self) -> bool:
-        return all(map(is_plain, self._modules))
+        return all(map(is_plain, self._modules)) and all(map(_is_plain_encoder, self._encoder))
 
     def _read(self) -> list[Any]:
         values = (value for holder in self._holders for value in holder.values())
@@ -177,6 +178,17 @@ class _Weights:
 
     def _read_values(self) -> Tensor:
         return torch.cat([value.reshape(-1) for value in self._copied])
+
+
+def _is_plain_encoder(module: torch.nn.Module) -> bool:
+    """Return whether a module of CLIP has no hooks and no replaced `forward`.
+
+    The hooks by which transformers collects hidden states, from the first call on, are allowed: a graph holds their result.
+    """
+    for hook in (*module._forward_hooks.values(), *module._forward_pre_hooks.values()):
+        if not str(getattr(hook, "__module__", "")).startswith("transformers."):
+            return False
+    return "forward" not in vars(module)
 
 
 def _make_compute(model: GFFusionModel) -> Compute:

@@ -33,7 +33,9 @@ LAYER = "decoder.0.weight"
         lambda model: model.funet.decoder.__setitem__(0, copy.deepcopy(model.funet.decoder[0])),
         lambda model: setattr(model.clip, "post_layernorm", torch.nn.Identity()),
         lambda model: model.funet.decoder[0].register_forward_hook(print),
+        lambda model: model.clip.post_layernorm.register_forward_pre_hook([].__contains__),
         lambda model: setattr(model.finet.gate_projection, "forward", print),
+        lambda model: setattr(model.clip.embeddings, "forward", print),
         lambda model: prune.l1_unstructured(model.funet.decoder[0], "weight", 0.3),
         lambda model: parametrizations.weight_norm(model.funet.decoder[0]),
     ],
@@ -52,7 +54,9 @@ LAYER = "decoder.0.weight"
         "layer",
         "encoder",
         "hook",
+        "encoder-hook",
         "forward",
+        "encoder-forward",
         "prune",
         "norm",
     ],
@@ -79,11 +83,24 @@ def test_values_in_channels_last_order_are_seen(tiny_model: Callable[..., GFFusi
     assert not weights.are_unchanged(model)
 
 
-def test_hooks_are_not_captured(tiny_model: Callable[..., GFFusionModel], monkeypatch: pytest.MonkeyPatch) -> None:
+@torch.no_grad()
+def test_hooks_of_transformers_are_allowed(tiny_model: Callable[..., GFFusionModel]) -> None:
+    """The first call of an encoder adds them, and they would prevent every graph."""
+    model = tiny_model().eval()
+    weights = _Weights(model)
+    model.encode_semantics(torch.zeros(1, 3, 32, 32), torch.zeros(1, 1, 32, 32))
+    assert any(module._forward_hooks for module in model.clip.modules())
+    assert weights.are_unchanged(model) and _Weights(model).are_plain
+
+
+@pytest.mark.parametrize("part", ["funet.decoder.0", "clip.post_layernorm"])
+def test_hooks_are_not_captured(
+    tiny_model: Callable[..., GFFusionModel], monkeypatch: pytest.MonkeyPatch, part: str
+) -> None:
     """A graph would not call them."""
     monkeypatch.setattr(_Prepared, "_capture", None)
-    model, calls = tiny_model(paradigm="cascading").eval(), []
-    model.funet.decoder[0].register_forward_hook(lambda *_: calls.append(1))
+    model, calls = tiny_model().eval(), []
+    model.get_submodule(part).register_forward_hook(lambda *_: calls.append(1))
     with torch.no_grad():
         prepared = _Prepared(model)
         for _ in range(3):
