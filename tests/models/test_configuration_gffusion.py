@@ -135,6 +135,15 @@ class TestErrors:
         with pytest.raises(ValueError, match=message):
             GFFusionConfig(**classes)
 
+    @pytest.mark.parametrize(
+        ("names", "message"), [(["ground", "deer"], "got a list"), ({0: "ground", 2: "deer"}, r"got \[0, 2\]")]
+    )
+    def test_classes_that_are_set(self, names: Any, message: str) -> None:
+        """They are refused before a training, not when its weights are saved."""
+        config = GFFusionConfig()
+        with pytest.raises(ValueError, match=f"`id2label` .*{message}"):
+            config.id2label = names
+
     @pytest.mark.parametrize("classes", [{"num_labels": 3}, {"id2label": {0: "ground", 1: "deer"}}])
     def test_weights_of_other_classes_are_dropped(
         self, tiny_config: TinyConfig, tmp_path: Path, classes: dict[str, Any]
@@ -182,7 +191,7 @@ class TestFiles:
         config = GFFusionConfig(id2label={"0": "ground", "1": "deer"}, label2id=numbers)
         config.save_pretrained(tmp_path)
         assert GFFusionConfig.from_pretrained(tmp_path, label2id=numbers).label2id == {"ground": 0, "deer": 1}
-        config.id2label = {0: "sky"}
+        config.id2label = {"0": "sky"}
         for copied in (GFFusionConfig(**config.to_dict()), GFFusionConfig.from_dict(config.to_dict())):
             assert copied.label2id == {"sky": 0}
 

@@ -132,6 +132,19 @@ def check_classes(config_dict: dict[str, Any]) -> None:
         raise ValueError(f"`num_labels` ({count}) and `id2label` ({len(names)} names) must agree, or pass only one.")
 
 
+def number_classes(names: Any) -> dict[int, str]:
+    """Return the names of classes by number, which can be text.
+
+    Raises:
+        ValueError: If they are no such names, or the numbers are not 0, 1, 2, ...
+    """
+    check_classes({"id2label": names})
+    numbered = {int(key): name for key, name in (names or {}).items()}
+    if not numbered or sorted(numbered) != list(range(len(numbered))):
+        raise ValueError(f"`id2label` must number at least one class as 0, 1, 2, ..., got {sorted(numbered)}.")
+    return numbered
+
+
 def names_other_classes(config_dict: dict[str, Any], overrides: dict[str, Any]) -> bool:
     """Return whether overrides change the number or the names of the classes, which are compared up to case and underscores."""
     saved, given = (

@@ -22,6 +22,7 @@ from .config_limits import (
     check_segmenter,
     name_file_in_errors,
     names_other_classes,
+    number_classes,
     read_json_object,
     refuse_loader_options,
     refuse_path,
@@ -226,6 +227,9 @@ class GFFusionConfig(PreTrainedConfig):
         if self.semantic_layers is None and self.semantic_config is not None:
             self.semantic_layers = list(range(1, self.semantic_config.num_hidden_layers))
 
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(name, value if name != "id2label" or value is None else number_classes(value))
+
     def _fill_defaults(self, has_classes: bool) -> None:
         """Set the mutable defaults, which a dataclass cannot declare."""
         defaults: dict[str, Any] = {
@@ -281,8 +285,7 @@ class GFFusionConfig(PreTrainedConfig):
         if source and not os.path.exists(source):  # it comes from the Hub
             for name in {"clip_name_or_path", "dinov2_name_or_path"} - overrides.keys():
                 refuse_path(name, config_dict.get(name))
-        # label2id follows from id2label.
-        saved = {name: value for name, value in config_dict.items() if name != "label2id"}
+        saved = {name: value for name, value in config_dict.items() if name != "label2id"}  # it follows from id2label
         if names_other_classes(config_dict, {**kwargs, **overrides}):
             saved.update(id2label=None, class_weights=None)
         for name in ("clip", "dinov2"):
@@ -349,8 +352,7 @@ class GFFusionConfig(PreTrainedConfig):
         for name in _NON_NEGATIVE:
             if not 0 <= getattr(self, name) < float("inf"):
                 raise ValueError(f"`{name}` must be finite and non-negative, got {getattr(self, name)}.")
-        if not self.id2label or sorted(self.id2label) != list(range(len(self.id2label))):
-            raise ValueError(f"`id2label` must number at least one class as 0, 1, 2, ..., got {sorted(self.id2label)}.")
+        number_classes(self.id2label)
         check_class_weights(self)
 
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
