@@ -35,12 +35,16 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
         values: (H, W) or (H, W, 3), of any numeric type.
         no_data: Value that marks missing pixels, if the file names it.
 
+    Raises:
+        ValueError: If the array is masked.
+
     Example:
         >>> find_missing(np.array([[21.5, -9999, 22.5, 23]], np.float32))
         array([[False,  True, False, False]])
         >>> find_missing(np.array([[20, 0, 255]], np.uint8)) is None
         True
     """
+    values = _unmask(values)
     missing = np.zeros(values.shape[:2], np.bool_)
     planes = values[..., None] if values.ndim == 2 else values
     if values.dtype.kind == "f":
@@ -71,6 +75,9 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     Returns:
         (H, W), including the pixels along the step, which are mixtures.
 
+    Raises:
+        ValueError: If the array is masked.
+
     Example:
         >>> values = np.random.default_rng(0).integers(90, 160, (60, 80)).astype(np.uint8)
         >>> find_borders(values) is None
@@ -79,6 +86,7 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
         >>> find_borders(values)[0, [0, 19, 40]]
         array([ True,  True, False])
     """
+    values = _unmask(values)
     if min(values.shape[:2]) < _MIN_LENGTH or (missing is not None and _count_edge(missing) >= _MIN_LENGTH):
         return None
     values = values if missing is None else fill_missing(values, missing)
@@ -109,12 +117,13 @@ def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
         missing: (H, W), True where there is no measurement.
 
     Raises:
-        ValueError: If all pixels are missing.
+        ValueError: If all pixels are missing, or the array is masked.
 
     Example:
         >>> fill_missing(np.array([[10, 0, 10]], np.uint8), np.array([[False, True, False]]))
         array([[10, 10, 10]], dtype=uint8)
     """
+    values = _unmask(values)
     if missing.all():
         raise ValueError("the infrared image has no measured pixel: all values are NaN or mark missing data")
     if not missing.any():
@@ -156,6 +165,15 @@ def blend_visible(fused: NDArray[Any], visible: NDArray[Any], missing: Mask | No
     weight = weight[..., None] if fused.ndim == 3 else weight
     blended = fused + weight * (visible.astype(np.float64) - fused)
     return (np.rint(blended) if fused.dtype.kind in "iu" else blended).astype(fused.dtype)
+
+
+def _unmask(values: NDArray[Any]) -> NDArray[Any]:
+    """Return an array without the type of masked arrays, as the image processor does, whose import takes seconds."""
+    if np.ma.is_masked(values):
+        raise ValueError(
+            "The infrared image is a masked array: pass its values, image.data; its mask is what is missing."
+        )
+    return np.asarray(values)
 
 
 def _smooth_nearest(values: NDArray[Any], missing: Mask) -> NDArray[Any]:

@@ -32,12 +32,15 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
         Integer gray levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
 
     Raises:
-        ValueError: If the shape or the data type is not supported, or a floating-point value is NaN or outside 0 to 1.
+        ValueError: If the shape or the data type is not supported, a floating-point value is NaN or outside 0 to 1, or a
+            value is masked.
 
     Example:
         >>> to_luma8(np.array([[[255, 0, 0], [10, 10, 10]]], dtype=np.uint8))
         tensor([[76., 10.]], dtype=torch.float64)
     """
+    if np.ma.is_masked(image):
+        raise ValueError("Got a masked array. Metrics are defined on whole images only: pass its values, image.data.")
     tensor = image if isinstance(image, Tensor) else _channel_first(np.asarray(image))
     if tensor.dim() not in (2, 3, 4) or (tensor.dim() > 2 and tensor.shape[-3] not in (1, 3)):
         raise ValueError(

@@ -95,6 +95,16 @@ def test_dead_pixels_among_counts(infrared, dtype):
     np.testing.assert_array_equal(find_missing(both), dead)
 
 
+def test_masked_arrays_are_refused(infrared):
+    mask = infrared > 100
+    for measure in (find_missing, find_borders, lambda values: fill_missing(values, mask)):
+        with pytest.raises(ValueError, match=r"masked array: pass its values, image\.data"):
+            measure(np.ma.masked_array(infrared, mask))
+        found = measure(np.ma.masked_array(infrared))
+        assert not isinstance(found, np.ma.MaskedArray)
+        np.testing.assert_array_equal(found, measure(infrared))
+
+
 def test_measured_extremes_are_no_dead_pixels(infrared):
     counts = 7000 + 10 * infrared.astype(float)
     y, x = np.mgrid[:240, :320]

@@ -80,6 +80,7 @@ def test_batches_keep_their_channel_axis(channels: int) -> None:
         (np.zeros((2, 2), np.int32), "range is unknown"),
         (np.array(["a", "b"]), "Allowed are numbers"),
         (np.zeros((0, 4)), "empty"),
+        (np.ma.masked_equal(np.eye(4, dtype=np.uint8), 0), "masked array"),
     ],
 )
 def test_says_what_is_wrong(image: Any, message: str) -> None:
