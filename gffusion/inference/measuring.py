@@ -25,7 +25,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 from gffusion.synthetic.samples import write_scenes
 
 from .fused_funet import fuse_funet
-from .large_images import LARGE_PIXELS
+from .large_images import LARGE_PIXELS, find_large_form
 from .predict import find_semantics
 from .row_bands import fuse_in_bands
 from .threads import run_alone, run_in_threads
@@ -73,7 +73,7 @@ def measure_pair(
     Raises:
         ValueError: If the model is not on the CPU, `repeats` is less than 1, or the pair is so large that it is fused in tiles.
     """
-    if size[0] * size[1] >= LARGE_PIXELS:
+    if find_large_form(model, image_processor, size) is not None:
         raise ValueError(
             f"A pair of {size[0]}x{size[1]} is fused in tiles, which is not measured: it must have fewer than {LARGE_PIXELS:,} pixels."
         )

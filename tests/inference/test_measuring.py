@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion.inference import large_images
 from gffusion.inference.fused_funet import fuse_funet
 from gffusion.inference.measuring import measure_pair
 
@@ -29,6 +30,16 @@ def test_steps(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
     assert min(vars(measured.rates).values()) > 1e6
     form = fuse_funet(model.funet)
     assert form is not None and not {"encode", "decode"} & {*vars(form), *vars(model.funet)}
+
+
+def test_pairs_that_are_fused_in_tiles_are_refused(
+    tiny_model: Callable[..., GFFusionModel], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Models of the parallel paradigm fuse pairs of every size without them."""
+    monkeypatch.setattr(large_images, "LARGE_PIXELS", 1)
+    with pytest.raises(ValueError, match="A pair of 33x48 is fused in tiles"):
+        measure_pair(tiny_model().eval(), GFFusionImageProcessor(), (33, 48))
+    assert measure_pair(tiny_model(paradigm="parallel").eval(), GFFusionImageProcessor(), (33, 48), repeats=1).steps
 
 
 def test_wrong_arguments(tiny_model: Callable[..., GFFusionModel]) -> None:
