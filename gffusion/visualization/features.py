@@ -143,7 +143,8 @@ def draw_training(records: Sequence[Mapping[str, Any]], title: str = "Training")
 
     plot(axes[0], "loss_structural", "training crops")
     plot(axes[0], "eval_loss_structural", "validation pairs", marker="o")
-    positive = all(np.min(line.get_ydata()) > 0 for line in axes[0].lines)  # the loss of VIF can be negative
+    losses = np.concatenate([line.get_ydata() for line in axes[0].lines])
+    positive = (losses[np.isfinite(losses)] > 0).all()  # the loss of VIF can be negative
     scale = "log" if positive else "linear"
     axes[0].set(xlabel="epoch", ylabel="L_st (Eq. 10) with our terms", yscale=scale, title="Fusion loss")
     if is_labeled:

@@ -60,6 +60,8 @@ def test_training_curves_have_titles_and_the_values_of_the_log() -> None:
     np.testing.assert_allclose(figure.axes[0].lines[0].get_xydata(), [[1, 2.0], [2, 1.0]])
     np.testing.assert_allclose(figure.axes[1].lines[0].get_ydata(), [0.7, 0.7])
     assert figure.axes[0].get_yscale() == "log"
+    records += [{"epoch": 2, "loss_structural": loss} for loss in (float("nan"), float("-inf"))]
+    assert draw_training(records).axes[0].get_yscale() == "log"
     records[1]["loss_structural"] = -0.1
     assert draw_training(records).axes[0].get_yscale() == "linear"
     with pytest.raises(ValueError, match="the records have no losses"):
