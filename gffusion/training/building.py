@@ -1,6 +1,7 @@
 """Model, data and trainer of a recipe."""
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -166,10 +167,11 @@ def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]
     model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()
     if model.config.use_segmenter and names_other_classes(before.to_dict(), {"id2label": model.config.id2label}):
         model.ssnet.classifier.reset_parameters()  # its rows belong to other classes, even if their number is the same
-        if before.use_segmenter and not arguments.head_path:
+        is_main_process = (os.environ.get("RANK") or "0") == "0"  # of `accelerate launch`
+        if before.use_segmenter and not arguments.head_path and is_main_process:
             old, new = (", ".join(config.id2label.values()) for config in (before, model.config))
             logger.warning(
-                "The segmentation head starts untrained: %s has the classes %s, the data %s.", start, old, new
+                "The segmentation head starts untrained: %s has the classes %s, the new model %s.", start, old, new
             )
     return model
 

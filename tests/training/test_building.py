@@ -96,7 +96,9 @@ def test_encoders_are_never_random(train: Callable[..., Path], backbone_folders:
     assert GFFusionModel.from_pretrained(folder / "last").config.needs_clip
 
 
-def test_head_of_other_classes_is_new(tiny_model: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_head_of_other_classes_is_new(
+    tiny_model: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Even if there are as many. The same classes keep their rows and weights, also in another spelling."""
     names = ["background", "person", "bicycle", "car"]
     start = tiny_model(id2label=dict(enumerate(names)), class_weights=[1, 2, 3, 4])
@@ -111,6 +113,13 @@ def test_head_of_other_classes_is_new(tiny_model: Callable, tmp_path: Path, capl
     other = build_model(arguments, ["person", "tree", "car"])
     assert other.config.id2label[2] == "tree" and other.config.class_weights is None
     assert "The segmentation head starts untrained: " in caplog.text
+    assert (
+        "has the classes background, person, bicycle, car, the new model background, person, tree, car." in caplog.text
+    )
+    caplog.clear()
+    monkeypatch.setenv("RANK", "1")
+    build_model(arguments, ["person", "tree", "car"])
+    assert not caplog.records
     assert not torch.isclose(other.ssnet.classifier.weight, head).any(dim=1).all()
     assert torch.equal(
         other.funet.state_dict()[next(iter(start.funet.state_dict()))], next(iter(start.funet.state_dict().values()))
