@@ -235,7 +235,7 @@ def locate(name: str | os.PathLike[str]) -> str:
         name: Name of a model of the zoo, folder, or Hub id `organization/name`.
 
     Raises:
-        OSError: If the model is unknown, or the zoo has no weights for it.
+        OSError: If the model is unknown, the zoo has no weights for it, or a folder would be loaded instead.
 
     Example:
         >>> locate("organization/street")
@@ -245,6 +245,11 @@ def locate(name: str | os.PathLike[str]) -> str:
         if entry.status == "bundled":
             return _extract_bundled_weights(entry.name)
         if entry.repo_id is not None:
+            if os.path.exists(entry.repo_id):
+                raise OSError(
+                    f"{entry.repo_id} is a path here, and would be loaded instead of {entry.name} on the Hub: work in another "
+                    f"folder, or rename it. To load it, write ./{entry.repo_id}."
+                )
             return entry.repo_id
         folder = f" For the folder of this name, write ./{entry.name}." if os.path.isdir(entry.name) else ""
         raise OSError(

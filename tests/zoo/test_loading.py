@@ -110,6 +110,11 @@ class TestPretrained:
         assert {(called.args[1], called.kwargs["revision"]) for called in find.mock_calls} == {
             (name, "a" * 40) for name in ("preprocessor_config.json", "README.md", *LICENSES)
         }
+        monkeypatch.chdir(tmp_path)
+        Path("lab/m3fd").mkdir(parents=True)
+        for load in (create_model, load_image_processor):
+            with pytest.raises(OSError, match=r"lab/m3fd is a path here.*write \./lab/m3fd"):
+                load("gffusion-m3fd")
 
     @pytest.mark.parametrize(
         ("arguments", "message"),
