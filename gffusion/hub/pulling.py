@@ -36,8 +36,8 @@ def pull(
     """Save a model with its frozen encoders to one folder that loads on any machine, without network, and return the folder.
 
     The configuration is written last, so that the folder is a model only when it is complete; after a kill, the same call
-    finishes. Model card, its images and the license are saved as well. Files in the cache of the Hub client are not
-    downloaded again.
+    finishes, with the same versions of gffusion and transformers. Model card, its images and the license are saved as well.
+    Files in the cache of the Hub client are not downloaded again.
 
     Args:
         name: Name of a model of the zoo, folder, or Hub id.
@@ -98,7 +98,10 @@ def pull(
 
 
 def _refuse(folder: Path) -> FileExistsError:
-    return FileExistsError(f"{folder} exists and is not an empty folder: choose another one, or remove it.")
+    return FileExistsError(
+        f"{folder} exists and is not an empty folder, nor one that these versions of gffusion and transformers began to write: "
+        "choose another one, or remove it."
+    )
 
 
 def _may_be_unfinished(folder: Path) -> bool:
