@@ -51,8 +51,8 @@ class FusionTrainer:
         model: The model to train.
         arguments: Options of the run.
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
-            of one size, see [`FusionDataset`], of which it can be a `Subset`. Its `set_epoch(epoch)`, if it has one, is called
-            before every epoch.
+            of one size, see [`FusionDataset`], of which it can be a `Subset`, but no `ConcatDataset`. Its
+            `set_epoch(epoch)`, if it has one, is called before every epoch.
         eval_dataset: Items of any size, for selecting the best weights. Without it, or with `eval_strategy="no"`, the last
             weights are saved as the best.
         card_facts: Further arguments of [`FusionCard`], such as `training_data`.
@@ -60,8 +60,7 @@ class FusionTrainer:
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
         ValueError: If data, model and options do not fit together: images smaller than the crop or of several sizes,
-            labels or class names that are not those of the model, fewer pairs than a step takes, unknown metrics or trackers,
-            a `ConcatDataset` of `FusionDataset`s.
+            labels or class names that are not those of the model, fewer pairs than a step takes, unknown metrics or trackers.
 
     Example:
         >>> import tempfile
