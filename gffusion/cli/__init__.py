@@ -20,6 +20,7 @@ from .export import export
 from .fuse import fuse
 from .lists import join_list_words
 from .masks import masks
+from .match import match
 from .messages import printed_warnings, use_options
 from .models import models
 from .pull import pull
@@ -53,6 +54,7 @@ SHORT_HELP: dict[Callable[..., None], str] = {
     export: "Write a model for ONNX Runtime or torch.export",
     fuse: "Fuse two images, folders or videos",
     masks: "Make label maps from boxes",
+    match: "Match images by the times in their names",
     models: "List the models",
     pull: "Save a model for machines without network",
     push: "Publish a model on the Hugging Face Hub",

@@ -119,15 +119,15 @@ def match_pairs(
         if (folders := find_subfolders(visible)) is not None:
             return match_pairs(*folders, labels, boxes)
         visible_files, infrared_files, partners, notes = _match_one_folder(
-            _list_files(visible, IMAGE_SUFFIXES, "images")
+            list_folder(visible, IMAGE_SUFFIXES, "images")
         )
     else:
-        visible_files = _list_files(visible, IMAGE_SUFFIXES, "images")
-        infrared_files = _list_files(infrared, IMAGE_SUFFIXES + infrared_suffixes, "images")
+        visible_files = list_folder(visible, IMAGE_SUFFIXES, "images")
+        infrared_files = list_folder(infrared, IMAGE_SUFFIXES + infrared_suffixes, "images")
         partners, notes = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
         _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
-    labels_files = _list_files(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
+    labels_files = list_folder(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
     labels_of = _match_others(_describe(visible), paired, str(labels), labels_files) if labels is not None else {}
     box_entries = _list_boxes(boxes)
     boxes_folder = str(boxes) if isinstance(boxes, Path) else "COCO file"
@@ -206,7 +206,7 @@ def _index_files(files: Iterable[Path]) -> dict[str, Path]:
     return found
 
 
-def _list_files(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
+def list_folder(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: str) -> dict[str, Path]:
     """Return the files of a folder, or given files, by case-folded stem, in natural order."""
     if not isinstance(folder, Path):
         return _index_files(folder)
@@ -247,7 +247,7 @@ def _list_boxes(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, P
         return {}
     if not isinstance(boxes, Path):
         return {normalize_name(stem): entry for stem, entry in boxes.items()}
-    files = _list_files(boxes, BOX_SUFFIXES, "box files")
+    files = list_folder(boxes, BOX_SUFFIXES, "box files")
     return {stem: file for stem, file in files.items() if file.name.lower() != CLASSES_FILE}
 
 
@@ -347,7 +347,8 @@ def _check_any_match(
     example = next(map(describe_entry, others.values()), "no file")
     raise ValueError(
         f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} "
-        f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir"
+        f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir. A CSV file can "
+        "name the pairs, and `gffusion match` writes one by the times in names"
     )
 
 

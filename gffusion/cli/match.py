@@ -1,0 +1,63 @@
+"""`gffusion match`: match the images of two cameras by the times in their names."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .errors import user_errors
+from .options import OverwriteFileOption
+from .outputs import check_new, new_output, write_output
+from .printing import list_names, print_line
+
+
+def match(
+    visible: Annotated[
+        Path,
+        typer.Argument(
+            metavar="VISIBLE",
+            help="Folder of visible images with times in their names, such as 20240229_120000_250.jpg or 1709208000.25.png; a "
+            'pattern in quotes ("day/*.png"), or @list.txt.',
+        ),
+    ],
+    infrared: Annotated[
+        Path,
+        typer.Argument(metavar="INFRARED", help="Folder, pattern or list of infrared images, which may be raw frames."),
+    ],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="CSV file of the pairs to write.")],
+    tolerance: Annotated[
+        float | None,
+        typer.Option(
+            metavar="SECONDS",
+            help="Largest difference of the times of a pair. [default: half the interval between frames of the faster camera]",
+        ),
+    ] = None,
+    time_offset: Annotated[
+        float, typer.Option(metavar="SECONDS", help="Seconds that are added to the times of the infrared images.")
+    ] = 0.0,
+    overwrite: OverwriteFileOption = False,
+) -> None:
+    """Match the images of two cameras that are not triggered together by the times in their names.
+
+    Each image is matched with the nearest one of the other camera. FILE gets the columns visible, infrared and difference (infrared
+    minus visible, in seconds) for `gffusion fuse FILE` and `gffusion align FILE`. Exit code: 0 if it was written, 2 if not.
+    """
+    with user_errors(), new_output(output):
+        if output.suffix.lower() != ".csv":
+            raise ValueError(f"--output must be a .csv file, got {output}")
+        check_new(output, overwrite)
+        from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
+        from gffusion.data.capture_times import format_pairs, list_images, match_times
+        from gffusion.data.raw_frames import RAW_SUFFIXES
+
+        files, others = list_images(visible), list_images(infrared, IMAGE_SUFFIXES + RAW_SUFFIXES)
+        found = match_times(files, others, tolerance, time_offset)
+        write_output(output, format_pairs(found, output.parent).encode())
+    for kind, left in (("infrared", found.visible_only), ("visible", found.infrared_only)):
+        if left:
+            print_line(f"left out {len(left)} without {kind} partner: {list_names(left)}", err=True)
+    differences = sorted(abs(seconds) for _, _, seconds in found.pairs)
+    print_line(
+        f"{len(found.pairs)} pair{'s' * (len(found.pairs) > 1)} within {found.tolerance:g} s, median difference {differences[len(differences) // 2]:.3f} s, "
+        f"largest {differences[-1]:.3f} s -> {output}"
+    )

@@ -1,0 +1,44 @@
+"""`gffusion match`: its CSV file is what `fuse` reads, and what is refused."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def folders(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for kind, name in (("visible", "=20260701_21300{}"), ("infrared", "178294140{}.050")):
+        Path(kind).mkdir()
+        for number in range(3):
+            shutil.copy(scenes / kind / f"rendered_{number:04d}.png", Path(kind, f"{name.format(number + 4)}.png"))
+
+
+@pytest.mark.parametrize("output", ["pairs.csv", "lists/pairs.csv"])
+def test_pairs_are_fused(gffusion: Callable, folders: None, output: str) -> None:
+    Path("visible/=20260701_213004.png").unlink()
+    Path("infrared/1782941406.050.png").unlink()
+    outcome = gffusion("match", "visible", "infrared/*.png", "-o", output, "--tolerance", "0.1")
+    assert outcome.exit_code == 0
+    assert outcome.out == f"1 pair within 0.1 s, median difference 0.050 s, largest 0.050 s -> {output}\n"
+    assert "left out 1 without infrared partner: =20260701_213006.png" in outcome.err
+    assert "left out 1 without visible partner: 1782941404.050.png" in outcome.err
+    plan = gffusion("fuse", output, "-o", "out", "--dry-run")
+    assert (plan.exit_code, plan.out.count(" -> ")) == (0, 1)
+    assert "=20260701_213005.png" in plan.out and "1782941405.050.png" in plan.out
+
+
+def test_what_is_refused(gffusion: Callable, folders: None) -> None:
+    words = ("match", "visible", "infrared", "-o")
+    for output, options, message in (
+        ("pairs.txt", (), "--output must be a .csv file"),
+        ("pairs.csv", ("--tolerance", "-1"), "--tolerance must be a number of seconds from 0, got -1.0"),
+        ("pairs.csv", ("--time-offset", "3600"), "Clocks or time zones may differ"),
+    ):
+        outcome = gffusion(*words, output, *options)
+        assert outcome.exit_code == 2 and message in outcome.err and not Path(output).exists()
+    Path("pairs.csv").write_text("mine")
+    outcome = gffusion(*words, "pairs.csv")
+    assert outcome.exit_code == 2 and Path("pairs.csv").read_text() == "mine"
