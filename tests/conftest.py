@@ -37,6 +37,7 @@ os.environ["TQDM_DISABLE"] = "1"
 # Tests that use these fixtures carry these markers.
 MARKERS = {"hub": "hub", "run_script": "processes", "gffusion_process": "processes"}
 
+THREADS = torch.get_num_threads()
 PARADIGMS = ("cascading", "parallel", "hybrid")
 
 
@@ -48,6 +49,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(MARKERS[fixture])
         if item.get_closest_marker("gpu") and not torch.cuda.is_available():
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(autouse=True)
+def keep_threads() -> Iterator[None]:
+    """Undo what benchmarks set: parallel workers with two threads each take three times as long."""
+    yield
+    if torch.get_num_threads() != THREADS:
+        torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(params=PARADIGMS)
