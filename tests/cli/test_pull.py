@@ -1,5 +1,6 @@
 """`gffusion pull`: a folder that works without network, and errors."""
 
+import json
 import re
 import shlex
 import shutil
@@ -11,6 +12,28 @@ from hub_server import HubServer
 
 from gffusion import create_model
 from gffusion.zoo import locate
+
+# Pulls models in turn, each with its token.
+PULLS = """
+import json, os, sys
+from gffusion.cli import main
+for name, folder, token in json.loads(sys.argv[1]):
+    os.environ["HF_TOKEN"] = token
+    try:
+        main(["pull", name, "-o", folder])
+    except SystemExit as stop:
+        print("exit", stop.code or 0, file=sys.stderr)
+"""
+
+
+def pull(run_script: Callable, environment: dict[str, str], *pulls: tuple[str, Path, str]) -> list[tuple[str, int]]:
+    """Pull in a new process, and return the messages and the exit code of each command."""
+    done = run_script(
+        PULLS, json.dumps([[name, str(folder), token] for name, folder, token in pulls]), environment=environment
+    )
+    found = re.findall(r"(.*?)exit (\d+)\n", done.stderr, re.S)
+    assert len(found) == len(pulls), done.stderr
+    return [(messages, int(code)) for messages, code in found]
 
 
 def test_saves_a_model_of_the_hub(
@@ -107,47 +130,42 @@ def test_a_kill_while_files_are_moved(gffusion: Callable, tmp_path: Path, monkey
         shutil.rmtree(folder)
 
 
-@pytest.mark.parametrize(("token", "advice"), [("", "hf auth login"), ("wrong", "rejects the token.*HF_TOKEN")])
-def test_cache_of_a_private_repository_needs_the_token(
-    hub: HubServer, run_script: Callable, tmp_path: Path, token: str, advice: str
-) -> None:
+def test_cache_of_a_private_repository_needs_the_token(hub: HubServer, run_script: Callable, tmp_path: Path) -> None:
     """The client returns cached files without a check, but requests the files that are not cached."""
     bundled = Path(locate("gffusion-funet"))
     hub.add_repository("lab/net", {path.name: path.read_bytes() for path in bundled.iterdir()}, private=True)
-    command = "from gffusion.cli import main; main()"
-    for name, who, code in (("first", "member", 0), ("second", token, 2)):
-        environment = hub.environment(tmp_path / "home", HF_TOKEN=who)
-        done = run_script(command, "pull", "lab/net", "-o", tmp_path / name, environment=environment)
-        assert (done.returncode, (tmp_path / name).exists()) == (code, not code), done.stderr
-    assert re.search(f"^gffusion: error: Cannot load .* from 'lab/net'.*{advice}.*\n$", done.stderr), done.stderr
+    tokens = {"member": "", "": "hf auth login", "wrong": "rejects the token.*HF_TOKEN"}
+    pulls = [("lab/net", tmp_path / f"net-{token}", token) for token in tokens]
+    found = pull(run_script, hub.environment(tmp_path / "home"), *pulls)
+    assert [code for _, code in found] == [0, 2, 2], found
+    assert [path.name for path in tmp_path.glob("net-*")] == ["net-member"]
+    for (messages, _), advice in list(zip(found, tokens.values(), strict=True))[1:]:
+        assert re.search(f"^gffusion: error: Cannot load .* from 'lab/net'.*{advice}.*\n$", messages), messages
 
 
-@pytest.mark.parametrize("kind", ["changed", "cut"])
-def test_downloads_that_are_not_what_the_hub_announced(
-    hub: HubServer, run_script: Callable, tmp_path: Path, kind: str
-) -> None:
+def test_downloads_that_are_not_what_the_hub_announced(hub: HubServer, run_script: Callable, tmp_path: Path) -> None:
     """One line, no folder, and the next command downloads the file again. The client itself only compares the length."""
     bundled = Path(locate("gffusion-funet"))
-    hub.add_repository("lab/net", {path.name: path.read_bytes() for path in bundled.iterdir()})
-    if kind == "changed":
-        hub.changed.add("lab/net/model.safetensors")
-    else:
-        hub.cut_downloads("lab/net/model.safetensors", *[1000] * 20)
-    command, environment = "from gffusion.cli import main; main()", hub.environment(tmp_path / "home")
-    done = run_script(command, "pull", "lab/net", "-o", tmp_path / "new" / "net", environment=environment)
-    message = {
-        "changed": "model.safetensors of 'lab/net' was changed on the way",
-        "cut": "the download was interrupted",
-    }[kind]
-    lines = [line for line in done.stderr.splitlines() if line.startswith("gffusion: ")]
-    assert done.returncode == 2 and len(lines) == 1 and message in lines[0], done.stderr
+    expected = {
+        "lab/changed": "model.safetensors of 'lab/changed' was changed on the way",
+        "lab/cut": "the download was interrupted",
+    }
+    for name in expected:
+        hub.add_repository(name, {path.name: path.read_bytes() for path in bundled.iterdir()})
+    hub.changed.add("lab/changed/model.safetensors")
+    hub.cut_downloads("lab/cut/model.safetensors", *[1000] * 20)
+    environment = hub.environment(tmp_path / "home")
+    pulls = [(name, tmp_path / "new" / name.split("/")[1], "") for name in expected]
+    for (messages, code), message in zip(pull(run_script, environment, *pulls), expected.values(), strict=True):
+        lines = [line for line in messages.splitlines() if line.startswith("gffusion: ")]
+        assert code == 2 and len(lines) == 1 and message in lines[0], messages
     assert not (tmp_path / "new").exists()
     hub.changed.clear()
-    hub.cut_downloads("lab/net/model.safetensors")
-    done = run_script(command, "pull", "lab/net", "-o", tmp_path / "new" / "net", environment=environment)
-    assert done.returncode == 0, done.stderr
-    assert (tmp_path / "new/net/model.safetensors").read_bytes() == (bundled / "model.safetensors").read_bytes()
-    assert [path.name for path in (tmp_path / "new").iterdir()] == ["net"]
+    hub.cut_downloads("lab/cut/model.safetensors")
+    assert [code for _, code in pull(run_script, environment, *pulls)] == [0, 0]
+    for _, folder, _ in pulls:
+        assert (folder / "model.safetensors").read_bytes() == (bundled / "model.safetensors").read_bytes()
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["changed", "cut"]
 
 
 def test_a_hub_that_does_not_answer(run_script: Callable, tmp_path: Path) -> None:
