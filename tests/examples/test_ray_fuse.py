@@ -1,6 +1,7 @@
 """The example on Ray gives the images of `gffusion fuse`, from folders on two local workers, and from Parquet on one."""
 
 import io
+import json
 import os
 import runpy
 import subprocess
@@ -28,11 +29,34 @@ MODEL = "gffusion-funet"
 pytestmark = [pytest.mark.processes, pytest.mark.slow]
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(EXAMPLE), *map(str, words), "--model", MODEL, "--batch", "2"]
+# The first run starts a cluster, which takes long; the other ones use it.
+RUNS = """
+import contextlib, io, json, os, runpy, sys
+
+outcomes = []
+example, runs = sys.argv[1:]
+for words in json.loads(runs):
+    sys.argv[1:], code, out = words, 0, io.StringIO()
+    try:
+        with contextlib.redirect_stdout(out):
+            runpy.run_path(example, run_name="__main__")
+    except SystemExit as stop:
+        code = stop.code
+    outcomes.append((code, out.getvalue()))
+    os.environ["RAY_ADDRESS"] = "local"
+print(json.dumps(outcomes))
+"""
+
+
+def run(*runs: list[object]) -> list[tuple[int, str]]:
+    """Run the example several times in one process, and return exit codes and outputs."""
+    words = [[*map(str, run), "--model", MODEL, "--batch", "2"] for run in runs]
     path = os.pathsep.join([str(EXAMPLE.parents[1]), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path, "RAY_USAGE_STATS_ENABLED": "0", "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
+    command = [sys.executable, "-c", RUNS, str(EXAMPLE), json.dumps(words)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=400, env=environment)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def load_example() -> dict[str, Any]:
@@ -66,34 +90,34 @@ def test_images_that_png_cannot_hold_fail_alone() -> None:
 
 def test_folders_and_parquet(tmp_path: Path) -> None:
     names = [Path(name).stem for name in write_scenes(tmp_path, count=3, height=48, width=64)]
-    folders = tmp_path / "visible", tmp_path / "infrared"
-    (tmp_path / "fused").mkdir()
-    (tmp_path / "fused" / f"{names[0]}.png").write_bytes(b"kept")
+    folders, fused = (tmp_path / "visible", tmp_path / "infrared"), tmp_path / "fused"
+    contents = {folder.name: (folder / f"{names[2]}.png").read_bytes() for folder in folders}
+    for file, rows in (("rows", ["night/1", "/../evil", "kept"]), ("pairs", names[2:])):
+        columns = {kind: [content] * len(rows) for kind, content in contents.items()}
+        parquet.write_table(pyarrow.table({"name": rows, **columns}), tmp_path / f"{file}.parquet")
+    fused.mkdir()
+    for name in (names[0], "kept"):
+        (fused / f"{name}.png").write_bytes(b"kept")
     (folders[1] / f"{names[1]}.png").write_bytes(b"damaged")
-    finished = run(*folders, "-o", tmp_path / "fused")
-    assert finished.returncode == 1, finished.stderr
-    assert "fused 1 pairs" in finished.stdout and f"failed: {names[1]}: cannot read" in finished.stdout
-    assert (tmp_path / "fused" / f"{names[0]}.png").read_bytes() == b"kept"
+    results = run(
+        [*folders, "-o", fused],
+        [tmp_path / "rows.parquet", "-o", fused, "--workers", 1],
+        [tmp_path / "pairs.parquet", "-o", tmp_path / "fused.parquet", "--workers", 1],
+    )
+    assert [code for code, _ in results] == [1, 1, 0], results
+    outputs = [output for _, output in results]
+    assert "fused 1 pairs" in outputs[0] and f"failed: {names[1]}: cannot read" in outputs[0]
+    assert "fused 1 pairs" in outputs[1] and "failed: /../evil: the name" in outputs[1]
+    assert sorted(str(path.relative_to(fused)) for path in fused.rglob("*.png")) == sorted(
+        [f"{names[0]}.png", f"{names[2]}.png", "kept.png", "night/1.png"]
+    )
+    assert {(fused / f"{name}.png").read_bytes() for name in (names[0], "kept")} == {b"kept"}
+
     expected = tmp_path / "expected.png"
     job = FusionJob(ImagePair(names[2], *(folder / f"{names[2]}.png" for folder in folders)), expected)
     model = create_model(MODEL, use_segmenter=False)
     assert [result.error for result in fuse_files([job], model, load_image_processor(MODEL))] == [None]
-    np.testing.assert_array_equal(read_image(tmp_path / "fused" / f"{names[2]}.png"), read_image(expected))
-
-    rows = ["night/1", "/../evil", "kept"]
-    columns = {folder.name: [(folder / f"{names[2]}.png").read_bytes()] * len(rows) for folder in folders}
-    parquet.write_table(pyarrow.table({"name": rows, **columns}), tmp_path / "rows.parquet")
-    (tmp_path / "fused" / "kept.png").write_bytes(b"kept")
-    finished = run(tmp_path / "rows.parquet", "-o", tmp_path / "fused", "--workers", 1)
-    assert finished.returncode == 1, finished.stderr
-    assert "fused 1 pairs" in finished.stdout and "failed: /../evil: the name" in finished.stdout
-    assert (tmp_path / "fused" / "night" / "1.png").is_file()
-    assert (tmp_path / "fused" / "kept.png").read_bytes() == b"kept"
-
-    columns = {name: contents[:1] for name, contents in columns.items()}
-    parquet.write_table(pyarrow.table({"name": [names[2]], **columns}), tmp_path / "pairs.parquet")
-    finished = run(tmp_path / "pairs.parquet", "-o", tmp_path / "fused.parquet", "--workers", 1)
-    assert finished.returncode == 0, finished.stderr
     row = parquet.read_table(tmp_path / "fused.parquet").to_pylist()[0]
     (tmp_path / "again.png").write_bytes(row["fused"])
-    np.testing.assert_array_equal(read_image(tmp_path / "again.png"), read_image(expected))
+    for path in (fused / f"{names[2]}.png", tmp_path / "again.png"):
+        np.testing.assert_array_equal(read_image(path), read_image(expected))
