@@ -19,7 +19,8 @@ from .bounds import describe_special
 
 _NAME = re.compile(r"\.gffusion-([0-9a-f]{8})-([0-9]+)-[0-9]+\.tmp")
 _FOREIGN_AGE = 24 * 3600  # seconds after which files of other machines are leftovers
-_DISK_ERRORS = (errno.ENOSPC, errno.EIO, errno.EROFS, errno.EACCES, getattr(errno, "EDQUOT", errno.ENOSPC))
+_FULL_ERRORS = (errno.ENOSPC, errno.EROFS, getattr(errno, "EDQUOT", errno.ENOSPC))
+_DISK_ERRORS = (*_FULL_ERRORS, errno.EIO, errno.EACCES)
 _STARTED = time.time()
 _numbers = itertools.count()
 
@@ -55,6 +56,26 @@ def check_replaceable(path: Path) -> None:
         raise OSError(
             f"cannot write {path}: it is {describe_special(mode)}, not a regular file; remove it, or choose another"
         )
+
+
+def is_written(path: Path) -> bool:
+    """Return whether a file exists and has content; copies to a full disk and crashes leave empty ones.
+
+    Example:
+        >>> is_written(Path("new.png"))
+        False
+    """
+    return path.is_file() and path.stat().st_size > 0
+
+
+def prevents_writing(error: Exception) -> bool:
+    """Return whether other files cannot be written either: the disk is full or read-only, or a quota is used up.
+
+    Example:
+        >>> prevents_writing(OSError(errno.ENOSPC, "No space left on device")), prevents_writing(ValueError())
+        (True, False)
+    """
+    return isinstance(error, OSError) and error.errno in _FULL_ERRORS
 
 
 def replace_file(path: Path, content: bytes, replace_special: bool = False) -> None:

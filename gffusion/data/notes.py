@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
+NOT_COMPARED = "(model and options are not compared)"
+"""Part of notes about outputs that are kept."""
+
 _SHARE = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)? %")
 _MAX_NAMES = 3
 

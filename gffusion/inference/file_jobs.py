@@ -14,9 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
+from gffusion.data.atomic import is_written, prevents_writing
 from gffusion.data.io import find_lost_metadata, read_bytes
 from gffusion.data.memory import memory_errors
 from gffusion.data.metadata import ImageMetadata, read_metadata
+from gffusion.data.notes import NOT_COMPARED
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.visualization.overlay import overlay
 
@@ -32,7 +34,7 @@ class FusionJob:
     labels: Path | None = None  # 8-bit PNG of class ids
     overlay: Path | None = None
     thermal: Path | None = None  # infrared values; a second page if it is the fused file
-    overwrite: bool = True  # otherwise, only missing files are written
+    overwrite: bool = True  # otherwise, only missing and empty files are written
     infrared_options: InfraredOptions | None = None  # default: those of the image processor
     keep_metadata: bool = False  # of the visible file, in the fused file
 
@@ -49,6 +51,7 @@ class FusionResult:
     job: FusionJob
     error: str | None = None
     notes: tuple[str, ...] = ()
+    is_last: bool = False  # because other files cannot be written either
 
 
 @dataclass(frozen=True)
@@ -151,16 +154,16 @@ def write_job(item: WriteJob) -> FusionResult:
         with memory_errors():
             return FusionResult(item.job, notes=item.notes + _write(item))
     except (OSError, ValueError, MemoryError) as error:
-        return FusionResult(item.job, str(error))
+        return FusionResult(item.job, str(error), is_last=prevents_writing(error))
 
 
 def _write(item: WriteJob) -> tuple[str, ...]:
     """Write the files of a job that are missing or to be replaced, and return notes about others and metadata that were lost."""
     job, fused, labels, thermal = item.job, item.fused, item.labels, item.thermal
-    written = [path for path in job.outputs if job.overwrite or not path.is_file()]
+    written = [path for path in job.outputs if job.overwrite or not is_written(path)]
     kept = [kind for kind in ("fused", "labels", "overlay", "thermal") if getattr(job, kind) not in (None, *written)]
-    advice = "(model and options are not compared): `overwrite` (--overwrite) replaces them"
-    notes = (f"kept the existing {', '.join(kept)} {advice}",) if kept else ()
+    advice = "`overwrite` (--overwrite) replaces them"
+    notes = (f"kept the existing {', '.join(kept)} {NOT_COMPARED}: {advice}",) if kept else ()
     if np.issubdtype(fused.dtype, np.floating) and job.fused.suffix.lower() not in (".tif", ".tiff"):
         from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
 

@@ -32,6 +32,8 @@ def fuse_files(
 ) -> Iterator[FusionResult]:
     """Fuse pairs of files, and yield every result as soon as it is known, also of pairs that fail.
 
+    If no file can be written, such as on a full disk, the pairs after this failure are not fused.
+
     Workers read files ahead of the model, and write files in the background. Output folders must exist. Jobs with `labels`
     or `overlay` need a model with a segmenter. A batch has consecutive pairs of one size.
 
@@ -79,6 +81,7 @@ def _fuse_files(
     read_jobs = map_in_order(reader, partial(read_job, options=read_options), jobs, depth=ahead)
     batches = batch_by_size(read_jobs, batch_size, lambda item: item.size)
     writing: deque[Future[FusionResult]] = deque()
+    is_full = False
     with ThreadPoolExecutor(threads) as fuser:
         fuse = partial(_fuse, model=model, image_processor=image_processor)
         fused = map(fuse, batches) if threads == 1 else map_in_order(fuser, fuse, batches, depth=threads - 1)
@@ -88,7 +91,11 @@ def _fuse_files(
             else:
                 writing.append(writer.submit(write_job, _prepare_writing(item, outcome)))
             while writing and (writing[0].done() or len(writing) > ahead):
-                yield writing.popleft().result()
+                result = writing.popleft().result()
+                is_full |= result.is_last
+                yield result
+            if is_full:
+                break
     while writing:
         yield writing.popleft().result()
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gffusion.data.atomic import prevents_writing
 from gffusion.data.boxes import read_boxes
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
@@ -45,7 +46,8 @@ def write_labels(
 ) -> Iterator[LabelResult]:
     """Write a label map for every pair to the file of [`choose_label_file`].
 
-    A pair that cannot be read, or whose map cannot be written, is reported in its result; the other pairs are still labeled.
+    A pair that cannot be read, or whose map cannot be written, is reported in its result; the other pairs are still labeled,
+    unless no file can be written, such as on a full disk.
 
     Args:
         pairs: Pairs with boxes.
@@ -87,3 +89,5 @@ def write_labels(
             yield LabelResult(pair, report, notes=images.notes)
         except (OSError, ValueError, MemoryError) as error:
             yield LabelResult(pair, error=str(error))
+            if prevents_writing(error):
+                return

@@ -1,5 +1,6 @@
 """Label maps of several pairs: bad pairs are reported, and the others are still labeled."""
 
+import errno
 from pathlib import Path
 from typing import Any
 
@@ -70,6 +71,15 @@ def test_continues_after_errors(pairs: list[ImagePair], tmp_path: Path, error: t
     assert [result.error for result in results] == [None, f"{lack}the second", None]
     assert results[1].report == MaskReport(0, 0, 0)
     assert sorted(path.name for path in (tmp_path / "labels").iterdir()) == ["0.png", "2.png"]
+
+
+def test_a_full_disk_ends_the_run(pairs: list[ImagePair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("gffusion.labeling.labels.write_image", fail)
+    (result,) = write_labels(pairs, tmp_path / "labels", left_half)
+    assert result.error is not None and "No space left" in result.error
 
 
 def test_missing_boxes_and_unknown_classes(pairs: list[ImagePair], tmp_path: Path) -> None:
