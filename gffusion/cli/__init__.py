@@ -23,6 +23,7 @@ from .masks import masks
 from .match import match
 from .messages import printed_warnings, use_options
 from .models import models
+from .printing import expect_json
 from .pull import pull
 from .push import push
 from .sample import sample
@@ -102,6 +103,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
+    options = [option for parameter in getattr(command, "params", ()) for option in parameter.opts]
+    expect_json("--json" in options and "--json" in words)
     if command is not None and "" in words:
         exit_with_usage_error(ClickException("an argument is empty: a variable of the shell may not be set"))
     if command is not None:

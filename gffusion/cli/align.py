@@ -10,7 +10,7 @@ from .errors import user_errors
 from .fuse_plans import check_pairs, check_paths, match_folders, read_lists
 from .infrared import InfraredLumaOption, KeepBordersOption
 from .options import OverwriteFileOption, QuietOption
-from .outputs import check_new, check_not_inputs, check_parent, new_output, write_output
+from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
 from .printing import print_line
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
@@ -112,6 +112,8 @@ def _check(output: Path, transform: str, overlay: Path | None, overwrite: bool) 
         raise ValueError(f"--overlay must be one of {', '.join(IMAGE_SUFFIXES)}, got {overlay}")
     if overlay is not None:
         check_parent(overlay, "--overlay")
+        check_writable(overlay, "--overlay")
+    check_writable(output)
     check_new(output, overwrite)
 
 
@@ -122,10 +124,10 @@ def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "Re
     if infrared is None and not is_list(visible):
         raise ValueError(f"{visible} is alone: give the infrared images, too, or a CSV file of pairs")
     if infrared is None or is_list(visible) or is_list(infrared):
-        return read_lists(visible, infrared, options)
+        return read_lists(visible, infrared, options).pairs
     check_paths(visible, infrared, output, options)
     if visible.is_dir():
-        return match_folders(visible, infrared, options)
+        return match_folders(visible, infrared, options).pairs
     return [ImagePair(visible.stem, visible, infrared)]
 
 

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .errors import user_errors
 from .printing import print_json
 
 if TYPE_CHECKING:
@@ -19,7 +20,8 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     """
     from gffusion.doctor.report import examine  # saves start-up time of the other commands
 
-    report = examine()
+    with user_errors():
+        report = examine()
     if as_json:
         print_json(report.to_dict())
     else:

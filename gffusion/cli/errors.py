@@ -4,12 +4,12 @@ import contextlib
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from typing import NoReturn, cast
+from typing import Any, NoReturn, cast
 
 import typer
 
 from .messages import one_line
-from .printing import escape_controls, list_names
+from .printing import escape_controls, list_names, print_json_of_failure
 
 # The base class of usage errors. It cannot be imported from click, because newer releases of typer bring their own copy of click.
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
@@ -28,8 +28,13 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
         )
     if "unexpected extra argument" in str(message):
         message = f'{one_line(message).rstrip(".")}: put patterns such as "night/*.png" in quotes'
-    typer.echo(f"gffusion: error: {one_line(message).rstrip('.')}{hint}", err=True)
+    _print_error(f"{one_line(message).rstrip('.')}{hint}")
     sys.exit(2)
+
+
+def _print_error(message: str) -> None:
+    typer.echo(f"gffusion: error: {message}", err=True)
+    print_json_of_failure({"error": message, "exit_code": 2})
 
 
 def exit_with_failures(
@@ -59,9 +64,17 @@ def exit_with_failures(
     raise typer.Exit(1 if is_partial else 2)
 
 
+class InterruptedRun(KeyboardInterrupt):
+    """Ctrl-C, with the report of what was done before."""
+
+    def __init__(self, report: dict[str, Any]) -> None:
+        super().__init__()
+        self.report = report
+
+
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn errors of users into one line and exit code 2.
+    """Turn errors of users into one line and exit code 2, and with `--json` into an object on stdout, too.
 
     They are `ValueError`, `OSError`, `ImportError` of an extra, `FloatingPointError` (a loss that is not finite), and a lack of
     memory.
@@ -69,7 +82,7 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        typer.echo(f"gffusion: error: {one_line(error)}", err=True)
+        _print_error(one_line(error))
         raise typer.Exit(2) from None
     except (MemoryError, RuntimeError) as error:
         from gffusion.data.memory import describe_memory_error  # saves start-up time
@@ -77,8 +90,9 @@ def user_errors() -> Iterator[None]:
         message = describe_memory_error(error)
         if message is None:
             raise
-        typer.echo(f"gffusion: error: {message}", err=True)
+        _print_error(message)
         raise typer.Exit(2) from None
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stop:
         typer.echo("gffusion: interrupted; files written so far are complete", err=True)
+        print_json_of_failure({**getattr(stop, "report", {}), "interrupted": True, "exit_code": 130})
         raise typer.Exit(130) from None

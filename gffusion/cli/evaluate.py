@@ -21,7 +21,7 @@ from .infrared import (
 from .lists import check_once, collect_fused, parse_zoom, split_list, split_named
 from .models import complete_model
 from .options import DEVICES, QuietOption, ZoomOption
-from .outputs import new_output
+from .outputs import check_writable, new_output
 from .printing import print_json, print_line
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
@@ -129,6 +129,7 @@ def evaluate(
     evaluated.
     """
     with user_errors(), new_output(output):
+        check_writable(output)
         folders = collect_fused(fused)
         models = model or []
         if not folders and not models and not baselines:

@@ -8,7 +8,7 @@ import typer
 from .errors import user_errors
 from .messages import print_note
 from .options import OverwriteFileOption
-from .outputs import new_output
+from .outputs import check_writable, new_output
 from .printing import print_line
 from .quiet import quiet_libraries
 
@@ -60,6 +60,7 @@ def export(
         from gffusion.zoo import locate
 
         check_export(output, dtype, overwrite)
+        check_writable(output)
         if (visible is None) != (infrared is None):
             raise ValueError("--visible and --infrared must be given together")
         folder = locate(model)

@@ -2,8 +2,7 @@
 
 import contextlib
 import json
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -15,9 +14,10 @@ from gffusion.export.requirements import is_onnx
 
 from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device, choose_dtype, start_processes
-from .errors import user_errors
+from .errors import InterruptedRun, user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
-from .fuse_reports import print_plans, report_outcome, show_result
+from .fuse_reports import describe_outcome, print_plans, report_outcome, show_result
+from .fuse_runs import run_jobs
 from .fuse_videos import (
     SemanticEveryOption,
     TimeOffsetOption,
@@ -39,18 +39,18 @@ from .infrared import (
     parse_infrared_options,
 )
 from .light_imports import complete_torch, import_torch, import_transformers, paused_collection, skip_meta_values
+from .messages import list_printed, print_measured
 from .models import complete_model
 from .onnx_backend import check_backend, load_onnx
-from .options import OverwriteFilesOption, QuietOption
-from .outputs import new_output
-from .printing import print_line
+from .options import OverwriteFilesOption, QuietOption, StrictOption
+from .outputs import check_writable, new_output
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 from .sharing import Outcome, Share
 
 if TYPE_CHECKING:
-    from gffusion.data import ReadOptions
-    from gffusion.inference.file_jobs import FusionJob, FusionResult
+    from gffusion.data import PairMatch, ReadOptions
+    from gffusion.inference.file_jobs import FusionJob
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -155,15 +155,17 @@ def fuse(
         typer.Option("--show", help="Open the result; in a terminal without a display, draw a small version there."),
     ] = False,
     as_json: Annotated[
-        bool, typer.Option("--json", help="Print the report, or the pairs of --dry-run, as JSON.")
+        bool, typer.Option("--json", help="Print the report, the pairs of --dry-run, or an error as JSON.")
     ] = False,
+    strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Fuse two images, or two folders of images, or files that hold both, or two videos.
 
     Images of two folders are matched by file name. The fused image has the size, color and bit depth of the visible image.
     `accelerate launch -m gffusion fuse ...` shares the pairs of two folders out among processes.
-    Exit code: 0 if all pairs were fused, 1 if some pairs failed, 2 if all failed or nothing could be done.
+    Exit code: 0 if all pairs were fused, 1 if some pairs failed, 2 if all failed or nothing could be done. Files and video frames
+    without a partner are no failures: they are printed, and change the exit code with --strict only.
     """
     suffix = suffix and f".{suffix.lstrip('.').lower()}"
     with user_errors(), new_output(output):
@@ -185,6 +187,7 @@ def fuse(
             dry_run,
             show,
             as_json,
+            strict,
             infrared_options=parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range),
             read_options=parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop)),
         )
@@ -194,11 +197,11 @@ def fuse(
             images |= {"--truncated fill": None if truncated == "refuse" else truncated}
             _fuse_videos(visible, infrared, settings, images, semantic_every or 1, time_offset or 0)  # type: ignore[arg-type]
             return
-        plans = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
-        check_pairs([plan.pair for plan in plans], settings.read_options)
+        plans, match = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
+        check_pairs(match.pairs, settings.read_options)
         if keep_thermal:
             plans = [replace(plan, thermal=name_thermal(plan.fused)) for plan in plans]
-        _fuse_pairs(plans, settings, share)
+        _fuse_pairs(plans, match, settings, share)
 
 
 class _Settings(NamedTuple):
@@ -215,6 +218,7 @@ class _Settings(NamedTuple):
     dry_run: bool
     show: bool
     as_json: bool
+    strict: bool
     infrared_options: dict[str, Any]
     read_options: "ReadOptions"
 
@@ -238,13 +242,15 @@ def _fuse_videos(
         print_video_plan(job, exists, settings.as_json)
         return
     if exists:
-        keep_video(job, settings.as_json)
+        keep_video(job, settings.as_json, settings.strict)
     else:
+        check_writable(job.fused)
         fuse_videos(
             job,
             *_load(settings),
             settings.read_options,
             settings.as_json,
+            settings.strict,
             batch_size=settings.batch_size,
             semantic_every=semantic_every,
             time_offset=time_offset,
@@ -255,8 +261,10 @@ def _fuse_videos(
         show_result(job.fused)
 
 
-def _fuse_pairs(plans: "list[FusionJob]", settings: _Settings, share: Share) -> None:
+def _fuse_pairs(plans: "list[FusionJob]", match: "PairMatch", settings: _Settings, share: Share) -> None:
     """Fuse this process's part of the pairs, and report all in the first process."""
+    from gffusion.data.atomic import is_written  # saves start-up time
+
     check_outputs(plans, settings.overwrite)
     if settings.show and len(plans) > 1:
         raise ValueError(
@@ -264,16 +272,18 @@ def _fuse_pairs(plans: "list[FusionJob]", settings: _Settings, share: Share) -> 
         )
     if settings.dry_run:
         _check_model(settings.model, settings.segment)
-        print_plans(plans, settings.overwrite, settings.as_json)
+        print_plans(plans, match, settings.overwrite, settings.as_json, settings.strict)
         return
     mine = share.pick(plans)
-    todo = [plan for plan in mine if settings.overwrite or not all(path.is_file() for path in plan.outputs)]
+    todo = [plan for plan in mine if settings.overwrite or not all(map(is_written, plan.outputs))]
     outcome = Outcome(skipped=len(mine) - len(todo))
     if todo:
         outcome = _measure_and_fuse(todo, plans, settings, outcome)
-    together = share.gather(outcome)
+    if outcome.is_interrupted:
+        raise InterruptedRun(describe_outcome(outcome, match, settings.output))
+    together = share.gather(outcome._replace(warnings=list_printed("warning")))
     if together is not None:
-        report_outcome(together, plans, settings.output, settings.as_json)
+        report_outcome(together, plans, match, settings.output, settings.as_json, settings.strict)
         if settings.show:
             show_result(plans[0].fused)
 
@@ -283,13 +293,14 @@ def _measure_and_fuse(
 ) -> Outcome:
     """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
     _check_model(settings.model, settings.segment)
+    check_writable(settings.output)
     from gffusion.data.alignment import find_rig  # saves start-up time
     from gffusion.data.combined_files import find_odd_types
     from gffusion.data.infrared_range import measure_pairs
 
     read_options, found = find_rig([plan.pair for plan in plans], settings.read_options)
     if found:
-        print_line(found, err=settings.as_json)  # with --json, only the report is on stdout
+        print_measured(found, err=settings.as_json)  # with --json, only the report is on stdout
     workers = None if is_onnx(settings.model) else start_processes(settings.device, len(todo))
     model, processor = _load(settings)
     for folder in {path.parent for plan in todo for path in plan.outputs}:
@@ -298,7 +309,7 @@ def _measure_and_fuse(
     measured = [plan.pair for plan in plans if plan.pair.infrared not in odd]
     ranges = measure_pairs(measured, processor.infrared_options, read_options)
     if ranges.description:
-        print_line(ranges.description, err=settings.as_json)
+        print_measured(ranges.description, err=settings.as_json)
     from gffusion.inference.files import fuse_files  # imports torch
 
     jobs = [
@@ -312,7 +323,7 @@ def _measure_and_fuse(
     ]
     with workers or contextlib.nullcontext():
         fuse = partial(fuse_files, batch_size=settings.batch_size, read_options=read_options, workers=workers)
-        return _run(jobs, odd, partial(fuse, model=model, image_processor=processor), outcome)
+        return run_jobs(jobs, odd, partial(fuse, model=model, image_processor=processor), outcome)
 
 
 def _check_options(suffix: str | None, dtype: str | None, backend: str, model: str) -> None:
@@ -365,28 +376,3 @@ def _load(settings: _Settings) -> tuple["GFFusionModel", "GFFusionImageProcessor
     if segment and not model.config.use_segmenter:  # a model of the Hub
         raise ValueError(_NO_SEGMENTER.format(name))
     return model.to(device), load_image_processor(name, **options)
-
-
-def _run(
-    jobs: "list[FusionJob]",
-    odd: "Mapping[Path, str]",
-    fuse: "Callable[[list[FusionJob]], Iterator[FusionResult]]",
-    outcome: Outcome,
-) -> Outcome:
-    """Fuse the pairs to do with a progress bar, and return an outcome with what was done.
-
-    `odd` has the reasons why infrared files are not fused.
-    """
-    from gffusion.data.progress import show_progress  # saves start-up time
-
-    started = time.perf_counter()
-    failures = [(job.pair.name, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
-    sound = [job for job in jobs if job.pair.infrared not in odd]
-    results = list(show_progress(fuse(sound), total=len(sound), unit="pair"))
-    failures += [(result.job.pair.name, result.error) for result in results if result.error is not None]
-    return outcome._replace(
-        done=len(jobs) - len(failures),
-        failures=failures,
-        notes=[note for result in results for note in result.notes],
-        seconds=time.perf_counter() - started,
-    )

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .messages import print_note
 from .outputs import check_not_inputs
 from .printing import list_names, print_line
 
@@ -25,26 +26,27 @@ def plan_pairs(
     suffix: str | None,
     segment: bool,
     options: "ReadOptions",
-) -> "list[FusionJob]":
-    """Return the pairs to fuse and the files to write, after all checks that are possible without reading images."""
-    from gffusion.data import ImagePair  # these imports take time that `gffusion --help` need not spend
+) -> "tuple[list[FusionJob], PairMatch]":
+    """Return the pairs to fuse with the files to write, after all checks that are possible without reading images, and the match."""
+    from gffusion.data import ImagePair, PairMatch  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.combined_files import check_holds_both
     from gffusion.data.pair_lists import is_list
     from gffusion.data.same_files import check_different_files
 
     if is_list(visible) or (infrared is not None and is_list(infrared)):
-        pairs = read_lists(visible, infrared, options)
-        plans = _plan_folder(pairs, output, suffix, segment)
-        check_different_files(pairs, options=options)
-        return plans
+        match = read_lists(visible, infrared, options)
+        plans = _plan_folder(match.pairs, output, suffix, segment)
+        check_different_files(match.pairs, options=options)
+        return plans, match
     check_paths(visible, infrared, output, options)
     if visible.is_dir():
-        pairs = _find_combined(visible, options) if infrared is None else match_folders(visible, infrared, options)
-        plans = _plan_folder(pairs, output, suffix, segment)
+        match = _find_combined(visible, options) if infrared is None else match_folders(visible, infrared, options)
+        plans = _plan_folder(match.pairs, output, suffix, segment)
     else:
         if infrared is None or infrared.samefile(visible):
             check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
         pair = ImagePair(visible.stem, visible, infrared or visible)
+        match = PairMatch((pair,), (), ())
         is_file = bool(output.suffix) and not output.is_dir()
         if is_file and suffix not in (None, output.suffix.lower()):
             raise ValueError(
@@ -52,8 +54,8 @@ def plan_pairs(
             )
         plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
     if infrared is not None and visible.is_dir():
-        check_different_files([plan.pair for plan in plans], options=options)
-    return plans
+        check_different_files(match.pairs, options=options)
+    return plans, match
 
 
 def check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
@@ -116,41 +118,42 @@ def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
         )
 
 
-def _find_combined(folder: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
-    """Return the pairs of one folder, and report files that hold one image."""
+def _find_combined(folder: Path, options: "ReadOptions") -> "PairMatch":
+    """Return the pairs of one folder, and print notes and files that hold one image."""
+    from gffusion.data import PairMatch
     from gffusion.data.combined_files import find_combined
 
     found = find_combined(folder, options)
     for note in found.notes:
-        print_line(f"note: {note}", err=True)
+        print_note(note)
     if found.others:
         names = list_names(found.others)
         print_line(f"skipped {len(found.others)} that hold one image and have no partner: {names}", err=True)
-    return found.pairs
+    return PairMatch(found.pairs, found.others, ())
 
 
-def match_folders(visible: Path, infrared: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
-    """Return the pairs of two folders, and print notes and files without a partner."""
+def match_folders(visible: Path, infrared: Path, options: "ReadOptions") -> "PairMatch":
+    """Match the images of two folders, and print notes and files without a partner."""
     from gffusion.data import match_pairs
 
     return _report_match(match_pairs(visible, infrared, infrared_suffixes=options.raw_suffixes))
 
 
-def read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "Sequence[ImagePair]":
-    """Return the pairs of lists, and print notes and files without a partner."""
+def read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "PairMatch":
+    """Match the images of lists, and print notes and files without a partner."""
     from gffusion.data.pair_lists import list_pairs
 
     return _report_match(list_pairs(visible, infrared, options.raw_suffixes))
 
 
-def _report_match(match: "PairMatch") -> "Sequence[ImagePair]":
-    """Return the pairs, and print notes and files without a partner."""
+def _report_match(match: "PairMatch") -> "PairMatch":
+    """Print notes and files without a partner, and return the match."""
     for note in match.notes:
-        print_line(f"note: {note}", err=True)
+        print_note(note)
     for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
         if files:
             print_line(f"skipped {len(files)} without {kind} partner: {list_names(files)}", err=True)
-    return match.pairs
+    return match
 
 
 def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> "FusionJob":

@@ -4,25 +4,34 @@ import os
 import shutil
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from .errors import exit_with_failures
+from .messages import list_printed, one_line
 from .printing import print_json, print_line
 from .sharing import Outcome
 
 if TYPE_CHECKING:
+    from gffusion.data import PairMatch
     from gffusion.inference.file_jobs import FusionJob
 
 
-def print_plans(plans: "Sequence[FusionJob]", overwrite: bool, as_json: bool) -> None:
+def print_plans(
+    plans: "Sequence[FusionJob]", match: "PairMatch", overwrite: bool, as_json: bool, strict: bool = False
+) -> None:
     """Print the files of each pair, and whether its outputs exist and would be kept."""
-    rows = [(plan, not overwrite and all(path.is_file() for path in plan.outputs)) for plan in plans]
+    from gffusion.data.atomic import is_written
+
+    rows = [(plan, not overwrite and all(map(is_written, plan.outputs))) for plan in plans]
+    notes = list_printed("note", "warning")
     if as_json:
-        print_json([_describe_plan(plan) | {"exists": exists} for plan, exists in rows])
+        pairs = [_describe_plan(plan) | {"exists": exists} for plan, exists in rows]
+        print_json({"pairs": pairs, "unmatched": _list_unmatched(match), "notes": dict(Counter(notes))})
+        check_strict(strict, notes, match)
         return
     for plan, exists in rows:
         infrared = "" if plan.pair.infrared == plan.pair.visible else f" + {plan.pair.infrared}"
@@ -31,6 +40,7 @@ def print_plans(plans: "Sequence[FusionJob]", overwrite: bool, as_json: bool) ->
         print_line(line)  # one line for each pair
     kept = sum(exists for _, exists in rows)
     print_line(f"{len(rows)} pair{'s' * (len(rows) != 1)}, of which {kept} would be skipped; nothing was written")
+    check_strict(strict, notes, match)
 
 
 def _describe_plan(plan: "FusionJob") -> dict[str, str]:
@@ -39,32 +49,92 @@ def _describe_plan(plan: "FusionJob") -> dict[str, str]:
     return {kind: str(path) for kind, path in files.items()}
 
 
-def report_outcome(outcome: Outcome, plans: "Sequence[FusionJob]", output: Path, as_json: bool) -> None:
-    """Print notes and what was done, and raise or exit if pairs failed."""
+def _list_unmatched(match: "PairMatch") -> dict[str, list[str]]:
+    return {
+        "visible": [file.name for file in match.visible_only],
+        "infrared": [file.name for file in match.infrared_only],
+    }
+
+
+def check_strict(strict: bool, notes: Iterable[str], match: "PairMatch | None" = None) -> None:
+    """With `--strict`, exit with code 1 if files have no partner, or notes are about other things than outputs that are kept."""
+    from gffusion.data.notes import NOT_COMPARED
+
+    counts = {
+        "files without a partner": 0 if match is None else len(match.visible_only) + len(match.infrared_only),
+        "notes or warnings": sum(NOT_COMPARED not in note for note in notes),
+    }
+    if strict and any(counts.values()):
+        found = ", ".join(f"{what} ({count})" for what, count in counts.items() if count)
+        typer.echo(f"gffusion: exit code 1 because of --strict: {found}", err=True)
+        raise typer.Exit(1)
+
+
+def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict[str, Any]:
+    """Return the report for other programs."""
     from gffusion.data.notes import summarize_notes
 
-    done, skipped, failures, notes, seconds = outcome
-    summary = list(summarize_notes(notes))
+    printed = [*list_printed("measured", "note"), *outcome.warnings]
+    return {
+        "fused": outcome.done,
+        "skipped": outcome.skipped,
+        "failed": len(outcome.failures),
+        "not_tried": outcome.not_tried,
+        "errors": _to_dict(outcome.failures),
+        "unmatched": _list_unmatched(match),
+        "notes": dict(summarize_notes(printed) + _summarize(outcome)),
+        "seconds": outcome.seconds,
+        "output": str(output),
+    }
+
+
+def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
+    """Return the notes about pairs, and that outputs are kept, with their counts."""
+    from gffusion.data.notes import NOT_COMPARED, summarize_notes
+
+    summary = [(one_line(note), count) for note, count in summarize_notes(outcome.notes)]
+    if outcome.skipped:
+        summary.append((f"kept the existing outputs {NOT_COMPARED}: --overwrite replaces them", outcome.skipped))
+    return summary
+
+
+def report_outcome(
+    outcome: Outcome,
+    plans: "Sequence[FusionJob]",
+    match: "PairMatch",
+    output: Path,
+    as_json: bool,
+    strict: bool = False,
+) -> None:
+    """Print notes and what was done, and raise or exit if pairs failed, or with `strict` if something was odd."""
+    done, skipped, failures, seconds = outcome.done, outcome.skipped, outcome.failures, outcome.seconds
+    summary = _summarize(outcome)
+    notes = [*list_printed("note"), *outcome.warnings, *(note for note, _ in summary)]
     if as_json:
-        facts: dict[str, Any] = {"fused": done, "skipped": skipped, "failed": _to_dict(failures), "seconds": seconds}
-        print_json(facts | {"notes": dict(summary), "output": str(output)})
+        print_json(describe_outcome(outcome, match, output))
         if failures:
             raise typer.Exit(1 if done + skipped else 2)
+        check_strict(strict, notes, match)
         return
     if skipped == len(plans):
         what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
         print_line(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
+        check_strict(strict, notes, match)
         return
     for note, count in summary:
-        print_line(f"note: {note}{f' ({count} pairs)' if len(plans) - skipped > 1 else ''}", err=True)
+        pairs = f" ({count} pair{'s' * (count != 1)})" if len(plans) > 1 else ""
+        typer.echo(f"note: {note}{pairs}", err=True)
     if failures and len(plans) == 1:
         raise OSError(failures[0][1])
     print_line(
         f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s{_rate(done, seconds)}"
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
     )
+    if outcome.not_tried:
+        print_line(f"stopped, because nothing can be written: {outcome.not_tried} more not tried", err=True)
     if failures:
         exit_with_failures("failed", failures, is_partial=done + skipped > 0)
+    check_strict(strict, notes, match)
 
 
 def _to_dict(failures: Sequence[tuple[str, str]]) -> dict[str, str]:
@@ -73,7 +143,7 @@ def _to_dict(failures: Sequence[tuple[str, str]]) -> dict[str, str]:
     counts: Counter[str] = Counter()
     for name, reason in failures:
         counts[name] += 1
-        reasons[name if counts[name] == 1 else f"{name} ({counts[name]})"] = reason
+        reasons[name if counts[name] == 1 else f"{name} ({counts[name]})"] = one_line(reason)
     return reasons
 
 

@@ -1,6 +1,7 @@
 """`gffusion fuse` of two videos: options, checks and printing."""
 
 import time
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import exit_with_failures
+from .fuse_reports import check_strict
+from .messages import list_printed, one_line
 from .printing import print_json, print_line
 
 if TYPE_CHECKING:
@@ -114,12 +117,12 @@ def find_finished(job: "VideoJob", overwrite: bool) -> bool:
         OSError: If an output is no regular file.
         ValueError: If only some exist, and they may not be replaced. Those of an interrupted run may, see [`fuse_video`].
     """
-    from gffusion.data.atomic import check_replaceable  # saves start-up time
+    from gffusion.data.atomic import check_replaceable, is_written  # saves start-up time
 
     paths = [path for path, _ in job.outputs.values()]
     for path in paths:
         check_replaceable(path)
-    existing = [path for path in paths if path.exists()]
+    existing = [path for path in paths if path.is_dir() or is_written(path)]
     if overwrite or not existing or (len(existing) < len(paths) and job.folder.is_dir()):
         return False
     if len(existing) < len(paths):
@@ -137,6 +140,7 @@ def fuse_videos(
     image_processor: "GFFusionImageProcessor",
     read_options: "ReadOptions",
     as_json: bool = False,
+    strict: bool = False,
     **options: Any,
 ) -> None:
     """Fuse two videos with a progress bar, and print a summary; `options` are those of [`fuse_video`]."""
@@ -153,11 +157,15 @@ def fuse_videos(
 
         report = fuse_video(job, model, image_processor, read_options, progress=show, **options)
     seconds = time.perf_counter() - started
+    notes = [*list_printed("note", "warning"), *map(one_line, report.notes)]
     if as_json:
-        _print_report(job, report, seconds)
+        print_json(_describe(job, report, seconds))
+        if report.failures:
+            raise typer.Exit(1)
+        check_strict(strict, notes)
         return
-    for note in report.notes:
-        print_line(f"note: {note}", err=True)
+    for note in [*report.measured, *report.notes]:
+        typer.echo(f"note: {one_line(note)}", err=True)
     resumed = f", {report.resumed} were fused before" if report.resumed else ""
     refreshed = "" if report.refreshed is None else f", CLIP's features computed {report.refreshed} times"
     count = report.frames - report.resumed
@@ -167,44 +175,52 @@ def fuse_videos(
         errors = [(str(job.infrared), error) for error in report.errors]
         title = f"frames failed and are left out ({len(errors)} shown)"
         exit_with_failures(title, errors, count=report.failures)
+    check_strict(strict, notes)
 
 
 def print_video_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
     """Print the videos that would be read and written."""
-    outputs = [str(path) for path, _ in job.outputs.values()]
+    outputs = {kind: str(path) for kind, (path, _) in job.outputs.items()}
     if as_json:
-        files = {"visible": str(job.visible), "infrared": str(job.infrared), "outputs": outputs}
-        print_json(files | {"exists": exists})
+        files = {"visible": str(job.visible), "infrared": str(job.infrared), **outputs}
+        print_json({"pairs": [files | {"exists": exists}], "notes": {}})
         return
     kept = " (exists, would be skipped)" if exists else ""
-    line = f"{job.visible} + {job.infrared} -> {', '.join(outputs)}{kept}; nothing was written"
+    line = f"{job.visible} + {job.infrared} -> {', '.join(outputs.values())}{kept}; nothing was written"
     print_line(line)
 
 
-def keep_video(job: "VideoJob", as_json: bool) -> None:
+def keep_video(job: "VideoJob", as_json: bool, strict: bool = False) -> None:
     """Print that the fused video exists, and delete the segments of a run that was killed after it had written it.
 
     Those of an interrupted run that was to replace the video are kept, and this is printed, too.
     """
+    from gffusion.data.notes import NOT_COMPARED
     from gffusion.video.jobs import VideoReport
     from gffusion.video.segments import is_newer, remove_segments
 
     if all(is_newer(path, job.folder) for path, _ in job.outputs.values()):
         remove_segments(job.folder)
-    notes = []
+    notes = [f"{job.fused} exists {NOT_COMPARED}, and --overwrite was not given"]
     if job.folder.exists():
         notes.append("a run that was to replace it was interrupted: --overwrite continues it")
     if as_json:
-        _print_report(job, VideoReport(notes=notes))
+        print_json(_describe(job, VideoReport(notes=notes)) | {"skipped": 1})
     else:
-        reasons = [f"nothing to do: {job.fused} exists, and --overwrite was not given", *notes]
-        print_line("; ".join(reasons))
+        print_line(f"nothing to do: {'; '.join(notes)}")
+    check_strict(strict, notes)
 
 
-def _print_report(job: "VideoJob", report: "VideoReport", seconds: float = 0.0) -> None:
-    frames = report.frames - report.resumed
-    facts: dict[str, Any] = {"frames": frames, "resumed": report.resumed, "failed": report.failures}
-    facts |= {"errors": list(report.errors), "notes": list(report.notes), "seconds": seconds, "output": str(job.fused)}
-    print_json(facts)
-    if report.failures:
-        raise typer.Exit(1)
+def _describe(job: "VideoJob", report: "VideoReport", seconds: float = 0.0) -> dict[str, Any]:
+    """Return the report for other programs."""
+    notes = [*list_printed("note", "warning"), *map(one_line, (*report.measured, *report.notes))]
+    return {
+        "fused": report.frames - report.resumed,
+        "resumed": report.resumed,
+        "skipped": 0,
+        "failed": report.failures,
+        "errors": dict(error.split(": ", 1) for error in report.errors),
+        "notes": dict(Counter(notes)),
+        "seconds": seconds,
+        "output": str(job.fused),
+    }

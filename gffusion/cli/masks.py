@@ -24,7 +24,7 @@ from .infrared import (
 )
 from .lists import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
-from .outputs import check_new, check_not_inputs, check_parent, new_output, resolve_files, write_output
+from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, resolve_files, write_output
 from .printing import list_names, print_line
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
@@ -138,11 +138,13 @@ def masks(
             check_new(contact_sheet, overwrite)
         ranges = _measure(pairs, options, read_options) if todo or contact_sheet else None
         failed: list[LabelResult] = []
+        count = 0
         if todo:
+            check_writable(output)
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
             if class_names is not None:
                 _write_classes(output.parent, class_names)
-            failed, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful, ranges)
+            failed, count, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful, ranges)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
             print_line(f"{summary}{skipped} -> {output}")
         else:
@@ -152,7 +154,7 @@ def masks(
             _write_contact_sheet(labeled, class_names, contact_sheet, ranges, overwrite)
     if failed:
         failures = [(result.pair.name, result.error) for result in failed]
-        exit_with_failures("failed", failures, is_partial=len(failed) < len(pairs))
+        exit_with_failures("failed", failures, is_partial=count + len(pairs) > len(todo))
 
 
 def _check_options(data: Path, method: str, source: str, fallback: str, contact_sheet: Path | None) -> None:
@@ -246,7 +248,9 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
 
 
 def _is_labeled(pair: "ImagePair") -> bool:
-    return pair.labels is not None and pair.labels.is_file()
+    from gffusion.data.atomic import is_written  # saves start-up time
+
+    return pair.labels is not None and is_written(pair.labels)
 
 
 def _load_method(
@@ -285,8 +289,8 @@ def _label(
     fallback: Any,
     ignore_doubtful: bool,
     ranges: "PairRanges | None",
-) -> tuple[list["LabelResult"], str]:
-    """Label all pairs with a progress bar; return the failed ones and a summary."""
+) -> tuple[list["LabelResult"], int, str]:
+    """Label all pairs with a progress bar; return the failed ones, the number of others, and a summary."""
     from gffusion.data.notes import summarize_notes
     from gffusion.data.progress import show_progress
     from gffusion.labeling.labels import write_labels  # imports torch
@@ -299,11 +303,17 @@ def _label(
         print_line(f"note: {note} ({number} pair{'s' * (number != 1)})", err=True)
     report = sum((result.report for result in done), MaskReport())
     failed = [result for result in done if result.error is not None]
-    count = len(pairs) - len(failed)
+    if len(done) < len(pairs):
+        print_line(f"stopped, because nothing can be written: {len(pairs) - len(done)} more not tried", err=True)
+    count = len(done) - len(failed)
     hidden = f", {report.hidden} hidden by others" if report.hidden else ""
-    return failed, (
-        f"labeled {count} pair{'s' * (count != 1)} in {time.perf_counter() - started:.1f} s: {report.objects} "
-        f"object{'s' * (report.objects != 1)}, {report.found} found, {report.fallback} with the fallback{hidden}"
+    return (
+        failed,
+        count,
+        (
+            f"labeled {count} pair{'s' * (count != 1)} in {time.perf_counter() - started:.1f} s: {report.objects} "
+            f"object{'s' * (report.objects != 1)}, {report.found} found, {report.fallback} with the fallback{hidden}"
+        ),
     )
 
 

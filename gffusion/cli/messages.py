@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from .printing import escape_controls
+from .printing import escape_controls, print_line
 
 _NAME = r'(?:`[^`]+`|\b[a-z]\w*=(?:"[^"]*"|[^\s()]+)|\b[a-z]+(?:_[a-z]+)+)'
 _NAMES = rf"{_NAME}(?:(?:, | and | or ){_NAME})*"
@@ -25,6 +25,7 @@ _OTHER_NAMES = {"labels": "segmentation", "models": "model", "predicted_labels":
 _EXTRA = re.compile(r'pip install "gffusion(\[\w+\])"')
 
 _options: dict[str, str] = {}
+_printed: list[tuple[str, str]] = []  # kinds and texts
 
 
 def use_options(parameters: Iterable[Any]) -> None:
@@ -72,12 +73,29 @@ def one_line(error: BaseException | str) -> str:
 
 def print_note(text: str) -> None:
     """Print what was changed or assumed."""
-    typer.echo(f"note: {one_line(text)}", err=True)
+    _print("note", text)
 
 
 def print_warning(text: str) -> None:
     """Print a warning."""
-    typer.echo(f"warning: {one_line(text)}", err=True)
+    _print("warning", text)
+
+
+def print_measured(text: str, err: bool) -> None:
+    """Print a result of measuring all files, as their rig or range, on standard error if wanted."""
+    print_line(text, err=err)
+    _printed.append(("measured", text))
+
+
+def _print(kind: str, text: str) -> None:
+    line = one_line(text)
+    typer.echo(f"{kind}: {line}", err=True)
+    _printed.append((kind, line))
+
+
+def list_printed(*kinds: str) -> list[str]:
+    """Return what this command printed as `"note"`, `"warning"` or `"measured"`."""
+    return [text for kind, text in _printed if kind in kinds]
 
 
 class _Printer(logging.Handler):
@@ -93,6 +111,7 @@ def printed_warnings() -> Iterator[None]:
     """Print warnings of this package and of Python as lines that begin with `warning:`."""
     logger, printer = logging.getLogger("gffusion"), _Printer(logging.WARNING)
     show = warnings.showwarning
+    _printed.clear()
     logger.addHandler(printer)
     warnings.showwarning = lambda message, *_, **__: print_warning(str(message))
     try:

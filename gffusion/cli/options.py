@@ -26,6 +26,14 @@ OverwriteFileOption = Annotated[bool, typer.Option("--overwrite", help="Replace 
 OverwriteFilesOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
 ]
+StrictOption = Annotated[
+    bool,
+    typer.Option(
+        "--strict",
+        help="Exit with code 1 if anything was not as it should be, after all is fused: files or video frames without a "
+        "partner, notes and warnings, but not notes about outputs that are kept.",
+    ),
+]
 QuietOption = Annotated[
     bool,
     typer.Option(

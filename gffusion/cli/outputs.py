@@ -1,6 +1,7 @@
 """Outputs: refuse folders that are probably misspelled and files that must not be replaced, and leave no empty folders behind."""
 
 import contextlib
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -22,6 +23,17 @@ def check_parent(path: Path, option: str) -> None:
             f"{option} {path}: the folder {above} does not exist; the nearest folder that does is {nearest}: correct the "
             "name, or create the folder"
         )
+
+
+def check_writable(path: Path, option: str = "--output") -> None:
+    """Raise PermissionError if the folder for an output is read-only, before anything is computed.
+
+    Example:
+        >>> check_writable(Path("fused.png"))
+    """
+    folder = next(folder for folder in (path, *path.absolute().parents) if folder.is_dir())
+    if os.name != "nt" and not os.access(folder, os.W_OK):  # on Windows, it tells nothing about folders
+        raise PermissionError(f"{option} {path}: the folder {folder} cannot be written: choose another one")
 
 
 def check_not_inputs(outputs: Iterable[Path], inputs: Iterable[Path]) -> None:

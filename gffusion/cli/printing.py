@@ -10,9 +10,23 @@ from typing import Any
 
 import typer
 
+_json = {"is_expected": False, "is_printed": False}
+
+
+def expect_json(is_expected: bool) -> None:
+    """Set whether the command that starts prints one JSON document, also if it fails."""
+    _json.update(is_expected=is_expected, is_printed=False)
+
+
+def print_json_of_failure(facts: dict[str, Any]) -> None:
+    """Print JSON about an error or an interruption, if the command prints JSON and has not done so."""
+    if _json["is_expected"] and not _json["is_printed"]:
+        print_json(facts)
+
 
 def print_json(facts: Any) -> None:
     """Print JSON; characters that the output cannot hold become its escapes, which `json.loads` turns back."""
+    _json["is_printed"] = True
     is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
     # Bytes of file names that are no UTF-8 become escapes in any case.
     typer.echo(json.dumps(facts, indent=1, ensure_ascii=not is_utf8).encode("utf-8", "backslashreplace").decode())

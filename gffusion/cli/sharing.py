@@ -10,13 +10,27 @@ Item = TypeVar("Item")
 
 
 class Outcome(NamedTuple):
-    """Numbers of pairs that a process fused and skipped, names and reasons of those that failed, notes, and seconds."""
+    """What a process did with its pairs.
+
+    Attributes:
+        done: Number of pairs that were fused.
+        skipped: Number of pairs whose files existed.
+        failures: Names of pairs that failed, and reasons.
+        notes: Notes about single pairs.
+        seconds: Duration.
+        not_tried: Number of pairs that were left when the disk was full or the user interrupted.
+        warnings: Warnings that were printed.
+        is_interrupted: Whether the user interrupted.
+    """
 
     done: int = 0
     skipped: int = 0
     failures: Sequence[tuple[str, str]] = ()
     notes: Sequence[str] = ()
     seconds: float = 0
+    not_tried: int = 0
+    warnings: Sequence[str] = ()
+    is_interrupted: bool = False
 
 
 class Share(NamedTuple):
@@ -85,4 +99,6 @@ def _add(outcomes: Sequence[Outcome]) -> Outcome:
         [failure for outcome in outcomes for failure in outcome.failures],
         [note for outcome in outcomes for note in outcome.notes],
         max(outcome.seconds for outcome in outcomes),
+        sum(outcome.not_tried for outcome in outcomes),
+        [warning for outcome in outcomes for warning in outcome.warnings],
     )

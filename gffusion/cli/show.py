@@ -22,7 +22,7 @@ from .infrared import (
 from .lists import collect_fused, parse_zoom
 from .models import complete_model
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
-from .outputs import check_new, check_not_inputs, new_output, write_output
+from .outputs import check_new, check_not_inputs, check_writable, new_output, write_output
 from .printing import print_line
 from .quiet import quiet_libraries
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
@@ -104,6 +104,7 @@ def show(
         box, folders = parse_zoom(zoom), collect_fused(fused)
         models = list(model or ([] if folders else [_DEFAULT_MODEL]))
         _check(kind, visible, infrared, output, overwrite)
+        check_writable(output)
         _check_options(
             kind,
             {

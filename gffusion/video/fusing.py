@@ -19,6 +19,7 @@ from gffusion.cameras.missing import find_borders
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import find_rig
+from gffusion.data.atomic import is_written
 from gffusion.data.prefetch import map_in_order
 from gffusion.data.reading import clean
 from gffusion.inference.batching import batch_by_size, check_batch_size
@@ -93,7 +94,7 @@ def fuse_video(
         "time_offset": time_offset,
         "model": digest_weights(model, repr(model.config), str(model.dtype), str(model.device)),
     }
-    existing = [str(path) for path, _ in job.outputs.values() if path.exists()]
+    existing = [str(path) for path, _ in job.outputs.values() if path.is_dir() or is_written(path)]
     if existing and not overwrite and not has_plan(job.folder, plan):
         raise ValueError(
             f"{', '.join(existing)} exists, and no run with these inputs and options was interrupted: pass overwrite=True "
@@ -138,7 +139,8 @@ class _VideoRun:
         self._border = None if read_options.keep_borders else _find_common_border([frame for _, frame in probes])
         self._read_options, found = find_rig(probes, replace(read_options, keep_borders=True), self._as_pair)
         self._palette = self._find_palette([frame for _, frame in probes])
-        self.report.notes += ([found] if found else []) + _describe_files(pair, interlaced)
+        self.report.measured += [found] if found else []
+        self.report.notes += _describe_files(pair, interlaced)
         if self._border is not None:
             share = f"{100 * self._border.mean():.2g} %"
             self.report.notes.append(f"infrared border ({share}) filled by the visible image; --keep-borders keeps it")
@@ -193,7 +195,7 @@ class _VideoRun:
         if histogram.is_empty:
             raise ValueError(f"no frame could be fused: {problem}")
         low, high = histogram.limits
-        self.report.notes.append(f"infrared range of the video: {low:.7g} to {high:.7g}")
+        self.report.measured.append(f"infrared range of the video: {low:.7g} to {high:.7g}")
         return options.with_limits(histogram.limits)
 
     def run(self, folder: SegmentFolder, batch_size: int, progress: Progress | None) -> None:

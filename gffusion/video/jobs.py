@@ -63,6 +63,7 @@ class VideoReport:
         refreshed: Number of frames for which CLIP's tokens were computed, `None` if they were for every frame.
         failures: Number of frames that could not be fused, and are left out.
         errors: The first of their reasons.
+        measured: The rig and the infrared range that were measured, in words.
         notes: What was changed, assumed or left out, in words.
     """
 
@@ -71,6 +72,7 @@ class VideoReport:
     refreshed: int | None = None
     failures: int = 0
     errors: list[str] = field(default_factory=list)
+    measured: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 

@@ -1,16 +1,22 @@
 """`gffusion fuse`: lists of files, dry runs, reports as JSON, and showing the result."""
 
+import errno
 import json
+import logging
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gffusion.cli import fuse_reports
 from gffusion.cli.printing import print_json
+from gffusion.data import write_image
+from gffusion.inference.files import fuse_files
 
 
 @pytest.fixture(autouse=True)
@@ -77,7 +83,8 @@ def test_messages_are_one_line_whatever_names_hold(gffusion: Callable) -> None:
 
 def test_dry_run_writes_nothing(gffusion: Callable) -> None:
     Path("out").mkdir()
-    Path("out/rendered_0001.png").touch()
+    Path("out/rendered_0000.png").touch()  # an empty file is no result
+    Path("out/rendered_0001.png").write_bytes(b"an older result")
     before = sorted(Path().rglob("*"))
     outcome = gffusion("fuse", "visible", "infrared", "-o", "out", "--dry-run")
     assert (outcome.exit_code, outcome.err) == (0, "")
@@ -86,7 +93,9 @@ def test_dry_run_writes_nothing(gffusion: Callable) -> None:
     assert lines[1].endswith("-> out/rendered_0001.png (exists, would be skipped)")
     assert lines[-1] == "3 pairs, of which 1 would be skipped; nothing was written"
 
-    described = json.loads(gffusion("fuse", "visible", "infrared", "-o", "out", "--dry-run", "--json", "--segment").out)
+    report = json.loads(gffusion("fuse", "visible", "infrared", "-o", "out", "--dry-run", "--json", "--segment").out)
+    described = report.pop("pairs")
+    assert report == {"unmatched": {"visible": [], "infrared": []}, "notes": {}}
     assert [pair["exists"] for pair in described] == [False, False, False]  # the label maps do not exist
     assert described[0] == {
         "visible": "visible/rendered_0000.png",
@@ -127,9 +136,100 @@ def test_report_as_json_is_all_that_stdout_has(gffusion: Callable, scenes: Path)
     outcome = gffusion(*command)
     report = json.loads(outcome.out)
     assert outcome.exit_code == 1
-    assert (report["fused"], report["skipped"], [*report["failed"]]) == (2, 0, ["rendered_0001"])
+    assert (report["fused"], report["skipped"], report["failed"]) == (2, 0, 1)
+    assert [*report["errors"]] == ["rendered_0001"] and [*report["notes"]] == ["infrared range of 2 images: 0 to 196"]
     report = json.loads(gffusion(*command).out)
     assert (report["fused"], report["skipped"]) == (0, 2)
+    kept = "kept the existing outputs (model and options are not compared): --overwrite replaces them"
+    assert report["notes"][kept] == 2
+
+
+@pytest.fixture
+def uneven(scenes: Path) -> tuple[str, ...]:
+    """Return a command for two pairs and two files without a partner."""
+    for kind, left_out in (("visible", 1), ("infrared", 2)):
+        Path("uneven", kind).mkdir(parents=True)
+        for number in {0, 1, 2} - {left_out}:
+            shutil.copy(scenes / kind / "rendered_0000.png", Path("uneven", kind, f"{number}.png"))
+    return ("fuse", "uneven/visible", "uneven/infrared", "-o", "out", "--model", "gffusion-live")
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_files_without_a_partner_are_in_the_report(gffusion: Callable, uneven: tuple[str, ...], dry_run: bool) -> None:
+    for strict in ((), ("--strict",)):
+        outcome = gffusion(*uneven, *["--dry-run"] * dry_run, "--json", *strict)
+        assert outcome.exit_code == len(strict)
+        assert json.loads(outcome.out)["unmatched"] == {"visible": ["2.png"], "infrared": ["1.png"]}
+        assert ("--strict: files without a partner (2)\n" in outcome.err) == bool(strict)
+    assert gffusion(*uneven, *["--dry-run"] * dry_run, "--strict").exit_code == 1
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_warnings_and_notes(gffusion: Callable, monkeypatch: pytest.MonkeyPatch, as_json: bool) -> None:
+    """They are in the report and faults with `--strict`; a measured range and kept outputs are no faults."""
+
+    def warn(*arguments: Any, **options: Any) -> Any:
+        for _ in range(2):
+            logging.getLogger("gffusion.models").warning("It looks flat.")
+        return fuse_files(*arguments, **options)
+
+    json_option = ["--json"] * as_json
+    command = ("fuse", "visible", "infrared", "-o", "out", "--model", "gffusion-live", "--infrared-range", "folder")
+    for _ in range(2):
+        outcome = gffusion(*command, "--strict", *json_option)
+        assert outcome.exit_code == 0
+        Path("out/rendered_0001.png").write_bytes(b"")
+    monkeypatch.setattr("gffusion.inference.files.fuse_files", warn)
+    outcome = gffusion(*command, "--strict", *json_option)
+    assert outcome.exit_code == 1 and "--strict: notes or warnings (2)\n" in outcome.err
+    assert Path("out/rendered_0001.png").read_bytes()
+    if as_json:
+        notes = json.loads(outcome.out)["notes"]
+        assert notes["It looks flat."] == 2 and len(notes) == 3
+    else:
+        assert "note: kept the existing outputs (model and options are not compared)" in outcome.err
+        assert "(2 pairs)" in outcome.err
+
+
+@pytest.fixture
+def table() -> tuple[str, ...]:
+    """Return a command for eight pairs."""
+    rows = "".join(f"{','.join(PAIR)},{number}\n" for number in range(8))
+    Path("pairs.csv").write_text(f"visible,infrared,name\n{rows}")
+    return ("fuse", "pairs.csv", "-o", "out", "--model", "gffusion-live")
+
+
+def test_a_full_disk_ends_the_run(gffusion: Callable, monkeypatch: pytest.MonkeyPatch, table: tuple[str, ...]) -> None:
+    def write(path: Path, *arguments: Any, **options: Any) -> None:
+        if path.name != "0.png":
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_image(path, *arguments, **options)
+
+    monkeypatch.setattr("gffusion.inference.file_jobs.write_image", write)
+    outcome = gffusion(*table, "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.exit_code, report["fused"]) == (1, 1)
+    assert report["failed"] + report["not_tried"] == 7 and report["not_tried"] >= 3
+    Path("out/0.png").unlink()
+    Path("pairs.csv").write_text(Path("pairs.csv").read_text().replace(",0\n", ",9\n"))
+    outcome = gffusion(*table)
+    assert outcome.exit_code == 2 and "stopped, because nothing can be written: " in outcome.err
+
+
+def test_report_of_an_interrupted_run(
+    gffusion: Callable, monkeypatch: pytest.MonkeyPatch, table: tuple[str, ...]
+) -> None:
+    def interrupt(*arguments: Any, **options: Any) -> Any:
+        yield next(fuse_files(*arguments, **options))
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gffusion.inference.files.fuse_files", interrupt)
+    outcome = gffusion(*table, "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.exit_code, report["exit_code"], report["interrupted"]) == (130, 130, True)
+    assert (report["fused"], report["failed"], report["not_tried"]) == (1, 0, 7)
+    outcome = gffusion(*table)
+    assert (outcome.exit_code, outcome.out) == (130, "") and "interrupted" in outcome.err
 
 
 def test_names_of_failures(gffusion: Callable) -> None:
@@ -141,7 +241,7 @@ def test_names_of_failures(gffusion: Callable) -> None:
         Path(name).write_bytes(b"no image")
     command = ("fuse", "pairs.csv", "-o", "out", "--model", "gffusion-live")
     report = json.loads(gffusion(*command, "--json").out)
-    assert [*report["failed"]] == ["a", "a (2)", "b\n1"]
+    assert [*report["errors"]] == ["a", "a (2)", "b\n1"]
     assert gffusion(*command).err.splitlines()[-1].startswith(r"  b\n1: cannot read the image b 1.png")
 
 

@@ -46,7 +46,9 @@ def test_process(gffusion_process: Callable, clips: Path) -> None:
     outcome = gffusion_process(*words)
     assert (outcome.exit_code, outcome.out[:14]) == (0, "nothing to do:")
     report = json.loads(gffusion_process(*words, "--json").out)
-    assert (report["frames"], report["output"]) == (0, str(clips / "fused.mp4"))
+    assert (report["fused"], report["skipped"], report["output"]) == (0, 1, str(clips / "fused.mp4"))
+    assert any("exists (model and options are not compared)" in note for note in report["notes"])
+    assert gffusion_process(*words, "--strict").exit_code == 0
 
 
 @pytest.mark.processes
@@ -156,11 +158,28 @@ def test_an_interrupted_replacement_is_kept(gffusion: Callable, clips: Path, mon
     outcome = gffusion(*FUSE.split(), "--invert")
     assert outcome.exit_code == 0
     assert (
-        "fused.mp4 exists, and --overwrite was not given; a run that was to replace it was interrupted" in outcome.out
+        "fused.mp4 exists (model and options are not compared), and --overwrite was not given; a run that was to replace it was interrupted"
+        in outcome.out
     )
     assert (clips / "fused.mp4").read_bytes() == older
     outcome = gffusion(*FUSE.split(), "--invert", "--overwrite")
     assert "8 were fused before" in outcome.out
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_strict(gffusion: Callable, clips: Path, as_json: bool) -> None:
+    """Frames without a partner are a fault; a measured range is none. An empty file is no result."""
+    command = (*FUSE.split(), "--infrared-range", "folder", "--strict", *["--json"] * as_json)
+    (clips / "fused.mp4").touch()
+    assert gffusion(*command).exit_code == 0
+    outcome = gffusion(*command, "--overwrite", "--time-offset", "0.12")
+    assert outcome.exit_code == 1 and "--strict: notes or warnings (" in outcome.err
+    if as_json:
+        notes = json.loads(outcome.out)["notes"]
+        assert notes["left out 2 visible frames before the infrared video starts"] == 1
+        assert any(note.startswith("infrared range of the video") for note in notes)
+    else:
+        assert "note: infrared range of the video" in outcome.err
 
 
 def test_odd_names_and_failed_frames(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,7 +198,12 @@ def test_odd_names_and_failed_frames(gffusion: Callable, clips: Path, monkeypatc
         return prepare(*arguments)
 
     monkeypatch.setattr(FrameFuser, "prepare", fail)
-    outcome = gffusion(*command)
+    outcome = gffusion(*command, "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.exit_code, report["fused"], report["failed"]) == (1, 1, 7)
+    assert report["errors"]["0.040 s"] == "no image" and len(report["errors"]) == 5
+    seen = iter(range(100))
+    outcome = gffusion(*command, "--overwrite")
     assert outcome.exit_code == 1
     assert "7 frames failed and are left out (5 shown):" in outcome.err
     assert len(read_frames((clips / "12:30:01.mp4").absolute())[0]) == 1

@@ -1,6 +1,7 @@
 """Messages of the library on the command line: options as they are typed, and warnings that name their file."""
 
 import ast
+import json
 import logging
 import re
 import warnings
@@ -91,6 +92,37 @@ def test_warnings_name_the_files(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("fuse no.png no.png -o out.png", "no.png does not exist"),
+        ("fuse visible.png infrared.png -o out.png --no-option", "No such option: --no-option"),
+        ("fuse visible.png infrared.png", "Missing option"),
+        ("evaluate --visible no --infrared no -o out", "no"),
+        ("models nonsense", "No model matches 'nonsense'"),
+        ("models nonsense --status", "--status"),
+        ("benchmark --size 3", "--size must be height and width"),
+        ("push no lab/net --dry-run", "no is not a folder"),
+    ],
+)
+def test_errors_as_json(gffusion: Callable, pair: Path, command: str, message: str) -> None:
+    """Stdout has one object, whatever is wrong."""
+    outcome = gffusion(*command.split()[:1], "--json", *command.split()[1:])
+    report = json.loads(outcome.out)
+    assert (outcome.exit_code, report["exit_code"]) == (2, 2) and message in report["error"]
+    assert outcome.err == f"gffusion: error: {report['error']}\n"
+    assert gffusion(*command.split()).out == ""
+
+
+def test_doctor_as_json_of_an_interruption(gffusion: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("gffusion.doctor.report.examine", interrupt)
+    outcome = gffusion("doctor", "--json")
+    assert (outcome.exit_code, json.loads(outcome.out)) == (130, {"interrupted": True, "exit_code": 130})
+
+
 def test_flat_infrared_image(gffusion_process: Callable, pair: Path) -> None:
     tifffile.imwrite("flat.tif", np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) // 8 + 7000)
     outcome = gffusion_process("fuse", "visible.png", "flat.tif", "-o", "fused.png", "-m", "gffusion-funet")
@@ -98,7 +130,9 @@ def test_flat_infrared_image(gffusion_process: Callable, pair: Path) -> None:
         "warning: flat.tif: A 16-bit infrared image uses less than a tenth of its range and will look flat. Set "
         "--infrared-range percentile, or a range in counts.\n"
     )
-    outcome = gffusion_process("fuse", "visible.png", "flat.tif", "-o", "x.png", "--infrared-range", "9000,9900")
+    outcome = gffusion_process("fuse", "visible.png", "flat.tif", "-o", "x.png", "-m", "gffusion-funet", "--json")
+    assert [text[:12] for text in json.loads(outcome.out)["notes"]] == ["flat.tif: A "]
+    outcome = gffusion_process("fuse", "visible.png", "flat.tif", "-o", "y.png", "--infrared-range", "9000,9900")
     assert outcome.exit_code == 2 and "infrared_range" not in outcome.err and "--infrared-range percent" in outcome.err
 
 

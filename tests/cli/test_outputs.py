@@ -1,5 +1,6 @@
 """Output folders: names that are probably misspelled are refused, and failed runs leave no empty folders."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -29,6 +30,26 @@ def test_folders_that_do_not_exist(
     outcome = gffusion(*command.format(scenes).replace("OUT", "misspelled/new/out").split())
     assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     assert f"the folder misspelled does not exist; the nearest folder that does is {tmp_path}:" in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command", [command for command in COMMANDS if command.split()[0] not in ("pull", "sample", "train")]
+)
+def test_folders_that_cannot_be_written(
+    gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    """They are refused before anything is computed. Root may write everywhere."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("gffusion.cli.outputs.os.access", lambda _, mode: mode != os.W_OK)
+    for name in (
+        "gffusion.data.reading.read_pair",
+        "gffusion.zoo.create_model",
+        "gffusion.data.alignment.read_rig_pairs",
+    ):
+        monkeypatch.setattr(name, lambda *_, **__: pytest.fail("work begins"))
+    outcome = gffusion(*command.format(scenes).replace("OUT", "out").split())
+    assert outcome.exit_code == 2 and f"the folder {tmp_path} cannot be written: choose another one" in outcome.err
     assert not list(tmp_path.iterdir())
 
 
