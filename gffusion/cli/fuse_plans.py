@@ -86,9 +86,11 @@ def check_paths(visible: Path, infrared: Path | None, output: Path, options: "Re
 
 def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
     """Raise ValueError if the images of several pairs were exchanged, or a format of raw frames is given for no raw frame."""
-    from gffusion.data.exchange import check_not_exchanged, check_raw_frames  # saves start-up time
+    options.check_raw_frames(pair.infrared for pair in pairs)
+    if len(pairs) < 2:
+        return
+    from gffusion.data.exchange import check_not_exchanged  # imports SciPy
 
-    check_raw_frames(pairs, options)
     check_not_exchanged(pairs, options)
 
 

@@ -31,15 +31,6 @@ def check_not_exchanged(pairs: Sequence[ImagePair], options: ReadOptions = ReadO
     raise ValueError(refuse_exchanged(*(files if folders[0] == folders[1] else folders)))
 
 
-def check_raw_frames(pairs: Sequence[ImagePair], options: ReadOptions) -> None:
-    """Raise ValueError if a format of raw frames is given, but no infrared file is one."""
-    suffixes = options.raw_suffixes
-    if suffixes and not any(pair.infrared.suffix.lower() in suffixes for pair in pairs):
-        raise ValueError(
-            f"raw_frame (--raw-frame) is for infrared files ending in {', '.join(suffixes)}, but none does: leave it out"
-        )
-
-
 def _find_evidence(pair: ImagePair, options: ReadOptions) -> Evidence:
     if pair.infrared.suffix.lower() in RAW_SUFFIXES:
         return "none"

@@ -1,6 +1,7 @@
 """Read the two images of a pair."""
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,6 +104,14 @@ class ReadOptions:
     def raw_suffixes(self) -> tuple[str, ...]:
         """Suffixes of infrared files besides `IMAGE_SUFFIXES`."""
         return () if self.raw_frame is None else RAW_SUFFIXES
+
+    def check_raw_frames(self, files: Iterable[Path]) -> None:
+        """Raise ValueError if a format of raw frames is given, but none of the infrared files is one."""
+        suffixes = self.raw_suffixes
+        if suffixes and not any(file.suffix.lower() in suffixes for file in files):
+            raise ValueError(
+                f"raw_frame (--raw-frame) is for infrared files ending in {', '.join(suffixes)}, but none does: leave it out"
+            )
 
     def __post_init__(self) -> None:
         if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):

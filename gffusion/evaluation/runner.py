@@ -15,7 +15,7 @@ from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
 from gffusion.data.atomic import replace_file
 from gffusion.data.combined_files import find_odd_types
-from gffusion.data.exchange import check_not_exchanged, check_raw_frames
+from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.data.notes import summarize_notes
 from gffusion.data.progress import show_progress
@@ -136,7 +136,7 @@ def evaluate(
         sheet=sheet,
         raw_suffixes=read_options.raw_suffixes,
     )
-    check_raw_frames(inputs.match.pairs, read_options)
+    read_options.check_raw_frames(pair.infrared for pair in inputs.match.pairs)
     check_not_exchanged(inputs.match.pairs, read_options)
     if output is not None:
         names_of_methods = [*fused, *map(name_model, models), *baselines]
