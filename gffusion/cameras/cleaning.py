@@ -49,7 +49,20 @@ def clean_frame(
         if border is not None:
             notes.append(f"infrared border ({_format(border)}) filled by the visible image; --keep-borders keeps it")
             missing = join_masks(missing, border)
+    if (value := _find_only_value(values, missing)) is not None:
+        notes.append(
+            f"the infrared image has one value, {value}, everywhere, as behind a closed shutter: it shows nothing of the scene"
+        )
     return replace(frame, values=values, missing=missing, notes=tuple(notes))
+
+
+def _find_only_value(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> str | None:
+    """Return the value, or the color, that all measured pixels share; `None` if they differ or none is measured."""
+    measured = values.reshape(-1, *values.shape[2:]) if missing is None else values[~missing]
+    if not len(measured) or (measured != measured[0]).any():
+        return None
+    levels = [f"{value:.7g}" for value in np.atleast_1d(measured[0])]
+    return levels[0] if len(set(levels)) == 1 else f"({', '.join(levels)})"
 
 
 def read_indices(

@@ -29,7 +29,8 @@ def find_missing(values: NDArray[Any], no_data: float | None = None) -> Mask | N
 
     NaN, infinite values and `no_data` are missing. So are the usual markers -999, -9999, -99999, -32767, -32768, -273.15
     and magnitudes from 1e30, and zero and the largest value of unsigned counts (16 or 32 bits), if they are far outside
-    the range of all other values. Zeros and saturated values that neighbors approach gradually are measurements.
+    the range of all other values, or if all counts have one of the two. Zeros and saturated values that neighbors approach
+    gradually are measurements.
 
     Args:
         values: (H, W) or (H, W, 3), of any numeric type.
@@ -125,7 +126,9 @@ def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
     """
     values = _unmask(values)
     if missing.all():
-        raise ValueError("the infrared image has no measured pixel: all values are NaN or mark missing data")
+        raise ValueError(
+            "the infrared image has no measured pixel: all values are NaN, mark missing data, or are 0 or the largest count"
+        )
     if not missing.any():
         return values
     filled = values.copy()
@@ -199,8 +202,11 @@ def _find_markers(values: NDArray[Any], missing: Mask) -> Mask:
     if not found:
         return marked
     others = values[~missing & ~np.logical_or.reduce(list(found.values()))]
-    if others.size == 0:  # a constant image of 0 or 65535 can be a measurement
-        return np.logical_or.reduce([marked, *(mask for marker, mask in found.items() if marker in _MARKERS)])
+    if others.size == 0:  # an image of zeros in degrees, or of 0 and the largest value, can be a measurement
+        is_dead = values.dtype.kind == "u" and len(found) == 1
+        return np.logical_or.reduce(
+            [marked, *(mask for marker, mask in found.items() if is_dead or marker in _MARKERS)]
+        )
     low, high = (float(limit) for limit in np.percentile(others, _BODY_PERCENTILES))
     for marker, mask in found.items():
         gap = max(low - marker, marker - high)

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from gffusion.data import PairMatch
     from gffusion.inference.file_jobs import FusionJob
 
+_MAX_NAMES = 3
+
 
 def print_plans(
     plans: "Sequence[FusionJob]", match: "PairMatch", overwrite: bool, as_json: bool, strict: bool = False
@@ -74,6 +76,7 @@ def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict
     """Return the report for other programs."""
     from gffusion.data.notes import summarize_notes
 
+    summary = _summarize(outcome)
     printed = [*list_printed("measured", "note"), *outcome.warnings]
     return {
         "fused": outcome.done,
@@ -82,7 +85,8 @@ def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict
         "not_tried": outcome.not_tried,
         "errors": _to_dict(outcome.failures),
         "unmatched": _list_unmatched(match),
-        "notes": dict(summarize_notes(printed) + _summarize(outcome)),
+        "notes": dict(summarize_notes(printed) + summary),
+        "noted": {note: names for (note, _), names in zip(summary, _group_names(outcome.notes), strict=False)},
         "seconds": outcome.seconds,
         "output": str(output),
     }
@@ -92,7 +96,7 @@ def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
     """Return the notes about pairs, and that outputs are kept, with their counts."""
     from gffusion.data.notes import NOT_COMPARED, summarize_notes
 
-    summary = [(one_line(note), count) for note, count in summarize_notes(outcome.notes)]
+    summary = [(one_line(note), count) for note, count in summarize_notes(note for _, note in outcome.notes)]
     if outcome.skipped:
         summary.append((f"kept the existing outputs {NOT_COMPARED}: --overwrite replaces them", outcome.skipped))
     return summary
@@ -121,9 +125,10 @@ def report_outcome(
         print_line(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
         check_strict(strict, notes, match)
         return
-    for note, count in summary:
-        pairs = f" ({count} pair{'s' * (count != 1)})" if len(plans) > 1 else ""
-        typer.echo(f"note: {note}{pairs}", err=True)
+    names = _group_names(outcome.notes)
+    for number, (note, count) in enumerate(summary):
+        shown = names[number] if number < len(names) else []
+        print_line(f"note: {note}{_count_pairs(count, shown, len(plans) - skipped) if len(plans) > 1 else ''}", err=True)
     if failures and len(plans) == 1:
         raise OSError(failures[0][1])
     print_line(
@@ -135,6 +140,22 @@ def report_outcome(
     if failures:
         exit_with_failures("failed", failures, is_partial=done + skipped > 0)
     check_strict(strict, notes, match)
+
+
+def _group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
+    """Return the names of the pairs with each kind of note, in the order of [`summarize_notes`]."""
+    from gffusion.data.notes import get_kind
+
+    names: dict[str, list[str]] = {}
+    for name, note in notes:
+        names.setdefault(get_kind(note), []).append(name)
+    return list(names.values())
+
+
+def _count_pairs(count: int, names: Sequence[str], fused: int) -> str:
+    """Return how many pairs have a note, and the first of their names if not all that were fused have it."""
+    shown = "" if count == fused else ", ".join(names[:_MAX_NAMES]) + ", ..." * (len(names) > _MAX_NAMES)
+    return f" ({count} pair{'s' * (count != 1)}{': ' * bool(shown)}{shown})"
 
 
 def _to_dict(failures: Sequence[tuple[str, str]]) -> dict[str, str]:

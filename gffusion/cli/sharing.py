@@ -16,7 +16,7 @@ class Outcome(NamedTuple):
         done: Number of pairs that were fused.
         skipped: Number of pairs whose files existed.
         failures: Names of pairs that failed, and reasons.
-        notes: Notes about single pairs.
+        notes: Names of pairs, and a note about each.
         seconds: Duration.
         not_tried: Number of pairs that were left when the disk was full or the user interrupted.
         warnings: Warnings that were printed.
@@ -26,7 +26,7 @@ class Outcome(NamedTuple):
     done: int = 0
     skipped: int = 0
     failures: Sequence[tuple[str, str]] = ()
-    notes: Sequence[str] = ()
+    notes: Sequence[tuple[str, str]] = ()
     seconds: float = 0
     not_tried: int = 0
     warnings: Sequence[str] = ()

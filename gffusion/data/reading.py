@@ -148,7 +148,7 @@ def read_pair(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     visible, infrared = f"{folder}/visible.png", f"{folder}/infrared.png"
         ...     write_image(visible, np.zeros((4, 6, 3), np.uint8))
-        ...     write_image(infrared, np.zeros((4, 6), np.uint16))
+        ...     write_image(infrared, np.full((4, 6), 7000, np.uint16))
         ...     pair = read_pair(visible, infrared)
         >>> pair.visible.shape, pair.infrared.dtype
         ((4, 6, 3), dtype('uint16'))

@@ -221,7 +221,7 @@ class _VideoRun:
             ahead = map_in_order(reader, lambda _: self._prepare(fuser, pairs), repeat(None), depth=2 * batch_size)
             items = iter(lambda: next(ahead), None)
             for first in items:
-                recorder = Recorder(self.job, folder, self._settings, writer)
+                recorder = Recorder(self.job, folder, self._settings, writer, self.report.notes)
                 fuser.reset_semantics()
                 try:
                     frames = chain([first], islice(items, SEGMENT_FRAMES - 1))

@@ -1,6 +1,7 @@
 """Write fused frames in the background, segment by segment."""
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from fractions import Fraction
 from typing import NamedTuple
@@ -9,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.atomic import synchronize
+from gffusion.data.notes import get_kind
 from gffusion.inference.predict import Prediction
 from gffusion.models.gffusion.infrared_options import Limits
 from gffusion.visualization.overlay import overlay
@@ -31,10 +33,15 @@ class FrameItem(NamedTuple):
 
 
 class Recorder:
-    """Write the frames of one segment in the background."""
+    """Write the frames of one segment in the background; `notes` are those of the segments before."""
 
     def __init__(
-        self, job: VideoJob, folder: SegmentFolder, settings: VideoSettings, executor: ThreadPoolExecutor
+        self,
+        job: VideoJob,
+        folder: SegmentFolder,
+        settings: VideoSettings,
+        executor: ThreadPoolExecutor,
+        notes: Sequence[str] = (),
     ) -> None:
         self._job, self._folder, self._settings, self._executor = job, folder, settings, executor
         self._index = len(folder.states)
@@ -43,7 +50,7 @@ class Recorder:
         self._size: tuple[int, ...] = ()
         self._failures = 0
         self._errors: list[str] = []
-        self._notes: list[str] = []
+        self._known, self._notes = tuple(notes), list[str]()
         self._limits: Limits | None = None
         self._palette: tuple[str, ...] | None = None
         self._duration = Fraction(0)
@@ -61,10 +68,11 @@ class Recorder:
     def write(self, item: FrameItem, prediction: Prediction) -> None:
         """Encode a frame after those before it."""
         assert item.prepared is not None
+        is_first = not (self._index or self.seen)
         self.seen += 1
         images, options, self._palette = item.prepared
         self._limits, self._duration, self._size = options.limits, item.duration, images.visible.shape[:2]
-        self._notes += [note for note in images.notes if note not in self._notes]
+        self._add_notes(images.notes, None if is_first else item.time)
         self._pending.append(self._executor.submit(self._encode, item, prediction))
         while len(self._pending) > 4:
             self._pending.popleft().result()
@@ -90,6 +98,12 @@ class Recorder:
         for future in self._pending:
             future.cancel()
         self._executor.submit(self._close_incomplete).result()
+
+    def _add_notes(self, notes: Sequence[str], time: Fraction | None) -> None:
+        """Add notes of new kinds, with the time of the frame if it is not the first one."""
+        for note in notes:
+            if not any(get_kind(known).endswith(get_kind(note)) for known in (*self._known, *self._notes)):
+                self._notes.append(note if time is None else f"from {float(time):.3f} s: {note}")
 
     def _close_incomplete(self) -> None:
         for encoder in self._encoders.values():

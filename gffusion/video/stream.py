@@ -2,19 +2,23 @@
 
 import threading
 import time as clock
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from transformers.utils import logging
 
 from gffusion.data import ReadOptions
+from gffusion.data.notes import get_kind
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .fuser import FrameFuser
+
+logger = logging.get_logger(__name__)
 
 _PALETTE_PATIENCE = 5  # frames
 
@@ -71,6 +75,7 @@ class _Pushed:
 class FusionStream:
     """Fuse frames of cameras as they come, in a thread of its own. Nothing queues: the newest pair replaces a waiting one.
 
+    What is changed or assumed, and frames that show nothing, are logged as warnings, once per kind.
     `push` returns at once. `latest` returns the newest result, and iterating yields each newest result once, until the
     stream is closed. All methods can be called from any thread.
 
@@ -116,6 +121,7 @@ class FusionStream:
         self._is_closed, self._is_finished = False, False
         self._statistics = StreamStatistics()
         self._dropped = 0  # since the last result
+        self._logged: set[str] = set()  # kinds of notes
         self._thread = threading.Thread(target=self._work, name="FusionStream", daemon=True)
         self._thread.start()
 
@@ -217,7 +223,9 @@ class FusionStream:
     def _work(self) -> None:
         while (pushed := self._take()) is not None:
             try:
-                prediction = self._fuser.fuse([self._fuser.prepare(pushed.visible, pushed.infrared)])[0]
+                prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
+                self._log_new_kinds(pushed, prepared.images.notes)
+                prediction = self._fuser.fuse([prepared])[0]
             except Exception as error:  # of any kind: without this thread, readers would wait for ever
                 self._fail(pushed, error)
                 continue
@@ -225,6 +233,13 @@ class FusionStream:
         with self._changed:
             self._is_finished = True
             self._changed.notify_all()
+
+    def _log_new_kinds(self, pushed: _Pushed, notes: Sequence[str]) -> None:
+        """Log the first note of every kind."""
+        for note in notes:
+            if get_kind(note) not in self._logged:
+                self._logged.add(get_kind(note))
+                logger.warning(f"frame at {float(pushed.time):.3f} s: {note} (further frames like it are not reported)")
 
     def _take(self) -> _Pushed | None:
         """Wait for a pair; return `None` when the stream is closed and no pair waits."""

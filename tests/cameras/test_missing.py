@@ -83,6 +83,29 @@ def test_images_of_markers_only(dtype):
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
+def test_images_of_dead_pixels_only(dtype):
+    for value in (0, np.iinfo(dtype).max):
+        assert find_missing(np.full((8, 10), value, dtype)).all()
+    assert find_missing((np.indices((8, 10))[1] % 2 * np.iinfo(dtype).max).astype(dtype)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "words"),
+    [(29315, np.uint16, "29315"), (0, np.uint8, "0"), (21.5, np.float32, "21.5"), (0, np.float32, "0")],
+)
+def test_images_of_one_value_are_noted(value, dtype, words):
+    values = np.full((40, 50), value, dtype)
+    note = f"the infrared image has one value, {words}, everywhere, as behind a closed shutter: it shows nothing of the scene"
+    for image in (values, np.repeat(values[..., None], 3, axis=2)):
+        assert clean_frame(InfraredFrame(image), "infrared.png").notes == (note,)
+    damaged = values.astype(np.float32)
+    damaged[3:5, 3:5] = np.nan
+    assert clean_frame(InfraredFrame(damaged), "infrared.tif").notes[1:] == (note,)
+    values[20, 20] += 1
+    assert clean_frame(InfraredFrame(values), "infrared.png").notes == ()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
 def test_dead_pixels_among_counts(infrared, dtype):
     counts = 7000 + 10 * infrared.astype(dtype)
     dead = np.zeros(counts.shape, bool)
@@ -114,7 +137,6 @@ def test_measured_extremes_are_no_dead_pixels(infrared):
     assert find_missing(np.clip(infrared.astype(int) * 300 - 9000, 0, 65535).astype(np.uint16)) is None  # a cold sky
     assert find_missing(np.where(infrared > 60, infrared, 0).astype(np.uint8)) is None
     assert find_missing((infrared - infrared.mean()).astype(np.float32)) is None  # degrees around 0
-    assert find_missing(np.zeros((20, 20), np.uint16)) is None
 
 
 BORDERS = {

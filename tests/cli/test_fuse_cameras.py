@@ -1,5 +1,6 @@
 """`gffusion fuse` on files of cameras: alone, in folders, raw frames, thermal values that are kept, and notes."""
 
+import json
 import re
 import shutil
 import struct
@@ -39,6 +40,24 @@ def fuse(gffusion: Callable, *arguments: str) -> tuple[np.ndarray, str]:
     outcome = gffusion("fuse", *arguments, "-o", "out.png", "--overwrite")
     assert outcome.exit_code == 0, outcome.err
     return read_image("out.png"), outcome.err
+
+
+def test_frames_that_show_nothing(gffusion: Callable, files: Path) -> None:
+    """Dead ones fail; those of a closed shutter are fused, and named in notes."""
+    frames = {"dead": np.zeros_like(COUNTS), "open": COUNTS, "shut": np.full_like(COUNTS, 29315)}
+    for name, counts in frames.items():
+        for kind, image in (("visible", VISIBLE), ("infrared", counts)):
+            (files / kind).mkdir(exist_ok=True)
+            (files / kind / f"{name}.png").write_bytes(encode(image, "PNG"))
+    words = "fuse", "visible", "infrared", "-o", "out", "--infrared-range", "percentile"
+    outcome = gffusion(*words)
+    assert outcome.exit_code == 1 and "dead.png: the infrared image has no measured pixel" in outcome.err
+    note = (
+        "the infrared image has one value, 29315, everywhere, as behind a closed shutter: it shows nothing of the scene"
+    )
+    assert f"note: {note} (1 pair: shut)" in outcome.err
+    report = json.loads(gffusion(*words, "--overwrite", "--json").out)
+    assert (list(report["failed"]), report["notes"], report["noted"]) == (["dead"], {note: 1}, {note: ["shut"]})
 
 
 class TestOneFile:

@@ -141,6 +141,22 @@ def test_what_is_no_image_is_refused(funet: GFFusionModel, image: Any, message: 
     assert stream.statistics.pushed == 0
 
 
+def test_notes_are_logged_once(funet: GFFusionModel, caplog: pytest.LogCaptureFixture) -> None:
+    """Such as those on frames behind a shutter, of which dead ones fail."""
+    processor = load_image_processor("gffusion-funet", infrared_range="percentile")
+    visible = visible_frame(0)
+    with FusionStream(funet, processor) as stream:
+        for number, value in enumerate((29315, 29315, 0, 65535)):
+            stream.push(visible, np.full(visible.shape[:2], value, np.uint16), time=number)
+            counts = stream.statistics
+            while counts.fused + counts.failed <= number:
+                time.sleep(0.001)
+                counts = stream.statistics
+    assert (counts.fused, counts.failed) == (2, 2)
+    (warning,) = [record.message for record in caplog.records if "one value" in record.message]
+    assert warning.startswith("frame at 0.000 s: the infrared image has one value, 29315, everywhere")
+
+
 def test_many_threads(funet: GFFusionModel) -> None:
     """Every pair is fused, dropped or failed, and times only grow for a reader of one camera."""
     stream = FusionStream(funet, load_image_processor("gffusion-funet"))

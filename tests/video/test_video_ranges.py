@@ -72,6 +72,15 @@ def test_common_range_is_that_of_measured_values(tmp_path: Path, fuse: Callable,
     assert abs(low - expected[0]) <= 2 and abs(high - expected[1]) <= 2
 
 
+def test_frames_that_show_nothing(tmp_path: Path, fuse: Callable) -> None:
+    """Dead ones are left out; a note has the time of the first one behind a shutter."""
+    frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(12)]
+    frames[3][:], frames[5][:], frames[6][:], frames[9][:] = 0, 29315, 29315, 65535
+    report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "percentile"})[1]
+    assert [error.split(": ")[0] for error in report.errors] == ["0.120 s", "0.360 s"]
+    assert [note.split(",")[0] for note in report.notes] == ["from 0.200 s: the infrared image has one value"]
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_frame_outside_a_fixed_range_is_left_out(tmp_path: Path, fuse: Callable, batch_size: int) -> None:
     """Such as the shutter of a camera that calibrates itself; frames in its batch are fused."""
