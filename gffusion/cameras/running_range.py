@@ -1,6 +1,6 @@
 """Ranges of infrared values that depend on several images: one range for all, or a running range of ordered frames."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from numpy.typing import NDArray
@@ -10,6 +10,8 @@ from gffusion.models.gffusion.infrared_values import MOST, Mask, measure_limits,
 
 from .range_histogram import RangeHistogram
 
+_MANY_TIMES = 8.0  # wider than the limits: objects of so much more contrast are rarer than damaged frames
+
 Frame = tuple[NDArray[Any], Mask | None]
 
 
@@ -18,11 +20,12 @@ class RunningRange:
 
     Each frame moves the limits by `1 / frames` of the distance to its own 0.1st and 99.9th percentile. If most of a
     frame is outside the limits, which happens after a cut or a change of the camera's gain, they start anew from that
-    frame.
+    frame. Such a frame, and one of a far wider range, can be a single damaged one: if the next frame is nearer to the
+    limits before it, they are taken again.
 
     Args:
         frames: Number of frames, at least 1.
-        limits: Limits of an earlier frame, to go on from there.
+        state: [`RunningRange.state`] after an earlier frame, to go on from there.
 
     Example:
         >>> import numpy as np
@@ -33,11 +36,16 @@ class RunningRange:
         [99, 139, 175, 168]
     """
 
-    def __init__(self, frames: float, limits: Limits | None = None) -> None:
+    def __init__(self, frames: float, state: Sequence[Limits] = ()) -> None:
         if frames < 1:
             raise ValueError(f"`frames` must be at least 1, got {frames}.")
         self._frames = frames
-        self._limits = limits
+        self._limits, self._before = (*state, None, None)[:2]
+
+    @property
+    def state(self) -> tuple[Limits, ...]:
+        """The limits of the last frame, and those before it if it can be a damaged one; empty before the first frame."""
+        return tuple(limits for limits in (self._limits, self._before) if limits is not None)
 
     def update(self, array: NDArray[Any], missing: Mask | None = None) -> Limits:
         """Return the limits for the next frame, (H, W) or (H, W, 3).
@@ -46,12 +54,22 @@ class RunningRange:
             ValueError: If values are not finite, or all pixels are missing.
         """
         own = measure_limits(array, missing)
-        if self._limits is not None:
-            low, high = (old + (new - old) / self._frames for old, new in zip(self._limits, own, strict=True))
-            self._limits = low, high
-        if self._limits is None or share_outside(measured_counts(array, missing), self._limits) > MOST:
+        old, before = self._limits, self._before
+        if old is None:
             self._limits = own
+            return own
+        if before is not None and _distance(own, before) < _distance(own, old):
+            old = before
+        low, high = (limit + (new - limit) / self._frames for limit, new in zip(old, own, strict=True))
+        is_cut = share_outside(measured_counts(array, missing), (low, high)) > MOST
+        is_wide = own[1] - own[0] > _MANY_TIMES * (old[1] - old[0])
+        self._limits = own if is_cut else (low, high)
+        self._before = old if is_cut or is_wide else None
         return self._limits
+
+
+def _distance(first: Limits, second: Limits) -> float:
+    return abs(first[0] - second[0]) + abs(first[1] - second[1])
 
 
 def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Limits]:

@@ -24,11 +24,19 @@ _MIN_CONTRAST, _PERCENTILES, _STEP = 64, (1, 99), 4
 
 
 class PreparedFrame(NamedTuple):
-    """Images of one moment, of one size, the options of the infrared image, and notes on its palette or that of frames before."""
+    """A moment of both cameras.
+
+    Attributes:
+        images: The images, of one size.
+        options: Options of the infrared image.
+        palette: Notes on its palette or that of frames before.
+        limits: [`RunningRange.state`][gffusion.cameras.running_range.RunningRange] with `smooth_range`.
+    """
 
     images: PairImages
     options: InfraredOptions
     palette: tuple[str, ...] | None
+    limits: tuple[Limits, ...] = ()
 
 
 def read_palette(frame: InfraredFrame, infrared: NDArray[Any]) -> tuple[str, ...] | None:
@@ -72,7 +80,7 @@ class FrameFuser:
         segment: Whether to predict label maps.
         semantic_every: Number of frames that share the tokens of CLIP, see [`SemanticRefresh`].
         border: (H, W), True where the infrared images have a border, so that it is not searched for in every image.
-        limits: Range of the frame before the first one, with `smooth_range`.
+        limits: [`PreparedFrame.limits`] of the frame before the first one.
         infrared_options: Options of the infrared images, instead of those of the processor.
         palette: [`PreparedFrame.palette`] of the frame before the first one.
         patience: Number of consecutive frames of another palette after which it is taken; 0 refuses all of them.
@@ -89,7 +97,7 @@ class FrameFuser:
         segment: bool = False,
         semantic_every: int = 1,
         border: NDArray[np.bool_] | None = None,
-        limits: Limits | None = None,
+        limits: Sequence[Limits] = (),
         infrared_options: InfraredOptions | None = None,
         palette: tuple[str, ...] | None = None,
         patience: int = 0,
@@ -153,7 +161,8 @@ class FrameFuser:
             options = options.with_limits(self._running.update(images.infrared, images.missing))
         elif largest is not None and options.infrared_range in ("auto", "type"):
             options = options.with_limits((0.0, float(largest)))
-        return PreparedFrame(images, options, self._palette)
+        limits = () if self._running is None else self._running.state
+        return PreparedFrame(images, options, self._palette, limits)
 
     def fuse(self, frames: Sequence[PreparedFrame]) -> list[Prediction]:
         """Fuse consecutive frames of one size.

@@ -211,7 +211,7 @@ class _VideoRun:
             segment=len(self.job.outputs) > 1,
             semantic_every=self._semantic_every,
             border=self._border,
-            limits=next((state.limits for state in reversed(done) if state.limits is not None), None),
+            limits=next((state.limits for state in reversed(done) if state.limits), ()),
             infrared_options=self._measure(),
             palette=next((state.palette for state in reversed(done) if state.palette is not None), self._palette),
         )

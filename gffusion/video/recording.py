@@ -51,7 +51,7 @@ class Recorder:
         self._failures = 0
         self._errors: list[str] = []
         self._known, self._notes = tuple(notes), list[str]()
-        self._limits: Limits | None = None
+        self._limits: tuple[Limits, ...] = ()
         self._palette: tuple[str, ...] | None = None
         self._duration = Fraction(0)
         self.seen = 0
@@ -70,8 +70,8 @@ class Recorder:
         assert item.prepared is not None
         is_first = not (self._index or self.seen)
         self.seen += 1
-        images, options, self._palette = item.prepared
-        self._limits, self._duration, self._size = options.limits, item.duration, images.visible.shape[:2]
+        images, _, self._palette, self._limits = item.prepared
+        self._duration, self._size = item.duration, images.visible.shape[:2]
         self._add_notes(images.notes, None if is_first else item.time)
         self._pending.append(self._executor.submit(self._encode, item, prediction))
         while len(self._pending) > 4:

@@ -123,7 +123,7 @@ class SegmentState:
         failures: Number of frames that could not be fused.
         errors: The first of their reasons.
         notes: What was changed or assumed.
-        limits: Range of the last frame, with smoothing.
+        limits: [`PreparedFrame.limits`][gffusion.video.fuser.PreparedFrame] of the last frame.
         duration: Duration of the last frame, numerator and denominator.
         size: Height and width of the frames.
         palette: [`PreparedFrame.palette`][gffusion.video.fuser.PreparedFrame] of the last frame.
@@ -133,7 +133,7 @@ class SegmentState:
     failures: int
     errors: tuple[str, ...]
     notes: tuple[str, ...]
-    limits: tuple[float, float] | None
+    limits: tuple[tuple[float, float], ...]
     duration: tuple[int, int]
     size: tuple[int, ...]
     palette: tuple[str, ...] | None = None
@@ -222,8 +222,7 @@ class SegmentFolder:
         while (content := self._read(f"state-{len(states):06d}.json")) is not None:
             values = json.loads(content)
             values |= {name: tuple(values[name]) for name in ("errors", "notes", "duration", "size")}
-            values |= {
-                name: None if values.get(name) is None else tuple(values[name]) for name in ("limits", "palette")
-            }
+            values["limits"] = tuple(tuple(limits) for limits in values["limits"])
+            values["palette"] = None if values.get("palette") is None else tuple(values["palette"])
             states.append(SegmentState(**values))
         return states

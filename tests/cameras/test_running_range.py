@@ -85,6 +85,28 @@ def test_a_cut_starts_anew() -> None:
     np.testing.assert_allclose(running.update(after), np.percentile(after, [0.1, 99.9]))
 
 
+@pytest.mark.parametrize("kind", ["swapped", "partly swapped", "other gain"])
+def test_a_damaged_frame_does_not_last(kind: str) -> None:
+    """The range goes on as without it, also if a run continues right after it; the second frame like it is believed."""
+    frames = [RNG.normal(29000 + 5 * index, 300, (60, 80)).astype(np.uint16) for index in range(6)]
+    damaged = frames[2].byteswap() if kind != "other gain" else (frames[2] // 2)
+    if kind == "partly swapped":
+        damaged[15:] = frames[2][15:]
+    running, expected = RunningRange(20), RunningRange(20)
+    for frame in frames[:3]:
+        running.update(frame)
+        before = expected.update(frame)
+    shown = running.update(damaged)
+    assert shown != before and len(running.state) == 2
+    running = RunningRange(20, running.state)
+    for frame in frames[3:]:
+        assert running.update(frame) == expected.update(frame)
+    assert len(running.state) == 1
+    running.update(damaged)
+    second, wider = running.update(damaged), np.percentile(damaged, [0.1, 99.9])
+    assert abs(second - wider).sum() <= abs(np.subtract(shown, wider)).sum()
+
+
 def test_missing_pixels_do_not_move_it() -> None:
     frame = RNG.normal(300, 5, (30, 40))
     damaged = frame.copy()
