@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
@@ -11,6 +12,7 @@ from gffusion.models.gffusion.infrared_values import MOST, Mask, measure_limits,
 from .range_histogram import RangeHistogram
 
 _MANY_TIMES = 8.0  # wider than the limits: objects of so much more contrast are rarer than damaged frames
+_FEWEST, _FAR = 3, 3.0  # images; widths or usual distances of ranges
 
 Frame = tuple[NDArray[Any], Mask | None]
 
@@ -72,12 +74,13 @@ def _distance(first: Limits, second: Limits) -> float:
     return abs(first[0] - second[0]) + abs(first[1] - second[1])
 
 
-def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Limits]:
+def measure_ranges(frames: Iterable[Frame], options: InfraredOptions, own: list[Limits] | None = None) -> list[Limits]:
     """Return the range of every frame: that of all frames together, or the running range. Holds one frame in memory.
 
     Args:
         frames: Images (H, W) or (H, W, 3) and their missing pixels, in order.
         options: Options with `infrared_range="folder"` or `smooth_range`.
+        own: List to which the limits of every frame alone are added with `"folder"`, for [`find_odd_ranges`].
 
     Raises:
         ValueError: If values are not finite, or all pixels of an image are missing.
@@ -95,4 +98,30 @@ def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Li
     for array, missing in frames:
         histogram.add(array, missing)
         count += 1
+        if own is not None:
+            own.append(measure_limits(array, missing))
     return [histogram.limits] * count if count else []
+
+
+def find_odd_ranges(limits: Sequence[Limits]) -> list[int]:
+    """Return the indices of images whose range is far from that of most: a damaged one widens the common range of all.
+
+    Example:
+        >>> find_odd_ranges([(7000, 8000), (7100, 8200), (6900, 8100), (60, 65000)])
+        [3]
+    """
+    if len(limits) < _FEWEST:
+        return []
+    ends = np.array(limits)
+    usual = np.median(ends, axis=0)
+    distances = np.abs(ends - usual).max(axis=1)
+    scale = max(float(np.median(np.ptp(ends, axis=1))), float(np.median(distances)))
+    return [int(index) for index in np.flatnonzero(distances > _FAR * scale)]
+
+
+def describe_odd_range(limits: Limits) -> str:
+    """Return the warning about an image of [`find_odd_ranges`]."""
+    return (
+        f"the range of this infrared image, {limits[0]:.7g} to {limits[1]:.7g}, is far from that of most, and widens that of "
+        "all: leave the image out if it is damaged"
+    )

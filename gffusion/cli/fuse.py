@@ -323,7 +323,8 @@ def _measure_and_fuse(
     ]
     with workers or contextlib.nullcontext():
         fuse = partial(fuse_files, batch_size=settings.batch_size, read_options=read_options, workers=workers)
-        return run_jobs(jobs, odd, partial(fuse, model=model, image_processor=processor), outcome)
+        noted = outcome._replace(notes=ranges.odd)
+        return run_jobs(jobs, odd, partial(fuse, model=model, image_processor=processor), noted)
 
 
 def _check_options(suffix: str | None, dtype: str | None, backend: str, model: str) -> None:

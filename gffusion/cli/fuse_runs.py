@@ -37,7 +37,7 @@ def run_jobs(
     return outcome._replace(
         done=len(results) - len(failed),
         failures=failures + failed,
-        notes=[(result.job.pair.name, note) for result in results for note in result.notes],
+        notes=[*outcome.notes, *((result.job.pair.name, note) for result in results for note in result.notes)],
         seconds=time.perf_counter() - started,
         not_tried=len(sound) - len(results),
         is_interrupted=is_interrupted,

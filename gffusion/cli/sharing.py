@@ -97,7 +97,7 @@ def _add(outcomes: Sequence[Outcome]) -> Outcome:
         sum(outcome.done for outcome in outcomes),
         sum(outcome.skipped for outcome in outcomes),
         [failure for outcome in outcomes for failure in outcome.failures],
-        [note for outcome in outcomes for note in outcome.notes],
+        list(dict.fromkeys(note for outcome in outcomes for note in outcome.notes)),
         max(outcome.seconds for outcome in outcomes),
         sum(outcome.not_tried for outcome in outcomes),
         [warning for outcome in outcomes for warning in outcome.warnings],

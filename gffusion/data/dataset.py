@@ -1,6 +1,7 @@
 """Torch dataset of visible/infrared pairs, with optional labels and boxes."""
 
 import copy
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from gffusion.cameras.running_range import Frame, measure_ranges
+from gffusion.cameras.running_range import Frame, describe_odd_range, find_odd_ranges, measure_ranges
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import map_infrared, measured_counts, to_visible_values
@@ -24,6 +25,8 @@ from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource, SelectedPairs
 from .transforms import Sample, Transform
 from .transforms.base import describe_transform
+
+logger = logging.getLogger(__name__)
 
 
 class FusionDataset(Dataset[dict[str, Any]]):
@@ -287,7 +290,11 @@ class FusionDataset(Dataset[dict[str, Any]]):
                     measured_counts(*frame)  # raises if it cannot be measured
                 yield frame
 
-        return measure_ranges(read_frames(), self.infrared_options)
+        own: list[Limits] = []
+        ranges = measure_ranges(read_frames(), self.infrared_options, own)
+        for index in find_odd_ranges(own):
+            logger.warning("%s: %s", self._source.describe(index), describe_odd_range(own[index]))
+        return ranges
 
     def _to_sample(self, index: int, decoded: DecodedPair) -> Sample:
         options = self.infrared_options

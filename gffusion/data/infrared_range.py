@@ -59,11 +59,13 @@ class PairRanges:
         limits: Measured range by the name and the files of a pair, of which a list can have one several times; empty if
             `options` needs no measuring.
         read_options: How the pairs are read.
+        odd: Names and warnings of pairs whose own range is far from that of most, see [`find_odd_ranges`].
     """
 
     options: InfraredOptions
     limits: Mapping[PairKey, Limits] = field(default_factory=dict)
     read_options: ReadOptions = field(default_factory=ReadOptions)
+    odd: Sequence[tuple[str, str]] = ()
 
     def read(self, pair: ImagePair) -> PairImages:
         """Read a pair, see [`read_pair`]."""
@@ -111,14 +113,16 @@ def measure_pairs(
     """
     if not options.needs_measuring:
         return PairRanges(options, read_options=read_options)
-    from gffusion.cameras.running_range import measure_ranges  # imports torch
+    from gffusion.cameras.running_range import describe_odd_range, find_odd_ranges, measure_ranges  # imports torch
 
     unaligned = read_options
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
         unaligned = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
     measured: list[PairKey] = []
-    ranges = measure_ranges(_read_frames(pairs, unaligned, measured), options)
-    return PairRanges(options, dict(zip(measured, ranges, strict=True)), read_options)
+    own: list[Limits] = []
+    ranges = measure_ranges(_read_frames(pairs, unaligned, measured), options, own)
+    odd = [(measured[index][0], describe_odd_range(own[index])) for index in find_odd_ranges(own)]
+    return PairRanges(options, dict(zip(measured, ranges, strict=True)), read_options, odd)
 
 
 def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[PairKey]) -> "Iterator[Frame]":

@@ -261,6 +261,8 @@ def _measure(
     if prints:
         for description in dict.fromkeys(ranges.description for ranges in measured if ranges.description):
             _write(description)
+        for name, warning in dict.fromkeys(item for ranges in measured for item in ranges.odd):
+            _write(f"warning: {name}: {warning}")
     return measured[0]
 
 

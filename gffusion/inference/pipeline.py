@@ -13,7 +13,7 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from gffusion.cameras import InfraredFrame
-from gffusion.cameras.running_range import RunningRange, measure_ranges
+from gffusion.cameras.running_range import RunningRange, describe_odd_range, find_odd_ranges, measure_ranges
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.alignment import find_rig, parse_align
 from gffusion.data.bounds import max_image_bytes
@@ -27,7 +27,7 @@ from gffusion.models.gffusion.image_processing_gffusion import (
     Image,
     to_array,
 )
-from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions, Limits
 
 from .batching import batch_by_size, check_batch_size
 from .predict import predict
@@ -193,7 +193,10 @@ def _choose_ranges(
                 'infrared_range="folder" is measured over all pairs before the first is fused, but a generator can be read '
                 'only once: pass a list or a dataset, or infrared_range="percentile" or [low, high].'
             )
-        limits = measure_ranges(((pair.infrared, pair.missing) for pair in load()), options)
+        own: list[Limits] = []
+        limits = measure_ranges(((pair.infrared, pair.missing) for pair in load()), options, own)
+        for index in find_odd_ranges(own):
+            logger.warning(f"pair {index + 1} of {len(own)}: {describe_odd_range(own[index])}")
         return ((pair, options.with_limits(limits[0])) for pair in load())
     return ((pair, pair.adapt(options)) for pair in load())
 

@@ -17,6 +17,7 @@ from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.missing import find_borders
 from gffusion.cameras.range_histogram import RangeHistogram
+from gffusion.cameras.running_range import describe_odd_range, find_odd_ranges
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import find_rig
 from gffusion.data.atomic import is_written
@@ -24,7 +25,8 @@ from gffusion.data.prefetch import map_in_order
 from gffusion.data.reading import clean
 from gffusion.inference.batching import batch_by_size, check_batch_size
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
+from gffusion.models.gffusion.infrared_values import measure_limits
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.digest import digest_weights
 
@@ -186,16 +188,20 @@ class _VideoRun:
         if options.infrared_range != "folder":
             return options
         histogram, problem = RangeHistogram(), None
+        own: dict[Fraction, Limits] = {}  # by time
         for item in self.pair.read():
             try:
                 frame = self._clean(to_infrared(item.infrared.frame))
                 histogram.add(frame.values, frame.missing)
+                own[item.infrared.time] = measure_limits(frame.values, frame.missing)
             except ValueError as error:  # such frames are left out
                 problem = error
         if histogram.is_empty:
             raise ValueError(f"no frame could be fused: {problem}")
         low, high = histogram.limits
         self.report.measured.append(f"infrared range of the video: {low:.7g} to {high:.7g}")
+        odd = [list(own.items())[index] for index in find_odd_ranges(list(own.values()))]
+        self.report.notes += [f"{float(time):.3f} s: {describe_odd_range(limits)}" for time, limits in odd[:MAX_ERRORS]]
         return options.with_limits(histogram.limits)
 
     def run(self, folder: SegmentFolder, batch_size: int, progress: Progress | None) -> None:

@@ -60,6 +60,17 @@ def test_frames_that_show_nothing(gffusion: Callable, files: Path) -> None:
     assert (list(report["failed"]), report["notes"], report["noted"]) == (["dead"], {note: 1}, {note: ["shut"]})
 
 
+def test_images_that_widen_the_range_of_all_are_noted(gffusion: Callable, files: Path) -> None:
+    for index in range(4):
+        for kind, image in (("visible", VISIBLE), ("infrared", COUNTS if index else COUNTS.byteswap())):
+            (files / kind).mkdir(exist_ok=True)
+            tifffile.imwrite(files / kind / f"{index}.tif", image)
+    outcome = gffusion("fuse", "visible", "infrared", "-o", "out", "--infrared-range", "folder", "--json")
+    report = json.loads(outcome.out)
+    (note,) = [note for note in report["notes"] if "is far from that of most" in note]
+    assert (outcome.exit_code, report["noted"][note]) == (0, ["0"])
+
+
 class TestOneFile:
     def test_four_channels(self, gffusion: Callable, files: Path) -> None:
         expected, silent = fuse(gffusion, "visible.png", "infrared.png")

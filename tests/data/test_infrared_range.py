@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gffusion.data import ImagePair, ReadOptions, write_image
+from gffusion.data import FusionDataset, ImagePair, ReadOptions, write_image
 from gffusion.data.infrared_range import measure_pairs, parse_infrared_range
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
@@ -56,6 +56,30 @@ def test_a_frame_listed_twice_has_a_range_for_each_place(pairs: list[ImagePair])
     ranges = measure_pairs(frames, InfraredOptions("percentile", smooth_range=2), ReadOptions("auto"))
     highs = [ranges.options_of(pair).limits[1] for pair in frames]
     assert len(ranges.limits) == 3 and highs[0] < highs[2] < highs[1]
+
+
+@pytest.mark.parametrize("kind", ["low gain", "bar", "warm"])
+def test_images_that_widen_the_range_of_all_are_named(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Counts that differ as those of scenes do are no reason for a warning."""
+    folders = [tmp_path / folder for folder in ("visible", "infrared")]
+    for folder in folders:
+        folder.mkdir()
+    pairs = [ImagePair(f"{index}", *(folder / f"{index}.png" for folder in folders)) for index in range(5)]
+    for index, pair in enumerate(pairs):
+        write_image(pair.visible, np.zeros((64, 80, 3), np.uint8))
+        counts = np.linspace(29000 + 500 * index, 31000 + 900 * index, 64 * 80).reshape(64, 80).astype(np.uint16)
+        if index == 2:
+            bar = np.where(np.arange(80) < 9, np.linspace(100, 60000, 64)[:, None], counts)
+            counts = {"low gain": counts // 4, "bar": bar}.get(kind, counts)
+        write_image(pair.infrared, counts.astype(np.uint16))
+    odd = measure_pairs(pairs, InfraredOptions("folder")).odd
+    assert [name for name, _ in odd] == ([] if kind == "warm" else ["2"])
+    FusionDataset(tmp_path, infrared_range="folder")
+    assert ["2.png" in record.message for record in caplog.records if "is far from" in record.message] == [True] * len(
+        odd
+    )
 
 
 def test_nothing_is_read_without_need(tmp_path: Path) -> None:

@@ -72,6 +72,13 @@ def test_common_range_is_that_of_measured_values(tmp_path: Path, fuse: Callable,
     assert abs(low - expected[0]) <= 2 and abs(high - expected[1]) <= 2
 
 
+def test_frames_that_widen_the_range_of_all_are_named(tmp_path: Path, fuse: Callable) -> None:
+    frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(8)]
+    frames[5] = frames[5].byteswap()
+    report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "folder"})[1]
+    assert [note[:36] for note in report.notes if "is far" in note] == ["0.200 s: the range of this infrared "]
+
+
 def test_frames_that_show_nothing(tmp_path: Path, fuse: Callable) -> None:
     """Dead ones are left out; a note has the time of the first one behind a shutter."""
     frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(12)]
