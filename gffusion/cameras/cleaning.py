@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .byte_order import is_byte_swapped
 from .frames import InfraredFrame
 from .missing import fill_missing, find_borders, find_missing, join_masks
 from .palettes import GRAY, Intensity, recognize_palette, recover_indices
 
 # Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.
 _MAX_UNEVENNESS = 8
+_TESTED_SIDE = 256  # pixels
 
 
 def clean_frame(
@@ -42,6 +44,11 @@ def clean_frame(
     missing = join_masks(frame.missing, found)
     if values.ndim == 3 and not infrared_luma and (missing is None or not missing.all()):
         values = _remove_colors(values if missing is None else fill_missing(values, missing), name, notes)
+    if not frame.is_raw and _looks_swapped(frame.values):
+        notes.append(
+            "the bytes of the 16-bit infrared values look swapped, so that they show noise: store them in the other byte order "
+            "(in Python array.byteswap()), or give that of raw frames, such as 512x640,>u2 (--raw-frame)"
+        )
     if found is not None:
         notes.append(f"infrared pixels without a measurement ({_format(found)}) filled")
     if not keep_borders and not frame.is_raw:
@@ -54,6 +61,14 @@ def clean_frame(
             f"the infrared image has one value, {value}, everywhere, as behind a closed shutter: it shows nothing of the scene"
         )
     return replace(frame, values=values, missing=missing, notes=tuple(notes))
+
+
+def _looks_swapped(values: NDArray[Any]) -> bool:
+    """Return whether the middle of an image of 16-bit counts has its bytes swapped; all of it would take long."""
+    if values.dtype != np.uint16 or values.ndim != 2:
+        return False
+    top, left = (max(0, side - _TESTED_SIDE) // 2 for side in values.shape)
+    return is_byte_swapped(values[top : top + _TESTED_SIDE, left : left + _TESTED_SIDE])
 
 
 def _find_only_value(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> str | None:

@@ -262,6 +262,18 @@ class TestValues:
         assert pair.notes == ("bytes of 16-bit values swapped, as FLIR stores them in PNG",)
         assert read_pair(visible, write(tmp_path / "raw.png", encode(COUNTS, "PNG"))).notes == ()
 
+    def test_swapped_bytes_of_other_files_are_noted(self, tmp_path: Path) -> None:
+        visible = write(tmp_path / "visible.png", encode(VISIBLE, "PNG"))
+        tifffile.imwrite(tmp_path / "counts.tif", COUNTS.byteswap())
+        write(tmp_path / "counts.raw", COUNTS.astype(">u2").tobytes())
+        for name, order, is_noted in (("tif", "<", True), ("raw", "<", True), ("raw", ">", False)):
+            options = ReadOptions(raw_frame=RawFrame.parse(f"96x128,{order}u2"))
+            pair = read_pair(visible, tmp_path / f"counts.{name}", options)
+            assert ["bytes of the 16-bit infrared values look swapped" in note for note in pair.notes] == [
+                True
+            ] * is_noted
+            np.testing.assert_array_equal(pair.infrared, COUNTS if order == ">" else COUNTS.byteswap())
+
     @pytest.mark.parametrize("text", ["96x128,uint16", "96x128,<u2", "96x128,>u2", "96x128,int16", "96x128,float32,64"])
     def test_raw_frames(self, tmp_path: Path, text: str) -> None:
         visible, frame = write(tmp_path / "v.png", encode(VISIBLE, "PNG")), RawFrame.parse(text)
