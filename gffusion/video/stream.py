@@ -1,9 +1,11 @@
 """Fuse live frames: the newest pair is fused, and older ones that were not reached are dropped."""
 
+import math
 import threading
 import time as clock
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from types import TracebackType
 from typing import Any
 
@@ -141,12 +143,15 @@ class FusionStream:
         Args:
             visible: (H, W), (H, W, 1) or (H, W, 3) RGB; OpenCV's images are BGR and need `frame[..., ::-1]`.
             infrared: (h, w), (h, w, 1) or (h, w, 3).
-            time: Time of the frames in seconds, on any clock; by default, that of `time.monotonic()`.
+            time: Time of the frames in seconds, on any clock; by default, that of `time.monotonic()`. It only names the
+                result: the newest pair is the one pushed last, also if the clock was set back.
 
         Raises:
             RuntimeError: If the stream is closed.
-            ValueError: If an image is no array of one of these shapes, or is empty.
+            ValueError: If an image is no array of one of these shapes, or is empty, or `time` is no finite number.
         """
+        if time is not None and not (isinstance(time, Real) and math.isfinite(time)):
+            raise ValueError(f"`time` must be a finite number of seconds, got {time!r}")
         arrived = clock.monotonic()
         for name, image in (("visible", visible), ("infrared", infrared)):
             is_image = isinstance(image, np.ndarray) and (

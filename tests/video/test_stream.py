@@ -141,6 +141,15 @@ def test_what_is_no_image_is_refused(funet: GFFusionModel, image: Any, message: 
     assert stream.statistics.pushed == 0
 
 
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), np.float32("nan"), "1.5"])
+def test_wrong_times(funet: GFFusionModel, time: Any) -> None:
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        with pytest.raises(ValueError, match="`time` must be a finite number of seconds, got "):
+            stream.push(*pair(0), time=time)
+        stream.push(*pair(0), time=2)
+    assert stream.statistics.pushed == 1
+
+
 def test_notes_are_logged_once(funet: GFFusionModel, caplog: pytest.LogCaptureFixture) -> None:
     """Such as those on frames behind a shutter, of which dead ones fail."""
     processor = load_image_processor("gffusion-funet", infrared_range="percentile")
