@@ -81,6 +81,7 @@ def estimate_sure(pairs: Sequence["PairArrays"]) -> "RigEstimate":
     from .estimation import estimate_rig  # imports scipy and scikit-image, which takes a second
 
     estimate = estimate_rig(pairs)
+    estimate.check_found()
     if not estimate.sure:
         count = f"{len(pairs)} pair{'s' * (len(pairs) != 1)}"
         raise ValueError(

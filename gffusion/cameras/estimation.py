@@ -41,6 +41,7 @@ class RigEstimate:
         sure: Whether the rig can be used without looking at it.
         pairs: Number of pairs.
         transform: Kind of transform.
+        problem: Why no position was found, so that `rig` is none; empty if one was.
     """
 
     rig: Rig
@@ -49,6 +50,15 @@ class RigEstimate:
     sure: bool
     pairs: int
     transform: Transform
+    problem: str = ""
+
+    def check_found(self) -> None:
+        """Raise ValueError if no position was found."""
+        if self.problem:
+            raise ValueError(
+                f"no position of the infrared image was found: {self.problem}. Give pairs with edges that both cameras see; "
+                'align="resize" (--align resize) of other commands is for cameras with the same field of view'
+            )
 
     def describe(self) -> str:
         """Return the estimate in words, for users."""
@@ -89,12 +99,13 @@ def estimate_rig(
     """
     _check_arguments(pairs, transform)
     size, infrared_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
-    prepared = [prepare_pair(*pair) for pair in pairs[:MAX_PAIRS] if pair[2] is None or not pair[2].all()]
-    prepared = [pair for pair in prepared if np.ptp(pair.visible) > 0 and np.ptp(pair.infrared) > 0]
+    measured = [prepare_pair(*pair) for pair in pairs[:MAX_PAIRS] if pair[2] is None or not pair[2].all()]
+    prepared = [pair for pair in measured if np.ptp(pair.visible) > 0 and np.ptp(pair.infrared) > 0]
     candidates = _find_candidates(prepared, transform, start) if prepared else []
     if not candidates:
         unknown = Rig(np.eye(3), size, infrared_size, "not found")
-        return RigEstimate(unknown, float(size[1]), 0.0, False, len(prepared), transform)
+        problem = "no edges of the two images agree" if prepared else _find_flat(measured)
+        return RigEstimate(unknown, float(size[1]), 0.0, False, len(prepared), transform, problem)
     margin = candidates[0].evidence - (candidates[1].evidence if len(candidates) > 1 else 0.0)
     try:
         fit, is_plausible = refine_rig(prepared, candidates[0].matrix, transform, FINE), True
@@ -127,6 +138,14 @@ def describe_matrix(rig: Rig) -> tuple[float, float, tuple[float, float]]:
     height, width = rig.visible_size or (1, 1)
     x, y = (right - center) * (width, height) * 2
     return width / float(np.hypot(x, y)), float(np.degrees(np.arctan2(y, x))), (float(center[0]), float(center[1]))
+
+
+def _find_flat(pairs: Sequence[EdgePair]) -> str:
+    """Return which images have no contrast, in words."""
+    for kind in ("infrared", "visible"):
+        if all(np.ptp(getattr(pair, kind)) == 0 for pair in pairs):
+            return f"the {kind} image has no contrast" if len(pairs) == 1 else f"no {kind} image has contrast"
+    return "no pair has contrast in both images"
 
 
 def _count(pairs: int) -> str:

@@ -84,16 +84,20 @@ def align(
             names = f"{visible} and {infrared}" if infrared is not None else visible
             raise ValueError(f"no pair of {names} can be read: {found.error}")
         estimate = estimate_rig(found.arrays, transform, found.tags)  # type: ignore[arg-type]
-        print_line(estimate.describe())
-        if found.tags is not None:
+        estimate.check_found()
+        is_accepted = estimate.sure or accept_uncertain
+        if is_accepted:
+            print_line(estimate.describe())
+        if is_accepted and found.tags is not None:
             size = found.arrays[0][0].shape[:2]
             distance = measure_distance(found.tags.matrix, estimate.rig.matrix, size)
             print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels")
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig, overwrite)
-        if not estimate.sure and not accept_uncertain:
+        if not is_accepted:
             raise ValueError(
-                "the estimate is not sure, and no rig was written: give up to ten pairs of the rig, of different scenes with "
+                f"the estimate is not sure (residual {estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}), and "
+                "no rig was written: give up to ten pairs of the rig, of different scenes with "
                 "edges that both cameras see; check that the files belong together; look at --overlay FILE, and pass "
                 "--accept-uncertain if it is right"
             )

@@ -50,14 +50,27 @@ def test_an_existing_rig_is_kept(gffusion: Callable[..., Any], rig_folder: Path,
 
 
 def test_an_uncertain_rig_is_not_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
-    write_image(tmp_path / "flat.png", np.full((120, 160), 9, np.uint8))
-    words = "align", rig_folder / "visible" / "0.png", tmp_path / "flat.png", "-o", tmp_path / "rig.json"
+    write_image(tmp_path / "noise.png", np.random.default_rng(0).integers(0, 255, (120, 160)).astype(np.uint8))
+    words = "align", rig_folder / "visible" / "0.png", tmp_path / "noise.png", "-o", tmp_path / "rig.json"
     done = gffusion(*words, "--overlay", tmp_path / "check.png")
     assert done.exit_code == 2
-    assert "--accept-uncertain" in done.err
+    assert "--accept-uncertain" in done.err and "field of view" not in done.out + done.err
     assert not (tmp_path / "rig.json").exists()
     assert (tmp_path / "check.png").exists()
     assert gffusion(*words, "--accept-uncertain").exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["align", "fuse"])
+def test_no_position_is_made_up(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path, command: str) -> None:
+    write_image(tmp_path / "flat.png", np.full((120, 160), 9, np.uint8))
+    words = command, rig_folder / "visible" / "0.png", tmp_path / "flat.png", "-o"
+    words += (
+        (tmp_path / "o.json", "--accept-uncertain") if command == "align" else (tmp_path / "o.png", "--align", "auto")
+    )
+    done = gffusion(*words)
+    assert (done.exit_code, done.out) == (2, "")
+    assert "no position of the infrared image was found: the infrared image has no contrast. Give" in done.err
+    assert "residual" not in done.err and [path.name for path in tmp_path.iterdir()] == ["flat.png"]
 
 
 def test_inputs_are_not_replaced(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
