@@ -31,6 +31,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.digest import digest_weights
 
 from .checks import check_frames
+from .frozen import FrozenFrames
 from .fuser import FrameFuser, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
@@ -150,6 +151,7 @@ class _VideoRun:
         self._infrared_options = image_processor.infrared_options
         check_refresh(model, semantic_every)
         self._size: tuple[int, ...] | None = None
+        self._frozen, self._infrared_time = FrozenFrames(), Fraction(-1)
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the fused frames depend on, besides the model and the arguments of `run`."""
@@ -251,9 +253,18 @@ class _VideoRun:
         time, duration = pair.time, pair.visible.duration or 1 / self.pair.visible.rate
         try:
             images = to_visible(pair.visible.frame), to_infrared(pair.infrared.frame)
-            return FrameItem(time, duration, fuser.prepare(*images, self._names, self._largest))
+            notes = self._find_frozen(pair, *images)
+            prepared = fuser.prepare(*images, self._names, self._largest)
+            prepared = prepared._replace(images=prepared.images._replace(notes=prepared.images.notes + notes))
+            return FrameItem(time, duration, prepared)
         except ValueError as error:
             return FrameItem(time, duration, None, f"{float(time):.3f} s: {error}")
+
+    def _find_frozen(self, pair: FramePair, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
+        if pair.infrared.time == self._infrared_time:  # one infrared frame for several visible ones
+            return ()
+        self._infrared_time = pair.infrared.time
+        return self._frozen.add(float(pair.time), visible, infrared)
 
     def _fuse(self, fuser: FrameFuser, batch: Sequence[FrameItem], recorder: "Recorder") -> None:
         prepared = [item.prepared for item in batch if item.prepared is not None]

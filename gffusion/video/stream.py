@@ -18,6 +18,7 @@ from gffusion.data.notes import get_kind
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
+from .frozen import FrozenFrames
 from .fuser import FrameFuser
 
 logger = logging.get_logger(__name__)
@@ -77,7 +78,7 @@ class _Pushed:
 class FusionStream:
     """Fuse frames of cameras as they come, in a thread of its own. Nothing queues: the newest pair replaces a waiting one.
 
-    What is changed or assumed, and frames that show nothing, are logged as warnings, once per kind.
+    What is changed or assumed, frames that show nothing and frozen ones are logged as warnings, once per kind.
     `push` returns at once. `latest` returns the newest result, and iterating yields each newest result once, until the
     stream is closed. All methods can be called from any thread.
 
@@ -124,6 +125,7 @@ class FusionStream:
         self._statistics = StreamStatistics()
         self._dropped = 0  # since the last result
         self._logged: set[str] = set()  # kinds of notes
+        self._frozen, self._infrared = FrozenFrames(), np.empty(0)
         self._thread = threading.Thread(target=self._work, name="FusionStream", daemon=True)
         self._thread.start()
 
@@ -229,7 +231,7 @@ class FusionStream:
         while (pushed := self._take()) is not None:
             try:
                 prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
-                self._log_new_kinds(pushed, prepared.images.notes)
+                self._log_new_kinds(pushed, prepared.images.notes + self._find_frozen(pushed))
                 prediction = self._fuser.fuse([prepared])[0]
             except Exception as error:  # of any kind: without this thread, readers would wait for ever
                 self._fail(pushed, error)
@@ -238,6 +240,12 @@ class FusionStream:
         with self._changed:
             self._is_finished = True
             self._changed.notify_all()
+
+    def _find_frozen(self, pushed: _Pushed) -> tuple[str, ...]:
+        if pushed.infrared is self._infrared:  # a frame of a slower camera again
+            return ()
+        self._infrared = pushed.infrared
+        return self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
 
     def _log_new_kinds(self, pushed: _Pushed, notes: Sequence[str]) -> None:
         """Log the first note of every kind."""

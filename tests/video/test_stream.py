@@ -166,6 +166,17 @@ def test_notes_are_logged_once(funet: GFFusionModel, caplog: pytest.LogCaptureFi
     assert warning.startswith("frame at 0.000 s: the infrared image has one value, 29315, everywhere")
 
 
+def test_frozen_frames_are_logged(funet: GFFusionModel, caplog: pytest.LogCaptureFixture) -> None:
+    infrared = infrared_frame(0)
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        for number in range(6):
+            stream.push(visible_frame(number), infrared if number < 3 else infrared.copy(), time=number / 3)
+            while stream.statistics.fused <= number:
+                time.sleep(0.001)
+    (warning,) = [record.message for record in caplog.records if "identical" in record.message]
+    assert warning.startswith("frame at 1.333 s: the infrared frames are identical since 0.000 s")
+
+
 def test_many_threads(funet: GFFusionModel) -> None:
     """Every pair is fused, dropped or failed, and times only grow for a reader of one camera."""
     stream = FusionStream(funet, load_image_processor("gffusion-funet"))

@@ -79,6 +79,22 @@ def test_frames_that_widen_the_range_of_all_are_named(tmp_path: Path, fuse: Call
     assert [note[:36] for note in report.notes if "is far" in note] == ["0.200 s: the range of this infrared "]
 
 
+@pytest.mark.parametrize("rate", [25, 9])
+def test_frozen_frames_are_noted(tmp_path: Path, fuse: Callable, rate: int) -> None:
+    """Not those that a slower camera repeats, nor if the visible video stands still, too."""
+    count = 2 * rate
+    visible = write_video(tmp_path / "visible.mp4", [visible_frame(index, *SIZE) for index in range(50)])
+    still = write_video(tmp_path / "still.mp4", [visible_frame(0, *SIZE)] * 50, codec="mpeg4")
+    frames = [make_levels(min(index, rate) if index < 1.8 * rate else index) for index in range(count)]
+    options = {"codec": "ffv1", "pixels": "gray", "rate": rate}
+    frozen = write_video(tmp_path / "frozen.mkv", frames, **options)
+    repeated = write_video(tmp_path / "repeated.mkv", [make_levels(index // 2) for index in range(count)], **options)
+    for files, expected in (((visible, frozen), 1), ((still, frozen), 0), ((visible, repeated), 0)):
+        notes = fuse(*files, f"{files[0].stem}_{files[1].stem}.mp4")[1].notes
+        notes = [note for note in notes if "frames are identical since" in note]
+        assert len(notes) == expected and all("since 1." in note or "since 0.96" in note for note in notes)
+
+
 def test_frames_that_show_nothing(tmp_path: Path, fuse: Callable) -> None:
     """Dead ones are left out; a note has the time of the first one behind a shutter."""
     frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(12)]
