@@ -96,8 +96,8 @@ def align(
             _write_overlay(overlay, found, estimate.rig, overwrite)
         if not is_accepted:
             raise ValueError(
-                f"the estimate is not sure (residual {estimate.residual:.1f} pixels, confidence {estimate.confidence:.2f}), and "
-                "no rig was written: give up to ten pairs of the rig, of different scenes with "
+                f"the estimate is not sure, and no rig was written (residual {estimate.residual:.1f} pixels, confidence "
+                f"{estimate.confidence:.2f}): give up to ten pairs of the rig, of different scenes with "
                 "edges that both cameras see; check that the files belong together; look at --overlay FILE, and pass "
                 "--accept-uncertain if it is right"
             )
