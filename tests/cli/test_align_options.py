@@ -108,7 +108,7 @@ def test_an_uncertain_estimate_is_refused_before_anything_is_written(
         "fuse", folder / "visible" / "0.png", tmp_path / "flat.png", "-o", tmp_path / "out.png", "--align", "auto"
     )
     assert done.exit_code == 2
-    assert "gffusion align" in done.err
+    assert "no position of the infrared image was found" in done.err
     assert "--align resize" in done.err
     assert not (tmp_path / "out.png").exists()
 
