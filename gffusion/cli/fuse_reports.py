@@ -128,7 +128,9 @@ def report_outcome(
     names = _group_names(outcome.notes)
     for number, (note, count) in enumerate(summary):
         shown = names[number] if number < len(names) else []
-        print_line(f"note: {note}{_count_pairs(count, shown, len(plans) - skipped) if len(plans) > 1 else ''}", err=True)
+        print_line(
+            f"note: {note}{_count_pairs(count, shown, len(plans) - skipped) if len(plans) > 1 else ''}", err=True
+        )
     if failures and len(plans) == 1:
         raise OSError(failures[0][1])
     print_line(
