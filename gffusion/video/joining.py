@@ -153,7 +153,10 @@ def _read_segments(segments: Sequence[Path], target: "Stream", last_duration: Fr
 def _read_packets(segments: Sequence[Path]) -> Iterator[Any]:
     for path in segments:
         with open_media(path) as container:
-            yield from (packet for packet in container.demux(video=0) if packet.pts is not None)
+            for packet in container.demux(video=0):
+                if packet.pts is not None:
+                    packet.dts = packet.pts  # FFmpeg leaves it out of few frames; there are no B-frames
+                    yield packet
 
 
 def _read_audio(

@@ -35,6 +35,15 @@ def write_pcm(path: Path, layout: str, title: str = "") -> Path:
     return path
 
 
+@pytest.mark.parametrize("count", [1, 2, 6, 7, 8])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv", ".webm"])
+def test_few_frames(tmp_path: Path, fuse: Callable, suffix: str, count: int) -> None:
+    """FFmpeg gives segments of less than eight frames no decoding times."""
+    videos = write_pair(tmp_path, count)
+    path, _ = fuse(*videos, name=f"fused{suffix}")
+    assert read_frames(path)[1] == pytest.approx(read_frames(videos[0])[1], abs=1e-3)
+
+
 @pytest.mark.parametrize(("suffix", "layout"), [(".avi", "stereo"), (".mkv", "stereo"), (".avi", "5.1")])
 def test_places_of_speakers_that_are_not_named(tmp_path: Path, fuse: Callable, suffix: str, layout: str) -> None:
     visible = write_pcm(tmp_path / f"visible{suffix}", layout)
