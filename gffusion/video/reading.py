@@ -1,5 +1,6 @@
 """Read the frames of a video with their time stamps."""
 
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -26,6 +27,7 @@ _FREE_CLOCKS = ("mpegts", "mpeg")
 _END_AS_DURATION = ("matroska,webm", "nut")
 # Their packets are numbered in the order of decoding, not of presentation.
 _WITHOUT_PTS = ("avi",)
+_DEEP_REORDERING = ("h264", "hevc")  # decoders of other codecs hold back one frame, if any
 _ATTACHED_PICTURE = 1024  # disposition of cover art
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 # Levels by which channels of a gray video can differ after lossy compression, and share of pixels that can differ more.
@@ -151,14 +153,17 @@ class VideoFile:
         end = Fraction(0)
         with self._open() as container:
             stream = self._find_stream(container)
-            stream.thread_type = "AUTO"
+            stream.thread_type = (
+                "SLICE" if self._has_no_pts else "AUTO"
+            )  # so that errors are of the packet that is sent
             stream.codec_context.options = {"max_pixels": str(self._max_pixels)}  # for frames that grow
             if start is not None:
                 container.seek(max(0, int((start + self.shift) / self.time_base)), stream=stream)
             for frame in self._decode(container, stream):
                 unit = Fraction(frame.time_base or self.time_base)
-                if frame.pts is not None:
-                    time = frame.pts * unit - self.shift
+                stamp = frame.dts if frame.pts is None and last is None else frame.pts
+                if stamp is not None:
+                    time = stamp * unit - self.shift
                 elif last is not None:
                     time = last + 1 / self.rate
                 else:
@@ -175,26 +180,33 @@ class VideoFile:
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
         """Yield the frames, with `pts` from their order where the file stores only the order of decoding."""
         av = import_av()
-        first = None
+        first, is_lost = None, False
         try:
             for packet in container.demux(stream):
-                first = packet.dts if first is None else first
+                if first is None or (is_lost and packet.is_keyframe):
+                    first, is_lost = packet.dts, False
                 try:
                     for frame in packet.decode():
-                        if self._has_no_pts or frame.pts is None:
-                            frame.pts = self._find_pts(frame.dts, first)
+                        if self._has_no_pts:
+                            frame.pts = self._find_pts(frame.dts, first, stream)
                         yield frame  # type: ignore[misc]
                 except (av.error.InvalidDataError, av.error.ArgumentError):
                     self.damaged += 1
+                    first, is_lost = None if first is None else first + 1, True
         except av.error.FFmpegError as error:
             raise OSError(f"cannot read the video {self.path}: {error.strerror}") from error
 
-    def _find_pts(self, dts: int | None, first: int | None) -> int | None:
-        """Return when a frame is shown: decoders hold frames back, always by the same time, until their order is known."""
+    def _find_pts(self, dts: int | None, first: int | None, stream: "VideoStream") -> int | None:
+        """Return when a frame is shown: decoders hold frames back, always by the same time, until their order is known.
+
+        `first` is the packet of the first frame that could be decoded.
+        """
         if dts is None or first is None:
             return None
         if self._delay is None:
-            self._delay = dts - first
+            codec = stream.codec_context
+            is_deep = codec.has_b_frames and codec.name in _DEEP_REORDERING
+            self._delay = dts - first if is_deep else int(codec.has_b_frames)
         return dts - self._delay
 
     def _open(self) -> "InputContainer":
@@ -217,6 +229,7 @@ class VideoFile:
 
 
 _SKEW = 3e-4  # squared tangent of the largest angle that is ignored, one degree
+_CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED
 _TECHNICAL_METADATA = ("major_brand", "minor_version", "compatible_brands", "encoder", "rotate")
 
@@ -233,10 +246,8 @@ def _measure_seconds(container: "InputContainer", stream: "VideoStream") -> Frac
 
 def _read_clock(text: str) -> Fraction:
     """Return the seconds of a tag such as 00:01:02.500000000, 0 if it is no time: of a stream, which can end before others."""
-    try:
-        hours, minutes, seconds = map(Fraction, text.strip("\0 ").split(":"))
-    except ValueError:
-        return Fraction(0)
+    clock = _CLOCK.fullmatch(text.strip("\0 "))
+    hours, minutes, seconds = map(Fraction, clock.groups()) if clock else (Fraction(0),) * 3
     return 3600 * hours + 60 * minutes + seconds
 
 

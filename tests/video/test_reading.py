@@ -11,7 +11,7 @@ import pytest
 from video_files import RATE, find_marker, infrared_frame, marker_column, visible_frame, write_video
 
 from gffusion.video.matching import VideoPair, describe_counts
-from gffusion.video.reading import VideoFile, to_infrared, to_visible
+from gffusion.video.reading import VideoFile, _read_clock, to_infrared, to_visible
 
 COLOR = (220, 60, 40)
 
@@ -75,6 +75,38 @@ def test_frames_that_were_decoded_in_another_order(
     assert [item.time for item in found] == [Fraction(index, RATE) for index in range(first, 30)]
     assert [find_number(item.frame) for item in found] == [marker_column(index) for index in range(first, 30)]
     assert file.damaged == 0
+
+
+@pytest.mark.parametrize(("codec", "count"), [("mjpeg", 3), ("mpeg4", 1), ("libx264", 3)])
+def test_damaged_first_packets_move_no_frame(codec: str, count: int, tmp_path: Path) -> None:
+    """They are no frames that the decoder holds back."""
+
+    def use_b_frames(stream: Any) -> None:
+        stream.codec_context.max_b_frames, stream.codec_context.gop_size = 2, 10
+
+    path, pixels = tmp_path / "clip.avi", "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    prepare = (lambda stream: None) if codec == "mjpeg" else use_b_frames
+    write_video(
+        path, map(visible_frame, range(30)), codec=codec, pixels=pixels, time_base=Fraction(1, RATE), prepare=prepare
+    )
+    content = bytearray(path.read_bytes())
+    at = content.index(b"movi") + 4
+    for _ in range(count):
+        end = at + 8 + int.from_bytes(content[at + 4 : at + 8], "little")
+        image = content.find(b"\0\0\1\x65", at, end)  # after the parameters of H.264, which are kept
+        start = max(at + 8, image)
+        content[start:end] = bytes(end - start)
+        at = end + end % 2
+    path.write_bytes(content)
+    found = list((file := VideoFile(path)).read())[-15:]
+    assert file.damaged == count
+    assert [item.time for item in found] == [Fraction(index, RATE) for index in range(15, 30)]
+    assert [find_number(item.frame) for item in found] == [marker_column(index) for index in range(15, 30)]
+
+
+@pytest.mark.parametrize("clock", ["00:00:00000000001/0", "00:00:1e-4000000000", "-1:00:02.000000000", "00:00:nan"])
+def test_crafted_duration(clock: str) -> None:
+    assert _read_clock(clock) == 0
 
 
 @pytest.mark.parametrize(
