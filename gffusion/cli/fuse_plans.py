@@ -1,12 +1,11 @@
 """The pairs of `gffusion fuse`, and the files to write for each."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .messages import print_note
-from .outputs import check_not_inputs
+from .outputs import check_not_inputs, name_file
 from .printing import list_names, print_line
 
 if TYPE_CHECKING:
@@ -36,12 +35,14 @@ def plan_pairs(
     if is_list(visible) or (infrared is not None and is_list(infrared)):
         match = read_lists(visible, infrared, options)
         plans = _plan_folder(match.pairs, output, suffix, segment)
+        _check_folder(match.pairs, output, segment, is_single=False)
         check_different_files(match.pairs, options=options)
         return plans, match
     check_paths(visible, infrared, output, options)
     if visible.is_dir():
         match = _find_combined(visible, options) if infrared is None else match_folders(visible, infrared, options)
         plans = _plan_folder(match.pairs, output, suffix, segment)
+        _check_folder(match.pairs, output, segment, is_single=False)
     else:
         if infrared is None or infrared.samefile(visible):
             check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
@@ -53,6 +54,8 @@ def plan_pairs(
                 f"--suffix {suffix} is for an output folder, but --output {output} is a file: leave it out"
             )
         plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
+        _check_folder((pair,), output.parent if is_file else output, segment and not is_file, is_single=True)
+        _check_stem(plans[0])
     if infrared is not None and visible.is_dir():
         check_different_files(match.pairs, options=options)
     return plans, match
@@ -96,17 +99,15 @@ def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
 
 def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
-    from gffusion.data.atomic import check_replaceable  # these imports take time that `gffusion --help` need not spend
-    from gffusion.data.names import normalize_name
+    from gffusion.data.atomic import check_replaceable  # saves start-up time
 
     for path in (path for plan in plans for path in plan.outputs if not overwrite):
         check_replaceable(path)
     sources = [path for plan in plans for path in (plan.pair.visible, plan.pair.infrared)]
     check_not_inputs((path for plan in plans for path in plan.outputs), sources)
-    ignores_case = sys.platform in ("darwin", "win32")
     written: dict[str, FusionJob] = {}
     for path, other in ((path, plan) for plan in plans for path in plan.outputs):
-        earlier = written.setdefault(normalize_name(str(path)) if ignores_case else str(path), other)
+        earlier = written.setdefault(name_file(path), other)
         first, second = earlier.pair.visible, other.pair.visible
         if earlier is other:
             continue
@@ -185,14 +186,7 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
                 f"cannot write {output / file.name}, named as the visible file: give the format with --suffix, one of "
                 f"{', '.join(IMAGE_SUFFIXES)}"
             )
-    sources = [file for pair in pairs for file in (pair.visible, pair.infrared)]
-    folders = {folder.resolve() for folder in {file.parent for file in sources}}
-    if segment and {folder.parent for folder in folders} == {output.resolve()}:
-        raise ValueError(
-            f"{output / 'labels'} is the folder for the label maps of the dataset, not for those of --segment: choose another "
-            "--output"
-        )
-    jobs = [
+    return [
         FusionJob(
             pair,
             output / f"{pair.name}{suffix or pair.visible.suffix}",
@@ -201,17 +195,38 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
         )
         for pair in pairs
     ]
-    if output.resolve() in folders:
-        _check_stems([job.fused for job in jobs], [file for file in sources if file.parent.samefile(output)])
-    return jobs
 
 
-def _check_stems(outputs: "Sequence[Path]", sources: "Sequence[Path]") -> None:
-    """Raise ValueError if files in one folder would have the same stem, so that the pairs would not be found again."""
-    taken = {file.stem: file for file in sources}
-    for output in outputs:
-        source = taken.get(output.stem, output)
-        if source.name != output.name:
+def _check_folder(pairs: "Sequence[ImagePair]", output: Path, segment: bool, is_single: bool) -> None:
+    """Raise ValueError if the fused images would be read as images or label maps of the dataset."""
+    from gffusion.data.names import LABELS_WORDS, Words, is_named
+
+    folders = {folder.resolve() for folder in {file.parent for pair in pairs for file in (pair.visible, pair.infrared)}}
+    parents, resolved = {folder.parent for folder in folders}, output.resolve()
+    if not is_single and resolved in folders:
+        raise ValueError(
+            f"--output {output} is a folder of the images to fuse, where results would be read as images: choose another one"
+        )
+    if segment and resolved in parents:
+        raise ValueError(
+            f"{output / 'labels'} is the folder for the label maps of the dataset, not for those of --segment: choose another "
+            "--output"
+        )
+    if resolved.parent in parents and is_named(resolved.name, Words(LABELS_WORDS)):
+        raise ValueError(
+            f"{output} is named as the folder of the label maps or boxes of the dataset, not of fused images: choose another "
+            "--output"
+        )
+
+
+def _check_stem(job: "FusionJob") -> None:
+    """Raise ValueError if the fused image would have the stem of an input in its folder, whose pairs would be ambiguous."""
+    from gffusion.data.names import normalize_name
+
+    output = job.fused
+    for source in (job.pair.visible, job.pair.infrared):
+        is_alike = normalize_name(source.stem) == normalize_name(output.stem) and source.name != output.name
+        if is_alike and source.parent.resolve() == output.parent.resolve():
             raise ValueError(
                 f"{output} would have the same stem as {source} in the same folder, whose pairs would then be ambiguous: "
                 "choose another --output"

@@ -57,7 +57,7 @@ def test_frames_that_show_nothing(gffusion: Callable, files: Path) -> None:
     )
     assert f"note: {note} (1 pair: shut)" in outcome.err
     report = json.loads(gffusion(*words, "--overwrite", "--json").out)
-    assert (list(report["failed"]), report["notes"], report["noted"]) == (["dead"], {note: 1}, {note: ["shut"]})
+    assert (list(report["errors"]), report["notes"], report["noted"]) == (["dead"], {note: 1}, {note: ["shut"]})
 
 
 def test_images_that_widen_the_range_of_all_are_noted(gffusion: Callable, files: Path) -> None:

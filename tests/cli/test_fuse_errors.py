@@ -32,6 +32,7 @@ class TestBadInput:
             if kind != "empty":
                 source = pair / "visible.png" if kind == "visible" else pair / "infrared.png"
                 shutil.copy(source, pair / kind / f"{'scene' if kind != 'other' else 'stranger'}.png")
+        shutil.copytree(pair / "infrared", pair / "raw" / "thermal")
         shutil.copy(pair / "visible.png", pair / "photo.jfif")
         (pair / "text.png").write_text("hello")
         (pair / "nothing.png").write_bytes(b"")
@@ -84,10 +85,18 @@ class TestBadInput:
             ),
             ("visible.png infrared.png -o visible.png", "visible.png would overwrite an input"),
             ("visible.png infrared.png -o visible/../infrared.png --overwrite", "would overwrite an input"),
-            ("visible infrared -o infrared", "would overwrite an input"),
-            ("visible infrared -o visible --overwrite", "would overwrite an input"),
-            ("visible infrared -o visible --suffix jpg", "scene.jpg would have the same stem as visible/scene.png"),
+            ("visible infrared -o infrared", "infrared is a folder of the images to fuse"),
+            ("visible infrared -o visible --overwrite", "visible is a folder of the images to fuse"),
+            ("visible infrared -o visible --suffix jpg", "visible is a folder of the images to fuse"),
+            ("visible/scene.png infrared/scene.png -o infrared/Scene.jpg", "same stem as infrared/scene.png"),
+            ("visible/scene.png infrared/scene.png -o visible --suffix jpg", "same stem as visible/scene.png"),
+            ("visible infrared -o masks", "masks is named as the folder of the label maps"),
+            ("visible/scene.png infrared/scene.png -o labels/scene.png", "labels is named as the folder of the label"),
             ("visible infrared -o . --segment --overwrite", "labels is the folder for the label maps of the dataset"),
+            (
+                "visible raw/thermal -o . --segment --overwrite",
+                "labels is the folder for the label maps of the dataset",
+            ),
             ("visible.png infrared.png -o out.png -m gffusion-huge", "gffusion-huge.*gffusion-funet"),
             ("visible.png infrared.png -o out.png -m org/no-such-model", "org/no-such-model.*HF_HUB_OFFLINE"),
             ("visible.png infrared.png -o out.png -m no_config", "no_config.*config.json"),

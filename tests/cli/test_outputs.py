@@ -1,10 +1,14 @@
 """Output folders: names that are probably misspelled are refused, and failed runs leave no empty folders."""
 
 import os
+import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+
+from gffusion.cli.outputs import check_not_inputs
 
 COMMANDS = [
     "fuse {0}/visible {0}/infrared -o OUT",
@@ -74,3 +78,10 @@ def test_failures_leave_no_folders(
     assert gffusion(*command.split()).exit_code == 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["broken", "broken2", "old"]
     assert [path.name for path in Path("old").iterdir()] == ["1.png"]
+
+
+@pytest.mark.parametrize(("platform", "is_same"), [("darwin", True), ("win32", True), ("linux", False)])
+def test_inputs_in_another_case(monkeypatch: pytest.MonkeyPatch, platform: str, is_same: bool) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    with pytest.raises(ValueError, match="overwrite an input") if is_same else nullcontext():
+        check_not_inputs([Path("Visible.png")], [Path("visible.png")])
