@@ -14,7 +14,7 @@ from .align import align
 from .benchmark import benchmark
 from .demo import demo
 from .doctor import doctor
-from .errors import ClickException, exit_with_usage_error
+from .errors import ClickException, exit_with_usage_error, interrupted_by_signals
 from .evaluate import evaluate
 from .export import export
 from .fuse import fuse
@@ -44,7 +44,7 @@ gffusion --help lists all commands, and gffusion COMMAND --help its options."""
 
 EXIT_CODES = """\
 Exit codes of all commands: 0 everything was done; 1 a part failed, and the rest was done; 2 nothing could be done, or the command
-was wrong; 130 interrupted by Ctrl-C. Errors and notes are on stderr."""
+was wrong; 130 interrupted by Ctrl-C, 143 by SIGTERM. Errors and notes are on stderr."""
 
 SHORT_HELP: dict[Callable[..., None], str] = {
     align: "Estimate the position of two cameras to each other",
@@ -111,7 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = join_list_words(words, command.params)
         use_options(command.params)
     try:
-        with printed_warnings():
+        with interrupted_by_signals(), printed_warnings():
             sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))
     except ClickException as error:
         exit_with_usage_error(error)
+    except KeyboardInterrupt:  # before the command began
+        sys.exit(130)

@@ -1,9 +1,13 @@
 """User errors as one line on stderr and exit code 2."""
 
 import contextlib
+import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from types import FrameType
 from typing import Any, NoReturn, cast
 
 import typer
@@ -94,5 +98,35 @@ def user_errors() -> Iterator[None]:
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
         typer.echo("gffusion: interrupted; files written so far are complete", err=True)
-        print_json_of_failure({**getattr(stop, "report", {}), "interrupted": True, "exit_code": 130})
-        raise typer.Exit(130) from None
+        code = 128 + _received[-1]
+        print_json_of_failure({**getattr(stop, "report", {}), "interrupted": True, "exit_code": code})
+        raise typer.Exit(code) from None
+
+
+_received: list[int] = [signal.SIGINT]
+
+
+@contextlib.contextmanager
+def interrupted_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGHUP interrupt a command as Ctrl-C does, also as process 1 of a container, unless they are ignored."""
+    process = os.getpid()
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        if os.getpid() != process:  # a forked worker, which its pool ends
+            os._exit(128 + number)
+        _received.append(number)
+        raise KeyboardInterrupt
+
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        numbers = []
+    former = {number: signal.getsignal(number) for number in numbers}
+    replaced = [number for number, handler in former.items() if handler == signal.SIG_DFL]
+    for number in replaced:
+        signal.signal(number, interrupt)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, signal.SIG_DFL)
+        del _received[1:]

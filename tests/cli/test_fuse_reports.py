@@ -5,6 +5,8 @@ import json
 import logging
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -60,6 +62,26 @@ def test_outputs_that_differ_in_case_only(
     outcome = gffusion("fuse", "pairs.csv", "-o", "out", "--dry-run")
     assert outcome.exit_code == code
     assert ("rendered_0000.png and visible/rendered_0001.png would both be out/day.png" in outcome.err) == (code == 2)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_other_signals_interrupt_as_ctrl_c_does(number: signal.Signals, code: int) -> None:
+    rows = "\n".join(f"{PAIR[0]},{PAIR[1]},{index}" for index in range(500))
+    Path("pairs.csv").write_text(f"visible,infrared,name\n{rows}\n")
+    words = ["fuse", "pairs.csv", "-o", "out", "--model", "gffusion-live", "--json"]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([sys.executable, "-m", "gffusion", *words], env=environment, **pipes) as running:
+        started = time.monotonic()
+        while not Path("out/0.png").exists() and time.monotonic() < started + 60:
+            time.sleep(0.02)
+        running.send_signal(number)
+        out, err = running.communicate(timeout=60)
+    assert running.returncode == code and "interrupted; files written so far are complete" in err
+    report = json.loads(out)
+    assert report["interrupted"] and report["exit_code"] == code and 0 < report["not_tried"] <= 500
+    assert all(path.suffix == ".png" and path.stat().st_size for path in Path("out").iterdir())
 
 
 def test_one_visible_image_with_two_infrared_images(gffusion: Callable) -> None:
