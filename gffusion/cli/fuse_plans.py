@@ -220,10 +220,15 @@ def _check_folder(pairs: "Sequence[ImagePair]", output: Path, segment: bool, is_
 
 
 def _check_stem(job: "FusionJob") -> None:
-    """Raise ValueError if the fused image would have the stem of an input in its folder, whose pairs would be ambiguous."""
+    """Raise ValueError if the fused image would have the stem of an input in its folder, whose pairs would be ambiguous.
+
+    It may if the folder holds both images, as that of a camera does.
+    """
     from gffusion.data.names import normalize_name
 
     output = job.fused
+    if job.pair.visible.parent.resolve() == job.pair.infrared.parent.resolve():
+        return
     for source in (job.pair.visible, job.pair.infrared):
         is_alike = normalize_name(source.stem) == normalize_name(output.stem) and source.name != output.name
         if is_alike and source.parent.resolve() == output.parent.resolve():

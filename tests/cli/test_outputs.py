@@ -1,5 +1,6 @@
 """Output folders: names that are probably misspelled are refused, and failed runs leave no empty folders."""
 
+import importlib
 import os
 import sys
 from collections.abc import Callable
@@ -46,6 +47,8 @@ def test_folders_that_cannot_be_written(
     """They are refused before anything is computed. Root may write everywhere."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gffusion.cli.outputs.os.access", lambda _, mode: mode != os.W_OK)
+    for user in ("inference.files", "evaluation.runner", "labeling.files", "data.sources", "data.alignment"):
+        importlib.import_module(f"gffusion.{user}")  # so that none of them keeps what is replaced below
     for name in (
         "gffusion.data.reading.read_pair",
         "gffusion.zoo.create_model",
