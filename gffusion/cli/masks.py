@@ -202,7 +202,7 @@ def _find_pairs(
         raise ValueError(f"no pair of {data} has boxes to make label maps from")
     if unboxed := [pair.name for pair in found.match.pairs if pair.boxes is None]:
         print_line(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
-    class_names = found.class_names if classes is None else check_class_names(classes, "--classes")
+    class_names = found.check_class_names() if classes is None else check_class_names(classes, "--classes")
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):
         raise ValueError(
@@ -271,13 +271,14 @@ def _load_method(
 
 def _write_classes(folder: Path, class_names: Sequence[str]) -> None:
     """Write the class names, or raise ValueError if their file exists with other names."""
-    from gffusion.data.class_names import read_lines  # these imports take time that `gffusion --help` need not spend
+    # These imports take time that `gffusion --help` need not spend.
+    from gffusion.data.class_names import normalize_class_name, read_lines
     from gffusion.data.pairs import CLASSES_FILE
 
     file = folder / CLASSES_FILE
     if not file.exists():
         write_output(file, "".join(f"{name}\n" for name in class_names).encode())
-    elif read_lines(file) != tuple(class_names):
+    elif [*map(normalize_class_name, read_lines(file))] != [*map(normalize_class_name, class_names)]:
         raise ValueError(
             f"{file} lists other classes than {', '.join(class_names)}: remove it, or choose another --output"
         )

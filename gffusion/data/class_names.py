@@ -21,10 +21,15 @@ def read_class_names(file: Path, of_boxes: bool) -> tuple[str, ...]:
     Raises:
         ValueError: As [`check_class_names`].
     """
+    return check_class_names(read_unchecked_names(file, of_boxes), str(file))
+
+
+def read_unchecked_names(file: Path, of_boxes: bool) -> tuple[str, ...]:
+    """Read a `classes.txt` as [`read_class_names`] does, also if its names cannot be used."""
     names = read_lines(file)
     if not of_boxes and names and normalize_class_name(names[0]) == _BACKGROUND:
-        names = names[1:]
-    return check_class_names(names, str(file))
+        return names[1:]
+    return names
 
 
 def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gffusion.data.class_names import read_class_names
+from gffusion.data.class_names import normalize_class_name, read_class_names
 from gffusion.data.label_values import check_class_values
 from gffusion.data.pairs import CLASSES_FILE
 from gffusion.data.report_text import to_line
@@ -46,7 +46,7 @@ def _choose_class_names(
         source = str(lists[0])
         class_names = ("background", *read_class_names(lists[0], of_boxes=False))
         for names in of_models:
-            if [name.casefold() for name in names] != [name.casefold() for name in class_names]:
+            if [*map(normalize_class_name, names)] != [*map(normalize_class_name, class_names)]:
                 raise ValueError(
                     f"{lists[0]} names the classes {', '.join(class_names)}, but a model has {', '.join(names)}: give the "
                     "names that the ids of both have as `class_names` (--class-names), with `label_map` (--label-map "

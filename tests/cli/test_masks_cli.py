@@ -256,6 +256,7 @@ class TestClasses:
         outcome = gffusion("masks", data, "--method", "threshold", "--classes", "person,person,car")
         assert (outcome.exit_code, outcome.out) == (2, "") and "--classes names 'person' twice" in outcome.err
         assert not (data / "labels").exists()
+        assert gffusion("masks", data, "--method", "threshold", "--classes", "Person,BICYCLE,car").exit_code == 0
 
     def test_of_yolo_need_no_names(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()

@@ -65,8 +65,11 @@ class TestFolders:
         assert dataset[0]["boxes"].tolist() == [[1, 2, 4, 6]]
         assert dataset[0]["box_classes"].tolist() == [1]
         write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "car"}, {"id": 3, "name": "Background"}]}')
-        with pytest.raises(ValueError, match=r"all\.json lists .*: remove 'Background'"):
-            find_pairs(tmp_path)
+        with pytest.raises(
+            ValueError, match=r"all\.json lists .*: remove 'Background'; .* class_names= .*masks --classes"
+        ):
+            FusionDataset(tmp_path)
+        assert FusionDataset(tmp_path, class_names=["car"])[0]["box_classes"].tolist() == [0]
         write(tmp_path / "classes.txt", "car")
         assert find_pairs(tmp_path).class_names == ("car",)
         write(tmp_path / "boxes" / "more.json", text)
@@ -90,8 +93,10 @@ class TestFolders:
         write(tmp_path / folder / "a.txt", "")
         if message or folder == "boxes":
             message = message or "remove 'background'"
-            with pytest.raises(ValueError, match=rf"classes\.txt .*{message}"):
-                find_pairs(tmp_path)
+            make_images(tmp_path / "labels", names=("a.png",), channels=1)
+            with pytest.raises(ValueError, match=rf"classes\.txt .*{message}.*class_names="):
+                FusionDataset(tmp_path)
+            assert FusionDataset(tmp_path, class_names=["b", "c"]).class_names == ("b", "c")
         else:
             make_images(tmp_path / "labels", names=("a.png",), channels=1)
             assert FusionDataset(tmp_path).class_names == ("person",)

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from evaluation_runs import NAMES, read, run
 from numpy.typing import NDArray
 
 from gffusion.data.label_values import replace_values
+from gffusion.evaluation.classes import _choose_class_names
 from gffusion.metrics import MeanIoU
 
 
@@ -79,6 +81,12 @@ def test_names_next_to_the_label_maps(pairs: Path, maps: MeanIoU, folder: str) -
     table = run(pairs, **options(pairs, class_names=None))
     assert table.class_names == ("background", "person", "car")
     assert run(pairs, **options(pairs)).class_names == ("x", "y", "z")
+
+
+def test_names_are_compared_without_case_and_underscores(tmp_path: Path) -> None:
+    (tmp_path / "classes.txt").write_text("Traffic_Light\n", encoding="utf-8")
+    method: Any = SimpleNamespace(class_names=("background", "traffic light"))
+    assert _choose_class_names([method], {}, None, tmp_path) == ("background", "Traffic_Light")
 
 
 def test_missing_prediction_is_reported(pairs: Path, maps: MeanIoU) -> None:

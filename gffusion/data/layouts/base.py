@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES
-from gffusion.data.class_names import read_lines
+from gffusion.data.class_names import check_class_names, read_lines
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.names import Words, is_named, normalize_name
 from gffusion.data.pairs import PairMatch, match_pairs
@@ -22,11 +22,28 @@ class FoundPairs:
         match: The pairs, and the files without a partner.
         class_names: Names of the classes of boxes, and of label maps after the background: box class k is label k + 1.
         labels: Folder from which label maps are read, also if it does not exist; `None` for datasets without boxes.
+        names_file: File that names the classes; its names are not checked.
     """
 
     match: PairMatch
     class_names: tuple[str, ...] | None = None
     labels: Path | None = None
+    names_file: Path | None = None
+
+    def check_class_names(self) -> tuple[str, ...] | None:
+        """Return the class names if they can be used.
+
+        Raises:
+            ValueError: As [`check_class_names`][gffusion.data.class_names.check_class_names].
+        """
+        if self.class_names is None or self.names_file is None:
+            return self.class_names
+        try:
+            return check_class_names(self.class_names, str(self.names_file))
+        except ValueError as error:
+            raise ValueError(
+                f"{error}; or name the classes with class_names= (--class_names; masks --classes)"
+            ) from None
 
 
 def match_folders(

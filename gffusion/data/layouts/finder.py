@@ -44,7 +44,8 @@ def find_pairs(
 
     Raises:
         FileNotFoundError, NotADirectoryError: If a folder is missing or a file, or the list of a split is missing.
-        ValueError: If the layout is unknown, or [`match_pairs`] or [`read_coco`] refuses the files.
+        ValueError: If the layout is unknown, or [`match_pairs`] or [`read_coco`] refuses the files. The names
+            of classes are checked where they are used, see [`FoundPairs.check_class_names`].
 
     Example:
         >>> import tempfile

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from gffusion.data.boxes import NamedBoxes, read_coco
-from gffusion.data.class_names import check_class_names, read_class_names
+from gffusion.data.class_names import check_class_names, read_unchecked_names
 from gffusion.data.names import INFRARED_OR_NEAR, VISIBLE
 from gffusion.data.pairs import CLASSES_FILE, match_pairs
 
@@ -24,9 +24,11 @@ def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) 
     root = find_split(root, split, "folders")
     boxes = find_folder(root, "boxes")
     lists = [folder / CLASSES_FILE for folder in (root, boxes) if folder and (folder / CLASSES_FILE).is_file()]
-    by_stem, class_names = _read_coco(_find_coco(root, boxes), with_boxes, is_named=bool(lists))
+    files = _find_coco(root, boxes)
+    by_stem, class_names = _read_coco(files, with_boxes, is_named=bool(lists))
     if lists:
-        class_names = read_class_names(lists[0], of_boxes=boxes is not None or by_stem is not None)
+        class_names = read_unchecked_names(lists[0], of_boxes=boxes is not None or by_stem is not None)
+    names_file = next(iter((*lists, *(files if class_names else ()))), None)
     labels = find_folder(root, "labels")
     match = match_pairs(
         require_folder(root, "folders", "visible", kind=VISIBLE),
@@ -34,7 +36,7 @@ def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) 
         labels,
         (by_stem or boxes) if with_boxes else None,
     )
-    return FoundPairs(match, class_names, labels or root / "labels")
+    return FoundPairs(match, class_names, labels or root / "labels", names_file)
 
 
 def _find_coco(root: Path, boxes: Path | None) -> list[Path]:
@@ -62,7 +64,7 @@ def _read_coco(
                 f"{files[0].parent} contains {len(files)} COCO files ({files[0].name}, ...); keep only one"
             )
         by_stem, class_names = read_coco(files[0]) if files else (None, None)
-        if class_names and not is_named:
+        if class_names and not is_named and not with_boxes:
             check_class_names(class_names, str(files[0]))
         return by_stem, class_names
     except ValueError as error:

@@ -54,7 +54,7 @@ class FolderPairs(PairSource):
         self._read_options = self._find_rigs([part.match.pairs for part in found], options)
         self.class_names = check_class_names(class_names, "class_names") if class_names is not None else None
         if class_names is None and (self.has_labels or self.has_boxes):
-            self.class_names = _join_class_names(roots, [part.class_names for part in found])
+            self.class_names = _join_class_names(roots, [part.check_class_names() for part in found])
         if self.has_boxes and self.class_names is None:
             _refuse_class_names(self.pairs)
 

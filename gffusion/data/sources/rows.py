@@ -33,10 +33,11 @@ class DatasetRows(PairSource):
         self._columns = columns
         self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))
         self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
-        if class_names is not None:
-            check_class_names(class_names, "class_names")
-        known = class_names if class_names is not None else read_category_names(features.get(columns.get("boxes")))
-        self.class_names = tuple(known) if known is not None else None
+        source = "class_names"
+        if class_names is None:
+            class_names = read_category_names(features.get(columns.get("boxes")))
+            source = f"the ClassLabel of the column {columns.get('boxes')!r} (class_names= replaces it)"
+        self.class_names = None if class_names is None else check_class_names(class_names, source)
         # Values of `Array2D` and `Array3D` features are read as lists or 64-bit integers.
         self._dtypes = {
             name: features[column].dtype for name, column in columns.items() if hasattr(features.get(column), "shape")

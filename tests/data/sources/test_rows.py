@@ -3,6 +3,7 @@
 import pickle
 from io import BytesIO
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -177,6 +178,14 @@ class TestDatasets:
             assert copy.class_names == ("person", "car")
             assert copy.names == ("a", "a")
             assert copy.read_sizes() == [(6, 9)] * 2
+
+    @pytest.mark.parametrize("names", [["background", "person"], ["person", "Person"]])
+    def test_names_of_features_are_checked(self, names: list[str]) -> None:
+        rows: Any = Rows(visible=[VISIBLE], infrared=[THERMAL], objects=[OBJECTS])
+        rows.features = {"objects": {"category": SimpleNamespace(names=names)}}
+        with pytest.raises(ValueError, match=r"ClassLabel of the column 'objects' \(class_names= replaces it\)"):
+            FusionDataset.from_dataset(rows, boxes="objects")
+        assert FusionDataset.from_dataset(rows, boxes="objects", class_names=["a", "b"]).class_names == ("a", "b")
 
     @pytest.mark.parametrize("kind", [None, "numpy", "torch"])
     def test_arrays(self, kind: str | None) -> None:
