@@ -4,6 +4,7 @@ import itertools
 import logging
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -162,9 +163,11 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
 def _sizes(dataset: Any) -> list[tuple[int, int]]:
     """Return the heights and widths of all items; a FusionDataset's transform is applied to blank images."""
     item = dataset[0]
-    shapes = {name: tuple(getattr(item.get(name), "shape", ())) for name in ("visible_values", "infrared_values")}
+    values = item if isinstance(item, Mapping) else {}
+    shapes = {name: tuple(getattr(values.get(name), "shape", ())) for name in ("visible_values", "infrared_values")}
     if [(len(shape), shape[:1]) for shape in shapes.values()] != [(3, (3,)), (3, (1,))]:
-        got = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in item.items())
+        shown = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in values.items())
+        got = shown or f"a {type(item).__name__}"
         raise ValueError(
             "Items of datasets must be dicts of tensors, `visible_values` (3, H, W) and `infrared_values` (1, H, W), "
             f"got {got}."

@@ -198,9 +198,10 @@ class TestData:
                 {"visible_values": torch.zeros(3, 64, 64), "infrared_values": torch.zeros(3, 64, 64)},
                 r"infrared_values \(3, ",
             ),
+            ((torch.zeros(3, 64, 64), torch.zeros(1, 64, 64)), r"a tuple\."),
         ],
     )
-    def test_items_of_other_kinds(self, make: Make, item: dict[str, torch.Tensor], got: str) -> None:
+    def test_items_of_other_kinds(self, make: Make, item: Any, got: str) -> None:
         with pytest.raises(ValueError, match=rf"`infrared_values` \(1, H, W\), got .*{got}"):
             make([item, item])
 

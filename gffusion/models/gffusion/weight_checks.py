@@ -24,6 +24,10 @@ class Stored(NamedTuple):
     shape: tuple[int, ...]
 
 
+class MisfitError(OSError):
+    """Weights and configuration do not fit to each other."""
+
+
 def read_headers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Stored]:
     """Return the tensors in safetensors files, by name, without reading them.
 
@@ -87,7 +91,7 @@ def find_new_parts(
         f"{name!r} is not expected" for name in sorted(found.keys() - expected.keys()) if not name.startswith(allowed)
     ]
     if problems:
-        raise OSError(f"the weights do not fit the configuration: {_list(problems)}")
+        raise MisfitError(f"the weights do not fit the configuration: {_list(problems)}")
     return new
 
 

@@ -25,6 +25,7 @@ from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
 
 from .config_limits import describe_type, read_json_object
+from .weight_checks import MisfitError
 
 # Arguments of a request to the Hub besides name and revision.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
@@ -138,7 +139,9 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
         advice = _REINSTALL if is_bundled else "download them again"
         raise OSError(f"The files of {what} in {os.fspath(source)!r} are damaged, {advice} ({error})") from error
     except OSError as error:
-        if is_bundled:
+        if isinstance(error, MisfitError):
+            hint = f"{hint} If you changed the configuration (`num_labels`, ...), `ignore_mismatched_sizes=True` gives new, untrained parts."
+        elif is_bundled:
             hint = f"{hint} To restore the files, {_REINSTALL}"
         raise OSError(
             f"Cannot load {what} from {os.fspath(source)!r}: {_reason(error, source)} {hint}".rstrip()
