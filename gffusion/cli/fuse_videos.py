@@ -203,7 +203,9 @@ def keep_video(job: "VideoJob", as_json: bool, strict: bool = False) -> None:
         remove_segments(job.folder)
     notes = [f"{job.fused} exists {NOT_COMPARED}, and --overwrite was not given"]
     if job.folder.exists():
-        notes.append("a run that was to replace it was interrupted: --overwrite continues it")
+        notes.append(
+            "a run that was to replace it was interrupted: --overwrite continues it if inputs and options are the same"
+        )
     if as_json:
         print_json(_describe(job, VideoReport(notes=notes)) | {"skipped": 1})
     else:
