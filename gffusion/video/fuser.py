@@ -14,6 +14,7 @@ from gffusion.data.reading import clean, complete_pair
 from gffusion.inference.predict import Prediction, predict
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
+from gffusion.models.gffusion.infrared_values import unmask
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .semantics import SemanticRefresh, check_refresh
@@ -21,6 +22,10 @@ from .semantics import SemanticRefresh, check_refresh
 _PALETTE_NOTE = "infrared colors mapped back"
 # Range of the levels of a channel without which palettes are not compared, in every fourth row and column.
 _MIN_CONTRAST, _PERCENTILES, _STEP = 64, (1, 99), 4
+
+
+class PaletteError(ValueError):
+    """A frame has another palette than those before, or than most frames of its video."""
 
 
 class PreparedFrame(NamedTuple):
@@ -46,7 +51,7 @@ def read_palette(frame: InfraredFrame, infrared: NDArray[Any]) -> tuple[str, ...
         frame: The image after it was cleaned.
         infrared: The image before, (H, W) or (H, W, 3).
     """
-    if infrared.dtype.kind == "f":  # which have no colors
+    if infrared.dtype.kind not in "iu":  # floating-point values have no colors, others are refused later
         return None
     tested = infrared[::_STEP, ::_STEP].reshape(-1, *infrared.shape[2:])
     low, high = np.percentile(tested, _PERCENTILES, axis=0)
@@ -82,7 +87,7 @@ class FrameFuser:
         border: (H, W), True where the infrared images have a border, so that it is not searched for in every image.
         limits: [`PreparedFrame.limits`] of the frame before the first one.
         infrared_options: Options of the infrared images, instead of those of the processor.
-        palette: [`PreparedFrame.palette`] of the frame before the first one.
+        palette: [`PreparedFrame.palette`] of most frames.
         patience: Number of consecutive frames of another palette after which it is taken; 0 refuses all of them.
 
     Raises:
@@ -121,7 +126,7 @@ class FrameFuser:
         self._read_options = read_options if border is None else replace(read_options, keep_borders=True)
         self._running = RunningRange(options.smooth_range, limits) if options.smooth_range else None
         self._semantics = SemanticRefresh(model, semantic_every) if semantic_every > 1 else None
-        self._palette, self._patience = palette, patience
+        self._palette, self._patience, self._is_given = palette, patience, palette is not None
         self._other: tuple[str, ...] | None = None  # palette of the frames before, if it is refused
         self._others = 0  # number of these frames
 
@@ -151,8 +156,10 @@ class FrameFuser:
             largest: Largest count that the infrared format can hold, if it is not that of the type.
 
         Raises:
+            PaletteError: If the palette of the infrared image is another one.
             ValueError: If the images cannot be fused.
         """
+        infrared = unmask(infrared, "infrared")
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared), names[1])
         images = complete_pair(visible, frame, self._read_options, names)
@@ -188,9 +195,13 @@ class FrameFuser:
         if self._palette is not None and palette != self._palette:
             self._other, self._others = palette, self._others + 1
             if self._others != self._patience:
-                remedy = f"it is taken after {self._patience} frames" if self._patience else "split it there"
-                raise ValueError(
-                    f"the palette of {name} changes: {remedy}, or take its brightness with infrared_luma=True "
-                    "(--infrared-luma)"
+                problem = "changes: split it there"
+                if self._patience:
+                    problem = f"changes: it is taken after {self._patience} frames"
+                elif self._is_given:
+                    known = "; ".join(self._palette) or "gray"
+                    problem = f"is not that of most frames ({known}): fuse this part alone"
+                raise PaletteError(
+                    f"the palette of {name} {problem}, or take its brightness with infrared_luma=True (--infrared-luma)"
                 )
         self._palette, self._other = palette, None

@@ -32,7 +32,7 @@ from gffusion.zoo.digest import digest_weights
 
 from .checks import check_frames
 from .frozen import FrozenFrames
-from .fuser import FrameFuser, mask_border, read_palette
+from .fuser import FrameFuser, PaletteError, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
@@ -152,6 +152,7 @@ class _VideoRun:
         check_refresh(model, semantic_every)
         self._size: tuple[int, ...] | None = None
         self._frozen, self._infrared_time = FrozenFrames(), Fraction(-1)
+        self._failures = 0  # without those of frames that have another palette than most
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the fused frames depend on, besides the model and the arguments of `run`."""
@@ -258,7 +259,8 @@ class _VideoRun:
             prepared = prepared._replace(images=prepared.images._replace(notes=prepared.images.notes + notes))
             return FrameItem(time, duration, prepared)
         except ValueError as error:
-            return FrameItem(time, duration, None, f"{float(time):.3f} s: {error}")
+            has_other_palette = isinstance(error, PaletteError) and self._palette is not None
+            return FrameItem(time, duration, None, f"{float(time):.3f} s: {error}", has_other_palette)
 
     def _find_frozen(self, pair: FramePair, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
         if pair.infrared.time == self._infrared_time:  # one infrared frame for several visible ones
@@ -292,7 +294,8 @@ class _VideoRun:
 
     def _leave_out(self, item: FrameItem, recorder: Recorder) -> None:
         recorder.fail(item)
-        if not self._size and recorder.seen >= _FAILURES_AT_START:
+        self._failures += not item.has_other_palette
+        if not self._size and self._failures >= _FAILURES_AT_START:
             raise ValueError(str(item.error))
 
     def _count(self, state: SegmentState) -> None:

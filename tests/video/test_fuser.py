@@ -1,5 +1,6 @@
 """Frames that differ from those before: in palette, contrast or size."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,24 @@ def test_dark_frames_do_not_choose_the_palette(tmp_path: Path, fuse: Callable) -
     report = fuse(visible, infrared)[1]
     assert (report.frames, report.failures) == (8, 1)
     assert report.errors[0].startswith("0.120 s: the palette of")
+
+
+def test_a_long_first_part_in_another_palette_is_left_out(tmp_path: Path, fuse: Callable) -> None:
+    """Such as a splash screen: the palette is that of most frames."""
+    frames = [color("jet" if index < 12 else "inferno", index) for index in range(40)]
+    infrared = write_video(tmp_path / "infrared.mkv", frames, codec="ffv1", pixels="bgr0")
+    visible = write_video(tmp_path / "visible.mp4", (visible_frame(index, *SIZE) for index in range(len(frames))))
+    report = fuse(visible, infrared)[1]
+    assert (report.frames, report.failures) == (28, 12)
+    assert re.search(r"^0\.000 s: the palette of .* is not that of most frames \(.* inferno.*\)", report.errors[0])
+
+
+@pytest.mark.parametrize("image", [RAMP > 99, np.ma.masked_equal(RAMP.astype(np.uint8), 3)])
+@pytest.mark.filterwarnings("error")
+def test_unusable_arrays_are_refused(funet: GFFusionModel, image: NDArray[Any]) -> None:
+    fuser = FrameFuser(funet, load_image_processor("gffusion-funet"))
+    with pytest.raises(ValueError, match="The infrared image"):
+        fuser.fuse([fuser.prepare(visible_frame(0, *SIZE), image)])
 
 
 def test_streams_take_another_palette_that_stays(funet: GFFusionModel) -> None:
