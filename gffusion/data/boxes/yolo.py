@@ -1,6 +1,7 @@
 """Read YOLO box files."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from .base import MAX_CLASSES, Boxes, clip_boxes, read_text
@@ -29,6 +30,25 @@ def read_yolo(path: Path, size: tuple[int, int], class_names: Sequence[str] | No
         classes.append(index)
         coordinates.append(((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height))
     return clip_boxes(coordinates, classes, size, str(path))
+
+
+def check_first_class(files: Iterable[Path], class_names: Sequence[str]) -> None:
+    """Check that YOLO files do not count classes from 1, which would shift the classes of files without the last one.
+
+    Raises:
+        ValueError: If the largest class is the number of classes, and 0 does not occur.
+    """
+    found: dict[int, Path] = {}
+    for path in files:
+        with suppress(OSError, ValueError):  # reported when the file is used
+            for line in filter(str.strip, read_text(path).splitlines()):
+                found.setdefault(_parse_row(line.split(), None)[0], path)
+    if found and min(found) > 0 and max(found) == len(class_names):
+        numbered = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
+        raise ValueError(
+            f"the boxes have the classes {min(found)} to {max(found)} (the last one in {found[max(found)]}): box classes count from 0 "
+            f"({numbered}), so subtract 1 in all files"
+        )
 
 
 def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[int, list[float]]:
