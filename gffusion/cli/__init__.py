@@ -18,7 +18,7 @@ from .errors import ClickException, exit_with_usage_error, interrupted_by_signal
 from .evaluate import evaluate
 from .export import export
 from .fuse import fuse
-from .lists import join_list_words
+from .lists import expand_home, join_list_words
 from .masks import masks
 from .match import match
 from .messages import printed_warnings, use_options
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Characters that a file or pipe on Windows cannot hold must not end the work.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    words = [expand_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
     options = [option for parameter in getattr(command, "params", ()) for option in parameter.opts]

@@ -1,5 +1,7 @@
 """Lists on the command line: values separated by commas, spaces or both."""
 
+import os
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -77,6 +79,19 @@ def parse_zoom(text: str | None) -> tuple[int, int, int, int] | None:
         raise ValueError(f"--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got {text!r}")
     left, top, width, height = numbers
     return left, top, left + width, top + height
+
+
+def expand_home(word: str) -> str:
+    """Return a word of the command line with `~` as the home folder where the shell leaves it: `--output=~/a.png`, quotes.
+
+    Example:
+        >>> expand_home("--fused=Mine=~/mine") == f"--fused=Mine={Path.home()}/mine"
+        True
+        >>> expand_home("a~b")
+        'a~b'
+    """
+    start, path = re.fullmatch(r"((?:[^~/]*=)?@?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
+    return word if os.path.exists(path) else start + os.path.expanduser(path)
 
 
 def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:

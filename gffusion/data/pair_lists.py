@@ -192,7 +192,7 @@ def _read_text(path: Path) -> str:
 def _find(name: str, listed_in: Path, line: int) -> Path:
     """Return the file of a line, relative to the list or to the current folder."""
     plain = name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name  # as "Copy as path" of Windows
-    for written in dict.fromkeys((name, plain, plain.replace("\\", "/"))):
+    for written in dict.fromkeys((name, plain, plain.replace("\\", "/"), os.path.expanduser(plain))):
         for file in (listed_in.parent / written, Path(written)):
             if os.path.isfile(file):  # False also for names that are too long
                 return file

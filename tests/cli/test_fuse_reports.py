@@ -84,6 +84,20 @@ def test_other_signals_interrupt_as_ctrl_c_does(number: signal.Signals, code: in
     assert all(path.suffix == ".png" and path.stat().st_size for path in Path("out").iterdir())
 
 
+def test_home_folders_that_the_shell_leaves(
+    gffusion: Callable, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Path("home").mkdir()
+    Path("home/visible.txt").write_text("~/visible.png")
+    Path("home/infrared.txt").write_text("~/infrared.png")
+    for path in map(Path, PAIR):
+        Path("home", f"{path.parent}.png").symlink_to(path.absolute())
+    words = ("fuse", "@~/visible.txt", "@~/infrared.txt", "--output=~/out", "-m", "gffusion-live")
+    assert gffusion(*words).exit_code == 0
+    assert Path("home/out/visible.png").exists() and not Path("~").exists()
+
+
 def test_one_visible_image_with_two_infrared_images(gffusion: Callable) -> None:
     """As of two thermal cameras: each pair has its own measured range."""
     rows = [f"visible/rendered_0000.png,infrared/rendered_000{number}.png" for number in range(2)]
