@@ -85,6 +85,34 @@ class Rig:
         return cls(matrix, visible_size, None, "read from the tags of the file")
 
     @classmethod
+    def from_pixels(
+        cls, matrix: NDArray[Any], visible_size: tuple[int, int], infrared_size: tuple[int, int], origin: str = ""
+    ) -> "Rig":
+        """Return the rig of a homography in pixels, such as of your own calibration; the inverse of [`~Rig.to_pixels`].
+
+        Args:
+            matrix: (3, 3), maps pixels (column, row, 1) of the visible to pixels of the infrared image, as
+                `cv2.findHomography(visible_points, infrared_points)` returns it. Whole numbers are the centers of pixels.
+            visible_size: Height and width of the visible images.
+            infrared_size: Height and width of the infrared images.
+            origin: Where the transform comes from, for messages.
+
+        Raises:
+            ValueError: As the constructor.
+
+        Example:
+            >>> turned = [[0, -1, 479], [1, 0, 0], [0, 0, 1]]  # an infrared camera that is turned by 90 degrees
+            >>> Rig.from_pixels(np.array(turned), (480, 640), (640, 480)).to_pixels((480, 640), (640, 480)).round(6)[:2] + 0.0
+            array([[  0.,  -1., 479.],
+                   [  1.,   0.,   0.]])
+        """
+        sizes = _check_size("visible_size", visible_size), _check_size("infrared_size", infrared_size)
+        matrix = np.asarray(matrix, np.float64)
+        if matrix.shape == (3, 3):  # others are refused by the constructor
+            matrix = np.linalg.inv(from_relative(sizes[1])) @ matrix @ from_relative(sizes[0])
+        return cls(matrix, *sizes, origin)
+
+    @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Rig":
         """Read a rig from the JSON file that [`Rig.save`] writes.
 
