@@ -12,6 +12,8 @@ from pathlib import Path
 from gffusion import create_model
 from gffusion.cli.device import choose_device
 from gffusion.data import IMAGE_SUFFIXES, ReadOptions, write_image
+from gffusion.data.alignment import parse_align
+from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.video.matching import VideoPair
 from gffusion.video.reading import VideoFile, to_infrared, to_visible
 from gffusion.video.stream import FusionStream
@@ -22,7 +24,8 @@ parser.add_argument("visible", type=Path)
 parser.add_argument("infrared", type=Path)
 parser.add_argument("--model", default="gffusion-tiny")
 parser.add_argument("--device", default="cpu")
-parser.add_argument("--align", default="none", choices=["none", "resize"])
+parser.add_argument("--align", default="none", help="none, resize or the file of a rig, from `gffusion align`")
+parser.add_argument("--infrared-range", help="percentile, or LOW,HIGH, for more than 8 bits")
 parser.add_argument("--semantic-every", type=int, default=1)
 parser.add_argument("--last", type=Path, help="file for the last fused frame")
 options = parser.parse_args()
@@ -47,7 +50,9 @@ def main() -> None:
     device = choose_device(options.device)
     pair = VideoPair(VideoFile(options.visible), VideoFile(options.infrared))
     model = create_model(options.model, use_segmenter=False).to(device)
-    processor, read_options = load_image_processor(options.model), ReadOptions(align=options.align, keep_borders=True)
+    ranges = {"infrared_range": parse_infrared_range(options.infrared_range)} if options.infrared_range else {}
+    processor = load_image_processor(options.model, **ranges)
+    read_options = ReadOptions(align=parse_align(options.align), keep_borders=True)
     stream = FusionStream(model, processor, read_options, semantic_every=options.semantic_every)
     with ThreadPoolExecutor(1) as cameras, stream:
         reading = cameras.submit(play, stream, pair)

@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from transformers import Dinov2Model
 
 from gffusion import GFFusionModel
+from gffusion.cameras import Rig
 from gffusion.synthetic.samples import write_scenes
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -112,7 +114,9 @@ def test_live(tmp_path: Path) -> None:
     from gffusion.data import read_image
 
     visible, infrared = write_pair(tmp_path, 12)
-    done = run(EXAMPLES / "live.py", visible, infrared, "--model", "gffusion-funet", "--last", tmp_path / "last.png")
+    Rig(np.eye(3)).save(tmp_path / "rig.json")
+    options = ("--align", tmp_path / "rig.json", "--infrared-range", "percentile", "--last", tmp_path / "last.png")
+    done = run(EXAMPLES / "live.py", visible, infrared, "--model", "gffusion-funet", *options)
     assert done.returncode == 0, done.stderr
     *lines, summary = done.stdout.splitlines()
     fused, pushed, dropped = (int(word.rstrip(",")) for word in summary.split() if word.rstrip(",").isdecimal())
