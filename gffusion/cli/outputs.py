@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def check_parent(path: Path, option: str) -> None:
-    """Raise FileNotFoundError if more than the output and its folder would have to be created.
+    """Raise FileNotFoundError if more than the output and its folder would have to be created, and ValueError for `-`.
 
     Example:
         >>> check_parent(Path("runs", "fused"), "--output")
@@ -17,6 +17,8 @@ def check_parent(path: Path, option: str) -> None:
             ...
         FileNotFoundError: --output rnus/night/fused: the folder rnus does not exist; the nearest folder that does is ...
     """
+    if path == Path("-"):
+        raise ValueError(f"{option} -: results are written to files, not to standard output: give a file or folder")
     above = path.parent.parent
     if not path.absolute().parent.parent.is_dir():
         nearest = next(folder for folder in path.absolute().parents if folder.is_dir())
