@@ -65,7 +65,7 @@ def test_outputs_that_differ_in_case_only(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals of POSIX")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143)])
 def test_other_signals_interrupt_as_ctrl_c_does(number: signal.Signals, code: int) -> None:
     rows = "\n".join(f"{PAIR[0]},{PAIR[1]},{index}" for index in range(500))
     Path("pairs.csv").write_text(f"visible,infrared,name\n{rows}\n")

@@ -58,7 +58,7 @@ def test_a_row_for_every_pair_and_a_name_for_every_class(pair: ImagePair) -> Non
 
 def test_gray_and_16_bit_images(pair: ImagePair, tmp_path: Path) -> None:
     Image.new("L", (100, 50)).save(tmp_path / "gray.png")
-    Image.fromarray(np.full((50, 100), 65535, dtype=np.uint16)).save(tmp_path / "deep.png")
+    Image.fromarray(np.full((50, 100), 65534, dtype=np.uint16)).save(tmp_path / "deep.png")
     other = replace(pair, visible=tmp_path / "gray.png", infrared=tmp_path / "deep.png")
     sheet = np.asarray(draw_contact_sheet([other]))
     assert (sheet[-40, [262, 774, 1286]] == [[0], [255], [255]]).all()

@@ -23,7 +23,9 @@ def pairs(tmp_path: Path) -> list[ImagePair]:
     for index in range(3):
         files = [tmp_path / f"{index}_{kind}" for kind in ("visible.png", "infrared.tif", "boxes.txt")]
         Image.new("RGB", (40, 32), (100 * index, 0, 255)).save(files[0])
-        Image.fromarray(np.full((32, 40), index * 65535 // 2, dtype=np.uint16)).save(files[1])
+        infrared = np.full((32, 40), index * 255 // 2, np.uint8)
+        infrared[-1, -1] = 64  # images of one value are noted
+        Image.fromarray(infrared).save(files[1])
         files[2].write_text("1 0.5 0.5 0.5 0.5\n")
         found.append(ImagePair(str(index), files[0], files[1], boxes=files[2]))
     return found
@@ -53,7 +55,7 @@ def test_writes_the_masks_of_the_method(pairs: list[ImagePair], tmp_path: Path) 
         np.testing.assert_array_equal(read_labels(tmp_path / "new" / "labels" / f"{pair.name}.png"), expected)
     assert seen[2][0] == pytest.approx([200 / 255, 0, 1])
     assert [shape for _, shape, _ in seen] == [(1, 32, 40)] * 3
-    assert [level for *_, level in seen] == pytest.approx([0, 0.5, 1], abs=1e-4)
+    assert [level for *_, level in seen] == pytest.approx([0, 127 / 255, 1])
 
 
 @pytest.mark.parametrize("error", [ValueError, MemoryError, torch.OutOfMemoryError, OSError])
