@@ -192,8 +192,7 @@ def _find_pairs(
     data: Path, layout: str, split: str | None, classes: list[str] | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
-    from gffusion.data.boxes import has_class_names  # these imports take time that `gffusion --help` need not spend
-    from gffusion.data.boxes.yolo import check_first_class
+    from gffusion.data.boxes import check_class_ids, has_class_names  # saves start-up time
     from gffusion.data.class_names import check_class_names
     from gffusion.data.layouts import find_pairs
 
@@ -209,8 +208,8 @@ def _find_pairs(
         raise ValueError(
             f"{file} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
         )
-    if class_names is not None:
-        check_first_class((pair.boxes for pair in pairs if isinstance(pair.boxes, Path)), class_names)
+    if note := check_class_ids((pair.boxes for pair in pairs), class_names):
+        print_line(f"note: {note}", err=True)
     return pairs, class_names, found
 
 

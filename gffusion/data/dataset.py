@@ -73,7 +73,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
     Raises:
         FileNotFoundError, NotADirectoryError: If a folder is missing or a file.
         ValueError: If no root, a negative seed, an unknown layout or an unknown range is given, a folder contains no
-            pairs, files match ambiguously, only some pairs have labels, or joined folders have different classes.
+            pairs, files match ambiguously, only some pairs have labels, joined folders have different classes, or an id of a box is
+            not a class.
 
     Example:
         >>> import tempfile

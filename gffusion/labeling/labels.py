@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gffusion.data.atomic import prevents_writing
-from gffusion.data.boxes import read_boxes
+from gffusion.data.boxes import check_class_ids, read_boxes
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
 from gffusion.data.memory import memory_errors
@@ -61,6 +61,9 @@ def write_labels(
     Yields:
         One result per pair, in order, as soon as the pair is done.
 
+    Raises:
+        ValueError: If an id in a YOLO file is not a class, before the first map is written.
+
     Example:
         >>> import tempfile
         >>> from gffusion.data import find_pairs
@@ -72,7 +75,8 @@ def write_labels(
         >>> results[0].pair.name, results[0].error
         ('rendered_0000', None)
     """
-    ranges = ranges or PairRanges(InfraredOptions())
+    ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
+    check_class_ids((pair.boxes for pair in pairs), class_names)
     for pair in pairs:
         try:
             with memory_errors():

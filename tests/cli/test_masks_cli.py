@@ -255,6 +255,8 @@ class TestClasses:
         assert "classes.txt lists other classes than car, bicycle, person" in outcome.err
         outcome = gffusion("masks", data, "--method", "threshold", "--classes", "person,person,car")
         assert (outcome.exit_code, outcome.out) == (2, "") and "--classes names 'person' twice" in outcome.err
+        outcome = gffusion("masks", data, "--method", "threshold", "--classes", "person,car")
+        assert (outcome.exit_code, outcome.out) == (2, "") and "0 to 1 (person, car), got 2" in outcome.err
         assert not (data / "labels").exists()
         assert gffusion("masks", data, "--method", "threshold", "--classes", "Person,BICYCLE,car").exit_code == 0
 

@@ -86,9 +86,11 @@ def test_a_full_disk_ends_the_run(pairs: list[ImagePair], tmp_path: Path, monkey
 
 def test_missing_boxes_and_unknown_classes(pairs: list[ImagePair], tmp_path: Path) -> None:
     bare = ImagePair("bare", pairs[0].visible, pairs[0].infrared)
-    results = list(write_labels([bare, pairs[0]], tmp_path / "labels", left_half, class_names=["person"]))
-    assert results[0].error is not None and "has no boxes" in results[0].error
-    assert results[1].error is not None and "the class must be" in results[1].error
+    (result,) = write_labels([bare], tmp_path / "labels", left_half)
+    assert result.error is not None and "has no boxes" in result.error
+    Path(str(pairs[2].boxes)).write_text("0 0.5 0.5 0.5 0.5\n")  # the first pair has class 1
+    with pytest.raises(ValueError, match="the class must be"):
+        list(write_labels(pairs[::-1], tmp_path / "labels", left_half, class_names=["person"]))
     assert not (tmp_path / "labels").exists()  # datasets reject a labels folder without files
 
 

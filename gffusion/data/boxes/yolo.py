@@ -1,6 +1,6 @@
 """Read YOLO box files."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -32,23 +32,17 @@ def read_yolo(path: Path, size: tuple[int, int], class_names: Sequence[str] | No
     return clip_boxes(coordinates, classes, size, str(path))
 
 
-def check_first_class(files: Iterable[Path], class_names: Sequence[str]) -> None:
-    """Check that YOLO files do not count classes from 1, which would shift the classes of files without the last one.
+def read_first_lines(path: Path) -> dict[int, int]:
+    """Return the class ids in a YOLO file, each with the number of its first line; lines without an id are left out.
 
     Raises:
-        ValueError: If the largest class is the number of classes, and 0 does not occur.
+        OSError, ValueError: If the file cannot be read.
     """
-    found: dict[int, Path] = {}
-    for path in files:
-        with suppress(OSError, ValueError):  # reported when the file is used
-            for line in filter(str.strip, read_text(path).splitlines()):
-                found.setdefault(_parse_row(line.split(), None)[0], path)
-    if found and min(found) > 0 and max(found) == len(class_names):
-        numbered = ", ".join(f"{index} {name}" for index, name in enumerate(class_names))
-        raise ValueError(
-            f"the boxes have the classes {min(found)} to {max(found)} (the last one in {found[max(found)]}): box classes count from 0 "
-            f"({numbered}), so subtract 1 in all files"
-        )
+    lines: dict[int, int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        with suppress(ValueError, OverflowError, IndexError):
+            lines.setdefault(int(float(line.split()[0])), number)
+    return lines
 
 
 def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[int, list[float]]:

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.alignment import find_rig
-from gffusion.data.boxes import has_class_names, read_boxes
-from gffusion.data.boxes.yolo import check_first_class
+from gffusion.data.boxes import check_class_ids, has_class_names, read_boxes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.io import read_labels, read_size
@@ -58,8 +57,8 @@ class FolderPairs(PairSource):
             self.class_names = _join_class_names(roots, [part.check_class_names() for part in found])
         if self.has_boxes and self.class_names is None:
             _refuse_class_names(self.pairs)
-        elif self.has_boxes and self.class_names is not None:
-            check_first_class((pair.boxes for pair in self.pairs if isinstance(pair.boxes, Path)), self.class_names)
+        if self.has_boxes and (note := check_class_ids((pair.boxes for pair in self.pairs), self.class_names)):
+            logger.warning("%s: %s", self.pairs[0].visible.parent.parent, note)
 
     @property
     def settings(self) -> str:

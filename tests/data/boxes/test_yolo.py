@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gffusion.data import FusionDataset, read_boxes, write_image
-from gffusion.data.boxes.yolo import check_first_class
+from gffusion.data import read_boxes
 
 SIZE = (100, 200)  # height, width
 CLASSES = ("person", "Car", "bus")
@@ -71,26 +70,6 @@ def test_class_names_are_optional(tmp_path: Path) -> None:
     (tmp_path / "a.TXT").write_text("1e20 0.5 0.5 1 1")
     with pytest.raises(ValueError, match="an integer from 0 to 65535, got '1e20"):
         read_boxes(tmp_path / "a.TXT", SIZE)
-
-
-def test_classes_that_count_from_1(tmp_path: Path) -> None:
-    """Files without the last class would be read with the wrong classes."""
-    files = [tmp_path / f"boxes/{name}.txt" for name in "abc"]
-    files[0].parent.mkdir()
-    for file, text in zip(
-        files, ("1 0.5 0.5 0.5 0.5\n\n", "no box", "2 0.5 0.5 0.5 0.5\n3 0.5 0.5 0.5 0.5"), strict=True
-    ):
-        file.write_text(text)
-        for kind in ("visible", "infrared"):
-            (tmp_path / kind).mkdir(exist_ok=True)
-            write_image(tmp_path / kind / f"{file.stem}.png", np.full((40, 60), 9 * len(kind), np.uint8))
-    with pytest.raises(
-        ValueError, match=r"1 to 3 \(.*c\.txt\): .*count from 0 \(0 person, 1 Car, 2 bus\), so subtract 1"
-    ):
-        FusionDataset(tmp_path, class_names=CLASSES)
-    check_first_class(files, [*CLASSES, "bicycle"])  # the first class may just not occur
-    files[1].write_text("0 0.5 0.5 0.5 0.5")
-    check_first_class(files, CLASSES)  # one wrong file, which is reported when it is read
 
 
 def test_real_boxes(data_dir: Path) -> None:
