@@ -173,6 +173,11 @@ def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0)) -> None:
         raise IncompleteError("scans of the progressive JPEG are missing")
 
 
+def has_jpeg_end(content: bytes) -> bool:
+    """Return whether the last scan of a JPEG file has an end. Data that follow the image can hide it."""
+    return content.rfind(b"\xff" + bytes([END])) > content.rfind(b"\xff" + bytes([SCAN]))
+
+
 def _has_all_scans(content: bytes) -> bool:
     """Return whether the scans of a JPEG file have all bits of all coefficients (ITU-T T.81, annex G)."""
     missing: dict[int, set[int]] = {}  # component -> coefficients of which bits are missing

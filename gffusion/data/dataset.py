@@ -17,6 +17,7 @@ from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, Infrare
 from gffusion.models.gffusion.infrared_values import map_infrared, measured_counts, to_visible_values
 
 from .combined_files import check_same_types
+from .decoded_image import ImageReadError
 from .infrared_range import MEASURING, describe_range
 from .notes import name_in_errors
 from .pairs import ImagePair
@@ -27,6 +28,7 @@ from .transforms import Sample, Transform
 from .transforms.base import describe_transform
 
 logger = logging.getLogger(__name__)
+_SHOWN = 20  # names of damaged pairs in a message
 
 
 class FusionDataset(Dataset[dict[str, Any]]):
@@ -248,9 +250,26 @@ class FusionDataset(Dataset[dict[str, Any]]):
         return values
 
     def read_sizes(self) -> list[tuple[int, int]]:
-        """Read the height and width of every pair, before `transform`, from the headers of its files."""
+        """Read the height and width of every pair, before `transform`, from the headers of its files.
+
+        Raises:
+            ImageReadError: If files end early or are no images. All files are looked at before.
+            OSError, ValueError: If a file is missing, or the images of a pair differ in size.
+        """
         check_same_types([pair.infrared for pair in self.pairs])
-        return [self._source.read_size(index) for index in self._iterate("sizes")]
+        sizes, errors = [], {}
+        for index in self._iterate("sizes"):
+            try:
+                sizes.append(self._source.read_size(index))
+            except ImageReadError as error:
+                errors[self.names[index]] = error
+        if errors:
+            first, count = next(iter(errors.values())), len(errors)
+            names = ", ".join([*errors][:_SHOWN]) + (f", and {count - _SHOWN} more" if count > _SHOWN else "")
+            raise ImageReadError(
+                f"{first}. {count} of {len(self)} pairs cannot be read ({names}): replace or remove their files"
+            ) from first
+        return sizes
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Read, transform and convert one pair.

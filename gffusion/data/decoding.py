@@ -22,6 +22,7 @@ from .completeness import (
     check_png_data,
     check_png_parts,
     check_tiff,
+    has_jpeg_end,
     list_png_rows,
     read_late_orientation,
     strip_png,
@@ -75,6 +76,21 @@ def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPT
     # On damaged files, decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
     except Exception as error:
         raise ImageReadError(f"cannot read the {name}: {_describe_cause(error)}") from error
+
+
+def check_end(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> None:
+    """Check that an image file does not end early. It is decoded only if its end or its structure looks wrong.
+
+    See [`decode_image`] for the arguments.
+
+    Raises:
+        ImageReadError: If it cannot be decoded.
+    """
+    try:
+        with open_header(BytesIO(content)) as image:
+            _check_complete(content, image, decodes=False)
+    except Exception:  # decoding raises the documented error
+        decode_image(content, name, options)
 
 
 @contextlib.contextmanager
@@ -185,8 +201,8 @@ def _decode(content: bytes, options: DecodeOptions, is_filling: bool = False) ->
         return replace(_decode_pixels(content, image, is_complete=False), is_filled=True)
 
 
-def _check_complete(content: bytes, image: ImageFile.ImageFile) -> None:
-    """Check that the data of a file with one image are complete.
+def _check_complete(content: bytes, image: ImageFile.ImageFile, decodes: bool = True) -> None:
+    """Check that the data of a file with one image are complete; if it `decodes` nothing, only that they have an end.
 
     Raises:
         IncompleteError: If it ends early.
@@ -195,10 +211,13 @@ def _check_complete(content: bytes, image: ImageFile.ImageFile) -> None:
     if isinstance(image, TiffImagePlugin.TiffImageFile):
         check_tiff(content, Segments.of_tags(dict(image.tag_v2)))
     elif image.format in ("JPEG", "MPO"):
-        check_jpeg(content)
+        if decodes or not has_jpeg_end(content):
+            check_jpeg(content)
     elif image.format == "PNG":
         check_png(content)
-        if not _is_plain_png(content, image):  # Pillow fills data that end early; the decoder of plain files does not
+        if decodes and not _is_plain_png(
+            content, image
+        ):  # Pillow fills data that end early; the decoder of plain files does not
             depth = content[24] * {2: 3, 4: 2, 6: 4}.get(content[25], 1)
             check_png_data(content, list_png_rows(*image.size, depth, bool(content[28])))
     else:

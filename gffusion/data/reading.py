@@ -17,6 +17,7 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 from .bounds import DEFAULT_MAX_PIXELS
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
+from .decoding import check_end
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, split_modalities
@@ -166,17 +167,20 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
     """Read the height and width that [`read_pair`] gives the images of a pair, from headers where possible.
 
     Raises:
-        OSError, ValueError: As for [`read_pair`].
+        OSError, ValueError: As for [`read_pair`]. Of files that are not decoded, only the end is checked.
     """
     content = read_bytes(visible, options.max_pixels)
     if visible == infrared and content.startswith(_PNG_SIGNATURE):  # the channels have one size
+        check_end(content, f"image {visible}", options.decoding)
         return read_size(visible, options.max_pixels, options.truncated)
     is_plain = visible != infrared and infrared.suffix.lower() not in RAW_SUFFIXES and options.align == "none"
-    if not (is_plain and has_one_image(content) and has_one_image(read_bytes(infrared, options.max_pixels))):
+    contents = {visible: content, infrared: read_bytes(infrared, options.max_pixels)}
+    if not (is_plain and all(map(has_one_image, contents.values()))):
         height, width = read_pair(visible, infrared, options).visible.shape[:2]
         return height, width
-    files = visible, infrared
-    return check_same_size({str(path): read_size(path, options.max_pixels, options.truncated) for path in files})
+    for path, content in contents.items():
+        check_end(content, f"image {path}", options.decoding)
+    return check_same_size({str(path): read_size(path, options.max_pixels, options.truncated) for path in contents})
 
 
 def read_unaligned(

@@ -22,6 +22,8 @@ from scipy import ndimage
 from gffusion.cameras import Rig
 from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, read_pair, write_image
 from gffusion.data.combined_files import check_holds_both
+from gffusion.data.decoded_image import DecodedImage, DecodeOptions
+from gffusion.data.decoding import decode_image
 from gffusion.data.raw_frames import RawFrame
 from gffusion.data.reading import read_pair_size
 
@@ -355,6 +357,27 @@ def test_options_hold_for_sizes_of_pairs_that_are_decoded(tmp_path: Path) -> Non
     assert read_pair_size(*files, ReadOptions(truncated="fill")) == (10, 20)
     with pytest.raises(ImageReadError, match="more than 5"):
         read_pair_size(*files, ReadOptions(truncated="fill", max_pixels=5))
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".bmp"])
+def test_sizes_need_files_with_an_end(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded: list[str] = []
+
+    def decode(content: bytes, name: str, options: DecodeOptions) -> DecodedImage:
+        decoded.append(name)
+        return decode_image(content, name, options)
+
+    monkeypatch.setattr("gffusion.data.decoding.decode_image", decode)
+    files = tmp_path / f"visible{suffix}", tmp_path / "infrared.png"
+    for file in files:
+        write_image(file, np.random.default_rng(0).integers(0, 256, (30, 40), np.uint8))
+    content = files[0].read_bytes()
+    assert read_pair_size(*files, ReadOptions()) == (30, 40) and not decoded
+    files[0].write_bytes(content[: len(content) * 3 // 4])
+    with pytest.raises(ImageReadError, match=rf"cannot read the image .*visible\{suffix}: "):
+        read_pair_size(*files, ReadOptions())
+    files[0].write_bytes(content + b"\xff\xda")  # what follows an image does not matter
+    assert read_pair_size(*files, ReadOptions()) == (30, 40)
 
 
 def test_raw_frame_without_format(tmp_path: Path) -> None:

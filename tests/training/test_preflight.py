@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
-from gffusion.data import FusionDataset, read_image, write_image
+from gffusion.data import FusionDataset, ReadOptions, read_image, write_image
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize
 from gffusion.training.preflight import check_device
 from gffusion.training.step import TrainingStep
@@ -124,6 +124,16 @@ class TestData:
         with pytest.raises(OSError, match=f"{kind}/rendered_0003.png"):
             make(**sets)
         check_nothing_written(tmp_path)
+
+    def test_files_that_end_early(self, make: Make, data: Path, tmp_path: Path) -> None:
+        for kind, name in (("infrared", "rendered_0001"), ("labels", "rendered_0003")):  # not the first
+            path = data / kind / f"{name}.png"
+            path.write_bytes(path.read_bytes()[:-20])
+        damaged = r"infrared/rendered_0001\.png: .*\. 2 of 4 pairs cannot be read \(rendered_0001, rendered_0003\)"
+        with pytest.raises(OSError, match=damaged):
+            make(model={"use_segmenter": False})
+        (data / "labels" / "rendered_0003.png").write_bytes((data / "labels" / "rendered_0001.png").read_bytes())
+        make(FusionDataset(data, CROP, read_options=ReadOptions(truncated="fill")), model={"use_segmenter": False})
 
     @pytest.mark.parametrize("kind", ["visible", "infrared"])
     def test_file_that_is_not_an_image(self, make: Make, data: Path, tmp_path: Path, kind: str) -> None:

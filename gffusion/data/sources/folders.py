@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from gffusion.data.alignment import find_rig
 from gffusion.data.boxes import check_class_ids, has_class_names, read_boxes
 from gffusion.data.class_names import check_class_names
+from gffusion.data.decoded_image import DecodeOptions
+from gffusion.data.decoding import check_end
 from gffusion.data.exchange import check_not_exchanged
-from gffusion.data.io import read_labels, read_size
+from gffusion.data.io import read_bytes, read_labels, read_size
 from gffusion.data.layouts import find_pairs
 from gffusion.data.notes import get_kind
 from gffusion.data.pairs import ImagePair
@@ -118,11 +120,13 @@ class FolderPairs(PairSource):
         return read_labels(labels, self._read_options[index].max_pixels)
 
     def read_size(self, index: int) -> tuple[int, int]:
-        """Read the size of a pair from the headers of its files."""
+        """Read the size of a pair from the headers of its files, and check that none ends early."""
         pair = self.pairs[index]
         size = read_pair_size(pair.visible, pair.infrared, self._read_options[index])
         if pair.labels is not None:
-            labels_size = read_size(pair.labels, self._read_options[index].max_pixels)
+            max_pixels = self._read_options[index].max_pixels
+            check_end(read_bytes(pair.labels, max_pixels), f"label map {pair.labels}", DecodeOptions(max_pixels))
+            labels_size = read_size(pair.labels, max_pixels)
             check_same_size({str(pair.visible): size, str(pair.infrared): size, str(pair.labels): labels_size})
         return size
 
