@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
 from gffusion.data.class_names import normalize_class_name
 from gffusion.data.label_values import check_has_classes
@@ -61,11 +61,15 @@ def has_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> bool:
     """Return whether a dataset has labels that the model uses.
 
     Raises:
-        ValueError: If the dataset is empty.
+        ValueError: If the dataset is empty or a stream, or its items are no dicts of images.
     """
+    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
+        raise ValueError(
+            f"A dataset must have a length and items by index, got the stream {type(dataset).__name__}: use a map-style dataset."
+        )
     if not len(dataset):  # type: ignore[arg-type]
         raise ValueError("The training or evaluation dataset is empty: add pairs, or omit the evaluation dataset.")
-    return model.config.use_segmenter and "labels" in dataset[0]
+    return "labels" in _read_first(dataset) and model.config.use_segmenter
 
 
 def check_class_names(
@@ -160,19 +164,23 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
         )
 
 
-def _sizes(dataset: Any) -> list[tuple[int, int]]:
-    """Return the heights and widths of all items; a FusionDataset's transform is applied to blank images."""
+def _read_first(dataset: Any) -> Mapping[str, Any]:
+    """Return the first item; raise ValueError if it is no dict of images."""
     item = dataset[0]
     values = item if isinstance(item, Mapping) else {}
-    shapes = {name: tuple(getattr(values.get(name), "shape", ())) for name in ("visible_values", "infrared_values")}
-    if [(len(shape), shape[:1]) for shape in shapes.values()] != [(3, (3,)), (3, (1,))]:
-        shown = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in values.items())
-        got = shown or f"a {type(item).__name__}"
+    shapes = [tuple(getattr(values.get(name), "shape", ())) for name in ("visible_values", "infrared_values")]
+    if [(len(shape), shape[:1]) for shape in shapes] != [(3, (3,)), (3, (1,))]:
+        got = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in values.items())
         raise ValueError(
             "Items of datasets must be dicts of tensors, `visible_values` (3, H, W) and `infrared_values` (1, H, W), "
-            f"got {got}."
+            f"got {got or f'a {type(item).__name__}'}."
         )
-    sizes = {shapes["visible_values"][1:]}
+    return item
+
+
+def _sizes(dataset: Any) -> list[tuple[int, int]]:
+    """Return the heights and widths of all items; a FusionDataset's transform is applied to blank images."""
+    sizes = {tuple(_read_first(dataset)["visible_values"].shape[1:])}
     for size in set(dataset.read_sizes() if hasattr(dataset, "read_sizes") else ()):
         sample = {"visible": np.zeros((*size, 3), np.float32), "infrared": np.zeros((*size, 1), np.float32)}
         if dataset.transform is not None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import ChainDataset
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, ReadOptions, read_image, write_image
@@ -209,11 +210,18 @@ class TestData:
                 r"infrared_values \(3, ",
             ),
             ((torch.zeros(3, 64, 64), torch.zeros(1, 64, 64)), r"a tuple\."),
+            (torch.zeros(4, 64, 64), r"a Tensor\."),
+            ({}, r"a dict\."),
         ],
     )
     def test_items_of_other_kinds(self, make: Make, item: Any, got: str) -> None:
         with pytest.raises(ValueError, match=rf"`infrared_values` \(1, H, W\), got .*{got}"):
             make([item, item])
+
+    def test_streams(self, models: Callable[..., GFFusionModel], tmp_path: Path) -> None:
+        arguments = FusionTrainingArguments(str(tmp_path / "run"))
+        with pytest.raises(ValueError, match="a length and items by index, got the stream Chain"):
+            FusionTrainer(models(), arguments, ChainDataset([]))
 
     def test_foreign_data_sets_are_judged_by_their_first_item(self, make: Make, make_inputs: Callable) -> None:
         inputs = make_inputs(2, labels=True)
