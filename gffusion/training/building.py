@@ -14,6 +14,7 @@ from gffusion.data import FusionDataset, ReadOptions, transforms
 from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.hub import TrainingData, non_default_settings
+from gffusion.models.gffusion.checkpointing import NEW_PART_FIELDS
 from gffusion.models.gffusion.config_limits import names_other_classes
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
@@ -27,8 +28,6 @@ from .trainer import FusionTrainer
 
 logger = logging.getLogger(__name__)
 
-# Overrides of the configuration that can need a new segmentation head or FINet.
-_NEW_PART_FIELDS = {"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"}
 # Left out of model cards: local folders, and options that do not change the weights.
 _NOT_ON_CARDS = {"train_data", "eval_data", "cache_in_memory", "max_pixels"}
 
@@ -162,7 +161,7 @@ def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]
             revision = overrides.get(f"{name}_revision")
             overrides[f"{name}_config"] = config_class.from_pretrained(source, revision=revision)
     before = GFFusionConfig.from_pretrained(locate(start), revision=find_revision(start))
-    may_have_new_parts = bool(_NEW_PART_FIELDS & overrides.keys())
+    may_have_new_parts = bool(NEW_PART_FIELDS & overrides.keys())
     options = {"dtype": torch.float32, **overrides}  # half precision would lose small steps
     model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()
     if model.config.use_segmenter and names_other_classes(before.to_dict(), {"id2label": model.config.id2label}):

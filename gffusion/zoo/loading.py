@@ -29,7 +29,8 @@ def create_model(
         pretrained: Whether to load trained weights. Otherwise only the frozen encoders are loaded and the model is in
             training mode; `name` must be a model of the zoo.
         kwargs: Arguments of [`GFFusionModel.from_pretrained`], or of [`GFFusionModel.from_backbones`] if not `pretrained`.
-            The default encoders are those bundled with the model, or else those of the paper.
+            The default encoders are those bundled with the model, or else those of the paper. For other classes, pass
+            `id2label` or `num_labels` with `ignore_mismatched_sizes=True`: the segmentation head is then untrained.
 
     Raises:
         OSError: If the model is unknown, has no published weights, or cannot be loaded.

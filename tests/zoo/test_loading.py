@@ -173,6 +173,20 @@ class TestUntrained:
         options = {"segmenter_image_size": [32, 32], "semantic_layers": [1, 2], **backbone_folders}
         assert create_model("gffusion-mfnet", pretrained=False, **options, **classes).config.num_labels == 2
 
+    @pytest.mark.parametrize("classes", [{"num_labels": 7}, {"id2label": {0: "ground", 1: "deer"}}])
+    def test_other_classes_need_a_new_head(self, classes: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+        config = GFFusionModel.config_class.from_pretrained(locate("gffusion-tiny"), **classes)
+        for asked_by, options in ((*classes, classes), ("config", {"config": config})):
+            with pytest.raises(ValueError, match=f"the segmentation head that {asked_by} asks for: pass ignore_mism"):
+                create_model("gffusion-tiny", **options)
+            head = create_model("gffusion-tiny", ignore_mismatched_sizes=True, **options).ssnet.classifier
+            assert len(head.weight) == config.num_labels and head.weight.std() > 0
+        assert caplog.text.count("to be trained: the segmentation head") == 2
+
+    def test_number_of_classes_without_a_segmenter(self, caplog: pytest.LogCaptureFixture) -> None:
+        create_model("gffusion-live", num_labels=7)
+        assert "`num_labels` has no effect: the model has no segmenter" in caplog.text
+
     def test_encoders_of_the_paper_are_the_default(self) -> None:
         with pytest.raises(OSError, match=r"Cannot load .*'openai/clip-vit-base-patch16'.*HF_HUB_OFFLINE"):
             create_model("gffusion-m3fd", pretrained=False)

@@ -6,7 +6,7 @@ A slim checkpoint is loaded with the encoders of the repositories that its confi
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -45,6 +45,9 @@ logger = logging.get_logger(__name__)
 _OPTIONAL_PARTS = ("clip", "dinov2", "finet", "ssnet")
 _FINET = "finet."
 _NEW_PARTS = {"ssnet.": "the segmentation head", _FINET: "FINet"}
+
+NEW_PART_FIELDS = frozenset({"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"})
+"""Fields of the configuration that can ask for a new segmentation head or FINet."""
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
 
@@ -129,8 +132,11 @@ class FrozenBackboneModel(PreTrainedModel):
         Raises:
             OSError: If the checkpoint, or an encoder that it names, cannot be found or read, or a weight is missing,
                 unexpected, of another shape or type, or not finite.
-            ValueError: If an argument is refused, or an encoder's architecture differs from the checkpoint's.
+            ValueError: If an argument is refused or asks for a new part without `ignore_mismatched_sizes=True`, or an
+                encoder's architecture differs from the checkpoint's.
         """
+        given_fields = sorted(name for name in NEW_PART_FIELDS if kwargs.get(name) is not None)
+        asked_by = given_fields or (["config"] if config is not None else [])
         may_have_new_parts = kwargs.pop("ignore_mismatched_sizes", False)
         hub_arguments = {name: kwargs.pop(name) for name in HUB_ARGUMENTS if name in kwargs}
         location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
@@ -149,6 +155,8 @@ class FrozenBackboneModel(PreTrainedModel):
                     config_source, return_unused_kwargs=True, **hub_arguments, **location, **kwargs
                 )
         kwargs.update(dtype)
+        if "num_labels" in given_fields and not config.use_segmenter:
+            logger.warning("`num_labels` has no effect: the model has no segmenter.")
         given = kwargs.get("state_dict") if source is None else kwargs.pop("state_dict", None)
         if source is None:
             if given is not None:
@@ -159,6 +167,8 @@ class FrozenBackboneModel(PreTrainedModel):
             paths = [] if given is not None else locate_weights(source, variant, **hub_arguments, **location)
             has_encoders = config.backbone_weights == "included"
             found = describe_tensors(given) if given is not None else read_headers(paths)
+            if asked_by and not may_have_new_parts:
+                cls._refuse_new_parts(config, found, has_encoders, asked_by)
             new = cls._find_new_weights(config, found, may_have_new_parts, has_encoders)
             stored = given if given is not None else read_weights(paths)
             weights = {name: value for name, value in stored.items() if name not in new}
@@ -185,6 +195,21 @@ class FrozenBackboneModel(PreTrainedModel):
         model.name_or_path = model.config.name_or_path = str(source)
         model._external_backbones = frozenset(backbones)
         return (model, report) if wants_report else model  # type: ignore[return-value]
+
+    @classmethod
+    def _refuse_new_parts(
+        cls, config: Any, found: dict[str, Stored], has_encoders: bool, asked_by: Sequence[str]
+    ) -> None:
+        """Raise ValueError if arguments ask for a part that must be new, and nothing else is wrong with the weights."""
+        try:
+            new = cls._find_new_weights(config, found, True, has_encoders)
+        except OSError:  # raised again without the new parts
+            return
+        if new:
+            raise ValueError(
+                f"The weights do not have {_name_parts(new)} that {', '.join(asked_by)} asks for: pass ignore_mismatched_sizes=True "
+                "to get a new one, which is untrained, or leave the argument out."
+            )
 
     @classmethod
     def _find_new_weights(
@@ -257,9 +282,12 @@ def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
     return {f"{name}.{key}": value for name, model in backbones.items() for key, value in model.state_dict().items()}
 
 
+def _name_parts(new: set[str]) -> str:
+    return " and ".join(label for prefix, label in _NEW_PARTS.items() if any(name.startswith(prefix) for name in new))
+
+
 def _warn_about_new_parts(source: str | os.PathLike[str], new: set[str]) -> None:
-    parts = [label for prefix, label in _NEW_PARTS.items() if any(name.startswith(prefix) for name in new)]
-    logger.warning(f"Not in {os.fspath(source)!r}, so new, and to be trained: {' and '.join(parts)}.")
+    logger.warning(f"Not in {os.fspath(source)!r}, so new, and to be trained: {_name_parts(new)}.")
 
 
 def _load_external_backbones(
