@@ -20,6 +20,7 @@ _BOTH = (
     (re.compile(rf"{_NAME} or `(--[^`]+)`"), r"\1"),
 )
 _OPTION = re.compile(r'`(\w+)(?:="?([^`"]*)"?)?`|\b(\w+)=(?:"([^"]*)"|(\[low, high\]))')
+_DASHED = re.compile(r"(?<!\S)--([a-z]+(?:-[a-z]+)+)\b")  # options of trainings have underscores
 # Options of commands whose argument in Python has another name.
 _OTHER_NAMES = {"labels": "segmentation", "models": "model", "predicted_labels": "labels_pred"}
 _EXTRA = re.compile(r'pip install "gffusion(\[\w+\])"')
@@ -51,6 +52,7 @@ def translate(text: str) -> str:
     for pattern, kept in _BOTH:
         text = pattern.sub(kept, text)
     text = _OPTION.sub(_spell, text)
+    text = _DASHED.sub(lambda match: _options.get(match[1].replace("-", "_"), match[0]), text)
     if _EXTRA.search(text):
         from gffusion.doctor.packages import get_pip_target  # saves start-up time
 

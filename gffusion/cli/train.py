@@ -25,9 +25,9 @@ def train(context: typer.Context) -> None:
     continue or be published.
     """
     from gffusion.training.options import find_options
-    from gffusion.training.recipe import Recipe  # here, to keep `gffusion --help` fast
+    from gffusion.training.recipe import Recipe, list_options  # here, to keep `gffusion --help` fast
 
-    name_options(find_options(context.args))
+    name_options({name: f"--{name}" for name in list_options()} | find_options(context.args))
     with user_errors():
         recipe = Recipe.parse(context.args, "gffusion train")
         with new_output(Path(recipe.training.output_dir), "--output_dir"):

@@ -14,7 +14,12 @@ from torch.utils.data import Dataset
 from gffusion.cameras.running_range import Frame, describe_odd_range, find_odd_ranges, measure_ranges
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
-from gffusion.models.gffusion.infrared_values import map_infrared, measured_counts, to_visible_values
+from gffusion.models.gffusion.infrared_values import (
+    is_nearly_constant,
+    map_infrared,
+    measured_counts,
+    to_visible_values,
+)
 
 from .combined_files import check_same_types
 from .decoded_image import ImageReadError
@@ -270,6 +275,20 @@ class FusionDataset(Dataset[dict[str, Any]]):
                 f"{first}. {count} of {len(self)} pairs cannot be read ({names}): replace or remove their files"
             ) from first
         return sizes
+
+    def check_infrared_range(self) -> None:
+        """Raise ValueError if infrared images of 16 bits become nearly constant by the default range. Reads three pairs."""
+        if self.infrared_options != InfraredOptions(invert=self.infrared_options.invert):
+            return
+        for index in {0, len(self) // 2, len(self) - 1}:
+            decoded = self._decoded[index] if self._decoded else self._source.read(index)
+            if "is_raw" in decoded or not is_nearly_constant(decoded["infrared"], decoded.get("missing")):
+                return
+        raise ValueError(
+            "The infrared images have 16 bits, but use less than a tenth of their range: with the default range, a model would see "
+            'nearly constant images. Set infrared_range="folder" (--infrared_range folder), "percentile", or low and high in '
+            'counts; "type" takes them as they are.'
+        )
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Read, transform and convert one pair.

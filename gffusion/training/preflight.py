@@ -14,6 +14,7 @@ from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import Dataset, IterableDataset
 
+from gffusion.data import FusionDataset
 from gffusion.data.class_names import normalize_class_name
 from gffusion.data.label_values import check_has_classes
 from gffusion.metrics import METRICS, list_metrics
@@ -102,9 +103,11 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
 
     Raises:
         OSError: If a file is missing or not an image.
-        ValueError: If images are too small or differ in size, a label is not a class of the model, or all are 0.
+        ValueError: If images are too small, differ in size or are nearly constant, a label is not a class of the model, or
+            all are 0.
     """
     sizes = _sizes(dataset)
+    _check_infrared_range(dataset)
     if len(sizes) > 1:
         raise ValueError(
             "Training images must have one size to form batches, got "
@@ -123,7 +126,8 @@ def check_evaluation(
 
     Raises:
         OSError: If a file is missing or not an image.
-        ValueError: If there are no pairs, an image is too small, a label is not a class of the model, or a name is wrong.
+        ValueError: If there are no pairs, an image is too small or nearly constant, a label is not a class of the model, or
+            a name is wrong.
     """
     if dataset is None:
         check_names(arguments, labeled=False)
@@ -132,6 +136,7 @@ def check_evaluation(
     check_names(arguments, labeled)
     minimum = max([_loss_minimum(model), *(METRICS[name].minimum_size for name in arguments.eval_metrics)])
     _check_minimum("Evaluation", _sizes(dataset), minimum)
+    _check_infrared_range(dataset)
     if labeled:
         check_labels(dataset, model)
 
@@ -187,6 +192,11 @@ def _sizes(dataset: Any) -> list[tuple[int, int]]:
             sample = dataset.transform(sample, np.random.default_rng(0))
         sizes.add(sample["visible"].shape[:2])
     return sorted(sizes)
+
+
+def _check_infrared_range(dataset: Any) -> None:
+    if isinstance(dataset, FusionDataset):
+        dataset.check_infrared_range()
 
 
 def _loss_minimum(model: GFFusionModel) -> int:

@@ -4,7 +4,7 @@ Nothing here imports torch, so that wrong options are reported at once.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +110,9 @@ class DataArguments:
     cache_in_memory: bool = False
 
 
+_KINDS = {"model": ModelArguments, "data": DataArguments, "training": FusionTrainingArguments}
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Options of a training run: what to train, what to train on, and how.
@@ -131,9 +134,8 @@ class Recipe:
         Raises:
             SystemExit: If an option is unknown or wrong, with a message of `program` on stderr, or after `--help`.
         """
-        kinds = {"model": ModelArguments, "data": DataArguments, "training": FusionTrainingArguments}
         description = "Train or fine-tune a model. For several GPUs, use `accelerate launch -m gffusion train`."
-        parser = OptionParser(kinds, prog=program, description=description)
+        parser = OptionParser(_KINDS, prog=program, description=description)
         text = f"YAML file with the options below, or one of {', '.join(list_recipes())}"
         parser.add_argument("--config", metavar="RECIPE", help=text)
         given = parser.parse_words(words)
@@ -143,9 +145,19 @@ class Recipe:
             for name in recipe.keys() - parser.names:
                 raise ValueError(f"{find_recipe(path)} has an unknown option {name}{parser.suggest(name)}")
             options = _merge(recipe, given)
-            return cls(*(make(kind, options) for kind in kinds.values()))
+            return cls(*(make(kind, options) for kind in _KINDS.values()))
         except (OSError, ValueError) as error:
             parser.error(str(error))
+
+
+def list_options() -> list[str]:
+    """Return the names of all options of a run.
+
+    Example:
+        >>> "crop_size" in list_options()
+        True
+    """
+    return [field.name for kind in _KINDS.values() for field in fields(kind)]
 
 
 def list_recipes() -> list[str]:

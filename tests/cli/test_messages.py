@@ -68,6 +68,15 @@ def test_translations(message: str, translated: str | None) -> None:
         name_options({})
 
 
+def test_options_of_trainings_have_underscores() -> None:
+    name_options({"infrared_range": "--infrared_range", "crop_size": "--crop-size"})  # the second as it was typed
+    try:
+        text = 'Set infrared_range="percentile" (--infrared-range percentile), or `crop_size`, or --no-invert.'
+        assert translate(text) == "Set --infrared_range percentile, or --crop-size, or --no-invert."
+    finally:
+        name_options({})
+
+
 def test_extras_of_a_clone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`pip install gffusion` would replace an editable installation by a released one."""
     message = 'videos need PyAV: pip install "gffusion[video]", or pip install av'

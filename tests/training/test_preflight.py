@@ -126,6 +126,20 @@ class TestData:
             make(**sets)
         check_nothing_written(tmp_path)
 
+    @pytest.mark.parametrize("which", ["training", "evaluation"])
+    def test_counts_with_the_default_range(self, make: Make, data: Path, pairs: Path, which: str) -> None:
+        for path in (data / "infrared").iterdir():
+            write_image(path, 7000 + read_image(path).astype(np.uint16))
+        crop = {"training": CROP, "evaluation": None}[which]
+        sets = {"training": FusionDataset(pairs, CROP), "evaluation": FusionDataset(pairs)}
+        with pytest.raises(ValueError, match=r'nearly constant images\. Set infrared_range="folder"'):
+            make(**sets | {which: FusionDataset(data, crop)})
+        for given in ("type", "folder"):
+            make(**sets | {which: FusionDataset(data, crop, infrared_range=given)})
+        path = data / "infrared" / "rendered_0003.png"
+        write_image(path, (read_image(path) - 7000) * 200)  # one image that uses the range
+        make(**sets | {which: FusionDataset(data, crop)})
+
     def test_files_that_end_early(self, make: Make, data: Path, tmp_path: Path) -> None:
         for kind, name in (("infrared", "rendered_0001"), ("labels", "rendered_0003")):  # not the first
             path = data / kind / f"{name}.png"

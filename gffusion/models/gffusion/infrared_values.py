@@ -245,6 +245,18 @@ def _scale_infrared_by_type(array: NDArray[Any], valid: Any, options: InfraredOp
     return values
 
 
+def is_nearly_constant(array: NDArray[Any], missing: Mask | None = None) -> bool:
+    """Return whether a 16-bit image uses less than a tenth of the range of its type.
+
+    Example:
+        >>> is_nearly_constant(np.arange(7000, 9000, dtype=np.uint16)[None])
+        True
+    """
+    if array.dtype != np.uint16:
+        return False
+    return _is_flat(_luma(scale_by_type(array, "infrared"))[... if missing is None else ~missing])
+
+
 def _is_flat(values: NDArray[np.float32]) -> bool:
     """Return whether nearly all values are in a narrow range; a few dead pixels do not widen it."""
     low, high = np.percentile(values, _BULK)
