@@ -63,6 +63,7 @@ class FusionTrainingArguments:
         seed: Seed of initial weights, order and augmentation.
 
     Raises:
+        TypeError: If there is no option of a name.
         ValueError: If a value has the wrong type or is out of range, also on later assignment.
     """
 

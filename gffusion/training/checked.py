@@ -1,6 +1,7 @@
 """Dataclasses of options whose values are checked, by huggingface_hub's `strict`."""
 
 import dataclasses
+import functools
 import inspect
 import math
 from collections.abc import Callable
@@ -9,13 +10,16 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from huggingface_hub.dataclasses import strict, validated_field
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
 
+from .other_names import advise
+
 Kind = TypeVar("Kind")
 
 
 def checked(kind: type[Kind]) -> type[Kind]:
     """Make a dataclass check its types, limits and `validate_*` methods, on creation and when a field is assigned.
 
-    Instances raise ValueError for wrong values. The message names the option, the value and what is allowed.
+    Instances raise ValueError for wrong values, with a message that names the option, the value and what is allowed, and
+    TypeError for unknown options, with what to use instead.
 
     Example:
         >>> from gffusion.training import FusionTrainingArguments
@@ -25,7 +29,14 @@ def checked(kind: type[Kind]) -> type[Kind]:
     """
     strict(kind)
     types = {field.name: field.type for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    set_strictly, validate_strictly = kind.__setattr__, kind.validate  # type: ignore[attr-defined]
+    make, set_strictly, validate_strictly = kind.__init__, kind.__setattr__, kind.validate  # type: ignore[attr-defined,misc]
+
+    @functools.wraps(make)
+    def create(self: Kind, *values: Any, **options: Any) -> None:
+        for name in options.keys() - types:
+            allowed = f". Allowed are {', '.join(types)}"
+            raise TypeError(f"{kind.__name__} has no option {name!r}{advise(name, types) or allowed}")
+        make(self, *values, **options)
 
     def set_value(self: Kind, name: str, value: Any) -> None:
         try:
@@ -41,6 +52,7 @@ def checked(kind: type[Kind]) -> type[Kind]:
         except StrictDataclassClassValidationError as error:
             raise ValueError(str(error.__cause__)) from None
 
+    kind.__init__ = create  # type: ignore[assignment,method-assign,misc]
     kind.__setattr__, kind.validate = set_value, validate  # type: ignore[assignment,attr-defined,method-assign]
     return kind
 

@@ -6,13 +6,14 @@ changes the field types that huggingface_hub's `strict` reads, and converts item
 
 import argparse
 import dataclasses
-import difflib
 import inspect
 import json
 import re
 from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
+
+from .other_names import advise
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _CONVERTERS: Any = {bool: lambda text: _BOOLEANS.get(text.lower(), text), int: int, float: float, dict: json.loads}
@@ -61,13 +62,9 @@ class OptionParser(argparse.ArgumentParser):
         }
 
     def suggest(self, name: str) -> str:
-        """Return ", did you mean ...?" with the option of the most similar name, or a hint at `--help`."""
+        """Return what to use instead of an unknown option, or a hint at `--help`."""
         wanted = name.partition("=")[0].lstrip("-").replace("-", "_")
-        if wanted in ("crop", "reference"):
-            return ": labels lie in the frame of the visible image, which trainings keep; leave it out"
-        near = difflib.get_close_matches(wanted, self.names, n=1)
-        dashes = "--" if name.startswith("-") else ""
-        return f", did you mean {dashes}{near[0]}?" if near else f"; see `{self.prog} --help`"
+        return advise(wanted, self.names, "--" if name.startswith("-") else "") or f"; see `{self.prog} --help`"
 
     def error(self, message: str) -> NoReturn:
         """Print the message without the usage, and exit with status 2."""

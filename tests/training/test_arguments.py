@@ -44,6 +44,19 @@ def test_refused_values_are_named(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("evaluation_strategy", ", did you mean eval_strategy?"),
+        ("max_steps", ": a run has whole epochs; set num_train_epochs"),
+        ("optim", ". Allowed are output_dir, "),
+    ],
+)
+def test_unknown_options_are_named(name: str, advice: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"FusionTrainingArguments has no option {name!r}{advice}")):
+        FusionTrainingArguments("run", **{name: 1})
+
+
+@pytest.mark.parametrize(
     ("name", "value"),
     [("head_start_epoch", 0), ("max_grad_norm", 0), ("segmentation_weight_end", 0), ("head_decay_factor", 1)],
 )

@@ -59,6 +59,7 @@ class TestParse:
         ("words", "report"),
         [
             ("--learning_rat 3", "unknown option --learning_rat, did you mean --learning_rate?"),
+            ("--max-steps 3", "unknown option --max_steps: a run has whole epochs; set num_train_epochs"),
             ("--num-epochs=3", "unknown option --num_epochs=3, did you mean --num_train_epochs?"),
             ("--xyzzy", "unknown option --xyzzy; see `gffusion train --help`"),
             ("stray", "unknown option stray; see `gffusion train --help`"),

@@ -1,0 +1,33 @@
+"""What to use instead of options that trainings do not have."""
+
+import difflib
+from collections.abc import Iterable
+
+_FRAME = "labels lie in the frame of the visible image, which trainings keep; leave it out"
+_ADVICE = {
+    "crop": _FRAME,
+    "reference": _FRAME,
+    # of transformers
+    "load_best_model_at_end": "the folder best in output_dir has the best weights; leave it out",
+    "lr_scheduler_type": "the schedule is that of the paper; see head_start_epoch",
+    "max_steps": "a run has whole epochs; set num_train_epochs",
+    "per_device_eval_batch_size": "an evaluation takes one pair at a time; leave it out",
+    "save_strategy": "a checkpoint is written after each epoch, and every save_steps steps",
+    "save_total_limit": "only the newest checkpoint is kept; leave it out",
+    "weight_decay": "Adam has no weight decay here, as in the paper; leave it out",
+}
+
+
+def advise(name: str, known: Iterable[str], prefix: str = "") -> str | None:
+    """Return what to use instead of an unknown option, or `None` if no option is like it.
+
+    Example:
+        >>> advise("learning_rte", ["seed", "learning_rate"], "--")
+        ', did you mean --learning_rate?'
+        >>> advise("max_steps", [])
+        ': a run has whole epochs; set num_train_epochs'
+    """
+    if name in _ADVICE:
+        return f": {_ADVICE[name]}"
+    near = difflib.get_close_matches(name, known, n=1)
+    return f", did you mean {prefix}{near[0]}?" if near else None
