@@ -143,17 +143,17 @@ class FusionDataset(Dataset[dict[str, Any]]):
         class_names: Sequence[str] | None = None,
         **infrared_options: Any,
     ) -> "FusionDataset":
-        """Create a dataset from the rows of a `datasets.Dataset`.
+        """Create a dataset from the rows of a `datasets.Dataset`, or from a list of dicts.
 
         Args:
-            dataset: A `datasets.Dataset` (not a stream or a dict of splits), or an object with `column_names`, a length
-                and rows.
+            dataset: A `datasets.Dataset` (not a stream or a dict of splits), a list of dicts, or an object with `column_names`,
+                a length and rows.
             transform: As for the class.
             seed: As for the class.
             cache_in_memory: As for the class.
-            visible: Column of visible images: an `Image` feature, decoded or not, arrays, or tensors.
+            visible: Column of visible images: an `Image` feature, decoded or not, paths of files, arrays, or tensors.
             infrared: Column of infrared images.
-            labels: Column of label maps, (H, W) class indices as an image or an array.
+            labels: Column of label maps, (H, W) class indices as an image, the path of one, or an array.
             boxes: Column of boxes: "bbox", `[left, top, width, height]` in pixels, and "category", indices from 0 or
                 names, as a dict of lists or a list of dicts.
             names: Column of item names. Defaults to row numbers.

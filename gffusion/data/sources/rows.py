@@ -1,6 +1,7 @@
 """Pairs from the rows of a `datasets.Dataset`."""
 
 import dataclasses
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
@@ -22,12 +23,14 @@ _ADVICE = 'Rows are not aligned: align the images before, or write them to folde
 
 
 class DatasetRows(PairSource):
-    """Rows of a `datasets.Dataset`, or of any object with `column_names`, `len` and rows as dicts.
+    """Rows of a `datasets.Dataset`, of a list of dicts, or of any object with `column_names`, `len` and rows as dicts.
 
     See [`FusionDataset.from_dataset`] for the arguments and errors.
     """
 
     def __init__(self, dataset: Any, columns: Mapping[str, str], class_names: Sequence[str] | None = None) -> None:
+        if isinstance(dataset, list | tuple) and all(isinstance(row, Mapping) for row in dataset):
+            dataset = _Rows(dataset)
         _check_columns(dataset, list(columns.values()))
         features = getattr(dataset, "features", None) or {}
         self._columns = columns
@@ -73,7 +76,7 @@ class DatasetRows(PairSource):
         row = self._dataset[index]
         sizes = {}
         for name in ("visible", "infrared"):
-            cell, value = self._describe_cell(index, name), row[self._columns[name]]
+            cell, value = self._describe_cell(index, name), _name_file(row[self._columns[name]])
             if isinstance(value, dict):
                 with _name_cell_in_errors(cell):
                     sizes[cell] = read_size(_get_content(value))
@@ -85,13 +88,32 @@ class DatasetRows(PairSource):
         return f"{self.describe(index)}, column {self._columns[name]!r}"
 
     def _read_column(self, index: int, row: Mapping[str, Any], name: str) -> NDArray[Any]:
-        value = row[self._columns[name]]
+        value = _name_file(row[self._columns[name]])
         with _name_cell_in_errors(self._describe_cell(index, name)):
             if name in self._dtypes:
                 value = np.asarray(value, dtype=self._dtypes[name])
             if name == "labels":
                 return _to_labels(value)
             return read_image(_get_content(value)) if isinstance(value, dict) else to_array(value, name)
+
+
+class _Rows:
+    """A list of dicts with the interface of `datasets.Dataset` that is needed here; its columns are those of all rows."""
+
+    def __init__(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._rows = rows
+        self.column_names = [name for name in rows[0] if all(name in row for row in rows)] if rows else []
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, key: int | str) -> Any:
+        return [row[key] for row in self._rows] if isinstance(key, str) else self._rows[key]
+
+
+def _name_file(value: Any) -> Any:
+    """Return a path as `datasets` has the files of images that are not decoded; other cells are returned unchanged."""
+    return {"path": os.fspath(value)} if isinstance(value, str | os.PathLike) else value
 
 
 def _check_columns(dataset: Any, wanted: Sequence[str]) -> None:
@@ -102,7 +124,7 @@ def _check_columns(dataset: Any, wanted: Sequence[str]) -> None:
         )
     if columns is None or not hasattr(dataset, "__len__"):
         raise ValueError(
-            f"got a {type(dataset).__name__}; pass a datasets.Dataset, which has columns and a length (not a stream)"
+            f"got a {type(dataset).__name__}; pass a datasets.Dataset, which has columns and a length (not a stream), or a list of dicts"
         )
     if missing := [column for column in wanted if column not in columns]:
         raise ValueError(f"the dataset has no column {', '.join(missing)}; its columns are {', '.join(columns)}")

@@ -66,6 +66,18 @@ class TestRows:
         expect_pair(dataset[0])
         assert dataset.names == ("street",)
 
+    @pytest.mark.parametrize("make", [lambda rows: rows, lambda rows: Rows(**{n: [rows[0][n]] for n in rows[0]})])
+    def test_paths_and_lists_of_dicts(self, tmp_path: Path, make: Any) -> None:
+        images = {"visible": VISIBLE, "infrared": THERMAL, "mask": LABELS}
+        files = {name: tmp_path / f"{name}.png" for name in images}
+        for name, image in images.items():
+            Image.fromarray(image).save(files[name])
+        rows = make([files | {"mask": str(files["mask"]), "id": "street", "objects": OBJECTS}])
+        dataset = FusionDataset.from_dataset(rows, labels="mask", names="id", boxes="objects")
+        expect_pair(dataset[0])
+        assert torch.equal(dataset[0]["labels"], torch.tensor(LABELS).long())
+        assert dataset.names == ("street",) and dataset.read_sizes() == [(6, 9)] and dataset.has_boxes
+
     @pytest.mark.parametrize(
         "objects",
         [
@@ -142,6 +154,11 @@ class TestRows:
     def test_options_of_folders(self, option: str) -> None:
         with pytest.raises(ValueError, match=f"from_dataset does not take {option}: leave it out"):
             FusionDataset.from_dataset(Rows(visible=[VISIBLE], infrared=[THERMAL]), **{option: None})
+
+    @pytest.mark.parametrize("rows", [[], [{"visible": VISIBLE, "infrared": THERMAL}, {"visible": VISIBLE}]])
+    def test_dicts_without_a_column(self, rows: list[dict[str, Any]]) -> None:
+        with pytest.raises(ValueError, match=r"the dataset has no column .*infrared; its columns are "):
+            FusionDataset.from_dataset(rows)
 
     def test_range_and_cache(self) -> None:
         rows = Rows(visible=[VISIBLE], infrared=[THERMAL.astype(np.float32) / 256 + 200])
