@@ -192,7 +192,8 @@ def _find_pairs(
     data: Path, layout: str, split: str | None, classes: list[str] | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
-    from gffusion.data.boxes import check_class_ids, has_class_names  # saves start-up time
+    from gffusion.data.boxes import has_class_names  # saves start-up time
+    from gffusion.data.boxes.class_ids import check_class_ids
     from gffusion.data.class_names import check_class_names
     from gffusion.data.layouts import find_pairs
 

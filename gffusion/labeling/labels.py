@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gffusion.data.atomic import prevents_writing
-from gffusion.data.boxes import check_class_ids, read_boxes
+from gffusion.data.boxes import read_boxes
+from gffusion.data.boxes.class_ids import check_class_ids
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
 from gffusion.data.memory import memory_errors

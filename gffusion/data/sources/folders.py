@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data.alignment import find_rig
-from gffusion.data.boxes import check_class_ids, has_class_names, read_boxes
+from gffusion.data.boxes import has_class_names, read_boxes
+from gffusion.data.boxes.class_ids import check_class_ids
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import check_end

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from gffusion.data import FusionDataset
-from gffusion.data.boxes import check_class_ids
+from gffusion.data.boxes.class_ids import check_class_ids
 from gffusion.synthetic.samples import write_scenes
 
 CLASSES = ("person", "bicycle", "car")
