@@ -268,17 +268,19 @@ def check_same_run(
         for name in sorted(names)
         if before.get(name) != now.get(name)
     ]
-    # Rates and lambda depend on the number of epochs from q on.
+    # Rates and lambda depend on the number of epochs from `head_start_epoch` on.
     if epochs > arguments.num_train_epochs:
         differences.append(f"num_train_epochs is {arguments.num_train_epochs}, and {epochs:g} epochs were trained")
     elif epochs_before != arguments.num_train_epochs and int(epochs) > arguments.head_start_epoch:
         differences.append(
-            f"num_train_epochs was {epochs_before} and is {arguments.num_train_epochs}, after q has passed"
+            f"num_train_epochs was {epochs_before} and is {arguments.num_train_epochs}, after epoch {arguments.head_start_epoch} "
+            "(head_start_epoch), from which the rates depend on it"
         )
     if differences:
         raise ValueError(
             f"This run cannot be resumed with other options or data: {'; '.join(differences)}. Restore them, or start a "
-            "new run from its weights in another folder."
+            "new run from its weights in another `output_dir`: set `model_name_or_path` to its folder last, or load that with "
+            "create_model."
         )
 
 

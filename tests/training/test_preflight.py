@@ -356,7 +356,7 @@ class TestResume:
             ({"per_device_train_batch_size": 1}, "per_device_train_batch_size was 2 and is 1"),
             ({"seed": 3}, "seed was 0 and is 3"),
             ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps was 1 and is 2"),
-            ({"num_train_epochs": 6}, "num_train_epochs was 4 and is 6, after q has passed"),
+            ({"num_train_epochs": 6}, "num_train_epochs was 4 and is 6, after epoch"),
             (
                 {"head_start_epoch": 2, "learning_rate": 0.5},
                 "head_start_epoch was 1 and is 2; learning_rate was 0.001 and",

@@ -12,7 +12,9 @@ import torch
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset, ReadOptions
 from gffusion.data.transforms import RandomFlip
-from gffusion.training.run_folder import RunFolder, check_same_run, describe_run
+from gffusion.training.run_folder import _FREE, RunFolder, check_same_run, describe_run
+
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
 
 
 class TestLog:
@@ -288,6 +290,10 @@ class TestSameRun:
         arguments = FusionTrainingArguments("run")
         check_same_run(self.describe(model, dataset), self.describe(loaded, dataset), 150, arguments, 20)
 
+    def test_guide_names_the_options_that_can_change(self) -> None:
+        text = GUIDE.read_text(encoding="utf-8").partition("## Interruptions")[2].partition("\n## ")[0]
+        assert [name for name in _FREE if f"{name}`" not in text] == []
+
     @pytest.mark.parametrize(("epoch", "allowed"), [(50, True), (100, True), (102, False)])
     def test_longer_run(self, tiny_model: Callable, pairs: Path, epoch: int, allowed: bool) -> None:
         """Rates and lambda of the epochs before q are those of a run of any length."""
@@ -296,5 +302,7 @@ class TestSameRun:
         if allowed:
             check_same_run(before, before, 150, arguments, epoch)
         else:
-            with pytest.raises(ValueError, match="num_train_epochs was 150 and is 200, after q has passed"):
+            with pytest.raises(
+                ValueError, match=r"num_train_epochs was 150 and is 200, after epoch 100 \(head_start_epoch\)"
+            ):
                 check_same_run(before, before, 150, arguments, epoch)

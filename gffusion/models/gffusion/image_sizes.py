@@ -24,7 +24,10 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = N
         if size != (height, width):
             words = f"{first} measures {width} x {height} pixels, but {other} {size[1]} x {size[0]} (width x height)"
             if index > 0:
-                raise ValueError(f"{words}: a label map must have the size of the visible image")
+                raise ValueError(
+                    f"{words}: a label map must have the size of the visible image. Resize it with nearest neighbor (in Pillow, "
+                    "resize with Image.Resampling.NEAREST): other filters mix the numbers of classes"
+                )
             advice = advice or _advise((height, width), size)
             raise ValueError(f"{words}: the images of a pair must be aligned pixel by pixel. {advice}")
     return height, width
