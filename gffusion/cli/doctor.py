@@ -18,9 +18,9 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] 
     The report is for bug reports: it has no token, password or user name. Nothing is changed or downloaded.
     Exit code: 1 if something prevents fusing images, else 0.
     """
-    from gffusion.doctor.report import examine  # saves start-up time of the other commands
-
     with user_errors():
+        from gffusion.doctor.report import examine  # saves start-up time of the other commands
+
         report = examine()
     if as_json:
         print_json(report.to_dict())

@@ -120,10 +120,12 @@ def start_workers(count: int, processes: bool = False) -> Executor:
 
 
 def _prepare_process() -> None:
-    """Leave Ctrl-C to the main process, end with it, and import what reading files needs."""
+    """Leave Ctrl-C and the end of a terminal to the main process, end with it, and import what reading files needs."""
     import imagecodecs  # noqa: F401 - only processes need it now
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGHUP"):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 

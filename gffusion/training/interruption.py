@@ -1,4 +1,4 @@
-"""Defer Ctrl-C and SIGTERM until the step in progress is finished and its checkpoint is written."""
+"""Defer Ctrl-C, SIGTERM and SIGHUP until the step in progress is finished and its checkpoint is written."""
 
 import signal
 import threading
@@ -8,12 +8,14 @@ from typing import Any
 import torch
 from accelerate import Accelerator
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_SIGHUP = getattr(signal, "SIGHUP", 0)  # Windows has none
 
 
 def ignore_interrupts(worker: int) -> None:
-    """Let a worker that loads data ignore Ctrl-C, which terminals send to all processes: the trainer needs its pairs."""
+    """Let a worker that loads data ignore Ctrl-C and SIGHUP, which terminals send to all processes: the trainer needs its pairs."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if _SIGHUP:
+        signal.signal(_SIGHUP, signal.SIG_IGN)
 
 
 class Interruption:
@@ -29,7 +31,10 @@ class Interruption:
 
     def __enter__(self) -> "Interruption":
         if threading.current_thread() is threading.main_thread():
-            self._handlers = {number: signal.signal(number, self._defer) for number in _SIGNALS}
+            numbers: list[int] = [signal.SIGINT, signal.SIGTERM]
+            if _SIGHUP and signal.getsignal(_SIGHUP) != signal.SIG_IGN:  # as `nohup` sets it
+                numbers.append(_SIGHUP)
+            self._handlers = {number: signal.signal(number, self._defer) for number in numbers}
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -43,10 +48,10 @@ class Interruption:
         return bool(self._received)
 
     def raise_signal(self) -> None:
-        """Raise KeyboardInterrupt after Ctrl-C, or SystemExit after SIGTERM, with the status 143, as shells report it."""
+        """Raise KeyboardInterrupt after Ctrl-C, or SystemExit with 128 + the number of another signal, as shells report it."""
         if self._received == signal.SIGINT:
             raise KeyboardInterrupt
-        raise SystemExit(128 + signal.SIGTERM)
+        raise SystemExit(128 + self._received)
 
     def _defer(self, number: int, frame: FrameType | None) -> None:
         self._received = number

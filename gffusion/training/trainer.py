@@ -130,7 +130,7 @@ class FusionTrainer:
     def train(self, resume_from_checkpoint: "bool | str | os.PathLike[str] | None" = None) -> GFFusionModel:
         """Run the remaining steps, and return the trained model with the last weights.
 
-        Ctrl-C or SIGTERM ends the run after the current step, with a checkpoint. A second Ctrl-C ends it at once.
+        Ctrl-C, SIGTERM or SIGHUP ends the run after the current step, with a checkpoint. A second Ctrl-C ends it at once.
 
         Args:
             resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any, or from its path. Defaults to

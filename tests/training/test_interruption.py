@@ -26,7 +26,7 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
 
 
 class TestInterruption:
-    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+    @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_first_signal_waits(self, accelerator: Accelerator, number: int) -> None:
         before = signal.getsignal(number)
         with Interruption(accelerator) as interruption:
@@ -34,6 +34,15 @@ class TestInterruption:
             os.kill(os.getpid(), number)
             assert interruption.is_requested()
         assert signal.getsignal(number) is before
+
+    def test_nohup_is_obeyed(self, accelerator: Accelerator) -> None:
+        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        try:
+            with Interruption(accelerator) as interruption:
+                os.kill(os.getpid(), signal.SIGHUP)
+                assert not interruption.is_requested()
+        finally:
+            signal.signal(signal.SIGHUP, before)
 
     def test_second_ctrl_c_does_not_wait(self, accelerator: Accelerator) -> None:
         before = signal.signal(signal.SIGINT, signal.default_int_handler)  # tests before this one can leave another
