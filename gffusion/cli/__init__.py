@@ -18,7 +18,7 @@ from .errors import ClickException, exit_with_usage_error, interrupted_by_signal
 from .evaluate import evaluate
 from .export import export
 from .fuse import fuse
-from .lists import expand_home, join_list_words
+from .lists import check_no_standard_stream, expand_home, join_list_words
 from .masks import masks
 from .match import match
 from .messages import printed_warnings, use_options
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     # Characters that a file or pipe on Windows cannot hold must not end the work.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
-    words = [expand_home(word) for word in (sys.argv[1:] if arguments is None else arguments)]
+    words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
     options = [option for parameter in getattr(command, "params", ()) for option in parameter.opts]
@@ -108,6 +108,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if command is not None and "" in words:
         exit_with_usage_error(ClickException("an argument is empty: a variable of the shell may not be set"))
     if command is not None:
+        try:
+            check_no_standard_stream(words)
+            words = [expand_home(word) for word in words]
+        except ValueError as error:
+            exit_with_usage_error(error)
         words = join_list_words(words, command.params)
         use_options(command.params)
     try:

@@ -139,6 +139,7 @@ def evaluate(
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop))
         # Wrong arguments are reported before torch is imported.
+        from gffusion.data.pair_lists import is_pipe
         from gffusion.evaluation.inputs import find_inputs, name_model
         from gffusion.export.requirements import is_onnx
 
@@ -152,7 +153,8 @@ def evaluate(
             "sheet": _parse_sheet(sheet),
             **({} if baselines else {"baselines": ()}),
         }
-        find_inputs(visible, infrared, **inputs, raw_suffixes=read_options.raw_suffixes)
+        if not (is_pipe(visible) or is_pipe(infrared)):
+            find_inputs(visible, infrared, **inputs, raw_suffixes=read_options.raw_suffixes)
         from gffusion.evaluation import evaluate as run  # imports torch
 
         quiet_libraries()

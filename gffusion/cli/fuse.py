@@ -66,7 +66,7 @@ def fuse(
             metavar="VISIBLE",
             help="Visible image, or folder of visible images; or, alone, a file that holds both images, such as a radiometric "
             'JPEG or a four-channel PNG, or a folder of such files. Also a pattern in quotes ("night/*.png"), a list with one '
-            "name per line (@visible.txt), or, alone, a CSV file with the columns visible, infrared and optionally name.",
+            "name per line (@visible.txt, or @- from standard input), or, alone, a CSV file with the columns visible, infrared and optionally name.",
         ),
     ],
     infrared: Annotated[

@@ -6,6 +6,43 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+# What can stand before a path in one word: -o, --output=, NAME= and @.
+_BEFORE_PATH = re.compile(r"(?:-[a-z]|--[\w-]+=)?(?:[^-@~=/\\][^@~=/\\]*=)?@?")
+
+
+def expand_home(word: str) -> str:
+    """Return a word of the command line with the home folder for a `~` or `~user` that its path begins with.
+
+    The shell does this only at the beginning of a word, and programs that start this one without a shell do not.
+
+    Raises:
+        ValueError: If there is no such user, and no file or folder of this name.
+
+    Example:
+        >>> expand_home("--fused=mine=~/fused") == "--fused=mine=" + os.path.expanduser("~/fused")
+        True
+    """
+    start = _BEFORE_PATH.match(word).end()  # type: ignore[union-attr]  # which matches nothing, too
+    path = word[start:]
+    if not path.startswith("~") or os.path.lexists(path) or os.path.lexists(word):
+        return word
+    expanded = os.path.expanduser(path)
+    if expanded == path:
+        raise ValueError(
+            f"{path} begins with the home folder of a user who does not exist: write ./{path} for this name"
+        )
+    return word[:start] + expanded
+
+
+def check_no_standard_stream(words: Sequence[str]) -> None:
+    """Raise ValueError if a word is `-`, with which other programs mean standard input or output."""
+    for word in words:
+        if re.fullmatch(r"-|-[a-z]-|--[\w-]+=-", word):
+            raise ValueError(
+                f"{word}: images are read from files and written to files, not from standard input or to standard output; "
+                "give a file or folder, @- for a list of names from standard input, or ./- for this name"
+            )
+
 
 def split_list(text: str | None) -> list[str] | None:
     """Return the values of a list option, or `None` if the option was not given.
@@ -79,19 +116,6 @@ def parse_zoom(text: str | None) -> tuple[int, int, int, int] | None:
         raise ValueError(f"--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got {text!r}")
     left, top, width, height = numbers
     return left, top, left + width, top + height
-
-
-def expand_home(word: str) -> str:
-    """Return a word of the command line with `~` as the home folder where the shell leaves it: `--output=~/a.png`, quotes.
-
-    Example:
-        >>> expand_home("--fused=Mine=~/mine") == f"--fused=Mine={Path.home()}/mine"
-        True
-        >>> expand_home("a~b")
-        'a~b'
-    """
-    start, path = re.fullmatch(r"((?:[^~/]*=)?@?)(.*)", word, re.DOTALL).groups()  # type: ignore[union-attr]
-    return word if os.path.exists(path) else start + os.path.expanduser(path)
 
 
 def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def check_parent(path: Path, option: str) -> None:
-    """Raise FileNotFoundError if more than the output and its folder would have to be created, and ValueError for `-`.
+    """Raise OSError if more than the output and its folder would have to be created, or something in the way is no folder.
 
     Example:
         >>> check_parent(Path("runs", "fused"), "--output")
@@ -17,8 +17,11 @@ def check_parent(path: Path, option: str) -> None:
             ...
         FileNotFoundError: --output rnus/night/fused: the folder rnus does not exist; the nearest folder that does is ...
     """
-    if path == Path("-"):
-        raise ValueError(f"{option} -: results are written to files, not to standard output: give a file or folder")
+    if not path.suffix and os.path.exists(path) and not (path.is_dir() or path.is_file()):
+        raise OSError(f"{option} {path} is a device, a pipe or a socket: give a file or folder")
+    for folder in path.parents:
+        if os.path.exists(folder) and not folder.is_dir():
+            raise NotADirectoryError(f"{option} {path}: {folder} is no folder: give another file or folder")
     above = path.parent.parent
     if not path.absolute().parent.parent.is_dir():
         nearest = next(folder for folder in path.absolute().parents if folder.is_dir())
@@ -104,7 +107,7 @@ def new_output(path: Path, option: str = "--output") -> Iterator[None]:
     """Check the folder of an output, and, if the work on it fails, remove the folders that were created and are empty.
 
     Raises:
-        FileNotFoundError: As [`check_parent`].
+        OSError: As [`check_parent`].
     """
     check_parent(path, option)
     missing = [folder for folder in (path, path.parent) if not folder.exists()]

@@ -5,6 +5,7 @@ import glob
 import io
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -36,7 +37,8 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
     - Two files of names, `@visible.txt` and `@infrared.txt`, with one name per line: the n-th lines are a pair.
     - Two patterns: the files are matched by name, as those of two folders.
 
-    Names in a list are relative to its folder or, if there is no such file, to the current folder.
+    Names in a list are relative to its folder or, if there is no such file, to the current folder. `@-` is a list from
+    standard input; a list can also be a pipe.
 
     Args:
         visible: List or pattern of the visible images, or a CSV file.
@@ -73,6 +75,17 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
     if _is_text_list(visible):
         return PairMatch(_pair_lines(visible, infrared), (), ())
     return match_pairs(expand(visible, IMAGE_SUFFIXES), expand(infrared, IMAGE_SUFFIXES + infrared_suffixes))
+
+
+def is_pipe(path: Path) -> bool:
+    """Return whether a path is a list from standard input, a pipe or a device, which can be read only once.
+
+    Example:
+        >>> is_pipe(Path("@-")), is_pipe(Path("@night.txt"))
+        (True, False)
+    """
+    file = str(path)[1:]
+    return _is_text_list(path) and (file == "-" or (os.path.exists(file) and not os.path.isfile(file)))
 
 
 def list_files(path: Path, raw_suffixes: tuple[str, ...] = ()) -> Path | list[Path]:
@@ -128,11 +141,14 @@ def _pair_lines(visible: Path, infrared: Path) -> tuple[ImagePair, ...]:
 
 def _read_lines(path: Path) -> list[Path]:
     """Return the files of `@list.txt`, without empty lines and comments."""
+    if is_pipe(path) and int(os.environ.get("WORLD_SIZE") or "1") > 1:
+        raise ValueError(f"{path} is read by one process only, but there are several: write the names to a file")
     file = Path(str(path)[1:])
     lines = [(number, line.strip()) for number, line in enumerate(re.split(r"\r\n|\r|\n", _read_text(file)), 1)]
     files = [_find(text, file, number) for number, text in lines if text and not text.startswith("#")]
     if not files:
-        raise ValueError(f"{file} names no files: write one per line")
+        advice = "; it can be read only once" if is_pipe(path) else ""
+        raise ValueError(f"{path if is_pipe(path) else file} names no files: write one per line{advice}")
     return files
 
 
@@ -179,21 +195,26 @@ def _check_name(name: str, path: Path, line: int) -> str:
 
 
 def _read_text(path: Path) -> str:
-    if not path.is_file():
+    if str(path) == "-":
+        content = b"" if sys.stdin is None else sys.stdin.buffer.read(_MAX_BYTES + 1)
+    elif path.exists() and not path.is_dir():
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    else:
         raise FileNotFoundError(f"the list {path} does not exist")
-    if path.stat().st_size > _MAX_BYTES:
+    if len(content) > _MAX_BYTES:
         raise ValueError(f"the list {path} has more than {_MAX_BYTES >> 20} MiB")
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise ValueError(f"the list {path} is not text in UTF-8") from None
 
 
 def _find(name: str, listed_in: Path, line: int) -> Path:
-    """Return the file of a line, relative to the list or to the current folder."""
+    """Return the file of a line, relative to the list, to the current folder or, after `~`, to the home folder."""
     plain = name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name  # as "Copy as path" of Windows
-    for written in dict.fromkeys((name, plain, plain.replace("\\", "/"), os.path.expanduser(plain))):
-        for file in (listed_in.parent / written, Path(written)):
+    for written in dict.fromkeys((name, plain, plain.replace("\\", "/"))):
+        for file in (listed_in.parent / written, Path(written), Path(os.path.expanduser(written))):
             if os.path.isfile(file):  # False also for names that are too long
                 return file
     shown = name if len(name) <= 200 else f"{name[:200]}..."

@@ -84,7 +84,6 @@ class TestBadInput:
                 r"visible\.png and visible/scene\.png show the same image: give the visible and the infrared",
             ),
             ("visible.png infrared.png -o visible.png", "visible.png would overwrite an input"),
-            ("visible.png infrared.png -o -", "--output -: results are written to files"),
             ("visible.png infrared.png -o visible/../infrared.png --overwrite", "would overwrite an input"),
             ("visible infrared -o infrared", "infrared is a folder of the images to fuse"),
             ("visible infrared -o visible --overwrite", "visible is a folder of the images to fuse"),

@@ -1,4 +1,4 @@
-"""Output folders: names that are probably misspelled are refused, and failed runs leave no empty folders."""
+"""Outputs: names that are probably misspelled and devices are refused, `~` is the home folder, failures leave no folders."""
 
 import importlib
 import os
@@ -58,6 +58,50 @@ def test_folders_that_cannot_be_written(
     outcome = gffusion(*command.format(scenes).replace("OUT", "out").split())
     assert outcome.exit_code == 2 and f"the folder {tmp_path} cannot be written: choose another one" in outcome.err
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("output", "message"),
+    [
+        ("-", "images are read from files and written to files, not from standard input or to standard output"),
+        ("/dev/null", "/dev/null is a "),
+        ("/dev/null/out", "/dev/null is no folder: give another file or folder"),
+        ("~nobody-like-this/out", "a user who does not exist: write ./~nobody-like-this/out for this name"),
+    ],
+)
+@pytest.mark.parametrize("command", [command for command in COMMANDS if command.endswith("OUT")])
+def test_outputs_that_are_no_files(
+    gffusion: Callable,
+    scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    command: str,
+    output: str,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    outcome = gffusion(*command.format(scenes).replace("OUT", output).split())
+    assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
+    assert message in outcome.err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "command", ["sample OUT", "sample ./OUT", "masks ~ -oOUT --method threshold", "show weights --output=OUT/1.png"]
+)
+def test_home_folder(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str) -> None:
+    """Not for a name that begins otherwise, or that exists."""
+    home, current = tmp_path / "home", tmp_path / "current"
+    current.mkdir()
+    monkeypatch.chdir(current)
+    monkeypatch.setenv("USERPROFILE" if os.name == "nt" else "HOME", str(home))
+    assert gffusion("sample", home).exit_code == 0
+    folder = current / "~" if "./" in command else home
+    for _ in range(2):
+        outcome = gffusion(*command.replace("OUT", "~/new").split(), *["--overwrite"] * ("show" in command))
+        assert outcome.exit_code == 0, outcome.err
+        assert list((folder / "new").iterdir())
+    assert (current / "~").exists() == ("./" in command)
 
 
 @pytest.mark.parametrize(

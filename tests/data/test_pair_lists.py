@@ -1,6 +1,9 @@
 """Pairs given by lists, patterns and CSV files."""
 
+import io
+import os
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,6 +54,34 @@ def test_lines_of_two_lists_are_pairs(files: Path) -> None:
     )  # relative to the list, and to the current folder
     assert found("@visible.txt", "@night/infrared.txt") == [NIGHT[0], ("1", "day/vis/1.png", "day/ir/1.tif")]
     assert list_files(Path("@visible.txt")) == [Path("night/vis/1.png"), Path("day/vis/1.png")]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_lists_from_standard_input_and_pipes(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each can be read only once, so that neither can be both lists."""
+    text = io.TextIOWrapper(io.BytesIO(b"night/vis/1.png\nnight/vis/2.png\n"))
+    monkeypatch.setattr("sys.stdin", text)
+    os.mkfifo("pipe")
+    writer = threading.Thread(target=Path("pipe").write_text, args=("night/ir/1.tif\nnight/ir/2.tif\n",))
+    writer.start()
+    assert found("@-", "@pipe") == NIGHT
+    writer.join()
+    text.seek(0)
+    with pytest.raises(ValueError, match="@- names no files: write one per line; it can be read only once"):
+        found("@-", "@-")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(ValueError, match="@- is read by one process only, but there are several"):
+        found("@-", "@-")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="the home folder has another variable")
+def test_home_folder_in_lists(files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(files / "night"))
+    Path("p.csv").write_text("visible,infrared\n~/vis/1.png,~/ir/1.tif")
+    assert found("p.csv") == [("1", f"{files}/night/vis/1.png", f"{files}/night/ir/1.tif")]
+    Path("~/vis").mkdir(parents=True)
+    Path("~/vis/1.png").touch()
+    assert found("p.csv")[0][1] == "~/vis/1.png"
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", ", "])
