@@ -3,6 +3,7 @@
 Nothing here imports torch, so that wrong options are reported at once.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -209,7 +210,15 @@ def _read_yaml(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} must hold options such as `num_train_epochs: 80`.")
     if _count_values(options, _MAX_VALUES) >= _MAX_VALUES:
         raise ValueError(f"{path} has more than {_MAX_VALUES} values, or refers to itself.")
-    return options
+    return {name: _expand_home(value) for name, value in options.items()}
+
+
+def _expand_home(value: Any) -> Any:
+    """Return a path, or a list of them, with the home folder for a leading `~`; other values unchanged."""
+    if isinstance(value, list):
+        return [_expand_home(part) for part in value]
+    is_path = isinstance(value, str) and value.startswith("~") and not os.path.lexists(value)
+    return os.path.expanduser(value) if is_path else value
 
 
 def _count_values(value: Any, limit: int) -> int:

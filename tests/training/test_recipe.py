@@ -1,5 +1,6 @@
 """Recipes and command lines: what they ask for, and how mistakes in either are reported."""
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,14 @@ class TestParse:
         assert recipe.model.model_config == {"merging": "mean"}
         other = Recipe.parse(["--config", str(path), "--model_config", '{"paradigm": "parallel"}'])
         assert other.model.model_config == {"merging": "mean", "paradigm": "parallel"}
+
+    @pytest.mark.skipif(os.name == "nt", reason="the home folder has another variable")
+    def test_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("HOME", str(tmp_path))
+        (tmp_path / "mine.yaml").write_text("output_dir: ~/run\ntrain_data: [~/a, b]\n")
+        recipe = Recipe.parse([f"--config={tmp_path}/mine.yaml"])
+        assert recipe.training.output_dir == f"{tmp_path}/run"
+        assert recipe.data.train_data == [f"{tmp_path}/a", "b"]
 
     def test_no_is_no_boolean(self, tmp_path: Path) -> None:
         path = tmp_path / "mine.yaml"
