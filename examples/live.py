@@ -11,9 +11,9 @@ from pathlib import Path
 
 from gffusion import create_model
 from gffusion.cli.device import choose_device
+from gffusion.cli.infrared import parse_infrared_options
 from gffusion.data import IMAGE_SUFFIXES, ReadOptions, write_image
 from gffusion.data.alignment import parse_align
-from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.video.matching import VideoPair
 from gffusion.video.reading import VideoFile, to_infrared, to_visible
 from gffusion.video.stream import FusionStream
@@ -24,8 +24,9 @@ parser.add_argument("visible", type=Path)
 parser.add_argument("infrared", type=Path)
 parser.add_argument("--model", default="gffusion-tiny")
 parser.add_argument("--device", default="cpu")
-parser.add_argument("--align", default="none", help="none, resize or the file of a rig, from `gffusion align`")
-parser.add_argument("--infrared-range", help="percentile, or LOW,HIGH, for more than 8 bits")
+parser.add_argument("--align", default="none", help="none, resize or the file of a rig")
+parser.add_argument("--infrared-range", help="as of gffusion fuse; percentile or LOW,HIGH for 16-bit videos")
+parser.add_argument("--smooth-range", type=float, help="frames over which the range follows, with percentile")
 parser.add_argument("--semantic-every", type=int, default=1)
 parser.add_argument("--last", type=Path, help="file for the last fused frame")
 options = parser.parse_args()
@@ -48,11 +49,11 @@ def play(stream: FusionStream, pair: VideoPair) -> None:
 def main() -> None:
     """Fuse both videos, and write the last frame, also if reading ends early."""
     device = choose_device(options.device)
+    read_options = ReadOptions(align=parse_align(options.align), keep_borders=True)
+    infrared = parse_infrared_options(options.infrared_range, None, None, None, options.smooth_range)
     pair = VideoPair(VideoFile(options.visible), VideoFile(options.infrared))
     model = create_model(options.model, use_segmenter=False).to(device)
-    ranges = {"infrared_range": parse_infrared_range(options.infrared_range)} if options.infrared_range else {}
-    processor = load_image_processor(options.model, **ranges)
-    read_options = ReadOptions(align=parse_align(options.align), keep_borders=True)
+    processor = load_image_processor(options.model, **infrared)
     stream = FusionStream(model, processor, read_options, semantic_every=options.semantic_every)
     with ThreadPoolExecutor(1) as cameras, stream:
         reading = cameras.submit(play, stream, pair)

@@ -176,18 +176,19 @@ class FusionStream:
             self._waiting = _Pushed(visible, infrared, arrived if time is None else time, arrived)
             self._changed.notify_all()
 
-    def latest(self, timeout: float | None = None) -> StreamResult | None:
+    def latest(self, timeout: float | None = None, after: StreamResult | None = None) -> StreamResult | None:
         """Return the newest result, or `None` if there is none yet.
 
         Args:
-            timeout: Seconds to wait for the first result; by default, do not wait.
+            timeout: Seconds to wait for a result other than `after`; by default, do not wait.
+            after: The result that was seen last: it is returned again only after `timeout`, or if the stream has ended.
 
         Raises:
             ValueError: If a pair could not be fused; raised once per failure, the stream goes on.
         """
         with self._changed:
             if timeout is not None:
-                self._changed.wait_for(lambda: self._result or self._error or self._is_finished, timeout)
+                self._changed.wait_for(lambda: self._result is not after or self._error or self._is_finished, timeout)
             self._raise_error()
             return self._result
 

@@ -115,8 +115,8 @@ def test_live(tmp_path: Path) -> None:
 
     visible, infrared = write_pair(tmp_path, 12)
     Rig(np.eye(3)).save(tmp_path / "rig.json")
-    options = ("--align", tmp_path / "rig.json", "--infrared-range", "percentile", "--last", tmp_path / "last.png")
-    done = run(EXAMPLES / "live.py", visible, infrared, "--model", "gffusion-funet", *options)
+    words = "--model", "gffusion-funet", "--align", tmp_path / "rig.json", "--infrared-range", "0,255"
+    done = run(EXAMPLES / "live.py", visible, infrared, *words, "--last", tmp_path / "last.png")
     assert done.returncode == 0, done.stderr
     *lines, summary = done.stdout.splitlines()
     fused, pushed, dropped = (int(word.rstrip(",")) for word in summary.split() if word.rstrip(",").isdecimal())
@@ -143,6 +143,8 @@ def test_live_ends_when_reading_fails(tmp_path: Path) -> None:
     [
         (["live.py", "no.mp4", "no.mp4"], "no.mp4 does not exist"),
         (["live.py", "no.mp4", "no.mp4", "--device", "foo"], "--device foo: "),
+        (["live.py", "no.mp4", "no.mp4", "--align", "rig"], "--align must be none, resize, auto or the file of a rig"),
+        (["live.py", "no.mp4", "no.mp4", "--infrared-range", "1"], "range"),
         (["live.py", "no.mp4", "no.mp4", "--last", "last.xyz"], "--last must be one of .*, got last.xyz"),
         (["live_webcams.py", "--visible", "no_camera"], ""),
         (["live_webcams.py", "--device", "foo"], ""),

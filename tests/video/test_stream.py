@@ -40,13 +40,15 @@ def test_results_are_those_of_predict(funet: GFFusionModel) -> None:
     processor = load_image_processor("gffusion-funet")
     with FusionStream(funet, processor) as stream:
         assert stream.latest() is None
+        result = None
         for index in range(3):
             stream.push(*pair(index), time=index / 25)
-            while (result := stream.latest(timeout=120)) is None or result.time != index / 25:
-                time.sleep(0.001)
+            result = stream.latest(timeout=120, after=result)
+            assert result is not None and result.time == index / 25
             assert np.array_equal(result.fused, predict(funet, processor, [pair(index)])[0].fused)
             assert 0 < result.latency < 120
             assert result.labels is None
+        assert stream.latest(timeout=0.01, after=result) is result
     statistics = stream.statistics
     assert (statistics.pushed, statistics.fused, statistics.dropped, statistics.failed) == (3, 3, 0, 0)
     assert 0 < statistics.latency <= statistics.longest_latency
