@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 _FORMAT, _VERSION = "gffusion-rig", 1
 _MAX_SIDE = 10**6
@@ -86,31 +86,35 @@ class Rig:
 
     @classmethod
     def from_pixels(
-        cls, matrix: NDArray[Any], visible_size: tuple[int, int], infrared_size: tuple[int, int], origin: str = ""
+        cls, matrix: ArrayLike, visible_size: tuple[int, int], infrared_size: tuple[int, int], origin: str = ""
     ) -> "Rig":
-        """Return the rig of a homography in pixels, such as of your own calibration; the inverse of [`~Rig.to_pixels`].
+        """Return the rig of a calibration in pixels, the inverse of [`~Rig.to_pixels`].
 
         Args:
             matrix: (3, 3), maps pixels (column, row, 1) of the visible to pixels of the infrared image, as
                 `cv2.findHomography(visible_points, infrared_points)` returns it. Whole numbers are the centers of pixels.
-            visible_size: Height and width of the visible images.
-            infrared_size: Height and width of the infrared images.
+                An affine matrix (2, 3) needs a third row 0, 0, 1.
+            visible_size: Height and width of the visible images of the calibration.
+            infrared_size: Height and width of the infrared images of the calibration.
             origin: Where the transform comes from, for messages.
 
         Raises:
-            ValueError: As the constructor.
+            ValueError: If the matrix is not 3 x 3 finite numbers or no plausible transform, or a size is no pair of positive
+                integers.
 
         Example:
-            >>> turned = [[0, -1, 479], [1, 0, 0], [0, 0, 1]]  # an infrared camera that is turned by 90 degrees
-            >>> Rig.from_pixels(np.array(turned), (480, 640), (640, 480)).to_pixels((480, 640), (640, 480)).round(6)[:2] + 0.0
-            array([[  0.,  -1., 479.],
-                   [  1.,   0.,   0.]])
+            >>> half = [[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]]  # the same field of view, half as many pixels
+            >>> Rig.from_pixels(half, (480, 640), (240, 320)).matrix
+            array([[1., 0., 0.],
+                   [0., 1., 0.],
+                   [0., 0., 1.]])
         """
-        sizes = _check_size("visible_size", visible_size), _check_size("infrared_size", infrared_size)
-        matrix = np.asarray(matrix, np.float64)
-        if matrix.shape == (3, 3):  # others are refused by the constructor
-            matrix = np.linalg.inv(from_relative(sizes[1])) @ matrix @ from_relative(sizes[0])
-        return cls(matrix, *sizes, origin)
+        visible_size = _check_size("visible_size", visible_size)
+        infrared_size = _check_size("infrared_size", infrared_size)
+        pixels = _check_numbers(np.array(matrix, np.float64))
+        relative = np.linalg.inv(from_relative(infrared_size)) @ pixels @ from_relative(visible_size)
+        # The sign of a homography has no meaning.
+        return cls(relative * np.sign(relative[2, 2]), visible_size, infrared_size, origin)
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Rig":
@@ -248,10 +252,15 @@ def _check_size(name: str, size: Any) -> tuple[int, int]:
     return height, width
 
 
-def _check_matrix(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the matrix scaled so that its last entry is 1."""
+def _check_numbers(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     if matrix.shape != (3, 3) or not np.isfinite(matrix).all():
         raise ValueError(f"the matrix of a rig must be 3 x 3 finite numbers, got {matrix.tolist()}")
+    return matrix
+
+
+def _check_matrix(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrix scaled so that its last entry is 1."""
+    _check_numbers(matrix)
     if not matrix[2, 2] > 0:
         raise ValueError("the matrix of a rig must have a positive last entry")
     matrix = matrix / matrix[2, 2]

@@ -128,9 +128,43 @@ def test_a_homography_of_a_calibration() -> None:
     aligned = apply_rig(visible, turned, None, rig)
     inside = np.s_[60:400, 60:400]
     assert np.abs(aligned.infrared[inside] - scene[inside]).max() < 2
-    for matrix in (np.eye(2), np.full((3, 3), np.nan), np.diag([-1.0, 1, 1])):
-        with pytest.raises(ValueError, match="the matrix of a rig"):
-            Rig.from_pixels(matrix, *sizes)
+
+
+HOMOGRAPHY = np.array([[0.4, 0.03, -12], [-0.02, 0.5, 7], [1e-4, -5e-5, 1]])
+
+
+@pytest.mark.parametrize("factor", [1, -3.5])
+def test_a_calibration_in_pixels(factor: float) -> None:
+    """The inverse of `to_pixels`, and a point of the visible image gets the value at its point in the infrared image."""
+    visible_size, infrared_size = (240, 320), (120, 140)
+    rig = Rig.from_pixels(factor * HOMOGRAPHY, visible_size, infrared_size, "own calibration")
+    pixels = rig.to_pixels(visible_size, infrared_size)
+    assert np.allclose(pixels / pixels[2, 2], HOMOGRAPHY, rtol=1e-12)
+    assert (rig.visible_size, rig.infrared_size, rig.origin) == (visible_size, infrared_size, "own calibration")
+    rows, columns = np.indices(infrared_size)
+    ramp = (200 * columns + rows).astype(np.float32)
+    moved = apply_rig(np.zeros(visible_size, np.uint8), ramp, None, rig).infrared
+    for x, y in ((60, 40), (250, 200), (160, 120)):
+        column, row, depth = HOMOGRAPHY @ (x, y, 1)
+        assert moved[y, x] == pytest.approx((200 * column + row) / depth, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("matrix", "message"),
+    [
+        (None, "3 x 3 finite"),  # as OpenCV returns it if it finds none
+        (np.eye(3)[:2], "3 x 3 finite"),
+        (np.full((3, 3), np.inf), "3 x 3 finite"),
+        (np.zeros((3, 3)), "last entry"),
+        (np.diag([1.0, 0, 1]), "plausible"),
+        (np.diag([-1.0, 1, 1]), "mirrors"),
+    ],
+)
+def test_calibrations_that_are_no_view_are_refused(matrix: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Rig.from_pixels(matrix, (480, 640), (480, 640))
+    with pytest.raises(ValueError, match="`infrared_size` must be a height and a width"):
+        Rig.from_pixels(matrix, (480, 640), (480, 0))
 
 
 @pytest.mark.parametrize("real2ir", [0, -1, float("nan"), float("inf"), 1e9])

@@ -56,6 +56,31 @@ def test_a_rig_is_used(fuse: Callable[..., Any], folder: Path, tmp_path: Path) -
     assert read_shape(tmp_path) == (240, 320, 3)
 
 
+@pytest.mark.parametrize("turns", [1, 2, 3])
+def test_a_camera_that_is_turned(gffusion: Callable[..., Any], scenes: Path, tmp_path: Path, turns: int) -> None:
+    """The result is that of the upright image. `turns` are quarters counterclockwise."""
+    visible, infrared = (scenes / kind / "rendered_0000.png" for kind in ("visible", "infrared"))
+    upright = read_image(infrared)
+    turned = np.rot90(upright, turns)
+    write_image(tmp_path / "turned.png", np.ascontiguousarray(turned))
+    height, width = upright.shape[:2]
+    right, bottom = width - 1, height - 1
+    pixels = {
+        1: [[0, 1, 0], [-1, 0, right], [0, 0, 1]],
+        2: [[-1, 0, right], [0, -1, bottom], [0, 0, 1]],
+        3: [[0, -1, bottom], [1, 0, 0], [0, 0, 1]],
+    }
+    Rig.from_pixels(pixels[turns], (height, width), turned.shape[:2]).save(tmp_path / "rig.json")
+    options = "-m", "gffusion-funet", "-o"
+    assert gffusion("fuse", visible, infrared, *options, tmp_path / "upright").exit_code == 0
+    done = gffusion(
+        "fuse", visible, tmp_path / "turned.png", *options, tmp_path / "fused", "--align", tmp_path / "rig.json"
+    )
+    assert (done.exit_code, done.err) == (0, "")
+    results = [read_image(tmp_path / folder / "rendered_0000.png") for folder in ("fused", "upright")]
+    assert np.array_equal(*results)
+
+
 def test_auto_finds_one_rig_for_the_folder(fuse: Callable[..., Any], folder: Path, tmp_path: Path) -> None:
     done = fuse("--align", "auto")
     assert done.exit_code == 0, done.err
