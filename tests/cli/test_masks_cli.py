@@ -250,13 +250,13 @@ class TestClasses:
         assert (data / "classes.txt").read_text() == "man\nmountain bike\ncar\n"
 
     def test_must_agree_with_an_existing_list(self, gffusion: Callable, data: Path) -> None:
-        outcome = gffusion("masks", data, "--method", "threshold", "--classes", "car,bicycle,person")
-        assert (outcome.exit_code, outcome.out) == (2, "")
-        assert "classes.txt lists other classes than car, bicycle, person" in outcome.err
-        outcome = gffusion("masks", data, "--method", "threshold", "--classes", "person,person,car")
-        assert (outcome.exit_code, outcome.out) == (2, "") and "--classes names 'person' twice" in outcome.err
-        outcome = gffusion("masks", data, "--method", "threshold", "--classes", "person,car")
-        assert (outcome.exit_code, outcome.out) == (2, "") and "0 to 1 (person, car), got 2" in outcome.err
+        for classes, message in (
+            ("car,bicycle,person", "classes.txt lists other classes than car, bicycle, person"),
+            ("person,person", "--classes names 'person' twice"),
+            ("person,car", "0 to 1 (person, car), got 2"),
+        ):
+            outcome = gffusion("masks", data, "--method", "threshold", "--classes", classes)
+            assert (outcome.exit_code, outcome.out) == (2, "") and message in outcome.err
         assert not (data / "labels").exists()
         assert gffusion("masks", data, "--method", "threshold", "--classes", "Person,BICYCLE,car").exit_code == 0
 
