@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from itertools import chain
 
@@ -20,6 +21,10 @@ from .file_jobs import FusionJob, FusionResult, ReadJob, WriteJob, count_workers
 from .predict import Prediction, predict
 
 _FUSING_THREADS = {"cuda": 3}  # of which one computes, while others prepare images and fetch results
+_FROZEN = (
+    "the infrared image is that of the pair before, but the visible one is not: the camera was frozen, such as during a "
+    "calibration, or is slower"
+)
 
 
 def fuse_files(
@@ -79,7 +84,7 @@ def _fuse_files(
     threads = _FUSING_THREADS.get(model.device.type, 1)
     ahead = threads * batch_size + max(batch_size, count)
     read_jobs = map_in_order(reader, partial(read_job, options=read_options), jobs, depth=ahead)
-    batches = batch_by_size(read_jobs, batch_size, lambda item: item.size)
+    batches = batch_by_size(_note_frozen(read_jobs), batch_size, lambda item: item.size)
     writing: deque[Future[FusionResult]] = deque()
     is_full = False
     with ThreadPoolExecutor(threads) as fuser:
@@ -98,6 +103,19 @@ def _fuse_files(
                 break
     while writing:
         yield writing.popleft().result()
+
+
+def _note_frozen(items: Iterable[ReadJob]) -> Iterator[ReadJob]:
+    """Yield all jobs, with a note if another infrared file than that of the job before has the same image."""
+    before, file = (b"", b""), None
+    for item in items:
+        if item.images is not None:
+            # Every eighth pixel: the noise of a camera that measures differs in all of them.
+            visible, infrared = (image[::8, ::8].tobytes() for image in item.images[:2])
+            if infrared == before[1] and visible != before[0] and item.job.pair.infrared != file:
+                item = replace(item, images=item.images._replace(notes=(*item.images.notes, _FROZEN)))
+            before, file = (visible, infrared), item.job.pair.infrared
+        yield item
 
 
 def _prepare_writing(item: ReadJob, prediction: Prediction) -> WriteJob:

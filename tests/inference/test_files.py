@@ -204,6 +204,17 @@ class TestFuseFiles:
     def test_nothing_to_do(self) -> None:
         assert run([], BrighterOfBoth()) == {}
 
+    def test_frozen_infrared_images_are_noted(self, tmp_path: Path) -> None:
+        """As files that a camera writes during its calibration; not if pairs share a file, or nothing moves at all."""
+        jobs = [make_job(tmp_path, name, 40, 50, np.uint16) for name in ("a", "bb", "ccc", "dddd", "eeeee", "f")]
+        for name, original in (("bb_infrared", "a_infrared"), ("ccc_infrared", "a_infrared")):
+            (tmp_path / f"{name}.png").write_bytes((tmp_path / f"{original}.png").read_bytes())
+        jobs[4] = dataclasses.replace(jobs[4], pair=dataclasses.replace(jobs[4].pair, infrared=jobs[3].pair.infrared))
+        for kind in ("visible", "infrared"):
+            getattr(jobs[5].pair, kind).write_bytes(getattr(jobs[4].pair, kind).read_bytes())
+        noted = [name for name, result in run(jobs, BrighterOfBoth()).items() if result.notes]
+        assert noted == ["bb", "ccc"]
+
 
 @pytest.fixture
 def processes() -> Iterator[Executor]:
