@@ -20,6 +20,7 @@ from .infrared import (
     parse_infrared_options,
 )
 from .lists import collect_fused, parse_zoom
+from .messages import print_note
 from .models import complete_model
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, check_writable, new_output, write_output
@@ -228,7 +229,11 @@ def _fuse(
     sources = Sources.read(pair, measure_pairs([pair], options, read_options))
     infrared = map_infrared(sources.images.infrared, sources.infrared_options, sources.images.missing)
     methods = [*loaded, *(FusedFolder(name, {pair.name: file}) for name, file in files.items())]
-    fused = {method.name: method.fuse(sources).fused for method in methods}
+    predictions = {method.name: method.fuse(sources) for method in methods}
+    for name, prediction in predictions.items():
+        for note in prediction.notes:
+            print_note(f"{name}: {note}")
+    fused = {name: prediction.fused for name, prediction in predictions.items()}
     return {"visible": sources.images.visible, "infrared": infrared[0], **fused}
 
 

@@ -72,11 +72,20 @@ def read_image(
         >>> read_image(content)
         array([[7, 7, 7]], dtype=uint8)
     """
+    return to_supported(read_decoded(path, max_pixels, truncated).image)
+
+
+def read_decoded(path: str | os.PathLike[str] | BytesIO, max_pixels: int, truncated: Truncated) -> DecodedImage:
+    """Read an image as stored, with what [`read_image`] leaves out.
+
+    Raises:
+        OSError: As for [`read_image`].
+    """
     decoded = _decode_file(path, "image", DecodeOptions(max_pixels, truncated))
     if decoded.second is not None:
         name = "a file" if isinstance(path, BytesIO) else path
         raise ImageReadError(f"cannot read one image from {name}: it has 2 frames; save one of them as a separate file")
-    return to_supported(decoded.image)
+    return decoded
 
 
 def read_size(

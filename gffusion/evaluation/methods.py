@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from gffusion.data import ImagePair, PairImages, read_image, read_pair
+from gffusion.data import ImagePair, PairImages, read_pair
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.decoded_image import Truncated
 from gffusion.data.infrared_range import PairRanges
@@ -26,6 +26,7 @@ from gffusion.zoo import create_model, load_image_processor
 from gffusion.zoo.digest import digest_file, digest_weights
 
 from .baselines import fuse_luma
+from .fused_files import read_fused
 from .inputs import name_model
 
 if TYPE_CHECKING:
@@ -109,8 +110,10 @@ class FusedFolder(Method):
         return digest_file(self._file(pair))
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
-        """Return the image in the file."""
-        return Prediction(read_image(self._file(sources.pair), sources.max_pixels, sources.truncated))
+        """Return the image in the file, with notes on what is odd about it."""
+        lumas = [luma.numpy() for luma in (sources.visible_luma, sources.infrared_luma)]
+        image, notes = read_fused(self._file(sources.pair), lumas, sources.max_pixels, sources.truncated)
+        return Prediction(image, notes=notes)
 
     def _file(self, pair: ImagePair) -> Path:
         if pair.name not in self._files:

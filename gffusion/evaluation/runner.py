@@ -31,7 +31,7 @@ from .inputs import StrPath, check_former_table, check_output, find_inputs, name
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .report import describe_scene, render_report
-from .scoring import CONFUSION, PairScores, Plan, score_pairs
+from .scoring import CONFUSION, NOTES, PairScores, Plan, score_pairs
 from .table import EvaluationTable
 
 DEFAULT_METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM")
@@ -336,4 +336,16 @@ def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores
         class_names=plan.class_names,
         confusion=confusion,
         unsegmented=unsegmented,
+        notes=_group_notes(complete),
     )
+
+
+def _group_notes(scores: Sequence[PairScores]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the images of each note on fused images, by method."""
+    images: dict[str, dict[str, tuple[str, ...]]] = {}
+    for score in scores:
+        for method, values in score.values.items():
+            for note in values.get(NOTES, ()):
+                of_method = images.setdefault(method, {})
+                of_method[note] = (*of_method.get(note, ()), score.pair.name)
+    return images

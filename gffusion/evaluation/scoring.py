@@ -27,6 +27,8 @@ from .records import Records
 
 # Its value is a matrix of pixel counts, row = class in the labels, column = predicted class.
 CONFUSION = "confusion"
+# What is odd about a fused image, recorded so that later runs tell it, too.
+NOTES = "notes"
 _ERRORS = (OSError, ValueError, MemoryError)
 
 
@@ -142,10 +144,11 @@ def _measure(
     images = to_luma8(prediction.fused), sources.visible_luma, sources.infrared_luma
     metrics = [name for name in missing if name != CONFUSION]
     tensors = compute_metrics(*images, metrics=metrics, protocol=plan.protocol)
-    values: dict[str, Any] = {name: tensor.item() for name, tensor in tensors.items()}
-    for name, value in values.items():
+    numbers = {name: tensor.item() for name, tensor in tensors.items()}
+    for name, value in numbers.items():
         if not np.isfinite(value):
             raise ValueError(f"{name} is {value}, so that its mean is not finite")
+    values: dict[str, Any] = numbers | ({NOTES: prediction.notes} if prediction.notes else {})
     if not segment:
         return values, ""
     try:

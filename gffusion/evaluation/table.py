@@ -27,6 +27,7 @@ MEAN_IOU = "mIoU"
 
 _MAX_DECIMALS = 6
 _FEW_PIXELS = 1000
+_SHOWN_NAMES = 3
 
 UNLIMITED_WIDTH = 10_000
 """Width of a rich console that does not wrap rows of tables."""
@@ -50,6 +51,7 @@ class EvaluationTable:
             images count.
         confusion: For methods with label maps, the number of pixels over all images, (classes, classes) int64: row = class in
             the labels, column = predicted class.
+        notes: What is odd about fused images in files, with the names of the images, by method.
         std: Whether printed tables have the standard deviation over the images beside each mean.
 
     Example:
@@ -69,6 +71,7 @@ class EvaluationTable:
     class_names: tuple[str, ...] = ()
     confusion: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     unsegmented: Mapping[str, str] = field(default_factory=dict)
+    notes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     std: bool = False
 
     @property
@@ -202,7 +205,8 @@ class EvaluationTable:
     def summarize(self) -> dict[str, Any]:
         """Return protocol, number of images, and the means and standard deviations over images by method, by metric.
 
-        With label maps, also the number of pixels of each class.
+        Also the images that were left out with the reason, notes on fused images by method with the names of the images, and,
+        with label maps, the number of pixels of each class.
         """
         return {
             "protocol": self.protocol,
@@ -212,6 +216,8 @@ class EvaluationTable:
                 method: dict(zip(self.metrics, row, strict=True))
                 for method, row in zip(self.methods, self.standard_deviations.tolist(), strict=True)
             },
+            "skipped": dict(self.skipped),
+            "notes": {method: dict(notes) for method, notes in self.notes.items()},
             **({"label_pixels": self.label_pixels} if self.confusion else {}),
         }
 
@@ -241,6 +247,8 @@ class EvaluationTable:
         notes = [f"Means{deviations} over {len(self.images)} image{plural}, protocol {self.protocol}."]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")
+        for method, images in self.notes.items():
+            notes += [f"Check {method}, {_list_images(names)}: {note}." for note, names in images.items()]
         return Layout(
             rows=tuple(self.methods[row] for row in order),
             is_baseline=tuple(self.is_baseline[row] for row in order),
@@ -279,6 +287,12 @@ class EvaluationTable:
     def _note_unsegmented(self) -> str:
         count = len(self.unsegmented)
         return f" {count} image{'s' * (count != 1)} without usable label maps left out." if count else ""
+
+
+def _list_images(names: Sequence[str]) -> str:
+    """Return the number of images and the first names."""
+    shown = f"{', '.join(names[:_SHOWN_NAMES])}{', ...' * (len(names) > _SHOWN_NAMES)}"
+    return f"{len(names)} image{'s' * (len(names) != 1)} ({shown})"
 
 
 def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[str, ...]) -> dict[str, float]:

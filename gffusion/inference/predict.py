@@ -37,11 +37,13 @@ class Prediction:
 
     The labels are class ids (H, W), uint8; `None` unless segmentation was requested. `missing` (H, W) is True where the
     infrared image had no measurement, so that the fused image shows the visible one; `None` if it had one everywhere.
+    `notes` tell what is odd about a fused image that was read from a file.
     """
 
     fused: Any
     labels: NDArray[np.uint8] | None = None
     missing: NDArray[np.bool_] | None = None
+    notes: tuple[str, ...] = ()
 
 
 @torch.inference_mode()

@@ -1,0 +1,100 @@
+"""Read images that were fused elsewhere, and find those that were saved in a wrong range."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gffusion.data.bounds import DEFAULT_MAX_PIXELS
+from gffusion.data.decoded_image import DecodedImage, Truncated, to_supported
+from gffusion.data.io import read_decoded
+from gffusion.data.notes import name_in_errors
+from gffusion.metrics import to_luma8
+
+# Gray level that a source must reach before a dark fused image is odd.
+_BRIGHT = 16
+_LARGEST_OF_14_BITS = 1 << 14
+# Correlation with both sources below which a fused image is odd; those of methods are above 0.4 with one of them.
+_OPPOSED = -0.1
+
+
+def read_fused(
+    file: Path,
+    sources: Sequence[NDArray[Any]],
+    max_pixels: int = DEFAULT_MAX_PIXELS,
+    truncated: Truncated = "refuse",
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Read a fused image, and return it with notes on what is odd about it.
+
+    Args:
+        file: The image, gray or color.
+        sources: 8-bit luma (H, W) of both sources.
+        max_pixels: As for [`read_image`].
+        truncated: As for [`read_image`].
+
+    Raises:
+        OSError: As for [`read_image`].
+        ValueError: If the image has another size than the sources, or levels of another range than that of its type.
+    """
+    decoded = read_decoded(file, max_pixels, truncated)
+    image = to_supported(decoded.image)
+    if image.shape[:2] != sources[0].shape:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (image.shape, sources[0].shape)]
+        raise ValueError(
+            f"{file} measures {sizes[0]} pixels, but the sources {sizes[1]} (width x height): a fused image must have the size "
+            "of its sources"
+        )
+    brightest = max(int(source.max()) for source in sources)
+    _check_range(file, image, brightest)
+    with name_in_errors(str(file)):
+        luma = to_luma8(image).numpy()
+    notes = (*decoded.notes, *_note_opacity(decoded), *_note_levels(image, luma, brightest))
+    opposed = "its gray levels run against those of both sources, as if it was inverted"
+    return image, notes + (opposed,) * _is_opposed(luma, sources)
+
+
+def _check_range(file: Path, image: NDArray[Any], brightest: int) -> None:
+    """Raise ValueError if an integer image holds 0 to 1, or 16-bit values that are 8-bit levels."""
+    if image.dtype.kind != "u" or brightest < _BRIGHT:
+        return
+    largest = int(image.max())
+    if largest == 1:
+        raise ValueError(
+            f"{file} holds only the integers 0 and 1, but its sources reach the gray level {brightest}: multiply values from 0 "
+            "to 1 by 255 before they become integers"
+        )
+    if image.dtype == np.uint16 and 0 < largest <= 255:
+        raise ValueError(
+            f"{file} has 16 bits but holds only values up to {largest}, which would be black: save 8-bit levels as 8 bits"
+        )
+
+
+def _note_opacity(decoded: DecodedImage) -> tuple[str, ...]:
+    channel = decoded.extra_channel
+    if channel is None:
+        is_transparent = decoded.transparent is not None and bool(decoded.transparent.any())
+    else:
+        is_transparent = bool((channel != (np.iinfo(channel.dtype).max if channel.dtype.kind in "iu" else 1)).any())
+    return ("its transparency (alpha channel) is left out",) * is_transparent
+
+
+def _note_levels(image: NDArray[Any], luma: NDArray[Any], brightest: int) -> tuple[str, ...]:
+    """Return a note on an image that is dark beside its sources."""
+    largest = int(luma.max())
+    if brightest < max(_BRIGHT, 2 * largest):
+        return ()
+    if largest <= 1:
+        return ("it is black, but its sources are not, as if it was saved in a wrong range",)
+    if image.dtype == np.uint16 and (values := int(image.max())) < _LARGEST_OF_14_BITS:
+        bits = values.bit_length()
+        return (f"it has 16 bits but uses {bits}: multiply its values by {2 ** (16 - bits)} if they have {bits} bits",)
+    return ()
+
+
+def _is_opposed(luma: NDArray[Any], sources: Sequence[NDArray[Any]]) -> bool:
+    textured = [source for source in sources if np.ptp(source) > 0]
+    if not textured or np.ptp(luma) == 0:
+        return False
+    return all(np.corrcoef(luma.ravel(), source.ravel())[0, 1] < _OPPOSED for source in textured)

@@ -1,0 +1,98 @@
+"""Images that were fused elsewhere: wrong ranges, alpha, other sizes, and names."""
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from evaluation_runs import NAMES, read, run
+from numpy.typing import NDArray
+from PIL import Image
+
+from gffusion.evaluation import EvaluationTable
+from gffusion.evaluation.fused_files import read_fused
+
+Spoil = Callable[[NDArray[np.uint8]], NDArray[Any]]
+
+
+def rewrite(pairs: Path, spoil: Spoil, suffix: str = "tif") -> EvaluationTable:
+    """Replace the images a and b of the method flat, and evaluate the method."""
+    for name in NAMES[:2]:
+        image = spoil(read(pairs / "flat" / f"{name}.png"))
+        (pairs / "flat" / f"{name}.png").unlink()
+        file = pairs / "flat" / f"{name}.{suffix}"
+        tifffile.imwrite(file, image) if suffix == "tif" else Image.fromarray(image).save(file)
+    return run(pairs, metrics=["EN"])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (
+            lambda image: (image > 128).astype(np.uint8),
+            r"flat: .*a\.tif holds only the integers 0 and 1, but its sources",
+        ),
+        (lambda image: (image > 128).astype(np.uint16), "holds only the integers 0 and 1"),
+        (lambda image: image.astype(np.uint16), r"has 16 bits but holds only values up to \d+, .*save .* as 8 bits"),
+        (lambda image: image.astype(np.int32), "has 16 bits but holds only values up to"),
+        (lambda image: image.astype(np.float32), r"a\.tif: Got a floating-point image with values from .*convert"),
+        (lambda image: image[:, :60], r"a\.tif measures 60 x 48 pixels, but the sources 64 x 48"),
+    ],
+)
+def test_wrong_range_or_size_is_left_out(pairs: Path, spoil: Spoil, message: str) -> None:
+    table = rewrite(pairs, spoil)
+    assert table.images == NAMES[2:] and list(table.skipped) == [*NAMES[:2]]
+    assert re.search(message, table.skipped["a"]), table.skipped["a"]
+    assert table.summarize()["skipped"] == table.skipped
+
+
+@pytest.mark.parametrize(
+    ("spoil", "suffix", "note"),
+    [
+        (np.zeros_like, "png", "it is black, but its sources are not"),
+        (lambda image: (image / 255 / 255).astype(np.float32), "tif", "it is black, but its sources are not"),
+        (lambda image: image.astype(np.uint16) * 16, "tif", "it has 16 bits but uses 12: multiply its values by 16"),
+        (lambda image: 255 - image, "png", "run against those of both sources, as if it was inverted"),
+        (lambda image: np.dstack([image, image, image, image]), "png", "its transparency (alpha channel) is left out"),
+    ],
+)
+def test_odd_images_count_with_a_note(pairs: Path, tmp_path: Path, spoil: Spoil, suffix: str, note: str) -> None:
+    table = rewrite(pairs, spoil, suffix)
+    assert table.images == NAMES
+    [(found, images)] = table.notes["flat"].items()
+    assert note in found and images == NAMES[:2] and list(table.notes) == ["flat"]
+    assert f"Check flat, 2 images (a, b): {found}." in table.to_markdown()
+    for _ in range(2):  # the second run reads the records
+        run(pairs, metrics=["EN"], output=tmp_path / "out", sheet=[])
+        assert json.loads((tmp_path / "out" / "summary.json").read_text())["notes"] == {"flat": {found: ["a", "b"]}}
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda image: np.dstack([image, image, image, np.full_like(image, 255)]),
+        lambda image: image.astype(np.uint16) * 257,
+        lambda image: Image.fromarray(image).quantize(),
+        lambda image: Image.fromarray(np.rot90(image)),
+    ],
+)
+def test_other_ways_to_store_the_same_image(pairs: Path, spoil: Callable[..., Any], tmp_path: Path) -> None:
+    """Palettes become their colors, and the EXIF orientation is applied."""
+    image = np.asarray(Image.open(pairs / "flat" / "a.png"))
+    stored, exif = spoil(image), Image.Exif()
+    exif[0x0112] = 6 if stored.size == image.shape else 1
+    (stored if isinstance(stored, Image.Image) else Image.fromarray(stored)).save(tmp_path / "x.png", exif=exif)
+    found, notes = read_fused(tmp_path / "x.png", [image, image])
+    levels = found // 257 if found.dtype == np.uint16 else found
+    assert notes == () and np.array_equal(levels if levels.ndim == 2 else levels[..., 0], image)
+
+
+def test_dark_images_of_dark_sources(tmp_path: Path) -> None:
+    source = np.random.default_rng(0).integers(0, 8, (32, 40), dtype=np.uint8)
+    for fused in (source // 8, np.minimum(source, 1), source.astype(np.uint16)):
+        Image.fromarray(fused).save(tmp_path / "x.png")
+        assert read_fused(tmp_path / "x.png", [source, source])[1] == ()
