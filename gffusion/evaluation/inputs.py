@@ -4,6 +4,7 @@ import csv
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -58,7 +59,8 @@ def find_inputs(
 ) -> Inputs:
     """Find the files of an evaluation; see [`evaluate`][gffusion.evaluation.evaluate] for the arguments.
 
-    Infrared files can have `raw_suffixes` besides `IMAGE_SUFFIXES`.
+    Infrared files can have `raw_suffixes` besides `IMAGE_SUFFIXES`. If one of both is a list or a pattern and the other a
+    folder, other images in the folder are not without a partner.
 
     Raises:
         OSError: If a folder or a model does not exist, or `output` is a file.
@@ -75,6 +77,10 @@ def find_inputs(
     visible_files = list_files(Path(visible))
     infrared_files = list_files(Path(infrared), raw_suffixes)
     match = match_pairs(visible_files, infrared_files, labels, infrared_suffixes=raw_suffixes)
+    if isinstance(visible_files, list) and isinstance(infrared_files, Path):
+        match = replace(match, infrared_only=())
+    elif isinstance(visible_files, Path) and isinstance(infrared_files, list):
+        match = replace(match, visible_only=())
     check_different_files(match.pairs)
     check_label_files(pair.labels for pair in match.pairs if pair.labels)
     pairs = [pair.name for pair in match.pairs]

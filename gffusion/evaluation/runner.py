@@ -72,7 +72,8 @@ def evaluate(
 
     Args:
         visible: Folder of visible images, a pattern such as `"day/*.png"`, or `"@list.txt"` with one name per line.
-        infrared: Folder of infrared images.
+        infrared: Folder, pattern or list of infrared images. Images of a folder count only if the pattern or list of the
+            other kind selects them.
         fused: Folders of fused images, gray or color, by the name of their method.
         models: Models that fuse during the evaluation: names of bundled models, folders, Hub ids or .onnx files of
             `gffusion export`.

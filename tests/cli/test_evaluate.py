@@ -140,6 +140,24 @@ def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> N
     assert lines[2].startswith(f"  {NAMES[2]}: cannot read the image")
 
 
+@pytest.mark.parametrize("kinds", [("visible",), ("infrared",), ("visible", "infrared")])
+@pytest.mark.parametrize("form", ["@list.txt", "*_000[01].png"])
+def test_list_or_pattern_selects_from_a_folder(
+    evaluate: Callable, here: Path, kinds: tuple[str, ...], form: str
+) -> None:
+    selected = []
+    for kind in kinds:
+        (here / kind / "list.txt").write_text(f"{NAMES[0]}.png\n{NAMES[1]}.png\n")
+        selected += [f"--{kind}", f"@{kind}/list.txt" if form.startswith("@") else f"{kind}/{form}"]
+    outcome = evaluate("--fused", "mine=mine", "--metrics", "EN", *selected)
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    assert json.loads((here / "out" / "summary.json").read_text())["images"] == 2
+    (here / {"visible": "infrared"}.get(kinds[0], "visible") / f"{NAMES[1]}.png").unlink()
+    if len(kinds) == 1:  # a selected image without a partner
+        outcome = evaluate("--fused", "mine=mine", "--metrics", "EN", *selected)
+        assert outcome.exit_code == 1 and f"  {NAMES[1]}: no " in outcome.err
+
+
 def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Path) -> None:
     for file in (here / "labels").iterdir():
         write_image(file, np.where(read_labels(file) > 0, 255, 0).astype(np.uint8))
