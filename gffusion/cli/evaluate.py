@@ -49,7 +49,8 @@ def evaluate(
         ),
     ] = None,
     metrics: Annotated[
-        str | None, typer.Option(metavar="EN,SCD,...", help="Metrics of the mean rank. [default: EN,SCD,VIF,Qabf,SSIM]")
+        str | None,
+        typer.Option(metavar="EN,SCD,...", help="Metrics of the mean rank, or all. [default: EN,SCD,VIF,Qabf,SSIM]"),
     ] = None,
     protocol: Annotated[
         str, typer.Option(help="Conventions of the metrics: standard, tang2022, tang2023 or cddfuse.")

@@ -1,5 +1,6 @@
 """`evaluate`: measure methods on folders of pairs, and write tables and figures."""
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from gffusion.data.infrared_range import PairRanges, measure_pairs
 from gffusion.data.notes import summarize_notes
 from gffusion.data.progress import show_progress
 from gffusion.data.reading import read_pair_size
+from gffusion.metrics.names import list_given
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.visualization.comparison import Box, check_box
@@ -44,9 +46,9 @@ def evaluate(
     infrared: StrPath,
     *,
     fused: Mapping[str, StrPath] | None = None,
-    models: Sequence[StrPath] = (),
-    baselines: Sequence[str] = tuple(BASELINES),
-    metrics: Sequence[str] | None = None,
+    models: Sequence[StrPath] | StrPath = (),
+    baselines: Sequence[str] | str = tuple(BASELINES),
+    metrics: Sequence[str] | str | None = None,
     protocol: str = "standard",
     labels: StrPath | None = None,
     predicted_labels: Mapping[str, StrPath] | None = None,
@@ -75,11 +77,11 @@ def evaluate(
         infrared: Folder, pattern or list of infrared images. Images of a folder count only if the pattern or list of the
             other kind selects them.
         fused: Folders of fused images, gray or color, by the name of their method.
-        models: Models that fuse during the evaluation: names of bundled models, folders, Hub ids or .onnx files of
+        models: Models that fuse during the evaluation, or one: names of bundled models, folders, Hub ids or .onnx files of
             `gffusion export`.
-        baselines: Classical baselines, names in `gffusion.evaluation.baselines.BASELINES`.
-        metrics: Metrics of the mean rank. Default: EN, SCD, VIF, Qabf and SSIM, as far as the protocol has them. Nabf, the
-            share of artifacts, is always measured if the protocol has it, but counts only if it is listed here.
+        baselines: Classical baselines, or one: names in `gffusion.evaluation.baselines.BASELINES`.
+        metrics: Metrics of the mean rank, or one, or `"all"` metrics of the protocol. Default: EN, SCD, VIF, Qabf and SSIM,
+            as far as the protocol has them. Nabf, the share of artifacts, is always measured if the protocol has it, but counts only if it is listed here.
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
         labels: Folder of label maps. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.
@@ -105,6 +107,7 @@ def evaluate(
 
     Raises:
         OSError: If a folder or a model does not exist, or a file cannot be written.
+        TypeError: If an argument is neither a name nor names, or no dict.
         ValueError: If an argument is wrong, folders have no names in common, label maps hold values that are no classes, or
             no pair can be measured.
 
@@ -118,6 +121,11 @@ def evaluate(
         ('average', 'maximum', 'laplacian_pyramid', 'centered_sum', 'average_stretched')
     """
     workers = torch.get_num_threads() if workers is None else workers
+    _check_mappings(fused=fused, predicted_labels=predicted_labels, label_map=label_map)
+    models, baselines = list_given(models, "models", (str, os.PathLike)), list_given(baselines, "baselines")
+    class_names = None if class_names is None else list_given(class_names, "class_names")
+    if not isinstance(sheet, int) or isinstance(sheet, bool):
+        sheet = list_given(sheet, "sheet")
     ranked, beside = _choose_metrics(metrics, protocol)
     fused, read_options = fused or {}, read_options or ReadOptions()
     if not (fused or models or baselines):
@@ -209,6 +217,12 @@ def _save(
             path.unlink()
 
 
+def _check_mappings(**arguments: Mapping[Any, Any] | None) -> None:
+    for argument, value in arguments.items():
+        if value is not None and not isinstance(value, Mapping):
+            raise TypeError(f"`{argument}` must be a dict, got {value!r}")
+
+
 def _check_options(
     workers: int,
     baselines: Sequence[str],
@@ -271,11 +285,14 @@ def _is_same_range(first: InfraredOptions, second: InfraredOptions) -> bool:
     return (first.infrared_range, first.smooth_range) == (second.infrared_range, second.smooth_range)
 
 
-def _choose_metrics(metrics: Sequence[str] | None, protocol: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _choose_metrics(metrics: Sequence[str] | str | None, protocol: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the metrics that count in the mean rank, and the others."""
     allowed = select_options(protocol)
-    ranked = tuple(dict.fromkeys(metrics or (name for name in DEFAULT_METRICS if name in allowed)))
-    select_options(protocol, ranked)  # rejects metrics that the protocol does not have
+    ranked = tuple(
+        select_options(protocol, [name for name in DEFAULT_METRICS if name in allowed] if metrics is None else metrics)
+    )
+    if not ranked:
+        raise ValueError("Name at least one metric, or leave `metrics` (--metrics) out.")
     return ranked, (ARTIFACTS,) if ARTIFACTS in allowed and ARTIFACTS not in ranked else ()
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from .catalog import list_metrics
+from .names import ALL, list_given, suggest
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,10 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 
 def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mapping[str, Mapping[str, Any]]:
-    """Return the options of fusion metrics, by default of all, under a protocol of `PROTOCOLS`.
+    """Return the options of fusion metrics, `"all"` or by default of all, under a protocol of `PROTOCOLS`.
 
     Raises:
+        TypeError: If the metrics are neither a name nor names.
         ValueError: If the protocol is unknown or lacks one of the metrics.
 
     Example:
@@ -90,10 +92,21 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
     if protocol not in PROTOCOLS:
         raise ValueError(f"Unknown protocol {protocol!r}. Allowed are {', '.join(PROTOCOLS)}.")
     options = PROTOCOLS[protocol].options
-    names = options if metrics is None else tuple(metrics)
-    for name in names:
-        if name not in options:
-            raise ValueError(
-                f"The protocol {protocol!r} has no fusion metric {name!r}. Allowed are {', '.join(options)}."
-            )
-    return {name: options[name] for name in names}
+    names = (ALL,) if metrics is None else list_given(metrics, "metrics")
+    return options if ALL in names else {name: find_options(protocol, name) for name in names}
+
+
+def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
+    """Return the options of one fusion metric under a protocol.
+
+    Raises:
+        ValueError: If the protocol is unknown or lacks the metric.
+    """
+    options = select_options(protocol)
+    if metric not in options:
+        hint = suggest(metric, options)
+        raise ValueError(
+            f"The protocol {protocol!r} has no fusion metric {metric!r}{hint}{'.' * (not hint.endswith('?'))} Allowed are "
+            f"{', '.join(options)}."
+        )
+    return options[metric]

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .catalog import METRICS, list_metrics
 from .images import check_aligned
-from .protocols import select_options
+from .protocols import find_options, select_options
 from .sharing import sharing
 
 if TYPE_CHECKING:
@@ -27,13 +27,16 @@ def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric"
         A metric with `update(fused, visible, infrared)` for fusion, `update(logits, labels)` for segmentation.
 
     Raises:
+        TypeError: If the name is no text.
         ValueError: If the name or the protocol is unknown, or the protocol does not have the metric.
 
     Example:
         >>> get_metric("MI", protocol="cddfuse").settings
         {'unit': 'nats'}
     """
-    options = {} if name in list_metrics("segmentation") else select_options(protocol, [name])[name]
+    if not isinstance(name, str):
+        raise TypeError(f"`name` must be the name of one metric, got {name!r}")
+    options = {} if name in list_metrics("segmentation") else find_options(protocol, name)
     from .classes import CLASSES  # imported here, because torchmetrics takes seconds to import
 
     return CLASSES[name](**options, **kwargs)
@@ -43,7 +46,7 @@ def compute_metrics(
     fused: Tensor,
     visible: Tensor,
     infrared: Tensor,
-    metrics: Iterable[str] | None = None,
+    metrics: Iterable[str] | str | None = None,
     protocol: str = "standard",
 ) -> dict[str, Tensor]:
     """Return several fusion metrics of a batch, (B,) `torch.float64` each; shared steps are computed once.
@@ -52,11 +55,12 @@ def compute_metrics(
         fused: (B, 1, H, W) or (H, W), gray levels from 0 to 255, see [`to_luma8`][gffusion.metrics.to_luma8].
         visible: Visible sources of the same shape.
         infrared: Infrared sources of the same shape.
-        metrics: Names of the metrics. Default: all metrics of the protocol.
+        metrics: Names of the metrics, or one name. Default: all metrics of the protocol, `"all"`.
         protocol: The protocol to follow, a name in `PROTOCOLS`.
 
     Raises:
-        ValueError: If a name is unknown or the images do not suit a metric.
+        TypeError: If `metrics` is neither a name nor names.
+        ValueError: If a name is unknown or the images do not suit a metric; the message begins with the metric.
 
     Example:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)

@@ -23,7 +23,7 @@ from gffusion.evaluation.inputs import name_model
 from gffusion.evaluation.methods import FusedFolder, Model
 from gffusion.evaluation.records import Records
 from gffusion.inference.predict import predict
-from gffusion.metrics import MeanIoU, compute_metrics, to_luma8
+from gffusion.metrics import PROTOCOLS, MeanIoU, compute_metrics, to_luma8
 
 
 class TestValues:
@@ -349,6 +349,7 @@ class TestOutput:
     ("options", "message"),
     [
         ({"metrics": ["EN", "XY"]}, "no fusion metric 'XY'. Allowed are EN, SD"),
+        ({"metrics": []}, "Name at least one metric, or leave `metrics` "),
         ({"metrics": ["mIoU"]}, "no fusion metric 'mIoU'"),
         ({"metrics": ["SSIM"], "protocol": "tang2022"}, "'tang2022' has no fusion metric 'SSIM'"),
         ({"protocol": "tang"}, "Unknown protocol 'tang'. Allowed are standard, tang2022"),
@@ -357,9 +358,24 @@ class TestOutput:
         ({"fused": {}}, "nothing to evaluate"),
         ({"workers": 0}, "`workers` must be at least 1, got 0"),
         ({"sheet": 0}, "at least 1 pair, got 0"),
+        ({"sheet": "z"}, "no pair 'z' for the sheet"),
         ({"sheet": ["z"]}, "no pair 'z' for the sheet. The first of 4 is 'a'"),
     ],
 )
 def test_bad_arguments(pairs: Path, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         run(pairs, **options)
+
+
+def test_one_name_stands_for_a_list(pairs: Path) -> None:
+    single, listed = run(pairs, metrics="EN", baselines="average"), run(pairs, metrics=["EN"], baselines=["average"])
+    assert single.ranked == ("EN",) and single.methods == ("sharp", "flat", "average")
+    assert single.to_csv() == listed.to_csv()
+    assert run(pairs, metrics="all", protocol="tang2023").ranked == tuple(PROTOCOLS["tang2023"].options)
+
+
+@pytest.mark.parametrize("argument", ["metrics", "baselines", "models", "class_names", "sheet", "fused", "label_map"])
+@pytest.mark.parametrize("value", [True, [3]])
+def test_arguments_of_another_type(pairs: Path, argument: str, value: Any) -> None:
+    with pytest.raises(TypeError, match=rf"`{argument}` must be a (name or a list of names|dict), got"):
+        run(pairs, **{argument: value})

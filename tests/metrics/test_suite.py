@@ -50,14 +50,47 @@ def test_tang2023_is_tang2022_in_double_precision(pair: Images) -> None:
 
 
 def test_says_what_is_wrong(pair: Images) -> None:
-    with pytest.raises(ValueError, match=r"no fusion metric 'FMI'. Allowed are EN, SD"):
-        get_metric("FMI")
+    with pytest.raises(TypeError, match="the name of one metric, got"):
+        get_metric(["EN"])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="`metrics` must be a name or a list of names, got 3"):
+        compute_metrics(*pair, [3])  # type: ignore[list-item]
     with pytest.raises(ValueError, match=r"protocol 'tang2022' has no fusion metric 'SSIM'. Allowed are EN"):
         compute_metrics(*pair, ["SSIM"], protocol="tang2022")
     with pytest.raises(ValueError, match="Allowed are standard, tang2022, tang2023, cddfuse"):
         compute_metrics(*pair, protocol="tang2024")
     with pytest.raises(ValueError, match="Allowed are 'fusion' and 'segmentation'"):
         list_metrics("detection")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("en", ", did you mean EN? Allowed are EN, SD"),
+        ("Q_abf", ", did you mean Qabf?"),
+        ("QAB/F", ", did you mean Qabf?"),
+        ("N_abf", ", did you mean Nabf?"),
+        ("MSSSIM", ", did you mean MS-SSIM?"),
+        ("MS_SSIM", ", did you mean MS-SSIM?"),
+        ("entropy", ", did you mean EN?"),
+        ("XY", ". Allowed are EN, SD"),
+        (
+            "FMI_pixel",
+            ", because published programs for FMI use different features; MI and NMI are similar. Allowed are",
+        ),
+        ("miou", ': mIoU is a metric of label maps, .*get_metric."mIoU", num_classes'),
+    ],
+)
+def test_hints_at_similar_names(pair: Images, name: str, hint: str) -> None:
+    for measure in (get_metric, lambda name: compute_metrics(*pair, name)):
+        with pytest.raises(ValueError, match=f"has no fusion metric '{name}'{hint}".replace("?", r"\?")):
+            measure(name)
+
+
+def test_one_name_and_all(pair: Images) -> None:
+    assert compute_metrics(*pair, "EN") == compute_metrics(*pair, ["EN"])
+    assert list(compute_metrics(*pair, "all", protocol="cddfuse")) == list(PROTOCOLS["cddfuse"].options)
+    with pytest.raises(ValueError, match="no fusion metric 'all'"):
+        get_metric("all")
 
 
 def make_metrics(kind: str) -> dict[str, Metric]:

@@ -1,0 +1,60 @@
+"""Names of metrics as they are given, and hints at similar ones."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .catalog import METRICS, list_metrics
+
+ALL = "all"
+"""Stands for all metrics of a protocol."""
+
+
+def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,)) -> tuple[Any, ...]:
+    """Return names, of certain types, that are given as an iterable or as a single name.
+
+    Raises:
+        TypeError: If they are neither.
+
+    Example:
+        >>> list_given("EN", "metrics"), list_given(["EN", "SD"], "metrics")
+        (('EN',), ('EN', 'SD'))
+    """
+    if isinstance(names, kinds):
+        return (names,)
+    given = (names,) if not isinstance(names, Iterable) or isinstance(names, Mapping) else tuple(names)
+    for name in given:
+        if not isinstance(name, kinds):
+            raise TypeError(f"`{argument}` must be a name or a list of names, got {name!r}")
+    return given
+
+
+def suggest(name: str, allowed: Iterable[str]) -> str:
+    """Return why there is no fusion metric of a name, or ", did you mean ...?" with a similar one, or an empty text.
+
+    Example:
+        >>> suggest("Q_abf", ["EN", "Qabf"]), suggest("average gradient", ["AG"]), suggest("XY", ["EN"])
+        (', did you mean Qabf?', ', did you mean AG?', '')
+    """
+    wanted = _simplify(name)
+    if wanted.startswith("fmi"):
+        return ", because published programs for FMI use different features; MI and NMI are similar"
+    spellings = {_simplify(spelling): metric for metric in METRICS for spelling in _spell(metric)}
+    near = difflib.get_close_matches(wanted, spellings, n=1, cutoff=0.7)
+    similar = spellings[near[0]] if near else ""
+    if similar in list_metrics("segmentation"):
+        return (
+            f": {similar} is a metric of label maps, which `evaluate` measures with `labels` (--segmentation), and "
+            f'`get_metric("{similar}", num_classes=...)` creates'
+        )
+    return f", did you mean {similar}?" if similar in allowed else ""
+
+
+def _spell(metric: str) -> tuple[str, str]:
+    return METRICS[metric].functional.__name__, metric
+
+
+def _simplify(name: str) -> str:
+    """Return a name without upper case and signs."""
+    return re.sub(r"[\W_]", "", name).casefold()
