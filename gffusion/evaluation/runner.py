@@ -81,7 +81,8 @@ def evaluate(
             `gffusion export`.
         baselines: Classical baselines, or one: names in `gffusion.evaluation.baselines.BASELINES`.
         metrics: Metrics of the mean rank, or one, or `"all"` metrics of the protocol. Default: EN, SCD, VIF, Qabf and SSIM,
-            as far as the protocol has them. Nabf, the share of artifacts, is always measured if the protocol has it, but counts only if it is listed here.
+            as far as the protocol has them. Nabf, the share of artifacts, is always measured if the protocol has it, but
+            counts only if it is listed here.
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
         labels: Folder of label maps. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.

@@ -9,6 +9,7 @@ from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
 from .catalog import METRICS, MetricInfo
+from .names import named_errors
 from .segmentation import check_labels, check_num_classes, drop_ignored
 
 _MARK = "only_"  # start of the names of states that tell settings apart
@@ -83,10 +84,11 @@ class FusionMetric(_CatalogMetric):
         Metrics of the fused image alone do not use the sources.
 
         Raises:
-            ValueError: If the images do not suit the metric.
+            ValueError: If the images do not suit the metric; the message begins with its name.
         """
         images = (fused, visible, infrared) if self.info.needs_sources else (fused,)
-        values = self.info.functional(*images, **self.settings)
+        with named_errors(self.info.name):
+            values = self.info.functional(*images, **self.settings)
         self.total += values.sum()
         self.count += values.numel()
 

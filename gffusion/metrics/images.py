@@ -32,7 +32,7 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
         Integer gray levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
 
     Raises:
-        ValueError: If the shape or the data type is not supported, a floating-point value is NaN or outside 0 to 1, or a
+        ValueError: If the image is empty, the shape or the data type is not supported, a floating-point value is NaN or outside 0 to 1, or a
             value is masked.
 
     Example:
@@ -47,6 +47,8 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
             f"Got an image of shape {tuple(np.shape(image))}. Allowed are arrays (H, W), (H, W, 1) and (H, W, 3), and "
             "tensors (H, W), (C, H, W) and (B, C, H, W) with C = 1 or 3; drop an alpha channel first."
         )
+    if tensor.numel() == 0:
+        raise ValueError(f"The image is empty: its shape is {tuple(np.shape(image))}.")
     levels = _to_8_bits(tensor)
     if tensor.dim() > 2 and tensor.shape[-3] == 3:
         red, green, blue = (levels.select(-3, c) * weight for c, weight in enumerate(_LUMA_THOUSANDTHS))
@@ -82,8 +84,6 @@ def _to_8_bits(image: Tensor) -> Tensor:
 
 
 def _limits(image: Tensor, what: str) -> tuple[float, float]:
-    if image.numel() == 0:
-        raise ValueError(f"{what} is empty: its shape is {tuple(image.shape)}.")
     low, high = (limit.item() for limit in image.aminmax())
     if math.isnan(low):
         raise ValueError(f"{what} holds NaN. Metrics are defined on finite gray levels only.")
@@ -94,21 +94,19 @@ def check_aligned(**images: Tensor | None) -> list[Tensor]:
     """Check that images, (B, 1, H, W) or (H, W) by name, are gray and of one size, and return views of shape (B, H, W).
 
     Raises:
-        ValueError: If an image is missing, empty, in color, or differs in shape from the first.
+        ValueError: If an image is missing, empty, boolean, complex, in color, or differs in shape from the others.
 
     Example:
         >>> [image.shape for image in check_aligned(fused=torch.zeros(2, 3), visible=torch.zeros(2, 3))]
         [torch.Size([1, 2, 3]), torch.Size([1, 2, 3])]
     """
     batches = {name: _batch(image, name) for name, image in images.items()}
-    (first, batch), *others = batches.items()
-    for name, other in others:
-        if other.shape != batch.shape:
-            sizes = ["x".join(map(str, one.shape)) for one in (batch, other)]
-            raise ValueError(
-                f"{first} has {sizes[0]} and {name} {sizes[1]} (images x height x width). "
-                "They must be aligned and of the same size: resize or crop them first."
-            )
+    if len({batch.shape for batch in batches.values()}) > 1:
+        sizes = ", ".join(f"{name} {'x'.join(map(str, batch.shape))}" for name, batch in batches.items())
+        raise ValueError(
+            f"The images differ in size: {sizes} (images x height x width). They must be aligned and of the same size: resize "
+            "or crop them first."
+        )
     return list(batches.values())
 
 
@@ -116,8 +114,8 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
     """Check the images of one metric, (B, 1, H, W) or (H, W) by name, and return integer `torch.float64` (B, H, W).
 
     Raises:
-        ValueError: If an image is missing, empty, too small, in color, or in the range 0 to 1, differs in shape from the
-            first, or has NaN or values outside 0 to 255.
+        ValueError: If an image is missing, empty, boolean, complex, too small, in color, or in the range 0 to 1, differs
+            in shape from the others, or has NaN or values outside 0 to 255.
 
     Example:
         >>> gray_levels(1, fused=torch.tensor([[0.4, 2.5]]))
@@ -127,7 +125,7 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
     height, width = batches[0].shape[-2:]
     if min(height, width) < minimum_size:
         raise ValueError(
-            f"Got images of {height}x{width} pixels. This metric needs {minimum_size}x{minimum_size} or more."
+            f"Got images of {height}x{width} pixels. This metric needs {minimum_size}x{minimum_size} or more (height x width)."
         )
     return [_levels(batch, name) for name, batch in zip(images, batches, strict=True)]
 
@@ -136,6 +134,8 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
 def _batch(image: Tensor | None, name: str) -> Tensor:
     if not isinstance(image, Tensor):
         raise ValueError(f"{name} must be a tensor, got {type(image).__name__}. `to_luma8` turns images into tensors.")
+    if image.dtype == torch.bool or image.is_complex():
+        raise ValueError(f"{name} is {image.dtype}. Metrics take gray levels from 0 to 255: convert it first.")
     if image.numel() == 0:
         raise ValueError(f"{name} is empty: its shape is {tuple(image.shape)}.")
     if image.dim() == 4 and image.shape[1] == 1:

@@ -2,7 +2,8 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from .catalog import METRICS, list_metrics
@@ -28,6 +29,15 @@ def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,)) -> t
         if not isinstance(name, kinds):
             raise TypeError(f"`{argument}` must be a name or a list of names, got {name!r}")
     return given
+
+
+@contextmanager
+def named_errors(metric: str) -> Iterator[None]:
+    """Begin the messages of ValueError with a metric."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"{metric}: {error}") from error
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:

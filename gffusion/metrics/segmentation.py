@@ -14,13 +14,19 @@ def check_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index:
     """Check a batch and return the predicted labels, the argmax of logits, and the labels: (B, H, W), `torch.int64`.
 
     Raises:
-        ValueError: If the shapes do not match, a label is out of range, logits hold NaN, or there is only one class.
+        ValueError: If an argument is no tensor or complex, the shapes do not match, a label is out of range, logits hold NaN,
+            or there is only one class.
 
     Example:
         >>> check_labels(torch.tensor([[[[0.2]], [[0.7]]]]), torch.tensor([[[1]]]), num_classes=2, ignore_index=255)
         (tensor([[[1]]]), tensor([[[1]]]))
     """
     check_num_classes(num_classes)
+    for what, values in (("logits", logits), ("labels", labels)):
+        if not isinstance(values, Tensor) or values.is_complex():
+            raise ValueError(
+                f"{what} must be a tensor of real numbers, got {getattr(values, 'dtype', type(values).__name__)}."
+            )
     if labels.dim() != 3 or labels.is_floating_point():
         raise ValueError(f"labels must be integers of shape (B, H, W), got {labels.dtype} of {tuple(labels.shape)}.")
     if logits.is_floating_point():

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .catalog import METRICS, list_metrics
 from .images import check_aligned
+from .names import named_errors
 from .protocols import find_options, select_options
 from .sharing import sharing
 
@@ -75,5 +76,6 @@ def compute_metrics(
         with sharing():
             for name in options:
                 inputs = triple if METRICS[name].needs_sources else triple[:1]
-                values[name].append(METRICS[name].functional(*inputs, **options[name]))
+                with named_errors(name):
+                    values[name].append(METRICS[name].functional(*inputs, **options[name]))
     return {name: torch.cat(tensors) for name, tensors in values.items()}

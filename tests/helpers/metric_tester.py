@@ -185,6 +185,8 @@ class FusionMetricTester(MetricTester):
         if size > 1:
             with pytest.raises(ValueError, match=f"{size - 1}x{size + 5} pixels. This metric needs {size}x{size}"):
                 self.function(*self.inputs(image[1:], image[1:], image[1:]))
+            with pytest.raises(ValueError, match=f"{self.name}: Got images of {size - 1}x{size + 5} pixels"):
+                compute_metrics(image[1:], image[1:], image[1:], self.name)
 
     def test_types_and_rounding(self) -> None:
         size = max(METRICS[self.name].minimum_size, 16)
@@ -209,14 +211,17 @@ class FusionMetricTester(MetricTester):
             (torch.full((180, 180), torch.inf), "fused has values from inf to inf"),
             (torch.full((180, 180), -1.0), "from -1 to -1"),
             (torch.full((180, 180), 256), "from 256 to 256"),
+            (torch.zeros(180, 180, dtype=torch.bool), "fused is torch.bool. Metrics take gray levels"),
+            (torch.zeros(180, 180, dtype=torch.complex64), "fused is torch.complex64"),
+            (torch.zeros(180, 180, 1), "fused has shape"),
             (torch.rand(180, 180), "fused has fractions between 0 and 1 only"),
         ):
             with pytest.raises(ValueError, match=message):
                 self.function(*self.inputs(fused, image, image))
         if METRICS[self.name].needs_sources:
-            with pytest.raises(ValueError, match="fused has 2x180x180 and visible 1x180x180"):
+            with pytest.raises(ValueError, match="fused 2x180x180, visible 1x180x180, infrared 1x180x180"):
                 self.function(torch.zeros(2, 1, 180, 180), image, image)
-            with pytest.raises(ValueError, match="visible must be a tensor, got NoneType"):
+            with pytest.raises(ValueError, match=f"{self.name}: visible must be a tensor, got NoneType"):
                 get_metric(self.name).update(image)
         with pytest.raises(ValueError, match=r"(?i)unexpected keyword"):
             get_metric(self.name, unknown=3)
@@ -256,6 +261,12 @@ class SegmentationMetricTester(MetricTester):
             (torch.zeros(1, 5, 4, 4), torch.zeros(1, 4, 4), "labels must be integers"),
             (torch.zeros(1, 5, 4, 4), torch.zeros(4, 4, dtype=torch.long), "labels must be integers of shape"),
             (torch.zeros(1, 4, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long), r"\(B, 5, H, W\), got \(1, 4, 4, 4\)"),
+            (np.zeros((1, 4, 4), int), torch.zeros(1, 4, 4, dtype=torch.long), "logits must be a tensor .*, got int64"),
+            (
+                torch.zeros(1, 4, 4, dtype=torch.long),
+                torch.zeros(1, 4, 4, dtype=torch.cfloat),
+                "labels must be a tensor",
+            ),
             (torch.zeros(1, 5, 2, 2), torch.zeros(1, 4, 4, dtype=torch.long), "resize the logits to the labels"),
             (torch.full((1, 5, 4, 4), torch.nan), torch.zeros(1, 4, 4, dtype=torch.long), "NaN"),
             (torch.zeros(1, 5, 4, 4), torch.full((1, 4, 4), 5), "labels go from 5 to 5. Allowed are 0 to 4"),

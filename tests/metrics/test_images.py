@@ -80,6 +80,10 @@ def test_batches_keep_their_channel_axis(channels: int) -> None:
         (np.zeros((2, 2), np.int32), "range is unknown"),
         (np.array(["a", "b"]), "Allowed are numbers"),
         (np.zeros((0, 4)), "empty"),
+        (np.zeros((0, 4), np.uint8), "empty"),
+        (np.zeros((4, 4), bool), "Allowed are numbers"),
+        (torch.zeros(4, 4, dtype=torch.bool), "range is unknown"),
+        (torch.zeros(4, 4, dtype=torch.complex64), "range is unknown"),
         (np.ma.masked_equal(np.eye(4, dtype=np.uint8), 0), "masked array"),
     ],
 )
