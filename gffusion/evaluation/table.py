@@ -52,7 +52,7 @@ class EvaluationTable:
         confusion: For methods with label maps, the number of pixels over all images, (classes, classes) int64: row = class in
             the labels, column = predicted class.
         notes: What is odd about fused images in files, with the names of the images, by method.
-        std: Whether printed tables have the standard deviation over the images beside each mean.
+        std: Whether printed tables have the standard deviation over the images beside each mean, if there are several.
 
     Example:
         >>> methods, values = ("ours", "average"), np.array([[[7.0]], [[6.0]]])
@@ -81,8 +81,11 @@ class EvaluationTable:
 
     @property
     def standard_deviations(self) -> NDArray[np.float64]:
-        """Standard deviation of every metric over the images (divided by their number), (methods, metrics)."""
-        return np.asarray(self.values.std(axis=1))
+        """Standard deviation of every metric over the images (divided by their number), (methods, metrics).
+
+        NaN for a single image.
+        """
+        return np.asarray(self.values.std(axis=1)) if len(self.images) > 1 else np.full_like(self.means, np.nan)
 
     @property
     def higher_is_better(self) -> tuple[bool, ...]:
@@ -161,7 +164,8 @@ class EvaluationTable:
         for index in self.best_first:
             method = self.methods[index]
             pairs = np.column_stack([self.means[index], self.standard_deviations[index]]).ravel().tolist()
-            rows.append([method, *pairs, mean_ranks[method], *(summary[method].get(name, "") for name in ious)])
+            cells = ["" if np.isnan(value) else value for value in pairs]
+            rows.append([method, *cells, mean_ranks[method], *(summary[method].get(name, "") for name in ious)])
         header = [column for name in self.metrics for column in (name, f"{name} std")]
         return _write_csv(["method", *header, "mean rank", *ious], rows)
 
@@ -213,7 +217,9 @@ class EvaluationTable:
             "images": len(self.images),
             "methods": self.to_dict(),
             "standard_deviations": {
-                method: dict(zip(self.metrics, row, strict=True))
+                method: {
+                    name: None if np.isnan(value) else value for name, value in zip(self.metrics, row, strict=True)
+                }
                 for method, row in zip(self.methods, self.standard_deviations.tolist(), strict=True)
             },
             "skipped": dict(self.skipped),
@@ -243,7 +249,10 @@ class EvaluationTable:
         order, outranked = self.best_first, self.outranked
         rows = np.column_stack([self.means, list(self.mean_ranks.values())])
         spreads = np.column_stack([self.standard_deviations, np.full(len(rows), np.nan)])
-        plural, deviations = "s" * (len(self.images) != 1), " and standard deviations" * self.std
+        plural, deviations = (
+            "s" * (len(self.images) != 1),
+            " and standard deviations" * (self.std and len(self.images) > 1),
+        )
         notes = [f"Means{deviations} over {len(self.images)} image{plural}, protocol {self.protocol}."]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")

@@ -113,6 +113,14 @@ def test_standard_deviations_in_the_notation_of_each_format() -> None:
     assert "±" not in make().to_markdown()
 
 
+def test_single_image_has_no_standard_deviation() -> None:
+    table = make(std=True, images=("a",), values=make().values[:, :1])
+    for output in (table.to_markdown(), table.to_latex(), table._repr_html_(), str(table)):
+        assert "Means over 1 image, " in output and "±" not in output and r"$\pm$" not in output
+    assert table.summarize()["standard_deviations"]["ours"] == {"EN": None, "MSE": None, "Nabf": None}
+    assert "\nours,7.0,,30.0,,0.5,," in table.to_summary_csv()
+
+
 def test_csv_of_means_and_standard_deviations(tmp_path: Path) -> None:
     counts = np.array([[3, 1], [0, 4]])
     table = make(methods=("ours", "=1+2", "average"), class_names=("background", "car"), confusion={"ours": counts})
