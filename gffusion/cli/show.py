@@ -201,11 +201,11 @@ def _extract(
 
 def _find_fused(pair: "ImagePair", models: Sequence[str], folders: Mapping[str, Path]) -> dict[str, Path]:
     """Return the fused image in each folder by name, after a check of the names of all methods."""
-    from gffusion.data import match_pairs  # imports torch
+    from gffusion.data.pairs import match_results
     from gffusion.evaluation.inputs import check_methods, name_model
 
     check_methods([*folders, *map(name_model, models)])
-    return {name: match_pairs([pair.visible], folder).pairs[0].infrared for name, folder in folders.items()}
+    return {name: match_results([pair.visible], folder)[pair.visible.stem] for name, folder in folders.items()}
 
 
 def _fuse(

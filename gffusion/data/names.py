@@ -30,6 +30,7 @@ INFRARED_WORDS = (
 )
 _NEAR_INFRARED_WORDS = ("nir", "swir", "近红外", "近紅外", "短波红外")
 LABELS_WORDS = ("labels", "label", "segmentation", "seg", "mask", "masks", "gt", "boxes", "标签", "标注", "掩码")
+FUSED_WORDS = ("fused", "fusion", "result", "output", "融合")
 # Letters that end the names of cameras: DJI's wide, visible, zoom and thermal image, FLIR's radiometric image and
 # photo.
 _VISIBLE_LETTERS, _INFRARED_LETTERS = ("w", "v", "z", "dc"), ("t", "r")
@@ -57,6 +58,7 @@ class Words(NamedTuple):
 VISIBLE = Words(VISIBLE_WORDS, _VISIBLE_LETTERS)
 INFRARED = Words(INFRARED_WORDS, _INFRARED_LETTERS)
 INFRARED_OR_NEAR = Words((*INFRARED_WORDS, *_NEAR_INFRARED_WORDS), _INFRARED_LETTERS)
+FUSED = Words((*VISIBLE_WORDS, *INFRARED_WORDS, *FUSED_WORDS))
 ANY = Words((*VISIBLE_WORDS, *INFRARED_WORDS, *LABELS_WORDS), (*_VISIBLE_LETTERS, *_INFRARED_LETTERS))
 
 

@@ -12,6 +12,8 @@ from .boxes import BOX_SUFFIXES, NamedBoxes
 from .io import IMAGE_SUFFIXES
 from .names import (
     ANY,
+    FUSED,
+    FUSED_WORDS,
     INFRARED,
     INFRARED_OR_NEAR,
     VISIBLE,
@@ -150,6 +152,29 @@ def match_pairs(
         boxes_only=_drop(box_entries, boxes_of.values()),
         notes=notes,
     )
+
+
+def match_results(visible: Sequence[Path], folder: Path, are_labels: bool = False) -> dict[str, Path]:
+    """Return the fused image or predicted label map of each visible image that has one in a folder, by its stem.
+
+    Stems match as in [`match_pairs`], and those of fused images also without words such as `fused` or `result`.
+
+    Raises:
+        FileNotFoundError, NotADirectoryError: If the folder does not exist or is a file.
+        ValueError: If it contains no images, several files could match, or no stems match.
+    """
+    images, results = _index_files(visible), list_folder(folder, IMAGE_SUFFIXES, "images")
+    partners, _ = _find_partners(images, results, *((ANY,) if are_labels else (INFRARED, INFRARED_OR_NEAR, FUSED)))
+    _check_any_match(str(visible[0].parent), images, str(folder), results, partners)
+    used = set(partners.values())
+    for stem in () if are_labels else results.keys() - used:
+        core = find_core(stem, Words(FUSED_WORDS))
+        if core in used:
+            raise ValueError(
+                f"{results[core].name} and {results[stem].name} in {folder} could both be the same fused image: move one of "
+                "them to another folder"
+            )
+    return {images[stem].stem: results[other] for stem, other in partners.items()}
 
 
 def find_subfolders(root: Path) -> tuple[Path, Path] | None:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from gffusion.data import PairMatch, match_pairs
 from gffusion.data.label_values import check_label_files
 from gffusion.data.pair_lists import list_files
+from gffusion.data.pairs import match_results
 from gffusion.data.report_text import escape_csv
 from gffusion.data.same_files import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
@@ -89,7 +90,12 @@ def find_inputs(
     for name in () if isinstance(sheet, int) else sheet:
         if name not in pairs:
             raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
-    return Inputs(match, _find_files(visible_files, fused), _find_files(visible_files, predicted_labels or {}))
+    files = [pair.visible for pair in match.pairs]
+    found = {method: match_results(files, Path(folder)) for method, folder in fused.items()}
+    predictions = (predicted_labels or {}).items()
+    return Inputs(
+        match, found, {method: match_results(files, Path(folder), are_labels=True) for method, folder in predictions}
+    )
 
 
 def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) -> None:
@@ -170,10 +176,3 @@ def _read_summary(output: Path) -> dict[str, Any]:
         return summary if isinstance(summary["methods"], dict) and {"protocol", "images"} <= summary.keys() else {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError):
         return {}
-
-
-def _find_files(visible: Path | Sequence[Path], folders: Mapping[str, StrPath]) -> FilesByMethod:
-    return {
-        method: {pair.name: pair.infrared for pair in match_pairs(visible, Path(folder)).pairs}
-        for method, folder in folders.items()
-    }

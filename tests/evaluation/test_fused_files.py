@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from evaluation_runs import NAMES, read, run
+from evaluation_runs import METRICS, NAMES, read, run
 from numpy.typing import NDArray
 from PIL import Image
 
-from gffusion.evaluation import EvaluationTable
+from gffusion.evaluation import EvaluationTable, evaluate
 from gffusion.evaluation.fused_files import read_fused
 
 Spoil = Callable[[NDArray[np.uint8]], NDArray[Any]]
@@ -96,3 +96,31 @@ def test_dark_images_of_dark_sources(tmp_path: Path) -> None:
     for fused in (source // 8, np.minimum(source, 1), source.astype(np.uint16)):
         Image.fromarray(fused).save(tmp_path / "x.png")
         assert read_fused(tmp_path / "x.png", [source, source])[1] == ()
+
+
+@pytest.mark.parametrize("name", ["{}_fused", "{}-fused", "{}_fusion", "{}_RESULT", "fused_{}", "{}_vis_ir_fused"])
+def test_words_in_names_of_fused_images(pairs: Path, name: str) -> None:
+    expected = run(pairs).to_csv()
+    for file in [*(pairs / "flat").iterdir()]:
+        file.rename(file.with_stem(name.format(file.stem)))
+    assert run(pairs).to_csv() == expected
+    (pairs / "flat" / f"{name.format('b')}.png").rename(pairs / "flat" / "other.png")
+    assert run(pairs).skipped == {"b": "flat: no fused image of this name"}
+
+
+def test_two_files_that_could_be_one_fused_image(pairs: Path) -> None:
+    Image.new("L", (64, 48)).save(pairs / "flat" / "b_fused.png")
+    with pytest.raises(ValueError, match=r"b\.png and b_fused\.png in .*flat could both be the same fused image"):
+        run(pairs)
+    for kind in ("visible", "infrared", "sharp"):
+        [file] = (pairs / kind).glob("b.*")
+        Image.open(file).transpose(Image.Transpose.ROTATE_180).save(file.with_stem("b_fused"))
+    assert run(pairs).images == ("a", "b", "b_fused", "c", "d")  # the name of a scene
+
+
+def test_pairs_in_one_folder(pairs: Path) -> None:
+    expected = run(pairs).to_csv()
+    for folder in ("sharp", "flat"):  # beside visible/ and infrared/
+        (pairs / folder).rename(pairs.parent / folder)
+    fused = {name: pairs.parent / name for name in ("sharp", "flat")}
+    assert evaluate(pairs, pairs, fused=fused, baselines=(), metrics=METRICS).to_csv() == expected

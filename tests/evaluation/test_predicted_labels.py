@@ -30,7 +30,7 @@ def maps(pairs: Path, save: Callable[[Path, NDArray[Any]], None]) -> MeanIoU:
 
 
 def options(pairs: Path, **overrides: Any) -> dict[str, Any]:
-    given = {"labels": pairs / "labels", "predicted_labels": {"sharp": pairs / "predicted"}, "class_names": "xyz"}
+    given = {"labels": pairs / "labels", "predicted_labels": {"sharp": pairs / "predicted"}, "class_names": [*"xyz"]}
     return given | overrides
 
 
@@ -56,11 +56,11 @@ def test_changed_prediction_is_measured_again(
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        ({"class_names": "xy"}, r"a\.png holds 2, but the classes are 0 x, 1 y: give `label_map` \(--label-map"),
+        ({"class_names": ["x", "y"]}, r"a\.png holds 2, but the classes are 0 x, 1 y: give `label_map` \(--label-map"),
         ({"label_map": {1: 7}}, r"`label_map` \(--label-map\) gives \[7\], but the classes are 0 x"),
         ({"class_names": None}, "Name the classes in the order of their ids"),
-        ({"class_names": "x"}, "at least two classes"),
-        ({"class_names": "xyzy"}, r"`class_names` \(--class-names\) names 'y' twice"),
+        ({"class_names": "xy"}, "at least two classes"),
+        ({"class_names": [*"xyzy"]}, r"`class_names` \(--class-names\) names 'y' twice"),
         ({"class_names": ["x", "y", "mIoU"]}, "names 'mIoU' as a class"),
         ({"predicted_labels": {"blunt": "."}}, "given for 'blunt', but the methods are sharp, flat"),
         ({"predicted_labels": {}}, "None of the models has a segmenter"),
