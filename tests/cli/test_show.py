@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from gffusion.data import read_image
+from gffusion.metrics import to_luma8
 
 show_module = importlib.import_module("gffusion.cli.show")
 
@@ -38,6 +39,21 @@ def test_methods_side_by_side(gffusion: Callable, pair: Path, monkeypatch: pytes
     assert list(images) == ["visible", "infrared", *models[1::2], "A", "B"]
     np.testing.assert_array_equal(images["A"], read_image("infrared.png"))
     assert Path(f"figure{suffix}").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("odd", "code", "message"),
+    [
+        (lambda image: 255 - image, 0, "note: A: its gray levels run against those of both sources"),
+        (lambda image: image.astype(np.uint16), 2, "has 16 bits but holds only values up to"),
+    ],
+)
+def test_fused_images_in_a_wrong_range(gffusion: Callable, pair: Path, odd: Callable, code: int, message: str) -> None:
+    Path("mine").mkdir()
+    shown = to_luma8(read_image("visible.png")).numpy() + read_image("infrared.png")
+    Image.fromarray(odd((shown / 2).astype(np.uint8))).save("mine/visible_fused.png")
+    outcome = gffusion("show", "fused", "visible.png", "infrared.png", "--fused", "A=mine", "-o", "figure.png")
+    assert outcome.exit_code == code and message in outcome.err
 
 
 @pytest.mark.parametrize("kind", ["fused", "tokens", "gates", "labels"])
