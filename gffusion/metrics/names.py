@@ -41,24 +41,24 @@ def named_errors(metric: str) -> Iterator[None]:
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
-    """Return why there is no fusion metric of a name, or ", did you mean ...?" with a similar one, or an empty text.
+    """Return a sentence, after a space, on why there is no fusion metric of a name or which one is similar, or an empty text.
 
     Example:
         >>> suggest("Q_abf", ["EN", "Qabf"]), suggest("average gradient", ["AG"]), suggest("XY", ["EN"])
-        (', did you mean Qabf?', ', did you mean AG?', '')
+        (' Did you mean Qabf?', ' Did you mean AG?', '')
     """
     wanted = _simplify(name)
     if wanted.startswith("fmi"):
-        return ", because published programs for FMI use different features; MI and NMI are similar"
+        return " FMI is missing, because published programs use different features for it; MI and NMI are similar."
     spellings = {_simplify(spelling): metric for metric in METRICS for spelling in _spell(metric)}
     near = difflib.get_close_matches(wanted, spellings, n=1, cutoff=0.7)
     similar = spellings[near[0]] if near else ""
     if similar in list_metrics("segmentation"):
         return (
-            f": {similar} is a metric of label maps, which `evaluate` measures with `labels` (--segmentation), and "
-            f'`get_metric("{similar}", num_classes=...)` creates'
+            f" {similar} is a metric of label maps, which `evaluate` measures with `labels` (--segmentation), and "
+            f'`get_metric("{similar}", num_classes=...)` creates.'
         )
-    return f", did you mean {similar}?" if similar in allowed else ""
+    return f" Did you mean {similar}?" if similar in allowed else ""
 
 
 def _spell(metric: str) -> tuple[str, str]:

@@ -104,9 +104,7 @@ def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
     """
     options = select_options(protocol)
     if metric not in options:
-        hint = suggest(metric, options)
         raise ValueError(
-            f"The protocol {protocol!r} has no fusion metric {metric!r}{hint}{'.' * (not hint.endswith('?'))} Allowed are "
-            f"{', '.join(options)}."
+            f"The protocol {protocol!r} has no fusion metric {metric!r}.{suggest(metric, options)} Allowed are {', '.join(options)}."
         )
     return options[metric]

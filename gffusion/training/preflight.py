@@ -18,6 +18,7 @@ from gffusion.data import FusionDataset
 from gffusion.data.class_names import normalize_class_name
 from gffusion.data.label_values import check_has_classes
 from gffusion.metrics import METRICS, list_metrics
+from gffusion.metrics.names import suggest
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
@@ -31,8 +32,12 @@ _LOSSES = ("loss", "loss_structural", "loss_ssim", "loss_gradient", "loss_intens
 
 def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
     """Raise ValueError if a metric or tracker is unknown, not installed, or needs labels that the evaluation data lacks."""
-    if unknown := set(arguments.eval_metrics) - set(list_metrics()):
-        raise ValueError(f"`eval_metrics` has {sorted(unknown)}. Allowed are {', '.join(list_metrics())}.")
+    for name in arguments.eval_metrics:
+        if name not in list_metrics():
+            allowed_names = ", ".join(list_metrics())
+            raise ValueError(
+                f"`eval_metrics` has {name!r}.{suggest(name, list_metrics())} Allowed are {allowed_names}."
+            )
     allowed = {*arguments.eval_metrics, *_LOSSES[:-1], *(("mIoU", "loss_segmentation") if labeled else ())}
     if arguments.metric_for_best_model not in allowed:
         raise ValueError(

@@ -191,7 +191,7 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
         (["--fused", "mine=nowhere"], "the folder nowhere does not exist"),
         (["--model", "nothing"], "Unknown model 'nothing'"),
         (["--metrics", "EN,XY"], "has no fusion metric 'XY'"),
-        (["--metrics", "q_abf"], "has no fusion metric 'q_abf', did you mean Qabf?"),
+        (["--metrics", "q_abf"], "has no fusion metric 'q_abf'. Did you mean Qabf?"),
         (["--sheet", "rendered_0001 rendered_0009"], "no pair 'rendered_0009'"),
         (["--device", "warp"], "--device warp:"),
         (["--segmentation", "labels"], "None of the models has a segmenter"),

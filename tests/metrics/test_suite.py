@@ -65,24 +65,24 @@ def test_says_what_is_wrong(pair: Images) -> None:
 @pytest.mark.parametrize(
     ("name", "hint"),
     [
-        ("en", ", did you mean EN? Allowed are EN, SD"),
-        ("Q_abf", ", did you mean Qabf?"),
-        ("QAB/F", ", did you mean Qabf?"),
-        ("N_abf", ", did you mean Nabf?"),
-        ("MSSSIM", ", did you mean MS-SSIM?"),
-        ("MS_SSIM", ", did you mean MS-SSIM?"),
-        ("entropy", ", did you mean EN?"),
-        ("XY", ". Allowed are EN, SD"),
+        ("en", " Did you mean EN? Allowed are EN, SD"),
+        ("Q_abf", " Did you mean Qabf?"),
+        ("QAB/F", " Did you mean Qabf?"),
+        ("N_abf", " Did you mean Nabf?"),
+        ("MSSSIM", " Did you mean MS-SSIM?"),
+        ("MS_SSIM", " Did you mean MS-SSIM?"),
+        ("entropy", " Did you mean EN?"),
+        ("XY", " Allowed are EN, SD"),
         (
             "FMI_pixel",
-            ", because published programs for FMI use different features; MI and NMI are similar. Allowed are",
+            " FMI is missing, because published programs use different features for it; MI and NMI are similar. Allowed are",
         ),
-        ("miou", ': mIoU is a metric of label maps, .*get_metric."mIoU", num_classes'),
+        ("miou", ' mIoU is a metric of label maps, .*get_metric."mIoU", num_classes'),
     ],
 )
 def test_hints_at_similar_names(pair: Images, name: str, hint: str) -> None:
     for measure in (get_metric, lambda name: compute_metrics(*pair, name)):
-        with pytest.raises(ValueError, match=f"has no fusion metric '{name}'{hint}".replace("?", r"\?")):
+        with pytest.raises(ValueError, match=rf"has no fusion metric '{name}'\.{hint}".replace("?", r"\?")):
             measure(name)
 
 

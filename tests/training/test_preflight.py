@@ -261,8 +261,8 @@ class TestOptions:
             make(report_to=["tensorboard"])
 
     def test_unknown_metrics(self, make: Make, tmp_path: Path) -> None:
-        with pytest.raises(ValueError, match=r"`eval_metrics` has \['beauty'\]. Allowed are .*EN"):
-            make(eval_metrics=["beauty"])
+        with pytest.raises(ValueError, match=r"`eval_metrics` has 'Q_abf'\. Did you mean Qabf\? Allowed are .*EN"):
+            make(eval_metrics=["EN", "Q_abf"])
         with pytest.raises(ValueError, match=r"`metric_for_best_model` must be .*got 'SSIM'"):
             make(eval_metrics=["EN"], metric_for_best_model="SSIM")
         check_nothing_written(tmp_path)
