@@ -116,7 +116,9 @@ class ReadOptions:
 
     def __post_init__(self) -> None:
         if not isinstance(self.align, Rig) and self.align not in ("none", "resize", "auto"):
-            raise ValueError(f'`align` must be "none", "resize", "auto" or a Rig, got {self.align!r}')
+            raise ValueError(
+                f'`align` must be "none", "resize", "auto" or a Rig, such as Rig.load("rig.json"), got {self.align!r}'
+            )
         if self.reference not in REFERENCES:
             raise ValueError(f'`reference` must be "visible" or "infrared", got {self.reference!r}')
         if self.align == "none" and (self.crop or self.reference != "visible"):

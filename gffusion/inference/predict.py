@@ -176,7 +176,9 @@ def _predict_large(
 
 def _check_masks(masks: Sequence[NDArray[np.bool_] | None], sizes: Sequence[tuple[int, ...]]) -> None:
     if len(masks) != len(sizes):
-        raise ValueError(f"`missing` must have one mask or None per pair, got {len(masks)} for {len(sizes)} pairs.")
+        raise ValueError(
+            f"`missing` must be a list with one mask or None per pair, got {len(masks)} for {len(sizes)} pairs."
+        )
     for mask, size in zip(masks, sizes, strict=True):
         if mask is not None and (mask.dtype != np.bool_ or mask.shape != size):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""Recognize frozen infrared frames, such as during the calibration of a camera."""
+"""Recognize infrared frames that stay the same, such as during the calibration of a camera, or after it stopped."""
 
 from typing import Any, NamedTuple
 
@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 # Videos and cameras of a low rate repeat frames for less time.
 _SECONDS, _FRAMES = 0.5, 3
+_STOPPED_SECONDS = 2.0  # without a new frame
 
 
 class _Moment(NamedTuple):
@@ -16,36 +17,38 @@ class _Moment(NamedTuple):
 
 
 class FrozenFrames:
-    """Compare every infrared frame with the one before it, while the visible images change.
+    """Compare infrared frames with those before, while the visible images change.
 
     Example:
         >>> frozen, infrared = FrozenFrames(), np.zeros((4, 6), np.uint8)
-        >>> [len(frozen.add(0.25 * index, np.full((4, 6), index), infrared)) for index in range(4)]
-        [0, 0, 1, 0]
+        >>> [len(frozen.add(0.25 * index, np.full((4, 6), index), infrared.copy())) for index in range(4)]
+        [0, 0, 1, 1]
     """
 
     def __init__(self) -> None:
         self._first: _Moment | None = None  # of identical infrared frames
-        self._frames, self._is_told = 0, False
+        self._last, self._frames = np.empty(0), 0
 
     def add(self, time: float, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
-        """Return a note if infrared frames have been identical for at least half a second, once for each such time.
+        """Return a note while infrared frames are identical for half a second or longer.
 
         Args:
             time: Time in seconds.
             visible: The visible image of this time.
-            infrared: The infrared frame after the one before, not that one again.
+            infrared: The newest infrared frame. The same array again is no new frame: a slower camera has none yet, but if
+                there is none for two seconds, it is noted as well.
         """
-        first = self._first
-        if first is None or not np.array_equal(infrared, first.infrared):
-            self._first, self._frames, self._is_told = _Moment(time, visible, infrared), 1, False
+        first, is_new = self._first, infrared is not self._last
+        self._last = infrared
+        if first is None or (is_new and not np.array_equal(infrared, first.infrared)):
+            self._first, self._frames = _Moment(time, visible, infrared), 1
             return ()
-        self._frames += 1
-        is_long = self._frames >= _FRAMES and time - first.time >= _SECONDS
-        if self._is_told or not is_long or np.array_equal(visible, first.visible):
+        self._frames += is_new
+        seconds = time - first.time
+        is_long = seconds >= _STOPPED_SECONDS or (seconds >= _SECONDS and self._frames >= _FRAMES)
+        if not is_long or np.array_equal(visible, first.visible):
             return ()
-        self._is_told = True
         return (
             f"the infrared frames are identical since {first.time:.3f} s, but the visible ones are not: frozen, such as during "
-            "a calibration",
+            "a calibration, or the camera stopped",
         )

@@ -91,6 +91,7 @@ class FrameFuser:
         patience: Number of consecutive frames of another palette after which it is taken; 0 refuses all of them.
 
     Raises:
+        TypeError: If `read_options` are something else.
         ValueError: If options exclude each other, or do not fit ordered frames.
     """
 
@@ -107,6 +108,10 @@ class FrameFuser:
         palette: tuple[str, ...] | None = None,
         patience: int = 0,
     ) -> None:
+        if not isinstance(read_options, ReadOptions | None):
+            raise TypeError(
+                f"`read_options` must be ReadOptions, such as ReadOptions(align=Rig.load(...)), got {type(read_options).__name__}"
+            )
         read_options = read_options or ReadOptions()
         options = infrared_options or image_processor.infrared_options
         check_refresh(model, semantic_every)
@@ -129,6 +134,7 @@ class FrameFuser:
         self._palette, self._patience, self._is_given = palette, patience, palette is not None
         self._other: tuple[str, ...] | None = None  # palette of the frames before, if it is refused
         self._others = 0  # number of these frames
+        self._infrared_type: np.dtype[Any] | None = None
 
     @property
     def refreshed(self) -> int | None:
@@ -157,9 +163,10 @@ class FrameFuser:
 
         Raises:
             PaletteError: If the palette of the infrared image is another one.
-            ValueError: If the images cannot be fused.
+            ValueError: If the images cannot be fused, or the type of the infrared images changes.
         """
         infrared = unmask(infrared, "infrared")
+        self._check_type(infrared.dtype.newbyteorder("="), names[1])
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared), names[1])
         images = complete_pair(visible, frame, self._read_options, names)
@@ -186,6 +193,15 @@ class FrameFuser:
             missing=[frame.images.missing for frame in frames],
             encode=self._semantics,
         )
+
+    def _check_type(self, dtype: np.dtype[Any], name: str) -> None:
+        """Refuse a change of the type: values of another type probably have another unit."""
+        self._infrared_type = self._infrared_type or dtype
+        if dtype != self._infrared_type:
+            raise ValueError(
+                f"the type of {name} changes from {self._infrared_type} to {dtype}, and so may its unit: convert all frames to one "
+                "type and unit, or begin anew"
+            )
 
     def _check_palette(self, palette: tuple[str, ...] | None, name: str) -> None:
         """Refuse a change of the palette: the same color would change its meaning within the video."""

@@ -152,6 +152,7 @@ class _VideoRun:
         check_refresh(model, semantic_every)
         self._size: tuple[int, ...] | None = None
         self._frozen, self._infrared_time = FrozenFrames(), Fraction(-1)
+        self._frozen_notes: tuple[str, ...] = ()  # on the infrared frame before
         self._failures = 0  # without those of frames that have another palette than most
 
     def describe(self) -> dict[str, Any]:
@@ -266,7 +267,8 @@ class _VideoRun:
         if pair.infrared.time == self._infrared_time:  # one infrared frame for several visible ones
             return ()
         self._infrared_time = pair.infrared.time
-        return self._frozen.add(float(pair.time), visible, infrared)
+        before, self._frozen_notes = self._frozen_notes, self._frozen.add(float(pair.time), visible, infrared)
+        return () if self._frozen_notes == before else self._frozen_notes
 
     def _fuse(self, fuser: FrameFuser, batch: Sequence[FrameItem], recorder: "Recorder") -> None:
         prepared = [item.prepared for item in batch if item.prepared is not None]

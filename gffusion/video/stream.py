@@ -36,6 +36,7 @@ class StreamResult:
         time: Time of the frames, as it was given to `push`.
         latency: Seconds from `push` to this result.
         dropped: Number of pairs that were dropped since the result before.
+        notes: What was changed or assumed, and what is odd about the frames, such as that infrared ones are frozen.
     """
 
     fused: NDArray[Any]
@@ -43,6 +44,7 @@ class StreamResult:
     time: float
     latency: float
     dropped: int
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class _Pushed:
 class FusionStream:
     """Fuse frames of cameras as they come, in a thread of its own. Nothing queues: the newest pair replaces a waiting one.
 
-    What is changed or assumed, frames that show nothing and frozen ones are logged as warnings, once per kind.
+    What is changed or assumed, frames that show nothing, frozen ones, and the same infrared array for two seconds are logged
+    as warnings, once per kind; `notes` of a result has all that are about it.
     `push` returns at once. `latest` returns the newest result, and iterating yields each newest result once, until the
     stream is closed. All methods can be called from any thread.
 
@@ -125,7 +128,7 @@ class FusionStream:
         self._statistics = StreamStatistics()
         self._dropped = 0  # since the last result
         self._logged: set[str] = set()  # kinds of notes
-        self._frozen, self._infrared = FrozenFrames(), np.empty(0)
+        self._frozen = FrozenFrames()
         self._thread = threading.Thread(target=self._work, name="FusionStream", daemon=True)
         self._thread.start()
 
@@ -150,7 +153,8 @@ class FusionStream:
 
         Raises:
             RuntimeError: If the stream is closed.
-            ValueError: If an image is no array of one of these shapes, or is empty, or `time` is no finite number.
+            ValueError: If an image is no array of real numbers of one of these shapes, or is empty, or `time` is no finite
+                number.
         """
         if time is not None and not (isinstance(time, Real) and math.isfinite(time)):
             raise ValueError(f"`time` must be a finite number of seconds, got {time!r}")
@@ -159,13 +163,10 @@ class FusionStream:
             is_image = isinstance(image, np.ndarray) and (
                 image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
             )
-            if not is_image or not image.size:
-                got = (
-                    f"{type(image).__name__} of shape {np.shape(image)}"
-                    if hasattr(image, "shape")
-                    else type(image).__name__
-                )
-                raise ValueError(f"`{name}` must be an array (H, W) or (H, W, 3), got {got}")
+            if not is_image or not image.size or image.dtype.kind not in "biuf":
+                details = f" of {image.dtype} and shape {tuple(image.shape)}" if hasattr(image, "shape") else ""
+                got = f"{type(image).__name__}{details}"
+                raise ValueError(f"`{name}` must be an array (H, W) or (H, W, 3) of real numbers, got {got}")
         with self._changed:
             if self._is_closed:
                 raise RuntimeError("the stream is closed: make a new one")
@@ -232,21 +233,17 @@ class FusionStream:
         while (pushed := self._take()) is not None:
             try:
                 prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
-                self._log_new_kinds(pushed, prepared.images.notes + self._find_frozen(pushed))
+                frozen = self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
+                notes = prepared.images.notes + frozen
+                self._log_new_kinds(pushed, notes)
                 prediction = self._fuser.fuse([prepared])[0]
             except Exception as error:  # of any kind: without this thread, readers would wait for ever
                 self._fail(pushed, error)
                 continue
-            self._deliver(pushed, prediction.fused, prediction.labels)
+            self._deliver(pushed, prediction.fused, prediction.labels, notes)
         with self._changed:
             self._is_finished = True
             self._changed.notify_all()
-
-    def _find_frozen(self, pushed: _Pushed) -> tuple[str, ...]:
-        if pushed.infrared is self._infrared:  # a frame of a slower camera again
-            return ()
-        self._infrared = pushed.infrared
-        return self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
 
     def _log_new_kinds(self, pushed: _Pushed, notes: Sequence[str]) -> None:
         """Log the first note of every kind."""
@@ -272,7 +269,9 @@ class FusionStream:
             self._statistics = replace(self._statistics, failed=self._statistics.failed + 1)
             self._changed.notify_all()
 
-    def _deliver(self, pushed: _Pushed, fused: NDArray[Any], labels: NDArray[np.uint8] | None) -> None:
+    def _deliver(
+        self, pushed: _Pushed, fused: NDArray[Any], labels: NDArray[np.uint8] | None, notes: tuple[str, ...]
+    ) -> None:
         latency = clock.monotonic() - pushed.arrived
         with self._changed:
             counts = self._statistics
@@ -282,6 +281,6 @@ class FusionStream:
                 latency=(counts.latency * counts.fused + latency) / (counts.fused + 1),
                 longest_latency=max(counts.longest_latency, latency),
             )
-            self._result = StreamResult(fused, labels, pushed.time, latency, pushed.dropped)
+            self._result = StreamResult(fused, labels, pushed.time, latency, pushed.dropped, notes)
             self._serial += 1
             self._changed.notify_all()

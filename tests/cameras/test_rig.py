@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gffusion.cameras import Rig, apply_rig
+from gffusion.data import ReadOptions, read_pair, write_image
 
 VALID: dict[str, Any] = {"format": "gffusion-rig", "version": 1, "matrix": [[2, 0, -0.5], [0.01, 2, 0], [0.1, 0, 1]]}
 
@@ -128,6 +129,28 @@ def test_a_homography_of_a_calibration() -> None:
     aligned = apply_rig(visible, turned, None, rig)
     inside = np.s_[60:400, 60:400]
     assert np.abs(aligned.infrared[inside] - scene[inside]).max() < 2
+
+
+def test_the_recipe_for_other_programs(tmp_path: Path) -> None:
+    """The lines of docs/guides/export.md give the counts of `read_pair`, to which `fuse --align rig.json --crop` applies the model."""
+    cv2 = pytest.importorskip("cv2")
+    rng, sizes = np.random.default_rng(0), ((240, 320), (100, 130))
+    counts = cv2.resize(rng.uniform(7000, 9000, (20, 26)), (130, 100), interpolation=cv2.INTER_CUBIC).astype(np.uint16)
+    write_image(tmp_path / "infrared.png", counts)
+    write_image(tmp_path / "visible.png", rng.integers(0, 256, (*sizes[0], 3), np.uint8))
+    rig = Rig.from_pixels([[0.52, 0.01, -12.3], [-0.008, 0.5, -7.1], [1e-5, -2e-5, 1]], *sizes)
+    options = ReadOptions(align=rig, crop=True, keep_borders=True)
+    images = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png", options)
+    assert images.window is not None and images.missing is None
+    (height, width), (top, left, window_height, window_width) = sizes[0], images.window
+    warped = cv2.warpPerspective(
+        counts,
+        rig.to_pixels(*sizes),
+        (width, height),
+        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
+        borderMode=cv2.BORDER_REPLICATE,
+    )[top : top + window_height, left : left + window_width]
+    assert np.abs(warped.astype(int) - images.infrared).max() <= 8  # OpenCV rounds positions to 1/32 of a pixel
 
 
 HOMOGRAPHY = np.array([[0.4, 0.03, -12], [-0.02, 0.5, 7], [1e-4, -5e-5, 1]])

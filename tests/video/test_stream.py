@@ -2,6 +2,7 @@
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from video_files import infrared_frame, visible_frame
 
+from gffusion.cameras import Rig
 from gffusion.data import ReadOptions
 from gffusion.inference.predict import predict
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -128,10 +130,11 @@ def test_dropped_pairs_before_a_failure_count_for_the_next_result(
     [
         (None, "got NoneType"),
         ([[0]], "got list"),
-        (np.zeros((0, 4), np.uint8), r"ndarray of shape \(0, 4\)"),
-        (np.zeros(4, np.uint8), r"ndarray of shape \(4,\)"),
-        (np.zeros((3, 48, 64), np.uint8), r"ndarray of shape \(3, 48, 64\)"),
-        (np.zeros((48, 64, 4), np.uint8), r"ndarray of shape \(48, 64, 4\)"),
+        (np.zeros((0, 4), np.uint8), r"ndarray of uint8 and shape \(0, 4\)"),
+        (np.zeros(4, np.uint8), r"ndarray of uint8 and shape \(4,\)"),
+        (np.zeros((3, 48, 64), np.uint8), r"ndarray of uint8 and shape \(3, 48, 64\)"),
+        (np.zeros((48, 64, 4), np.uint8), r"ndarray of uint8 and shape \(48, 64, 4\)"),
+        (np.zeros((48, 64), np.complex64), "of real numbers, got ndarray of complex64"),
     ],
 )
 @pytest.mark.parametrize("name", ["visible", "infrared"])
@@ -168,15 +171,46 @@ def test_notes_are_logged_once(funet: GFFusionModel, caplog: pytest.LogCaptureFi
     assert warning.startswith("frame at 0.000 s: the infrared image has one value, 29315, everywhere")
 
 
-def test_frozen_frames_are_logged(funet: GFFusionModel, caplog: pytest.LogCaptureFixture) -> None:
-    infrared = infrared_frame(0)
+@pytest.mark.parametrize(
+    ("is_new", "noted"),
+    [
+        (lambda number: number >= 3, [4, 5, 6, 7]),  # the third frame, after half a second
+        (lambda number: False, [6, 7]),  # the camera of the newest frame stopped
+        (lambda number: number == 3, [6, 7]),
+    ],
+)
+def test_frozen_frames_are_noted(
+    funet: GFFusionModel, caplog: pytest.LogCaptureFixture, is_new: Callable[[int], bool], noted: list[int]
+) -> None:
+    infrared, results = infrared_frame(0), []
     with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
-        for number in range(6):
-            stream.push(visible_frame(number), infrared if number < 3 else infrared.copy(), time=number / 3)
-            while stream.statistics.fused <= number:
-                time.sleep(0.001)
+        for number in range(9):
+            infrared = infrared.copy() if is_new(number) else infrared
+            infrared = infrared_frame(8) if number == 8 else infrared
+            stream.push(visible_frame(number), infrared, time=number / 3)
+            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
+    assert [number for number, result in enumerate(results) if result and result.notes] == noted
     (warning,) = [record.message for record in caplog.records if "identical" in record.message]
-    assert warning.startswith("frame at 1.333 s: the infrared frames are identical since 0.000 s")
+    assert warning.startswith(f"frame at {noted[0] / 3:.3f} s: the infrared frames are identical since 0.000 s")
+
+
+def test_infrared_frames_of_another_type_are_refused(funet: GFFusionModel) -> None:
+    """Such as degrees after counts; big-endian counts are the same type."""
+    processor = load_image_processor("gffusion-funet", infrared_range="percentile", smooth_range=5)
+    visible, counts = visible_frame(0), infrared_frame(0).astype(np.uint16)
+    with FusionStream(funet, processor) as stream:
+        stream.push(visible, counts)
+        first = stream.latest(timeout=120)
+        stream.push(visible, counts.astype(np.float32))
+        with pytest.raises(ValueError, match=r"type of the infrared image changes from uint16 to float32.*convert all"):
+            stream.latest(timeout=120, after=first)
+        stream.push(visible, counts.astype(">u2"))
+        assert stream.latest(timeout=120, after=first) is not first
+
+
+def test_options_of_another_kind(funet: GFFusionModel) -> None:
+    with pytest.raises(TypeError, match=r"`read_options` must be ReadOptions, .*Rig\.load.*, got Rig"):
+        FusionStream(funet, load_image_processor("gffusion-funet"), Rig(np.eye(3)))  # type: ignore[arg-type]
 
 
 def test_many_threads(funet: GFFusionModel) -> None:

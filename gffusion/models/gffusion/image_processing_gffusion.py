@@ -141,7 +141,9 @@ class GFFusionImageProcessor(BaseImageProcessor):
         visible_values, infrared_values = [], []
         masks = [None] * len(pairs) if missing is None else list(missing)
         if len(masks) != len(pairs):
-            raise ValueError(f"`missing` must have one mask or None per pair, got {len(masks)} for {len(pairs)} pairs.")
+            raise ValueError(
+                f"`missing` must be a list with one mask or None per pair, got {len(masks)} for {len(pairs)} pairs."
+            )
         for (visible, infrared), options, mask in zip(pairs, options_of_pairs, masks, strict=True):
             visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
             check_same_size(
