@@ -106,7 +106,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = [option for parameter in getattr(command, "params", ()) for option in parameter.opts]
     expect_json("--json" in options and "--json" in words)
     if command is not None and "" in words:
-        exit_with_usage_error(ClickException("an argument is empty: a variable of the shell may not be set"))
+        option = words[max(words.index("") - 1, 0)]
+        given = f"the value of {option}" if option.startswith("--") else "an argument"
+        exit_with_usage_error(
+            ClickException(
+                f"{given} is empty: a variable of the shell may not be set; leave out options without a value"
+            )
+        )
     if command is not None:
         try:
             check_no_standard_stream(words)

@@ -17,8 +17,8 @@ from transformers.utils import IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SA
 
 from gffusion._version import __version__
 from gffusion.data.atomic import temporary_folder
-from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.encoders import BACKBONE_CLASSES
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import build_on_meta
@@ -37,7 +37,7 @@ CARD = "README.md"
 
 # The modules of gffusion/models/gffusion, which a push with code uploads.
 _MODULES = (
-    "checkpointing config_limits configuration_gffusion finet funet image_ops image_processing_gffusion image_sizes "
+    "checkpointing config_limits configuration_gffusion encoders finet funet image_ops image_processing_gffusion image_sizes "
     "infrared_options infrared_values input_checks losses metric_losses modeling_gffusion ssnet weight_checks weight_files "
     "windows"
 )

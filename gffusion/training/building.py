@@ -2,13 +2,12 @@
 
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate.utils import set_seed
-from transformers import CLIPVisionConfig, Dinov2Config
 
 from gffusion.data import FusionDataset, ReadOptions, transforms
 from gffusion.data.alignment import parse_align
@@ -17,6 +16,7 @@ from gffusion.hub import TrainingData, non_default_settings
 from gffusion.models.gffusion.checkpointing import NEW_PART_FIELDS
 from gffusion.models.gffusion.config_limits import names_other_classes
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.encoders import BACKBONE_CLASSES, check_given_encoders, read_encoder_config
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 
 # Left out of model cards: local folders, and options that do not change the weights.
 _NOT_ON_CARDS = {"train_data", "eval_data", "cache_in_memory", "max_pixels"}
+_ENCODERS = {name: f"{name}_name_or_path" for name in BACKBONE_CLASSES}  # their options
+_CHOICES = ("paradigm", "use_segmenter")  # fields that decide which encoders a model has
 
 
 def build_trainer(recipe: Recipe) -> FusionTrainer:
@@ -58,7 +60,8 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
     }
     train_data = FusionDataset(data.train_data, build_transform(data), split=data.train_split, **options)
     eval_data = FusionDataset(data.eval_data, split=data.eval_split, **options) if data.eval_data else None
-    model = build_model(recipe.model, train_data.class_names if "labels" in train_data[0] else None)
+    class_names = train_data.class_names if "labels" in train_data[0] else None
+    model = build_model(recipe.model, class_names, recipe.typed)
     names = ", ".join(Path(root).resolve().name for root in data.train_data)
     facts = {
         "training_data": [TrainingData(names, len(train_data), "see where the data come from")],
@@ -101,25 +104,47 @@ def choose_infrared_options(recipe: Recipe) -> InfraredOptions:
     return saved.override(**given)
 
 
-def build_model(arguments: ModelArguments, class_names: Sequence[str] | None = None) -> GFFusionModel:
+def build_model(
+    arguments: ModelArguments,
+    class_names: Sequence[str] | None = None,
+    typed: Collection[str] = tuple(_ENCODERS.values()),
+) -> GFFusionModel:
     """Load the model to start from, or build an untrained one around pretrained encoders.
 
     The model has the classes of its `model_config` or else `class_names`, the classes of the labels after the background.
     If the loaded weights have other classes, up to case and underscores, the head starts untrained, and a warning says so.
+    An encoder that the model does not have is ignored unless its option is one of `typed`.
 
     Raises:
         OSError: If weights cannot be read.
-        ValueError: If the configuration is wrong.
+        ValueError: If the configuration is wrong, an encoder is missing, or an option in `typed` gives one that the model
+            does not have.
     """
     config = arguments.model_config or {}
     overrides = config | _name_classes(config, class_names)
     if arguments.model_name_or_path:
-        model = _load_model(arguments, arguments.model_name_or_path, overrides)
+        model = _load_model(arguments, arguments.model_name_or_path, overrides, typed)
     else:
-        model = GFFusionModel.from_backbones(arguments.clip_name_or_path, arguments.dinov2_name_or_path, **overrides)
+        plan = GFFusionConfig(**{name: config[name] for name in _CHOICES if name in config})
+        encoders = _choose_encoders(arguments, plan, typed)
+        model = GFFusionModel.from_backbones(**encoders, **overrides)
     if arguments.head_path:
         load_head(model, arguments.head_path)
     return model
+
+
+def _choose_encoders(
+    arguments: ModelArguments, plan: GFFusionConfig, typed: Collection[str], may_lack: bool = False
+) -> dict[str, str]:
+    """Return the sources of the encoders that a model has."""
+    if misplaced := sorted((arguments.model_config or {}).keys() & _ENCODERS.values()):
+        raise ValueError(f"`model_config` has {misplaced[0]}, which is an option of its own: set `{misplaced[0]}`.")
+    sources = {name: getattr(arguments, option) for name, option in _ENCODERS.items() if getattr(arguments, option)}
+    chosen = {
+        name: source for name, source in sources.items() if _ENCODERS[name] in typed or getattr(plan, f"needs_{name}")
+    }
+    check_given_encoders(plan, chosen, "{}_name_or_path", may_lack)
+    return chosen
 
 
 def _name_classes(config: dict[str, Any], class_names: Sequence[str] | None) -> dict[str, Any]:
@@ -153,14 +178,20 @@ def _number_classes(names: Any) -> dict[int, str]:
     return numbered
 
 
-def _load_model(arguments: ModelArguments, start: str, overrides: dict[str, Any]) -> GFFusionModel:
+def _load_model(
+    arguments: ModelArguments, start: str, overrides: dict[str, Any], typed: Collection[str]
+) -> GFFusionModel:
     """Load weights, add encoders that they lack, and create a new head if the classes differ, or FINet if there is none."""
-    for name, config_class in (("clip", CLIPVisionConfig), ("dinov2", Dinov2Config)):
-        if source := getattr(arguments, f"{name}_name_or_path"):
-            overrides[f"{name}_name_or_path"] = source
-            revision = overrides.get(f"{name}_revision")
-            overrides[f"{name}_config"] = config_class.from_pretrained(source, revision=revision)
     before = GFFusionConfig.from_pretrained(locate(start), revision=find_revision(start))
+    plan = GFFusionConfig(**{name: overrides.get(name, getattr(before, name)) for name in _CHOICES})
+    for name, source in _choose_encoders(arguments, plan, typed, may_lack=True).items():
+        is_included = before.backbone_weights == "included" and getattr(before, f"needs_{name}")
+        if is_included and _ENCODERS[name] not in typed:
+            continue
+        overrides[_ENCODERS[name]] = source
+        if not is_included:  # refused below
+            revision = overrides.get(f"{name}_revision")
+            overrides[f"{name}_config"] = read_encoder_config(name, source, revision=revision)
     may_have_new_parts = bool(NEW_PART_FIELDS & overrides.keys())
     options = {"dtype": torch.float32, **overrides}  # half precision would lose small steps
     model = create_model(start, ignore_mismatched_sizes=may_have_new_parts, **options).train()

@@ -29,8 +29,10 @@ class ModelArguments:
 
     Args:
         model_name_or_path: Start from these weights: name, folder or Hub id.
-        clip_name_or_path: CLIP encoder for an untrained model, or for weights that lack it.
-        dinov2_name_or_path: DINOv2 encoder for an untrained model, or for weights that lack it.
+        clip_name_or_path: CLIP encoder for an untrained model, or for weights that lack it. That of a recipe is ignored if
+            the model has no CLIP (paradigm cascading or parallel).
+        dinov2_name_or_path: DINOv2 encoder for an untrained model, or for weights that lack it. That of a recipe is ignored
+            if the model has no DINOv2 (use_segmenter false, and paradigm not parallel).
         head_path: Initialize the head from this file of `convert_ade20k_head`, class by class.
         model_config: `GFFusionConfig` fields; JSON on the command line, whose fields are merged with those of the recipe.
     """
@@ -118,6 +120,8 @@ _KINDS = {"model": ModelArguments, "data": DataArguments, "training": FusionTrai
 class Recipe:
     """Options of a training run: what to train, what to train on, and how.
 
+    `typed` has the names of the options of the command line, which are meant for this run; recipes serve several runs.
+
     Example:
         >>> recipe = Recipe.parse(["--config", "finetune", "--train-data", "mine", "yours", "--num_train_epochs", "3"])
         >>> recipe.model.model_name_or_path, recipe.data.train_data, recipe.training.num_train_epochs
@@ -127,6 +131,7 @@ class Recipe:
     model: ModelArguments
     data: DataArguments
     training: FusionTrainingArguments
+    typed: frozenset[str] = frozenset()
 
     @classmethod
     def parse(cls, words: Sequence[str], program: str | None = None) -> "Recipe":
@@ -146,7 +151,8 @@ class Recipe:
             for name in recipe.keys() - parser.names:
                 raise ValueError(f"{find_recipe(path)} has an unknown option {name}{parser.suggest(name)}")
             options = _merge(recipe, given)
-            return cls(*(make(kind, options) for kind in _KINDS.values()))
+            model, data, training = (make(kind, options) for kind in _KINDS.values())
+            return cls(model, data, training, frozenset(given))
         except (OSError, ValueError) as error:
             parser.error(str(error))
 

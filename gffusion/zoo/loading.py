@@ -5,9 +5,9 @@ from typing import Any
 
 from transformers.utils import IMAGE_PROCESSOR_NAME
 
-from gffusion.models.gffusion.checkpointing import BACKBONE_CLASSES
 from gffusion.models.gffusion.config_limits import name_file_in_errors, read_json_object
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.encoders import BACKBONE_CLASSES
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel

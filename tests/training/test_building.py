@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from gffusion import GFFusionImageProcessor, GFFusionModel, create_model
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, create_model
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.building import build_model, build_trainer
@@ -90,10 +90,43 @@ def test_infrared_options_are_saved_and_overridden(train: Callable[..., Path], t
 def test_encoders_are_never_random(train: Callable[..., Path], backbone_folders: dict[str, str]) -> None:
     """Training with random frozen encoders would be a waste of hours."""
     config = FUNET | {"paradigm": "hybrid"}
-    with pytest.raises(ValueError, match=r"needs the encoders \['clip'\]"):
+    with pytest.raises(ValueError, match="`clip_name_or_path` is missing"):
         train(model_config=config)
     folder = train("--clip_name_or_path", backbone_folders["clip"], model_config=config)
     assert GFFusionModel.from_pretrained(folder / "last").config.needs_clip
+
+
+@pytest.mark.parametrize("start", [None, "slim", "full"])
+@pytest.mark.parametrize("use_segmenter", [True, False])
+def test_encoders_of_recipes(
+    paradigm: str,
+    use_segmenter: bool,
+    start: str | None,
+    tiny_model: Callable,
+    backbone_folders: dict[str, str],
+    tmp_path: Path,
+) -> None:
+    """A recipe can name encoders that some of its runs do not have; those of the command line are for this run."""
+    config = SMALL | {"segmenter_image_size": [32, 32], "paradigm": paradigm, "use_segmenter": use_segmenter}
+    lines = [f"{name}_name_or_path: {folder}" for name, folder in backbone_folders.items()]
+    if start is not None:
+        tiny_model().save_pretrained(tmp_path / "start", include_backbones=start == "full")
+        lines.append(f"model_name_or_path: {tmp_path / 'start'}")
+    (tmp_path / "base.yaml").write_text("\n".join(["base: paper_m3fd", *lines]))
+    (tmp_path / "mine.yaml").write_text("base: base.yaml\noutput_dir: run\n")
+    words = ["--config", str(tmp_path / "mine.yaml"), "--model_config", json.dumps(config)]
+    recipe = Recipe.parse(words)
+    plan = GFFusionConfig(paradigm=paradigm, use_segmenter=use_segmenter)
+    needed = {name for name in backbone_folders if getattr(plan, f"needs_{name}")}
+    if start is None or paradigm != "parallel":  # FINet of another encoder does not fit
+        built = build_model(recipe.model, None, recipe.typed)
+        assert built.backbones.keys() == needed
+    for name in backbone_folders.keys() - needed:
+        typed = Recipe.parse([*words, f"--{name}_name_or_path", backbone_folders[name]])
+        with pytest.raises(ValueError, match=f"^`{name}_name_or_path` gives an encoder .* not have: leave it out"):
+            build_model(typed.model, None, typed.typed)
+        with pytest.raises(ValueError, match=f"`{name}_name_or_path` gives an encoder"):
+            build_model(ModelArguments(**vars(recipe.model)))
 
 
 def test_head_of_other_classes_is_new(
@@ -136,6 +169,7 @@ def test_head_of_other_classes_is_new(
             r"must be a list of class names, or a mapping .* got \['sky', \['sheep'\]\]",
         ),
         ({"id2label": {"sky": "sheep"}}, "must be a list of class names, or a mapping .* got {'sky': 'sheep'}"),
+        ({"clip_name_or_path": "a"}, "has clip_name_or_path, which is an option of its own"),
         ({"num_labels": 7}, "has num_labels 7, but the data has the 2 classes background, sheep: leave num_labels out"),
     ],
 )

@@ -14,14 +14,13 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
-from transformers.utils import CONFIG_NAME, cached_file, logging
+from transformers.utils import CONFIG_NAME, logging
 
-from .config_limits import check_encoder_sizes, name_file_in_errors
+from .encoders import BACKBONE_CLASSES, check_encoder, check_given_encoders, explain_move
 from .weight_checks import (
     LOADING,
     Stored,
     build_on_meta,
-    check_encoder_files,
     check_finite,
     check_loaded,
     describe_tensors,
@@ -48,8 +47,6 @@ _NEW_PARTS = {"ssnet.": "the segmentation head", _FINET: "FINet"}
 
 NEW_PART_FIELDS = frozenset({"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"})
 """Fields of the configuration that can ask for a new segmentation head or FINet."""
-
-BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
 
 
 class FrozenBackboneModel(PreTrainedModel):
@@ -84,15 +81,12 @@ class FrozenBackboneModel(PreTrainedModel):
             ValueError: If a required encoder is missing or of another class, or one is given that the paradigm does not use.
             OSError: If an encoder cannot be loaded.
         """
-        given = {name: backbone for name, backbone in (("clip", clip), ("dinov2", dinov2)) if backbone is not None}
+        given = {
+            name: backbone for name, backbone in (("clip", clip), ("dinov2", dinov2)) if backbone not in (None, "")
+        }
         choices = {name: config_arguments[name] for name in ("paradigm", "use_segmenter") if name in config_arguments}
         plan = cls.config_class(**choices)
-        needed = {name for name in BACKBONE_CLASSES if getattr(plan, f"needs_{name}")}
-        if needed != set(given):
-            raise ValueError(
-                f"paradigm={plan.paradigm!r} with use_segmenter={plan.use_segmenter} needs the encoders "
-                f"{sorted(needed)}, got {sorted(given)}."
-            )
+        check_given_encoders(plan, given)
         loaded: dict[str, PreTrainedModel] = {}
         sources = {name: _locate(value) for name, value in given.items() if isinstance(value, (str, os.PathLike))}
         for name, backbone in given.items():
@@ -155,6 +149,9 @@ class FrozenBackboneModel(PreTrainedModel):
                     config_source, return_unused_kwargs=True, **hub_arguments, **location, **kwargs
                 )
         kwargs.update(dtype)
+        for name, other in other_encoders.items():
+            if other and not getattr(config, f"needs_{name}"):
+                logger.warning(f"`{name}_name_or_path` has no effect: the model has no {name} encoder.")
         if "num_labels" in given_fields and not config.use_segmenter:
             logger.warning("`num_labels` has no effect: the model has no segmenter.")
         given = kwargs.get("state_dict") if source is None else kwargs.pop("state_dict", None)
@@ -327,15 +324,11 @@ def _load_backbone(
             f"The checkpoint neither holds the weights of its {name} encoder nor names a source. "
             f"Pass {name}_name_or_path with a Hub id or a folder."
         )
-    what, moved = f"the frozen {name} encoder", f"If it has moved, pass {name}_name_or_path or {name}_revision."
+    what = f"the frozen {name} encoder"
     request = limit_to_cache(source, {"revision": revision or "main", **hub_arguments})
-    if not os.path.isdir(source):
-        with explained(what, source, moved):  # the loader below would report missing weights instead
-            cached_file(source, CONFIG_NAME, **request)
-    with explained(what, source, moved):
-        _check_encoder(name, source, config, request)
+    check_encoder(name, source, config, request)
     # Text weights of CLIP are unexpected and ignored.
-    with explained(what, source, f"{moved} {NO_PICKLES}"), _quiet_loading():
+    with explained(what, source, f"{NO_PICKLES} {explain_move(name)}"), _quiet_loading():
         backbone, report = BACKBONE_CLASSES[name].from_pretrained(
             source,
             config=config,
@@ -359,19 +352,6 @@ def _load_backbone(
     with explained(what, source):
         check_finite(backbone.state_dict())
     return backbone
-
-
-def _check_encoder(name: str, source: str, config: PreTrainedConfig | None, request: dict[str, Any]) -> None:
-    """Check the sizes of an encoder and the headers of its weights, before memory is allocated."""
-    if config is None:
-        with name_file_in_errors(os.path.join(source, CONFIG_NAME)):
-            config = BACKBONE_CLASSES[name].config_class.from_pretrained(source, **request)
-            check_encoder_sizes(f"{name}_config", config)
-    try:
-        paths = locate_weights(source, **request)
-    except OSError:  # the loader reports it, or finds converted weights
-        return
-    check_encoder_files(paths, BACKBONE_CLASSES[name], config)
 
 
 @contextlib.contextmanager

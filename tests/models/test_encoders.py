@@ -1,0 +1,41 @@
+"""Encoders of other kinds are refused by what their configuration says, and those that a model does not have are named."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from gffusion import GFFusionModel
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        *(("clip", kind) for kind in ("siglip_vision_model", "siglip", "clip_text_model", "dinov2")),
+        # With registers, it has all weights of one without, but its features depend on the registers.
+        *(("dinov2", kind) for kind in ("dinov2_with_registers", "dinov3_vit", "clip")),
+        *(("dinov2", kind) for kind in (None, "", "vit")),
+    ],
+)
+def test_other_kinds(backbone_folders: dict[str, str], tmp_path: Path, name: str, kind: str | None) -> None:
+    folder = tmp_path / "other"
+    shutil.copytree(backbone_folders[name], folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"model_type": kind}))
+    found = f"the `model_type` '{kind}'" if kind else "no `model_type`, as those of timm"
+    allowed = "'clip' or 'clip_vision_model': CLIPModel" if name == "clip" else "'dinov2': Dinov2Model"
+    with pytest.raises(
+        ValueError, match=f"other' cannot be the {name} encoder: its config.json has {found}. Allowed is {allowed}"
+    ):
+        GFFusionModel.from_backbones(**backbone_folders | {name: str(folder)}, segmenter_image_size=[32, 32])
+    (folder / "config.json").unlink()
+    with pytest.raises(OSError, match=f"{name} encoder .* has no config.json"):
+        GFFusionModel.from_backbones(**backbone_folders | {name: str(folder)}, segmenter_image_size=[32, 32])
+
+
+def test_without_effect(tiny_model: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tiny_model().save_pretrained(tmp_path / "slim")
+    GFFusionModel.from_pretrained(tmp_path / "slim", dinov2_name_or_path="gone", use_segmenter=False)
+    assert "`dinov2_name_or_path` has no effect: the model has no dinov2 encoder" in caplog.text
