@@ -21,6 +21,7 @@ from gffusion.data.atomic import replace_file
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.checks import check_model_object
 
 from .graph import FusionGraph
 from .parity import Function, Parity, measure_parity, render_batches
@@ -73,6 +74,7 @@ def export_model(
         OSError: If the file cannot be written.
         ImportError: If a package for ONNX files is missing.
     """
+    check_model_object(model)
     output = Path(output)
     check_export(output, dtype, overwrite)
     check_model(model, name, segment, dtype)
@@ -95,6 +97,7 @@ def export_model(
 
 def check_model(model: GFFusionModel, name: str, segment: bool, dtype: str) -> None:
     """Raise ValueError if a model cannot be exported with these options."""
+    check_model_object(model)
     if model.training:
         raise ValueError(f"the model {name} is in training mode: call `model.eval()` first")
     if model.device.type != "cpu" or any(value.dtype != torch.float32 for value in model.parameters()):

@@ -61,7 +61,10 @@ class OnnxModel(nn.Module):
         )
         self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
         if "gffusion.config" not in self.metadata:
-            raise ValueError(f"{path} was not written by `gffusion export`: it has no metadata of gffusion")
+            raise ValueError(
+                f"{path} was not written by `gffusion export`: it has no metadata of gffusion. Other networks are not run; "
+                "`gffusion evaluate --fused NAME=DIR` compares images that they fused"
+            )
         if self.metadata.get("gffusion.values") != "float32":
             raise ValueError(
                 f"{path} takes bytes (--uint8), for programs of your own: export it without --uint8 for fuse"

@@ -24,6 +24,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.weight_files import can_reach_hub
 from gffusion.zoo import load_image_processor
+from gffusion.zoo.checks import check_model_object
 from gffusion.zoo.registry import is_on_hub
 
 from .card_images import find_mentioned_images, find_shown_images
@@ -173,6 +174,7 @@ def push_model(
         ValueError: If the model has problems, or `repo_id` is not a repository name.
         OSError: If the Hub refuses.
     """
+    check_model_object(model)
     with temporary_folder() as folder:
         model.save_pretrained(folder, include_backbones=full)
         (image_processor or GFFusionImageProcessor()).save_pretrained(folder)

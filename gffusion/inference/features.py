@@ -11,6 +11,7 @@ from torch import Tensor
 from gffusion.data import PairImages
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.checks import check_model_object
 
 from .predict import predict
 
@@ -54,6 +55,7 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
         >>> features.tokens["clip"]["fused"].shape[-1]
         160
     """
+    check_model_object(model)
     options = [pair.adapt(image_processor.infrared_options)]
     missing = [pair.missing]
     [prediction] = predict(model, image_processor, [pair[:2]], model.config.use_segmenter, options, missing=missing)
@@ -85,6 +87,7 @@ def get_layer_weights(model: GFFusionModel) -> dict[str, float]:
     Raises:
         ValueError: If the model learns no such weights.
     """
+    check_model_object(model)
     config = model.config
     if config.paradigm == "cascading":
         raise ValueError("the model has no weights of layers: its paradigm is cascading, without injected features")

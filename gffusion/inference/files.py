@@ -15,6 +15,7 @@ from gffusion.data.notes import about
 from gffusion.data.prefetch import map_in_order
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.checks import check_model_object
 
 from .batching import batch_by_size, check_batch_size
 from .file_jobs import FusionJob, FusionResult, ReadJob, WriteJob, count_workers, read_job, start_workers, write_job
@@ -55,6 +56,7 @@ def fuse_files(
         ValueError: If `batch_size` is no whole number of at least 1.
         OSError: If a process of the executor was ended.
     """
+    check_model_object(model, can_be_exported=True)
     check_batch_size(batch_size)
     read_options = read_options or ReadOptions()
     with ExitStack() as stack:

@@ -23,6 +23,7 @@ from gffusion.models.gffusion.finet import upsample
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 from gffusion.synthetic.samples import write_scenes
+from gffusion.zoo.checks import check_model_object
 
 from .fused_funet import fuse_funet
 from .large_images import LARGE_PIXELS, find_large_form
@@ -73,6 +74,7 @@ def measure_pair(
     Raises:
         ValueError: If the model is not on the CPU, `repeats` is less than 1, or the pair is so large that it is fused in tiles.
     """
+    check_model_object(model)
     if find_large_form(model, image_processor, size) is not None:
         raise ValueError(
             f"A pair of {size[0]}x{size[1]} is fused in tiles, which is not measured: it must have fewer than {LARGE_PIXELS:,} pixels."

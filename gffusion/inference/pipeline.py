@@ -28,6 +28,7 @@ from gffusion.models.gffusion.image_processing_gffusion import (
     to_array,
 )
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions, Limits
+from gffusion.zoo.checks import check_model_object
 
 from .batching import batch_by_size, check_batch_size
 from .predict import predict
@@ -67,8 +68,9 @@ class ImageFusionPipeline(Pipeline):
 
     image_processor: GFFusionImageProcessor
 
-    def __init__(self, *args: Any, timeout: float | None = None, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, model: Any, *args: Any, timeout: float | None = None, **kwargs: Any) -> None:
+        check_model_object(model, can_be_exported=True)
+        super().__init__(model, *args, **kwargs)
         self._timeout = timeout
 
     def __call__(self, inputs: Any, infrared: Source | None = None, **kwargs: Any) -> Any:

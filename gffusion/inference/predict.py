@@ -18,6 +18,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
+from gffusion.zoo.checks import check_model_object
 
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
 from .fused_funet import FusedFunet
@@ -136,6 +137,7 @@ def _check_arguments(
     row_bands: bool | None,
     infrared_options: Sequence[InfraredOptions] | None,
 ) -> None:
+    check_model_object(model, can_be_exported=True)
     if model.training:
         raise ValueError(
             "The model is in training mode, in which results depend on the batch: call `model.eval()` first."
@@ -218,6 +220,7 @@ def run_model(
     Raises:
         ValueError: If inputs do not fit the model, or `row_bands` or `graphs` is combined with losses or training mode.
     """
+    check_model_object(model, can_be_exported=True)
     tokens = None if encode is None else encode(visible_values, infrared_values)
     if not row_bands and not graphs:
         return model(

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite
+from gffusion.zoo.checks import check_model_object
 
 # Class names of fusion datasets (M3FD, MFNet, FMB) -> ADE20K, whose own "lamp" is a table lamp. "background" has no
 # counterpart, because it means all classes that a dataset does not name.
@@ -57,6 +58,7 @@ def load_head(model: GFFusionModel, path: str | os.PathLike[str]) -> HeadMatch:
         ValueError: If the model has no segmenter, the file is not a converted head, or the head is for another DINOv2, for
             another number of layers, or has none of the model's classes.
     """
+    check_model_object(model)
     if not model.config.use_segmenter:
         raise ValueError("the model has no segmenter to load a head into (use_segmenter=False)")
     weight, bias, classes, layers = _read(path)

@@ -59,7 +59,7 @@ class FusionTrainer:
 
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
-        ValueError: If data, model and options do not fit together: images smaller than the crop or of several sizes,
+        ValueError: If `model` is no [`GFFusionModel`], or data, model and options do not fit together: images smaller than the crop or of several sizes,
             labels or class names that are not those of the model, fewer pairs than a step takes, unknown metrics or trackers.
 
     Example:
@@ -79,6 +79,7 @@ class FusionTrainer:
         eval_dataset: Dataset[dict[str, Any]] | None = None,
         card_facts: Mapping[str, Any] | None = None,
     ) -> None:
+        preflight.check_model_object(model)
         self.model, self.arguments = model, arguments
         train_dataset, eval_dataset = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
@@ -370,8 +371,7 @@ class FusionTrainer:
             write_image(self.output_dir / IMAGES / f"step-{self.progress.step:08d}.png", image)
         for tracker in self.accelerator.trackers:
             if hasattr(tracker, "log_images"):
-                # The others have no other layout.
-                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}
+                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}  # others have no other
                 tracker.log_images({"evaluation pairs": image[None]}, step=self.progress.step, **layout)
 
     def _finish(self) -> None:

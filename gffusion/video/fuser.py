@@ -16,6 +16,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import unmask
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.checks import check_model_object
 
 from .semantics import SemanticRefresh, check_refresh
 
@@ -108,6 +109,7 @@ class FrameFuser:
         palette: tuple[str, ...] | None = None,
         patience: int = 0,
     ) -> None:
+        check_model_object(model, can_be_exported=True)
         if not isinstance(read_options, ReadOptions | None):
             raise TypeError(
                 f"`read_options` must be ReadOptions, such as ReadOptions(align=Rig.load(...)), got {type(read_options).__name__}"

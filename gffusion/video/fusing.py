@@ -28,6 +28,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import measure_limits
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.checks import check_model_object
 from gffusion.zoo.digest import digest_weights
 
 from .checks import check_frames
@@ -83,6 +84,7 @@ def fuse_video(
         OSError: If a file cannot be read or written.
         ValueError: If the videos cannot be fused with these options, or files may not be replaced.
     """
+    check_model_object(model, can_be_exported=True)
     check_time_offset(time_offset)
     check_batch_size(batch_size)
     read_options = read_options or ReadOptions()

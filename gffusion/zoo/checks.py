@@ -1,0 +1,50 @@
+"""Check that what callers pass as a model is one of this package."""
+
+import os
+from typing import Any
+
+import torch
+from torch import nn
+
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+
+
+def check_model_object(model: Any, can_be_exported: bool = False) -> None:
+    """Raise ValueError unless this is a [`GFFusionModel`], or a wrapper that has its attributes, as those of `torch.compile` and PEFT.
+
+    Args:
+        model: What a caller passed.
+        can_be_exported: Whether an [`OnnxModel`][gffusion.export.running.OnnxModel] is allowed as well.
+    """
+    is_exported = _is_ours(model) and not hasattr(model, "funet")
+    if _is_ours(model) and (can_be_exported or not is_exported):
+        return
+    allowed = "a GFFusionModel, as `create_model` and `GFFusionModel.from_pretrained` return it"
+    if can_be_exported:
+        allowed += ", or an OnnxModel"
+    raise ValueError(f"`model` must be {allowed}, got {_describe(model)}: {_advise(model, is_exported)}.")
+
+
+def _is_ours(model: Any) -> bool:
+    """Return whether a model has the configuration of ours; classes of remote code and wrappers are others."""
+    return (
+        isinstance(model, nn.Module)
+        and getattr(getattr(model, "config", None), "model_type", None) == GFFusionConfig.model_type
+    )
+
+
+def _describe(model: Any) -> str:
+    kind = type(model).__name__
+    return f"the {kind} {os.fspath(model)!r:.200}" if isinstance(model, str | os.PathLike) else f"a {kind}"
+
+
+def _advise(model: Any, is_exported: bool) -> str:
+    if isinstance(model, str | os.PathLike):
+        return f"load it first, by `create_model({os.fspath(model)!r:.200})`"
+    if is_exported or isinstance(model, torch.export.ExportedProgram | torch.jit.ScriptModule | torch.fx.GraphModule):
+        return "use the model that it was exported from"
+    if _is_ours(getattr(model, "module", None)):
+        return "pass its `module`; several GPUs are used by `accelerate launch`"
+    if isinstance(model, type):
+        return "pass an instance, as `create_model()` returns it"
+    return "other networks cannot be used; `gffusion.evaluation.evaluate` compares images that they fused (`fused`)"

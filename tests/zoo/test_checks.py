@@ -1,0 +1,100 @@
+"""Every function that takes a model says what it takes if it gets something else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.parallel import DataParallel
+
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel, ImageFusionPipeline
+from gffusion.data import PairImages
+from gffusion.evaluation import evaluate
+from gffusion.export.exporting import check_model, export_model
+from gffusion.hub import push_model
+from gffusion.inference.features import extract_features, get_layer_weights
+from gffusion.inference.files import fuse_files
+from gffusion.inference.measuring import measure_pair
+from gffusion.inference.predict import predict, run_model
+from gffusion.training import load_head
+from gffusion.video.fuser import FrameFuser
+from gffusion.video.fusing import fuse_video
+from gffusion.video.jobs import VideoJob
+from gffusion.video.stream import FusionStream
+from gffusion.zoo.checks import check_model_object
+
+PROCESSOR = GFFusionImageProcessor()
+PAIR = np.zeros((40, 48, 3), np.uint8), np.zeros((40, 48), np.uint8)
+VALUES = torch.rand(1, 3, 40, 48), torch.rand(1, 1, 40, 48)
+ENTRIES: dict[str, Callable[[Any], Any]] = {
+    "FusionTrainer": lambda model: FusionTrainer(model, FusionTrainingArguments("run"), []),
+    "load_head": lambda model: load_head(model, "head.safetensors"),
+    "predict": lambda model: predict(model, PROCESSOR, [PAIR]),
+    "run_model": lambda model: run_model(model, *VALUES),
+    "fuse_files": lambda model: list(fuse_files([], model, PROCESSOR)),
+    "extract_features": lambda model: extract_features(model, PROCESSOR, PairImages(*PAIR)),
+    "get_layer_weights": get_layer_weights,
+    "measure_pair": lambda model: measure_pair(model, PROCESSOR, (40, 48), 1),
+    "FrameFuser": lambda model: FrameFuser(model, PROCESSOR),
+    "FusionStream": lambda model: FusionStream(model, PROCESSOR),
+    "fuse_video": lambda model: fuse_video(VideoJob(Path("a.mp4"), Path("b.mp4"), Path("c.mp4")), model, PROCESSOR),
+    "export_model": lambda model: export_model(model, PROCESSOR, "model.onnx", name="mine"),
+    "check_model": lambda model: check_model(model, "mine", False, "fp32"),
+    "push_model": lambda model: push_model(model, "lab/mine"),
+}
+
+
+@pytest.mark.parametrize("entry", ENTRIES)
+def test_other_networks(entry: str) -> None:
+    for other in (nn.Conv2d(3, 1, 3), "gffusion-tiny", None):
+        with pytest.raises(ValueError, match=r"`model` must be a GFFusionModel, as `create_model` .*, got"):
+            ENTRIES[entry](other)
+
+
+class Foreign(nn.Module):
+    """A network with a configuration, as transformers' have it."""
+
+    config = type("Config", (), {"model_type": "vit"})()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda model: DataParallel(model), "got a DataParallel: pass its `module`"),
+        (lambda model: torch.fx.symbolic_trace(nn.ReLU()), "use the model that it was exported from"),
+        (lambda model: torch.jit.script(nn.ReLU()), "use the model that it was exported from"),
+        (lambda model: Path("runs/mine"), r"got the \w+ 'runs/mine': load it first, by `create_model\('runs/mine'\)`"),
+        (lambda model: GFFusionModel, "got a type: pass an instance"),
+        (
+            lambda model: Foreign(),
+            "got a Foreign: other networks cannot be used; `gffusion.evaluation.evaluate` compares",
+        ),
+    ],
+)
+def test_advice(make: Callable[[GFFusionModel], Any], message: str, tiny_model: Callable[..., GFFusionModel]) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_model_object(make(tiny_model(paradigm="cascading", use_segmenter=False)))
+
+
+def test_wrappers_that_have_the_attributes_of_the_model(tiny_model: Callable[..., GFFusionModel]) -> None:
+    model = tiny_model(paradigm="cascading", use_segmenter=False)
+    check_model_object(torch.compile(model, backend="eager"))
+    exported = Foreign()
+    exported.config = model.config  # without the parts, as an OnnxModel
+    check_model_object(exported, can_be_exported=True)
+    with pytest.raises(ValueError, match="got a Foreign: use the model that it was exported from"):
+        check_model_object(exported)
+
+
+def test_evaluation_and_pipeline(scenes: Path) -> None:
+    for models, message in (
+        ("gffusion-tiny", r"must be a list, got .* give \['gffusion-tiny'\]"),
+        ([Foreign()], "got a Foreign: save"),
+    ):
+        with pytest.raises(ValueError, match=f"`models` {message}|`models` must be names, .* {message}"):
+            evaluate(scenes / "visible", scenes / "infrared", models=models)
+    with pytest.raises(ValueError, match="`model` must be a GFFusionModel"):
+        ImageFusionPipeline(model=nn.ReLU(), image_processor=PROCESSOR)
