@@ -1,6 +1,7 @@
 """Tables of the site that are made while it is built, from the registry of models, the command line and the benchmarks.
 
-A page has them where it contains `<!-- generated: NAME -->`. `python tools/site_tables.py NAME` prints one.
+A page has them where it contains `<!-- generated: NAME -->` and a line that says so to readers of the file.
+`python tools/site_tables.py NAME` prints one.
 """
 
 import argparse
@@ -29,7 +30,9 @@ BENCHMARKS = (
     *sorted((ROOT / "docs" / "benchmarks").glob("*.json")),
 )
 SITE = "https://gffusion.github.io/gffusion/"
-MARK = re.compile(r"<!-- generated: (\w+) -->")
+MARK = re.compile(
+    r"<!-- generated: (\w+) -->\n\*Made when the site is built; `python tools/site_tables\.py \1` prints it\.\*\n"
+)
 
 
 def make_table(head: Iterable[str], rows: Iterable[Iterable[Any]]) -> str:

@@ -59,7 +59,7 @@ class FusionTrainer:
 
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
-        ValueError: If `model` is no [`GFFusionModel`], or data, model and options do not fit together: images smaller than the crop or of several sizes,
+        ValueError: If `model` is no [`GFFusionModel`], or data, model and options do not fit together: images of wrong sizes,
             labels or class names that are not those of the model, fewer pairs than a step takes, unknown metrics or trackers.
 
     Example:

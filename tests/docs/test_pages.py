@@ -85,3 +85,17 @@ def test_table_of_the_paper_has_its_values() -> None:
     config = create_model("gffusion-tiny").config
     assert tiny["encoder of FINet"].startswith(f"12 layers, {config.clip_config.hidden_size} channels")
     assert tiny["size of its input"] == " x ".join(map(str, config.segmenter_image_size))
+
+
+@pytest.mark.parametrize(
+    "page",
+    [page for page in PAGES if "<!-- generated: " in page.read_text(encoding="utf-8")],
+    ids=lambda page: str(page.relative_to(ROOT)),
+)
+def test_files_say_where_their_tables_are(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Readers of the files see a line about each table, which the site replaces by the table."""
+    monkeypatch.setattr(site_tables, "TABLES", {name: lambda: "a table\n" for name in site_tables.TABLES})
+    text = page.read_text(encoding="utf-8")
+    filled = site_tables.fill(text)
+    assert filled.count("a table\n") == text.count("<!-- generated: ")
+    assert "generated: " not in filled and "Made when the site is built" not in filled
