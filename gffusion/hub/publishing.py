@@ -80,7 +80,7 @@ def push(
         token: Access token. Defaults to the one stored by `hf auth login`.
 
     Raises:
-        ValueError: If the model has problems, or `repo_id` is not a repository name.
+        ValueError: If `model` is no GFFusionModel or has problems, or `repo_id` is not a repository name.
         OSError: If the folder has no readable model, or the Hub refuses.
     """
     folder = Path(folder)

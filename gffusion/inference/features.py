@@ -44,7 +44,7 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
         pair: The pair, as [`read_pair`][gffusion.data.read_pair] returns it.
 
     Raises:
-        ValueError: If the images cannot be fused.
+        ValueError: If `model` is no GFFusionModel, or the images cannot be fused.
 
     Example:
         >>> from gffusion import create_model

@@ -53,7 +53,7 @@ def fuse_files(
             [`count_workers`].
 
     Raises:
-        ValueError: If `batch_size` is no whole number of at least 1.
+        ValueError: If `model` is no model of this package, or `batch_size` no whole number of at least 1.
         OSError: If a process of the executor was ended.
     """
     check_model_object(model, can_be_exported=True)

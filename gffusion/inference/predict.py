@@ -218,7 +218,7 @@ def run_model(
     [`GFFusionModel.encode_semantics`]. `graphs` fuses by [`fuse_on_gpu`], for models that [`can_use_graphs`].
 
     Raises:
-        ValueError: If inputs do not fit the model, or `row_bands` or `graphs` is combined with losses or training mode.
+        ValueError: If `model` is none of this package, inputs do not fit it, or `row_bands` or `graphs` is combined with losses or training mode.
     """
     check_model_object(model, can_be_exported=True)
     tokens = None if encode is None else encode(visible_values, infrared_values)

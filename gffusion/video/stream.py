@@ -94,7 +94,7 @@ class FusionStream:
         semantic_every: Number of fused frames that share the tokens of CLIP; a scene cut refreshes them at once.
 
     Raises:
-        ValueError: If options exclude each other, or do not fit ordered frames.
+        ValueError: If `model` is none of this package, or options exclude each other or do not fit ordered frames.
 
     Example:
         >>> from gffusion import create_model
