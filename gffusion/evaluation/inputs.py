@@ -37,19 +37,6 @@ def name_model(model: StrPath) -> str:
     return path.name if suffix is None or not run else run + suffix
 
 
-def _check_models(models: Any) -> None:
-    """Raise ValueError if models are no list of names or paths."""
-    if isinstance(models, str | os.PathLike):
-        raise ValueError(f"`models` must be a list, got {os.fspath(models)!r}: give [{os.fspath(models)!r}].")
-    for model in models:
-        if not isinstance(model, str | os.PathLike):
-            raise ValueError(
-                "`models` must be names, folders, Hub ids or .onnx files of `gffusion export`, got a "
-                f"{type(model).__name__}: save a GFFusionModel with its `save_pretrained`, and give the folder; of other "
-                "networks, give the folder of the images that they fused (`fused`)."
-            )
-
-
 class Inputs(NamedTuple):
     """The pairs and the images without a partner, the fused images, and the predicted label maps."""
 
@@ -81,7 +68,6 @@ def find_inputs(
         ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, or the
             label maps hold only 0 and 255.
     """
-    _check_models(models)
     check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")

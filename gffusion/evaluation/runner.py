@@ -38,6 +38,10 @@ from .table import EvaluationTable
 
 DEFAULT_METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM")
 ARTIFACTS = "Nabf"
+_OTHER_MODELS = (
+    ": save a GFFusionModel with its `save_pretrained`, and give the folder; of other networks, give the folder of the images "
+    "that they fused (`fused`)"
+)
 _FIGURE = re.compile(r"sheet(-[0-9]+)?\.png|boxplots\.(png|svg|pdf)|report\.html")
 
 
@@ -123,7 +127,8 @@ def evaluate(
     """
     workers = torch.get_num_threads() if workers is None else workers
     _check_mappings(fused=fused, predicted_labels=predicted_labels, label_map=label_map)
-    models, baselines = list_given(models, "models", (str, os.PathLike)), list_given(baselines, "baselines")
+    models = list_given(models, "models", (str, os.PathLike), _OTHER_MODELS)
+    baselines = list_given(baselines, "baselines")
     class_names = None if class_names is None else list_given(class_names, "class_names")
     if not isinstance(sheet, int) or isinstance(sheet, bool):
         sheet = list_given(sheet, "sheet")

@@ -12,11 +12,11 @@ ALL = "all"
 """Stands for all metrics of a protocol."""
 
 
-def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,)) -> tuple[Any, ...]:
+def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,), advice: str = "") -> tuple[Any, ...]:
     """Return names, of certain types, that are given as an iterable or as a single name.
 
     Raises:
-        TypeError: If they are neither.
+        TypeError: If they are neither, with the advice.
 
     Example:
         >>> list_given("EN", "metrics"), list_given(["EN", "SD"], "metrics")
@@ -27,7 +27,8 @@ def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,)) -> t
     given = (names,) if not isinstance(names, Iterable) or isinstance(names, Mapping) else tuple(names)
     for name in given:
         if not isinstance(name, kinds):
-            raise TypeError(f"`{argument}` must be a name or a list of names, got {name!r}")
+            got = type(name).__name__ if callable(name) else repr(name)
+            raise TypeError(f"`{argument}` must be a name or a list of names, got {got}{advice}")
     return given
 
 

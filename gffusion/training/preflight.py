@@ -21,7 +21,6 @@ from gffusion.metrics import METRICS, list_metrics
 from gffusion.metrics.names import suggest
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.zoo.checks import check_model_object as check_model_object
 
 from .arguments import FusionTrainingArguments
 

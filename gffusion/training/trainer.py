@@ -19,6 +19,7 @@ from gffusion.data.progress import show_progress
 from gffusion.hub.publishing import push
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.checks import check_model_object
 
 from . import preflight
 from .arguments import FusionTrainingArguments
@@ -79,7 +80,7 @@ class FusionTrainer:
         eval_dataset: Dataset[dict[str, Any]] | None = None,
         card_facts: Mapping[str, Any] | None = None,
     ) -> None:
-        preflight.check_model_object(model)
+        check_model_object(model)
         self.model, self.arguments = model, arguments
         train_dataset, eval_dataset = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
