@@ -16,6 +16,7 @@ from hub_server import HubServer
 from numpy.typing import NDArray
 from outcomes import Outcome
 from scipy import ndimage
+from script_server import ScriptServer
 from torch import nn
 from transformers import CLIPVisionConfig, CLIPVisionModel, Dinov2Config, Dinov2Model
 
@@ -35,7 +36,12 @@ WIDTHS: dict[str, Any] = {
 os.environ["TQDM_DISABLE"] = "1"
 
 # Tests that use these fixtures carry these markers.
-MARKERS = {"hub": "hub", "run_script": "processes", "gffusion_process": "processes"}
+MARKERS = {
+    "hub": "hub",
+    "run_script": "processes",
+    "fork_script": "processes",
+    "gffusion_process": "processes",
+}
 
 THREADS = torch.get_num_threads()
 PARADIGMS = ("cascading", "parallel", "hybrid")
@@ -82,19 +88,37 @@ def hub() -> Iterator[HubServer]:
         yield server
 
 
+def add_variables(environment: dict[str, str] | None) -> dict[str, str]:
+    """Return the environment of a process that can import gffusion."""
+    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    return os.environ | {"PYTHONPATH": path} | (environment or {})
+
+
 @pytest.fixture(scope="session")
 def run_script() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run a script in a new process that can import gffusion."""
-    path = os.pathsep.join([str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
 
     def run(
         script: str, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None
     ) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-c", script, *map(str, arguments)]
-        variables = os.environ | {"PYTHONPATH": path} | (environment or {})
+        variables = add_variables(environment)
         return subprocess.run(command, env=variables, cwd=folder, capture_output=True, text=True, timeout=300)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def fork_script(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., subprocess.CompletedProcess[str]]]:
+    """Run a script as `run_script` does, in less time: torch is imported already, gffusion and transformers are not."""
+    with ScriptServer(tmp_path_factory.mktemp("scripts")) as server:
+
+        def run(
+            script: str, *arguments: object, environment: dict[str, str] | None = None, folder: Path | None = None
+        ) -> subprocess.CompletedProcess[str]:
+            return server.run(script, arguments, add_variables(environment), folder)
+
+        yield run
 
 
 @pytest.fixture

@@ -21,11 +21,11 @@ def test_options_of_push_are_explained() -> None:
 
 
 def test_python_runs(
-    hub: HubServer, run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+    hub: HubServer, fork_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
     hub.add_account("token", "you", "your-org")
     script = "\n".join(block.text for block in read_blocks(PAGE) if block.language == "python")
-    done = run_script(script, environment=hub.environment(tmp_path / "home", HF_TOKEN="token"), folder=tmp_path)
+    done = fork_script(script, environment=hub.environment(tmp_path / "home", HF_TOKEN="token"), folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "model.safetensors" in hub.files("your-org/street")
     assert hub.repositories["your-org/street-private"].private

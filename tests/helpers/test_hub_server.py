@@ -29,12 +29,12 @@ Client = Callable[..., object]
 
 
 @pytest.fixture
-def client(hub: HubServer, run_script: Callable, tmp_path: Path) -> Client:
+def client(hub: HubServer, fork_script: Callable, tmp_path: Path) -> Client:
     """Return a function that runs a script with the real client and returns its variable `result`."""
 
     def run(script: str, *arguments: object, token: str = "", **variables: str) -> object:
         environment = hub.environment(tmp_path / "home", HF_TOKEN=token, **variables)
-        done = run_script(f"{PREAMBLE}\n{script}\nprint(json.dumps(result))", *arguments, environment=environment)
+        done = fork_script(f"{PREAMBLE}\n{script}\nprint(json.dumps(result))", *arguments, environment=environment)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout.splitlines()[-1])
 

@@ -166,7 +166,7 @@ def state_dict(tiny_model: Callable[..., GFFusionModel]) -> dict[str, torch.Tens
 def outcomes(
     tiny_model: Callable[..., GFFusionModel],
     backbone_folders: dict[str, str],
-    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    fork_script: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Any]]:
     """Run all cases in one process with a network and one without, in a folder that has `here/clip`."""
@@ -192,7 +192,7 @@ def outcomes(
         for kind, cases in (("online", ONLINE), ("offline", OFFLINE)):
             (root / f"{kind}.json").write_text(json.dumps(cases))
             environment = hub.environment(root / "home", HF_HUB_OFFLINE=str(int(kind == "offline")))
-            done = run_script(LOAD, root / f"{kind}.json", root, environment=environment, folder=root)
+            done = fork_script(LOAD, root / f"{kind}.json", root, environment=environment, folder=root)
             assert done.returncode == 0, done.stderr
             results |= json.loads(done.stdout.splitlines()[-1])
             if kind == "online":

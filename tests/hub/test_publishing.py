@@ -167,7 +167,7 @@ def world(
     tiny_model: Callable[..., GFFusionModel],
     backbone_folders: dict[str, str],
     make_inputs: Callable[..., dict[str, torch.Tensor]],
-    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    fork_script: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Any]]:
     """Run all steps in one process, then load what was published in another one."""
@@ -182,11 +182,11 @@ def world(
         hub.add_repository("lab/replaced", dict.fromkeys(FOREIGN | FORMER_FILES | {"modeling_gffusion.py"}, b"old"))
         for name, folder in backbone_folders.items():
             hub.add_repository(f"lab/{name}", {path.name: path.read_bytes() for path in Path(folder).iterdir()})
-        done = run_script(RUN, root / "steps.json", environment=hub.environment(root / "home"), folder=root)
+        done = fork_script(RUN, root / "steps.json", environment=hub.environment(root / "home"), folder=root)
         assert done.returncode == 0, done.stderr
         world: dict[str, Any] = {"root": root, "hub": hub, **json.loads(done.stdout.splitlines()[-1])}
         environment = hub.environment(root / "other-home", PYTHONPATH="", HF_MODULES_CACHE=str(root / "modules"))
-        done = run_script(REMOTE, root / "inputs.pt", environment=environment, folder=root)
+        done = fork_script(REMOTE, root / "inputs.pt", environment=environment, folder=root)
         assert done.returncode == 0, done.stderr
         yield world
 
@@ -343,12 +343,12 @@ class TestCode:
 
 class TestPull:
     def test_loads_offline_on_another_machine(
-        self, world: dict[str, Any], model: GFFusionModel, run_script: Callable[..., Any], tmp_path: Path
+        self, world: dict[str, Any], model: GFFusionModel, fork_script: Callable[..., Any], tmp_path: Path
     ) -> None:
         names = ("slim", "private", "funet")
         shutil.copytree(world["root"] / "pulled", tmp_path / "moved")
         environment = {"HF_HOME": str(tmp_path / "empty"), "HF_HUB_OFFLINE": "1", "HF_ENDPOINT": "http://127.0.0.1:9"}
-        done = run_script(
+        done = fork_script(
             OFFLINE, *(tmp_path / "moved" / name for name in names), environment=environment, folder=tmp_path
         )
         assert done.returncode == 0, done.stderr

@@ -1,4 +1,4 @@
-"""Effects of importing gffusion, each tested in a new Python process."""
+"""Effects of importing gffusion, each tested in a new process."""
 
 import subprocess
 from collections.abc import Callable
@@ -108,6 +108,6 @@ assert not heavy & (set(sys.modules) - before), heavy & set(sys.modules)
 
 
 @pytest.mark.parametrize("imports", IMPORTS)
-def test_auto_classes_know_gffusion(checkpoint: Path, run_script: RunScript, imports: str) -> None:
-    result = run_script(IMPORTS[imports] + CHECK, checkpoint)
+def test_auto_classes_know_gffusion(checkpoint: Path, fork_script: RunScript, imports: str) -> None:
+    result = fork_script(IMPORTS[imports] + CHECK, checkpoint)
     assert result.returncode == 0, result.stderr

@@ -89,8 +89,8 @@ def test_code_is_complete_and_small(folders: Path) -> None:
     assert weights[0] < weights[1] / 2
 
 
-def test_loads_without_gffusion(folders: Path, run_script: RunScript, tmp_path: Path) -> None:
-    result = run_script(LOAD, folders, environment={"HF_HOME": str(tmp_path / "hub")}, folder=tmp_path)
+def test_loads_without_gffusion(folders: Path, fork_script: RunScript, tmp_path: Path) -> None:
+    result = fork_script(LOAD, folders, environment={"HF_HOME": str(tmp_path / "hub")}, folder=tmp_path)
     assert result.returncode == 0, result.stderr
 
 

@@ -87,7 +87,7 @@ print(json.dumps(outcomes))
 @pytest.fixture(scope="module")
 def world(
     backbone_folders: dict[str, str],
-    run_script: Callable[..., subprocess.CompletedProcess[str]],
+    fork_script: Callable[..., subprocess.CompletedProcess[str]],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[dict[str, Any]]:
     root = tmp_path_factory.mktemp("runs")
@@ -98,7 +98,7 @@ def world(
         hub.add_account("reader", "rob", "lab", may_write=False)
         hub.add_account("stranger", "bob")
         environment = hub.environment(root / "home", ACCELERATE_USE_CPU="true", OMP_NUM_THREADS="1")
-        done = run_script(RUNS, environment=environment, folder=root)
+        done = fork_script(RUNS, environment=environment, folder=root)
         assert done.returncode == 0, done.stderr
         yield {"root": root, "hub": hub, **json.loads(done.stdout.splitlines()[-1])}
 

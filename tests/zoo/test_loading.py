@@ -46,7 +46,7 @@ def equal_weights(first: GFFusionModel, second: GFFusionModel) -> dict[str, bool
 
 class TestPretrained:
     def test_package_in_an_archive(
-        self, run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+        self, fork_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
     ) -> None:
         package = Path(str(files("gffusion")))
         with zipfile.ZipFile(tmp_path / "archive.zip", "w") as archive:
@@ -54,11 +54,11 @@ class TestPretrained:
                 if "__pycache__" not in file.parts:
                     archive.write(file, Path("gffusion") / file.relative_to(package))
         environment = {"PYTHONPATH": str(tmp_path / "archive.zip"), "HF_HOME": str(tmp_path)}
-        done = run_script(LOAD, environment=environment, folder=tmp_path)
+        done = fork_script(LOAD, environment=environment, folder=tmp_path)
         assert done.returncode == 0 and "archive.zip" in done.stdout, done.stderr
 
     def test_read_only_package(
-        self, run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+        self, fork_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
     ) -> None:
         """The files are compared as well, because root may write to read-only files."""
         site = tmp_path / "site"
@@ -68,7 +68,7 @@ class TestPretrained:
             path.chmod(0o555 if path.is_dir() else 0o444)
         before = {path: path.stat().st_mtime_ns for path in paths}
         environment = {"PYTHONPATH": str(site), "HF_HOME": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"}
-        done = run_script(LOAD, environment=environment, folder=tmp_path)
+        done = fork_script(LOAD, environment=environment, folder=tmp_path)
         after = {path: path.stat().st_mtime_ns for path in [site, *site.rglob("*")]}
         for path in paths:
             path.chmod(0o755)
@@ -229,7 +229,7 @@ class TestImageProcessor:
             load_image_processor(tmp_path)
 
     def test_default_only_if_the_repository_has_none(
-        self, hub: HubServer, run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+        self, hub: HubServer, fork_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
     ) -> None:
         """An unreachable Hub is an error, unless the cache knows that the file does not exist."""
         hub.add_repository("lab/net", {"config.json": b"{}"})
@@ -245,7 +245,7 @@ print(load_image_processor("lab/net", size_divisor=4).size_divisor)
             ("warm", offline, "4\n"),
         ):
             environment = hub.environment(tmp_path / name) | options
-            done = run_script(script, environment=environment, folder=tmp_path)
+            done = fork_script(script, environment=environment, folder=tmp_path)
             assert done.stdout == answer, done.stderr
             assert ("image processor from 'lab/net': it is not in the cache" in done.stderr) == (not answer)
 
