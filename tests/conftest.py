@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scene_cache  # noqa: F401 - before any module imports `render_scene`
 import torch
 from hub_server import HubServer
 from numpy.typing import NDArray
