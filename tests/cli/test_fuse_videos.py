@@ -32,7 +32,7 @@ def clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_process(gffusion_process: Callable, clips: Path) -> None:
+def test_process(gffusion_process: Callable, gffusion: Callable, clips: Path) -> None:
     """As a shell runs it; a second run has nothing to do."""
     words = FUSE.split()
     words[1:5] = [clips / words[1], clips / words[2], "-o", clips / "fused.mp4"]
@@ -43,12 +43,12 @@ def test_process(gffusion_process: Callable, clips: Path) -> None:
     assert [find_markers(image) for image in images] == [(marker_column(index),) * 2 for index in range(8)]
     assert times == read_frames(clips / "visible.mp4")[1]
     assert read_audio(clips / "fused.mp4") == read_audio(clips / "visible.mp4")
-    outcome = gffusion_process(*words)
+    outcome = gffusion(*words)
     assert (outcome.exit_code, outcome.out[:14]) == (0, "nothing to do:")
-    report = json.loads(gffusion_process(*words, "--json").out)
+    report = json.loads(gffusion(*words, "--json").out)
     assert (report["fused"], report["skipped"], report["output"]) == (0, 1, str(clips / "fused.mp4"))
     assert any("exists (model and options are not compared)" in note for note in report["notes"])
-    assert gffusion_process(*words, "--strict").exit_code == 0
+    assert gffusion(*words, "--strict").exit_code == 0
 
 
 @pytest.mark.processes

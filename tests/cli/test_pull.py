@@ -166,10 +166,10 @@ def test_downloads_that_are_not_what_the_hub_announced(hub: HubServer, run_scrip
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["changed", "cut"]
 
 
-def test_a_hub_that_does_not_answer(run_script: Callable, tmp_path: Path) -> None:
+def test_a_hub_that_does_not_answer(fork_script: Callable, tmp_path: Path) -> None:
     """It is reported before the client repeats its requests for half a minute, between which it sleeps."""
     command = "import time; naps = []; time.sleep = naps.append; from gffusion.zoo import create_model\n"
     command += "try: create_model('lab/net')\nexcept OSError as error: print(sum(naps), error)"
     environment = {"HF_ENDPOINT": "http://127.0.0.1:9", "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0"}
-    seconds, message = run_script(command, environment=environment).stdout.split(" ", 1)
+    seconds, message = fork_script(command, environment=environment).stdout.split(" ", 1)
     assert float(seconds) < 15 and "the Hub cannot be reached" in message

@@ -1,4 +1,4 @@
-"""The examples run as documented, in processes of their own, but for errors before the first result."""
+"""The examples run as documented, in processes of their own, but for errors."""
 
 import json
 import os
@@ -65,28 +65,12 @@ def test_train(tmp_path: Path) -> None:
     assert GFFusionModel.from_pretrained(output / "best").config.feature_channels == 8
 
 
-def test_train_reports_errors_in_one_line(tmp_path: Path) -> None:
-    done = run(
-        EXAMPLES / "train.py",
-        "--config",
-        "funet",
-        "--train_data",
-        tmp_path / "nowhere",
-        "--output_dir",
-        tmp_path / "run",
-    )
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "nowhere" in done.stderr.split("train.py: error: ")[-1]
-    assert not (tmp_path / "run").exists()
-
-
 def test_finetune(
     data_dir: Path, backbone_folders: dict[str, str], dinov2_config: Callable[..., Any], tmp_path: Path
 ) -> None:
     """Boxes to label maps to training on real pairs; the weights load."""
     data, source = tmp_path / "data", data_dir / "train" / "msrs"
-    boxed = [path.stem for path in sorted((source / "boxes").iterdir()) if path.stat().st_size][:8]
+    boxed = [path.stem for path in sorted((source / "boxes").iterdir()) if path.stat().st_size][:4]
     for kind in ("visible", "infrared", "boxes"):
         (data / kind).mkdir(parents=True)
         for file in (source / kind).iterdir():
@@ -98,7 +82,7 @@ def test_finetune(
     encoders = "--clip", backbone_folders["clip"], "--dinov2", dinov2
     done = run(EXAMPLES / "finetune.py", data, output, *encoders, "--epochs", 2)
     assert done.returncode == 0, done.stderr
-    assert len(list((data / "labels").iterdir())) == 8
+    assert len(list((data / "labels").iterdir())) == 4
     log = read_log(output)
     assert [record["epoch"] for record in log] == [0, 1]
     assert all(record["loss_segmentation"] > 0 for record in log)
@@ -126,16 +110,19 @@ def test_live(tmp_path: Path) -> None:
     assert find_markers(read_image(tmp_path / "last.png")) == (marker_column(11),) * 2
 
 
-def test_live_ends_when_reading_fails(tmp_path: Path) -> None:
+def test_live_ends_when_reading_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In this process, which would end with this text."""
     pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
     from video_files import infrared_frame, visible_frame, write_video
 
     visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(3)))
     infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(3)), times=[100, 101, 102])
-    done = run(EXAMPLES / "live.py", visible, infrared, "--model", "gffusion-funet")
-    assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "live.py: error: no frames of the two videos are at the same time" in done.stderr
-    assert "0 of 0 frames fused" in done.stdout
+    monkeypatch.setattr(sys, "argv", ["live.py", str(visible), str(infrared), "--model", "gffusion-funet"])
+    with pytest.raises(SystemExit, match=r"^live\.py: error: no frames of the two videos are at the same time"):
+        runpy.run_path(str(EXAMPLES / "live.py"), run_name="__main__")
+    assert "0 of 0 frames fused" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -149,18 +136,25 @@ def test_live_ends_when_reading_fails(tmp_path: Path) -> None:
         (["live_webcams.py", "--visible", "no_camera"], ""),
         (["live_webcams.py", "--device", "foo"], ""),
         (["finetune.py", "no_folder", "run"], "no_folder"),
+        (["train.py", "--config", "funet", "--train_data", "nowhere", "--output_dir", "run"], "nowhere"),
     ],
 )
 def test_errors_are_one_line(
-    words: list[str], message: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    words: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     """In this process, where Python would print the text with which they end."""
+    monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", words)
     with pytest.raises(SystemExit) as stop:
         runpy.run_path(str(EXAMPLES / words[0]), run_name="__main__")
     code, printed = stop.value.code, capsys.readouterr().err
     assert code == 2 or (isinstance(code, str) and not printed)
     assert re.search(f"{words[0]}: error: .*{message}", printed if code == 2 else code), (code, printed)
+    assert not list(tmp_path.iterdir())
 
 
 def test_finetune_makes_the_missing_label_maps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
