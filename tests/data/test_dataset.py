@@ -335,7 +335,7 @@ class TestRandomness:
     def test_epoch_reaches_persistent_workers(self, tmp_path: Path, start_method: str) -> None:
         dataset = FusionDataset(make_pairs(tmp_path), RANDOM)
         loader = DataLoader(
-            dataset, batch_size=4, num_workers=2, persistent_workers=True, multiprocessing_context=start_method
+            dataset, batch_size=4, num_workers=1, persistent_workers=True, multiprocessing_context=start_method
         )
         for epoch in (0, 5, 1):
             dataset.set_epoch(epoch)

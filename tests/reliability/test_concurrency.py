@@ -243,10 +243,14 @@ class Prepared(Dataset[dict[str, Any]]):
 def test_data_loaders(
     tiny_model: Callable[..., GFFusionModel], scenes: Path, pairs: list[Pair], two_threads: None, method: str
 ) -> None:
-    """Workers of both kinds return what the process itself reads, also after it ran a model."""
+    """Workers of both kinds return what the process itself reads, also after it ran a model.
+
+    Spawned ones serve both rounds: they inherit nothing, so that new ones would do the same.
+    """
     run(tiny_model().eval(), pairs[0], True)
     dataset = Prepared(FusionDataset(scenes), load_image_processor("gffusion-funet"))
-    loader = DataLoader(dataset, batch_size=None, num_workers=2, multiprocessing_context=method, timeout=240)
+    options: dict[str, Any] = {"multiprocessing_context": method, "persistent_workers": method == "spawn"}
+    loader = DataLoader(dataset, batch_size=None, num_workers=2, timeout=240, **options)
     for _ in range(2):
         for index, item in enumerate(loader):
             expected = dataset[index]
