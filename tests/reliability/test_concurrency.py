@@ -245,12 +245,13 @@ def test_data_loaders(
 ) -> None:
     """Workers of both kinds return what the process itself reads, also after it ran a model.
 
-    Spawned ones serve both rounds: they inherit nothing, so that new ones would do the same.
+    A spawned one serves both rounds: it inherits nothing, so that another one would do the same.
     """
     run(tiny_model().eval(), pairs[0], True)
     dataset = Prepared(FusionDataset(scenes), load_image_processor("gffusion-funet"))
+    count = {"fork": 2, "spawn": 1}[method]
     options: dict[str, Any] = {"multiprocessing_context": method, "persistent_workers": method == "spawn"}
-    loader = DataLoader(dataset, batch_size=None, num_workers=2, timeout=240, **options)
+    loader = DataLoader(dataset, batch_size=None, num_workers=count, timeout=240, **options)
     for _ in range(2):
         for index, item in enumerate(loader):
             expected = dataset[index]
