@@ -1,3 +1,4 @@
+import os
 import pickle
 import subprocess
 from collections.abc import Callable
@@ -5,10 +6,20 @@ from pathlib import Path
 
 import pytest
 import torch
-from metric_tester import Batches, Images, assert_close, compute_in_process, make_metric
+from metric_tester import Batches, Images, assert_close, make_metric
 from torchmetrics import Metric, MetricCollection
 
 from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, get_metric, list_metrics
+
+TESTS = Path(__file__).parents[1]
+# Imports everything once, and forks two processes.
+COMPUTE = """
+import sys
+from pathlib import Path
+import torch
+from metric_tester import compute_in_process
+torch.multiprocessing.start_processes(compute_in_process, (Path(sys.argv[1]),), nprocs=2, start_method="fork")
+"""
 
 
 def test_lists() -> None:
@@ -137,10 +148,13 @@ def test_a_collection_keeps_metrics_apart_that_are_equal_after_the_first_batch(k
 
 
 @pytest.mark.slow
-@pytest.mark.processes
-def test_two_processes_compute_the_metrics_of_all_batches(batches: Batches, tmp_path: Path) -> None:
+def test_two_processes_compute_the_metrics_of_all_batches(
+    batches: Batches, fork_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     torch.save(batches, tmp_path / "batches.pt")
-    torch.multiprocessing.spawn(compute_in_process, (tmp_path,), nprocs=2)
+    path = os.pathsep.join([str(TESTS / "helpers"), str(TESTS.parent), os.environ.get("PYTHONPATH", "")])
+    done = fork_script(COMPUTE, tmp_path, environment={"PYTHONPATH": path})
+    assert done.returncode == 0, done.stderr
     for rank in range(2):
         values = torch.load(tmp_path / f"values{rank}.pt")
         for name, info in METRICS.items():
