@@ -54,13 +54,15 @@ def test_work_of_unknown_length(capsys: pytest.CaptureFixture[str]) -> None:
     assert re.match(r"fusing: [04] frames", capsys.readouterr().err.splitlines()[-1])
 
 
-def test_downloads(hub: HubServer, run_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+def test_downloads(
+    hub: HubServer, fork_script: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     """The Hub client itself shows nothing without a terminal."""
     files = {path.name: path.read_bytes() for path in Path(locate("gffusion-funet")).iterdir()}
     hub.add_repository("lab/net", files)
     script = "import gffusion.data.progress as progress; progress.SECONDS = 0.0; from gffusion.cli import main; main()"
     environment = hub.environment(tmp_path / "home") | {"TQDM_DISABLE": "0"}
-    done = run_script(script, "pull", "lab/net", "-o", tmp_path / "net", environment=environment)
+    done = fork_script(script, "pull", "lab/net", "-o", tmp_path / "net", environment=environment)
     assert done.returncode == 0 and "\r" not in done.stderr
     size = f"{len(files['model.safetensors']) / 1e6:.1f}"
     assert re.search(rf"^model\.safetensors: {size} of {size} MB", done.stderr, re.MULTILINE), done.stderr

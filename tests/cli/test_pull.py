@@ -26,9 +26,9 @@ for name, folder, token in json.loads(sys.argv[1]):
 """
 
 
-def pull(run_script: Callable, environment: dict[str, str], *pulls: tuple[str, Path, str]) -> list[tuple[str, int]]:
-    """Pull in a new process, and return the messages and the exit code of each command."""
-    done = run_script(
+def pull(fork_script: Callable, environment: dict[str, str], *pulls: tuple[str, Path, str]) -> list[tuple[str, int]]:
+    """Pull in a process of its own, and return the messages and the exit code of each command."""
+    done = fork_script(
         PULLS, json.dumps([[name, str(folder), token] for name, folder, token in pulls]), environment=environment
     )
     found = re.findall(r"(.*?)exit (\d+)\n", done.stderr, re.S)
@@ -128,20 +128,20 @@ def test_a_kill_while_files_are_moved(gffusion: Callable, tmp_path: Path, monkey
         shutil.rmtree(folder)
 
 
-def test_cache_of_a_private_repository_needs_the_token(hub: HubServer, run_script: Callable, tmp_path: Path) -> None:
+def test_cache_of_a_private_repository_needs_the_token(hub: HubServer, fork_script: Callable, tmp_path: Path) -> None:
     """The client returns cached files without a check, but requests the files that are not cached."""
     bundled = Path(locate("gffusion-funet"))
     hub.add_repository("lab/net", {path.name: path.read_bytes() for path in bundled.iterdir()}, private=True)
     tokens = {"member": "", "": "hf auth login", "wrong": "rejects the token.*HF_TOKEN"}
     pulls = [("lab/net", tmp_path / f"net-{token}", token) for token in tokens]
-    found = pull(run_script, hub.environment(tmp_path / "home"), *pulls)
+    found = pull(fork_script, hub.environment(tmp_path / "home"), *pulls)
     assert [code for _, code in found] == [0, 2, 2], found
     assert [path.name for path in tmp_path.glob("net-*")] == ["net-member"]
     for (messages, _), advice in list(zip(found, tokens.values(), strict=True))[1:]:
         assert re.search(f"^gffusion: error: Cannot load .* from 'lab/net'.*{advice}.*\n$", messages), messages
 
 
-def test_downloads_that_are_not_what_the_hub_announced(hub: HubServer, run_script: Callable, tmp_path: Path) -> None:
+def test_downloads_that_are_not_what_the_hub_announced(hub: HubServer, fork_script: Callable, tmp_path: Path) -> None:
     """One line, no folder, and the next command downloads the file again. The client itself only compares the length."""
     bundled = Path(locate("gffusion-funet"))
     expected = {
@@ -154,13 +154,13 @@ def test_downloads_that_are_not_what_the_hub_announced(hub: HubServer, run_scrip
     hub.cut_downloads("lab/cut/model.safetensors", *[1000] * 20)
     environment = hub.environment(tmp_path / "home")
     pulls = [(name, tmp_path / "new" / name.split("/")[1], "") for name in expected]
-    for (messages, code), message in zip(pull(run_script, environment, *pulls), expected.values(), strict=True):
+    for (messages, code), message in zip(pull(fork_script, environment, *pulls), expected.values(), strict=True):
         lines = [line for line in messages.splitlines() if line.startswith("gffusion: ")]
         assert code == 2 and len(lines) == 1 and message in lines[0], messages
     assert not (tmp_path / "new").exists()
     hub.changed.clear()
     hub.cut_downloads("lab/cut/model.safetensors")
-    assert [code for _, code in pull(run_script, environment, *pulls)] == [0, 0]
+    assert [code for _, code in pull(fork_script, environment, *pulls)] == [0, 0]
     for _, folder, _ in pulls:
         assert (folder / "model.safetensors").read_bytes() == (bundled / "model.safetensors").read_bytes()
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["changed", "cut"]

@@ -20,10 +20,10 @@ def folder(tmp_path: Path) -> Path:
     return shutil.copytree(locate("gffusion-funet"), tmp_path / "model")
 
 
-def test_publishes(hub: HubServer, folder: Path, run_script: Callable, tmp_path: Path) -> None:
+def test_publishes(hub: HubServer, folder: Path, fork_script: Callable, tmp_path: Path) -> None:
     environment = hub.environment(tmp_path / "home", HF_TOKEN="member")
     options = ("--with-code", "--private", "--revision", "v2", "--commit-message", "Second try")
-    done = run_script(COMMAND, "push", folder, "lab/net", *options, environment=environment)
+    done = fork_script(COMMAND, "push", folder, "lab/net", *options, environment=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith(f"published -> {hub.url}/lab/net/commit/") and done.stdout.count("\n") == 1
     files = hub.files("lab/net", "v2")
