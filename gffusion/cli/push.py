@@ -47,7 +47,9 @@ def push(
     """
     with user_errors():
         if not folder.is_dir():
-            raise NotADirectoryError(f"{folder} is not a folder")
+            raise NotADirectoryError(
+                f"{folder} is not a folder: give one that a training or `save_pretrained` wrote, such as runs/mine/best"
+            )
         from gffusion.hub import push as publish  # saves start-up time: imports torch
         from gffusion.hub.publishing import find_published_files
 

@@ -102,7 +102,10 @@ def push(
                 if card == published[CARD].read_bytes():  # of the same command before
                     del published[CARD]
                 elif not (folder / CARD).exists() or not is_unedited(card):
-                    logger.warning("The model card of %s is kept: check that it describes these weights.", repo_id)
+                    logger.warning(
+                        "The model card of %s is kept: check that it describes these weights. To replace it, delete README.md there first.",
+                        repo_id,
+                    )
                     del published[CARD]
             deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, published)]
             additions = [CommitOperationAdd(*file) for file in published.items()]

@@ -69,5 +69,6 @@ def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int) -> li
     if not metrics:
         return []
     fusion = ",".join(metric for metric in metrics if METRICS[metric].task == "fusion")
-    command = f"gffusion evaluate --visible VISIBLE --infrared INFRARED --model MODEL --metrics {fusion} -o OUT"
+    command = "gffusion evaluate --visible VISIBLE --infrared INFRARED --model MODEL -o OUT"
+    command += f" --metrics {fusion}" * bool(fusion) + " --segmentation LABELS" * ("mIoU" in metrics)
     return [Evaluation("evaluation pairs of the run", metrics, images, "standard", command)]

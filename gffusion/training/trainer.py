@@ -232,9 +232,8 @@ class FusionTrainer:
         step = self.progress.step
         evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.arguments.metric_for_best_model}" in r}
         if self._validation_dataset is not None and step not in evaluated:
-            self._save_record(
-                {"epoch": self.arguments.num_train_epochs - 1, "step": step, **self.evaluate()}, True, False
-            )
+            record = {"epoch": self.arguments.num_train_epochs - 1, "step": step, **self.evaluate()}
+            self._save_record(record, True, False)
             self._save_checkpoint()
 
     def _restore_progress(self, resume: "bool | str | os.PathLike[str]") -> None:

@@ -44,7 +44,7 @@ def evaluate(
     """Compute mean losses and metrics over a dataset. All processes must call this; results do not depend on their number.
 
     The model must be neither wrapped nor compiled, and is left in evaluation mode. Items have any size. Fusion metrics have
-    the protocol "standard", on the luma of the fused image. Labels and a segmenter add L_ss and the mIoU, over all labeled
+    the protocol "standard", on the luma of the fused image in 8 bits and the visible image's color, as `gffusion fuse` writes it. Labels and a segmenter add L_ss and the mIoU, over all labeled
     pixels. Infrared targets replace the infrared images in losses and metrics.
 
     Raises:
@@ -113,9 +113,7 @@ def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device)
     batch = move_inputs(collate([item]), model.config.use_segmenter, device)
     visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
     outputs = run_model(model, visible, infrared, segment=labels is not None)
-    fused = outputs["fused_values"].float()
-    if fused.shape[1] == 1:
-        fused = replace_luma(visible, fused)
+    fused = _restore_color(outputs["fused_values"], visible)
     colors = (values[0].clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0) for values in (visible, infrared, fused))
     images = [to_uint8(values.cpu().numpy()) for values in colors]  # (H, W, 3)
     heading = "visible, infrared, fused"
@@ -130,10 +128,16 @@ def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device)
     return arrange_tiles(heading, tiles, columns=len(tiles))
 
 
+def _restore_color(fused: Tensor, visible: Tensor) -> Tensor:
+    """Return fused luma (B, 1, H, W) with the chroma of the visible image (B, 3, H, W), and a fused color image as it is."""
+    return replace_luma(visible, fused.float()) if fused.shape[1] == 1 else fused.float()
+
+
 def _compute_scores(outputs: GFFusionOutput, batch: dict[str, Tensor], metrics: Sequence[str]) -> dict[str, float]:
     if not metrics:
         return {}
     infrared_values = batch.get("infrared_targets", batch["infrared_values"])
-    images = (outputs["fused_values"], batch["visible_values"], infrared_values)
+    visible_values = batch["visible_values"]
+    images = (_restore_color(outputs["fused_values"], visible_values), visible_values, infrared_values)
     fused, visible, infrared = (to_luma8(image.cpu()) for image in images)  # metrics need float64, which MPS lacks
     return {name: value.item() for name, value in compute_metrics(fused, visible, infrared, metrics).items()}

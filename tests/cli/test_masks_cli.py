@@ -19,8 +19,7 @@ NAMES = [f"rendered_{number:04d}" for number in range(3)]
 @pytest.fixture(scope="session")
 def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three rendered pairs of 160 x 240 pixels."""
-    folder = tmp_path_factory.mktemp("street")
-    write_scenes(folder, count=3, height=160, width=240)
+    write_scenes(folder := tmp_path_factory.mktemp("street"), count=3, height=160, width=240)
     return folder
 
 

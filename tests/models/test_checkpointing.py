@@ -87,6 +87,9 @@ class TestRoundTrip:
         assert (len(files) > 2) == ("max_shard_size" in options)
         assert all("fp16" in file.name for file in files) == ("variant" in options)
         assert_same(GFFusionModel.from_pretrained(tmp_path, variant=options.get("variant")), model)
+        if "variant" in options:
+            with pytest.raises(OSError, match=r"no model\.safetensors\. It has variants: pass variant='fp16'\."):
+                GFFusionModel.from_pretrained(tmp_path)
 
     def test_saved_again(self, tiny_model: TinyModel, checkpoint: Path, tmp_path: Path) -> None:
         """A loaded model is saved as the same kind of checkpoint, with the same source of its encoders."""
@@ -159,6 +162,10 @@ class TestLoadingOptions:
         model = GFFusionModel.from_pretrained(slim, clip_name_or_path=str(tmp_path / "moved"))
         assert model.config.clip_name_or_path == str(tmp_path / "moved")
         assert_same(model, GFFusionModel.from_pretrained(slim))
+        with pytest.raises(
+            OSError, match=r"neither a local folder nor the name of a repository.*If it has moved, pass clip_name"
+        ):
+            GFFusionModel.from_pretrained(slim, clip_name_or_path=str(tmp_path / "gone"))
 
     def test_included_encoders_are_not_replaced(
         self, tiny_model: TinyModel, backbone_folders: Any, tmp_path: Path

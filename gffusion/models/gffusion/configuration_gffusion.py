@@ -359,7 +359,10 @@ class GFFusionConfig(PreTrainedConfig):
         unknown = {name for name in arguments if not name.startswith("_")} - _BASE_ARGUMENTS
         if unknown:
             allowed = sorted(set(self.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__))
-            raise ValueError(f"Unknown GFFusionConfig arguments {sorted(unknown)}. Allowed: {', '.join(allowed)}.")
+            raise ValueError(
+                f"Unknown GFFusionConfig arguments {sorted(unknown)}. Allowed: {', '.join(allowed)}. "
+                "A configuration with other fields can be that of a newer version: pip install --upgrade gffusion."
+            )
 
     def _validate_widths(self) -> None:
         stem, features, decoder = [self.stem_channels], [self.feature_channels], self.decoder_channels or []

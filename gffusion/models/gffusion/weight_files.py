@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePath, PurePosixPath
@@ -13,6 +14,7 @@ from huggingface_hub.errors import (
     EntryNotFoundError,
     GatedRepoError,
     HfHubHTTPError,
+    HFValidationError,
     HTTPError,
     LocalEntryNotFoundError,
     OfflineModeIsEnabled,
@@ -143,9 +145,9 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
             hint = f"{hint} If you changed the configuration (`num_labels`, ...), `ignore_mismatched_sizes=True` gives new, untrained parts."
         elif is_bundled:
             hint = f"{hint} To restore the files, {_REINSTALL}"
-        raise OSError(
-            f"Cannot load {what} from {os.fspath(source)!r}: {_reason(error, source)} {hint}".rstrip()
-        ) from error
+        reason = _reason(error, source)
+        parts = [reason if reason.endswith((".", "?")) else f"{reason}.", *hint.split()]
+        raise OSError(f"Cannot load {what} from {os.fspath(source)!r}: {' '.join(parts)}") from error
     except HTTPError as error:
         raise OSError(
             f"Cannot load {what} from {os.fspath(source)!r}: the download was interrupted ({error}). Try again."
@@ -170,7 +172,7 @@ def locate_weights(source: str | os.PathLike[str], variant: str | None = None, *
         if path is not None:
             break
     else:
-        raise unanswered or OSError(f"it contains no {single}. {NO_PICKLES}")
+        raise unanswered or OSError(f"it contains no {single}.{_name_variants(source)} {NO_PICKLES}")
     if name == single:
         return [path]
     shards = read_index(path)
@@ -201,6 +203,14 @@ def _add_variant(name: str, variant: str | None) -> str:
     return f"{stem}.{variant}.{suffix}" if variant else name
 
 
+def _name_variants(source: str | os.PathLike[str]) -> str:
+    """Return a sentence on the variants of the weights in a folder, or an empty text."""
+    stem, _, suffix = SAFE_WEIGHTS_NAME.rpartition(".")
+    names = [path.name.split(".")[1] for path in Path(source).glob(f"{stem}.*.{suffix}")]
+    found = sorted({re.sub(r"-\d+-of-\d+$", "", name) for name in names})  # without the number of a shard
+    return f" It has variants: pass variant={' or '.join(map(repr, found))}." if found else ""
+
+
 def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
     """Return cause and remedy for an error of the Hub client that transformers wrapped."""
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
@@ -215,6 +225,8 @@ def _reason(error: OSError, source: str | os.PathLike[str]) -> str:
             )
         case RevisionNotFoundError():
             return f"this revision does not exist. See {constants.ENDPOINT}/{source}/tree/main for branches and tags."
+        case _ if isinstance(error.__cause__, HFValidationError):
+            return "it is neither a local folder nor the name of a repository on the Hub."
         case LocalEntryNotFoundError() | OfflineModeIsEnabled():
             return (
                 "it is not in the cache, and the Hub cannot be reached or is disabled (HF_HUB_OFFLINE, local_files_only). "
