@@ -6,9 +6,9 @@ pass its file as `--align`. Press q to stop. Needs OpenCV: `pip install opencv-p
 
 import argparse
 import threading
+from collections.abc import Callable
 from contextlib import closing
-
-import numpy as np
+from typing import Any
 
 try:
     import cv2
@@ -32,13 +32,13 @@ options = parser.parse_args()
 
 
 class Camera:
-    """The newest frame of a camera, read in a thread, so that a slow camera does not delay the other one."""
+    """Hand over the frames of a camera as they come, in a thread, so that a slow camera does not delay the other one."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, push: Callable[[Any], None]) -> None:
         self._capture = cv2.VideoCapture(int(name) if name.isdecimal() else name)
         if not self._capture.isOpened():
             raise OSError(f"cannot open the camera {name}: check its number and that no other program uses it")
-        self.frame: np.ndarray | None = None
+        self._push = push
         self.is_running = True
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -49,7 +49,7 @@ class Camera:
                 is_read, frame = self._capture.read()
                 if not is_read:
                     break
-                self.frame = frame[..., ::-1].copy()  # BGR -> RGB
+                self._push(frame[..., ::-1].copy())  # BGR -> RGB
         finally:
             self.is_running = False
 
@@ -66,15 +66,11 @@ def main() -> None:
     read_options = ReadOptions(align=parse_align(options.align), keep_borders=True)
     model, processor = create_model(options.model, use_segmenter=False).to(device), load_image_processor(options.model)
     with (
-        closing(Camera(options.visible)) as visible,
-        closing(Camera(options.infrared)) as infrared,
         FusionStream(model, processor, read_options) as stream,
+        closing(Camera(options.infrared, stream.push_infrared)) as infrared,
+        closing(Camera(options.visible, stream.push_visible)) as visible,
     ):
-        pushed = None
         while visible.is_running and infrared.is_running:
-            if visible.frame is not None and infrared.frame is not None and visible.frame is not pushed:
-                pushed = visible.frame
-                stream.push(pushed, infrared.frame)
             result = stream.latest()
             if result is not None:
                 cv2.imshow(f"gffusion: press q to stop ({options.model})", result.fused[..., ::-1])

@@ -33,10 +33,11 @@ class StreamResult:
     Attributes:
         fused: Fused image, with the size, color and type of the visible one.
         labels: Label map (H, W), uint8; `None` unless the stream segments.
-        time: Time of the frames, as it was given to `push`.
-        latency: Seconds from `push` to this result.
+        time: Time of the frames, as it was given to `push` or `push_visible`.
+        latency: Seconds from there to this result.
         dropped: Number of pairs that were dropped since the result before.
         notes: What was changed or assumed, and what is odd about the frames, such as that infrared ones are frozen.
+        infrared_age: Seconds by which the infrared frame is older than the visible one; 0 for pairs of `push`.
     """
 
     fused: NDArray[Any]
@@ -45,6 +46,7 @@ class StreamResult:
     latency: float
     dropped: int
     notes: tuple[str, ...] = ()
+    infrared_age: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -52,11 +54,11 @@ class StreamStatistics:
     """What a stream has done so far.
 
     Attributes:
-        pushed: Number of pairs that were pushed.
+        pushed: Number of pairs, or of visible images, that were pushed.
         fused: Number of those that were fused.
-        dropped: Number of those that were replaced by newer ones before they were fused.
+        dropped: Number of those that were replaced by newer ones before they were fused, or came before the first infrared one.
         failed: Number of those that could not be fused.
-        latency: Mean of the seconds from `push` to the result; 0 before the first one.
+        latency: Mean of the seconds from there to the result; 0 before the first one.
         longest_latency: The largest of them.
     """
 
@@ -74,6 +76,7 @@ class _Pushed:
     infrared: NDArray[Any]
     time: float
     arrived: float
+    infrared_age: float = 0.0
     dropped: int = 0
 
 
@@ -82,8 +85,9 @@ class FusionStream:
 
     What is changed or assumed, frames that show nothing, frozen ones, and the same infrared array for two seconds are logged
     as warnings, once per kind; `notes` of a result has all that are about it.
-    `push` returns at once. `latest` returns the newest result, and iterating yields each newest result once, until the
-    stream is closed. All methods can be called from any thread.
+    `push` takes pairs; `push_visible` and `push_infrared` take the frames of each camera as they come. All return at once, and do
+    not copy: cameras that reuse their buffers need `frame.copy()`. `latest` returns the newest result, and iterating yields each
+    newest result once, until the stream is closed. All methods can be called from any thread.
 
     Args:
         model: The model, in evaluation mode, on its device.
@@ -92,6 +96,7 @@ class FusionStream:
             By default, borders are taken as measured, because searching every image for them takes time.
         segment: Whether to predict label maps, too.
         semantic_every: Number of fused frames that share the tokens of CLIP; a scene cut refreshes them at once.
+        max_age: Seconds between the frames that `push_visible` and `push_infrared` were given, up to which they are fused.
 
     Raises:
         ValueError: If `model` is none of this package, or options exclude each other or do not fit ordered frames.
@@ -114,7 +119,10 @@ class FusionStream:
         *,
         segment: bool = False,
         semantic_every: int = 1,
+        max_age: float = 1.0,
     ) -> None:
+        if not (isinstance(max_age, int | float) and max_age > 0):
+            raise ValueError(f"`max_age` must be a positive number of seconds, got {max_age!r}")
         read_options = read_options or ReadOptions(keep_borders=True)
         self._fuser = FrameFuser(
             model, image_processor, read_options, segment, semantic_every, patience=_PALETTE_PATIENCE
@@ -129,6 +137,8 @@ class FusionStream:
         self._dropped = 0  # since the last result
         self._logged: set[str] = set()  # kinds of notes
         self._frozen = FrozenFrames()
+        self._max_age = max_age
+        self._newest_infrared: tuple[NDArray[Any], float] | None = None  # with its time, of `push_infrared`
         self._thread = threading.Thread(target=self._work, name="FusionStream", daemon=True)
         self._thread.start()
 
@@ -141,9 +151,7 @@ class FusionStream:
         self.close()
 
     def push(self, visible: NDArray[Any], infrared: NDArray[Any], time: float | None = None) -> None:
-        """Hand over the newest pair; a pair that still waits is dropped. Returns at once.
-
-        The arrays are not copied: cameras that reuse their buffers need `frame.copy()`.
+        """Hand over the newest pair; a pair that still waits is dropped.
 
         Args:
             visible: (H, W), (H, W, 1) or (H, W, 3) RGB; OpenCV's images are BGR and need `frame[..., ::-1]`.
@@ -156,26 +164,52 @@ class FusionStream:
             ValueError: If an image is no array of real numbers of one of these shapes, or is empty, or `time` is no finite
                 number.
         """
-        if time is not None and not (isinstance(time, Real) and math.isfinite(time)):
-            raise ValueError(f"`time` must be a finite number of seconds, got {time!r}")
         arrived = clock.monotonic()
-        for name, image in (("visible", visible), ("infrared", infrared)):
-            is_image = isinstance(image, np.ndarray) and (
-                image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3))
-            )
-            if not is_image or not image.size or image.dtype.kind not in "biuf":
-                details = f" of {image.dtype} and shape {tuple(image.shape)}" if hasattr(image, "shape") else ""
-                got = f"{type(image).__name__}{details}"
-                raise ValueError(f"`{name}` must be an array (H, W) or (H, W, 3) of real numbers, got {got}")
+        pushed = _Pushed(visible, infrared, _check_time(time, arrived), arrived)
+        _check_image("visible", visible)
+        _check_image("infrared", infrared)
         with self._changed:
-            if self._is_closed:
-                raise RuntimeError("the stream is closed: make a new one")
-            is_late = self._waiting is not None
-            self._dropped += is_late
-            counts = self._statistics
-            self._statistics = replace(counts, pushed=counts.pushed + 1, dropped=counts.dropped + is_late)
-            self._waiting = _Pushed(visible, infrared, arrived if time is None else time, arrived)
-            self._changed.notify_all()
+            self._count_pushed()
+            self._wait_for_work(pushed)
+
+    def push_infrared(self, infrared: NDArray[Any], time: float | None = None) -> None:
+        """Hand over the newest infrared image, with which visible ones are fused from now on; arguments and errors as `push`."""
+        arrived = clock.monotonic()
+        time = _check_time(time, arrived)
+        _check_image("infrared", infrared)
+        with self._changed:
+            self._check_open()
+            self._newest_infrared = infrared, time
+
+    def push_visible(self, visible: NDArray[Any], time: float | None = None) -> None:
+        """Hand over the newest visible image, to be fused with the newest infrared one; arguments and errors as `push`.
+
+        `time` and that of `push_infrared` must have one clock. If they differ by more than `max_age`, as when the infrared camera
+        has stopped, the pair is not fused, and `latest` raises ValueError. Before the first infrared image, nothing is fused.
+        """
+        arrived = clock.monotonic()
+        time = _check_time(time, arrived)
+        _check_image("visible", visible)
+        with self._changed:
+            self._count_pushed()
+            if self._newest_infrared is None:
+                self._dropped += 1
+                self._statistics = replace(self._statistics, dropped=self._statistics.dropped + 1)
+                return
+            infrared, infrared_time = self._newest_infrared
+            age = time - infrared_time
+            pushed = _Pushed(visible, infrared, time, arrived, age)
+            if abs(age) <= self._max_age:
+                self._wait_for_work(pushed)
+                return
+        order = "older" if age > 0 else "newer"
+        self._fail(
+            pushed,
+            ValueError(
+                f"the newest infrared frame is {abs(age):.3f} s {order} than the visible one at {time:.3f} s: its camera has "
+                f"stopped, or the times have different clocks; `max_age` allows {self._max_age:g} s"
+            ),
+        )
 
     def latest(self, timeout: float | None = None, after: StreamResult | None = None) -> StreamResult | None:
         """Return the newest result, or `None` if there is none yet.
@@ -216,6 +250,22 @@ class FusionStream:
             self._is_closed = True
             self._changed.notify_all()
         self._thread.join()
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise RuntimeError("the stream is closed: make a new one")
+
+    def _count_pushed(self) -> None:
+        self._check_open()
+        self._statistics = replace(self._statistics, pushed=self._statistics.pushed + 1)
+
+    def _wait_for_work(self, pushed: _Pushed) -> None:
+        """Let a pair wait, in place of one that waits already."""
+        is_late = self._waiting is not None
+        self._dropped += is_late
+        self._statistics = replace(self._statistics, dropped=self._statistics.dropped + is_late)
+        self._waiting = pushed
+        self._changed.notify_all()
 
     def _wait_for_newer(self, seen: int) -> tuple[int, StreamResult] | None:
         """Wait for a result after number `seen`, and return it with its number; `None` if the stream ends before."""
@@ -281,6 +331,21 @@ class FusionStream:
                 latency=(counts.latency * counts.fused + latency) / (counts.fused + 1),
                 longest_latency=max(counts.longest_latency, latency),
             )
-            self._result = StreamResult(fused, labels, pushed.time, latency, pushed.dropped, notes)
+            self._result = StreamResult(fused, labels, pushed.time, latency, pushed.dropped, notes, pushed.infrared_age)
             self._serial += 1
             self._changed.notify_all()
+
+
+def _check_time(time: float | None, default: float) -> float:
+    if time is not None and not (isinstance(time, Real) and math.isfinite(time)):
+        raise ValueError(f"`time` must be a finite number of seconds, got {time!r}")
+    return default if time is None else time
+
+
+def _check_image(name: str, image: Any) -> None:
+    is_image = isinstance(image, np.ndarray) and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3)))
+    if not is_image or not image.size or image.dtype.kind not in "biuf":
+        details = f" of {image.dtype} and shape {tuple(image.shape)}" if hasattr(image, "shape") else ""
+        raise ValueError(
+            f"`{name}` must be an array (H, W) or (H, W, 3) of real numbers, got {type(image).__name__}{details}"
+        )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from gffusion import GFFusionImageProcessor, GFFusionOutput
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionOutput
 from gffusion.cli.device import start_processes
 from gffusion.data import ImagePair, ReadOptions, read_pair
 from gffusion.inference.file_jobs import FusionJob, FusionResult, read_job, start_workers
@@ -26,17 +26,19 @@ from gffusion.inference.files import fuse_files
 from gffusion.visualization.palette import PALETTE
 
 
-class BrighterOfBoth:
+class BrighterOfBoth(torch.nn.Module):
     """A model that returns the larger value of each pixel, and class 1 where that is the infrared one."""
 
     device = torch.device("cpu")
-    training = False
+    config = GFFusionConfig()
 
     def __init__(self, memory: int = 100) -> None:
+        super().__init__()
+        self.eval()
         self.memory = memory
         self.batches: list[tuple[int, ...]] = []
 
-    def __call__(self, visible_values: Tensor, infrared_values: Tensor, segment: bool = False) -> GFFusionOutput:
+    def forward(self, visible_values: Tensor, infrared_values: Tensor, segment: bool = False) -> GFFusionOutput:
         self.batches.append(tuple(visible_values.shape))
         if len(visible_values) > self.memory:
             raise torch.OutOfMemoryError("out of memory")

@@ -28,12 +28,15 @@ def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
 class TestInterruption:
     @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
     def test_first_signal_waits(self, accelerator: Accelerator, number: int) -> None:
-        before = signal.getsignal(number)
-        with Interruption(accelerator) as interruption:
-            assert not interruption.is_requested()
-            os.kill(os.getpid(), number)
-            assert interruption.is_requested()
-        assert signal.getsignal(number) is before
+        before = signal.signal(number, signal.default_int_handler)  # `nohup` ignores SIGHUP
+        try:
+            with Interruption(accelerator) as interruption:
+                assert not interruption.is_requested()
+                os.kill(os.getpid(), number)
+                assert interruption.is_requested()
+            assert signal.getsignal(number) is signal.default_int_handler
+        finally:
+            signal.signal(number, before)
 
     def test_nohup_is_obeyed(self, accelerator: Accelerator) -> None:
         before = signal.signal(signal.SIGHUP, signal.SIG_IGN)

@@ -208,6 +208,39 @@ def test_infrared_frames_of_another_type_are_refused(funet: GFFusionModel) -> No
         assert stream.latest(timeout=120, after=first) is not first
 
 
+def test_frames_of_each_camera_as_they_come(funet: GFFusionModel) -> None:
+    """Every visible frame is fused with the newest infrared one, unless that is too old."""
+    processor, result = load_image_processor("gffusion-funet"), None
+    with FusionStream(funet, processor, max_age=0.5) as stream:
+        stream.push_visible(visible_frame(0), time=0)  # nothing to fuse it with
+        for time, infrared_time, source in ((1.0, 0.9, 1), (1.2, None, 1), (1.4, 1.45, 2)):
+            if infrared_time is not None:
+                stream.push_infrared(infrared_frame(source), time=infrared_time)
+            stream.push_visible(visible_frame(3), time=time)
+            result = stream.latest(timeout=120, after=result)
+            assert result is not None and result.time == time
+            assert result.infrared_age == pytest.approx(time - {1: 0.9, 2: 1.45}[source])
+            expected = predict(funet, processor, [(visible_frame(3), infrared_frame(source))])[0].fused
+            assert np.array_equal(result.fused, expected)
+        for time, message in (
+            (1.951, r"0\.501 s older than the visible one at 1\.951 s: its camera has stopped"),
+            (0, "1.450 s newer"),
+        ):
+            stream.push_visible(visible_frame(4), time=time)
+            with pytest.raises(ValueError, match=message):
+                stream.latest()
+        stream.push_visible(visible_frame(4), time=1.949)
+    counts = stream.statistics
+    assert (counts.pushed, counts.fused, counts.dropped, counts.failed) == (7, 4, 1, 2)
+    for push in (stream.push_visible, stream.push_infrared):
+        with pytest.raises(RuntimeError, match="the stream is closed"):
+            push(infrared_frame(0))
+        with pytest.raises(ValueError, match="must be an array"):
+            push(None)
+    with pytest.raises(ValueError, match="`max_age` must be a positive number of seconds, got 0"):
+        FusionStream(funet, processor, max_age=0)
+
+
 def test_options_of_another_kind(funet: GFFusionModel) -> None:
     with pytest.raises(TypeError, match=r"`read_options` must be ReadOptions, .*Rig\.load.*, got Rig"):
         FusionStream(funet, load_image_processor("gffusion-funet"), Rig(np.eye(3)))  # type: ignore[arg-type]
