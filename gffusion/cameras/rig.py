@@ -111,7 +111,11 @@ class Rig:
         """
         visible_size = _check_size("visible_size", visible_size)
         infrared_size = _check_size("infrared_size", infrared_size)
-        pixels = _check_numbers(np.array(matrix, np.float64))
+        try:
+            numbers = np.array(matrix, np.float64)
+        except (TypeError, ValueError):  # complex numbers, rows of different lengths
+            raise ValueError(f"the matrix of a rig must be 3 x 3 finite numbers, got {matrix!r}") from None
+        pixels = _check_numbers(numbers)
         relative = np.linalg.inv(from_relative(infrared_size)) @ pixels @ from_relative(visible_size)
         # The sign of a homography has no meaning.
         return cls(relative * np.sign(relative[2, 2]), visible_size, infrared_size, origin)

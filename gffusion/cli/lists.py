@@ -9,6 +9,8 @@ from typing import Any
 # What can stand before a path in one word: -o, --output=, NAME= and @.
 _BEFORE_PATH = re.compile(r"(?:-[a-z]|--[\w-]+=)?(?:[^-@~=/\\][^@~=/\\]*=)?@?")
 
+_USER = re.compile(r"~[\w.-]+(?:[/\\]|$)")
+
 
 def expand_home(word: str) -> str:
     """Return a word of the command line with the home folder for a `~` or `~user` that its path begins with.
@@ -27,7 +29,7 @@ def expand_home(word: str) -> str:
     if not path.startswith("~") or os.path.lexists(path) or os.path.lexists(word):
         return word
     expanded = os.path.expanduser(path)
-    if expanded == path:
+    if expanded == path and _USER.match(path):  # not a text, such as "~10 % less loss"
         raise ValueError(
             f"{path} begins with the home folder of a user who does not exist: write ./{path} for this name"
         )

@@ -209,7 +209,7 @@ def _find_pairs(
         raise ValueError(
             f"{file} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
         )
-    if note := check_class_ids((pair.boxes for pair in pairs), class_names):
+    if note := check_class_ids((pair.boxes for pair in pairs), class_names, can_fail_alone=True):
         print_line(f"note: {note}", err=True)
     return pairs, class_names, found
 

@@ -34,6 +34,7 @@ from .transforms.base import describe_transform
 
 logger = logging.getLogger(__name__)
 _SHOWN = 20  # names of damaged pairs in a message
+_LOOKED_AT = 20  # infrared images of which the range is checked
 
 
 class FusionDataset(Dataset[dict[str, Any]]):
@@ -277,16 +278,17 @@ class FusionDataset(Dataset[dict[str, Any]]):
         return sizes
 
     def check_infrared_range(self) -> None:
-        """Raise ValueError if infrared images of 16 bits become nearly constant by the default range. Reads three pairs."""
+        """Raise ValueError if infrared images of 16 bits become nearly constant by the default range. Reads up to 20 pairs."""
         if self.infrared_options != InfraredOptions(invert=self.infrared_options.invert):
             return
-        for index in {0, len(self) // 2, len(self) - 1}:
+        indices = sorted(set(np.linspace(0, len(self) - 1, _LOOKED_AT).round().astype(int).tolist()))
+        for index in indices:
             decoded = self._decoded[index] if self._decoded else self._source.read(index)
             if "is_raw" in decoded or not is_nearly_constant(decoded["infrared"], decoded.get("missing")):
                 return
         raise ValueError(
-            "The infrared images have 16 bits, but use less than a tenth of their range: with the default range, a model would see "
-            'nearly constant images. Set infrared_range="folder" (--infrared_range folder), "percentile", or low and high in '
+            f"The infrared images have 16 bits, but use less than a tenth of their range ({len(indices)} of {len(self)} were looked "
+            'at): with the default range, a model would see nearly constant images. Set infrared_range="folder" (--infrared_range folder), "percentile", or low and high in '
             'counts; "type" takes them as they are.'
         )
 

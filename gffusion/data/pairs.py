@@ -164,15 +164,17 @@ def match_results(visible: Sequence[Path], folder: Path, are_labels: bool = Fals
         ValueError: If it contains no images, several files could match, or no stems match.
     """
     images, results = _index_files(visible), list_folder(folder, IMAGE_SUFFIXES, "images")
-    partners, _ = _find_partners(images, results, *((ANY,) if are_labels else (INFRARED, INFRARED_OR_NEAR, FUSED)))
+    partners, _ = _find_partners(
+        images, results, *((ANY,) if are_labels else (Words(FUSED_WORDS), INFRARED, INFRARED_OR_NEAR, FUSED))
+    )
     _check_any_match(str(visible[0].parent), images, str(folder), results, partners)
-    used = set(partners.values())
-    for stem in () if are_labels else results.keys() - used:
+    claimed = {core: other for stem, other in partners.items() for core in (other, find_core(stem, VISIBLE))}
+    for stem in () if are_labels else sorted(results.keys() - partners.values()):
         core = find_core(stem, Words(FUSED_WORDS))
-        if core in used:
+        if core != stem and core in claimed:
             raise ValueError(
-                f"{results[core].name} and {results[stem].name} in {folder} could both be the same fused image: move one of "
-                "them to another folder"
+                f"{results[claimed[core]].name} and {results[stem].name} in {folder} could both be the same fused image: move one "
+                "of them to another folder"
             )
     return {images[stem].stem: results[other] for stem, other in partners.items()}
 

@@ -13,8 +13,11 @@ from gffusion.data.io import read_decoded
 from gffusion.data.notes import name_in_errors
 from gffusion.metrics import to_luma8
 
+CHECKS = 1
+"""Number of these checks: records of earlier ones are not used."""
+
 # Gray level that a source must reach before a dark fused image is odd.
-_BRIGHT = 16
+_BRIGHT, _BULK = 16, 99.9  # in percent of its pixels
 _LARGEST_OF_14_BITS = 1 << 14
 # Correlation with both sources below which a fused image is odd; those of methods are above 0.4 with one of them.
 _OPPOSED = -0.1
@@ -46,7 +49,7 @@ def read_fused(
             f"{file} measures {sizes[0]} pixels, but the sources {sizes[1]} (width x height): a fused image must have the size "
             "of its sources"
         )
-    brightest = max(int(source.max()) for source in sources)
+    brightest = max(int(np.percentile(source, _BULK)) for source in sources)
     _check_range(file, image, brightest)
     with name_in_errors(str(file)):
         luma = to_luma8(image).numpy()

@@ -63,7 +63,7 @@ def write_labels(
         One result per pair, in order, as soon as the pair is done.
 
     Raises:
-        ValueError: If an id in a YOLO file is not a class, before the first map is written.
+        ValueError: If the ids in YOLO files seem to start at 1, before the first map is written.
 
     Example:
         >>> import tempfile
@@ -77,7 +77,7 @@ def write_labels(
         ('rendered_0000', None)
     """
     ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
-    check_class_ids((pair.boxes for pair in pairs), class_names)
+    check_class_ids((pair.boxes for pair in pairs), class_names, can_fail_alone=True)
     for pair in pairs:
         try:
             with memory_errors():

@@ -93,7 +93,8 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
         raise ValueError(f"Unknown protocol {protocol!r}. Allowed are {', '.join(PROTOCOLS)}.")
     options = PROTOCOLS[protocol].options
     names = (ALL,) if metrics is None else list_given(metrics, "metrics")
-    return options if ALL in names else {name: find_options(protocol, name) for name in names}
+    chosen = {name: find_options(protocol, name) for name in names if name != ALL}
+    return options if ALL in names else chosen
 
 
 def find_options(protocol: str, metric: str) -> Mapping[str, Any]:

@@ -120,7 +120,7 @@ _KINDS = {"model": ModelArguments, "data": DataArguments, "training": FusionTrai
 class Recipe:
     """Options of a training run: what to train, what to train on, and how.
 
-    `typed` has the names of the options of the command line, which are meant for this run; recipes serve several runs.
+    `typed` has the names of the options that are meant for this run; those of a YAML file serve several runs. By default, all are.
 
     Example:
         >>> recipe = Recipe.parse(["--config", "finetune", "--train-data", "mine", "yours", "--num_train_epochs", "3"])
@@ -131,7 +131,7 @@ class Recipe:
     model: ModelArguments
     data: DataArguments
     training: FusionTrainingArguments
-    typed: frozenset[str] = frozenset()
+    typed: frozenset[str] = field(default_factory=lambda: frozenset(list_options()))
 
     @classmethod
     def parse(cls, words: Sequence[str], program: str | None = None) -> "Recipe":

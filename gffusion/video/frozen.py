@@ -40,7 +40,8 @@ class FrozenFrames:
         """
         first, is_new = self._first, infrared is not self._last
         self._last = infrared
-        if first is None or (is_new and not np.array_equal(infrared, first.infrared)):
+        is_same = first is not None and time >= first.time and (not is_new or np.array_equal(infrared, first.infrared))
+        if first is None or not is_same:
             self._first, self._frames = _Moment(time, visible, infrared), 1
             return ()
         self._frames += is_new

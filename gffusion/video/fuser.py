@@ -37,12 +37,14 @@ class PreparedFrame(NamedTuple):
         options: Options of the infrared image.
         palette: Notes on its palette or that of frames before.
         limits: [`RunningRange.state`][gffusion.cameras.running_range.RunningRange] with `smooth_range`.
+        infrared_type: Type of the infrared image as it was given.
     """
 
     images: PairImages
     options: InfraredOptions
     palette: tuple[str, ...] | None
     limits: tuple[Limits, ...] = ()
+    infrared_type: np.dtype[Any] | None = None
 
 
 def read_palette(frame: InfraredFrame, infrared: NDArray[Any]) -> tuple[str, ...] | None:
@@ -136,7 +138,7 @@ class FrameFuser:
         self._palette, self._patience, self._is_given = palette, patience, palette is not None
         self._other: tuple[str, ...] | None = None  # palette of the frames before, if it is refused
         self._others = 0  # number of these frames
-        self._infrared_type: np.dtype[Any] | None = None
+        self._infrared_type: np.dtype[Any] | None = None  # of the last frame that was fused
 
     @property
     def refreshed(self) -> int | None:
@@ -168,7 +170,8 @@ class FrameFuser:
             ValueError: If the images cannot be fused, or the type of the infrared images changes.
         """
         infrared = unmask(infrared, "infrared")
-        self._check_type(infrared.dtype.newbyteorder("="), names[1])
+        dtype = infrared.dtype.newbyteorder("=")
+        self._check_type(dtype, names[1])
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared), names[1])
         images = complete_pair(visible, frame, self._read_options, names)
@@ -178,7 +181,7 @@ class FrameFuser:
         elif largest is not None and options.infrared_range in ("auto", "type"):
             options = options.with_limits((0.0, float(largest)))
         limits = () if self._running is None else self._running.state
-        return PreparedFrame(images, options, self._palette, limits)
+        return PreparedFrame(images, options, self._palette, limits, dtype)
 
     def fuse(self, frames: Sequence[PreparedFrame]) -> list[Prediction]:
         """Fuse consecutive frames of one size.
@@ -186,7 +189,7 @@ class FrameFuser:
         Raises:
             ValueError: If images do not fit together, or a result is not finite.
         """
-        return predict(
+        predictions = predict(
             self._model,
             self._processor,
             [frame.images[:2] for frame in frames],
@@ -195,11 +198,12 @@ class FrameFuser:
             missing=[frame.images.missing for frame in frames],
             encode=self._semantics,
         )
+        self._infrared_type = frames[-1].infrared_type
+        return predictions
 
     def _check_type(self, dtype: np.dtype[Any], name: str) -> None:
         """Refuse a change of the type: values of another type probably have another unit."""
-        self._infrared_type = self._infrared_type or dtype
-        if dtype != self._infrared_type:
+        if self._infrared_type not in (None, dtype):
             raise ValueError(
                 f"the type of {name} changes from {self._infrared_type} to {dtype}, and so may its unit: convert all frames to one "
                 "type and unit, or begin anew"

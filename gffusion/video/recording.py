@@ -71,7 +71,7 @@ class Recorder:
         assert item.prepared is not None
         is_first = not (self._index or self.seen)
         self.seen += 1
-        images, _, self._palette, self._limits = item.prepared
+        images, self._palette, self._limits = item.prepared.images, item.prepared.palette, item.prepared.limits
         self._duration, self._size = item.duration, images.visible.shape[:2]
         self._add_notes(images.notes, None if is_first else item.time)
         self._pending.append(self._executor.submit(self._encode, item, prediction))

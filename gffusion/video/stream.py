@@ -1,6 +1,5 @@
 """Fuse live frames: the newest pair is fused, and older ones that were not reached are dropped."""
 
-import math
 import threading
 import time as clock
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ from .fuser import FrameFuser
 logger = logging.get_logger(__name__)
 
 _PALETTE_PATIENCE = 5  # frames
+_MAX_SECONDS = 1e15
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class FusionStream:
         *,
         segment: bool = False,
         semantic_every: int = 1,
-        max_age: float = 1.0,
+        max_age: float = 2.0,
     ) -> None:
         if not (isinstance(max_age, int | float) and max_age > 0):
             raise ValueError(f"`max_age` must be a positive number of seconds, got {max_age!r}")
@@ -156,8 +156,8 @@ class FusionStream:
         Args:
             visible: (H, W), (H, W, 1) or (H, W, 3) RGB; OpenCV's images are BGR and need `frame[..., ::-1]`.
             infrared: (h, w), (h, w, 1) or (h, w, 3).
-            time: Time of the frames in seconds, on any clock; by default, that of `time.monotonic()`. It only names the
-                result: the newest pair is the one pushed last, also if the clock was set back.
+            time: Time of the frames in seconds, on any clock; by default, that of `time.monotonic()`. It names the result, and
+                tells how long frames are frozen. The newest pair is the one pushed last, also if the clock was set back.
 
         Raises:
             RuntimeError: If the stream is closed.
@@ -197,17 +197,17 @@ class FusionStream:
                 self._statistics = replace(self._statistics, dropped=self._statistics.dropped + 1)
                 return
             infrared, infrared_time = self._newest_infrared
-            age = time - infrared_time
+            age = float(time) - float(infrared_time)
             pushed = _Pushed(visible, infrared, time, arrived, age)
             if abs(age) <= self._max_age:
                 self._wait_for_work(pushed)
                 return
-        order = "older" if age > 0 else "newer"
+        order, late = ("older", "infrared") if age > 0 else ("newer", "visible")
         self._fail(
             pushed,
             ValueError(
-                f"the newest infrared frame is {abs(age):.3f} s {order} than the visible one at {time:.3f} s: its camera has "
-                f"stopped, or the times have different clocks; `max_age` allows {self._max_age:g} s"
+                f"the newest infrared frame is {abs(age):.3f} s {order} than the visible one at {float(time):.3f} s: the {late} "
+                f"camera is late, or the times have different clocks; `max_age` allows {float(self._max_age):g} s"
             ),
         )
 
@@ -228,15 +228,12 @@ class FusionStream:
             return self._result
 
     def __iter__(self) -> Iterator[StreamResult]:
-        """Yield the newest result whenever there is a new one, until the stream is closed.
+        """Return an iterator over the newest results, which waits for each, until the stream is closed.
 
-        Raises:
-            ValueError: If a pair could not be fused.
+        It raises ValueError if a pair could not be fused, and can be continued then: `results = iter(stream)`, and a new loop
+        over `results`.
         """
-        seen = 0
-        while (newer := self._wait_for_newer(seen)) is not None:
-            seen, result = newer
-            yield result
+        return _Results(self)
 
     @property
     def statistics(self) -> StreamStatistics:
@@ -336,9 +333,23 @@ class FusionStream:
             self._changed.notify_all()
 
 
+class _Results(Iterator[StreamResult]):
+    """Results of a stream; a generator would end at the first error."""
+
+    def __init__(self, stream: FusionStream) -> None:
+        self._stream, self._seen = stream, 0
+
+    def __next__(self) -> StreamResult:
+        newer = self._stream._wait_for_newer(self._seen)
+        if newer is None:
+            raise StopIteration
+        self._seen, result = newer
+        return result
+
+
 def _check_time(time: float | None, default: float) -> float:
-    if time is not None and not (isinstance(time, Real) and math.isfinite(time)):
-        raise ValueError(f"`time` must be a finite number of seconds, got {time!r}")
+    if time is not None and not (isinstance(time, Real) and abs(time) < _MAX_SECONDS):  # False for NaN
+        raise ValueError(f"`time` must be a finite number of seconds, got {time!r:.40}")
     return default if time is None else time
 
 

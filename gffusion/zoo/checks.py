@@ -27,10 +27,9 @@ def check_model_object(model: Any, can_be_exported: bool = False) -> None:
 
 def _is_ours(model: Any) -> bool:
     """Return whether a model has the configuration of ours; classes of remote code and wrappers are others."""
-    return (
-        isinstance(model, nn.Module)
-        and getattr(getattr(model, "config", None), "model_type", None) == GFFusionConfig.model_type
-    )
+    config = getattr(model, "config", None)
+    is_ours = isinstance(config, GFFusionConfig) or getattr(config, "model_type", None) == GFFusionConfig.model_type
+    return isinstance(model, nn.Module) and is_ours
 
 
 def _describe(model: Any) -> str:

@@ -252,7 +252,6 @@ class TestClasses:
         for classes, message in (
             ("car,bicycle,person", "classes.txt lists other classes than car, bicycle, person"),
             ("person,person", "--classes names 'person' twice"),
-            ("person,car", "0 to 1 (person, car), got 2"),
         ):
             outcome = gffusion("masks", data, "--method", "threshold", "--classes", classes)
             assert (outcome.exit_code, outcome.out) == (2, "") and message in outcome.err

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,28 @@ def test_words_in_names_of_fused_images(pairs: Path, name: str) -> None:
     assert run(pairs).to_csv() == expected
     (pairs / "flat" / f"{name.format('b')}.png").rename(pairs / "flat" / "other.png")
     assert run(pairs).skipped == {"b": "flat: no fused image of this name"}
+
+
+def test_fused_images_beside_their_sources(pairs: Path) -> None:
+    """As methods write them: those with a word for fused images are meant, not the copies of the sources."""
+    expected = run(pairs).to_csv()
+    for file in [*(pairs / "flat").iterdir()]:
+        file.rename(file.with_stem(f"{file.stem}_fused"))
+        shutil.copy(pairs / "infrared" / file.name, pairs / "flat" / f"{file.stem}_ir.png")
+    assert run(pairs).to_csv() == expected
+    match = r"b_vis\.png and b_fused\.png in .*flat could both be the same fused image"
+    for file in [*(pairs / "visible").iterdir()]:
+        file.rename(file.with_stem(f"{file.stem}_vis"))
+        shutil.copy(file.with_stem(f"{file.stem}_vis"), pairs / "flat")
+    with pytest.raises(ValueError, match=match.replace("b_", "a_")):
+        run(pairs)
+
+
+def test_a_hot_pixel_of_a_dark_scene(tmp_path: Path) -> None:
+    source, file = np.zeros((48, 64), np.uint8), tmp_path / "fused.png"
+    source[3, 4] = 255
+    Image.fromarray(np.eye(48, 64, dtype=np.uint8)).save(file)
+    assert read_fused(file, [source, source])[1] == ()
 
 
 def test_two_files_that_could_be_one_fused_image(pairs: Path) -> None:

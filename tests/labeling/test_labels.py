@@ -88,9 +88,13 @@ def test_missing_boxes_and_unknown_classes(pairs: list[ImagePair], tmp_path: Pat
     bare = ImagePair("bare", pairs[0].visible, pairs[0].infrared)
     (result,) = write_labels([bare], tmp_path / "labels", left_half)
     assert result.error is not None and "has no boxes" in result.error
-    Path(str(pairs[2].boxes)).write_text("0 0.5 0.5 0.5 0.5\n")  # the first pair has class 1
-    with pytest.raises(ValueError, match="the class must be"):
-        list(write_labels(pairs[::-1], tmp_path / "labels", left_half, class_names=["person"]))
+    boxes = Path(str(pairs[0].boxes))
+    boxes.write_text("0 0.5 0.5 0.5 0.5\n7 0.5 0.5 0.5 0.5\n")
+    (result,) = write_labels(pairs[:1], tmp_path / "labels", left_half, class_names=["person"])
+    assert result.error is not None and "the class must be" in result.error
+    boxes.write_text("1 0.5 0.5 0.5 0.5\n")
+    with pytest.raises(ValueError, match="ids start at 1"):
+        list(write_labels(pairs[:1], tmp_path / "labels", left_half, class_names=["person"]))
     assert not (tmp_path / "labels").exists()  # datasets reject a labels folder without files
 
 

@@ -119,7 +119,7 @@ def test_boxes(tmp_path: Path, text: str, kind: str) -> None:
 
 def test_boxes_in_the_command(gffusion: Callable[..., Any], tmp_path: Path) -> None:
     """A damaged file is named in one line, and the label maps of the other pairs are written."""
-    texts = ["x", "0 .5 .5 nan .1", "0 .5", "0 1e999 0 1 1", "0 .5 .5 .1 .1\0", "<annotation>"]
+    texts = ["x", "0 .5 .5 nan .1", "9 .5 .5 .1 .1", "0 .5", "0 1e999 0 1 1", "0 .5 .5 .1 .1\0", "<annotation>"]
     write_scenes(tmp_path, len(texts) + 1, height=48, width=64)
     (tmp_path / "boxes").mkdir(exist_ok=True)
     (tmp_path / "classes.txt").unlink()

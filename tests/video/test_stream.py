@@ -223,7 +223,7 @@ def test_frames_of_each_camera_as_they_come(funet: GFFusionModel) -> None:
             expected = predict(funet, processor, [(visible_frame(3), infrared_frame(source))])[0].fused
             assert np.array_equal(result.fused, expected)
         for time, message in (
-            (1.951, r"0\.501 s older than the visible one at 1\.951 s: its camera has stopped"),
+            (1.951, r"0\.501 s older than the visible one at 1\.951 s: the infrared camera is late"),
             (0, "1.450 s newer"),
         ):
             stream.push_visible(visible_frame(4), time=time)
@@ -239,6 +239,22 @@ def test_frames_of_each_camera_as_they_come(funet: GFFusionModel) -> None:
             push(None)
     with pytest.raises(ValueError, match="`max_age` must be a positive number of seconds, got 0"):
         FusionStream(funet, processor, max_age=0)
+
+
+def test_iteration_goes_on_after_a_pair_that_cannot_be_fused(funet: GFFusionModel) -> None:
+    stream, times = FusionStream(funet, load_image_processor("gffusion-funet")), []
+    results = iter(stream)
+    stream.push(visible_frame(0), infrared_frame(0).astype(float))  # refused, and decides no type
+    with pytest.raises(ValueError, match="must have values in"):
+        next(results)
+    stream.push(*pair(1), time=1)
+    times.append(next(results).time)
+    stream.push(visible_frame(2), infrared_frame(2)[:20])
+    with pytest.raises(ValueError, match="20"):
+        next(results)
+    stream.push(*pair(3), time=3)
+    stream.close()
+    assert [*times, *(result.time for result in results)] == [1, 3]
 
 
 def test_options_of_another_kind(funet: GFFusionModel) -> None:

@@ -10,7 +10,14 @@ import torch
 from torch import nn
 from torch.nn.parallel import DataParallel
 
-from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel, ImageFusionPipeline
+from gffusion import (
+    FusionTrainer,
+    FusionTrainingArguments,
+    GFFusionConfig,
+    GFFusionImageProcessor,
+    GFFusionModel,
+    ImageFusionPipeline,
+)
 from gffusion.data import PairImages
 from gffusion.evaluation import evaluate
 from gffusion.export.exporting import check_model, export_model
@@ -82,6 +89,10 @@ def test_advice(make: Callable[[GFFusionModel], Any], message: str, tiny_model: 
 def test_wrappers_that_have_the_attributes_of_the_model(tiny_model: Callable[..., GFFusionModel]) -> None:
     model = tiny_model(paradigm="cascading", use_segmenter=False)
     check_model_object(torch.compile(model, backend="eager"))
+    own = GFFusionConfig.from_dict(model.config.to_dict())
+    own.model_type = "my_fusion"  # as in a subclass
+    model.config = own
+    check_model_object(model)
     exported = Foreign()
     exported.config = model.config  # without the parts, as an OnnxModel
     check_model_object(exported, can_be_exported=True)

@@ -11,12 +11,15 @@ from .yolo import read_first_lines
 _COUNTED_FROM_0 = "Box ids count from 0"
 
 
-def check_class_ids(sources: Iterable[Path | NamedBoxes | None], class_names: Sequence[str] | None) -> str | None:
+def check_class_ids(
+    sources: Iterable[Path | NamedBoxes | None], class_names: Sequence[str] | None, can_fail_alone: bool = False
+) -> str | None:
     """Check the ids in all YOLO files; other formats name their classes, and files that cannot be read are left out.
 
     Args:
         sources: Boxes of the pairs.
         class_names: Classes of the boxes; `None` allows all ids.
+        can_fail_alone: Whether files with wrong ids are reported when they are used, unless all ids seem to start at 1.
 
     Returns:
         A note if all classes but the first one occur, of three or more, or `None`.
@@ -35,6 +38,8 @@ def check_class_ids(sources: Iterable[Path | NamedBoxes | None], class_names: Se
     if wrong := sorted(found.keys() - known):
         path, number = found[wrong[0]]
         starts_at_1 = wrong == [len(known)] and 0 not in found
+        if can_fail_alone and not starts_at_1:
+            return None
         advice = f". No box has the id 0: ids start at 1? {_COUNTED_FROM_0}" if starts_at_1 else ""
         raise ValueError(
             f"{path}, line {number}: the class must be an integer from 0 to {known[-1]} ({names}), got {wrong[0]}{advice}"

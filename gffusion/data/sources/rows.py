@@ -127,6 +127,8 @@ def _check_columns(dataset: Any, wanted: Sequence[str]) -> None:
             f"got a {type(dataset).__name__}; pass a datasets.Dataset, which has columns and a length (not a stream), or a list of dicts"
         )
     if missing := [column for column in wanted if column not in columns]:
+        if not len(dataset):
+            raise ValueError("the dataset has no rows")
         raise ValueError(f"the dataset has no column {', '.join(missing)}; its columns are {', '.join(columns)}")
 
 

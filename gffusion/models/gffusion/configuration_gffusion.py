@@ -356,8 +356,7 @@ class GFFusionConfig(PreTrainedConfig):
         check_class_weights(self)
 
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
-        unknown = {name for name in arguments if not name.startswith("_")} - _BASE_ARGUMENTS
-        if unknown:
+        if unknown := {name for name in arguments if not name.startswith("_")} - _BASE_ARGUMENTS:
             allowed = sorted(set(self.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__))
             raise ValueError(
                 f"Unknown GFFusionConfig arguments {sorted(unknown)}. Allowed: {', '.join(allowed)}. "

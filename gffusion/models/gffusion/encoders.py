@@ -74,7 +74,10 @@ def read_encoder_config(name: str, source: str, **request: Any) -> PreTrainedCon
 
 def check_encoder(name: str, source: str, config: PreTrainedConfig | None, request: dict[str, Any]) -> None:
     """Check kind and sizes of an encoder and the headers of its weights, before memory is allocated."""
-    found = read_encoder_config(name, source, **request)
+    has_weights_alone = (
+        config is not None and os.path.isdir(source) and not os.path.isfile(os.path.join(source, CONFIG_NAME))
+    )
+    found = config if has_weights_alone else read_encoder_config(name, source, **request)
     try:
         paths = locate_weights(source, **request)
     except OSError:  # the loader reports it, or finds converted weights

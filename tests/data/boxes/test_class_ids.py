@@ -29,7 +29,12 @@ def write(folder: Path, *contents: str) -> list[Path]:
 )  # fmt: skip
 def test_ids_that_are_no_classes(tmp_path: Path, contents: tuple[str, ...], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_class_ids(write(tmp_path, *contents), CLASSES)
+        check_class_ids(files := write(tmp_path, *contents), CLASSES)
+    if "at 1" in message:
+        with pytest.raises(ValueError, match=message):
+            check_class_ids(files, CLASSES, can_fail_alone=True)
+    else:
+        assert check_class_ids(files, CLASSES, can_fail_alone=True) is None
 
 
 def test_note_if_only_the_first_class_is_missing(tmp_path: Path) -> None:
