@@ -65,7 +65,6 @@ def main() -> None:
     device = choose_device(options.device)
     read_options = ReadOptions(align=parse_align(options.align), keep_borders=True)
     model, processor = create_model(options.model, use_segmenter=False).to(device), load_image_processor(options.model)
-    error_shown = ""
     with (
         FusionStream(model, processor, read_options) as stream,
         closing(Camera(options.infrared, stream.push_infrared)) as infrared,
@@ -74,10 +73,9 @@ def main() -> None:
         while visible.is_running and infrared.is_running:
             try:
                 result = stream.latest()
-            except ValueError as error:  # the stream goes on
-                result, kind = None, str(error).split(":")[0].strip("0123456789")
-                if error_shown != (error_shown := type(error).__name__ + kind[:20]):
-                    print(f"pair left out: {error}")
+            except ValueError as error:  # one pair, such as while a camera is calibrated; the stream goes on
+                result = None
+                print(f"pair left out: {error}", end="\r")
             if result is not None:
                 cv2.imshow(f"gffusion: press q to stop ({options.model})", result.fused[..., ::-1])
             if cv2.waitKey(5) == ord("q"):

@@ -107,8 +107,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     expect_json("--json" in options and "--json" in words)
     if command is not None and "" in words:
         option = words[max(words.index("") - 1, 0)]
-        takes_value = any(option in parameter.opts and not parameter.is_flag for parameter in command.params)
-        given = f"the value of {option}" if takes_value else "an argument"
+        is_flag = any(option in parameter.opts and getattr(parameter, "is_flag", False) for parameter in command.params)
+        given = f"the value of {option}" if option.startswith("--") and not is_flag else "an argument"
         exit_with_usage_error(
             ClickException(
                 f"{given} is empty: a variable of the shell may not be set; leave out options without a value"

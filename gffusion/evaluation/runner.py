@@ -5,7 +5,6 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
-from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -131,7 +130,10 @@ def evaluate(
     models = list_given(models, "models", (str, os.PathLike), _OTHER_MODELS)
     baselines = list_given(baselines, "baselines")
     class_names = None if class_names is None else list_given(class_names, "class_names")
-    sheet = int(sheet) if isinstance(sheet, Integral) else list_given(sheet, "sheet", advice=", or a number of pairs")
+    if isinstance(sheet, bool) or not isinstance(sheet, int | np.integer):
+        sheet = list_given(sheet, "sheet", advice=", or a number of pairs")
+    else:
+        sheet = int(sheet)
     ranked, beside = _choose_metrics(metrics, protocol)
     fused, read_options = fused or {}, read_options or ReadOptions()
     if not (fused or models or baselines):

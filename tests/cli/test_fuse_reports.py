@@ -364,6 +364,7 @@ def test_odd_arguments(gffusion: Callable) -> None:
     outcome = gffusion("fuse", "visible", "", "-o", "out")
     assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1) and "an argument is empty" in outcome.err
     assert "the value of --palette is empty" in gffusion("fuse", "visible", "infrared", "--palette", "").err
+    assert "an argument is empty" in gffusion("fuse", "visible", "infrared", "--overwrite", "").err
     for kind in ("visible", "infrared"):
         Path(f"{kind}.txt").write_text(f"{kind}/rendered_0000.png\n" * 2)
     outcome = gffusion("fuse", "@visible.txt", "@infrared.txt", "-o", "out", "--dry-run")
