@@ -359,8 +359,7 @@ class GFFusionConfig(PreTrainedConfig):
         if unknown := {name for name in arguments if not name.startswith("_")} - _BASE_ARGUMENTS:
             allowed = sorted(set(self.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__))
             raise ValueError(
-                f"Unknown GFFusionConfig arguments {sorted(unknown)}. Allowed: {', '.join(allowed)}. "
-                "A configuration with other fields can be that of a newer version: pip install --upgrade gffusion."
+                f"Unknown GFFusionConfig arguments {sorted(unknown)}. Allowed: {', '.join(allowed)}. A newer gffusion may have more."
             )
 
     def _validate_widths(self) -> None:
