@@ -287,9 +287,9 @@ class FusionDataset(Dataset[dict[str, Any]]):
             if "is_raw" in decoded or not is_nearly_constant(decoded["infrared"], decoded.get("missing")):
                 return
         raise ValueError(
-            f"The infrared images have 16 bits, but use less than a tenth of their range ({len(indices)} of {len(self)} were looked "
-            'at): with the default range, a model would see nearly constant images. Set infrared_range="folder" (--infrared_range folder), "percentile", or low and high in '
-            'counts; "type" takes them as they are.'
+            f"The infrared images have 16 bits, but use less than a tenth of their range, as {len(indices)} of {len(self)} show: with "
+            'the default range, a model would see nearly constant images. Set infrared_range="folder" (--infrared_range folder), '
+            '"percentile", or low and high in counts; "type" takes them as they are.'
         )
 
     def __getitem__(self, index: int) -> dict[str, Any]:

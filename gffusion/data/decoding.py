@@ -215,9 +215,8 @@ def _check_complete(content: bytes, image: ImageFile.ImageFile, decodes: bool = 
             check_jpeg(content)
     elif image.format == "PNG":
         check_png(content)
-        if decodes and not _is_plain_png(
-            content, image
-        ):  # Pillow fills data that end early; the decoder of plain files does not
+        # Pillow fills data that end early; the decoder of plain files does not.
+        if decodes and not _is_plain_png(content, image):
             depth = content[24] * {2: 3, 4: 2, 6: 4}.get(content[25], 1)
             check_png_data(content, list_png_rows(*image.size, depth, bool(content[28])))
     else:

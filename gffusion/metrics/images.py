@@ -32,8 +32,8 @@ def to_luma8(image: ArrayLike | Tensor) -> Tensor:
         Integer gray levels from 0 to 255 as `torch.float64`, of shape (B, 1, H, W) for a batch and (H, W) otherwise.
 
     Raises:
-        ValueError: If the image is empty, the shape or the data type is not supported, a floating-point value is NaN or outside 0 to 1, or a
-            value is masked.
+        ValueError: If the image is empty, the shape or the data type is not supported, a floating-point value is NaN or
+            outside 0 to 1, or a value is masked.
 
     Example:
         >>> to_luma8(np.array([[[255, 0, 0], [10, 10, 10]]], dtype=np.uint8))

@@ -96,9 +96,10 @@ class FusionStream:
             By default, borders are taken as measured, because searching every image for them takes time.
         segment: Whether to predict label maps, too.
         semantic_every: Number of fused frames that share the tokens of CLIP; a scene cut refreshes them at once.
-        max_age: Seconds between the frames that `push_visible` and `push_infrared` were given, up to which they are fused.
+        max_age: Largest difference, in seconds, between the times of a visible and an infrared frame that `push_visible` fuses.
 
     Raises:
+        TypeError: If `read_options` are something else.
         ValueError: If `model` is none of this package, or options exclude each other or do not fit ordered frames.
 
     Example:

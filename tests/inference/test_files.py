@@ -216,6 +216,11 @@ class TestFuseFiles:
             getattr(jobs[5].pair, kind).write_bytes(getattr(jobs[4].pair, kind).read_bytes())
         noted = [name for name, result in run(jobs, BrighterOfBoth()).items() if result.notes]
         assert noted == ["bb", "ccc"]
+        for number, job in enumerate(jobs):  # one small target that moves between the pixels that a sample would have
+            image = np.zeros((40, 50), np.uint16)
+            image[1 + number, 2] = 60000
+            Image.fromarray(image).save(job.pair.infrared)
+        assert not any(result.notes for result in run(jobs[:4], BrighterOfBoth()).values())
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ def check_class_ids(
     Raises:
         ValueError: If an id is not a class, with its file and line.
     """
-    if class_names is None:
+    if not class_names:
         return None
     found: dict[int, tuple[Path, int]] = {}
     for path in sources:

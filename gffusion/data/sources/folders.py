@@ -61,7 +61,7 @@ class FolderPairs(PairSource):
         if self.has_boxes and self.class_names is None:
             _refuse_class_names(self.pairs)
         if self.has_boxes and (note := check_class_ids((pair.boxes for pair in self.pairs), self.class_names)):
-            logger.warning("%s: %s", self.pairs[0].visible.parent.parent, note)
+            logger.warning("%s: %s", ", ".join(map(str, roots)), note)
 
     @property
     def settings(self) -> str:

@@ -48,7 +48,8 @@ def test_note_if_only_the_first_class_is_missing(tmp_path: Path) -> None:
 def test_other_boxes_are_left_out(tmp_path: Path) -> None:
     (kaist,) = write(tmp_path, "% bbGt version=3\nperson 1 2 3 4 0 0 0 0 0 0 0")
     assert check_class_ids([kaist, tmp_path / "missing.txt", tmp_path / "a.xml", None], CLASSES) is None
-    assert check_class_ids(write(tmp_path, "9 0 0 1 1"), None) is None
+    for any_class in (None, []):
+        assert check_class_ids(write(tmp_path, "9 0 0 1 1"), any_class) is None
 
 
 def test_dataset_checks_all_files_at_once(tmp_path: Path) -> None:
