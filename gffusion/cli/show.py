@@ -201,7 +201,7 @@ def _extract(
 
 def _find_fused(pair: "ImagePair", models: Sequence[str], folders: Mapping[str, Path]) -> dict[str, Path]:
     """Return the fused image in each folder by name, after a check of the names of all methods."""
-    from gffusion.data.pairs import match_results
+    from gffusion.data.pairs import match_results  # imports torch
     from gffusion.evaluation.inputs import check_methods, name_model
 
     check_methods([*folders, *map(name_model, models)])
