@@ -276,9 +276,9 @@ def _encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values:
     images = [part[None] for values in (visible_values, infrared_values) for part in values]
     if not model.config.needs_clip or not should_compute_alone(len(images)):
         return None
-    tokens = run_in_threads(partial(model.encode_images, image) for image in images)
-    layers = [torch.cat(layer) for layer in zip(*tokens, strict=True)]  # L times (2B, N, D)
-    return unite_modalities(*zip(*(layer.chunk(2) for layer in layers), strict=True))
+    tokens = run_in_threads(partial(model.encode_images, image) for image in images)  # 2B times L times (1, N, D)
+    pairs = len(visible_values)
+    return torch.cat([unite_modalities(*both) for both in zip(tokens[:pairs], tokens[pairs:], strict=True)])
 
 
 def predict_labels(
