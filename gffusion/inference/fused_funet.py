@@ -122,7 +122,9 @@ class FusedFunet:
         features = []
         for index, encoder in enumerate(self.encoders):
             maps, inner = encoder(frame.place(images[index]), frame)
-            features.append(inner.reflect(maps if inject is None else inject(maps, index, inner.top)))
+            if inject is not None:
+                maps = inject(maps, index, inner.top)
+            features.append(inner.reflect(maps))
         return features
 
     def decode(self, features: Sequence[Tensor], tile: Tile, frame: "Frame", context: "Map | None" = None) -> Tensor:

@@ -15,8 +15,9 @@ from .threads import run_in_threads
 
 # Small enough for a CPU's cache, and large compared with the rows that neighboring bands share.
 BAND_PIXELS, MIN_BAND_ROWS = 2**16, 64
-# Values of z_f and of images in a tile, so that its memory is reused ([`run_in_threads`]), and values of images for a pixel.
-TILE_VALUES, PIXEL_VALUES = 2**23, 8
+# Values of z_f and of images in a tile, and values of images for a pixel. Larger tiles share fewer rows, but from 5 * 2**20 values
+# on, the memory of some runs is returned to the system instead of being reused ([`run_in_threads`]).
+TILE_VALUES, PIXEL_VALUES = 9 * 2**19, 8
 FULL_TILES = 4  # threads up to twice as many get tiles of this size
 # Widest tile of z_f: a wider image is also divided into columns of tiles, as the memory of a tile would be too large to be reused.
 MAX_COLUMNS = 1024
