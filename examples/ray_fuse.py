@@ -50,9 +50,7 @@ class Fuser:
             names = f"visible image {name}", f"infrared image {name}"
             image, frame, _ = decode_unaligned(visible or b"", infrared or b"", names)
             pair = complete_pair(image, frame)
-            options = [pair.adapt(self.processor.infrared_options)]
-            result = predict(self.model, self.processor, [pair[:2]], infrared_options=options, missing=[pair.missing])
-            return encode_image(f"{name}.png", result[0].fused), ""
+            return encode_image(f"{name}.png", predict(self.model, self.processor, [pair])[0].fused), ""
         except (OSError, ValueError) as error:
             return b"", str(error)
 

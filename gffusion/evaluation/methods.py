@@ -20,7 +20,7 @@ from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.models.gffusion.infrared_values import map_infrared
+from gffusion.models.gffusion.infrared_values import to_infrared_values
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo import create_model, load_image_processor
 from gffusion.zoo.digest import digest_file, digest_weights
@@ -60,8 +60,8 @@ class Sources:
             is_mapped = options != InfraredOptions()
             infrared = measured.infrared
             if infrared.dtype.kind == "f":  # raises if its range is unknown
-                map_infrared(infrared, options, measured.missing)
-            infrared = map_infrared(infrared, options, measured.missing)[0] if is_mapped else infrared
+                to_infrared_values(infrared, options, measured.missing)
+            infrared = to_infrared_values(infrared, options, measured.missing)[0] if is_mapped else infrared
             infrared_luma = to_luma8(infrared)
         return cls(pair, images, visible_luma, infrared_luma, options, reading.max_pixels, reading.truncated)
 
@@ -174,7 +174,5 @@ class Model(Method):
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Fuse the pair as `gffusion fuse` does."""
         with self._lock:
-            images = sources.images
-            options = [images.adapt(self._ranges.options_of(sources.pair))]
-            missing = [images.missing]
-            return predict(self._model, self._image_processor, [images[:2]], segment, options, missing=missing)[0]
+            options = [self._ranges.options_of(sources.pair)]
+            return predict(self._model, self._image_processor, [sources.images], segment, options)[0]

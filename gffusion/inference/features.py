@@ -56,12 +56,10 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
         160
     """
     check_model_object(model)
+    [prediction] = predict(model, image_processor, [pair], model.config.use_segmenter)
     options = [pair.adapt(image_processor.infrared_options)]
-    missing = [pair.missing]
-    [prediction] = predict(model, image_processor, [pair[:2]], model.config.use_segmenter, options, missing=missing)
-    inputs = image_processor([pair[:2]], infrared_options=options, missing=missing, return_tensors="pt").to(
-        model.device
-    )
+    inputs = image_processor([pair[:2]], infrared_options=options, missing=[pair.missing], return_tensors="pt")
+    inputs = inputs.to(model.device)
     height, width = pair.visible.shape[:2]  # the processor pads at the bottom and on the right
     infrared = inputs["infrared_values"][0, 0, :height, :width].float().cpu().numpy()
     images = {"visible": pair.visible, "infrared": infrared, "fused": prediction.fused}

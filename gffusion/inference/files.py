@@ -132,16 +132,15 @@ def _fuse(
     batch: Sequence[ReadJob], model: GFFusionModel, image_processor: GFFusionImageProcessor
 ) -> list[tuple[ReadJob, Prediction | str]]:
     """Return the prediction or the error of every job."""
-    pairs = [item.images[:2] for item in batch if item.images is not None]
+    pairs = [item.images for item in batch if item.images is not None]
     if not pairs:  # the batch is one job that could not be read
         return [(batch[0], str(batch[0].error))]
     segment = any(item.job.labels or item.job.overlay for item in batch)
     try:
         default = image_processor.infrared_options
-        options = [item.images.adapt(item.job.infrared_options or default) for item in batch if item.images is not None]
-        missing = [item.images.missing for item in batch if item.images is not None]
+        options = [item.job.infrared_options or default for item in batch]
         with about(*(item.job.pair.infrared for item in batch)), memory_errors():
-            predictions = predict(model, image_processor, pairs, segment, options, missing=missing)
+            predictions = predict(model, image_processor, pairs, segment, options)
     except (ValueError, MemoryError) as error:
         if len(batch) == 1:
             return [(batch[0], str(error))]

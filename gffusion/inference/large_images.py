@@ -15,7 +15,7 @@ from gffusion.models.gffusion.funet import Context
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.models.gffusion.infrared_values import map_infrared, scale_by_type, to_visible_values
+from gffusion.models.gffusion.infrared_values import scale_by_type, to_infrared_values, to_visible_values
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
 from .fused_funet import FusedFunet, fuse_funet
@@ -55,7 +55,7 @@ def fuse_large(
     """
     height, width = visible.shape[:2]
     check_same_size({"the visible image": (height, width), "the infrared image": infrared.shape[:2]})
-    infrared_values = torch.from_numpy(map_infrared(infrared, options, missing))[None]  # (1, 1, H, W)
+    infrared_values = torch.from_numpy(to_infrared_values(infrared, options, missing))[None]  # (1, 1, H, W)
     projections = None
     if model.config.needs_clip:
         small = [_shrink_visible(visible, model.config.clip_size), _shrink(infrared_values, model.config.clip_size)]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.cameras.missing import blend_visible, fill_missing
+from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.finet import unite_modalities
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, to_array
@@ -51,7 +52,7 @@ class Prediction:
 def predict(
     model: GFFusionModel,
     image_processor: GFFusionImageProcessor,
-    pairs: Iterable[tuple[Any, Any]],
+    pairs: Iterable[tuple[Any, Any] | PairImages],
     segment: bool = False,
     infrared_options: Sequence[InfraredOptions] | Iterator[InfraredOptions] | None = None,
     output_type: Literal["np", "pil"] = "np",
@@ -64,14 +65,16 @@ def predict(
     Args:
         model: The model, in evaluation mode, on its device.
         image_processor: Processor that prepares the images and restores size, color and depth.
-        pairs: Visible and infrared images in any form that [`GFFusionImageProcessor`] accepts.
+        pairs: Pairs as [`read_pair`] returns them, whose missing pixels and ranges of radiometric files are considered; or
+            visible and infrared images in any form that [`GFFusionImageProcessor`] accepts.
         segment: Whether to predict label maps. Needs a model with a segmenter.
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster. On
             NVIDIA GPUs, the default is [`fuse_on_gpu`], unless this is given.
         missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such
-            pixels take no part in ranges, and inside larger holes the fused image turns into the visible one.
+            pixels take no part in ranges, and inside larger holes the fused image turns into the visible one. By default,
+            those of the pairs.
         encode: Replaces [`GFFusionModel.encode_semantics`], for example by tokens of an earlier frame of a video.
 
     Raises:
@@ -91,8 +94,13 @@ def predict(
     if isinstance(infrared_options, Iterator):
         infrared_options = list(infrared_options)
     _check_arguments(model, pairs, row_bands, infrared_options)
-    images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared in pairs]
-    masks = [None] * len(images) if missing is None else list(missing)
+    if any(isinstance(pair, PairImages) for pair in pairs):
+        given = infrared_options or [image_processor.infrared_options] * len(pairs)
+        infrared_options = [_adapt(option, pair) for option, pair in zip(given, pairs, strict=True)]
+    images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared, *_ in pairs]
+    masks = (
+        [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
+    )
     _check_masks(masks, [visible.shape[:2] for visible, _ in images])
     images = [
         (visible, infrared if mask is None else fill_missing(infrared, mask))
@@ -131,9 +139,13 @@ def predict(
     ]
 
 
+def _adapt(options: InfraredOptions, pair: tuple[Any, Any] | PairImages) -> InfraredOptions:
+    return pair.adapt(options) if isinstance(pair, PairImages) else options
+
+
 def _check_arguments(
     model: GFFusionModel,
-    pairs: Sequence[tuple[Any, Any]],
+    pairs: Sequence[tuple[Any, ...]],
     row_bands: bool | None,
     infrared_options: Sequence[InfraredOptions] | None,
 ) -> None:

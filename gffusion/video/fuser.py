@@ -192,10 +192,9 @@ class FrameFuser:
         predictions = predict(
             self._model,
             self._processor,
-            [frame.images[:2] for frame in frames],
+            [frame.images for frame in frames],
             self.segment,
             [frame.options for frame in frames],
-            missing=[frame.images.missing for frame in frames],
             encode=self._semantics,
         )
         self._infrared_type = frames[-1].infrared_type

@@ -10,11 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gffusion import GFFusionImageProcessor, GFFusionModel, create_model
+from gffusion.data import PairImages
 from gffusion.inference import row_bands
 from gffusion.inference.gpu_inputs import prepare_bytes
 from gffusion.inference.label_refinement import refine_logits
 from gffusion.inference.predict import predict, predict_labels, run_model
 from gffusion.models.gffusion.image_ops import rgb_to_luma
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.zoo import load_image_processor
 
 TinyModel = Callable[..., GFFusionModel]
@@ -137,6 +139,24 @@ def test_class_ids_that_label_maps_cannot_hold_are_refused(tiny_model: TinyModel
     pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
     with pytest.raises(ValueError, match="up to 255, but class 280"):
         predict(model, GFFusionImageProcessor(), [pair], segment=True)
+
+
+def test_pairs_that_were_read_keep_ranges_and_holes(tiny_model: TinyModel) -> None:
+    model, processor = tiny_model().eval(), GFFusionImageProcessor(infrared_range="auto")
+    rng = np.random.default_rng(0)
+    visible, counts = rng.integers(0, 256, (48, 64, 3), np.uint8), rng.integers(7000, 9000, (48, 64), np.uint16)
+    missing = np.zeros((48, 64), np.bool_)
+    missing[:20, :30] = True
+    low, high = np.percentile(counts[~missing], (0.1, 99.9))
+    infrared = np.clip((counts - low) / (high - low), 0, 1).astype(np.float32)
+    plain = predict(model, processor, [(visible, infrared)] * 2, missing=[missing, None])
+    read = [PairImages(visible, counts, missing, is_raw=True), (visible, infrared)]
+    for found, expected in zip(predict(model, processor, read), plain, strict=True):
+        np.testing.assert_allclose(found.fused.astype(int), expected.fused, atol=1)
+    given = InfraredOptions(infrared_range=[0, 65535])  # which the pair does not replace, nor its mask a given one
+    flat = predict(model, processor, read[:1], infrared_options=[given], missing=[None])[0]
+    expected = predict(model, processor, [(visible, (counts / 65535).astype(np.float32))])[0]
+    np.testing.assert_allclose(flat.fused.astype(int), expected.fused, atol=1)
 
 
 def test_default_type_of_torch_does_not_matter() -> None:
