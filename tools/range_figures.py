@@ -85,7 +85,7 @@ def main() -> None:
     )
     print("| infrared_range | mean change per frame | largest change | flicker |\n| --- | ---: | ---: | ---: |")
     limits = [float(limit) for limit in (np.min(frames), np.max(frames))]
-    shown = [to_luma8(to_infrared_values(frame, limits)[0]) for frame in frames]
+    shown = [to_luma8(to_infrared_values(frame, InfraredOptions(limits))[0]) for frame in frames]
     for row, (name, options) in zip("abc", CHOICES.items(), strict=True):
         fused = fuse_sequence(visible, frames, options)
         levels = measure_levels(fused, street)

@@ -220,14 +220,14 @@ def _fuse(
     from gffusion.data.infrared_range import measure_pairs  # these import torch
     from gffusion.evaluation.methods import FusedFolder, Model, Sources
     from gffusion.models.gffusion.infrared_options import InfraredOptions
-    from gffusion.models.gffusion.infrared_values import map_infrared
+    from gffusion.models.gffusion.infrared_values import to_infrared_values
 
     loaded = [Model.load(name, device, False, infrared_options) for name in models]
     options = loaded[0].infrared_options if loaded else InfraredOptions().override(**infrared_options)
     for method in loaded:
         method.use_ranges(measure_pairs([pair], method.infrared_options, read_options))
     sources = Sources.read(pair, measure_pairs([pair], options, read_options))
-    infrared = map_infrared(sources.images.infrared, sources.infrared_options, sources.images.missing)
+    infrared = to_infrared_values(sources.images.infrared, sources.infrared_options, sources.images.missing)
     methods = [*loaded, *(FusedFolder(name, {pair.name: file}) for name, file in files.items())]
     predictions = {method.name: method.fuse(sources) for method in methods}
     for name, prediction in predictions.items():

@@ -16,8 +16,8 @@ from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import (
     is_nearly_constant,
-    map_infrared,
     measured_counts,
+    to_infrared_values,
     to_visible_values,
 )
 
@@ -343,7 +343,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
             options = options.with_limits(self._ranges[index]) if self._ranges else options
             options = options.for_counts() if "is_raw" in decoded else options
             visible = np.moveaxis(to_visible_values(decoded["visible"]), 0, -1)
-            infrared = np.moveaxis(map_infrared(decoded["infrared"], options, decoded.get("missing")), 0, -1)
+            infrared = np.moveaxis(to_infrared_values(decoded["infrared"], options, decoded.get("missing")), 0, -1)
         sample = {"visible": visible, "infrared": infrared}
         if "missing" in decoded:
             sample["missing"] = decoded["missing"][..., None].astype(np.float32)

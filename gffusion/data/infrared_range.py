@@ -35,8 +35,6 @@ def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-ra
     """
     text = text if isinstance(text, str) else " ".join(text)
     words = text.replace(",", " ").split()
-    if words == ["dtype"]:
-        return "type"
     if len(words) == 1 and words[0] in NAMED_RANGES:
         return words[0]  # type: ignore[return-value]
     try:

@@ -5,6 +5,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +37,10 @@ logger = logging.getLogger(__name__)
 
 CARD = "README.md"
 
-# The modules of gffusion/models/gffusion, which a push with code uploads.
-_MODULES = (
-    "checkpointing config_limits configuration_gffusion encoders finet funet image_ops image_processing_gffusion image_sizes "
-    "infrared_options infrared_values input_checks losses metric_losses modeling_gffusion ssnet weight_checks weight_files "
-    "windows"
-)
-TRAVELING_FILES = frozenset(f"{name}.py" for name in _MODULES.split())
+# The modules that a push with code uploads.
+TRAVELING_FILES = frozenset(
+    item.name for item in files("gffusion.models.gffusion").iterdir() if item.name.endswith(".py")
+) - {"__init__.py"}
 
 # Modules that earlier versions uploaded. Add the old name when a module is renamed or removed.
 FORMER_FILES = frozenset({"backbones.py", "functional.py", "safety.py"})

@@ -12,7 +12,7 @@ from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import IGNORED
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
+from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visible_values
 from gffusion.visualization.drawing import stack
 from gffusion.visualization.label_sheet import draw_labeled_pair, draw_legend
 
@@ -58,7 +58,7 @@ def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairR
         raise ValueError(f"the pair {pair.name} has {'no boxes' if pair.boxes is None else 'no label map'} to show")
     images = ranges.read(pair)
     visible = np.moveaxis(to_visible_values(images.visible), 0, -1)  # (3, H, W) -> (H, W, 3)
-    infrared_values = map_infrared(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
+    infrared_values = to_infrared_values(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
     infrared = np.moveaxis(infrared_values, 0, -1)  # (1, H, W) -> (H, W, 1)
     boxes = read_boxes(pair.boxes, visible.shape[:2], class_names)
     count = len(boxes.classes)

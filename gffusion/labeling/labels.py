@@ -12,7 +12,7 @@ from gffusion.data.io import write_image
 from gffusion.data.memory import memory_errors
 from gffusion.data.pairs import ImagePair
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.models.gffusion.infrared_values import map_infrared, to_visible_values
+from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visible_values
 
 from .files import choose_label_file
 from .masks import MaskMethod, MaskReport, draw_labels
@@ -84,7 +84,9 @@ def write_labels(
                 if pair.boxes is None:
                     raise ValueError(f"{pair.visible} has no boxes")
                 images = ranges.read(pair)
-                infrared_values = map_infrared(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
+                infrared_values = to_infrared_values(
+                    images.infrared, images.adapt(ranges.options_of(pair)), images.missing
+                )
                 size = images.visible.shape[:2]
                 boxes = read_boxes(pair.boxes, size, class_names)
                 masks = method(to_visible_values(images.visible), infrared_values, boxes)

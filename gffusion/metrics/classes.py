@@ -34,9 +34,6 @@ class _CatalogMetric(Metric):
             ValueError: If its class or its settings are others.
         """
         states = incoming_state.metric_state if isinstance(incoming_state, Metric) else incoming_state
-        if isinstance(states, dict) and not any(name.startswith(_MARK) for name in states):  # of an earlier version
-            marks = {name: value for name, value in self._defaults.items() if name.startswith(_MARK)}
-            states = {**marks, **states}
         if isinstance(states, dict) and not self._defaults.keys() <= states.keys():
             raise ValueError(
                 f"The states of a metric with other settings cannot be merged: they are {', '.join(states)}, not "

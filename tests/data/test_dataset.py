@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from gffusion.data import FusionDataset, ImageReadError, ReadOptions
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Sample, ThermalGain, VisiblePhotometric
 from gffusion.models.gffusion.image_ops import rgb_to_luma
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values
 
 RANDOM = Compose(RandomCrop(6), RandomFlip(0.5, 0.5), VisiblePhotometric(0.2), ThermalGain(0.2))
@@ -223,7 +224,9 @@ class TestInfraredRange:
         make_pairs(tmp_path)
         values = FusionDataset(tmp_path, invert=True, agc="plateau", plateau_limit=2)[1]["infrared_values"].numpy()
         image = np.asarray(Image.open(tmp_path / "infrared" / "scene1.png"))
-        np.testing.assert_array_equal(values, to_infrared_values(image, invert=True, agc="plateau", plateau_limit=2))
+        np.testing.assert_array_equal(
+            values, to_infrared_values(image, InfraredOptions(invert=True, agc="plateau", plateau_limit=2))
+        )
 
     def test_images_that_cannot_be_measured(self, tmp_path: Path) -> None:
         replace_infrared(make_pairs(tmp_path), np.full((9, 12), np.inf, np.float32))

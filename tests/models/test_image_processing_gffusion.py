@@ -342,7 +342,7 @@ class TestFiles:
             assert loaded.to_dict() == processor.to_dict()
 
     def test_files_from_before_other_options_existed(self, tmp_path: Path) -> None:
-        saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "dtype", "size_divisor": 1}
+        saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "type", "size_divisor": 1}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved))
         assert GFFusionImageProcessor.from_pretrained(tmp_path).infrared_options == InfraredOptions("type")
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from skimage.exposure import equalize_adapthist, equalize_hist
 
 from gffusion.models.gffusion.image_processing_gffusion import to_array
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import (
     equalize_plateau,
     measure_limits,
@@ -33,6 +34,10 @@ WHITE_HOT: dict[str, Array] = {
 }
 
 
+def map_values(image: Array, infrared_range: Any = "auto", missing: Any = None, **options: Any) -> Array:
+    return to_infrared_values(image, InfraredOptions(infrared_range, **options), missing)
+
+
 def highest(image: Array) -> float:
     return np.iinfo(image.dtype).max if image.dtype.kind == "u" else 1
 
@@ -44,35 +49,35 @@ class TestInversion:
     def test_black_hot_images_give_the_values_of_white_hot_ones(self, kind: str, infrared_range: Any, agc: Any) -> None:
         image = WHITE_HOT[kind]
         black_hot = (highest(image) - image).astype(image.dtype)
-        expected = to_infrared_values(image, infrared_range, agc=agc)
-        values = to_infrared_values(black_hot, infrared_range, invert=True, agc=agc)
+        expected = map_values(image, infrared_range, agc=agc)
+        values = map_values(black_hot, infrared_range, invert=True, agc=agc)
         # The plateau has a step at each level, which the bins cut on either side.
         np.testing.assert_allclose(
             values, expected, atol=0.02 if agc == "plateau" else 2e-3 if agc == "clahe" else 1e-5
         )
 
     def test_high_low_is_the_inverted_range(self) -> None:
-        expected = to_infrared_values(255 - GRAY, [0, 255])
-        np.testing.assert_array_equal(to_infrared_values(GRAY, [255, 0]), expected)
-        np.testing.assert_array_equal(to_infrared_values(GRAY, [0, 255], invert=True), expected)
-        np.testing.assert_allclose(to_infrared_values(GRAY, invert=True), expected, atol=1e-7)
+        expected = map_values(255 - GRAY, [0, 255])
+        np.testing.assert_array_equal(map_values(GRAY, [255, 0]), expected)
+        np.testing.assert_array_equal(map_values(GRAY, [0, 255], invert=True), expected)
+        np.testing.assert_allclose(map_values(GRAY, invert=True), expected, atol=1e-7)
 
 
 class TestOutsideTheRange:
     def test_most_of_the_image(self) -> None:
         image = np.full((10, 10), 300, np.uint16)
         image[:, :5] = 7000
-        to_infrared_values(image, [6000, 8000])  # half of it
+        map_values(image, [6000, 8000])  # half of it
         image[0, 0] = 300
         with pytest.raises(
             ValueError, match=r"51% of the infrared image is outside the range 6000 to 8000.*300 to 7000"
         ):
-            to_infrared_values(image, [8000, 6000])
+            map_values(image, [8000, 6000])
 
     def test_missing_pixels_do_not_count(self) -> None:
         image = np.full((10, 10), 300, np.uint16)
         image[:, :3] = 7000
-        to_infrared_values(image, [6000, 8000], missing=image == 300)
+        map_values(image, [6000, 8000], missing=image == 300)
 
 
 class TestMissingPixels:
@@ -95,30 +100,30 @@ class TestMissingPixels:
         missing = np.zeros((40, 48), bool)
         missing[3:9, 40:] = True
         damaged = np.where(missing[..., None] if image.ndim == 3 else missing, bad, image).astype(image.dtype)
-        values = to_infrared_values(damaged, infrared_range, agc=agc, missing=missing)
-        filled = to_infrared_values(image, infrared_range, agc=agc, missing=missing)
+        values = map_values(damaged, infrared_range, agc=agc, missing=missing)
+        filled = map_values(image, infrared_range, agc=agc, missing=missing)
         np.testing.assert_array_equal(values[0][~missing], filled[0][~missing])
         assert values.min() >= 0 and values.max() <= 1
         if agc != "clahe":  # whose histograms are local
             upper = np.repeat(np.arange(40)[:, None] < 9, 48, axis=1)
-            alone = to_infrared_values(image[9:], infrared_range, agc=agc)
-            part = to_infrared_values(damaged, infrared_range, agc=agc, missing=upper)
+            alone = map_values(image[9:], infrared_range, agc=agc)
+            part = map_values(damaged, infrared_range, agc=agc, missing=upper)
             np.testing.assert_array_equal(part[0][9:], alone[0])
 
     def test_all_pixels(self) -> None:
         with pytest.raises(ValueError, match="no measured pixel"):
-            to_infrared_values(GRAY, missing=np.ones((40, 48), bool))
+            map_values(GRAY, missing=np.ones((40, 48), bool))
 
 
 class TestPlateau:
     def test_without_a_limit_it_is_histogram_equalization(self) -> None:
         expected = equalize_hist(SCENE, nbins=4096)
-        np.testing.assert_allclose(to_infrared_values(SCENE, agc="plateau", plateau_limit=1e9)[0], expected, atol=0.03)
+        np.testing.assert_allclose(map_values(SCENE, agc="plateau", plateau_limit=1e9)[0], expected, atol=0.03)
 
     def test_with_the_smallest_limit_all_gray_levels_count_alike(self) -> None:
         levels = np.repeat(np.arange(0, 256, dtype=np.uint8), 8).reshape(32, 64)
         levels[:10] = 128
-        values = to_infrared_values(levels, agc="plateau", plateau_limit=1e-6)[0]
+        values = map_values(levels, agc="plateau", plateau_limit=1e-6)[0]
         present = np.unique(levels)
         steps = np.diff([values[levels == level][0] for level in present])
         assert np.ptp(steps[:-1]) < 0.02
@@ -132,7 +137,7 @@ class TestPlateau:
 
     def test_is_monotonic_and_uses_the_full_range(self) -> None:
         thermal = (7000 + 2000 * SCENE).astype(np.uint16)
-        values = to_infrared_values(thermal, agc="plateau")[0]  # a narrow part of 16 bits
+        values = map_values(thermal, agc="plateau")[0]  # a narrow part of 16 bits
         assert (values.min(), values.max()) == (0, 1)
         assert (np.diff(values.ravel()[np.argsort(thermal, axis=None)]) >= 0).all()
 
@@ -140,22 +145,22 @@ class TestPlateau:
     def test_nearly_flat_images(self, missing: Any) -> None:
         counts = np.full((40, 48), 60000, np.uint16)
         counts[20:] = 60001
-        values = to_infrared_values(counts, agc="plateau", missing=missing)[0]
+        values = map_values(counts, agc="plateau", missing=missing)[0]
         assert np.ptp(values) > 0.4 and (np.unique(values[~(missing if missing is not None else counts < 0)]).size == 2)
 
     def test_flat_images_stay_flat(self) -> None:
         for agc in ("plateau", "clahe"):
-            assert np.ptp(to_infrared_values(np.full((40, 48), 77, np.uint8), agc=agc)) == 0  # type: ignore[arg-type]
+            assert np.ptp(map_values(np.full((40, 48), 77, np.uint8), agc=agc)) == 0  # type: ignore[arg-type]
 
 
 class TestClahe:
     def test_is_that_of_scikit_image(self) -> None:
         expected = equalize_adapthist(np.interp(SCENE, np.percentile(SCENE, [0.1, 99.9]), [0, 1]))
-        np.testing.assert_allclose(to_infrared_values(SCENE, "percentile", agc="clahe")[0], expected, atol=1e-3)
+        np.testing.assert_allclose(map_values(SCENE, "percentile", agc="clahe")[0], expected, atol=1e-3)
 
     @pytest.mark.parametrize("size", [(1, 1), (1, 9), (3, 2), (15, 15), (16, 16), (33, 65)])
     def test_small_images(self, size: tuple[int, int]) -> None:
-        values = to_infrared_values(np.resize(GRAY, size), agc="clahe")
+        values = map_values(np.resize(GRAY, size), agc="clahe")
         assert values.shape == (1, *size) and np.isfinite(values).all()
         assert np.ptp(values) > 0 or values.size == 1
 
@@ -169,12 +174,12 @@ class TestClahe:
 
         monkeypatch.setattr(builtins, "__import__", find_others)
         with pytest.raises(ImportError, match=r"--agc clahe.*pip install scikit-image"):
-            to_infrared_values(GRAY, agc="clahe")
+            map_values(GRAY, agc="clahe")
 
 
 def test_masked_arrays_are_refused() -> None:
     masked = np.ma.masked_array(GRAY, GRAY > 100)
-    for measure in (to_infrared_values, to_visible_values, measure_limits, lambda array: to_array(array, "infrared")):
+    for measure in (map_values, to_visible_values, measure_limits, lambda array: to_array(array, "infrared")):
         with pytest.raises(ValueError, match=r"image is a masked array.*`missing`, and the pipeline takes NaN"):
             measure(masked)
         unmasked = measure(np.ma.masked_array(GRAY))
@@ -184,11 +189,11 @@ def test_masked_arrays_are_refused() -> None:
 
 def test_floats_may_exceed_1_by_rounding() -> None:
     values = np.array([[-1e-7, 0.5, 1 + 1e-6]])
-    np.testing.assert_array_equal(to_infrared_values(values), np.array([[[0, 0.5, 1]]], np.float32))
+    np.testing.assert_array_equal(map_values(values), np.array([[[0, 0.5, 1]]], np.float32))
     with pytest.raises(ValueError, match=r"got 0 to 1\.00002"):
         to_visible_values(np.array([[0, 1.00002]]))
 
 
 def test_ranges_of_several_images_must_be_measured() -> None:
     with pytest.raises(ValueError, match=r'infrared_range="folder".*infrared_range=\[low, high\]'):
-        to_infrared_values(GRAY, "folder")
+        map_values(GRAY, "folder")

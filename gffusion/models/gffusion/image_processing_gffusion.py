@@ -16,7 +16,7 @@ from transformers.utils import TensorType, logging
 from .image_ops import replace_luma, rgb_to_luma
 from .image_sizes import MIN_SIZE, check_same_size
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
-from .infrared_values import map_infrared, to_visible_values, unmask
+from .infrared_values import to_infrared_values, to_visible_values, unmask
 
 logger = logging.get_logger(__name__)
 
@@ -154,7 +154,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
                     "The visible image is gray and the infrared image has color: check that they are not swapped."
                 )
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
-            infrared_values.append(_pad(map_infrared(infrared_array, options, mask), size_divisor))
+            infrared_values.append(_pad(to_infrared_values(infrared_array, options, mask), size_divisor))
         sizes = sorted({values.shape[1:] for values in visible_values})
         if return_tensors is not None and len(sizes) > 1:
             raise ValueError(

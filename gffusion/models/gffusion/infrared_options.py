@@ -20,12 +20,10 @@ class InfraredOptions:
     """How the values of infrared images are mapped to [0, 1].
 
     Attributes:
-        infrared_range: Values that are mapped to 0 and 1. `"type"`: the range of the image's type; `"percentile"`: the
-            0.1st and 99.9th percentile of each image; `"auto"`: `"percentile"` for counts and degrees of radiometric
-            files, else
-            `"type"`; `"folder"`: the percentiles of all images of a run together; `[low, high]`: these values, in the
-                unit of
-            the image; `[high, low]`: the same, inverted. `"dtype"` is read as `"type"`.
+        infrared_range: Values that are mapped to 0 and 1. `"type"`: the range of the image's type. `"percentile"`: the
+            0.1st and 99.9th percentile of each image. `"auto"`: `"percentile"` for counts and degrees of radiometric
+            files, else `"type"`. `"folder"`: the percentiles of all images of a run together. `[low, high]`: these
+            values, in the unit of the image. `[high, low]`: the same, inverted.
         invert: Whether cold objects are bright in the images, which are then inverted.
         agc: Automatic gain control within the range: `"linear"`; `"plateau"`, histogram equalization in which no bin
             counts more than a limit; or `"clahe"`, contrast-limited adaptive histogram equalization.
@@ -49,8 +47,6 @@ class InfraredOptions:
     smooth_range: float = 0
 
     def __post_init__(self) -> None:
-        if str(self.infrared_range) == "dtype":
-            object.__setattr__(self, "infrared_range", "type")
         _check_range(self.infrared_range)
         if not isinstance(self.invert, bool):
             raise ValueError(f"`invert` must be True or False, got {self.invert!r}.")

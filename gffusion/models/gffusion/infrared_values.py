@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from transformers.utils import logging
 
 from .image_ops import rgb_to_luma
-from .infrared_options import DEFAULT_PLATEAU_LIMIT, Agc, InfraredOptions, InfraredRange, Limits
+from .infrared_options import DEFAULT_PLATEAU_LIMIT, InfraredOptions, Limits
 
 logger = logging.get_logger(__name__)
 
@@ -79,41 +79,25 @@ def to_visible_values(array: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def to_infrared_values(
-    array: NDArray[Any],
-    infrared_range: InfraredRange = "auto",
-    invert: bool = False,
-    agc: Agc = "linear",
-    missing: Mask | None = None,
-    plateau_limit: float | None = None,
+    array: NDArray[Any], options: InfraredOptions | None = None, missing: Mask | None = None
 ) -> NDArray[np.float32]:
     """Map an infrared image (H, W) or (H, W, 3) to [0, 1] -> (1, H, W); color is reduced to luma.
 
     Args:
         array: The image, uint8, uint16 or floating point.
-        infrared_range: See [`InfraredOptions`]; not `"folder"`, which needs [`measure_limits`] first.
-        invert: See [`InfraredOptions`].
-        agc: See [`InfraredOptions`].
+        options: How values are mapped, by default `InfraredOptions()`.
         missing: (H, W), True where nothing was measured. Such pixels count in no range and no histogram.
-        plateau_limit: See [`InfraredOptions`].
 
     Raises:
-        ValueError: If an option is wrong, floating-point values are outside [0, 1] and no range is given, values are
-            not finite, most pixels are outside a fixed range, or all pixels are missing.
+        ValueError: If floating-point values are outside [0, 1] and no range is given, values are not finite, most pixels
+            are outside a fixed range, all pixels are missing, or the range depends on other images, too.
 
     Example:
-        >>> to_infrared_values(np.array([[0, 51], [204, 255]], np.uint8), [255, 0])
+        >>> to_infrared_values(np.array([[0, 51], [204, 255]], np.uint8), InfraredOptions([255, 0]))
         array([[[1. , 0.8],
                 [0.2, 0. ]]], dtype=float32)
     """
-    return map_infrared(array, InfraredOptions(infrared_range, invert, agc, plateau_limit), missing)
-
-
-def map_infrared(array: NDArray[Any], options: InfraredOptions, missing: Mask | None = None) -> NDArray[np.float32]:
-    """Map an infrared image to [0, 1], as [`to_infrared_values`] does.
-
-    Raises:
-        ValueError: As [`to_infrared_values`], or if the range depends on other images, too.
-    """
+    options = options or InfraredOptions()
     if options.needs_measuring:
         raise ValueError(
             'infrared_range="folder" and `smooth_range` depend on several images, which `gffusion fuse`, the pipeline with a '
