@@ -35,7 +35,7 @@ def make_labels(folder: Path) -> None:
 def main() -> None:
     """Make label maps, and train."""
     make_labels(options.data)
-    train_data = FusionDataset(options.data, Compose(RandomCrop(128), RandomFlip()))
+    train_data = FusionDataset(options.data, Compose([RandomCrop(128), RandomFlip()]))
     classes = dict(enumerate(["background", *train_data.class_names]))
     model = GFFusionModel.from_backbones(options.clip, options.dinov2, id2label=classes)
     arguments = FusionTrainingArguments(

@@ -9,7 +9,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gffusion import create_model
+from gffusion import create_model, load_image_processor
 from gffusion.cli.device import choose_device
 from gffusion.cli.infrared import parse_infrared_options
 from gffusion.data import IMAGE_SUFFIXES, ReadOptions, write_image
@@ -17,7 +17,6 @@ from gffusion.data.alignment import parse_align
 from gffusion.video.matching import VideoPair
 from gffusion.video.reading import VideoFile, to_infrared, to_visible
 from gffusion.video.stream import FusionStream
-from gffusion.zoo import load_image_processor
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("visible", type=Path)

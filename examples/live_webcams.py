@@ -15,12 +15,11 @@ try:
 except ImportError:
     raise SystemExit("live_webcams.py: error: webcams need OpenCV: pip install opencv-python") from None
 
-from gffusion import create_model
+from gffusion import create_model, load_image_processor
 from gffusion.cli.device import choose_device
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import parse_align
 from gffusion.video.stream import FusionStream
-from gffusion.zoo import load_image_processor
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("--visible", default="0")

@@ -21,13 +21,11 @@ try:
 except ImportError:
     raise SystemExit('ray_fuse.py: error: needs Ray: pip install "gffusion[ray]"') from None
 
-from gffusion import create_model
+from gffusion import create_model, load_image_processor, locate, predict
 from gffusion.data import match_pairs
 from gffusion.data.atomic import replace_file
 from gffusion.data.io import encode_image
 from gffusion.data.reading import complete_pair, decode_unaligned
-from gffusion.inference.predict import predict
-from gffusion.zoo import load_image_processor, locate
 
 
 class Fuser:

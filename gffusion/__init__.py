@@ -12,11 +12,12 @@ from .inference.registration import register_with_transformers
 
 if TYPE_CHECKING:
     from .inference.pipeline import ImageFusionPipeline
+    from .inference.predict import predict
     from .models.gffusion.configuration_gffusion import GFFusionConfig
     from .models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from .models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
     from .training import FusionTrainer, FusionTrainingArguments
-    from .zoo import create_model, list_models
+    from .zoo import create_model, list_models, load_image_processor, locate
 
 __all__ = [
     "FusionTrainer",
@@ -29,6 +30,9 @@ __all__ = [
     "__version__",
     "create_model",
     "list_models",
+    "load_image_processor",
+    "locate",
+    "predict",
 ]
 
 _MODULES = {
@@ -41,6 +45,9 @@ _MODULES = {
     "ImageFusionPipeline": "inference.pipeline",
     "create_model": "zoo",
     "list_models": "zoo",
+    "load_image_processor": "zoo",
+    "locate": "zoo",
+    "predict": "inference.predict",
 }
 
 

@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("--resume_from_checkpoint", action="store_true")
     options = parser.parse_args()
     augmentation = Compose(
-        RandomCrop(128, scale=(0.7, 1.1)), RandomFlip(), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2, 0.1)
+        [RandomCrop(128, scale=(0.7, 1.1)), RandomFlip(), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2, 0.1)]
     )
     train = labeled(options.data / "train" / "msrs", options.output / "data" / "train", augmentation)
     evaluation = labeled(options.data / "val" / "msrs", options.output / "data" / "val")

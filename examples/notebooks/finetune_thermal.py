@@ -50,7 +50,7 @@ from gffusion import FusionTrainer, FusionTrainingArguments, create_model
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip
 
-train = FusionDataset(data["train"], Compose(RandomCrop(64), RandomFlip()))
+train = FusionDataset(data["train"], Compose([RandomCrop(64), RandomFlip()]))
 validation = FusionDataset(data["val"])
 model = create_model("gffusion-tiny", segmenter_image_size=[112, 140], segmenter_windows=[1, 1], segmenter_scales=[1])
 arguments = FusionTrainingArguments(
@@ -87,9 +87,8 @@ plt.show()
 # thermal/run/best your-org/name` publishes it.
 
 # %%
+from gffusion import load_image_processor, predict
 from gffusion.data import read_image
-from gffusion.inference.predict import predict
-from gffusion.zoo import load_image_processor
 
 tuned = create_model("thermal/run/best")
 first = find_pairs(data["val"]).match.pairs[0]

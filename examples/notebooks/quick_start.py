@@ -20,9 +20,7 @@ print("infrared", scene.infrared.shape, scene.infrared.dtype)  # (H, W), bright 
 # `create_model` loads a model by name, and `load_image_processor` what prepares its images. `predict` runs both on a list of pairs.
 
 # %%
-from gffusion import create_model
-from gffusion.inference.predict import predict
-from gffusion.zoo import load_image_processor
+from gffusion import create_model, load_image_processor, predict
 
 model = create_model("gffusion-tiny")
 processor = load_image_processor("gffusion-tiny")

@@ -38,10 +38,9 @@ write_video("infrared.mp4", scene.infrared)
 # Frames are matched by their time stamps. `gffusion fuse visible.mp4 infrared.mp4 -o fused.mp4` is the same on the command line.
 
 # %%
-from gffusion import create_model
+from gffusion import create_model, load_image_processor
 from gffusion.video.fusing import fuse_video
 from gffusion.video.jobs import VideoJob
-from gffusion.zoo import load_image_processor
 
 model, processor = create_model("gffusion-live"), load_image_processor("gffusion-live")
 Path("fused.mp4").unlink(missing_ok=True)

@@ -42,7 +42,7 @@ def _train(recipe: "Recipe") -> None:
     for name, dataset in (("training", trainer.train_dataset), ("evaluation", trainer.eval_dataset)):
         if description := getattr(dataset, "range_description", None):
             trainer.accelerator.print(f"{name}: {description}")
-    epochs, pairs = trainer.arguments.num_train_epochs, f"{len(trainer.train_dataset)} pairs"  # type: ignore[arg-type]
+    epochs, pairs = trainer.args.num_train_epochs, f"{len(trainer.train_dataset)} pairs"  # type: ignore[arg-type]
     trainer.accelerator.print(f"training on {pairs}: {epochs} epochs of {trainer.steps_per_epoch} steps")
     trainer.train()
     trainer.accelerator.print(f"best weights: {trainer.output_dir / 'best'}")

@@ -127,7 +127,7 @@ def find_published_files(
         OSError: If the folder has no readable model.
 
     Example:
-        >>> from gffusion.zoo import locate
+        >>> from gffusion import locate
         >>> list(find_published_files(locate("gffusion-funet"), "lab/street"))
         ['model.safetensors', 'README.md', 'config.json', 'preprocessor_config.json']
     """

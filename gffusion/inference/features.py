@@ -47,9 +47,8 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
         ValueError: If `model` is no GFFusionModel, or the images cannot be fused.
 
     Example:
-        >>> from gffusion import create_model
+        >>> from gffusion import create_model, load_image_processor
         >>> from gffusion.data import PairImages
-        >>> from gffusion.zoo import load_image_processor
         >>> pair = PairImages(np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8))
         >>> features = extract_features(create_model(), load_image_processor(), pair)
         >>> features.tokens["clip"]["fused"].shape[-1]

@@ -83,8 +83,7 @@ def predict(
 
     Example:
         >>> import numpy as np
-        >>> from gffusion import create_model
-        >>> from gffusion.zoo import load_image_processor
+        >>> from gffusion import create_model, load_image_processor
         >>> pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
         >>> model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
         >>> predict(model, processor, [pair])[0].fused.shape

@@ -233,4 +233,4 @@ def build_transform(arguments: DataArguments) -> transforms.Compose:
         (gain, transforms.ThermalGain(gain, gain / 2)),
         (arguments.thermal_artifacts, transforms.ThermalArtifacts(arguments.thermal_artifacts)),
     )
-    return transforms.Compose(*chain, *(transform for strength, transform in optional if strength))
+    return transforms.Compose([*chain, *(transform for strength, transform in optional if strength)])

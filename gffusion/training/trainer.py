@@ -50,7 +50,7 @@ class FusionTrainer:
 
     Args:
         model: The model to train.
-        arguments: Options of the run.
+        args: Options of the run.
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
             of one size, see [`FusionDataset`], of which it can be a `Subset`, but no `ConcatDataset`. Its
             `set_epoch(epoch)`, if it has one, is called before every epoch.
@@ -75,51 +75,51 @@ class FusionTrainer:
     def __init__(
         self,
         model: GFFusionModel,
-        arguments: FusionTrainingArguments,
+        args: FusionTrainingArguments,
         train_dataset: Dataset[dict[str, Any]],
         eval_dataset: Dataset[dict[str, Any]] | None = None,
         card_facts: Mapping[str, Any] | None = None,
     ) -> None:
         check_model_object(model)
-        self.model, self.arguments = model, arguments
+        self.model, self.args = model, args
         train_dataset, eval_dataset = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
-        self._validation_dataset = None if arguments.eval_strategy == "no" else eval_dataset  # evaluated while training
-        self.output_dir = Path(arguments.output_dir)
+        self._validation_dataset = None if args.eval_strategy == "no" else eval_dataset  # evaluated while training
+        self.output_dir = Path(args.output_dir)
         self.labeled = preflight.has_labels(train_dataset, model)
-        preflight.check_evaluation(eval_dataset, model, arguments)
+        preflight.check_evaluation(eval_dataset, model, args)
         preflight.check_training_data(train_dataset, model, self.labeled)
         preflight.check_class_names(train_dataset, eval_dataset, model)
         self.folder = RunFolder(self.output_dir)
-        self.accelerator = preflight.start_accelerator(arguments, self.output_dir)
-        preflight.check_device(arguments, self.accelerator.device)
+        self.accelerator = preflight.start_accelerator(args, self.output_dir)
+        preflight.check_device(args, self.accelerator.device)
         if self.accelerator.is_main_process:
             preflight.warn_about_shared_pairs(train_dataset, eval_dataset)
-            preflight.warn_about_untrained_parts(model, arguments, self.labeled)
-        if arguments.push_to_hub and self.accelerator.is_main_process:
-            check_publishable(arguments, model)
-        set_seed(arguments.seed)
+            preflight.warn_about_untrained_parts(model, args, self.labeled)
+        if args.push_to_hub and self.accelerator.is_main_process:
+            check_publishable(args, model)
+        set_seed(args.seed)
         self.sampler = StepSampler(
             len(train_dataset),  # type: ignore[arg-type]
-            arguments.per_device_train_batch_size,
-            arguments.gradient_accumulation_steps,
-            arguments.seed,
+            args.per_device_train_batch_size,
+            args.gradient_accumulation_steps,
+            args.seed,
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
-        preflight.check_mixed_pairs(arguments, self.sampler.batch_size)
+        preflight.check_mixed_pairs(args, self.sampler.batch_size)
         self.steps_per_epoch = self.sampler.steps_per_epoch
-        self.total_steps = arguments.num_train_epochs * self.steps_per_epoch
-        folder, precision = arguments.token_cache, arguments.mixed_precision
+        self.total_steps = args.num_train_epochs * self.steps_per_epoch
+        folder, precision = args.token_cache, args.mixed_precision
         self.token_cache = TokenCache(folder, model, precision) if folder else None
-        self._step = TrainingStep(model, arguments, self.accelerator, self.labeled, self.token_cache)
+        self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)
         self._workers_generator = torch.Generator()  # seeds the workers, and leaves the global random state alone
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
             CachedTokens(train_dataset, self.token_cache) if self.token_cache else train_dataset,
             batch_sampler=self.sampler,
-            num_workers=arguments.dataloader_num_workers,
+            num_workers=args.dataloader_num_workers,
             # Persistent workers have copies of the dataset; only FusionDataset passes the epoch on to them.
-            persistent_workers=arguments.dataloader_num_workers > 0 and isinstance(train_dataset, FusionDataset),
+            persistent_workers=args.dataloader_num_workers > 0 and isinstance(train_dataset, FusionDataset),
             pin_memory=self.accelerator.device.type == "cuda",
             generator=self._workers_generator,
             worker_init_fn=ignore_interrupts,
@@ -145,10 +145,10 @@ class FusionTrainer:
                 to resume had other options or data.
         """
         if resume_from_checkpoint is None:
-            resume_from_checkpoint = self.arguments.resume_from_checkpoint
+            resume_from_checkpoint = self.args.resume_from_checkpoint
         with self.folder.lock() if self.accelerator.is_main_process else nullcontext():
             self._prepare(resume_from_checkpoint)
-            hidden = self.arguments.disable_tqdm or not self.accelerator.is_main_process
+            hidden = self.args.disable_tqdm or not self.accelerator.is_main_process
             bar = show_progress(total=self.total_steps, initial=self.progress.step, unit="step", hidden=hidden)
             bar.leave = True
             with Interruption(self.accelerator) as interruption, bar:
@@ -167,8 +167,8 @@ class FusionTrainer:
         if self.eval_dataset is None:
             raise ValueError("There is no evaluation dataset: give the trainer an `eval_dataset`.")
         self._step.share_statistics()
-        hidden = self.arguments.disable_tqdm
-        means = evaluate(self.model, self.eval_dataset, self.arguments.eval_metrics, self.accelerator, hidden)
+        hidden = self.args.disable_tqdm
+        means = evaluate(self.model, self.eval_dataset, self.args.eval_metrics, self.accelerator, hidden)
         return {f"eval_{name}": value for name, value in means.items()}
 
     def push_to_hub(self, repo_id: str | None = None, **options: Any) -> str:
@@ -182,7 +182,7 @@ class FusionTrainer:
             OSError: If the Hub refuses, see [`push`].
             ValueError: If no repository is named, or the weights have problems.
         """
-        repo_id = repo_id or self.arguments.hub_model_id
+        repo_id = repo_id or self.args.hub_model_id
         if not repo_id:
             raise ValueError('Name a repository: `push_to_hub("organization/name")`, or set `hub_model_id`.')
         return push(self.output_dir / "best", repo_id, **options)
@@ -194,7 +194,7 @@ class FusionTrainer:
             self.checkpoints.delete_unfinished()
         self.accelerator.wait_for_everyone()
         data = self.train_dataset, self._validation_dataset
-        self._description = describe_run(self.arguments, self.model, *data, self.accelerator.num_processes)
+        self._description = describe_run(self.args, self.model, *data, self.accelerator.num_processes)
         self._restore_progress(resume)
         self.accelerator.wait_for_everyone()  # all processes look at the folder before one changes it
         self._pending_losses.clear()  # of a step that Ctrl-C interrupted, like its gradients
@@ -206,11 +206,11 @@ class FusionTrainer:
             else:
                 self.checkpoints.clear()
                 self.folder.clear()
-        options = dataclasses.asdict(self.arguments)
+        options = dataclasses.asdict(self.args)
         plain = {name: value if isinstance(value, int | float | str) else str(value) for name, value in options.items()}
         self.accelerator.init_trackers("gffusion", config=plain)
         if not self.progress.step:
-            if self.arguments.batch_normalization == "calibrated":
+            if self.args.batch_normalization == "calibrated":
                 self._start_loader(0, 0)
                 self._step.calibrate(itertools.islice(self._loader, CALIBRATION_BATCHES))
             self._draw_images()
@@ -218,21 +218,21 @@ class FusionTrainer:
 
     def _evaluate_initial_weights(self) -> None:
         """Log an evaluation of step 0, if due. It does not count for the best weights: a new head is still untrained."""
-        if self._validation_dataset is None or not self.arguments.eval_on_start:
+        if self._validation_dataset is None or not self.args.eval_on_start:
             return
         scores = self.evaluate()
         self.accelerator.log(scores, step=0)
         if self.accelerator.is_main_process:
             with self.checkpoints.explain_disk_errors("write the log of step 0"):
                 self.folder.append_log({"epoch": -1, "step": 0, **scores})
-        self.accelerator.print(summarize(-1, self.arguments.num_train_epochs, scores))
+        self.accelerator.print(summarize(-1, self.args.num_train_epochs, scores))
 
     def _evaluate_last_weights(self) -> None:
         """Evaluate the weights of the last step if that is missing, as in a run that is resumed with fewer epochs."""
         step = self.progress.step
-        evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.arguments.metric_for_best_model}" in r}
+        evaluated = {r["step"] for r in self.folder.read_log() if f"eval_{self.args.metric_for_best_model}" in r}
         if self._validation_dataset is not None and step not in evaluated:
-            record = {"epoch": self.arguments.num_train_epochs - 1, "step": step, **self.evaluate()}
+            record = {"epoch": self.args.num_train_epochs - 1, "step": step, **self.evaluate()}
             self._save_record(record, True, False)
             self._save_checkpoint()
 
@@ -250,7 +250,7 @@ class FusionTrainer:
             if self.progress.step >= self.total_steps:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
             return
-        if not self.arguments.overwrite_output_dir:
+        if not self.args.overwrite_output_dir:
             if newest:
                 raise ValueError(
                     f"{self.output_dir} holds a run, at {newest.name}. Continue it with `resume_from_checkpoint`, choose another "
@@ -262,10 +262,10 @@ class FusionTrainer:
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         epochs = state["progress"]["step"] / self.steps_per_epoch
-        check_same_run(state["run"], self._description, state["num_train_epochs"], self.arguments, epochs)
+        check_same_run(state["run"], self._description, state["num_train_epochs"], self.args, epochs)
 
     def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: Any) -> None:
-        arguments = self.arguments
+        arguments = self.args
         self._start_loader(epoch, first_step)
         if hasattr(self.train_dataset, "set_epoch"):
             self.train_dataset.set_epoch(epoch)
@@ -290,16 +290,16 @@ class FusionTrainer:
     def _start_loader(self, epoch: int, first_step: int) -> None:
         """Let the loader begin at a step of an epoch, with workers whose random numbers depend on seed, epoch and process."""
         self.sampler.start_at(epoch, first_step)
-        sequence = np.random.SeedSequence((self.arguments.seed, epoch, self.accelerator.process_index))
+        sequence = np.random.SeedSequence((self.args.seed, epoch, self.accelerator.process_index))
         self._workers_generator.manual_seed(int(sequence.generate_state(1)[0]))
 
     def _steps(self) -> Iterator[tuple[dict[str, Any], ...]]:
         """Yield the batches of each step."""
-        return zip(*[iter(self._loader)] * self.arguments.gradient_accumulation_steps, strict=False)
+        return zip(*[iter(self._loader)] * self.args.gradient_accumulation_steps, strict=False)
 
     def _after_step(self, epoch: int, settings: dict[str, float], interrupted: bool, bar: Any) -> None:
         """Flush losses, evaluate, and write weights, log and checkpoint, if due."""
-        arguments, step = self.arguments, self.progress.step
+        arguments, step = self.args, self.progress.step
         ends_epoch = step % self.steps_per_epoch == 0
         evaluates = self._is_evaluation_due(epoch, ends_epoch)
         saves = ends_epoch or interrupted or (arguments.save_steps and step % arguments.save_steps == 0)
@@ -326,9 +326,9 @@ class FusionTrainer:
             return False
         if self.progress.step == self.total_steps:
             return True
-        if self.arguments.eval_strategy == "steps":
-            return self.progress.step % self.arguments.eval_steps == 0
-        return ends_epoch and (epoch + 1) % self.arguments.eval_epochs == 0
+        if self.args.eval_strategy == "steps":
+            return self.progress.step % self.args.eval_steps == 0
+        return ends_epoch and (epoch + 1) % self.args.eval_epochs == 0
 
     def _flush_losses(self, settings: dict[str, float], bar: Any) -> None:
         """Add the pending losses of all processes to those of the epoch, and show their means."""
@@ -344,7 +344,7 @@ class FusionTrainer:
 
     def _save_record(self, record: dict[str, Any], evaluated: bool, ends_epoch: bool) -> None:
         """Write a record to the log, and weights if they are the best so far or the last of an epoch."""
-        name = self.arguments.metric_for_best_model
+        name = self.args.metric_for_best_model
         improved = ends_epoch and self._validation_dataset is None
         if evaluated:
             improved = self.progress.update_best(record.get(f"eval_{name}"), preflight.is_higher_better(name))
@@ -356,12 +356,12 @@ class FusionTrainer:
             self.folder.append_log(record)
 
     def _save_checkpoint(self) -> None:
-        state = {"progress": dataclasses.asdict(self.progress), "num_train_epochs": self.arguments.num_train_epochs}
+        state = {"progress": dataclasses.asdict(self.progress), "num_train_epochs": self.args.num_train_epochs}
         self.checkpoints.save(self.progress.step, state | {"run": self._description})
 
     def _draw_images(self) -> None:
         """Draw the first evaluation pairs into a file and for the trackers."""
-        dataset, wanted = self._validation_dataset, self.arguments.num_eval_images
+        dataset, wanted = self._validation_dataset, self.args.num_eval_images
         if dataset is None or not wanted or not self.accelerator.is_main_process:
             return
         items = [dataset[index] for index in range(min(wanted, len(dataset)))]  # type: ignore[arg-type]
@@ -383,11 +383,11 @@ class FusionTrainer:
             steps, log = self.folder.mark_weights(True, self.total_steps), self.folder.read_log()
             pairs = len(self.eval_dataset) if self.eval_dataset else 0  # type: ignore[arg-type]
             for name, step in steps.items():
-                write_card(self.output_dir / name, self.model, self.arguments, self.card_facts, log, step, pairs)
-            warn_if_worse(log, self.arguments.metric_for_best_model, self.progress.best)
+                write_card(self.output_dir / name, self.model, self.args, self.card_facts, log, step, pairs)
+            warn_if_worse(log, self.args.metric_for_best_model, self.progress.best)
         self.accelerator.wait_for_everyone()
-        if self.arguments.push_to_hub and self.accelerator.is_main_process:
-            address = push_finished(self.output_dir / "best", str(self.arguments.hub_model_id))
+        if self.args.push_to_hub and self.accelerator.is_main_process:
+            address = push_finished(self.output_dir / "best", str(self.args.hub_model_id))
             self.accelerator.print(f"published -> {address}")
 
     @property

@@ -103,8 +103,7 @@ class FusionStream:
         ValueError: If `model` is none of this package, or options exclude each other or do not fit ordered frames.
 
     Example:
-        >>> from gffusion import create_model
-        >>> from gffusion.zoo import load_image_processor
+        >>> from gffusion import create_model, load_image_processor
         >>> model, processor = create_model("gffusion-live"), load_image_processor("gffusion-live")
         >>> with FusionStream(model, processor) as stream:
         ...     stream.push(np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8), time=0.04)

@@ -93,22 +93,26 @@ class FuseOne:
 
 
 PHOTOMETRY = Compose(
-    VisiblePhotometric(brightness=0.1, contrast=0.4, gamma=0.4),
-    LoseColor(0.2),
-    Night(0.2, exposure=(0.05, 0.3)),
-    Glare(0.15),
-    ThermalGain(gain=0.4, offset=0.06),
-    BlurAndNoise(blur=1.5, noise=0.05),
+    [
+        VisiblePhotometric(brightness=0.1, contrast=0.4, gamma=0.4),
+        LoseColor(0.2),
+        Night(0.2, exposure=(0.05, 0.3)),
+        Glare(0.15),
+        ThermalGain(gain=0.4, offset=0.06),
+        BlurAndNoise(blur=1.5, noise=0.05),
+    ]
 )
 
 # Crops of 4:3, 1:1 and 3:2 with about 0.3 to 1 of the largest area of that shape, resized to a square as the model does with
 # whole images.
 AUGMENTATION = Compose(
-    Resize((480, 640)),
-    OneOf(*(RandomCrop((IMAGE_SIZE, width), scale=(0.4, 0.85)) for width in (299, IMAGE_SIZE, 336))),
-    RandomFlip(),
-    Resize(IMAGE_SIZE),
-    PHOTOMETRY,
+    [
+        Resize((480, 640)),
+        OneOf(*(RandomCrop((IMAGE_SIZE, width), scale=(0.4, 0.85)) for width in (299, IMAGE_SIZE, 336))),
+        RandomFlip(),
+        Resize(IMAGE_SIZE),
+        PHOTOMETRY,
+    ]
 )
 
 
@@ -143,7 +147,7 @@ class Views(Dataset[dict[str, Tensor]]):
                 f"the targets are those of {len(targets)} pairs, but there are {len(pairs)} pairs: delete the file"
             )
         self.pairs, self.targets, self.grid, self.length, self.seed = pairs, targets, grid, length, seed
-        self.augmentation = Compose(AUGMENTATION, FuseOne()) if fuse else AUGMENTATION
+        self.augmentation = Compose([AUGMENTATION, FuseOne()]) if fuse else AUGMENTATION
 
     def __len__(self) -> int:
         """Return the number of items."""

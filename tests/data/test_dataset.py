@@ -16,7 +16,7 @@ from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values
 
-RANDOM = Compose(RandomCrop(6), RandomFlip(0.5, 0.5), VisiblePhotometric(0.2), ThermalGain(0.2))
+RANDOM = Compose([RandomCrop(6), RandomFlip(0.5, 0.5), VisiblePhotometric(0.2), ThermalGain(0.2)])
 
 
 def make_pairs(root: Path, count: int = 4, labels: bool = False, prefix: str = "scene") -> Path:
@@ -383,7 +383,7 @@ class TestCache:
 
 @pytest.mark.parametrize(("folder", "count"), [("val/msrs", 40), ("val/m3svd", 12), ("train/roadscene", 170)])
 def test_real_pairs(data_dir: Path, folder: str, count: int) -> None:
-    dataset = FusionDataset(data_dir / folder, Compose(RandomCrop(128), RandomFlip()))
+    dataset = FusionDataset(data_dir / folder, Compose([RandomCrop(128), RandomFlip()]))
     assert len(dataset) == count
     item = dataset[count - 1]
     assert item["visible_values"].shape == (3, 128, 128)

@@ -41,7 +41,7 @@ def test_the_visible_image_has_no_loss_in_holes(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "transform", [Night(1.0, (0.1, 0.1)), ThermalGain(0.3), Compose(RandomFlip(1), Misalignment(6))]
+    "transform", [Night(1.0, (0.1, 0.1)), ThermalGain(0.3), Compose([RandomFlip(1), Misalignment(6)])]
 )
 def test_transforms_keep_holes(tmp_path: Path, transform: Transform) -> None:
     values = read(tmp_path, transform)

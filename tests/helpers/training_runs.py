@@ -91,7 +91,7 @@ def train(job: Job) -> None:
     if job.to_group:
         os.setpgid(0, 0)
     try:
-        transform = Compose(RandomCrop(job.crop), RandomFlip(0.5))
+        transform = Compose([RandomCrop(job.crop), RandomFlip(0.5)])
         trainer = Signalled(
             GFFusionModel.from_pretrained(job.model),
             FusionTrainingArguments(**job.arguments),

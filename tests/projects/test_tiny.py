@@ -116,7 +116,7 @@ def ramp_pair(height: int = 96, width: int = 128) -> dict[str, Tensor]:
 
 
 def test_views_and_targets_stay_aligned(monkeypatch: pytest.MonkeyPatch) -> None:
-    geometry = Compose(*views.AUGMENTATION.transforms[:4])
+    geometry = Compose([*views.AUGMENTATION.transforms[:4]])
     monkeypatch.setattr(views, "AUGMENTATION", geometry)
     column, row = ((torch.arange(side) + 0.5) / side for side in (30, 22))
     target = torch.stack([column.expand(22, 30), row[:, None].expand(22, 30)])[None]

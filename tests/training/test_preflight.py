@@ -318,7 +318,7 @@ class TestOptions:
     def test_cache_that_would_never_be_asked(self, make: Make, tmp_path: Path) -> None:
         cache = str(tmp_path / "tokens")
         with pytest.raises(ValueError, match="`token_cache` needs a transform with few different results"):
-            make(Compose(RandomFlip(0.5), RandomCrop(32)), model={"paradigm": "hybrid"}, token_cache=cache)
+            make(Compose([RandomFlip(0.5), RandomCrop(32)]), model={"paradigm": "hybrid"}, token_cache=cache)
         with pytest.raises(ValueError, match='the paradigm "cascading" uses none'):
             make(RandomFlip(0.5), token_cache=cache)
 

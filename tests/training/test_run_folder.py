@@ -112,7 +112,7 @@ class Scored(FusionTrainer):
     scores: Iterator[float]
 
     def evaluate(self) -> dict[str, float]:
-        return {f"eval_{self.arguments.metric_for_best_model}": next(self.scores)}
+        return {f"eval_{self.args.metric_for_best_model}": next(self.scores)}
 
 
 class TestBest:

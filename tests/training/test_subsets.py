@@ -36,7 +36,7 @@ def test_joined_parts_are_refused(make_trainer: Callable[..., FusionTrainer], pa
     joined: Any = Subset(ConcatDataset([[], ConcatDataset([Subset(data, [0])])]), [0])
     for which in ([joined], [data, joined]):
         with pytest.raises(ValueError, match=r"join the folders in one, such as FusionDataset\(\["):
-            FusionTrainer(trainer.model, trainer.arguments, *which)
+            FusionTrainer(trainer.model, trainer.args, *which)
     foreign: Any = ConcatDataset([[{}], Subset([{}], [0])])
     assert unwrap_subset(foreign) is foreign
 
@@ -45,9 +45,9 @@ def test_training_on_a_subset(make_trainer: Callable[..., FusionTrainer], pairs:
     """Other crops in each epoch, and the infrared options are saved with the weights."""
     data = FusionDataset(pairs, RandomCrop(32), infrared_range="percentile")
     trainer = make_trainer(training=data, num_train_epochs=1, model={"use_segmenter": False})
-    subset = FusionTrainer(trainer.model, trainer.arguments, Subset(data, [0, 2]))
+    subset = FusionTrainer(trainer.model, trainer.args, Subset(data, [0, 2]))
     subset.train()
     assert load_image_processor(subset.output_dir / "best").infrared_range == "percentile"
-    resumed = FusionTrainer(trainer.model, trainer.arguments, Subset(data, [0, 3]))
+    resumed = FusionTrainer(trainer.model, trainer.args, Subset(data, [0, 3]))
     with pytest.raises(ValueError, match="names of the pairs was"):
         resumed.train(resume_from_checkpoint=True)

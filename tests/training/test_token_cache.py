@@ -172,7 +172,7 @@ class TestTokenCache:
 
 class TestCachedTokens:
     @pytest.mark.parametrize(
-        "transform", [RandomCrop(32), Compose(Resize(40), ThermalGain(0.2)), lambda sample, rng: sample]
+        "transform", [RandomCrop(32), Compose([Resize(40), ThermalGain(0.2)]), lambda sample, rng: sample]
     )
     def test_transforms_that_never_come_again_are_refused(
         self, tiny_model: Callable, pairs: Path, tmp_path: Path, transform: Any
@@ -180,7 +180,7 @@ class TestCachedTokens:
         with pytest.raises(ValueError, match="needs a transform with few different results"):
             CachedTokens(FusionDataset(pairs, transform), TokenCache(tmp_path, tiny_model()))
 
-    @pytest.mark.parametrize("transform", [None, Resize(40), Compose(Resize(40), RandomFlip(0.5, 0.5))])
+    @pytest.mark.parametrize("transform", [None, Resize(40), Compose([Resize(40), RandomFlip(0.5, 0.5)])])
     def test_others_are_not(self, tiny_model: Callable, pairs: Path, tmp_path: Path, transform: Any) -> None:
         cached = CachedTokens(FusionDataset(pairs, transform), TokenCache(tmp_path, tiny_model()))
         assert len(cached) == 4
@@ -222,7 +222,7 @@ class TestTraining:
         assert self.losses(again) == self.losses(trainer)
 
     def test_flipped_images_are_cached_separately(self, make: Callable[..., FusionTrainer], tmp_path: Path) -> None:
-        flips = Compose(Resize(32), RandomFlip(0.5))
+        flips = Compose([Resize(32), RandomFlip(0.5)])
         trainer = make("run", flips, token_cache=str(tmp_path / "tokens"), num_train_epochs=12, learning_rate=1e-5)
         pairs = count_encodings(trainer.model)
         trainer.train()

@@ -15,7 +15,9 @@ from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, VisiblePhotometric
 from gffusion.zoo import load_image_processor
 
-AUGMENTATION = Compose(RandomCrop(40, (0.8, 1.2)), RandomFlip(0.5), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2))
+AUGMENTATION = Compose(
+    [RandomCrop(40, (0.8, 1.2)), RandomFlip(0.5), VisiblePhotometric(0.2, 0.2, 0.2), ThermalGain(0.2)]
+)
 FUNET = {"use_segmenter": False}
 State = dict[str, Tensor]
 Make = Callable[..., Any]

@@ -1,7 +1,7 @@
 """Types of samples and transforms, and their composition."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,14 +23,17 @@ unlimited."""
 class Compose:
     """Apply transforms in order.
 
+    Args:
+        transforms: The transforms.
+
     Example:
         >>> from gffusion.data.transforms import RandomCrop, RandomFlip
         >>> sample = {"visible": np.zeros((4, 6, 3), np.float32), "infrared": np.zeros((4, 6, 1), np.float32)}
-        >>> Compose(RandomCrop(2), RandomFlip())(sample, np.random.default_rng(0))["visible"].shape
+        >>> Compose([RandomCrop(2), RandomFlip()])(sample, np.random.default_rng(0))["visible"].shape
         (2, 2, 3)
     """
 
-    def __init__(self, *transforms: Transform) -> None:
+    def __init__(self, transforms: Sequence[Transform]) -> None:
         self.transforms = transforms
         counts: list[Any] = [getattr(transform, "variants", None) for transform in transforms]
         self.variants = None if None in counts else math.prod(counts)
@@ -47,7 +50,7 @@ def describe_transform(transform: Transform | None) -> str:
 
     Example:
         >>> from gffusion.data.transforms import RandomFlip, Resize
-        >>> describe_transform(Compose(Resize(64), RandomFlip()))
+        >>> describe_transform(Compose([Resize(64), RandomFlip()]))
         'Resize(height=64, width=64), RandomFlip(horizontal=0.5, vertical=0.0, variants=2)'
     """
     if isinstance(transform, Compose):

@@ -46,8 +46,8 @@ ACTIVE = [
     Misalignment(shift=2, rotation=10, scale=0.1),
     Night(probability=1),
     Glare(probability=1),
-    Compose(RandomCrop(4, scale=(0.8, 1.5)), RandomFlip()),
-    Compose(RandomFlip(), Resize(6)),
+    Compose([RandomCrop(4, scale=(0.8, 1.5)), RandomFlip()]),
+    Compose([RandomFlip(), Resize(6)]),
 ]
 
 
@@ -165,16 +165,16 @@ class TestCompose:
     def test_applies_in_order(self, coordinates: MakeSample) -> None:
         sample = coordinates(8, 8)
         enlarge, crop = RandomCrop(16, scale=(2, 2)), RandomCrop(10)
-        assert Compose(enlarge, crop)(sample, np.random.default_rng(0))["labels"].shape == (10, 10)
+        assert Compose([enlarge, crop])(sample, np.random.default_rng(0))["labels"].shape == (10, 10)
         with pytest.raises(ValueError, match="crop"):
-            Compose(crop, enlarge)(sample, np.random.default_rng(0))
+            Compose([crop, enlarge])(sample, np.random.default_rng(0))
 
     def test_variants_multiply(self) -> None:
-        assert Compose(RandomFlip(0.5, 0.5), Resize(4), RandomFlip()).variants == 8
-        assert Compose(RandomFlip(), ThermalGain(0.1)).variants is None
-        assert Compose().variants == 1
+        assert Compose([RandomFlip(0.5, 0.5), Resize(4), RandomFlip()]).variants == 8
+        assert Compose([RandomFlip(), ThermalGain(0.1)]).variants is None
+        assert Compose([]).variants == 1
 
     def test_plain_functions(self, noise: MakeSample) -> None:
-        swap = Compose(Resize(4), lambda sample, rng: sample | {"infrared": 1 - sample["infrared"]})
+        swap = Compose([Resize(4), lambda sample, rng: sample | {"infrared": 1 - sample["infrared"]}])
         assert swap(noise(4, 4), np.random.default_rng(0))["visible"].shape == (4, 4, 3)
         assert swap.variants is None

@@ -172,7 +172,7 @@ class TestThermalArtifacts:
     def test_target_follows_later_changes(self, noise: MakeSample, after: Transform) -> None:
         """As the clean image would have changed; further artifacts have the same clean image."""
         sample = noise(24, 32)
-        both = Compose(ThermalArtifacts(probability=0), after)(sample, np.random.default_rng(1))
+        both = Compose([ThermalArtifacts(probability=0), after])(sample, np.random.default_rng(1))
         expected = sample if isinstance(after, ThermalArtifacts) else both
         assert np.array_equal(both["infrared_target"], expected["infrared"])
         assert not np.array_equal(both["infrared"], sample["infrared"])
