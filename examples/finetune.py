@@ -25,7 +25,7 @@ options = parser.parse_args()
 def make_labels(folder: Path) -> None:
     """Make the label maps that are missing, so that a box file can be corrected and the script be started again."""
     found = find_pairs(folder)
-    pairs = [pair for pair in found.match.pairs if pair.labels is None]
+    pairs = [pair for pair in found.pairs if pair.labels is None]
     results = write_labels(pairs, folder / "labels", ThresholdMasks(), found.class_names)
     failed = [f"{result.pair.name}: {result.error}" for result in results if result.error]
     if failed:

@@ -24,7 +24,7 @@ from gffusion.data import find_pairs, read_image, write_image
 mine = Path("my_method")
 if not mine.exists():
     mine.mkdir()
-    for pair in find_pairs(data).match.pairs:
+    for pair in find_pairs(data).pairs:
         visible, infrared = read_image(pair.visible), read_image(pair.infrared)
         write_image(mine / f"{pair.name}.png", (0.5 * visible + 0.5 * infrared[..., None]).round().astype("uint8"))
 

@@ -34,7 +34,7 @@ from gffusion.labeling.masks import ThresholdMasks
 
 for folder in data.values():
     found = find_pairs(folder)
-    todo = [pair for pair in found.match.pairs if pair.labels is None]
+    todo = [pair for pair in found.pairs if pair.labels is None]
     for result in write_labels(todo, folder / "labels", ThresholdMasks(), found.class_names):
         assert result.error is None, result.error
 print("classes", found.class_names)
@@ -91,7 +91,7 @@ from gffusion import load_image_processor, predict
 from gffusion.data import read_image
 
 tuned = create_model("thermal/run/best")
-first = find_pairs(data["val"]).match.pairs[0]
+first = find_pairs(data["val"]).pairs[0]
 pair = (read_image(first.visible), read_image(first.infrared))
 before = predict(create_model("gffusion-tiny"), load_image_processor("gffusion-tiny"), [pair])[0].fused
 after = predict(tuned, load_image_processor("thermal/run/best"), [pair])[0].fused

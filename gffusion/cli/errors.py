@@ -27,7 +27,7 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
     option = getattr(error, "option_name", "")
     if option in ("--crop", "--reference"):
         message = (
-            f"{option} is an option of fuse and evaluate only: labels and boxes lie in the frame of the visible image, which the "
+            f"{option} is an option of fuse, evaluate and show only: labels and boxes lie in the frame of the visible image, which the "
             "other commands keep; leave it out"
         )
     if "unexpected extra argument" in str(message):

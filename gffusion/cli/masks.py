@@ -198,10 +198,10 @@ def _find_pairs(
     from gffusion.data.layouts import find_pairs
 
     found = find_pairs(data, layout, split)
-    pairs = [pair for pair in found.match.pairs if pair.boxes is not None]
+    pairs = [pair for pair in found.pairs if pair.boxes is not None]
     if not pairs:
         raise ValueError(f"no pair of {data} has boxes to make label maps from")
-    if unboxed := [pair.name for pair in found.match.pairs if pair.boxes is None]:
+    if unboxed := [pair.name for pair in found.pairs if pair.boxes is None]:
         print_line(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = found.check_class_names() if classes is None else check_class_names(classes, "--classes")
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))

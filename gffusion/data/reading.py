@@ -71,8 +71,8 @@ class ReadOptions:
 
     Attributes:
         align: `"none"` refuses images of different sizes; `"resize"` scales the infrared to the visible image, for
-            cameras with the same field of view; `"auto"` estimates the position of the infrared image; a [`Rig`] gives
-            it.
+            cameras with the same field of view; `"auto"` takes the position of the infrared image from its file, or
+            estimates it; a [`Rig`] gives it.
         reference: The image whose frame and size the aligned images have.
         crop: Whether to keep only the largest rectangle that both cameras see.
         raw_frame: Format of infrared files with a suffix in `RAW_SUFFIXES`.

@@ -1,4 +1,7 @@
-"""Metrics of fused images and segmentation. Each has a functional form, a torchmetrics class and an entry in `METRICS`."""
+"""Metrics of fused images and segmentation. Each has a functional form, a torchmetrics class and an entry in `METRICS`.
+
+`Flicker`, of videos, is a plain class.
+"""
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any

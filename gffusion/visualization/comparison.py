@@ -1,4 +1,4 @@
-"""Images of one scene side by side, with a part of each enlarged."""
+"""PNG sheets of one scene, drawn with Pillow: images side by side, with a part of each enlarged."""
 
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Images of one scene side by side for papers: names, frames and legends are vectors; needs matplotlib, the extra `plots`."""
+"""Figures of one scene for papers, whose names, frames and legends are vectors; needs matplotlib, the extra `plots`."""
 
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any

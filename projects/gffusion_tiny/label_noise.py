@@ -96,7 +96,7 @@ def measure_pairs(name: str, data: Path, wanted: str | None) -> dict[str, list[f
     model, processor = create_model(name), load_image_processor(name)
     made, found, boxed, marked = [], [], np.zeros(len(CLASS_NAMES)), np.zeros(len(CLASS_NAMES))
     overlaps = {name: Overlap() for name in ("both", "model", "agreed")}
-    for pair in tqdm(find_pairs(data).match.pairs, unit="pair", disable=None):
+    for pair in tqdm(find_pairs(data).pairs, unit="pair", disable=None):
         visible, infrared = read_pair(pair.visible, pair.infrared)[:2]
         boxes = read_boxes(pair.boxes, visible.shape[:2], CLASS_NAMES)
         if wanted and CLASS_NAMES.index(wanted) not in boxes.classes:

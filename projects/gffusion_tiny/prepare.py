@@ -50,7 +50,7 @@ def prepare(source: Path, target: Path, webp_quality: int | None = None) -> None
         shutil.copytree(source / "boxes", target / "boxes", dirs_exist_ok=True, copy_function=shutil.copyfile)
     (target / "classes.txt").write_text("".join(f"{name}\n" for name in CLASS_NAMES))
     labels = target / "labels"
-    pairs = find_pairs(source).match.pairs
+    pairs = find_pairs(source).pairs
     boxed = [pair for pair in pairs if pair.boxes]
     for result in tqdm(
         write_labels(boxed, labels, ThresholdMasks(), CLASS_NAMES), source.name, len(boxed), disable=None

@@ -240,7 +240,7 @@ def test_datasets_without_labels(tmp_path: Path, layout: str, visible: str, infr
     make_images(tmp_path / visible, names=("VIS1.png", "VIS2.png"))
     make_images(tmp_path / infrared, names=("IR1.bmp", "IR2.bmp"))
     make_images(tmp_path / "crop_HR_visible", names=("VIS1.png",))
-    pairs = find_pairs(tmp_path, layout).match.pairs
+    pairs = find_pairs(tmp_path, layout).pairs
     assert [(pair.visible.name, pair.infrared.name) for pair in pairs] == [
         ("VIS1.png", "IR1.bmp"),
         ("VIS2.png", "IR2.bmp"),

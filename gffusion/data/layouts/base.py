@@ -9,7 +9,7 @@ from gffusion.data.boxes import BOX_SUFFIXES
 from gffusion.data.class_names import check_class_names, read_lines
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.names import Words, is_named, normalize_name
-from gffusion.data.pairs import PairMatch, match_pairs
+from gffusion.data.pairs import ImagePair, PairMatch, match_pairs
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +29,11 @@ class FoundPairs:
     class_names: tuple[str, ...] | None = None
     labels: Path | None = None
     names_file: Path | None = None
+
+    @property
+    def pairs(self) -> tuple[ImagePair, ...]:
+        """The pairs."""
+        return self.match.pairs
 
     def check_class_names(self) -> tuple[str, ...] | None:
         """Return the class names if they can be used.

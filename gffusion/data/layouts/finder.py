@@ -53,7 +53,7 @@ def find_pairs(
         ...     for kind in ("visible", "infrared"):
         ...         Path(root, kind).mkdir()
         ...         Path(root, kind, "street.png").touch()
-        ...     [pair.name for pair in find_pairs(root).match.pairs]
+        ...     [pair.name for pair in find_pairs(root).pairs]
         ['street']
     """
     if layout not in LAYOUTS:

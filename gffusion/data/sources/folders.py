@@ -46,15 +46,15 @@ class FolderPairs(PairSource):
     ) -> None:
         options = read_options or ReadOptions()
         found = [find_pairs(Path(root), layout, split, with_boxes) for root in roots]
-        self.pairs = tuple(pair for part in found for pair in part.match.pairs)
+        self.pairs = tuple(pair for part in found for pair in part.pairs)
         check_different_files(self.pairs, every=True, options=options)
         for part in found:
-            check_not_exchanged(part.match.pairs, options)
+            check_not_exchanged(part.pairs, options)
         self.names = tuple(pair.name for pair in self.pairs)
         self._logged: set[str] = set()
         self.has_labels = _all_have_labels(self.pairs)
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
-        self._read_options = self._find_rigs([part.match.pairs for part in found], options)
+        self._read_options = self._find_rigs([part.pairs for part in found], options)
         self.class_names = check_class_names(class_names, "class_names") if class_names is not None else None
         if class_names is None and (self.has_labels or self.has_boxes):
             self.class_names = _join_class_names(roots, [part.check_class_names() for part in found])
