@@ -181,8 +181,8 @@ def write_image(
     """Write an image atomically: an existing file is replaced only after the new content is complete.
 
     The suffix determines the format. JPEG is written with quality 95 and without chroma subsampling. The other formats
-    are lossless, but uint16 images are rounded to 8 bits in JPEG, WebP and BMP, and uint16 RGB also in PNG. WebP stores
-    gray as RGB. Equal arrays give equal bytes.
+    are lossless, but uint16 images are rounded to 8 bits in JPEG, WebP and BMP. WebP stores gray as RGB. Equal arrays
+    give equal bytes.
 
     Args:
         path: File to write, with a suffix in `IMAGE_SUFFIXES`. Its folder must exist.
@@ -290,11 +290,12 @@ def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None
                 name = (PAGE_NAME, "s", 0, THERMAL_PAGE, True)
                 writer.write(thermal, photometric=_get_photometric(thermal), metadata=None, extratags=[name])
         return content.getvalue()
-    if image.dtype == np.uint16 and not (image_format == "PNG" and image.ndim == 2):
+    is_usual_png = image_format == "PNG" and max(image.shape) <= _MAX_PNG_SIDE
+    if image.dtype == np.uint16 and not is_usual_png and not (image_format == "PNG" and image.ndim == 2):
         from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
 
-        image = to_uint8(image)
-    if image_format == "PNG" and max(image.shape) <= _MAX_PNG_SIDE:
+        image = to_uint8(image)  # Pillow has no 16-bit color
+    if is_usual_png:
         import imagecodecs  # here to save start-up time
 
         # Other threads run meanwhile.

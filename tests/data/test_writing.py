@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -45,7 +46,12 @@ def test_deep_tiff(tmp_path: Path, image: np.ndarray) -> None:
     assert_same(tifffile.imread(tmp_path / "deep.tif"), image)
 
 
-@pytest.mark.parametrize("name", ["image.png", "image.bmp", "image.webp"])
+def test_16_bit_color_png(tmp_path: Path) -> None:
+    write_image(tmp_path / "deep.png", DEEP_COLOR)
+    assert_same(cv2.imread(str(tmp_path / "deep.png"), cv2.IMREAD_UNCHANGED)[..., ::-1], DEEP_COLOR)
+
+
+@pytest.mark.parametrize("name", ["image.bmp", "image.webp"])
 def test_16_bits_are_rounded_where_the_format_has_8(tmp_path: Path, name: str) -> None:
     every_value = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     write_image(tmp_path / name, np.dstack([every_value] * 3))
