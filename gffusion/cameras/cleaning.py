@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .borders import find_borders
 from .byte_order import is_byte_swapped
 from .frames import InfraredFrame
-from .missing import fill_missing, find_borders, find_missing, join_masks
+from .missing import fill_missing, find_missing, join_masks
 from .palettes import GRAY, Intensity, recognize_palette, recover_indices
 
 # Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
-from gffusion.cameras.missing import find_borders
+from gffusion.cameras.borders import find_borders
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import describe_odd_range, find_odd_ranges
 from gffusion.data import ReadOptions

@@ -1,0 +1,232 @@
+"""Find borders that a registration left around infrared images."""
+
+import math
+from typing import Any
+
+import numpy as np
+import scipy  # imports ndimage on first use, which takes a quarter of a second
+from numpy.typing import NDArray
+
+from .missing import Mask, fill_missing, unmask
+
+# Borders, in levels of 0 to 255.
+_JPEG_LEVELS = 8.0
+_MIN_AREA, _MAX_AREA, _MIN_AREA_OF_GRAY = 5e-4, 0.6, 5e-3
+_MIN_STEP, _STEP_SHARE, _MIN_SHARPNESS = 14.0, 0.8, 0.7
+# Rows and columns of exactly one value, and the step behind them.
+_MIN_LINES, _MIN_FRAME_STEP, _FRAME_STEP_SHARE = 2, 4.0, 0.5
+# Regions along a straight cut lie outside the convex hull of the rest, up to few pixels along the cut.
+_MAX_DEPTH, _MAX_SHARE_IN_HULL = 2, 0.1
+_MIN_LENGTH = 16  # of the edge of the image, in pixels
+
+
+def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | None:
+    """Return the border that a registration left around the measured part of an infrared image; `None` without one.
+
+    A border is a region of one value, such as black, that touches the edge of the image and is separated from a convex
+    rest by a sharp step along straight lines. Small variations (JPEG) are allowed if it is black or white. A cold sky
+    or a saturated object is none: its outline is not straight, or its boundary is gradual. Whole rows and columns of
+    exactly one value are a border also if the step is small or if half of the pixels behind it have none.
+
+    Args:
+        values: (H, W) or (H, W, 3), of any numeric type.
+        missing: (H, W), True where there is no measurement, such as at dead pixels. If a region of it lies along the edge
+            of the image, the file marks its borders itself, and no others are searched for.
+
+    Returns:
+        (H, W), including the pixels along the step, which are mixtures.
+
+    Raises:
+        ValueError: If the array is masked.
+
+    Example:
+        >>> values = np.random.default_rng(0).integers(90, 160, (60, 80)).astype(np.uint8)
+        >>> find_borders(values) is None
+        True
+        >>> values[:, :20] = 0
+        >>> find_borders(values)[0, [0, 19, 40]]
+        array([ True,  True, False])
+    """
+    values = unmask(values)
+    if min(values.shape[:2]) < _MIN_LENGTH or (missing is not None and _count_edge(missing) >= _MIN_LENGTH):
+        return None
+    values = values if missing is None else fill_missing(values, missing)
+    gray = values if values.ndim == 2 else values.mean(axis=-1)
+    if not np.isfinite(gray).all():
+        return None
+    low, high = (float(limit) for limit in (gray.min(), gray.max()))
+    if low == high:
+        return None
+    levels = (gray - low) * (255 / (high - low)) if values.dtype != np.uint8 else gray
+    for value, tolerance in _choose_border_values(levels):
+        border = _find_border(levels, value, tolerance)
+        if border is None:
+            border = _find_frame(levels, value)
+        if border is not None:
+            return border
+    return None
+
+
+def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:
+    """Return the values that a border could have, and how much they may vary."""
+    edge = np.concatenate([levels[0], levels[-1], levels[:, 0], levels[:, -1]])
+    values, counts = np.unique(edge, return_counts=True)
+    chosen: dict[float, float] = {}
+    if np.mean(edge <= _JPEG_LEVELS) > 0.01:
+        chosen[0.0] = _JPEG_LEVELS
+    if np.mean(edge >= 255 - _JPEG_LEVELS) > 0.01:
+        chosen[255.0] = _JPEG_LEVELS
+    for index in np.argsort(-counts)[:3]:
+        if counts[index] >= 0.05 * edge.size and min(values[index], 255 - values[index]) > _JPEG_LEVELS:
+            chosen[float(values[index])] = 0.5
+    return list(chosen.items())
+
+
+def _find_border(levels: NDArray[Any], value: float, tolerance: float) -> Mask | None:
+    """Return the border of one value, or `None`."""
+    least = _MIN_AREA if tolerance > 1 else _MIN_AREA_OF_GRAY
+    lowest, highest = value - tolerance, value + tolerance
+    if levels.dtype == np.uint8:  # compared as they are, which takes a tenth of the time
+        lowest, highest = max(0, math.ceil(lowest)), min(255, math.floor(highest))
+    same = (levels >= lowest) & (levels <= highest)
+    needed = (1 - _MAX_SHARE_IN_HULL) * least * same.size
+    if _count_edge(same) < _MIN_LENGTH or np.count_nonzero(same) < needed:  # of which opening keeps a part
+        return None
+    opened = _open(same, 3)
+    if not _can_hold_border(same, opened, needed):
+        return None
+    border = _keep_outside_hull(same, opened)
+    if not least <= border.mean() <= _MAX_AREA:
+        return None
+    if not _has_sharp_step(levels, border, value):
+        return None
+    return np.asarray(scipy.ndimage.binary_dilation(border, iterations=2), np.bool_)
+
+
+def _find_frame(levels: NDArray[Any], value: float) -> Mask | None:
+    """Return the border if it is whole rows and columns of exactly one value, or `None`."""
+    differs = levels != value
+    rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
+    inside = levels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    is_step = np.abs(inside.astype(np.float64) - value) >= _MIN_FRAME_STEP
+    # Lines outside of the first and last ones that differ, and whether most pixels of these do, at the top, bottom, left and right.
+    height, width = levels.shape
+    counts = rows[0], height - 1 - rows[-1], columns[0], width - 1 - columns[-1]
+    steps = is_step[0], is_step[-1], is_step[:, 0], is_step[:, -1]
+    top, bottom, left, right = (
+        int(count) if count >= _MIN_LINES and np.mean(step) >= _FRAME_STEP_SHARE else 0
+        for count, step in zip(counts, steps, strict=True)
+    )
+    border = np.ones(levels.shape, np.bool_)
+    border[top : height - bottom, left : width - right] = False
+    if not _MIN_AREA <= border.mean() <= _MAX_AREA:
+        return None
+    return np.asarray(scipy.ndimage.binary_dilation(border, iterations=2), np.bool_)
+
+
+def _can_hold_border(same: Mask, opened: Mask, needed: float) -> bool:
+    """Return whether a border can have the needed pixels: it takes a fifth of the time of finding that there is none.
+
+    The regions of `opened` that are no candidates only enlarge the hull, and what is kept of a region is mostly outside.
+    """
+    if _count_edge(opened) < _MIN_LENGTH:
+        return False
+    rest = _open(~opened, 5)
+    outside = np.count_nonzero(same & ~_fill_eroded_hull(rest)) if rest.any() else same.size
+    return bool(outside >= needed)
+
+
+def _count_edge(mask: Mask) -> int:
+    """Return the number of true pixels in the first and last rows and columns."""
+    return sum(int(np.count_nonzero(edge)) for edge in (mask[0], mask[-1], mask[:, 0], mask[:, -1]))
+
+
+def _keep_outside_hull(same: Mask, opened: Mask) -> Mask:
+    """Return the regions of a mask that touch the edge of the image and lie outside the convex hull of the rest."""
+    regions = scipy.ndimage.label(opened)[0]
+    edge = np.concatenate([regions[0], regions[-1], regions[:, 0], regions[:, -1]])
+    lengths = np.bincount(edge, minlength=regions.max() + 1)
+    lengths[0] = 0
+    candidates = lengths >= _MIN_LENGTH
+    rest = _open(~candidates[regions], 5)  # without the specks of JPEG along the step
+    if not candidates.any() or not rest.any():
+        return np.zeros_like(same)
+    inner = _fill_eroded_hull(rest)
+    shares = _count(regions, len(lengths), inner) / np.maximum(_count(regions, len(lengths)), 1)
+    kept = (candidates & (shares <= _MAX_SHARE_IN_HULL))[regions]
+    if not kept.any():
+        return kept
+    return np.asarray(scipy.ndimage.binary_propagation(kept, mask=kept | (same & ~inner)), np.bool_)
+
+
+def _fill_eroded_hull(mask: Mask) -> Mask:
+    """Return the convex hull of the pixels of a mask that is not empty, without its outer pixels.
+
+    The edge of the image does not erode it.
+    """
+    height, width = mask.shape
+    rows = np.flatnonzero(mask.any(axis=1))
+    hull = np.arange(rows[0], rows[-1] + 1)
+    # In an empty row, the first column is behind the last one.
+    first, last = np.full(height + 2, width), np.full(height + 2, -1)
+    first[1 + hull] = np.ceil(_follow_hull(rows, mask[rows].argmax(axis=1), hull) - 1e-9)
+    last[1 + hull] = width - 1 - np.ceil(_follow_hull(rows, mask[rows, ::-1].argmax(axis=1), hull) - 1e-9)
+    for _ in range(_MAX_DEPTH):
+        first[[0, -1]], last[[0, -1]] = 0, width - 1  # the rows outside of the image
+        inside = np.where(first == 0, 0, first + 1), np.where(last == width - 1, last, last - 1)
+        first[1:-1] = np.max([inside[0][1:-1], first[:-2], first[2:]], axis=0)
+        last[1:-1] = np.min([inside[1][1:-1], last[:-2], last[2:]], axis=0)
+    column = np.arange(width, dtype=np.int32)
+    return (column >= first[1:-1, None].astype(np.int32)) & (column <= last[1:-1, None].astype(np.int32))
+
+
+def _follow_hull(rows: NDArray[Any], ends: NDArray[Any], places: NDArray[Any]) -> NDArray[np.float64]:
+    """Return the column of the convex hull's left side at rows `places`, given the first pixels of `rows`."""
+    corners = np.concatenate([rows - 0.5, rows, rows + 0.5]), np.concatenate([ends, ends - 0.5, ends])
+    order = np.lexsort(corners[::-1])
+    row, column = corners[0][order], corners[1][order]
+    is_first = np.diff(row, prepend=-1) > 0  # two pixels share a corner's row
+    row, column = row[is_first], column[is_first]
+    while True:  # a corner that is not left of the line between its neighbors is none of the hull
+        slopes = np.diff(column) / np.diff(row)
+        is_corner = np.concatenate([[True], slopes[1:] > slopes[:-1], [True]])
+        if is_corner.all():
+            return np.interp(places, row, column)
+        row, column = row[is_corner], column[is_corner]
+
+
+def _count(regions: NDArray[np.signedinteger[Any]], length: int, mask: Mask | None = None) -> NDArray[np.int64]:
+    """Return the number of pixels of every region, in parts of the image: counting copies them to 64 bits."""
+    counts = np.zeros(length, np.int64)
+    for top in range(0, len(regions), 256):
+        part = regions[top : top + 256]
+        counts += np.bincount(part.ravel() if mask is None else part[mask[top : top + 256]], minlength=length)
+    return counts
+
+
+def _open(mask: Mask, size: int) -> Mask:
+    """Return the binary opening of a mask with a square; the mask goes on outside of the image."""
+    opened = np.pad(mask, size - 1, mode="edge")
+    for combine in (np.bitwise_and, np.bitwise_or):  # erosion, then dilation; fifty times as fast as scipy's
+        for axis in (0, 1):
+            length = opened.shape[axis] - size + 1
+            shifted = [
+                opened[shift : shift + length] if axis == 0 else opened[:, shift : shift + length]
+                for shift in range(size)
+            ]
+            opened = combine(shifted[0], shifted[1])
+            for other in shifted[2:]:
+                combine(opened, other, out=opened)
+    return opened
+
+
+def _has_sharp_step(levels: NDArray[Any], border: Mask, value: float) -> bool:
+    """Return whether values differ clearly from the border's right behind it, and hardly more further away."""
+    distance = scipy.ndimage.distance_transform_cdt(~border, "chessboard")
+    near, far = (np.abs(levels[distance == pixels] - value) for pixels in (3, 8))
+    if near.size == 0 or far.size == 0:
+        return False
+    is_step = np.mean(near >= (_MIN_STEP if value == 0 else 2 * _MIN_STEP)) >= _STEP_SHARE
+    # Behind a gradual boundary, values are just beyond the tolerance, and go on changing.
+    sharpness = (np.median(near) - _JPEG_LEVELS) / max(np.median(far) - _JPEG_LEVELS, 1)
+    return bool(is_step and sharpness >= _MIN_SHARPNESS)

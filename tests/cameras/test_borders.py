@@ -1,0 +1,163 @@
+"""Test how borders of registrations are found."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+from skimage.morphology import convex_hull_image
+
+from gffusion.cameras import InfraredFrame
+from gffusion.cameras import borders as module
+from gffusion.cameras.borders import find_borders
+from gffusion.cameras.cleaning import clean_frame
+from gffusion.synthetic.rendering import render_scene
+
+
+@pytest.fixture(scope="module")
+def infrared():
+    return np.clip(render_scene(3, 240, 320).infrared.astype(int) + 20, 0, 255).astype(np.uint8)
+
+
+def to_jpeg(image, quality=85):
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "JPEG", quality=quality)
+    return np.asarray(Image.open(content))
+
+
+def cut(size, *, angle=0.0, shift=(0, 0), perspective=0.0):
+    """Return where the image moved by a homography has pixels, as a registration would leave it."""
+    height, width = size
+    y, x = np.mgrid[:height, :width]
+    u, v = x - width / 2, y - height / 2
+    scale = 1 + perspective * u
+    turn = np.deg2rad(angle)
+    sx = (np.cos(turn) * u + np.sin(turn) * v) / scale + width / 2 + shift[0]
+    sy = (-np.sin(turn) * u + np.cos(turn) * v) / scale + height / 2 + shift[1]
+    return (sx >= 0) & (sx <= width - 1) & (sy >= 0) & (sy <= height - 1)
+
+
+BORDERS = {
+    "left": lambda size: cut(size, shift=(-24, 0)),
+    "corner": lambda size: cut(size, shift=(-9, 13)),
+    "rotated": lambda size: cut(size, angle=3),
+    "rotated more": lambda size: cut(size, angle=-8),
+    "perspective": lambda size: cut(size, angle=1, shift=(5, -6), perspective=4e-4),
+    "frame": lambda size: np.pad(np.ones((size[0] - 40, size[1] - 60), bool), ((20, 20), (30, 30))),
+    "letter box": lambda size: np.pad(np.ones((size[0] - 60, size[1]), bool), ((30, 30), (0, 0))),
+}
+
+
+@pytest.mark.parametrize("kind", ["png", "jpeg", "counts", "float", "rgb"])
+@pytest.mark.parametrize("name", BORDERS)
+def test_borders_of_registrations_are_found(infrared, name, kind):
+    valid = BORDERS[name](infrared.shape)
+    image = np.where(valid, infrared, 0).astype(np.uint8)
+    image = {
+        "png": lambda: image,
+        "jpeg": lambda: to_jpeg(image),
+        "counts": lambda: image.astype(np.uint16) * 16,
+        "float": lambda: image.astype(np.float32) / 7 - 20,
+        "rgb": lambda: np.repeat(image[..., None], 3, axis=2),
+    }[kind]()
+    found = find_borders(image)
+    assert found is not None
+    assert np.count_nonzero(~valid & ~found) <= (0.02 * np.count_nonzero(~valid) if kind == "jpeg" else 0)
+    assert (found & ndimage.binary_erosion(valid, iterations=4, border_value=1)).mean() < 0.002
+
+
+@pytest.mark.parametrize("value", [255, 114])
+def test_borders_of_other_values(infrared, value):
+    valid = BORDERS["rotated"](infrared.shape)
+    scene = infrared if value == 255 else np.where(np.abs(infrared.astype(int) - 114) < 20, 60, infrared)
+    found = find_borders(np.where(valid, scene, value).astype(np.uint8))
+    assert found is not None and (~valid & ~found).sum() == 0
+
+
+def test_dead_pixels_hide_no_border_but_marked_borders_stay_alone(infrared):
+    valid = BORDERS["rotated"](infrared.shape)
+    values = np.where(valid, infrared, 0).astype(np.float32)
+    expected = find_borders(values)
+    values[[100, 120], [160, 170]] = expected[[100, 120], [160, 170]] = np.nan
+    cleaned = clean_frame(InfraredFrame(values), "infrared.tif")
+    np.testing.assert_array_equal(cleaned.missing, expected)
+    assert [note.split(" (")[0] for note in cleaned.notes] == [
+        "infrared pixels without a measurement",
+        "infrared border",
+    ]
+    transparent = ~valid & (np.arange(320) < 160)
+    marked = clean_frame(InfraredFrame(np.nan_to_num(values), missing=transparent), "infrared.png")
+    np.testing.assert_array_equal(marked.missing, transparent)
+
+
+def cold_sky(infrared, seed=0):
+    """A sky that saturates at black, and gets warmer towards the roofs."""
+    rng = np.random.default_rng(seed)
+    rows = np.arange(infrared.shape[0])[:, None]
+    roofs = 100 + 25 * np.sign(np.sin(np.arange(infrared.shape[1]) / 20)).astype(int)
+    sky = np.clip((rows - 60) * 0.8 + rng.normal(0, 1.5, infrared.shape), 0, 255)
+    return np.where(rows < roofs, sky, infrared).astype(np.uint8)
+
+
+def test_cold_scenes_have_no_border(infrared):
+    assert find_borders(infrared) is None
+    assert find_borders(cold_sky(infrared)) is None
+    assert find_borders(to_jpeg(cold_sky(infrared))) is None
+    rows = np.arange(240)[:, None]
+    roofs = (90 + 30 * np.sin(np.arange(320) / 25)).astype(int)
+    assert find_borders(np.where(rows < roofs, 0, infrared).astype(np.uint8)) is None  # a saturated sky over roofs
+    y, x = np.mgrid[:240, :320]
+    dark = np.clip(np.hypot(x, y - 120) - 60, 0, 255)  # a cold object at the edge, with a gradual boundary
+    assert find_borders(np.minimum(infrared, dark).astype(np.uint8)) is None
+    round_object = np.where(np.hypot(x, y - 120) < 60, 0, infrared).astype(np.uint8)
+    assert find_borders(round_object) is None
+    assert find_borders(np.clip(infrared.astype(int) * 4 - 200, 0, 255).astype(np.uint8)) is None
+    ramp = np.clip(np.linspace(-80, 255, 320), 0, 255)[None].repeat(240, 0).astype(np.uint8)
+    assert find_borders(ramp) is None
+    assert find_borders(255 - ramp) is None
+
+
+@pytest.mark.parametrize("sides", ["l", "lr", "lrb", "lrtb", "tb"])
+@pytest.mark.parametrize("value", [0, 255])
+def test_frames_are_found_beside_dark_rows(infrared, sides: str, value: int) -> None:
+    rows = np.arange(infrared.shape[0])[:, None]
+    # A third of the rows has the value of the frame, and the others differ little from it.
+    scene = np.where(rows % 3 == 0, value, abs(value - 6 - infrared.astype(int) // 16))
+    valid = np.ones(infrared.shape, bool)
+    parts = {"l": np.s_[:, :30], "r": np.s_[:, -20:], "t": np.s_[:13], "b": np.s_[-16:]}
+    for side in sides:
+        valid[parts[side]] = False
+    scene[0], scene[-1] = abs(value - 40), abs(value - 40)
+    found = find_borders(np.where(valid, scene, value).astype(np.uint8))
+    assert found is not None and not (~valid & ~found).any()
+    assert not (found & ndimage.binary_erosion(valid, iterations=3, border_value=1)).any()
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_shapes_equal_those_of_libraries(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    mask = ndimage.gaussian_filter(generator.random(generator.integers(20, 90, 2)), 1 + seed % 4) > 0.5 + 0.01 * seed
+    mask[tuple(generator.integers(0, side) for side in mask.shape)] = True
+    eroded = ndimage.binary_erosion(convex_hull_image(mask), iterations=module._MAX_DEPTH, border_value=1)
+    np.testing.assert_array_equal(module._fill_eroded_hull(mask), eroded)
+    for size in (3, 5):
+        padded = np.pad(mask, size, mode="edge")
+        expected = ndimage.binary_opening(padded, np.ones((size, size)))[size:-size, size:-size]
+        np.testing.assert_array_equal(module._open(mask, size), expected)
+
+
+@pytest.mark.parametrize("angle", [0, 0.02, 0.3, 1.2])
+@pytest.mark.parametrize("value", [0, 255])
+def test_images_without_borders_are_found_sooner(infrared, monkeypatch, angle: float, value: int) -> None:
+    rows, columns = np.indices(infrared.shape)
+    results = []
+    for can_hold in (module._can_hold_border, lambda *_: True):
+        monkeypatch.setattr(module, "_can_hold_border", can_hold)
+        for width in (0, 2, 3, 5, 20):
+            values = infrared.copy()
+            values[rows * np.sin(angle) + columns * np.cos(angle) < width] = value
+            border = find_borders(values)
+            results.append(np.zeros_like(values, bool) if border is None else border)
+    np.testing.assert_array_equal(results[:5], results[5:])
+    assert results[4].any()
