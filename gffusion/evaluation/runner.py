@@ -178,7 +178,7 @@ def evaluate(
     odd = find_odd_types([pair.infrared for pair in pairs], read_options.raw_frame)
     measured = [pair for pair in pairs if pair.infrared not in odd]
     ranges = _measure(measured, methods, options, read_options, progress)
-    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map)
+    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked)
     folder = None if output is None else Path(output)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -187,7 +187,7 @@ def evaluate(
     scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
     records.finish()
     _write_notes(scores, progress)
-    table = replace(_make_table(plan, ranked, scores, inputs.match), std=std)
+    table = replace(_make_table(plan, scores, inputs.match), std=std)
     if folder is not None:
         scored = {pair.name: pair for pair in pairs if pair.name in table.images}
         _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
@@ -325,7 +325,7 @@ def _write_notes(scores: Sequence[PairScores], prints: bool) -> None:
         _write(f"note: {note} ({count} pair{'s' * (count != 1)})")
 
 
-def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:
+def _make_table(plan: Plan, scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:
     skipped = {score.pair.name: "; ".join(score.errors) for score in scores if score.errors}
     complete = [score for score in scores if not score.errors]
     if not complete:
@@ -354,7 +354,7 @@ def _make_table(plan: Plan, ranked: tuple[str, ...], scores: Sequence[PairScores
         methods=tuple(method.name for method in plan.methods),
         is_baseline=tuple(method.is_baseline for method in plan.methods),
         metrics=plan.metrics,
-        ranked=ranked,
+        ranked=plan.ranked,
         images=tuple(score.pair.name for score in complete),
         values=np.array(values),
         protocol=plan.protocol,

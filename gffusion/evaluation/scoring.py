@@ -18,6 +18,7 @@ from gffusion.data.label_values import replace_values
 from gffusion.data.memory import memory_errors
 from gffusion.data.prefetch import map_in_order
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
+from gffusion.metrics.suite import check_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.zoo.digest import digest_file
 
@@ -44,6 +45,7 @@ class Plan:
     ranges: PairRanges
     odd: Mapping[Path, str] = field(default_factory=dict)  # why infrared files fail whose type is not that of the rest
     label_map: Mapping[int, int] = field(default_factory=dict)  # from values of label maps to class ids
+    ranked: tuple[str, ...] = ()  # metrics that count in the mean rank
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
@@ -82,6 +84,7 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
     try:
         with memory_errors():
             sources = Sources.read(pair, plan.ranges)
+        check_size(sources.visible_luma.shape, plan.ranked, plan.protocol)
     except _ERRORS as error:
         scores.errors.append(str(error))
         return scores

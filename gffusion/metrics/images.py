@@ -1,6 +1,7 @@
 """Convert images to 8-bit luma, and check the inputs of metrics."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -122,12 +123,15 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
         [tensor([[[0., 3.]]], dtype=torch.float64)]
     """
     batches = check_aligned(**images)
-    height, width = batches[0].shape[-2:]
-    if min(height, width) < minimum_size:
-        raise ValueError(
-            f"Got images of {height}x{width} pixels. This metric needs {minimum_size}x{minimum_size} or more (height x width)."
-        )
+    size = batches[0].shape[-2:]
+    if min(size) < minimum_size:
+        raise ValueError(describe_small_images(size, minimum_size))
     return [_levels(batch, name) for name, batch in zip(images, batches, strict=True)]
+
+
+def describe_small_images(size: Sequence[int], minimum_size: int) -> str:
+    """Return a message on images whose height and width are too small for a metric."""
+    return f"Got images of {size[0]}x{size[1]} pixels. This metric needs {minimum_size}x{minimum_size} or more (height x width)."
 
 
 @shared

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .catalog import list_metrics
+from .catalog import METRICS, list_metrics
 from .names import ALL, list_given, suggest
 
 
@@ -109,3 +109,13 @@ def find_options(protocol: str, metric: str) -> Mapping[str, Any]:
             f"The protocol {protocol!r} has no fusion metric {metric!r}.{suggest(metric, options)} Allowed are {', '.join(options)}."
         )
     return options[metric]
+
+
+def find_minimum_size(protocol: str, metric: str) -> int:
+    """Return the minimum height and width of the images of a fusion metric under a protocol, in pixels.
+
+    Raises:
+        ValueError: If the protocol is unknown or lacks the metric.
+    """
+    is_uniform = find_options(protocol, metric).get("window") == "uniform"  # of 7x7 pixels, see `functional.ssim`
+    return 7 if is_uniform else METRICS[metric].minimum_size

@@ -1,15 +1,15 @@
 """Create metrics by name, and compute several metrics at once."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .catalog import METRICS, list_metrics
-from .images import check_aligned
+from .images import check_aligned, describe_small_images
 from .names import named_errors
-from .protocols import find_options, select_options
+from .protocols import find_minimum_size, find_options, select_options
 from .sharing import sharing
 
 if TYPE_CHECKING:
@@ -61,7 +61,8 @@ def compute_metrics(
 
     Raises:
         TypeError: If `metrics` is neither a name nor names.
-        ValueError: If a name is unknown or the images do not suit a metric; the message begins with the metric.
+        ValueError: If a name is unknown or the images do not suit a metric; the message begins with the metric. If they are
+            too small, it lists the metrics that they suit.
 
     Example:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)
@@ -70,6 +71,7 @@ def compute_metrics(
     """
     options = select_options(protocol, metrics)
     images = check_aligned(fused=fused, visible=visible, infrared=infrared)
+    check_size(images[0].shape[-2:], list(options), protocol)
     values: dict[str, list[Tensor]] = {name: [] for name in options}
     # One image at a time keeps intermediate results in the processor's cache, and memory independent of the batch size.
     for triple in zip(*images, strict=True):
@@ -79,3 +81,22 @@ def compute_metrics(
                 with named_errors(name):
                     values[name].append(METRICS[name].functional(*inputs, **options[name]))
     return {name: torch.cat(tensors) for name, tensors in values.items()}
+
+
+def check_size(size: Sequence[int], metrics: Sequence[str], protocol: str = "standard") -> None:
+    """Check that images of a height and width are large enough for several fusion metrics.
+
+    Raises:
+        ValueError: If they are too small for one; the message begins with it, and lists the metrics that they suit.
+
+    Example:
+        >>> check_size((8, 64), ["EN", "SF"])
+    """
+    minimums = {name: find_minimum_size(protocol, name) for name in metrics}
+    suited = [name for name, minimum in minimums.items() if minimum <= min(size)]
+    for name, minimum in minimums.items():
+        if name not in suited:
+            advice = (
+                f" Pass those that suit the size: `metrics={suited}` (--metrics {','.join(suited)})." if suited else ""
+            )
+            raise ValueError(f"{name}: {describe_small_images(size, minimum)}{advice}")

@@ -4,7 +4,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -139,8 +139,10 @@ def check_evaluation(
         return
     labeled = has_labels(dataset, model)
     check_names(arguments, labeled)
-    minimum = max([_loss_minimum(model), *(METRICS[name].minimum_size for name in arguments.eval_metrics)])
-    _check_minimum("Evaluation", _sizes(dataset), minimum)
+    sizes = _sizes(dataset)
+    _check_minimum("Evaluation", sizes, _loss_minimum(model))
+    for size in sizes:
+        _check_metrics(size, arguments.eval_metrics)
     _check_infrared_range(dataset)
     if labeled:
         check_labels(dataset, model)
@@ -214,9 +216,20 @@ def _check_minimum(which: str, sizes: list[tuple[int, int]], minimum: int) -> No
     for height, width in sizes:
         if min(height, width) < minimum:
             raise ValueError(
-                f"{which} images must measure at least {minimum} x {minimum} for the model, its losses and the "
-                f"metrics of the evaluation, got {height} x {width} (height x width)."
+                f"{which} images must measure at least {minimum} x {minimum} for the model and its losses, got {height} x {width} "
+                "(height x width)."
             )
+
+
+def _check_metrics(size: tuple[int, int], metrics: Sequence[str]) -> None:
+    """Raise ValueError if images are too small for metrics."""
+    large = [name for name in metrics if METRICS[name].minimum_size > min(size)]
+    if large:
+        minimum = max(METRICS[name].minimum_size for name in large)
+        raise ValueError(
+            f"`eval_metrics` has {', '.join(large)}: leave that out, because evaluation images must measure at least {minimum} x "
+            f"{minimum} for it, got {size[0]} x {size[1]} (height x width)."
+        )
 
 
 def check_mixed_pairs(arguments: FusionTrainingArguments, batch_size: int) -> None:

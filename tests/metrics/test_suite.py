@@ -97,6 +97,16 @@ def test_hints_at_similar_names(pair: Images, name: str, hint: str) -> None:
             measure(name)
 
 
+def test_small_images(pair: Images) -> None:
+    """The minimum is that of the protocol, and those metrics are named that a size suits."""
+    small = [image[:8] for image in pair]
+    with pytest.raises(ValueError, match=r"^VIF: .*8x252 pixels.* 41x41 .* suit the size: `metrics=\['EN', 'MI'\]`"):
+        compute_metrics(*small, ["EN", "VIF", "MI", "SSIM"])
+    with pytest.raises(ValueError, match=r"^VIF: .* `metrics=\['SSIM'\]`"):
+        compute_metrics(*small, ["VIF", "SSIM"], protocol="cddfuse")
+    assert compute_metrics(*small, "SSIM", protocol="cddfuse")["SSIM"].isfinite()
+
+
 def test_one_name_and_all(pair: Images) -> None:
     assert compute_metrics(*pair, "EN") == compute_metrics(*pair, ["EN"])
     assert list(compute_metrics(*pair, "all", protocol="cddfuse")) == list(PROTOCOLS["cddfuse"].options)

@@ -178,16 +178,16 @@ class TestData:
         with pytest.raises(ValueError, match=r"Training images must measure at least 32 x 32 .* got 24 x 24"):
             make(RandomCrop(24))
         small = FusionDataset(data, Resize((40, 64)))
-        with pytest.raises(ValueError, match=r"Evaluation images must measure at least 41 x 41 .* got 40 x 64"):
-            make(evaluation=small, eval_metrics=["VIF"])
+        with pytest.raises(ValueError, match=r"`eval_metrics` has VIF: .* at least 41 x 41 .* got 40 x 64"):
+            make(evaluation=small, eval_metrics=["EN", "VIF"])
         check_nothing_written(tmp_path)
         make(evaluation=small, eval_metrics=["EN"])
         with pytest.raises(
-            ValueError, match=r"Training images must measure at least 41 x 41 .* its losses .* got 40 x 40"
+            ValueError, match=r"Training images must measure at least 41 x 41 .* its losses, got 40 x 40"
         ):
             make(RandomCrop(40), model={"vif_weight": 0.1})
         with pytest.raises(
-            ValueError, match=r"Evaluation images must measure at least 41 x 41 .* its losses .* got 40 x 64"
+            ValueError, match=r"Evaluation images must measure at least 41 x 41 .* its losses, got 40 x 64"
         ):
             make(RandomCrop(41), evaluation=small, eval_metrics=["EN"], model={"vif_weight": 0.1})
 
