@@ -169,14 +169,23 @@ def match_results(visible: Sequence[Path], folder: Path, are_labels: bool = Fals
     )
     _check_any_match(str(visible[0].parent), images, str(folder), results, partners)
     claimed = {core: other for stem, other in partners.items() for core in (other, find_core(stem, VISIBLE))}
-    for stem in () if are_labels else sorted(results.keys() - partners.values()):
-        core = find_core(stem, Words(FUSED_WORDS))
-        if core != stem and core in claimed:
-            raise ValueError(
-                f"{results[claimed[core]].name} and {results[stem].name} in {folder} could both be the same fused image: move one "
-                "of them to another folder"
-            )
+    unused = () if are_labels else sorted(results.keys() - partners.values())
+    cores = {stem: find_core(stem, Words(FUSED_WORDS)) for stem in unused}
+    rivals = {stem: claimed[core] for stem, core in cores.items() if core != stem and core in claimed}
+    for stem in sorted(rivals.keys() - _list_stems_beside(visible, folder)) if rivals else ():
+        raise ValueError(
+            f"{results[rivals[stem]].name} and {results[stem].name} in {folder} could both be the same fused image: move one of "
+            "them to another folder"
+        )
     return {images[stem].stem: results[other] for stem, other in partners.items()}
+
+
+def _list_stems_beside(visible: Sequence[Path], results: Path) -> set[str]:
+    """Return the stems of the files in the folders of visible images, except in that of the results."""
+    folders = {file.parent for file in visible}
+    return {
+        normalize_name(file.stem) for folder in folders if not folder.samefile(results) for file in folder.iterdir()
+    }
 
 
 def find_subfolders(root: Path) -> tuple[Path, Path] | None:

@@ -139,6 +139,12 @@ def test_two_files_that_could_be_one_fused_image(pairs: Path) -> None:
         [file] = (pairs / kind).glob("b.*")
         Image.open(file).transpose(Image.Transpose.ROTATE_180).save(file.with_stem("b_fused"))
     assert run(pairs).images == ("a", "b", "b_fused", "c", "d")  # the name of a scene
+    (pairs / "infrared" / "b_fused.png").unlink()
+    assert run(pairs).images == ("a", "b", "c", "d")  # which needs no partner
+    selected = evaluate(
+        pairs / "visible" / "[bc].png", pairs / "infrared", fused={"flat": pairs / "flat"}, baselines=()
+    )
+    assert selected.images == ("b", "c")  # nor to be selected
 
 
 def test_pairs_in_one_folder(pairs: Path) -> None:
