@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 # Videos and cameras of a low rate repeat frames for less time.
 _SECONDS, _FRAMES = 0.5, 3
 _STOPPED_SECONDS = 2.0  # without a new frame
+_LONGEST_STEP = 1.0  # seconds from frame to frame; more are not counted, because the clock may have been set
 
 
 class _Moment(NamedTuple):
@@ -28,24 +29,27 @@ class FrozenFrames:
     def __init__(self) -> None:
         self._first: _Moment | None = None  # of identical infrared frames
         self._last, self._frames = np.empty(0), 0
+        self._time, self._skipped = 0.0, 0.0
 
     def add(self, time: float, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
         """Return a note while infrared frames are identical for half a second or longer.
 
         Args:
-            time: Time in seconds.
+            time: Time in seconds. Steps of more than a second count as one second, because the clock may have been set.
             visible: The visible image of this time.
             infrared: The newest infrared frame. The same array again is no new frame: a slower camera has none yet, but if
                 there is none for two seconds, it is noted as well.
         """
         first, is_new = self._first, infrared is not self._last
         self._last = infrared
+        step, self._time = time - self._time, time
         is_same = first is not None and time >= first.time and (not is_new or np.array_equal(infrared, first.infrared))
         if first is None or not is_same:
-            self._first, self._frames = _Moment(time, visible, infrared), 1
+            self._first, self._frames, self._skipped = _Moment(time, visible, infrared), 1, 0.0
             return ()
         self._frames += is_new
-        seconds = time - first.time
+        self._skipped += max(step - _LONGEST_STEP, 0)
+        seconds = time - first.time - self._skipped
         is_long = seconds >= _STOPPED_SECONDS or (seconds >= _SECONDS and self._frames >= _FRAMES)
         if not is_long or np.array_equal(visible, first.visible):
             return ()

@@ -2,6 +2,7 @@
 
 import threading
 import time as clock
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -23,6 +24,7 @@ from .fuser import FrameFuser
 logger = logging.get_logger(__name__)
 
 _PALETTE_PATIENCE = 5  # frames
+_SLOW_PASSES = 2  # of a size: they load kernels, and capture a graph on a GPU
 _MAX_SECONDS = 1e15
 
 
@@ -59,7 +61,7 @@ class StreamStatistics:
         dropped: Number of those that were replaced by newer ones before they were fused, or came before the first infrared one.
         failed: Number of those that could not be fused.
         latency: Mean of the seconds from there to the result; 0 before the first one.
-        longest_latency: The largest of them.
+        longest_latency: The largest of them, without the first two results of each size, for which kernels are loaded.
     """
 
     pushed: int = 0
@@ -136,6 +138,7 @@ class FusionStream:
         self._statistics = StreamStatistics()
         self._dropped = 0  # since the last result
         self._logged: set[str] = set()  # kinds of notes
+        self._passes: Counter[tuple[int, ...]] = Counter()  # by size
         self._frozen = FrozenFrames()
         self._max_age = max_age
         self._newest_infrared: tuple[NDArray[Any], float] | None = None  # with its time, of `push_infrared`
@@ -320,13 +323,15 @@ class FusionStream:
         self, pushed: _Pushed, fused: NDArray[Any], labels: NDArray[np.uint8] | None, notes: tuple[str, ...]
     ) -> None:
         latency = clock.monotonic() - pushed.arrived
+        self._passes[fused.shape] += 1
+        is_slow = self._passes[fused.shape] <= _SLOW_PASSES
         with self._changed:
             counts = self._statistics
             self._statistics = replace(
                 counts,
                 fused=counts.fused + 1,
                 latency=(counts.latency * counts.fused + latency) / (counts.fused + 1),
-                longest_latency=max(counts.longest_latency, latency),
+                longest_latency=max(counts.longest_latency, 0 if is_slow else latency),
             )
             self._result = StreamResult(fused, labels, pushed.time, latency, pushed.dropped, notes, pushed.infrared_age)
             self._serial += 1

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,8 @@ from gffusion.cameras import Rig
 from gffusion.data import ReadOptions
 from gffusion.inference.predict import predict
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.video import stream as stream_module
+from gffusion.video.frozen import FrozenFrames
 from gffusion.video.fuser import FrameFuser
 from gffusion.video.stream import FusionStream
 from gffusion.zoo import load_image_processor
@@ -53,7 +56,24 @@ def test_results_are_those_of_predict(funet: GFFusionModel) -> None:
         assert stream.latest(timeout=0.01, after=result) is result
     statistics = stream.statistics
     assert (statistics.pushed, statistics.fused, statistics.dropped, statistics.failed) == (3, 3, 0, 0)
-    assert 0 < statistics.latency <= statistics.longest_latency
+    assert statistics.latency > 0
+
+
+def test_the_first_passes_of_a_size_are_not_the_longest(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They load kernels, and capture a graph on a GPU."""
+    latencies = [9, 8, 1, 2, 7, 6, 3]
+    ticks = [tick for latency in latencies for tick in (0, latency)]
+    monkeypatch.setattr(stream_module, "clock", SimpleNamespace(monotonic=lambda: ticks.pop(0)))
+    longest = []
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        for number in range(len(latencies)):
+            images = pair(number) if number < 4 else [image[:32] for image in pair(number)]
+            stream.push(*images, time=number)
+            while stream.statistics.fused <= number:
+                time.sleep(0.001)
+            longest.append(stream.statistics.longest_latency)
+    assert longest == [0, 0, 1, 2, 2, 2, 3]
+    assert stream.statistics.latency == pytest.approx(36 / 7)
 
 
 def test_newest_pair_wins(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,6 +212,17 @@ def test_frozen_frames_are_noted(
     assert [number for number, result in enumerate(results) if result and result.notes] == noted
     (warning,) = [record.message for record in caplog.records if "identical" in record.message]
     assert warning.startswith(f"frame at {noted[0] / 3:.3f} s: the infrared frames are identical since 0.000 s")
+
+
+@pytest.mark.parametrize("jump", [1, 4])
+def test_a_clock_that_is_set_freezes_no_frames(jump: int) -> None:
+    """A slower camera repeats its array, and one frame is the same again."""
+    frozen, infrared = FrozenFrames(), infrared_frame(0)
+    for number in range(6):
+        infrared = infrared.copy() if number == 3 else infrared
+        moment = number / 25 + (3600 if number >= jump else 0)
+        assert frozen.add(moment, visible_frame(number), infrared) == ()
+    assert frozen.add(moment + 1, visible_frame(6), infrared)  # the camera stopped
 
 
 def test_infrared_frames_of_another_type_are_refused(funet: GFFusionModel) -> None:
