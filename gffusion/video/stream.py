@@ -2,6 +2,7 @@
 
 import threading
 import time as clock
+import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -82,6 +83,41 @@ class _Pushed:
     dropped: int = 0
 
 
+class _Inbox:
+    """The pair that waits for the thread, which must not hold the stream itself, so that an unused stream ends."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.waiting: _Pushed | None = None
+        self.dropped = 0  # since the last result
+        self.is_closed = False
+
+    def take(self) -> _Pushed | None:
+        """Wait for a pair; return `None` when the stream is closed and no pair waits."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.waiting is not None or self.is_closed)
+            pushed, self.waiting = self.waiting, None
+            if pushed is None:
+                return None
+            dropped, self.dropped = self.dropped, 0
+            return replace(pushed, dropped=dropped)
+
+    def close(self) -> None:
+        """Let the thread end after the pair that waits."""
+        with self.changed:
+            self.is_closed = True
+            self.changed.notify_all()
+
+
+def _work(inbox: _Inbox, reference: "weakref.ref[FusionStream]") -> None:
+    """Fuse pairs until the stream is closed or no longer referenced."""
+    while (pushed := inbox.take()) is not None and (stream := reference()) is not None:
+        stream._fuse(pushed)
+        del stream
+    if (stream := reference()) is not None:
+        stream._finish()
+
+
 class FusionStream:
     """Fuse frames of cameras as they come, in a thread of its own. Nothing queues: the newest pair replaces a waiting one.
 
@@ -89,7 +125,7 @@ class FusionStream:
     as warnings, once per kind; `notes` of a result has all that are about it.
     `push` takes pairs; `push_visible` and `push_infrared` take the frames of each camera as they come. All return at once, and do
     not copy: cameras that reuse their buffers need `frame.copy()`. `latest` returns the newest result, and iterating yields each
-    newest result once, until the stream is closed. All methods can be called from any thread.
+    newest result once, until the stream is closed. All methods can be called from any thread. A stream that nothing refers to ends, too.
 
     Args:
         model: The model, in evaluation mode, on its device.
@@ -129,20 +165,21 @@ class FusionStream:
         self._fuser = FrameFuser(
             model, image_processor, read_options, segment, semantic_every, patience=_PALETTE_PATIENCE
         )
-        self._changed = threading.Condition()
-        self._waiting: _Pushed | None = None
+        self._inbox = _Inbox()
+        self._changed = self._inbox.changed
         self._result: StreamResult | None = None
         self._serial = 0  # number of results
         self._error: Exception | None = None
-        self._is_closed, self._is_finished = False, False
+        self._is_finished = False
         self._statistics = StreamStatistics()
-        self._dropped = 0  # since the last result
         self._logged: set[str] = set()  # kinds of notes
         self._passes: Counter[tuple[int, ...]] = Counter()  # by size
         self._frozen = FrozenFrames()
         self._max_age = max_age
         self._newest_infrared: tuple[NDArray[Any], float] | None = None  # with its time, of `push_infrared`
-        self._thread = threading.Thread(target=self._work, name="FusionStream", daemon=True)
+        weakref.finalize(self, self._inbox.close)
+        arguments = self._inbox, weakref.ref(self)
+        self._thread = threading.Thread(target=_work, args=arguments, name="FusionStream", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> "FusionStream":
@@ -196,7 +233,7 @@ class FusionStream:
         with self._changed:
             self._count_pushed()
             if self._newest_infrared is None:
-                self._dropped += 1
+                self._inbox.dropped += 1
                 self._statistics = replace(self._statistics, dropped=self._statistics.dropped + 1)
                 return
             infrared, infrared_time = self._newest_infrared
@@ -246,13 +283,11 @@ class FusionStream:
 
     def close(self) -> None:
         """Fuse the pair that waits, and stop. The last result stays."""
-        with self._changed:
-            self._is_closed = True
-            self._changed.notify_all()
+        self._inbox.close()
         self._thread.join()
 
     def _check_open(self) -> None:
-        if self._is_closed:
+        if self._inbox.is_closed:
             raise RuntimeError("the stream is closed: make a new one")
 
     def _count_pushed(self) -> None:
@@ -261,10 +296,10 @@ class FusionStream:
 
     def _wait_for_work(self, pushed: _Pushed) -> None:
         """Let a pair wait, in place of one that waits already."""
-        is_late = self._waiting is not None
-        self._dropped += is_late
+        is_late = self._inbox.waiting is not None
+        self._inbox.dropped += is_late
         self._statistics = replace(self._statistics, dropped=self._statistics.dropped + is_late)
-        self._waiting = pushed
+        self._inbox.waiting = pushed
         self._changed.notify_all()
 
     def _wait_for_newer(self, seen: int) -> tuple[int, StreamResult] | None:
@@ -279,18 +314,19 @@ class FusionStream:
         if error is not None:
             raise error
 
-    def _work(self) -> None:
-        while (pushed := self._take()) is not None:
-            try:
-                prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
-                frozen = self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
-                notes = prepared.images.notes + frozen
-                self._log_new_kinds(pushed, notes)
-                prediction = self._fuser.fuse([prepared])[0]
-            except Exception as error:  # of any kind: without this thread, readers would wait for ever
-                self._fail(pushed, error)
-                continue
+    def _fuse(self, pushed: _Pushed) -> None:
+        try:
+            prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
+            frozen = self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
+            notes = prepared.images.notes + frozen
+            self._log_new_kinds(pushed, notes)
+            prediction = self._fuser.fuse([prepared])[0]
+        except Exception as error:  # of any kind: without this thread, readers would wait for ever
+            self._fail(pushed, error)
+        else:
             self._deliver(pushed, prediction.fused, prediction.labels, notes)
+
+    def _finish(self) -> None:
         with self._changed:
             self._is_finished = True
             self._changed.notify_all()
@@ -302,20 +338,10 @@ class FusionStream:
                 self._logged.add(get_kind(note))
                 logger.warning(f"frame at {float(pushed.time):.3f} s: {note} (further frames like it are not reported)")
 
-    def _take(self) -> _Pushed | None:
-        """Wait for a pair; return `None` when the stream is closed and no pair waits."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._waiting is not None or self._is_closed)
-            pushed, self._waiting = self._waiting, None
-            if pushed is None:
-                return None
-            dropped, self._dropped = self._dropped, 0
-            return replace(pushed, dropped=dropped)
-
     def _fail(self, pushed: _Pushed, error: Exception) -> None:
         with self._changed:
             self._error = error
-            self._dropped += pushed.dropped  # they belong to the next result
+            self._inbox.dropped += pushed.dropped  # they belong to the next result
             self._statistics = replace(self._statistics, failed=self._statistics.failed + 1)
             self._changed.notify_all()
 

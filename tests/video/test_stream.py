@@ -1,5 +1,6 @@
 """FusionStream: the newest pair wins, results are those of `predict`, and readers and writers are in many threads."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable
@@ -112,6 +113,17 @@ def test_close_fuses_the_waiting_pair_and_ends_iteration(funet: GFFusionModel, m
     assert latest.time == 1
     with pytest.raises(RuntimeError, match="closed"):
         stream.push(*pair(2))
+
+
+def test_an_unused_stream_ends(funet: GFFusionModel) -> None:
+    stream = FusionStream(funet, load_image_processor("gffusion-funet"))
+    stream.push(*pair(0))
+    assert stream.latest(timeout=120) is not None
+    thread = stream._thread
+    del stream
+    gc.collect()
+    thread.join(timeout=120)
+    assert not thread.is_alive()
 
 
 def test_a_pair_that_cannot_be_fused_is_reported_once(funet: GFFusionModel) -> None:
