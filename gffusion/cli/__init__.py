@@ -18,7 +18,7 @@ from .errors import ClickException, exit_with_usage_error, interrupted_by_signal
 from .evaluate import evaluate
 from .export import export
 from .fuse import fuse
-from .lists import check_no_standard_stream, expand_home, join_list_words
+from .lists import join_list_words, read_paths
 from .masks import masks
 from .match import match
 from .messages import printed_warnings, use_options
@@ -116,8 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         )
     if command is not None:
         try:
-            check_no_standard_stream(words)
-            words = [expand_home(word) for word in words]
+            words = read_paths(words, command.params)
         except ValueError as error:
             exit_with_usage_error(error)
         words = join_list_words(words, command.params)

@@ -36,14 +36,24 @@ def expand_home(word: str) -> str:
     return word[:start] + expanded
 
 
-def check_no_standard_stream(words: Sequence[str]) -> None:
-    """Raise ValueError if a word is `-`, with which other programs mean standard input or output."""
-    for word in words:
+def read_paths(words: Sequence[str], parameters: Iterable[Any]) -> list[str]:
+    """Return the words of a command with home folders as in [`expand_home`], except for values of options with the metavar TEXT.
+
+    Raises:
+        ValueError: If a word is `-`, with which other programs mean standard input or output, or names no user's home folder.
+    """
+    texts = {name for parameter in parameters if parameter.metavar == "TEXT" for name in parameter.opts}
+    paths = list(words)
+    for index, word in enumerate(words):
+        if word.partition("=")[0] in texts or (index and words[index - 1] in texts):
+            continue
         if re.fullmatch(r"-|-[a-z]-|--[\w-]+=-", word):
             raise ValueError(
                 f"{word}: images are read from files and written to files, not from standard input or to standard output; "
                 "give a file or folder, @- for a list of names from standard input, or ./- for this name"
             )
+        paths[index] = expand_home(word)
+    return paths
 
 
 def split_list(text: str | None) -> list[str] | None:

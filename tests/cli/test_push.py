@@ -98,3 +98,15 @@ def test_files_as_json(gffusion: Callable, folder: Path) -> None:
     report = json.loads(gffusion("push", folder, "lab/net", "--dry-run", "--json").out)
     assert report["repo_id"] == "lab/net"
     assert report["files"]["model.safetensors"] == (folder / "model.safetensors").stat().st_size
+
+
+@pytest.mark.parametrize("message", ["-", "~nobody-like-this", "--commit-message=-", "--commit-message=~"])
+def test_a_commit_message_is_no_path(
+    gffusion: Callable, folder: Path, monkeypatch: pytest.MonkeyPatch, message: str
+) -> None:
+    given: list[str] = []
+    monkeypatch.setattr("gffusion.hub.push", lambda *_, commit_message, **__: given.append(commit_message))
+    words = [message] if "=" in message else ["--commit-message", message]
+    outcome = gffusion("push", folder, "lab/net", *words)
+    assert (outcome.exit_code, outcome.err) == (0, "")
+    assert given == [message.rpartition("=")[2]]
