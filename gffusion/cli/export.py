@@ -72,6 +72,9 @@ def export(
         from gffusion.export.exporting import export_model
         from gffusion.zoo import create_model, load_image_processor
 
+        print_line(
+            f"exporting {model}: this takes half a minute, and minutes with --segment or on a busy machine", err=True
+        )
         options = {} if segment else {"use_segmenter": False}
         loaded = create_model(model, dtype=torch.float32, **options)  # --dtype is that of the file
         parity = export_model(
