@@ -127,6 +127,8 @@ _LOCK = threading.Lock()
 
 # Attributes of layers that the kernels copy, or that a graph keeps.
 _SETTINGS = ("eps", "negative_slope", "padding_mode", "padding", "stride", "dilation", "groups")
+# Fields of the configuration that a graph keeps.
+_FIELDS = ("paradigm", "color_space", "semantic_layers", "clip_image_size")
 
 
 class _Weights:
@@ -153,7 +155,7 @@ class _Weights:
         self._parts, self._state, self._values = self._find_parts(model), self._read(), self._read_values()
 
     def are_unchanged(self, model: GFFusionModel) -> bool:
-        """Return whether all are the same tensors with the same values, and layers have the same settings and hooks.
+        """Return whether all are the same tensors with the same values, and the configuration, settings and hooks are the same.
 
         FuNet's values are compared, because kernels have copies of them, and changes by `.data` or of inference tensors have no
         version.
@@ -163,7 +165,8 @@ class _Weights:
 
     @staticmethod
     def _find_parts(model: GFFusionModel) -> list[Any]:
-        return [model._modules.get(name) for name in ("funet", "finet", "clip")]
+        fields = (repr(getattr(model.config, name)) for name in _FIELDS)  # as texts, because lists change in place
+        return [*(model._modules.get(name) for name in ("funet", "finet", "clip")), *fields]
 
     def _have_no_hooks(self) -> bool:
         return all(map(is_plain, self._modules)) and all(map(_is_plain_encoder, self._encoder))

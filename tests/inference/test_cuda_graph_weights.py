@@ -38,6 +38,8 @@ LAYER = "decoder.0.weight"
         lambda model: setattr(model.clip.embeddings, "forward", print),
         lambda model: prune.l1_unstructured(model.funet.decoder[0], "weight", 0.3),
         lambda model: parametrizations.weight_norm(model.funet.decoder[0]),
+        lambda model: setattr(model.config, "clip_image_size", [48, 64]),
+        lambda model: model.config.semantic_layers.reverse(),
     ],
     ids=[
         "version",
@@ -59,6 +61,8 @@ LAYER = "decoder.0.weight"
         "encoder-forward",
         "prune",
         "norm",
+        "size",
+        "layers",
     ],
 )
 @pytest.mark.parametrize("is_inference", [False, True])
