@@ -1,11 +1,15 @@
 """Deterministic, resumable distributed batch sampler, and functions for its batches."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
+
+from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
+from gffusion.models.gffusion.input_checks import check_label_values
 
 MODEL_INPUTS = ("visible_values", "infrared_values", "infrared_targets", "labels")
 _CACHE_INPUTS = ("token_key", "semantic_tokens")
@@ -69,11 +73,13 @@ class StepSampler(Sampler[list[int]]):
                 yield order[start : start + self.batch_size]
 
 
-def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
+def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -> dict[str, Any]:
     """Stack the model's inputs; keep keys and tokens of a [`TokenCache`] as lists, because tokens can be missing.
 
+    With the configuration of a model, labels are checked, because on a GPU, wrong ones end the process.
+
     Raises:
-        ValueError: If only some items have an input, such as labels.
+        ValueError: If only some items have an input, such as labels, or a label is neither a class of the model nor ignored.
 
     Example:
         >>> items = [{"visible_values": torch.zeros(3, 4, 4), "infrared_values": torch.zeros(1, 4, 4), "name": "a"}] * 2
@@ -86,7 +92,14 @@ def collate(items: list[dict[str, Any]]) -> dict[str, Any]:
                 f"Only some pairs of a batch have {name!r}: give it to all items of the dataset, or to none."
             )
     stacked = {name: torch.stack([item[name] for item in items]) for name in MODEL_INPUTS if name in items[0]}
+    if config is not None and "labels" in stacked:
+        check_label_values(config, stacked["labels"])
     return stacked | {name: [item[name] for item in items] for name in _CACHE_INPUTS if name in items[0]}
+
+
+def make_collate(config: GFFusionConfig | None) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
+    """Return [`collate`] with a configuration, for workers of a loader."""
+    return partial(collate, config=config)
 
 
 def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.device) -> dict[str, Tensor]:

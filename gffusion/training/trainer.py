@@ -30,7 +30,7 @@ from .interruption import Interruption, ignore_interrupts
 from .progress import Progress
 from .publication import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, check_same_run, describe_run, summarize
-from .sampling import StepSampler, collate
+from .sampling import StepSampler, make_collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
 from .subsets import unwrap_subset
@@ -123,7 +123,7 @@ class FusionTrainer:
             pin_memory=self.accelerator.device.type == "cuda",
             generator=self._workers_generator,
             worker_init_fn=ignore_interrupts,
-            collate_fn=collate,
+            collate_fn=make_collate(model.config if self.labeled else None),
         )
         self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
         self.progress = Progress()

@@ -1,10 +1,12 @@
 """The order of pairs: the same for every way to share a step out, and from every step on."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 
+from gffusion import FusionTrainer
 from gffusion.training.sampling import StepSampler, collate, mix_pairs
 
 LENGTH = 27
@@ -90,6 +92,19 @@ def test_labels_of_some_pairs() -> None:
     image = {"visible_values": torch.zeros(3, 4, 4)}
     with pytest.raises(ValueError, match="Only some pairs of a batch have 'labels'"):
         collate([image, image | {"labels": torch.zeros(4, 4)}])
+
+
+def test_wrong_labels_do_not_reach_a_gpu(
+    make_trainer: Callable[..., FusionTrainer], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where they end the process. Only the first item of a dataset other than ours is read before."""
+    monkeypatch.setattr("gffusion.models.gffusion.modeling_gffusion.check_inputs", lambda *_: None)
+    images = {"visible_values": torch.zeros(3, 32, 32), "infrared_values": torch.zeros(1, 32, 32)}
+    items = [images | {"labels": torch.full((32, 32), label, dtype=torch.uint8)} for label in (1, 9)]
+    trainer = make_trainer(training=items, evaluation=items, num_train_epochs=1)
+    for run in (trainer.train, trainer.evaluate):
+        with pytest.raises(ValueError, match=r"`labels` must be 0 to 3, the classes of `id2label`, .* got 9"):
+            run()
 
 
 def test_mixed_pairs() -> None:

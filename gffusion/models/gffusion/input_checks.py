@@ -83,6 +83,11 @@ def _check_labels(config: GFFusionConfig, labels: Tensor, expected: tuple[int, .
         raise ValueError(f"`labels` must have shape {expected}, got {tuple(labels.shape)}.")
     if torch.compiler.is_compiling() or labels.device.type != "cpu":  # reading values would wait for a GPU
         return
+    check_label_values(config, labels)
+
+
+def check_label_values(config: GFFusionConfig, labels: Tensor) -> None:
+    """Raise ValueError if labels are neither classes of a model nor ignored."""
     labels = labels.long()
     wrong = labels[(labels != config.ignore_index) & ((labels < 0) | (labels >= config.num_labels))]
     if len(wrong):
