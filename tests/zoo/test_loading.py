@@ -166,15 +166,23 @@ class TestUntrained:
         options = {"segmenter_image_size": [32, 32], "semantic_layers": [1, 2], **backbone_folders}
         assert create_model("gffusion-mfnet", pretrained=False, **options, **classes).config.num_labels == 2
 
-    @pytest.mark.parametrize("classes", [{"num_labels": 7}, {"id2label": {0: "ground", 1: "deer"}}])
-    def test_other_classes_need_a_new_head(self, classes: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    @pytest.mark.parametrize(
+        "classes", [{"num_labels": 7}, {"id2label": {0: "ground", 1: "deer"}}, {"segmenter_layers": 2}]
+    )
+    def test_other_classes_or_layers_need_a_new_head(
+        self, classes: dict[str, Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
         config = GFFusionModel.config_class.from_pretrained(locate("gffusion-tiny"), **classes)
         for asked_by, options in ((*classes, classes), ("config", {"config": config})):
             with pytest.raises(ValueError, match=f"the segmentation head that {asked_by} asks for: pass ignore_mism"):
                 create_model("gffusion-tiny", **options)
             head = create_model("gffusion-tiny", ignore_mismatched_sizes=True, **options).ssnet.classifier
             assert len(head.weight) == config.num_labels and head.weight.std() > 0
-        assert caplog.text.count("to be trained: the segmentation head") == 2
+        weights = create_model("gffusion-tiny").state_dict()
+        with pytest.raises(OSError, match="do not fit the configuration"):
+            GFFusionModel.from_pretrained(None, config=config, state_dict=weights)
+        GFFusionModel.from_pretrained(None, config=config, state_dict=weights, ignore_mismatched_sizes=True)
+        assert caplog.text.count("to be trained: the segmentation head") == 3
 
     def test_number_of_classes_without_a_segmenter(self, caplog: pytest.LogCaptureFixture) -> None:
         create_model("gffusion-live", num_labels=7)

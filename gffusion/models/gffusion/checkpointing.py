@@ -157,8 +157,10 @@ class FrozenBackboneModel(PreTrainedModel):
         given = kwargs.get("state_dict") if source is None else kwargs.pop("state_dict", None)
         if source is None:
             if given is not None:
-                cls._find_new_weights(config, describe_tensors(given), may_have_new_parts, has_encoders=True)
+                new = cls._find_new_weights(config, describe_tensors(given), may_have_new_parts, has_encoders=True)
                 check_finite(given)
+                _warn_about_new_parts("the state dict", new)
+            kwargs["ignore_mismatched_sizes"] = may_have_new_parts
             return super().from_pretrained(None, *model_args, config=config, **kwargs)
         with explained("the weights", source):
             paths = [] if given is not None else locate_weights(source, variant, **hub_arguments, **location)
@@ -170,8 +172,7 @@ class FrozenBackboneModel(PreTrainedModel):
             stored = given if given is not None else read_weights(paths)
             weights = {name: value for name, value in stored.items() if name not in new}
             check_finite(weights)
-        if new:
-            _warn_about_new_parts(source, new)
+        _warn_about_new_parts(repr(os.fspath(source)), new)
         backbones = _load_external_backbones(config, source, other_encoders, hub_arguments)
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **_with_prefixes(backbones)}
@@ -283,8 +284,9 @@ def _name_parts(new: set[str]) -> str:
     return " and ".join(label for prefix, label in _NEW_PARTS.items() if any(name.startswith(prefix) for name in new))
 
 
-def _warn_about_new_parts(source: str | os.PathLike[str], new: set[str]) -> None:
-    logger.warning(f"Not in {os.fspath(source)!r}, so new, and to be trained: {_name_parts(new)}.")
+def _warn_about_new_parts(source: str, new: set[str]) -> None:
+    if new:
+        logger.warning(f"Not in {source}, so new, and to be trained: {_name_parts(new)}.")
 
 
 def _load_external_backbones(
