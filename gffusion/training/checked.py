@@ -4,13 +4,14 @@ import dataclasses
 import functools
 import inspect
 import math
+import os
 from collections.abc import Callable
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
 from huggingface_hub.dataclasses import strict, validated_field
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
 
-from .other_names import advise
+from .other_names import refuse_unknown
 
 Kind = TypeVar("Kind")
 
@@ -18,7 +19,7 @@ Kind = TypeVar("Kind")
 def checked(kind: type[Kind]) -> type[Kind]:
     """Make a dataclass check its types, limits and `validate_*` methods, on creation and when a field is assigned.
 
-    Instances raise ValueError for wrong values, with a message that names the option, the value and what is allowed, and
+    Paths are stored as text. Instances raise ValueError for wrong values, with a message that names the option, the value and what is allowed, and
     TypeError for unknown options, with what to use instead.
 
     Example:
@@ -33,12 +34,11 @@ def checked(kind: type[Kind]) -> type[Kind]:
 
     @functools.wraps(make)
     def create(self: Kind, *values: Any, **options: Any) -> None:
-        for name in options.keys() - types:
-            allowed = f". Allowed are {', '.join(types)}"
-            raise TypeError(f"{kind.__name__} has no option {name!r}{advise(name, types) or allowed}")
+        refuse_unknown(kind.__name__, options, types)
         make(self, *values, **options)
 
     def set_value(self: Kind, name: str, value: Any) -> None:
+        value = [*map(_to_text, value)] if isinstance(value, list) else _to_text(value)
         try:
             set_strictly(self, name, value)
         except StrictDataclassFieldValidationError as error:
@@ -80,6 +80,11 @@ def _limited(is_allowed: Callable[[Any], bool], limits: str, **options: Any) -> 
             raise ValueError("must be finite")
 
     return validated_field(validate, **options)
+
+
+def _to_text(value: Any) -> Any:
+    """Return a path as text, and other values as they are."""
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _describe(annotation: Any) -> str:

@@ -4,7 +4,7 @@ import itertools
 import logging
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
+from .items import read_item
+from .sampling import describe_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -63,6 +65,38 @@ def is_higher_better(metric: str) -> bool:
     return metric in METRICS and bool(METRICS[metric].higher_is_better)
 
 
+def check_data(
+    training: Dataset[dict[str, Any]],
+    evaluation: Dataset[dict[str, Any]] | None,
+    model: GFFusionModel,
+    arguments: FusionTrainingArguments,
+) -> bool:
+    """Check that data, model and options fit together, and return whether the training data has labels that the model uses.
+
+    Raises:
+        OSError: If a file is missing or not an image.
+        ValueError: If they do not.
+    """
+    labeled = has_labels(training, model)
+    check_evaluation(evaluation, model, arguments)
+    check_training_data(training, model, labeled)
+    check_class_names(training, evaluation, model)
+    check_parameters(model, arguments, labeled)
+    return labeled
+
+
+def check_parameters(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:
+    """Raise ValueError if no parameter would be trained. The head is trained from q on if there are labels, frozen or not."""
+    trains_head = labeled and arguments.head_start_epoch < arguments.num_train_epochs
+    names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if not trains_head and all(name.startswith("ssnet.") for name in names):
+        raise ValueError(
+            "There is no parameter to train: all of FuNet and FINet are frozen. Set `requires_grad_(True)` for a part of the "
+            "model, such as `model.funet`"
+            + (", or lower `head_start_epoch` below `num_train_epochs` to train the head." if labeled else ".")
+        )
+
+
 def has_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> bool:
     """Return whether a dataset has labels that the model uses.
 
@@ -75,7 +109,7 @@ def has_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> bool:
         )
     if not len(dataset):  # type: ignore[arg-type]
         raise ValueError("The training or evaluation dataset is empty: add pairs, or omit the evaluation dataset.")
-    return "labels" in _read_first(dataset) and model.config.use_segmenter
+    return "labels" in read_item(dataset, 0) and model.config.use_segmenter
 
 
 def check_class_names(
@@ -114,11 +148,7 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
     sizes = _sizes(dataset)
     _check_infrared_range(dataset)
     if len(sizes) > 1:
-        raise ValueError(
-            "Training images must have one size to form batches, got "
-            f"{' and '.join(f'{height} x {width}' for height, width in sizes[:2])} (height x width). Crop or resize them "
-            "with a transform."
-        )
+        raise ValueError(f"Training images must have one size to form batches, got {describe_sizes(sizes)}.")
     _check_minimum("Training", sizes, _loss_minimum(model))
     if labeled:
         check_labels(dataset, model, training=True)
@@ -152,7 +182,9 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
     """Raise ValueError if a label is neither a class of the model nor ignored, or there is only one class."""
     read_label_values = getattr(dataset, "read_label_values", None)
     values = (
-        read_label_values() if read_label_values else dict.fromkeys(dataset[0]["labels"].unique().tolist(), "item 0")
+        read_label_values()
+        if read_label_values
+        else dict.fromkeys(read_item(dataset, 0)["labels"].unique().tolist(), "item 0")
     )
     classes, ignored = model.config.num_labels, model.config.ignore_index
     if classes < 2:
@@ -176,23 +208,9 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
         )
 
 
-def _read_first(dataset: Any) -> Mapping[str, Any]:
-    """Return the first item; raise ValueError if it is no dict of images."""
-    item = dataset[0]
-    values = item if isinstance(item, Mapping) else {}
-    shapes = [tuple(getattr(values.get(name), "shape", ())) for name in ("visible_values", "infrared_values")]
-    if [(len(shape), shape[:1]) for shape in shapes] != [(3, (3,)), (3, (1,))]:
-        got = ", ".join(f"{name} {tuple(getattr(value, 'shape', ()))}" for name, value in values.items())
-        raise ValueError(
-            "Items of datasets must be dicts of tensors, `visible_values` (3, H, W) and `infrared_values` (1, H, W), "
-            f"got {got or f'a {type(item).__name__}'}."
-        )
-    return item
-
-
 def _sizes(dataset: Any) -> list[tuple[int, int]]:
     """Return the heights and widths of all items; a FusionDataset's transform is applied to blank images."""
-    sizes = {tuple(_read_first(dataset)["visible_values"].shape[1:])}
+    sizes = {tuple(read_item(dataset, 0)["visible_values"].shape[1:])}
     for size in set(dataset.read_sizes() if hasattr(dataset, "read_sizes") else ()):
         sample = {"visible": np.zeros((*size, 3), np.float32), "infrared": np.zeros((*size, 1), np.float32)}
         if dataset.transform is not None:
@@ -232,8 +250,14 @@ def _check_metrics(size: tuple[int, int], metrics: Sequence[str]) -> None:
         )
 
 
-def check_mixed_pairs(arguments: FusionTrainingArguments, batch_size: int) -> None:
-    """Raise ValueError if pairs are to be mixed, but a batch has one."""
+def check_batch_size(arguments: FusionTrainingArguments, batch_size: int) -> None:
+    """Warn if there are fewer pairs than a batch takes; raise ValueError if pairs are to be mixed, but a batch has one."""
+    if batch_size < arguments.per_device_train_batch_size:
+        logger.warning(
+            "`per_device_train_batch_size` is %d, but the training dataset has %d pairs: each step takes all of them.",
+            arguments.per_device_train_batch_size,
+            batch_size,
+        )
     if arguments.mixed_pairs and batch_size < 2:
         raise ValueError(
             "`mixed_pairs` mixes the pairs of a batch, but the training dataset has only one: add pairs, or set `mixed_pairs` "

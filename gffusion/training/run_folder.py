@@ -24,6 +24,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from .arguments import FusionTrainingArguments
 from .card import IRRELEVANT
 from .checkpoints import recover_folder, replace_folder
+from .items import read_item
 
 LOG = "log.jsonl"
 IMAGES = "images"
@@ -203,7 +204,7 @@ def describe_run(
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
         "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
-        "size of a training image": list(dataset[0]["visible_values"].shape[1:]),
+        "size of a training image": list(read_item(dataset, 0)["visible_values"].shape[1:]),
         **_describe_data(dataset),
         **{f"{name}{_OF_EVALUATION}": value for name, value in evaluated.items()},
         "model": {

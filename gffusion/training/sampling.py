@@ -1,6 +1,6 @@
 """Deterministic, resumable distributed batch sampler, and functions for its batches."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -79,7 +79,8 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
     With the configuration of a model, labels are checked, because on a GPU, wrong ones end the process.
 
     Raises:
-        ValueError: If only some items have an input, such as labels, or a label is neither a class of the model nor ignored.
+        ValueError: If only some items have an input, such as labels, their sizes differ, or a label is neither a class of the
+            model nor ignored.
 
     Example:
         >>> items = [{"visible_values": torch.zeros(3, 4, 4), "infrared_values": torch.zeros(1, 4, 4), "name": "a"}] * 2
@@ -91,6 +92,9 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
             raise ValueError(
                 f"Only some pairs of a batch have {name!r}: give it to all items of the dataset, or to none."
             )
+        sizes = sorted({tuple(item[name].shape[-2:]) for item in items if name in item})
+        if len(sizes) > 1:
+            raise ValueError(f"{name!r} must have one size to form batches, got {describe_sizes(sizes)}.")
     stacked = {name: torch.stack([item[name] for item in items]) for name in MODEL_INPUTS if name in items[0]}
     if config is not None and "labels" in stacked:
         check_label_values(config, stacked["labels"])
@@ -100,6 +104,12 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
 def make_collate(config: GFFusionConfig | None) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
     """Return [`collate`] with a configuration, for workers of a loader."""
     return partial(collate, config=config)
+
+
+def describe_sizes(sizes: Sequence[tuple[int, ...]]) -> str:
+    """Return the first two of several sizes, and what to do about them."""
+    shown = " and ".join(f"{height} x {width}" for height, width in sizes[:2])
+    return f"{shown} (height x width). Crop or resize them with a transform"
 
 
 def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.device) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from accelerate import Accelerator
 from accelerate.utils import broadcast
 from torch import Tensor, nn
 
-from gffusion.models.gffusion.losses import label_mass, total_loss
+from gffusion.models.gffusion.losses import label_mass
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
@@ -120,10 +120,13 @@ class TrainingStep:
     def _backward(self, batch: dict[str, Tensor], factor: Tensor | None, weight: float, num_batches: int) -> Tensor:
         """Accumulate the gradients of one batch, and return its losses."""
         output = self._wrapped(**batch, return_loss=True)
-        segmentation = None if factor is None else output.loss_segmentation * factor
-        loss = total_loss(output.loss_structural, segmentation, weight)  # Eq. (12) with this epoch's lambda
+        loss, segmentation = output.loss, []
+        if factor is not None:  # Eq. (12) with this epoch's lambda; a subclass may have added terms
+            segmentation = [output.loss_segmentation * factor]
+            share = weight * factor - self._model.config.segmentation_weight
+            loss = loss + share * output.loss_segmentation
         self._accelerator.backward(loss / num_batches)
-        losses = [loss, *(output[name] for name in self._parts), *([] if segmentation is None else [segmentation])]
+        losses = [loss, *(output[name] for name in self._parts), *segmentation]
         return torch.stack([value.detach().float() for value in losses])
 
     def _label_factors(self, batches: Sequence[dict[str, Tensor]]) -> list[Tensor | None]:

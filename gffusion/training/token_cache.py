@@ -16,6 +16,8 @@ from gffusion.data.atomic import replace_file
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.digest import digest_weights
 
+from .items import read_item
+
 
 class TokenCache:
     """Store f_l of each pair (see `GFFusionModel.encode_semantics`) in one file.
@@ -105,6 +107,6 @@ class CachedTokens(Dataset[dict[str, Any]]):
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Return an item with its key and cached tokens."""
-        item = self.dataset[index]
+        item = read_item(self.dataset, index)
         key = self.cache.key(item)
         return item | {"token_key": key, "semantic_tokens": self.cache.read(key)}

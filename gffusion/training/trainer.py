@@ -27,6 +27,8 @@ from .card import write_card
 from .checkpoints import Checkpoints
 from .finiteness import raise_on_non_finite
 from .interruption import Interruption, ignore_interrupts
+from .items import CheckedItems, read_item
+from .other_names import refuse_unknown
 from .progress import Progress
 from .publication import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, check_same_run, describe_run, summarize
@@ -35,9 +37,10 @@ from .schedules import head_learning_rate, learning_rate, segmentation_weight, w
 from .step import TrainingStep
 from .subsets import unwrap_subset
 from .token_cache import CachedTokens, TokenCache
-from .validation import draw_pairs, evaluate, warn_if_worse
+from .validation import draw_pairs, evaluate, log_image, warn_if_worse
 
 CALIBRATION_BATCHES = 16
+_ARGUMENTS = ("model", "args", "train_dataset", "eval_dataset", "card_facts")
 
 
 class FusionTrainer:
@@ -61,7 +64,9 @@ class FusionTrainer:
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
         ValueError: If `model` is no [`GFFusionModel`], or data, model and options do not fit together: images of wrong sizes,
-            labels or class names that are not those of the model, fewer pairs than a step takes, unknown metrics or trackers.
+            labels or class names that are not those of the model, unknown metrics or trackers, no parameter to train, or
+            fewer pairs than a step of several batches takes. A step of one batch takes all pairs then, with a warning.
+        TypeError: If there is no argument of a name.
 
     Example:
         >>> import tempfile
@@ -79,17 +84,16 @@ class FusionTrainer:
         train_dataset: Dataset[dict[str, Any]],
         eval_dataset: Dataset[dict[str, Any]] | None = None,
         card_facts: Mapping[str, Any] | None = None,
+        **unknown: Any,
     ) -> None:
+        refuse_unknown("FusionTrainer", unknown, _ARGUMENTS)
         check_model_object(model)
         self.model, self.args = model, args
         train_dataset, eval_dataset = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self._validation_dataset = None if args.eval_strategy == "no" else eval_dataset  # evaluated while training
         self.output_dir = Path(args.output_dir)
-        self.labeled = preflight.has_labels(train_dataset, model)
-        preflight.check_evaluation(eval_dataset, model, args)
-        preflight.check_training_data(train_dataset, model, self.labeled)
-        preflight.check_class_names(train_dataset, eval_dataset, model)
+        self.labeled = preflight.check_data(train_dataset, eval_dataset, model, args)
         self.folder = RunFolder(self.output_dir)
         self.accelerator = preflight.start_accelerator(args, self.output_dir)
         preflight.check_device(args, self.accelerator.device)
@@ -107,7 +111,7 @@ class FusionTrainer:
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
-        preflight.check_mixed_pairs(args, self.sampler.batch_size)
+        preflight.check_batch_size(args, self.sampler.batch_size)
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
         folder, precision = args.token_cache, args.mixed_precision
@@ -115,7 +119,7 @@ class FusionTrainer:
         self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)
         self._workers_generator = torch.Generator()  # seeds the workers, and leaves the global random state alone
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
-            CachedTokens(train_dataset, self.token_cache) if self.token_cache else train_dataset,
+            CachedTokens(train_dataset, self.token_cache) if self.token_cache else CheckedItems(train_dataset),
             batch_sampler=self.sampler,
             num_workers=args.dataloader_num_workers,
             # Persistent workers have copies of the dataset; only FusionDataset passes the epoch on to them.
@@ -350,9 +354,10 @@ class FusionTrainer:
             improved = self.progress.update_best(record.get(f"eval_{name}"), preflight.is_higher_better(name))
         if not self.accelerator.is_main_process:
             return
+        state = {"finished": False, "step": self.progress.step, "total_steps": self.total_steps}
         with self.checkpoints.explain_disk_errors(f"write weights and log of step {self.progress.step}"):
             for name in [name for name, due in (("best", improved), ("last", ends_epoch)) if due]:
-                self.folder.write_weights(name, self.model, self._processor, self._training_state)
+                self.folder.write_weights(name, self.model, self._processor, state)
             self.folder.append_log(record)
 
     def _save_checkpoint(self) -> None:
@@ -364,15 +369,12 @@ class FusionTrainer:
         dataset, wanted = self._validation_dataset, self.args.num_eval_images
         if dataset is None or not wanted or not self.accelerator.is_main_process:
             return
-        items = [dataset[index] for index in range(min(wanted, len(dataset)))]  # type: ignore[arg-type]
+        items = [read_item(dataset, index) for index in range(min(wanted, len(dataset)))]  # type: ignore[arg-type]
         image = draw_pairs(self.model, items, self.accelerator.device)
         with self.checkpoints.explain_disk_errors(f"write the images of step {self.progress.step}"):
             (self.output_dir / IMAGES).mkdir(exist_ok=True)
             write_image(self.output_dir / IMAGES / f"step-{self.progress.step:08d}.png", image)
-        for tracker in self.accelerator.trackers:
-            if hasattr(tracker, "log_images"):
-                layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}  # others have no other
-                tracker.log_images({"evaluation pairs": image[None]}, step=self.progress.step, **layout)
+        log_image(self.accelerator.trackers, image, self.progress.step)
 
     def _finish(self) -> None:
         """Write the model cards, and publish the weights."""
@@ -389,10 +391,6 @@ class FusionTrainer:
         if self.args.push_to_hub and self.accelerator.is_main_process:
             address = push_finished(self.output_dir / "best", str(self.args.hub_model_id))
             self.accelerator.print(f"published -> {address}")
-
-    @property
-    def _training_state(self) -> dict[str, Any]:
-        return {"finished": False, "step": self.progress.step, "total_steps": self.total_steps}
 
     @property
     def _processor(self) -> GFFusionImageProcessor:

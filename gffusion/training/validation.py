@@ -22,6 +22,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 from gffusion.visualization.drawing import arrange_tiles, stack
 from gffusion.visualization.overlay import overlay
 
+from .items import read_item
 from .preflight import is_higher_better
 from .sampling import collate, move_inputs
 
@@ -57,7 +58,7 @@ def evaluate(
     own_indices = range(accelerator.process_index, length, accelerator.num_processes)
     hidden = hides_progress or not accelerator.is_main_process
     for index in show_progress(own_indices, description="evaluation", unit="pair", hidden=hidden):
-        batch = _load(model, dataset[index], device)
+        batch = _load(model, read_item(dataset, index), device)
         visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
         outputs = model(**batch, return_dict=True, return_loss=True)
         losses = {
@@ -65,6 +66,9 @@ def evaluate(
         }
         rows[index] = losses | _compute_scores(outputs, batch, metrics)
         if labels is not None:
+            rows[index]["loss"] -= (
+                config.segmentation_weight * losses["loss_segmentation"]
+            )  # added for all pixels below
             rows[index]["mass"] = label_mass(labels, config.ignore_index, config.class_weights).item()
             iou = _create_iou(model, device) if iou is None else iou
             iou.update(predict_labels(model, outputs, visible, infrared), labels)
@@ -75,7 +79,7 @@ def evaluate(
     if masses:
         total = sum(mass * ordered[index]["loss_segmentation"] for index, mass in masses.items())
         means["loss_segmentation"] = total / (sum(masses.values()) or 1)
-        means["loss"] = means["loss_structural"] + config.segmentation_weight * means["loss_segmentation"]
+        means["loss"] += config.segmentation_weight * means["loss_segmentation"]
         iou = _create_iou(model, device) if iou is None else iou
         means["mIoU"] = float(iou.compute())  # gathers the counts of all processes
     return means
@@ -93,6 +97,14 @@ def draw_pairs(model: GFFusionModel, items: Sequence[dict[str, Any]], device: to
     """
     model.eval()
     return np.asarray(stack([_draw_pair(model, item, device) for item in items]))
+
+
+def log_image(trackers: Sequence[Any], image: NDArray[np.uint8], step: int) -> None:
+    """Give the trackers that take images one of (height, width, 3)."""
+    for tracker in trackers:
+        if hasattr(tracker, "log_images"):
+            layout = {"dataformats": "NHWC"} if tracker.name == "tensorboard" else {}  # others have no other
+            tracker.log_images({"evaluation pairs": image[None]}, step=step, **layout)
 
 
 def warn_if_worse(log: Sequence[Mapping[str, Any]], metric: str, best: float | None) -> None:

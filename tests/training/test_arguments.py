@@ -1,10 +1,12 @@
 """Training options: the paper's defaults, and what is refused."""
 
 import re
+from pathlib import Path
 
 import pytest
 
-from gffusion import FusionTrainingArguments
+from gffusion import FusionTrainer, FusionTrainingArguments
+from gffusion.training.recipe import DataArguments
 
 
 def test_defaults_are_those_of_algorithm_1() -> None:
@@ -54,6 +56,28 @@ def test_refused_values_are_named(name: str, value: object) -> None:
 def test_unknown_options_are_named(name: str, advice: str) -> None:
     with pytest.raises(TypeError, match=re.escape(f"FusionTrainingArguments has no option {name!r}{advice}")):
         FusionTrainingArguments("run", **{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("callbacks", ": progress goes to"),
+        ("eval_data", ", did you mean eval_dataset?"),
+        ("x", ". Allowed are model,"),
+    ],
+)
+def test_arguments_of_other_trainers(name: str, advice: str) -> None:
+    with pytest.raises(TypeError, match=re.escape(f"FusionTrainer has no option {name!r}{advice}")):
+        FusionTrainer(None, None, None, **{name: None})  # type: ignore[arg-type]
+
+
+def test_paths_are_stored_as_text() -> None:
+    arguments = FusionTrainingArguments(Path("run"), token_cache=Path("cache"), resume_from_checkpoint=Path("a"))
+    assert (arguments.output_dir, arguments.token_cache, arguments.resume_from_checkpoint) == ("run", "cache", "a")
+    data = DataArguments(train_data=[Path("a"), "b"])
+    assert data.train_data == ["a", "b"]
+    with pytest.raises(ValueError, match="`seed` must be int, got 'a'"):
+        arguments.seed = Path("a")
 
 
 @pytest.mark.parametrize(

@@ -215,23 +215,6 @@ class TestData:
         with pytest.raises(ValueError, match=r"A step takes 6 pairs .* the dataset has 4"):
             make(gradient_accumulation_steps=3)
 
-    @pytest.mark.parametrize(
-        ("item", "got"),
-        [
-            ({"visible": torch.zeros(3, 64, 64)}, r"visible \(3, 64, 64\)\."),
-            (
-                {"visible_values": torch.zeros(3, 64, 64), "infrared_values": torch.zeros(3, 64, 64)},
-                r"infrared_values \(3, ",
-            ),
-            ((torch.zeros(3, 64, 64), torch.zeros(1, 64, 64)), r"a tuple\."),
-            (torch.zeros(4, 64, 64), r"a Tensor\."),
-            ({}, r"a dict\."),
-        ],
-    )
-    def test_items_of_other_kinds(self, make: Make, item: Any, got: str) -> None:
-        with pytest.raises(ValueError, match=rf"`infrared_values` \(1, H, W\), got .*{got}"):
-            make([item, item])
-
     def test_streams(self, models: Callable[..., GFFusionModel], tmp_path: Path) -> None:
         arguments = FusionTrainingArguments(str(tmp_path / "run"))
         with pytest.raises(ValueError, match="a length and items by index, got the stream Chain"):
@@ -247,6 +230,22 @@ class TestData:
         items[0]["labels"] = items[0]["labels"] + 9
         with pytest.raises(ValueError, match=r"labels hold .* first in item 0"):
             make(items)
+
+
+class TestModel:
+    @pytest.mark.parametrize("labeled", [True, False])
+    def test_nothing_to_train(
+        self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path: Path, labeled: bool
+    ) -> None:
+        model = tiny_model(paradigm="cascading", use_segmenter=labeled).requires_grad_(False)
+        data, options = FusionDataset(pairs, CROP), {"per_device_train_batch_size": 2, "num_train_epochs": 2}
+        arguments = FusionTrainingArguments(tmp_path / "run", head_start_epoch=2, **options)
+        advice = "lower `head_start_epoch`" if labeled else r"`model\.funet`\.$"
+        with pytest.raises(ValueError, match=f"There is no parameter to train: .*{advice}"):
+            FusionTrainer(model, arguments, data)
+        check_nothing_written(tmp_path)
+        if labeled:  # the head alone
+            FusionTrainer(model, FusionTrainingArguments(tmp_path / "run", head_start_epoch=1, **options), data)
 
 
 class TestOptions:

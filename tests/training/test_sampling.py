@@ -107,6 +107,11 @@ def test_wrong_labels_do_not_reach_a_gpu(
             run()
 
 
+def test_pairs_of_other_sizes() -> None:
+    with pytest.raises(ValueError, match="'visible_values' must have one size to form batches, got 4 x 3 and 4 x 4"):
+        collate([{"visible_values": torch.zeros(3, 4, width)} for width in (4, 3)])
+
+
 def test_mixed_pairs() -> None:
     """The first half exchanges its infrared images and targets, and its labels are ignored."""
     numbers = torch.arange(5)

@@ -16,10 +16,9 @@ from accelerate import Accelerator
 from torch import Tensor
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
-from gffusion.data import FusionDataset
-from gffusion.data.transforms import RandomCrop
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.training.step import TrainingStep
+from gffusion.training.validation import evaluate
 
 Batch = dict[str, Tensor]
 
@@ -90,6 +89,29 @@ class TestGradients:
         assert losses[0] == pytest.approx(losses[1], rel=1e-4)
         total = losses[0]["loss_structural"] + 0.7 * losses[0]["loss_segmentation"]
         assert losses[0]["loss"] == pytest.approx(total, rel=1e-5)
+
+    @pytest.mark.parametrize("labeled", [True, False])
+    def test_have_the_terms_that_a_subclass_adds(
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, labeled: bool
+    ) -> None:
+        class Darker(GFFusionModel):
+            def forward(self, *values: Any, **options: Any) -> Any:
+                outputs = super().forward(*values, **options)
+                outputs.loss = outputs.loss + 10 * outputs.fused_values.mean()
+                return outputs
+
+        model = tiny_model(paradigm="cascading")
+        plain, step = copy.deepcopy(model), make_step(model, tmp_path, labeled, max_grad_norm=0)
+        found = gradients(model, step, [inputs])
+        model.__class__ = Darker
+        added = {name: value - found[name] for name, value in gradients(model, step, [inputs]).items()}
+        (10 * plain.eval()(**inputs).fused_values.mean()).backward()
+        weight = "funet.visible_encoder.stem.weight"
+        torch.testing.assert_close(added[weight], plain.get_parameter(weight).grad, rtol=1e-3, atol=1e-5)
+        items = [{name: value[index] for name, value in inputs.items()} for index in range(4)]
+        scores = [evaluate(each, items, [], Accelerator()) for each in (model, plain)]  # type: ignore[arg-type]
+        assert scores[0]["loss"] > scores[1]["loss"] + 1
+        assert scores[0]["loss_structural"] == pytest.approx(scores[1]["loss_structural"])
 
     def test_without_a_labeled_pixel(self, tiny_model: Callable, inputs: Batch, tmp_path: Path) -> None:
         inputs["labels"][:] = 255
@@ -184,18 +206,13 @@ class TestNotFinite:
         assert all(value.isfinite().all() for value in loaded.state_dict().values())
 
     @pytest.mark.parametrize(("accumulated", "last_good"), [(1, 4), (2, 2)])
-    def test_loss(self, make: Callable[..., FusionTrainer], pairs: Path, accumulated: int, last_good: int) -> None:
-        class Damaged(FusionDataset):
-            def __getitem__(self, index: int) -> dict[str, Any]:
-                item = super().__getitem__(index)
-                return item | {"visible_values": item["visible_values"] * (torch.nan if self.damaged else 1)}
+    def test_loss(self, make: Callable[..., FusionTrainer], accumulated: int, last_good: int) -> None:
+        trainer = make(gradient_accumulation_steps=accumulated)
 
-            def set_epoch(self, epoch: int) -> None:
-                self.damaged = epoch == 2
+        def damage(_: Any, inputs: Any, outputs: Any) -> None:
+            outputs.loss = outputs.loss * (torch.nan if trainer.progress.step == last_good else 1)
 
-            damaged = False
-
-        trainer = make(training=Damaged(pairs, RandomCrop(32)), gradient_accumulation_steps=accumulated)
+        trainer.model.register_forward_hook(damage)
         with pytest.raises(FloatingPointError, match=rf"loss is nan at step {last_good + 1} \(epoch 3\)") as error:
             trainer.train()
         self.check_good(trainer.output_dir, last_good, error.value)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -119,12 +120,24 @@ class TestLearning:
         models = [make(name, data, num_train_epochs=1).train() for name, data in datasets.items()]
         assert "funet" in find_changes(*map(copy_state, models))
 
-    def test_any_dataset_without_epochs_smaller_than_a_batch(self, make: Make, make_inputs: Callable[..., Any]) -> None:
+    def test_any_dataset_without_epochs_smaller_than_a_batch(
+        self, make: Make, make_inputs: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """Arrays in double precision train as the same tensors."""
         inputs = make_inputs(3, labels=True)
         items = [{name: value[index] for name, value in inputs.items()} for index in range(3)]
-        trainer = make(training=items, per_device_train_batch_size=8)
-        trainer.train()
-        assert len(trainer.folder.read_log()) == 3
+        arrays = [
+            {name: value.numpy().astype(np.uint16 if name == "labels" else float) for name, value in item.items()}
+            for item in items
+        ]
+        with caplog.at_level(logging.WARNING, "gffusion"):
+            trainers = [
+                make(name, data, data, per_device_train_batch_size=8) for name, data in (("a", items), ("b", arrays))
+            ]
+        assert "`per_device_train_batch_size` is 8, but the training dataset has 3 pairs" in caplog.text
+        states = [copy_state(trainer.train()) for trainer in trainers]
+        assert not find_changes(*states)
+        assert len(trainers[0].folder.read_log()) == 3
 
 
 class TestUpdates:

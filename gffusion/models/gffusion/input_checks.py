@@ -6,7 +6,8 @@ from torch import Tensor
 from .configuration_gffusion import GFFusionConfig
 from .image_sizes import MIN_SIZE
 
-_OVERSHOOT = 0.5
+OVERSHOOT = 0.5
+"""Distance to [0, 1] that is allowed: interpolation overshoots."""
 
 
 def check_inputs(
@@ -62,7 +63,7 @@ def _check_range(*images: Tensor) -> None:
     if any(image.device.type not in ("cpu", "cuda") for image in images) or _is_capturing():
         return
     limits = [float(limit) for image in images for limit in image.detach().aminmax()]
-    if min(limits) < -_OVERSHOOT or max(limits) > 1 + _OVERSHOOT:  # NaN passes: the output is checked
+    if min(limits) < -OVERSHOOT or max(limits) > 1 + OVERSHOOT:  # NaN passes: the output is checked
         raise ValueError(
             f"Images must be in [0, 1], got values from {min(limits):.4g} to {max(limits):.4g}. Use GFFusionImageProcessor to "
             "convert them, or divide 8-bit images by 255."
