@@ -30,7 +30,7 @@ from .progress import show_progress
 from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource, SelectedPairs
 from .transforms import Sample, Transform
-from .transforms.base import describe_transform
+from .transforms.base import apply_transform, describe_transform
 
 logger = logging.getLogger(__name__)
 _SHOWN = 20  # names of damaged pairs in a message
@@ -298,12 +298,13 @@ class FusionDataset(Dataset[dict[str, Any]]):
         Raises:
             ImageReadError: If an image cannot be read.
             ValueError: If the images of the pair differ in size, float values are outside [0, 1] and no range is given,
-                or a box file is malformed.
+                a box file is malformed, or `transform` does not return a sample.
         """
         index = range(len(self))[index]
         sample = self._to_sample(index, self._decoded[index] if self._decoded else self._source.read(index))
         if self.transform is not None:
-            sample = self.transform(sample, np.random.default_rng((self._seed, int(self._epoch), index)))
+            rng = np.random.default_rng((self._seed, int(self._epoch), index))
+            sample = apply_transform(self.transform, sample, rng)
         item: dict[str, Any] = {
             "visible_values": _to_tensor(sample["visible"]),
             "infrared_values": _to_tensor(sample["infrared"]),
@@ -361,4 +362,4 @@ def _make_epoch() -> torch.Tensor:
 
 
 def _to_tensor(image: NDArray[Any]) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1), np.float32))

@@ -95,6 +95,15 @@ def has_one_image(content: bytes) -> bool:
     return not _may_have_second(BytesIO(content))
 
 
+def may_lack_values(content: bytes) -> bool:
+    """Return whether the values of a file with one image can mark missing pixels: those of more than 8 bits."""
+    try:
+        with open_header(BytesIO(content)) as image:
+            return image.mode[0] in "FI"
+    except Exception:  # decoding the file raises the documented error
+        return True
+
+
 def is_jpeg(path: Path) -> bool:
     """Return whether a file begins as a JPEG does.
 

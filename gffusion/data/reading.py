@@ -20,7 +20,8 @@ from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncate
 from .decoding import check_end
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
-from .modalities import Modalities, has_one_image, split_modalities
+from .modalities import Modalities, has_one_image, may_lack_values, split_modalities
+from .notes import name_in_errors
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .same_images import check_different_images
 
@@ -169,7 +170,7 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
     """Read the height and width that [`read_pair`] gives the images of a pair, from headers where possible.
 
     Raises:
-        OSError, ValueError: As for [`read_pair`]. Of files that are not decoded, only the end is checked.
+        OSError, ValueError: As for [`read_pair`]. Of 8-bit files, which are not decoded, only the end is checked.
     """
     content = read_bytes(visible, options.max_pixels)
     if visible == infrared and content.startswith(_PNG_SIGNATURE):  # the channels have one size
@@ -182,6 +183,9 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
         return height, width
     for path, content in contents.items():
         check_end(content, f"image {path}", options.decoding)
+    if may_lack_values(contents[infrared]):
+        frame = decode_infrared(contents[infrared], str(infrared), options)
+        _fill(frame.values, frame.missing, str(infrared))
     return check_same_size({str(path): read_size(path, options.max_pixels, options.truncated) for path in contents})
 
 
@@ -375,20 +379,21 @@ def complete_pair(
         tags=frame.rig,
         names=names,
     )
-    infrared = aligned.infrared
-    if aligned.missing is not None:
-        from gffusion.cameras.missing import fill_missing  # here to save start-up time
-
-        try:
-            infrared = fill_missing(infrared, aligned.missing)
-        except ValueError as error:
-            raise ValueError(f"{names[1]}: {error}") from error
     return PairImages(
         aligned.visible,
-        infrared,
+        _fill(aligned.infrared, aligned.missing, names[1]),
         aligned.missing,
         frame.notes + notes,
         frame.temperature,
         frame.is_raw,
         aligned.window,
     )
+
+
+def _fill(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
+    if missing is None:
+        return infrared
+    from gffusion.cameras.missing import fill_missing  # here to save start-up time
+
+    with name_in_errors(name):
+        return fill_missing(infrared, missing)

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset, IterableDataset
 from gffusion.data import FusionDataset
 from gffusion.data.class_names import normalize_class_name
 from gffusion.data.label_values import check_has_classes
+from gffusion.data.transforms.base import Sample, apply_transform
 from gffusion.metrics import METRICS, list_metrics
 from gffusion.metrics.names import suggest
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
@@ -212,9 +213,11 @@ def _sizes(dataset: Any) -> list[tuple[int, int]]:
     """Return the heights and widths of all items; a FusionDataset's transform is applied to blank images."""
     sizes = {tuple(read_item(dataset, 0)["visible_values"].shape[1:])}
     for size in set(dataset.read_sizes() if hasattr(dataset, "read_sizes") else ()):
-        sample = {"visible": np.zeros((*size, 3), np.float32), "infrared": np.zeros((*size, 1), np.float32)}
+        sample: Sample = {"visible": np.zeros((*size, 3), np.float32), "infrared": np.zeros((*size, 1), np.float32)}
+        if getattr(dataset, "has_labels", False):
+            sample["labels"] = np.zeros(size, np.int64)
         if dataset.transform is not None:
-            sample = dataset.transform(sample, np.random.default_rng(0))
+            sample = apply_transform(dataset.transform, sample, np.random.default_rng(0))
         sizes.add(sample["visible"].shape[:2])
     return sorted(sizes)
 

@@ -54,3 +54,23 @@ def test_measured_pixels_stay(tmp_path: Path) -> None:
     np.testing.assert_array_equal(values["infrared"][0, 0, :, 44:] * 255, THERMAL[:, 44:])
     (tmp_path / "crop").mkdir()
     assert read(tmp_path / "crop", RandomCrop(64, (0.7, 0.7)))["infrared"].shape == (1, 1, 64, 64)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "values"),
+    [(".tif", np.full(THERMAL.shape, np.nan, np.float32)), (".png", np.zeros(THERMAL.shape, np.uint16))],
+)
+def test_images_without_a_measured_pixel_are_found_before_a_training(
+    tmp_path: Path, suffix: str, values: np.ndarray
+) -> None:
+    partial = values.copy()
+    partial[:9, :9] = 0.5 if suffix == ".tif" else 7000
+    for kind in ("visible", "infrared"):
+        (tmp_path / kind).mkdir()
+    for index, infrared in enumerate((partial, values)):
+        write_image(tmp_path / "visible" / f"{index}.png", VISIBLE[:, :: 1 - 2 * index])
+        write_image(tmp_path / "infrared" / f"{index}{suffix}", infrared)
+    with pytest.raises(ValueError, match=rf"infrared/1\{suffix}: the infrared image has no measured pixel"):
+        FusionDataset(tmp_path).read_sizes()
+    write_image(tmp_path / "infrared" / f"1{suffix}", partial)
+    assert len(FusionDataset(tmp_path).read_sizes()) == 2

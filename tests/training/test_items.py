@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gffusion import FusionTrainer
+from gffusion.data.transforms import Sample
 from gffusion.training.items import read_item
 
 GOOD = {"visible_values": torch.zeros(3, 64, 64), "infrared_values": torch.zeros(1, 64, 64)}
@@ -50,6 +51,20 @@ def test_views_and_other_types_are_converted() -> None:
     assert item["name"] == "a"
     labels = read_item([GOOD | {"labels": np.full((64, 64), 255, np.uint16)}], 0)["labels"]
     assert labels.dtype == torch.int64
+
+
+def test_own_transforms_are_tried_with_labels(make_trainer: Callable[..., FusionTrainer]) -> None:
+    def brighten(sample: Sample, rng: np.random.Generator) -> Sample:
+        return {
+            "infrared": 0.5 + sample["infrared"] / 2.0,
+            "visible": sample["visible"].astype(np.float64),
+            "labels": sample["labels"],
+        }
+
+    trainer = make_trainer(training=brighten)
+    assert trainer.train_dataset[0]["visible_values"].dtype == torch.float32
+    with pytest.raises(ValueError, match=r"print must be a function \(sample, rng\) -> sample, but returns a NoneType"):
+        make_trainer(training=print)
 
 
 @pytest.mark.parametrize("which", ["training", "evaluation"])

@@ -1,5 +1,6 @@
 """Types of samples and transforms, and their composition."""
 
+import inspect
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
@@ -39,10 +40,57 @@ class Compose:
         self.variants = None if None in counts else math.prod(counts)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:
-        """Apply every transform to `sample`."""
+        """Apply every transform to `sample`.
+
+        Raises:
+            ValueError: If a transform does not take a sample and a generator, or does not return a sample.
+        """
         for transform in self.transforms:
-            sample = transform(sample, rng)
+            sample = apply_transform(transform, sample, rng)
         return sample
+
+
+def apply_transform(transform: Transform, sample: Sample, rng: np.random.Generator) -> Sample:
+    """Return what a transform makes of a sample.
+
+    Raises:
+        ValueError: If the transform does not take a sample and a generator, or does not return a sample.
+
+    Example:
+        >>> def forget(sample, rng):
+        ...     sample["infrared"] = 1 - sample["infrared"]
+        >>> apply_transform(forget, {"infrared": np.zeros((4, 6, 1))}, np.random.default_rng(0))
+        Traceback (most recent call last):
+            ...
+        ValueError: The transform forget must be a function (sample, rng) -> sample, but returns a NoneType. ...
+    """
+    name = getattr(transform, "__qualname__", type(transform).__qualname__)
+    contract = f"The transform {name} must be a function (sample, rng) -> sample"
+    try:
+        result = transform(sample, rng)
+    except TypeError as error:
+        if _takes(transform, sample, rng):
+            raise
+        raise ValueError(f"{contract}, rng a NumPy generator, but does not take both: {error}.") from error
+    if not isinstance(result, dict):
+        raise ValueError(f"{contract}, but returns a {type(result).__name__}. Return the changed sample.")
+    for key in ("visible", "infrared"):
+        value = result.get(key)
+        if not isinstance(value, np.ndarray) or value.ndim != 3:
+            got = f"a {type(value).__name__} {getattr(value, 'shape', '')}".rstrip()
+            raise ValueError(f"{contract}, but returns no NumPy array (H, W, channels) as {key!r}, got {got}.")
+    return result
+
+
+def _takes(transform: Transform, *values: Any) -> bool:
+    """Return whether a transform takes so many values, as far as its signature is known."""
+    try:
+        inspect.signature(transform).bind(*values)
+    except TypeError:
+        return False
+    except ValueError:  # compiled functions have none
+        return True
+    return True
 
 
 def describe_transform(transform: Transform | None) -> str:

@@ -51,6 +51,34 @@ ACTIVE = [
 ]
 
 
+def forget(sample: Sample, rng: np.random.Generator) -> None:
+    sample["infrared"] = 1 - sample["infrared"]
+
+
+def cut(sample: Sample, rng: np.random.Generator) -> Sample:
+    return sample | {"infrared": sample["infrared"][..., 0]}
+
+
+def fail(sample: Sample, rng: np.random.Generator) -> Sample:
+    return len(3)  # type: ignore[arg-type,return-value]
+
+
+@pytest.mark.parametrize(
+    ("transform", "error", "message"),
+    [
+        (forget, ValueError, r"forget must be a function \(sample, rng\) -> sample, but returns a NoneType"),
+        (lambda sample: sample, ValueError, "<lambda> must be .*, but does not take both: .* 2 were given"),
+        (cut, ValueError, r"cut must be .* as 'infrared', got a ndarray \(8, 9\)"),
+        (fail, TypeError, r"'int' has no len\(\)"),
+    ],
+)
+def test_own_transforms_that_break_the_contract(
+    sample: Sample, transform: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        Compose([transform])(sample, np.random.default_rng(0))
+
+
 @pytest.fixture
 def sample(noise: MakeSample) -> Sample:
     """A sample of 8 x 9 pixels with labels and boxes."""
