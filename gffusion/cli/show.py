@@ -160,8 +160,12 @@ def _check(kind: str, visible: Path | None, infrared: Path | None, output: Path,
     check_not_inputs([output], filter(None, (visible, infrared)))
     if kind in _OF_PAIRS and visible is None:
         raise ValueError(f"show {kind} needs a pair: gffusion show {kind} visible.png infrared.png -o {output}")
-    if kind == "training" and (visible is None or infrared is not None):
+    if kind == "training" and visible is None:
         raise ValueError(f"show training needs the folder of a run: gffusion show training runs/mine -o {output}")
+    if kind == "training" and infrared is not None:
+        raise ValueError(
+            f"show training takes the folder of one run, got {visible} and {infrared}: draw each in a figure of its own"
+        )
     if kind == "weights" and visible is not None:
         raise ValueError("show weights takes no images: give the model with --model")
 

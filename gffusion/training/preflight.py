@@ -149,7 +149,7 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
     sizes = _sizes(dataset)
     _check_infrared_range(dataset)
     if len(sizes) > 1:
-        raise ValueError(f"Training images must have one size to form batches, got {describe_sizes(sizes)}.")
+        raise ValueError(f"Training images must have one size to form batches, got {describe_sizes(sizes)}")
     _check_minimum("Training", sizes, _loss_minimum(model))
     if labeled:
         check_labels(dataset, model, training=True)

@@ -94,7 +94,7 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
             )
         sizes = sorted({tuple(item[name].shape[-2:]) for item in items if name in item})
         if len(sizes) > 1:
-            raise ValueError(f"{name!r} must have one size to form batches, got {describe_sizes(sizes)}.")
+            raise ValueError(f"{name!r} must have one size to form batches, got {describe_sizes(sizes)}")
     stacked = {name: torch.stack([item[name] for item in items]) for name in MODEL_INPUTS if name in items[0]}
     if config is not None and "labels" in stacked:
         check_label_values(config, stacked["labels"])
@@ -109,7 +109,7 @@ def make_collate(config: GFFusionConfig | None) -> Callable[[list[dict[str, Any]
 def describe_sizes(sizes: Sequence[tuple[int, ...]]) -> str:
     """Return the first two of several sizes, and what to do about them."""
     shown = " and ".join(f"{height} x {width}" for height, width in sizes[:2])
-    return f"{shown} (height x width). Crop or resize them with a transform"
+    return f"{shown} (height x width). Crop or resize them with a transform."
 
 
 def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.device) -> dict[str, Tensor]:

@@ -101,6 +101,7 @@ def test_damaged_log(gffusion: Callable, tmp_path: Path, line: str) -> None:
         ),
         (["tokens", "-o", "x.png"], "show tokens needs a pair"),
         (["training", "-o", "x.png"], "show training needs the folder of a run"),
+        (["training", "a", "b", "-o", "x.png"], "takes the folder of one run, got a and b: draw each"),
         (["training", ".", "-o", "x.png"], "log.jsonl does not exist"),
         (["weights", "visible.png", "-o", "x.png"], "show weights takes no images"),
         (["weights", "-o", "x.gif"], "--output must be one of .png, .pdf, .svg"),

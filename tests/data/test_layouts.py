@@ -136,6 +136,11 @@ class TestFolders:
             find_pairs(tmp_path)
         with pytest.raises(FileNotFoundError, match="folder val in"):
             find_pairs(tmp_path, split="val")
+        (tmp_path / "mine").mkdir()
+        (tmp_path / "pairs.csv").touch()
+        for name, error in (("mine", FileNotFoundError), ("pairs.csv", NotADirectoryError)):
+            with pytest.raises(error, match=rf"{name}.*gffusion fuse takes two folders or a CSV.*from_dataset"):
+                find_pairs(tmp_path / name)
         with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
             find_pairs(tmp_path / "nowhere")
 

@@ -14,6 +14,12 @@ from gffusion.data.pairs import ImagePair, PairMatch, match_pairs
 logger = logging.getLogger(__name__)
 
 
+OWN_NAMES = (
+    "Folders and files of any names: gffusion fuse takes two folders or a CSV file; for a training in Python, "
+    "FusionDataset.from_dataset takes a list of dicts of paths"
+)
+
+
 @dataclass(frozen=True)
 class FoundPairs:
     """Pairs and class names of a dataset.
@@ -90,11 +96,12 @@ def require_folder(root: Path, layout: str, *names: str, kind: Words | None = No
         folder = named[0] if len(named) == 1 else None
     if folder is None:
         found = sorted(child.name for child in root.iterdir() if child.is_dir())
-        is_itself = normalize_name(root.name) in map(normalize_name, names)
+        advice = "choose another layout or split" + (f", or rename the folders. {OWN_NAMES}" if kind else "")
+        if normalize_name(root.name) in map(normalize_name, names):
+            advice = "give its parent folder"
         raise FileNotFoundError(
             f"the layout {layout!r} needs a folder {' or '.join(names)} in {root}, which contains "
-            f"{'the folders ' + ', '.join(found) if found else 'no folders'}; "
-            f"{'give its parent folder' if is_itself else 'choose another layout or split'}"
+            f"{'the folders ' + ', '.join(found) if found else 'no folders'}; {advice}"
         )
     return folder
 

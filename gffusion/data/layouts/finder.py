@@ -9,7 +9,7 @@ from typing import TypeAlias
 from gffusion.data.boxes import NamedBoxes
 from gffusion.data.pairs import describe_entry
 
-from .base import FoundPairs, count_names
+from .base import OWN_NAMES, FoundPairs, count_names
 from .folders import find_folders
 from .known import find_fmb, find_llvip, find_m3fd, find_mfnet, find_msrs, find_roadscene, find_tno
 
@@ -59,6 +59,10 @@ def find_pairs(
     if layout not in LAYOUTS:
         raise ValueError(f"the layout {layout!r} is unknown; choose one of {', '.join(LAYOUTS)}")
     root = Path(root)
+    if root.is_file():
+        raise NotADirectoryError(
+            f"{root} is a file, but must be the folder of a dataset of layout {layout!r}. {OWN_NAMES}"
+        )
     if not root.is_dir():
         raise FileNotFoundError(f"the folder {root} does not exist; it should contain a dataset of layout {layout!r}")
     found = LAYOUTS[layout](root, split, with_boxes)
