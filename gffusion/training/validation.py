@@ -66,9 +66,8 @@ def evaluate(
         }
         rows[index] = losses | _compute_scores(outputs, batch, metrics)
         if labels is not None:
-            rows[index]["loss"] -= (
-                config.segmentation_weight * losses["loss_segmentation"]
-            )  # added for all pixels below
+            # Added below, for all pixels together.
+            rows[index]["loss"] -= config.segmentation_weight * losses["loss_segmentation"]
             rows[index]["mass"] = label_mass(labels, config.ignore_index, config.class_weights).item()
             iou = _create_iou(model, device) if iou is None else iou
             iou.update(predict_labels(model, outputs, visible, infrared), labels)
