@@ -61,7 +61,7 @@ def check_png(content: bytes) -> None:
         if kind == b"IEND":
             return
         position = end + 4
-    raise IncompleteError("the file ends early")
+    raise IncompleteError("its last part (IEND) is missing")
 
 
 def check_png_data(content: bytes, rows: Sequence[int]) -> None:

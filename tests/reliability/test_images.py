@@ -116,6 +116,23 @@ def test_any_damage(name: str, data: st.DataObject) -> None:
         assert "\n" not in str(error)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.png", b"", r"a\.png: the file is empty \(0 bytes\)"),
+        ("a.tif", b"", r"a\.tif: the file is empty \(0 bytes\)"),
+        ("a.MP4", b"a video", r"a\.MP4: it is named as a video, and images are needed here"),
+    ],
+)
+def test_files_without_an_image(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    file = tmp_path / name
+    file.write_bytes(content)
+    with pytest.raises(ImageReadError, match=message):
+        read_image(file)
+    with pytest.raises(ImageReadError, match=message):
+        read_pair(file, file)
+
+
 class TestOptions:
     def write(self, folder: Path, share: float) -> tuple[Path, Path]:
         """Write a pair whose visible file is cut."""
@@ -127,7 +144,9 @@ class TestOptions:
 
     def test_pairs(self, tmp_path: Path) -> None:
         files = self.write(tmp_path, 0.6)
-        with pytest.raises(ImageReadError, match=r"visible.png: the file is truncated, .*--truncated fill"):
+        with pytest.raises(
+            ImageReadError, match=r"visible.png: the file is truncated, its last part .*--truncated fill"
+        ):
             read_pair(*files)
         pair = read_pair(*files, ReadOptions(truncated="fill"))
         assert pair.visible.shape == (48, 64, 3) and "filled" in pair.notes[0]
