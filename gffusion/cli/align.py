@@ -123,12 +123,19 @@ def _check(output: Path, transform: str, overlay: Path | None, overwrite: bool) 
 
 def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
     from gffusion.data import ImagePair
+    from gffusion.data.other_files import is_video
     from gffusion.data.pair_lists import is_list
 
     if infrared is None and not is_list(visible):
         raise ValueError(f"{visible} is alone: give the infrared images, too, or a CSV file of pairs")
     if infrared is None or is_list(visible) or is_list(infrared):
         return read_lists(visible, infrared, options).pairs
+    for path in (visible, infrared):
+        if is_video(path) and path.is_file():
+            raise ValueError(
+                f"{path} is a video, and align takes images: give two folders of frames that were extracted from both videos "
+                "(ffmpeg -i VIDEO -vf fps=1 FOLDER/%04d.png), or pass --align auto to gffusion fuse"
+            )
     check_paths(visible, infrared, output, options)
     if visible.is_dir():
         return match_folders(visible, infrared, options).pairs

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from io import BytesIO
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -29,6 +30,7 @@ from .completeness import (
 )
 from .decoded_image import DEFAULT_OPTIONS, UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
 from .memory import describe_memory_error
+from .other_files import is_video
 from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data
 
 FORMATS = ("PNG", "JPEG", "TIFF", "WEBP", "BMP")
@@ -75,7 +77,7 @@ def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPT
         raise ImageReadError(f"cannot read the {name}: the file is truncated, {error}; {hint}") from error
     # On damaged files, decoders raise almost anything: SyntaxError, struct.error, zlib.error, IndexError, ...
     except Exception as error:
-        raise ImageReadError(f"cannot read the {name}: {_describe_cause(error)}") from error
+        raise ImageReadError(f"cannot read the {name}: {_describe_cause(error, content, name)}") from error
 
 
 def check_end(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> None:
@@ -161,9 +163,13 @@ def read_late_info(image: ImageFile.ImageFile) -> dict[str | tuple[int, int], An
         return parts.info
 
 
-def _describe_cause(error: Exception) -> str:
+def _describe_cause(error: Exception, content: bytes, name: str) -> str:
     """Return the error of a decoder in one line."""
     if isinstance(error, UnidentifiedImageError):
+        if not content:
+            return "the file is empty (0 bytes)"
+        if is_video(Path(name)):
+            return "it is named as a video, and images are needed here, such as frames that were extracted from it"
         return "it is not a PNG, JPEG, TIFF, WebP or BMP file, or its header is damaged"
     if (message := describe_memory_error(error, " for this image")) is not None:
         return message

@@ -24,7 +24,7 @@ from .names import (
     match_shots,
     normalize_name,
 )
-from .raw_frames import RAW_SUFFIXES
+from .other_files import describe_others
 
 CLASSES_FILE = "classes.txt"
 """File of class names, one per line, that labelImg writes next to YOLO files."""
@@ -256,26 +256,9 @@ def list_folder(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: 
         if not file.name.startswith(".") and file.suffix.lower() in suffixes and file.is_file()
     )
     if not files:
-        has_raw = kind == "images" and any(file.suffix.lower() in RAW_SUFFIXES for file in folder.iterdir())
-        advice = "; raw frames need their size and type: raw_frame (--raw-frame)" if has_raw else ""
-        raise ValueError(
-            f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}"
-            f"{_describe_subfolders(folder, suffixes)}"
-        )
+        advice = describe_others(folder, suffixes, kind)
+        raise ValueError(f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}")
     return files
-
-
-def _describe_subfolders(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """Return the names of the sub-folders with the number of their files, for messages."""
-    counts = {
-        child.name: sum(file.suffix.lower() in suffixes for file in child.iterdir())
-        for child in sorted(folder.iterdir())
-        if child.is_dir() and not child.name.startswith(".")
-    }
-    if not counts:
-        return ""
-    shown = ", ".join(f"{name} ({count} files)" for name, count in list(counts.items())[:8])
-    return f"; give one of its sub-folders {shown}{', ...' * (len(counts) > 8)}"
 
 
 def _list_boxes(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, Path | NamedBoxes]:

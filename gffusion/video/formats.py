@@ -3,16 +3,12 @@
 from pathlib import Path
 from typing import NamedTuple
 
-VIDEO_SUFFIXES = (
-    ".3gp", ".avi", ".flv", ".m2ts", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".mts", ".nut", ".ogv", ".ts", ".webm",
-    ".wmv",
-)  # fmt: skip
-"""Suffixes of files that are read as videos."""
+from gffusion.data.other_files import FLIR_SUFFIXES
+from gffusion.data.other_files import VIDEO_SUFFIXES as VIDEO_SUFFIXES
+from gffusion.data.other_files import is_video as is_video
 
 HD_HEIGHT = 720
 """Number of rows from which players take the color matrix of BT.709, not BT.601, if a video does not name one."""
-
-FLIR_SUFFIXES = (".seq", ".csq")
 
 
 class OutputFormat(NamedTuple):
@@ -53,16 +49,6 @@ OUTPUT_FORMATS = {
 
 LABEL_FORMAT = OutputFormat("matroska", *_FFV1, _NO_RANDOM_IDS)
 """Lossless format of label maps, written to .mkv files."""
-
-
-def is_video(path: Path) -> bool:
-    """Return whether a file is named as a video.
-
-    Example:
-        >>> is_video(Path("drive.MP4")), is_video(Path("drive.png"))
-        (True, False)
-    """
-    return path.suffix.lower() in (*VIDEO_SUFFIXES, *FLIR_SUFFIXES)
 
 
 def refuse_flir(path: Path) -> None:

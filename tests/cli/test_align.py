@@ -136,3 +136,13 @@ def test_wrong_arguments(
     assert done.exit_code == 2
     assert message in done.err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_videos_are_refused_with_what_to_do(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    video = tmp_path / "drive.MP4"
+    video.write_bytes(b"video")
+    image = rig_folder / "visible" / "0.png"
+    for words in ((video, image), (image, video), (video, video)):
+        done = gffusion("align", *words, "-o", tmp_path / "rig.json")
+        assert done.exit_code == 2
+        assert "drive.MP4 is a video, and align takes images" in done.err and "--align auto" in done.err

@@ -57,7 +57,7 @@ class TestBadInput:
             ("visible.png missing.png -o out.png", "missing.png does not exist"),
             ("missing infrared -o out", "missing does not exist"),
             ("visible.png text.png -o out.png", r"text.png: it is not a PNG, JPEG"),
-            ("nothing.png infrared.png -o out.png", r"nothing.png: it is not a PNG"),
+            ("nothing.png infrared.png -o out.png", "nothing.png: the file is empty"),
             ("visible.png cut.png -o out.png", "cut.png: .*truncated"),
             ("visible.png small.png -o out.png", "96 x 64 .*95 x 64"),
             ("visible.png kelvin.tif -o out.png", "300.*percentile"),

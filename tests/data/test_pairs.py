@@ -87,6 +87,10 @@ class TestStems:
         ("folders", "message"),
         [
             ({"infrared": ["a.txt"]}, r"infrared holds no images; looked for \.png, \.jpg"),
+            (
+                {"infrared": ["a.mp4"]},
+                r"infrared holds no images; looked for .*; it holds videos, which are fused one pair",
+            ),
             ({"infrared": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png"),
             ({"infrared": ["1.png"], "labels": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png"),
             ({"infrared": ["1.png"], "boxes": ["3.txt"]}, r"1_VIS\.png and 3\.txt"),
