@@ -67,6 +67,8 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
         raise ValueError(f"{visible} lists visible images: give the infrared images as well, or a CSV file of pairs")
     for path, other in ((visible, infrared), (infrared, visible)):
         if not is_list(path):
+            if glob.has_magic(str(other)) and not _is_text_list(other):
+                expand(other, IMAGE_SUFFIXES + infrared_suffixes)  # raises if no file matches
             raise ValueError(
                 f"{other} is a list of files but {path} is not: give two lists, two patterns or two folders"
             )

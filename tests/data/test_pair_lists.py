@@ -104,6 +104,8 @@ def test_columns_of_a_table(files: Path, delimiter: str) -> None:
     [
         ({}, "@no.txt", "@no.txt", "the list no.txt does not exist"),
         ({}, "no/*.png", "night/ir/*", "no image matches the pattern no/*.png"),
+        ({}, "no/*.png", "day/ir", "no image matches the pattern no/*.png"),
+        ({}, "day/vis", "no/*.png", "no image matches the pattern no/*.png"),
         ({}, "night/vis/*", "day/ir", "night/vis/* is a list of files but day/ir is not"),
         ({}, "night/vis/*", None, "night/vis/* lists visible images"),
         ({"a": "night/vis/1.png"}, "@a", "night/ir/*", "are a list and a pattern"),
