@@ -109,7 +109,8 @@ def fuse(
         bool,
         typer.Option(
             "--segment",
-            help="Also write label maps and colored overlays, to OUT/labels and OUT/overlays or next to the file OUT.",
+            help="Also write label maps and colored overlays, to OUT/labels and OUT/overlays or next to the file OUT. Needs a "
+            "model with a segmenter, such as the default one; gffusion-live and gffusion-funet have none.",
         ),
     ] = False,
     infrared_range: InfraredRangeOption = None,
