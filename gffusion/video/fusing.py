@@ -248,7 +248,7 @@ class _VideoRun:
                 self._count(state)
         self.report.refreshed = fuser.refreshed
         if not self.report.frames:
-            raise ValueError(f"no frame could be fused: {self.report.errors[0]}")
+            raise ValueError(f"no frame could be fused: {self.report.errors[0].partition(': ')[2]}")
 
     def _prepare(self, fuser: FrameFuser, pairs: Iterator[FramePair]) -> FrameItem | None:
         pair = next(pairs, None)
@@ -263,7 +263,7 @@ class _VideoRun:
             return FrameItem(time, duration, prepared)
         except ValueError as error:
             has_other_palette = isinstance(error, PaletteError) and self._palette is not None
-            return FrameItem(time, duration, None, f"{float(time):.3f} s: {error}", has_other_palette)
+            return FrameItem(time, duration, None, str(error), has_other_palette)
 
     def _find_frozen(self, pair: FramePair, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
         if pair.infrared.time == self._infrared_time:  # one infrared frame for several visible ones
@@ -290,7 +290,7 @@ class _VideoRun:
                 for item in batch:
                     self._fuse(fuser, [item], recorder)
                 return
-            self._leave_out(batch[0]._replace(error=f"{float(batch[0].time):.3f} s: {error}"), recorder)
+            self._leave_out(batch[0]._replace(error=str(error)), recorder)
             return
         self._size = size
         for item, prediction in zip(batch, predictions, strict=True):

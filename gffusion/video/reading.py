@@ -167,7 +167,10 @@ class VideoFile:
                 elif last is not None:
                     time = last + 1 / self.rate
                 else:
-                    raise ValueError(f"{self.path} has frames without time stamps: convert it to .mp4 or .mkv first")
+                    raise ValueError(
+                        f"{self.path} has frames without time stamps, as a raw stream of a codec has: give it a frame rate "
+                        f"(ffmpeg -r RATE -i {self.path.name} -c:v ffv1 timed.mkv)"
+                    )
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
                     continue
@@ -213,7 +216,8 @@ class VideoFile:
         av = import_av()
         if not self.path.exists():
             raise FileNotFoundError(f"{self.path} does not exist")
-        check_regular(self.path)
+        if check_regular(self.path).st_size == 0:
+            raise OSError(f"cannot read the video {self.path}: the file is empty (0 bytes)")
         try:
             return open_media(self.path)
         except av.error.FFmpegError as error:

@@ -64,7 +64,7 @@ class Recorder:
         self.seen += 1
         self._failures += 1
         if len(self._errors) < MAX_ERRORS:
-            self._errors.append(str(item.error))
+            self._errors.append(f"{float(item.time):.3f} s: {item.error}")
 
     def write(self, item: FrameItem, prediction: Prediction) -> None:
         """Encode a frame after those before it."""

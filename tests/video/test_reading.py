@@ -154,6 +154,19 @@ def test_recordings_of_browsers_have_no_rate(tmp_path: Path) -> None:
     assert len(list(pair.read())) > 20
 
 
+@pytest.mark.parametrize("suffix", [".h264", ".mp4"])
+def test_a_stream_without_time_stamps_is_refused_with_a_command(suffix: str, tmp_path: Path) -> None:
+    path = tmp_path / f"raw{suffix}"
+    with av.open(str(path), "w", format="h264") as container:
+        stream = container.add_stream("libx264", RATE)
+        stream.height, stream.width = visible_frame(0).shape[:2]
+        for index in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(visible_frame(index), "rgb24")))
+        container.mux(stream.encode(None))
+    with pytest.raises(ValueError, match=rf"without time stamps.*ffmpeg -r RATE -i {path.name} -c:v ffv1 timed\.mkv"):
+        next(VideoFile(path).read())
+
+
 @pytest.mark.parametrize("start", [0, 2])
 def test_sound_that_is_longer_than_the_images_is_no_missing_end(start: int, tmp_path: Path) -> None:
     """Matroska gives the end of the longest stream as duration of the file."""
