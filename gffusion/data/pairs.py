@@ -182,10 +182,8 @@ def match_results(visible: Sequence[Path], folder: Path, are_labels: bool = Fals
 
 def _list_stems_beside(visible: Sequence[Path], results: Path) -> set[str]:
     """Return the stems of the files in the folders of visible images, except in that of the results."""
-    folders = {file.parent for file in visible}
-    return {
-        normalize_name(file.stem) for folder in folders if not folder.samefile(results) for file in folder.iterdir()
-    }
+    folders = [folder for folder in {file.parent for file in visible} if not folder.samefile(results)]
+    return {normalize_name(file.stem) for folder in folders for file in folder.iterdir()}
 
 
 def find_subfolders(root: Path) -> tuple[Path, Path] | None:
