@@ -52,7 +52,7 @@ class FusionTrainer:
     checkpoint inside an epoch, not if workers load a dataset other than [`FusionDataset`] that draws random numbers.
 
     Args:
-        model: The model to train.
+        model: The model to train. A subclass whose `forward` adds terms to `outputs.loss` is trained with them.
         args: Options of the run.
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
             of one size, see [`FusionDataset`], of which it can be a `Subset`, but no `ConcatDataset`. Its
