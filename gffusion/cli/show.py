@@ -222,12 +222,12 @@ def _fuse(
 ) -> dict[str, Any]:
     """Return the sources and the fused images of all methods, by name."""
     from gffusion.data.infrared_range import measure_pairs  # these import torch
+    from gffusion.evaluation.infrared import choose_options
     from gffusion.evaluation.methods import FusedFolder, Model, Sources
-    from gffusion.models.gffusion.infrared_options import InfraredOptions
     from gffusion.models.gffusion.infrared_values import to_infrared_values
 
     loaded = [Model.load(name, device, False, infrared_options) for name in models]
-    options = loaded[0].infrared_options if loaded else InfraredOptions().override(**infrared_options)
+    options = choose_options(loaded, infrared_options, [pair], read_options)
     for method in loaded:
         method.use_ranges(measure_pairs([pair], method.infrared_options, read_options))
     sources = Sources.read(pair, measure_pairs([pair], options, read_options))

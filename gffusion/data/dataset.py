@@ -15,7 +15,6 @@ from gffusion.cameras.running_range import Frame, describe_odd_range, find_odd_r
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import (
-    is_nearly_constant,
     measured_counts,
     to_infrared_values,
     to_visible_values,
@@ -23,7 +22,7 @@ from gffusion.models.gffusion.infrared_values import (
 
 from .combined_files import check_same_types
 from .decoded_image import ImageReadError
-from .infrared_range import MEASURING, describe_range
+from .infrared_range import MEASURING, check_counts, describe_range
 from .notes import name_in_errors
 from .pairs import ImagePair
 from .progress import show_progress
@@ -34,7 +33,6 @@ from .transforms.base import apply_transform, describe_transform
 
 logger = logging.getLogger(__name__)
 _SHOWN = 20  # names of damaged pairs in a message
-_LOOKED_AT = 20  # infrared images of which the range is checked
 
 
 class FusionDataset(Dataset[dict[str, Any]]):
@@ -279,18 +277,12 @@ class FusionDataset(Dataset[dict[str, Any]]):
 
     def check_infrared_range(self) -> None:
         """Raise ValueError if infrared images of 16 bits become nearly constant by the default range. Reads up to 20 pairs."""
-        if self.infrared_options != InfraredOptions(invert=self.infrared_options.invert):
-            return
-        indices = sorted(set(np.linspace(0, len(self) - 1, _LOOKED_AT).round().astype(int).tolist()))
-        for index in indices:
+
+        def read_frame(index: int) -> tuple[Any, Any] | None:
             decoded = self._decoded[index] if self._decoded else self._source.read(index)
-            if "is_raw" in decoded or not is_nearly_constant(decoded["infrared"], decoded.get("missing")):
-                return
-        raise ValueError(
-            f"The infrared images have 16 bits, but use less than a tenth of their range, as {len(indices)} of {len(self)} show: with "
-            'the default range, a model would see nearly constant images. Set infrared_range="folder" (--infrared_range folder), '
-            '"percentile", or low and high in counts; "type" takes them as they are.'
-        )
+            return None if "is_raw" in decoded else (decoded["infrared"], decoded.get("missing"))
+
+        check_counts(self.infrared_options, len(self), read_frame)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         """Read, transform and convert one pair.

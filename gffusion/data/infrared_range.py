@@ -1,12 +1,13 @@
 """Infrared ranges as text, and ranges that are measured over several pairs. Does not import torch before it measures."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gffusion.cameras import Rig
 from gffusion.models.gffusion.infrared_options import NAMED_RANGES, InfraredOptions, InfraredRange, Limits
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from gffusion.cameras.running_range import Frame
 
 MEASURING = "Measuring infrared range"
+_LOOKED_AT = 20  # infrared images of which the range is checked
 
 PairKey = tuple[str, Path, Path]
 
@@ -46,6 +48,56 @@ def parse_infrared_range(text: str | Sequence[str], option: str = "--infrared-ra
     if low == high or not (math.isfinite(low) and math.isfinite(high)):
         raise ValueError(f"{option} needs two different finite numbers LOW,HIGH, or HIGH,LOW to invert, got {text!r}")
     return [low, high]
+
+
+def format_options(options: InfraredOptions) -> str:
+    """Return the options that are not the defaults as `gffusion evaluate` takes them.
+
+    Example:
+        >>> format_options(InfraredOptions([7200, 8500], invert=True, agc="clahe"))
+        '--infrared-range 7200,8500 --invert --agc clahe'
+    """
+    words = []
+    for name, value in options.to_dict().items():
+        if value != getattr(InfraredOptions(), name):
+            words.append(f"--{name.replace('_', '-')}" + f" {_format_value(value)}" * (value is not True))
+    return " ".join(words)
+
+
+def _format_value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    numbers = value if isinstance(value, Sequence) else [value]
+    return ",".join(repr(float(number)).removesuffix(".0") for number in numbers)
+
+
+def check_counts(
+    options: InfraredOptions, count: int, read_frame: Callable[[int], tuple[NDArray[Any], NDArray[Any] | None] | None]
+) -> None:
+    """Check that infrared images of 16 bits do not become nearly constant by the default range.
+
+    Args:
+        options: How values are mapped.
+        count: Number of images, of which up to 20 are read.
+        read_frame: Returns the image with an index, and its missing pixels, or None if its range is no concern.
+
+    Raises:
+        ValueError: If all images that were read become nearly constant.
+    """
+    if options != InfraredOptions(invert=options.invert):
+        return
+    from gffusion.models.gffusion.infrared_values import is_nearly_constant  # imports torch
+
+    indices = sorted(set(np.linspace(0, count - 1, _LOOKED_AT).round().astype(int).tolist()))
+    for index in indices:
+        frame = read_frame(index)
+        if frame is None or not is_nearly_constant(*frame):
+            return
+    raise ValueError(
+        f"The infrared images have 16 bits, but use less than a tenth of their range, as {len(indices)} of {count} show: with "
+        'the default range, they become nearly constant images. Set infrared_range="folder" (--infrared-range folder), '
+        '"percentile", or low and high in counts; "type" takes them as they are.'
+    )
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from gffusion.data.alignment import find_rig
 from gffusion.data.atomic import replace_file
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.exchange import check_not_exchanged
-from gffusion.data.infrared_range import PairRanges, measure_pairs
+from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
 from gffusion.data.notes import summarize_notes
 from gffusion.data.progress import show_progress
 from gffusion.data.reading import read_pair_size
@@ -29,6 +29,7 @@ from gffusion.visualization.comparison import Box, check_box
 from .baselines import BASELINES
 from .classes import prepare_classes
 from .figures import Scene, draw_sheets, draw_table, fuse_scene
+from .infrared import check_range, choose_options
 from .inputs import StrPath, check_former_table, check_output, find_inputs, name_model
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
@@ -106,15 +107,15 @@ def evaluate(
         device: Device of the models.
         progress: Whether to show a progress bar if standard error is a terminal.
         infrared_options: How infrared values are mapped to gray levels, for metrics, baselines and models; names and
-            values of [`InfraredOptions`]. By default, metrics and baselines use `"auto"`, and models the options saved
-            with them.
+            values of [`InfraredOptions`]. By default, those saved with the models, which must agree unless the images have
+            8 bits; without models, `"auto"`.
         read_options: How files are read and aligned. `align="auto"` estimates one rig from up to ten pairs.
 
     Raises:
         OSError: If a folder or a model does not exist, or a file cannot be written.
         TypeError: If an argument is neither a name nor names, or no dict.
-        ValueError: If an argument is wrong, folders have no names in common, label maps hold values that are no classes, or
-            no pair can be measured.
+        ValueError: If an argument is wrong, folders have no names in common, label maps hold values that are no classes,
+            models have different infrared options, raw counts have no range, or no pair can be measured.
 
     Example:
         >>> import tempfile
@@ -174,10 +175,9 @@ def evaluate(
         _write(found)
     if zoom is not None:
         _check_zoom(zoom, _choose_pairs(sheet, {pair.name: pair for pair in pairs}), read_options)
-    options = InfraredOptions().override(**(infrared_options or {}))
     odd = find_odd_types([pair.infrared for pair in pairs], read_options.raw_frame)
     measured = [pair for pair in pairs if pair.infrared not in odd]
-    ranges = _measure(measured, methods, options, read_options, progress)
+    ranges = _measure(measured, methods, infrared_options or {}, read_options, progress)
     plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked)
     folder = None if output is None else Path(output)
     if folder is not None:
@@ -267,11 +267,15 @@ def _check_zoom(zoom: Box, shown: Sequence[ImagePair], options: ReadOptions) -> 
 def _measure(
     pairs: Sequence[ImagePair],
     methods: Sequence[Method],
-    options: InfraredOptions,
+    given: Mapping[str, Any],
     read_options: ReadOptions,
     prints: bool,
 ) -> PairRanges:
     """Measure ranges that depend on several pairs, give them to the models, and return those of the metrics."""
+    options = choose_options(methods, given, pairs, read_options)
+    if prints and options != InfraredOptions().override(**given):
+        _write(f"note: infrared values are mapped as saved with the models, in metrics, too: {format_options(options)}")
+    check_range(options, pairs, read_options)
     measured: list[PairRanges] = []
     for wanted in (options, *(method.infrared_options for method in methods if isinstance(method, Model))):
         # Ranges do not depend on the gain control, nor on inversion.

@@ -5,8 +5,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from gffusion.data.infrared_range import format_options
 from gffusion.hub import Evaluation, FusionCard, non_default_settings, versions
 from gffusion.metrics import METRICS
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
@@ -34,13 +36,17 @@ def write_card(
     log: Sequence[Mapping[str, Any]],
     step: int,
     evaluation_pairs: int,
+    infrared_options: InfraredOptions,
 ) -> None:
     """Write the model card `README.md` next to the weights of a step ("best" or "last" of a run); an edited card is kept.
 
-    `facts` are further arguments of [`FusionCard`]; their `settings` are added to those of the run.
+    `facts` are further arguments of [`FusionCard`]; their `settings`, and the infrared options saved with the model, are
+    added to those of the run.
     """
     settings = {name: value for name, value in non_default_settings(arguments).items() if name not in IRRELEVANT}
-    facts = {**facts, "settings": settings | dict(facts.get("settings", {}))}
+    settings |= dict(facts.get("settings", {})) | non_default_settings(infrared_options)
+    facts = {**facts, "settings": settings}
+    options = format_options(infrared_options)
     FusionCard(
         model_name=arguments.hub_model_id or folder.parent.name,
         source=arguments.hub_model_id or _shorten_path(folder),
@@ -48,7 +54,7 @@ def write_card(
         log=log,
         metric_for_best_model=arguments.metric_for_best_model,
         versions=versions(),
-        evaluations=_evaluations(log, step, evaluation_pairs),
+        evaluations=_evaluations(log, step, evaluation_pairs, options),
         **facts,
     ).save(folder)
 
@@ -59,7 +65,7 @@ def _shorten_path(folder: Path) -> str:
     return (path.relative_to(here) if path.is_relative_to(here) else Path(path.parent.name, path.name)).as_posix()
 
 
-def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int) -> list[Evaluation]:
+def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int, options: str) -> list[Evaluation]:
     """Return the results of the evaluation of the weights of a step."""
     record: dict[str, Any] = {}
     for part in log:
@@ -71,4 +77,5 @@ def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int) -> li
     fusion = ",".join(metric for metric in metrics if METRICS[metric].task == "fusion")
     command = "gffusion evaluate --visible VISIBLE --infrared INFRARED --model MODEL -o OUT"
     command += f" --metrics {fusion}" * bool(fusion) + " --segmentation LABELS" * ("mIoU" in metrics)
+    command += f" {options}" * bool(options)
     return [Evaluation("evaluation pairs of the run", metrics, images, "standard", command)]

@@ -64,8 +64,8 @@ class FusionTrainer:
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
         ValueError: If `model` is no [`GFFusionModel`], or data, model and options do not fit together: images of wrong sizes,
-            labels or class names that are not those of the model, unknown metrics or trackers, no parameter to train, or
-            fewer pairs than a step of several batches takes. A step of one batch takes all pairs then, with a warning.
+            labels or class names that are not those of the model, different infrared options, unknown metrics or trackers, no
+            parameter to train, or fewer pairs than a step of several batches takes. A step of one batch takes all pairs then, with a warning.
         TypeError: If there is no argument of a name.
 
     Example:
@@ -114,8 +114,7 @@ class FusionTrainer:
         preflight.check_batch_size(args, self.sampler.batch_size)
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
-        folder, precision = args.token_cache, args.mixed_precision
-        self.token_cache = TokenCache(folder, model, precision) if folder else None
+        self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
         self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)
         self._workers_generator = torch.Generator()  # seeds the workers, and leaves the global random state alone
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
@@ -383,9 +382,9 @@ class FusionTrainer:
         self._step.unwrap()
         if self.accelerator.is_main_process:
             steps, log = self.folder.mark_weights(True, self.total_steps), self.folder.read_log()
-            pairs = len(self.eval_dataset) if self.eval_dataset else 0  # type: ignore[arg-type]
+            pairs, options = len(self.eval_dataset or ()), self._processor.infrared_options  # type: ignore[arg-type]
             for name, step in steps.items():
-                write_card(self.output_dir / name, self.model, self.args, self.card_facts, log, step, pairs)
+                write_card(self.output_dir / name, self.model, self.args, self.card_facts, log, step, pairs, options)
             warn_if_worse(log, self.args.metric_for_best_model, self.progress.best)
         self.accelerator.wait_for_everyone()
         if self.args.push_to_hub and self.accelerator.is_main_process:

@@ -181,6 +181,42 @@ def test_evaluate_measures_the_folder_and_skips_frames_outside(gffusion: Callabl
     assert outcome.exit_code == 0
 
 
+def test_evaluate_takes_the_range_that_models_were_saved_with(gffusion: Callable, here: Path) -> None:
+    """For metrics, baselines and fused folders, too; models that were saved with different ranges are refused."""
+    for name, offset in zip(NAMES, RAW, strict=True):
+        write_image(here / "raw" / name, read_image(here / "raw" / name) - np.uint16(offset - RAW[0]))
+    for name, infrared_range in (("first", [7000, 9550]), ("second", [6900, 9600])):
+        shutil.copytree(locate("gffusion-funet"), name)
+        GFFusionImageProcessor(infrared_range=infrared_range).save_pretrained(name)
+    command = ("evaluate", "--visible", "visible", "--metrics", "SSIM", "--fused", "mine=visible", "--infrared")
+    tables = {}
+    for output, words in {
+        "saved": ["raw", "-m", "first"],
+        "typed": ["raw", "-m", "first", "--infrared-range", "7000,9550"],
+        "8 bits": ["infrared", "-m", "gffusion-funet"],
+    }.items():
+        outcome = gffusion(*command, *words, "-o", output)
+        assert outcome.exit_code == 0, outcome.err
+        assert ("note: infrared values are mapped as saved" in outcome.err) == (output == "saved")
+        methods = json.loads((here / output / "summary.json").read_text())["methods"]
+        tables[output] = {"first" if name == "gffusion-funet" else name: value for name, value in methods.items()}
+    expected = {name: pytest.approx(values, abs=1e-3) for name, values in tables["8 bits"].items()}
+    assert tables["saved"] == tables["typed"] == expected
+    outcome = gffusion(*command, "raw", "-m", "first", "-m", "second", "-o", "differ")
+    assert outcome.exit_code == 2 and "--infrared-range 7000,9550, but second with --infrared-range 6" in outcome.err
+    shown = gffusion(
+        "show", "fused", f"visible/{NAMES[0]}", f"raw/{NAMES[0]}", "-o", "x.png", "-m", "first", "-m", "second"
+    )
+    assert shown.exit_code == 2 and "first was saved with --infrared-range 7000,9550" in shown.err
+    outcome = gffusion(*command, "raw", "-o", "counts")  # no model, and so no range
+    assert outcome.exit_code == 2 and "nearly constant images. Set --infrared-range folder" in outcome.err
+    shutil.copytree(locate("gffusion-funet"), "same")
+    GFFusionImageProcessor(infrared_range="type").save_pretrained("same")
+    assert gffusion(*command, "infrared", "-m", "same", "-m", "gffusion-funet", "-o", "bytes").exit_code == 0
+    outcome = gffusion(*command, "infrared", "-m", "same", "-m", "gffusion-live", "--invert", "-o", "inverted")
+    assert outcome.exit_code == 0
+
+
 def test_masks_of_mapped_values(gffusion: Callable, here: Path) -> None:
     """Black-hot and raw images give the label maps of white-hot ones."""
     maps = []

@@ -12,6 +12,7 @@ from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import RandomCrop
 from gffusion.hub.cards import TrainingData
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.card import write_card
 
@@ -46,9 +47,19 @@ class TestWriteCard:
         card = self.write(tmp_path / "runs" / "mine" / "best", model)
         assert f'locate("{source}")' in card and str(tmp_path) not in card
 
-    def write(self, folder: Path, model: GFFusionModel, log: Any = LOG, step: int = 4, **options: Any) -> str:
+    def write(
+        self,
+        folder: Path,
+        model: GFFusionModel,
+        log: Any = LOG,
+        step: int = 4,
+        infrared_range: Any = "auto",
+        **options: Any,
+    ) -> str:
         arguments = FusionTrainingArguments(str(folder.parent), **options)
-        write_card(folder, model, arguments, {}, log, step, 3)
+        write_card(
+            folder, model, arguments, {}, log, step, 3, InfraredOptions(infrared_range, invert=infrared_range != "auto")
+        )
         return (folder / "README.md").read_text()
 
     @pytest.mark.parametrize(("step", "score"), [(4, 0.75), (6, 0.5), (8, None)])
@@ -85,6 +96,12 @@ class TestWriteCard:
         assert "4321" in card
         assert "7654321" not in card
         assert str(tmp_path) not in card  # no path of the machine
+
+    def test_infrared_options_are_named_and_in_the_command(self, model: GFFusionModel, tmp_path: Path) -> None:
+        card = self.write(tmp_path / "best", model, infrared_range=[7200, 8500.5])
+        assert "--metrics EN,SSIM --infrared-range 7200,8500.5 --invert\n" in card
+        assert "| `infrared_range` | `[7200, 8500.5]` |" in card
+        assert "infrared_range" not in self.write(tmp_path / "last", model)
 
     def test_card_that_a_person_has_edited_stays(self, model: GFFusionModel, tmp_path: Path) -> None:
         self.write(tmp_path / "last", model)

@@ -102,6 +102,14 @@ class InfraredOptions:
         """Whether the range of an image depends on other images."""
         return self.infrared_range == "folder" or self.smooth_range > 0
 
+    def maps_like(self, other: "InfraredOptions") -> bool:
+        """Return whether other options map values in the same way: `[255, 0]` is `[0, 255]` with inversion."""
+        first, second = (
+            (options.limits or options.infrared_range, options.is_inverted, options.agc, options.plateau_limit)
+            for options in (self, other)
+        )
+        return (first, self.smooth_range) == (second, other.smooth_range)
+
     def override(self, **given: Any) -> "InfraredOptions":
         """Return the options with those in `given` that are not `None`.
 
