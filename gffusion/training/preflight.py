@@ -21,6 +21,7 @@ from gffusion.data.transforms.base import Sample, apply_transform
 from gffusion.metrics import METRICS, list_metrics
 from gffusion.metrics.names import suggest
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
@@ -82,6 +83,7 @@ def check_data(
     check_evaluation(evaluation, model, arguments)
     check_training_data(training, model, labeled)
     check_class_names(training, evaluation, model)
+    check_same_infrared_options(training, evaluation)
     check_parameters(model, arguments, labeled)
     return labeled
 
@@ -134,6 +136,19 @@ def check_class_names(
                     "same order: correct classes.txt and the labels, or name the classes (`class_names` of the data, `id2label` "
                     "of the model)."
                 )
+
+
+def check_same_infrared_options(training: Dataset[dict[str, Any]], evaluation: Dataset[dict[str, Any]] | None) -> None:
+    """Raise ValueError if training and evaluation data map infrared values differently; one mapping is saved with the model."""
+    options: list[Any] = [getattr(dataset, "infrared_options", None) for dataset in (training, evaluation)]
+    if not all(isinstance(part, InfraredOptions) for part in options) or options[0].maps_like(options[1]):
+        return
+    names = [name for name in OPTION_NAMES if getattr(options[0], name) != getattr(options[1], name)]
+    texts = [", ".join(f"{name}={getattr(part, name)!r}" for name in names) for part in options]
+    raise ValueError(
+        f"The training data has {texts[0]}, but the evaluation data {texts[1]}: the evaluation chooses the best weights, and is "
+        "to see images as the model is trained for. Give both the same."
+    )
 
 
 def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, labeled: bool) -> None:

@@ -65,7 +65,7 @@ class FusionTrainer:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
         ValueError: If `model` is no [`GFFusionModel`], or data, model and options do not fit together: images of wrong sizes,
             labels or class names that are not those of the model, different infrared options, unknown metrics or trackers, no
-            parameter to train, or fewer pairs than a step of several batches takes. A step of one batch takes all pairs then, with a warning.
+            parameter to train, or fewer pairs than a step of several batches takes.
         TypeError: If there is no argument of a name.
 
     Example:

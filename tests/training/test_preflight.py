@@ -132,10 +132,14 @@ class TestData:
             write_image(path, 7000 + read_image(path).astype(np.uint16))
         crop = {"training": CROP, "evaluation": None}[which]
         sets = {"training": FusionDataset(pairs, CROP), "evaluation": FusionDataset(pairs)}
+        other = {"training": "evaluation", "evaluation": "training"}[which]
         with pytest.raises(ValueError, match=r'nearly constant images\. Set infrared_range="folder"'):
             make(**sets | {which: FusionDataset(data, crop)})
         for given in ("type", "folder"):
-            make(**sets | {which: FusionDataset(data, crop, infrared_range=given)})
+            mapped = FusionDataset(data, crop, infrared_range=given)
+            with pytest.raises(ValueError, match=f"range='{given}'.*: the evaluation chooses .* Give both the same"):
+                make(**sets | {which: mapped})
+            make(**{which: mapped, other: FusionDataset(data, {"training": CROP}.get(other), infrared_range=given)})
         path = data / "infrared" / "rendered_0003.png"
         write_image(path, (read_image(path) - 7000) * 200)  # one image that uses the range
         make(**sets | {which: FusionDataset(data, crop)})
