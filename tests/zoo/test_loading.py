@@ -167,7 +167,13 @@ class TestUntrained:
         assert create_model("gffusion-mfnet", pretrained=False, **options, **classes).config.num_labels == 2
 
     @pytest.mark.parametrize(
-        "classes", [{"num_labels": 7}, {"id2label": {0: "ground", 1: "deer"}}, {"segmenter_layers": 2}]
+        "classes",
+        [
+            {"num_labels": 7},
+            {"id2label": {0: "ground", 1: "deer"}},
+            {"id2label": dict(enumerate(["background", "deer", "fox", "boar"]))},  # as many as before
+            {"segmenter_layers": 2},
+        ],
     )
     def test_other_classes_or_layers_need_a_new_head(
         self, classes: dict[str, Any], caplog: pytest.LogCaptureFixture
@@ -178,11 +184,21 @@ class TestUntrained:
                 create_model("gffusion-tiny", **options)
             head = create_model("gffusion-tiny", ignore_mismatched_sizes=True, **options).ssnet.classifier
             assert len(head.weight) == config.num_labels and head.weight.std() > 0
+            trained = create_model("gffusion-tiny").ssnet.classifier.weight
+            assert head.weight.shape != trained.shape or not torch.equal(head.weight, trained)
         weights = create_model("gffusion-tiny").state_dict()
-        with pytest.raises(OSError, match="do not fit the configuration"):
-            GFFusionModel.from_pretrained(None, config=config, state_dict=weights)
-        GFFusionModel.from_pretrained(None, config=config, state_dict=weights, ignore_mismatched_sizes=True)
-        assert caplog.text.count("to be trained: the segmentation head") == 3
+        if "id2label" not in classes or len(classes["id2label"]) != 4:
+            with pytest.raises(OSError, match="do not fit the configuration"):
+                GFFusionModel.from_pretrained(None, config=config, state_dict=weights)
+            GFFusionModel.from_pretrained(None, config=config, state_dict=weights, ignore_mismatched_sizes=True)
+        assert caplog.text.count("to be trained: the segmentation head") >= 2
+
+    def test_same_classes_keep_the_head(self) -> None:
+        model = create_model("gffusion-tiny")
+        names = {number: name.upper() for number, name in model.config.id2label.items()}
+        same = create_model("gffusion-tiny", id2label=names)
+        assert torch.equal(same.ssnet.classifier.weight, model.ssnet.classifier.weight)
+        assert same.config.id2label == names
 
     def test_number_of_classes_without_a_segmenter(self, caplog: pytest.LogCaptureFixture) -> None:
         create_model("gffusion-live", num_labels=7)

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, logging
 
+from .config_limits import names_other_classes
 from .encoders import BACKBONE_CLASSES, check_encoder, check_given_encoders, explain_move
 from .weight_checks import (
     LOADING,
@@ -43,7 +44,8 @@ logger = logging.get_logger(__name__)
 # Parts of a checkpoint that models of other options do not have.
 _OPTIONAL_PARTS = ("clip", "dinov2", "finet", "ssnet")
 _FINET = "finet."
-_NEW_PARTS = {"ssnet.": "the segmentation head", _FINET: "FINet"}
+_HEAD = "ssnet."
+_NEW_PARTS = {_HEAD: "the segmentation head", _FINET: "FINet"}
 
 NEW_PART_FIELDS = frozenset({"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"})
 """Fields of the configuration that can ask for a new segmentation head or FINet."""
@@ -121,7 +123,8 @@ class FrozenBackboneModel(PreTrainedModel):
         Takes the arguments of [`~transformers.PreTrainedModel.from_pretrained`] and, as overrides, those of
         [`GFFusionConfig`]: `use_segmenter=False` loads a model for fusion only, without DINOv2. Only safetensors files
         are read. All weights must fit the configuration; with `ignore_mismatched_sizes=True`, the segmentation head can be
-        missing or of other classes, and FINet can be missing as a whole; these parts are new.
+        missing or of other classes, by number or by name up to case and underscores, and FINet can be missing as a whole;
+        these parts are new.
 
         Raises:
             OSError: If the checkpoint, or an encoder that it names, cannot be found or read, or a weight is missing,
@@ -166,6 +169,7 @@ class FrozenBackboneModel(PreTrainedModel):
             paths = [] if given is not None else locate_weights(source, variant, **hub_arguments, **location)
             has_encoders = config.backbone_weights == "included"
             found = describe_tensors(given) if given is not None else read_headers(paths)
+            found = cls._leave_out_other_head(found, config, asked_by, source, hub_arguments | location)
             if asked_by and not may_have_new_parts:
                 cls._refuse_new_parts(config, found, has_encoders, asked_by)
             new = cls._find_new_weights(config, found, may_have_new_parts, has_encoders)
@@ -195,6 +199,27 @@ class FrozenBackboneModel(PreTrainedModel):
         return (model, report) if wants_report else model  # type: ignore[return-value]
 
     @classmethod
+    def _leave_out_other_head(
+        cls,
+        found: dict[str, Stored],
+        config: Any,
+        asked_by: Sequence[str],
+        source: str | os.PathLike[str],
+        request: dict[str, Any],
+    ) -> dict[str, Stored]:
+        """Return the weights in the file without a head whose classes have other names than arguments ask for."""
+        if not asked_by:
+            return found
+        try:
+            saved, _ = cls.config_class.get_config_dict(source, **request)
+        except OSError:  # the configuration was given, and lies elsewhere
+            return found
+        names = {"id2label": saved.get("id2label") or cls.config_class().id2label}
+        if not names_other_classes(names, {"id2label": config.id2label}):
+            return found
+        return {name: value for name, value in found.items() if not name.startswith(_HEAD)}
+
+    @classmethod
     def _refuse_new_parts(
         cls, config: Any, found: dict[str, Stored], has_encoders: bool, asked_by: Sequence[str]
     ) -> None:
@@ -206,7 +231,8 @@ class FrozenBackboneModel(PreTrainedModel):
         if new:
             raise ValueError(
                 f"The weights do not have {_name_parts(new)} that {', '.join(asked_by)} asks for: pass ignore_mismatched_sizes=True "
-                "to get a new one, which is untrained, or leave the argument out."
+                "to get a new one, which is untrained, or leave the argument out. To give the classes of a head other names, set "
+                "`model.config.id2label`."
             )
 
     @classmethod
