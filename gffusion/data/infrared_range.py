@@ -141,12 +141,13 @@ def describe_range(options: InfraredOptions, limits: Sequence[Limits]) -> str | 
 
     Example:
         >>> describe_range(InfraredOptions("folder"), [(7012.0, 8990.5)] * 3)
-        'infrared range of 3 images: 7012 to 8990.5'
+        'infrared range of 3 images: 7012 to 8990.5, in the unit of the files'
     """
     if options.infrared_range != "folder" or not limits:
         return None
     low, high = limits[0]
-    return f"infrared range of {len(limits)} image{'s' * (len(limits) != 1)}: {low:.7g} to {high:.7g}"
+    count = f"{len(limits)} image{'s' * (len(limits) != 1)}"
+    return f"infrared range of {count}: {low:.7g} to {high:.7g}, in the unit of the files"
 
 
 def measure_pairs(

@@ -205,7 +205,7 @@ class _VideoRun:
         if histogram.is_empty:
             raise ValueError(f"no frame could be fused: {problem}")
         low, high = histogram.limits
-        self.report.measured.append(f"infrared range of the video: {low:.7g} to {high:.7g}")
+        self.report.measured.append(f"infrared range of the video: {low:.7g} to {high:.7g}, in the unit of the file")
         odd = [list(own.items())[index] for index in find_odd_ranges(list(own.values()))]
         self.report.notes += [f"{float(time):.3f} s: {describe_odd_range(limits)}" for time, limits in odd[:MAX_ERRORS]]
         return options.with_limits(histogram.limits)

@@ -59,7 +59,7 @@ def test_folder_range(fuse: Callable, here: Path) -> None:
     low, high = np.percentile(pixels, [0.1, 99.9])
     outcome, images = fuse("raw", "--infrared-range", "folder", output="out")
     assert outcome.exit_code == 0
-    assert f"infrared range of 3 images: {low:.7g} to {high:.7g}\n" in outcome.out
+    assert f"infrared range of 3 images: {low:.7g} to {high:.7g}, in the unit of the files\n" in outcome.out
     np.testing.assert_array_equal(images, fuse("raw", "--infrared-range", f"{low},{high}")[1])
     (here / "out" / NAMES[1]).unlink()
     np.testing.assert_array_equal(fuse("raw", "--infrared-range", "folder", output="out")[1], images)

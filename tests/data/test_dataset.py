@@ -210,7 +210,7 @@ class TestInfraredRange:
         images = [np.asarray(Image.open(tmp_path / "infrared" / f"scene{index}.png")) for index in range(4)]
         folder = FusionDataset(tmp_path, None, 0, cache_in_memory, infrared_range="folder")
         low, high = np.percentile(images, (0.1, 99.9))
-        assert folder.range_description == f"infrared range of 4 images: {low:.7g} to {high:.7g}"
+        assert f"infrared range of 4 images: {low:.7g} to {high:.7g}, in the unit" in folder.range_description
         running = np.percentile(images[0], (0.1, 99.9))
         smooth = FusionDataset(tmp_path, None, 0, cache_in_memory, infrared_range="percentile", smooth_range=3)
         assert smooth.range_description is None

@@ -47,7 +47,8 @@ def test_pairs_are_measured_before_they_are_aligned(pairs: list[ImagePair]) -> N
     options = ranges.options_of(pairs[1])
     np.testing.assert_allclose(options.limits, expected)
     assert options.invert and options.infrared_range != "folder"
-    assert ranges.description == "infrared range of 2 images: {:.7g} to {:.7g}".format(*expected)
+    words = "infrared range of 2 images: {:.7g} to {:.7g}, in the unit of the files"
+    assert ranges.description == words.format(*expected)
     assert ranges.options_of(pairs[2]).infrared_range == "folder"
 
 
