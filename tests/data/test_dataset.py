@@ -222,11 +222,10 @@ class TestInfraredRange:
 
     def test_inverted_with_gain_control(self, tmp_path: Path) -> None:
         make_pairs(tmp_path)
-        values = FusionDataset(tmp_path, invert=True, agc="plateau", plateau_limit=2)[1]["infrared_values"].numpy()
+        options = {"invert": True, "agc": "plateau", "plateau_limit": 2}
+        values = FusionDataset(tmp_path, **options)[1]["infrared_values"].numpy()  # type: ignore[arg-type]
         image = np.asarray(Image.open(tmp_path / "infrared" / "scene1.png"))
-        np.testing.assert_array_equal(
-            values, to_infrared_values(image, InfraredOptions(invert=True, agc="plateau", plateau_limit=2))
-        )
+        np.testing.assert_array_equal(values, to_infrared_values(image, InfraredOptions(**options)))
 
     def test_images_that_cannot_be_measured(self, tmp_path: Path) -> None:
         replace_infrared(make_pairs(tmp_path), np.full((9, 12), np.inf, np.float32))
@@ -386,8 +385,7 @@ def test_real_pairs(data_dir: Path, folder: str, count: int) -> None:
     dataset = FusionDataset(data_dir / folder, Compose([RandomCrop(128), RandomFlip()]))
     assert len(dataset) == count
     item = dataset[count - 1]
-    assert item["visible_values"].shape == (3, 128, 128)
-    assert item["infrared_values"].shape == (1, 128, 128)
+    assert (item["visible_values"].shape, item["infrared_values"].shape) == ((3, 128, 128), (1, 128, 128))
     assert item["visible_values"].std() > 0.01
 
 
@@ -399,5 +397,4 @@ def test_real_boxes_in_spawned_workers(data_dir: Path) -> None:
     assert dataset.class_names == ("person", "bicycle", "car")
     loader = DataLoader(dataset, batch_size=None, sampler=[0, 39], num_workers=1, multiprocessing_context="spawn")
     for index, item in zip((0, 39), loader, strict=True):
-        assert item.keys() == dataset[index].keys()
-        assert item["name"] == dataset.names[index]
+        assert (item.keys(), item["name"]) == (dataset[index].keys(), dataset.names[index])
