@@ -160,7 +160,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             infrared_options: `infrared_range`, `invert`, `agc`, `plateau_limit` and `smooth_range`, as for the class.
 
         Raises:
-            ValueError: If a column is missing, another option is given, or as for the class.
+            ValueError: If a column is missing, another option is given, visible and infrared images are exchanged, or as for
+                the class.
         """
         if unknown := infrared_options.keys() - set(OPTION_NAMES):
             raise ValueError(
@@ -244,6 +245,10 @@ class FusionDataset(Dataset[dict[str, Any]]):
         if epoch < 0:
             raise ValueError(f"epoch must be at least 0, got {epoch}")
         self._epoch[0] = epoch
+
+    def identify(self) -> list[str]:
+        """Return a text for every item that is the same for the same visible image: its path, or a digest if it has none."""
+        return [self._source.identify(index) for index in range(len(self))]
 
     def read_label_values(self) -> dict[int, str]:
         """Read all label maps, before `transform`, and return their class indices, each with the first pair that has it."""

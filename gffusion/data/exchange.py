@@ -11,7 +11,7 @@ from .pairs import ImagePair
 from .raw_frames import RAW_SUFFIXES
 from .reading import ReadOptions
 
-_MAX_PAIRS = 5
+MAX_PAIRS = 5
 
 
 def check_not_exchanged(pairs: Sequence[ImagePair], options: ReadOptions = ReadOptions()) -> None:
@@ -23,7 +23,7 @@ def check_not_exchanged(pairs: Sequence[ImagePair], options: ReadOptions = ReadO
     Raises:
         ValueError: If the first pairs look exchanged.
     """
-    chosen = [pair for pair in pairs if pair.visible != pair.infrared][:_MAX_PAIRS]
+    chosen = [pair for pair in pairs if pair.visible != pair.infrared][:MAX_PAIRS]
     if options.infrared_luma or len(pairs) < 2 or not are_exchanged(_find_evidence(pair, options) for pair in chosen):
         return
     files = chosen[0].visible, chosen[0].infrared

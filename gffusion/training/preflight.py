@@ -285,9 +285,10 @@ def check_batch_size(arguments: FusionTrainingArguments, batch_size: int) -> Non
 
 def warn_about_shared_pairs(training: Dataset[dict[str, Any]], evaluation: Dataset[dict[str, Any]] | None) -> None:
     """Warn if the training has pairs of the evaluation, whose scores then say nothing about other images."""
-    trained, evaluated = ([*getattr(dataset, "pairs", ())] for dataset in (training, evaluation))
-    files = {pair.visible.resolve() for pair in trained}
-    shared = [pair.name for pair in evaluated if pair.visible.resolve() in files]
+    if not (isinstance(training, FusionDataset) and isinstance(evaluation, FusionDataset)):
+        return
+    trained, evaluated = set(training.identify()), evaluation.identify()
+    shared = [name for name, image in zip(evaluation.names, evaluated, strict=True) if image in trained]
     if shared:
         logger.warning(
             "%d of %d evaluation pairs are training pairs, too (such as %s): the evaluation and the choice of the best weights "

@@ -10,9 +10,11 @@ import torch
 from PIL import Image
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, create_model
+from gffusion.data import FusionDataset
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.building import build_model, build_trainer
+from gffusion.training.preflight import warn_about_shared_pairs
 from gffusion.training.recipe import ModelArguments, Recipe, list_recipes, read_recipe
 
 SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8, 4]}
@@ -74,6 +76,11 @@ def test_pairs_of_both_training_and_evaluation_are_reported(
     words += ["--per_device_train_batch_size", 2, "--model_config", json.dumps(FUNET)]
     build_trainer(Recipe.parse([str(word) for word in words]))
     assert "3 of 3 evaluation pairs are training pairs, too (such as rendered_0000)" in caplog.text
+    caplog.clear()
+    files = FusionDataset(scenes)
+    rows = [{"visible": str(pair.visible), "infrared": str(pair.infrared)} for pair in files.pairs]
+    warn_about_shared_pairs(files.select([0, 1]), FusionDataset.from_dataset(rows[1:]))
+    assert "1 of 2 evaluation pairs are training pairs, too (such as 0)" in caplog.text
 
 
 def test_infrared_options_are_saved_and_overridden(train: Callable[..., Path], tmp_path: Path) -> None:

@@ -39,6 +39,10 @@ class PairSource(ABC):
     def describe(self, index: int) -> str:
         """Return where a pair comes from, for messages."""
 
+    def identify(self, index: int) -> str:
+        """Return a text that is the same for pairs with the same visible image: its path, or a digest of its content."""
+        return str(self.pairs[index].visible.resolve())
+
     @abstractmethod
     def read(self, index: int) -> DecodedPair:
         """Read a pair; raise OSError or ValueError if it cannot be read or its images differ in size."""

@@ -1,17 +1,21 @@
 """Pairs from the rows of a `datasets.Dataset`."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.cameras.exchange import Evidence, are_exchanged, find_exchange
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
+from gffusion.data.exchange import MAX_PAIRS
 from gffusion.data.io import read_image, read_labels, read_size
 from gffusion.models.gffusion.image_processing_gffusion import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
@@ -50,6 +54,29 @@ class DatasetRows(PairSource):
             if getattr(features.get(column), "dtype", None) == "PIL.Image.Image":
                 dataset = dataset.cast_column(column, dataclasses.replace(features[column], decode=False))
         self._dataset = dataset
+        if len(self.names) > 1 and are_exchanged(map(self._find_evidence, range(min(len(self.names), MAX_PAIRS)))):
+            raise ValueError(
+                f"the visible and the infrared images are exchanged: the column {columns['visible']!r} has images in gray or false "
+                f"colors, and {columns['infrared']!r} photographs in color. Exchange `visible` and `infrared`; if they are right, "
+                "convert the infrared images to gray"
+            )
+
+    def _find_evidence(self, index: int) -> Evidence:
+        try:
+            row = self._dataset[index]
+            return find_exchange(*(self._read_column(index, row, name) for name in ("visible", "infrared")))
+        except (OSError, ValueError, MemoryError):  # reported when the row is used
+            return "none"
+
+    def identify(self, index: int) -> str:
+        """Return the path of the visible image of a row, or a digest of its content."""
+        row = self._dataset[index]
+        value = _name_file(row[self._columns["visible"]])
+        if isinstance(value, dict) and value.get("bytes") is None and value.get("path") is not None:
+            return str(Path(value["path"]).resolve())
+        is_file = isinstance(value, dict) and value.get("bytes") is not None
+        content = value["bytes"] if is_file else self._read_column(index, row, "visible").tobytes()
+        return hashlib.blake2b(content, digest_size=16).hexdigest()
 
     def describe(self, index: int) -> str:
         """Return the row of a pair."""

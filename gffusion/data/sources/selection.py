@@ -26,6 +26,10 @@ class SelectedPairs(PairSource):
         """Return where a pair comes from."""
         return self._source.describe(self._indices[index])
 
+    def identify(self, index: int) -> str:
+        """Return the path or a digest of the visible image of a pair."""
+        return self._source.identify(self._indices[index])
+
     def read(self, index: int) -> DecodedPair:
         """Read a pair."""
         return self._source.read(self._indices[index])

@@ -311,7 +311,7 @@ def _name_parts(new: set[str]) -> str:
 
 
 def _warn_about_new_parts(source: str, new: set[str]) -> None:
-    if new:
+    if new and (os.environ.get("RANK") or "0") == "0":  # of `accelerate launch`
         logger.warning(f"Not in {source}, so new, and to be trained: {_name_parts(new)}.")
 
 

@@ -46,6 +46,24 @@ def expect_pair(item: dict[str, Any]) -> None:
 
 
 class TestRows:
+    @pytest.mark.parametrize("kind", ["path", "encoded", "array"])
+    def test_exchanged_and_same_images(self, tmp_path: Path, kind: str) -> None:
+        def convert(name: str, image: NDArray[Any]) -> Any:
+            Image.fromarray(image).save(tmp_path / name)
+            return {"path": tmp_path / name, "encoded": encoded(image), "array": image}[kind]
+
+        thermal = THERMAL.astype(np.uint8)
+        rows = [
+            {"visible": convert(f"v{i}.png", VISIBLE + i), "infrared": convert(f"i{i}.png", thermal)} for i in range(3)
+        ]
+        dataset = FusionDataset.from_dataset(rows)
+        assert len(set(dataset.identify())) == 3
+        assert dataset.select([2]).identify() == FusionDataset.from_dataset(rows[2:]).identify()
+        with pytest.raises(
+            ValueError, match=r"are exchanged: the column 'infrared' .* convert the infrared images to gray"
+        ):
+            FusionDataset.from_dataset(rows, visible="infrared", infrared="visible")
+
     @pytest.mark.parametrize("kind", [np.asarray, Image.fromarray, encoded])
     def test_images(self, kind: Any) -> None:
         rows = Rows(rgb=[kind(VISIBLE)], t=[kind(THERMAL)], mask=[kind(LABELS)])
