@@ -1,5 +1,6 @@
 """Interface of the sources of pairs."""
 
+import hashlib
 from abc import ABC, abstractmethod
 from typing import Any, TypeAlias
 
@@ -41,7 +42,7 @@ class PairSource(ABC):
 
     def identify(self, index: int) -> str:
         """Return a text that is the same for pairs with the same visible image: its path, or a digest of its content."""
-        return str(self.pairs[index].visible.resolve())
+        return str(self.pairs[index].visible.resolve()) if self.pairs else digest(self.read(index)["visible"].tobytes())
 
     @abstractmethod
     def read(self, index: int) -> DecodedPair:
@@ -54,6 +55,11 @@ class PairSource(ABC):
     @abstractmethod
     def read_size(self, index: int) -> tuple[int, int]:
         """Read height and width of a pair, from file headers where possible."""
+
+
+def digest(content: bytes) -> str:
+    """Return a text that differs for other content."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
 def to_arrays(boxes: Boxes) -> DecodedPair:

@@ -1,7 +1,6 @@
 """Pairs from the rows of a `datasets.Dataset`."""
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,7 +19,7 @@ from gffusion.data.io import read_image, read_labels, read_size
 from gffusion.models.gffusion.image_processing_gffusion import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
 
-from .base import DecodedPair, PairSource, to_arrays
+from .base import DecodedPair, PairSource, digest, to_arrays
 from .objects import convert_objects, read_category_names
 
 _ADVICE = 'Rows are not aligned: align the images before, or write them to folders for ReadOptions(align="auto")'
@@ -76,7 +75,7 @@ class DatasetRows(PairSource):
             return str(Path(value["path"]).resolve())
         is_file = isinstance(value, dict) and value.get("bytes") is not None
         content = value["bytes"] if is_file else self._read_column(index, row, "visible").tobytes()
-        return hashlib.blake2b(content, digest_size=16).hexdigest()
+        return digest(content)
 
     def describe(self, index: int) -> str:
         """Return the row of a pair."""
