@@ -1,6 +1,7 @@
 """Find borders that a registration left around infrared images."""
 
 import math
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -13,8 +14,8 @@ from .missing import Mask, fill_missing, unmask
 _JPEG_LEVELS = 8.0
 _MIN_AREA, _MAX_AREA, _MIN_AREA_OF_GRAY = 5e-4, 0.6, 5e-3
 _MIN_STEP, _STEP_SHARE, _MIN_SHARPNESS = 14.0, 0.8, 0.7
-# Rows and columns of exactly one value, and the step behind them.
-_MIN_LINES, _MIN_FRAME_STEP, _FRAME_STEP_SHARE = 2, 4.0, 0.5
+# Rows and columns of exactly one value at a side: their number, share of the image, step, and values in the line behind them.
+_MIN_LINES, _MAX_FRAME_SHARE, _MIN_FRAME_STEP, _MIN_VALUES = 2, 0.25, 8.0, 8
 # Regions along a straight cut lie outside the convex hull of the rest, up to few pixels along the cut.
 _MAX_DEPTH, _MAX_SHARE_IN_HULL = 2, 0.1
 _MIN_LENGTH = 16  # of the edge of the image, in pixels
@@ -25,8 +26,8 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
 
     A border is a region of one value, such as black, that touches the edge of the image and is separated from a convex
     rest by a sharp step along straight lines. Small variations (JPEG) are allowed if it is black or white. A cold sky
-    or a saturated object is none: its outline is not straight, or its boundary is gradual. Whole rows and columns of
-    exactly one value are a border also if the step is small or if half of the pixels behind it have none.
+    or a saturated object is none: its outline is not straight, or its boundary is gradual. Up to a quarter of the rows or
+    columns at a side, of exactly one value, are a border also if the step is small.
 
     Args:
         values: (H, W) or (H, W, 3), of any numeric type.
@@ -58,13 +59,10 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     if low == high:
         return None
     levels = (gray - low) * (255 / (high - low)) if values.dtype != np.uint8 else gray
-    for value, tolerance in _choose_border_values(levels):
-        border = _find_border(levels, value, tolerance)
-        if border is None:
-            border = _find_frame(levels, value)
-        if border is not None:
-            return border
-    return None
+    candidates = _choose_border_values(levels)
+    found = (_find_border(levels, value, tolerance) for value, tolerance in candidates)
+    frames = (_find_frame(levels, value) for value, _ in candidates)
+    return next((border for border in chain(found, frames) if border is not None), None)
 
 
 def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:
@@ -107,21 +105,34 @@ def _find_frame(levels: NDArray[Any], value: float) -> Mask | None:
     """Return the border if it is whole rows and columns of exactly one value, or `None`."""
     differs = levels != value
     rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
-    inside = levels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    is_step = np.abs(inside.astype(np.float64) - value) >= _MIN_FRAME_STEP
-    # Lines outside of the first and last ones that differ, and whether most pixels of these do, at the top, bottom, left and right.
+    inside = levels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float64)
+    steps = np.abs(inside - value)
     height, width = levels.shape
-    counts = rows[0], height - 1 - rows[-1], columns[0], width - 1 - columns[-1]
-    steps = is_step[0], is_step[-1], is_step[:, 0], is_step[:, -1]
+    # At the top, the bottom, the left and the right: lines of the value, allowed lines, and the lines behind them.
+    sides = (
+        (rows[0], height, steps),
+        (height - 1 - rows[-1], height, steps[::-1]),
+        (columns[0], width, steps.T),
+        (width - 1 - columns[-1], width, steps.T[::-1]),
+    )
     top, bottom, left, right = (
-        int(count) if count >= _MIN_LINES and np.mean(step) >= _FRAME_STEP_SHARE else 0
-        for count, step in zip(counts, steps, strict=True)
+        int(count) if _MIN_LINES <= count <= length * _MAX_FRAME_SHARE and _is_scene(behind, value) else 0
+        for count, length, behind in sides
     )
     border = np.ones(levels.shape, np.bool_)
     border[top : height - bottom, left : width - right] = False
     if not _MIN_AREA <= border.mean() <= _MAX_AREA:
         return None
     return np.asarray(scipy.ndimage.binary_dilation(border, iterations=2), np.bool_)
+
+
+def _is_scene(steps: NDArray[np.float64], value: float) -> bool:
+    """Return whether the lines behind a frame, as differences from its value, begin with a sharp step and have texture."""
+    near, far = steps[0], steps[2:8]
+    is_step = np.mean(near >= (_MIN_FRAME_STEP if value == 0 else 2 * _MIN_FRAME_STEP)) >= _STEP_SHARE
+    if not is_step or len(np.unique(near)) < _MIN_VALUES or far.size == 0:
+        return False
+    return bool(np.median(near) >= _MIN_SHARPNESS * np.median(far))
 
 
 def _can_hold_border(same: Mask, opened: Mask, needed: float) -> bool:

@@ -183,7 +183,8 @@ def match_results(visible: Sequence[Path], folder: Path, are_labels: bool = Fals
 def _list_stems_beside(visible: Sequence[Path], results: Path) -> set[str]:
     """Return the stems of the files in the folders of visible images, except in that of the results."""
     folders = [folder for folder in {file.parent for file in visible} if not folder.samefile(results)]
-    return {normalize_name(file.stem) for folder in folders for file in folder.iterdir()}
+    files = (file for folder in folders for file in folder.iterdir() if file.suffix.lower() in IMAGE_SUFFIXES)
+    return {normalize_name(file.stem) for file in files if file.is_file()}
 
 
 def find_subfolders(root: Path) -> tuple[Path, Path] | None:

@@ -89,14 +89,17 @@ def predict(
         >>> predict(model, processor, [pair])[0].fused.shape
         (48, 64, 3)
     """
-    pairs = list(pairs)
+    pairs = _list_pairs(pairs)
     if isinstance(infrared_options, Iterator):
         infrared_options = list(infrared_options)
     _check_arguments(model, pairs, row_bands, infrared_options)
     if any(isinstance(pair, PairImages) for pair in pairs):
         given = infrared_options or [image_processor.infrared_options] * len(pairs)
         infrared_options = [_adapt(option, pair) for option, pair in zip(given, pairs, strict=True)]
-    images = [(to_array(visible, "visible"), to_array(infrared, "infrared")) for visible, infrared, *_ in pairs]
+    images = [
+        (to_array(visible, "visible"), to_array(infrared, "infrared"))
+        for visible, infrared in (pair[:2] for pair in pairs)
+    ]
     masks = (
         [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
     )
@@ -136,6 +139,23 @@ def predict(
         Prediction(image, labels[:height, :width], mask)
         for image, labels, (height, width), mask in zip(fused, label_maps, sizes, masks, strict=True)
     ]
+
+
+def _list_pairs(pairs: Any) -> list[Any]:
+    """Return the pairs as a list; raise ValueError if one is no pair."""
+    is_one = isinstance(pairs, PairImages | np.ndarray | Tensor)
+    items = [pairs] if is_one else list(pairs)
+    wrong = items if is_one else [item for item in items if not _is_pair(item)]
+    if wrong:
+        raise ValueError(
+            "`pairs` must be a list of pairs, each (visible, infrared) or as `read_pair` returns it, got "
+            f"{'a' if is_one else 'a list with a'} {type(wrong[0]).__name__}: put a single pair in brackets, `[pair]`."
+        )
+    return items
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, PairImages) or (isinstance(item, tuple | list) and len(item) == 2)
 
 
 def _adapt(options: InfraredOptions, pair: tuple[Any, Any] | PairImages) -> InfraredOptions:

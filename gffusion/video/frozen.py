@@ -29,7 +29,7 @@ class FrozenFrames:
     def __init__(self) -> None:
         self._first: _Moment | None = None  # of identical infrared frames
         self._last, self._frames = np.empty(0), 0
-        self._time, self._skipped = 0.0, 0.0
+        self._time, self._seconds = 0.0, 0.0
 
     def add(self, time: float, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
         """Return a note while infrared frames are identical for half a second or longer.
@@ -42,15 +42,14 @@ class FrozenFrames:
         """
         first, is_new = self._first, infrared is not self._last
         self._last = infrared
-        step, self._time = time - self._time, time
+        step, self._time = min(max(time - self._time, 0.0), _LONGEST_STEP), time
         is_same = first is not None and time >= first.time and (not is_new or np.array_equal(infrared, first.infrared))
         if first is None or not is_same:
-            self._first, self._frames, self._skipped = _Moment(time, visible, infrared), 1, 0.0
+            self._first, self._frames, self._seconds = _Moment(time, visible, infrared), 1, 0.0
             return ()
         self._frames += is_new
-        self._skipped += max(step - _LONGEST_STEP, 0)
-        seconds = time - first.time - self._skipped
-        is_long = seconds >= _STOPPED_SECONDS or (seconds >= _SECONDS and self._frames >= _FRAMES)
+        self._seconds += step
+        is_long = self._seconds >= _STOPPED_SECONDS or (self._seconds >= _SECONDS and self._frames >= _FRAMES)
         if not is_long or np.array_equal(visible, first.visible):
             return ()
         return (

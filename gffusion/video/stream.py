@@ -311,8 +311,11 @@ class FusionStream:
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None
-        if error is not None:
-            raise error
+        try:
+            if error is not None:
+                raise error
+        finally:
+            del error  # its traceback refers to the stream
 
     def _fuse(self, pushed: _Pushed) -> None:
         try:

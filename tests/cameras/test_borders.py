@@ -120,18 +120,32 @@ def test_cold_scenes_have_no_border(infrared):
 
 @pytest.mark.parametrize("sides", ["l", "lr", "lrb", "lrtb", "tb"])
 @pytest.mark.parametrize("value", [0, 255])
-def test_frames_are_found_beside_dark_rows(infrared, sides: str, value: int) -> None:
-    rows = np.arange(infrared.shape[0])[:, None]
-    # A third of the rows has the value of the frame, and the others differ little from it.
-    scene = np.where(rows % 3 == 0, value, abs(value - 6 - infrared.astype(int) // 16))
-    valid = np.ones(infrared.shape, bool)
+def test_frames_with_small_steps_are_found(sides: str, value: int) -> None:
+    """An eighth of the pixels behind a frame has its value, as the night sky or cold ground has."""
+    rng, shape = np.random.default_rng(0), (240, 320)
+    steps = rng.integers(*((16, 36) if value else (9, 24)), shape)
+    scene = np.where(rng.random(shape) < 1 / 8, value, abs(value - steps))
+    valid = np.ones(shape, bool)
     parts = {"l": np.s_[:, :30], "r": np.s_[:, -20:], "t": np.s_[:13], "b": np.s_[-16:]}
     for side in sides:
         valid[parts[side]] = False
-    scene[0], scene[-1] = abs(value - 40), abs(value - 40)
     found = find_borders(np.where(valid, scene, value).astype(np.uint8))
     assert found is not None and not (~valid & ~found).any()
     assert not (found & ndimage.binary_erosion(valid, iterations=3, border_value=1)).any()
+
+
+def test_saturated_and_flat_parts_along_an_edge_are_no_frames(infrared):
+    rows = np.arange(240)[:, None]
+    ground = ndimage.gaussian_filter(np.where(rows < 180, infrared, 400).astype(float), (5, 0)).clip(0, 255)
+    horizon = np.where(rows < 100, 0, 6 + infrared // 16)  # of more than a quarter
+    wall = np.round(np.linspace(0, 20, 240)[:, None].repeat(320, 1)) + 7000
+    for scene, dtype in ((ground, np.uint8), (horizon, np.uint8), (wall, np.uint16)):
+        assert find_borders(scene.astype(dtype)) is None
+    assert find_borders(np.where(rows < 40, 20, 24).repeat(320, 1).astype(np.uint8)) is None
+    hot = np.zeros((240, 320), np.uint8)
+    hot[30:200, 40:280] = 200  # on a background that is clipped
+    hot[30:100, 40:200] = 0
+    assert find_borders(hot) is None
 
 
 @pytest.mark.parametrize("seed", range(12))

@@ -159,6 +159,23 @@ def test_pairs_that_were_read_keep_ranges_and_holes(tiny_model: TinyModel) -> No
     np.testing.assert_allclose(flat.fused.astype(int), expected.fused, atol=1)
 
 
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda a, b: (a, b),
+        lambda a, b: PairImages(a, b),
+        lambda a, b: [(a, a, b)],
+        lambda a, b: np.stack([a, a]),
+        lambda a, b: [np.stack([a, a])],
+        lambda a, b: [PairImages(a, b), None],
+    ],
+)
+def test_what_are_no_pairs_is_refused(tiny_model: TinyModel, make: Callable[..., Any]) -> None:
+    images = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
+    with pytest.raises(ValueError, match=r"list of pairs.* put a single pair in brackets"):
+        predict(tiny_model().eval(), GFFusionImageProcessor(), make(*images))
+
+
 def test_default_type_of_torch_does_not_matter() -> None:
     model, processor = create_model("gffusion-tiny", use_segmenter=False), load_image_processor("gffusion-tiny")
     rng = np.random.default_rng(0)

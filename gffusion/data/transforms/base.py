@@ -2,7 +2,7 @@
 
 import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -34,9 +34,9 @@ class Compose:
         (2, 2, 3)
     """
 
-    def __init__(self, transforms: Sequence[Transform]) -> None:
-        self.transforms = transforms
-        counts: list[Any] = [getattr(transform, "variants", None) for transform in transforms]
+    def __init__(self, transforms: Iterable[Transform]) -> None:
+        self.transforms = tuple(transforms)
+        counts: list[Any] = [getattr(transform, "variants", None) for transform in self.transforms]
         self.variants = None if None in counts else math.prod(counts)
 
     def __call__(self, sample: Sample, rng: np.random.Generator) -> Sample:

@@ -201,6 +201,7 @@ class TestCompose:
         assert Compose([RandomFlip(0.5, 0.5), Resize(4), RandomFlip()]).variants == 8
         assert Compose([RandomFlip(), ThermalGain(0.1)]).variants is None
         assert Compose([]).variants == 1
+        assert len(Compose(RandomFlip() for _ in range(2)).transforms) == 2
 
     def test_plain_functions(self, noise: MakeSample) -> None:
         swap = Compose([Resize(4), lambda sample, rng: sample | {"infrared": 1 - sample["infrared"]}])
