@@ -19,8 +19,10 @@ from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
 from .fuse_reports import describe_outcome, print_plans, report_outcome, show_result
 from .fuse_runs import run_jobs
 from .fuse_videos import (
+    InfraredFpsOption,
     SemanticEveryOption,
     TimeOffsetOption,
+    VisibleFpsOption,
     find_finished,
     fuse_videos,
     has_video,
@@ -148,6 +150,8 @@ def fuse(
     overwrite: OverwriteFilesOption = False,
     semantic_every: SemanticEveryOption = None,
     time_offset: TimeOffsetOption = None,
+    visible_fps: VisibleFpsOption = None,
+    infrared_fps: InfraredFpsOption = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the pairs and the files that would be written, and write nothing.")
     ] = False,
@@ -161,7 +165,7 @@ def fuse(
     strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fuse two images, or two folders of images, or files that hold both, or two videos.
+    """Fuse two images, or two folders of images, or files that hold both, or two videos, also as folders of frames.
 
     Images of two folders are matched by file name. The fused image has the size, color and bit depth of the visible image.
     `accelerate launch -m gffusion fuse ...` shares the pairs of two folders out among processes.
@@ -193,10 +197,16 @@ def fuse(
             read_options=parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop)),
         )
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
-        if has_video(visible, infrared, video):
-            images = {"--suffix": suffix, "--raw-frame": raw_frame, "--keep-thermal": keep_thermal or None}
-            images |= {"--truncated fill": None if truncated == "refuse" else truncated}
-            _fuse_videos(visible, infrared, settings, images, semantic_every or 1, time_offset or 0)  # type: ignore[arg-type]
+        video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps}
+        if has_video(visible, infrared, output, video):
+            assert infrared is not None
+            images: dict[str, Any] = {"--suffix": suffix, "--keep-thermal": keep_thermal or None}
+            if not infrared.is_dir():
+                images["--raw-frame"] = raw_frame
+            if not (visible.is_dir() or infrared.is_dir()):
+                images["--truncated fill"] = None if truncated == "refuse" else truncated
+            timing = {"semantic_every": semantic_every or 1, "time_offset": time_offset or 0}
+            _fuse_videos(visible, infrared, settings, images, (visible_fps, infrared_fps), timing)
             return
         plans, match = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
         check_pairs(match.pairs, settings.read_options)
@@ -229,14 +239,13 @@ def _fuse_videos(
     infrared: Path,
     settings: _Settings,
     images: Mapping[str, Any],
-    semantic_every: int,
-    time_offset: float,
+    fps: tuple[float | None, float | None],
+    timing: Mapping[str, Any],
 ) -> None:
     """Fuse two videos; `images` are options of images, as typed, and their values or `None`."""
     refused = {name: value is not None for name, value in images.items()}
     refused[f"--model {settings.model}"] = is_onnx(settings.model)
-    max_pixels = settings.read_options.max_pixels
-    job = plan_video(visible, infrared, settings.output, settings.segment, refused, max_pixels)
+    job = plan_video(visible, infrared, settings.output, settings.segment, refused, fps, settings.read_options)
     exists = find_finished(job, settings.overwrite)
     if settings.dry_run:
         _check_model(settings.model, settings.segment)
@@ -253,8 +262,9 @@ def _fuse_videos(
             settings.as_json,
             settings.strict,
             batch_size=settings.batch_size,
-            semantic_every=semantic_every,
-            time_offset=time_offset,
+            visible_fps=fps[0],
+            infrared_fps=fps[1],
+            **timing,
             keep_metadata=settings.metadata,
             overwrite=settings.overwrite,
         )

@@ -172,6 +172,7 @@ def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> "FusionJob":
 def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None, segment: bool) -> "list[FusionJob]":
     from gffusion.data import IMAGE_SUFFIXES
     from gffusion.inference.file_jobs import FusionJob
+    from gffusion.video.formats import is_video
 
     if output.is_file():
         raise NotADirectoryError(f"{output} is a file: --output must be a folder here")
@@ -179,6 +180,10 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
         raise ValueError(
             f"--output {output} is named as a file, but several images are written: give a folder, such as -o "
             f"{output.with_suffix('')}; --suffix {output.suffix.lower()} gives the format of its files"
+        )
+    if is_video(output) and not output.is_dir():
+        raise ValueError(
+            f"--output {output} is named as a video, which is made of two folders of frames: give both, or a folder as --output"
         )
     for file in (pair.visible for pair in pairs if suffix is None):
         if file.suffix.lower() not in IMAGE_SUFFIXES:

@@ -1,4 +1,4 @@
-"""`gffusion fuse` of two videos: options, checks and printing."""
+"""`gffusion fuse` of two videos, files or folders of frames: options, checks and printing."""
 
 import time
 from collections import Counter
@@ -36,19 +36,35 @@ TimeOffsetOption = Annotated[
         help="For videos: seconds that are added to the time stamps of the infrared video. [default: 0]",
     ),
 ]
+VisibleFpsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--visible-fps",
+        metavar="RATE",
+        help="For videos of which VISIBLE is a folder of frames: their number per second. [default: by the times in their names]",
+    ),
+]
+InfraredFpsOption = Annotated[
+    float | None,
+    typer.Option(
+        "--infrared-fps", metavar="RATE", help="The same for INFRARED, such as the files of a thermal camera."
+    ),
+]
 
 
-def has_video(visible: Path, infrared: Path | None, options: Mapping[str, Any]) -> bool:
-    """Return whether two videos are to be fused.
+def has_video(visible: Path, infrared: Path | None, output: Path, options: Mapping[str, Any]) -> bool:
+    """Return whether two videos are to be fused, each a file or a folder of frames.
 
     Args:
         visible: The visible file or folder.
         infrared: The infrared file or folder.
+        output: The file or folder to write; two folders are videos if it is named as one.
         options: Options of videos, as typed, and their values or `None`.
 
     Raises:
-        ValueError: If one of the two is no video, or options of videos are wrong or given for images.
+        ValueError: If one of the two is no video, or options of videos are given for images.
     """
+    from gffusion.data.pair_lists import is_list  # saves start-up time
     from gffusion.video.formats import is_video, refuse_flir
     from gffusion.video.jobs import check_time_offset
 
@@ -56,57 +72,69 @@ def has_video(visible: Path, infrared: Path | None, options: Mapping[str, Any]) 
     videos = [path for path in (visible, infrared) if path is not None and is_video(path) and not path.is_dir()]
     for path in videos:
         refuse_flir(path)
-    if not videos:
+    folders = [path for path in (visible, infrared) if path is not None and path.is_dir()]
+    if not videos and not (len(folders) == 2 and is_video(output) and not output.is_dir()):
         given = [name for name, value in options.items() if value is not None]
         if given:
-            raise ValueError(f"{' and '.join(given)} is for two videos, such as gffusion fuse visible.mp4 infrared.mp4")
+            raise ValueError(
+                f"{' and '.join(given)} is for two videos, such as gffusion fuse visible.mp4 infrared.mp4 -o fused.mp4, or folders of "
+                "frames with a video as output"
+            )
         return False
     for file in filter(None, (visible, infrared)):
+        if is_list(file):
+            raise ValueError(f"{file} is a list or a pattern: the frames of a video are given as a folder")
         if not file.exists():
             raise FileNotFoundError(f"{file} does not exist")
     if infrared is None:
-        raise ValueError(f"{visible} is a video: give the infrared video, too")
-    if len(videos) == 1:
+        raise ValueError(f"{visible} is a video: give the infrared video, or the folder of its frames, too")
+    if len(videos) + len(folders) < 2:
         other = infrared if videos[0] == visible else visible
-        raise ValueError(f"{videos[0]} is a video but {other} is not: give two videos, or two folders of frames")
+        raise ValueError(f"{videos[0]} is a video but {other} is not: give a video or a folder of frames")
     if visible.samefile(infrared):
         raise ValueError(f"{visible} is given twice: give the visible and the infrared video")
     return True
 
 
 def plan_video(
-    visible: Path, infrared: Path, output: Path, segment: bool, refused: Mapping[str, bool], max_pixels: int
+    visible: Path,
+    infrared: Path,
+    output: Path,
+    segment: bool,
+    refused: Mapping[str, bool],
+    fps: tuple[float | None, float | None],
+    options: "ReadOptions",
 ) -> "VideoJob":
     """Return the files to read and write, after all checks that are possible without reading frames.
 
     Args:
-        visible: The visible video.
-        infrared: The infrared video.
+        visible: The visible video, a file or a folder of frames.
+        infrared: The infrared video, in the same way.
         output: File or folder of the fused video.
         segment: Whether label maps and an overlay are written, too.
         refused: Options that are for images only, as typed, and whether they were given.
-        max_pixels: Largest number of pixels of a frame.
+        fps: Frames per second of a visible and an infrared folder, if they were given.
+        options: How frames are read.
 
     Raises:
         ImportError: If PyAV is not installed.
         OSError: If a video cannot be read.
-        ValueError: If options are for images only, or names cannot be used.
+        ValueError: If options are for images only, names cannot be used, or the times of frames are not known.
     """
     for name, is_given in refused.items():
         if is_given:
             raise ValueError(f"{name} is for images: leave it out to fuse videos")
+    from gffusion.video.folders import open_sources
     from gffusion.video.formats import OUTPUT_FORMATS
     from gffusion.video.jobs import VideoJob, check_single_process
-    from gffusion.video.reading import VideoFile
 
     check_single_process()
     if output.is_dir() or not output.suffix:
         suffix = visible.suffix.lower() if visible.suffix.lower() in OUTPUT_FORMATS else ".mp4"
-        output = output / f"{visible.stem}{suffix}"
+        output = output / f"{visible.resolve().name if visible.is_dir() else visible.stem}{suffix}"
     labels, overlay = output.with_name(f"{output.stem}_labels.mkv"), output.with_stem(f"{output.stem}_overlay")
     job = VideoJob(visible, infrared, output, labels if segment else None, overlay if segment else None)
-    for path in (visible, infrared):
-        VideoFile(path, max_pixels)  # raises before the model is loaded
+    open_sources((visible, infrared), fps, options)  # raises before the model is loaded
     return job
 
 

@@ -316,9 +316,15 @@ def decode_infrared(
         ImageReadError: If the file cannot be read.
         ValueError: If it holds other images, or colors of an unknown palette.
     """
+    return clean(decode_stored(content, name, options, visible), name, options)
+
+
+def decode_stored(
+    content: bytes, name: str, options: ReadOptions = ReadOptions(), visible: tuple[NDArray[Any], str] | None = None
+) -> InfraredFrame:
+    """Decode an infrared image as [`decode_infrared`] does, but before [`clean`]."""
     if options.raw_frame is not None and Path(name).suffix.lower() in RAW_SUFFIXES:
-        values = options.raw_frame.decode(content, name, options.max_pixels)
-        return clean(InfraredFrame(to_supported(values)), name, options)
+        return InfraredFrame(to_supported(options.raw_frame.decode(content, name, options.max_pixels)))
     try:
         decoded = split_modalities(content, name, options.decoding)
     except ImageReadError as error:
@@ -329,13 +335,12 @@ def decode_infrared(
         if visible is not None:
             check_different_images(visible[0], to_supported(decoded.image), (visible[1], name))
         frame = to_frame(decoded, not options.infrared_luma)
-        return clean(replace(frame, notes=decoded.notes + frame.notes), name, options)
+        return replace(frame, notes=decoded.notes + frame.notes)
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
-    frame = clean(decoded.infrared, name, options)
     if visible is None or decoded.visible is None or not np.array_equal(visible[0], decoded.visible):
-        frame = replace(frame, rig=None)  # the tags hold for the embedded visible image
-    return frame
+        return replace(decoded.infrared, rig=None)  # the tags hold for the embedded visible image
+    return decoded.infrared
 
 
 def clean(frame: InfraredFrame, name: str, options: ReadOptions = ReadOptions()) -> InfraredFrame:

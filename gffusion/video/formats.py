@@ -60,5 +60,5 @@ def refuse_flir(path: Path) -> None:
     if path.suffix.lower() in FLIR_SUFFIXES:
         raise ValueError(
             f"{path}: recordings of FLIR ({', '.join(FLIR_SUFFIXES)}) are not read: split them into 16-bit TIFF, for example "
-            "with `split_seqs` of flirpy (pip install flirpy), and fuse the folders; or export a video in FLIR's software"
+            "with `split_seqs` of flirpy (pip install flirpy), and give the folder with its rate (--infrared-fps); or export a video in FLIR's software"
         )

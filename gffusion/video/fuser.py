@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame
+from gffusion.cameras.missing import join_masks
 from gffusion.cameras.running_range import RunningRange
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.reading import clean, complete_pair
@@ -63,19 +64,19 @@ def read_palette(frame: InfraredFrame, infrared: NDArray[Any]) -> tuple[str, ...
     return tuple(note for note in frame.notes if note.startswith(_PALETTE_NOTE))
 
 
-def mask_border(infrared: NDArray[Any], border: NDArray[np.bool_] | None, name: str) -> InfraredFrame:
-    """Return an infrared image in whose mask the border of the video is.
+def mask_border(frame: InfraredFrame, border: NDArray[np.bool_] | None, name: str) -> InfraredFrame:
+    """Return an infrared image in whose mask the border of the video is, too.
 
     Raises:
         ValueError: If it has another size than the border.
     """
-    if border is not None and border.shape != infrared.shape[:2]:
-        (height, width), (old_height, old_width) = infrared.shape[:2], border.shape
+    if border is not None and border.shape != frame.values.shape[:2]:
+        (height, width), (old_height, old_width) = frame.values.shape[:2], border.shape
         raise ValueError(
             f"the size of {name} is {width}x{height}, but its border was found in frames of {old_width}x{old_height}: split "
             "the video there, or take borders as measured with keep_borders=True (--keep-borders)"
         )
-    return InfraredFrame(infrared, missing=border)
+    return replace(frame, missing=join_masks(frame.missing, border))
 
 
 class FrameFuser:
@@ -153,7 +154,7 @@ class FrameFuser:
     def prepare(
         self,
         visible: NDArray[Any],
-        infrared: NDArray[Any],
+        infrared: NDArray[Any] | InfraredFrame,
         names: tuple[str, str] = ("the visible image", "the infrared image"),
         largest: int | None = None,
     ) -> PreparedFrame:
@@ -161,7 +162,7 @@ class FrameFuser:
 
         Args:
             visible: (H, W) or (H, W, 3).
-            infrared: (h, w) or (h, w, 3).
+            infrared: (h, w) or (h, w, 3); or the image of a file as it was decoded, before it is cleaned.
             names: Names of the images in messages.
             largest: Largest count that the infrared format can hold, if it is not that of the type.
 
@@ -169,11 +170,12 @@ class FrameFuser:
             PaletteError: If the palette of the infrared image is another one.
             ValueError: If the images cannot be fused, or the type of the infrared images changes.
         """
-        infrared = unmask(infrared, "infrared")
-        dtype = infrared.dtype.newbyteorder("=")
+        if not isinstance(infrared, InfraredFrame):
+            infrared = InfraredFrame(unmask(infrared, "infrared"))
+        dtype = infrared.values.dtype.newbyteorder("=")
         self._check_type(dtype, names[1])
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
-        self._check_palette(read_palette(frame, infrared), names[1])
+        self._check_palette(read_palette(frame, infrared.values), names[1])
         images = complete_pair(visible, frame, self._read_options, names)
         options = images.adapt(self.options)
         if self._running is not None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.borders import find_borders
+from gffusion.cameras.missing import find_missing, join_masks
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import describe_odd_range, find_odd_ranges
 from gffusion.data import ReadOptions
@@ -32,12 +33,13 @@ from gffusion.zoo.checks import check_model_object
 from gffusion.zoo.digest import digest_weights
 
 from .checks import check_frames
+from .folders import FrameFolder, StoredFrame, decode_infrared_frame, decode_visible_frame, name_frame, open_sources
 from .frozen import FrozenFrames
 from .fuser import FrameFuser, PaletteError, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
-from .reading import VideoFile, find_aspect, import_av, to_infrared, to_visible
+from .reading import TimedFrame, VideoFile, find_aspect, import_av
 from .recording import MAX_ERRORS, FrameItem, Recorder
 from .segments import SEGMENT_FRAMES, SegmentFolder, SegmentState, VideoSettings, has_plan
 from .semantics import check_refresh
@@ -57,11 +59,13 @@ def fuse_video(
     batch_size: int = 1,
     semantic_every: int = 1,
     time_offset: float = 0,
+    visible_fps: float | None = None,
+    infrared_fps: float | None = None,
     keep_metadata: bool = True,
     overwrite: bool = True,
     progress: Progress | None = None,
 ) -> VideoReport:
-    """Fuse two videos, frame by frame, with the time stamps and the audio of the visible one.
+    """Fuse two videos, files or folders of frames, with the time stamps and the audio of the visible one.
 
     Frames are matched by time ([`VideoPair`]). The files are written only when they are complete. Until then, finished
     segments are kept in a hidden folder beside the output, and the same call continues after them; the result equals
@@ -75,6 +79,8 @@ def fuse_video(
         batch_size: Number of frames per forward pass.
         semantic_every: Number of frames that share CLIP's tokens; a scene cut refreshes them at once.
         time_offset: Seconds that are added to the times of the infrared video.
+        visible_fps: Frames per second of a folder of visible frames; by default, the times in their names are taken.
+        infrared_fps: Frames per second of a folder of infrared frames, in the same way.
         keep_metadata: Whether to keep title, date and the like of the visible file.
         overwrite: Whether to replace files that exist. If not, only those of the interrupted run that is continued are.
         progress: Called after every batch.
@@ -88,10 +94,13 @@ def fuse_video(
     check_time_offset(time_offset)
     check_batch_size(batch_size)
     read_options = read_options or ReadOptions()
-    visible, infrared = (VideoFile(path, read_options.max_pixels) for path in (job.visible, job.infrared))
-    pair = VideoPair(visible, infrared, Fraction(str(time_offset)))
+    sources = open_sources((job.visible, job.infrared), (visible_fps, infrared_fps), read_options)
+    pair = VideoPair(*sources, Fraction(str(time_offset)))
+    for source in sources:
+        if isinstance(source, FrameFolder):
+            source.check()
     for kind, (path, output) in job.outputs.items():
-        if kind != "labels":
+        if kind != "labels" and isinstance(pair.visible, VideoFile):
             check_audio(pair.visible, path, output)
     run = _VideoRun(job, pair, model, image_processor, read_options, semantic_every)
     plan = run.describe() | {
@@ -135,11 +144,13 @@ class _VideoRun:
         self._largest = 2**pair.infrared.bits - 1 if pair.infrared.is_gray and 8 < pair.infrared.bits < 16 else None
         found_pairs = pair.probe()
         reference = 1 if read_options.reference == "infrared" else 0  # the video whose shape the result has
-        aspect = find_aspect((pair.visible, pair.infrared)[reference], found_pairs[0][reference].frame)
+        file = (pair.visible, pair.infrared)[reference]
+        aspect = find_aspect(file.sample_aspect_ratio, found_pairs[0][reference].frame)
         self._settings = VideoSettings.of(pair.visible, aspect)
         interlaced = [any(item[index].frame.interlaced_frame for item in found_pairs) for index in (0, 1)]
-        probes = [(to_visible(item.visible.frame), to_infrared(item.infrared.frame)) for item in found_pairs]
-        check_frames(probes, self._names, read_options.infrared_luma)
+        probes = [(decode_visible_frame(item.visible.frame), _probe_infrared(item.infrared)) for item in found_pairs]
+        values = [(visible, infrared.values) for visible, infrared in probes]
+        check_frames(values, self._names, read_options.infrared_luma)
         self._keep_borders = read_options.keep_borders
         self._border = None if read_options.keep_borders else _find_common_border([frame for _, frame in probes])
         self._read_options, found = find_rig(probes, replace(read_options, keep_borders=True), self._as_pair)
@@ -159,11 +170,9 @@ class _VideoRun:
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the fused frames depend on, besides the model and the arguments of `run`."""
-        paths = self.job.visible, self.job.infrared
-        inputs = [(str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns) for path in paths]
         return {
             "version": [__version__, import_av().__version__],
-            "inputs": inputs,
+            "inputs": [source.identify() for source in (self.pair.visible, self.pair.infrared)],
             "outputs": {kind: output for kind, (_, output) in self.job.outputs.items()},
             "infrared": self._infrared_options.to_dict(),
             "size_divisor": self._processor.size_divisor,
@@ -173,18 +182,18 @@ class _VideoRun:
             "semantic_every": self._semantic_every,
         }
 
-    def _as_pair(self, probe: tuple[NDArray[Any], NDArray[Any]]) -> tuple[NDArray[Any], InfraredFrame]:
-        return probe[0], InfraredFrame(probe[1], missing=self._border)
+    def _as_pair(self, probe: tuple[NDArray[Any], InfraredFrame]) -> tuple[NDArray[Any], InfraredFrame]:
+        return probe[0], mask_border(probe[1], self._border, self._names[1])
 
-    def _clean(self, infrared: NDArray[Any]) -> InfraredFrame:
+    def _clean(self, infrared: InfraredFrame) -> InfraredFrame:
         return clean(mask_border(infrared, self._border, self._names[1]), self._names[1], self._read_options)
 
-    def _find_palette(self, frames: Sequence[NDArray[Any]]) -> tuple[str, ...] | None:
+    def _find_palette(self, frames: Sequence[InfraredFrame]) -> tuple[str, ...] | None:
         """Return the palette of most frames; `None` if all of them use few colors."""
         palettes: Counter[tuple[str, ...] | None] = Counter()
         for frame in frames:
             with suppress(ValueError):  # of frames that are left out
-                palettes[read_palette(self._clean(frame), frame)] += 1
+                palettes[read_palette(self._clean(frame), frame.values)] += 1
         del palettes[None]
         return max(palettes, key=lambda palette: palettes[palette], default=None)
 
@@ -197,7 +206,7 @@ class _VideoRun:
         own: dict[Fraction, Limits] = {}  # by time
         for item in self.pair.read():
             try:
-                frame = self._clean(to_infrared(item.infrared.frame))
+                frame = self._clean(decode_infrared_frame(item.infrared.frame))
                 histogram.add(frame.values, frame.missing)
                 own[item.infrared.time] = measure_limits(frame.values, frame.missing)
             except ValueError as error:  # such frames are left out
@@ -256,9 +265,12 @@ class _VideoRun:
             return None
         time, duration = pair.time, pair.visible.duration or 1 / self.pair.visible.rate
         try:
-            images = to_visible(pair.visible.frame), to_infrared(pair.infrared.frame)
-            notes = self._find_frozen(pair, *images)
-            prepared = fuser.prepare(*images, self._names, self._largest)
+            visible, infrared = decode_visible_frame(pair.visible.frame), decode_infrared_frame(pair.infrared.frame)
+            notes = self._find_frozen(pair, visible, infrared.values)
+            if isinstance(pair.visible.frame, StoredFrame):
+                notes += pair.visible.frame.notes
+            names = name_frame(pair.visible.frame, self._names[0]), name_frame(pair.infrared.frame, self._names[1])
+            prepared = fuser.prepare(visible, infrared, names, self._largest)
             prepared = prepared._replace(images=prepared.images._replace(notes=prepared.images.notes + notes))
             return FrameItem(time, duration, prepared)
         except ValueError as error:
@@ -325,7 +337,7 @@ class _VideoRun:
                 output,
                 [name for name in names if name.exists()],  # those without a fused frame have no file
                 last_duration,
-                visible=self.pair.visible if kind != "labels" else None,
+                visible=self.pair.visible if kind != "labels" and isinstance(self.pair.visible, VideoFile) else None,
                 metadata=self.pair.visible.metadata if keep_metadata else None,
                 is_cut=(counts.before > 0, counts.after),
             )
@@ -336,15 +348,23 @@ def _size_of(item: FrameItem) -> tuple[int, ...]:
     return (id(item),) if item.prepared is None else item.prepared.images.visible.shape[:2]
 
 
-def _find_common_border(frames: Sequence[NDArray[Any]]) -> NDArray[np.bool_] | None:
+def _probe_infrared(item: TimedFrame) -> InfraredFrame:
+    """Return an infrared image; that of a file has pixels without a measurement in its mask."""
+    frame = decode_infrared_frame(item.frame)
+    if not isinstance(item.frame, StoredFrame):
+        return frame
+    return replace(frame, missing=join_masks(frame.missing, find_missing(frame.values, frame.no_data)))
+
+
+def _find_common_border(frames: Sequence[InfraredFrame]) -> NDArray[np.bool_] | None:
     """Return the border that all frames have, so that it does not depend on the content of single frames."""
     common: NDArray[np.bool_] | None = None
     for frame in frames:
-        if frame.shape[:2] != frames[0].shape[:2]:
+        if frame.values.shape[:2] != frames[0].values.shape[:2] or frame.is_raw:
             return None
-        if np.ptp(frame) == 0:  # a fade to black
+        if np.ptp(frame.values) == 0:  # a fade to black
             continue
-        border = find_borders(frame)
+        border = find_borders(frame.values, frame.missing)
         if border is None:
             return None
         common = border if common is None else common & border
@@ -357,6 +377,7 @@ def _describe_files(pair: VideoPair, interlaced: Sequence[bool]) -> list[str]:
         for file, is_interlaced in zip((pair.visible, pair.infrared), interlaced, strict=True)
         if is_interlaced
     ]
+    notes += [note for file in (pair.visible, pair.infrared) if isinstance(file, FrameFolder) for note in file.notes]
     if pair.visible.bits > 8:
         notes.append(f"the visible video has {pair.visible.bits} bits, which are reduced to 8")
     if pair.visible.hdr:

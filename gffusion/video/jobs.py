@@ -3,9 +3,12 @@
 import math
 import os
 from dataclasses import dataclass, field
+from fractions import Fraction
 from pathlib import Path
 
 from .formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
+
+_MIN_FPS, _MAX_FPS = 0.001, 1000
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,21 @@ def check_time_offset(seconds: float) -> None:
     """
     if not math.isfinite(seconds):
         raise ValueError(f"`time_offset` (--time-offset) must be a finite number of seconds, got {seconds}")
+
+
+def check_fps(fps: float | Fraction, name: str) -> Fraction:
+    """Return a number of frames per second as a fraction.
+
+    Raises:
+        ValueError: If it is not allowed; the message begins with `name`.
+
+    Example:
+        >>> check_fps(29.97, "`visible_fps`")
+        Fraction(2997, 100)
+    """
+    if not _MIN_FPS <= fps <= _MAX_FPS:  # False for NaN
+        raise ValueError(f"{name} must be from {_MIN_FPS:g} to {_MAX_FPS:g} frames per second, got {float(fps):.7g}")
+    return fps if isinstance(fps, Fraction) else Fraction(str(fps))
 
 
 def check_single_process() -> None:

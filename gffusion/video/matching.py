@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
-from .reading import TimedFrame, VideoFile, choose_times
+from .folders import FrameFolder, FrameSource
+from .reading import TimedFrame, choose_times
 
 MAX_PROBES = 10
 # Shorter ends are usual, as sound can last longer than images.
@@ -45,7 +46,7 @@ class MatchCounts:
 
 @dataclass
 class VideoPair:
-    """Two videos of one scene.
+    """Two videos of one scene, each a file or a folder of frames.
 
     The infrared frame of a visible frame is the one nearest in time, at most one period of the slower video away. Visible
     frames without one are left out.
@@ -59,8 +60,8 @@ class VideoPair:
         counts: What was left out when the pair was last read.
     """
 
-    visible: VideoFile
-    infrared: VideoFile
+    visible: FrameSource
+    infrared: FrameSource
     offset: Fraction = Fraction(0)
     counts: MatchCounts = field(default_factory=MatchCounts)
 
@@ -103,7 +104,7 @@ class VideoPair:
         for file, offset in ((self.visible, Fraction(0)), (self.infrared, self.offset)):
             first = next((frame.time for frame in file.read()), None)
             if first is None:
-                return f"{file.path} has no frame that can be decoded"
+                return f"{file.path} has no frame that can be decoded{_list_errors(file)}"
             spans.append(f"{file.path} starts at {float(first + offset):.3f} s and lasts {float(file.seconds):.3f} s")
         return (
             f"no frames of the two videos are at the same time: {spans[0]}, {spans[1]}; --time-offset SECONDS is added to the "
@@ -149,10 +150,15 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
         notes.append("stopped at the end of the visible video, which is shorter")
     for file in (pair.visible, pair.infrared):
         if file.damaged:
-            notes.append(f"{file.path}: {file.damaged} damaged frames left out")
+            notes.append(f"{file.path}: {file.damaged} damaged frames left out{_list_errors(file)}")
         if file.found and file.seconds - file.found > max(_MISSING_SECONDS, _MISSING_SHARE * file.seconds):
             notes.append(
                 f"{file.path} has frames for {float(file.found):.1f} s, but says that it lasts {float(file.seconds):.1f} s: it may "
                 "be truncated"
             )
     return notes
+
+
+def _list_errors(file: FrameSource) -> str:
+    """Return why the first damaged files of a folder of frames could not be read."""
+    return f": {'; '.join(file.errors)}" if isinstance(file, FrameFolder) and file.errors else ""

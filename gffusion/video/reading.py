@@ -59,9 +59,12 @@ def open_media(path: Path) -> "InputContainer":
 
 
 class TimedFrame(NamedTuple):
-    """Decoded frame with its time and duration in seconds; the duration is 0 if the file has none."""
+    """Decoded frame with its time and duration in seconds; the duration is 0 if the file has none.
 
-    frame: "av.VideoFrame"
+    The frame is one of PyAV, or the [`StoredFrame`][gffusion.video.folders.StoredFrame] of an image file.
+    """
+
+    frame: Any
     time: Fraction
     duration: Fraction
 
@@ -126,6 +129,11 @@ class VideoFile:
     def is_gray(self) -> bool:
         """Whether the file has one channel."""
         return self.pixel_format.startswith("gray")
+
+    def identify(self) -> tuple[Any, ...]:
+        """Return what the frames and their times depend on."""
+        state = self.path.stat()
+        return str(self.path.resolve()), state.st_size, state.st_mtime_ns
 
     def read(self, start: Fraction | None = None) -> Iterator[TimedFrame]:
         """Yield the frames in order, from a key frame before `start` if it is given. Holds one frame in memory.
@@ -306,13 +314,13 @@ class _Turn(NamedTuple):
     down: int = 1
 
 
-def find_aspect(file: VideoFile, frame: "av.VideoFrame") -> Fraction:
-    """Return the width of a pixel of an upright image divided by its height.
+def find_aspect(sample_aspect_ratio: Fraction, frame: "av.VideoFrame") -> Fraction:
+    """Return the width of a pixel of an upright image divided by its height, from that of the image as stored.
 
     Raises:
         ValueError: If the frame is turned by other angles than multiples of 90 degrees.
     """
-    return 1 / file.sample_aspect_ratio if _read_turn(frame).is_quarter else file.sample_aspect_ratio
+    return 1 / sample_aspect_ratio if _read_turn(frame).is_quarter else sample_aspect_ratio
 
 
 def _read_turn(frame: "av.VideoFrame") -> _Turn:

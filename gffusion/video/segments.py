@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from gffusion.data.atomic import name_temporary, remove_leftovers, replace_file
 from gffusion.data.locks import FolderLock
 
+from .folders import FrameSource
 from .formats import HD_HEIGHT, OutputFormat
-from .reading import VideoFile, import_av
+from .reading import import_av
 
 if TYPE_CHECKING:
     from av.container import OutputContainer
@@ -44,7 +45,7 @@ class VideoSettings:
     sample_aspect_ratio: Fraction = Fraction(1)
 
     @classmethod
-    def of(cls, file: VideoFile, sample_aspect_ratio: Fraction) -> "VideoSettings":
+    def of(cls, file: FrameSource, sample_aspect_ratio: Fraction) -> "VideoSettings":
         """Return the settings of a video that has the times of another one."""
         return cls(file.time_base, file.rate.limit_denominator(1001), sample_aspect_ratio)
 

@@ -16,8 +16,9 @@ import pytest
 
 pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
 
-from video_files import find_markers, marker_column, read_audio, read_frames, write_pair
+from video_files import find_markers, infrared_frame, marker_column, read_audio, read_frames, visible_frame, write_pair
 
+from gffusion.data import write_image
 from gffusion.video.fuser import FrameFuser
 from gffusion.video.segments import SEGMENT_FRAMES
 
@@ -234,10 +235,18 @@ def test_outputs_that_are_no_files_are_refused_first(
         (f"{FUSE} --segment", "no segmenter"),
         ("fuse visible.mp4 infrared.mp4 -o fused.png", r"suffix must be one of \.m4v, \.mkv, \.mov, \.mp4, \.webm"),
         ("fuse visible.mp4 infrared.mp4 -o visible.mp4", "would overwrite an input"),
-        ("fuse visible.mp4 -o fused.mp4", "give the infrared video, too"),
+        ("fuse visible.mp4 -o fused.mp4", "give the infrared video, or the folder of its frames, too"),
         ("fuse visible.mp4 visible.mp4 -o fused.mp4", "given twice"),
         ("fuse visible.mp4 none.mp4 -o fused.mp4", "none.mp4 does not exist"),
-        ("fuse visible.mp4 . -o fused.mp4", "give two videos, or two folders of frames"),
+        ("fuse visible.mp4 . -o fused.mp4", "the folder . holds no images"),
+        (
+            f"{FUSE} --infrared-fps 9",
+            r"--infrared-fps is for a folder of frames, but infrared\.mp4 is none: leave it out",
+        ),
+        (
+            "fuse visible.mp4 infrared/*.tiff -o fused.mp4",
+            "is a list or a pattern: the frames of a video are given as a folder",
+        ),
         ("fuse visible.mp4 flight.seq -o fused.mp4", r"flight\.seq: recordings of FLIR .*flirpy"),
         ("fuse . . -o fused --semantic-every 5", "--semantic-every is for two videos"),
         ("fuse visible.png infrared.png -o fused.png --time-offset 1", "--time-offset is for two videos"),
@@ -250,6 +259,71 @@ def test_refused(gffusion: Callable, clips: Path, command: str, named: str) -> N
     assert (outcome.exit_code, outcome.out) == (2, "")
     assert re.fullmatch(rf"gffusion: error: .*{named}.*\n", outcome.err), outcome.err
     assert sorted(file.name for file in clips.iterdir()) == ["infrared.mp4", "visible.mp4"]
+
+
+@pytest.fixture
+def folders(clips: Path) -> Path:
+    """Add the frames as folders visible and thermal, and one thermal frame as frame.png."""
+    for folder, draw in (("visible", visible_frame), ("thermal", infrared_frame)):
+        (clips / folder).mkdir()
+        for index in range(8):
+            write_image(clips / folder / f"{index}.png", draw(index))
+    write_image(clips / "frame.png", infrared_frame(0))
+    return clips
+
+
+@pytest.mark.parametrize(
+    ("command", "fused"),
+    [
+        ("visible.mp4 thermal --infrared-fps 25 --semantic-every 4 --segment -o fused.mp4", "fused.mp4"),
+        (
+            "visible thermal --visible-fps 25 --infrared-fps 25 --align resize --truncated fill -o fused.mp4",
+            "fused.mp4",
+        ),
+        ("visible infrared.mp4 --visible-fps 25 -o out --infrared-range folder", "out/visible.mp4"),
+        ("visible thermal -o fused", "fused/7.png"),
+    ],
+)
+def test_folders_of_frames(gffusion: Callable, folders: Path, command: str, fused: str) -> None:
+    """The outputs are those of two videos; two folders without a video as output are folders of images."""
+    outcome = gffusion("fuse", *command.split())
+    assert outcome.exit_code == 0, outcome.err
+    if fused.endswith(".mp4"):
+        images, times = read_frames(folders / fused)
+        assert [find_markers(image) for image in images] == [(marker_column(index),) * 2 for index in range(8)]
+        assert times == read_frames(folders / "visible.mp4")[1]
+    else:
+        assert len(list((folders / "fused").iterdir())) == 8
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        (
+            "visible.mp4 thermal -o fused.mp4",
+            r"thermal is a folder of frames, .*with --infrared-fps, such as --infrared-fps 25",
+        ),
+        ("visible thermal -o fused.mp4 --infrared-fps 9 --dry-run", "visible is a folder .* with --visible-fps"),
+        ("visible.mp4 thermal -o fused.mp4 --infrared-fps nan", "--infrared-fps must be from 0.001 to 1000 .* got nan"),
+        ("visible thermal -o fused --infrared-fps 9", "--infrared-fps is for two videos"),
+        ("visible visible -o fused.mp4 --visible-fps 9 --infrared-fps 9", "visible is given twice"),
+        ("visible.mp4 frame.png -o fused.mp4", r"frame\.png is not: give a video or a folder of frames"),
+        ("@visible.txt @thermal.txt -o fused.mp4", "--output fused.mp4 is named as a video, .*two folders of frames"),
+        (
+            "visible.mp4 thermal -o fused.mp4 --infrared-fps 9 --raw-frame 4x4,uint16",
+            "--raw-frame is for infrared files",
+        ),
+        ("visible infrared.mp4 -o fused.mp4 --visible-fps 9 --raw-frame 4x4,uint16", "--raw-frame is for images"),
+    ],
+)
+def test_refused_folders(gffusion: Callable, folders: Path, command: str, named: str) -> None:
+    for name in ("visible", "thermal"):
+        (folders / f"{name}.txt").write_text(f"{name}/1.png\n")
+    before = sorted(folders.iterdir())
+    outcome = gffusion("fuse", *command.split())
+    assert (outcome.exit_code, outcome.out) == (2, "")
+    assert re.fullmatch(rf"gffusion: error: .*{named}.*\n", outcome.err), outcome.err
+    assert sorted(folders.iterdir()) == before
 
 
 def test_several_processes_are_refused(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:

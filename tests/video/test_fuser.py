@@ -83,7 +83,7 @@ def test_frames_of_another_size_than_the_border_are_left_out(
         image = to_infrared(frame)
         return image[::2, ::2] if np.array_equal(image, frames[5]) else image
 
-    monkeypatch.setattr("gffusion.video.fusing.to_infrared", read)
+    monkeypatch.setattr("gffusion.video.folders.to_infrared", read)
     report = fuse(visible, infrared, infrared_options={"infrared_range": infrared_range})[1]
     assert (report.frames, report.failures) == (39, 1)
     assert report.errors[0].startswith("0.200 s: the size of ")

@@ -1,0 +1,275 @@
+"""Folders of frames as videos: times, pairs, values as those of images, damaged files, and runs that are continued."""
+
+import os
+from collections.abc import Callable, Iterable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from camera_files import encode_deep_png, flir_jpeg
+from numpy.typing import NDArray
+from video_files import (
+    RATE,
+    assert_equal_videos,
+    find_markers,
+    infrared_frame,
+    marker_column,
+    read_audio,
+    read_frames,
+    visible_frame,
+    write_video,
+)
+
+from gffusion.data import ReadOptions, match_pairs, read_image, write_image
+from gffusion.data.infrared_range import measure_pairs
+from gffusion.data.raw_frames import RawFrame
+from gffusion.inference.file_jobs import FusionJob
+from gffusion.inference.files import fuse_files
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.video.folders import FrameFolder
+from gffusion.video.segments import SegmentEncoder
+from gffusion.zoo import load_image_processor
+
+
+class Stop(BaseException):
+    """As Ctrl-C, but does not end pytest if it is not caught."""
+
+
+def write_folder(folder: Path, frames: Iterable[NDArray[Any]], name: str = "frame_{}.png") -> Path:
+    """Write image files, numbered from 1 without zeros, so that their alphabetical order is another one."""
+    folder.mkdir()
+    for index, image in enumerate(frames, 1):
+        write_image(folder / name.format(index), image)
+    return folder
+
+
+def columns(path: Path) -> list[tuple[int, int]]:
+    """Return the columns of the visible and of the infrared marker in every frame."""
+    return [find_markers(image) for image in read_frames(path)[0]]
+
+
+def expect(visible_times: list[Fraction], infrared_times: list[Fraction]) -> list[tuple[int, set[int]]]:
+    """Return the columns of every visible frame, and those of the infrared frames that are nearest in time."""
+    found = []
+    for index, time in enumerate(visible_times):
+        distances = [abs(time - other) for other in infrared_times]
+        nearest = {marker_column(other) for other, distance in enumerate(distances) if distance == min(distances)}
+        found.append((marker_column(index), nearest))
+    return found
+
+
+def assert_paired(path: Path, expected: list[tuple[int, set[int]]]) -> None:
+    found = columns(path)
+    assert [visible for visible, _ in found] == [visible for visible, _ in expected]
+    assert [hot in nearest for (_, hot), (_, nearest) in zip(found, expected, strict=True)] == [True] * len(expected)
+
+
+@pytest.mark.parametrize("rate", [9, 29.97, 60])
+def test_frames_are_paired_by_time(tmp_path: Path, fuse: Callable, rate: float) -> None:
+    """Also in folders whose files have another alphabetical order; the audio of the visible video is kept."""
+    visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(25)), audio_seconds=1)
+    infrared = write_folder(tmp_path / "thermal", map(infrared_frame, range(int(rate) + 1)))
+    path, report = fuse(visible, infrared, infrared_fps=rate)
+    exact = Fraction(str(rate))
+    times = [Fraction(index, RATE) for index in range(25)]
+    assert_paired(path, expect(times, [index / exact for index in range(int(rate) + 1)]))
+    assert (read_frames(path)[1], read_audio(path)) == (times, read_audio(visible))
+    assert (report.frames, report.failures) == (25, 0)
+
+
+@pytest.mark.parametrize(
+    ("rate", "name"), [(10, "fused.mp4"), (29.97, "fused.mkv"), (0.5, "fused.mov"), (30, "fused.webm")]
+)
+def test_visible_folder(tmp_path: Path, fuse: Callable, rate: float, name: str) -> None:
+    """It gives the times; 16 bits are reduced to 8."""
+    visible = tmp_path / "visible"
+    visible.mkdir()
+    for index in range(12):
+        (visible / f"{index}.png").write_bytes(encode_deep_png(visible_frame(index).astype(np.uint16) * 257))
+    exact = Fraction(str(rate))
+    infrared = write_video(
+        tmp_path / "infrared.mp4", map(infrared_frame, range(12)), [index / exact for index in range(12)]
+    )
+    path, report = fuse(visible, infrared, name, visible_fps=rate)
+    assert columns(path) == [(marker_column(index),) * 2 for index in range(12)]
+    expected = [float(index / exact) for index in range(12)]
+    np.testing.assert_allclose([float(time) for time in read_frames(path)[1]], expected, atol=1e-3)
+    assert "the visible images have 16 bits, which are reduced to 8" in report.notes
+
+
+def test_times_in_names(tmp_path: Path, fuse: Callable) -> None:
+    """Two folders with times share their clock: infrared frames start 0.1 s earlier, and one is missing."""
+    visible = tmp_path / "visible"
+    infrared = tmp_path / "thermal"
+    starts = {visible: 1709208000.0, infrared: 1709207999.9}
+    for folder, draw, kept in ((visible, visible_frame, range(10)), (infrared, infrared_frame, (0, 1, 3, 4, 5, 6))):
+        folder.mkdir()
+        for index in kept:
+            write_image(folder / f"{starts[folder] + index / 10:.3f}.png", draw(index))
+    path, report = fuse(visible, infrared)
+    assert columns(path) == [
+        (marker_column(seen), marker_column(hot)) for seen, hot in enumerate((1, 1, 3, 4, 5, 6, 6))
+    ]
+    assert read_frames(path)[1] == [Fraction(index, 10) for index in range(7)]
+    assert f"{infrared}: times taken from the names of the files, 10 frames per second" in report.notes
+    assert columns(fuse(visible, infrared, "typed.mp4", infrared_fps=10)[0])[:2] == [
+        (marker_column(0),) * 2,
+        (marker_column(1),) * 2,
+    ]
+
+
+def test_missing_numbers_are_noted(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "thermal", map(infrared_frame, range(12)))
+    assert FrameFolder(folder, "infrared", 9).notes == []
+    (folder / "frame_6.png").unlink()
+    assert "are missing, as after frame_5.png," in FrameFolder(folder, "infrared", 9).notes[0]
+
+
+def draw_counts(index: int) -> NDArray[np.uint16]:
+    """Return counts of which 8 bits would leave one value."""
+    return infrared_frame(index).astype(np.uint16) // 2 + 7050 + 3 * index
+
+
+def write_kelvin(path: Path, counts: NDArray[np.uint16]) -> None:
+    values = counts.astype(np.float32) / 100
+    values[20, 30] = np.nan
+    write_image(path, values)
+
+
+def write_radiometric(path: Path, counts: NDArray[np.uint16]) -> None:
+    path.write_bytes(flir_jpeg(counts, None))
+
+
+WRITERS: dict[str, Callable[[Path, Any], None]] = {
+    "counts.png": write_image,
+    "counts.tiff": write_image,
+    "kelvin.tiff": write_kelvin,
+    "radiometric.jpg": write_radiometric,
+    "raw.raw": lambda path, counts: path.write_bytes(counts.astype("<u2").tobytes()),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+@pytest.mark.parametrize("options", [{"smooth_range": 4, "infrared_range": "percentile"}, {"infrared_range": "folder"}])
+def test_values_are_those_of_images(
+    tmp_path: Path,
+    fuse: Callable,
+    funet: GFFusionModel,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    options: dict[str, Any],
+) -> None:
+    """Before they are compressed, fused frames equal the images that are fused from the same files."""
+    encoded: list[NDArray[np.uint8]] = []
+    encode = SegmentEncoder.write
+
+    def keep(encoder: SegmentEncoder, image: NDArray[np.uint8], *times: Fraction) -> None:
+        encoded.append(image)
+        encode(encoder, image, *times)
+
+    monkeypatch.setattr(SegmentEncoder, "write", keep)
+    visible = write_folder(tmp_path / "visible", map(visible_frame, range(8)), f"{Path(kind).stem}_{{}}.png")
+    infrared = tmp_path / "thermal"
+    infrared.mkdir()
+    for index in range(8):
+        WRITERS[kind](infrared / f"{kind.replace('.', f'_{index + 1}.')}", draw_counts(index))
+    raw = ReadOptions(raw_frame=RawFrame.parse("48x64,uint16") if kind == "raw.raw" else None)
+    _, report = fuse(
+        visible, infrared, read_options=raw, infrared_options=options, visible_fps=25, infrared_fps=25, batch_size=3
+    )
+    assert (report.frames, report.failures) == (8, 0)
+    processor = load_image_processor("gffusion-funet", **options)
+    pairs = match_pairs(visible, infrared, infrared_suffixes=raw.raw_suffixes).pairs
+    ranges = measure_pairs(pairs, processor.infrared_options, raw)
+    (tmp_path / "images").mkdir()
+    jobs = [
+        FusionJob(pair, tmp_path / "images" / f"{pair.name}.png", infrared_options=ranges.options_of(pair))
+        for pair in pairs
+    ]
+    results = list(fuse_files(jobs, funet, processor, read_options=raw))
+    assert [result.error for result in results] == [None] * 8
+    for image, job in zip(encoded, jobs, strict=True):
+        np.testing.assert_allclose(image.astype(int), read_image(job.fused), atol=1)  # of batches of another size
+
+
+def test_damaged_files_are_left_out(tmp_path: Path, fuse: Callable) -> None:
+    """As damaged packets are: the nearest other infrared frame is taken, and a note names the file."""
+    visible = write_folder(tmp_path / "visible", map(visible_frame, range(12)))
+    infrared = write_folder(tmp_path / "thermal", map(draw_counts, range(12)), "frame_{}.tiff")
+    for file in (infrared / "frame_5.tiff", visible / "frame_9.png"):
+        file.write_bytes(file.read_bytes()[:-400])
+    options = {"visible_fps": 25, "infrared_fps": 25, "infrared_options": {"infrared_range": "folder"}}
+    path, report = fuse(visible, infrared, **options)
+    hot = [index for index in range(12) if index != 8]
+    expected = [(marker_column(index), marker_column(index)) for index in hot]
+    found = columns(path)
+    assert found[:4] + found[5:] == expected[:4] + expected[5:]
+    assert found[4] in [(marker_column(4), marker_column(other)) for other in (3, 5)]
+    assert (report.frames, report.failures) == (11, 0)
+    for folder, name in ((visible, "frame_9.png"), (infrared, "frame_5.tiff")):
+        assert any(note.startswith(f"{folder}: 1 damaged frames left out: ") and name in note for note in report.notes)
+    for file in infrared.iterdir():
+        file.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"thermal has no frame that can be decoded: .*frame_1\.tiff"):
+        fuse(visible, infrared, "other.mp4", **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "image", "message"),
+    [
+        (
+            "thermal/frame_3.tiff",
+            np.zeros((24, 64), np.uint16),
+            r"frame_3\.tiff has 64x24 pixels, but 4 of 5 frames have 64x48",
+        ),
+        (
+            "thermal/frame_3.tiff",
+            infrared_frame(2),
+            r"frame_3\.tiff holds 8-bit values, but 4 of 5 infrared images hold 16-bit",
+        ),
+        (
+            "visible/frame_2.png",
+            np.zeros((48, 32, 3), np.uint8),
+            r"frame_2\.png has 32x48 pixels, but 4 of 5 frames have 64x48",
+        ),
+    ],
+)
+def test_folders_of_unequal_files_are_refused(
+    tmp_path: Path, fuse: Callable, name: str, image: NDArray[Any], message: str
+) -> None:
+    visible = write_folder(tmp_path / "visible", map(visible_frame, range(5)))
+    infrared = write_folder(tmp_path / "thermal", map(draw_counts, range(5)), "frame_{}.tiff")
+    write_image(tmp_path / name, image)
+    with pytest.raises(ValueError, match=message):
+        fuse(visible, infrared, visible_fps=25, infrared_fps=25)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["thermal", "visible"]
+
+
+def test_an_interrupted_run_is_continued(tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the range of the frames before; a changed file or rate starts anew."""
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 8)
+    (tmp_path / "once").mkdir()
+    visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(20)))
+    infrared = write_folder(tmp_path / "thermal", map(draw_counts, range(20)), "frame_{}.tiff")
+    options = {"infrared_fps": 25, "infrared_options": {"infrared_range": "percentile", "smooth_range": 10}}
+    expected, _ = fuse(visible, infrared, "once/fused.mp4", **options)
+
+    def stop(done: int, _: int | None) -> None:
+        if done >= 12:
+            raise Stop
+
+    def interrupt() -> None:
+        with pytest.raises(Stop):
+            fuse(visible, infrared, progress=stop, **options)
+
+    interrupt()
+    path, report = fuse(visible, infrared, **options)
+    assert (report.frames, report.resumed) == (20, 8)
+    assert_equal_videos(path, expected, atol=0)
+    interrupt()
+    assert fuse(visible, infrared, **options | {"infrared_fps": 25.5})[1].resumed == 0
+    interrupt()
+    os.utime(infrared / "frame_20.tiff", (1, 1))
+    assert fuse(visible, infrared, **options)[1].resumed == 0
