@@ -76,8 +76,8 @@ class FrameFolder:
         ValueError: If it holds no images, `fps` is no rate, or no times are known.
     """
 
-    shift, found, metadata = Fraction(0), Fraction(0), dict[str, str]()
-    bits, is_gray, hdr, sample_aspect_ratio = 8, True, None, Fraction(1)
+    bits, is_gray, hdr, sample_aspect_ratio, found = 8, True, None, Fraction(1), Fraction(0)
+    metadata: ClassVar[dict[str, str]] = {}
 
     def __init__(self, path: Path, kind: Kind, fps: float | None = None, options: ReadOptions = ReadOptions()) -> None:
         suffixes = IMAGE_SUFFIXES + (options.raw_suffixes if kind == "infrared" else ())

@@ -13,7 +13,7 @@ _MIN_FPS, _MAX_FPS = 0.001, 1000
 
 @dataclass(frozen=True)
 class VideoJob:
-    """Two videos and the files to write: the fused video, label maps (lossless, .mkv) and a colored overlay.
+    """Two videos, files or folders of frames, and the files to write: the fused video, label maps (lossless, .mkv) and a colored overlay.
 
     Raises:
         ValueError: If the suffix of a file to write is unknown, or it is an input or another output.
