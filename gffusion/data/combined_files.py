@@ -106,12 +106,12 @@ def _match_rest(folder: Path, singles: set[Path]) -> tuple[tuple[ImagePair, ...]
 
 
 def find_odd_types(files: Sequence[Path], raw_frame: RawFrame | None = None) -> dict[Path, str]:
-    """Return the infrared files whose type differs from that of most files, with the reason.
+    """Return the files of a camera whose type differs from that of most, with the reason.
 
     Frames of one camera have one type: another one has other units, and would look different.
 
     Args:
-        files: Infrared files, or files that hold both images.
+        files: Infrared or visible files, or files that hold both images.
         raw_frame: Format of raw frames.
     """
     types = {file: _read_type(file, raw_frame) for file in files}
@@ -120,7 +120,7 @@ def find_odd_types(files: Sequence[Path], raw_frame: RawFrame | None = None) -> 
         return {}
     usual = counts.most_common(1)[0][0]
     return {
-        file: f"{file} holds {kind} values, but {counts[usual]} of {len(types)} infrared images hold {usual} values: the "
+        file: f"{file} holds {kind} values, but {counts[usual]} of {len(types)} images hold {usual} values: the "
         "units differ. Convert it, or fuse it separately"
         for file, kind in types.items()
         if kind not in (None, usual)

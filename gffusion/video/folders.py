@@ -105,16 +105,16 @@ class FrameFolder:
         return self.start + self.seconds
 
     def check(self) -> None:
-        """Check by their headers that the files have one size and, if they are infrared images, one type.
+        """Check by their headers that the files have one size and one type.
 
         Raises:
             ValueError: If not.
         """
         if self._kind == "infrared":
             self._options.check_raw_frames(self._files)
-            odd = find_odd_types(self._files, self._options.raw_frame)
-            if odd:
-                raise ValueError(next(iter(odd.values())))
+        odd = find_odd_types(self._files, self._options.raw_frame)
+        if odd:
+            raise ValueError(next(iter(odd.values())))
         sizes: dict[Path, tuple[int, int]] = {}
         for file in (file for file in self._files if file.suffix.lower() not in RAW_SUFFIXES):
             with suppress(OSError):  # of a damaged file, which is left out when it is read

@@ -101,7 +101,7 @@ def test_odd_types(tmp_path: Path) -> None:
     for kind, content in contents.items():
         odd = write(tmp_path / "odd.png", content)
         assert list(find_odd_types([*files, odd])) == [odd]
-        assert f"holds {kind} values, but 3 of 4 infrared images hold 16-bit" in find_odd_types([*files, odd])[odd]
+        assert f"holds {kind} values, but 3 of 4 images hold 16-bit" in find_odd_types([*files, odd])[odd]
     with pytest.raises(ValueError, match=r"3 of 4 .*Convert it.* \(1 more files\)"):
         (tmp_path / "f").mkdir()
         others = [write(tmp_path / "f" / f"{i}.png", encode(THERMAL if i else COUNTS, "PNG")) for i in range(3)]

@@ -227,7 +227,12 @@ def test_damaged_files_are_left_out(tmp_path: Path, fuse: Callable) -> None:
         (
             "thermal/frame_3.tiff",
             infrared_frame(2),
-            r"frame_3\.tiff holds 8-bit values, but 4 of 5 infrared images hold 16-bit",
+            r"frame_3\.tiff holds 8-bit values, but 4 of 5 images hold 16-bit",
+        ),
+        (
+            "visible/frame_2.png",
+            np.zeros((48, 64), np.uint16),
+            r"frame_2\.png holds 16-bit values, but 4 of 5 images hold 8-bit",
         ),
         (
             "visible/frame_2.png",
