@@ -16,7 +16,7 @@ from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 from .bounds import DEFAULT_MAX_PIXELS
-from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
+from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, note_few_bits, to_supported
 from .decoding import check_end
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
@@ -26,7 +26,6 @@ from .raw_frames import RAW_SUFFIXES, RawFrame
 from .same_images import check_different_images
 
 _PNG_SIGNATURE = b"\x89PNG"
-_LARGEST_OF_14_BITS = 1 << 14
 
 
 class PairImages(NamedTuple):
@@ -283,22 +282,12 @@ def decode_visible(
         image, notes = to_supported(decoded.image), decoded.notes
         if find_transparent(decoded) is not None:
             notes += ("transparency of the visible image left out",)
-        return image, notes + _note_few_bits(image)
+        return image, notes + note_few_bits(image)
     if decoded.visible is None:
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:
         raise ValueError(_refuse_both(decoded, name))
     return decoded.visible, ("visible image embedded in the radiometric JPEG",)
-
-
-def _note_few_bits(image: NDArray[Any]) -> tuple[str, ...]:
-    """Return a note about a visible image of a camera with 10 to 14 bits, whose values were not scaled to 16 bits."""
-    if image.dtype != np.uint16 or not 255 < (largest := int(image.max())) < _LARGEST_OF_14_BITS:
-        return ()
-    bits = largest.bit_length()
-    return (
-        f"the visible image has 16 bits but uses {bits}: if it looks too dark, multiply its values by {2 ** (16 - bits)}",
-    )
 
 
 def decode_infrared(
