@@ -124,7 +124,7 @@ def plan_video(
     for name, is_given in refused.items():
         if is_given:
             raise ValueError(f"{name} is for images: leave it out to fuse videos")
-    from gffusion.video.folders import open_sources
+    from gffusion.video.folders import FrameFolder, open_sources
     from gffusion.video.formats import OUTPUT_FORMATS
     from gffusion.video.jobs import VideoJob, check_single_process
 
@@ -134,7 +134,9 @@ def plan_video(
         output = output / f"{visible.resolve().name if visible.is_dir() else visible.stem}{suffix}"
     labels, overlay = output.with_name(f"{output.stem}_labels.mkv"), output.with_stem(f"{output.stem}_overlay")
     job = VideoJob(visible, infrared, output, labels if segment else None, overlay if segment else None)
-    open_sources((visible, infrared), fps, options)  # raises before the model is loaded
+    for source in open_sources((visible, infrared), fps, options):  # raises before the model is loaded
+        if isinstance(source, FrameFolder):
+            source.check()
     return job
 
 

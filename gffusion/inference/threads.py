@@ -9,6 +9,7 @@ import os
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -37,7 +38,10 @@ def run_in_threads(functions: Iterable[Callable[[], Result]]) -> list[Result]:
         with torch.inference_mode(inference), torch.set_grad_enabled(grad), torch.autocast("cpu", dtype, autocast):
             return function()
 
-    return list(_start_threads(threads, os.getpid()).map(run, functions))
+    contexts = [copy_context() for _ in functions]  # with the files that warnings name
+    return list(
+        _start_threads(threads, os.getpid()).map(lambda context, part: context.run(run, part), contexts, functions)
+    )
 
 
 def run_alone(function: Callable[[], Result]) -> Result:

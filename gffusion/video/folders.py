@@ -22,6 +22,7 @@ from gffusion.data import IMAGE_SUFFIXES, ReadOptions
 from gffusion.data.capture_times import read_time
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.io import read_bytes, read_size
+from gffusion.data.names import ANY, find_core, normalize_name
 from gffusion.data.pairs import list_folder
 from gffusion.data.raw_frames import RAW_SUFFIXES
 from gffusion.data.reading import decode_stored, decode_visible
@@ -31,6 +32,11 @@ from .reading import TimedFrame, VideoFile, import_av, to_infrared, to_visible
 
 _NANOSECONDS = 10**9
 _TIME_BASE = Fraction(1, 90_000)  # of times in names, as in broadcasts: file formats hold no long times in nanoseconds
+_COUNTERS = (
+    Fraction(1, 10**3),
+    Fraction(1, 10**6),
+    Fraction(1, 10**9),
+)  # intervals of numbers after a time, read as fractions
 _MAX_ERRORS = 3  # that are named
 
 Kind = Literal["visible", "infrared"]
@@ -83,6 +89,7 @@ class FrameFolder:
         suffixes = IMAGE_SUFFIXES + (options.raw_suffixes if kind == "infrared" else ())
         self.path, self._kind, self._options = path, kind, options
         self._files = list(list_folder(path, suffixes, "images").values())
+        self._refuse_two_of_a_scene()
         self.start, self.damaged = Fraction(0), 0
         self.clock: int | None = None
         self.errors, self.notes = list[str](), list[str]()
@@ -159,17 +166,16 @@ class FrameFolder:
 
     def _read_times(self) -> None:
         """Take the times in the names."""
-        option, times = f"{self._kind}_fps", [read_time(file.stem) for file in self._files]
+        times = [read_time(file.stem) for file in self._files]
         known = {time: file for time, file in zip(times, self._files, strict=True) if time is not None}
         if len(known) < max(2, len(times)):
-            raise ValueError(
-                f"{self.path} is a folder of frames, and their names do not tell the time of each: give the number of frames per "
-                f"second with `{option}` (--{option.replace('_', '-')}), such as {option}=25 (--{option.replace('_', '-')} 25)"
-            )
+            raise ValueError(self._ask_for_rate("their names do not tell the time of each"))
         stamps = sorted(known)
         self._files, self.clock = [known[stamp] for stamp in stamps], stamps[0]
         self._times = [Fraction(stamp - stamps[0], _NANOSECONDS) for stamp in stamps]
         interval = median(after - before for before, after in pairwise(self._times))
+        if interval in _COUNTERS:
+            raise ValueError(self._ask_for_rate("their names seem to hold a time and a number, not the time of each"))
         self.rate, self.time_base = (
             check_fps(1 / interval, f"the rate of the times in the names of {self.path}"),
             _TIME_BASE,
@@ -177,6 +183,24 @@ class FrameFolder:
         self.notes.append(
             f"{self.path}: times taken from the names of the files, {float(self.rate):.4g} frames per second"
         )
+
+    def _ask_for_rate(self, reason: str) -> str:
+        option = f"{self._kind}_fps"
+        return (
+            f"{self.path} is a folder of frames, and {reason}: give the number of frames per second with `{option}` "
+            f"(--{option.replace('_', '-')}), such as {option}=25 (--{option.replace('_', '-')} 25)"
+        )
+
+    def _refuse_two_of_a_scene(self) -> None:
+        """Raise ValueError if the folder holds other images of the same scenes, such as label maps."""
+        scenes: dict[str, Path] = {}
+        for file in self._files:
+            first = scenes.setdefault(find_core(normalize_name(file.stem), ANY), file)
+            if first is not file:
+                raise ValueError(
+                    f"{first.name} and {file.name} in {self.path} show one scene by their names: give a folder that holds only the "
+                    f"{self._kind} frames"
+                )
 
     def _note_gaps(self) -> None:
         """Add a note if numbers in the names are missing: frames are then not where a constant rate puts them."""

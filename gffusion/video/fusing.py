@@ -384,7 +384,7 @@ def _describe_files(pair: VideoPair, interlaced: Sequence[bool]) -> list[str]:
         notes.append(f"the visible video is HDR ({pair.visible.hdr}): its values are taken without tone mapping")
     if pair.infrared.bits > 8 and not pair.infrared.is_gray:
         notes.append(f"the infrared video has {pair.infrared.bits} bits but no gray format: they are reduced to 8")
-    if pair.visible.rate != pair.infrared.rate:
-        rates = f"{float(pair.visible.rate):.4g} and {float(pair.infrared.rate):.4g}"
-        notes.append(f"frames matched by time stamps: the videos have {rates} frames per second")
+    rates = [f"{float(file.rate):.4g}" for file in (pair.visible, pair.infrared)]
+    if rates[0] != rates[1]:
+        notes.append(f"frames matched by time stamps: the videos have {' and '.join(rates)} frames per second")
     return notes

@@ -95,18 +95,19 @@ def check_time_offset(seconds: float) -> None:
 
 
 def check_fps(fps: float | Fraction, name: str) -> Fraction:
-    """Return a number of frames per second as a fraction.
+    """Return a number of frames per second as a fraction with a denominator of at most 1001.
 
     Raises:
         ValueError: If it is not allowed; the message begins with `name`.
 
     Example:
-        >>> check_fps(29.97, "`visible_fps`")
-        Fraction(2997, 100)
+        >>> check_fps(29.97, "`visible_fps`"), check_fps(29.97002997, "`visible_fps`")
+        (Fraction(2997, 100), Fraction(30000, 1001))
     """
     if not _MIN_FPS <= fps <= _MAX_FPS:  # False for NaN
         raise ValueError(f"{name} must be from {_MIN_FPS:g} to {_MAX_FPS:g} frames per second, got {float(fps):.7g}")
-    return fps if isinstance(fps, Fraction) else Fraction(str(fps))
+    exact = fps if isinstance(fps, Fraction) else Fraction(str(fps))
+    return exact.limit_denominator(1001)  # 29.97002997 is 30000/1001; FFmpeg holds no larger numbers
 
 
 def check_single_process() -> None:

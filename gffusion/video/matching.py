@@ -89,7 +89,7 @@ class VideoPair:
         pairs: dict[Fraction, FramePair] = {}
         for time in choose_times(start, max(start, min(ends, default=start)), count):
             visible = (frame for frame in self.visible.read(time) if frame.time >= time)
-            earlier = max(Fraction(0), time - self.offset - 2 * self.tolerance)
+            earlier = time - self.offset - 2 * self.tolerance
             for pair in _match(visible, self._read_infrared(earlier), self.tolerance, MatchCounts()):
                 pairs[pair.time] = pair
                 break

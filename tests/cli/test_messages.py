@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from transformers.utils.logging import warning_once
 
 import gffusion as package
 from gffusion.cli.errors import user_errors
@@ -139,6 +140,7 @@ def test_flat_infrared_image(gffusion_process: Callable, gffusion: Callable, pai
         "warning: flat.tif: A 16-bit infrared image uses less than a tenth of its range and will look flat. Set "
         "--infrared-range percentile, or a range in counts.\n"
     )
+    warning_once.cache_clear()  # of tests before in this process
     outcome = gffusion("fuse", "visible.png", "flat.tif", "-o", "x.png", "-m", "gffusion-funet", "--json")
     assert [text[:12] for text in json.loads(outcome.out)["notes"]] == ["flat.tif: A "]
     outcome = gffusion("fuse", "visible.png", "flat.tif", "-o", "y.png", "--infrared-range", "9000,9900")

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from gffusion import create_model
+from gffusion.data.notes import about, get_subject
 from gffusion.inference import fused_tiles
 from gffusion.inference.predict import run_model
 from gffusion.inference.threads import run_in_threads, should_compute_alone
@@ -50,6 +51,11 @@ def test_modes_are_those_of_the_caller(two_threads: Any, inference: bool) -> Non
     with torch.inference_mode(inference), torch.autocast("cpu", torch.bfloat16, inference):
         expected = describe()[2:]
         assert [result[2:] for result in run_in_threads([describe] * 2)] == [expected] * 2
+
+
+def test_warnings_are_about_the_files_of_the_caller(two_threads: Any) -> None:
+    with about("1.png"):
+        assert run_in_threads([get_subject] * 3) == ["1.png"] * 3
 
 
 def test_gradients_pass_through(two_threads: Any) -> None:

@@ -35,10 +35,6 @@ def test_errors(options: dict[str, Any], message: str) -> None:
         InfraredOptions(**options)
 
 
-def test_dtype_is_another_word_for_type() -> None:
-    assert InfraredOptions("dtype") == InfraredOptions("type")  # type: ignore[arg-type]
-
-
 @pytest.mark.parametrize(
     ("saved", "given", "expected"),
     [

@@ -239,6 +239,11 @@ def test_damaged_files_are_left_out(tmp_path: Path, fuse: Callable) -> None:
             np.zeros((48, 32, 3), np.uint8),
             r"frame_2\.png has 32x48 pixels, but 4 of 5 frames have 64x48",
         ),
+        (
+            "visible/frame_2_mask.png",
+            np.zeros((48, 64), np.uint8),
+            r"frame_2\.png and frame_2_mask\.png in .*visible show one scene by their names",
+        ),
     ],
 )
 def test_folders_of_unequal_files_are_refused(
@@ -250,6 +255,14 @@ def test_folders_of_unequal_files_are_refused(
     with pytest.raises(ValueError, match=message):
         fuse(visible, infrared, visible_fps=25, infrared_fps=25)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["thermal", "visible"]
+
+
+def test_numbers_after_a_time_are_no_fractions(tmp_path: Path, fuse: Callable) -> None:
+    visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(5)))
+    infrared = write_folder(tmp_path / "thermal", map(infrared_frame, range(5)), "REC_20240229_120000_00{}.png")
+    with pytest.raises(ValueError, match=r"a time and a number, not the time of each: .*--infrared-fps 25"):
+        fuse(visible, infrared)
+    assert fuse(visible, infrared, infrared_fps=25)[1].frames == 5
 
 
 def test_an_interrupted_run_is_continued(tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
