@@ -78,8 +78,8 @@ def predict(
         encode: Replaces [`GFFusionModel.encode_semantics`], for example by tokens of an earlier frame of a video.
 
     Raises:
-        ValueError: If there are no pairs, images or masks do not fit together, a result is not finite, the model is in training
-            mode, or `row_bands` is given for an exported file.
+        ValueError: If `pairs` is no list of pairs or empty, images or masks do not fit together, a result is not finite, the
+            model is in training mode, or `row_bands` is given for an exported file.
 
     Example:
         >>> import numpy as np
