@@ -23,9 +23,9 @@ except ImportError:
 
 from gffusion import create_model, load_image_processor, locate, predict
 from gffusion.data import match_pairs
-from gffusion.data.atomic import replace_file
 from gffusion.data.io import encode_image
 from gffusion.data.reading import complete_pair, decode_unaligned
+from gffusion.utils.atomic import replace_file
 
 
 class Fuser:

@@ -166,7 +166,7 @@ class Rig:
             raise OSError(f"cannot write {file}: it is not a regular file; remove it, or choose another")
         if not file.parent.is_dir():
             raise FileNotFoundError(f"cannot write {file}: the folder {file.parent} does not exist")
-        # As in `gffusion.data.atomic`, a room above, which removes a file of this name a day after its process was killed.
+        # As in `gffusion.utils.atomic`, a room above, which removes a file of this name a day after its process was killed.
         temporary = file.with_name(f".gffusion-00000000-{os.getpid()}-{id(self)}.tmp")
         try:
             with temporary.open("w", encoding="utf-8") as opened:

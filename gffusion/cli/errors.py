@@ -89,7 +89,7 @@ def user_errors() -> Iterator[None]:
         _print_error(one_line(error))
         raise typer.Exit(2) from None
     except (MemoryError, RuntimeError) as error:
-        from gffusion.data.memory import describe_memory_error  # saves start-up time
+        from gffusion.utils.memory import describe_memory_error  # saves start-up time
 
         message = describe_memory_error(error)
         if message is None:

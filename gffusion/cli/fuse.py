@@ -274,7 +274,7 @@ def _fuse_videos(
 
 def _fuse_pairs(plans: "list[FusionJob]", match: "PairMatch", settings: _Settings, share: Share) -> None:
     """Fuse this process's part of the pairs, and report all in the first process."""
-    from gffusion.data.atomic import is_written  # saves start-up time
+    from gffusion.utils.atomic import is_written  # saves start-up time
 
     check_outputs(plans, settings.overwrite)
     if settings.show and len(plans) > 1:

@@ -64,7 +64,7 @@ def plan_pairs(
 def check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
     """Raise errors about files and folders that show before anything is read."""
     from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
-    from gffusion.data.bounds import check_regular
+    from gffusion.utils.regular_files import check_regular
     from gffusion.zoo.registry import PICKLE_SUFFIXES
 
     for path in filter(None, (visible, infrared, output)):
@@ -99,7 +99,7 @@ def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
 
 def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
-    from gffusion.data.atomic import check_replaceable  # saves start-up time
+    from gffusion.utils.atomic import check_replaceable  # saves start-up time
 
     for path in (path for plan in plans for path in plan.outputs if not overwrite):
         check_replaceable(path)

@@ -26,7 +26,7 @@ def print_plans(
     plans: "Sequence[FusionJob]", match: "PairMatch", overwrite: bool, as_json: bool, strict: bool = False
 ) -> None:
     """Print the files of each pair, and whether its outputs exist and would be kept."""
-    from gffusion.data.atomic import is_written
+    from gffusion.utils.atomic import is_written
 
     rows = [(plan, not overwrite and all(map(is_written, plan.outputs))) for plan in plans]
     notes = list_printed("note", "warning")
@@ -60,7 +60,7 @@ def _list_unmatched(match: "PairMatch") -> dict[str, list[str]]:
 
 def check_strict(strict: bool, notes: Iterable[str], match: "PairMatch | None" = None) -> None:
     """With `--strict`, exit with code 1 if files have no partner, or notes are about other things than outputs that are kept."""
-    from gffusion.data.notes import NOT_COMPARED
+    from gffusion.utils.notes import NOT_COMPARED
 
     counts = {
         "files without a partner": 0 if match is None else len(match.visible_only) + len(match.infrared_only),
@@ -74,7 +74,7 @@ def check_strict(strict: bool, notes: Iterable[str], match: "PairMatch | None" =
 
 def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict[str, Any]:
     """Return the report for other programs."""
-    from gffusion.data.notes import summarize_notes
+    from gffusion.utils.notes import summarize_notes
 
     summary = _summarize(outcome)
     printed = [*list_printed("measured", "note"), *outcome.warnings]
@@ -94,7 +94,7 @@ def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict
 
 def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
     """Return the notes about pairs, and that outputs are kept, with their counts."""
-    from gffusion.data.notes import NOT_COMPARED, summarize_notes
+    from gffusion.utils.notes import NOT_COMPARED, summarize_notes
 
     summary = [(one_line(note), count) for note, count in summarize_notes(note for _, note in outcome.notes)]
     if outcome.skipped:
@@ -146,7 +146,7 @@ def report_outcome(
 
 def _group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Return the names of the pairs with each kind of note, in the order of [`summarize_notes`]."""
-    from gffusion.data.notes import get_kind
+    from gffusion.utils.notes import get_kind
 
     names: dict[str, list[str]] = {}
     for name, note in notes:

@@ -21,7 +21,7 @@ def run_jobs(
 
     `odd` has the reasons why infrared files are not fused.
     """
-    from gffusion.data.progress import show_progress  # saves start-up time
+    from gffusion.utils.progress import show_progress  # saves start-up time
 
     started = time.perf_counter()
     failures = [(job.pair.name, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]

@@ -147,7 +147,7 @@ def find_finished(job: "VideoJob", overwrite: bool) -> bool:
         OSError: If an output is no regular file.
         ValueError: If only some exist, and they may not be replaced. Those of an interrupted run may, see [`fuse_video`].
     """
-    from gffusion.data.atomic import check_replaceable, is_written  # saves start-up time
+    from gffusion.utils.atomic import check_replaceable, is_written  # saves start-up time
 
     paths = [path for path, _ in job.outputs.values()]
     for path in paths:
@@ -174,7 +174,7 @@ def fuse_videos(
     **options: Any,
 ) -> None:
     """Fuse two videos with a progress bar, and print a summary; `options` are those of [`fuse_video`]."""
-    from gffusion.data.progress import show_progress  # saves start-up time
+    from gffusion.utils.progress import show_progress  # saves start-up time
     from gffusion.video.fusing import fuse_video
 
     started = time.perf_counter()
@@ -225,7 +225,7 @@ def keep_video(job: "VideoJob", as_json: bool, strict: bool = False) -> None:
 
     Those of an interrupted run that was to replace the video are kept, and this is printed, too.
     """
-    from gffusion.data.notes import NOT_COMPARED
+    from gffusion.utils.notes import NOT_COMPARED
     from gffusion.video.jobs import VideoReport
     from gffusion.video.segments import is_newer, remove_segments
 

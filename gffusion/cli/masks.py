@@ -253,7 +253,7 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
 
 
 def _is_labeled(pair: "ImagePair") -> bool:
-    from gffusion.data.atomic import is_written  # saves start-up time
+    from gffusion.utils.atomic import is_written  # saves start-up time
 
     return pair.labels is not None and is_written(pair.labels)
 
@@ -297,10 +297,10 @@ def _label(
     ranges: "PairRanges | None",
 ) -> tuple[list["LabelResult"], int, str]:
     """Label all pairs with a progress bar; return the failed ones, the number of others, and a summary."""
-    from gffusion.data.notes import summarize_notes
-    from gffusion.data.progress import show_progress
     from gffusion.labeling.labels import write_labels  # imports torch
     from gffusion.labeling.masks import MaskReport
+    from gffusion.utils.notes import summarize_notes
+    from gffusion.utils.progress import show_progress
 
     started = time.perf_counter()
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges)

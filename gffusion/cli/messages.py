@@ -102,7 +102,7 @@ def list_printed(*kinds: str) -> list[str]:
 
 class _Printer(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        from gffusion.data.notes import get_subject  # saves start-up time
+        from gffusion.utils.notes import get_subject  # saves start-up time
 
         text, subject = record.getMessage(), get_subject()
         print_warning(f"{subject}: {text}" if subject and subject not in text else text)

@@ -11,8 +11,8 @@ DEVICES = '"auto", "cpu", "cuda", "cuda:1", "mps", ...'
 
 
 def _hide_progress(quiet: bool) -> None:
-    if quiet or "gffusion.data.progress" in sys.modules:
-        from gffusion.data.progress import hide_progress  # takes time to import
+    if quiet or "gffusion.utils.progress" in sys.modules:
+        from gffusion.utils.progress import hide_progress  # takes time to import
 
         hide_progress(quiet)
 

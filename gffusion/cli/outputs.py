@@ -96,7 +96,7 @@ def check_new(path: Path, overwrite: bool) -> None:
 
 def write_output(path: Path, content: bytes) -> None:
     """Write a file, and its folder if that is missing."""
-    from gffusion.data.atomic import replace_file  # saves start-up time
+    from gffusion.utils.atomic import replace_file  # saves start-up time
 
     path.parent.mkdir(parents=True, exist_ok=True)
     replace_file(path, content)

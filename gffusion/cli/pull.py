@@ -22,8 +22,8 @@ def pull(
 ) -> None:
     """Save a model with its frozen encoders to one folder that loads on any machine, without network."""
     with user_errors(), new_output(output):
-        from gffusion.data.report_text import quote_word  # saves start-up time
         from gffusion.hub import pull as save_model  # imports torch
+        from gffusion.utils.escaping import quote_word  # saves start-up time
 
         quiet_libraries()
         save_model(name, output, revision=revision)

@@ -13,7 +13,7 @@ def quiet_libraries() -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     hub_logging.set_verbosity_error()
-    from gffusion.data.progress import get_download_bar  # saves start-up time
+    from gffusion.utils.progress import get_download_bar  # saves start-up time
 
     # The Hub client shows its bars in terminals only.
     if (bar := get_download_bar()) is not None:

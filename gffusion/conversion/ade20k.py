@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from gffusion.data.atomic import replace_file
+from gffusion.utils.atomic import replace_file
 
 # BNHead in facebookresearch/dinov2: a SyncBatchNorm over the inputs, with PyTorch's epsilon, and a 1x1 convolution.
 _PREFIX = "decode_head."

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Rig
 from gffusion.cameras.alignment import estimate_sure
+from gffusion.utils.memory import memory_errors
 
-from .memory import memory_errors
 from .pairs import ImagePair
 from .reading import ReadOptions, read_unaligned
 

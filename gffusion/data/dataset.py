@@ -19,13 +19,13 @@ from gffusion.models.gffusion.infrared_values import (
     to_infrared_values,
     to_visible_values,
 )
+from gffusion.utils.notes import name_in_errors
+from gffusion.utils.progress import show_progress
 
 from .combined_files import check_same_types
 from .decoded_image import ImageReadError
 from .infrared_range import MEASURING, check_counts, describe_range
-from .notes import name_in_errors
 from .pairs import ImagePair
-from .progress import show_progress
 from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource, SelectedPairs
 from .transforms import Sample, Transform

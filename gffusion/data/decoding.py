@@ -13,7 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageFile, ImageOps, PngImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from .bounds import check_pixels, check_ratio, check_regular
+from gffusion.utils.memory import describe_memory_error
+from gffusion.utils.regular_files import check_regular
+
+from .bounds import check_pixels, check_ratio
 from .completeness import (
     IncompleteError,
     Segments,
@@ -29,7 +32,6 @@ from .completeness import (
     strip_png,
 )
 from .decoded_image import DEFAULT_OPTIONS, UPRIGHT, DecodedImage, DecodeOptions, ImageReadError
-from .memory import describe_memory_error
 from .other_files import is_video
 from .tiff_pages import GDAL_NODATA, check_single_frame, decode_misread_tiff, decode_tiff, parse_no_data
 

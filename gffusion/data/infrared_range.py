@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Rig
 from gffusion.models.gffusion.infrared_options import NAMED_RANGES, InfraredOptions, InfraredRange, Limits
+from gffusion.utils.progress import show_progress
 
 from .pairs import ImagePair
-from .progress import show_progress
 from .reading import PairImages, ReadOptions, read_pair
 
 if TYPE_CHECKING:

@@ -11,8 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, TiffImagePlugin
 
-from .atomic import replace_file
-from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes, read_regular
+from gffusion.utils.atomic import replace_file
+from gffusion.utils.regular_files import read_regular
+
+from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import decode_image, open_header, read_late_info
 from .metadata import ImageMetadata

@@ -9,9 +9,9 @@ from xml.etree import ElementTree
 import numpy as np
 
 from gffusion.cameras.jpeg_segments import read_segments
+from gffusion.utils.xml_text import parse_xml
 
 from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
-from .xml_text import parse_xml
 
 EXIF_HEADER = b"Exif\0\0"
 XMP_HEADER = b"http://ns.adobe.com/xap/1.0/\0"

@@ -10,8 +10,9 @@ from PIL import TiffImagePlugin
 
 from gffusion.cameras import InfraredFrame, Rig
 from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, inspect_radiometric, restore_colors
+from gffusion.utils.regular_files import check_regular, read_regular
 
-from .bounds import DEFAULT_MAX_PIXELS, check_pixels, check_regular, max_image_bytes, read_regular
+from .bounds import DEFAULT_MAX_PIXELS, check_pixels, max_image_bytes
 from .decoded_image import (
     DEFAULT_OPTIONS,
     UPRIGHT,

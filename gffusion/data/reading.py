@@ -14,6 +14,7 @@ from gffusion.cameras.temperatures import TemperatureScale
 from gffusion.cameras.warping import REFERENCES
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.utils.notes import name_in_errors
 
 from .bounds import DEFAULT_MAX_PIXELS
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, note_few_bits, to_supported
@@ -21,7 +22,6 @@ from .decoding import check_end
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, may_lack_values, split_modalities
-from .notes import name_in_errors
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .same_images import check_different_images
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from gffusion.data.class_names import normalize_class_name, read_class_names
 from gffusion.data.label_values import check_class_values
 from gffusion.data.pairs import CLASSES_FILE
-from gffusion.data.report_text import to_line
+from gffusion.utils.escaping import to_line
 
 from .inputs import FilesByMethod, Inputs, StrPath
 from .methods import Method

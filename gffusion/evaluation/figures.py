@@ -11,8 +11,8 @@ from PIL import Image
 
 from gffusion.data import ImagePair, read_labels
 from gffusion.data.label_values import replace_values
-from gffusion.data.report_text import to_line
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.utils.escaping import to_line
 from gffusion.visualization.boxplots import draw_box_plots
 from gffusion.visualization.comparison import Box, draw_comparison
 from gffusion.visualization.drawing import stack

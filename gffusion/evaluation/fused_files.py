@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.decoded_image import DecodedImage, Truncated, to_supported
 from gffusion.data.io import read_decoded
-from gffusion.data.notes import name_in_errors
 from gffusion.metrics import to_luma8
+from gffusion.utils.notes import name_in_errors
 
 CHECKS = 1
 """Number of these checks: records of earlier ones are not used."""

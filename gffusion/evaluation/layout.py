@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from gffusion.data.report_text import escape_html, escape_latex, escape_markdown, to_line
+from gffusion.utils.escaping import escape_html, escape_latex, escape_markdown, to_line
 
 if TYPE_CHECKING:
     from rich.console import Group

@@ -14,7 +14,6 @@ from gffusion.data import ImagePair, PairImages, read_pair
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.decoded_image import Truncated
 from gffusion.data.infrared_range import PairRanges
-from gffusion.data.notes import name_in_errors
 from gffusion.export.requirements import is_onnx
 from gffusion.inference.predict import Prediction, predict
 from gffusion.metrics import to_luma8
@@ -22,6 +21,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.notes import name_in_errors
 from gffusion.zoo import create_model, load_image_processor
 from gffusion.zoo.digest import digest_file, digest_weights
 

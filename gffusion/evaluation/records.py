@@ -10,7 +10,7 @@ from pathlib import Path
 from threading import Lock
 from typing import Any
 
-from gffusion.data.atomic import synchronize_entries
+from gffusion.utils.atomic import synchronize_entries
 
 _START = b'{"key": "'
 _INTERVAL = 1.0  # seconds whose values a power failure can lose; they are measured again

@@ -14,16 +14,16 @@ from tqdm import tqdm
 
 from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
-from gffusion.data.atomic import replace_file
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
-from gffusion.data.notes import summarize_notes
-from gffusion.data.progress import show_progress
 from gffusion.data.reading import read_pair_size
 from gffusion.metrics.names import list_given
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.utils.atomic import replace_file
+from gffusion.utils.notes import summarize_notes
+from gffusion.utils.progress import show_progress
 from gffusion.visualization.comparison import Box, check_box
 
 from .baselines import BASELINES

@@ -15,11 +15,11 @@ from gffusion._version import __version__
 from gffusion.data import ImagePair, ReadOptions, read_labels
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import replace_values
-from gffusion.data.memory import memory_errors
-from gffusion.data.prefetch import map_in_order
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.metrics.suite import check_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.utils.memory import memory_errors
+from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.digest import digest_file
 
 from .inputs import FilesByMethod

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.atomic import replace_file
-from gffusion.data.report_text import escape_csv
 from gffusion.metrics import METRICS
+from gffusion.utils.atomic import replace_file
+from gffusion.utils.escaping import escape_csv
 
 from .layout import Layout, to_html, to_latex, to_markdown, to_rich
 

@@ -17,10 +17,10 @@ import torch
 from numpy.typing import NDArray
 
 from gffusion._version import __version__
-from gffusion.data.atomic import replace_file
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.atomic import replace_file
 from gffusion.zoo.checks import check_model_object
 
 from .graph import FusionGraph

@@ -17,11 +17,11 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from gffusion._version import __version__
-from gffusion.data.atomic import replace_file
-from gffusion.data.report_text import escape_markdown, quote_code
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import build_on_meta
+from gffusion.utils.atomic import replace_file
+from gffusion.utils.escaping import escape_markdown, quote_code
 from gffusion.zoo.registry import is_hub_id, is_on_hub
 
 from .rendering import find_metric, format_log, format_metrics, format_table, is_unedited, sign_card

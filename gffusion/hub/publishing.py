@@ -17,13 +17,13 @@ from transformers.dynamic_module_utils import custom_object_save
 from transformers.utils import IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from gffusion._version import __version__
-from gffusion.data.atomic import temporary_folder
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.encoders import BACKBONE_CLASSES
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import build_on_meta
 from gffusion.models.gffusion.weight_files import can_reach_hub
+from gffusion.utils.atomic import temporary_folder
 from gffusion.zoo import load_image_processor
 from gffusion.zoo.checks import check_model_object
 from gffusion.zoo.registry import is_on_hub

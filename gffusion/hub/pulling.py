@@ -11,8 +11,8 @@ from typing import Any
 from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME
 
-from gffusion.data.atomic import remove_leftovers, synchronize, temporary_folder
 from gffusion.models.gffusion.weight_files import find_file, limit_to_cache
+from gffusion.utils.atomic import remove_leftovers, synchronize, temporary_folder
 from gffusion.zoo import create_model, load_image_processor, locate
 from gffusion.zoo.registry import find_revision
 

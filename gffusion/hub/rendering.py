@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
-from gffusion.data.report_text import escape_markdown, to_line
 from gffusion.metrics import METRICS, MetricInfo
+from gffusion.utils.escaping import escape_markdown, to_line
 
 _PIPE = re.compile(r"(?<!\\)(\\*)\|")  # with the backslashes before it, which would escape those that escape it
 # Last line of a generated card. The card was edited if the digest does not match.

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
-from gffusion.data.atomic import is_written, prevents_writing
 from gffusion.data.io import find_lost_metadata, read_bytes
-from gffusion.data.memory import memory_errors
 from gffusion.data.metadata import ImageMetadata, read_metadata
-from gffusion.data.notes import NOT_COMPARED
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.utils.atomic import is_written, prevents_writing
+from gffusion.utils.memory import memory_errors
+from gffusion.utils.notes import NOT_COMPARED
 from gffusion.visualization.overlay import overlay
 
 MAX_WORKERS = 16

@@ -12,11 +12,11 @@ from itertools import chain
 import numpy as np
 
 from gffusion.data import ReadOptions
-from gffusion.data.memory import memory_errors
-from gffusion.data.notes import about
-from gffusion.data.prefetch import map_in_order
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.memory import memory_errors
+from gffusion.utils.notes import about
+from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.checks import check_model_object
 
 from .batching import batch_by_size, check_batch_size

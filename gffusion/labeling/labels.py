@@ -4,15 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gffusion.data.atomic import prevents_writing
 from gffusion.data.boxes import read_boxes
 from gffusion.data.boxes.class_ids import check_class_ids
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
-from gffusion.data.memory import memory_errors
 from gffusion.data.pairs import ImagePair
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visible_values
+from gffusion.utils.atomic import prevents_writing
+from gffusion.utils.memory import memory_errors
 
 from .files import choose_label_file
 from .masks import MaskMethod, MaskReport, draw_labels

@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from gffusion.data.atomic import replace_file
 from gffusion.data.class_names import read_lines
 from gffusion.data.io import write_image
 from gffusion.data.pairs import CLASSES_FILE
-from gffusion.data.progress import show_progress
+from gffusion.utils.atomic import replace_file
+from gffusion.utils.progress import show_progress
 
 from .rendering import CLASS_NAMES, Box, check_scene, render_scene
 

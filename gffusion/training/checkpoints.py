@@ -16,10 +16,10 @@ from accelerate.utils import RNG_STATE_NAME, load
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from gffusion.data.atomic import synchronize, synchronize_entries
 from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts, read_headers
+from gffusion.utils.atomic import synchronize, synchronize_entries
 
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"

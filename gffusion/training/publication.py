@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from gffusion.data.report_text import quote_word
 from gffusion.hub.inspection import find_unavailable_encoders
 from gffusion.hub.publishing import prepare_repository, push
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.escaping import quote_word
 
 from .arguments import FusionTrainingArguments
 

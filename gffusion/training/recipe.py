@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from gffusion.data.bounds import read_regular
+from gffusion.utils.regular_files import read_regular
 
 from .arguments import FusionTrainingArguments
 from .checked import checked

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gffusion.data.atomic import replace_file
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.atomic import replace_file
 from gffusion.zoo.digest import digest_weights
 
 from .items import read_item

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from gffusion.data import FusionDataset, write_image
-from gffusion.data.progress import show_progress
 from gffusion.hub.publishing import push
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.progress import show_progress
 from gffusion.zoo.checks import check_model_object
 
 from . import preflight

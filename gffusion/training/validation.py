@@ -13,12 +13,12 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from gffusion.data.progress import show_progress
 from gffusion.inference.predict import predict_labels, run_model
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.models.gffusion.image_ops import replace_luma, to_uint8
 from gffusion.models.gffusion.losses import label_mass
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
+from gffusion.utils.progress import show_progress
 from gffusion.visualization.drawing import arrange_tiles, stack
 from gffusion.visualization.overlay import overlay
 

@@ -21,14 +21,14 @@ from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import describe_odd_range, find_odd_ranges
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import find_rig
-from gffusion.data.atomic import is_written
-from gffusion.data.prefetch import map_in_order
 from gffusion.data.reading import clean
 from gffusion.inference.batching import batch_by_size, check_batch_size
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import measure_limits
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.atomic import is_written
+from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.checks import check_model_object
 from gffusion.zoo.digest import digest_weights
 

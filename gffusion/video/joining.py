@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gffusion.data.atomic import replacing
+from gffusion.utils.atomic import replacing
 
 from .formats import OutputFormat
 from .reading import VideoFile, import_av, open_media

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels, check_regular
+from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels
+from gffusion.utils.regular_files import check_regular
 
 from .formats import HD_HEIGHT
 

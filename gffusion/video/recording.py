@@ -9,10 +9,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.atomic import synchronize
-from gffusion.data.notes import get_kind
 from gffusion.inference.predict import Prediction
 from gffusion.models.gffusion.infrared_options import Limits
+from gffusion.utils.atomic import synchronize
+from gffusion.utils.notes import get_kind
 from gffusion.visualization.overlay import overlay
 
 from .fuser import PreparedFrame

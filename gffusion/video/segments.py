@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.atomic import name_temporary, remove_leftovers, replace_file
-from gffusion.data.locks import FolderLock
+from gffusion.utils.atomic import name_temporary, remove_leftovers, replace_file
+from gffusion.utils.locks import FolderLock
 
 from .folders import FrameSource
 from .formats import HD_HEIGHT, OutputFormat

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from transformers.utils import logging
 
 from gffusion.data import ReadOptions
-from gffusion.data.notes import get_kind
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.notes import get_kind
 
 from .frozen import FrozenFrames
 from .fuser import FrameFuser

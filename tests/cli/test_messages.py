@@ -17,8 +17,8 @@ from transformers.utils.logging import warning_once
 import gffusion as package
 from gffusion.cli.errors import user_errors
 from gffusion.cli.messages import name_options, printed_warnings, translate, use_options
-from gffusion.data.notes import about
 from gffusion.doctor import packages
+from gffusion.utils.notes import about
 
 ROOT = Path(package.__file__).parent
 

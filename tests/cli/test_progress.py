@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from hub_server import HubServer
 
-from gffusion.data import progress
+from gffusion.utils import progress
 from gffusion.zoo import locate
 
 PAIRS = r"progress: \d of 3 pairs, \d+\.\d( per second| s per pair), 00:\d\d left"
@@ -60,7 +60,7 @@ def test_downloads(
     """The Hub client itself shows nothing without a terminal."""
     files = {path.name: path.read_bytes() for path in Path(locate("gffusion-funet")).iterdir()}
     hub.add_repository("lab/net", files)
-    script = "import gffusion.data.progress as progress; progress.SECONDS = 0.0; from gffusion.cli import main; main()"
+    script = "import gffusion.utils.progress as progress; progress.SECONDS = 0.0; from gffusion.cli import main; main()"
     environment = hub.environment(tmp_path / "home") | {"TQDM_DISABLE": "0"}
     done = fork_script(script, "pull", "lab/net", "-o", tmp_path / "net", environment=environment)
     assert done.returncode == 0 and "\r" not in done.stderr

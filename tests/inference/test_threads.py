@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from gffusion import create_model
-from gffusion.data.notes import about, get_subject
 from gffusion.inference import fused_tiles
 from gffusion.inference.predict import run_model
 from gffusion.inference.threads import run_in_threads, should_compute_alone
+from gffusion.utils.notes import about, get_subject
 
 
 @pytest.fixture

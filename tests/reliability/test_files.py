@@ -14,9 +14,9 @@ import pytest
 from hostile_images import make_scene
 
 from gffusion.data import match_pairs, read_boxes, read_image, read_labels, read_size, write_image
-from gffusion.data.atomic import replace_file
 from gffusion.data.boxes.base import read_text
 from gffusion.data.urls import read_url
+from gffusion.utils.atomic import replace_file
 
 
 @pytest.fixture

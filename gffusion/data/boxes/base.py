@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gffusion.data.bounds import check_regular
 from gffusion.data.names import normalize_name
+from gffusion.utils.regular_files import check_regular
 
 logger = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from gffusion.data.xml_text import parse_xml
+from gffusion.utils.xml_text import parse_xml
 
 from .base import Boxes, NamedBoxes, read_text
 

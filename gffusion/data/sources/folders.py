@@ -18,11 +18,11 @@ from gffusion.data.decoding import check_end
 from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.io import read_bytes, read_labels, read_size
 from gffusion.data.layouts import find_pairs
-from gffusion.data.notes import get_kind
 from gffusion.data.pairs import ImagePair
 from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
 from gffusion.data.same_files import check_different_files
 from gffusion.models.gffusion.image_sizes import check_same_size
+from gffusion.utils.notes import get_kind
 
 from .base import DecodedPair, PairSource, to_arrays
 

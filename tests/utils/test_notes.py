@@ -2,7 +2,7 @@
 
 import pytest
 
-from gffusion.data.notes import summarize_notes
+from gffusion.utils.notes import summarize_notes
 
 
 @pytest.mark.parametrize("text", ["10 % {boom}", "{} {0", "10-20 %", "1.2.3 % a", "9" * 20000, "1e5 %", "%"])

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 
-from .bounds import describe_special
+from gffusion.utils.regular_files import describe_special
 
 _NAME = re.compile(r"\.gffusion-([0-9a-f]{8})-([0-9]+)-[0-9]+\.tmp")
 _FOREIGN_AGE = 24 * 3600  # seconds after which files of other machines are leftovers

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from gffusion.data import locks
-from gffusion.data.locks import FolderLock
+from gffusion.utils import locks
+from gffusion.utils.locks import FolderLock
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no locks of folders")
 
-HOLD = "import sys, pathlib, gffusion.data.locks as locks; lock = locks.FolderLock(pathlib.Path(sys.argv[1])); "
+HOLD = "import sys, pathlib, gffusion.utils.locks as locks; lock = locks.FolderLock(pathlib.Path(sys.argv[1])); "
 
 
 def start(folder: Path, then: str) -> "subprocess.Popen[str]":

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from gffusion.data import atomic
-from gffusion.data.atomic import name_temporary, remove_leftovers, replace_file, temporary_folder
+from gffusion.utils import atomic
+from gffusion.utils.atomic import name_temporary, remove_leftovers, replace_file, temporary_folder
 
 
 @pytest.mark.parametrize(("target", "name"), [(os, "replace"), (os, "fsync"), (Path, "open")])
@@ -36,7 +36,7 @@ def test_leftovers_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     code = f"""
 import os, time
 from pathlib import Path
-from gffusion.data import atomic
+from gffusion.utils import atomic
 atomic.os.fsync = lambda _: (print("writing", flush=True), time.sleep(60))
 atomic.replace_file(Path({str(tmp_path)!r}, "x" * 250), b"half")
 """

@@ -5,7 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from gffusion.data.prefetch import map_in_order
+from gffusion.utils.prefetch import map_in_order
 
 
 @pytest.mark.parametrize("depth", [0, 3, 100])
