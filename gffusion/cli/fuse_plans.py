@@ -88,13 +88,13 @@ def check_paths(visible: Path, infrared: Path | None, output: Path, options: "Re
 
 
 def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
-    """Raise ValueError if the images of several pairs were exchanged, or a format of raw frames is given for no raw frame."""
+    """Raise ValueError if the images of several pairs were swapped, or a format of raw frames is given for no raw frame."""
     options.check_raw_frames(pair.infrared for pair in pairs)
     if len(pairs) < 2:
         return
-    from gffusion.data.exchange import check_not_exchanged  # imports SciPy
+    from gffusion.data.swapped_pairs import check_not_swapped  # imports SciPy
 
-    check_not_exchanged(pairs, options)
+    check_not_swapped(pairs, options)
 
 
 def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:

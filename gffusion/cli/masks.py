@@ -238,11 +238,11 @@ def _list_labels(match: "PairMatch") -> list[Path]:
 def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "ReadOptions") -> "PairRanges":
     """Find the rig and the range of the pairs, and print them."""
     from gffusion.data.alignment import find_rig  # these imports take time that `gffusion --help` need not spend
-    from gffusion.data.exchange import check_not_exchanged
     from gffusion.data.infrared_range import measure_pairs
+    from gffusion.data.swapped_pairs import check_not_swapped
     from gffusion.models.gffusion.infrared_options import InfraredOptions
 
-    check_not_exchanged(pairs, read_options)
+    check_not_swapped(pairs, read_options)
     read_options, found = find_rig(pairs, read_options)
     ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
     for text in filter(None, (found, ranges.description)):

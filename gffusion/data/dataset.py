@@ -160,7 +160,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
             infrared_options: `infrared_range`, `invert`, `agc`, `plateau_limit` and `smooth_range`, as for the class.
 
         Raises:
-            ValueError: If a column is missing, another option is given, visible and infrared images are exchanged, or as for
+            ValueError: If a column is missing, another option is given, visible and infrared images are swapped, or as for
                 the class.
         """
         if unknown := infrared_options.keys() - set(OPTION_NAMES):

@@ -15,9 +15,9 @@ from tqdm import tqdm
 from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
 from gffusion.data.combined_files import find_odd_types
-from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
 from gffusion.data.reading import read_pair_size
+from gffusion.data.swapped_pairs import check_not_swapped
 from gffusion.metrics.names import list_given
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -155,7 +155,7 @@ def evaluate(
         raw_suffixes=read_options.raw_suffixes,
     )
     read_options.check_raw_frames(pair.infrared for pair in inputs.match.pairs)
-    check_not_exchanged(inputs.match.pairs, read_options)
+    check_not_swapped(inputs.match.pairs, read_options)
     if output is not None:
         names_of_methods = [*fused, *map(name_model, models), *baselines]
         check_output(Path(output))

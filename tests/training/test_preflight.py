@@ -198,16 +198,16 @@ class TestData:
     def test_classes_in_another_order(
         self, make: Make, data: Path, tiny_model: Callable[..., GFFusionModel], tmp_path: Path
     ) -> None:
-        exchanged = FusionDataset(data, class_names=["bicycle", "person", "car"])
+        swapped = FusionDataset(data, class_names=["bicycle", "person", "car"])
         with pytest.raises(
             ValueError, match=r"Label 1 is 'person' in the training data, but 'bicycle' in the evaluation"
         ):
-            make(evaluation=exchanged)
+            make(evaluation=swapped)
         make(evaluation=FusionDataset(data, class_names=["Person", "bicycle", "car"]))
         model = tiny_model(paradigm="cascading", id2label={3: "car", 0: "sky", 1: "person", 2: "bicycle"})
         arguments = FusionTrainingArguments(str(tmp_path / "named"), per_device_train_batch_size=2)
         with pytest.raises(ValueError, match="Label 1 is 'bicycle' in the training data, but 'person' in the model"):
-            FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=exchanged.class_names))
+            FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=swapped.class_names))
         FusionTrainer(model, arguments, FusionDataset(data, CROP, class_names=["person", "bicycle", "car"]))
 
     def test_empty_evaluation_set(self, make: Make) -> None:

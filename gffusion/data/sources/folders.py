@@ -15,12 +15,12 @@ from gffusion.data.boxes.class_ids import check_class_ids
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import check_end
-from gffusion.data.exchange import check_not_exchanged
 from gffusion.data.io import read_bytes, read_labels, read_size
 from gffusion.data.layouts import find_pairs
 from gffusion.data.pairs import ImagePair
 from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
 from gffusion.data.same_files import check_different_files
+from gffusion.data.swapped_pairs import check_not_swapped
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.utils.notes import get_kind
 
@@ -49,7 +49,7 @@ class FolderPairs(PairSource):
         self.pairs = tuple(pair for part in found for pair in part.pairs)
         check_different_files(self.pairs, every=True, options=options)
         for part in found:
-            check_not_exchanged(part.pairs, options)
+            check_not_swapped(part.pairs, options)
         self.names = tuple(pair.name for pair in self.pairs)
         self._logged: set[str] = set()
         self.has_labels = _all_have_labels(self.pairs)

@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras.exchange import Evidence, are_exchanged, find_exchange
+from gffusion.cameras.swapped_images import Evidence, are_swapped, find_swap
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
-from gffusion.data.exchange import MAX_PAIRS
 from gffusion.data.io import read_image, read_labels, read_size
+from gffusion.data.swapped_pairs import MAX_PAIRS
 from gffusion.models.gffusion.image_processing_gffusion import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
 
@@ -53,17 +53,17 @@ class DatasetRows(PairSource):
             if getattr(features.get(column), "dtype", None) == "PIL.Image.Image":
                 dataset = dataset.cast_column(column, dataclasses.replace(features[column], decode=False))
         self._dataset = dataset
-        if len(self.names) > 1 and are_exchanged(map(self._find_evidence, range(min(len(self.names), MAX_PAIRS)))):
+        if len(self.names) > 1 and are_swapped(map(self._find_evidence, range(min(len(self.names), MAX_PAIRS)))):
             raise ValueError(
-                f"the visible and the infrared images are exchanged: the column {columns['visible']!r} has images in gray or false "
-                f"colors, and {columns['infrared']!r} photographs in color. Exchange `visible` and `infrared`; if they are right, "
+                f"the visible and the infrared images are swapped: the column {columns['visible']!r} has images in gray or false "
+                f"colors, and {columns['infrared']!r} photographs in color. Swap `visible` and `infrared`; if they are right, "
                 "convert the infrared images to gray"
             )
 
     def _find_evidence(self, index: int) -> Evidence:
         try:
             row = self._dataset[index]
-            return find_exchange(*(self._read_column(index, row, name) for name in ("visible", "infrared")))
+            return find_swap(*(self._read_column(index, row, name) for name in ("visible", "infrared")))
         except (OSError, ValueError, MemoryError):  # reported when the row is used
             return "none"
 

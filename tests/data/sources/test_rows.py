@@ -47,7 +47,7 @@ def expect_pair(item: dict[str, Any]) -> None:
 
 class TestRows:
     @pytest.mark.parametrize("kind", ["path", "encoded", "array"])
-    def test_exchanged_and_same_images(self, tmp_path: Path, kind: str) -> None:
+    def test_swapped_and_same_images(self, tmp_path: Path, kind: str) -> None:
         def convert(name: str, image: NDArray[Any]) -> Any:
             Image.fromarray(image).save(tmp_path / name)
             return {"path": tmp_path / name, "encoded": encoded(image), "array": image}[kind]
@@ -60,7 +60,7 @@ class TestRows:
         assert len(set(dataset.identify())) == 3
         assert dataset.select([2]).identify() == FusionDataset.from_dataset(rows[2:]).identify()
         with pytest.raises(
-            ValueError, match=r"are exchanged: the column 'infrared' .* convert the infrared images to gray"
+            ValueError, match=r"are swapped: the column 'infrared' .* convert the infrared images to gray"
         ):
             FusionDataset.from_dataset(rows, visible="infrared", infrared="visible")
 

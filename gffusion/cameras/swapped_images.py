@@ -1,4 +1,4 @@
-"""Find out whether the visible and the infrared images of a camera were exchanged."""
+"""Find out whether the visible and the infrared images of a camera were swapped."""
 
 from collections.abc import Iterable
 from typing import Any, Literal
@@ -11,8 +11,8 @@ from .palettes import GRAY, recognize_palette
 Evidence = Literal["none", "weak", "strong"]
 
 
-def find_exchange(visible: NDArray[Any], infrared: NDArray[Any]) -> Evidence:
-    """Return the evidence that two images were exchanged: the visible one is gray or in false colors, the infrared one is not.
+def find_swap(visible: NDArray[Any], infrared: NDArray[Any]) -> Evidence:
+    """Return the evidence that two images were swapped: the visible one is gray or in false colors, the infrared one is not.
 
     Args:
         visible: (H, W) or (H, W, 3), given as the visible image.
@@ -25,7 +25,7 @@ def find_exchange(visible: NDArray[Any], infrared: NDArray[Any]) -> Evidence:
     Example:
         >>> import numpy as np
         >>> noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
-        >>> find_exchange(noise[..., 0], noise), find_exchange(noise, noise[..., 0])
+        >>> find_swap(noise[..., 0], noise), find_swap(noise, noise[..., 0])
         ('strong', 'none')
     """
     if _is_gray(infrared) or not (_is_gray(visible) or recognize_palette(to_8_bits(visible)) is not None):
@@ -40,11 +40,11 @@ def _is_gray(image: NDArray[Any]) -> bool:
     return image.ndim == 2 or bool((image == image[..., :1]).all())
 
 
-def are_exchanged(evidence: Iterable[Evidence]) -> bool:
-    """Return whether pairs were exchanged: no pair speaks against it, and one is sure. Stops at the first pair that does.
+def are_swapped(evidence: Iterable[Evidence]) -> bool:
+    """Return whether pairs were swapped: no pair speaks against it, and one is sure. Stops at the first pair that does.
 
     Example:
-        >>> are_exchanged(["weak", "strong"]), are_exchanged(["strong", "none"]), are_exchanged(["weak", "weak"])
+        >>> are_swapped(["weak", "strong"]), are_swapped(["strong", "none"]), are_swapped(["weak", "weak"])
         (True, False, False)
     """
     found = set()
@@ -55,10 +55,10 @@ def are_exchanged(evidence: Iterable[Evidence]) -> bool:
     return "strong" in found
 
 
-def refuse_exchanged(visible: object, infrared: object) -> str:
-    """Return the message about exchanged files or folders."""
+def describe_swap(visible: object, infrared: object) -> str:
+    """Return the message about swapped files or folders."""
     return (
-        f"the visible and the infrared images are exchanged: {visible} has images in gray or false colors, and {infrared} has "
-        "photographs in color. Exchange the two; if they are right, take the brightness of the infrared images with "
+        f"the visible and the infrared images are swapped: {visible} has images in gray or false colors, and {infrared} has "
+        "photographs in color. Swap the two; if they are right, take the brightness of the infrared images with "
         "infrared_luma=True (--infrared-luma)"
     )

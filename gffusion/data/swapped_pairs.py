@@ -1,8 +1,8 @@
-"""Refuse pairs whose visible and infrared images were exchanged, before any of them is used."""
+"""Refuse pairs whose visible and infrared images were swapped, before any of them is used."""
 
 from collections.abc import Sequence
 
-from gffusion.cameras.exchange import Evidence, are_exchanged, find_exchange, refuse_exchanged
+from gffusion.cameras.swapped_images import Evidence, are_swapped, describe_swap, find_swap
 
 from .decoded_image import DecodedImage, to_supported
 from .io import read_bytes
@@ -14,21 +14,21 @@ from .reading import ReadOptions
 MAX_PAIRS = 5
 
 
-def check_not_exchanged(pairs: Sequence[ImagePair], options: ReadOptions = ReadOptions()) -> None:
-    """Check that the visible and the infrared images of several pairs were not exchanged, from the first ones.
+def check_not_swapped(pairs: Sequence[ImagePair], options: ReadOptions = ReadOptions()) -> None:
+    """Check that the visible and the infrared images of several pairs were not swapped, from the first ones.
 
     Images are refused here only if they would be refused singly, for their colors; `options.infrared_luma` allows them. If the
     first infrared image is gray, no further pair is read. A single pair is left to [`read_pair`].
 
     Raises:
-        ValueError: If the first pairs look exchanged.
+        ValueError: If the first pairs look swapped.
     """
     chosen = [pair for pair in pairs if pair.visible != pair.infrared][:MAX_PAIRS]
-    if options.infrared_luma or len(pairs) < 2 or not are_exchanged(_find_evidence(pair, options) for pair in chosen):
+    if options.infrared_luma or len(pairs) < 2 or not are_swapped(_find_evidence(pair, options) for pair in chosen):
         return
     files = chosen[0].visible, chosen[0].infrared
     folders = tuple(file.parent for file in files)
-    raise ValueError(refuse_exchanged(*(files if folders[0] == folders[1] else folders)))
+    raise ValueError(describe_swap(*(files if folders[0] == folders[1] else folders)))
 
 
 def _find_evidence(pair: ImagePair, options: ReadOptions) -> Evidence:
@@ -43,6 +43,6 @@ def _find_evidence(pair: ImagePair, options: ReadOptions) -> Evidence:
             return "none"
         if not isinstance(visible, DecodedImage):
             return "strong" if visible.visible is None else "none"
-        return find_exchange(to_supported(visible.image), to_supported(infrared.image))
+        return find_swap(to_supported(visible.image), to_supported(infrared.image))
     except (OSError, ValueError, MemoryError):  # reported when the pair is used
         return "none"

@@ -1,4 +1,4 @@
-"""Visible and infrared images that were exchanged: one line, before anything is written."""
+"""Visible and infrared images that were swapped: one line, before anything is written."""
 
 import shutil
 from collections.abc import Callable
@@ -17,7 +17,7 @@ COMMANDS = [
 
 @pytest.fixture
 def folders(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Path]:
-    """Make `data`, a dataset with exchanged images, in the current folder."""
+    """Make `data`, a dataset with swapped images, in the current folder."""
     monkeypatch.chdir(tmp_path)
     for kind, source in (("visible", "infrared"), ("infrared", "visible"), ("boxes", "boxes")):
         shutil.copytree(scenes / source, tmp_path / "data" / kind)
@@ -29,7 +29,7 @@ def test_one_line(gffusion: Callable, folders: dict[str, Path], command: str) ->
     outcome = gffusion(*command.format(**folders).split())
     assert (outcome.exit_code, outcome.out, outcome.err.count("\n")) == (2, "", 1)
     option = "--infrared_luma" if command.startswith("train") else "--infrared-luma"
-    assert "images are exchanged: " in outcome.err and option in outcome.err
+    assert "images are swapped: " in outcome.err and option in outcome.err
     assert not list(Path().glob("out*"))
 
 
