@@ -55,10 +55,10 @@ def evaluate(
     protocol: Annotated[
         str, typer.Option(help="Conventions of the metrics: standard, tang2022, tang2023 or cddfuse.")
     ] = "standard",
-    segmentation: Annotated[
+    labels: Annotated[
         Path | None, typer.Option(metavar="LABELS", help="Folder of label maps: also measure mIoU.")
     ] = None,
-    labels_pred: Annotated[
+    predicted_labels: Annotated[
         list[str] | None,
         typer.Option(
             metavar="[NAME=]DIR",
@@ -148,9 +148,9 @@ def evaluate(
         inputs: dict[str, Any] = {
             "fused": folders,
             "models": models,
-            "labels": segmentation,
+            "labels": labels,
             "output": output,
-            "predicted_labels": _collect_labels(labels_pred or [], methods),
+            "predicted_labels": _collect_labels(predicted_labels or [], methods),
             "sheet": _parse_sheet(sheet),
             **({} if baselines else {"baselines": ()}),
         }
@@ -185,8 +185,8 @@ def evaluate(
 
         Console(width=UNLIMITED_WIDTH).print(table)
     print_line(f"tables and figures -> {output}", err=as_json)
-    if segmentation is not None and (others := [name for name in table.methods if name not in table.confusion]):
-        print_line(f"note: no label maps of {', '.join(others)}: give them with --labels-pred NAME=DIR", err=True)
+    if labels is not None and (others := [name for name in table.methods if name not in table.confusion]):
+        print_line(f"note: no label maps of {', '.join(others)}: give them with --predicted-labels NAME=DIR", err=True)
     for name, reason in table.unsegmented.items():
         print_line(f"label map of {name} left out: {reason}", err=True)
     if table.skipped:
@@ -210,13 +210,15 @@ def _parse_label_map(text: str | None) -> dict[int, int]:
 
 def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:
     folders = [_split_labels(text, methods) for text in texts]
-    check_once("--labels-pred", [name for name, _ in folders])
+    check_once("--predicted-labels", [name for name, _ in folders])
     return dict(folders)
 
 
 def _split_labels(text: str, methods: list[str]) -> tuple[str, Path]:
     if "=" in text:
-        return split_named("--labels-pred", text)
+        return split_named("--predicted-labels", text)
     if len(methods) != 1:
-        raise ValueError(f"--labels-pred {text}: give the name of one of {len(methods)} methods, as in NAME={text}")
+        raise ValueError(
+            f"--predicted-labels {text}: give the name of one of {len(methods)} methods, as in NAME={text}"
+        )
     return methods[0], Path(text)

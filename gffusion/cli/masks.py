@@ -71,7 +71,7 @@ def masks(
         str, typer.Option(help='Layout of DATA: "folders" (visible/, infrared/, boxes/), "m3fd", "llvip", ...')
     ] = "folders",
     split: Annotated[str | None, typer.Option(help="Split of the dataset, for layouts that have splits.")] = None,
-    classes: Annotated[
+    class_names: Annotated[
         str | None,
         typer.Option(
             metavar="A,B,...", help="Class names of the boxes, in order. [default: as in the dataset's classes.txt]"
@@ -123,7 +123,7 @@ def masks(
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = parse_reading(None, truncated, **reading, **parse_alignment(align))
-        pairs, class_names, found = _find_pairs(data, layout, split, split_list(classes))
+        pairs, names, found = _find_pairs(data, layout, split, split_list(class_names))
         output, match = output or found.labels or data / "labels", found.match
         _check_output(output, match)
         stack.enter_context(new_output(output))
@@ -142,16 +142,16 @@ def masks(
         if todo:
             check_writable(output)
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
-            if class_names is not None:
-                _write_classes(output.parent, class_names)
-            failed, count, summary = _label(todo, output, mask_method, class_names, fallback, ignore_doubtful, ranges)
+            if names is not None:
+                _write_classes(output.parent, names)
+            failed, count, summary = _label(todo, output, mask_method, names, fallback, ignore_doubtful, ranges)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
             print_line(f"{summary}{skipped} -> {output}")
         else:
             print_line(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
         if contact_sheet is not None:
             labeled = [pair for pair in pairs if _is_labeled(pair)]
-            _write_contact_sheet(labeled, class_names, contact_sheet, ranges, overwrite)
+            _write_contact_sheet(labeled, names, contact_sheet, ranges, overwrite)
     if failed:
         failures = [(result.pair.name, result.error) for result in failed]
         exit_with_failures("failed", failures, is_partial=count + len(pairs) > len(todo))
@@ -189,7 +189,7 @@ def _check_contact_sheet(sheet: Path, files: list[Path], labels: Path, label_map
 
 
 def _find_pairs(
-    data: Path, layout: str, split: str | None, classes: list[str] | None
+    data: Path, layout: str, split: str | None, given_names: list[str] | None
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
     from gffusion.data.boxes import has_class_names  # saves start-up time
@@ -203,11 +203,11 @@ def _find_pairs(
         raise ValueError(f"no pair of {data} has boxes to make label maps from")
     if unboxed := [pair.name for pair in found.pairs if pair.boxes is None]:
         print_line(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
-    class_names = found.check_class_names() if classes is None else check_class_names(classes, "--classes")
+    class_names = found.check_class_names() if given_names is None else check_class_names(given_names, "--class-names")
     named = (pair.boxes for pair in pairs if isinstance(pair.boxes, Path) and has_class_names(pair.boxes))
     if class_names is None and (file := next(named, None)):
         raise ValueError(
-            f"{file} contains class names: list all names in order in {data / 'classes.txt'}, or pass --classes A,B"
+            f"{file} contains class names: list all names in order in {data / 'classes.txt'}, or pass --class-names A,B"
         )
     if note := check_class_ids((pair.boxes for pair in pairs), class_names, can_fail_alone=True):
         print_line(f"note: {note}", err=True)

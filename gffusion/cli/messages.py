@@ -22,7 +22,7 @@ _BOTH = (
 _OPTION = re.compile(r'`(\w+)(?:="?([^`"]*)"?)?`|\b(\w+)=(?:"([^"]*)"|(\[low, high\]))')
 _DASHED = re.compile(r"(?<!\S)--([a-z]+(?:-[a-z]+)+)\b")  # options of trainings have underscores
 # Options of commands whose argument in Python has another name.
-_OTHER_NAMES = {"labels": "segmentation", "models": "model", "predicted_labels": "labels_pred"}
+_OTHER_NAMES = {"models": "model"}
 _EXTRA = re.compile(r'pip install "gffusion(\[\w+\])"')
 
 _options: dict[str, str] = {}

@@ -246,11 +246,11 @@ def _check_options(
             raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINES)}.")
     for option, value in (("`label_map` (--label-map)", label_map), ("`class_names` (--class-names)", class_names)):
         if labels is None and value:
-            raise ValueError(f"{option} needs label maps (`labels`, --segmentation).")
+            raise ValueError(f"{option} needs label maps (`labels`, --labels).")
     if labels is not None and (read_options.crop or read_options.reference != "visible"):
         raise ValueError(
             "`crop` and `reference` (--crop and --reference infrared) cannot be used with label maps, which lie in the frame of "
-            "the visible image: leave them out, or evaluate without `labels` (--segmentation)"
+            "the visible image: leave them out, or evaluate without `labels` (--labels)"
         )
 
 

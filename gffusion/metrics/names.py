@@ -56,7 +56,7 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
     similar = spellings[near[0]] if near else ""
     if similar in list_metrics("segmentation"):
         return (
-            f" {similar} is a metric of label maps, which `evaluate` measures with `labels` (--segmentation), and "
+            f" {similar} is a metric of label maps, which `evaluate` measures with `labels` (--labels), and "
             f'`get_metric("{similar}", num_classes=...)` creates.'
         )
     return f" Did you mean {similar}?" if similar in allowed else ""

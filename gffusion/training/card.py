@@ -76,6 +76,6 @@ def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int, optio
         return []
     fusion = ",".join(metric for metric in metrics if METRICS[metric].task == "fusion")
     command = "gffusion evaluate --visible VISIBLE --infrared INFRARED --model MODEL -o OUT"
-    command += f" --metrics {fusion}" * bool(fusion) + " --segmentation LABELS" * ("mIoU" in metrics)
+    command += f" --metrics {fusion}" * bool(fusion) + " --labels LABELS" * ("mIoU" in metrics)
     command += f" {options}" * bool(options)
     return [Evaluation("evaluation pairs of the run", metrics, images, "standard", command)]

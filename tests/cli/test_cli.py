@@ -137,7 +137,10 @@ def test_wrong_usage_is_one_line(gffusion: Callable, command: str, named: str) -
         ("evaluate -m a b --model c", "-m a -m b --model c"),
         ("evaluate --fused a=x b=y", "--fused a=x --fused b=y"),
         ("evaluate -o out stray", "-o out stray"),
-        ("masks --classes car person data", "--classes car person data"),  # which of the words is DATA is not clear
+        (
+            "masks --class-names car person data",
+            "--class-names car person data",
+        ),  # which of the words is DATA is not clear
     ],
 )
 def test_words_of_a_list_are_joined(command: str, joined: str) -> None:

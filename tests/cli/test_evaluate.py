@@ -111,13 +111,14 @@ def test_report_for_people_and_for_programs(evaluate: Callable, here: Path) -> N
 @pytest.mark.parametrize("given", ["labels", "mine=labels"])
 def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
     classes = "background person bicycle car"
-    options = ("--metrics", "EN", "--segmentation", "labels", "--labels-pred", given, "--class-names", classes)
+    options = ("--metrics", "EN", "--labels", "labels", "--predicted-labels", given, "--class-names", classes)
     outcome = evaluate("--fused", "mine=mine", *options)
     assert outcome.exit_code == 0
     assert "mIoU ↑" in outcome.out
     assert "person ↑" in outcome.out
     assert (
-        outcome.err.startswith("note: no label maps of average, maximum, ") and "--labels-pred NAME=DIR" in outcome.err
+        outcome.err.startswith("note: no label maps of average, maximum, ")
+        and "--predicted-labels NAME=DIR" in outcome.err
     )
     summary = json.loads((here / "out" / "summary.json").read_text())["methods"]
     assert summary["mine"]["mIoU"] == summary["mine"]["IoU person"] == 1.0
@@ -161,7 +162,7 @@ def test_list_or_pattern_selects_from_a_folder(
 def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Path) -> None:
     for file in (here / "labels").iterdir():
         write_image(file, np.where(read_labels(file) > 0, 255, 0).astype(np.uint8))
-    outcome = evaluate("--model", "gffusion-tiny", "--segmentation", "labels")
+    outcome = evaluate("--model", "gffusion-tiny", "--labels", "labels")
     assert outcome.exit_code == 2
     assert "the label maps hold only 0 and 255, but 255 means ignored" in outcome.err
     assert not (here / "out").exists()
@@ -177,31 +178,31 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
             [
                 "--fused",
                 "mine=mine",
-                "--segmentation",
+                "--labels",
                 "labels",
-                "--labels-pred",
+                "--predicted-labels",
                 "mine=labels",
-                "--labels-pred",
+                "--predicted-labels",
                 "labels",
             ],
-            "--labels-pred names 'mine' twice",
+            "--predicted-labels names 'mine' twice",
         ),
         (["--label-map", "1=2,01=3"], "--label-map names 1 twice"),
-        (["--class-names", "background,car"], "--class-names needs label maps (--segmentation)"),
+        (["--class-names", "background,car"], "--class-names needs label maps (--labels)"),
         (["--fused", "mine=nowhere"], "the folder nowhere does not exist"),
         (["--model", "nothing"], "Unknown model 'nothing'"),
         (["--metrics", "EN,XY"], "has no fusion metric 'XY'"),
         (["--metrics", "q_abf"], "has no fusion metric 'q_abf'. Did you mean Qabf?"),
         (["--sheet", "rendered_0001 rendered_0009"], "no pair 'rendered_0009'"),
         (["--device", "warp"], "--device warp:"),
-        (["--segmentation", "labels"], "None of the models has a segmenter"),
+        (["--labels", "labels"], "None of the models has a segmenter"),
         (
-            ["--segmentation", "labels", "--labels-pred", "labels"],
-            "--labels-pred labels: give the name of one of 0 methods",
+            ["--labels", "labels", "--predicted-labels", "labels"],
+            "--predicted-labels labels: give the name of one of 0 methods",
         ),
         (["--no-baselines"], "nothing to evaluate"),
         (["--label-map", "4:1"], "--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got '4:1'"),
-        (["--label-map", "4=1"], "--label-map needs label maps (--segmentation)"),
+        (["--label-map", "4=1"], "--label-map needs label maps (--labels)"),
         (["--zoom", "3,4,0,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,4,0,5'"),
         (["--zoom", "0,0,9000,5"], "the enlarged part (zoom) from 0, 0 to 9000, 5 does not lie in"),
         (["--visible", "pairs.csv"], "pairs.csv: CSV files are for fuse"),

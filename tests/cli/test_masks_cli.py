@@ -245,18 +245,20 @@ class TestClasses:
 
     def test_given_by_option(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()
-        assert gffusion("masks", data, "--method", "threshold", "--classes", "man, mountain bike,car").exit_code == 0
+        assert (
+            gffusion("masks", data, "--method", "threshold", "--class-names", "man, mountain bike,car").exit_code == 0
+        )
         assert (data / "classes.txt").read_text() == "man\nmountain bike\ncar\n"
 
     def test_must_agree_with_an_existing_list(self, gffusion: Callable, data: Path) -> None:
         for classes, message in (
             ("car,bicycle,person", "classes.txt lists other classes than car, bicycle, person"),
-            ("person,person", "--classes names 'person' twice"),
+            ("person,person", "--class-names names 'person' twice"),
         ):
-            outcome = gffusion("masks", data, "--method", "threshold", "--classes", classes)
+            outcome = gffusion("masks", data, "--method", "threshold", "--class-names", classes)
             assert (outcome.exit_code, outcome.out) == (2, "") and message in outcome.err
         assert not (data / "labels").exists()
-        assert gffusion("masks", data, "--method", "threshold", "--classes", "Person,BICYCLE,car").exit_code == 0
+        assert gffusion("masks", data, "--method", "threshold", "--class-names", "Person,BICYCLE,car").exit_code == 0
 
     def test_of_yolo_need_no_names(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()
@@ -278,8 +280,8 @@ class TestClasses:
             write_voc(data / "boxes" / f"{name}.xml", "car")
         outcome = gffusion("masks", data, "--method", "threshold")
         assert outcome.exit_code == 2
-        assert f"{NAMES[0]}.xml contains class names" in outcome.err and "--classes" in outcome.err
-        options = ("--method", "threshold", "--classes", "person,car", "--fallback", "box")
+        assert f"{NAMES[0]}.xml contains class names" in outcome.err and "--class-names" in outcome.err
+        options = ("--method", "threshold", "--class-names", "person,car", "--fallback", "box")
         assert gffusion("masks", data, *options).exit_code == 0
         labels = read(data / "labels" / f"{NAMES[0]}.png")
         assert (labels == 2).any() and set(np.unique(labels)) <= {0, 2, 255}

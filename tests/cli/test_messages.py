@@ -55,12 +55,12 @@ def test_options_are_named_once(message: str) -> None:
         ("pass max_pixels=12 (--max-pixels 12)", "pass --max-pixels 12"),
         ("with `infrared_luma=True`, or max_pixels=12", "with --infrared-luma, or max_pixels=12"),
         ('infrared_range="folder" is measured: pass infrared_range=[low, high]', None),
-        ("`labels` and `visible_values` differ", "--segmentation and `visible_values` differ"),
+        ("`labels` and `visible_values` differ", "--labels and `visible_values` differ"),
         ("give `class_names` (--class-names), `label_map` (--label-map)", "give --class-names, --label-map"),
     ],
 )
 def test_translations(message: str, translated: str | None) -> None:
-    names = ("infrared_range", "infrared_luma", "segmentation")
+    names = ("infrared_range", "infrared_luma", "labels")
     use_options([SimpleNamespace(name=name, opts=[f"--{name.replace('_', '-')}"]) for name in names])
     try:
         expected = "--infrared-range folder is measured: pass --infrared-range LOW,HIGH"

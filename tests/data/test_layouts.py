@@ -66,7 +66,7 @@ class TestFolders:
         assert dataset[0]["box_classes"].tolist() == [1]
         write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "car"}, {"id": 3, "name": "Background"}]}')
         with pytest.raises(
-            ValueError, match=r"all\.json lists .*: remove 'Background'; .* class_names= .*masks --classes"
+            ValueError, match=r"all\.json lists .*: remove 'Background'; .* class_names= .*masks --class-names"
         ):
             FusionDataset(tmp_path)
         assert FusionDataset(tmp_path, class_names=["car"])[0]["box_classes"].tolist() == [0]

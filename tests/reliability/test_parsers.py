@@ -126,7 +126,7 @@ def test_boxes_in_the_command(gffusion: Callable[..., Any], tmp_path: Path) -> N
     stems = sorted(file.stem for file in (tmp_path / "visible").iterdir())
     for stem, text in zip(stems, ["0 .5 .5 .2 .2", *texts], strict=True):
         (tmp_path / "boxes" / f"{stem}.txt").write_text(text)
-    done = gffusion("masks", tmp_path, "--method", "threshold", "-o", tmp_path / "new", "--classes", "car")
+    done = gffusion("masks", tmp_path, "--method", "threshold", "-o", tmp_path / "new", "--class-names", "car")
     assert done.exit_code == 1 and "Traceback" not in done.err
     assert [file.stem for file in (tmp_path / "new").glob("*.png")] == stems[:1]
     assert all(f"{stem}.txt" in done.err for stem in stems[1:]), done.err

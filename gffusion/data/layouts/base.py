@@ -53,7 +53,7 @@ class FoundPairs:
             return check_class_names(self.class_names, str(self.names_file))
         except ValueError as error:
             raise ValueError(
-                f"{error}; or name the classes with class_names= (--class_names; masks --classes)"
+                f"{error}; or name the classes with class_names= (--class_names; masks --class-names)"
             ) from None
 
 
