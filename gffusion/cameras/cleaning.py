@@ -58,9 +58,7 @@ def clean_frame(
             notes.append(f"infrared border ({_format(border)}) filled by the visible image; --keep-borders keeps it")
             missing = join_masks(missing, border)
     if (value := _find_only_value(values, missing)) is not None:
-        notes.append(
-            f"the infrared image has one value, {value}, everywhere, as behind a closed shutter: it shows nothing of the scene"
-        )
+        notes.append(f"all infrared values are {value}, as behind a closed shutter: they show nothing of the scene")
     return replace(frame, values=values, missing=missing, notes=tuple(notes))
 
 

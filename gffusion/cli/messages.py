@@ -20,7 +20,7 @@ _BOTH = (
     (re.compile(rf"{_NAME} or `(--[^`]+)`"), r"\1"),
 )
 _OPTION = re.compile(r'`(\w+)(?:="?([^`"]*)"?)?`|\b(\w+)=(?:"([^"]*)"|(\[low, high\]))')
-_DASHED = re.compile(r"(?<!\S)--([a-z]+(?:-[a-z]+)+)\b")  # options of trainings have underscores
+_DASHED = re.compile(r"(?<!\S)--([a-z]+(?:-[a-z]+)+)\b")  # options of `gffusion train` have underscores
 # Options of commands whose argument in Python has another name.
 _OTHER_NAMES = {"models": "model"}
 _EXTRA = re.compile(r'pip install "gffusion(\[\w+\])"')

@@ -28,7 +28,8 @@ def push(
         typer.Option(metavar="TEXT", help="First line of the commit message. [default: version of gffusion]"),
     ] = None,
     force: Annotated[
-        bool, typer.Option("--force", help="Publish despite damaged weights, an unfinished training or other problems.")
+        bool,
+        typer.Option("--force", help="Publish despite damaged weights, an unfinished training run or other problems."),
     ] = False,
     dry_run: Annotated[
         bool,
@@ -48,7 +49,7 @@ def push(
     with user_errors():
         if not folder.is_dir():
             raise NotADirectoryError(
-                f"{folder} is not a folder: give one that a training or `save_pretrained` wrote, such as runs/mine/best"
+                f"{folder} is not a folder: give one that a training run or `save_pretrained` wrote, such as runs/mine/best"
             )
         from gffusion.hub import push as publish  # saves start-up time: imports torch
         from gffusion.hub.publishing import find_published_files

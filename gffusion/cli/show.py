@@ -1,4 +1,4 @@
-"""`gffusion show`: figures of a pair, a model or a training."""
+"""`gffusion show`: figures of a pair, a model or a training run."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -48,7 +48,7 @@ def show(
             metavar="KIND",
             help="fused: sources and fused images with an enlarged part; tokens: principal components of the encoders' tokens; "
             "gates: where features of the encoder are injected; labels: segmentation over the fused image; weights: shares of "
-            "the merged layers; training: curves of a training.",
+            "the merged layers; training: curves of a training run.",
         ),
     ],
     visible: Annotated[
@@ -97,7 +97,7 @@ def show(
     device: DeviceOption = "auto",
     overwrite: OverwriteFileOption = False,
 ) -> None:
-    """Draw a figure of a pair, a model or a training, in publication quality. Needs matplotlib: `pip install "gffusion[plots]"`.
+    """Draw a figure of a pair, a model or a training run, in publication quality. Needs matplotlib: `pip install "gffusion[plots]"`.
 
     Files with both images, such as radiometric JPEG, are given alone. Exit code: 0 if the figure was written, 2 if not.
     """

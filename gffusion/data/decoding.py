@@ -1,4 +1,4 @@
-"""Decode image files with everything that decides how their values are to be read."""
+"""Decode image files, and the metadata needed to interpret their values."""
 
 import contextlib
 import os

@@ -142,7 +142,7 @@ class FusionCard:
         model_name: Name of the weights.
         config: Configuration of the model.
         license: SPDX identifier of the license of the weights, such as "Apache-2.0".
-        has_weights: Whether weights exist. Otherwise, the card shows how to start a training.
+        has_weights: Whether weights exist. Otherwise, the card shows how to start training.
         hub_id: Hub id of the weights.
         source: Folder or bundled model that the code example loads. Defaults to `hub_id`, then to `model_name`.
         description: One or two sentences about the weights.

@@ -1,4 +1,4 @@
-"""Checks before publishing: incomplete, damaged or diverged weights, unfinished trainings and unavailable encoders."""
+"""Checks before publishing: incomplete, damaged or diverged weights, unfinished training runs and unavailable encoders."""
 
 import os
 from pathlib import Path
@@ -59,7 +59,7 @@ def read_config(folder: Path) -> GFFusionConfig:
     if missing := [name for name, found in is_present.items() if not found]:
         raise OSError(
             f"{folder} contains no model: {' and '.join(missing)} missing. Save a model there with `save_pretrained`, or "
-            "name the folder `best` or `last` of a training."
+            "name the folder `best` or `last` of a training run."
         )
     config: GFFusionConfig = GFFusionConfig.from_pretrained(folder)
     return config
@@ -113,7 +113,7 @@ def _find_damaged_weights(folder: Path, config: GFFusionConfig) -> list[str]:
                     value = weights.get_tensor(name)
                     found[name] = (value.is_floating_point(), list(value.shape))
                     if value.is_floating_point() and not torch.isfinite(value).all():
-                        problems.append(f"{name} contains NaN or infinity: the training has diverged")
+                        problems.append(f"{name} contains NaN or infinity: training has diverged")
         except SafetensorError as error:
             problems.append(f"{file.name} is damaged ({error}): save it again")
     if not problems and found != expected:

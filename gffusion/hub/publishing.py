@@ -65,7 +65,7 @@ def push(
     repository has a card, a card that describes the architecture is published.
 
     Args:
-        folder: Folder of the model, as written by `save_pretrained` or a training.
+        folder: Folder of the model, as written by `save_pretrained` or a training run.
         repo_id: Repository, `organization/name`, or `name` for your own account; created if needed.
         full: Whether to include the frozen encoders. Otherwise the configuration names their repositories. By default, the
             weights are published as they were saved: with the encoders if these have no repository.

@@ -142,7 +142,7 @@ def predict(
 
 
 def _list_pairs(pairs: Any) -> list[Any]:
-    """Return the pairs as a list; raise ValueError if one is no pair."""
+    """Return the pairs as a list; raise ValueError if an item is not a pair."""
     is_one = isinstance(pairs, PairImages | np.ndarray | Tensor)
     items = [pairs] if is_one else list(pairs)
     wrong = items if is_one else [item for item in items if not _is_pair(item)]

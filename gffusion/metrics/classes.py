@@ -42,9 +42,10 @@ class _CatalogMetric(Metric):
         super().merge_state(incoming_state if isinstance(incoming_state, Metric) else states)
 
     def _add_mark(self, name: str) -> None:
-        """Add a state, always 0, whose name no metric with other values has.
+        """Add a constant state whose name encodes the metric and its options.
 
-        `MetricCollection` takes metrics for one whose states have the same names and are equal after the first batch.
+        Without it, `MetricCollection` could merge different metrics into one compute group if their states are equal after
+        the first batch.
         """
         self.add_state(_MARK + re.sub(r"\W", "_", name), torch.zeros(()), dist_reduce_fx="sum")
 

@@ -1,4 +1,4 @@
-"""Stop a training whose losses or weights are not finite."""
+"""Stop training whose losses or weights are not finite."""
 
 from pathlib import Path
 

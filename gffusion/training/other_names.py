@@ -1,9 +1,9 @@
-"""What to use instead of options that trainings do not have."""
+"""What to use instead of options that `gffusion train` does not have."""
 
 import difflib
 from collections.abc import Iterable
 
-_FRAME = "labels lie in the frame of the visible image, which trainings keep; leave it out"
+_FRAME = "labels lie in the frame of the visible image, which training keeps; leave it out"
 _PROCESSOR = "the image processor is that of train_dataset, and saved with the weights; leave it out"
 _ADVICE = {
     "crop": _FRAME,

@@ -284,7 +284,7 @@ def check_batch_size(arguments: FusionTrainingArguments, batch_size: int) -> Non
 
 
 def warn_about_shared_pairs(training: Dataset[dict[str, Any]], evaluation: Dataset[dict[str, Any]] | None) -> None:
-    """Warn if the training has pairs of the evaluation, whose scores then say nothing about other images."""
+    """Warn if training has pairs of the evaluation, whose scores then say nothing about other images."""
     if not (isinstance(training, FusionDataset) and isinstance(evaluation, FusionDataset)):
         return
     trained, evaluated = set(training.identify()), evaluation.identify()
@@ -323,7 +323,7 @@ def start_accelerator(arguments: FusionTrainingArguments, output_dir: Path) -> A
     launched, wanted = os.environ.get("ACCELERATE_MIXED_PRECISION", "no"), arguments.mixed_precision
     if launched in ("bf16", "fp16") and launched != wanted:
         raise ValueError(
-            f"`accelerate launch` was given `--mixed_precision {launched}`, but the options of the training choose the precision, "
+            f"`accelerate launch` was given `--mixed_precision {launched}`, but the training options choose the precision, "
             f"and it is {wanted!r}: set `{launched}`, or launch with `--mixed_precision no`."
         )
     try:

@@ -198,7 +198,7 @@ def describe_run(
     """Return everything that affects the weights of a run and which are the best, except initial weights and image contents."""
     unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
     if not model.config.use_segmenter:
-        unimportant |= {"id2label", "label2id"}  # label maps can be made during a training that does not read them
+        unimportant |= {"id2label", "label2id"}  # label maps can be made during a training run that does not read them
     evaluated = {} if evaluation is None else _describe_data(evaluation)
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},

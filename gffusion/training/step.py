@@ -104,7 +104,7 @@ class TrainingStep:
             layer.momentum = momentum
 
     def share_statistics(self) -> None:
-        """Give all processes the statistics of batch normalization of the first one, which are those that it saves."""
+        """Broadcast the batch normalization statistics of the main process, which are the ones saved."""
         if self._accelerator.num_processes > 1:
             for layer in self._batch_normalizations():
                 for statistics in layer.buffers():

@@ -48,15 +48,15 @@ class FusionTrainer:
 
     Writes to `output_dir`: `log.jsonl` (a record per epoch and per evaluation), `images/`, `best` and `last` (loadable
     with `from_pretrained`, with a model card at the end), and `checkpoints/`, from which
-    `train(resume_from_checkpoint=True)` continues. A killed and resumed run gives bit-identical weights; after a
-    checkpoint inside an epoch, not if workers load a dataset other than [`FusionDataset`] that draws random numbers.
+    `train(resume_from_checkpoint=True)` continues. On CPUs, a killed and resumed run gives bit-identical weights, except
+    after a checkpoint inside an epoch if workers draw random numbers in a dataset other than [`FusionDataset`].
 
     Args:
         model: The model to train. A subclass whose `forward` adds terms to `outputs.loss` is trained with them.
         args: Options of the run.
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
-            of one size, see [`FusionDataset`], of which it can be a `Subset`, but no `ConcatDataset`. Its
-            `set_epoch(epoch)`, if it has one, is called before every epoch.
+            of one size, see [`FusionDataset`]. A `Subset` of a `FusionDataset` is supported, a `ConcatDataset` of some is
+            not. Its `set_epoch(epoch)`, if it has one, is called before every epoch.
         eval_dataset: Items of any size, for selecting the best weights. Without it, or with `eval_strategy="no"`, the last
             weights are saved as the best.
         card_facts: Further arguments of [`FusionCard`], such as `training_data`.
@@ -261,7 +261,7 @@ class FusionTrainer:
                 )
             self.folder.check_unused(bool(resume))
         if self.progress.step:
-            raise ValueError("This trainer was trained before. Make a new one, or set `resume_from_checkpoint`.")
+            raise ValueError("`train` was already called. Create a new trainer, or set `resume_from_checkpoint`.")
 
     def _check_same_run(self, state: dict[str, Any]) -> None:
         epochs = state["progress"]["step"] / self.steps_per_epoch

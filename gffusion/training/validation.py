@@ -112,7 +112,7 @@ def warn_if_worse(log: Sequence[Mapping[str, Any]], metric: str, best: float | N
     sign = 1 if is_higher_better(metric) else -1
     if before is not None and best is not None and sign * before > sign * best:
         logger.warning(
-            "%s of the best weights is %.4g, but was better before the training, %.4g: "
+            "%s of the best weights is %.4g, but was better before training, %.4g: "
             "lower `learning_rate`, or train longer on more pairs.",
             metric,
             best,

@@ -130,7 +130,7 @@ def draw_training(records: Sequence[Mapping[str, Any]], title: str = "Training")
         ValueError: If the records have no losses.
     """
     if not any("loss_structural" in record for record in records):
-        raise ValueError("the records have no losses (loss_structural): give the log.jsonl of a training")
+        raise ValueError("the records have no losses (loss_structural): give the log.jsonl of a training run")
     is_labeled = any("loss_segmentation" in record for record in records)
     figure = make_figure(14 if is_labeled else 10, 3.8)
     figure.suptitle(fit_text(title, 0.9 * 72 * figure.get_figwidth(), 12))

@@ -1,4 +1,4 @@
-"""Check that what callers pass as a model is one of this package."""
+"""Validate `model` arguments."""
 
 import os
 from typing import Any

@@ -73,7 +73,7 @@ def test_images_of_dead_pixels_only(dtype):
 )
 def test_images_of_one_value_are_noted(value, dtype, words):
     values = np.full((40, 50), value, dtype)
-    note = f"the infrared image has one value, {words}, everywhere, as behind a closed shutter: it shows nothing of the scene"
+    note = f"all infrared values are {words}, as behind a closed shutter: they show nothing of the scene"
     for image in (values, np.repeat(values[..., None], 3, axis=2)):
         assert clean_frame(InfraredFrame(image), "infrared.png").notes == (note,)
     damaged = values.astype(np.float32)

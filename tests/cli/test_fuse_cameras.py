@@ -52,9 +52,7 @@ def test_frames_that_show_nothing(gffusion: Callable, files: Path) -> None:
     words = "fuse", "visible", "infrared", "-o", "out", "--infrared-range", "percentile"
     outcome = gffusion(*words)
     assert outcome.exit_code == 1 and "dead.png: the infrared image has no measured pixel" in outcome.err
-    note = (
-        "the infrared image has one value, 29315, everywhere, as behind a closed shutter: it shows nothing of the scene"
-    )
+    note = "all infrared values are 29315, as behind a closed shutter: they show nothing of the scene"
     assert f"note: {note} (1 pair: shut)" in outcome.err
     report = json.loads(gffusion(*words, "--overwrite", "--json").out)
     assert (list(report["errors"]), report["notes"], report["noted"]) == (["dead"], {note: 1}, {note: ["shut"]})

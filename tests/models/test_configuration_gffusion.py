@@ -139,7 +139,7 @@ class TestErrors:
         ("names", "message"), [(["ground", "deer"], "got a list"), ({0: "ground", 2: "deer"}, r"got \[0, 2\]")]
     )
     def test_classes_that_are_set(self, names: Any, message: str) -> None:
-        """They are refused before a training, not when its weights are saved."""
+        """They are refused before a training run, not when its weights are saved."""
         config = GFFusionConfig()
         with pytest.raises(ValueError, match=f"`id2label` .*{message}"):
             config.id2label = names

@@ -77,7 +77,7 @@ def test_in_log_files(command: str, scenes: Path, tmp_path: Path, capsys: pytest
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_in_terminals(command: str, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Bars vanish when they are finished, except that of a training, and no line is mixed with one."""
+    """Bars vanish when they are finished, except that of a training run, and no line is mixed with one."""
     terminal = Terminal()
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setattr(sys, "stderr", terminal)

@@ -74,7 +74,7 @@ class TestParse:
             ("stray", "unknown option stray; see `gffusion train --help`"),
             (
                 "--reference=infrared",
-                "unknown option --reference=infrared: labels lie in the frame of the visible image, which trainings keep; "
+                "unknown option --reference=infrared: labels lie in the frame of the visible image, which training keeps; "
                 "leave it out",
             ),
             ("--seed", "argument --seed: expected one argument"),

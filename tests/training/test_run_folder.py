@@ -227,7 +227,7 @@ class TestSameTrainerAgain:
     def test_does_not_silently_train_on(self, make_trainer: Callable[..., FusionTrainer]) -> None:
         trainer = make_trainer(num_train_epochs=1, overwrite_output_dir=True)
         trainer.train()
-        with pytest.raises(ValueError, match="This trainer was trained before"):
+        with pytest.raises(ValueError, match="`train` was already called"):
             trainer.train()
 
 

@@ -219,7 +219,7 @@ class TestFiles:
         log = [(r["epoch"], r["step"], r["eval_loss_structural"]) for r in trainer.folder.read_log()]
         assert [(epoch, score) for epoch, _, score in log] == [(-1, 0.5), (0, 2.0), (1, 3.0)]
         assert log[0][1] == 0
-        assert "loss_structural of the best weights is 2, but was better before the training, 0.5: lower" in caplog.text
+        assert "loss_structural of the best weights is 2, but was better before training, 0.5: lower" in caplog.text
         assert "before training: validation L_st 0.5000\nepoch 1/2: loss" in capsys.readouterr().out
         assert not find_changes(trainer.states[0], trainer.states[1])  # evaluated before the first step
         best = GFFusionModel.from_pretrained(trainer.output_dir / "best")

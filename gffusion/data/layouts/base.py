@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 OWN_NAMES = (
-    "Folders and files of any names: gffusion fuse takes two folders or a CSV file; for a training in Python, "
+    "Folders and files of any names: gffusion fuse takes two folders or a CSV file; for training in Python, "
     "FusionDataset.from_dataset takes a list of dicts of paths"
 )
 

@@ -70,7 +70,7 @@ class FrozenBackboneModel(PreTrainedModel):
         dinov2: Dinov2Model | str | os.PathLike[str] | None = None,
         **config_arguments: Any,
     ) -> Self:
-        """Create an untrained model with pretrained encoders, in training mode and float32, to start a training.
+        """Create an untrained model with pretrained encoders, in training mode and float32, to start a training run.
 
         Args:
             clip: Encoder, or its Hub id or folder. Required in the hybrid paradigm.
@@ -312,7 +312,9 @@ def _name_parts(new: set[str]) -> str:
 
 def _warn_about_new_parts(source: str, new: set[str]) -> None:
     if new and (os.environ.get("RANK") or "0") == "0":  # of `accelerate launch`
-        logger.warning(f"Not in {source}, so new, and to be trained: {_name_parts(new)}.")
+        logger.warning(
+            f"Newly initialized, because {source} does not contain them: {_name_parts(new)}. Train the model before you use it."
+        )
 
 
 def _load_external_backbones(

@@ -1,4 +1,4 @@
-"""Limits on configuration files: plausible sizes, no choice of code, and no local folders."""
+"""Validate configuration files: size limits, no code selection, no local paths."""
 
 import contextlib
 import json

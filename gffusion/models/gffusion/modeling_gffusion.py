@@ -102,7 +102,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
     """Fuse a visible and an infrared image, and segment the result (GFFusion, Luo et al., 2024).
 
     The encoders are frozen and stay in evaluation mode. `GFFusionModel(config)` has random encoders. Use
-    [`GFFusionModel.from_backbones`] to start a training, and [`GFFusionModel.from_pretrained`] to load a trained model.
+    [`GFFusionModel.from_backbones`] to start training, and [`GFFusionModel.from_pretrained`] to load a trained model.
 
     Args:
         config ([`GFFusionConfig`]): Architecture.

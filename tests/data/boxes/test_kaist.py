@@ -1,4 +1,4 @@
-"""Box files of KAIST, and box files that a training does not need."""
+"""Box files of KAIST, and box files that a training run does not need."""
 
 from collections.abc import Callable
 from pathlib import Path
