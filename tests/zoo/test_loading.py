@@ -261,17 +261,20 @@ class TestImageProcessor:
 from gffusion.zoo import load_image_processor
 print(load_image_processor("lab/net", size_divisor=4).size_divisor)
 """
-        offline = {"HF_HUB_OFFLINE": "1"}
+        offline, unreachable = {"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}
         for name, options, answer in (
-            ("cold", {"HF_ENDPOINT": "http://127.0.0.1:9"}, ""),
+            ("cold", unreachable, ""),
             ("cold", offline, ""),
             ("warm", {}, "4\n"),
+            ("warm", unreachable, "4\n"),
             ("warm", offline, "4\n"),
         ):
             environment = hub.environment(tmp_path / name) | options
             done = fork_script(script, environment=environment, folder=tmp_path)
             assert done.stdout == answer, done.stderr
             assert ("image processor from 'lab/net': it is not in the cache" in done.stderr) == (not answer)
+            note = "http://127.0.0.1:9 does not answer: lab/net is read from the cache, which may be older"
+            assert done.stderr.count(note) == (options is unreachable)
 
 
 class TestBundledModels:

@@ -24,10 +24,12 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils import get_session
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
 
 from .config_limits import describe_type, read_json_object
 from .weight_checks import MisfitError
+
+logger = logging.get_logger(__name__)
 
 # Arguments of a request to the Hub besides name and revision.
 HUB_ARGUMENTS = ("cache_dir", "force_download", "local_files_only", "proxies", "token")
@@ -51,6 +53,9 @@ def limit_to_cache(source: str | os.PathLike[str], hub_arguments: dict[str, Any]
     """
     if os.path.isdir(source) or hub_arguments.get("local_files_only") or can_reach_hub():
         return hub_arguments
+    logger.warning_once(
+        f"{constants.ENDPOINT} does not answer: {os.fspath(source)} is read from the cache, which may be older."
+    )
     return {**hub_arguments, "local_files_only": True}
 
 
