@@ -101,7 +101,10 @@ def _check_resize(
     difference = math.log(width * other_height / (height * other_width))
     words = f"{names[0]} measures {describe_size(sizes[0])} pixels, {names[1]} {describe_size(sizes[1])}"
     if abs(difference) > ASPECT_TOLERANCE and (width - height) * (other_width - other_height) < 0:
-        raise ValueError(f"{words}: one of them is rotated by 90 degrees; rotate it first")
+        raise ValueError(
+            f"{words}: one of them is rotated by 90 degrees; rotate it first, or make a rig "
+            "with gffusion align --infrared-turn 90 or 270"
+        )
     notes = []
     if abs(difference) > ASPECT_TOLERANCE:
         notes.append(

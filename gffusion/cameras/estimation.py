@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .edges import EdgePair, prepare_pair
+from .orientation import ORIENTATIONS, Orientation
 from .refinement import COARSE, FINE, PARAMETERS, Fit, Transform, make_change, refine_rig
 from .rig import Rig, describe_size, from_relative
 from .search import search_rigs
@@ -63,15 +64,19 @@ class RigEstimate:
     def describe(self) -> str:
         """Return the estimate in words, for users."""
         zoom, angle, shift = describe_matrix(self.rig)
+        is_mirrored = np.linalg.det(self.rig.matrix[:2, :2]) < 0
         return (
-            f"{self.transform} from {_count(self.pairs)}: infrared field of view {1 / zoom:.0%} of the visible width, rotated by "
-            f"{angle:.1f} degrees, center at {shift[0]:.1%}, {shift[1]:.1%}; residual {self.residual:.1f} pixels, confidence "
+            f"{self.transform} from {_count(self.pairs)}: infrared field of view {1 / zoom:.0%} of the visible width, "
+            f"{'mirrored, ' * is_mirrored}rotated by {angle:.1f} degrees, center at {shift[0]:.1%}, {shift[1]:.1%}; residual {self.residual:.1f} pixels, confidence "
             f"{self.confidence:.2f}"
         )
 
 
 def estimate_rig(
-    pairs: Sequence[PairArrays], transform: Transform = "similarity", start: Rig | None = None
+    pairs: Sequence[PairArrays],
+    transform: Transform = "similarity",
+    start: Rig | None = None,
+    orientation: Orientation = ORIENTATIONS[0],
 ) -> RigEstimate:
     """Estimate the transform between the cameras of a rig from the edges that both see.
 
@@ -85,6 +90,8 @@ def estimate_rig(
         transform: Kind of transform: `"translation"` for cameras with one field of view, `"similarity"` adds scale and
             rotation, `"affine"` stretch and shear, and `"homography"` perspective.
         start: Approximate rig that is compared with the positions that the search finds, such as that of a file's tags.
+            It is for upright infrared images.
+        orientation: How the infrared camera is mounted. The rig is for its images as they are.
 
     Raises:
         ValueError: If there is no pair, the sizes of the pairs differ, images are smaller than 48 pixels, or the
@@ -99,7 +106,11 @@ def estimate_rig(
     """
     _check_arguments(pairs, transform)
     size, infrared_size = pairs[0][0].shape[:2], pairs[0][1].shape[:2]
-    measured = [prepare_pair(*pair) for pair in pairs[:MAX_PAIRS] if pair[2] is None or not pair[2].all()]
+    measured = [
+        prepare_pair(visible, orientation.apply(infrared), None if missing is None else orientation.apply(missing))
+        for visible, infrared, missing in pairs[:MAX_PAIRS]
+        if missing is None or not missing.all()
+    ]
     prepared = [pair for pair in measured if np.ptp(pair.visible) > 0 and np.ptp(pair.infrared) > 0]
     candidates = _find_candidates(prepared, transform, start) if prepared else []
     if not candidates:
@@ -113,8 +124,26 @@ def estimate_rig(
         fit, is_plausible = candidates[0], False
     residual = _measure_residual(fit)
     is_sure = is_plausible and margin >= _SURE_MARGIN and residual <= _MAX_RESIDUAL
-    rig = Rig(fit.matrix, size, infrared_size, f"{transform} estimated from {_count(len(prepared))}")
+    origin = f"{transform} estimated from {_count(len(prepared))}"
+    rig = Rig(orientation.matrix @ fit.matrix, size, infrared_size, origin)
     return RigEstimate(rig, residual * size[1], margin / (margin + _SURE_MARGIN), is_sure, len(prepared), transform)
+
+
+def find_orientation(pairs: Sequence[PairArrays], transform: Transform = "similarity") -> Orientation | None:
+    """Return the first orientation of the infrared camera, other than upright, whose estimate is sure.
+
+    Args:
+        pairs: As for [`estimate_rig`]; at most 5 are used, for the sake of time.
+        transform: Kind of transform.
+
+    Returns:
+        The orientation, or `None` if the estimate is sure for none.
+
+    Raises:
+        ValueError: As for [`estimate_rig`].
+    """
+    others = (other for other in ORIENTATIONS[1:] if estimate_rig(pairs[:5], transform, None, other).sure)
+    return next(others, None)
 
 
 def measure_distance(

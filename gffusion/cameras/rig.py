@@ -35,7 +35,7 @@ class Rig:
         origin: Where the transform comes from, for messages: "estimated from 10 pairs".
 
     Raises:
-        ValueError: If the matrix is not a plausible transform: not finite, mirrored, of another order of magnitude, or
+        ValueError: If the matrix is not a plausible transform: not finite, folded, of another order of magnitude, or
             with its horizon inside the image; or if a size is no pair of positive integers.
 
     Example:
@@ -275,10 +275,10 @@ def _check_matrix(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
     edges = corners[[1, 3, 2, 0]] - corners[[0, 1, 3, 2]]  # around the quadrilateral
     following = edges[[1, 2, 3, 0]]
     turns = edges[:, 0] * following[:, 1] - edges[:, 1] * following[:, 0]
+    turns *= np.sign(turns[0])  # of an image in a mirror, all are negative
     if not (turns > _SCALES[0] ** 2).all() or not (turns < _SCALES[1] ** 2).all():
         raise ValueError(
-            "the matrix of a rig is not plausible: it mirrors or folds the image, or scales it more than "
-            f"{_SCALES[1]:.0f}-fold"
+            f"the matrix of a rig is not plausible: it folds the image, or scales it more than {_SCALES[1]:.0f}-fold"
         )
     return matrix
 

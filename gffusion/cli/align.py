@@ -44,6 +44,16 @@ def align(
             "rotation, affine stretch and shear, homography perspective."
         ),
     ] = "similarity",
+    infrared_turn: Annotated[
+        int,
+        typer.Option(
+            metavar="DEGREES",
+            help="90, 180 or 270: how far infrared images must be turned counterclockwise to be upright. The rig turns them.",
+        ),
+    ] = 0,
+    infrared_mirror: Annotated[
+        bool, typer.Option("--infrared-mirror", help="Infrared images are mirrored, before they are turned.")
+    ] = False,
     overlay: Annotated[
         Path | None,
         typer.Option(
@@ -69,8 +79,9 @@ def align(
     Exit code: 0 if a rig was written, 2 if the estimate is not sure or nothing could be done.
     """
     with user_errors(), new_output(output):
-        _check(output, transform, overlay, overwrite)
+        _check(output, transform, infrared_turn, overlay, overwrite)
         from gffusion.cameras.estimation import estimate_rig, measure_distance  # saves start-up time
+        from gffusion.cameras.orientation import Orientation
         from gffusion.data.alignment import read_rig_pairs
 
         cleaning = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
@@ -83,7 +94,8 @@ def align(
         if not found.arrays:
             names = f"{visible} and {infrared}" if infrared is not None else visible
             raise ValueError(f"no pair of {names} can be read: {found.error}")
-        estimate = estimate_rig(found.arrays, transform, found.tags)  # type: ignore[arg-type]
+        orientation = Orientation(infrared_turn, infrared_mirror)
+        estimate = estimate_rig(found.arrays, transform, found.tags, orientation)  # type: ignore[arg-type]
         estimate.check_found()
         is_accepted = estimate.sure or accept_uncertain
         if is_accepted:
@@ -99,17 +111,32 @@ def align(
                 f"the estimate is not sure, and no rig was written (residual {estimate.residual:.1f} pixels, confidence "
                 f"{estimate.confidence:.2f}): give up to ten pairs of the rig, of different scenes with "
                 "edges that both cameras see; check that the files belong together; look at --overlay FILE, and pass "
-                "--accept-uncertain if it is right"
+                f"--accept-uncertain if it is right{_suggest_orientation(found, transform)}"
             )
         write_output(output, estimate.rig.to_json().encode())
     print_line(f"rig -> {output}")
 
 
-def _check(output: Path, transform: str, overlay: Path | None, overwrite: bool) -> None:
+def _suggest_orientation(found: "RigPairs", transform: str) -> str:
+    """Return the options with which the estimate would be sure, as the end of a message; empty if there are none."""
+    from gffusion.cameras.estimation import find_orientation  # saves start-up time
+
+    print_line("trying whether the infrared images are turned or mirrored ...", err=True)
+    orientation = find_orientation(found.arrays, transform)  # type: ignore[arg-type]
+    if orientation is None:
+        return ""
+    options = f"--infrared-turn {orientation.turn} " * (orientation.turn > 0) + "--infrared-mirror" * orientation.mirror
+    return f". The infrared images seem to be turned or mirrored: try {options.strip()}"
+
+
+def _check(output: Path, transform: str, turn: int, overlay: Path | None, overwrite: bool) -> None:
+    from gffusion.cameras.orientation import TURNS
     from gffusion.data import IMAGE_SUFFIXES
 
     if transform not in TRANSFORMS:
         raise ValueError(f"--transform must be one of {', '.join(TRANSFORMS)}, got {transform!r}")
+    if turn not in TURNS:
+        raise ValueError(f"--infrared-turn must be one of {', '.join(map(str, TURNS))}, got {turn}")
     if output.suffix.lower() != ".json":
         raise ValueError(f"--output must be a .json file, got {output}")
     if overlay is not None and overlay.suffix.lower() not in IMAGE_SUFFIXES:

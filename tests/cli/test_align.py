@@ -60,6 +60,22 @@ def test_an_uncertain_rig_is_not_written(gffusion: Callable[..., Any], rig_folde
     assert gffusion(*words, "--accept-uncertain").exit_code == 0
 
 
+def test_turned_cameras_are_found_and_aligned(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    """The options are suggested, and the rig is that of the upright images, for the images as they are."""
+    (tmp_path / "infrared").mkdir()
+    for file in (rig_folder / "infrared").iterdir():
+        write_image(tmp_path / "infrared" / file.name, np.ascontiguousarray(read_image(file)[::-1, ::-1]))
+    words = "align", rig_folder / "visible", tmp_path / "infrared", "-o", tmp_path / "rig.json"
+    done = gffusion(*words)
+    assert done.exit_code == 2 and not (tmp_path / "rig.json").exists()
+    assert done.err.endswith("turned or mirrored: try --infrared-turn 180\n")
+    assert gffusion(*words, "--infrared-turn", 180).exit_code == 0
+    rig = Rig.load(tmp_path / "rig.json")
+    x, y, _ = np.transpose(MATRIX @ (0.6, 0.3, 1))
+    assert np.allclose(rig.matrix @ (0.6, 0.3, 1), (1 - x, 1 - y, 1), atol=0.01)
+    assert "--infrared-turn must be one of 0, 90, 180, 270, got 45" in gffusion(*words, "--infrared-turn", 45).err
+
+
 @pytest.mark.parametrize("command", ["align", "fuse"])
 def test_no_position_is_made_up(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path, command: str) -> None:
     write_image(tmp_path / "flat.png", np.full((120, 160), 9, np.uint8))
