@@ -19,8 +19,7 @@ def check_publishable(arguments: FusionTrainingArguments, model: GFFusionModel) 
         ValueError: If frozen encoders are not available on the Hub, or `hub_model_id` is not a repository name.
     """
     repo_id, best = arguments.hub_model_id or "", os.path.join(arguments.output_dir, "best")
-    slim = set(model.backbones) <= model._external_backbones
-    if slim and (problems := find_unavailable_encoders(model.config)):
+    if not model.find_unsourced() and (problems := find_unavailable_encoders(model.config)):
         raise ValueError(
             f"`push_to_hub` would fail at the end: {'; '.join(problems)}. Or train without `push_to_hub`, and then run "
             f"`gffusion push {quote_word(best)} {repo_id} --full`."

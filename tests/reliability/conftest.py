@@ -43,7 +43,7 @@ def crash_inputs(
     tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(folder / "funet")
     for name in backbone_folders:
         setattr(model.config, f"{name}_name_or_path", f"lab/{name}")
-    model._external_backbones = frozenset(backbone_folders)
+    model._remember_sources(backbone_folders)
     model.save_pretrained(folder / "slim", include_backbones=False)
     for name in ("model", "funet", "slim"):
         GFFusionImageProcessor().save_pretrained(folder / name)

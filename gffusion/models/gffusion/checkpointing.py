@@ -6,20 +6,28 @@ A slim checkpoint is loaded with the encoders of the repositories that its confi
 import contextlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
+from transformers import CLIPVisionModel, Dinov2Model, PreTrainedModel
 from transformers.utils import CONFIG_NAME, logging
 
 from .config_limits import names_other_classes
-from .encoders import BACKBONE_CLASSES, check_encoder, check_given_encoders, explain_move
+from .encoders import (
+    BACKBONE_CLASSES,
+    WeightSums,
+    check_given_encoders,
+    have_same_weights,
+    load_backbone,
+    load_external_backbones,
+    quiet_loading,
+    sum_weights,
+)
 from .weight_checks import (
-    LOADING,
     Stored,
     build_on_meta,
     check_finite,
@@ -31,7 +39,6 @@ from .weight_checks import (
 )
 from .weight_files import (
     HUB_ARGUMENTS,
-    NO_PICKLES,
     explained,
     limit_to_cache,
     locate_weights,
@@ -54,14 +61,27 @@ NEW_PART_FIELDS = frozenset({"id2label", "num_labels", "use_segmenter", "segment
 class FrozenBackboneModel(PreTrainedModel):
     """Load and save a model whose frozen encoders can be stored in their own repositories."""
 
-    # Encoders that were loaded from the source in the configuration.
-    _external_backbones: frozenset[str] = frozenset()
+    # The weights that encoders had when they were loaded from the source in the configuration.
+    _external_backbones: dict[str, WeightSums] = {}
     _keys_to_ignore_on_save: set[str] | None = None
 
     @property
     def backbones(self) -> dict[str, PreTrainedModel]:
         """The frozen encoders of this model by attribute name (`"clip"`, `"dinov2"`)."""
         return {name: getattr(self, name) for name in BACKBONE_CLASSES if hasattr(self, name)}
+
+    def _remember_sources(self, names: Iterable[str]) -> None:
+        """Note that these encoders have the weights of the source in the configuration."""
+        self._external_backbones = {name: sum_weights(self.backbones[name]) for name in names}
+
+    def find_unsourced(self) -> list[str]:
+        """Return the encoders that loading from the source in the configuration would not restore."""
+        sourced = self._external_backbones
+        return sorted(
+            name
+            for name, backbone in self.backbones.items()
+            if name not in sourced or not have_same_weights(sourced[name], sum_weights(backbone))
+        )
 
     @classmethod
     def from_backbones(
@@ -94,7 +114,7 @@ class FrozenBackboneModel(PreTrainedModel):
         for name, backbone in given.items():
             if name in sources:
                 revision = config_arguments.get(f"{name}_revision")
-                backbone = _load_backbone(name, sources[name], revision, config=None, hub_arguments={})
+                backbone = load_backbone(name, sources[name], revision, config=None, hub_arguments={})
             elif not isinstance(backbone, BACKBONE_CLASSES[name]):
                 raise ValueError(
                     f"{name} must be a {BACKBONE_CLASSES[name].__name__}, its Hub id or a folder, got a {type(backbone).__name__}."
@@ -103,11 +123,11 @@ class FrozenBackboneModel(PreTrainedModel):
             config_arguments[f"{name}_config"] = backbone.config
             config_arguments[f"{name}_name_or_path"] = sources.get(name, backbone.name_or_path) or None
         config = cls.config_class(**config_arguments)
-        with _quiet_loading():  # all weights except the encoders are new on purpose
+        with quiet_loading():  # all weights except the encoders are new on purpose
             model = super().from_pretrained(
                 None, config=config, state_dict=_with_prefixes(loaded), dtype=torch.get_default_dtype()
             )
-        model._external_backbones = frozenset(sources)
+        model._remember_sources(sources)
         return model.train()
 
     @classmethod
@@ -177,11 +197,11 @@ class FrozenBackboneModel(PreTrainedModel):
             weights = {name: value for name, value in stored.items() if name not in new}
             check_finite(weights)
         _warn_about_new_parts(repr(os.fspath(source)), new)
-        backbones = _load_external_backbones(config, source, other_encoders, hub_arguments)
+        backbones = load_external_backbones(config, source, other_encoders, hub_arguments)
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **_with_prefixes(backbones)}
         wants_report = kwargs.pop("output_loading_info", False)
-        with _quiet_loading():  # the report is checked here
+        with quiet_loading():  # the report is checked here
             model, report = super().from_pretrained(
                 None,
                 *model_args,
@@ -195,7 +215,7 @@ class FrozenBackboneModel(PreTrainedModel):
         with explained("the weights", source):
             check_loaded((set(report["missing_keys"]) | mismatched) - new)
         model.name_or_path = model.config.name_or_path = str(source)
-        model._external_backbones = frozenset(backbones)
+        model._remember_sources(backbones)
         return (model, report) if wants_report else model  # type: ignore[return-value]
 
     @classmethod
@@ -259,8 +279,8 @@ class FrozenBackboneModel(PreTrainedModel):
 
         Args:
             save_directory: Folder, created if needed.
-            include_backbones: Whether to save the frozen encoders. By default, they are saved unless they were loaded from
-                the source in the configuration, so that loading restores the same model.
+            include_backbones: Whether to save the frozen encoders. By default, they are saved unless they have the weights
+                of the source in the configuration, so that loading restores the same model.
             kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
@@ -269,13 +289,13 @@ class FrozenBackboneModel(PreTrainedModel):
         """
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
             raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
-        unsourced = sorted(set(self.backbones) - self._external_backbones)
+        unsourced = self.find_unsourced()
         if include_backbones is None:
             include_backbones = bool(unsourced)
         if not include_backbones and unsourced:
             raise ValueError(
-                f"A slim checkpoint must name the source of its encoders, and that of {unsourced} is unknown. "
-                "Save with include_backbones=True, or pass Hub ids or folders, instead of encoders, to "
+                f"A slim checkpoint must name the source of its encoders, and that of {unsourced} is unknown, or they were "
+                "changed since they were loaded. Save with include_backbones=True, or pass Hub ids or folders, instead of encoders, to "
                 "GFFusionModel.from_backbones."
             )
         previous = self.config.backbone_weights, self._keys_to_ignore_on_save
@@ -315,82 +335,3 @@ def _warn_about_new_parts(source: str, new: set[str]) -> None:
         logger.warning(
             f"Newly initialized, because {source} does not contain them: {_name_parts(new)}. Train the model before you use it."
         )
-
-
-def _load_external_backbones(
-    config: Any,
-    source: str | os.PathLike[str],
-    other_encoders: dict[str, str | os.PathLike[str] | None],
-    hub_arguments: dict[str, Any],
-) -> dict[str, PreTrainedModel]:
-    """Load the encoders that a slim checkpoint needs; a full one includes them, and `other_encoders` cannot replace them."""
-    needed = [name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")]
-    if config.backbone_weights == "included":
-        for name in needed:
-            if other := other_encoders[name]:
-                raise ValueError(
-                    f"{os.fspath(source)!r} includes its {name} encoder, which {name}_name_or_path={other!r} does not replace: "
-                    "omit it, or use a checkpoint without encoders."
-                )
-        return {}
-    return {
-        name: _load_backbone(
-            name,
-            getattr(config, f"{name}_name_or_path"),
-            getattr(config, f"{name}_revision"),
-            getattr(config, f"{name}_config"),
-            hub_arguments,
-        )
-        for name in needed
-    }
-
-
-def _load_backbone(
-    name: str, source: str | None, revision: str | None, config: PreTrainedConfig | None, hub_arguments: dict[str, Any]
-) -> PreTrainedModel:
-    """Load one frozen encoder and check that all its weights were loaded."""
-    if not source:
-        raise ValueError(
-            f"The checkpoint neither holds the weights of its {name} encoder nor names a source. "
-            f"Pass {name}_name_or_path with a Hub id or a folder."
-        )
-    what = f"the frozen {name} encoder"
-    request = limit_to_cache(source, {"revision": revision or "main", **hub_arguments})
-    check_encoder(name, source, config, request)
-    # Text weights of CLIP are unexpected and ignored.
-    with explained(what, source, f"{NO_PICKLES} {explain_move(name)}"), _quiet_loading():
-        backbone, report = BACKBONE_CLASSES[name].from_pretrained(
-            source,
-            config=config,
-            output_loading_info=True,
-            use_safetensors=True,
-            ignore_mismatched_sizes=True,  # rejected below with a clear message
-            **request,
-        )
-    if report["missing_keys"]:
-        missing = sorted(report["missing_keys"])
-        raise OSError(f"{source!r} lacks {len(missing)} weights of the {name} encoder, {missing[0]!r} among them.")
-    differing = [f"{key} is {list(found)}, not {list(wanted)}" for key, found, wanted in report["mismatched_keys"]]
-    # A head or a text model next to the encoder is ignored; additional layers or registers inside it are rejected.
-    parts = tuple(f"{part}." for part, _ in backbone.named_children())
-    differing += [f"{key} is not expected" for key in report["unexpected_keys"] if key.startswith(parts)]
-    if differing:
-        raise ValueError(
-            f"The {name} encoder of {source!r} does not have the expected architecture: {len(differing)} weights differ, "
-            f"{min(differing)} among them."
-        )
-    with explained(what, source):
-        check_finite(backbone.state_dict())
-    return backbone
-
-
-@contextlib.contextmanager
-def _quiet_loading() -> Iterator[None]:
-    """Silence the report of missing and unexpected weights, which the caller checks."""
-    with LOADING:
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()
-        try:
-            yield
-        finally:
-            logging.set_verbosity(verbosity)

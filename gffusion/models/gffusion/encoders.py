@@ -1,15 +1,18 @@
-"""The frozen encoders: their classes, which of them a model has, and checks of their files."""
+"""The frozen encoders: their classes, which of them a model has, checks of their files, and loading them."""
 
+import contextlib
 import os
-from collections.abc import Collection
-from typing import Any
+from collections.abc import Collection, Iterator
+from typing import Any, NamedTuple
 
+import torch
+from torch import nn
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
-from transformers.utils import CONFIG_NAME, cached_file
+from transformers.utils import CONFIG_NAME, cached_file, logging
 
 from .config_limits import check_encoder_sizes, name_file_in_errors, read_json_object
-from .weight_checks import check_encoder_files
-from .weight_files import explained, locate_weights
+from .weight_checks import LOADING, check_encoder_files, check_finite
+from .weight_files import NO_PICKLES, explained, limit_to_cache, locate_weights
 
 BACKBONE_CLASSES: dict[str, type[PreTrainedModel]] = {"clip": CLIPVisionModel, "dinov2": Dinov2Model}
 
@@ -18,6 +21,46 @@ _EXAMPLES = {
     "clip": "CLIPModel or CLIPVisionModel of transformers, such as openai/clip-vit-base-patch16",
     "dinov2": "Dinov2Model of transformers, without registers, such as facebook/dinov2-base",
 }
+
+_SUMMATION_ERROR = 1e-12  # of float64 sums in another order, as other devices use
+
+
+class WeightSum(NamedTuple):
+    """Sums over a weight, which show whether it has changed since."""
+
+    dtype: torch.dtype
+    total: float
+    magnitude: float
+
+    def fits(self, other: "WeightSum") -> bool:
+        """Return whether the weight is the same, up to rounding if it was converted to another dtype."""
+        is_converted = self.dtype != other.dtype
+        precision = (
+            max(torch.finfo(dtype).eps for dtype in (self.dtype, other.dtype)) if is_converted else _SUMMATION_ERROR
+        )
+        return not abs(self.total - other.total) > precision * self.magnitude  # NaN, of the meta device, fits
+
+
+WeightSums = dict[str, WeightSum]
+
+
+def sum_weights(encoder: nn.Module) -> WeightSums:
+    """Return sums over each weight of an encoder, for [`have_same_weights`]."""
+    sums = {}
+    for name, value in encoder.state_dict().items():
+        if not value.is_floating_point():
+            continue
+        rounded = value.numel() * torch.finfo(torch.float16).tiny  # smaller values lose digits in float16
+        total, magnitude = (float("nan"),) * 2
+        if not value.is_meta:
+            total, magnitude = float(value.sum(dtype=torch.float64)), float(value.abs().sum(dtype=torch.float64))
+        sums[name] = WeightSum(value.dtype, total, magnitude + rounded)
+    return sums
+
+
+def have_same_weights(before: WeightSums, after: WeightSums) -> bool:
+    """Return whether an encoder has the weights that it had before, up to a conversion to another dtype."""
+    return before.keys() == after.keys() and all(before[name].fits(after[name]) for name in before)
 
 
 def check_given_encoders(plan: Any, given: Collection[str], argument: str = "{}", may_lack: bool = False) -> None:
@@ -84,3 +127,82 @@ def check_encoder(name: str, source: str, config: PreTrainedConfig | None, reque
         return
     with explained(f"the frozen {name} encoder", source, explain_move(name)):
         check_encoder_files(paths, BACKBONE_CLASSES[name], found if config is None else config)
+
+
+def load_external_backbones(
+    config: Any,
+    source: str | os.PathLike[str],
+    other_encoders: dict[str, str | os.PathLike[str] | None],
+    hub_arguments: dict[str, Any],
+) -> dict[str, PreTrainedModel]:
+    """Load the encoders that a slim checkpoint needs; a full one includes them, and `other_encoders` cannot replace them."""
+    needed = [name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")]
+    if config.backbone_weights == "included":
+        for name in needed:
+            if other := other_encoders[name]:
+                raise ValueError(
+                    f"{os.fspath(source)!r} includes its {name} encoder, which {name}_name_or_path={other!r} does not replace: "
+                    "omit it, or use a checkpoint without encoders."
+                )
+        return {}
+    return {
+        name: load_backbone(
+            name,
+            getattr(config, f"{name}_name_or_path"),
+            getattr(config, f"{name}_revision"),
+            getattr(config, f"{name}_config"),
+            hub_arguments,
+        )
+        for name in needed
+    }
+
+
+def load_backbone(
+    name: str, source: str | None, revision: str | None, config: PreTrainedConfig | None, hub_arguments: dict[str, Any]
+) -> PreTrainedModel:
+    """Load one frozen encoder and check that all its weights were loaded."""
+    if not source:
+        raise ValueError(
+            f"The checkpoint neither holds the weights of its {name} encoder nor names a source. "
+            f"Pass {name}_name_or_path with a Hub id or a folder."
+        )
+    what = f"the frozen {name} encoder"
+    request = limit_to_cache(source, {"revision": revision or "main", **hub_arguments})
+    check_encoder(name, source, config, request)
+    # Text weights of CLIP are unexpected and ignored.
+    with explained(what, source, f"{NO_PICKLES} {explain_move(name)}"), quiet_loading():
+        backbone, report = BACKBONE_CLASSES[name].from_pretrained(
+            source,
+            config=config,
+            output_loading_info=True,
+            use_safetensors=True,
+            ignore_mismatched_sizes=True,  # rejected below with a clear message
+            **request,
+        )
+    if report["missing_keys"]:
+        missing = sorted(report["missing_keys"])
+        raise OSError(f"{source!r} lacks {len(missing)} weights of the {name} encoder, {missing[0]!r} among them.")
+    differing = [f"{key} is {list(found)}, not {list(wanted)}" for key, found, wanted in report["mismatched_keys"]]
+    # A head or a text model next to the encoder is ignored; additional layers or registers inside it are rejected.
+    parts = tuple(f"{part}." for part, _ in backbone.named_children())
+    differing += [f"{key} is not expected" for key in report["unexpected_keys"] if key.startswith(parts)]
+    if differing:
+        raise ValueError(
+            f"The {name} encoder of {source!r} does not have the expected architecture: {len(differing)} weights differ, "
+            f"{min(differing)} among them."
+        )
+    with explained(what, source):
+        check_finite(backbone.state_dict())
+    return backbone
+
+
+@contextlib.contextmanager
+def quiet_loading() -> Iterator[None]:
+    """Silence the report of missing and unexpected weights, which the caller checks."""
+    with LOADING:
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)

@@ -1,0 +1,61 @@
+"""Encoders that were changed after loading are saved with the model, since their source does not restore them."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from model_tester import parts_in
+from transformers import CLIPVisionModel
+
+from gffusion import GFFusionModel
+
+
+def load_slightly_changed(model: GFFusionModel) -> None:
+    """Load a state dict in which one value of CLIP differs in its last digits."""
+    state = {name: value.clone() for name, value in model.state_dict().items()}
+    state["clip.encoder.layers.0.mlp.fc1.weight"][3, 4] *= 1 + 1e-6
+    model.load_state_dict(state)
+
+
+def load_other(model: GFFusionModel) -> None:
+    """Load the weights of another CLIP into the encoder itself."""
+    model.clip.load_state_dict(CLIPVisionModel(model.config.clip_config).state_dict())
+
+
+CHANGES: dict[str, Callable[[GFFusionModel], Any]] = {
+    "load_state_dict": load_slightly_changed,
+    "load_state_dict of the encoder": load_other,
+    "another encoder": lambda model: setattr(model, "clip", CLIPVisionModel(model.config.clip_config).eval()),
+    "another layer": lambda model: model.clip.encoder.layers[0].mlp.fc1.reset_parameters(),
+    "in place": lambda model: model.clip.embeddings.class_embedding.mul_(1.01),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+@torch.no_grad()
+def test_changed(tiny_model: Callable[..., GFFusionModel], tmp_path: Path, change: Callable) -> None:
+    tiny_model().save_pretrained(tmp_path / "slim")
+    model = GFFusionModel.from_pretrained(tmp_path / "slim")
+    change(model)
+    with pytest.raises(ValueError, match=r"\['clip'\] is unknown, or they were changed"):
+        model.save_pretrained(tmp_path / "again", include_backbones=False)
+    model.save_pretrained(tmp_path / "again")
+    assert_restored(model, tmp_path / "again")
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_converted(tiny_model: Callable[..., GFFusionModel], tmp_path: Path, dtype: torch.dtype) -> None:
+    """Copied and converted encoders have the weights of their source, which is loaded in the dtype of the model."""
+    model = copy.deepcopy(tiny_model()).to(dtype)
+    model.save_pretrained(tmp_path)
+    assert parts_in(tmp_path) == {"funet", "finet", "ssnet"}
+    assert_restored(model, tmp_path)
+
+
+def assert_restored(model: GFFusionModel, folder: Path) -> None:
+    """Check that a folder has exactly the weights of a model."""
+    loaded = GFFusionModel.from_pretrained(folder)
+    torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
