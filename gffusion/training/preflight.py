@@ -89,9 +89,17 @@ def check_data(
 
 
 def check_parameters(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:
-    """Raise ValueError if no parameter would be trained. The head is trained from q on if there are labels, frozen or not."""
+    """Raise ValueError if no parameter would be trained, or one of an encoder, which checkpoints do not hold.
+
+    The head is trained from q on if there are labels, frozen or not.
+    """
     trains_head = labeled and arguments.head_start_epoch < arguments.num_train_epochs
     names = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    if trained := [name for name in names if name.startswith(tuple(f"{encoder}." for encoder in model.backbones))]:
+        raise ValueError(
+            f"FusionTrainer does not train encoders, but {len(trained)} of their parameters require gradients, {trained[0]!r} among "
+            "them. Call `model.freeze_backbones()` first, or use your own training loop."
+        )
     if not trains_head and all(name.startswith("ssnet.") for name in names):
         raise ValueError(
             "There is no parameter to train: all of FuNet and FINet are frozen. Set `requires_grad_(True)` for a part of the "

@@ -17,7 +17,6 @@ CHANGES: dict[str, Callable[[GFFusionModel], GFFusionModel]] = {
     "nothing": lambda model: model,
     "train": lambda model: model.train(),
     "eval and train": lambda model: model.eval().train(),
-    "requires_grad_": lambda model: model.requires_grad_(True).train(),
     "to float64": lambda model: model.to(torch.float64).train(),
     "to cpu": lambda model: model.to("cpu"),
     "half": lambda model: model.half(),
@@ -219,6 +218,18 @@ class ModelTester:
             model = change(model)
             assert model.training, name
             assert_frozen(model)
+
+    def test_adapters_in_encoders_learn(self) -> None:
+        """Also after the changes of mode of a training loop."""
+        if "funet" not in self.taught:
+            pytest.skip("no gradient passes an encoder")
+        model = self.make_model()
+        layer = model.dinov2.encoder.layer[0]
+        layer.norm1 = torch.nn.Sequential(layer.norm1, torch.nn.Linear(32, 32))
+        model.eval().train()
+        model(**self.training_inputs).loss.backward()
+        learning = {name for name, value in model.dinov2.named_parameters() if value.grad is not None}
+        assert learning == {f"encoder.layer.0.norm1.1.{name}" for name in ("weight", "bias")}
 
     @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable:FutureWarning")  # its successor needs 5.18
     def test_gradient_checkpointing_saves_memory_and_changes_nothing(self) -> None:

@@ -238,7 +238,7 @@ class TestData:
 
 class TestModel:
     @pytest.mark.parametrize("labeled", [True, False])
-    def test_nothing_to_train(
+    def test_parameters_to_train(
         self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path: Path, labeled: bool
     ) -> None:
         model = tiny_model(paradigm="cascading", use_segmenter=labeled).requires_grad_(False)
@@ -250,6 +250,8 @@ class TestModel:
         check_nothing_written(tmp_path)
         if labeled:  # the head alone
             FusionTrainer(model, FusionTrainingArguments(tmp_path / "run", head_start_epoch=1, **options), data)
+            with pytest.raises(ValueError, match=r"not train encoders, .* 'dinov2\..*`model\.freeze_backbones\(\)`"):
+                FusionTrainer(model.requires_grad_(True), arguments, data)
 
 
 class TestOptions:

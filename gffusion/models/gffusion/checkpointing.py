@@ -70,6 +70,18 @@ class FrozenBackboneModel(PreTrainedModel):
         """The frozen encoders of this model by attribute name (`"clip"`, `"dinov2"`)."""
         return {name: getattr(self, name) for name in BACKBONE_CLASSES if hasattr(self, name)}
 
+    def freeze_backbones(self) -> None:
+        """Disable gradients of the encoders and set them to evaluation mode."""
+        for backbone in self.backbones.values():
+            backbone.requires_grad_(False).eval()
+
+    def train(self, mode: bool = True) -> Self:
+        """Set the training mode of everything except the encoders, which stay in evaluation mode."""
+        super().train(mode)
+        for backbone in self.backbones.values():
+            backbone.eval()
+        return self
+
     def _remember_sources(self, names: Iterable[str]) -> None:
         """Note that these encoders have the weights of the source in the configuration."""
         self._external_backbones = {name: sum_weights(self.backbones[name]) for name in names}
@@ -128,6 +140,7 @@ class FrozenBackboneModel(PreTrainedModel):
                 None, config=config, state_dict=_with_prefixes(loaded), dtype=torch.get_default_dtype()
             )
         model._remember_sources(sources)
+        model.freeze_backbones()
         return model.train()
 
     @classmethod
@@ -184,7 +197,9 @@ class FrozenBackboneModel(PreTrainedModel):
                 check_finite(given)
                 _warn_about_new_parts("the state dict", new)
             kwargs["ignore_mismatched_sizes"] = may_have_new_parts
-            return super().from_pretrained(None, *model_args, config=config, **kwargs)
+            loaded = super().from_pretrained(None, *model_args, config=config, **kwargs)
+            (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_backbones()
+            return loaded
         with explained("the weights", source):
             paths = [] if given is not None else locate_weights(source, variant, **hub_arguments, **location)
             has_encoders = config.backbone_weights == "included"
@@ -216,6 +231,7 @@ class FrozenBackboneModel(PreTrainedModel):
             check_loaded((set(report["missing_keys"]) | mismatched) - new)
         model.name_or_path = model.config.name_or_path = str(source)
         model._remember_sources(backbones)
+        model.freeze_backbones()  # the loader creates parameters with gradients
         return (model, report) if wants_report else model  # type: ignore[return-value]
 
     @classmethod

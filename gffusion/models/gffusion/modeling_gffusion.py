@@ -195,18 +195,6 @@ class GFFusionModel(GFFusionPreTrainedModel):
         output = GFFusionOutput(**losses, fused_values=fused, logits=logits, **(features if output_features else {}))
         return output if return_dict else output.to_tuple()
 
-    def freeze_backbones(self) -> None:
-        """Disable gradients of the encoders and set them to evaluation mode."""
-        for backbone in self.backbones.values():
-            backbone.requires_grad_(False).eval()
-
-    def train(self, mode: bool = True) -> "GFFusionModel":
-        """Set the training mode of everything except the frozen encoders."""
-        super().train(mode)
-        # Loading also calls this (`eval`), after creating parameters with gradients enabled.
-        self.freeze_backbones()
-        return self
-
     @torch.no_grad()
     def encode_semantics(self, visible_values: Tensor, infrared_values: Tensor) -> Tensor:
         """Return f_l, the features of the frozen CLIP for both modalities; `forward` takes them as `semantic_tokens`.
