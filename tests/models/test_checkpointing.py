@@ -174,17 +174,22 @@ class TestLoadingOptions:
         with pytest.raises(ValueError, match=r"includes its clip encoder, which clip_name_or_path=.* does not replace"):
             GFFusionModel.from_pretrained(tmp_path, clip_name_or_path=backbone_folders["clip"])
 
-    def test_state_dict(self, checkpoint: Path, tiny_model: TinyModel) -> None:
-        """It takes the place of the file, and is checked like it."""
-        given = {name: value for name, value in tiny_model().state_dict().items()}
-        if checkpoint.name == "slim":
-            given = {name: value for name, value in given.items() if not name.startswith(("clip.", "dinov2."))}
-        given["funet.decoder.0.weight"] = given["funet.decoder.0.weight"] + 1
+    @pytest.mark.parametrize("left_out", [(), ("clip.",), ("clip.", "dinov2.")], ids=str)
+    def test_state_dict(self, checkpoint: Path, tiny_model: TinyModel, left_out: tuple[str, ...]) -> None:
+        """It takes the place of the file, and is checked like it; encoders that it lacks are those of a slim checkpoint."""
+        saved = tiny_model().state_dict()
+        given = {name: value + 1 for name, value in saved.items() if not name.startswith(left_out)}
+        if left_out and checkpoint.name == "full":
+            with pytest.raises(OSError, match=r"'clip\..*' is missing"):
+                GFFusionModel.from_pretrained(checkpoint, state_dict=given)
+            return
         loaded = GFFusionModel.from_pretrained(checkpoint, state_dict=given)
-        assert torch.equal(loaded.state_dict()["funet.decoder.0.weight"], given["funet.decoder.0.weight"])
-        del given["funet.decoder.0.weight"]
-        with pytest.raises(OSError, match=r"funet\.decoder\.0\.weight"):
-            GFFusionModel.from_pretrained(checkpoint, state_dict=given)
+        torch.testing.assert_close(loaded.state_dict(), saved | given, rtol=0, atol=0)
+        assert loaded.find_unsourced() == [name for name in ("clip", "dinov2") if f"{name}." not in left_out]
+        for name in ("funet.decoder.0.weight", "dinov2.layernorm.bias"):
+            if given.pop(name, None) is not None:
+                with pytest.raises(OSError, match=name):
+                    GFFusionModel.from_pretrained(checkpoint, state_dict=given)
 
     def test_threads(self, slim: Path) -> None:
         """They leave the verbosity and torch's functions as they were, which transformers replaces while it loads."""

@@ -21,6 +21,7 @@ from .encoders import (
     BACKBONE_CLASSES,
     WeightSums,
     check_given_encoders,
+    find_included_backbones,
     have_same_weights,
     load_backbone,
     load_external_backbones,
@@ -193,7 +194,7 @@ class FrozenBackboneModel(PreTrainedModel):
         given = kwargs.get("state_dict") if source is None else kwargs.pop("state_dict", None)
         if source is None:
             if given is not None:
-                new = cls._find_new_weights(config, describe_tensors(given), may_have_new_parts, has_encoders=True)
+                new = cls._find_new_weights(config, describe_tensors(given), may_have_new_parts, BACKBONE_CLASSES)
                 check_finite(given)
                 _warn_about_new_parts("the state dict", new)
             kwargs["ignore_mismatched_sizes"] = may_have_new_parts
@@ -202,17 +203,17 @@ class FrozenBackboneModel(PreTrainedModel):
             return loaded
         with explained("the weights", source):
             paths = [] if given is not None else locate_weights(source, variant, **hub_arguments, **location)
-            has_encoders = config.backbone_weights == "included"
             found = describe_tensors(given) if given is not None else read_headers(paths)
+            included = find_included_backbones(config, given or {})
             found = cls._leave_out_other_head(found, config, asked_by, source, hub_arguments | location)
             if asked_by and not may_have_new_parts:
-                cls._refuse_new_parts(config, found, has_encoders, asked_by)
-            new = cls._find_new_weights(config, found, may_have_new_parts, has_encoders)
+                cls._refuse_new_parts(config, found, included, asked_by)
+            new = cls._find_new_weights(config, found, may_have_new_parts, included)
             stored = given if given is not None else read_weights(paths)
             weights = {name: value for name, value in stored.items() if name not in new}
             check_finite(weights)
         _warn_about_new_parts(repr(os.fspath(source)), new)
-        backbones = load_external_backbones(config, source, other_encoders, hub_arguments)
+        backbones = load_external_backbones(config, source, included, other_encoders, hub_arguments)
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
         state_dict = {**weights, **_with_prefixes(backbones)}
         wants_report = kwargs.pop("output_loading_info", False)
@@ -257,11 +258,11 @@ class FrozenBackboneModel(PreTrainedModel):
 
     @classmethod
     def _refuse_new_parts(
-        cls, config: Any, found: dict[str, Stored], has_encoders: bool, asked_by: Sequence[str]
+        cls, config: Any, found: dict[str, Stored], included: Iterable[str], asked_by: Sequence[str]
     ) -> None:
         """Raise ValueError if arguments ask for a part that must be new, and nothing else is wrong with the weights."""
         try:
-            new = cls._find_new_weights(config, found, True, has_encoders)
+            new = cls._find_new_weights(config, found, True, included)
         except OSError:  # raised again without the new parts
             return
         if new:
@@ -273,14 +274,13 @@ class FrozenBackboneModel(PreTrainedModel):
 
     @classmethod
     def _find_new_weights(
-        cls, config: Any, found: dict[str, Stored], may_have_new_parts: bool, has_encoders: bool
+        cls, config: Any, found: dict[str, Stored], may_have_new_parts: bool, included: Iterable[str]
     ) -> set[str]:
-        """Return the weights of new parts; raise OSError if other weights do not fit the configuration."""
+        """Return the weights of new parts; raise OSError if others, or those of `included` encoders, do not fit the configuration."""
         expected = build_on_meta(cls, config).state_dict()
         parts = {name.partition(".")[0] for name in expected}
-        if not has_encoders:
-            encoders = tuple(f"{name}." for name in BACKBONE_CLASSES)
-            expected = {name: value for name, value in expected.items() if not name.startswith(encoders)}
+        external = tuple(f"{name}." for name in BACKBONE_CLASSES.keys() - set(included))
+        expected = {name: value for name, value in expected.items() if not name.startswith(external)}
         for encoder in BACKBONE_CLASSES:
             expected, found = leave_out_renamed(f"{encoder}.", expected, found)
         ignored = [f"{part}." for part in _OPTIONAL_PARTS if part not in parts]

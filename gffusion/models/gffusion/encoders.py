@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -129,32 +129,36 @@ def check_encoder(name: str, source: str, config: PreTrainedConfig | None, reque
         check_encoder_files(paths, BACKBONE_CLASSES[name], found if config is None else config)
 
 
+def find_included_backbones(config: Any, given: Iterable[str]) -> set[str]:
+    """Return the encoders whose weights are in the file of a full checkpoint, or among those that are given instead, by name."""
+    if config.backbone_weights == "included":
+        return set(BACKBONE_CLASSES)
+    return BACKBONE_CLASSES.keys() & {name.partition(".")[0] for name in given}
+
+
 def load_external_backbones(
     config: Any,
     source: str | os.PathLike[str],
+    included: Collection[str],
     other_encoders: dict[str, str | os.PathLike[str] | None],
     hub_arguments: dict[str, Any],
 ) -> dict[str, PreTrainedModel]:
-    """Load the encoders that a slim checkpoint needs; a full one includes them, and `other_encoders` cannot replace them."""
-    needed = [name for name in BACKBONE_CLASSES if getattr(config, f"needs_{name}")]
-    if config.backbone_weights == "included":
-        for name in needed:
-            if other := other_encoders[name]:
-                raise ValueError(
-                    f"{os.fspath(source)!r} includes its {name} encoder, which {name}_name_or_path={other!r} does not replace: "
-                    "omit it, or use a checkpoint without encoders."
-                )
-        return {}
-    return {
-        name: load_backbone(
-            name,
-            getattr(config, f"{name}_name_or_path"),
-            getattr(config, f"{name}_revision"),
-            getattr(config, f"{name}_config"),
-            hub_arguments,
-        )
-        for name in needed
-    }
+    """Load the encoders that a checkpoint does not include; `other_encoders` cannot replace those that it includes."""
+    backbones = {}
+    for name in BACKBONE_CLASSES:
+        if not getattr(config, f"needs_{name}"):
+            continue
+        if name not in included:
+            place, revision, encoder_config = (
+                getattr(config, f"{name}_{field}") for field in ("name_or_path", "revision", "config")
+            )
+            backbones[name] = load_backbone(name, place, revision, encoder_config, hub_arguments)
+        elif other := other_encoders[name]:
+            raise ValueError(
+                f"{os.fspath(source)!r} includes its {name} encoder, which {name}_name_or_path={other!r} does not replace: "
+                "omit it, or use a checkpoint without encoders."
+            )
+    return backbones
 
 
 def load_backbone(
