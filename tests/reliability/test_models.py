@@ -120,8 +120,20 @@ class TestHybrid:
             GFFusionModel.from_pretrained(folder, **classes)
         model = GFFusionModel.from_pretrained(folder, ignore_mismatched_sizes=True, **classes)
         assert model.ssnet.classifier.weight.shape[0] == 2
-        with pytest.raises(OSError, match=r"'funet\.\S+ has the shape"):
-            GFFusionModel.from_pretrained(folder, ignore_mismatched_sizes=True, stem_channels=6)
+        for other in (
+            {"stem_channels": 6},
+            {"merging": "mean"},
+            {"semantic_layers": [1]},
+            {**classes, "color_space": "rgb"},
+        ):
+            for flag in (False, True):
+                with pytest.raises(OSError, match=r"not fit the configuration: '(funet|finet)\..* undo it: ") as error:
+                    GFFusionModel.from_pretrained(folder, ignore_mismatched_sizes=flag, **other)
+                assert "ignore_mismatched_sizes" not in str(error.value)
+        config = json.loads((folder / "config.json").read_text())
+        (folder / "config.json").write_text(json.dumps({**config, "id2label": classes["id2label"]}))
+        with pytest.raises(OSError, match=r"'ssnet\..*`ignore_mismatched_sizes=True` gives new"):
+            GFFusionModel.from_pretrained(folder)
 
 
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])

@@ -29,6 +29,7 @@ from .encoders import (
     sum_weights,
 )
 from .weight_checks import (
+    MisfitError,
     Stored,
     build_on_meta,
     check_finite,
@@ -285,8 +286,14 @@ class FrozenBackboneModel(PreTrainedModel):
             expected, found = leave_out_renamed(f"{encoder}.", expected, found)
         ignored = [f"{part}." for part in _OPTIONAL_PARTS if part not in parts]
         has_finet = any(name.startswith(_FINET) for name in found)
-        new = [part for part in _NEW_PARTS if may_have_new_parts and not (part == _FINET and has_finet)]
-        return find_new_parts(expected, found, new, ignored)
+        can_be_new = [part for part in _NEW_PARTS if not (part == _FINET and has_finet)]
+        try:
+            return find_new_parts(expected, found, can_be_new if may_have_new_parts else [], ignored)
+        except MisfitError as error:
+            with contextlib.suppress(MisfitError):
+                find_new_parts(expected, found, can_be_new, ignored)
+                error.needs_new_parts = True
+            raise
 
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], include_backbones: bool | None = None, **kwargs: Any

@@ -25,7 +25,13 @@ class Stored(NamedTuple):
 
 
 class MisfitError(OSError):
-    """Weights and configuration do not fit to each other."""
+    """Weights and configuration do not fit to each other.
+
+    Attributes:
+        needs_new_parts: Whether `ignore_mismatched_sizes=True` would help.
+    """
+
+    needs_new_parts = False
 
 
 def read_headers(paths: Sequence[str | os.PathLike[str]]) -> dict[str, Stored]:

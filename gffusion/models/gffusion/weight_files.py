@@ -40,6 +40,13 @@ NO_PICKLES = (
 )
 
 
+_NEW_PARTS = (
+    "If you changed the configuration (`num_labels`, ...), `ignore_mismatched_sizes=True` gives new, untrained parts."
+)
+_OTHER_CONFIGURATION = (
+    "If you changed the configuration, undo it: no part with these weights can be new. "
+    "`GFFusionModel.from_backbones` creates a new model of another configuration, to be trained."
+)
 _PACKAGE = Path(__file__).parents[2]
 _REINSTALL = "install gffusion again: pip install --force-reinstall --no-deps gffusion"
 _ANSWER_AGE = 60.0  # seconds for which an answer about the Hub is used again
@@ -147,7 +154,7 @@ def explained(what: str, source: str | os.PathLike[str], hint: str = "") -> Iter
         raise OSError(f"The files of {what} in {os.fspath(source)!r} are damaged, {advice} ({error})") from error
     except OSError as error:
         if isinstance(error, MisfitError):
-            hint = f"{hint} If you changed the configuration (`num_labels`, ...), `ignore_mismatched_sizes=True` gives new, untrained parts."
+            hint = f"{hint} {_NEW_PARTS if error.needs_new_parts else _OTHER_CONFIGURATION}"
         elif is_bundled:
             hint = f"{hint} To restore the files, {_REINSTALL}"
         reason = _reason(error, source)
