@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 
 from gffusion import GFFusionModel
 
@@ -39,3 +40,26 @@ def test_without_effect(tiny_model: Callable, tmp_path: Path, caplog: pytest.Log
     tiny_model().save_pretrained(tmp_path / "slim")
     GFFusionModel.from_pretrained(tmp_path / "slim", dinov2_name_or_path="gone", use_segmenter=False)
     assert "`dinov2_name_or_path` has no effect: the model has no dinov2 encoder" in caplog.text
+
+
+@pytest.mark.parametrize("argument", ["dtype", "torch_dtype"])
+def test_dtype(backbone_folders: dict[str, str], argument: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A new model has the type that is asked for, and a dict of types, which transformers ignores, is not ignored silently."""
+    for dtype, expected in (
+        (None, torch.float32),
+        ("auto", torch.float32),
+        ("half", torch.half),
+        (torch.half, torch.half),
+    ):
+        model = GFFusionModel.from_backbones(**backbone_folders, segmenter_image_size=[32, 32], **{argument: dtype})
+        assert {parameter.dtype for parameter in model.parameters()} == {expected} == {model.config.dtype}
+    assert not caplog.text
+    GFFusionModel.from_backbones(**backbone_folders, segmenter_image_size=[32, 32], **{argument: {"": torch.half}})
+    assert '`dtype` as a dict gives the whole model its type for ""' in caplog.text
+
+
+def test_dtype_of_each_part(tiny_model: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    tiny_model().save_pretrained(tmp_path)
+    model = GFFusionModel.from_pretrained(tmp_path, dtype={"clip_config": torch.half, "": torch.bfloat16})
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
+    assert '`dtype` as a dict gives the whole model its type for ""' in caplog.text

@@ -104,12 +104,12 @@ class FrozenBackboneModel(PreTrainedModel):
         dinov2: Dinov2Model | str | os.PathLike[str] | None = None,
         **config_arguments: Any,
     ) -> Self:
-        """Create an untrained model with pretrained encoders, in training mode and float32, to start a training run.
+        """Create an untrained model with pretrained encoders, in training mode, to start a training run.
 
         Args:
             clip: Encoder, or its Hub id or folder. Required in the hybrid paradigm.
             dinov2: Encoder, or its Hub id or folder. Required with a segmenter and in the parallel paradigm.
-            config_arguments: Further arguments of [`GFFusionConfig`].
+            config_arguments: Further arguments of [`GFFusionConfig`], and `dtype`, float32 by default.
 
         Encoders that are given as objects are saved with the model: they can differ from those of any repository.
 
@@ -117,6 +117,8 @@ class FrozenBackboneModel(PreTrainedModel):
             ValueError: If a required encoder is missing or of another class, or one is given that the paradigm does not use.
             OSError: If an encoder cannot be loaded.
         """
+        dtypes = [config_arguments.pop(name, None) for name in ("dtype", "torch_dtype")]
+        _warn_about_dtypes(dtypes)
         given = {
             name: backbone for name, backbone in (("clip", clip), ("dinov2", dinov2)) if backbone not in (None, "")
         }
@@ -138,9 +140,8 @@ class FrozenBackboneModel(PreTrainedModel):
             config_arguments[f"{name}_name_or_path"] = sources.get(name, backbone.name_or_path) or None
         config = cls.config_class(**config_arguments)
         with quiet_loading():  # all weights except the encoders are new on purpose
-            model = super().from_pretrained(
-                None, config=config, state_dict=_with_prefixes(loaded), dtype=torch.get_default_dtype()
-            )
+            dtype = next((dtype for dtype in dtypes if dtype is not None), torch.get_default_dtype())
+            model = super().from_pretrained(None, config=config, state_dict=_with_prefixes(loaded), dtype=dtype)
         model._remember_sources(sources)
         model.freeze_backbones()
         return model.train()
@@ -174,6 +175,7 @@ class FrozenBackboneModel(PreTrainedModel):
         location: dict[str, Any] = {name: kwargs.pop(name) for name in ("revision", "subfolder") if name in kwargs}
         # Only the loader of weights accepts dtype="auto"; the configuration does not.
         dtype: dict[str, Any] = {name: kwargs.pop(name) for name in ("dtype", "torch_dtype") if name in kwargs}
+        _warn_about_dtypes(dtype.values())
         variant = kwargs.pop("variant", None)
         source = pretrained_model_name_or_path
         if source is not None:
@@ -351,6 +353,13 @@ def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
 
 def _name_parts(new: set[str]) -> str:
     return " and ".join(label for prefix, label in _NEW_PARTS.items() if any(name.startswith(prefix) for name in new))
+
+
+def _warn_about_dtypes(given: Iterable[Any]) -> None:
+    if any(isinstance(dtype, dict) for dtype in given):  # transformers' own warning is silenced
+        logger.warning(
+            '`dtype` as a dict gives the whole model its type for "". Convert parts after loading: `model.clip.half()`.'
+        )
 
 
 def _warn_about_new_parts(source: str, new: set[str]) -> None:
