@@ -21,12 +21,8 @@ from gffusion.data.io import read_bytes
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible, holds_both
 from gffusion.data.same_images import check_different_images
 from gffusion.data.urls import is_url, read_url
-from gffusion.models.gffusion.image_processing_gffusion import (
-    IMAGE_TYPES,
-    GFFusionImageProcessor,
-    Image,
-    to_array,
-)
+from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, to_array
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions, Limits
 from gffusion.zoo.checks import check_model_object
 

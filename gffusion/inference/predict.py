@@ -14,8 +14,9 @@ from torch import Tensor
 from gffusion.cameras.missing import blend_visible, fill_missing
 from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.finet import unite_modalities
+from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
-from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor, to_array
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_ops import to_uint8
-from gffusion.models.gffusion.image_processing_gffusion import to_array
 
 from .drawing import check_sizes
 

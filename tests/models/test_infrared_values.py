@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from skimage.exposure import equalize_adapthist, equalize_hist
 
-from gffusion.models.gffusion.image_processing_gffusion import to_array
+from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import (
     equalize_plateau,

@@ -1,6 +1,7 @@
 """Post-processing of GFFusionImageProcessor: fused images and label maps of the original size, color and depth."""
 
 import colorsys
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -116,18 +117,29 @@ class TestPostProcessSegmentation:
 
     def test_padding_is_cut_off(self) -> None:
         sizes = [(33, 48), (40, 20)]
-        maps = GFFusionImageProcessor().post_process_semantic_segmentation(self.outputs, sizes)
+        pairs = [(np.zeros((*size, 3), np.uint8), np.zeros(size, np.uint8)) for size in sizes]
+        maps = GFFusionImageProcessor().post_process_semantic_segmentation(self.outputs, images=pairs)
         for label_map, labels, (height, width) in zip(maps, self.labels, sizes, strict=True):
             assert torch.equal(label_map, labels[:height, :width])
 
+    def test_target_sizes(self, upsample: Callable) -> None:
+        """Logits are interpolated, as in transformers, and not cropped, except for padding."""
+        pair = np.zeros((20, 24), np.uint8), np.zeros((20, 24), np.uint8)
+        logits = RNG.normal(size=(1, 5, 32, 32))
+        options = {"outputs": output(FUSED, logits=torch.from_numpy(logits)), "target_sizes": [(64, 50)]}
+        for images, unpadded in ((None, logits), (pair, logits[..., :20, :24])):
+            (label_map,) = GFFusionImageProcessor().post_process_semantic_segmentation(**options, images=images)
+            np.testing.assert_array_equal(label_map, upsample(unpadded, (64, 50))[0].argmax(0))
+
     @pytest.mark.parametrize(
-        ("outputs", "sizes", "message"),
+        ("outputs", "options", "message"),
         [
-            (output(FUSED), None, "no logits: call the model with `segment=True`"),
-            (outputs, [(40, 48)], "1 target sizes for a batch of 2"),
-            (outputs, [(40, 48), (40, 49)], "Cannot crop 40 x 49"),
+            (output(FUSED), {}, "no logits: call the model with `segment=True`"),
+            (outputs, {"target_sizes": [(40, 48)]}, "1 target sizes for a batch of 2"),
+            (outputs, {"images": (GRAY, FLAT)}, "`outputs` holds 2 pairs, but `images` holds 1"),
+            (outputs, {"images": [(np.zeros((40, 49), np.uint8), FLAT)] * 2}, "Cannot crop 40 x 49"),
         ],
     )
-    def test_errors(self, outputs: Any, sizes: Any, message: str) -> None:
+    def test_errors(self, outputs: Any, options: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):
-            GFFusionImageProcessor().post_process_semantic_segmentation(outputs, sizes)
+            GFFusionImageProcessor().post_process_semantic_segmentation(outputs, **options)

@@ -5,23 +5,21 @@ from typing import Any, Literal
 
 import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from transformers.image_processing_base import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType, logging
 
+from .image_arrays import IMAGE_TYPES, Image, to_array
 from .image_ops import replace_luma, rgb_to_luma
 from .image_sizes import MIN_SIZE, check_same_size
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
-from .infrared_values import to_infrared_values, to_visible_values, unmask
+from .infrared_values import to_infrared_values, to_visible_values
 
 logger = logging.get_logger(__name__)
 
-Image = PIL.Image.Image | NDArray[Any] | Tensor
-IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
 Pair = tuple[Image, Image] | list[Image]
 
 # Keys of a saved processor's JSON besides its options.
@@ -220,28 +218,38 @@ class GFFusionImageProcessor(BaseImageProcessor):
         return fused_images
 
     def post_process_semantic_segmentation(
-        self, outputs: Any, target_sizes: Sequence[tuple[int, int]] | None = None
+        self,
+        outputs: Any,
+        target_sizes: Sequence[tuple[int, int]] | None = None,
+        images: Pair | Sequence[Pair] | None = None,
     ) -> list[Tensor]:
-        """Convert logits to label maps.
+        """Convert logits to label maps, without `segmenter_scales` and `segmenter_refinement`, which `predict` applies.
 
         Args:
             outputs ([`GFFusionOutput`]): Model output with `logits` (B, num_labels, H, W).
-            target_sizes: Height and width of every pair, to remove padding.
+            target_sizes: Height and width of every label map; logits are interpolated. Defaults to their own size.
+            images: The images of the batch, as given to the processor, to remove padding first.
 
         Returns:
             One int64 tensor (height, width) of class ids per pair.
 
         Raises:
-            ValueError: If there are no logits, or the target sizes do not match the batch.
+            ValueError: If there are no logits, or the number or sizes of `target_sizes` or `images` do not match the batch.
         """
         if outputs.logits is None:
             raise ValueError("The output has no logits: call the model with `segment=True`.")
-        label_maps = outputs.logits.argmax(dim=1)  # (B, num_labels, H, W) -> (B, H, W)
-        if target_sizes is None:
-            return list(label_maps)
-        if len(target_sizes) != len(label_maps):
-            raise ValueError(f"Got {len(target_sizes)} target sizes for a batch of {len(label_maps)}.")
-        return [_crop(labels, size) for labels, size in zip(label_maps, target_sizes, strict=True)]
+        logits = list(outputs.logits)  # (B, num_labels, H, W) -> B times (num_labels, H, W)
+        if images is not None:
+            pairs = _as_pairs(images)
+            if len(pairs) != len(logits):
+                raise ValueError(f"`outputs` holds {len(logits)} pairs, but `images` holds {len(pairs)}.")
+            shapes = [to_array(visible, "visible").shape for visible, _ in pairs]
+            logits = [_crop(values, shape[:2]) for values, shape in zip(logits, shapes, strict=True)]
+        if target_sizes is not None:
+            if len(target_sizes) != len(logits):
+                raise ValueError(f"Got {len(target_sizes)} target sizes for a batch of {len(logits)}.")
+            logits = [_resize(values, size) for values, size in zip(logits, target_sizes, strict=True)]
+        return [values.argmax(dim=0) for values in logits]
 
 
 _BLOCK_PIXELS = 2**16
@@ -266,83 +274,6 @@ def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
     )
 
 
-def to_array(image: Image, name: str) -> NDArray[Any]:
-    """Return an image as an upright array (H, W) or (H, W, 3) of its own type: uint8, uint16 or floating point.
-
-    Raises:
-        ValueError: If the image is empty or has masked values, or its layout or type is not supported. The message has the
-            name.
-    """
-    if isinstance(image, PIL.Image.Image):
-        array = _convert_pil(PIL.ImageOps.exif_transpose(image), name)
-    elif isinstance(image, Tensor):
-        tensor = image.detach().cpu()
-        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
-        array = _channels_last(array, name, prefer_first=True)
-    elif isinstance(image, np.ndarray):
-        array = _channels_last(unmask(image, name), name, prefer_first=False)
-    else:
-        raise ValueError(
-            f"The {name} image must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "
-            "gffusion.data.read_image reads files."
-        )
-    array = _narrow_integers(array.astype(array.dtype.newbyteorder("="), copy=False), name)
-    if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
-        raise ValueError(f"The {name} image must be uint8, uint16 or floating point, got {array.dtype}.")
-    if 0 in array.shape:
-        raise ValueError(f"The {name} image is empty: shape {array.shape}.")
-    return array
-
-
-def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
-    """Convert wider or signed integers, such as arithmetic makes of 16-bit images, to uint16; other types are unchanged.
-
-    Infrared values that are negative or need more than 16 bits become floating point.
-
-    Raises:
-        ValueError: If a visible value is negative or needs more than 16 bits, or the values seem to have 8 bits.
-    """
-    if array.dtype.kind not in "iu" or array.dtype in (np.uint8, np.uint16) or array.size == 0:
-        return array
-    low, high = int(array.min()), int(array.max())
-    if low < 0 or high > np.iinfo(np.uint16).max:
-        if name == "infrared":  # temperatures or counts, which need a range
-            return array.astype(np.float64)
-        raise ValueError(f"The {name} image has {array.dtype} values from {low} to {high}; allowed are 0 to 65535.")
-    if high <= np.iinfo(np.uint8).max:  # as 16 bits, it would be black
-        raise ValueError(
-            f"The {name} image has {array.dtype} values from {low} to {high}: convert it to uint8 if 255 is white, or to uint16 "
-            "if 65535 is."
-        )
-    return array.astype(np.uint16)
-
-
-def _convert_pil(image: PIL.Image.Image, name: str) -> NDArray[Any]:
-    if image.mode.startswith("I"):  # "I;16" and its variants, or 32-bit integers that hold 16-bit data
-        array = np.asarray(image)
-        if array.size and (array.min() < 0 or array.max() > 65535):
-            raise ValueError(f"The {name} image has values from {array.min()} to {array.max()}, beyond 16 bits.")
-        return array.astype(np.uint16)
-    if image.mode == "F":
-        return np.asarray(image)
-    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
-
-
-def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArray[Any]:
-    """Move channels last: (H, W), (H, W, C) or (C, H, W) -> (H, W) or (H, W, 3). A single channel and alpha are dropped."""
-    if array.ndim == 2:
-        return array
-    if array.ndim == 3:
-        order = (0, -1) if prefer_first else (-1, 0)
-        axis = next((axis for axis in order if array.shape[axis] in (1, 3, 4)), None)
-        if axis is not None:
-            array = np.moveaxis(array, axis, -1)
-            return array[..., 0] if array.shape[-1] == 1 else array[..., :3]
-    raise ValueError(
-        f"The {name} image must have shape (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels, got {array.shape}."
-    )
-
-
 def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
     """Pad (C, H, W) by mirroring, at the bottom and on the right, to the minimum size and a multiple of the divisor."""
     missing = [-(-max(side, MIN_SIZE) // size_divisor) * size_divisor - side for side in values.shape[1:]]
@@ -354,6 +285,12 @@ def _crop(values: Tensor, size: tuple[int, ...]) -> Tensor:
     if height > values.shape[-2] or width > values.shape[-1]:
         raise ValueError(f"Cannot crop {height} x {width} from a model output of {tuple(values.shape[-2:])}.")
     return values[..., :height, :width]
+
+
+def _resize(values: Tensor, size: Sequence[int]) -> Tensor:
+    """Interpolate (C, H, W) bilinearly, as post-processing in transformers does."""
+    height, width = (int(side) for side in size)
+    return nn.functional.interpolate(values[None], (height, width), mode="bilinear", align_corners=False)[0]
 
 
 def _restore_color(fused: Tensor, visible: NDArray[Any]) -> Tensor:

@@ -1,0 +1,92 @@
+"""Convert images of any library to arrays (H, W) or (H, W, 3)."""
+
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from .infrared_values import unmask
+
+Image = PIL.Image.Image | NDArray[Any] | Tensor
+IMAGE_TYPES = (PIL.Image.Image, np.ndarray, Tensor)
+
+
+def to_array(image: Image, name: str) -> NDArray[Any]:
+    """Return an image as an upright array (H, W) or (H, W, 3) of its own type: uint8, uint16 or floating point.
+
+    Raises:
+        ValueError: If the image is empty or has masked values, or its layout or type is not supported. The message has the
+            name.
+    """
+    if isinstance(image, PIL.Image.Image):
+        array = _convert_pil(PIL.ImageOps.exif_transpose(image), name)
+    elif isinstance(image, Tensor):
+        tensor = image.detach().cpu()
+        array = (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+        array = _channels_last(array, name, prefer_first=True)
+    elif isinstance(image, np.ndarray):
+        array = _channels_last(unmask(image, name), name, prefer_first=False)
+    else:
+        raise ValueError(
+            f"The {name} image must be a PIL image, a NumPy array or a torch tensor, got {type(image).__name__}. "
+            "gffusion.data.read_image reads files."
+        )
+    array = _narrow_integers(array.astype(array.dtype.newbyteorder("="), copy=False), name)
+    if array.dtype not in (np.uint8, np.uint16) and not np.issubdtype(array.dtype, np.floating):
+        raise ValueError(f"The {name} image must be uint8, uint16 or floating point, got {array.dtype}.")
+    if 0 in array.shape:
+        raise ValueError(f"The {name} image is empty: shape {array.shape}.")
+    return array
+
+
+def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
+    """Convert wider or signed integers, such as arithmetic makes of 16-bit images, to uint16; other types are unchanged.
+
+    Infrared values that are negative or need more than 16 bits become floating point.
+
+    Raises:
+        ValueError: If a visible value is negative or needs more than 16 bits, or the values seem to have 8 bits.
+    """
+    if array.dtype.kind not in "iu" or array.dtype in (np.uint8, np.uint16) or array.size == 0:
+        return array
+    low, high = int(array.min()), int(array.max())
+    if low < 0 or high > np.iinfo(np.uint16).max:
+        if name == "infrared":  # temperatures or counts, which need a range
+            return array.astype(np.float64)
+        raise ValueError(f"The {name} image has {array.dtype} values from {low} to {high}; allowed are 0 to 65535.")
+    if high <= np.iinfo(np.uint8).max:  # as 16 bits, it would be black
+        raise ValueError(
+            f"The {name} image has {array.dtype} values from {low} to {high}: convert it to uint8 if 255 is white, or to uint16 "
+            "if 65535 is."
+        )
+    return array.astype(np.uint16)
+
+
+def _convert_pil(image: PIL.Image.Image, name: str) -> NDArray[Any]:
+    if image.mode.startswith("I"):  # "I;16" and its variants, or 32-bit integers that hold 16-bit data
+        array = np.asarray(image)
+        if array.size and (array.min() < 0 or array.max() > 65535):
+            raise ValueError(f"The {name} image has values from {array.min()} to {array.max()}, beyond 16 bits.")
+        return array.astype(np.uint16)
+    if image.mode == "F":
+        return np.asarray(image)
+    return np.asarray(image.convert("L" if image.mode in ("1", "L", "LA") else "RGB"))
+
+
+def _channels_last(array: NDArray[Any], name: str, prefer_first: bool) -> NDArray[Any]:
+    """Move channels last: (H, W), (H, W, C) or (C, H, W) -> (H, W) or (H, W, 3). A single channel and alpha are dropped."""
+    if array.ndim == 2:
+        return array
+    if array.ndim == 3:
+        order = (0, -1) if prefer_first else (-1, 0)
+        axis = next((axis for axis in order if array.shape[axis] in (1, 3, 4)), None)
+        if axis is not None:
+            array = np.moveaxis(array, axis, -1)
+            return array[..., 0] if array.shape[-1] == 1 else array[..., :3]
+    raise ValueError(
+        f"The {name} image must have shape (H, W), (H, W, C) or (C, H, W) with 1, 3 or 4 channels, got {array.shape}."
+    )
