@@ -1,4 +1,4 @@
-"""Encoders of other kinds are refused by what their configuration says, and those that a model does not have are named."""
+"""Which encoders a model takes and of what type, and which sources of encoders are published."""
 
 import json
 import shutil
@@ -63,3 +63,31 @@ def test_dtype_of_each_part(tiny_model: Callable, tmp_path: Path, caplog: pytest
     model = GFFusionModel.from_pretrained(tmp_path, dtype={"clip_config": torch.half, "": torch.bfloat16})
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
     assert '`dtype` as a dict gives the whole model its type for ""' in caplog.text
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_paths_are_not_pushed(
+    tiny_model: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """The push of transformers would publish them; it remains for encoders on the Hub."""
+    pushed: list[str] = []
+    monkeypatch.setattr("transformers.PreTrainedModel.push_to_hub", lambda *args: pushed.append(args[1]))
+    tiny_model().save_pretrained(tmp_path / "saved", include_backbones=full)
+    model = GFFusionModel.from_pretrained(tmp_path / "saved")
+    for part in ("clip", "dinov2"):
+        for push in (
+            lambda: model.push_to_hub("lab/street"),
+            lambda: model.save_pretrained(tmp_path / "street", push_to_hub=True),
+        ):
+            with pytest.raises(
+                ValueError, match=rf"would publish '/.*', the local path of the {part} encoder.*full=True"
+            ):
+                push()
+        for config, field in (
+            (model.config, f"{part}_name_or_path"),
+            (getattr(model.config, f"{part}_config"), "name_or_path"),
+        ):
+            setattr(config, field, f"lab/{part}")
+    assert not (tmp_path / "street").exists()
+    model.push_to_hub("lab/street")
+    assert pushed == ["lab/street"]

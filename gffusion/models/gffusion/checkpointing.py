@@ -16,7 +16,7 @@ from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedModel
 from transformers.utils import CONFIG_NAME, logging
 
-from .config_limits import names_other_classes
+from .config_limits import names_other_classes, names_repository
 from .encoders import (
     BACKBONE_CLASSES,
     WeightSums,
@@ -309,9 +309,11 @@ class FrozenBackboneModel(PreTrainedModel):
             kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
-            ValueError: If encoders without a known source were to be left out.
+            ValueError: If encoders without a known source were to be left out, or `push_to_hub=True` would publish a local path.
             OSError: If `save_directory` is a file, or a file cannot be written.
         """
+        if kwargs.get("push_to_hub"):
+            self._refuse_local_sources()
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
             raise NotADirectoryError(f"{os.fspath(save_directory)!r} is a file: pass a folder.")
         unsourced = self.find_unsourced()
@@ -340,6 +342,29 @@ class FrozenBackboneModel(PreTrainedModel):
         # safetensors files are created without read permission for others
         for weights in Path(save_directory).glob("*.safetensors"):
             shutil.copymode(Path(save_directory) / CONFIG_NAME, weights)
+
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> str:
+        """Publish weights and configuration as [`~transformers.PreTrainedModel.push_to_hub`] does.
+
+        `gffusion.hub.push_model` also writes image processor and model card, and checks the model.
+
+        Raises:
+            ValueError: If the configuration names a local folder as the source of an encoder.
+        """
+        self._refuse_local_sources()
+        return super().push_to_hub(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def _refuse_local_sources(self) -> None:
+        """Raise ValueError if a published configuration would name a folder, with which it cannot be loaded from the Hub."""
+        for name in BACKBONE_CLASSES:
+            encoder_config = getattr(self.config, f"{name}_config")
+            sources = getattr(self.config, f"{name}_name_or_path"), encoder_config and encoder_config.name_or_path
+            for source in filter(None, sources):
+                if not names_repository(source):
+                    raise ValueError(
+                        f"`push_to_hub` would publish {source!r}, the local path of the {name} encoder, from which others cannot load "
+                        "it. Use `gffusion.hub.push_model(model, repo_id, full=True)`, which publishes the encoder instead."
+                    )
 
 
 def _locate(source: str | os.PathLike[str]) -> str:

@@ -203,16 +203,18 @@ def refuse_loader_options(config_dict: dict[str, Any]) -> None:
         )
 
 
+def names_repository(source: str) -> bool:
+    """Return whether a source of weights is a Hub id rather than a local path."""
+    try:
+        validate_repo_id(source)
+    except HFValidationError:
+        return False
+    return not os.path.exists(source)
+
+
 def refuse_path(name: str, value: str | None) -> None:
     """Raise ValueError if the encoder source in the field `name` of a configuration from the Hub is not a Hub id."""
-    if value is None:
-        return
-    try:
-        validate_repo_id(value)
-        is_repository = not os.path.exists(value)
-    except HFValidationError:
-        is_repository = False
-    if not is_repository:
+    if value is not None and not names_repository(value):
         raise ValueError(
             f"The configuration comes from the Hub and sets `{name}` to {value!r}, which is a local path or not a Hub id. "
             f"If you trust it, pass {name}={value!r} when you load the model."
