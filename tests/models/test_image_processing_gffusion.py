@@ -341,6 +341,17 @@ class TestFiles:
             assert (loaded.size_divisor, loaded.infrared_options) == (8, processor.infrared_options)
             assert loaded.to_dict() == processor.to_dict()
 
+    @pytest.mark.parametrize("loader", [GFFusionImageProcessor, AutoImageProcessor])
+    def test_overrides(self, tmp_path: Path, caplog: pytest.LogCaptureFixture, loader: Any) -> None:
+        """They are checked, as are those of the constructor; options that depend on a replaced one are reset."""
+        GFFusionImageProcessor(size_divisor=8, agc="plateau", plateau_limit=0.5).save_pretrained(tmp_path)
+        loaded = loader.from_pretrained(tmp_path, invert=True, agc="clahe", size_divisor=4, infrared_range=None)
+        assert (loaded.size_divisor, loaded.infrared_options) == (4, InfraredOptions(invert=True, agc="clahe"))
+        assert not caplog.text
+        for wrong in ({"size_divisor": 0}, {"agc": "loud"}, {"infrared_range": [5, 5]}):
+            with pytest.raises(ValueError, match=next(iter(wrong))):
+                loader.from_pretrained(tmp_path, **wrong)
+
     def test_files_from_before_other_options_existed(self, tmp_path: Path) -> None:
         saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "type", "size_divisor": 1}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved))
@@ -354,7 +365,7 @@ class TestFiles:
             {"infrared_options": [InfraredOptions()], "invert": True},
             "invert cannot be combined with `infrared_options`",
         ),
-        ({"invrt": True}, r"Unknown options \['invrt'\]. Allowed: infrared_range, invert"),
+        ({"invrt": True}, r"Unknown options \['invrt'\]. Allowed: agc, .*, size_divisor, smooth"),
         ({"infrared_options": InfraredOptions()}, "must be a list of one InfraredOptions per pair"),
         ({"infrared_options": [{"invert": True}]}, "must be a list of one InfraredOptions per pair"),
         ({"infrared_options": [InfraredOptions()] * 2}, "one entry per pair, got 2 for 1 pairs"),
@@ -365,3 +376,11 @@ def test_options_that_do_not_fit_together(options: dict[str, Any], message: str)
     pair = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
     with pytest.raises(ValueError, match=message):
         GFFusionImageProcessor()([pair], **options)
+
+
+def test_images_are_one_argument() -> None:
+    visible, infrared = np.zeros((48, 64, 3), np.uint8), np.zeros((48, 64), np.uint8)
+    with pytest.raises(
+        ValueError, match=r"got 2: pass the images of a pair together, `processor\(\(visible, infrared\)\)`"
+    ):
+        GFFusionImageProcessor()(visible, infrared)

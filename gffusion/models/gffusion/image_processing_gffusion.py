@@ -1,6 +1,6 @@
 """GFFusionImageProcessor: convert pairs of images to model tensors, and outputs to images of the original size and depth."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -83,14 +83,23 @@ class GFFusionImageProcessor(BaseImageProcessor):
         smooth_range: float = 0,
         **kwargs: Any,
     ) -> None:
-        if unknown := sorted(set(kwargs) - _SAVED_KEYS):
-            raise ValueError(
-                f"Unknown options {unknown}. Allowed: {', '.join(sorted(('size_divisor', *OPTION_NAMES)))}."
-            )
+        _refuse_unknown(kwargs.keys() - _SAVED_KEYS)
         super().__init__(**kwargs)
         _check_size_divisor(size_divisor)
         self.size_divisor = size_divisor
         self.infrared_options = InfraredOptions(infrared_range, invert, agc, plateau_limit, smooth_range)
+
+    @classmethod
+    def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
+        """Create a processor from saved options; those in `kwargs` that are not `None` override them, and are checked."""
+        given = {name: kwargs.pop(name) for name in ("size_divisor", *OPTION_NAMES) if name in kwargs}
+        options, size_divisor = dict(image_processor_dict), given.pop("size_divisor", None)
+        if size_divisor is not None:
+            options["size_divisor"] = size_divisor
+        if given:
+            saved = InfraredOptions(**{name: value for name, value in options.items() if name in OPTION_NAMES})
+            options.update(saved.override(**given).to_dict())
+        return super().from_dict(options, **kwargs)
 
     @property
     def infrared_options(self) -> InfraredOptions:
@@ -105,6 +114,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
     def preprocess(
         self,
         images: Pair | Sequence[Pair],
+        *others: Any,
         size_divisor: int | None = None,
         infrared_options: Sequence[InfraredOptions] | None = None,
         missing: Sequence[NDArray[np.bool_] | None] | None = None,
@@ -116,6 +126,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         Args:
             images: A pair `(visible, infrared)` or a list of pairs. A gray visible image is repeated to three channels;
                 a color infrared image is reduced to its luma.
+            *others: Refused: images of a pair are one argument, and options have names.
             size_divisor: Overrides the option of the processor.
             infrared_options: Options of every pair, instead of those of the processor.
             missing: For every pair, `None` or a mask (H, W), True where the infrared image has no measurement; such pixels
@@ -132,6 +143,11 @@ class GFFusionImageProcessor(BaseImageProcessor):
             ValueError: If sizes differ, an image has an unknown layout or type, or values out of range, the range must
                 be measured first, options are unknown or exclude each other, or there is not one entry per pair.
         """
+        if others:
+            raise ValueError(
+                f"Expected one argument, a pair or a list of pairs, got {1 + len(others)}: pass the images of a pair together, "
+                "`processor((visible, infrared))`, and options by name."
+            )
         size_divisor = self.size_divisor if size_divisor is None else size_divisor
         _check_size_divisor(size_divisor)
         pairs = _as_pairs(images)
@@ -164,6 +180,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
     def _choose_options(self, given: Any, overrides: dict[str, Any], count: int) -> Sequence[InfraredOptions]:
         """Return the options of every pair."""
+        _refuse_unknown(overrides.keys() - set(OPTION_NAMES))
         if given is None:
             return [self.infrared_options.override(**overrides)] * count
         if names := [name for name, value in overrides.items() if value is not None]:
@@ -254,6 +271,12 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
 _BLOCK_PIXELS = 2**16
 _MAX_DIVISOR = 4096  # images are padded to multiples of it
+
+
+def _refuse_unknown(names: Collection[str]) -> None:
+    if names:
+        allowed = ", ".join(sorted(("size_divisor", *OPTION_NAMES)))
+        raise ValueError(f"Unknown options {sorted(names)}. Allowed: {allowed}.")
 
 
 def _check_size_divisor(size_divisor: int) -> None:
