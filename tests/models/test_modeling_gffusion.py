@@ -12,8 +12,9 @@ from torch import Tensor, zeros
 from transformers import CLIPVisionModel, Dinov2Backbone, Dinov2Model
 from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD, OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-from gffusion import GFFusionModel
+from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.models.gffusion.image_ops import replace_luma, rgb_to_luma
+from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.losses import (
     gradient_loss,
     intensity_loss,
@@ -224,6 +225,17 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
 
 
 class TestErrors:
+    def test_values_are_read_once(self, make_inputs: MakeInputs, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Each read waits for a GPU."""
+        reads: list[tuple[int, ...]] = []
+        for name in ("__float__", "__bool__", "item", "tolist"):
+            read = getattr(torch.Tensor, name)
+            monkeypatch.setattr(
+                torch.Tensor, name, lambda value, read=read: reads.append(tuple(value.shape)) or read(value)
+            )
+        check_inputs(GFFusionConfig(), **make_inputs())
+        assert reads == [(4,)]
+
     @pytest.mark.parametrize(("change", "message"), REFUSED, ids=[message for _, message in REFUSED])
     def test_inputs(self, tiny_model: TinyModel, make_inputs: MakeInputs, change: dict[str, Any], message: str) -> None:
         with pytest.raises(ValueError, match=message):

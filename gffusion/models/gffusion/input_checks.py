@@ -62,7 +62,8 @@ def _check_range(*images: Tensor) -> None:
         return
     if any(image.device.type not in ("cpu", "cuda") for image in images) or _is_capturing():
         return
-    limits = [float(limit) for image in images for limit in image.detach().aminmax()]
+    # One tensor: each read waits for a GPU.
+    limits = torch.stack([limit.float() for image in images for limit in image.detach().aminmax()]).tolist()
     if min(limits) < -OVERSHOOT or max(limits) > 1 + OVERSHOOT:  # NaN passes: the output is checked
         raise ValueError(
             f"Images must be in [0, 1], got values from {min(limits):.4g} to {max(limits):.4g}. Use GFFusionImageProcessor to "
