@@ -101,6 +101,7 @@ class ModelTester:
             assert (getattr(config, f"{name}_config") is not None) == (name in self.encoders)
         assert set(model.backbones) == self.encoders
         assert {name.split(".")[0] for name in model.state_dict()} == self.networks | self.encoders
+        assert model.get_input_embeddings() is model.get_submodule("funet.visible_encoder.stem")
         assert_frozen(model)
 
     @pytest.mark.parametrize("include_backbones", [False, True], ids=["slim", "full"])

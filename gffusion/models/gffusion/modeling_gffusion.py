@@ -195,6 +195,10 @@ class GFFusionModel(GFFusionPreTrainedModel):
         output = GFFusionOutput(**losses, fused_values=fused, logits=logits, **(features if output_features else {}))
         return output if return_dict else output.to_tuple()
 
+    def get_input_embeddings(self) -> nn.Module:
+        """Return the first layer that reads the visible image."""
+        return self.funet.visible_encoder.stem
+
     @torch.no_grad()
     def encode_semantics(self, visible_values: Tensor, infrared_values: Tensor) -> Tensor:
         """Return f_l, the features of the frozen CLIP for both modalities; `forward` takes them as `semantic_tokens`.
