@@ -19,7 +19,7 @@ from gffusion.models.gffusion.finet import upsample
 from gffusion.models.gffusion.image_ops import CLIP_MEAN, CLIP_STD, rgb_to_luma
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-from .folding import is_plain
+from .folding import has_plain_forward, is_plain
 
 MAX_GRAPHS = 8  # per model; a graph keeps its inputs and its output, and all share the memory between
 
@@ -29,13 +29,14 @@ Compute = Callable[..., Tensor]
 
 
 def can_use_graphs(model: Any) -> bool:
-    """Return whether [`fuse_on_gpu`] supports a model: on an NVIDIA GPU, and not of the parallel paradigm."""
+    """Return whether [`fuse_on_gpu`] supports a model: on an NVIDIA GPU, not of the parallel paradigm, and with our `forward`."""
     return (
         isinstance(model, GFFusionModel)
         and model.device.type == "cuda"
         and torch.version.cuda is not None
         and not model.training
         and model.config.paradigm != "parallel"
+        and has_plain_forward(model)
     )
 
 

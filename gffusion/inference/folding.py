@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from gffusion.models.gffusion.funet import FuNet, GradientResidualDenseBlock, ModalityEncoder
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 SOBEL = torch.tensor([[-1.0, 0, 1], [-2, 0, 2], [-1, 0, 1]])
 """Horizontal kernel of the Sobel operator; its transpose is the vertical one."""
@@ -19,6 +20,8 @@ _PARTS = {
     GradientResidualDenseBlock: {"dense1", "dense2", "dense_align", "gradient_align", "activation"},
 }
 _LAYERS = (nn.Sequential, nn.Conv2d, nn.BatchNorm2d, nn.LeakyReLU)
+# Methods of a model that row bands or graphs replace.
+_METHODS = ("forward", "to_source", "encode_images", "encode_semantics", "project_semantics", "predict_logits")
 
 
 def can_fold(funet: nn.Module) -> bool:
@@ -49,6 +52,13 @@ def is_known(module: nn.Module) -> bool:
         ((1, 1), (0, 0), "zeros"),
         ((3, 3), (1, 1), "reflect"),
     )
+
+
+def has_plain_forward(model: GFFusionModel) -> bool:
+    """Return whether a forward pass of a model, apart from its parts, is that of [`GFFusionModel`]: not overridden, no hooks."""
+    methods = ((getattr(model, name), getattr(GFFusionModel, name)) for name in _METHODS)
+    is_ours = all(getattr(method, "__func__", None) is ours for method, ours in methods)
+    return is_ours and not (model._forward_hooks or model._forward_pre_hooks)
 
 
 def is_plain(module: nn.Module) -> bool:

@@ -23,6 +23,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 from gffusion.zoo.checks import check_model_object
 
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
+from .folding import has_plain_forward
 from .fused_funet import FusedFunet
 from .gpu_inputs import prepare_bytes
 from .label_refinement import refine_logits
@@ -72,7 +73,8 @@ def predict(
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
         row_bands: Whether to fuse in bands of rows ([`fuse_in_bands`]). Defaults to `True` on CPUs, where it is faster. On
-            NVIDIA GPUs, the default is [`fuse_on_gpu`], unless this is given.
+            NVIDIA GPUs, the default is [`fuse_on_gpu`], unless this is given. A model whose `forward` is overridden or has
+            hooks is called as a whole.
         missing: For every pair, `None` or a mask (H, W) that is True where the infrared image has no measurement. Such
             pixels take no part in ranges, and inside larger holes the fused image turns into the visible one. By default,
             those of the pairs.
@@ -80,7 +82,7 @@ def predict(
 
     Raises:
         ValueError: If `pairs` is no list of pairs or empty, images or masks do not fit together, a result is not finite, the
-            model is in training mode, or `row_bands` is given for an exported file.
+            model is in training mode, or `row_bands` is given for an exported file or a model with a `forward` of its own.
 
     Example:
         >>> import numpy as np
@@ -112,7 +114,8 @@ def predict(
     run = run_alone if model.device.type == "cpu" else _call  # small operations, which threads would wait for
     graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
-        row_bands = model.device.type == "cpu" and isinstance(model, GFFusionModel)  # not an exported file
+        is_ours = isinstance(model, GFFusionModel) and has_plain_forward(model)  # not an exported file
+        row_bands = model.device.type == "cpu" and is_ours
     if row_bands and not segment and encode is None and output_type == "np":
         form = find_large_form(model, image_processor, images[0][0].shape)
         if form is not None:
@@ -178,8 +181,19 @@ def _check_arguments(
         raise ValueError("`pairs` is empty: give at least one pair of images.")
     if infrared_options is not None:
         check_options(infrared_options, len(pairs))
-    if row_bands and is_exported(model):
+    if row_bands:
+        _check_row_bands(model)
+
+
+def _check_row_bands(model: Any) -> None:
+    if is_exported(model):
         raise ValueError("`row_bands` cannot be used with an exported file: leave it out.")
+    model = getattr(model, "_orig_mod", model)  # of `torch.compile`
+    if isinstance(model, GFFusionModel) and not has_plain_forward(model):
+        raise ValueError(
+            "`row_bands` cannot be used with a model whose `forward`, or a method that it calls, is overridden or has hooks, "
+            "because they would not be called: leave it out."
+        )
 
 
 def is_exported(model: Any) -> bool:
@@ -250,7 +264,8 @@ def run_model(
     [`GFFusionModel.encode_semantics`]. `graphs` fuses by [`fuse_on_gpu`], for models that [`can_use_graphs`].
 
     Raises:
-        ValueError: If `model` is none of this package, inputs do not fit it, or `row_bands` or `graphs` is combined with losses or training mode.
+        ValueError: If `model` is none of this package, inputs do not fit it, `row_bands` or `graphs` is combined with losses or
+            training mode, or `row_bands` with a `forward` that is overridden or has hooks.
     """
     check_model_object(model, can_be_exported=True)
     tokens = None if encode is None else encode(visible_values, infrared_values)
@@ -273,6 +288,7 @@ def run_model(
         fused = fuse_on_gpu(model, visible_values, infrared_values, tokens)
         logits = model.predict_logits(fused, visible_values) if segment else None
         return GFFusionOutput(fused_values=fused, logits=logits)
+    _check_row_bands(model)
     run_alone(check)
     semantics = find_semantics(model, visible_values, infrared_values, tokens)
     fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)

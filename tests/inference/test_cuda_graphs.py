@@ -139,3 +139,5 @@ def test_refused_with_losses(tiny_model: TinyModel, make_inputs: MakeInputs) -> 
     with pytest.raises(ValueError, match="`graphs` cannot be combined"):
         run_model(model, **inputs, graphs=True)
     assert not can_use_graphs(model.train()) and not can_use_graphs(tiny_model(paradigm="parallel").eval().cuda())
+    model.eval().register_forward_hook(lambda *_: None)
+    assert not can_use_graphs(model)

@@ -212,6 +212,62 @@ def test_arrays_in_and_out(tiny_model: TinyModel, dtype: Any) -> None:
         predict(model.train(), processor, [(color, gray)])
 
 
+def _scale(outputs: Any, factor: float = 0.5) -> Any:
+    outputs.fused_values = factor * outputs.fused_values
+    return outputs
+
+
+def _override(model: GFFusionModel, name: str, change: Callable[[Any], Any]) -> None:
+    """Give a model a subclass in which a method has a changed result."""
+
+    def method(self: Any, *inputs: Any, **options: Any) -> Any:
+        return change(getattr(super(type(self), self), name)(*inputs, **options))
+
+    model.__class__ = type("Subclass", (GFFusionModel,), {name: method})
+
+
+def _replace_forward(model: GFFusionModel) -> None:
+    forward = model.forward
+    model.forward = lambda *inputs, **options: _scale(forward(*inputs, **options))  # type: ignore[method-assign]
+
+
+CUSTOM_FORWARDS = {
+    "subclass": lambda model: _override(model, "forward", _scale),
+    "subclass, semantics": lambda model: _override(model, "encode_semantics", lambda tokens: 0 * tokens),
+    "subclass, projections": lambda model: _override(
+        model, "project_semantics", lambda parts: parts._replace(projections=0 * parts.projections)
+    ),
+    "subclass, source": lambda model: _override(model, "to_source", lambda values: 0.5 * values),
+    "hook": lambda model: model.register_forward_hook(lambda module, inputs, outputs: _scale(outputs)),
+    "hook before": lambda model: model.register_forward_pre_hook(lambda module, images: (0.5 * images[0], *images[1:])),
+    "replaced": _replace_forward,
+}
+
+
+@pytest.mark.parametrize("customize", CUSTOM_FORWARDS.values(), ids=CUSTOM_FORWARDS)
+@pytest.mark.parametrize("is_large", [False, True])
+def test_custom_forward_is_called(
+    tiny_model: TinyModel, monkeypatch: Any, customize: Callable[[GFFusionModel], Any], is_large: bool
+) -> None:
+    monkeypatch.setattr("gffusion.inference.large_images.LARGE_PIXELS", 0 if is_large else 2**23)
+    monkeypatch.setattr("gffusion.inference.predict.should_compute_alone", lambda functions: True)
+    rng = np.random.default_rng(0)
+    pair = rng.integers(0, 256, (64, 80, 3), np.uint8), rng.integers(0, 256, (64, 80), np.uint8)
+    model, processor = tiny_model(paradigm="hybrid", color_space="rgb").eval(), GFFusionImageProcessor()
+    plain = predict(model, processor, [pair])[0].fused
+    customize(model)
+    inputs = processor([pair], return_tensors="pt")
+    expected = processor.post_process_fusion(model(*inputs.values()), [pair], "np")[0]
+    found = predict(model, processor, [pair])[0].fused
+    np.testing.assert_array_equal(found, expected)
+    assert not np.array_equal(found, plain)
+    for refused in (model, torch.compile(model, backend="eager")):
+        with pytest.raises(ValueError, match="`forward`, or a method that it calls, is overridden"):
+            predict(refused, processor, [pair], row_bands=True)
+    with pytest.raises(ValueError, match="overridden"):
+        run_model(model, **inputs, row_bands=True)
+
+
 class TestPreparedBytes:
     images = tuple(np.random.default_rng(0).integers(0, 256, shape, np.uint8) for shape in ((40, 50, 3), (40, 50)))
 
