@@ -20,7 +20,11 @@ _PARTS = ("loss_structural", "loss_ssim", "loss_gradient", "loss_intensity")
 
 
 class TrainingStep:
-    """Make the training steps of a run; without labels, the head is frozen and L_ss is not part of the loss."""
+    """Make the training steps of a run; without labels, the head is frozen and L_ss is not part of the loss.
+
+    `running_statistics` tells whether batch normalization uses them. "auto" depends on the initial weights, which a resumed run
+    does not have: set it to that of the checkpoint.
+    """
 
     def __init__(
         self,
@@ -33,9 +37,9 @@ class TrainingStep:
         self._model, self._accelerator, self._labeled = model, accelerator, labeled
         self._token_cache, self._max_grad_norm = token_cache, arguments.max_grad_norm
         self._mixed_share = arguments.mixed_pairs
-        self._running_statistics = arguments.batch_normalization in ("running", "calibrated")
+        self.running_statistics = arguments.batch_normalization in ("running", "calibrated")
         if arguments.batch_normalization == "auto":
-            self._running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
+            self.running_statistics = any(layer.num_batches_tracked for layer in self._batch_normalizations())
         extra = [name for name in ("vif", "qabf") if getattr(model.config, f"{name}_weight")]
         self._parts = (*_PARTS, *(f"loss_{name}" for name in extra))
         self.loss_names = ("loss", *self._parts, *(["loss_segmentation"] if labeled else []))
@@ -83,7 +87,7 @@ class TrainingStep:
     def train(self) -> None:
         """Set the model to training mode, with batch normalization as in `batch_normalization`."""
         self._wrapped.train()
-        if self._running_statistics:
+        if self.running_statistics:
             for layer in self._batch_normalizations():
                 layer.eval()
 

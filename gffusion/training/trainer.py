@@ -250,6 +250,7 @@ class FusionTrainer:
         if newest and resume:
             state = self.checkpoints.load(self._check_same_run)
             self.progress = Progress(**state["progress"])
+            self._step.running_statistics = state.get("running_statistics", self._step.running_statistics)
             if self.progress.step >= self.total_steps:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
             return
@@ -361,7 +362,8 @@ class FusionTrainer:
 
     def _save_checkpoint(self) -> None:
         state = {"progress": dataclasses.asdict(self.progress), "num_train_epochs": self.args.num_train_epochs}
-        self.checkpoints.save(self.progress.step, state | {"run": self._description})
+        state |= {"running_statistics": self._step.running_statistics, "run": self._description}
+        self.checkpoints.save(self.progress.step, state)
 
     def _draw_images(self) -> None:
         """Draw the first evaluation pairs into a file and for the trackers."""

@@ -265,11 +265,18 @@ class TestReproduction:
         assert runs[0] == runs[1]
         assert runs[0]["last/model.safetensors"] != runs[2]["last/model.safetensors"]
 
-    @pytest.mark.parametrize(("paradigm", "dataloader_num_workers"), [("hybrid", 0), ("cascading", 1)])
+    @pytest.mark.parametrize(
+        ("paradigm", "dataloader_num_workers", "start"), [("hybrid", 0, "fresh"), ("cascading", 1, "last")]
+    )
     def test_interrupted_and_resumed_equals_uninterrupted(
-        self, make: Make, tiny_model: Callable[..., GFFusionModel], paradigm: str, dataloader_num_workers: int
+        self,
+        make: Make,
+        tiny_model: Callable[..., GFFusionModel],
+        paradigm: str,
+        dataloader_num_workers: int,
+        start: str,
     ) -> None:
-        """To the last bit, augmentation included, with the head in training and any number of workers."""
+        """To the last bit, augmentation included, with the head in training, any number of workers and any initial weights."""
         make = functools.partial(make, training=AUGMENTATION, evaluation=True, num_train_epochs=4)
         whole = make("whole", model={"paradigm": paradigm})
         whole.train()
@@ -282,10 +289,12 @@ class TestReproduction:
         stopped.folder.append_log({"epoch": 2, "step": 6})  # as if interrupted while the next epoch was saved
 
         torch.manual_seed(99)
-        fresh = tiny_model(paradigm=paradigm)
-        for name, parameter in fresh.named_parameters():
+        model = tiny_model(paradigm=paradigm)
+        if start == "last":  # whose batch normalization has statistics
+            model = GFFusionModel.from_pretrained(stopped.output_dir / "last").train()
+        for name, parameter in model.named_parameters():
             parameter.data += 0.1 * (not name.startswith(("clip.", "dinov2.")))  # the checkpoint replaces these
-        resumed = make(model=fresh)
+        resumed = make(model=model)
         resumed.train(resume_from_checkpoint=True)
         assert resumed.folder.read_log() == whole.folder.read_log()
         assert contents(resumed.output_dir) == contents(whole.output_dir)
