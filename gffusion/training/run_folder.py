@@ -34,6 +34,11 @@ WEIGHTS = ("best", "last")
 _PAIRS, _OF_EVALUATION = "pairs", " of the evaluation"  # in descriptions of runs
 _EVALUATED = _PAIRS + _OF_EVALUATION
 
+_ENCODERS = ("clip_config.", "dinov2_config.")  # their fields in descriptions
+
+# Fields of a configuration, and of the encoders in it, that do not affect the weights.
+_UNIMPORTANT = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
+
 # Options that can change when a run is resumed; `num_train_epochs` within limits, see `check_same_run`.
 _FREE = IRRELEVANT | {"output_dir", "num_train_epochs", "save_steps", "dataloader_num_workers"}
 _FREE |= {"eval_strategy", "eval_epochs", "eval_steps", "eval_metrics"}
@@ -196,9 +201,12 @@ def describe_run(
     num_processes: int,
 ) -> dict[str, Any]:
     """Return everything that affects the weights of a run and which are the best, except initial weights and image contents."""
-    unimportant = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
+    unimportant = _UNIMPORTANT
     if not model.config.use_segmenter:
-        unimportant |= {"id2label", "label2id"}  # label maps can be made during a training run that does not read them
+        unimportant = unimportant | {
+            "id2label",
+            "label2id",
+        }  # label maps can be made during a training run that does not read them
     evaluated = {} if evaluation is None else _describe_data(evaluation)
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
@@ -255,8 +263,11 @@ def check_same_run(
     this process.
     """
     before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
-    before, now = before | before.pop("model"), now | now.pop("model")
+    before, now = before | _flatten(before.pop("model")), now | _flatten(now.pop("model"))
     names, differences = before.keys() | now.keys(), []
+    names -= {
+        name for name in before.keys() ^ now.keys() if name.startswith(_ENCODERS)
+    }  # `paradigm` or `use_segmenter` differs
     if (_EVALUATED in before) != (_EVALUATED in now):
         names = {name for name in names if not name.endswith(_OF_EVALUATION)}
         differences.append(
@@ -283,6 +294,17 @@ def check_same_run(
             "new run from its weights in another `output_dir`: set `model_name_or_path` to its folder last, or load that with "
             "create_model."
         )
+
+
+def _flatten(config: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of a configuration, those of its encoders with names such as "clip_config.hidden_size"."""
+    fields: dict[str, Any] = {}
+    for name, value in config.items():
+        if f"{name}." in _ENCODERS:
+            fields |= {f"{name}.{key}": field for key, field in (value or {}).items() if key not in _UNIMPORTANT}
+        else:
+            fields[name] = value
+    return fields
 
 
 def summarize(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:

@@ -282,13 +282,30 @@ class TestSameRun:
             assert ("id2label" in before["model"]) == use_segmenter
             assert (before == now) == (not use_segmenter)
 
-    def test_where_weights_come_from_does_not(self, tiny_model: Callable, pairs: Path, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("is_random", [False, True])
+    def test_where_weights_come_from_does_not(
+        self, tiny_model: Callable, tiny_config: Callable, pairs: Path, tmp_path: Path, is_random: bool
+    ) -> None:
         """A model that was saved and loaded is the same."""
-        model, dataset = tiny_model(), FusionDataset(pairs)
+        model, dataset = GFFusionModel(tiny_config()) if is_random else tiny_model(), FusionDataset(pairs)
         model.save_pretrained(tmp_path, include_backbones=True)
         loaded = GFFusionModel.from_pretrained(tmp_path)
         arguments = FusionTrainingArguments("run")
         check_same_run(self.describe(model, dataset), self.describe(loaded, dataset), 150, arguments, 20)
+
+    @pytest.mark.parametrize("name", ["clip", "dinov2"])
+    def test_encoders_count(self, tiny_model: Callable, tiny_config: Callable, pairs: Path, name: str) -> None:
+        """By field, and only as long as both models have one."""
+        dataset, arguments = FusionDataset(pairs), FusionTrainingArguments("run")
+        model = GFFusionModel(tiny_config())
+        before = self.describe(model, dataset)
+        getattr(model.config, f"{name}_config").hidden_act = "relu"
+        with pytest.raises(ValueError, match=rf"data: {name}_config.hidden_act was '\w+' and is 'relu'. Restore"):
+            check_same_run(before, self.describe(model, dataset), 150, arguments, 20)
+        other = self.describe(tiny_model(paradigm="cascading", use_segmenter=False), dataset)
+        with pytest.raises(ValueError, match="paradigm was 'hybrid' and is 'cascading'") as error:
+            check_same_run(before, other, 150, arguments, 20)
+        assert "use_segmenter was True and is False" in str(error.value) and "_config" not in str(error.value)
 
     def test_guide_names_the_options_that_can_change(self) -> None:
         text = GUIDE.read_text(encoding="utf-8").partition("## Interruptions")[2].partition("\n## ")[0]
