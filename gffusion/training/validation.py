@@ -60,7 +60,8 @@ def evaluate(
     for index in show_progress(own_indices, description="evaluation", unit="pair", hidden=hidden):
         batch = _load(model, read_item(dataset, index), device)
         visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
-        outputs = model(**batch, return_dict=True, return_loss=True)
+        with accelerator.autocast():  # also after training, when the model is no longer wrapped
+            outputs = model(**batch, return_dict=True, return_loss=True)
         losses = {
             name: value.item() for name, value in outputs.items() if name.startswith("loss") and value is not None
         }

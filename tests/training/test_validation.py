@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 from torch import Tensor
 from torchmetrics.classification import MulticlassJaccardIndex
@@ -118,6 +119,20 @@ class TestEvaluate:
         evaluate(model, items, [], Accelerator())  # type: ignore[arg-type]
         assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
         assert all(parameter.grad is None for parameter in model.parameters())
+
+    @pytest.mark.parametrize("precision", ["no", "bf16"])
+    def test_after_training_in_the_same_precision(self, tiny_model: Callable, items: Items, precision: str) -> None:
+        """During training, Accelerate wraps the model's `forward`."""
+        AcceleratorState._reset_state()
+        try:
+            accelerator = Accelerator(cpu=True, mixed_precision=precision)
+            model = tiny_model()
+            wrapped = accelerator.prepare(model)
+            logged = evaluate(model, items, ["SSIM"], accelerator)  # type: ignore[arg-type]
+            accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False)
+            assert evaluate(model, items, ["SSIM"], accelerator) == logged  # type: ignore[arg-type]
+        finally:
+            AcceleratorState._reset_state()
 
     def test_trainer_without_evaluation_set(self, tiny_model: Callable, items: Items, tmp_path: Path) -> None:
         arguments = FusionTrainingArguments(str(tmp_path), num_train_epochs=1)
