@@ -60,7 +60,7 @@ class FusionTrainingArguments:
         hub_model_id: Repository of the upload, "name" or "organization/name".
         dataloader_num_workers: Processes that load data; 0 loads in the main process.
         disable_tqdm: Show no progress bars, nor lines about the progress where standard error is no terminal.
-        seed: Seed of initial weights, order and augmentation.
+        seed: Seed of order and augmentation, and of weights that `gffusion train` initializes. In Python, the model exists before.
 
     Raises:
         TypeError: If there is no option of a name.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Sampler
@@ -64,7 +65,10 @@ class StepSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of each batch, `batches_per_step` batches per step."""
-        generator = torch.Generator().manual_seed(self.seed + self.epoch)
+        seed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(
+            1
+        )  # a sum would repeat orders of other seeds
+        generator = torch.Generator().manual_seed(int(seed[0]))
         order: list[int] = torch.randperm(self.length, generator=generator).tolist()
         for step in range(self.first_step, self.steps_per_epoch):
             for number in range(self.batches_per_step):

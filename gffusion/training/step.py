@@ -102,8 +102,9 @@ class TrainingStep:
             layer.momentum = None  # cumulative mean over all batches
         for batch in batches:
             inputs = self._to_device(batch)
+            inputs.pop("labels", None)
             with self._accelerator.autocast():
-                self._model(**{name: value for name, value in inputs.items() if name != "labels"})
+                self._model(**inputs, return_loss=False)
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
 

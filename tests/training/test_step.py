@@ -173,8 +173,11 @@ class TestGradients:
         step = TrainingStep(model, arguments, Accelerator(), True, None)
         batches = [inputs, make_inputs(4, labels=True)]
         batches[1]["visible_values"] = batches[1]["visible_values"] / 3
-        momentum = model.funet.decoder[1].momentum
+        momentum, losses = model.funet.decoder[1].momentum, []
+        hook = model.register_forward_hook(lambda *values: losses.append(values[-1].loss))
         step.calibrate(batches)
+        hook.remove()
+        assert losses == [None, None]
         with torch.no_grad():
             z_f = [
                 model.funet.encode(rgb_to_luma(batch["visible_values"]), batch["infrared_values"]) for batch in batches
