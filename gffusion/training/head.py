@@ -9,6 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from gffusion.data.class_names import normalize_class_name
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite
 from gffusion.zoo.checks import check_model_object
@@ -126,5 +127,5 @@ def _rows_by_name(classes: Sequence[str]) -> dict[str, int]:
 
 
 def _key(name: str) -> str:
-    name = name.strip().casefold().replace("_", " ")
+    name = normalize_class_name(name)
     return _ADE20K_NAMES.get(name, name)
