@@ -313,13 +313,19 @@ class TestSameFiles:
     def test_files_with_both_images(self, tmp_path: Path) -> None:
         pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 4), np.uint8)
         Image.fromarray(pixels).save(tmp_path / "00001D.png")
-        check_different_files(match_pairs(tmp_path, tmp_path).pairs, every=True)
+        pairs = match_pairs(tmp_path, tmp_path).pairs
+        check_different_files(pairs, every=True)
+        (images,) = (read_pair(pair.visible, pair.infrared) for pair in pairs)
+        np.testing.assert_array_equal(images.visible, pixels[..., :3])
+        np.testing.assert_array_equal(images.infrared, pixels[..., 3])
 
     def test_flat_images_are_no_copies(self, tmp_path: Path) -> None:
         """Both cameras can be dark."""
         for name in ("visible.png", "infrared.png"):
             write_image(tmp_path / name, np.zeros((40, 48), np.uint8))
-        read_pair(tmp_path / "visible.png", tmp_path / "infrared.png")
+        images = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png")
+        for image in (images.visible, images.infrared):
+            np.testing.assert_array_equal(image, np.zeros((40, 48), np.uint8))
 
 
 class TestBoxes:

@@ -165,8 +165,9 @@ class TestErrors:
             GFFusionConfig(paradigma="hybrid")
 
     def test_values_of_absent_encoders_are_not_checked(self) -> None:
-        choices = {"paradigm": "cascading", "use_segmenter": False, "clip_image_size": [1, 1], "num_groups": 0}
-        GFFusionConfig(**choices, segmenter_layers=0, segmenter_refinement=-1, segmenter_scales=[])
+        values = {"clip_image_size": [1, 1], "num_groups": 0, "segmenter_layers": 0, "segmenter_refinement": -1}
+        config = GFFusionConfig(paradigm="cascading", use_segmenter=False, segmenter_scales=[], **values)
+        assert {name: getattr(config, name) for name in values} == values
 
     def test_integers_are_numbers(self) -> None:
         assert GFFusionConfig(gradient_weight=5, intensity_weight=1, leaky_relu_slope=0).leaky_relu_slope == 0

@@ -77,7 +77,8 @@ class TestOutsideTheRange:
     def test_missing_pixels_do_not_count(self) -> None:
         image = np.full((10, 10), 300, np.uint16)
         image[:, :3] = 7000
-        map_values(image, [6000, 8000], missing=image == 300)
+        values = map_values(image, [6000, 8000], missing=image == 300)
+        np.testing.assert_array_equal(values[0, :, :3], 0.5)
 
 
 class TestMissingPixels:

@@ -25,7 +25,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from gffusion.data import write_image
+from gffusion.data import read_image, write_image
 from gffusion.data.metadata import read_metadata
 from gffusion.data.modalities import split_modalities
 from gffusion.data.tiff_tags import TiffReader
@@ -101,7 +101,10 @@ def test_metadata(tmp_path: Path, kind: str, data: st.DataObject) -> None:
         return
     moved, _ = metadata.move(True, (3, 4, 20, 20))
     for suffix in (".png", ".jpg", ".tif", ".webp"):
-        write_image(tmp_path / f"fused{suffix}", VISIBLE, metadata=moved)
+        path = tmp_path / f"fused{suffix}"
+        write_image(path, VISIBLE, metadata=moved)
+        difference = read_image(path).astype(float) - VISIBLE
+        assert np.abs(difference).mean() < (5 if suffix == ".jpg" else 1e-9), suffix
 
 
 class TestEndlessMetadata:

@@ -109,7 +109,7 @@ class TestData:
     def test_ignored_label_is_no_class(self, make: Make, data: Path) -> None:
         path = data / "labels" / "rendered_0003.png"
         write_image(path, np.full_like(read_image(path), 255))
-        make()
+        assert make().labeled
 
     def test_labels_that_the_model_cannot_use(self, make: Make, data: Path) -> None:
         path = data / "labels" / "rendered_0003.png"

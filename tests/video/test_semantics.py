@@ -77,4 +77,6 @@ def test_tokens_are_those_of_the_model(model: GFFusionModel) -> None:
 
 
 def test_compiled_models_have_tokens(model: GFFusionModel) -> None:
-    SemanticRefresh(torch.compile(model, backend="eager"), 2)
+    frames = scene(0)
+    refresh = SemanticRefresh(torch.compile(model, backend="eager"), 2)
+    assert torch.equal(refresh(*frames), model.encode_semantics(*frames))
