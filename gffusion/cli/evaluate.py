@@ -18,7 +18,7 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .lists import check_once, collect_fused, parse_zoom, split_list, split_named
+from .lists import check_once, collect_fused, parse_label_map, parse_zoom, split_list, split_named
 from .models import complete_model
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
@@ -135,7 +135,7 @@ def evaluate(
         models = model or []
         if not folders and not models and not baselines:
             raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
-        new_labels, box = _parse_label_map(label_map), parse_zoom(zoom)
+        new_labels, box = parse_label_map(label_map), parse_zoom(zoom)
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
         read_options = parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop))
@@ -197,15 +197,6 @@ def _parse_sheet(text: str) -> int | list[str] | None:
     """Return a number of pairs, or names; 007 is a name."""
     is_number = text.isdecimal() and str(int(text)) == text
     return int(text) if is_number else split_list(text)
-
-
-def _parse_label_map(text: str | None) -> dict[int, int]:
-    parts = [part.split("=") for part in split_list(text) or []]
-    if not all(len(part) == 2 and all(number.strip().isdecimal() for number in part) for part in parts):
-        raise ValueError(f"--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got {text!r}")
-    numbers = [(int(old), int(new)) for old, new in parts]
-    check_once("--label-map", [old for old, _ in numbers])
-    return dict(numbers)
 
 
 def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:

@@ -111,6 +111,24 @@ def check_once(option: str, names: Sequence[Any]) -> None:
             raise ValueError(f"{option} names {name!r} twice: give each name once")
 
 
+def parse_label_map(text: str | None) -> dict[int, int]:
+    """Return the new values of `--label-map` by the old ones.
+
+    Raises:
+        ValueError: If the text is not OLD=NEW,..., or an old value is given twice.
+
+    Example:
+        >>> parse_label_map("4=1,9=255")
+        {4: 1, 9: 255}
+    """
+    parts = [part.split("=") for part in split_list(text) or []]
+    if not all(len(part) == 2 and all(number.strip().isdecimal() for number in part) for part in parts):
+        raise ValueError(f"--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got {text!r}")
+    numbers = [(int(old), int(new)) for old, new in parts]
+    check_once("--label-map", [old for old, _ in numbers])
+    return dict(numbers)
+
+
 def parse_zoom(text: str | None) -> tuple[int, int, int, int] | None:
     """Return left, top, right and bottom of `--zoom`.
 

@@ -106,7 +106,7 @@ def _encode(model: GFFusionModel, images: Tensor, names: list[str]) -> dict[str,
     if model.config.needs_clip:
         found["clip"] = model.encode_images(images)[-1], model.config.clip_grid
     if model.config.needs_dinov2:
-        tokens = model._encode_dinov2(images, [])[1]  # as SSNet reads them
+        tokens = model.encode_dinov2(images, [])[1]  # as SSNet reads them
         found["dinov2"] = tokens, model.segmenter_grid
     return {
         encoder: {

@@ -9,7 +9,7 @@ import triton.language as tl
 
 
 @triton.jit
-def _reflect(index, size):
+def reflect(index, size):
     """Reflect indices at the borders of an axis; those far outside, of pixels that are not stored, become 0."""
     index = tl.abs(index)
     return tl.maximum(tl.where(index >= size, 2 * size - 2 - index, index), 0)
@@ -67,7 +67,7 @@ def stem_kernel(
     outputs = tl.arange(0, OUT_PADDED)
     total = tl.zeros((ROWS * COLUMNS, OUT_PADDED), tl.float32) + tl.load(bias + outputs)[None, :]
     for tap in tl.static_range(9):
-        pixels = _reflect(rows + tap // 3 - 1, height) * width + _reflect(columns + tap % 3 - 1, width)
+        pixels = reflect(rows + tap // 3 - 1, height) * width + reflect(columns + tap % 3 - 1, width)
         for channel in tl.static_range(IN):
             values = tl.load(source + channel * height * width + pixels)
             total += values[:, None] * tl.load(weights + (tap * IN + channel) * OUT_PADDED + outputs)[None, :]
@@ -116,7 +116,7 @@ def convolution_kernel(
     total = tl.zeros((ROWS * COLUMNS, OUT_PADDED), tl.float32)
     total += tl.load(bias + (image // images_per_set) * OUT_PADDED + outputs)[None, :]
     for tap in tl.static_range(9):
-        pixels = _reflect(rows + tap // 3 - 1, height) * width + _reflect(columns + tap % 3 - 1, width)
+        pixels = reflect(rows + tap // 3 - 1, height) * width + reflect(columns + tap % 3 - 1, width)
         for start in tl.static_range(0, IN_PADDED, CHUNK):
             channels = start + tl.arange(0, CHUNK)
             places = (pixels * SOURCE_STRIDE)[:, None] + channels[None, :]
@@ -172,9 +172,9 @@ def align_kernel(
     outputs = tl.arange(0, OUT_PADDED)
     total = tl.zeros((ROWS * COLUMNS, OUT_PADDED), tl.float32)
     total += tl.load(bias + modality * OUT_PADDED + outputs)[None, :]
-    above, below = _reflect(rows - 1, height) * width, _reflect(rows + 1, height) * width
-    here = _reflect(rows, height) * width
-    before, after, middle = _reflect(columns - 1, width), _reflect(columns + 1, width), _reflect(columns, width)
+    above, below = reflect(rows - 1, height) * width, reflect(rows + 1, height) * width
+    here = reflect(rows, height) * width
+    before, after, middle = reflect(columns - 1, width), reflect(columns + 1, width), reflect(columns, width)
     stride: tl.constexpr = 3 * IN
     for start in tl.static_range(0, DENSE_PADDED, CHUNK):
         channels = start + tl.arange(0, CHUNK)

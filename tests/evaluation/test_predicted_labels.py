@@ -13,7 +13,7 @@ from evaluation_runs import NAMES, read, run
 from numpy.typing import NDArray
 
 from gffusion.data.label_values import replace_values
-from gffusion.evaluation.classes import _choose_class_names
+from gffusion.evaluation.classes import prepare_classes
 from gffusion.metrics import MeanIoU
 
 
@@ -86,7 +86,8 @@ def test_names_next_to_the_label_maps(pairs: Path, maps: MeanIoU, folder: str) -
 def test_names_are_compared_without_case_and_underscores(tmp_path: Path) -> None:
     (tmp_path / "classes.txt").write_text("Traffic_Light\n", encoding="utf-8")
     method: Any = SimpleNamespace(class_names=("background", "traffic light"))
-    assert _choose_class_names([method], {}, None, tmp_path) == ("background", "Traffic_Light")
+    inputs: Any = SimpleNamespace(predicted_labels={}, match=SimpleNamespace(pairs=()))
+    assert prepare_classes([method], inputs, None, {}, tmp_path) == (("background", "Traffic_Light"), "")
 
 
 def test_missing_prediction_is_reported(pairs: Path, maps: MeanIoU) -> None:

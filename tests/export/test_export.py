@@ -21,7 +21,7 @@ from PIL import Image
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.cli import main
 from gffusion.export import requirements
-from gffusion.export.exporting import METADATA_FILE, _serialize, export_model
+from gffusion.export.exporting import METADATA_FILE, export_model
 from gffusion.export.running import OnnxModel, choose_providers
 from gffusion.inference.pipeline import ImageFusionPipeline
 from gffusion.inference.predict import predict, predict_labels
@@ -364,13 +364,16 @@ def test_errors_of_exporters_are_one_line(tmp_path: Path, monkeypatch: pytest.Mo
     assert not list(tmp_path.iterdir())
 
 
-def test_models_that_an_onnx_file_cannot_hold_are_refused() -> None:
+def test_models_that_an_onnx_file_cannot_hold_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Large:
         def SerializeToString(self) -> bytes:
             raise RuntimeError("Failed to serialize proto")
 
+    monkeypatch.setattr("torch.export.export", lambda *_, **options: None)  # takes seconds
+    monkeypatch.setattr("torch.onnx.export", lambda *_, **options: SimpleNamespace(model_proto=Large()))
     with pytest.raises(ValueError, match=r"up to 2 GB \(Failed to serialize proto\): write a .pt2 file"):
-        _serialize(Large())
+        export_model(make_model("cascading"), GFFusionImageProcessor(), tmp_path / "model.onnx", name="x")
+    assert not list(tmp_path.iterdir())
 
 
 def test_evaluated_as_the_model_it_was_exported_from(funet_file: Path, run: Callable[..., Any], tmp_path: Path) -> None:

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from gffusion import GFFusionModel
 from gffusion.cli import main
-from gffusion.cli.export import _find_license
 
 
 def test_half_precision_checkpoints_are_exported(
@@ -30,8 +30,23 @@ def test_half_precision_checkpoints_are_exported(
         ("language: en", "not stated"),
     ],
 )
-def test_license_of_a_card(front_matter: str, license: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_license_of_a_card(
+    tiny_model: Callable[..., GFFusionModel],
+    front_matter: str,
+    license: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: Any, license: str, **options: Any) -> None:
+        raise ValueError(f"the license is {license}!")
+
+    monkeypatch.setattr("gffusion.export.exporting.export_model", stop)  # takes seconds
+    tiny_model(paradigm="cascading", use_segmenter=False).save_pretrained(tmp_path)
     (tmp_path / "README.md").write_text(f"---\n{front_matter}\n---\n# Model\n")
-    assert _find_license("mine", str(tmp_path)) == license
+    with pytest.raises(SystemExit):
+        main(["export", str(tmp_path), "-o", str(tmp_path / "m.pt2")])
+    message = capsys.readouterr().err
+    assert f"the license is {license}!" in message
     is_damaged = front_matter in ("license: [mit", "- mit")
-    assert ("README.md cannot be read, so no license is stated" in capsys.readouterr().err) == is_damaged
+    assert ("README.md cannot be read, so no license is stated" in message) == is_damaged

@@ -60,13 +60,13 @@ import torch
 import triton
 import triton.language as tl
 
-from gffusion.inference.triton_kernels import _reflect
+from gffusion.inference.triton_kernels import reflect
 
 
 @triton.jit
 def probe(target, size, LENGTH: tl.constexpr):
     indices = tl.arange(0, LENGTH)
-    tl.store(target + indices, _reflect(indices - 1, size))
+    tl.store(target + indices, reflect(indices - 1, size))
 
 
 for size in (2, 3, 16, 17, 40):

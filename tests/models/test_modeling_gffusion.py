@@ -103,7 +103,7 @@ class TestAgainstTheEncodersAlone:
         model = self.tiny_model(paradigm=paradigm, **sizes).eval()
         image = torch.rand(2, 3, 16, 32, generator=torch.Generator().manual_seed(0))
         changed = torch.cat([image[..., :16], 1 - image[..., 16:]], dim=-1)
-        (tokens, read), (_, others) = (model._encode_dinov2(part, [2]) for part in (image, changed))
+        (tokens, read), (_, others) = (model.encode_dinov2(part, [2]) for part in (image, changed))
         assert tokens[0].shape[:2] == read.shape[:2] == (len(image), 8)
         kept, new = (read - others).abs().amax(dim=(0, 2)).reshape(2, 4).split([1, 3], dim=1)  # windows of two columns
         assert kept.max() == 0 and new.min() > 0

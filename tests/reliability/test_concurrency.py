@@ -9,20 +9,19 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
 from crash_cases import IS_WHOLE
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageFile
 from torch.utils.data import DataLoader, Dataset
 from transformers import pipeline
 
 from gffusion import GFFusionModel, create_model
 from gffusion.data import FusionDataset, read_image
-from gffusion.data.decoding import _pillow_settings
 from gffusion.inference.predict import predict
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.synthetic.rendering import render_scene
@@ -194,20 +193,27 @@ def test_fork_after_the_model_ran(
 
 @fork
 @pytest.mark.parametrize("truncated", ["refuse", "fill"])
-def test_fork_while_another_thread_decodes(tmp_path: Path, pairs: list[Pair], truncated: str) -> None:
+def test_fork_while_another_thread_decodes(
+    tmp_path: Path, pairs: list[Pair], monkeypatch: pytest.MonkeyPatch, truncated: Literal["refuse", "fill"]
+) -> None:
     """Decoders share settings of Pillow, which a thread that does not exist in the child would never give back."""
-    Image.fromarray(pairs[0][0]).save(tmp_path / "whole.png")
-    Image.fromarray(pairs[0][0]).save(tmp_path / "short.jpg")
+    for name in ("whole.png", "whole.bmp", "short.jpg"):
+        Image.fromarray(pairs[0][0]).save(tmp_path / name)
     content = (tmp_path / "short.jpg").read_bytes()
     (tmp_path / "short.jpg").write_bytes(content[: len(content) * 2 // 3])
     entered, leave = threading.Event(), threading.Event()
 
-    def decode() -> None:
-        with _pillow_settings(is_filling=truncated == "fill"):
+    load = ImageFile.ImageFile.load
+
+    def wait_in_thread(image: ImageFile.ImageFile) -> Any:
+        if threading.current_thread() is thread and not entered.is_set():
             entered.set()
             leave.wait(300)
+        return load(image)
 
-    thread = threading.Thread(target=decode)
+    monkeypatch.setattr(ImageFile.ImageFile, "load", wait_in_thread)
+    name = "short.jpg" if truncated == "fill" else "whole.bmp"
+    thread = threading.Thread(target=read_image, args=(tmp_path / name,), kwargs={"truncated": truncated})
     thread.start()
     assert entered.wait(300)
 

@@ -14,8 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gffusion.cameras import Rig
-from gffusion.cli.evaluate import _parse_label_map
-from gffusion.cli.lists import split_list, split_named
+from gffusion.cli.lists import parse_label_map, split_list, split_named
 from gffusion.data import read_boxes, read_coco
 from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
@@ -212,7 +211,7 @@ def test_records_of_former_runs(tmp_path: Path, content: bytes) -> None:
 
 @given(text=st.text() | st.lists(SCALARS, max_size=3).map(lambda row: "=".join(map(str, row))))
 def test_options_of_commands(text: str) -> None:
-    for read in (split_list, _parse_label_map, partial(parse_align, option="--align"), partial(split_named, "--fused")):
+    for read in (split_list, parse_label_map, partial(parse_align, option="--align"), partial(split_named, "--fused")):
         check(partial(read, text))
 
 

@@ -11,7 +11,7 @@ import pytest
 from video_files import RATE, find_marker, infrared_frame, marker_column, visible_frame, write_video
 
 from gffusion.video.matching import VideoPair, describe_counts
-from gffusion.video.reading import VideoFile, _read_clock, to_infrared, to_visible
+from gffusion.video.reading import VideoFile, to_infrared, to_visible
 
 COLOR = (220, 60, 40)
 
@@ -104,9 +104,23 @@ def test_damaged_first_packets_move_no_frame(codec: str, count: int, tmp_path: P
     assert [find_number(item.frame) for item in found] == [marker_column(index) for index in range(15, 30)]
 
 
-@pytest.mark.parametrize("clock", ["00:00:00000000001/0", "00:00:1e-4000000000", "-1:00:02.000000000", "00:00:nan"])
-def test_crafted_duration(clock: str) -> None:
-    assert _read_clock(clock) == 0
+@pytest.mark.parametrize(
+    ("clock", "seconds"),
+    [
+        ("00:00:00.500000000", 0.5),
+        ("00:00:0000000001/0", 1),
+        ("00:00:1e-400000000", 1),
+        ("-1:00:02.000000000", 1),
+        ("00:00:nan", 1),
+    ],
+)
+def test_crafted_duration(clock: str, seconds: float, tmp_path: Path) -> None:
+    """A tag that is no time is replaced by the duration of the file."""
+    path = write_video(tmp_path / "clip.mkv", map(visible_frame, range(RATE)), time_base=Fraction(1, 1000))
+    content, written = path.read_bytes(), b"00:00:01.000000000"
+    assert content.count(written) == 1
+    path.write_bytes(content.replace(written, clock.encode().ljust(len(written), b"\0")))
+    assert VideoFile(path).seconds == pytest.approx(seconds, abs=0.05)
 
 
 @pytest.mark.parametrize(

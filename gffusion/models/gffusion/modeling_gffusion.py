@@ -226,6 +226,20 @@ class GFFusionModel(GFFusionPreTrainedModel):
         )
         return [outputs.hidden_states[layer][:, 1:] for layer in self.config.semantic_layers]  # without class token
 
+    def encode_dinov2(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
+        """Return DINOv2's patch tokens of images of any modality: (B, 3, H, W) in [0, 1].
+
+        The first are those of `layers`, (B, N, D) each; the second those that SSNet reads, of the last layers, normalized:
+        (B, N, segmenter_layers * D). `scale` multiplies the input size.
+        """
+        size, grid, windows = self._dinov2_geometry(scale)
+        pixels = prepare_images(images, size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
+        embedded = split_windows(self.dinov2.embeddings(pixels), grid, windows)
+        states = self.dinov2.encoder(embedded, output_hidden_states=True).hidden_states
+        last = [self.dinov2.layernorm(state) for state in states[-self.config.segmenter_layers :]]
+        tokens = [join_windows(states[layer], grid, windows) for layer in layers]
+        return tokens, join_windows(torch.cat(last, dim=-1), grid, windows)
+
     def to_source(self, visible_values: Tensor) -> Tensor:
         """Return the visible image as FuNet reads it, luma or RGB: (B, 3, H, W) -> (B, 1 or 3, H, W), in FuNet's dtype."""
         source = rgb_to_luma(visible_values) if self.config.color_space == "ycbcr" else visible_values
@@ -250,7 +264,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             # A frozen encoder on fixed images: no loss needs this gradient.
             with torch.no_grad():
                 images = _stack_modalities(visible_values, infrared_values)
-                tokens, last = self._encode_dinov2(images, self.config.semantic_layers)
+                tokens, last = self.encode_dinov2(images, self.config.semantic_layers)
                 semantic_tokens = unite_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))
                 source_tokens = torch.maximum(*_split_modalities(last))  # both modalities, merged as in Eq. (6)
             grid = self.segmenter_grid
@@ -278,7 +292,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         if tokens is None:
             if self.config.color_space == "ycbcr":
                 fused_values = replace_luma(visible_values.float(), fused_values)  # DINOv2 reads color images
-            tokens = self._checkpointed(lambda image: self._encode_dinov2(image, [], scale)[1], fused_values)  # f_d
+            tokens = self._checkpointed(lambda image: self.encode_dinov2(image, [], scale)[1], fused_values)  # f_d
         grid = self._dinov2_geometry(scale)[1]
         return self.ssnet(tokens.to(self.ssnet.classifier.weight.dtype), grid, fused_values.shape[-2:])
 
@@ -310,16 +324,6 @@ class GFFusionModel(GFFusionPreTrainedModel):
             segmentation = segmentation_loss(logits, labels, self.config.ignore_index, self.config.class_weights)
         total = total_loss(structural, segmentation, self.config.segmentation_weight)
         return {"loss": total, "loss_structural": structural, **parts, "loss_segmentation": segmentation}
-
-    def _encode_dinov2(self, images: Tensor, layers: list[int], scale: float = 1) -> tuple[list[Tensor], Tensor]:
-        """Return tokens of layers (B, N, D), and SSNet's: the last layers, normalized (B, N, segmenter_layers * D)."""
-        size, grid, windows = self._dinov2_geometry(scale)
-        pixels = prepare_images(images, size, DINOV2_MEAN, DINOV2_STD, self.dinov2.dtype)
-        embedded = split_windows(self.dinov2.embeddings(pixels), grid, windows)
-        states = self.dinov2.encoder(embedded, output_hidden_states=True).hidden_states
-        last = [self.dinov2.layernorm(state) for state in states[-self.config.segmenter_layers :]]
-        tokens = [join_windows(states[layer], grid, windows) for layer in layers]
-        return tokens, join_windows(torch.cat(last, dim=-1), grid, windows)
 
     @property
     def fusion_dtype(self) -> torch.dtype:
