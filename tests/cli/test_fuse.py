@@ -12,16 +12,12 @@ import tifffile
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from read_back import read_pixels
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.zoo import locate
 
 NAMES = [f"rendered_{number:04d}.png" for number in range(3)]
-
-
-def read(path: Path) -> NDArray[Any]:
-    with Image.open(path) as image:
-        return np.asarray(image)
 
 
 def files_in(folder: Path) -> list[str]:
@@ -41,7 +37,7 @@ def fused(scenes: Path) -> NDArray[np.uint8]:
 
     The command computes FuNet in another form, so a value may be rounded differently, which depends on the processor.
     """
-    images = read(scenes / "visible" / NAMES[0]), read(scenes / "infrared" / NAMES[0])
+    images = read_pixels(scenes / "visible" / NAMES[0]), read_pixels(scenes / "infrared" / NAMES[0])
     processor, model = GFFusionImageProcessor(), GFFusionModel.from_pretrained(locate("gffusion-tiny"))
     with torch.no_grad():
         outputs = model(**processor(images, return_tensors="pt"))
@@ -54,7 +50,7 @@ class TestTwoFiles:
         assert (outcome.exit_code, outcome.err) == (0, "")
         rate = r"[\d.]+ s \([\d.]+ (?:per second|s per pair)\)"
         assert re.fullmatch(rf"fused 1 pair in {rate} -> new/out.png\n", outcome.out)
-        assert level(read(pair / "new/out.png"), fused) <= 1
+        assert level(read_pixels(pair / "new/out.png"), fused) <= 1
         assert files_in(pair) == ["infrared.png", "new/out.png", "visible.png"]
 
     def test_existing_output_is_kept_without_overwrite(self, gffusion: Callable, pair: Path) -> None:
@@ -90,12 +86,12 @@ class TestTwoFiles:
         assert gffusion("fuse", "visible.png", "infrared.png", "-o", name).exit_code == 0
         with Image.open(pair / name) as image:
             assert (image.format, image.mode) == (image_format, "RGB")
-        assert np.abs(read(pair / name) - fused.astype(float)).mean() <= tolerance
+        assert np.abs(read_pixels(pair / name) - fused.astype(float)).mean() <= tolerance
 
     @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
     def test_lower_precision_looks_alike(self, gffusion: Callable, pair: Path, fused: NDArray[Any], dtype: str) -> None:
         assert gffusion("fuse", "visible.png", "infrared.png", "-o", "out.png", "--dtype", dtype).exit_code == 0
-        assert 0 < np.abs(read(pair / "out.png") - fused.astype(float)).mean() < 2
+        assert 0 < np.abs(read_pixels(pair / "out.png") - fused.astype(float)).mean() < 2
 
 
 class TestInputs:
@@ -104,7 +100,7 @@ class TestInputs:
     def fuse(self, gffusion: Callable, visible: str, infrared: str, *options: str, output: str = "o.png") -> NDArray:
         outcome = gffusion("fuse", visible, infrared, "-o", output, *options)
         assert (outcome.exit_code, outcome.err) == (0, "")
-        return tifffile.imread(output) if output.endswith(".tif") else read(Path(output))
+        return tifffile.imread(output) if output.endswith(".tif") else read_pixels(Path(output))
 
     @pytest.mark.parametrize("suffix", ["png", "tif", "webp", "jpg", "bmp"])
     def test_formats_are_read_and_put_upright(
@@ -113,7 +109,7 @@ class TestInputs:
         exif, turns = Image.Exif(), int(suffix != "bmp")  # BMP files have no EXIF
         exif[0x0112] = 6  # shown after a quarter turn clockwise
         for kind in ("visible", "infrared"):
-            turned = Image.fromarray(np.rot90(read(pair / f"{kind}.png"), turns))
+            turned = Image.fromarray(np.rot90(read_pixels(pair / f"{kind}.png"), turns))
             turned.save(f"{kind}.{suffix}", lossless=True, quality=100, subsampling=0, exif=exif)
         result = self.fuse(gffusion, f"visible.{suffix}", f"infrared.{suffix}")
         assert result.shape == fused.shape
@@ -147,7 +143,7 @@ class TestInputs:
         assert level(np.repeat(gray[..., None], 3, axis=-1), color) <= 1
 
     def test_16_bit_visible_gives_16_bits(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
-        tifffile.imwrite("deep.tif", read(pair / "visible.png").astype(np.uint16) * 257, photometric="rgb")
+        tifffile.imwrite("deep.tif", read_pixels(pair / "visible.png").astype(np.uint16) * 257, photometric="rgb")
         deep = self.fuse(gffusion, "deep.tif", "infrared.png", output="out.tif")
         assert deep.dtype == np.uint16
         np.testing.assert_allclose(deep / 257, fused, atol=0.51)
@@ -168,12 +164,12 @@ class TestInputs:
     def test_deep_infrared_in_its_own_unit(
         self, gffusion: Callable, pair: Path, fused: NDArray[Any], scale: float, offset: float, dtype: Any, options: Any
     ) -> None:
-        infrared = read(pair / "infrared.png").astype(float)
+        infrared = read_pixels(pair / "infrared.png").astype(float)
         tifffile.imwrite("deep.tif", (scale * infrared + offset).astype(dtype))
         assert level(self.fuse(gffusion, "visible.png", "deep.tif", *options), fused) <= 1
 
     def test_percentile_range_needs_no_unit(self, gffusion: Callable, pair: Path, fused: NDArray[Any]) -> None:
-        infrared = read(pair / "infrared.png")
+        infrared = read_pixels(pair / "infrared.png")
         tifffile.imwrite("deep.tif", (20000 + 10 * infrared.astype(int)).astype(np.uint16))
         options = ("--infrared-range", "percentile")
         stretched = self.fuse(gffusion, "visible.png", "infrared.png", *options)
@@ -186,7 +182,7 @@ class TestInputs:
         """The model was measured with this range."""
         folder = shutil.copytree(locate("gffusion-tiny"), tmp_path / "model")
         GFFusionImageProcessor(infrared_range=[20000, 22550]).save_pretrained(folder)
-        infrared = read(pair / "infrared.png")
+        infrared = read_pixels(pair / "infrared.png")
         tifffile.imwrite("deep.tif", (20000 + 10 * infrared.astype(int)).astype(np.uint16))
         deep = self.fuse(gffusion, "visible.png", "deep.tif", "--model", folder)
         assert level(deep, fused) <= 1
@@ -209,7 +205,7 @@ class TestFolders:
         assert re.search(r"fused 2 pairs in [\d.]+ s \([\d.]+ (?:per second|s per pair)\)", outcome.out)
         assert "lonely.png" in outcome.err and "cold.png" in outcome.err and "notes.txt" not in outcome.err
         assert files_in(tmp_path / "out") == ["B.PNG", "a.png"]
-        assert level(read(tmp_path / "out" / "B.PNG"), fused) <= 1
+        assert level(read_pixels(tmp_path / "out" / "B.PNG"), fused) <= 1
 
     def test_suffix_option(self, gffusion: Callable, scenes: Path, tmp_path: Path) -> None:
         outcome = gffusion("fuse", scenes / "visible", scenes / "infrared", "-o", tmp_path, "--suffix", ".bmp")
@@ -242,7 +238,7 @@ class TestFolders:
             output = tmp_path / f"out_{batch_size}"
             options = ("--batch-size", batch_size, "-o", output)
             assert gffusion("fuse", tmp_path / "visible", tmp_path / "infrared", *options).exit_code == 0
-            results.append([read(output / f"{number}.png") for number in range(5)])
+            results.append([read_pixels(output / f"{number}.png") for number in range(5)])
         for result in results[1:]:
             assert all(level(*images) <= 1 for images in zip(result, results[0], strict=True))
 
@@ -266,7 +262,7 @@ class TestFolders:
         assert outcome.exit_code == 1
         assert "fused 2 pairs" in outcome.out
         assert files_in(tmp_path / "out") == ["1good.png", "7good.png"]
-        assert level(read(tmp_path / "out" / "7good.png"), fused) <= 1
+        assert level(read_pixels(tmp_path / "out" / "7good.png"), fused) <= 1
         first, *lines = outcome.err.splitlines()
         assert first == "5 failed:"
         causes = {
@@ -298,13 +294,13 @@ class TestSegment:
         reference, processor = GFFusionModel.from_pretrained(model).eval(), GFFusionImageProcessor()
         classes = set()
         for name in NAMES:
-            images = read(scenes / "visible" / name), read(scenes / "infrared" / name)
+            images = read_pixels(scenes / "visible" / name), read_pixels(scenes / "infrared" / name)
             with torch.no_grad():
                 logits = reference(**processor(images, return_tensors="pt"), segment=True).logits[0]
-            labels, overlay = read(tmp_path / "labels" / name), read(tmp_path / "overlays" / name)
+            labels, overlay = read_pixels(tmp_path / "labels" / name), read_pixels(tmp_path / "overlays" / name)
             assert (labels.shape, labels.dtype) == ((64, 96), np.uint8)
             assert (labels == logits.argmax(0).numpy()).mean() > 0.999
-            fused = read(tmp_path / name)
+            fused = read_pixels(tmp_path / name)
             np.testing.assert_array_equal(overlay[labels == 0], fused[labels == 0])
             for number in set(np.unique(labels)) - {0}:
                 assert level(overlay[labels == number], fused[labels == number]) > 10

@@ -11,13 +11,9 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
+from read_back import read_files
 
 from gffusion.zoo import locate
-
-
-def read_all(folder: Path) -> dict[str, bytes]:
-    """Return the content of all files below a folder, hidden ones included."""
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 class TestBadInput:
@@ -123,12 +119,12 @@ class TestBadInput:
         ],
     )
     def test_says_so(self, gffusion: Callable, crowded: Path, arguments: str, message: str) -> None:
-        before = read_all(crowded)
+        before = read_files(crowded)
         outcome = gffusion("fuse", *arguments.split())
         assert (outcome.exit_code, outcome.out) == (2, "")
         assert outcome.err.count("\n") == 1
         assert re.match(rf"gffusion: error: .*{message}", outcome.err)
-        assert read_all(crowded) == before
+        assert read_files(crowded) == before
 
     @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read and write everything")
     def test_permissions(self, gffusion: Callable, pair: Path) -> None:

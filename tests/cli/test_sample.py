@@ -5,14 +5,11 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from read_back import read_files
 
 from gffusion.synthetic.samples import write_scenes
 
 SIZE = ("--height", 32, "--width", 48)
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 def test_writes_the_scenes_of_the_seeds(gffusion: Callable, tmp_path: Path) -> None:
@@ -22,7 +19,7 @@ def test_writes_the_scenes_of_the_seeds(gffusion: Callable, tmp_path: Path) -> N
     assert "rendered 2 pairs" in outcome.out
     assert str(folder / "visible" / "rendered_0007.png") in outcome.out
     write_scenes(tmp_path / "expected", count=2, seed=7, height=32, width=48)
-    assert contents(folder) == contents(tmp_path / "expected")
+    assert read_files(folder) == read_files(tmp_path / "expected")
 
 
 def test_default_is_the_first_scene_at_640_x_480_pixels(gffusion: Callable, tmp_path: Path) -> None:
@@ -40,7 +37,7 @@ def test_path_is_a_file(gffusion: Callable, tmp_path: Path, below: str) -> None:
     assert (outcome.exit_code, outcome.out) == (2, "")
     assert outcome.err.count("\n") == 1
     assert outcome.err.startswith("gffusion: error: ") and str(file) in outcome.err
-    assert contents(tmp_path) == {"file": b"precious"}
+    assert read_files(tmp_path) == {"file": b"precious"}
 
 
 @pytest.mark.parametrize(

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 import tifffile
-from evaluation_runs import METRICS, NAMES, read, run
+from evaluation_runs import METRICS, NAMES, run
 from numpy.typing import NDArray
 from PIL import Image
+from read_back import read_pixels
 
 from gffusion.evaluation import EvaluationTable, evaluate
 from gffusion.evaluation.fused_files import read_fused
@@ -23,7 +24,7 @@ Spoil = Callable[[NDArray[np.uint8]], NDArray[Any]]
 def rewrite(pairs: Path, spoil: Spoil, suffix: str = "tif") -> EvaluationTable:
     """Replace the images a and b of the method flat, and evaluate the method."""
     for name in NAMES[:2]:
-        image = spoil(read(pairs / "flat" / f"{name}.png"))
+        image = spoil(read_pixels(pairs / "flat" / f"{name}.png"))
         (pairs / "flat" / f"{name}.png").unlink()
         file = pairs / "flat" / f"{name}.{suffix}"
         tifffile.imwrite(file, image) if suffix == "tif" else Image.fromarray(image).save(file)

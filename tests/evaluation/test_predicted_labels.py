@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from evaluation_runs import NAMES, read, run
+from evaluation_runs import NAMES, run
 from numpy.typing import NDArray
+from read_back import read_pixels
 
 from gffusion.data.label_values import replace_values
 from gffusion.evaluation.classes import prepare_classes
@@ -116,7 +117,7 @@ def test_label_maps_with_other_numbers(
     expected = run(pairs, **options(pairs), output=tmp_path / "out").to_dict()["sharp"]
     for name in NAMES:
         path = pairs / "labels" / f"{name}.png"
-        save(path, np.array([0, 40, 1], np.uint8)[read(path)])
+        save(path, np.array([0, 40, 1], np.uint8)[read_pixels(path)])
     with pytest.raises(ValueError, match=r"holds 40, but the classes are 0 x, 1 y, 2 z"):
         run(pairs, **options(pairs))
     swapped = run(pairs, **options(pairs), label_map={40: 1, 1: 2}, output=tmp_path / "out")

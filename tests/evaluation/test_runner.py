@@ -12,9 +12,10 @@ import pytest
 import tifffile
 import torch
 from camera_files import render_pair, to_counts
-from evaluation_runs import METRICS, NAMES, read, run
+from evaluation_runs import METRICS, NAMES, run
 from numpy.typing import NDArray
 from PIL import Image
+from read_back import read_pixels
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.data import ReadOptions
@@ -34,7 +35,8 @@ class TestValues:
         assert table.images == NAMES
         for index, name in enumerate(NAMES):
             visible, infrared, sharp = (
-                to_luma8(read(next((pairs / kind).glob(f"{name}.*")))) for kind in ("visible", "infrared", "sharp")
+                to_luma8(read_pixels(next((pairs / kind).glob(f"{name}.*"))))
+                for kind in ("visible", "infrared", "sharp")
             )
             for method, fused in (("sharp", sharp), ("maximum", torch.maximum(visible, infrared))):
                 expected = compute_metrics(fused, visible, infrared, table.metrics)
@@ -100,7 +102,7 @@ class TestModels:
         model, processor = GFFusionModel.from_pretrained(folder), GFFusionImageProcessor.from_pretrained(folder)
         (pairs / "saved").mkdir()
         for name in NAMES:
-            images = tuple(read(pairs / kind / f"{name}.png") for kind in ("visible", "infrared"))
+            images = tuple(read_pixels(pairs / kind / f"{name}.png") for kind in ("visible", "infrared"))
             fused = predict(model, processor, [images], output_type="pil")[0].fused
             fused.save(pairs / "saved" / f"{name}.png")
         table = run(pairs, fused={"saved": pairs / "saved"}, models=[folder])
@@ -117,7 +119,7 @@ class TestModels:
         for name in NAMES[:3]:  # the last pair has no label map
             labels = rng.choice([0, 1, 2, 3, 255], (48, 64)).astype(np.uint8)
             save(pairs / "labels" / f"{name}.png", labels)
-            images = tuple(read(pairs / kind / f"{name}.png") for kind in ("visible", "infrared"))
+            images = tuple(read_pixels(pairs / kind / f"{name}.png") for kind in ("visible", "infrared"))
             with torch.no_grad():
                 outputs = model(**processor(images, return_tensors="pt"), segment=True)
             metric.update(outputs.logits, torch.from_numpy(labels.astype(np.int64))[None])
@@ -325,7 +327,7 @@ class TestOutput:
         for sheet in (1, 2, 99):
             run(pairs, output=tmp_path, sheet=sheet)
             (tmp_path / "sheet-2.png").touch()  # of an evaluation that showed more pairs
-            heights.append(read(tmp_path / "sheet.png").shape[0])
+            heights.append(read_pixels(tmp_path / "sheet.png").shape[0])
         assert heights == [heights[0], 2 * heights[0], 4 * heights[0]]
         run(pairs, output=tmp_path, html=True)
         assert not (tmp_path / "sheet-2.png").exists() and (tmp_path / "report.html").exists()

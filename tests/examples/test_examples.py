@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from read_back import read_log
 from transformers import Dinov2Model
 
 from gffusion import GFFusionModel
@@ -35,10 +36,6 @@ def run(*words: object) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"}
     command = [sys.executable, *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment)
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def test_train(tmp_path: Path) -> None:

@@ -3,10 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
-
 from gffusion.evaluation import EvaluationTable, evaluate
 
 NAMES = ("a", "b", "c", "d")
@@ -19,8 +15,3 @@ def run(pairs: Path, **options: Any) -> EvaluationTable:
     return evaluate(
         pairs / "visible", pairs / "infrared", **{"fused": fused, "metrics": METRICS, "baselines": ()} | options
     )
-
-
-def read(path: Path) -> NDArray[Any]:
-    with Image.open(path) as image:
-        return np.asarray(image)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from read_back import read_files
 from safetensors.torch import load, save
 
 WEIGHTS, CONFIG, PROCESSOR, INDEX = (
@@ -54,14 +55,9 @@ class HostileModel(NamedTuple):
         return folder
 
 
-def read_folder(folder: Path) -> Files:
-    """Return the files of a model."""
-    return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
-
-
 def generate_models(folder: Path) -> Iterator[HostileModel]:
     """Yield variants of the model in a folder, which has one file of weights."""
-    files = read_folder(folder)
+    files = read_files(folder)
     for kind, changed in (*damage_weights(files[WEIGHTS]), *damage_header(files[WEIGHTS])):
         yield HostileModel(f"weights: {kind}", {**files, WEIGHTS: changed})
     for kind, added in damage_index(files[WEIGHTS]):

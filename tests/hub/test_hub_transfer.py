@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from hub_server import HubServer
+from read_back import read_files
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 
@@ -109,13 +110,9 @@ MESSAGES = {
 LOADED = sorted({*ONLINE, *OFFLINE} - MESSAGES.keys())
 
 
-def files_of(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def add_repositories(hub: HubServer, models: Path, encoders: dict[str, str]) -> None:
     """Add the repositories of all cases to the server."""
-    slim, full = files_of(models / "slim"), files_of(models / "full")
+    slim, full = read_files(models / "slim"), read_files(models / "full")
 
     def add(
         name: str, files: dict[str, bytes] = slim, private: bool = False, gated: bool = False, **entries: Any
@@ -127,17 +124,17 @@ def add_repositories(hub: HubServer, models: Path, encoders: dict[str, str]) -> 
         return {name.replace("model.safetensors", "pytorch_model.bin"): content for name, content in files.items()}
 
     for name in ("clip", "dinov2"):
-        add(name, files_of(Path(encoders[name])))
+        add(name, read_files(Path(encoders[name])))
     add("slim")
     hub.repositories["lab/slim"].tags["v1"] = hub.repositories["lab/slim"].branches["main"]
-    hub.repositories["lab/slim"].commit(files_of(models / "other"), "feature/other")
+    hub.repositories["lab/slim"].commit(read_files(models / "other"), "feature/other")
     add("full", full)
-    add("sharded", files_of(models / "sharded"))
+    add("sharded", read_files(models / "sharded"))
     add("interrupted")
     hub.cut_downloads("lab/interrupted/model.safetensors", 1000)
     add("private", private=True)
     add("gated", gated=True)
-    add("gated-clip", files_of(Path(encoders["clip"])), gated=True)
+    add("gated-clip", read_files(Path(encoders["clip"])), gated=True)
     add("needs-gated", clip_name_or_path="lab/gated-clip")
     add("needs-missing", clip_name_or_path="lab/nothing")
     add("needs-revision", dinov2_revision="v9")
@@ -149,7 +146,7 @@ def add_repositories(hub: HubServer, models: Path, encoders: dict[str, str]) -> 
     add("absurd", stem_channels=10**9)
     add("pickle", pickled(slim))
     add("full-pickle", pickled(full))
-    add("pickled-clip", pickled(files_of(Path(encoders["clip"]))))
+    add("pickled-clip", pickled(read_files(Path(encoders["clip"]))))
     add("needs-pickle", clip_name_or_path="lab/pickled-clip")
     index = json.dumps({"metadata": {}, "weight_map": {"funet.w": "../secret.safetensors"}}).encode()
     add("foreign-shard", {"config.json": slim["config.json"], "model.safetensors.index.json": index})

@@ -14,18 +14,12 @@ from gffusion.inference.cuda_graphs import can_use_graphs, fuse_on_gpu
 from gffusion.inference.gpu_inputs import prepare_bytes
 from gffusion.inference.predict import predict, run_model
 
-pytestmark = pytest.mark.gpu
+pytestmark = [pytest.mark.gpu, pytest.mark.usefixtures("no_grad")]
 
 TinyModel = Callable[..., GFFusionModel]
 MakeInputs = Callable[..., dict[str, Tensor]]
 
 GRAY_LEVEL = 1 / 255
-
-
-@pytest.fixture(autouse=True)
-def no_grad() -> Any:
-    with torch.no_grad():
-        yield
 
 
 def make_pair(size: tuple[int, int], batch: int = 1) -> tuple[Tensor, Tensor]:

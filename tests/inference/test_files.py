@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
+from read_back import read_pixels
 from torch import Tensor
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionOutput
@@ -65,11 +65,6 @@ def make_job(folder: Path, name: str, height: int = 40, width: int = 50, dtype: 
     return FusionJob(ImagePair(name, paths[0], paths[1]), paths[2])
 
 
-def read(path: Path) -> NDArray[Any]:
-    with Image.open(path) as image:
-        return np.asarray(image)
-
-
 def run(jobs: list[FusionJob], model: Any, batch_size: int = 1) -> dict[str, FusionResult]:
     results = list(fuse_files(jobs, model, GFFusionImageProcessor(), batch_size))
     assert len(results) == len(jobs)
@@ -77,7 +72,9 @@ def run(jobs: list[FusionJob], model: Any, batch_size: int = 1) -> dict[str, Fus
 
 
 def check(job: FusionJob) -> None:
-    np.testing.assert_array_equal(read(job.fused), np.maximum(read(job.pair.visible), read(job.pair.infrared)))
+    np.testing.assert_array_equal(
+        read_pixels(job.fused), np.maximum(read_pixels(job.pair.visible), read_pixels(job.pair.infrared))
+    )
 
 
 class TestFuseFiles:
@@ -100,7 +97,7 @@ class TestFuseFiles:
         job = make_job(tmp_path, "small", height=9, width=11, dtype=np.uint16)
         model = BrighterOfBoth()
         assert run([job], model)["small"].error is None
-        assert read(job.fused).dtype == np.uint16
+        assert read_pixels(job.fused).dtype == np.uint16
         check(job)
         assert model.batches == [(1, 3, 32, 32)]  # padded to the model's minimum
 
@@ -108,9 +105,9 @@ class TestFuseFiles:
         plain = make_job(tmp_path, "plain")
         job = FusionJob(plain.pair, plain.fused, tmp_path / "labels.png", tmp_path / "overlay.png")
         assert run([job], BrighterOfBoth())["plain"].error is None
-        expected = read(job.pair.infrared) > read(job.pair.visible)
-        np.testing.assert_array_equal(read(tmp_path / "labels.png"), expected)
-        fused, colors = read(job.fused)[..., None], read(tmp_path / "overlay.png")
+        expected = read_pixels(job.pair.infrared) > read_pixels(job.pair.visible)
+        np.testing.assert_array_equal(read_pixels(tmp_path / "labels.png"), expected)
+        fused, colors = read_pixels(job.fused)[..., None], read_pixels(tmp_path / "overlay.png")
         mixed = np.where(expected[..., None], fused / 2 + PALETTE[1] / 2, fused)
         np.testing.assert_allclose(colors, mixed, atol=0.5)
 

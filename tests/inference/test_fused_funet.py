@@ -14,6 +14,8 @@ from gffusion.inference.fused_funet import fuse_funet
 from gffusion.inference.predict import run_model
 from gffusion.models.gffusion.funet import FuNet
 
+pytestmark = pytest.mark.usefixtures("no_grad")
+
 TinyModel = Callable[..., GFFusionModel]
 MakeInputs = Callable[..., dict[str, Tensor]]
 GRAY_LEVEL = 1 / 255
@@ -30,12 +32,6 @@ CHOICES: list[dict[str, Any]] = [
     {"context_channels": 3},
     {"context_channels": 3, "pixel_unshuffle": 2, "decoder_channels": []},
 ]
-
-
-@pytest.fixture(autouse=True)
-def no_grad() -> Any:
-    with torch.no_grad():
-        yield
 
 
 @pytest.mark.parametrize("choices", CHOICES, ids=str)

@@ -19,14 +19,10 @@ from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.zoo import load_image_processor
 
+pytestmark = pytest.mark.usefixtures("no_grad")
+
 TinyModel = Callable[..., GFFusionModel]
 MakeInputs = Callable[..., dict[str, Tensor]]
-
-
-@pytest.fixture(autouse=True)
-def no_grad() -> Any:
-    with torch.no_grad():
-        yield
 
 
 class TestRowBands:

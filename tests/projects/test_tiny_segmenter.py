@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from read_back import read_log
 from safetensors.torch import load_file
 from transformers import Dinov2Model
 
@@ -92,7 +93,7 @@ def network(backbone_folders: dict[str, str]) -> segmenter.Segmenter:
 
 
 def read_losses(folder: Path) -> list[float]:
-    return [json.loads(line)["loss"] for line in (folder / "log.jsonl").read_text().splitlines()]
+    return [record["loss"] for record in read_log(folder)]
 
 
 def test_labeler_learns_and_is_loaded_unchanged(trained_labeler: Path) -> None:

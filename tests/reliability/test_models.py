@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 import torch
-from hostile_models import CONFIG, WEIGHTS, HostileModel, damage_weights, generate_models, read_folder
+from hostile_models import CONFIG, WEIGHTS, HostileModel, damage_weights, generate_models
+from read_back import read_files
 from safetensors.torch import load_file, save_file
 from transformers import AutoModel, pipeline
 
@@ -75,7 +76,7 @@ WAYS: dict[str, Callable[[Path], Any]] = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_every_way_of_loading(tmp_path: Path, way: str) -> None:
-    files = read_folder(Path(locate("gffusion-funet")))
+    files = read_files(Path(locate("gffusion-funet")))
     for index, (kind, content) in enumerate(list(damage_weights(files[WEIGHTS]))[::3]):
         folder = HostileModel(kind, {**files, WEIGHTS: content}).write(tmp_path / str(index))
         if "weight_extra" in kind:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from read_back import read_files
 
 from gffusion.data import FusionDataset
 from gffusion.synthetic.rendering import CLASS_NAMES, render_scene
@@ -19,10 +20,6 @@ def write(folder: Path, count: int = 1, seed: int = 0) -> list[str]:
     return write_scenes(folder, count, seed, HEIGHT, WIDTH)
 
 
-def read(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
-
-
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two scenes in a folder two levels below any that exists."""
@@ -33,7 +30,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_files(folder: Path) -> None:
     images = {f"{kind}/{stem}.png" for kind in ("visible", "infrared", "labels") for stem in STEMS}
-    assert read(folder).keys() == {"classes.txt", *images, *(f"boxes/{stem}.txt" for stem in STEMS)}
+    assert read_files(folder).keys() == {"classes.txt", *images, *(f"boxes/{stem}.txt" for stem in STEMS)}
     assert (folder / "classes.txt").read_bytes() == b"person\nbicycle\ncar\n"  # without the background
 
 
@@ -75,11 +72,11 @@ def to_pixels(center_x: float, center_y: float, width: float, height: float) -> 
 
 def test_same_arguments_replace_files_by_the_same_bytes_and_keep_others(folder: Path, tmp_path: Path) -> None:
     write(tmp_path, count=2, seed=9999)
-    assert read(tmp_path) == read(folder)
+    assert read_files(tmp_path) == read_files(folder)
     for name in (f"visible/{STEMS[1]}.png", f"boxes/{STEMS[1]}.txt"):
         (tmp_path / name).write_text("damaged")
     assert write(tmp_path, seed=10000) == [f"{STEMS[1]}.png"]
-    assert read(tmp_path) == read(folder)
+    assert read_files(tmp_path) == read_files(folder)
 
 
 def test_fusion_dataset_reads_the_folder(folder: Path) -> None:
@@ -112,7 +109,7 @@ def test_classes_of_others_are_kept(tmp_path: Path) -> None:
         ValueError, match=r"classes\.txt names the classes car, person, but rendered scenes have person, "
     ):
         write(tmp_path)
-    assert read(tmp_path) == {"classes.txt": b"car\nperson\n"}
+    assert read_files(tmp_path) == {"classes.txt": b"car\nperson\n"}
 
 
 def test_paths_that_cannot_be_written(tmp_path: Path) -> None:

@@ -8,24 +8,17 @@ from typing import Any
 import pytest
 import torch
 from PIL import Image
+from read_back import read_log
 
 from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, create_model
 from gffusion.data import FusionDataset
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.synthetic.samples import write_scenes
 from gffusion.training.building import build_model, build_trainer
 from gffusion.training.preflight import warn_about_shared_pairs
 from gffusion.training.recipe import ModelArguments, Recipe, list_recipes, read_recipe
 
 SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8, 4]}
 FUNET = SMALL | {"paradigm": "cascading", "use_segmenter": False}
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("scenes")
-    write_scenes(folder, count=3, height=64, width=96)
-    return folder
 
 
 @pytest.fixture
@@ -41,10 +34,6 @@ def train(scenes: Path, tmp_path: Path) -> Callable[..., Path]:
         return tmp_path / name
 
     return run
-
-
-def read_log(folder: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def weights(folder: Path) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import training_runs as runs
 from accelerate import Accelerator
+from read_back import read_log
 
 from gffusion import GFFusionModel
 from gffusion.data import FusionDataset, read_image, write_image
@@ -107,10 +108,6 @@ def one_process(data: Path, models: Path, tmp_path_factory: pytest.TempPathFacto
     for name in RUNS:
         assert runs.run(job(name, folder, data, models, per_device_train_batch_size=4)) == 0
     return folder
-
-
-def read_log(folder: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
 def largest_difference(first: Path, second: Path) -> float:

@@ -3,7 +3,6 @@
 import copy
 import dataclasses
 import functools
-import json
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import torch
 import training_runs as runs
 from accelerate import Accelerator
+from read_back import read_log
 from torch import Tensor
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
@@ -270,10 +270,7 @@ class TestMixedPrecision:
         assert runs.run(dataclasses.replace(half, signal_at=0, resume=True)) == 0, half.report.read_text()
         states = [GFFusionModel.from_pretrained(part.output / "last").state_dict() for part in (job, half)]
         assert 1e-5 < max((states[0][name] - states[1][name]).abs().max().item() for name in states[0]) < 2e-2
-        losses = [
-            [json.loads(line)["loss"] for line in (part.output / "log.jsonl").read_text().splitlines()]
-            for part in (job, half)
-        ]
+        losses = [[record["loss"] for record in read_log(part.output)] for part in (job, half)]
         assert losses[1] == pytest.approx(losses[0], rel=0.05)
         assert losses[1] != losses[0]
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
+from training_runs import contents
 
 from gffusion import FusionTrainer, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset
@@ -56,12 +57,6 @@ def copy_state(model: torch.nn.Module) -> State:
 def find_changes(before: State, after: State) -> set[str]:
     """Parts of the model whose weights differ."""
     return {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """All files but checkpoints, whose optimizer states differ in bytes, and cards, which hold the name of the run."""
-    files = [path for path in folder.rglob("*") if path.is_file() and "checkpoints" not in path.parts]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files if path.name != "README.md"}
 
 
 @pytest.fixture
