@@ -52,7 +52,8 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     if min(values.shape[:2]) < _MIN_LENGTH or (missing is not None and _count_edge(missing) >= _MIN_LENGTH):
         return None
     values = values if missing is None else fill_missing(values, missing)
-    gray = values if values.ndim == 2 else values.mean(axis=-1)
+    # The mean of three planes takes a fifth of the time of that along the last axis.
+    gray = values if values.ndim == 2 else np.ascontiguousarray(np.moveaxis(values, -1, 0)).mean(axis=0)
     if not np.isfinite(gray).all():
         return None
     low, high = (float(limit) for limit in (gray.min(), gray.max()))
@@ -105,30 +106,31 @@ def _find_frame(levels: NDArray[Any], value: float) -> Mask | None:
     """Return the border if it is whole rows and columns of exactly one value, or `None`."""
     differs = levels != value
     rows, columns = np.flatnonzero(differs.any(axis=1)), np.flatnonzero(differs.any(axis=0))
-    inside = levels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.float64)
-    steps = np.abs(inside - value)
+    inside = levels[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     height, width = levels.shape
     # At the top, the bottom, the left and the right: lines of the value, allowed lines, and the lines behind them.
     sides = (
-        (rows[0], height, steps),
-        (height - 1 - rows[-1], height, steps[::-1]),
-        (columns[0], width, steps.T),
-        (width - 1 - columns[-1], width, steps.T[::-1]),
+        (rows[0], height, inside),
+        (height - 1 - rows[-1], height, inside[::-1]),
+        (columns[0], width, inside.T),
+        (width - 1 - columns[-1], width, inside.T[::-1]),
     )
     top, bottom, left, right = (
         int(count) if _MIN_LINES <= count <= length * _MAX_FRAME_SHARE and _is_scene(behind, value) else 0
         for count, length, behind in sides
     )
+    area = levels.size - (height - top - bottom) * (width - left - right)
+    if not _MIN_AREA <= area / levels.size <= _MAX_AREA:
+        return None
     border = np.ones(levels.shape, np.bool_)
     border[top : height - bottom, left : width - right] = False
-    if not _MIN_AREA <= border.mean() <= _MAX_AREA:
-        return None
     return np.asarray(scipy.ndimage.binary_dilation(border, iterations=2), np.bool_)
 
 
-def _is_scene(steps: NDArray[np.float64], value: float) -> bool:
-    """Return whether the lines behind a frame, as differences from its value, begin with a sharp step and have texture."""
-    near, far = steps[0], steps[2:8]
+def _is_scene(lines: NDArray[Any], value: float) -> bool:
+    """Return whether the lines behind a frame begin with a sharp step from its value, and have texture."""
+    steps = np.abs(lines[:8].astype(np.float64) - value)
+    near, far = steps[0], steps[2:]
     is_step = np.mean(near >= (_MIN_FRAME_STEP if value == 0 else 2 * _MIN_FRAME_STEP)) >= _STEP_SHARE
     if not is_step or len(np.unique(near)) < _MIN_VALUES or far.size == 0:
         return False
@@ -163,7 +165,7 @@ def _keep_outside_hull(same: Mask, opened: Mask) -> Mask:
     if not candidates.any() or not rest.any():
         return np.zeros_like(same)
     inner = _fill_eroded_hull(rest)
-    shares = _count(regions, len(lengths), inner) / np.maximum(_count(regions, len(lengths)), 1)
+    shares = _count(regions, len(lengths), opened & inner) / np.maximum(_count(regions, len(lengths), opened), 1)
     kept = (candidates & (shares <= _MAX_SHARE_IN_HULL))[regions]
     if not kept.any():
         return kept
@@ -206,12 +208,12 @@ def _follow_hull(rows: NDArray[Any], ends: NDArray[Any], places: NDArray[Any]) -
         row, column = row[is_corner], column[is_corner]
 
 
-def _count(regions: NDArray[np.signedinteger[Any]], length: int, mask: Mask | None = None) -> NDArray[np.int64]:
-    """Return the number of pixels of every region, in parts of the image: counting copies them to 64 bits."""
+def _count(regions: NDArray[np.signedinteger[Any]], length: int, mask: Mask) -> NDArray[np.int64]:
+    """Return the number of pixels of every region in a mask, in parts of the image: counting copies them to 64 bits."""
     counts = np.zeros(length, np.int64)
     for top in range(0, len(regions), 256):
-        part = regions[top : top + 256]
-        counts += np.bincount(part.ravel() if mask is None else part[mask[top : top + 256]], minlength=length)
+        rows = slice(top, top + 256)
+        counts += np.bincount(regions[rows][mask[rows]], minlength=length)
     return counts
 
 
