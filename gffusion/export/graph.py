@@ -9,7 +9,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from gffusion.inference.predict import predict_labels
-from gffusion.models.gffusion.image_ops import replace_luma
+from gffusion.models.gffusion.image_ops import restore_color
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
 from .funet_graph import FunetGraph
@@ -48,7 +48,7 @@ class FusionGraph(nn.Module):
         if semantics.projections is not None:
             features = _inject(features, semantics.projections)
         fused = self.funet.decode(features, source, infrared_source, self.funet.look_around(source, infrared_source))
-        colored = replace_luma(visible, fused) if model.config.color_space == "ycbcr" else fused
+        colored = restore_color(fused, visible)
         if not self.segment:
             return (colored,)
         logits = model.predict_logits(fused, visible, semantics.source_tokens)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.inference.predict import predict_labels, run_model
-from gffusion.models.gffusion.image_ops import replace_luma
+from gffusion.models.gffusion.image_ops import restore_color
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.synthetic.rendering import render_scene
@@ -91,7 +91,7 @@ def _run_reference(
     """Return fused color images (B, 3, H, W) in gray levels of 255, and labels (B, H, W)."""
     output = run_model(model, visible, infrared, segment=segment)
     fused: Any = output.fused_values
-    colored = replace_luma(visible, fused) if model.config.color_space == "ycbcr" else fused
+    colored = restore_color(fused, visible)
     labels = predict_labels(model, output, visible, infrared).numpy() if segment else None
     return colored.double().numpy() * 255, labels
 

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 
 from gffusion.inference.predict import predict_labels, run_model
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
-from gffusion.models.gffusion.image_ops import replace_luma, to_uint8
+from gffusion.models.gffusion.image_ops import restore_color, to_uint8
 from gffusion.models.gffusion.losses import label_mass
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 from gffusion.utils.progress import show_progress
@@ -131,7 +131,7 @@ def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device)
     batch = _load(model, item, device)
     visible, infrared, labels = batch["visible_values"], batch["infrared_values"], batch.get("labels")
     outputs = run_model(model, visible, infrared, segment=labels is not None)
-    fused = _restore_color(outputs["fused_values"], visible)
+    fused = restore_color(outputs["fused_values"].float(), visible)
     colors = (values[0].clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0) for values in (visible, infrared, fused))
     images = [to_uint8(values.cpu().numpy()) for values in colors]  # (H, W, 3)
     heading = "visible, infrared, fused"
@@ -146,16 +146,11 @@ def _draw_pair(model: GFFusionModel, item: dict[str, Any], device: torch.device)
     return arrange_tiles(heading, tiles, columns=len(tiles))
 
 
-def _restore_color(fused: Tensor, visible: Tensor) -> Tensor:
-    """Return fused luma (B, 1, H, W) with the chroma of the visible image (B, 3, H, W), and a fused color image as it is."""
-    return replace_luma(visible, fused.float()) if fused.shape[1] == 1 else fused.float()
-
-
 def _compute_scores(outputs: GFFusionOutput, batch: dict[str, Tensor], metrics: Sequence[str]) -> dict[str, float]:
     if not metrics:
         return {}
     infrared_values = batch.get("infrared_targets", batch["infrared_values"])
     visible_values = batch["visible_values"]
-    images = (_restore_color(outputs["fused_values"], visible_values), visible_values, infrared_values)
+    images = (restore_color(outputs["fused_values"].float(), visible_values), visible_values, infrared_values)
     fused, visible, infrared = (to_luma8(image.cpu()) for image in images)  # metrics need float64, which MPS lacks
     return {name: value.item() for name, value in compute_metrics(fused, visible, infrared, metrics).items()}

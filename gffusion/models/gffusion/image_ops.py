@@ -48,6 +48,11 @@ def replace_luma(image: Tensor, luma: Tensor) -> Tensor:
     return (luma + scale * chroma).clamp(0, 1)
 
 
+def restore_color(fused: Tensor, visible: Tensor) -> Tensor:
+    """Return a fused luma (..., 1, H, W) with the chroma of the visible image (..., 3, H, W), and a color image as it is."""
+    return replace_luma(visible, fused) if fused.shape[-3] == 1 else fused
+
+
 def sobel_magnitude(image: Tensor) -> Tensor:
     """Return the Sobel gradient magnitude `|gx| + |gy|` of every channel: (B, C, H, W), H and W at least 2, same shape.
 

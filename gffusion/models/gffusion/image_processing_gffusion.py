@@ -13,7 +13,7 @@ from transformers.image_processing_utils import BaseImageProcessor
 from transformers.utils import TensorType, logging
 
 from .image_arrays import IMAGE_TYPES, Image, to_array
-from .image_ops import replace_luma, rgb_to_luma
+from .image_ops import restore_color, rgb_to_luma
 from .image_sizes import MIN_SIZE, check_same_size
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
 from .infrared_values import to_infrared_values, to_visible_values
@@ -226,9 +226,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
             # On a CPU, in blocks of rows that fit into its cache, in which the many passes are faster.
             rows = max(1, _BLOCK_PIXELS // array.shape[1]) if output_type == "np" and fused.is_cpu else len(array)
             blocks: list[Any] = [
-                _to_image(
-                    _restore_color(cropped[:, top : top + rows], array[top : top + rows]), array.dtype, output_type
-                )
+                _to_image(_add_chroma(cropped[:, top : top + rows], array[top : top + rows]), array.dtype, output_type)
                 for top in range(0, len(array), rows)
             ]
             fused_images.append(blocks[0] if len(blocks) == 1 else np.concatenate(blocks))
@@ -316,30 +314,34 @@ def _resize(values: Tensor, size: Sequence[int]) -> Tensor:
     return nn.functional.interpolate(values[None], (height, width), mode="bilinear", align_corners=False)[0]
 
 
-def _restore_color(fused: Tensor, visible: NDArray[Any]) -> Tensor:
+def _add_chroma(fused: Tensor, visible: NDArray[Any]) -> Tensor:
     """Add the chroma of the visible image to a fused luma (1, H, W) -> (3, H, W), or (1, H, W) for a gray visible image."""
     if visible.ndim == 2:
         return rgb_to_luma(fused)
-    if fused.shape[0] == 3:
-        return fused
     if visible.dtype == np.uint8:  # sent to a GPU as it is, a quarter of the bytes
         values = torch.from_numpy(np.array(visible)).to(fused.device).movedim(-1, 0).contiguous() / 255
     else:
         values = torch.from_numpy(np.ascontiguousarray(to_visible_values(visible))).to(fused.device)
-    return replace_luma(values, fused)
+    return restore_color(fused, values)
 
 
 def _to_image(fused: Tensor, dtype: np.dtype[Any], output_type: str) -> Image:
     if output_type == "pt":
         return fused.cpu()
-    fused = fused[0] if fused.shape[0] == 1 else fused.movedim(0, -1)
     if output_type == "np" and np.issubdtype(dtype, np.floating):
-        return fused.cpu().numpy().astype(dtype)
-    if dtype == np.uint16 and (output_type == "np" or fused.ndim == 2):
-        array = torch.round(fused * 65535).to(torch.int32).cpu().numpy().astype(np.uint16)
+        return _interleave(fused).cpu().numpy().astype(dtype)
+    is_deep = dtype == np.uint16 and (output_type == "np" or fused.shape[0] == 1)
+    levels = (fused * (65535 if is_deep else 255)).round_().to(torch.int32)  # bytes in two steps take half of the time
+    if is_deep:
+        array = _interleave(levels).cpu().numpy().astype(np.uint16)
     else:
-        array = torch.round(fused * 255).to(torch.uint8).contiguous().cpu().numpy()
+        array = _interleave(levels.to(torch.uint8)).cpu().numpy()
     return array if output_type == "np" else PIL.Image.fromarray(array)
+
+
+def _interleave(image: Tensor) -> Tensor:
+    """Return (1, H, W) as (H, W), and (3, H, W) as (H, W, 3) in twice the speed of `contiguous`."""
+    return image[0] if len(image) == 1 else torch.stack(image.unbind(), dim=-1)
 
 
 __all__ = ["GFFusionImageProcessor"]
