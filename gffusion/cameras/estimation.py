@@ -64,10 +64,10 @@ class RigEstimate:
     def describe(self) -> str:
         """Return the estimate in words, for users."""
         zoom, angle, shift = describe_matrix(self.rig)
-        is_mirrored = np.linalg.det(self.rig.matrix[:2, :2]) < 0
+        mirrored = "mirrored, " if np.linalg.det(self.rig.matrix[:2, :2]) < 0 else ""
         return (
             f"{self.transform} from {_count(self.pairs)}: infrared field of view {1 / zoom:.0%} of the visible width, "
-            f"{'mirrored, ' * is_mirrored}rotated by {angle:.1f} degrees, center at {shift[0]:.1%}, {shift[1]:.1%}; residual {self.residual:.1f} pixels, confidence "
+            f"{mirrored}rotated by {angle:.1f} degrees, center at {shift[0]:.1%}, {shift[1]:.1%}; residual {self.residual:.1f} pixels, confidence "
             f"{self.confidence:.2f}"
         )
 
