@@ -16,7 +16,7 @@ from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device, choose_dtype, start_processes
 from .errors import InterruptedRun, user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
-from .fuse_reports import describe_outcome, print_plans, report_outcome, show_result
+from .fuse_reports import describe_outcome, print_plans, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs
 from .fuse_videos import (
     InfraredFpsOption,
@@ -289,10 +289,20 @@ def _fuse_pairs(plans: "list[FusionJob]", match: "PairMatch", settings: _Setting
     todo = [plan for plan in mine if settings.overwrite or not all(map(is_written, plan.outputs))]
     outcome = Outcome(skipped=len(mine) - len(todo))
     if todo:
+        _check_model(settings.model, settings.segment)
+        check_writable(settings.output)
+    store = share.connect()
+    if todo:
         outcome = _measure_and_fuse(todo, plans, settings, outcome)
+    outcome = outcome._replace(warnings=list_printed("warning"))
+    try:
+        together = None if outcome.is_interrupted else share.gather(outcome, store)
+    except ConnectionError as error:
+        report_part(outcome, match, settings.output, str(error))
+    except KeyboardInterrupt:
+        outcome = outcome._replace(is_interrupted=True)
     if outcome.is_interrupted:
         raise InterruptedRun(describe_outcome(outcome, match, settings.output))
-    together = share.gather(outcome._replace(warnings=list_printed("warning")))
     if together is not None:
         report_outcome(together, plans, match, settings.output, settings.as_json, settings.strict)
         if settings.show:
@@ -303,8 +313,6 @@ def _measure_and_fuse(
     todo: "list[FusionJob]", plans: "list[FusionJob]", settings: _Settings, outcome: Outcome
 ) -> Outcome:
     """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
-    _check_model(settings.model, settings.segment)
-    check_writable(settings.output)
     from gffusion.data.alignment import find_rig  # saves start-up time
     from gffusion.data.combined_files import find_odd_types
     from gffusion.data.infrared_range import measure_pairs

@@ -1,12 +1,20 @@
 """Share the pairs of `gffusion fuse` out among the processes that `accelerate launch` starts."""
 
+import contextlib
 import datetime
 import os
+import signal
 import sys
-from collections.abc import Sequence
-from typing import NamedTuple, TypeVar
+import time
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from torch.distributed.distributed_c10d import Store
 
 Item = TypeVar("Item")
+
+_TIMEOUT = datetime.timedelta(minutes=5)  # to find each other, and to send outcomes when all are done
 
 
 class Outcome(NamedTuple):
@@ -78,18 +86,69 @@ class Share(NamedTuple):
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
             sys.stderr = sys.__stderr__
 
-    def gather(self, outcome: Outcome) -> Outcome | None:
-        """Wait for all processes, and return the sum of their outcomes in the first one; `None` in the others."""
-        if self.size == 1:
-            return outcome
-        import torch.distributed as distributed  # takes long to import
+    def connect(self) -> "Store | None":
+        """Connect to the launcher or the first process, before the work: a launcher that ends later is noticed then.
 
-        # Processes can differ in their devices and in the sizes of their images.
-        distributed.init_process_group("gloo", timeout=datetime.timedelta(days=30))
-        outcomes: list[Outcome] = [outcome] * self.size
-        distributed.gather_object(outcome, outcomes if self.rank == 0 else None)
-        distributed.destroy_process_group()
+        Raises:
+            ConnectionError: If nothing answers.
+        """
+        if self.size == 1:
+            return None
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch would print a stack if the launcher ends
+        from torch.distributed.rendezvous import rendezvous  # takes long to import
+
+        address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
+        with (
+            _lost_connections(f"no connection to the other processes at MASTER_ADDR:MASTER_PORT {address}"),
+            _ended_by_signals(),
+        ):
+            store, _, _ = next(rendezvous("env://", timeout=_TIMEOUT))
+        return store  # type: ignore[no-any-return]
+
+    def gather(self, outcome: Outcome, store: "Store | None") -> Outcome | None:
+        """Wait for all processes, and return the sum of their outcomes in the first one; `None` in the others.
+
+        Processes can differ much in their devices and in the sizes of their images: they wait as long as it takes.
+
+        Raises:
+            ConnectionError: If the launcher or the first process has ended.
+        """
+        if store is None:
+            return outcome
+        import torch.distributed as distributed
+
+        with _lost_connections("the launcher or another process has ended"):
+            store.set(f"gffusion/{self.rank}", "done")
+            while not store.check([f"gffusion/{rank}" for rank in range(self.size)]):
+                time.sleep(0.5)  # in Python, where signals are handled
+            distributed.init_process_group("gloo", store=store, rank=self.rank, world_size=self.size, timeout=_TIMEOUT)
+            outcomes: list[Outcome] = [outcome] * self.size
+            distributed.gather_object(outcome, outcomes if self.rank == 0 else None)
+            distributed.destroy_process_group()
         return _add(outcomes) if self.rank == 0 else None
+
+
+@contextlib.contextmanager
+def _lost_connections(message: str) -> Iterator[None]:
+    """Turn errors of torch about connections, which are of several types, into ConnectionError."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise ConnectionError(message) from error
+
+
+@contextlib.contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let signals end this process at once: while torch connects, no handlers of Python run."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    replaced = [number for number, handler in handlers.items() if callable(handler)]  # not ignored
+    for number in replaced:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        for number in replaced:
+            signal.signal(number, handlers[number])
 
 
 def _add(outcomes: Sequence[Outcome]) -> Outcome:

@@ -1,13 +1,16 @@
 """Two processes of `accelerate launch` share pairs out: each is written once, with one report, and again after an interruption."""
 
+import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from torch.distributed import TCPStore
 
 from gffusion.cli.sharing import Outcome, Share
 from gffusion.synthetic.samples import write_scenes
@@ -26,11 +29,15 @@ def launch(*arguments: object) -> subprocess.CompletedProcess[str]:
         "--num_machines=1",
     ]
     command += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", "-m", "gffusion", "fuse"]
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
+    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": find_path()}
     return subprocess.run(
         [*command, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300
     )
+
+
+def find_path() -> str:
+    """Return a `PYTHONPATH` with which processes import this package."""
+    return os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
 
 
 def count_reports(finished: subprocess.CompletedProcess[str]) -> list[str]:
@@ -75,7 +82,34 @@ def test_share(monkeypatch: pytest.MonkeyPatch) -> None:
     for size in ("1", ""):
         monkeypatch.setenv("WORLD_SIZE", size)
         assert Share.find() == Share(0, 1)
-    assert Share().gather(Outcome(done=1)) == Outcome(done=1)
+    assert Share().gather(Outcome(done=1), Share().connect()) == Outcome(done=1)
+
+
+@pytest.mark.parametrize("event", ["launcher ends", "signal"])
+def test_a_process_that_waits_for_the_others_can_end(tmp_path: Path, event: str) -> None:
+    """It prints what it did if its launcher is gone or a signal arrives, while the other process never finishes."""
+    names = write_scenes(tmp_path, count=2, height=48, width=64)
+    launcher = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
+    variables = {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(launcher.port)}
+    variables |= {"TORCHELASTIC_USE_AGENT_STORE": "True", "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-m", "gffusion", "fuse", *(tmp_path / kind for kind in ("visible", "infrared"))]
+    command += ["-o", tmp_path / "fused", "--model", "gffusion-funet", "--device", "cpu", "--json"]
+    environment = os.environ | variables | {"PYTHONPATH": find_path()}
+    running = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "fused" / names[0]).is_file():
+        assert running.poll() is None, running.stderr
+        time.sleep(0.1)
+    time.sleep(1)  # it waits now
+    if event == "signal":
+        running.terminate()
+    else:
+        del launcher
+    out, err = running.communicate(timeout=60)
+    report = json.loads(out)
+    assert (report["fused"], report["exit_code"], running.returncode) == (1, *[143 if event == "signal" else 1] * 2)
+    if event != "signal":
+        assert len(err.splitlines()) == 1 and "the launcher or another process has ended" in err
+        assert "1 fused, 0 skipped, 0 failed, 0 not tried" in err
 
 
 @pytest.mark.parametrize(
