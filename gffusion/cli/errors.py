@@ -13,7 +13,7 @@ from typing import Any, NoReturn, cast
 import typer
 
 from .messages import one_line
-from .printing import escape_controls, list_names, print_json_of_failure
+from .printing import escape_controls, list_names, print_failure, print_json_of_failure
 
 # The base class of usage errors. It cannot be imported from click, because newer releases of typer bring their own copy of click.
 ClickException = cast(type[Exception], typer.BadParameter.__mro__[2])
@@ -37,7 +37,7 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
 
 
 def _print_error(message: str) -> None:
-    typer.echo(f"gffusion: error: {message}", err=True)
+    print_failure(f"error: {message}")
     print_json_of_failure({"error": message, "exit_code": 2})
 
 
@@ -97,7 +97,7 @@ def user_errors() -> Iterator[None]:
         _print_error(message)
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
-        typer.echo("gffusion: interrupted; files written so far are complete", err=True)
+        print_failure("interrupted; files written so far are complete")
         code = 128 + _received[-1]
         print_json_of_failure({**getattr(stop, "report", {}), "interrupted": True, "exit_code": code})
         raise typer.Exit(code) from None

@@ -12,7 +12,7 @@ import typer
 
 from .errors import exit_with_failures
 from .messages import list_printed, one_line
-from .printing import print_json, print_json_of_failure, print_line
+from .printing import print_failure, print_json, print_json_of_failure, print_line
 from .sharing import Outcome
 
 if TYPE_CHECKING:
@@ -148,7 +148,7 @@ def report_part(outcome: Outcome, match: "PairMatch", output: Path, reason: str)
     """Print what this process did, because the counts of the others are not known, and exit with code 1."""
     counts = f"{outcome.done} fused, {outcome.skipped} skipped, {len(outcome.failures)} failed, {outcome.not_tried} not tried"
     message = f"{reason}, so only the counts of this process are known: {counts}; run the command again to fuse what is missing"
-    typer.echo(f"gffusion: error: {message}", err=True)
+    print_failure(f"error: {message}")
     print_json_of_failure({**describe_outcome(outcome, match, output), "error": message, "exit_code": 1})
     if outcome.failures:
         exit_with_failures("failed", outcome.failures)

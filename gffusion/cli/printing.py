@@ -11,17 +11,30 @@ from typing import Any
 import typer
 
 _json = {"is_expected": False, "is_printed": False}
+_process: dict[str, int] = {}
 
 
 def expect_json(is_expected: bool) -> None:
     """Set whether the command that starts prints one JSON document, also if it fails."""
     _json.update(is_expected=is_expected, is_printed=False)
+    _process.clear()
+
+
+def name_process(rank: int, size: int) -> None:
+    """Set which of several processes this one is: its errors and interruptions say so."""
+    _process.update(process=rank, processes=size)
 
 
 def print_json_of_failure(facts: dict[str, Any]) -> None:
     """Print JSON about an error or an interruption, if the command prints JSON and has not done so."""
     if _json["is_expected"] and not _json["is_printed"]:
-        print_json(facts)
+        print_json({**facts, **_process})
+
+
+def print_failure(text: str) -> None:
+    """Print an error or an interruption on standard error, with the name of the command and, of several, the process."""
+    process = f" (process {_process['process']} of {_process['processes']})" if _process else ""
+    typer.echo(f"gffusion{process}: {text}", err=True)
 
 
 def print_json(facts: Any) -> None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
+from .printing import name_process
+
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
 
@@ -82,6 +84,8 @@ class Share(NamedTuple):
 
     def mute(self) -> None:
         """Print only errors in other processes than the first one, so that messages appear once."""
+        if self.size > 1:
+            name_process(self.rank, self.size)
         if self.rank:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
             sys.stderr = sys.__stderr__
