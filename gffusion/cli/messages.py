@@ -75,24 +75,22 @@ def one_line(error: BaseException | str) -> str:
 
 def print_note(text: str) -> None:
     """Print what was changed or assumed."""
-    _print("note", text)
+    line = one_line(text)
+    print_line(f"note: {line}", err=True)
+    _printed.append(("note", line))
 
 
 def print_warning(text: str) -> None:
     """Print a warning."""
-    _print("warning", text)
+    line = one_line(text)
+    typer.echo(f"warning: {line}", err=True)
+    _printed.append(("warning", line))
 
 
 def print_measured(text: str, err: bool) -> None:
     """Print a result of measuring all files, as their rig or range, on standard error if wanted."""
     print_line(text, err=err)
     _printed.append(("measured", text))
-
-
-def _print(kind: str, text: str) -> None:
-    line = one_line(text)
-    typer.echo(f"{kind}: {line}", err=True)
-    _printed.append((kind, line))
 
 
 def list_printed(*kinds: str) -> list[str]:

@@ -46,8 +46,12 @@ def print_json(facts: Any) -> None:
 
 
 def print_line(text: str, err: bool = False) -> None:
-    """Print one line, on standard error if wanted; names in it can hold line breaks and other control characters."""
-    typer.echo(escape_controls(text), err=err)
+    """Print one line, on standard error if wanted; names in it can hold line breaks and other control characters.
+
+    Of several processes, only the first one prints it.
+    """
+    if not _process.get("process"):
+        typer.echo(escape_controls(text), err=err)
 
 
 def escape_controls(text: str) -> str:

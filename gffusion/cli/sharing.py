@@ -83,10 +83,13 @@ class Share(NamedTuple):
         return list(items[self.rank :: self.size])
 
     def mute(self) -> None:
-        """Print only errors in other processes than the first one, so that messages appear once."""
+        """Print only errors and warnings in other processes than the first one, so that messages and progress appear once."""
         if self.size > 1:
             name_process(self.rank, self.size)
         if self.rank:
+            from gffusion.utils.progress import hide_progress  # saves start-up time
+
+            hide_progress()
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115 - for the rest of the process
             sys.stderr = sys.__stderr__
 

@@ -47,12 +47,14 @@ def count_reports(finished: subprocess.CompletedProcess[str]) -> list[str]:
 def test_pairs_are_written_once(tmp_path: Path) -> None:
     names = write_scenes(tmp_path, count=5, height=48, width=64)
     (tmp_path / "infrared" / names[3]).write_bytes(b"damaged")
+    (tmp_path / "visible" / "lonely.png").write_bytes((tmp_path / "visible" / names[0]).read_bytes())
     fused = tmp_path / "fused"
     options = (tmp_path / "visible", tmp_path / "infrared", "-o", fused, "--model", "gffusion-funet", "--device", "cpu")
     finished = launch(*options)
     assert finished.returncode == 1, finished.stderr  # one pair failed
     assert [line.split(" in ")[0] for line in count_reports(finished)] == ["fused 4 pairs"], finished.stderr
     assert finished.stderr.count("1 failed:") == 1
+    assert finished.stderr.count("lonely.png") == 1, finished.stderr
     written = {path.name: path.stat().st_mtime_ns for path in fused.iterdir()}
     assert sorted(written) == sorted(set(names) - {names[3]})
 
