@@ -1,6 +1,5 @@
 """The `gffusion` command: one file per subcommand, parsing and printing only."""
 
-import io
 import sys
 import warnings
 from collections.abc import Callable, Sequence
@@ -23,7 +22,7 @@ from .masks import masks
 from .match import match
 from .messages import printed_warnings, use_options
 from .models import models
-from .printing import expect_json
+from .printing import checked_output, expect_json, prepare_output
 from .pull import pull
 from .push import push
 from .sample import sample
@@ -97,9 +96,7 @@ def _options(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line, by default that of this process, and exit, with code 2 and one line on stderr on a usage error."""
     warnings.filterwarnings("ignore", module=r"PIL\.")  # about damaged files; what matters is in our messages
-    # Characters that a file or pipe on Windows cannot hold must not end the work.
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")
+    prepare_output()
     words = list(sys.argv[1:] if arguments is None else arguments)
     group = typer.main.get_command(app)
     command = getattr(group, "commands", {}).get(words[0]) if words else None
@@ -122,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         words = join_list_words(words, command.params)
         use_options(command.params)
     try:
-        with interrupted_by_signals(), printed_warnings():
+        with interrupted_by_signals(), printed_warnings(), checked_output():
             sys.exit(group.main(words, prog_name="gffusion", standalone_mode=False))
     except ClickException as error:
         exit_with_usage_error(error)

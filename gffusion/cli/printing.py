@@ -1,14 +1,22 @@
 """Print results for other programs, and names that can hold any characters."""
 
 import codecs
+import contextlib
+import io
 import json
+import os
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import typer
+
+
+class LostOutput(Exception):
+    """Standard output cannot be written. This is no OSError, as those are about files."""
+
 
 _json = {"is_expected": False, "is_printed": False}
 _process: dict[str, int] = {}
@@ -42,7 +50,7 @@ def print_json(facts: Any) -> None:
     _json["is_printed"] = True
     is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
     # Bytes of file names that are no UTF-8 become escapes in any case.
-    typer.echo(json.dumps(facts, indent=1, ensure_ascii=not is_utf8).encode("utf-8", "backslashreplace").decode())
+    _write(json.dumps(facts, indent=1, ensure_ascii=not is_utf8).encode("utf-8", "backslashreplace").decode())
 
 
 def print_line(text: str, err: bool = False) -> None:
@@ -51,7 +59,38 @@ def print_line(text: str, err: bool = False) -> None:
     Of several processes, only the first one prints it.
     """
     if not _process.get("process"):
-        typer.echo(escape_controls(text), err=err)
+        _write(escape_controls(text), err)
+
+
+def _write(text: str, err: bool = False) -> None:
+    try:
+        typer.echo(text, err=err)
+    except OSError as error:
+        raise LostOutput(error.strerror) from None
+
+
+def prepare_output() -> None:
+    """Write nothing to closed streams, and let characters that a file or pipe on Windows cannot hold not end the work."""
+    for stream in ("stdout", "stderr"):
+        if getattr(sys, stream) is None:  # closed by the caller
+            setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of the process
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def checked_output() -> Iterator[None]:
+    """If standard output cannot be written, print so and exit with code 1, because the work was done."""
+    try:
+        yield
+    except (LostOutput, OSError) as error:  # OSError of tables; those about files become exit codes before
+        if getattr(error, "filename", None) is not None:
+            raise
+        reason = getattr(error, "strerror", None) or error
+        print_failure(f"error: standard output cannot be written: {reason}; files written so far are complete")
+        with contextlib.suppress(OSError, ValueError):  # of a stream without descriptor
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
+        sys.exit(1)
 
 
 def escape_controls(text: str) -> str:

@@ -3,7 +3,11 @@
 import ast
 import json
 import logging
+import os
 import re
+import shlex
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -156,3 +160,31 @@ def test_lack_of_memory_is_an_error_of_users(error: Exception, capsys: pytest.Ca
         raise error
     assert (stop.value is error) == is_fault
     assert capsys.readouterr().err.startswith("" if is_fault else "gffusion: error: not enough memory")
+
+
+@pytest.mark.processes
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize(
+    ("words", "output", "code"),
+    [
+        ("models --json", ">/dev/full", 1),
+        ("models", ">/dev/full", 1),
+        ("match visible infrared -o pairs.csv --tolerance 1", ">/dev/full", 1),
+        ("models --json", ">&-", 0),
+        ("models missing", ">&- 2>&-", 2),
+    ],
+)
+def test_standard_output_that_cannot_be_written(tmp_path: Path, words: str, output: str, code: int) -> None:
+    """It is said in one line, with exit code 1 because the work was done; a closed one is as /dev/null."""
+    for kind in ("visible", "infrared"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "20240101_120000.png").touch()
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    command = f"{shlex.quote(sys.executable)} -m gffusion {words} {output}"
+    done = subprocess.run(
+        command, shell=True, cwd=tmp_path, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True
+    )
+    said = (
+        "gffusion: error: standard output cannot be written: No space left on device; files written so far are complete"
+    )
+    assert (done.returncode, done.stderr.splitlines()) == (code, [said] * (code == 1))
