@@ -1,6 +1,7 @@
 """Common tests of models. A subclass names its architecture and what the paper says about its networks."""
 
 import copy
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -231,6 +232,14 @@ class ModelTester:
         model(**self.training_inputs).loss.backward()
         learning = {name for name, value in model.dinov2.named_parameters() if value.grad is not None}
         assert learning == {f"encoder.layer.0.norm1.1.{name}" for name in ("weight", "bias")}
+
+    def test_a_model_that_was_used_can_be_copied_and_pickled(self) -> None:
+        model = self.make_model()
+        expected = dict(self.infer(model))
+        for duplicate in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
+            torch.testing.assert_close(dict(self.infer(duplicate)), expected, rtol=0, atol=0)
+            assert_same(pickle.loads(pickle.dumps(duplicate)), model)  # of a copy that was used
+        torch.testing.assert_close(dict(self.infer(model)), expected, rtol=0, atol=0)
 
     @pytest.mark.filterwarnings("ignore:.*gradient_checkpointing_enable:FutureWarning")  # its successor needs 5.18
     def test_gradient_checkpointing_saves_memory_and_changes_nothing(self) -> None:

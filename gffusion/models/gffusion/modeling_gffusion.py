@@ -4,6 +4,8 @@ Paper: Luo, Wang, Liu, "Infrared and Visible Image Fusion via General Feature Em
 IEEE Access 12, 2024. Equation numbers and symbols in comments (z_f, f_l, z_c, z_g, z, I_fus) are from the paper.
 """
 
+import copy
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -86,6 +88,10 @@ class GFFusionPreTrainedModel(FrozenBackboneModel):
     _no_split_modules = ["FuNet", "FINet", "SSNet", "CLIPEncoderLayer", "Dinov2Layer"]
     # A model without a segmenter, or of another paradigm, can be loaded from a checkpoint with more weights.
     _keys_to_ignore_on_load_unexpected = [r"^clip\.", r"^dinov2\.", r"^finet\.", r"^ssnet\."]
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the attributes for pickles and copies, without hooks that transformers installs again on use."""
+        return {**self.__dict__, "_modules": {name: _without_capturing(part) for name, part in self._modules.items()}}
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
@@ -349,6 +355,21 @@ class GFFusionModel(GFFusionPreTrainedModel):
             # and its layers never use it in evaluation mode, in which the frozen encoders stay.
             return checkpoint(function, *inputs, use_reentrant=False)
         return function(*inputs)
+
+
+def _without_capturing(module: nn.Module | None) -> nn.Module | None:
+    """Return a network with the same weights, but without the hooks that capture hidden states, which cannot be pickled."""
+    if module is None:
+        return None
+    bare = copy.copy(module)
+    vars(bare).pop("_output_capturing_hooks_installed", None)
+    bare._modules = {name: _without_capturing(part) for name, part in module._modules.items()}
+    bare._forward_hooks = OrderedDict(
+        (key, hook)
+        for key, hook in module._forward_hooks.items()
+        if getattr(hook, "__module__", "") != "transformers.utils.output_capturing"
+    )
+    return bare
 
 
 def _stack_modalities(visible_values: Tensor, infrared_values: Tensor) -> Tensor:
