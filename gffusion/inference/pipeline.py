@@ -66,6 +66,7 @@ class ImageFusionPipeline(Pipeline):
 
     def __init__(self, model: Any, *args: Any, timeout: float | None = None, **kwargs: Any) -> None:
         check_model_object(model, can_be_exported=True)
+        _check_num_workers(kwargs.pop("num_workers", None))
         super().__init__(model, *args, **kwargs)
         self._timeout = timeout
 
@@ -97,6 +98,7 @@ class ImageFusionPipeline(Pipeline):
         batch_size = kwargs.pop("batch_size", self._batch_size)
         batch_size = 1 if batch_size is None else batch_size
         check_batch_size(batch_size)
+        _check_num_workers(kwargs.pop("num_workers", None))
         timeout = kwargs.pop("timeout", self._timeout)
         if infrared is not None:
             inputs = (inputs, infrared)
@@ -164,6 +166,14 @@ class ImageFusionPipeline(Pipeline):
             part.fused if part.labels is None else {"fused": part.fused, "labels": PIL.Image.fromarray(part.labels)}
             for part in model_outputs["predictions"]
         ]
+
+
+def _check_num_workers(number: int | None) -> None:
+    if number:
+        raise ValueError(
+            f"`num_workers` must be 0 or None, got {number!r}: the pipeline reads pairs in this process; leave it out, or fuse files "
+            "with `fuse_files`, whose workers read and write while the model computes."
+        )
 
 
 def _is_pair(inputs: Any) -> bool:

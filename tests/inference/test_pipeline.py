@@ -342,6 +342,15 @@ class TestErrors:
         with pytest.raises(ValueError, match=rf"whole number of at least 1, got {batch_size!r}"):
             fuse([make_pair()], batch_size=batch_size)
 
+    def test_num_workers(self, fuse: ImageFusionPipeline, checkpoint: Path) -> None:
+        """Programs written for other pipelines pass it, also when they create the pipeline."""
+        own = pipeline("image-fusion", model=str(checkpoint), device="cpu", num_workers=0)
+        for number in (0, None):
+            assert np.array_equal(own(make_pair(), num_workers=number), fuse(make_pair()))
+        for call in (partial(fuse, make_pair()), partial(pipeline, "image-fusion", model=str(checkpoint))):
+            with pytest.raises(ValueError, match="`num_workers` must be 0 or None, got 2"):
+                call(num_workers=2)
+
     def test_unknown_argument(self, fuse: ImageFusionPipeline) -> None:
         with pytest.raises(
             ValueError, match=r"\['segmentation'\]. Allowed: agc, align, batch_size, crop, infrared_luma"
