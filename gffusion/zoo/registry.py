@@ -20,10 +20,13 @@ Status = Literal["bundled", "published", "recipe-only"]
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt", ".bin", ".pkl")
 """Suffixes of weights saved with `torch.save`."""
 
-_WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx")
+_WEIGHT_SUFFIXES = (*PICKLE_SUFFIXES, ".safetensors", ".onnx", ".pt2")
 _PICKLES = ": pickled weights (.pth, .pt, .ckpt, .bin) can run code and are not read; convert them to safetensors"
 
-_EXPORTED = "; exported files are for `gffusion fuse` and `gffusion evaluate`"
+_EXPORTED = {
+    ".onnx": "; exported files are for `gffusion fuse` and `gffusion evaluate`",
+    ".pt2": "; a .pt2 file is for `torch.export.load`: give the model that it was exported from, or, to fuse and evaluate, an .onnx file",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,7 +272,7 @@ def locate(name: str | os.PathLike[str]) -> str:
     if path.suffix.lower() in _WEIGHT_SUFFIXES:
         raise OSError(
             f"{name} is named as a file of weights, but a model is a folder with config.json and model.safetensors"
-            f"{_EXPORTED if path.suffix.lower() == '.onnx' else ''}"
+            f"{_EXPORTED.get(path.suffix.lower(), '')}"
             f"{_PICKLES if path.suffix.lower() in PICKLE_SUFFIXES else ''}. Use such a folder, a model of the zoo "
             f"({', '.join(list_models())}), or a Hub id such as organization/name."
         )

@@ -298,6 +298,12 @@ def test_commands_and_example(run: Callable[..., Any], exported: tuple[Path, str
             "old.onnx is not a readable ONNX file",
         ),
         ("fuse visible.png infrared.png -o o.png --model new.onnx", "new.onnx does not exist"),
+        (
+            "fuse visible.png infrared.png -o o.png --model m.pt2",
+            "a .pt2 file is for `torch.export.load`: give the model",
+        ),
+        ("fuse visible.png infrared.png -o o.png --model M.PT2 --backend onnx", "M.PT2 .* a .pt2 file is for"),
+        ("export m.pt2 -o model.onnx", "a .pt2 file is for"),
     ],
 )
 def test_refused(words: str, message: str, run: Callable[..., Any], tmp_path: Path) -> None:
