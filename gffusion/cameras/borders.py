@@ -1,7 +1,6 @@
 """Find borders that a registration left around infrared images."""
 
 import math
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ _MIN_STEP, _STEP_SHARE, _MIN_SHARPNESS = 14.0, 0.8, 0.7
 _MIN_LINES, _MAX_FRAME_SHARE, _MIN_FRAME_STEP, _MIN_VALUES = 2, 0.25, 8.0, 8
 # Regions along a straight cut lie outside the convex hull of the rest, up to few pixels along the cut.
 _MAX_DEPTH, _MAX_SHARE_IN_HULL = 2, 0.1
+_DILATION = 2  # pixels along the step, which are mixtures
 _MIN_LENGTH = 16  # of the edge of the image, in pixels
 
 
@@ -27,7 +27,7 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     A border is a region of one value, such as black, that touches the edge of the image and is separated from a convex
     rest by a sharp step along straight lines. Small variations (JPEG) are allowed if it is black or white. A cold sky
     or a saturated object is none: its outline is not straight, or its boundary is gradual. Up to a quarter of the rows or
-    columns at a side, of exactly one value, are a border also if the step is small.
+    columns at a side, of exactly one value, are a border also if the step is small, and so are as many at the opposite side.
 
     Args:
         values: (H, W) or (H, W, 3), of any numeric type.
@@ -52,7 +52,7 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     if min(values.shape[:2]) < _MIN_LENGTH or (missing is not None and _count_edge(missing) >= _MIN_LENGTH):
         return None
     values = values if missing is None else fill_missing(values, missing)
-    # The mean of three planes takes a fifth of the time of that along the last axis.
+    # The mean of three planes is faster than that along the last axis.
     gray = values if values.ndim == 2 else np.ascontiguousarray(np.moveaxis(values, -1, 0)).mean(axis=0)
     if not np.isfinite(gray).all():
         return None
@@ -61,9 +61,10 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
         return None
     levels = (gray - low) * (255 / (high - low)) if values.dtype != np.uint8 else gray
     candidates = _choose_border_values(levels)
-    found = (_find_border(levels, value, tolerance) for value, tolerance in candidates)
-    frames = (_find_frame(levels, value) for value, _ in candidates)
-    return next((border for border in chain(found, frames) if border is not None), None)
+    searched = [_find_border(levels, value, tolerance) for value, tolerance in candidates]
+    searched += [_find_frame(levels, value) for value, _ in candidates]
+    found = [border for border in searched if border is not None]
+    return _add_opposite_bars(levels, np.logical_or.reduce(found)) if found else None
 
 
 def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:
@@ -99,7 +100,7 @@ def _find_border(levels: NDArray[Any], value: float, tolerance: float) -> Mask |
         return None
     if not _has_sharp_step(levels, border, value):
         return None
-    return np.asarray(scipy.ndimage.binary_dilation(border, iterations=2), np.bool_)
+    return np.asarray(scipy.ndimage.binary_dilation(border, iterations=_DILATION), np.bool_)
 
 
 def _find_frame(levels: NDArray[Any], value: float) -> Mask | None:
@@ -124,7 +125,25 @@ def _find_frame(levels: NDArray[Any], value: float) -> Mask | None:
         return None
     border = np.ones(levels.shape, np.bool_)
     border[top : height - bottom, left : width - right] = False
-    return np.asarray(scipy.ndimage.binary_dilation(border, iterations=2), np.bool_)
+    return np.asarray(scipy.ndimage.binary_dilation(border, iterations=_DILATION), np.bool_)
+
+
+def _add_opposite_bars(levels: NDArray[Any], border: Mask) -> Mask:
+    """Return the border with the second bar of letter and pillar boxes, behind which a dark sky can have no step."""
+    added = border.copy()
+    for turns in range(4):  # so that the found bar is at the top
+        turned = np.rot90(levels, turns)
+        count = int(np.argmin(np.rot90(border, turns).all(axis=1))) - _DILATION
+        if count < _MIN_LINES:
+            continue
+        last = turned[::-1][: 2 * count]
+        differences = np.abs(last - np.median(turned[:count])).max(axis=1)
+        # A sky of the same value has any number of lines; bars differ by one if their sum is odd.
+        for lines in (int(np.argmax(differences > tolerance)) for tolerance in (0, _JPEG_LEVELS)):
+            if abs(lines - count) <= 1:
+                np.rot90(added, turns)[-lines - _DILATION :] = True
+                break
+    return added
 
 
 def _is_scene(lines: NDArray[Any], value: float) -> bool:

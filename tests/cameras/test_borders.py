@@ -134,6 +134,20 @@ def test_frames_with_small_steps_are_found(sides: str, value: int) -> None:
     assert not (found & ndimage.binary_erosion(valid, iterations=3, border_value=1)).any()
 
 
+@pytest.mark.parametrize("turns", range(4))
+def test_both_bars_are_found_at_a_dark_sky(infrared: np.ndarray, turns: int) -> None:
+    """The step behind the first bar is none; if the bars are not equally wide, the first one is a sky."""
+    bars = np.zeros(infrared.shape, bool)
+    bars[:30] = bars[-30:] = True
+    sky = np.clip(3 + (np.arange(240)[:, None] - 30) * 0.7, 0, infrared)
+    image = np.where(bars, 0, sky).astype(np.uint8)
+    found, expected = find_borders(np.rot90(image, turns)), np.rot90(bars, turns)
+    assert found is not None and not (expected & ~found).any() and (found & ~expected).mean() < 0.03
+    image[-30:-9] = infrared[-30:-9]
+    found = find_borders(np.rot90(image, turns))
+    assert found is not None and not np.rot90(found, -turns)[:30].any() and np.rot90(found, -turns)[-9:].all()
+
+
 def test_saturated_and_flat_parts_along_an_edge_are_no_frames(infrared):
     rows = np.arange(240)[:, None]
     ground = ndimage.gaussian_filter(np.where(rows < 180, infrared, 400).astype(float), (5, 0)).clip(0, 255)
