@@ -104,24 +104,47 @@ def measure_ranges(frames: Iterable[Frame], options: InfraredOptions, own: list[
 
 
 def find_odd_ranges(limits: Sequence[Limits]) -> list[int]:
-    """Return the indices of images whose range is far from that of most: a damaged one widens the common range of all.
+    """Return the indices of images whose range is far from that of the others, and widens the common range of all.
+
+    They are damaged, or in another unit or gain mode. If the images are two groups far apart, they are the smaller one.
 
     Example:
         >>> find_odd_ranges([(7000, 8000), (7100, 8200), (6900, 8100), (60, 65000)])
         [3]
+        >>> find_odd_ranges([(-5, 30), (268, 303), (-4, 29), (269, 301)])
+        [1, 3]
     """
     if len(limits) < _FEWEST:
         return []
     ends = np.array(limits)
     usual = np.median(ends, axis=0)
     distances = np.abs(ends - usual).max(axis=1)
-    scale = max(float(np.median(np.ptp(ends, axis=1))), float(np.median(distances)))
-    return [int(index) for index in np.flatnonzero(distances > _FAR * scale)]
+    width = float(np.median(np.ptp(ends, axis=1)))
+    scale = max(width, float(np.median(distances)))
+    odd = np.flatnonzero(distances > _FAR * scale)
+    return [int(index) for index in (odd if len(odd) else _find_smaller_group(ends, width))]
 
 
-def describe_odd_range(limits: Limits) -> str:
-    """Return the warning about an image of [`find_odd_ranges`]."""
+def _find_smaller_group(ends: NDArray[Any], width: float) -> NDArray[np.signedinteger[Any]]:
+    """Return the indices of the smaller group of ranges, (N, 2), if there is a wide gap, or none."""
+    order = np.argsort(ends[:, 0])
+    gaps = ends[order[1:], 0] - np.maximum.accumulate(ends[order[:-1], 1])
+    first = int(np.argmax(gaps)) + 1  # of the upper group
+    if width == 0 or gaps[first - 1] <= _FAR * width:
+        return order[:0]
+    return np.sort(min(order[first:], order[:first], key=lambda group: (len(group), 0 in group)))
+
+
+def describe_odd_ranges(limits: Sequence[Limits], odd: Sequence[int]) -> str:
+    """Return the warning about the images of [`find_odd_ranges`].
+
+    Example:
+        >>> describe_odd_ranges([(-5, 30), (268, 303), (-4, 29)], [1])
+        'the range of 1 infrared image, 268 to 303, is far from that of the other 2, -5 to 30, and widens that of all: leave out what is damaged, or in another unit or gain mode'
+    """
+    groups = [[limits[index] for index in range(len(limits)) if (index in odd) == is_odd] for is_odd in (True, False)]
+    ranges = [f"{min(low for low, _ in group):.7g} to {max(high for _, high in group):.7g}" for group in groups]
     return (
-        f"the range of this infrared image, {limits[0]:.7g} to {limits[1]:.7g}, is far from that of most, and widens that of "
-        "all: leave the image out if it is damaged"
+        f"the range of {len(odd)} infrared image{'s' * (len(odd) != 1)}, {ranges[0]}, is far from that of the other "
+        f"{len(groups[1])}, {ranges[1]}, and widens that of all: leave out what is damaged, or in another unit or gain mode"
     )

@@ -247,8 +247,8 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
     ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
     for text in filter(None, (found, ranges.description)):
         print_line(text)
-    for name, warning in ranges.odd:
-        print_line(f"warning: {name}: {warning}", err=True)
+    for warning in ranges.warnings:
+        print_line(f"warning: {warning}", err=True)
     return ranges
 
 

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from gffusion.cameras.running_range import Frame, describe_odd_range, find_odd_ranges, measure_ranges
+from gffusion.cameras.running_range import Frame, describe_odd_ranges, find_odd_ranges, measure_ranges
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import (
@@ -19,7 +19,7 @@ from gffusion.models.gffusion.infrared_values import (
     to_infrared_values,
     to_visible_values,
 )
-from gffusion.utils.notes import name_in_errors
+from gffusion.utils.notes import name_first, name_in_errors
 from gffusion.utils.progress import show_progress
 
 from .combined_files import check_same_types
@@ -331,8 +331,9 @@ class FusionDataset(Dataset[dict[str, Any]]):
 
         own: list[Limits] = []
         ranges = measure_ranges(read_frames(), self.infrared_options, own)
-        for index in find_odd_ranges(own):
-            logger.warning("%s: %s", self._source.describe(index), describe_odd_range(own[index]))
+        if odd := find_odd_ranges(own):
+            names = name_first([self._source.describe(index) for index in odd])
+            logger.warning("%s: %s", names, describe_odd_ranges(own, odd))
         return ranges
 
     def _to_sample(self, index: int, decoded: DecodedPair) -> Sample:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import Rig
 from gffusion.models.gffusion.infrared_options import NAMED_RANGES, InfraredOptions, InfraredRange, Limits
+from gffusion.utils.notes import name_first
 from gffusion.utils.progress import show_progress
 
 from .pairs import ImagePair
@@ -109,7 +110,7 @@ class PairRanges:
         limits: Measured range by the name and the files of a pair, of which a list can have one several times; empty if
             `options` needs no measuring.
         read_options: How the pairs are read.
-        odd: Names and warnings of pairs whose own range is far from that of most, see [`find_odd_ranges`].
+        odd: Names of pairs whose own range is far from that of the others, each with the same warning, see [`find_odd_ranges`].
     """
 
     options: InfraredOptions
@@ -125,6 +126,11 @@ class PairRanges:
         """Return the options of a pair, with its measured range."""
         limits = self.limits.get(_key(pair))
         return self.options if limits is None else self.options.with_limits(limits)
+
+    @property
+    def warnings(self) -> list[str]:
+        """The warning about the pairs in `odd`, if there are any."""
+        return [f"{name_first([name for name, _ in self.odd])}: {text}" for text in dict(self.odd[:1]).values()]
 
     @property
     def description(self) -> str | None:
@@ -164,7 +170,7 @@ def measure_pairs(
     """
     if not options.needs_measuring:
         return PairRanges(options, read_options=read_options)
-    from gffusion.cameras.running_range import describe_odd_range, find_odd_ranges, measure_ranges  # imports torch
+    from gffusion.cameras.running_range import describe_odd_ranges, find_odd_ranges, measure_ranges  # imports torch
 
     unaligned = read_options
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
@@ -172,7 +178,8 @@ def measure_pairs(
     measured: list[PairKey] = []
     own: list[Limits] = []
     ranges = measure_ranges(_read_frames(pairs, unaligned, measured), options, own)
-    odd = [(measured[index][0], describe_odd_range(own[index])) for index in find_odd_ranges(own)]
+    indices = find_odd_ranges(own)
+    odd = [(measured[index][0], describe_odd_ranges(own, indices)) for index in indices]
     return PairRanges(options, dict(zip(measured, ranges, strict=True)), read_options, odd)
 
 

@@ -288,8 +288,8 @@ def _measure(
     if prints:
         for description in dict.fromkeys(ranges.description for ranges in measured if ranges.description):
             _write(description)
-        for name, warning in dict.fromkeys(item for ranges in measured for item in ranges.odd):
-            _write(f"warning: {name}: {warning}")
+        for warning in dict.fromkeys(warning for ranges in measured for warning in ranges.warnings):
+            _write(f"warning: {warning}")
     return measured[0]
 
 

@@ -13,7 +13,7 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from gffusion.cameras import InfraredFrame
-from gffusion.cameras.running_range import RunningRange, describe_odd_range, find_odd_ranges, measure_ranges
+from gffusion.cameras.running_range import RunningRange, describe_odd_ranges, find_odd_ranges, measure_ranges
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.alignment import find_rig, parse_align
 from gffusion.data.bounds import max_image_bytes
@@ -24,6 +24,7 @@ from gffusion.data.urls import is_url, read_url
 from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions, Limits
+from gffusion.utils.notes import name_first
 from gffusion.zoo.checks import check_model_object
 
 from .batching import batch_by_size, check_batch_size
@@ -203,8 +204,9 @@ def _choose_ranges(
             )
         own: list[Limits] = []
         limits = measure_ranges(((pair.infrared, pair.missing) for pair in load()), options, own)
-        for index in find_odd_ranges(own):
-            logger.warning(f"pair {index + 1} of {len(own)}: {describe_odd_range(own[index])}")
+        if odd := find_odd_ranges(own):
+            pairs = name_first([f"pair {index + 1}" for index in odd])
+            logger.warning(f"{pairs} of {len(own)}: {describe_odd_ranges(own, odd)}")
         return ((pair, options.with_limits(limits[0])) for pair in load())
     return ((pair, pair.adapt(options)) for pair in load())
 

@@ -2,7 +2,7 @@
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -15,6 +15,16 @@ _MAX_NAMES = 3
 _subject: ContextVar[str] = ContextVar("subject", default="")
 
 
+def name_first(things: Sequence[object]) -> str:
+    """Return the first names for a message.
+
+    Example:
+        >>> name_first("abcd")
+        'a, b, c, ...'
+    """
+    return ", ".join(map(str, things[:_MAX_NAMES])) + ", ..." * (len(things) > _MAX_NAMES)
+
+
 @contextmanager
 def about(*files: object) -> Iterator[None]:
     """Let warnings of this thread be about these files.
@@ -24,8 +34,7 @@ def about(*files: object) -> Iterator[None]:
         ...     get_subject()
         '1.png, 2.png'
     """
-    names = ", ".join(map(str, files[:_MAX_NAMES])) + ", ..." * (len(files) > _MAX_NAMES)
-    token = _subject.set(names)
+    token = _subject.set(name_first(files))
     try:
         yield
     finally:

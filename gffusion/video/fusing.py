@@ -18,7 +18,7 @@ from gffusion.cameras import InfraredFrame
 from gffusion.cameras.borders import find_borders
 from gffusion.cameras.missing import find_missing, join_masks
 from gffusion.cameras.range_histogram import RangeHistogram
-from gffusion.cameras.running_range import describe_odd_range, find_odd_ranges
+from gffusion.cameras.running_range import describe_odd_ranges, find_odd_ranges
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import find_rig
 from gffusion.data.reading import clean
@@ -28,6 +28,7 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import measure_limits
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import is_written
+from gffusion.utils.notes import name_first
 from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.checks import check_model_object
 from gffusion.zoo.digest import digest_weights
@@ -215,8 +216,10 @@ class _VideoRun:
             raise ValueError(f"no frame could be fused: {problem}")
         low, high = histogram.limits
         self.report.measured.append(f"infrared range of the video: {low:.7g} to {high:.7g}, in the unit of the file")
-        odd = [list(own.items())[index] for index in find_odd_ranges(list(own.values()))]
-        self.report.notes += [f"{float(time):.3f} s: {describe_odd_range(limits)}" for time, limits in odd[:MAX_ERRORS]]
+        times, limits = list(own), list(own.values())
+        if odd := find_odd_ranges(limits):
+            names = name_first([f"{float(times[index]):.3f} s" for index in odd])
+            self.report.notes.append(f"{names}: {describe_odd_ranges(limits, odd)}")
         return options.with_limits(histogram.limits)
 
     def run(self, folder: SegmentFolder, batch_size: int, progress: Progress | None) -> None:

@@ -59,28 +59,33 @@ def test_a_frame_listed_twice_has_a_range_for_each_place(pairs: list[ImagePair])
     assert len(ranges.limits) == 3 and highs[0] < highs[2] < highs[1]
 
 
-@pytest.mark.parametrize("kind", ["low gain", "bar", "warm"])
+@pytest.mark.parametrize("kind", ["low gain", "bar", "warm", "two units", "two gains"])
 def test_images_that_widen_the_range_of_all_are_named(
     kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Counts that differ as those of scenes do are no reason for a warning."""
+    """Counts that differ as those of scenes do are no reason for a warning. All images are named in one."""
     folders = [tmp_path / folder for folder in ("visible", "infrared")]
     for folder in folders:
         folder.mkdir()
-    pairs = [ImagePair(f"{index}", *(folder / f"{index}.png" for folder in folders)) for index in range(5)]
+    pairs = [ImagePair(f"{index}", *(folder / f"{index}.png" for folder in folders)) for index in range(6)]
     for index, pair in enumerate(pairs):
         write_image(pair.visible, np.zeros((64, 80, 3), np.uint8))
         counts = np.linspace(29000 + 500 * index, 31000 + 900 * index, 64 * 80).reshape(64, 80).astype(np.uint16)
         if index == 2:
             bar = np.where(np.arange(80) < 9, np.linspace(100, 60000, 64)[:, None], counts)
             counts = {"low gain": counts // 4, "bar": bar}.get(kind, counts)
+        if index % 2:
+            counts = {"two units": counts - 27315, "two gains": counts // 4}.get(kind, counts)
         write_image(pair.infrared, counts.astype(np.uint16))
-    odd = measure_pairs(pairs, InfraredOptions("folder")).odd
-    assert [name for name, _ in odd] == ([] if kind == "warm" else ["2"])
+    ranges = measure_pairs(pairs, InfraredOptions("folder"))
+    expected = {"warm": [], "two units": ["1", "3", "5"], "two gains": ["1", "3", "5"]}.get(kind, ["2"])
+    assert [name for name, _ in ranges.odd] == expected
+    assert len(ranges.warnings) == len({warning for _, warning in ranges.odd}) == (kind != "warm")
     FusionDataset(tmp_path, infrared_range="folder")
-    assert ["2.png" in record.message for record in caplog.records if "is far from" in record.message] == [True] * len(
-        odd
-    )
+    warnings = [record.message for record in caplog.records if "is far from" in record.message]
+    assert [[f"{name}.png" in warning for name in expected] for warning in warnings] == [
+        [True] * len(expected) for _ in ranges.warnings
+    ]
 
 
 def test_nothing_is_read_without_need(tmp_path: Path) -> None:
