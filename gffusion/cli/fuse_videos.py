@@ -202,8 +202,8 @@ def fuse_videos(
     rate = f"{count / seconds:.1f} per second" if seconds else ""
     print_line(f"fused {count} frames in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
     if report.failures:
-        errors = [(str(job.infrared), error) for error in report.errors]
-        title = f"frames failed and are left out ({len(errors)} shown)"
+        errors = [(time, reason) for time, _, reason in (error.partition(": ") for error in report.errors)]
+        title = f"frames of {job.infrared} failed and are left out ({len(errors)} shown)"
         exit_with_failures(title, errors, count=report.failures)
     check_strict(strict, notes)
 

@@ -222,7 +222,7 @@ class FrameFuser:
                 if self._patience:
                     problem = f"changes: it is taken after {self._patience} frames"
                 elif self._is_given:
-                    known = "; ".join(self._palette) or "gray"
+                    known = "; ".join(note.partition(";")[0].rpartition(" ")[2] for note in self._palette) or "gray"
                     problem = f"is not that of most frames ({known}): fuse this part alone"
                 raise PaletteError(
                     f"the palette of {name} {problem}, or take its brightness with infrared_luma=True (--infrared-luma)"
