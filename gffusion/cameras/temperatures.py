@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.models.gffusion.infrared_options import Limits
+
 _ZERO_CELSIUS = 273.15  # kelvin
 
 
@@ -107,3 +109,27 @@ class PlanckScale:
 
 
 TemperatureScale = LinearScale | PlanckScale
+
+
+def check_unit(limits: Limits, counts: NDArray[Any], scale: TemperatureScale) -> None:
+    """Raise ValueError if a range of counts is in degrees Celsius: most counts are outside, and most temperatures inside.
+
+    Example:
+        >>> check_unit((10, 40), np.full((2, 2), 64 * 300, np.uint16), LinearScale(1 / 64))
+        Traceback (most recent call last):
+            ...
+        ValueError: the infrared values of this file are counts, 19200 to 19200, not degrees Celsius: for 10 to 40 degrees Celsius, give infrared_range=[18122, 20042] (--infrared-range 18122,20042)
+    """
+    low, high = limits
+    outside, outside_celsius = (
+        np.mean((values < low) | (values > high)) for values in (counts, scale.to_celsius(counts))
+    )
+    if outside <= 0.5 or outside_celsius > 0.5:
+        return
+    known = np.arange(np.iinfo(np.uint16).max + 1)
+    celsius = scale.to_celsius(known)
+    first, last = np.rint(np.interp(limits, celsius[np.isfinite(celsius)], known[np.isfinite(celsius)])).astype(int)
+    raise ValueError(
+        f"the infrared values of this file are counts, {counts.min()} to {counts.max()}, not degrees Celsius: for {low:g} to "
+        f"{high:g} degrees Celsius, give infrared_range=[{first}, {last}] (--infrared-range {first},{last})"
+    )

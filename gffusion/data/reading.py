@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Reference, Rig, align_images
-from gffusion.cameras.temperatures import TemperatureScale
+from gffusion.cameras.temperatures import TemperatureScale, check_unit
 from gffusion.cameras.warping import REFERENCES
 from gffusion.models.gffusion.image_sizes import check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -61,7 +61,13 @@ class PairImages(NamedTuple):
         return values
 
     def adapt(self, options: InfraredOptions) -> InfraredOptions:
-        """Return the infrared options for this pair."""
+        """Return the infrared options for this pair.
+
+        Raises:
+            ValueError: If the range is in degrees Celsius, but the values are counts.
+        """
+        if self.temperature is not None and options.limits is not None:
+            check_unit(options.limits, self.infrared, self.temperature)
         return options.for_counts() if self.is_raw else options
 
 

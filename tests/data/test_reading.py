@@ -26,6 +26,7 @@ from gffusion.data.decoded_image import DecodedImage, DecodeOptions
 from gffusion.data.decoding import decode_image
 from gffusion.data.raw_frames import RawFrame
 from gffusion.data.reading import read_pair_size
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 
 VISIBLE, INFRARED = render_pair()
 COUNTS = to_counts(INFRARED)
@@ -180,6 +181,14 @@ class TestRadiometric:
         degrees = pair.thermal
         assert degrees.dtype == np.float32 and np.isnan(degrees[pair.missing]).all()
         np.testing.assert_allclose(degrees[~pair.missing], pair.temperature.to_celsius(COUNTS)[~pair.missing], atol=1)
+        limits = float(np.nanmin(degrees)) - 1, float(np.nanmax(degrees)) + 1
+        with pytest.raises(
+            ValueError, match=r"are counts, .* not degrees Celsius: .*--infrared-range \d+,\d+\)"
+        ) as error:
+            pair.adapt(InfraredOptions(limits))
+        counts = np.array(str(error.value).split("--infrared-range ")[1].rstrip(")").split(","), int)
+        np.testing.assert_allclose(pair.temperature.to_celsius(counts), limits, atol=0.1)
+        pair.adapt(InfraredOptions(counts.tolist()))
 
     def test_extracted_visible_image(self, tmp_path: Path) -> None:
         """`exiftool -b -EmbeddedImage` gives the visible image, for which the tags hold."""

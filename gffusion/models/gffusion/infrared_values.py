@@ -255,8 +255,9 @@ def _scale_to_range(array: NDArray[Any], valid: Any, options: InfraredOptions) -
     else:
         low, high = limits
         if (outside := share_outside(counts[valid], limits)) > MOST:
+            unit = "counts" if array.dtype == np.uint16 else "values"
             raise ValueError(
-                f"{outside:.0%} of the infrared image is outside the range {low:g} to {high:g}: its values go from "
+                f"{outside:.0%} of the infrared image is outside the range {low:g} to {high:g}: its {unit} go from "
                 f"{counts[valid].min():g} to {counts[valid].max():g}. Give a range that contains them, or "
                 'infrared_range="percentile" (--infrared-range percentile) for the range of each image, or "folder" for one '
                 "range of all images."
