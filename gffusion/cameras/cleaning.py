@@ -15,6 +15,11 @@ from .palettes import GRAY, Intensity, recognize_palette, recover_indices
 # Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.
 _MAX_UNEVENNESS = 8
 _TESTED_SIDE = 256  # pixels
+_MIN_SHARE, _STEP = 1e-3, 16  # of the pixels; distance of tested pixels
+_GRAY_ENDS = (
+    "; or its gray palette has a colored hot end (red-hot, isotherm, alarm), whose brightness is taken, so that the hottest "
+    "pixels get too dark: export it in white-hot"
+)
 
 
 def clean_frame(
@@ -51,7 +56,9 @@ def clean_frame(
             "(in Python array.byteswap()), or give that of raw frames, such as 512x640,>u2 (--raw-frame)"
         )
     if found is not None:
-        notes.append(f"infrared pixels without a measurement ({_format(found)}) filled")
+        notes.append(
+            f"infrared pixels without a measurement ({_format(found)}) filled{_describe_saturated(values, found)}"
+        )
     if not keep_borders and not frame.is_raw:
         border = find_borders(values, missing)
         if border is not None:
@@ -59,6 +66,10 @@ def clean_frame(
             missing = join_masks(missing, border)
     if (value := _find_only_value(values, missing)) is not None:
         notes.append(f"all infrared values are {value}, as behind a closed shutter: they show nothing of the scene")
+    elif _has_two_values(values, missing):
+        notes.append(
+            "the infrared image has only two values, as a mask or a 1-bit file: give the image as the camera measured it"
+        )
     return replace(frame, values=values, missing=missing, notes=tuple(notes))
 
 
@@ -68,6 +79,24 @@ def _looks_swapped(values: NDArray[Any]) -> bool:
         return False
     top, left = (max(0, side - _TESTED_SIDE) // 2 for side in values.shape)
     return is_byte_swapped(values[top : top + _TESTED_SIDE, left : left + _TESTED_SIDE])
+
+
+def _describe_saturated(values: NDArray[Any], filled: NDArray[np.bool_]) -> str:
+    """Return what else the filled pixels can be, if more than dead pixels have the largest count."""
+    if values.dtype.kind != "u":
+        return ""
+    largest = np.iinfo(values.dtype).max
+    if np.count_nonzero(values[filled] == largest) < _MIN_SHARE * values.size:
+        return ""
+    return f"; those of {largest} can also be a saturated hot object, which is lost: use a wider range of the camera"
+
+
+def _has_two_values(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> bool:
+    """Return whether measured pixels have two values, of which none is that of a few damaged ones only."""
+    if len(np.unique(values[::_STEP, ::_STEP])) > 3:  # for most images, without looking at all pixels
+        return False
+    counts = np.unique(values if missing is None else values[~missing], return_counts=True)[1]
+    return len(counts) == 2 and bool(counts.min() >= _MIN_SHARE * counts.sum())
 
 
 def _find_only_value(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> str | None:
@@ -130,6 +159,7 @@ def _remove_colors(values: NDArray[Any], name: str, notes: list[str]) -> NDArray
     if found.has_overlay:
         notes.append(
             "a display (text, a cross-hair or a color bar) is burnt into the infrared image, and shows in the result"
+            + _GRAY_ENDS * (found.palette == GRAY)
         )
     if found.palette == GRAY:
         return values

@@ -167,3 +167,18 @@ def test_blending_keeps_measured_pixels_and_small_holes(infrared):
     np.testing.assert_array_equal(blended[100, 160], fused[100, 160])
     assert blend_visible(fused, visible, None) is fused
     assert module.blend_visible(fused[..., 0].astype(np.float32), visible[..., 0], missing).dtype == np.float32
+
+
+def test_notes_on_what_hides_hot_objects(infrared):
+    counts = 29000 + infrared.astype(np.uint16)
+    counts[[20, 90], [50, 70]] = 65535
+    (note,) = clean_frame(InfraredFrame(counts), "infrared.png").notes
+    assert "without a measurement" in note and "saturated" not in note
+    counts[60:90, 60:90] = 65535
+    assert "can also be a saturated hot object" in clean_frame(InfraredFrame(counts), "infrared.png").notes[0]
+    (note,) = clean_frame(InfraredFrame(np.where(infrared > 128, 255, 0).astype(np.uint8)), "infrared.png").notes
+    assert "only two values" in note
+    red = np.repeat(infrared[..., None], 3, axis=2)
+    red[infrared > np.percentile(infrared, 98)] = 230, 40, 10
+    (note,) = clean_frame(InfraredFrame(red), "infrared.jpg").notes
+    assert "colored hot end" in note
