@@ -27,6 +27,16 @@ _OPACITY_SHARE = 0.5
 _LARGEST_OF_14_BITS = 1 << 14
 
 
+def name_image(name: str) -> str:
+    """Return how a message about "the ..." calls an image, by its path or as "the infrared image".
+
+    Example:
+        >>> name_image("a.png"), name_image("the infrared image")
+        ('image a.png', 'infrared image')
+    """
+    return name.removeprefix("the ") if name.startswith("the ") else f"image {name}"
+
+
 class ImageReadError(OSError):
     """The file exists, but is not an image that can be read completely."""
 

@@ -20,6 +20,7 @@ from .decoded_image import (
     DecodeOptions,
     ImageReadError,
     is_opacity,
+    name_image,
     to_supported,
 )
 from .decoding import decode_image, open_header
@@ -67,10 +68,10 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions = DEFAULT
         if radiometric is not None:
             check_pixels(radiometric.values.shape[1], radiometric.values.shape[0], options.max_pixels)
     except ValueError as error:
-        raise ImageReadError(f"cannot read the image {path}: {error}") from error
+        raise ImageReadError(f"cannot read the {name_image(path)}: {error}") from error
     if radiometric is not None:
         return _split_radiometric(radiometric, path, options)
-    decoded = decode_image(content, f"image {path}", options)
+    decoded = decode_image(content, name_image(path), options)
     if decoded.second is not None:
         return _split_pages(decoded, decoded.second, path)
     extra = decoded.extra_channel

@@ -17,6 +17,7 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.notes import name_in_errors
 
 from .bounds import DEFAULT_MAX_PIXELS
+from .contents import Source, is_content, name_source, read_source
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, note_few_bits, to_supported
 from .decoding import check_end
 from .infrared_frames import find_transparent, to_frame
@@ -132,23 +133,21 @@ class ReadOptions:
         DecodeOptions(self.max_pixels, self.truncated)
 
 
-def read_pair(
-    visible: str | os.PathLike[str], infrared: str | os.PathLike[str], options: ReadOptions = ReadOptions()
-) -> PairImages:
+def read_pair(visible: Source, infrared: Source, options: ReadOptions = ReadOptions()) -> PairImages:
     """Read the two images of a pair, from two files or from one file that holds both.
 
     A file holds both images if it is a radiometric JPEG with an embedded visible image, an image whose fourth channel
     is the infrared image, as in MFNet (Ha et al., IROS 2017), or a TIFF of a color and a gray page.
 
     Args:
-        visible: File of the visible image.
-        infrared: File of the infrared image; the same as `visible` if that holds both.
+        visible: Path of the visible image; or the content of its file, as bytes or a file object that is open in binary mode.
+        infrared: Path or content of the infrared image, raw frames by path only; the same as `visible` if that holds both.
         options: See [`ReadOptions`].
 
     Raises:
         OSError: If a file cannot be read.
-        ValueError: If the sizes differ, both files hold the same image, or a file holds other images than it is given
-            for.
+        ValueError: If the sizes differ, both files hold the same image, a file holds other images than it is given
+            for, or a file object cannot be read.
 
     Example:
         >>> import tempfile
@@ -162,11 +161,10 @@ def read_pair(
         >>> pair.visible.shape, pair.infrared.dtype
         ((4, 6, 3), dtype('uint16'))
     """
-    visible, infrared = Path(visible), Path(infrared)
     image, frame, notes = read_unaligned(visible, infrared, options)
-    names = str(visible), str(infrared)
+    names = name_source(visible, "visible"), name_source(infrared, "infrared")
     if names[0] == names[1]:
-        names = f"the visible image in {visible}", f"the infrared image in {infrared}"
+        names = f"the visible image in {names[0]}", f"the infrared image in {names[0]}"
     pair = complete_pair(image, frame, options, names)
     return pair._replace(notes=notes + pair.notes)
 
@@ -195,17 +193,21 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
 
 
 def read_unaligned(
-    visible: Path, infrared: Path, options: ReadOptions
+    visible: Source, infrared: Source, options: ReadOptions
 ) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
     """Read the two images of a pair before they are aligned: the visible image, the infrared image, and notes.
 
     Raises:
         OSError, ValueError: As for [`read_pair`].
     """
+    names = name_source(visible, "visible"), name_source(infrared, "infrared")
+    content = read_source(visible, names[0], options.max_pixels)
     if _is_same_file(visible, infrared):
-        return decode_both(read_bytes(visible, options.max_pixels), str(visible), options)
-    contents = read_bytes(visible, options.max_pixels), read_bytes(infrared, options.max_pixels)
-    return decode_unaligned(*contents, (str(visible), str(infrared)), options)
+        return decode_both(content, names[0], options)
+    other = read_source(infrared, names[1], options.max_pixels)
+    if other == content and (is_content(visible) or is_content(infrared)):  # no path shows that they are one file
+        return decode_both(content, names[0], options)
+    return decode_unaligned(content, other, names, options)
 
 
 def decode_both(
@@ -236,7 +238,7 @@ def decode_unaligned(
     return image, decode_infrared(infrared, names[1], options, (image, names[0])), notes
 
 
-def holds_both(path: Path, options: ReadOptions = ReadOptions()) -> bool:
+def holds_both(file: Source, options: ReadOptions = ReadOptions()) -> bool:
     """Return whether a file holds a visible and an infrared image, without decoding files that cannot.
 
     Raises:
@@ -250,15 +252,19 @@ def holds_both(path: Path, options: ReadOptions = ReadOptions()) -> bool:
         ...     holds_both(Path(folder, "a.png"))
         False
     """
-    content = read_bytes(path, options.max_pixels)
+    name = name_source(file, "given")
+    content = read_source(file, name, options.max_pixels)
     if has_one_image(content):
         return False
-    decoded = split_modalities(content, str(path), options.decoding)
+    decoded = split_modalities(content, name, options.decoding)
     return isinstance(decoded, Modalities) and decoded.visible is not None
 
 
-def _is_same_file(visible: Path, infrared: Path) -> bool:
-    return visible == infrared or (visible.exists() and infrared.exists() and os.path.samefile(visible, infrared))
+def _is_same_file(visible: Source, infrared: Source) -> bool:
+    if not (isinstance(visible, str | os.PathLike) and isinstance(infrared, str | os.PathLike)):
+        return False
+    paths = Path(visible), Path(infrared)
+    return paths[0] == paths[1] or (all(path.exists() for path in paths) and os.path.samefile(*paths))
 
 
 def refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice: bool = False) -> str:
@@ -352,8 +358,8 @@ def clean(frame: InfraredFrame, name: str, options: ReadOptions = ReadOptions())
 def _refuse_both(content: Modalities, name: str) -> str:
     """Return the message about a file that holds both images but is given as one."""
     return (
-        f"{name} is {content.kind}: give the file alone to fuse its two images "
-        f"(gffusion fuse {Path(name).name} -o OUT), or save the image you need without the other one"
+        f"{name} is {content.kind}: give the file alone to fuse its two images, or save the image you need without the "
+        "other one"
     )
 
 

@@ -1,9 +1,8 @@
-"""The "image-fusion" pipeline of transformers, from pairs of paths, URLs or images to fused PIL images."""
+"""The "image-fusion" pipeline of transformers, from pairs of paths, URLs, contents of files or images to fused PIL images."""
 
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from itertools import chain
-from pathlib import Path
 from typing import Any
 
 import PIL.Image
@@ -17,7 +16,7 @@ from gffusion.cameras.running_range import RunningRange, describe_odd_ranges, fi
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.alignment import find_rig, parse_align
 from gffusion.data.bounds import max_image_bytes
-from gffusion.data.io import read_bytes
+from gffusion.data.contents import Content, is_content, name_source, read_source
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible, holds_both
 from gffusion.data.same_images import check_different_images
 from gffusion.data.urls import is_url, read_url
@@ -36,7 +35,7 @@ logger = logging.get_logger(__name__)
 
 _READ_OPTIONS = ("infrared_luma", "keep_borders", "align", "reference", "crop", "max_pixels", "truncated")
 
-Source = str | os.PathLike[str] | Image
+Source = str | os.PathLike[str] | Content | Image
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
 
 
@@ -75,10 +74,11 @@ class ImageFusionPipeline(Pipeline):
         """Fuse one pair or several.
 
         Args:
-            inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, PIL
-                images, arrays or tensors; or a list, a generator or a dataset of pairs. Pairs can differ in size.
+            inputs: A pair `(visible, infrared)` or `{"visible": ..., "infrared": ...}` of local paths, URLs, contents of image
+                files (bytes, or file objects that are open in binary mode, such as uploads), PIL images, arrays or tensors; or
+                a list, a generator or a dataset of pairs. Pairs can differ in size.
                 With `infrared`, the visible image of one pair. A local file that holds both images, such as a
-                radiometric JPEG or a four-channel PNG, is a pair alone.
+                radiometric JPEG or a four-channel PNG, is a pair alone, and so is its content.
             infrared: The infrared image of one pair: `fuse("visible.png", "infrared.png")`.
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, `invert`, `agc`,
@@ -93,7 +93,7 @@ class ImageFusionPipeline(Pipeline):
             result is a dict of `fused` and `labels`, a PIL image of class ids.
 
         Raises:
-            ValueError: If an input is not a pair, or its images do not fit together.
+            ValueError: If an input is not a pair, its images do not fit together, or a file object cannot be read.
             OSError: If a file or URL cannot be read.
         """
         batch_size = kwargs.pop("batch_size", self._batch_size)
@@ -105,22 +105,22 @@ class ImageFusionPipeline(Pipeline):
             inputs = (inputs, infrared)
             if not _is_pair(inputs):
                 raise ValueError(
-                    "With two arguments, each must be the path, URL or image of one pair, got "
+                    "With two arguments, each must be the path, URL, file content or image of one pair, got "
                     f"{' and '.join(type(item).__name__ for item in inputs)}. Pass several pairs as one list of pairs."
                 )
-        if isinstance(inputs, str | os.PathLike) and os.path.isfile(inputs):
+        if is_content(inputs) or (isinstance(inputs, str | os.PathLike) and os.path.isfile(inputs)):
             given = {**self._preprocess_params, **kwargs}
             options = ReadOptions(**{name: given[name] for name in ("max_pixels", "truncated") if name in given})
-            if holds_both(Path(inputs), options):
+            if holds_both(inputs, options):
                 inputs = (inputs, inputs)
         if _is_pair(inputs):
             return next(self._stream([inputs], 1, timeout, kwargs))
-        if isinstance(inputs, (str, bytes, Mapping)) or not isinstance(inputs, (Iterable, Dataset)):
+        if is_content(inputs) or isinstance(inputs, str | Mapping) or not isinstance(inputs, (Iterable, Dataset)):
             raise ValueError(
                 "Expected a visible and an infrared path, URL or image, such as fuse('visible.png', 'infrared.png'), or several "
                 f"such pairs, got only {inputs!r}."
                 if isinstance(inputs, str)
-                else "Expected a pair (visible, infrared) of paths, URLs or images, or several such pairs, "
+                else "Expected a pair (visible, infrared) of paths, URLs, file contents or images, or several such pairs, "
                 f"got {type(inputs).__name__}."
             )
         stream = self._stream(inputs, batch_size, timeout, kwargs)
@@ -181,7 +181,7 @@ def _is_pair(inputs: Any) -> bool:
     if isinstance(inputs, Mapping):
         return set(inputs) == {"visible", "infrared"}
     is_two = isinstance(inputs, (tuple, list)) and len(inputs) == 2
-    return is_two and all(isinstance(item, (str, os.PathLike, *IMAGE_TYPES)) for item in inputs)
+    return is_two and all(isinstance(item, (str, os.PathLike, *IMAGE_TYPES)) or is_content(item) for item in inputs)
 
 
 def _iterate(inputs: Any) -> Iterator[Any]:
@@ -234,10 +234,12 @@ def _decode_pair(
 ) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...], tuple[str, str]]:
     """Return the visible image, the infrared image before it is aligned, notes, and the names of the images."""
     if not _is_pair(pair):
-        raise ValueError(f"Expected a pair (visible, infrared) of paths, URLs or images, got {type(pair).__name__}.")
+        raise ValueError(
+            f"Expected a pair (visible, infrared) of paths, URLs, file contents or images, got {type(pair).__name__}."
+        )
     visible, infrared = (pair["visible"], pair["infrared"]) if isinstance(pair, Mapping) else pair
-    names = _name(visible, "visible"), _name(infrared, "infrared")
-    contents = _load(visible, timeout, options), _load(infrared, timeout, options)
+    names = name_source(visible, "visible"), name_source(infrared, "infrared")
+    contents = _load(visible, names[0], timeout, options), _load(infrared, names[1], timeout, options)
     if isinstance(contents[0], bytes) and isinstance(contents[1], bytes) and contents[0] == contents[1]:
         image, frame, notes = decode_both(contents[0], names[0], options)
     else:
@@ -260,14 +262,10 @@ def _decode_infrared(
     return decode_infrared(content, names[1], options, (visible, names[0]))
 
 
-def _name(source: Source, kind: str) -> str:
-    return os.fspath(source) if isinstance(source, str | os.PathLike) else f"the {kind} image"
-
-
-def _load(source: Source, timeout: float | None, options: ReadOptions) -> bytes | Image:
+def _load(source: Source, name: str, timeout: float | None, options: ReadOptions) -> bytes | Image:
     if is_url(source):
         return read_url(str(source), timeout, max_image_bytes(options.max_pixels))
-    return read_bytes(source, options.max_pixels) if isinstance(source, (str, os.PathLike)) else source
+    return source if isinstance(source, IMAGE_TYPES) else read_source(source, name, options.max_pixels)
 
 
 __all__ = ["ImageFusionPipeline"]

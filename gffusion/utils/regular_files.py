@@ -51,7 +51,7 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     """
     size = check_regular(path).st_size
     with open(path, "rb") as file:
-        content = b"" if size > max_bytes else file.read(size + 1) if size else _read_to_end(file, max_bytes)
+        content = b"" if size > max_bytes else file.read(size + 1) if size else read_to_end(file, max_bytes)
     if max(size, len(content)) > max_bytes:
         raise OSError(f"{os.fspath(path)} has more than {max_bytes:,} bytes")
     if 0 < size < len(content):
@@ -59,7 +59,7 @@ def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     return content
 
 
-def _read_to_end(file: IO[bytes], max_bytes: int) -> bytes:
+def read_to_end(file: IO[bytes], max_bytes: int) -> bytes:
     """Return what is left of a file, and of a larger one a little more than `max_bytes`."""
     parts, count = [], 0
     while count <= max_bytes and (part := file.read(_READ_BYTES)):

@@ -1,6 +1,7 @@
 """The "image-fusion" pipeline of transformers: inputs, batches, options and errors."""
 
 import contextlib
+import io
 import socket
 import threading
 import time
@@ -152,6 +153,12 @@ class TestSources:
         "dict": lambda pair, folder: dict(zip(("visible", "infrared"), pair, strict=True)),
         "dict_of_paths": lambda pair, folder: {name: folder / f"{name}.png" for name in ("infrared", "visible")},
         "path_and_array": lambda pair, folder: (folder / "visible.png", pair[1]),
+        "bytes": lambda pair, folder: [(folder / f"{name}.png").read_bytes() for name in ("visible", "infrared")],
+        "files": lambda pair, folder: tuple((folder / f"{name}.png").open("rb") for name in ("visible", "infrared")),
+        "dict_of_bytes": lambda pair, folder: {
+            name: (folder / f"{name}.png").read_bytes() for name in ("visible", "infrared")
+        },
+        "array_and_bytes": lambda pair, folder: (pair[0], (folder / "infrared.png").read_bytes()),
     }
 
     @pytest.mark.parametrize("form", FORMS)
@@ -170,6 +177,26 @@ class TestSources:
         expected = fuse((visible, counts), infrared_range="percentile")
         for alone in (tmp_path / "flir.jpg", (visible, tmp_path / "flir.jpg")):
             np.testing.assert_array_equal(fuse(alone), expected)
+
+    def test_contents_of_files(self, fuse: ImageFusionPipeline, tmp_path: Path) -> None:
+        """Radiometric files, counts of 16 bits and EXIF orientation, as bytes and file objects."""
+        visible, infrared = render_pair()
+        counts, exif = to_counts(infrared), PIL.Image.Exif()
+        exif[0x0112] = 6
+        turned = encode(np.rot90(visible).copy(), "JPEG", exif=exif), encode(counts, "PNG")
+        radiometric = flir_jpeg(counts, encode(visible, "PNG"), (96, 128), (1.0, 0, 0))
+        pairs = [turned, (turned[0], radiometric), (radiometric, radiometric)]
+        paths = [tuple(tmp_path / f"{number}_{kind}" for kind in "vi") for number in range(3)]
+        for pair, contents in zip(paths, pairs, strict=True):
+            [path.write_bytes(content) for path, content in zip(pair, contents, strict=True)]
+        expected = [np.asarray(image) for image in fuse(paths, infrared_range="percentile")]
+        for read in (bytes, io.BytesIO):
+            given = [tuple(map(read, contents)) for contents in pairs]
+            assert_same(fuse(given, infrared_range="percentile"), expected)
+            assert_same([fuse(*pair, infrared_range="percentile") for pair in given], expected)
+            np.testing.assert_array_equal(fuse(read(radiometric)), fuse(paths[2][0]))
+            folder = fuse(given[:2], infrared_range="folder", align="auto")  # reads each more than once
+            assert_same(folder, [np.asarray(image) for image in fuse(paths[:2], infrared_range="folder", align="auto")])
 
     def test_urls(self, fuse: ImageFusionPipeline, direct: Direct, server: str) -> None:
         image = fuse((f"{server}/visible.png", f"{server}/infrared.png"))
@@ -317,7 +344,10 @@ class TestErrors:
         ("inputs", "message"),
         [
             ("visible.png", r"Expected a visible and an infrared path.*got only 'visible\.png'"),
-            (b"visible.png", "Expected a pair .* got bytes"),
+            (b"visible.png", "cannot read the given image: it is not a PNG"),
+            (encode(make_pair()[0], "PNG"), "Expected a pair .*, file contents or images, .* got bytes"),
+            (io.BytesIO(encode(make_pair()[0], "PNG")), "Expected a pair .* got BytesIO"),
+            ((make_pair()[0], b"visible.png"), "cannot read the infrared image: it is not a PNG"),
             (PIL.Image.new("L", (48, 40)), "Expected a pair .* got Image"),
             (None, "Expected a pair .* got NoneType"),
             ({"visible": "visible.png"}, "Expected a pair .* got dict"),
@@ -329,7 +359,7 @@ class TestErrors:
         ids=lambda value: type(value).__name__,
     )
     def test_no_pair(self, fuse: ImageFusionPipeline, inputs: Any, message: str) -> None:
-        with pytest.raises(ValueError, match=message):
+        with pytest.raises((ValueError, OSError), match=message):
             fuse(inputs)
 
     def test_sizes_of_a_pair_must_match(self, fuse: ImageFusionPipeline) -> None:
