@@ -43,6 +43,11 @@ class FusionJob:
         """The files to write."""
         return tuple(path for path in (self.fused, self.labels, self.overlay, self.thermal) if path is not None)
 
+    @property
+    def needs_fusing(self) -> bool:
+        """Whether files are missing now, or are to be overwritten."""
+        return self.overwrite or not all(map(is_written, self.outputs))
+
 
 @dataclass(frozen=True)
 class FusionResult:
@@ -52,6 +57,7 @@ class FusionResult:
     error: str | None = None
     notes: tuple[str, ...] = ()
     is_last: bool = False  # because other files cannot be written either
+    is_skipped: bool = False  # because another run wrote all files meanwhile
 
 
 @dataclass(frozen=True)
@@ -151,7 +157,9 @@ def read_job(job: FusionJob, options: ReadOptions = ReadOptions()) -> ReadJob:
 
 
 def write_job(item: WriteJob) -> FusionResult:
-    """Write the files of a job."""
+    """Write the files of a job, unless another run has written all of them meanwhile."""
+    if not item.job.needs_fusing:
+        return FusionResult(item.job, is_skipped=True)
     try:
         with memory_errors():
             return FusionResult(item.job, notes=item.notes + _write(item))
