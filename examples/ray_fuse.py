@@ -22,7 +22,8 @@ except ImportError:
     raise SystemExit('ray_fuse.py: error: needs Ray: pip install "gffusion[ray]"') from None
 
 from gffusion import create_model, load_image_processor, locate, predict
-from gffusion.data import match_pairs
+from gffusion.cli.printing import list_names
+from gffusion.data import PairMatch, match_pairs
 from gffusion.data.io import encode_image
 from gffusion.data.reading import complete_pair, decode_unaligned
 from gffusion.utils.atomic import replace_file
@@ -45,7 +46,7 @@ class Fuser:
     def fuse(self, name: str, visible: bytes, infrared: bytes) -> tuple[bytes, str]:
         """Return the content of a PNG file and an empty error, or an empty content and the error."""
         try:
-            names = f"visible image {name}", f"infrared image {name}"
+            names = f"the visible image of {name}", f"the infrared image of {name}"
             image, frame, _ = decode_unaligned(visible or b"", infrared or b"", names)
             pair = complete_pair(image, frame)
             return encode_image(f"{name}.png", predict(self.model, self.processor, [pair])[0].fused), ""
@@ -95,6 +96,15 @@ def refuse_duplicates(names: list[Any], folder: Path) -> None:
         raise ValueError(f"{len(doubles)} names are not unique, such as {doubles[0]!r}: rename them, or write .parquet")
 
 
+def report_unmatched(match: PairMatch) -> None:
+    """Print the files without a partner, and what was assumed, as `gffusion fuse` does."""
+    for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
+        if files:
+            print(f"skipped {len(files)} without {kind} partner: {list_names(files)}")
+    for note in match.notes:
+        print(f"note: {note}")
+
+
 def check(options: argparse.Namespace) -> None:
     """Raise OSError or ValueError about names, before workers start."""
     for path in filter(None, (options.visible, options.infrared)):
@@ -130,10 +140,11 @@ def main() -> None:
             refuse_duplicates([row["name"] for row in rows.select_columns(["name"]).take_all()], output)
             rows = rows.filter(is_missing, fn_kwargs={"folder": output})
     else:
-        pairs = match_pairs(options.visible.resolve(), options.infrared.resolve()).pairs
-        todo = [pair for pair in pairs if is_parquet or not (output / f"{pair.name}.png").is_file()]
+        match = match_pairs(options.visible.resolve(), options.infrared.resolve())
+        report_unmatched(match)
+        todo = [pair for pair in match.pairs if is_parquet or not (output / f"{pair.name}.png").is_file()]
         if not todo:
-            print(f"nothing to do: all {len(pairs)} files exist")
+            print(f"nothing to do: all {len(match.pairs)} files exist")
             return
         items = [{"name": p.name, "visible": str(p.visible), "infrared": str(p.infrared)} for p in todo]
         rows = ray.data.from_items(items).map(read)

@@ -99,6 +99,8 @@ def test_folders_and_parquet(tmp_path: Path) -> None:
     for name in (names[0], "kept"):
         (fused / f"{name}.png").write_bytes(b"kept")
     (folders[1] / f"{names[1]}.png").write_bytes(b"damaged")
+    for folder, name in zip(folders, ("alone_a.png", "alone_b.png"), strict=True):
+        (folder / name).write_bytes(contents[folder.name])
     results = run(
         [*folders, "-o", fused],
         [tmp_path / "rows.parquet", "-o", fused, "--workers", 1],
@@ -106,7 +108,10 @@ def test_folders_and_parquet(tmp_path: Path) -> None:
     )
     assert [code for code, _ in results] == [1, 1, 0], results
     outputs = [output for _, output in results]
-    assert "fused 1 pairs" in outputs[0] and f"failed: {names[1]}: cannot read" in outputs[0]
+    assert "fused 1 pairs" in outputs[0]
+    assert f"failed: {names[1]}: cannot read the infrared image of {names[1]}: it is not a PNG" in outputs[0]
+    assert "skipped 1 without infrared partner: alone_a.png\n" in outputs[0]
+    assert "skipped 1 without visible partner: alone_b.png\n" in outputs[0]
     assert "fused 1 pairs" in outputs[1] and "failed: /../evil: the name" in outputs[1]
     assert sorted(str(path.relative_to(fused)) for path in fused.rglob("*.png")) == sorted(
         [f"{names[0]}.png", f"{names[2]}.png", "kept.png", "night/1.png"]
