@@ -9,9 +9,9 @@ import typer
 from .errors import user_errors
 from .fuse_plans import check_pairs, check_paths, match_folders, read_lists
 from .infrared import InfraredLumaOption, KeepBordersOption
-from .options import OverwriteFileOption, QuietOption
+from .options import JsonOption, OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
-from .printing import print_line
+from .printing import print_json, print_line
 from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
@@ -70,6 +70,7 @@ def align(
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     truncated: TruncatedOption = "refuse",
     overwrite: OverwriteFileOption = False,
+    as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
     """Estimate how the infrared image lies in the visible image, and save it for `--align RIG.json`.
@@ -99,13 +100,14 @@ def align(
         estimate.check_found()
         is_accepted = estimate.sure or accept_uncertain
         if is_accepted:
-            print_line(estimate.describe())
+            print_line(estimate.describe(), err=as_json)
+        distance = None
         if is_accepted and found.tags is not None:
             size = found.arrays[0][0].shape[:2]
             distance = measure_distance(found.tags.matrix, estimate.rig.matrix, size)
-            print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels")
+            print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels", err=as_json)
         if overlay is not None:
-            _write_overlay(overlay, found, estimate.rig, overwrite)
+            _write_overlay(overlay, found, estimate.rig, overwrite, as_json)
         if not is_accepted:
             raise ValueError(
                 f"the estimate is not sure, and no rig was written (residual {estimate.residual:.1f} pixels, confidence "
@@ -114,7 +116,10 @@ def align(
                 f"--accept-uncertain if it is right{_suggest_orientation(found, transform)}"
             )
         write_output(output, estimate.rig.to_json().encode())
-    print_line(f"rig -> {output}")
+    print_line(f"rig -> {output}", err=as_json)
+    if as_json:
+        facts = {name: getattr(estimate, name) for name in ("transform", "pairs", "residual", "confidence", "sure")}
+        print_json({**facts, "distance_from_tags": distance, "output": str(output)})
 
 
 def _suggest_orientation(found: "RigPairs", transform: str) -> str:
@@ -169,7 +174,7 @@ def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "Re
     return [ImagePair(visible.stem, visible, infrared)]
 
 
-def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool) -> None:
+def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool, as_json: bool) -> None:
     """Write the overlay, or raise ValueError if another image is there. The same one is left by a run without a rig."""
     import numpy as np
 
@@ -182,4 +187,4 @@ def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool) -
     content = encode_image(path, np.asarray(draw_alignment(aligned.visible, aligned.infrared, aligned.missing)))
     check_new(path, overwrite or (path.is_file() and path.read_bytes() == content))
     write_output(path, content)
-    print_line(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}")
+    print_line(f"overlay of {found.pairs[len(found.pairs) // 2].name} -> {path}", err=as_json)

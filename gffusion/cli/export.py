@@ -7,9 +7,9 @@ import typer
 
 from .errors import user_errors
 from .messages import print_note
-from .options import OverwriteFileOption
+from .options import JsonOption, OverwriteFileOption
 from .outputs import check_writable, new_output
-from .printing import print_line
+from .printing import print_json, print_line
 from .quiet import quiet_libraries
 
 # Pairs that a comparison reads at most.
@@ -49,6 +49,7 @@ def export(
         Path | None, typer.Option(metavar="DIR", help="Infrared images of the comparison. [default: rendered]")
     ] = None,
     overwrite: OverwriteFileOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Export a model for ONNX Runtime or torch.export, and compare the file with PyTorch.
 
@@ -89,10 +90,20 @@ def export(
             pairs=pairs,
             overwrite=overwrite,
         )
-        print_line(parity.describe())
+        print_line(parity.describe(), err=as_json)
         if parity.largest > 1:
             print_line(f"note: --dtype {dtype} is more than one gray level from PyTorch", err=True)
-    print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)")
+    print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)", err=as_json)
+    if as_json:
+        print_json(
+            {
+                "model": model,
+                "dtype": dtype,
+                "parity": vars(parity),
+                "bytes": output.stat().st_size,
+                "output": str(output),
+            }
+        )
 
 
 def _read_pairs(visible: Path, infrared: Path) -> list[Any]:

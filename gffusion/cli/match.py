@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from .errors import user_errors
-from .options import OverwriteFileOption
+from .options import JsonOption, OverwriteFileOption
 from .outputs import check_new, new_output, write_output
-from .printing import list_names, print_line
+from .printing import list_names, print_json, print_line
 
 
 def match(
@@ -36,6 +36,7 @@ def match(
         float, typer.Option(metavar="SECONDS", help="Seconds that are added to the times of the infrared images.")
     ] = 0.0,
     overwrite: OverwriteFileOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Match the images of two cameras that are not triggered together by the times in their names.
 
@@ -59,5 +60,17 @@ def match(
     differences = sorted(abs(seconds) for _, _, seconds in found.pairs)
     print_line(
         f"{len(found.pairs)} pair{'s' * (len(found.pairs) > 1)} within {found.tolerance:g} s, median difference {differences[len(differences) // 2]:.3f} s, "
-        f"largest {differences[-1]:.3f} s -> {output}"
+        f"largest {differences[-1]:.3f} s -> {output}",
+        err=as_json,
     )
+    if as_json:
+        unmatched = {"visible": found.visible_only, "infrared": found.infrared_only}
+        report = {
+            "pairs": len(found.pairs),
+            "unmatched": {kind: [file.name for file in files] for kind, files in unmatched.items()},
+            "tolerance": found.tolerance,
+            "median_difference": differences[len(differences) // 2],
+            "largest_difference": differences[-1],
+            "output": str(output),
+        }
+        print_json(report)

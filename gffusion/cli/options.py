@@ -26,6 +26,7 @@ OverwriteFileOption = Annotated[bool, typer.Option("--overwrite", help="Replace 
 OverwriteFilesOption = Annotated[
     bool, typer.Option("--overwrite", help="Replace existing files instead of skipping them.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print a report, or an error, as JSON.")]
 StrictOption = Annotated[
     bool,
     typer.Option(

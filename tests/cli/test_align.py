@@ -1,5 +1,6 @@
 """`gffusion align`, and `--align` of the other commands."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,15 @@ def test_a_rig_is_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_pa
     rig = Rig.load(tmp_path / "rig.json")
     assert 320 * measure_distance(MATRIX, rig.matrix) < 1
     assert Image.open(tmp_path / "c.png").size == (2 * 320 + 8, 240)
+    words = ("align", rig_folder / "visible", rig_folder / "infrared", "-o", tmp_path / "rig.json", "--json")
+    refused = gffusion(*words)
+    assert refused.exit_code == json.loads(refused.out)["exit_code"] == 2
+    again = gffusion(*words, "--overwrite", "--overlay", tmp_path / "c.png")
+    report = json.loads(again.out)
+    assert again.err.splitlines() == done.out.splitlines()
+    assert f"residual {report['residual']:.1f} pixels, confidence {report['confidence']:.2f}" in again.err
+    assert (report["transform"], report["pairs"], report["sure"]) == ("similarity", 3, True)
+    assert (report["distance_from_tags"], report["output"]) == (None, str(tmp_path / "rig.json"))
 
 
 def test_an_existing_rig_is_kept(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`gffusion match`: its CSV file is what `fuse` reads, and what is refused."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -25,6 +26,17 @@ def test_pairs_are_fused(gffusion: Callable, folders: None, output: str) -> None
     assert outcome.out == f"1 pair within 0.1 s, median difference 0.050 s, largest 0.050 s -> {output}\n"
     assert "left out 1 without infrared partner: =20260701_213006.png" in outcome.err
     assert "left out 1 without visible partner: 1782941404.050.png" in outcome.err
+    again = gffusion("match", "visible", "infrared/*.png", "-o", output, "--tolerance", "0.1", "--overwrite", "--json")
+    assert outcome.out in again.err
+    report = json.loads(again.out)
+    assert report.pop("unmatched") == {"visible": ["=20260701_213006.png"], "infrared": ["1782941404.050.png"]}
+    assert report == {
+        "pairs": 1,
+        "tolerance": 0.1,
+        "median_difference": pytest.approx(0.05, abs=1e-6),
+        "largest_difference": pytest.approx(0.05, abs=1e-6),
+        "output": output,
+    }
     plan = gffusion("fuse", output, "-o", "out", "--dry-run")
     assert (plan.exit_code, plan.out.count(" -> ")) == (0, 1)
     assert "=20260701_213005.png" in plan.out and "1782941405.050.png" in plan.out

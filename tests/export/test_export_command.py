@@ -1,5 +1,6 @@
 """`gffusion export` of checkpoints that are not exported as they are, and the licenses that it states."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,19 @@ from gffusion.cli import main
 
 
 def test_half_precision_checkpoints_are_exported(
-    tiny_model: Callable[..., GFFusionModel], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tiny_model: Callable[..., GFFusionModel],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tiny_model(paradigm="cascading", use_segmenter=False).half().save_pretrained(tmp_path / "half")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit) as stop:
-        main(["export", "half", "-o", "m.pt2"])
+        main(["export", "half", "-o", "m.pt2", "--json"])
     assert not stop.value.code and (tmp_path / "m.pt2").is_file()
+    report = json.loads(capsys.readouterr().out)
+    assert (report["model"], report["dtype"], report["output"]) == ("half", "fp32", "m.pt2")
+    assert report["bytes"] == (tmp_path / "m.pt2").stat().st_size and 0 <= report["parity"]["largest"] < 1
 
 
 @pytest.mark.parametrize(
