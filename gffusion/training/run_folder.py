@@ -203,10 +203,7 @@ def describe_run(
     """Return everything that affects the weights of a run and which are the best, except initial weights and image contents."""
     unimportant = _UNIMPORTANT
     if not model.config.use_segmenter:
-        unimportant = unimportant | {
-            "id2label",
-            "label2id",
-        }  # label maps can be made during a training run that does not read them
+        unimportant = unimportant | {"id2label", "label2id"}  # such a run reads no label maps
     evaluated = {} if evaluation is None else _describe_data(evaluation)
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},

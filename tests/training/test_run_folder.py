@@ -290,8 +290,8 @@ class TestSameRun:
         """A model that was saved and loaded is the same."""
         model, dataset = GFFusionModel(tiny_config()) if is_random else tiny_model(), FusionDataset(pairs)
         model.save_pretrained(tmp_path, include_backbones=True)
-        loaded = GFFusionModel.from_pretrained(tmp_path)
-        assert self.describe(loaded, dataset) == self.describe(model, dataset)
+        loaded, arguments = GFFusionModel.from_pretrained(tmp_path), FusionTrainingArguments("run")
+        check_same_run(self.describe(model, dataset), self.describe(loaded, dataset), 150, arguments, 20)
 
     @pytest.mark.parametrize("name", ["clip", "dinov2"])
     def test_encoders_count(self, tiny_model: Callable, tiny_config: Callable, pairs: Path, name: str) -> None:
