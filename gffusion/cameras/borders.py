@@ -64,7 +64,10 @@ def find_borders(values: NDArray[Any], missing: Mask | None = None) -> Mask | No
     searched = [_find_border(levels, value, tolerance) for value, tolerance in candidates]
     searched += [_find_frame(levels, value) for value, _ in candidates]
     found = [border for border in searched if border is not None]
-    return _add_opposite_bars(levels, np.logical_or.reduce(found)) if found else None
+    if not found:
+        return None
+    joined = _add_opposite_bars(levels, np.logical_or.reduce(found))
+    return joined if joined.mean() <= _MAX_AREA else found[0]
 
 
 def _choose_border_values(levels: NDArray[Any]) -> list[tuple[float, float]]:

@@ -16,6 +16,7 @@ from .palettes import GRAY, Intensity, recognize_palette, recover_indices
 _MAX_UNEVENNESS = 8
 _TESTED_SIDE = 256  # pixels
 _MIN_SHARE, _STEP = 1e-3, 16  # of the pixels; distance of tested pixels
+_FEW_LEVELS = 8  # by which a scene without contrast can differ
 _GRAY_ENDS = (
     "; or its gray palette has a colored hot end (red-hot, isotherm, alarm), whose brightness is taken, so that the hottest "
     "pixels get too dark: export it in white-hot"
@@ -57,7 +58,7 @@ def clean_frame(
         )
     if found is not None:
         notes.append(
-            f"infrared pixels without a measurement ({_format(found)}) filled{_describe_saturated(values, found)}"
+            f"infrared pixels without a measurement ({_format(found)}) filled{_describe_saturated(values, found, frame.no_data)}"
         )
     if not keep_borders and not frame.is_raw:
         border = find_borders(values, missing)
@@ -81,22 +82,23 @@ def _looks_swapped(values: NDArray[Any]) -> bool:
     return is_byte_swapped(values[top : top + _TESTED_SIDE, left : left + _TESTED_SIDE])
 
 
-def _describe_saturated(values: NDArray[Any], filled: NDArray[np.bool_]) -> str:
-    """Return what else the filled pixels can be, if more than dead pixels have the largest count."""
+def _describe_saturated(values: NDArray[Any], filled: NDArray[np.bool_], no_data: float | None) -> str:
+    """Return what else the filled pixels can be, if more than dead pixels have the largest count, which is no `no_data`."""
     if values.dtype.kind != "u":
         return ""
     largest = np.iinfo(values.dtype).max
-    if np.count_nonzero(values[filled] == largest) < _MIN_SHARE * values.size:
+    if largest == no_data or np.count_nonzero(values[filled] == largest) < _MIN_SHARE * values.size:
         return ""
     return f"; those of {largest} can also be a saturated hot object, which is lost: use a wider range of the camera"
 
 
 def _has_two_values(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> bool:
-    """Return whether measured pixels have two values, of which none is that of a few damaged ones only."""
+    """Return whether measured pixels have two values that are far apart, of which none is that of a few damaged ones only."""
     if len(np.unique(values[::_STEP, ::_STEP])) > 3:  # for most images, without looking at all pixels
         return False
-    counts = np.unique(values if missing is None else values[~missing], return_counts=True)[1]
-    return len(counts) == 2 and bool(counts.min() >= _MIN_SHARE * counts.sum())
+    measured, counts = np.unique(values if missing is None else values[~missing], return_counts=True)
+    is_far = len(measured) == 2 and measured[1] - measured[0] > _FEW_LEVELS
+    return bool(is_far and counts.min() >= _MIN_SHARE * counts.sum())
 
 
 def _find_only_value(values: NDArray[Any], missing: NDArray[np.bool_] | None) -> str | None:

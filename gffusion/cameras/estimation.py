@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -63,8 +63,10 @@ class RigEstimate:
 
     def describe(self) -> str:
         """Return the estimate in words, for users."""
-        zoom, angle, shift = describe_matrix(self.rig)
-        mirrored = "mirrored, " if np.linalg.det(self.rig.matrix[:2, :2]) < 0 else ""
+        is_mirrored = np.linalg.det(self.rig.matrix[:2, :2]) < 0
+        mirror = Orientation(mirror=bool(is_mirrored)).matrix
+        zoom, angle, shift = describe_matrix(replace(self.rig, matrix=mirror @ self.rig.matrix))
+        mirrored = "mirrored, " if is_mirrored else ""
         return (
             f"{self.transform} from {_count(self.pairs)}: infrared field of view {1 / zoom:.0%} of the visible width, "
             f"{mirrored}rotated by {angle:.1f} degrees, center at {shift[0]:.1%}, {shift[1]:.1%}; residual {self.residual:.1f} pixels, confidence "
@@ -90,7 +92,7 @@ def estimate_rig(
         transform: Kind of transform: `"translation"` for cameras with one field of view, `"similarity"` adds scale and
             rotation, `"affine"` stretch and shear, and `"homography"` perspective.
         start: Approximate rig that is compared with the positions that the search finds, such as that of a file's tags.
-            It is for upright infrared images.
+            It maps to upright infrared images, unlike the rig that is returned.
         orientation: How the infrared camera is mounted. The rig is for its images as they are.
 
     Raises:
@@ -129,12 +131,15 @@ def estimate_rig(
     return RigEstimate(rig, residual * size[1], margin / (margin + _SURE_MARGIN), is_sure, len(prepared), transform)
 
 
-def find_orientation(pairs: Sequence[PairArrays], transform: Transform = "similarity") -> Orientation | None:
-    """Return the first orientation of the infrared camera, other than upright, whose estimate is sure.
+def find_orientation(
+    pairs: Sequence[PairArrays], transform: Transform = "similarity", tried: Orientation = ORIENTATIONS[0]
+) -> Orientation | None:
+    """Return the first orientation of the infrared camera, other than the one that was tried, whose estimate is sure.
 
     Args:
         pairs: As for [`estimate_rig`]; at most 5 are used, for the sake of time.
         transform: Kind of transform.
+        tried: The orientation that is left out.
 
     Returns:
         The orientation, or `None` if the estimate is sure for none.
@@ -142,8 +147,8 @@ def find_orientation(pairs: Sequence[PairArrays], transform: Transform = "simila
     Raises:
         ValueError: As for [`estimate_rig`].
     """
-    others = (other for other in ORIENTATIONS[1:] if estimate_rig(pairs[:5], transform, None, other).sure)
-    return next(others, None)
+    others = (other for other in ORIENTATIONS if other != tried)
+    return next((other for other in others if estimate_rig(pairs[:5], transform, None, other).sure), None)
 
 
 def measure_distance(

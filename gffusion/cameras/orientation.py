@@ -41,5 +41,5 @@ class Orientation(NamedTuple):
         return (_MIRROR if self.mirror else np.eye(3)) @ np.linalg.matrix_power(_TURN, self.turn // 90)
 
 
-ORIENTATIONS = tuple(Orientation(turn, mirror) for turn, mirror in product((0, 180, 90, 270), (False, True)))
+ORIENTATIONS = tuple(Orientation(turn, mirror) for mirror, turn in product((False, True), (0, 180, 90, 270)))
 """All orientations, the more usual ones first."""

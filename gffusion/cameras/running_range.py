@@ -140,11 +140,13 @@ def describe_odd_ranges(limits: Sequence[Limits], odd: Sequence[int]) -> str:
 
     Example:
         >>> describe_odd_ranges([(-5, 30), (268, 303), (-4, 29)], [1])
-        'the range of 1 infrared image, 268 to 303, is far from that of the other 2, -5 to 30, and widens that of all: leave out what is damaged, or in another unit or gain mode'
+        'the range of 1 infrared image, 268 to 303, is far from that of the other 2, -5 to 30, and widens that of all: leave out what is damaged, or in another unit or gain mode, or use infrared_range="percentile" (--infrared-range percentile)'
     """
-    groups = [[limits[index] for index in range(len(limits)) if (index in odd) == is_odd] for is_odd in (True, False)]
+    indices = set(odd)
+    groups = [[own for index, own in enumerate(limits) if (index in indices) == is_odd] for is_odd in (True, False)]
     ranges = [f"{min(low for low, _ in group):.7g} to {max(high for _, high in group):.7g}" for group in groups]
     return (
         f"the range of {len(odd)} infrared image{'s' * (len(odd) != 1)}, {ranges[0]}, is far from that of the other "
-        f"{len(groups[1])}, {ranges[1]}, and widens that of all: leave out what is damaged, or in another unit or gain mode"
+        f"{len(groups[1])}, {ranges[1]}, and widens that of all: leave out what is damaged, or in another unit or gain mode, or use "
+        'infrared_range="percentile" (--infrared-range percentile)'
     )

@@ -112,7 +112,7 @@ TemperatureScale = LinearScale | PlanckScale
 
 
 def check_unit(limits: Limits, counts: NDArray[Any], scale: TemperatureScale) -> None:
-    """Raise ValueError if a range of counts is in degrees Celsius: most counts are outside, and most temperatures inside.
+    """Raise ValueError if a range for counts was given in degrees Celsius: most counts are outside, and most temperatures inside.
 
     Example:
         >>> check_unit((10, 40), np.full((2, 2), 64 * 300, np.uint16), LinearScale(1 / 64))

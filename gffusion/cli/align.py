@@ -16,6 +16,7 @@ from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOptio
 
 if TYPE_CHECKING:
     from gffusion.cameras import Rig
+    from gffusion.cameras.orientation import Orientation
     from gffusion.data import ImagePair, ReadOptions
     from gffusion.data.alignment import RigPairs
 
@@ -104,7 +105,7 @@ def align(
         distance = None
         if is_accepted and found.tags is not None:
             size = found.arrays[0][0].shape[:2]
-            distance = measure_distance(found.tags.matrix, estimate.rig.matrix, size)
+            distance = measure_distance(orientation.matrix @ found.tags.matrix, estimate.rig.matrix, size)
             print_line(f"distance from the position in the tags of the file: {distance:.1f} pixels", err=as_json)
         if overlay is not None:
             _write_overlay(overlay, found, estimate.rig, overwrite, as_json)
@@ -113,7 +114,7 @@ def align(
                 f"the estimate is not sure, and no rig was written (residual {estimate.residual:.1f} pixels, confidence "
                 f"{estimate.confidence:.2f}): give up to ten pairs of the rig, of different scenes with "
                 "edges that both cameras see; check that the files belong together; look at --overlay FILE, and pass "
-                f"--accept-uncertain if it is right{_suggest_orientation(found, transform)}"
+                f"--accept-uncertain if it is right{_suggest_orientation(found, transform, orientation)}"
             )
         write_output(output, estimate.rig.to_json().encode())
     print_line(f"rig -> {output}", err=as_json)
@@ -122,14 +123,17 @@ def align(
         print_json({**facts, "distance_from_tags": distance, "output": str(output)})
 
 
-def _suggest_orientation(found: "RigPairs", transform: str) -> str:
+def _suggest_orientation(found: "RigPairs", transform: str, tried: "Orientation") -> str:
     """Return the options with which the estimate would be sure, as the end of a message; empty if there are none."""
     from gffusion.cameras.estimation import find_orientation  # saves start-up time
+    from gffusion.cameras.orientation import Orientation
 
     print_line("trying whether the infrared images are turned or mirrored ...", err=True)
-    orientation = find_orientation(found.arrays, transform)  # type: ignore[arg-type]
+    orientation = find_orientation(found.arrays, transform, tried)  # type: ignore[arg-type]
     if orientation is None:
         return ""
+    if orientation == Orientation():
+        return ". The infrared images seem to be upright: leave out --infrared-turn and --infrared-mirror"
     options = f"--infrared-turn {orientation.turn} " * (orientation.turn > 0) + "--infrared-mirror" * orientation.mirror
     return f". The infrared images seem to be turned or mirrored: try {options.strip()}"
 

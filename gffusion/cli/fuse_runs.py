@@ -2,6 +2,7 @@
 
 import random
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,12 +29,13 @@ def run_jobs(
     failures = [(job.pair.name, odd[job.pair.infrared]) for job in jobs if job.pair.infrared in odd]
     sound = [job for job in jobs if job.pair.infrared not in odd]
     results: list[FusionResult] = []
-    skipped: list[FusionJob] = []
+    skipped: list[FusionJob] = []  # before they were fused
+    lost: list[FusionJob] = []  # to another run that was faster
     is_interrupted = False
     try:
-        for result in show_progress(fuse(_take(sound, skipped)), total=len(sound), unit="pair"):
+        for result in show_progress(fuse(_take(sound, skipped, lost)), total=len(sound), unit="pair"):
             if result.is_skipped:
-                skipped.append(result.job)
+                lost.append(result.job)
             else:
                 results.append(result)
     except KeyboardInterrupt:
@@ -41,27 +43,28 @@ def run_jobs(
     failed = [(result.job.pair.name, result.error) for result in results if result.error is not None]
     return outcome._replace(
         done=len(results) - len(failed),
-        skipped=outcome.skipped + len(skipped),
+        skipped=outcome.skipped + len(skipped) + len(lost),
         failures=failures + failed,
         notes=[*outcome.notes, *((result.job.pair.name, note) for result in results for note in result.notes)],
         seconds=time.perf_counter() - started,
-        not_tried=len(sound) - len(results) - len(skipped),
+        not_tried=len(sound) - len(results) - len(skipped) - len(lost),
         is_interrupted=is_interrupted,
     )
 
 
-def _take(jobs: "Sequence[FusionJob]", skipped: "list[FusionJob]") -> "Iterator[FusionJob]":
+def _take(
+    jobs: "Sequence[FusionJob]", skipped: "list[FusionJob]", lost: "Sequence[FusionJob]"
+) -> "Iterator[FusionJob]":
     """Yield the jobs that need fusing when their turn comes, and add the other ones to `skipped`.
 
-    After the first one that is skipped, the order is random: another run is at the same pair, and would stay there.
+    When another job is `lost` to another run, it goes on at a random place: both are at the same pair, and would stay there.
     """
-    left = list(jobs)[::-1]
-    is_shuffled = False
+    left, known = deque(jobs), 0
     while left:
-        if skipped and not is_shuffled:
-            random.SystemRandom().shuffle(left)
-            is_shuffled = True
-        job = left.pop()
+        if len(lost) > known:
+            left.rotate(random.SystemRandom().randrange(len(left)))
+            known = len(lost)
+        job = left.popleft()
         if job.needs_fusing:
             yield job
         else:

@@ -2,8 +2,10 @@
 
 import codecs
 import contextlib
+import errno
 import io
 import json
+import math
 import os
 import re
 import sys
@@ -16,6 +18,10 @@ import typer
 
 class LostOutput(Exception):
     """Standard output cannot be written. This is no OSError, as those are about files."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror)
+        self.errno = error.errno
 
 
 _json = {"is_expected": False, "is_printed": False}
@@ -50,7 +56,18 @@ def print_json(facts: Any) -> None:
     _json["is_printed"] = True
     is_utf8 = codecs.lookup(sys.stdout.encoding or "utf-8").name == "utf-8"
     # Bytes of file names that are no UTF-8 become escapes in any case.
-    _write(json.dumps(facts, indent=1, ensure_ascii=not is_utf8).encode("utf-8", "backslashreplace").decode())
+    _write(
+        json.dumps(_without_nan(facts), indent=1, ensure_ascii=not is_utf8).encode("utf-8", "backslashreplace").decode()
+    )
+
+
+def _without_nan(facts: Any) -> Any:
+    """Return facts with null for numbers that JSON cannot hold."""
+    if isinstance(facts, dict):
+        return {name: _without_nan(value) for name, value in facts.items()}
+    if isinstance(facts, list | tuple):
+        return [_without_nan(value) for value in facts]
+    return None if isinstance(facts, float) and not math.isfinite(facts) else facts
 
 
 def print_line(text: str, err: bool = False) -> None:
@@ -66,7 +83,8 @@ def _write(text: str, err: bool = False) -> None:
     try:
         typer.echo(text, err=err)
     except OSError as error:
-        raise LostOutput(error.strerror) from None
+        if not err:  # notes that cannot be written end no work
+            raise LostOutput(error) from None
 
 
 def prepare_output() -> None:
@@ -80,14 +98,16 @@ def prepare_output() -> None:
 
 @contextlib.contextmanager
 def checked_output() -> Iterator[None]:
-    """If standard output cannot be written, print so and exit with code 1, because the work was done."""
+    """If standard output cannot be written, print that and exit with code 1; the work itself was done."""
     try:
         yield
     except (LostOutput, OSError) as error:  # OSError of tables; those about files become exit codes before
         if getattr(error, "filename", None) is not None:
             raise
         reason = getattr(error, "strerror", None) or error
-        print_failure(f"error: standard output cannot be written: {reason}; files written so far are complete")
+        if getattr(error, "errno", None) != errno.EPIPE:  # of a reader that has ended, such as `head`
+            with contextlib.suppress(OSError):
+                print_failure(f"error: standard output cannot be written: {reason}; files written so far are complete")
         with contextlib.suppress(OSError, ValueError):  # of a stream without descriptor
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
         sys.exit(1)

@@ -2,6 +2,7 @@
 
 import contextlib
 import datetime
+import json
 import os
 import signal
 import sys
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-_TIMEOUT = datetime.timedelta(minutes=5)  # to find each other, and to send outcomes when all are done
+_TIMEOUT = datetime.timedelta(minutes=5)  # to find each other
+_ADVICE = "start several processes with accelerate launch -m gffusion fuse, or unset WORLD_SIZE"
 
 
 class Outcome(NamedTuple):
@@ -62,15 +64,16 @@ class Share(NamedTuple):
         """
         given = {name: os.environ.get(name, "") for name in ("WORLD_SIZE", "RANK", "MASTER_ADDR", "MASTER_PORT")}
         size, rank = given["WORLD_SIZE"] or "1", given["RANK"]
-        advice = "start several processes with accelerate launch -m gffusion fuse, or unset WORLD_SIZE"
         if not size.isdecimal():
-            raise ValueError(f"the variable WORLD_SIZE must be a number of processes, got {size!r}: {advice}")
+            raise ValueError(f"the variable WORLD_SIZE must be a number of processes, got {size!r}: {_ADVICE}")
         if int(size) <= 1:
             return cls()
         if missing := [name for name, value in given.items() if not value]:
-            raise ValueError(f"WORLD_SIZE is {size}, but these variables are not set: {', '.join(missing)}; {advice}")
+            raise ValueError(f"WORLD_SIZE is {size}, but these variables are not set: {', '.join(missing)}; {_ADVICE}")
+        if not given["MASTER_PORT"].isdecimal():
+            raise ValueError(f"the variable MASTER_PORT must be a number, got {given['MASTER_PORT']!r}: {_ADVICE}")
         if not rank.isdecimal() or int(rank) >= int(size):
-            raise ValueError(f"the variable RANK must be less than WORLD_SIZE {size}, got {rank!r}: {advice}")
+            raise ValueError(f"the variable RANK must be less than WORLD_SIZE {size}, got {rank!r}: {_ADVICE}")
         return cls(int(rank), int(size))
 
     def pick(self, items: Sequence[Item]) -> list[Item]:
@@ -106,33 +109,30 @@ class Share(NamedTuple):
 
         address = f"{os.environ['MASTER_ADDR']}:{os.environ['MASTER_PORT']}"
         with (
-            _lost_connections(f"no connection to the other processes at MASTER_ADDR:MASTER_PORT {address}"),
+            _lost_connections(f"no connection to the other processes at MASTER_ADDR:MASTER_PORT {address}: {_ADVICE}"),
             _ended_by_signals(),
         ):
             store, _, _ = next(rendezvous("env://", timeout=_TIMEOUT))
         return store  # type: ignore[no-any-return]
 
     def gather(self, outcome: Outcome, store: "Store | None") -> Outcome | None:
-        """Wait for all processes, and return the sum of their outcomes in the first one; `None` in the others.
+        """Return the sum of the outcomes of all processes in the first one, which waits for them; `None` in the others.
 
-        Processes can differ much in their devices and in the sizes of their images: they wait as long as it takes.
+        Processes can differ much in their devices and in the sizes of their images: it waits as long as it takes.
 
         Raises:
             ConnectionError: If the launcher or the first process has ended.
         """
         if store is None:
             return outcome
-        import torch.distributed as distributed
-
-        with _lost_connections("the launcher or another process has ended"):
-            store.set(f"gffusion/{self.rank}", "done")
-            while not store.check([f"gffusion/{rank}" for rank in range(self.size)]):
+        keys = [f"gffusion/{rank}" for rank in range(self.size)]
+        with _lost_connections("the launcher or the first process has ended"):
+            store.set(keys[self.rank], json.dumps(outcome))
+            if self.rank:
+                return None
+            while not store.check(keys):
                 time.sleep(0.5)  # in Python, where signals are handled
-            distributed.init_process_group("gloo", store=store, rank=self.rank, world_size=self.size, timeout=_TIMEOUT)
-            outcomes: list[Outcome] = [outcome] * self.size
-            distributed.gather_object(outcome, outcomes if self.rank == 0 else None)
-            distributed.destroy_process_group()
-        return _add(outcomes) if self.rank == 0 else None
+            return _add([Outcome(*json.loads(store.get(key))) for key in keys])
 
 
 @contextlib.contextmanager

@@ -179,7 +179,8 @@ def measure_pairs(
     own: list[Limits] = []
     ranges = measure_ranges(_read_frames(pairs, unaligned, measured), options, own)
     indices = find_odd_ranges(own)
-    odd = [(measured[index][0], describe_odd_ranges(own, indices)) for index in indices]
+    warning = describe_odd_ranges(own, indices) if indices else ""
+    odd = [(measured[index][0], warning) for index in indices]
     return PairRanges(options, dict(zip(measured, ranges, strict=True)), read_options, odd)
 
 

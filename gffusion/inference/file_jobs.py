@@ -57,7 +57,7 @@ class FusionResult:
     error: str | None = None
     notes: tuple[str, ...] = ()
     is_last: bool = False  # because other files cannot be written either
-    is_skipped: bool = False  # because another run wrote all files meanwhile
+    is_skipped: bool = False  # because all files exist, such as from another run, and may not be replaced
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def check_data(
 
 
 def check_parameters(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:
-    """Raise ValueError if no parameter would be trained, or one of an encoder, which checkpoints do not hold.
+    """Raise ValueError if no parameter would be trained, or if an encoder's would be, which checkpoints do not hold.
 
     The head is trained from q on if there are labels, frozen or not.
     """

@@ -65,10 +65,9 @@ class StepSampler(Sampler[list[int]]):
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield the indices of each batch, `batches_per_step` batches per step."""
-        seed = np.random.SeedSequence((self.seed, self.epoch)).generate_state(
-            1
-        )  # a sum would repeat orders of other seeds
-        generator = torch.Generator().manual_seed(int(seed[0]))
+        # A sum of both would repeat the orders of other seeds.
+        seed = int(np.random.SeedSequence((self.seed, self.epoch)).generate_state(1)[0])
+        generator = torch.Generator().manual_seed(seed)
         order: list[int] = torch.randperm(self.length, generator=generator).tolist()
         for step in range(self.first_step, self.steps_per_epoch):
             for number in range(self.batches_per_step):

@@ -23,7 +23,7 @@ class TrainingStep:
     """Make the training steps of a run; without labels, the head is frozen and L_ss is not part of the loss.
 
     `running_statistics` tells whether batch normalization uses them. "auto" depends on the initial weights, which a resumed run
-    does not have: set it to that of the checkpoint.
+    does not have: then set this attribute to the value in the checkpoint.
     """
 
     def __init__(

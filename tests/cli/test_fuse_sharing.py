@@ -111,7 +111,7 @@ def test_a_process_that_waits_for_the_others_can_end(tmp_path: Path, event: str)
     assert (report["fused"], report["exit_code"], running.returncode) == (1, *[143 if event == "signal" else 1] * 2)
     assert (report["process"], report["processes"]) == (0, 2) and "gffusion (process 0 of 2): " in err
     if event != "signal":
-        assert len(err.splitlines()) == 1 and "the launcher or another process has ended" in err
+        assert len(err.splitlines()) == 1 and "the launcher or the first process has ended" in err
         assert "1 fused, 0 skipped, 0 failed, 0 not tried" in err
 
 

@@ -25,11 +25,21 @@ def load_other(model: GFFusionModel) -> None:
     model.clip.load_state_dict(CLIPVisionModel(model.config.clip_config).state_dict())
 
 
+def train_and_convert(model: GFFusionModel) -> None:
+    """Change weights in both directions, as training does, so that their sums change little, and convert them."""
+    generator = torch.Generator().manual_seed(0)
+    for weight in model.clip.parameters():
+        weight += 0.05 * weight * torch.randn(weight.shape, generator=generator)
+    model.bfloat16()
+
+
 CHANGES: dict[str, Callable[[GFFusionModel], Any]] = {
     "load_state_dict": load_slightly_changed,
     "load_state_dict of the encoder": load_other,
     "another encoder": lambda model: setattr(model, "clip", CLIPVisionModel(model.config.clip_config).eval()),
     "another layer": lambda model: model.clip.encoder.layers[0].mlp.fc1.reset_parameters(),
+    "trainable": lambda model: model.clip.requires_grad_(True),
+    "trained and converted": train_and_convert,
     "in place": lambda model: model.clip.embeddings.class_embedding.mul_(1.01),
 }
 
@@ -59,3 +69,10 @@ def assert_restored(model: GFFusionModel, folder: Path) -> None:
     """Check that a folder has exactly the weights of a model."""
     loaded = GFFusionModel.from_pretrained(folder)
     torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
+
+
+def test_compiled_encoders_are_not_changed(tiny_model: Callable[..., GFFusionModel], tmp_path: Path) -> None:
+    tiny_model().save_pretrained(tmp_path / "slim")
+    model = GFFusionModel.from_pretrained(tmp_path / "slim")
+    model.clip = torch.compile(model.clip)
+    assert model.find_unsourced() == []

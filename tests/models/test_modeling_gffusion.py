@@ -1,5 +1,6 @@
 """GFFusionModel against the encoders alone, its losses, errors of its inputs, and initial weights."""
 
+import copy
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -272,6 +273,15 @@ def test_precomputed_tokens_change_nothing(tiny_model: TinyModel, make_inputs: M
     outputs = model(**inputs, semantic_tokens=tokens)
     torch.testing.assert_close(outputs.loss, expected.loss)
     torch.testing.assert_close(outputs.fused_values, expected.fused_values)
+
+
+def test_parametrized_layers_of_used_models_are_copied(tiny_model: TinyModel, make_inputs: MakeInputs) -> None:
+    """They refuse to be pickled, but not to be copied, as for a moving average of the weights."""
+    model = tiny_model()
+    torch.nn.utils.parametrizations.spectral_norm(model.ssnet.classifier)
+    model.eval()(**make_inputs())
+    copied = copy.deepcopy(model).eval()
+    torch.testing.assert_close(copied.state_dict(), model.state_dict(), rtol=0, atol=0)
 
 
 def test_segmentation_gradient_is_the_derivative(tiny_model: TinyModel, make_inputs: MakeInputs) -> None:

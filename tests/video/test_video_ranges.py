@@ -76,7 +76,7 @@ def test_frames_that_widen_the_range_of_all_are_named(tmp_path: Path, fuse: Call
     frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(8)]
     frames[5] = frames[5].byteswap()
     report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "folder"})[1]
-    assert [note[:36] for note in report.notes if "is far" in note] == ["0.200 s: the range of this infrared "]
+    assert [note[:36] for note in report.notes if "is far" in note] == ["0.200 s: the range of 1 infrared ima"]
 
 
 @pytest.mark.parametrize("rate", [25, 9])
@@ -101,7 +101,7 @@ def test_frames_that_show_nothing(tmp_path: Path, fuse: Callable) -> None:
     frames[3][:], frames[5][:], frames[6][:], frames[9][:] = 0, 29315, 29315, 65535
     report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options={"infrared_range": "percentile"})[1]
     assert [error.split(": ")[0] for error in report.errors] == ["0.120 s", "0.360 s"]
-    assert [note.split(",")[0] for note in report.notes] == ["from 0.200 s: the infrared image has one value"]
+    assert [note.split(",")[0] for note in report.notes] == ["from 0.200 s: all infrared values are 29315"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4])

@@ -273,7 +273,7 @@ print(load_image_processor("lab/net", size_divisor=4).size_divisor)
             done = fork_script(script, environment=environment, folder=tmp_path)
             assert done.stdout == answer, done.stderr
             assert ("image processor from 'lab/net': it is not in the cache" in done.stderr) == (not answer)
-            note = "http://127.0.0.1:9 does not answer: lab/net is read from the cache, which may be older"
+            note = "http://127.0.0.1:9 does not answer: lab/net is looked for in the cache, which may be older"
             assert done.stderr.count(note) == (options is unreachable)
 
 

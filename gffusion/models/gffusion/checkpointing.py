@@ -94,7 +94,9 @@ class FrozenBackboneModel(PreTrainedModel):
         return sorted(
             name
             for name, backbone in self.backbones.items()
-            if name not in sourced or not have_same_weights(sourced[name], sum_weights(backbone))
+            if name not in sourced
+            or any(parameter.requires_grad for parameter in backbone.parameters())
+            or not have_same_weights(sourced[name], sum_weights(backbone))
         )
 
     @classmethod
@@ -383,7 +385,7 @@ def _name_parts(new: set[str]) -> str:
 def _warn_about_dtypes(given: Iterable[Any]) -> None:
     if any(isinstance(dtype, dict) for dtype in given):  # transformers' own warning is silenced
         logger.warning(
-            '`dtype` as a dict gives the whole model its type for "". Convert parts after loading: `model.clip.half()`.'
+            'Of `dtype` as a dict, only the entry "" is used, for the whole model. Convert parts after loading: `model.clip.half()`.'
         )
 
 

@@ -22,39 +22,40 @@ _EXAMPLES = {
     "dinov2": "Dinov2Model of transformers, without registers, such as facebook/dinov2-base",
 }
 
-_SUMMATION_ERROR = 1e-12  # of float64 sums in another order, as other devices use
+_SUMMATION_ERROR = 1e-12  # relative, of float64 sums in another order
 
 
 class WeightSum(NamedTuple):
-    """Sums over a weight, which show whether it has changed since."""
+    """Sum and norm of a weight, which show whether it has changed since."""
 
     dtype: torch.dtype
     total: float
-    magnitude: float
+    norm: float
 
     def fits(self, other: "WeightSum") -> bool:
         """Return whether the weight is the same, up to rounding if it was converted to another dtype."""
-        is_converted = self.dtype != other.dtype
-        precision = (
-            max(torch.finfo(dtype).eps for dtype in (self.dtype, other.dtype)) if is_converted else _SUMMATION_ERROR
-        )
-        return not abs(self.total - other.total) > precision * self.magnitude  # NaN, of the meta device, fits
+        if self.dtype == other.dtype:
+            precision = _SUMMATION_ERROR
+        else:  # five standard deviations of the sum of rounding errors, which are random
+            precision = max(torch.finfo(dtype).eps for dtype in (self.dtype, other.dtype))
+        return not abs(self.total - other.total) > precision * self.norm  # NaN, of the meta device, fits
 
 
 WeightSums = dict[str, WeightSum]
 
 
 def sum_weights(encoder: nn.Module) -> WeightSums:
-    """Return sums over each weight of an encoder, for [`have_same_weights`]."""
+    """Return the sum and norm of each weight of an encoder, for [`have_same_weights`]."""
     sums = {}
-    for name, value in encoder.state_dict().items():
+    for name, value in getattr(encoder, "_orig_mod", encoder).state_dict().items():  # also of a compiled one
         if not value.is_floating_point():
             continue
-        rounded = value.numel() * torch.finfo(torch.float16).tiny  # smaller values lose digits in float16
-        total, magnitude = (float("nan"),) * 2
+        rounded = value.numel() ** 0.5 * torch.finfo(torch.float16).tiny  # smaller values lose digits in float16
+        total = norm = float("nan")
         if not value.is_meta:
-            total, magnitude = float(value.sum(dtype=torch.float64)), float(value.abs().sum(dtype=torch.float64))
-        sums[name] = WeightSum(value.dtype, total, magnitude + rounded)
+            exact = value.detach().cpu().double()  # some devices have no float64
+            total, norm = float(exact.sum()), float(exact.norm())
+        sums[name] = WeightSum(value.dtype, total, norm + rounded)
     return sums
 
 

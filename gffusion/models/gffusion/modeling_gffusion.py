@@ -357,12 +357,17 @@ class GFFusionModel(GFFusionPreTrainedModel):
         return function(*inputs)
 
 
+_HOOKED = (
+    "_output_capturing_hooks_installed"  # attribute that transformers sets on networks whose hidden states it captures
+)
+
+
 def _without_capturing(module: nn.Module | None) -> nn.Module | None:
     """Return a network with the same weights, but without the hooks that capture hidden states, which cannot be pickled."""
-    if module is None:
-        return None
+    if module is None or not any(_HOOKED in vars(part) for part in module.modules()):
+        return module
     bare = copy.copy(module)
-    vars(bare).pop("_output_capturing_hooks_installed", None)
+    vars(bare).pop(_HOOKED, None)
     bare._modules = {name: _without_capturing(part) for name, part in module._modules.items()}
     bare._forward_hooks = OrderedDict(
         (key, hook)

@@ -44,7 +44,7 @@ _NEW_PARTS = (
     "If you changed the configuration (`num_labels`, ...), `ignore_mismatched_sizes=True` gives new, untrained parts."
 )
 _OTHER_CONFIGURATION = (
-    "If you changed the configuration, undo it: no part with these weights can be new. "
+    "If you changed the configuration, undo it: these weights belong to parts that cannot be initialized anew. "
     "`GFFusionModel.from_backbones` creates a new model of another configuration, to be trained."
 )
 _PACKAGE = Path(__file__).parents[2]
@@ -61,7 +61,7 @@ def limit_to_cache(source: str | os.PathLike[str], hub_arguments: dict[str, Any]
     if os.path.isdir(source) or hub_arguments.get("local_files_only") or can_reach_hub():
         return hub_arguments
     logger.warning_once(
-        f"{constants.ENDPOINT} does not answer: {os.fspath(source)} is read from the cache, which may be older."
+        f"{constants.ENDPOINT} does not answer: {os.fspath(source)} is looked for in the cache, which may be older."
     )
     return {**hub_arguments, "local_files_only": True}
 
