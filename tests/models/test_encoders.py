@@ -55,14 +55,14 @@ def test_dtype(backbone_folders: dict[str, str], argument: str, caplog: pytest.L
         assert {parameter.dtype for parameter in model.parameters()} == {expected} == {model.config.dtype}
     assert not caplog.text
     GFFusionModel.from_backbones(**backbone_folders, segmenter_image_size=[32, 32], **{argument: {"": torch.half}})
-    assert '`dtype` as a dict gives the whole model its type for ""' in caplog.text
+    assert 'Of `dtype` as a dict, only the entry "" is used, for the whole model' in caplog.text
 
 
 def test_dtype_of_each_part(tiny_model: Callable, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     tiny_model().save_pretrained(tmp_path)
     model = GFFusionModel.from_pretrained(tmp_path, dtype={"clip_config": torch.half, "": torch.bfloat16})
     assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
-    assert '`dtype` as a dict gives the whole model its type for ""' in caplog.text
+    assert 'Of `dtype` as a dict, only the entry "" is used, for the whole model' in caplog.text
 
 
 @pytest.mark.parametrize("full", [False, True])

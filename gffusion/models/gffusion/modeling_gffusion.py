@@ -362,18 +362,24 @@ _HOOKED = (
 )
 
 
+def _is_capturing(hook: Any) -> bool:
+    return getattr(hook, "__module__", "") == "transformers.utils.output_capturing"
+
+
 def _without_capturing(module: nn.Module | None) -> nn.Module | None:
-    """Return a network with the same weights, but without the hooks that capture hidden states, which cannot be pickled."""
-    if module is None or not any(_HOOKED in vars(part) for part in module.modules()):
+    """Return a network with the same weights, but without the hooks that capture hidden states, which cannot be pickled.
+
+    Parts without such hooks stay as they are: parametrized ones can be copied, but not taken apart.
+    """
+    if module is None or not any(
+        _HOOKED in vars(part) or any(map(_is_capturing, part._forward_hooks.values())) for part in module.modules()
+    ):
         return module
     bare = copy.copy(module)
     vars(bare).pop(_HOOKED, None)
     bare._modules = {name: _without_capturing(part) for name, part in module._modules.items()}
-    bare._forward_hooks = OrderedDict(
-        (key, hook)
-        for key, hook in module._forward_hooks.items()
-        if getattr(hook, "__module__", "") != "transformers.utils.output_capturing"
-    )
+    hooks = module._forward_hooks.items()
+    bare._forward_hooks = OrderedDict((key, hook) for key, hook in hooks if not _is_capturing(hook))
     return bare
 
 
