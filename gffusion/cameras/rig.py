@@ -86,7 +86,12 @@ class Rig:
 
     @classmethod
     def from_pixels(
-        cls, matrix: ArrayLike, visible_size: tuple[int, int], infrared_size: tuple[int, int], origin: str = ""
+        cls,
+        matrix: ArrayLike,
+        visible_size: tuple[int, int],
+        infrared_size: tuple[int, int],
+        origin: str = "",
+        mirrored: bool = False,
     ) -> "Rig":
         """Return the rig of a calibration in pixels, the inverse of [`~Rig.to_pixels`].
 
@@ -97,10 +102,11 @@ class Rig:
             visible_size: Height and width of the visible images of the calibration.
             infrared_size: Height and width of the infrared images of the calibration.
             origin: Where the transform comes from, for messages.
+            mirrored: Whether one camera looks into a mirror. Otherwise, a matrix that mirrors comes from mixed-up points.
 
         Raises:
-            ValueError: If the matrix is not 3 x 3 finite numbers or no plausible transform, or a size is no pair of positive
-                integers.
+            ValueError: If the matrix is not 3 x 3 finite numbers or no plausible transform, mirrors against `mirrored`, or a
+                size is no pair of positive integers.
 
         Example:
             >>> half = [[0.5, 0, -0.25], [0, 0.5, -0.25], [0, 0, 1]]  # the same field of view, half as many pixels
@@ -118,7 +124,13 @@ class Rig:
         pixels = _check_numbers(numbers)
         relative = np.linalg.inv(from_relative(infrared_size)) @ pixels @ from_relative(visible_size)
         # The sign of a homography has no meaning.
-        return cls(relative * np.sign(relative[2, 2]), visible_size, infrared_size, origin)
+        rig = cls(relative * np.sign(relative[2, 2]), visible_size, infrared_size, origin)
+        if (np.linalg.det(rig.matrix) < 0) != mirrored:
+            raise ValueError(
+                f"the matrix {'does not mirror' if mirrored else 'mirrors'} the image: check the order of the points, or pass "
+                f"mirrored={not mirrored} if {'no' if mirrored else 'one'} camera looks into a mirror"
+            )
+        return rig
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> "Rig":

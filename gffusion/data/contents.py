@@ -2,6 +2,7 @@
 
 import inspect
 import os
+from pathlib import Path
 from typing import IO, Any, TypeAlias, TypeGuard
 
 from gffusion.utils.regular_files import read_to_end
@@ -31,6 +32,14 @@ def is_content(source: object) -> TypeGuard[Content]:
 def name_source(source: object, kind: str) -> str:
     """Return the path of a source, or for messages about another one "the visible image" or "the infrared image"."""
     return os.fspath(source) if isinstance(source, str | os.PathLike) else f"the {kind} image"
+
+
+def is_same_file(visible: Source, infrared: Source) -> bool:
+    """Return whether two sources are paths of one file."""
+    if not (isinstance(visible, str | os.PathLike) and isinstance(infrared, str | os.PathLike)):
+        return False
+    paths = Path(visible), Path(infrared)
+    return paths[0] == paths[1] or (all(path.exists() for path in paths) and os.path.samefile(*paths))
 
 
 def read_source(source: Source, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:

@@ -1,6 +1,5 @@
 """Read the two images of a pair."""
 
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,7 +16,7 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.notes import name_in_errors
 
 from .bounds import DEFAULT_MAX_PIXELS
-from .contents import Source, is_content, name_source, read_source
+from .contents import Source, is_content, is_same_file, name_source, read_source
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, note_few_bits, to_supported
 from .decoding import check_end
 from .infrared_frames import find_transparent, to_frame
@@ -202,7 +201,7 @@ def read_unaligned(
     """
     names = name_source(visible, "visible"), name_source(infrared, "infrared")
     content = read_source(visible, names[0], options.max_pixels)
-    if _is_same_file(visible, infrared):
+    if is_same_file(visible, infrared):
         return decode_both(content, names[0], options)
     other = read_source(infrared, names[1], options.max_pixels)
     if other == content and (is_content(visible) or is_content(infrared)):  # no path shows that they are one file
@@ -258,13 +257,6 @@ def holds_both(file: Source, options: ReadOptions = ReadOptions()) -> bool:
         return False
     decoded = split_modalities(content, name, options.decoding)
     return isinstance(decoded, Modalities) and decoded.visible is not None
-
-
-def _is_same_file(visible: Source, infrared: Source) -> bool:
-    if not (isinstance(visible, str | os.PathLike) and isinstance(infrared, str | os.PathLike)):
-        return False
-    paths = Path(visible), Path(infrared)
-    return paths[0] == paths[1] or (all(path.exists() for path in paths) and os.path.samefile(*paths))
 
 
 def refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice: bool = False) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from gffusion.cameras import Rig, apply_rig
+from gffusion.cameras.orientation import Orientation
 from gffusion.data import ReadOptions, read_pair, write_image
 
 VALID: dict[str, Any] = {"format": "gffusion-rig", "version": 1, "matrix": [[2, 0, -0.5], [0.01, 2, 0], [0.1, 0, 1]]}
@@ -179,6 +180,7 @@ def test_a_calibration_in_pixels(factor: float) -> None:
         (np.full((3, 3), np.inf), "3 x 3 finite"),
         (np.zeros((3, 3)), "last entry"),
         (np.diag([1.0, 0, 1]), "plausible"),
+        (np.diag([-1.0, 1, 1]), "mirrors the image: .* mirrored=True"),
     ],
 )
 def test_calibrations_that_are_no_view_are_refused(matrix: Any, message: str) -> None:
@@ -205,3 +207,11 @@ def test_other_cameras_are_refused_and_other_resolutions_noted() -> None:
         rig.check_sizes((480, 640), (256, 320))
     with pytest.raises(ValueError, match="rotated"):
         rig.check_sizes((640, 480), (240, 320))
+
+
+def test_a_calibration_in_a_mirror() -> None:
+    mirror = [[-1, 0, 639], [0, 1, 0], [0, 0, 1]]
+    rig = Rig.from_pixels(mirror, (480, 640), (480, 640), mirrored=True)
+    assert np.allclose(rig.matrix, Orientation(mirror=True).matrix)
+    with pytest.raises(ValueError, match=r"does not mirror the image: .* mirrored=False"):
+        Rig.from_pixels(np.eye(3), (480, 640), (480, 640), mirrored=True)
