@@ -99,18 +99,7 @@ def predict(
     if any(isinstance(pair, PairImages) for pair in pairs):
         given = infrared_options or [image_processor.infrared_options] * len(pairs)
         infrared_options = [_adapt(option, pair) for option, pair in zip(given, pairs, strict=True)]
-    images = [
-        (to_array(visible, "visible"), to_array(infrared, "infrared"))
-        for visible, infrared in (pair[:2] for pair in pairs)
-    ]
-    masks = (
-        [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
-    )
-    _check_masks(masks, [visible.shape[:2] for visible, _ in images])
-    images = [
-        (visible, infrared if mask is None else fill_missing(infrared, mask))
-        for (visible, infrared), mask in zip(images, masks, strict=True)
-    ]
+    images, masks = _to_arrays(pairs, missing)
     run = run_alone if model.device.type == "cpu" else _call  # small operations, which threads would wait for
     graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
@@ -134,15 +123,9 @@ def predict(
     ]
     if not segment:
         return [Prediction(image, missing=mask) for image, mask in zip(fused, masks, strict=True)]
-    classes = predict_labels(model, outputs, **inputs).cpu().numpy()
-    if classes.max(initial=0) > 255:
-        raise ValueError(f"Label maps hold class ids up to 255, but class {classes.max()} was predicted.")
-    label_maps = classes.astype(np.uint8)
-    sizes = [visible.shape[:2] for visible, _ in images]  # the processor pads at the bottom and on the right
-    return [
-        Prediction(image, labels[:height, :width], mask)
-        for image, labels, (height, width), mask in zip(fused, label_maps, sizes, masks, strict=True)
-    ]
+    classes = predict_labels(model, outputs, **inputs)
+    label_maps = _crop_labels(classes, [visible.shape[:2] for visible, _ in images])
+    return [Prediction(*parts) for parts in zip(fused, label_maps, masks, strict=True)]
 
 
 def _list_pairs(pairs: Any) -> list[Any]:
@@ -164,6 +147,34 @@ def _is_pair(item: Any) -> bool:
 
 def _adapt(options: InfraredOptions, pair: tuple[Any, Any] | PairImages) -> InfraredOptions:
     return pair.adapt(options) if isinstance(pair, PairImages) else options
+
+
+def _to_arrays(
+    pairs: Sequence[tuple[Any, Any] | PairImages], missing: Iterable[NDArray[np.bool_] | None] | None
+) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], list[NDArray[np.bool_] | None]]:
+    """Return the images of pairs, with missing pixels filled, and the mask of missing pixels of every pair."""
+    images = [
+        (to_array(visible, "visible"), to_array(infrared, "infrared"))
+        for visible, infrared in (pair[:2] for pair in pairs)
+    ]
+    masks = (
+        [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
+    )
+    _check_masks(masks, [visible.shape[:2] for visible, _ in images])
+    filled = [
+        (visible, infrared if mask is None else fill_missing(infrared, mask))
+        for (visible, infrared), mask in zip(images, masks, strict=True)
+    ]
+    return filled, masks
+
+
+def _crop_labels(classes: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[NDArray[np.uint8]]:
+    """Return label maps (H, W) of images, which the processor pads at the bottom and on the right, from (B, H', W')."""
+    arrays = classes.cpu().numpy()
+    if arrays.max(initial=0) > 255:
+        raise ValueError(f"Label maps hold class ids up to 255, but class {arrays.max()} was predicted.")
+    labels = arrays.astype(np.uint8)
+    return [part[:height, :width] for part, (height, width) in zip(labels, sizes, strict=True)]
 
 
 def _check_arguments(
