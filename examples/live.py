@@ -11,7 +11,7 @@ from pathlib import Path
 
 from gffusion import create_model, load_image_processor
 from gffusion.cli.device import choose_device
-from gffusion.cli.infrared import parse_infrared_options
+from gffusion.cli.infrared_options import parse_infrared_options
 from gffusion.data import IMAGE_SUFFIXES, ReadOptions, write_image
 from gffusion.data.alignment import parse_align
 from gffusion.video.matching import VideoPair

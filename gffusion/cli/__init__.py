@@ -17,11 +17,11 @@ from .errors import ClickException, exit_with_usage_error, interrupted_by_signal
 from .evaluate import evaluate
 from .export import export
 from .fuse import fuse
-from .lists import join_list_words, read_paths
 from .masks import masks
 from .match import match
 from .messages import printed_warnings, use_options
 from .models import models
+from .option_values import join_list_words, read_paths
 from .printing import checked_output, expect_json, prepare_output
 from .pull import pull
 from .push import push

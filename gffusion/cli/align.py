@@ -8,11 +8,11 @@ import typer
 
 from .errors import user_errors
 from .fuse_plans import check_pairs, check_paths, match_folders, read_lists
-from .infrared import InfraredLumaOption, KeepBordersOption
+from .infrared_options import InfraredLumaOption, KeepBordersOption
 from .options import JsonOption, OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
 from .printing import print_json, print_line
-from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
+from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
     from gffusion.cameras import Rig

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .errors import user_errors
+from .library_logging import quiet_libraries
 from .light_imports import import_torch, import_transformers
 from .options import ModelOption
 from .printing import print_json
-from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from gffusion.inference.measuring import Measurement

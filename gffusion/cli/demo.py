@@ -7,8 +7,8 @@ import typer
 
 from .device import choose_device, choose_dtype
 from .errors import user_errors
+from .library_logging import quiet_libraries
 from .options import DeviceOption
-from .quiet import quiet_libraries
 
 
 def demo(

@@ -5,10 +5,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
+from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
-from .infrared import (
+from .infrared_options import (
     AgcOption,
     InfraredLumaOption,
     InfraredRangeOption,
@@ -18,13 +18,13 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .lists import check_once, collect_fused, parse_label_map, parse_zoom, split_list, split_named
+from .library_logging import quiet_libraries
 from .models import complete_model
+from .option_values import check_once, collect_fused, parse_label_map, parse_zoom, split_list, split_named
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
 from .printing import print_json, print_line
-from .quiet import quiet_libraries
-from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
+from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 
 def evaluate(

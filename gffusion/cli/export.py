@@ -6,11 +6,11 @@ from typing import Annotated, Any
 import typer
 
 from .errors import user_errors
+from .library_logging import quiet_libraries
 from .messages import print_note
 from .options import JsonOption, OverwriteFileOption
 from .outputs import check_writable, new_output
 from .printing import print_json, print_line
-from .quiet import quiet_libraries
 
 # Pairs that a comparison reads at most.
 _MAX_PAIRS = 10

@@ -12,8 +12,9 @@ import typer
 
 from gffusion.export.requirements import is_onnx
 
-from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
+from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device, choose_dtype, start_processes
+from .distributed import Outcome, Share
 from .errors import InterruptedRun, user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
 from .fuse_reports import describe_outcome, print_plans, report_outcome, report_part, show_result
@@ -30,7 +31,7 @@ from .fuse_videos import (
     plan_video,
     print_video_plan,
 )
-from .infrared import (
+from .infrared_options import (
     AgcOption,
     InfraredLumaOption,
     InfraredRangeOption,
@@ -40,15 +41,14 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
+from .library_logging import quiet_libraries
 from .light_imports import complete_torch, import_torch, import_transformers, paused_collection, skip_meta_values
 from .messages import list_printed, print_measured
 from .models import complete_model
 from .onnx_backend import check_backend, load_onnx
 from .options import OverwriteFilesOption, QuietOption, StrictOption
 from .outputs import check_writable, new_output
-from .quiet import quiet_libraries
-from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
-from .sharing import Outcome, Share
+from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
     from gffusion.data import PairMatch, ReadOptions

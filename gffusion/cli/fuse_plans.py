@@ -204,7 +204,7 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
 
 def _check_folder(pairs: "Sequence[ImagePair]", output: Path, segment: bool, is_single: bool) -> None:
     """Raise ValueError if the fused images would be read as images or label maps of the dataset."""
-    from gffusion.data.names import LABELS_WORDS, Words, is_named
+    from gffusion.data.file_names import LABELS_WORDS, Words, is_named
 
     folders = {folder.resolve() for folder in {file.parent for pair in pairs for file in (pair.visible, pair.infrared)}}
     parents, resolved = {folder.parent for folder in folders}, output.resolve()
@@ -229,7 +229,7 @@ def _check_stem(job: "FusionJob") -> None:
 
     It may if the folder holds both images, as that of a camera does.
     """
-    from gffusion.data.names import normalize_name
+    from gffusion.data.file_names import normalize_name
 
     output = job.fused
     if job.pair.visible.parent.resolve() == job.pair.infrared.parent.resolve():

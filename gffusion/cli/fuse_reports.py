@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from .distributed import Outcome
 from .errors import exit_with_failures
 from .messages import list_printed, one_line
 from .printing import print_failure, print_json, print_json_of_failure, print_line
-from .sharing import Outcome
 
 if TYPE_CHECKING:
     from gffusion.data import PairMatch

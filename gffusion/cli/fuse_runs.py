@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .sharing import Outcome
+from .distributed import Outcome
 
 if TYPE_CHECKING:
     from gffusion.inference.file_jobs import FusionJob, FusionResult

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .alignment import AlignOption, parse_alignment
+from .align_options import AlignOption, parse_alignment
 from .device import choose_device
 from .errors import exit_with_failures, user_errors
-from .infrared import (
+from .infrared_options import (
     AgcOption,
     InfraredLumaOption,
     InfraredRangeOption,
@@ -22,12 +22,12 @@ from .infrared import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .lists import split_list
+from .library_logging import quiet_libraries
+from .option_values import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, resolve_files, write_output
 from .printing import list_names, print_line
-from .quiet import quiet_libraries
-from .reading import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
+from .read_options import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
     from gffusion.data import FoundPairs, ImagePair, PairMatch, ReadOptions

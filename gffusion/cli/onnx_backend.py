@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 from gffusion.export.requirements import check_file, is_onnx
 from gffusion.zoo import locate
 
+from .library_logging import quiet_libraries
 from .printing import print_line
-from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from gffusion.export.running import OnnxModel

@@ -66,7 +66,7 @@ def name_file(path: Path) -> str:
         >>> name_file(Path("a.png")) == name_file(Path(".", "a.png"))
         True
     """
-    from gffusion.data.names import normalize_name  # saves start-up time
+    from gffusion.data.file_names import normalize_name  # saves start-up time
 
     return normalize_name(str(path)) if sys.platform in ("darwin", "win32") else str(path)
 

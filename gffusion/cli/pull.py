@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from .errors import user_errors
+from .library_logging import quiet_libraries
 from .options import QuietOption
 from .outputs import new_output
 from .printing import print_line
-from .quiet import quiet_libraries
 
 
 def pull(

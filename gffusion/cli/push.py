@@ -6,8 +6,8 @@ from typing import Annotated
 import typer
 
 from .errors import user_errors
+from .library_logging import quiet_libraries
 from .printing import print_json, print_line
-from .quiet import quiet_libraries
 
 
 def push(

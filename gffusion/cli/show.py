@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
 
 import typer
 
-from .alignment import AlignOption, CropOption, ReferenceOption, parse_alignment
+from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device
 from .errors import user_errors
-from .infrared import (
+from .infrared_options import (
     AgcOption,
     InfraredLumaOption,
     InfraredRangeOption,
@@ -19,14 +19,14 @@ from .infrared import (
     PlateauLimitOption,
     parse_infrared_options,
 )
-from .lists import collect_fused, parse_zoom
+from .library_logging import quiet_libraries
 from .messages import print_note
 from .models import complete_model
+from .option_values import collect_fused, parse_zoom
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, check_writable, new_output, write_output
 from .printing import print_line
-from .quiet import quiet_libraries
-from .reading import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
+from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair, ReadOptions

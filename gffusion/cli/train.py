@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 import typer
 
 from .errors import user_errors
+from .library_logging import quiet_libraries
 from .messages import name_options
 from .outputs import new_output
-from .quiet import quiet_libraries
 
 if TYPE_CHECKING:
     from gffusion.training.recipe import Recipe

@@ -9,8 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from .file_names import normalize_name
 from .io import IMAGE_SUFFIXES
-from .names import normalize_name
 from .pairs import ImagePair, PairMatch, match_pairs
 
 COLUMNS = ("visible", "infrared", "name")

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import NoReturn, TypeGuard, TypeVar
 
 from .boxes import BOX_SUFFIXES, NamedBoxes
-from .io import IMAGE_SUFFIXES
-from .names import (
+from .file_names import (
     ANY,
     FUSED,
     FUSED_WORDS,
@@ -24,6 +23,7 @@ from .names import (
     match_shots,
     normalize_name,
 )
+from .io import IMAGE_SUFFIXES
 from .other_files import describe_others
 
 CLASSES_FILE = "classes.txt"

@@ -16,7 +16,7 @@ from gffusion.data import ImagePair, ReadOptions, read_labels
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import replace_values
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
-from gffusion.metrics.suite import check_size
+from gffusion.metrics.compute import check_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.prefetch import map_in_order

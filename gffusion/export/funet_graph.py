@@ -43,8 +43,8 @@ class FunetGraph(FuNet):
         kernels = self.blocks.to(image).repeat(image.shape[1], 1, 1, 1)
         return F.conv2d(_extend(image, self.factor), kernels, stride=self.factor, groups=image.shape[1])
 
-    def look_around(self, visible: Tensor, infrared: Tensor) -> Tensor | None:
-        """Return the context as [`FuNet.look_around`] does."""
+    def compute_context(self, visible: Tensor, infrared: Tensor) -> Tensor | None:
+        """Return the context as [`FuNet.compute_context`] does."""
         if self.context is None:
             return None
         images = _extend(torch.cat([visible, infrared], dim=1), self.context.stride)

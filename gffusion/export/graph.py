@@ -47,7 +47,9 @@ class FusionGraph(nn.Module):
         features = self.funet.encode(source, infrared_source)
         if semantics.projections is not None:
             features = _inject(features, semantics.projections)
-        fused = self.funet.decode(features, source, infrared_source, self.funet.look_around(source, infrared_source))
+        fused = self.funet.decode(
+            features, source, infrared_source, self.funet.compute_context(source, infrared_source)
+        )
         colored = restore_color(fused, visible)
         if not self.segment:
             return (colored,)

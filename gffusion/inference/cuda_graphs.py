@@ -216,7 +216,7 @@ def _make_compute(model: GFFusionModel) -> Compute:
         features = funet.encode(source, infrared)
         if projections is not None and finet is not None:
             features, _ = finet.inject(features, upsample(projections, (features.shape[-2], features.shape[-1])))
-        return funet.decode(features, source, infrared, funet.look_around(source, infrared))
+        return funet.decode(features, source, infrared, funet.compute_context(source, infrared))
 
     return compute
 

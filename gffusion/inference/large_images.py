@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gffusion.models.gffusion.finet import unite_modalities
+from gffusion.models.gffusion.finet import merge_modalities
 from gffusion.models.gffusion.funet import Context
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.image_sizes import check_same_size
@@ -18,8 +18,8 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import scale_by_type, to_infrared_values, to_visible_values
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
-from .fused_funet import FusedFunet, fuse_funet
-from .fused_tiles import Read, make_tiles
+from .cpu_funet import CpuFuNet, get_cpu_funet
+from .cpu_tiles import Read, make_tiles
 from .row_bands import choose_grid
 from .threads import run_alone, run_in_threads
 
@@ -28,7 +28,7 @@ LARGE_PIXELS = 2**23
 BAND_PIXELS = 2**20  # of which the blocks are averaged at once
 
 
-def find_large_form(model: GFFusionModel, processor: GFFusionImageProcessor, shape: Sequence[int]) -> FusedFunet | None:
+def find_large_form(model: GFFusionModel, processor: GFFusionImageProcessor, shape: Sequence[int]) -> CpuFuNet | None:
     """Return the fused form with which a large pair (height, width) is fused, `None` if it is fused as others are.
 
     Models of the parallel paradigm read whole images; a processor that pads copies them.
@@ -36,12 +36,12 @@ def find_large_form(model: GFFusionModel, processor: GFFusionImageProcessor, sha
     height, width = shape[:2]
     is_large = height * width >= LARGE_PIXELS and min(height, width) >= 2 * model.funet.reach
     is_whole = model.config.paradigm == "parallel" or processor.size_divisor > 1
-    return None if is_whole or not is_large else fuse_funet(model.funet)
+    return None if is_whole or not is_large else get_cpu_funet(model.funet)
 
 
 def fuse_large(
     model: GFFusionModel,
-    form: FusedFunet,
+    form: CpuFuNet,
     processor: GFFusionImageProcessor,
     visible: NDArray[Any],
     infrared: NDArray[Any],
@@ -60,7 +60,7 @@ def fuse_large(
     if model.config.needs_clip:
         small = [_shrink_visible(visible, model.config.clip_size), _shrink(infrared_values, model.config.clip_size)]
         tokens = run_in_threads([lambda image=image: model.encode_images(image) for image in small])  # type: ignore[misc]
-        united = unite_modalities(*tokens)
+        united = merge_modalities(*tokens)
         projections = run_alone(lambda: model.project_semantics(small[0], small[1], united)).projections
     fused = np.empty_like(visible)
 
@@ -73,13 +73,13 @@ def fuse_large(
         (fused[rows, columns],) = processor.post_process_fusion(GFFusionOutput(fused_values=part), [pair], "np")
 
     grid = choose_grid(model, height, width)
-    context = None if model.funet.context is None else _look_around(model, model.funet.context, read, height, width)
+    context = None if model.funet.context is None else _compute_context(model, model.funet.context, read, height, width)
     tiles = make_tiles(model, form, read, write, (height, width), projections, context, grid)
     run_in_threads(run_alone(lambda: list(tiles)))
     return fused
 
 
-def _look_around(model: GFFusionModel, context: Context, read: Read, height: int, width: int) -> Tensor:
+def _compute_context(model: GFFusionModel, context: Context, read: Read, height: int, width: int) -> Tensor:
     """Return the context of the whole image, whose blocks are averaged band by band."""
     step = max(1, BAND_PIXELS // (width * context.stride)) * context.stride
 

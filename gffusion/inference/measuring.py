@@ -25,7 +25,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOu
 from gffusion.synthetic.samples import write_scenes
 from gffusion.zoo.checks import check_model_object
 
-from .fused_funet import fuse_funet
+from .cpu_funet import get_cpu_funet
 from .large_images import LARGE_PIXELS, find_large_form
 from .predict import find_semantics
 from .row_bands import fuse_in_bands
@@ -133,7 +133,7 @@ def _time_pair(
 @contextmanager
 def _watched(model: GFFusionModel) -> Iterator[dict[str, float]]:
     """Sum the seconds that threads spend in the encoders and in the decoder of FuNet, in its fused form if it has one."""
-    watched: Any = fuse_funet(model.funet) or model.funet
+    watched: Any = get_cpu_funet(model.funet) or model.funet
     times, lock = {"encode": 0.0, "decode": 0.0}, threading.Lock()
 
     def measure(name: str, method: Callable[..., Any], *args: Any) -> Any:
@@ -198,7 +198,7 @@ def _find_limits(model: GFFusionModel, size: tuple[int, int], rates: Rates) -> d
             spatial, _ = model.finet.inject(spatial, upsample(projections, (spatial.shape[-2], spatial.shape[-1])))
     limits["FuNet"] = _add(counter, rates)
     with FlopCounterMode(display=False) as counter:
-        model.funet.decode(spatial, source, infrared, model.funet.look_around(source, infrared))
+        model.funet.decode(spatial, source, infrared, model.funet.compute_context(source, infrared))
     limits["decode"] = _add(counter, rates)
     pixels = size[0] * size[1]
     # Bytes that are read and written at least: two images and their values; values, the visible image, and the result.

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from gffusion.cameras.missing import blend_visible, fill_missing
 from gffusion.data.reading import PairImages
-from gffusion.models.gffusion.finet import unite_modalities
+from gffusion.models.gffusion.finet import merge_modalities
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -22,9 +22,9 @@ from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
 from gffusion.zoo.checks import check_model_object
 
+from .cpu_funet import CpuFuNet
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
 from .folding import has_plain_forward
-from .fused_funet import FusedFunet
 from .gpu_inputs import prepare_bytes
 from .label_refinement import refine_logits
 from .large_images import find_large_form, fuse_large
@@ -218,7 +218,7 @@ def _call(function: Callable[[], Any]) -> Any:
 
 def _predict_large(
     model: GFFusionModel,
-    form: FusedFunet,
+    form: CpuFuNet,
     image_processor: GFFusionImageProcessor,
     images: Sequence[tuple[NDArray[Any], NDArray[Any]]],
     infrared_options: Sequence[InfraredOptions] | None,
@@ -337,7 +337,7 @@ def _encode_alone(model: GFFusionModel, visible_values: Tensor, infrared_values:
         return None
     tokens = run_in_threads(partial(model.encode_images, image) for image in images)  # 2B times L times (1, N, D)
     pairs = len(visible_values)
-    return torch.cat([unite_modalities(*both) for both in zip(tokens[:pairs], tokens[pairs:], strict=True)])
+    return torch.cat([merge_modalities(*both) for both in zip(tokens[:pairs], tokens[pairs:], strict=True)])
 
 
 def predict_labels(

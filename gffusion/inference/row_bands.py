@@ -9,8 +9,8 @@ from torch import Tensor
 from gffusion.models.gffusion.finet import upsample
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-from .fused_funet import fuse_funet
-from .fused_tiles import fuse_in_tiles
+from .cpu_funet import get_cpu_funet
+from .cpu_tiles import fuse_in_tiles
 from .threads import run_in_threads
 
 # Small enough for a CPU's cache, and large compared with the rows that neighboring bands share.
@@ -29,18 +29,18 @@ def fuse_in_bands(
     """Compute I_fus band by band: (B, 3, H, W) and (B, 1, H, W) -> (B, 1 or 3, H, W), all in [0, 1], float32.
 
     Every band is computed by one thread ([`run_in_threads`]). `projections` (B, 2 C, h, w) are those of
-    [`GFFusionModel.project_semantics`], `None` in the cascading paradigm. Without gradients, the fused form of FuNet is
-    used if there is one ([`fuse_funet`]): its result differs by less than a hundredth of a gray level.
+    [`GFFusionModel.project_semantics`], `None` in the cascading paradigm. Without gradients, the form of FuNet for CPUs is
+    used if there is one ([`get_cpu_funet`]): its result differs by less than a hundredth of a gray level.
     """
     height, width = infrared_values.shape[-2:]
     images, threads = len(infrared_values), torch.get_num_threads()
-    form = None if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") else fuse_funet(model.funet)
+    form = None if torch.is_grad_enabled() or torch.is_autocast_enabled("cpu") else get_cpu_funet(model.funet)
     if form is not None:
         grid = choose_grid(model, height, width, images)
         return fuse_in_tiles(model, form, visible_values, infrared_values, projections, grid)
     step = _choose_rows(height, width, images, threads, BAND_PIXELS)
     funet, factor = model.funet, model.funet.factor
-    context = funet.look_around(model.to_source(visible_values), infrared_values.to(model.fusion_dtype))
+    context = funet.compute_context(model.to_source(visible_values), infrared_values.to(model.fusion_dtype))
 
     def fuse_band(image: int, top: int) -> Tensor:
         # Both ends are multiples of the factor, unless they are those of the image.

@@ -70,7 +70,7 @@ class TritonFuNet:
         if self._is_whole:
             return self._fuse(visible, infrared, projections, None, "sigmoid")
         source = rgb_to_luma(visible) if self._is_luma else visible
-        context = self._funet.look_around(source.to(self.dtype), infrared.to(self.dtype))
+        context = self._funet.compute_context(source.to(self.dtype), infrared.to(self.dtype))
         unshuffled = self._funet.unshuffle(source), self._funet.unshuffle(infrared)
         maps = self._fuse(*unshuffled, projections, context, "none")
         return self._funet.finish(maps, source, infrared)

@@ -7,9 +7,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from .catalog import METRICS, MetricInfo, list_metrics
+from .compute import compute_metrics, get_metric
 from .images import to_luma8
 from .protocols import PROTOCOLS, Protocol
-from .suite import compute_metrics, get_metric
 
 if TYPE_CHECKING:
     from .classes import (

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from .filtering import Taps, gaussian_taps, local_covariance, smooth, strips
 from .images import gray_levels
-from .sharing import shared, sharing
+from .memoization import memoized, memoizing
 
 _PIXELS = (-2, -1)
 _SCALES = tuple(gaussian_taps(size, sigma=size / 5) for size in (17, 9, 5, 3))
@@ -22,7 +22,7 @@ _VIFF_WEIGHTS = {0: 1 / 2.15, 2: 0.15 / 2.15, 3: 1 / 2.15}
 _VIFF_GUARD = 1e-7
 
 
-@shared
+@memoized
 def _pyramid(image: Tensor) -> list[Tensor]:
     """Return the image at the four scales, each smoothed with the scale's own window and halved."""
     return list(accumulate(_SCALES[1:], lambda level, taps: smooth(level, taps, stride=2), initial=image))
@@ -38,7 +38,7 @@ def _covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool) -> 
     return F.threshold(local_covariance(first, second, taps, saturating), _FLAT, 0.0)
 
 
-@shared
+@memoized
 def _channel(source: Tensor, fused: Tensor, taps: Taps, saturating: bool) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Fit `fused = gain * source + residual` in windows; return gain, explained, residual and source variance."""
     source_variance = _covariance(source, source, taps, saturating)
@@ -84,7 +84,7 @@ def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = 
     """
     fused, *sources = gray_levels(_MIN_SIZE, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
-    with sharing():
+    with memoizing():
         for source in sources:
             kept, available = torch.zeros_like(score), torch.zeros_like(score)
             for scale, taps in enumerate(_SCALES):
@@ -119,7 +119,7 @@ def viff(fused: Tensor, visible: Tensor, infrared: Tensor) -> Tensor:
     """
     fused, visible, infrared = gray_levels(_MIN_SIZE, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
-    with sharing():
+    with memoizing():
         for scale, weight in _VIFF_WEIGHTS.items():
             taps = _SCALES[scale]
             kept, available = torch.zeros_like(score), torch.zeros_like(score)

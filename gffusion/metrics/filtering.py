@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from .sharing import shared
+from .memoization import memoized
 
 Taps = tuple[float, ...]
 
@@ -18,7 +18,7 @@ _STRIP_PIXELS = 2**15
 _STRIP_ROWS = 16
 
 
-@shared
+@memoized
 def strips(image: Tensor, window: int) -> list[Tensor]:
     """Cut an image (B, H, W) into views (B, h, W), so that intermediate results stay in the processor's cache.
 
@@ -64,10 +64,10 @@ def smooth(image: Tensor, taps: Taps, stride: int = 1) -> Tensor:
     return image
 
 
-local_mean = shared(smooth)
+local_mean = memoized(smooth)
 
 
-@shared
+@memoized
 def local_covariance(first: Tensor, second: Tensor, taps: Taps, saturating: bool = False) -> Tensor:
     """Return the covariance of two images in each window: two (B, H, W) -> (B, H - len(taps) + 1, W - len(taps) + 1).
 

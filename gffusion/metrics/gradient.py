@@ -10,7 +10,7 @@ from torch import Tensor
 
 from .filtering import sobel, strips
 from .images import gray_levels
-from .sharing import shared
+from .memoization import memoized
 
 _PIXELS = (-2, -1)
 # Makes 0 / 0 a 0. It changes no other result, because it is rounded away when added to the strength of an edge.
@@ -73,7 +73,7 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
     return total / (height * width if divisor == "pixels" else (height - 1) * (width - 1))
 
 
-@shared
+@memoized
 def _edges(region: Tensor) -> tuple[Tensor, Tensor]:
     """Return the edge strength of each inner pixel, and its orientation `pi/2 - atan(y / x)` in [0, pi), or 0 if x is 0."""
     x, y = sobel(region)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
-from .sharing import shared
+from .memoization import memoized
 
 # BT.601 luma in thousandths: integers keep the sum exact, so that halves round the same on every device.
 _LUMA_THOUSANDTHS = (299.0, 587.0, 114.0)
@@ -134,7 +134,7 @@ def describe_small_images(size: Sequence[int], minimum_size: int) -> str:
     return f"Got images of {size[0]}x{size[1]} pixels. This metric needs {minimum_size}x{minimum_size} or more (height x width)."
 
 
-@shared
+@memoized
 def _batch(image: Tensor | None, name: str) -> Tensor:
     if not isinstance(image, Tensor):
         raise ValueError(f"{name} must be a tensor, got {type(image).__name__}. `to_luma8` turns images into tensors.")
@@ -152,7 +152,7 @@ def _batch(image: Tensor | None, name: str) -> Tensor:
     )
 
 
-@shared
+@memoized
 def _levels(batch: Tensor, name: str) -> Tensor:
     batch = batch.double()
     low, high = _limits(batch, name)

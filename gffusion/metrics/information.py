@@ -7,12 +7,12 @@ import torch
 from torch import Tensor
 
 from .images import gray_levels
-from .sharing import shared, sharing
+from .memoization import memoized, memoizing
 
 _LEVELS = 256
 
 
-@shared
+@memoized
 def _indices(levels: Tensor) -> Tensor:
     return levels.to(torch.int64)
 
@@ -27,12 +27,12 @@ def _entropy_of_counts(indices: Tensor, bins: int) -> Tensor:
     return entropies
 
 
-@shared
+@memoized
 def _entropy(levels: Tensor) -> Tensor:
     return _entropy_of_counts(_indices(levels), _LEVELS)
 
 
-@shared
+@memoized
 def _joint_entropy(first: Tensor, second: Tensor, saturating: bool) -> Tensor:
     rows, columns = _indices(first), _indices(second)
     if saturating:
@@ -92,7 +92,7 @@ def mutual_information(
     if unit not in ("bits", "nats"):
         raise ValueError(f"Got the unit {unit!r}. Allowed are 'bits' and 'nats'.")
     fused, *sources = gray_levels(1, fused=fused, visible=visible, infrared=infrared)
-    with sharing():
+    with memoizing():
         bits = torch.stack(
             [_entropy(fused) + _entropy(source) - _joint_entropy(fused, source, saturating) for source in sources]
         ).sum(0)
@@ -119,7 +119,7 @@ def normalized_mutual_information(fused: Tensor, visible: Tensor, infrared: Tens
     """
     fused, *sources = gray_levels(1, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
-    with sharing():
+    with memoizing():
         for source in sources:
             total = _entropy(fused) + _entropy(source)
             information = total - _joint_entropy(fused, source, False)

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from .images import gray_levels
-from .sharing import shared
+from .memoization import memoized
 
 _PIXELS = (-2, -1)
 
 
-@shared
+@memoized
 def _centered(levels: Tensor) -> Tensor:
     return levels - levels.mean(_PIXELS, keepdim=True)
 
 
-@shared
+@memoized
 def _energy(centered: Tensor) -> Tensor:
     return centered.square().sum(_PIXELS)
 
@@ -123,7 +123,7 @@ def mean_squared_error(fused: Tensor, visible: Tensor, infrared: Tensor, *, data
     return torch.stack([_squared_error(fused, source) for source in sources]).mean(0) * (data_range / 255) ** 2
 
 
-@shared
+@memoized
 def _squared_error(first: Tensor, second: Tensor) -> Tensor:
     return (first - second).square().mean(_PIXELS)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from .filtering import Taps, gaussian_taps, local_covariance, local_mean, strips
 from .images import gray_levels
-from .sharing import shared, sharing
+from .memoization import memoized, memoizing
 
 _PIXELS = (-2, -1)
 _GAUSSIAN = gaussian_taps(11, sigma=1.5)
@@ -21,7 +21,7 @@ def _constants(data_range: float) -> tuple[float, float]:
     return (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
 
 
-@shared
+@memoized
 def _similarity(first: Tensor, second: Tensor, taps: Taps, c1: float, c2: float) -> tuple[Tensor, Tensor]:
     """Return the means (B,) over all windows of the SSIM and of its contrast-structure factor."""
     ssim_total, structure_total = torch.zeros(2, first.shape[0], dtype=first.dtype, device=first.device)
@@ -75,12 +75,12 @@ def ssim(
         # Sample covariances are 49/48 of ours; dividing the constant instead gives the same quotient.
         c2 *= 48 / 49
     fused, *sources = gray_levels(len(taps), fused=fused, visible=visible, infrared=infrared)
-    with sharing():
+    with memoizing():
         scores = [_similarity(fused, source, taps, c1, c2)[0] for source in sources]
     return torch.stack(scores).sum(0)
 
 
-@shared
+@memoized
 def _halve(levels: Tensor) -> Tensor:
     return F.avg_pool2d(levels, 2)
 
@@ -108,7 +108,7 @@ def ms_ssim(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: flo
         tensor([1.], dtype=torch.float64)
     """
     fused, *sources = gray_levels(_MS_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
-    with sharing():
+    with memoizing():
         scores = [_ms_ssim_term(fused, source, *_constants(data_range)) for source in sources]
     return torch.stack(scores).sum(0)
 

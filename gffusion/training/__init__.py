@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .arguments import FusionTrainingArguments
-    from .head import HeadMatch, load_head
+    from .segmentation_head import HeadMatch, load_head
     from .trainer import FusionTrainer
 
 __all__ = ["FusionTrainer", "FusionTrainingArguments", "HeadMatch", "load_head"]
@@ -13,8 +13,8 @@ __all__ = ["FusionTrainer", "FusionTrainingArguments", "HeadMatch", "load_head"]
 _MODULES = {
     "FusionTrainer": "trainer",
     "FusionTrainingArguments": "arguments",
-    "HeadMatch": "head",
-    "load_head": "head",
+    "HeadMatch": "segmentation_head",
+    "load_head": "segmentation_head",
 }
 
 

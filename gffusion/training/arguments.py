@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
-from .checked import at_least, between, checked, fraction
+from .strict_options import at_least, between, fraction, strict_options
 
 
-@checked
+@strict_options
 @dataclass
 class FusionTrainingArguments:
     """Options of a training run, named as in transformers. Defaults are from the paper (Algorithm 1) or marked as ours.

@@ -22,8 +22,8 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.registry import find_entry, find_revision, is_hub_id, is_on_hub
 
-from .head import load_head
 from .recipe import DataArguments, ModelArguments, Recipe
+from .segmentation_head import load_head
 from .trainer import FusionTrainer
 
 logger = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from types import NoneType
 from typing import Any, Literal, NoReturn, get_args, get_origin
 
-from .other_names import advise
+from .unknown_options import advise
 
 _BOOLEANS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _CONVERTERS: Any = {bool: lambda text: _BOOLEANS.get(text.lower(), text), int: int, float: float, dict: json.loads}

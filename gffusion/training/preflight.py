@@ -25,7 +25,7 @@ from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOpti
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
-from .items import read_item
+from .checked_dataset import read_item
 from .sampling import describe_sizes
 
 logger = logging.getLogger(__name__)

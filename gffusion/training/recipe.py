@@ -14,15 +14,15 @@ import yaml
 from gffusion.utils.regular_files import read_regular
 
 from .arguments import FusionTrainingArguments
-from .checked import checked
 from .options import OptionParser, convert, make
+from .strict_options import strict_options
 
 _MAX_BYTES, _MAX_VALUES = 1 << 20, 10_000
 
 BUNDLED_RECIPES = Path(__file__).parent / "recipes"
 
 
-@checked
+@strict_options
 @dataclass
 class ModelArguments:
     """What to train.
@@ -44,7 +44,7 @@ class ModelArguments:
     model_config: dict[str, Any] | None = None
 
 
-@checked
+@strict_options
 @dataclass
 class DataArguments:
     """What to train on.

@@ -23,8 +23,8 @@ from gffusion.utils.locks import FolderLock
 
 from .arguments import FusionTrainingArguments
 from .card import IRRELEVANT
+from .checked_dataset import read_item
 from .checkpoints import recover_folder, replace_folder
-from .items import read_item
 
 LOG = "log.jsonl"
 IMAGES = "images"

@@ -16,7 +16,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import replace_file
 from gffusion.zoo.digest import digest_weights
 
-from .items import read_item
+from .checked_dataset import read_item
 
 
 class TokenCache:

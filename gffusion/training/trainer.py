@@ -24,19 +24,19 @@ from gffusion.zoo.checks import check_model_object
 from . import preflight
 from .arguments import FusionTrainingArguments
 from .card import write_card
+from .checked_dataset import CheckedDataset, read_item
 from .checkpoints import Checkpoints
-from .finiteness import raise_on_non_finite
 from .interruption import Interruption, ignore_interrupts
-from .items import CheckedItems, read_item
-from .other_names import refuse_unknown
+from .non_finite import raise_on_non_finite
 from .progress import Progress
-from .publication import check_publishable, push_finished
+from .push_to_hub import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, check_same_run, describe_run, summarize
 from .sampling import StepSampler, make_collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
 from .subsets import unwrap_subset
 from .token_cache import CachedTokens, TokenCache
+from .unknown_options import refuse_unknown
 from .validation import draw_pairs, evaluate, log_image, warn_if_worse
 
 CALIBRATION_BATCHES = 16
@@ -118,7 +118,7 @@ class FusionTrainer:
         self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)
         self._workers_generator = torch.Generator()  # seeds the workers, and leaves the global random state alone
         self._loader: DataLoader[dict[str, Any]] = DataLoader(
-            CachedTokens(train_dataset, self.token_cache) if self.token_cache else CheckedItems(train_dataset),
+            CachedTokens(train_dataset, self.token_cache) if self.token_cache else CheckedDataset(train_dataset),
             batch_sampler=self.sampler,
             num_workers=args.dataloader_num_workers,
             # Persistent workers have copies of the dataset; only FusionDataset passes the epoch on to them.

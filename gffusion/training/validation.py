@@ -22,7 +22,7 @@ from gffusion.utils.progress import show_progress
 from gffusion.visualization.drawing import arrange_tiles, stack
 from gffusion.visualization.overlay import overlay
 
-from .items import read_item
+from .checked_dataset import read_item
 from .preflight import is_higher_better
 from .sampling import collate, move_inputs
 

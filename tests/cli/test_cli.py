@@ -12,7 +12,7 @@ from PIL import Image
 
 from gffusion import __version__
 from gffusion.cli import app
-from gffusion.cli.lists import join_list_words
+from gffusion.cli.option_values import join_list_words
 
 COMMANDS = typer.main.get_command(app).commands
 

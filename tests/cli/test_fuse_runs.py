@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gffusion.cli.distributed import Outcome
 from gffusion.cli.fuse_runs import run_jobs
-from gffusion.cli.sharing import Outcome
 from gffusion.data import ImagePair, read_image
 from gffusion.inference.file_jobs import FusionJob, FusionResult, WriteJob, write_job
 

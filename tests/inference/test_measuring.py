@@ -6,7 +6,7 @@ import pytest
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.inference import large_images
-from gffusion.inference.fused_funet import fuse_funet
+from gffusion.inference.cpu_funet import get_cpu_funet
 from gffusion.inference.measuring import measure_pair
 
 
@@ -28,7 +28,7 @@ def test_steps(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
         assert step.seconds > 0
         assert (step.limit is None) == (step.name in ("read", "write"))
     assert min(vars(measured.rates).values()) > 1e6
-    form = fuse_funet(model.funet)
+    form = get_cpu_funet(model.funet)
     assert form is not None and not {"encode", "decode"} & {*vars(form), *vars(model.funet)}
 
 

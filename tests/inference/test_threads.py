@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from gffusion import create_model
-from gffusion.inference import fused_tiles
+from gffusion.inference import cpu_tiles
 from gffusion.inference.predict import run_model
 from gffusion.inference.threads import run_in_threads, should_compute_alone
 from gffusion.utils.notes import about, get_subject
@@ -90,7 +90,7 @@ def test_divided_unless_all_threads_are_used_or_the_machine_is_busy(
 
 def test_parts_between_the_tiles_are_not_divided(two_threads: Any, monkeypatch: Any) -> None:
     model = create_model("gffusion-tiny", use_segmenter=False)
-    counts, initialize = [], fused_tiles.Map.__init__
+    counts, initialize = [], cpu_tiles.Map.__init__
 
     def record(module: Any, *_: Any) -> None:
         counts.append(torch.get_num_threads())
@@ -100,7 +100,7 @@ def test_parts_between_the_tiles_are_not_divided(two_threads: Any, monkeypatch: 
     shrink = model.funet.context.shrink
     monkeypatch.setattr(model.funet.context, "shrink", lambda *args: (record(*args), shrink(*args))[1])
     monkeypatch.setattr(
-        fused_tiles.Map, "__init__", lambda *args, **names: (record(*args), initialize(*args, **names))[1]
+        cpu_tiles.Map, "__init__", lambda *args, **names: (record(*args), initialize(*args, **names))[1]
     )
     with torch.inference_mode():
         run_model(model, torch.rand(1, 3, 64, 96), torch.rand(1, 1, 64, 96), row_bands=True)

@@ -39,7 +39,7 @@ with torch.no_grad():
     features = funet.encode(source, infrared)
     if projections is not None:
         features, _ = FINet.inject(features, upsample(projections, features.shape[-2:]))
-    expected = funet.decode(features, source, infrared, funet.look_around(source, infrared))
+    expected = funet.decode(features, source, infrared, funet.compute_context(source, infrared))
     assert not supports(funet)  # float32
     funet.half()
     assert supports(funet)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from gffusion import GFFusionConfig
-from gffusion.models.gffusion.finet import FINet, unite_modalities, upsample
+from gffusion.models.gffusion.finet import FINet, merge_modalities, upsample
 
 HIDDEN, GRID = 4, (2, 3)
 
@@ -53,7 +53,7 @@ def test_maximum_by_hand(make_network: MakeNetwork) -> None:
     """Two layers of one token: the mean of (1, 5, 0, 2) and (3, -1, 0, 4)."""
     visible = [torch.tensor([[[1.0, 5, -3, 2]]]), torch.tensor([[[3.0, -2, 0, 0]]])]
     infrared = [torch.tensor([[[0.0, 2, 0, 2]]]), torch.tensor([[[1.0, -1, -9, 4]]])]
-    merged = make_network(merging="mean").merge(unite_modalities(visible, infrared), (1, 1))
+    merged = make_network(merging="mean").merge(merge_modalities(visible, infrared), (1, 1))
     assert merged.tolist() == [[[2, 2, 0, 3]]]
 
 
@@ -63,7 +63,7 @@ class TestMerging:
         network, visible, infrared = make_network(merging=merging), random_tokens(11, seed=0), random_tokens(11, seed=1)
         weights = softmax(network.layer_weights) if merging == "weighted_sum" else [1 / 11] * 11
         expected = sum(weight * layer for weight, layer in zip(weights, maxima(visible, infrared), strict=True))
-        merged = network.merge(unite_modalities(visible, infrared), GRID).detach()
+        merged = network.merge(merge_modalities(visible, infrared), GRID).detach()
         np.testing.assert_allclose(merged, expected, atol=1e-12)
 
     @pytest.mark.parametrize("kernel_size", [1, 3])
@@ -95,13 +95,13 @@ class TestMerging:
                     normalized = (response - mean) / np.sqrt(variance + 1e-5) * weight + bias
                     expected[sample, ..., dimension] += share * normalized
             first += size
-        merged = network.merge(unite_modalities(visible, infrared), GRID).detach()
+        merged = network.merge(merge_modalities(visible, infrared), GRID).detach()
         np.testing.assert_allclose(merged, expected.reshape(2, -1, HIDDEN), atol=1e-10)
 
     @pytest.mark.parametrize("merging", ["weighted_sum", "group_conv"])
     def test_learnable_weights_learn(self, make_network: MakeNetwork, merging: str) -> None:
         network = make_network(merging=merging)
-        layers = unite_modalities(random_tokens(11, seed=0), random_tokens(11, seed=1))
+        layers = merge_modalities(random_tokens(11, seed=0), random_tokens(11, seed=1))
         network.merge(layers, GRID).square().sum().backward()
         weights = network.layer_weights if merging == "weighted_sum" else network.group_weights
         assert weights.grad.abs().min() > 1e-6

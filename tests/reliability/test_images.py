@@ -169,7 +169,7 @@ class TestOptions:
             ReadOptions(**options)
 
     def test_default_of_the_commands(self) -> None:
-        from gffusion.cli.reading import MAX_PIXELS
+        from gffusion.cli.read_options import MAX_PIXELS
         from gffusion.training.recipe import DataArguments
 
         assert MAX_PIXELS == DataArguments().max_pixels == DEFAULT_MAX_PIXELS

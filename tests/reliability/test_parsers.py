@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gffusion.cameras import Rig
-from gffusion.cli.lists import parse_label_map, split_list, split_named
+from gffusion.cli.option_values import parse_label_map, split_list, split_named
 from gffusion.data import read_boxes, read_coco
 from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gffusion.data.names import normalize_name
+from gffusion.data.file_names import normalize_name
 from gffusion.utils.regular_files import check_regular
 
 logger = logging.getLogger(__name__)

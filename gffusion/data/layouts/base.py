@@ -7,8 +7,8 @@ from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES
 from gffusion.data.class_names import check_class_names, read_lines
+from gffusion.data.file_names import Words, is_named, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
-from gffusion.data.names import Words, is_named, normalize_name
 from gffusion.data.pairs import ImagePair, PairMatch, match_pairs
 
 logger = logging.getLogger(__name__)

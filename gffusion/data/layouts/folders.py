@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gffusion.data.boxes import NamedBoxes, read_coco
 from gffusion.data.class_names import check_class_names, read_unchecked_names
-from gffusion.data.names import INFRARED_OR_NEAR, VISIBLE
+from gffusion.data.file_names import INFRARED_OR_NEAR, VISIBLE
 from gffusion.data.pairs import CLASSES_FILE, match_pairs
 
 from .base import FoundPairs, find_folder, find_split, require_folder

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .configuration_gffusion import GFFusionConfig
 
 
-def unite_modalities(visible_tokens: Sequence[Tensor], infrared_tokens: Sequence[Tensor]) -> Tensor:
+def merge_modalities(visible_tokens: Sequence[Tensor], infrared_tokens: Sequence[Tensor]) -> Tensor:
     """Return f_l, Eq. (6): element-wise maximum of both modalities for L layers, each (B, N, D) -> (B, L, N, D)."""
     pairs = zip(visible_tokens, infrared_tokens, strict=True)
     return torch.stack([torch.maximum(visible, infrared) for visible, infrared in pairs], dim=1)

@@ -113,7 +113,7 @@ class FuNet(nn.Module):
         """Turn the pixels of blocks into channels: (B, C, H, W) -> (B, C * pixel_unshuffle^2, h, w)."""
         return image if self.factor == 1 else F.pixel_unshuffle(_pad(image, self.factor), self.factor)
 
-    def look_around(self, visible: Tensor, infrared: Tensor) -> Tensor | None:
+    def compute_context(self, visible: Tensor, infrared: Tensor) -> Tensor | None:
         """Return the context of whole images (B, 1 or 3, H, W) and (B, 1, H, W), see [`Context`]; `None` without one."""
         return None if self.context is None else self.context(visible, infrared)
 

@@ -19,7 +19,7 @@ from transformers.utils import ModelOutput
 
 from .checkpointing import FrozenBackboneModel
 from .configuration_gffusion import GFFusionConfig
-from .finet import FINet, unite_modalities, upsample
+from .finet import FINet, merge_modalities, upsample
 from .funet import FuNet
 from .image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images, replace_luma, rgb_to_luma
 from .input_checks import check_inputs, check_semantic_tokens
@@ -191,7 +191,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
         if semantics.projections is not None:
             size = (spatial.shape[-2], spatial.shape[-1])
             injected, gate = self.finet.inject(spatial, upsample(semantics.projections, size))  # z, Eq. (7), (8)
-        fused = self.funet.decode(injected, visible, infrared, self.funet.look_around(visible, infrared))  # I_fus
+        fused = self.funet.decode(injected, visible, infrared, self.funet.compute_context(visible, infrared))  # I_fus
         # I_seg, Eq. (9)
         logits = self.predict_logits(fused, visible_values, semantics.source_tokens) if segment else None
         target = infrared_values if infrared_targets is None else infrared_targets
@@ -219,7 +219,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
                 f'`encode_semantics` needs the hybrid paradigm, which injects CLIP features; got "{self.config.paradigm}".'
             )
         tokens = self.encode_images(_stack_modalities(visible_values, infrared_values))
-        return unite_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))
+        return merge_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))
 
     @torch.no_grad()
     def encode_images(self, images: Tensor) -> list[Tensor]:
@@ -271,7 +271,7 @@ class GFFusionModel(GFFusionPreTrainedModel):
             with torch.no_grad():
                 images = _stack_modalities(visible_values, infrared_values)
                 tokens, last = self.encode_dinov2(images, self.config.semantic_layers)
-                semantic_tokens = unite_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))
+                semantic_tokens = merge_modalities(*zip(*(_split_modalities(layer) for layer in tokens), strict=True))
                 source_tokens = torch.maximum(*_split_modalities(last))  # both modalities, merged as in Eq. (6)
             grid = self.segmenter_grid
         else:

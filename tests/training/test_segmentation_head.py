@@ -12,7 +12,7 @@ from transformers import Dinov2Config
 
 from gffusion import GFFusionConfig, GFFusionModel
 from gffusion.conversion.ade20k import ADE20K_CLASSES, convert_ade20k_head
-from gffusion.training.head import load_head
+from gffusion.training.segmentation_head import load_head
 
 PublishedHead = Callable[[int], tuple[Path, nn.Sequential]]
 MakeModel = Callable[..., GFFusionModel]

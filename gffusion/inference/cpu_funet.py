@@ -27,7 +27,7 @@ from .folding import SOBEL, can_fold, find_context_scale, fold_batch_norms, join
 
 # Floats of a vector register of the widest processors, and the most pixels that a convolution computes at once.
 _VECTOR, _MAX_PIXELS = 16, 8
-# Largest difference from FuNet, in logits of the image, with which the fused form is used.
+# Largest difference from FuNet, in logits of the image, with which this form is used.
 _TOLERANCE = 1e-3
 
 
@@ -99,8 +99,8 @@ Inject = Callable[[Tensor, int, int], Tensor]
 They have the columns of the frame. Outside of the image, where rows and columns can be, values do not matter."""
 
 
-class FusedFunet:
-    """The fused form of a FuNet; see [`fuse_funet`].
+class CpuFuNet:
+    """The form of a FuNet for CPUs; see [`get_cpu_funet`].
 
     Args:
         funet: The network, in evaluation mode and in float32 on the CPU.
@@ -248,15 +248,15 @@ class Frame(NamedTuple):
         return maps
 
 
-def fuse_funet(funet: FuNet) -> FusedFunet | None:
-    """Return the fused form of a FuNet, built once for its present weights; `None` if the network has to run as it is.
+def get_cpu_funet(funet: FuNet) -> CpuFuNet | None:
+    """Return the form of a FuNet for CPUs, built once for its present weights; `None` if the network has to run as it is.
 
     That is the case in training mode, on other devices than CPUs, in other types than float32, and for networks whose parts
-    or results are not those of the fused form.
+    or results are not those of this form.
 
     Example:
         >>> from gffusion import create_model
-        >>> fuse_funet(create_model("gffusion-funet").funet) is not None
+        >>> get_cpu_funet(create_model("gffusion-funet").funet) is not None
         True
     """
     plain = any(value.device.type != "cpu" or value.dtype != torch.float32 for value in funet.parameters())
@@ -269,12 +269,12 @@ def fuse_funet(funet: FuNet) -> FusedFunet | None:
     return known[1]
 
 
-_FORMS: "weakref.WeakKeyDictionary[FuNet, tuple[str, FusedFunet | None]]" = weakref.WeakKeyDictionary()
+_FORMS: "weakref.WeakKeyDictionary[FuNet, tuple[str, CpuFuNet | None]]" = weakref.WeakKeyDictionary()
 
 
 @torch.no_grad()
-def _build(funet: FuNet) -> FusedFunet | None:
-    """Return the fused form if its maps of a test image are those of the network."""
+def _build(funet: FuNet) -> CpuFuNet | None:
+    """Return the form for CPUs if its maps of a test image are those of the network."""
     rows, columns = torch.arange(20, dtype=torch.float32)[:, None], torch.arange(24, dtype=torch.float32)
     image = (0.5 + 0.5 * torch.sin(rows * columns + rows / 3))[None, None]
     images = [
@@ -285,12 +285,12 @@ def _build(funet: FuNet) -> FusedFunet | None:
     expected = funet.decoder(spatial)
     tile = Tile(0, 20, 0, 24)
     try:
-        fused = FusedFunet(funet)
-        frame = Frame.around(tile, fused.reach, (20, 24))
-        maps = fused.decode(fused.encode(images, frame), tile, frame)
+        form = CpuFuNet(funet)
+        frame = Frame.around(tile, form.reach, (20, 24))
+        maps = form.decode(form.encode(images, frame), tile, frame)
     except (AttributeError, RuntimeError):  # the processor, or this version of torch, has no such convolution
         return None
-    return fused if torch.allclose(maps, expected, atol=_TOLERANCE, rtol=0) else None
+    return form if torch.allclose(maps, expected, atol=_TOLERANCE, rtol=0) else None
 
 
 def _count_pixels(channels: int) -> int:

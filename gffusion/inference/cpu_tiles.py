@@ -1,4 +1,4 @@
-"""Fuse images in tiles with the fused form of FuNet."""
+"""Fuse images in tiles with FuNet's form for CPUs."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -9,7 +9,7 @@ from torch import Tensor
 from gffusion.models.gffusion.funet import Context
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
-from .fused_funet import Frame, FusedFunet, Map, Tile
+from .cpu_funet import CpuFuNet, Frame, Map, Tile
 from .threads import run_alone, run_in_threads
 
 Read = Callable[[slice, slice], tuple[Tensor, Tensor]]
@@ -20,7 +20,7 @@ Write = Callable[[slice, slice, Tensor], None]
 
 def fuse_in_tiles(
     model: GFFusionModel,
-    fused: FusedFunet,
+    form: CpuFuNet,
     visible_values: Tensor,
     infrared_values: Tensor,
     projections: Tensor | None,
@@ -33,7 +33,7 @@ def fuse_in_tiles(
     """
     height, width = infrared_values.shape[-2:]
     result = visible_values.new_empty(len(visible_values), model.config.image_channels, height, width)
-    context = _look_around(model, visible_values, infrared_values)
+    context = _compute_context(model, visible_values, infrared_values)
 
     def read(index: slice, rows: slice, columns: slice) -> tuple[Tensor, Tensor]:
         return visible_values[index, :, rows, columns], infrared_values[index, :, rows, columns]
@@ -46,20 +46,20 @@ def fuse_in_tiles(
         index = slice(image, image + 1)
         semantic, around = (None if values is None else values[index] for values in (projections, context))
         access = partial(read, index), partial(write, index)
-        tiles = make_tiles(model, fused, *access, (height, width), semantic, around, grid)
+        tiles = make_tiles(model, form, *access, (height, width), semantic, around, grid)
         jobs += run_alone(partial(list, tiles))
     run_in_threads(jobs)
     return result
 
 
-def _look_around(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
+def _compute_context(model: GFFusionModel, visible_values: Tensor, infrared_values: Tensor) -> Tensor | None:
     """Return the context of whole images, `None` without one."""
-    return run_alone(lambda: model.funet.look_around(model.to_source(visible_values), infrared_values))
+    return run_alone(lambda: model.funet.compute_context(model.to_source(visible_values), infrared_values))
 
 
 def make_tiles(
     model: GFFusionModel,
-    fused: FusedFunet,
+    form: CpuFuNet,
     read: Read,
     write: Write,
     pixels: tuple[int, int],
@@ -72,25 +72,25 @@ def make_tiles(
     size = -(-pixels[0] // factor), -(-pixels[1] // factor)
 
     wide = None if context is None else (Context.factor * context.shape[2], Context.factor * context.shape[3])
-    scaled = None if context is None else context * fused.context_scale
+    scaled = None if context is None else context * form.context_scale
 
     def fuse_tile(tile: Tile, frame: Frame, injection: "Injection | None") -> None:
         visible, infrared = read(*_cut(frame.inside, factor))
         visible = model.to_source(visible)
-        features = fused.encode([funet.unshuffle(visible), funet.unshuffle(infrared)], frame, injection)
+        features = form.encode([funet.unshuffle(visible), funet.unshuffle(infrared)], frame, injection)
         around = None if scaled is None else Map(scaled, frame, wide, is_cropped=True)
-        maps = fused.decode(features, tile, frame, around)
+        maps = form.decode(features, tile, frame, around)
         top, left = tile.top - frame.inside.top, tile.left - frame.inside.left
         rows, columns = _cut(Tile(top, top + tile.bottom - tile.top, left, left + tile.right - tile.left), factor)
         part = funet.finish(maps, visible[:, :, rows, columns], infrared[:, :, rows, columns])
         write(*_cut(tile, factor), part)
 
     for left, right in _split(size[1], grid[1]):
-        frame = Frame.around(Tile(0, 1, left, right), fused.reach, size)
+        frame = Frame.around(Tile(0, 1, left, right), form.reach, size)
         injection = None if projections is None else Injection(projections[0], frame)
         for top, bottom in _split(size[0], grid[0]):
             tile = Tile(top, bottom, left, right)
-            yield partial(fuse_tile, tile, Frame.around(tile, fused.reach, size), injection)
+            yield partial(fuse_tile, tile, Frame.around(tile, form.reach, size), injection)
 
 
 def _split(length: int, count: int) -> Iterator[tuple[int, int]]:

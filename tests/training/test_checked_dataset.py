@@ -9,7 +9,7 @@ import torch
 
 from gffusion import FusionTrainer
 from gffusion.data.transforms import Sample
-from gffusion.training.items import read_item
+from gffusion.training.checked_dataset import read_item
 
 GOOD = {"visible_values": torch.zeros(3, 64, 64), "infrared_values": torch.zeros(1, 64, 64)}
 

@@ -13,7 +13,7 @@ from gffusion.models.gffusion.input_checks import OVERSHOOT
 from .sampling import MODEL_INPUTS
 
 
-class CheckedItems(Dataset[dict[str, Any]]):
+class CheckedDataset(Dataset[dict[str, Any]]):
     """Dataset of the items of another one, as [`read_item`] returns them."""
 
     def __init__(self, dataset: Dataset[dict[str, Any]]) -> None:

@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 from huggingface_hub.dataclasses import strict, validated_field
 from huggingface_hub.errors import StrictDataclassClassValidationError, StrictDataclassFieldValidationError
 
-from .other_names import refuse_unknown
+from .unknown_options import refuse_unknown
 
 Kind = TypeVar("Kind")
 
 
-def checked(kind: type[Kind]) -> type[Kind]:
+def strict_options(kind: type[Kind]) -> type[Kind]:
     """Make a dataclass check its types, limits and `validate_*` methods, on creation and when a field is assigned.
 
     Paths are stored as text. Instances raise ValueError for wrong values, with a message that names the option, the value and what is allowed, and
@@ -58,17 +58,17 @@ def checked(kind: type[Kind]) -> type[Kind]:
 
 
 def at_least(minimum: float, **options: Any) -> Any:
-    """Return a field of [`checked`] whose values must be at least `minimum`, with options of `dataclasses.field`."""
+    """Return a field of [`strict_options`] whose values must be at least `minimum`, with options of `dataclasses.field`."""
     return _limited(lambda value: value >= minimum, f"must be at least {minimum}", **options)
 
 
 def between(minimum: int, maximum: int, **options: Any) -> Any:
-    """Return a field of [`checked`] whose values must lie between two limits, with options of `dataclasses.field`."""
+    """Return a field of [`strict_options`] whose values must lie between two limits, with options of `dataclasses.field`."""
     return _limited(lambda value: minimum <= value <= maximum, f"must lie between {minimum} and {maximum}", **options)
 
 
 def fraction(**options: Any) -> Any:
-    """Return a field of [`checked`] whose values must lie in (0, 1], with options of `dataclasses.field`."""
+    """Return a field of [`strict_options`] whose values must lie in (0, 1], with options of `dataclasses.field`."""
     return _limited(lambda value: 0 < value <= 1, "must lie in (0, 1]", **options)
 
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from .catalog import METRICS, list_metrics
 from .images import check_aligned, describe_small_images
+from .memoization import memoizing
 from .names import named_errors
 from .protocols import find_minimum_size, find_options, select_options
-from .sharing import sharing
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -75,7 +75,7 @@ def compute_metrics(
     values: dict[str, list[Tensor]] = {name: [] for name in options}
     # One image at a time keeps intermediate results in the processor's cache, and memory independent of the batch size.
     for triple in zip(*images, strict=True):
-        with sharing():
+        with memoizing():
             for name in options:
                 inputs = triple if METRICS[name].needs_sources else triple[:1]
                 with named_errors(name):

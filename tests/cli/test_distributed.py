@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from torch.distributed import TCPStore
 
-from gffusion.cli.sharing import Outcome, Share
+from gffusion.cli.distributed import Outcome, Share
 from gffusion.synthetic.samples import write_scenes
 
 pytestmark = pytest.mark.processes

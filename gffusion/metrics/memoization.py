@@ -1,4 +1,4 @@
-"""Intermediate results of several metrics, computed once inside a `with sharing():` block."""
+"""Intermediate results of several metrics, computed once inside a `with memoizing():` block."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,8 +15,8 @@ _memo: ContextVar[dict[Any, Any] | None] = ContextVar("_memo", default=None)
 
 
 @contextmanager
-def sharing() -> Iterator[None]:
-    """Cache the results of functions decorated with `shared` inside the block; inner blocks join the outer one."""
+def memoizing() -> Iterator[None]:
+    """Cache the results of functions decorated with `memoized` inside the block; inner blocks join the outer one."""
     outer = _memo.get()
     token = _memo.set({} if outer is None else outer)
     try:
@@ -25,14 +25,14 @@ def sharing() -> Iterator[None]:
         _memo.reset(token)
 
 
-def shared(function: Callable[P, R]) -> Callable[P, R]:
-    """Compute `function` once for the same arguments inside a `sharing` block, and at every call outside.
+def memoized(function: Callable[P, R]) -> Callable[P, R]:
+    """Compute `function` once for the same arguments inside a `memoizing` block, and at every call outside.
 
     Tensors count as the same if they are the same object. Callers must not change a shared result in place.
 
     Example:
-        >>> double = shared(lambda number: [2 * number])
-        >>> with sharing():
+        >>> double = memoized(lambda number: [2 * number])
+        >>> with memoizing():
         ...     double(1) is double(1)
         True
     """

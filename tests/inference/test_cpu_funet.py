@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gffusion import GFFusionModel
-from gffusion.inference import fused_funet, row_bands
-from gffusion.inference.fused_funet import fuse_funet
+from gffusion.inference import cpu_funet, row_bands
+from gffusion.inference.cpu_funet import get_cpu_funet
 from gffusion.inference.predict import run_model
 from gffusion.models.gffusion.funet import FuNet
 
@@ -48,7 +48,7 @@ def test_images_are_those_of_the_network(
         norm.running_mean.uniform_(-0.5, 0.5)
         norm.running_var.uniform_(0.5, 2)
     inputs = {name: F.interpolate(value, size) for name, value in make_inputs().items()}
-    assert fuse_funet(model.funet) is not None
+    assert get_cpu_funet(model.funet) is not None
     fused = run_model(model, **inputs, row_bands=True).fused_values
     expected = run_model(model, **inputs).fused_values
     torch.testing.assert_close(fused, expected, atol=GRAY_LEVEL / 100, rtol=0)
@@ -70,20 +70,20 @@ def test_weights_and_settings_that_change_are_used(
     tiny_model: TinyModel, make_inputs: MakeInputs, change: Callable[[FuNet], Any]
 ) -> None:
     model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
-    form = fuse_funet(model.funet)
-    assert form is fuse_funet(model.funet) is not None
+    form = get_cpu_funet(model.funet)
+    assert form is get_cpu_funet(model.funet) is not None
     change(model.funet)
-    assert fuse_funet(model.funet) is not form
+    assert get_cpu_funet(model.funet) is not form
     fused = run_model(model, **inputs, row_bands=True).fused_values
     torch.testing.assert_close(fused, run_model(model, **inputs).fused_values, atol=GRAY_LEVEL / 100, rtol=0)
 
 
 def test_plain_networks(tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any) -> None:
     """Where the fused form is unknown, or its result is another, the network runs as it is."""
-    assert fuse_funet(tiny_model(paradigm="cascading").eval().funet.bfloat16()) is None
+    assert get_cpu_funet(tiny_model(paradigm="cascading").eval().funet.bfloat16()) is None
     model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
-    monkeypatch.setattr(fused_funet.FusedFunet, "decode", lambda self, features, tile, frame: torch.zeros(1, 1, 20, 24))
-    assert fuse_funet(model.funet) is None
+    monkeypatch.setattr(cpu_funet.CpuFuNet, "decode", lambda self, features, tile, frame: torch.zeros(1, 1, 20, 24))
+    assert get_cpu_funet(model.funet) is None
     with torch.enable_grad():
         fused = run_model(tiny_model(paradigm="cascading").eval(), **inputs, row_bands=True).fused_values
     assert fused.requires_grad
@@ -93,9 +93,9 @@ def test_processors_without_the_convolution(tiny_model: TinyModel, make_inputs: 
     def fail(*args: Any, **kwargs: Any) -> None:
         raise RuntimeError("not supported")
 
-    monkeypatch.setattr(fused_funet, "_convolve", fail)
+    monkeypatch.setattr(cpu_funet, "_convolve", fail)
     model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
-    assert fuse_funet(model.funet) is None
+    assert get_cpu_funet(model.funet) is None
     fused = run_model(model, **inputs, row_bands=True).fused_values
     torch.testing.assert_close(fused, run_model(model, **inputs).fused_values, atol=1e-6, rtol=0)
 
@@ -105,8 +105,8 @@ def test_processors_without_the_convolution(tiny_model: TinyModel, make_inputs: 
 def test_maps_of_some_columns_are_part_of_all(small: int, width: int, left: int, columns: int) -> None:
     """As by `F.interpolate`; columns outside of the image repeat those at its border."""
     maps, height = torch.rand(2, 3, 4, small), 11
-    frame = fused_funet.Frame(0, left, height, columns, height, width)
-    found = fused_funet.Map(maps, frame).upsample(1, 0, height).unflatten(1, (columns, 3))
+    frame = cpu_funet.Frame(0, left, height, columns, height, width)
+    found = cpu_funet.Map(maps, frame).upsample(1, 0, height).unflatten(1, (columns, 3))
     expected = F.interpolate(maps[1:], (height, width), mode="bilinear", align_corners=False)[0].permute(1, 2, 0)
     inside = torch.arange(left, left + columns).clamp(0, width - 1)
     torch.testing.assert_close(found, expected[:, inside], atol=1e-5, rtol=0)
