@@ -36,9 +36,9 @@ def exit_with_usage_error(error: Exception) -> NoReturn:
     sys.exit(2)
 
 
-def _print_error(message: str) -> None:
+def _print_error(message: str, code: int = 2) -> None:
     print_failure(f"error: {message}")
-    print_json_of_failure({"error": message, "exit_code": 2})
+    print_json_of_failure({"error": message, "exit_code": code})
 
 
 def exit_with_failures(
@@ -69,16 +69,20 @@ def exit_with_failures(
 
 
 class InterruptedRun(KeyboardInterrupt):
-    """Ctrl-C, with the report of what was done before."""
+    """Ctrl-C, with the report of what was done before, and how to continue."""
 
-    def __init__(self, report: dict[str, Any]) -> None:
+    def __init__(self, report: dict[str, Any], advice: str) -> None:
         super().__init__()
-        self.report = report
+        self.report, self.advice = report, advice
+
+
+class StoppedRun(OSError):
+    """An error after which a part of the work is kept, from which the same command continues."""
 
 
 @contextlib.contextmanager
 def user_errors() -> Iterator[None]:
-    """Turn errors of users into one line and exit code 2, and with `--json` into an object on stdout, too.
+    """Turn errors of users into one line and exit code 2, or 1 if a part is kept, and with `--json` into an object on stdout, too.
 
     They are `ValueError`, `OSError`, `ImportError` of an extra, `FloatingPointError` (a loss that is not finite), and a lack of
     memory.
@@ -86,8 +90,8 @@ def user_errors() -> Iterator[None]:
     try:
         yield
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        _print_error(one_line(error))
-        raise typer.Exit(2) from None
+        _print_error(one_line(error), code := 1 if isinstance(error, StoppedRun) else 2)
+        raise typer.Exit(code) from None
     except (MemoryError, RuntimeError) as error:
         from gffusion.utils.memory import describe_memory_error  # saves start-up time
 
@@ -97,7 +101,7 @@ def user_errors() -> Iterator[None]:
         _print_error(message)
         raise typer.Exit(2) from None
     except KeyboardInterrupt as stop:
-        print_failure("interrupted; files written so far are complete")
+        print_failure(f"interrupted; {getattr(stop, 'advice', 'files written so far are complete')}")
         code = 128 + _received[-1]
         print_json_of_failure({**getattr(stop, "report", {}), "interrupted": True, "exit_code": code})
         raise typer.Exit(code) from None

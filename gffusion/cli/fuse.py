@@ -15,9 +15,9 @@ from gffusion.export.requirements import is_onnx
 from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
 from .device import choose_device, choose_dtype, start_processes
 from .distributed import Outcome, Share
-from .errors import InterruptedRun, user_errors
+from .errors import user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
-from .fuse_reports import describe_outcome, print_plans, report_outcome, report_part, show_result
+from .fuse_reports import print_plans, report_interruption, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs
 from .fuse_videos import (
     InfraredFpsOption,
@@ -302,9 +302,9 @@ def _fuse_pairs(plans: "list[FusionJob]", match: "PairMatch", settings: _Setting
     except KeyboardInterrupt:
         outcome = outcome._replace(is_interrupted=True)
     if outcome.is_interrupted:
-        raise InterruptedRun(describe_outcome(outcome, match, settings.output))
+        report_interruption(outcome, match, settings.output, settings.overwrite)
     if together is not None:
-        report_outcome(together, plans, match, settings.output, settings.as_json, settings.strict)
+        report_outcome(together, plans, match, settings.output, settings.as_json, settings.strict, settings.overwrite)
         if settings.show:
             show_result(plans[0].fused)
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import typer
 
 from .distributed import Outcome
-from .errors import exit_with_failures
+from .errors import InterruptedRun, exit_with_failures
 from .messages import list_printed, one_line
 from .printing import print_failure, print_json, print_json_of_failure, print_line
 
@@ -109,6 +109,7 @@ def report_outcome(
     output: Path,
     as_json: bool,
     strict: bool = False,
+    overwrite: bool = False,
 ) -> None:
     """Print notes and what was done, and raise or exit if pairs failed, or with `strict` if something was odd."""
     done, skipped, failures, seconds = outcome.done, outcome.skipped, outcome.failures, outcome.seconds
@@ -138,7 +139,8 @@ def report_outcome(
         f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
     )
     if outcome.not_tried:
-        print_line(f"stopped, because nothing can be written: {outcome.not_tried} more not tried", err=True)
+        advice = "" if overwrite else "; the same command fuses what is missing when there is room"
+        print_line(f"stopped, because nothing can be written: {outcome.not_tried} more not tried{advice}", err=True)
     if failures:
         exit_with_failures("failed", failures, is_partial=done + skipped > 0)
     check_strict(strict, notes, match)
@@ -153,6 +155,13 @@ def report_part(outcome: Outcome, match: "PairMatch", output: Path, reason: str)
     if outcome.failures:
         exit_with_failures("failed", outcome.failures)
     raise typer.Exit(1)
+
+
+def report_interruption(outcome: Outcome, match: "PairMatch", output: Path, overwrite: bool) -> NoReturn:
+    """Raise an interruption that has the report and, unless `overwrite` would fuse everything again, says how to continue."""
+    advice = "" if overwrite else ", and the same command fuses what is missing"
+    report = describe_outcome(outcome, match, output)
+    raise InterruptedRun(report, f"files written so far are complete{advice}")
 
 
 def _group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:

@@ -1,14 +1,15 @@
 """`gffusion fuse` of two videos, files or folders of frames: options, checks and printing."""
 
+import contextlib
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .errors import exit_with_failures
+from .errors import InterruptedRun, StoppedRun, exit_with_failures
 from .fuse_reports import check_strict
 from .messages import list_printed, one_line
 from .printing import print_json, print_line
@@ -185,7 +186,8 @@ def fuse_videos(
             bar.total = total if total is None else max(done, total)
             bar.update(done - bar.n)
 
-        report = fuse_video(job, model, image_processor, read_options, progress=show, **options)
+        with _explained(job):
+            report = fuse_video(job, model, image_processor, read_options, progress=show, **options)
     seconds = time.perf_counter() - started
     notes = [*list_printed("note", "warning"), *map(one_line, report.notes)]
     if as_json:
@@ -206,6 +208,29 @@ def fuse_videos(
         title = f"frames of {job.infrared} failed and are left out ({len(errors)} shown)"
         exit_with_failures(title, errors, count=report.failures)
     check_strict(strict, notes)
+
+
+@contextlib.contextmanager
+def _explained(job: "VideoJob") -> Iterator[None]:
+    """Tell after Ctrl-C and after errors of files, such as on a full disk, what is kept and how to continue."""
+    from gffusion.utils.atomic import prevents_writing  # saves start-up time
+    from gffusion.video.segments import count_finished
+
+    try:
+        yield
+    except KeyboardInterrupt:
+        kept = count_finished(job.folder)
+        advice = f"the same command continues after the {kept} frames that are finished"
+        raise InterruptedRun(
+            {}, advice if kept else "no segment was finished, so the same command starts anew"
+        ) from None
+    except OSError as error:
+        if not (kept := count_finished(job.folder)):
+            raise
+        when = " when there is room" if prevents_writing(error) else ""
+        raise StoppedRun(
+            f"{one_line(error)}; the same command continues after the {kept} frames that are finished{when}"
+        ) from error
 
 
 def print_video_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:

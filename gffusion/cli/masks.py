@@ -310,7 +310,11 @@ def _label(
     report = sum((result.report for result in done), MaskReport())
     failed = [result for result in done if result.error is not None]
     if len(done) < len(pairs):
-        print_line(f"stopped, because nothing can be written: {len(pairs) - len(done)} more not tried", err=True)
+        print_line(
+            f"stopped, because nothing can be written: {len(pairs) - len(done)} more not tried; the same command labels what is "
+            "missing when there is room",
+            err=True,
+        )
     count = len(done) - len(failed)
     hidden = f", {report.hidden} hidden by others" if report.hidden else ""
     return (

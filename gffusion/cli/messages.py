@@ -70,7 +70,12 @@ def _spell(match: re.Match[str]) -> str:
 
 def one_line(error: BaseException | str) -> str:
     """Return an error's message without line breaks, as users of the command line read it."""
-    return escape_controls(translate(" ".join(str(error).split()))) or type(error).__name__
+    text = str(error)
+    if isinstance(error, OSError):
+        from gffusion.utils.atomic import describe_error  # saves start-up time
+
+        text = describe_error(error)
+    return escape_controls(translate(" ".join(text.split()))) or type(error).__name__
 
 
 def print_note(text: str) -> None:

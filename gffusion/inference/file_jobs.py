@@ -17,7 +17,7 @@ from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_i
 from gffusion.data.io import find_lost_metadata, read_bytes
 from gffusion.data.metadata import ImageMetadata, read_metadata
 from gffusion.models.gffusion.infrared_options import InfraredOptions
-from gffusion.utils.atomic import is_written, prevents_writing
+from gffusion.utils.atomic import describe_error, is_written, prevents_writing
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import NOT_COMPARED
 from gffusion.visualization.overlay import overlay
@@ -164,7 +164,7 @@ def write_job(item: WriteJob) -> FusionResult:
         with memory_errors():
             return FusionResult(item.job, notes=item.notes + _write(item))
     except (OSError, ValueError, MemoryError) as error:
-        return FusionResult(item.job, str(error), is_last=prevents_writing(error))
+        return FusionResult(item.job, describe_error(error), is_last=prevents_writing(error))
 
 
 def _write(item: WriteJob) -> tuple[str, ...]:

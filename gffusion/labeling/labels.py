@@ -11,7 +11,7 @@ from gffusion.data.io import write_image
 from gffusion.data.pairs import ImagePair
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visible_values
-from gffusion.utils.atomic import prevents_writing
+from gffusion.utils.atomic import describe_error, prevents_writing
 from gffusion.utils.memory import memory_errors
 
 from .files import choose_label_file
@@ -95,6 +95,6 @@ def write_labels(
                 write_image(choose_label_file(pair, folder), labels)
             yield LabelResult(pair, report, notes=images.notes)
         except (OSError, ValueError, MemoryError) as error:
-            yield LabelResult(pair, error=str(error))
+            yield LabelResult(pair, error=describe_error(error))
             if prevents_writing(error):
                 return

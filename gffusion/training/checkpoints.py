@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts, read_headers
-from gffusion.utils.atomic import synchronize, synchronize_entries
+from gffusion.utils.atomic import describe_error, synchronize, synchronize_entries
 
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"
@@ -65,16 +65,21 @@ class Checkpoints:
             if is_main:
                 self.delete_unfinished()
                 temporary.mkdir(parents=True)
-            self._accelerator.wait_for_everyone()
-            self._accelerator.save_state(str(temporary))  # every process adds its own random states
-            self._accelerator.wait_for_everyone()
-            if is_main:
-                (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
-                synchronize(temporary)
-                self._delete(self.folder / name)
-                os.rename(temporary, self.folder / name)
-                synchronize_entries(self.folder)
-                self.delete_unfinished()
+            try:
+                self._accelerator.wait_for_everyone()
+                self._accelerator.save_state(str(temporary))  # every process adds its own random states
+                self._accelerator.wait_for_everyone()
+                if is_main:
+                    (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
+                    synchronize(temporary)
+                    self._delete(self.folder / name)
+                    os.rename(temporary, self.folder / name)
+                    synchronize_entries(self.folder)
+                    self.delete_unfinished()
+            except _DISK_ERRORS:
+                if is_main:
+                    shutil.rmtree(temporary, ignore_errors=True)  # so that it takes no room
+                raise
 
     def load(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
         """Restore the newest checkpoint, and return the state of the run, after `check(state)`, which can raise ValueError.
@@ -128,7 +133,7 @@ class Checkpoints:
             good = "No checkpoint yet."
             if newest := self.newest:
                 good = f"The last good checkpoint is {newest}; `resume_from_checkpoint` continues from it."
-            reason = " ".join(str(error).split())
+            reason = " ".join(describe_error(error).split())
             raise CheckpointError(f"Cannot {action} in {self.folder.parent}: {reason}. {good}") from error
 
     def _trained_weights(self) -> dict[str, torch.Tensor]:

@@ -78,6 +78,21 @@ def prevents_writing(error: Exception) -> bool:
     return isinstance(error, OSError) and error.errno in _FULL_ERRORS
 
 
+def describe_error(error: BaseException) -> str:
+    """Return the message of an error. If it prevents writing, it says in words why, and which file was not written.
+
+    Example:
+        >>> describe_error(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "fused.png")), describe_error(ValueError("x"))
+        ('cannot write fused.png: the disk is full', 'x')
+    """
+    if not isinstance(error, OSError) or error.errno is None or error.errno not in _FULL_ERRORS:
+        return str(error)
+    name = f" {os.fsdecode(error.filename)}" if error.filename else ""
+    text = f"cannot write{name}: {error.strerror}" if error.strerror else str(error)
+    words = {errno.ENOSPC: "the disk is full", errno.EROFS: "the disk is read-only"}
+    return text.replace(os.strerror(error.errno), words.get(error.errno, "the quota of the disk is used up"))
+
+
 def replace_file(path: Path, content: bytes, replace_special: bool = False) -> None:
     """Write a file in an existing folder atomically: an old file is replaced only after the new content is on the disk.
 

@@ -12,6 +12,7 @@ from gffusion.utils.atomic import replacing
 
 from .formats import OutputFormat
 from .reading import VideoFile, import_av, open_media
+from .segments import explain_write_error
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -100,7 +101,7 @@ def join_segments(
             target.metadata.update(metadata or {})
             _copy(target, segments, last_duration, visible, is_cut)
     except av.error.FFmpegError as error:
-        raise OSError(f"cannot write {path}: {error.strerror}") from error
+        raise explain_write_error(error, path) from error
 
 
 def _copy(

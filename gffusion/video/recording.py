@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -56,8 +57,7 @@ class Recorder:
         self._palette: tuple[str, ...] | None = None
         self._duration = Fraction(0)
         self.seen = 0
-        for kind in job.outputs:  # of an interrupted run
-            folder.name(kind, self._index).unlink(missing_ok=True)
+        folder.remove_incomplete(job.outputs, self._index)  # of a run that was killed
 
     def fail(self, item: FrameItem) -> None:
         """Leave a frame out."""
@@ -95,7 +95,7 @@ class Recorder:
         return state
 
     def abort(self) -> None:
-        """Close the files of an incomplete segment."""
+        """Close and delete the files of an incomplete segment."""
         for future in self._pending:
             future.cancel()
         self._executor.submit(self._close_incomplete).result()
@@ -109,6 +109,8 @@ class Recorder:
     def _close_incomplete(self) -> None:
         for encoder in self._encoders.values():
             encoder.abort()
+        with suppress(OSError):  # the first error is the one to report
+            self._folder.remove_incomplete(self._job.outputs, self._index)
 
     def _encode(self, item: FrameItem, prediction: Prediction) -> None:
         images: dict[str, NDArray[np.uint8]] = {"fused": prediction.fused}

@@ -1,10 +1,11 @@
 """Encode a video in segments, each of which is complete or absent, so that an interrupted run can go on."""
 
 import contextlib
+import errno
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 SEGMENT_FRAMES = 120
 """Number of frames of a segment."""
 
-_PLAN = "plan.json"
+_PLAN, _STATE = "plan.json", "state-{:06d}.json"
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,15 @@ class VideoSettings:
     def of(cls, file: FrameSource, sample_aspect_ratio: Fraction) -> "VideoSettings":
         """Return the settings of a video that has the times of another one."""
         return cls(file.time_base, file.rate.limit_denominator(1001), sample_aspect_ratio)
+
+
+def explain_write_error(error: Exception, path: Path) -> OSError:
+    """Return an error of PyAV as one that names the file which was written, and keeps its number."""
+    found = OSError(f"cannot write {path}: {getattr(error, 'strerror', None) or error}")
+    number = getattr(error, "errno", None)
+    if number in errno.errorcode:  # others are FFmpeg's own
+        found.errno = number
+    return found
 
 
 class SegmentEncoder:
@@ -105,7 +115,7 @@ class SegmentEncoder:
         try:
             yield
         except self._av.error.FFmpegError as error:
-            raise OSError(f"cannot write {self.path}: {error.strerror}") from error
+            raise explain_write_error(error, self.path) from error
 
     def abort(self) -> None:
         """Close the file, which stays incomplete."""
@@ -170,6 +180,16 @@ def has_plan(path: Path, plan: Mapping[str, Any]) -> bool:
     return file.is_file() and file.read_bytes() == _serialize(plan)
 
 
+def count_finished(path: Path) -> int:
+    """Return the number of frames in the finished segments of a folder, 0 if it does not exist."""
+    count, index = 0, 0
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        while content := (path / _STATE.format(index)).read_bytes():
+            state = json.loads(content)
+            count, index = count + state["frames"] - state["failures"], index + 1
+    return count
+
+
 def is_newer(output: Path, folder: Path) -> bool:
     """Return whether a file was written after all segments of a folder."""
     changed = [state.stat().st_mtime_ns for state in folder.glob("state-*.json")]
@@ -214,8 +234,14 @@ class SegmentFolder:
 
     def finish(self, state: SegmentState) -> None:
         """Mark the next segment as complete, after its files are."""
-        replace_file(self.path / f"state-{len(self.states):06d}.json", json.dumps(asdict(state)).encode())
+        replace_file(self.path / _STATE.format(len(self.states)), json.dumps(asdict(state)).encode())
         self.states.append(state)
+
+    def remove_incomplete(self, kinds: Iterable[str], index: int) -> None:
+        """Delete the files of a segment unless it was marked as complete, so that they take no room."""
+        if not (self.path / _STATE.format(index)).exists():
+            for kind in kinds:
+                self.name(kind, index).unlink(missing_ok=True)
 
     def unlock(self) -> None:
         """Let other processes use the folder."""
@@ -234,7 +260,7 @@ class SegmentFolder:
 
     def _read_states(self) -> list[SegmentState]:
         states: list[SegmentState] = []
-        while (content := self._read(f"state-{len(states):06d}.json")) is not None:
+        while (content := self._read(_STATE.format(len(states)))) is not None:
             values = json.loads(content)
             values |= {name: tuple(values[name]) for name in ("errors", "notes", "duration", "size")}
             values["limits"] = tuple(tuple(limits) for limits in values["limits"])

@@ -252,6 +252,8 @@ def test_a_full_disk_ends_the_run(gffusion: Callable, monkeypatch: pytest.Monkey
     Path("pairs.csv").write_text(Path("pairs.csv").read_text().replace(",0\n", ",9\n"))
     outcome = gffusion(*table)
     assert outcome.exit_code == 2 and "stopped, because nothing can be written: " in outcome.err
+    assert "more not tried; the same command fuses what is missing when there is room" in outcome.err
+    assert ".png: the disk is full" in outcome.err and "Errno" not in outcome.err
 
 
 def test_report_of_an_interrupted_run(
@@ -267,7 +269,10 @@ def test_report_of_an_interrupted_run(
     assert (outcome.exit_code, report["exit_code"], report["interrupted"]) == (130, 130, True)
     assert (report["fused"], report["failed"], report["not_tried"]) == (1, 0, 7)
     outcome = gffusion(*table)
-    assert (outcome.exit_code, outcome.out) == (130, "") and "interrupted" in outcome.err
+    assert (outcome.exit_code, outcome.out) == (130, "")
+    assert "interrupted; files written so far are complete, and the same command fuses what is missing" in outcome.err
+    outcome = gffusion(*table, "--overwrite")
+    assert outcome.err.strip().endswith("interrupted; files written so far are complete")
 
 
 def test_names_of_failures(gffusion: Callable) -> None:

@@ -1,5 +1,6 @@
 """`gffusion fuse` of two videos."""
 
+import errno
 import json
 import os
 import re
@@ -20,6 +21,7 @@ from video_files import find_markers, infrared_frame, marker_column, read_audio,
 
 from gffusion.data import write_image
 from gffusion.video.fuser import FrameFuser
+from gffusion.video.recording import Recorder
 from gffusion.video.segments import SEGMENT_FRAMES
 
 FUSE = "fuse visible.mp4 infrared.mp4 -o fused.mp4 --model gffusion-funet"
@@ -76,7 +78,7 @@ def test_interrupted_process(tmp_path: Path) -> None:
     running.send_signal(signal.SIGINT)
     error = running.communicate(timeout=300)[1]
     assert running.returncode == 130
-    assert "interrupted" in error
+    assert re.search(r"interrupted; the same command continues after the \d+ frames that are finished", error)
     assert sorted(file.name for file in tmp_path.glob("*.mp4")) == ["infrared.mp4", "visible.mp4"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0
@@ -145,6 +147,45 @@ def test_some_outputs_exist(gffusion: Callable, clips: Path) -> None:
     assert gffusion(*command, "--overwrite").exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("error", "code", "expected"),
+    [
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "x.nut"), 1, "cannot write x.nut: the disk is full; the same command continues after the 4 frames that are finished when there is room"),
+        (OSError("cannot read the video"), 1, "cannot read the video; the same command continues after the 4 frames that are finished"),
+        (KeyboardInterrupt(), 130, "interrupted; the same command continues after the 4 frames that are finished"),
+    ],
+)  # fmt: skip
+def test_what_is_kept_is_said(
+    gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, expected: str
+) -> None:
+    def fail(self: Recorder, *arguments: Any) -> None:
+        if self._index == 1:
+            raise error
+        write(self, *arguments)
+
+    write = Recorder.write
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 4)
+    with monkeypatch.context() as patch:
+        patch.setattr(Recorder, "write", fail)
+        outcome = gffusion(*FUSE.split(), "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.exit_code, report["exit_code"]) == (code, code)
+    assert outcome.err.strip().endswith(expected)
+    assert json.loads(gffusion(*FUSE.split(), "--json").out)["resumed"] == 4
+
+
+def test_an_early_interruption_is_said_to_start_anew(
+    gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Recorder, "write", fail)
+    outcome = gffusion(*FUSE.split())
+    assert outcome.exit_code == 130
+    assert "interrupted; no segment was finished, so the same command starts anew" in outcome.err
+
+
 def test_an_interrupted_replacement_is_kept(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same command without `--overwrite` keeps the file and the segments, and `--overwrite` continues."""
 
@@ -155,7 +196,7 @@ def test_an_interrupted_replacement_is_kept(gffusion: Callable, clips: Path, mon
     older = (clips / "fused.mp4").read_bytes()
     with monkeypatch.context() as patch:
         patch.setattr("gffusion.video.fusing.join_segments", fail)
-        assert gffusion(*FUSE.split(), "--invert", "--overwrite").exit_code == 2
+        assert gffusion(*FUSE.split(), "--invert", "--overwrite").exit_code == 1
     outcome = gffusion(*FUSE.split(), "--invert")
     assert outcome.exit_code == 0
     assert (

@@ -81,7 +81,7 @@ def test_a_full_disk_ends_the_run(pairs: list[ImagePair], tmp_path: Path, monkey
 
     monkeypatch.setattr("gffusion.labeling.labels.write_image", fail)
     (result,) = write_labels(pairs, tmp_path / "labels", left_half)
-    assert result.error is not None and "No space left" in result.error
+    assert result.error is not None and "the disk is full" in result.error
 
 
 def test_missing_boxes_and_unknown_classes(pairs: list[ImagePair], tmp_path: Path) -> None:

@@ -129,6 +129,7 @@ class TestCheckpoints:
             with pytest.raises(CheckpointError, match="Cannot write the checkpoint of step 2") as raised:
                 checkpoints.save(2, {"step": 2})
         assert f"last good checkpoint is {checkpoints.folder / 'step-00000001'};" in str(raised.value)
+        assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
         next(model.funet.parameters()).data += 1
         assert checkpoints.load(accept) == {"step": 1}
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())

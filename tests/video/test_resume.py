@@ -1,12 +1,15 @@
 """An interrupted run leaves nothing under the final name, and the same call continues after the finished segments."""
 
 import ctypes
+import errno
+import os
 import platform
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 from video_files import RATE, assert_equal_videos, infrared_frame, visible_frame, write_pair, write_video
@@ -15,7 +18,14 @@ from gffusion.cameras.palettes import load_palettes
 from gffusion.data import ReadOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video.formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
-from gffusion.video.segments import SEGMENT_FRAMES, SegmentEncoder, VideoSettings
+from gffusion.video.segments import (
+    SEGMENT_FRAMES,
+    SegmentEncoder,
+    SegmentFolder,
+    VideoSettings,
+    count_finished,
+    explain_write_error,
+)
 
 M_PERTURB = -6  # of malloc.h: fill new memory with the complement of a byte
 SMOOTH = {"infrared_range": "percentile", "smooth_range": 30}
@@ -138,6 +148,48 @@ def test_an_error_while_joining_keeps_the_segments(
     with pytest.raises(OSError, match="fused"):
         fuse(visible, infrared)
     (tmp_path / "fused.mp4").rmdir()
+    report = fuse(visible, infrared)[1]
+    assert (report.frames, report.resumed) == (6, 6)
+
+
+def test_a_full_disk_keeps_finished_segments_only(
+    tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    visible, infrared = write_pair(tmp_path, 10)
+    monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 4)
+    folder, write = tmp_path / ".fused.mp4.parts", SegmentEncoder.write
+
+    def fill(encoder: SegmentEncoder, *arguments: Any) -> None:
+        write(encoder, *arguments)
+        if encoder.path.name == "fused-000001.nut":
+            raise explain_write_error(av.error.OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), encoder.path)
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"cannot write .*fused-000001\.nut") as caught:
+        patch.setattr(SegmentEncoder, "write", fill)
+        fuse(visible, infrared)
+    assert caught.value.errno == errno.ENOSPC
+    assert sorted(file.name for file in folder.iterdir()) == ["fused-000000.nut", "plan.json", "state-000000.json"]
+    assert count_finished(folder) == 4
+    report = fuse(visible, infrared)[1]
+    assert (report.frames, report.resumed) == (10, 4)
+    assert not folder.exists() and count_finished(folder) == 0
+
+
+def test_a_segment_that_is_marked_as_complete_is_kept(
+    tmp_path: Path, fuse: Callable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if Ctrl-C comes just after its mark was written."""
+    visible, infrared = write_pair(tmp_path, 6)
+    finish = SegmentFolder.finish
+
+    def interrupt(*arguments: Any) -> None:
+        finish(*arguments)
+        raise Stop
+
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(SegmentFolder, "finish", interrupt)
+        fuse(visible, infrared)
+    assert (tmp_path / ".fused.mp4.parts" / "fused-000000.nut").exists()
     report = fuse(visible, infrared)[1]
     assert (report.frames, report.resumed) == (6, 6)
 
