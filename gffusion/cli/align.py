@@ -174,7 +174,7 @@ def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "Re
             )
     check_paths(visible, infrared, output, options)
     if visible.is_dir():
-        return match_folders(visible, infrared, options).pairs
+        return match_folders(visible, infrared, output, options).pairs
     return [ImagePair(visible.stem, visible, infrared)]
 
 

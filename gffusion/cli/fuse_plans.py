@@ -40,7 +40,9 @@ def plan_pairs(
         return plans, match
     check_paths(visible, infrared, output, options)
     if visible.is_dir():
-        match = _find_combined(visible, options) if infrared is None else match_folders(visible, infrared, options)
+        match = (
+            _find_combined(visible, options) if infrared is None else match_folders(visible, infrared, output, options)
+        )
         plans = _plan_folder(match.pairs, output, suffix, segment)
         _check_folder(match.pairs, output, segment, is_single=False)
     else:
@@ -135,11 +137,11 @@ def _find_combined(folder: Path, options: "ReadOptions") -> "PairMatch":
     return PairMatch(found.pairs, found.others, ())
 
 
-def match_folders(visible: Path, infrared: Path, options: "ReadOptions") -> "PairMatch":
-    """Match the images of two folders, and print notes and files without a partner."""
-    from gffusion.data import match_pairs
+def match_folders(visible: Path, infrared: Path, output: Path, options: "ReadOptions") -> "PairMatch":
+    """Match the images of two folders or their sub-folders without the output, and print notes and files without a partner."""
+    from gffusion.data.nested import match_nested
 
-    return _report_match(match_pairs(visible, infrared, infrared_suffixes=options.raw_suffixes))
+    return _report_match(match_nested(visible, infrared, options.raw_suffixes, output))
 
 
 def read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "PairMatch":
@@ -208,9 +210,10 @@ def _check_folder(pairs: "Sequence[ImagePair]", output: Path, segment: bool, is_
 
     folders = {folder.resolve() for folder in {file.parent for pair in pairs for file in (pair.visible, pair.infrared)}}
     parents, resolved = {folder.parent for folder in folders}, output.resolve()
-    if not is_single and resolved in folders:
+    written = {folder: folder.resolve() for folder in {output, *((output / pair.name).parent for pair in pairs)}}
+    for folder in [] if is_single else [folder for folder, real in written.items() if real in folders]:
         raise ValueError(
-            f"--output {output} is a folder of the images to fuse, where results would be read as images: choose another one"
+            f"--output {folder} is a folder of the images to fuse, where results would be read as images: choose another one"
         )
     if segment and resolved in parents:
         raise ValueError(

@@ -13,6 +13,7 @@ from statistics import median
 from typing import NamedTuple
 
 from .io import IMAGE_SUFFIXES
+from .nested import list_nested
 from .pair_lists import list_files
 from .pairs import list_folder
 
@@ -127,14 +128,17 @@ def match_times(
 
 
 def list_images(path: Path, suffixes: tuple[str, ...] = IMAGE_SUFFIXES) -> list[Path]:
-    """Return the files of a folder, pattern or `@list.txt`.
+    """Return the files of a folder or, if it has none, of its sub-folders; or of a pattern or `@list.txt`.
 
     Raises:
         OSError: If there are none.
         ValueError: If a folder has no images, or two with the same stem.
     """
     files = list_files(path, tuple(suffix for suffix in suffixes if suffix not in IMAGE_SUFFIXES))
-    return list(list_folder(files, suffixes, "images").values()) if isinstance(files, Path) else files
+    if not isinstance(files, Path):
+        return files
+    folders = list_nested(files, suffixes) if files.is_dir() else [files]
+    return [file for folder in folders for file in list_folder(folder, suffixes, "images").values()]
 
 
 def format_pairs(match: TimeMatch, folder: Path) -> str:

@@ -33,6 +33,10 @@ Entry = TypeVar("Entry")
 Source = TypeVar("Source")
 
 
+class NoMatchError(ValueError):
+    """No two files match."""
+
+
 @dataclass(frozen=True)
 class ImagePair:
     """Files of one scene.
@@ -363,7 +367,7 @@ def _check_any_match(
     if matched:
         return
     example = next(map(describe_entry, others.values()), "no file")
-    raise ValueError(
+    raise NoMatchError(
         f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} "
         f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir. A CSV file can "
         "name the pairs, and `gffusion match` writes one by the times in names"

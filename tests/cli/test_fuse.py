@@ -1,5 +1,7 @@
 """`gffusion fuse`: files, folders, formats and bit depths, and label maps."""
 
+import itertools
+import json
 import re
 import shutil
 from collections.abc import Callable
@@ -333,3 +335,22 @@ class TestSegment:
         assert "note: kept the existing labels (model and options are not compared)" in gffusion(*command).err
         assert (pair / "out" / "labels" / NAMES[0]).read_bytes() == b"mine"
         assert gffusion(*command, "--overwrite").err == ""
+
+
+def test_sub_folders(gffusion: Callable, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Results lie in the same sub-folders; the output can be one of the visible folder, and is not read again."""
+    monkeypatch.chdir(tmp_path)
+    for kind, day in itertools.product(("visible", "infrared"), ("day1", "day2")):
+        Path(kind, day).mkdir(parents=True)
+        shutil.copy(scenes / kind / "rendered_0000.png", Path(kind, day, "0.png"))
+    command = ("fuse", "visible", "infrared", "--model", "gffusion-funet", "-o")
+    for count in (2, 0):
+        report = json.loads(gffusion(*command, "visible/out", "--json").out)
+        assert (report["fused"], report["skipped"], report["unmatched"]["visible"]) == (count, 2 - count, [])
+    assert sorted(file.relative_to("visible/out").as_posix() for file in Path("visible/out").rglob("*.png")) == [
+        "day1/0.png",
+        "day2/0.png",
+    ]
+    for output in ("visible", "visible/day1"):
+        outcome = gffusion(*command, output, "--suffix", ".tif", "--dry-run")
+        assert outcome.exit_code == 2 and "is a folder of the images to fuse" in outcome.err

@@ -54,3 +54,13 @@ def test_what_is_refused(gffusion: Callable, folders: None) -> None:
     Path("pairs.csv").write_text("mine")
     outcome = gffusion(*words, "pairs.csv")
     assert outcome.exit_code == 2 and Path("pairs.csv").read_text() == "mine"
+
+
+def test_sub_folders(gffusion: Callable, folders: None) -> None:
+    for kind, days in (("visible", ("a", "b", "b")), ("infrared", ("a", "a", "b"))):
+        for file, day in zip(sorted(Path(kind).glob("*.png")), days, strict=True):
+            Path(kind, day).mkdir(exist_ok=True)
+            file.rename(Path(kind, day, file.name))
+    outcome = gffusion("match", "visible", "infrared", "-o", "pairs.csv", "--tolerance", "0.1")
+    assert (outcome.exit_code, outcome.out[:7]) == (0, "3 pairs")
+    assert "visible/b/=20260701_213005.png,infrared/a/1782941405.050.png," in Path("pairs.csv").read_text()

@@ -1,0 +1,141 @@
+"""Match the files of folders whose images lie in sub-folders, such as `visible/day1/0.png` and `infrared/day1/0.png`."""
+
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+from .io import IMAGE_SUFFIXES
+from .names import normalize_name
+from .pairs import NoMatchError, PairMatch, match_pairs, natural_key
+
+
+def match_nested(
+    visible: Path, infrared: Path, infrared_suffixes: tuple[str, ...] = (), ignored: Path | None = None
+) -> PairMatch:
+    """Match the images of two folders as [`match_pairs`], or those of equal sub-folders if both hold images only there.
+
+    Sub-folders match by their path, case-insensitively. Names of pairs have it: `day1/0`.
+
+    Args:
+        visible: Folder of the visible images.
+        infrared: Folder of the infrared images.
+        infrared_suffixes: Suffixes of infrared files besides `IMAGE_SUFFIXES`.
+        ignored: Folder that is not searched, such as that of the output, unless both folders hold it.
+
+    Raises:
+        OSError, ValueError: As [`match_pairs`], or if sub-folders differ only in case.
+
+    Example:
+        >>> import tempfile
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     for file in ("visible/day1/0.png", "visible/day2/0.png", "infrared/day1/0.png", "infrared/day2/0.jpg"):
+        ...         Path(root, file).parent.mkdir(parents=True, exist_ok=True)
+        ...         Path(root, file).touch()
+        ...     [pair.name for pair in match_nested(Path(root, "visible"), Path(root, "infrared")).pairs]
+        ['day1/0', 'day2/0']
+    """
+    suffixes = IMAGE_SUFFIXES + infrared_suffixes
+    if not (visible.is_dir() and infrared.is_dir()) or visible.samefile(infrared):
+        return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
+    if _holds(visible, IMAGE_SUFFIXES) or _holds(infrared, suffixes):
+        return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
+    for root, other in ((visible, infrared), (infrared, visible)):
+        if ignored is not None and ignored.resolve().is_relative_to(root.resolve()):
+            is_shared = (other / ignored.resolve().relative_to(root.resolve())).is_dir()
+            ignored = None if is_shared else ignored
+    firsts, seconds = _index(visible, IMAGE_SUFFIXES, ignored), _index(infrared, suffixes, ignored)
+    if not firsts or not seconds:
+        return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
+    parts = [
+        _match_part(name, visible, folder, seconds[name], infrared_suffixes)
+        for name, folder in firsts.items()
+        if name in seconds
+    ]
+    alone = [
+        [other[name] for name in other if name not in others]
+        for other, others in ((firsts, seconds), (seconds, firsts))
+    ]
+    pairs = tuple(pair for part in parts for pair in part.pairs)
+    if not pairs:
+        raise ValueError(
+            f"no image in a sub-folder of {visible} has the path and stem of one of {infrared} (for example in "
+            f"{next(iter(firsts.values()))} and {next(iter(seconds.values()))}): the sub-folders of a pair must have the same name, too"
+        )
+    notes = [note for part in parts for note in part.notes]
+    notes += [f"no sub-folder of {infrared} matches {folder}" for folder in alone[0]]
+    notes += [f"no sub-folder of {visible} matches {folder}" for folder in alone[1]]
+    return PairMatch(
+        pairs,
+        tuple(file for part in parts for file in part.visible_only) + _list_all(alone[0], IMAGE_SUFFIXES),
+        tuple(file for part in parts for file in part.infrared_only) + _list_all(alone[1], suffixes),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def list_nested(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    """Return the folders with files of these suffixes, which are the folder itself or, if it has none, sub-folders.
+
+    Hidden folders are left out, and links to folders that are read anyway, such as those that go in circles.
+    """
+    return [folder] if _holds(folder, suffixes) else list(_index(folder, suffixes, None).values()) or [folder]
+
+
+def _match_part(name: str, root: Path, visible: Path, infrared: Path, infrared_suffixes: tuple[str, ...]) -> PairMatch:
+    """Match the images of two sub-folders, of which none need match."""
+    try:
+        match = match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
+    except NoMatchError:
+        return PairMatch(
+            (), _list_all([visible], IMAGE_SUFFIXES), _list_all([infrared], IMAGE_SUFFIXES + infrared_suffixes)
+        )
+    folder = visible.relative_to(root).as_posix()
+    return replace(match, pairs=tuple(replace(pair, name=f"{folder}/{pair.name}") for pair in match.pairs))
+
+
+def _index(root: Path, suffixes: tuple[str, ...], ignored: Path | None) -> Mapping[str, Path]:
+    """Return the folders that hold images by their path below the root without case, in natural order."""
+    found: dict[str, Path] = {}
+    for folder in sorted(_walk(root, ignored), key=lambda folder: _sort_key(folder.relative_to(root))):
+        if not _holds(folder, suffixes):
+            continue
+        twin = found.setdefault(normalize_name(folder.relative_to(root).as_posix()), folder)
+        if twin is not folder:
+            raise ValueError(f"the folders {twin} and {folder} differ only in case: rename one")
+    return found
+
+
+def _walk(root: Path, ignored: Path | None) -> list[Path]:
+    """Return a folder and all below it that are not hidden, each once: links come after the folders that are no links."""
+    seen = {ignored.resolve()} if ignored is not None else set()
+    found, waiting, links = [], deque([root]), deque[Path]()
+    while waiting or links:
+        folder = (waiting or links).popleft()
+        real = folder.resolve()
+        if real in seen:
+            continue
+        seen.add(real)
+        found.append(folder)
+        for child in sorted(folder.iterdir()):
+            if child.is_dir() and not child.name.startswith("."):
+                (links if child.is_symlink() else waiting).append(child)
+    return found
+
+
+def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
+    return any(_is_image(file, suffixes) for file in folder.iterdir())
+
+
+def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
+    return file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
+
+
+def _list_all(folders: list[Path], suffixes: tuple[str, ...]) -> tuple[Path, ...]:
+    return tuple(
+        file for folder in folders for file in sorted(folder.iterdir(), key=natural_key) if _is_image(file, suffixes)
+    )
+
+
+def _sort_key(path: Path) -> list[tuple[list[tuple[bool, int | str]], str]]:
+    """Return a key that compares the runs of digits of every folder as numbers."""
+    return [([(isinstance(run, str), run) for run in natural_key(Path(part))[0]], part) for part in path.parts]

@@ -1,0 +1,83 @@
+"""Sub-folders of equal paths are matched; hidden ones, circles and the output are not searched."""
+
+from pathlib import Path
+
+import pytest
+
+from gffusion.data import IMAGE_SUFFIXES
+from gffusion.data.nested import list_nested, match_nested
+
+
+def touch(root: Path, *files: str) -> None:
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        (root / file).touch()
+
+
+def match(root: Path, ignored: str | None = None) -> tuple[list[tuple[str, str, str]], list[str], list[str]]:
+    found = match_nested(root / "vis", root / "ir", (".raw",), None if ignored is None else root / ignored)
+    pairs = [
+        (pair.name, str(pair.visible.relative_to(root)), str(pair.infrared.relative_to(root))) for pair in found.pairs
+    ]
+    alone = ([str(file.relative_to(root)) for file in files] for files in (found.visible_only, found.infrared_only))
+    return pairs, *alone  # type: ignore[return-value]
+
+
+def test_sub_folders_of_equal_paths(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "vis/day10/0.png",
+        "vis/day2/0.png",
+        "vis/day2/a/1_vis.jpg",
+        "vis/day2/9.png",
+        "vis/x/5.png",
+        "vis/z/1.png",
+    )
+    touch(tmp_path, "ir/day10/0.raw", "ir/Day2/0.png", "ir/Day2/a/1_ir.png", "ir/y/5.png", "ir/z/2.png")
+    pairs, visible_only, infrared_only = match(tmp_path)
+    assert pairs == [
+        ("day2/0", "vis/day2/0.png", "ir/Day2/0.png"),
+        ("day2/a/1_vis", "vis/day2/a/1_vis.jpg", "ir/Day2/a/1_ir.png"),
+        ("day10/0", "vis/day10/0.png", "ir/day10/0.raw"),
+    ]
+    assert sorted(visible_only) == ["vis/day2/9.png", "vis/x/5.png", "vis/z/1.png"]
+    assert sorted(infrared_only) == ["ir/y/5.png", "ir/z/2.png"]
+    notes = match_nested(tmp_path / "vis", tmp_path / "ir", (".raw",)).notes
+    assert f"no sub-folder of {tmp_path / 'ir'} matches {tmp_path / 'vis' / 'x'}" in notes
+
+
+def test_hidden_folders_and_circles_are_not_searched(tmp_path: Path) -> None:
+    touch(tmp_path, "vis/a/0.png", "vis/.cache/0.png", "ir/a/0.png", "ir/.cache/0.png", "far/1.png", "ir/far/1.png")
+    for link, target in (("vis/a/up", tmp_path / "vis"), ("vis/b", tmp_path / "vis/a"), ("vis/far", tmp_path / "far")):
+        (tmp_path / link).symlink_to(target, target_is_directory=True)
+    (tmp_path / "far/back").symlink_to(tmp_path / "vis", target_is_directory=True)
+    assert [pair[0] for pair in match(tmp_path)[0]] == ["a/0", "far/1"]
+    assert list_nested(tmp_path / "vis", IMAGE_SUFFIXES) == [tmp_path / "vis/a", tmp_path / "vis/far"]
+
+
+def test_the_output_is_not_searched(tmp_path: Path) -> None:
+    """Unless both folders hold it: then it is one of the inputs, and refused later."""
+    touch(tmp_path, "vis/a/0.png", "ir/a/0.png", "vis/out/a/0.png")
+    assert match(tmp_path, "vis/out") == ([("a/0", "vis/a/0.png", "ir/a/0.png")], [], [])
+    assert match(tmp_path, "vis/a")[0] == match(tmp_path, "vis")[0] == [("a/0", "vis/a/0.png", "ir/a/0.png")]
+
+
+def test_folders_that_hold_images_are_not_searched(tmp_path: Path) -> None:
+    touch(tmp_path, "vis/0.png", "vis/old/1.png", "ir/0.png", "ir/old/1.png")
+    assert match(tmp_path) == ([("0", "vis/0.png", "ir/0.png")], [], [])
+    assert list_nested(tmp_path / "vis", IMAGE_SUFFIXES) == [tmp_path / "vis"]
+
+
+def test_what_is_refused(tmp_path: Path) -> None:
+    touch(tmp_path, "vis/a/0.png", "ir/b/0.png")
+    with pytest.raises(ValueError, match="the sub-folders of a pair must have the same name, too"):
+        match(tmp_path)
+    touch(tmp_path, "ir/0.png")
+    with pytest.raises(ValueError, match=r"holds no images; .*; give one of its sub-folders a \(1 files\)"):
+        match(tmp_path)
+    (tmp_path / "ir/0.png").unlink()
+    touch(tmp_path, "vis/A/0.png")
+    if (tmp_path / "vis/a").samefile(tmp_path / "vis/A"):
+        pytest.skip("the file system ignores case")
+    with pytest.raises(ValueError, match="differ only in case"):
+        match(tmp_path)
