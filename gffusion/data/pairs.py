@@ -23,8 +23,7 @@ from .file_names import (
     match_shots,
     normalize_name,
 )
-from .io import IMAGE_SUFFIXES
-from .other_files import describe_others
+from .other_files import describe_others, describe_unread, find_unread
 
 CLASSES_FILE = "classes.txt"
 """File of class names, one per line, that labelImg writes next to YOLO files."""
@@ -148,10 +147,14 @@ def match_pairs(
         )
         for stem, file in paired.items()
     )
+    visible_only, infrared_only = _drop(visible_files, partners), _drop(infrared_files, partners.values())
+    for folder, files in ((infrared, visible_only), (visible, infrared_only)):
+        if unread := find_unread(folder, files) if isinstance(folder, Path) else []:
+            notes += (describe_unread(unread),)
     return PairMatch(
         pairs=pairs,
-        visible_only=_drop(visible_files, partners),
-        infrared_only=_drop(infrared_files, partners.values()),
+        visible_only=visible_only,
+        infrared_only=infrared_only,
         labels_only=_drop(labels_files, labels_of.values()),
         boxes_only=_drop(box_entries, boxes_of.values()),
         notes=notes,
@@ -234,14 +237,19 @@ def _describe(source: Path | Sequence[Path]) -> str:
 def _index_files(files: Iterable[Path]) -> dict[str, Path]:
     """Return files by case-folded stem, in natural order."""
     found: dict[str, Path] = {}
+    twins: list[tuple[Path, Path]] = []
     for file in sorted(files, key=natural_key):
         twin = found.setdefault(normalize_name(file.stem), file)
         if twin is not file:
-            where = f" in {file.parent}" if twin.parent == file.parent else ""
-            names = (twin.name, file.name) if where else (twin, file)
-            raise ValueError(
-                f"{names[0]} and {names[1]}{where} have the same stem (ignoring case); remove or rename one"
-            )
+            twins.append((twin, file))
+    if twins:  # names of pairs, results and rows of tables are stems, so that one of the two would be lost
+        twin, file = twins[0]
+        where = f" in {file.parent}" if twin.parent == file.parent else ""
+        names = (twin.name, file.name) if where else (twin, file)
+        more = f", and so have {len(twins) - 1} more" if len(twins) > 1 else ""
+        raise ValueError(
+            f"{names[0]} and {names[1]}{where} have the same stem (ignoring case){more}; remove or rename one"
+        )
     return found
 
 

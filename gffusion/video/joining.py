@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from gffusion.utils.atomic import replacing
 
-from .formats import OutputFormat
+from .formats import OUTPUT_FORMATS, OutputFormat
 from .reading import VideoFile, import_av, open_media
 from .segments import explain_write_error
 
@@ -32,22 +32,34 @@ def check_audio(visible: VideoFile, path: Path, output: OutputFormat) -> None:
     Raises:
         ValueError: If it cannot.
     """
+    count = _count_audio(visible.path)
+    lost = next(filter(None, (_find_lost_audio(visible.path, index, output.container) for index in range(count))), None)
+    if lost is None:
+        return
+    others = [
+        suffix
+        for suffix in (".mp4", ".mkv", ".mov", ".webm")
+        if not any(_find_lost_audio(visible.path, index, OUTPUT_FORMATS[suffix].container) for index in range(count))
+    ]
+    advice = f"write {', '.join(others)}" if others else "convert it first (ffmpeg -c:v copy -c:a aac)"
+    raise ValueError(f"{path.suffix} files cannot hold the audio of {visible.path} ({lost}), which is copied: {advice}")
+
+
+def _find_lost_audio(path: Path, index: int, container_format: str) -> str | None:
+    """Return the codec of a stream of audio if a container cannot hold it."""
     av = import_av()
-    for index in range(_count_audio(visible.path)):
-        with open_media(visible.path) as container:
-            stream = container.streams.audio[index]
-            try:
-                with av.open(BytesIO(), "w", format=output.container) as trial:
-                    target = _add_audio(trial, stream)
-                    trial.start_encoding()
-                    for packet in islice(_read_stamped(container, [stream]), 1):
-                        packet.stream = target
-                        trial.mux(packet)
-            except (av.error.FFmpegError, ValueError) as error:
-                raise ValueError(
-                    f"{path.suffix} files cannot hold the audio of {visible.path} ({stream.codec_context.name if stream.codec_context else 'unknown'}), which is "
-                    "copied: write .mkv or .mov"
-                ) from error
+    with open_media(path) as container:
+        stream = container.streams.audio[index]
+        try:
+            with av.open(BytesIO(), "w", format=container_format) as trial:
+                target = _add_audio(trial, stream)
+                trial.start_encoding()
+                for packet in islice(_read_stamped(container, [stream]), 1):
+                    packet.stream = target
+                    trial.mux(packet)
+        except (av.error.FFmpegError, ValueError):
+            return stream.codec_context.name if stream.codec_context else "unknown"
+    return None
 
 
 def _count_audio(path: Path) -> int:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels
 from gffusion.utils.regular_files import check_regular
 
+from .cut_off import lacks_index
 from .formats import HD_HEIGHT
 
 if TYPE_CHECKING:
@@ -230,7 +231,8 @@ class VideoFile:
         try:
             return open_media(self.path)
         except av.error.FFmpegError as error:
-            raise OSError(f"cannot read the video {self.path}: {error.strerror}") from error
+            reason = _CUT_OFF if lacks_index(self.path) else error.strerror
+            raise OSError(f"cannot read the video {self.path}: {reason}") from error
 
     def _find_stream(self, container: "InputContainer") -> "VideoStream":
         if container.format.name.endswith("_pipe") or container.format.name in ("image2", "gif", "apng"):
@@ -241,6 +243,10 @@ class VideoFile:
         return streams[0]
 
 
+_CUT_OFF = (
+    "the recording was cut off, before the index (moov) was written at its end: copy the file again if it is larger at its source; else, "
+    "tools such as untrunc can restore it with another recording of the camera"
+)
 _SKEW = 3e-4  # squared tangent of the largest angle that is ignored, one degree
 _CLOCK = re.compile(r"([0-9]{1,4}):([0-9]{2}):([0-9]{2}(?:\.[0-9]{1,9})?)")
 _UNSPECIFIED = 2  # AVCOL_SPC_UNSPECIFIED

@@ -353,3 +353,25 @@ def test_read_pair_refuses_different_sizes(tmp_path: Path) -> None:
     write_image(infrared, np.zeros((4, 5), np.uint8))
     with pytest.raises(ValueError, match=r"visible\.png measures 6 x 4 pixels, but .*infrared\.png 5 x 4"):
         read_pair(visible, infrared)
+
+
+def test_partners_in_formats_that_are_not_read(tmp_path: Path) -> None:
+    for name in ("vis/1.png", "vis/2_vis.png", "vis/3.png", "ir/1.png", "ir/2_ir.GIF", "ir/3.heic", "ir/9.gif"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    found = match_pairs(tmp_path / "vis", tmp_path / "ir")
+    assert [file.name for file in found.visible_only] == ["2_vis.png", "3.png"]
+    (note,) = found.notes
+    assert note.startswith(
+        f"{tmp_path / 'ir' / '2_ir.GIF'} and 1 more: the format (GIF, HEIC) is not read; convert to PNG"
+    )
+    (tmp_path / "ir/1.png").unlink()
+    with pytest.raises(ValueError, match=r"holds no images; .*the format \(.*GIF.*\) is not read; convert"):
+        match_pairs(tmp_path / "vis", tmp_path / "ir")
+
+
+def test_all_equal_stems_are_counted(tmp_path: Path) -> None:
+    for name in ("1.png", "1.jpg", "2.png", "2.jpg", "3.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match=r"1\.jpg and 1\.png in .* have the same stem .*, and so have 1 more; remove"):
+        match_pairs(tmp_path, tmp_path)
