@@ -102,6 +102,20 @@ class FrameFolder:
             self._note_gaps()
 
     @property
+    def numbers(self) -> list[int]:
+        """The last numbers in the names of the files, 0 where there is none."""
+        return [int(found[-1]) if (found := re.findall(r"\d+", file.stem)) else 0 for file in self._files]
+
+    def leave_gaps(self, step: int) -> None:
+        """Leave the time of a frame free for every number that is missing, with a distance of `step` between numbers."""
+        numbers = self.numbers
+        self._times = [(number - numbers[0]) // step / self.rate for number in numbers]
+        count = (numbers[-1] - numbers[0]) // step + 1 - len(numbers)
+        self.notes = [
+            f"{self.path}: {count} frame{'s' * (count != 1)} taken as dropped, because the other folder has their numbers"
+        ]
+
+    @property
     def seconds(self) -> Fraction:
         """Duration."""
         return self._times[-1] + 1 / self.rate
@@ -204,8 +218,7 @@ class FrameFolder:
 
     def _note_gaps(self) -> None:
         """Add a note if numbers in the names are missing: frames are then not where a constant rate puts them."""
-        numbers = [int(found[-1]) if (found := re.findall(r"\d+", file.stem)) else 0 for file in self._files]
-        steps = [after - before for before, after in pairwise(numbers)]
+        steps = [after - before for before, after in pairwise(self.numbers)]
         if steps and max(steps) > min(steps) > 0 and not any(step % min(steps) for step in steps):
             before = self._files[steps.index(max(steps))].name
             self.notes.append(
@@ -235,7 +248,23 @@ def open_sources(
     clocks = [source.clock for source in (visible, infrared) if isinstance(source, FrameFolder) and source.clock]
     if isinstance(infrared, FrameFolder) and len(clocks) == 2:
         infrared.start = Fraction(clocks[1] - clocks[0], _NANOSECONDS)
+    if None not in fps and isinstance(visible, FrameFolder) and isinstance(infrared, FrameFolder):
+        _align_numbers(visible, infrared)
     return visible, infrared
+
+
+def _align_numbers(visible: FrameFolder, infrared: FrameFolder) -> None:
+    """Leave gaps for numbers that only one of two folders lacks, if they are surely numbered together.
+
+    They are if rates and first numbers are equal, one of the two has all numbers without gaps, and the other one no further ones.
+    """
+    for part, whole in ((visible, infrared), (infrared, visible)):
+        numbers, others = part.numbers, whole.numbers
+        steps = {after - before for before, after in pairwise(others)}
+        is_regular = part.rate == whole.rate and len(steps) == 1 and min(steps) > 0 and numbers[0] == others[0]
+        is_part = all(before < after for before, after in pairwise(numbers)) and set(numbers) <= set(others)
+        if is_regular and is_part and (numbers[-1] - numbers[0]) // min(steps) >= len(numbers):
+            part.leave_gaps(min(steps))
 
 
 def _open(path: Path, kind: Kind, fps: float | None, options: ReadOptions) -> FrameSource:

@@ -28,7 +28,7 @@ from gffusion.data.raw_frames import RawFrame
 from gffusion.inference.file_jobs import FusionJob
 from gffusion.inference.files import fuse_files
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.video.folders import FrameFolder
+from gffusion.video.folders import FrameFolder, open_sources
 from gffusion.video.segments import SegmentEncoder
 from gffusion.zoo import load_image_processor
 
@@ -118,6 +118,49 @@ def test_times_in_names(tmp_path: Path, fuse: Callable) -> None:
         (marker_column(0),) * 2,
         (marker_column(1),) * 2,
     ]
+
+
+@pytest.mark.parametrize("lacking", ["visible", "infrared"])
+def test_numbers_that_one_folder_lacks_are_dropped_frames(tmp_path: Path, fuse: Callable, lacking: str) -> None:
+    """Frames behind them are not early."""
+    visible = write_folder(tmp_path / "visible", (visible_frame(index) for index in range(12)))
+    infrared = write_folder(tmp_path / "infrared", (infrared_frame(index) for index in range(12)), "ir{}.png")
+    for file in (tmp_path / lacking).glob("*[45].png"):
+        file.unlink()
+    path, report = fuse(visible, infrared, visible_fps=25, infrared_fps=25)
+    left = [index for index in range(12) if index not in (3, 4)]
+    shown = left if lacking == "visible" else list(range(12))
+    times = [Fraction(index, 25) for index in left]
+    if lacking == "infrared":
+        found = dict(zip(range(12), columns(path), strict=True))
+        assert all(found[index] == (marker_column(index),) * 2 for index in left)
+        assert {found[index][1] for index in (3, 4)} <= {marker_column(2), marker_column(5)}
+    else:
+        assert columns(path) == [(marker_column(index),) * 2 for index in shown]
+        assert read_frames(path)[1] == times
+    assert (
+        f"{tmp_path / lacking}: 2 frames taken as dropped, because the other folder has their numbers" in report.notes
+    )
+    assert not any("are missing, as after" in note for note in report.notes)
+
+
+def test_numbers_of_other_counters_give_no_times(tmp_path: Path) -> None:
+    """With another rate, another first number, or numbers that the other folder lacks."""
+    folders = [tmp_path / "visible", tmp_path / "infrared"]
+    for folder in folders:
+        write_folder(folder, (visible_frame(index) for index in range(6)))
+    (folders[1] / "frame_3.png").unlink()
+    even = [Fraction(index, 25) for index in range(5)]
+    assert [frame.time for frame in open_sources((*folders,), (25, 25), ReadOptions())[1].read()] != even
+    for change in ("rate", "further", "first"):
+        if change == "further":
+            (folders[1] / "frame_6.png").rename(folders[1] / "frame_9.png")
+        if change == "first":
+            (folders[1] / "frame_9.png").rename(folders[1] / "frame_6.png")
+            (folders[0] / "frame_1.png").rename(folders[0] / "frame_0.png")
+        sources = open_sources((*folders,), (50 if change == "rate" else 25, 25), ReadOptions())
+        assert [frame.time for frame in sources[1].read()] == even
+        assert "are missing, as after frame_" in sources[1].notes[0]
 
 
 def test_missing_numbers_are_noted(tmp_path: Path) -> None:
