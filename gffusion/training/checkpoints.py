@@ -1,5 +1,6 @@
 """Atomic checkpoints: the previous one is deleted only after the new one is complete."""
 
+import errno
 import json
 import os
 import pickle
@@ -27,6 +28,7 @@ _STATE = "state.json"
 _NAME, _HIDDEN_NAME = re.compile(r"step-\d{8,}"), re.compile(r"\.step-\d{8,}(-outdated)?")
 # torch and safetensors raise their own errors when the disk is full.
 _DISK_ERRORS = (OSError, RuntimeError, SafetensorError)
+_MIN_FREE = 1 << 16  # bytes
 
 
 class CheckpointError(OSError):
@@ -76,9 +78,12 @@ class Checkpoints:
                     os.rename(temporary, self.folder / name)
                     synchronize_entries(self.folder)
                     self.delete_unfinished()
-            except _DISK_ERRORS:
+            except _DISK_ERRORS as error:
+                is_full = not isinstance(error, OSError) and _is_full(self.folder)
                 if is_main:
                     shutil.rmtree(temporary, ignore_errors=True)  # so that it takes no room
+                if is_full:  # of which torch says "unexpected pos 64 vs 0"
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(temporary)) from error
                 raise
 
     def load(self, check: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
@@ -155,6 +160,14 @@ class Checkpoints:
         weights = load_file(Path(folder) / _WEIGHTS)
         check_finite(weights)
         self._model.load_state_dict(weights, strict=False)
+
+
+def _is_full(folder: Path) -> bool:
+    """Return whether the disk of a folder has no room for another file."""
+    try:
+        return shutil.disk_usage(folder).free < _MIN_FREE
+    except OSError:
+        return False
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import random
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -130,6 +131,11 @@ class TestCheckpoints:
                 checkpoints.save(2, {"step": 2})
         assert f"last good checkpoint is {checkpoints.folder / 'step-00000001'};" in str(raised.value)
         assert [path.name for path in checkpoints.folder.iterdir()] == ["step-00000001"]
+        with monkeypatch.context() as patch:
+            patch.setattr(owner, name, fail)
+            patch.setattr(checkpoints_module.shutil, "disk_usage", lambda _: SimpleNamespace(free=100))
+            with pytest.raises(CheckpointError, match="the disk is full"):
+                checkpoints.save(2, {"step": 2})
         next(model.funet.parameters()).data += 1
         assert checkpoints.load(accept) == {"step": 1}
         assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
