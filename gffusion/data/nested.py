@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from .file_names import normalize_name
 from .io import IMAGE_SUFFIXES
-from .names import normalize_name
 from .pairs import NoMatchError, PairMatch, match_pairs, natural_key
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from .names import ANY, find_core, normalize_name
+from .file_names import ANY, find_core, normalize_name
 from .raw_frames import RAW_SUFFIXES
 
 VIDEO_SUFFIXES = (

@@ -23,6 +23,7 @@ from .file_names import (
     match_shots,
     normalize_name,
 )
+from .io import IMAGE_SUFFIXES
 from .other_files import describe_others, describe_unread, find_unread
 
 CLASSES_FILE = "classes.txt"
