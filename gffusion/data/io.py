@@ -17,9 +17,10 @@ from gffusion.utils.regular_files import read_regular
 from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import decode_image, open_header, read_late_info
-from .metadata import ImageMetadata
-from .metadata_writing import embed_metadata, find_lost
+from .metadata import EXIF_HEADER, ImageMetadata
+from .metadata_writing import MetadataParts, add_to_png, choose_parts
 from .tiff_pages import PAGE_NAME, THERMAL_PAGE
+from .tiff_tags import add_tags
 
 _FORMATS = {
     ".png": "PNG",
@@ -190,8 +191,7 @@ def write_image(
         path: File to write, with a suffix in `IMAGE_SUFFIXES`. Its folder must exist.
         image: (H, W) gray or (H, W, 3) RGB, as uint8, uint16 or, in TIFF only, float32.
         thermal: Infrared values, stored unchanged in a second page of a TIFF file, which [`read_image`] skips.
-        metadata: Metadata to write, as far as the format can hold it; see [`find_lost_metadata`]. Orientation and sizes
-            in it are corrected.
+        metadata: Metadata to write, as far as the format can hold it. Orientation and sizes in it are corrected.
         replace_special: Whether to replace pipes, devices and the like, which are otherwise refused.
 
     Raises:
@@ -205,23 +205,37 @@ def write_image(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     write_image(Path(folder, "fused.png"), np.zeros((4, 6, 3), np.uint8))
     """
+    write_with_metadata(path, image, thermal, metadata, replace_special)
+
+
+def write_with_metadata(
+    path: str | os.PathLike[str],
+    image: NDArray[Any],
+    thermal: NDArray[Any] | None,
+    metadata: ImageMetadata | None,
+    replace_special: bool,
+) -> tuple[str, ...]:
+    """Write an image as [`write_image`] does, and return what of the metadata the format of the file cannot hold."""
     path = Path(path)
-    content = encode_image(path, image, thermal, metadata)
+    content, lost = _encode_with_metadata(path, image, thermal, metadata or ImageMetadata())
     if not path.parent.is_dir():
         raise FileNotFoundError(f"cannot write {path}: the folder {path.parent} does not exist; create it first")
     replace_file(path, content, replace_special)
+    return lost
 
 
-def encode_image(
-    path: str | os.PathLike[str],
-    image: NDArray[Any],
-    thermal: NDArray[Any] | None = None,
-    metadata: ImageMetadata | None = None,
-) -> bytes:
+def encode_image(path: str | os.PathLike[str], image: NDArray[Any]) -> bytes:
     """Return the content of the file that [`write_image`] would write."""
+    return _encode_with_metadata(Path(path), image, None, ImageMetadata())[0]
+
+
+def _encode_with_metadata(
+    path: Path, image: NDArray[Any], thermal: NDArray[Any] | None, metadata: ImageMetadata
+) -> tuple[bytes, tuple[str, ...]]:
+    """Return the content of a file, and what of the metadata its format cannot hold."""
     if np.ma.is_masked(image):
         raise ValueError(f"cannot write {path}: the image is a masked array; write image.filled(value)")
-    path, image = Path(path), np.asarray(image)
+    image = np.asarray(image)
     image_format = _FORMATS.get(path.suffix.lower())
     if image_format is None:
         raise ValueError(f"cannot write {path}: the suffix must be one of {', '.join(IMAGE_SUFFIXES)}")
@@ -229,10 +243,9 @@ def encode_image(
     if thermal is not None and image_format != "TIFF":
         raise ValueError(f"cannot write thermal values into {path}: only TIFF files have pages")
     try:
-        content = _encode(image, image_format, thermal)
-        if not metadata:
-            return content
-        return embed_metadata(content, image_format, metadata, *_describe(image, image_format))
+        has_color = image.ndim == 3 or image_format == "WEBP"
+        parts = choose_parts(image_format, metadata, (image.shape[0], image.shape[1]), has_color)
+        return _encode(image, image_format, thermal, parts), parts.lost
     except (OSError, ValueError) as error:
         if isinstance(error, OSError) and error.errno:  # of the disk; limits of the format have no number
             raise type(error)(error.errno, f"{error.strerror} in {tempfile.gettempdir()}", str(path)) from error
@@ -240,17 +253,6 @@ def encode_image(
         raise ValueError(
             f"cannot write {path}: {image_format} does not support {width}x{height} pixels: {error}"
         ) from error
-
-
-def find_lost_metadata(path: str | os.PathLike[str], image: NDArray[Any], metadata: ImageMetadata) -> tuple[str, ...]:
-    """Return what of the metadata [`write_image`] leaves out because the format of the file cannot hold it."""
-    image_format = _FORMATS[Path(path).suffix.lower()]
-    return find_lost(image_format, metadata, *_describe(image, image_format))
-
-
-def _describe(image: NDArray[Any], image_format: str) -> tuple[tuple[int, int], bool]:
-    """Return the height and width of an image, and whether its file has three channels."""
-    return (image.shape[0], image.shape[1]), image.ndim == 3 or image_format == "WEBP"
 
 
 def _decode_file(path: str | os.PathLike[str] | BytesIO, kind: str, options: DecodeOptions) -> DecodedImage:
@@ -280,30 +282,49 @@ def _check_writable(path: Path, image: NDArray[Any], image_format: str) -> None:
         )
 
 
-def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None) -> bytes:
+def _encode(image: NDArray[Any], image_format: str, thermal: NDArray[Any] | None, parts: MetadataParts) -> bytes:
     if image_format == "TIFF":
-        import tifffile  # here to save start-up time
+        content = _encode_tiff(image, thermal)
+        return add_tags(content, parts.tags) if parts.tags else content
+    if image_format == "PNG":
+        return add_to_png(_encode_png(image), parts.exif, parts.xmp, parts.icc)
+    options = {
+        "exif": EXIF_HEADER + parts.exif if parts.exif else b"",
+        "xmp": parts.xmp or b"",
+        "icc_profile": parts.icc or b"",
+    }
+    return _encode_with_pillow(image, image_format, _SAVE_OPTIONS.get(image_format, {}) | options)
 
-        content = BytesIO()
-        with tifffile.TiffWriter(content) as writer:
-            # By default, tifffile adds metadata of its own.
-            writer.write(image, photometric=_get_photometric(image), metadata=None)
-            if thermal is not None:
-                name = (PAGE_NAME, "s", 0, THERMAL_PAGE, True)
-                writer.write(thermal, photometric=_get_photometric(thermal), metadata=None, extratags=[name])
-        return content.getvalue()
-    is_usual_png = image_format == "PNG" and max(image.shape) <= _MAX_PNG_SIDE
-    if image.dtype == np.uint16 and not is_usual_png and not (image_format == "PNG" and image.ndim == 2):
+
+def _encode_tiff(image: NDArray[Any], thermal: NDArray[Any] | None) -> bytes:
+    import tifffile  # here to save start-up time
+
+    content = BytesIO()
+    with tifffile.TiffWriter(content) as writer:
+        # By default, tifffile adds metadata of its own.
+        writer.write(image, photometric=_get_photometric(image), metadata=None)
+        if thermal is not None:
+            name = (PAGE_NAME, "s", 0, THERMAL_PAGE, True)
+            writer.write(thermal, photometric=_get_photometric(thermal), metadata=None, extratags=[name])
+    return content.getvalue()
+
+
+def _encode_png(image: NDArray[Any]) -> bytes:
+    if max(image.shape) > _MAX_PNG_SIDE:
+        return _encode_with_pillow(image, "PNG", {})
+    import imagecodecs  # here to save start-up time
+
+    # Other threads run meanwhile.
+    return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), **_PNG_OPTIONS))
+
+
+def _encode_with_pillow(image: NDArray[Any], image_format: str, options: dict[str, Any]) -> bytes:
+    if image.dtype == np.uint16 and (image_format != "PNG" or image.ndim == 3):
         from gffusion.models.gffusion.image_ops import to_uint8  # here to save start-up time: it imports torch
 
         image = to_uint8(image)  # Pillow has no 16-bit color
-    if is_usual_png:
-        import imagecodecs  # here to save start-up time
-
-        # Other threads run meanwhile.
-        return bytes(imagecodecs.png_encode(np.ascontiguousarray(image), **_PNG_OPTIONS))
     with tempfile.TemporaryFile() as file:  # Pillow blocks all other threads while it writes to memory
-        Image.fromarray(np.ascontiguousarray(image)).save(file, image_format, **_SAVE_OPTIONS.get(image_format, {}))
+        Image.fromarray(np.ascontiguousarray(image)).save(file, image_format, **options)
         file.seek(0)
         return file.read()
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.data import ImagePair, PairImages, ReadOptions, read_pair, write_image
-from gffusion.data.io import find_lost_metadata, read_bytes
+from gffusion.data.io import read_bytes, write_with_metadata
 from gffusion.data.metadata import ImageMetadata, read_metadata
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.atomic import describe_error, is_written, prevents_writing
@@ -187,6 +187,5 @@ def _write(item: WriteJob) -> tuple[str, ...]:
     if job.fused not in written:
         return notes
     page = thermal if job.thermal == job.fused else None
-    write_image(job.fused, fused, page, item.metadata, replace_special=job.overwrite)
-    lost = find_lost_metadata(job.fused, fused, item.metadata) if item.metadata else ()
+    lost = write_with_metadata(job.fused, fused, page, item.metadata, replace_special=job.overwrite)
     return notes + tuple(f"{job.fused.suffix} files cannot hold {part} of the visible image" for part in lost)

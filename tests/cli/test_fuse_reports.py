@@ -17,7 +17,7 @@ import pytest
 
 from gffusion.cli import fuse_reports
 from gffusion.cli.printing import print_json
-from gffusion.data import write_image
+from gffusion.data.io import write_with_metadata
 from gffusion.inference.files import fuse_files
 
 
@@ -238,12 +238,12 @@ def table() -> tuple[str, ...]:
 
 
 def test_a_full_disk_ends_the_run(gffusion: Callable, monkeypatch: pytest.MonkeyPatch, table: tuple[str, ...]) -> None:
-    def write(path: Path, *arguments: Any, **options: Any) -> None:
+    def write(path: Path, *arguments: Any, **options: Any) -> Any:
         if path.name != "0.png":
             raise OSError(errno.ENOSPC, "No space left on device", str(path))
-        write_image(path, *arguments, **options)
+        return write_with_metadata(path, *arguments, **options)
 
-    monkeypatch.setattr("gffusion.inference.file_jobs.write_image", write)
+    monkeypatch.setattr("gffusion.inference.file_jobs.write_with_metadata", write)
     outcome = gffusion(*table, "--json")
     report = json.loads(outcome.out)
     assert (outcome.exit_code, report["fused"]) == (1, 1)

@@ -140,7 +140,7 @@ class TestFuseFiles:
         results = run([make_job(tmp_path, "huge")], BrighterOfBoth(memory=0))
         assert results["huge"].error == "not enough memory for this image: out of memory"
 
-    @pytest.mark.parametrize("place", ["read_pair", "predict", "write_image"])
+    @pytest.mark.parametrize("place", ["read_pair", "predict", "write_with_metadata"])
     def test_memory_runs_out(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
         """For one pair, the others are fused: Python raises without a message, and torch a RuntimeError on a CPU."""
         jobs = [make_job(tmp_path, name) for name in ("first", "huge", "last")]
