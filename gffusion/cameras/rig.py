@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from gffusion.utils.atomic import replace_file
+
 _FORMAT, _VERSION = "gffusion-rig", 1
 _MAX_SIDE = 10**6
 _MAX_BYTES = 100_000  # a rig has a few hundred bytes
@@ -174,20 +176,11 @@ class Rig:
             (480, 640)
         """
         file = Path(path)
-        if file.exists() and not file.is_file():
-            raise OSError(f"cannot write {file}: it is not a regular file; remove it, or choose another")
+        if file.is_dir():
+            raise IsADirectoryError(f"cannot write {file}: it is a folder; choose another name")
         if not file.parent.is_dir():
             raise FileNotFoundError(f"cannot write {file}: the folder {file.parent} does not exist")
-        # As in `gffusion.utils.atomic`, a room above, which removes a file of this name a day after its process was killed.
-        temporary = file.with_name(f".gffusion-00000000-{os.getpid()}-{id(self)}.tmp")
-        try:
-            with temporary.open("w", encoding="utf-8") as opened:
-                opened.write(self.to_json())
-                opened.flush()
-                os.fsync(opened.fileno())
-            os.replace(temporary, file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_file(file, self.to_json().encode())
 
     def to_json(self) -> str:
         """Return the content of the file that [`~Rig.load`] reads."""

@@ -47,7 +47,7 @@ def test_a_rig_is_replaced_when_the_new_one_is_complete(tmp_path: Path, monkeypa
     assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
     rig.save(path)
     assert np.array_equal(Rig.load(path).matrix, rig.matrix)
-    with pytest.raises(OSError, match="is not a regular file"):
+    with pytest.raises(OSError, match="it is a folder; choose another name"):
         rig.save(tmp_path)
 
 
