@@ -10,6 +10,7 @@ NOT_COMPARED = "(model and options are not compared)"
 """Part of notes about outputs that are kept."""
 
 _SHARE = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)? %")
+_NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
 _MAX_NAMES = 3
 
 _subject: ContextVar[str] = ContextVar("subject", default="")
@@ -71,6 +72,16 @@ def get_kind(note: str) -> str:
         'border ({}) filled'
     """
     return _SHARE.sub("{}", note)
+
+
+def drop_numbers(note: str) -> str:
+    """Return a note without its numbers: of such kinds there are few, however many images are read.
+
+    Example:
+        >>> drop_numbers("identical since 0.040 s")
+        'identical since {} s'
+    """
+    return _NUMBER.sub("{}", note)
 
 
 def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:

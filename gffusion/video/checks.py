@@ -1,14 +1,18 @@
-"""Check frames of two videos before they are fused."""
+"""Check frames of two videos, or of a stream, before they are fused."""
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras.swapped_images import are_swapped, describe_swap, find_swap
 from gffusion.data.same_images import check_different_images
 
 _MAX_FRAMES = 5
+_MAX_SECONDS = 1e15
 
 
 def check_frames(
@@ -28,3 +32,45 @@ def check_frames(
         check_different_images(visible, infrared, names)
     if not infrared_luma and are_swapped(find_swap(*pair) for pair in frames[:_MAX_FRAMES]):
         raise ValueError(describe_swap(*names))
+
+
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number, which can be infinite.
+
+    Example:
+        >>> is_number(np.float32(3)), is_number(True), is_number(float("nan"))
+        (True, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
+def check_time(time: float | None, default: float) -> float:
+    """Return the time of a frame in seconds, by default `default`.
+
+    Raises:
+        ValueError: If it is no finite number.
+    """
+    if time is not None and not (is_number(time) and abs(time) < _MAX_SECONDS):
+        raise ValueError(f"`time` must be a finite number of seconds, got {time!r:.40}")
+    return default if time is None else time
+
+
+def check_image(name: str, image: Any) -> None:
+    """Check an image that a camera gave.
+
+    Raises:
+        ValueError: If it is no array of integers or floating-point values (H, W), (H, W, 1) or (H, W, 3), is empty, or has masked
+            values.
+    """
+    is_image = isinstance(image, np.ndarray) and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3)))
+    if not is_image or not image.size or image.dtype.kind not in "iuf":
+        details = f" of {image.dtype} and shape {tuple(image.shape)}" if hasattr(image, "shape") else ""
+        raise ValueError(
+            f"`{name}` must be an array (H, W) or (H, W, 3) of integers or floating-point values, got "
+            f"{type(image).__name__}{details}"
+        )
+    if np.ma.is_masked(image):
+        advice = (
+            "floating-point values with NaN where it is masked" if name == "infrared" else "its values, `image.data`"
+        )
+        raise ValueError(f"`{name}` is a masked array, whose mask most functions ignore: give {advice}")

@@ -1,5 +1,7 @@
 """Reuse CLIP's tokens for several frames of a video."""
 
+from numbers import Integral
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -69,10 +71,10 @@ def check_refresh(model: GFFusionModel, every: int) -> None:
     """Check that tokens of a model can be reused.
 
     Raises:
-        ValueError: If `every` is less than 1, or the model injects no tokens of CLIP.
+        ValueError: If `every` is no whole number of at least 1, or the model injects no tokens of CLIP.
     """
-    if every < 1:
-        raise ValueError(f"`semantic_every` (--semantic-every) must be at least 1, got {every}")
+    if isinstance(every, bool) or not isinstance(every, Integral) or every < 1:
+        raise ValueError(f"`semantic_every` (--semantic-every) must be a whole number of at least 1, got {every!r:.40}")
     if every > 1 and is_exported(model):
         raise ValueError("`semantic_every` (--semantic-every) cannot be used with an exported file: leave it out")
     if every > 1 and not model.config.needs_clip:

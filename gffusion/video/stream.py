@@ -6,7 +6,6 @@ import weakref
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from numbers import Real
 from types import TracebackType
 from typing import Any
 
@@ -17,8 +16,9 @@ from transformers.utils import logging
 from gffusion.data import ReadOptions
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.notes import get_kind
+from gffusion.utils.notes import drop_numbers
 
+from .checks import check_image, check_time, is_number
 from .frozen import FrozenFrames
 from .fuser import FrameFuser
 
@@ -26,7 +26,6 @@ logger = logging.get_logger(__name__)
 
 _PALETTE_PATIENCE = 5  # frames
 _SLOW_PASSES = 2  # of a size: they load kernels, and capture a graph on a GPU
-_MAX_SECONDS = 1e15
 
 
 @dataclass(frozen=True)
@@ -159,7 +158,7 @@ class FusionStream:
         semantic_every: int = 1,
         max_age: float = 2.0,
     ) -> None:
-        if not (isinstance(max_age, int | float) and max_age > 0):
+        if not (is_number(max_age) and max_age > 0):
             raise ValueError(f"`max_age` must be a positive number of seconds, got {max_age!r}")
         read_options = read_options or ReadOptions(keep_borders=True)
         self._fuser = FrameFuser(
@@ -201,13 +200,13 @@ class FusionStream:
 
         Raises:
             RuntimeError: If the stream is closed.
-            ValueError: If an image is no array of real numbers of one of these shapes, or is empty, or `time` is no finite
-                number.
+            ValueError: If an image is no array of integers or floating-point values of one of these shapes, is empty or masked,
+                or `time` is no finite number.
         """
         arrived = clock.monotonic()
-        pushed = _Pushed(visible, infrared, _check_time(time, arrived), arrived)
-        _check_image("visible", visible)
-        _check_image("infrared", infrared)
+        pushed = _Pushed(visible, infrared, check_time(time, arrived), arrived)
+        check_image("visible", visible)
+        check_image("infrared", infrared)
         with self._changed:
             self._count_pushed()
             self._wait_for_work(pushed)
@@ -215,8 +214,8 @@ class FusionStream:
     def push_infrared(self, infrared: NDArray[Any], time: float | None = None) -> None:
         """Hand over the newest infrared image, with which visible ones are fused from now on; arguments and errors as `push`."""
         arrived = clock.monotonic()
-        time = _check_time(time, arrived)
-        _check_image("infrared", infrared)
+        time = check_time(time, arrived)
+        check_image("infrared", infrared)
         with self._changed:
             self._check_open()
             self._newest_infrared = infrared, time
@@ -228,8 +227,8 @@ class FusionStream:
         has stopped, the pair is not fused, and `latest` raises ValueError. Before the first infrared image, nothing is fused.
         """
         arrived = clock.monotonic()
-        time = _check_time(time, arrived)
-        _check_image("visible", visible)
+        time = check_time(time, arrived)
+        check_image("visible", visible)
         with self._changed:
             self._count_pushed()
             if self._newest_infrared is None:
@@ -259,11 +258,14 @@ class FusionStream:
             after: The result that was seen last: it is returned again only after `timeout`, or if the stream has ended.
 
         Raises:
-            ValueError: If a pair could not be fused; raised once per failure, the stream goes on.
+            ValueError: If a pair could not be fused; raised once per failure, the stream goes on. Or if `timeout` is no number.
         """
+        if timeout is not None and not is_number(timeout):
+            raise ValueError(f"`timeout` must be a number of seconds or None, got {timeout!r:.40}")
         with self._changed:
             if timeout is not None:
-                self._changed.wait_for(lambda: self._result is not after or self._error or self._is_finished, timeout)
+                seconds = min(timeout, threading.TIMEOUT_MAX)
+                self._changed.wait_for(lambda: self._result is not after or self._error or self._is_finished, seconds)
             self._raise_error()
             return self._result
 
@@ -337,8 +339,8 @@ class FusionStream:
     def _log_new_kinds(self, pushed: _Pushed, notes: Sequence[str]) -> None:
         """Log the first note of every kind."""
         for note in notes:
-            if get_kind(note) not in self._logged:
-                self._logged.add(get_kind(note))
+            if (kind := drop_numbers(note)) not in self._logged:
+                self._logged.add(kind)
                 logger.warning(f"frame at {float(pushed.time):.3f} s: {note} (further frames like it are not reported)")
 
     def _fail(self, pushed: _Pushed, error: Exception) -> None:
@@ -379,18 +381,3 @@ class _Results(Iterator[StreamResult]):
             raise StopIteration
         self._seen, result = newer
         return result
-
-
-def _check_time(time: float | None, default: float) -> float:
-    if time is not None and not (isinstance(time, Real) and abs(time) < _MAX_SECONDS):  # False for NaN
-        raise ValueError(f"`time` must be a finite number of seconds, got {time!r:.40}")
-    return default if time is None else time
-
-
-def _check_image(name: str, image: Any) -> None:
-    is_image = isinstance(image, np.ndarray) and (image.ndim == 2 or (image.ndim == 3 and image.shape[2] in (1, 3)))
-    if not is_image or not image.size or image.dtype.kind not in "biuf":
-        details = f" of {image.dtype} and shape {tuple(image.shape)}" if hasattr(image, "shape") else ""
-        raise ValueError(
-            f"`{name}` must be an array (H, W) or (H, W, 3) of real numbers, got {type(image).__name__}{details}"
-        )

@@ -166,7 +166,11 @@ def test_dropped_pairs_before_a_failure_count_for_the_next_result(
         (np.zeros(4, np.uint8), r"ndarray of uint8 and shape \(4,\)"),
         (np.zeros((3, 48, 64), np.uint8), r"ndarray of uint8 and shape \(3, 48, 64\)"),
         (np.zeros((48, 64, 4), np.uint8), r"ndarray of uint8 and shape \(48, 64, 4\)"),
-        (np.zeros((48, 64), np.complex64), "of real numbers, got ndarray of complex64"),
+        (np.zeros((48, 64), bool), "floating-point values, got ndarray of bool"),
+        (np.zeros((48, 64), np.complex64), "got ndarray of complex64"),
+        (np.zeros((48, 64), object), "got ndarray of object"),
+        (np.zeros((48, 64), "U3"), "got ndarray of <U3"),
+        (np.zeros((48, 64), [("a", "u1")]), "got ndarray of "),
     ],
 )
 @pytest.mark.parametrize("name", ["visible", "infrared"])
@@ -178,21 +182,36 @@ def test_what_is_no_image_is_refused(funet: GFFusionModel, image: Any, message: 
     assert stream.statistics.pushed == 0
 
 
-@pytest.mark.parametrize("time", [float("nan"), float("inf"), np.float32("nan"), "1.5"])
+@pytest.mark.parametrize(("name", "advice"), [("visible", "its values"), ("infrared", "values with NaN")])
+def test_masked_arrays_are_refused_with_what_push_takes(funet: GFFusionModel, name: str, advice: str) -> None:
+    images = dict(zip(("visible", "infrared"), pair(0), strict=True))
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        with pytest.raises(ValueError, match=f"`{name}` is a masked array, .*: give .*{advice}"):
+            stream.push(**images | {name: np.ma.array(images[name], mask=np.arange(images[name].size) == 3)})  # type: ignore[arg-type]
+        stream.push(**images | {name: np.ma.array(images[name])})  # type: ignore[arg-type]
+        assert stream.latest(timeout=120) is not None
+
+
+@pytest.mark.parametrize("time", [float("nan"), float("inf"), np.float32("nan"), "1.5", True])
 def test_wrong_times(funet: GFFusionModel, time: Any) -> None:
     with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
         with pytest.raises(ValueError, match="`time` must be a finite number of seconds, got "):
             stream.push(*pair(0), time=time)
         stream.push(*pair(0), time=2)
+        if time != float("inf"):
+            with pytest.raises(ValueError, match="`timeout` must be a number of seconds or None, got "):
+                stream.latest(timeout=time)
+        first = stream.latest(timeout=float("inf"))
+        assert first is not None and stream.latest(timeout=np.float32(-1), after=first) is first
     assert stream.statistics.pushed == 1
 
 
 def test_notes_are_logged_once(funet: GFFusionModel, caplog: pytest.LogCaptureFixture) -> None:
-    """Such as those on frames behind a shutter, of which dead ones fail."""
+    """Such as those on frames behind a shutter, of which dead ones fail; their numbers are no kind."""
     processor = load_image_processor("gffusion-funet", infrared_range="percentile")
     visible = visible_frame(0)
     with FusionStream(funet, processor) as stream:
-        for number, value in enumerate((29315, 29315, 0, 65535)):
+        for number, value in enumerate((29315, 29420, 0, 65535)):
             stream.push(visible, np.full(visible.shape[:2], value, np.uint16), time=number)
             counts = stream.statistics
             while counts.fused + counts.failed <= number:
@@ -203,6 +222,7 @@ def test_notes_are_logged_once(funet: GFFusionModel, caplog: pytest.LogCaptureFi
     assert warning.startswith("frame at 0.000 s: all infrared values are 29315")
 
 
+@pytest.mark.parametrize("dead", [None, np.nan])
 @pytest.mark.parametrize(
     ("is_new", "noted"),
     [
@@ -212,16 +232,24 @@ def test_notes_are_logged_once(funet: GFFusionModel, caplog: pytest.LogCaptureFi
     ],
 )
 def test_frozen_frames_are_noted(
-    funet: GFFusionModel, caplog: pytest.LogCaptureFixture, is_new: Callable[[int], bool], noted: list[int]
+    funet: GFFusionModel,
+    caplog: pytest.LogCaptureFixture,
+    is_new: Callable[[int], bool],
+    noted: list[int],
+    dead: float | None,
 ) -> None:
-    infrared, results = infrared_frame(0), []
+    """Pixels that a camera marks as not measured are the same, too."""
+    first, last = (infrared_frame(index) / np.float32(255) if dead else infrared_frame(index) for index in (0, 8))
+    first[5, 7] = dead or 0
+    infrared, results = first, []
     with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
         for number in range(9):
             infrared = infrared.copy() if is_new(number) else infrared
-            infrared = infrared_frame(8) if number == 8 else infrared
+            infrared = last if number == 8 else infrared
             stream.push(visible_frame(number), infrared, time=number / 3)
             results.append(stream.latest(timeout=120, after=results[-1] if results else None))
-    assert [number for number, result in enumerate(results) if result and result.notes] == noted
+    is_frozen = [result is not None and any("frozen" in note for note in result.notes) for result in results]
+    assert [number for number, value in enumerate(is_frozen) if value] == noted
     (warning,) = [record.message for record in caplog.records if "identical" in record.message]
     assert warning.startswith(f"frame at {noted[0] / 3:.3f} s: the infrared frames are identical since 0.000 s")
 
@@ -281,8 +309,10 @@ def test_frames_of_each_camera_as_they_come(funet: GFFusionModel) -> None:
             push(infrared_frame(0))
         with pytest.raises(ValueError, match="must be an array"):
             push(None)
-    with pytest.raises(ValueError, match="`max_age` must be a positive number of seconds, got 0"):
-        FusionStream(funet, processor, max_age=0)
+    for age in (0, float("nan"), True, "2"):
+        with pytest.raises(ValueError, match="`max_age` must be a positive number of seconds, got "):
+            FusionStream(funet, processor, max_age=age)  # type: ignore[arg-type]
+    FusionStream(funet, processor, max_age=np.float32(3)).close()  # type: ignore[arg-type]
 
 
 def test_iteration_goes_on_after_a_pair_that_cannot_be_fused(funet: GFFusionModel) -> None:
@@ -356,7 +386,10 @@ def test_smoothing_and_alignment(funet: GFFusionModel) -> None:
         ({}, {"read_options": ReadOptions(align="auto")}, "gffusion align"),
         ({}, {"segment": True}, "segmenter"),
         ({}, {"semantic_every": 4}, "injects CLIP"),
-        ({}, {"semantic_every": 0}, "at least 1"),
+        ({}, {"semantic_every": 0}, "whole number of at least 1, got 0"),
+        ({}, {"semantic_every": "x"}, "whole number of at least 1, got 'x'"),
+        ({}, {"semantic_every": True}, "whole number"),
+        ({}, {"semantic_every": 1.5}, "whole number"),
     ],
 )
 def test_refused(funet: GFFusionModel, options: dict[str, Any], stream_options: dict[str, Any], message: str) -> None:

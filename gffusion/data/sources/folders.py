@@ -22,7 +22,7 @@ from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
 from gffusion.data.same_files import check_different_files
 from gffusion.data.swapped_pairs import check_not_swapped
 from gffusion.models.gffusion.image_sizes import check_same_size
-from gffusion.utils.notes import get_kind
+from gffusion.utils.notes import drop_numbers
 
 from .base import DecodedPair, PairSource, to_arrays
 
@@ -109,8 +109,8 @@ class FolderPairs(PairSource):
     def _log_new_kinds(self, index: int, notes: Sequence[str]) -> None:
         """Log the first note of every kind: what was changed or assumed while reading."""
         for note in notes:
-            if get_kind(note) not in self._logged:
-                self._logged.add(get_kind(note))
+            if (kind := drop_numbers(note)) not in self._logged:
+                self._logged.add(kind)
                 logger.warning("%s: %s (further pairs like it are not reported)", self.describe(index), note)
 
     def read_labels(self, index: int) -> NDArray[Any]:
