@@ -9,8 +9,7 @@ from .folders import FrameFolder, FrameSource
 from .reading import TimedFrame, choose_times
 
 MAX_PROBES = 10
-# Shorter ends are usual, as sound can last longer than images.
-_MISSING_SECONDS, _MISSING_SHARE = Fraction(1), Fraction(1, 50)
+_MISSING_SHARE = Fraction(1, 50)  # of a duration; less is no reason to warn
 
 
 class FramePair(NamedTuple):
@@ -32,6 +31,7 @@ class MatchCounts:
     Attributes:
         before: Visible frames before the infrared video starts.
         after: Whether visible frames follow after the infrared video ends.
+        infrared_after: Whether infrared frames follow after the visible video ends.
         gaps: Visible frames in gaps of the infrared video.
         matched: Pairs.
         first_gap: Time of the first visible frame in a gap.
@@ -39,6 +39,7 @@ class MatchCounts:
 
     before: int = 0
     after: bool = False
+    infrared_after: bool = False
     gaps: int = 0
     matched: int = 0
     first_gap: Fraction | None = None
@@ -115,7 +116,7 @@ class VideoPair:
 def _match(
     visible: Iterator[TimedFrame], infrared: Iterator[TimedFrame], tolerance: Fraction, counts: MatchCounts
 ) -> Iterator[FramePair]:
-    nearest, following = next(infrared, None), next(infrared, None)
+    nearest, following, end = next(infrared, None), next(infrared, None), Fraction(0)
     if nearest is None:
         return
     for frame in visible:
@@ -132,6 +133,10 @@ def _match(
             counts.first_gap = frame.time if counts.first_gap is None else counts.first_gap
         else:
             counts.before += 1
+        end = frame.time + (frame.duration or tolerance)
+    while following is not None and following.time <= end + tolerance:
+        following = next(infrared, None)
+    counts.infrared_after = following is not None
 
 
 def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
@@ -146,14 +151,18 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
         )
     if counts.after:
         notes.append("stopped at the end of the infrared video, which is shorter")
-    elif pair.infrared.end + pair.offset > pair.visible.end + pair.tolerance and pair.visible.end:
+    elif counts.infrared_after:
         notes.append("stopped at the end of the visible video, which is shorter")
     for file in (pair.visible, pair.infrared):
         if file.damaged:
             notes.append(f"{file.path}: {file.damaged} damaged frames left out{_list_errors(file)}")
-        if file.found and file.seconds - file.found > max(_MISSING_SECONDS, _MISSING_SHARE * file.seconds):
+        if (
+            file.spare is not None
+            and file.found
+            and file.seconds - file.found > max(file.spare, _MISSING_SHARE * file.seconds)
+        ):
             notes.append(
-                f"{file.path} has frames for {float(file.found):.1f} s, but says that it lasts {float(file.seconds):.1f} s: it may "
+                f"{file.path} has frames for {float(file.found):.2f} s, but says that it lasts {float(file.seconds):.2f} s: it may "
                 "be truncated"
             )
     return notes

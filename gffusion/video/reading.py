@@ -36,6 +36,8 @@ _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 _GRAY_SPREAD, _COLORED_SHARE = 16, 0.001
 _MEASURED_FRAMES = 100  # whose times give the rate of a file that does not name it
 _STEP = 4  # rows and columns between pixels that are tested for color
+# By which durations of complete files differ, as they are rounded, and formats hold no duration of the last frame.
+_SPARE_FRAMES, _SPARE_SECONDS = 3, Fraction(1)
 
 
 def import_av() -> ModuleType:
@@ -86,7 +88,8 @@ class VideoFile:
         seconds: Duration, 0 if the file has none.
         shift: Time that is subtracted from its time stamps.
         damaged: Number of packets and frames that could not be used when the file was last read.
-        found: Seconds from the first frame to the end of the last one, 0 unless the file was read to its end.
+        found: Seconds from `start` to the end of the last frame, 0 unless the file was read to its end.
+        spare: Seconds by which the duration of a complete file can exceed `found`; `None` if it may be that of the sound.
 
     Raises:
         ImportError: If PyAV is not installed.
@@ -105,6 +108,7 @@ class VideoFile:
             self.time_base = stream.time_base or Fraction(1, 1000)
             self.rate = Fraction(stream.average_rate or _measure_rate(container, stream) or stream.guessed_rate or 25)
             self.seconds = _measure_seconds(container, stream)
+            self.spare = _find_spare(container, stream, self.rate)
             self.shift = Fraction(0)
             if container.format.name in _FREE_CLOCKS and container.start_time is not None:
                 self.shift = Fraction(container.start_time, 1_000_000)
@@ -159,7 +163,7 @@ class VideoFile:
         if start is not None and self._has_no_pts and self._delay is None:
             next(self._read(None), None)
         self.damaged, self.found = 0, Fraction(0)
-        first = last = None
+        last = None
         end = Fraction(0)
         with self._open() as container:
             stream = self._find_stream(container)
@@ -184,11 +188,11 @@ class VideoFile:
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
                     continue
-                first, last = time if first is None else first, time
+                last = time
                 duration = (frame.duration or 0) * unit
-                end = time + duration
+                end = time + (duration or 1 / self.rate)
                 yield TimedFrame(frame, time, duration)
-        self.found = Fraction(0) if first is None else end - first
+        self.found = max(Fraction(0), end - self.start)
 
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
         """Yield the frames, with `pts` from their order where the file stores only the order of decoding."""
@@ -258,14 +262,22 @@ def _measure_seconds(container: "InputContainer", stream: "VideoStream") -> Frac
         return stream.duration * stream.time_base
     seconds = Fraction(container.duration or 0, 1_000_000)
     if container.format.name in _END_AS_DURATION:
-        end = _read_clock(stream.metadata.get("DURATION", ""))
+        end = _read_clock(stream)
         seconds = min(seconds, end or seconds) - (stream.start_time or 0) * Fraction(stream.time_base or 0)
     return max(Fraction(0), seconds)
 
 
-def _read_clock(text: str) -> Fraction:
-    """Return the seconds of a tag such as 00:01:02.500000000, 0 if it is no time: of a stream, which can end before others."""
-    clock = _CLOCK.fullmatch(text.strip("\0 "))
+def _find_spare(container: "InputContainer", stream: "VideoStream", rate: Fraction) -> Fraction | None:
+    """Return by how many seconds the duration of a complete file can exceed that of its frames, `None` if by any number."""
+    is_alone, is_precise = len(container.streams) == 1, container.format.name in _END_AS_DURATION
+    if stream.duration or (is_precise and (is_alone or _read_clock(stream))):
+        return _SPARE_FRAMES / rate
+    return max(_SPARE_FRAMES / rate, _SPARE_SECONDS) if is_alone else None
+
+
+def _read_clock(stream: "VideoStream") -> Fraction:
+    """Return the seconds of the tag of a stream, such as 00:01:02.500000000, 0 if it is no time."""
+    clock = _CLOCK.fullmatch(stream.metadata.get("DURATION", "").strip("\0 "))
     hours, minutes, seconds = map(Fraction, clock.groups()) if clock else (Fraction(0),) * 3
     return 3600 * hours + 60 * minutes + seconds
 
