@@ -29,6 +29,7 @@ class FusionGraph(nn.Module):
         self.model, self.segment, self.uint8 = copy.deepcopy(model), segment, uint8
         self.funet = FunetGraph(self.model.funet)
         _fix_positions(self.model, segment)
+        self.requires_grad_(False)
 
     def forward(self, visible: Tensor, infrared: Tensor) -> tuple[Tensor, ...]:
         """Fuse (B, 3, H, W) and (B, 1, H, W) in [0, 1] -> (B, 3, H, W) in [0, 1], and labels (B, H, W), uint8.
