@@ -53,6 +53,9 @@ def main() -> None:
     pair = VideoPair(VideoFile(options.visible), VideoFile(options.infrared))
     model = create_model(options.model, use_segmenter=False).to(device)
     processor = load_image_processor(options.model, **infrared)
+    largest = pair.infrared.largest_count
+    if largest is not None and processor.infrared_options.infrared_range in ("auto", "type"):  # arrays do not show it
+        processor = load_image_processor(options.model, **infrared | {"infrared_range": [0, largest]})
     stream = FusionStream(model, processor, read_options, semantic_every=options.semantic_every)
     with ThreadPoolExecutor(1) as cameras, stream:
         reading = cameras.submit(play, stream, pair)

@@ -84,6 +84,7 @@ class FrameFolder:
 
     bits, is_gray, hdr, sample_aspect_ratio, found = 8, True, None, Fraction(1), Fraction(0)
     spare: ClassVar[Fraction | None] = None
+    largest_count: ClassVar[int | None] = None
     metadata: ClassVar[dict[str, str]] = {}
 
     def __init__(self, path: Path, kind: Kind, fps: float | None = None, options: ReadOptions = ReadOptions()) -> None:

@@ -142,7 +142,6 @@ class _VideoRun:
     ) -> None:
         self.job, self.pair, self.report = job, pair, VideoReport()
         self._names = str(job.visible), str(job.infrared)
-        self._largest = 2**pair.infrared.bits - 1 if pair.infrared.is_gray and 8 < pair.infrared.bits < 16 else None
         found_pairs = pair.probe()
         reference = 1 if read_options.reference == "infrared" else 0  # the video whose shape the result has
         file = (pair.visible, pair.infrared)[reference]
@@ -273,7 +272,7 @@ class _VideoRun:
             if isinstance(pair.visible.frame, StoredFrame):
                 notes += pair.visible.frame.notes
             names = name_frame(pair.visible.frame, self._names[0]), name_frame(pair.infrared.frame, self._names[1])
-            prepared = fuser.prepare(visible, infrared, names, self._largest)
+            prepared = fuser.prepare(visible, infrared, names, self.pair.infrared.largest_count)
             prepared = prepared._replace(images=prepared.images._replace(notes=prepared.images.notes + notes))
             return FrameItem(time, duration, prepared)
         except ValueError as error:

@@ -136,6 +136,11 @@ class VideoFile:
         """Whether the file has one channel."""
         return self.pixel_format.startswith("gray")
 
+    @property
+    def largest_count(self) -> int | None:
+        """The largest count of infrared frames of 9 to 15 bits, which are read as uint16; `None` for others."""
+        return 2**self.bits - 1 if self.is_gray and 8 < self.bits < 16 else None
+
     def identify(self) -> tuple[Any, ...]:
         """Return what the frames and their times depend on."""
         state = self.path.stat()

@@ -107,6 +107,27 @@ def test_live(tmp_path: Path) -> None:
     assert find_markers(read_image(tmp_path / "last.png")) == (marker_column(11),) * 2
 
 
+def test_live_takes_the_largest_count_of_a_video_as_white(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `gffusion fuse` does; the frames themselves are uint16."""
+    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
+    from video_files import infrared_frame, visible_frame, write_video
+
+    from gffusion import create_model, load_image_processor, predict
+    from gffusion.data import read_image
+
+    frame, counts = visible_frame(0), infrared_frame(0).astype(np.uint16) * 15
+    visible = write_video(tmp_path / "visible.mkv", [frame], codec="ffv1", pixels="bgr0")
+    infrared = write_video(tmp_path / "infrared.mkv", [counts], codec="ffv1", pixels="gray12le")
+    words = ["live.py", visible, infrared, "--model", "gffusion-funet", "--last", tmp_path / "last.png"]
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+    runpy.run_path(str(EXAMPLES / "live.py"), run_name="__main__")
+    processor = load_image_processor("gffusion-funet")
+    expected = predict(create_model("gffusion-funet"), processor, [(frame, (counts / 4095).astype(np.float32))])[
+        0
+    ].fused
+    assert np.abs(read_image(tmp_path / "last.png").astype(int) - expected).max() <= 1
+
+
 def test_live_ends_when_reading_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
