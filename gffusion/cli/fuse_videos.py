@@ -205,7 +205,7 @@ def fuse_videos(
     print_line(f"fused {count} frames in {seconds:.1f} s ({rate}{refreshed}){resumed} -> {job.fused}")
     if report.failures:
         errors = [(time, reason) for time, _, reason in (error.partition(": ") for error in report.errors)]
-        title = f"frames of {job.infrared} failed and are left out ({len(errors)} shown)"
+        title = f"pair{'s' * (report.failures != 1)} of frames failed and {'is' if report.failures == 1 else 'are'} left out ({len(errors)} shown)"
         exit_with_failures(title, errors, count=report.failures)
     check_strict(strict, notes)
 

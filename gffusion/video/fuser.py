@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.missing import join_masks
+from gffusion.cameras.rig import describe_size
 from gffusion.cameras.running_range import RunningRange
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.reading import clean, complete_pair
@@ -140,6 +141,7 @@ class FrameFuser:
         self._other: tuple[str, ...] | None = None  # palette of the frames before, if it is refused
         self._others = 0  # number of these frames
         self._infrared_type: np.dtype[Any] | None = None  # of the last frame that was fused
+        self._sizes: dict[str, tuple[int, ...]] = {}  # of the last images that were prepared
 
     @property
     def refreshed(self) -> int | None:
@@ -177,6 +179,7 @@ class FrameFuser:
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared.values), names[1])
         images = complete_pair(visible, frame, self._read_options, names)
+        images = images._replace(notes=images.notes + self._note_sizes(visible.shape[:2], infrared.values.shape[:2]))
         options = images.adapt(self.options)
         if self._running is not None:
             options = options.with_limits(self._running.update(images.infrared, images.missing))
@@ -209,6 +212,15 @@ class FrameFuser:
                 f"the type of {name} changes from {self._infrared_type} to {dtype}, and so may its unit: convert all frames to one "
                 "type and unit, or begin anew"
             )
+
+    def _note_sizes(self, *sizes: tuple[int, ...]) -> tuple[str, ...]:
+        """Return a note for each image whose size changes: its camera may show another part of the scene now."""
+        before, self._sizes = self._sizes, dict(zip(("visible", "infrared"), sizes, strict=True))
+        return tuple(
+            f"the size of the {name} frames changes from {describe_size(before[name])} to {describe_size(size)}"
+            for name, size in self._sizes.items()
+            if before and size != before[name]
+        )
 
     def _check_palette(self, palette: tuple[str, ...] | None, name: str) -> None:
         """Refuse a change of the palette: the same color would change its meaning within the video."""

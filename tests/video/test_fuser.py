@@ -2,15 +2,17 @@
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from video_files import visible_frame, write_video
+from video_files import infrared_frame, visible_frame, write_video
 
 from gffusion.cameras.palettes import load_palettes
+from gffusion.data import ReadOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.video.fuser import FrameFuser
 from gffusion.video.reading import to_infrared
@@ -88,3 +90,22 @@ def test_frames_of_another_size_than_the_border_are_left_out(
     assert (report.frames, report.failures) == (39, 1)
     assert report.errors[0].startswith("0.200 s: the size of ")
     assert "is 64x48, but its border was found in frames of 128x96" in report.errors[0]
+
+
+def test_sizes_that_change_are_noted(funet: GFFusionModel) -> None:
+    """Frames that are refused for their size change nothing."""
+    noted = []
+    for align in ("resize", "none"):
+        fuser = FrameFuser(funet, load_image_processor("gffusion-funet"), ReadOptions(align=align, keep_borders=True))
+        for visible, infrared in (
+            ((48, 64), (48, 64)),
+            ((48, 64), (24, 32)),
+            ((48, 64), (24, 32)),
+            ((24, 32), (24, 32)),
+        ):
+            with suppress(ValueError):
+                noted.append(fuser.prepare(visible_frame(0, *visible), infrared_frame(0, *infrared)).images.notes)
+    first, second = (
+        f"the size of the {name} frames changes from 64 x 48 to 32 x 24" for name in ("infrared", "visible")
+    )
+    assert noted == [(), (first,), (), (second,), (), (second, first)]
