@@ -1,6 +1,7 @@
 """The torchmetrics class of each metric. Loaded on first use, because torchmetrics imports transformers, which takes seconds."""
 
 import re
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardInd
 
 from .catalog import METRICS, MetricInfo
 from .names import named_errors
+from .options import check_options
 from .segmentation import check_labels, check_num_classes, drop_ignored
 
 _MARK = "only_"  # start of the names of states that tell settings apart
@@ -56,6 +58,9 @@ class FusionMetric(_CatalogMetric):
     Args:
         kwargs: Options of the metric's functional form, by name, and those of `torchmetrics.Metric`.
 
+    Raises:
+        ValueError: If an option is unknown, or has a value that is not allowed.
+
     Example:
         >>> image = torch.tensor([[0, 85], [170, 255]])
         >>> metric = MI(unit="nats")
@@ -71,6 +76,7 @@ class FusionMetric(_CatalogMetric):
 
     def __init__(self, **kwargs: Any) -> None:
         self.settings = {option: kwargs.pop(option) for option in self.info.options if option in kwargs}
+        check_options(self.info, self.settings)
         super().__init__(**kwargs)
         self._add_mark("_".join((self.info.name, *(f"{option}_{value}" for option, value in self.settings.items()))))
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
@@ -94,6 +100,10 @@ class FusionMetric(_CatalogMetric):
         """Return the mean over all images so far, a tensor without dimensions."""
         return self.total / self.count
 
+    def plot(self, val: Tensor | Sequence[Tensor] | None = None, ax: Any = None) -> Any:
+        """Return figure and axes with values of `compute` or `forward`, by default that of `compute`; needs matplotlib."""
+        return self._plot(val, ax)
+
 
 class SegmentationMetric(_CatalogMetric):
     """Metric of label maps, counted over all pixels: a class of torchmetrics that also checks its inputs.
@@ -104,7 +114,7 @@ class SegmentationMetric(_CatalogMetric):
         kwargs: Options of `torchmetrics.Metric`.
 
     Raises:
-        ValueError: If there is only one class.
+        ValueError: If `num_classes` is no integer, or there is only one class.
 
     Example:
         >>> metric = MeanIoU(num_classes=3)
@@ -168,7 +178,11 @@ class MSE(FusionMetric, metric="MSE"):
 
 
 class PSNR(FusionMetric, metric="PSNR"):
-    """Peak signal-to-noise ratio, see `functional.peak_signal_to_noise_ratio`."""
+    """Peak signal-to-noise ratio, see `functional.peak_signal_to_noise_ratio`.
+
+    One pair with an infinite value, such as three equal images, makes the mean infinite; `gffusion.evaluation.evaluate`
+    leaves such pairs out.
+    """
 
 
 class VIF(FusionMetric, metric="VIF"):

@@ -10,7 +10,7 @@ from .catalog import METRICS, list_metrics
 from .images import check_aligned, describe_small_images
 from .memoization import memoizing
 from .names import named_errors
-from .protocols import find_minimum_size, find_options, select_options
+from .protocols import check_protocol, find_minimum_size, find_options, select_options
 
 if TYPE_CHECKING:
     from torchmetrics import Metric
@@ -21,15 +21,15 @@ def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric"
 
     Args:
         name: A name from [`list_metrics`][gffusion.metrics.list_metrics].
-        protocol: The protocol of a fusion metric, a name in `PROTOCOLS`.
-        kwargs: Arguments of the metric's class, such as `num_classes` for segmentation.
+        protocol: The protocol of a fusion metric, a name in `PROTOCOLS`. It changes nothing for segmentation.
+        kwargs: Arguments of the metric's class, such as `num_classes` for segmentation. They override options of the protocol.
 
     Returns:
         A metric with `update(fused, visible, infrared)` for fusion, `update(logits, labels)` for segmentation.
 
     Raises:
         TypeError: If the name is no text.
-        ValueError: If the name or the protocol is unknown, or the protocol does not have the metric.
+        ValueError: If the name or the protocol is unknown, the protocol does not have the metric, or an argument is wrong.
 
     Example:
         >>> get_metric("MI", protocol="cddfuse").settings
@@ -37,10 +37,11 @@ def get_metric(name: str, protocol: str = "standard", **kwargs: Any) -> "Metric"
     """
     if not isinstance(name, str):
         raise TypeError(f"`name` must be the name of one metric, got {name!r}")
+    check_protocol(protocol)
     options = {} if name in list_metrics("segmentation") else find_options(protocol, name)
     from .classes import CLASSES  # imported here, because torchmetrics takes seconds to import
 
-    return CLASSES[name](**options, **kwargs)
+    return CLASSES[name](**{**options, **kwargs})
 
 
 def compute_metrics(

@@ -78,6 +78,12 @@ PROTOCOLS: Mapping[str, Protocol] = {
 }
 
 
+def check_protocol(protocol: str) -> None:
+    """Raise ValueError if there is no protocol of a name."""
+    if protocol not in PROTOCOLS:
+        raise ValueError(f"Unknown protocol {protocol!r}. Allowed are {', '.join(PROTOCOLS)}.")
+
+
 def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mapping[str, Mapping[str, Any]]:
     """Return the options of fusion metrics, `"all"` or by default of all, under a protocol of `PROTOCOLS`.
 
@@ -89,8 +95,7 @@ def select_options(protocol: str, metrics: Iterable[str] | None = None) -> Mappi
         >>> select_options("tang2022", ["SD", "EN"])
         {'SD': {'saturating': True}, 'EN': {}}
     """
-    if protocol not in PROTOCOLS:
-        raise ValueError(f"Unknown protocol {protocol!r}. Allowed are {', '.join(PROTOCOLS)}.")
+    check_protocol(protocol)
     options = PROTOCOLS[protocol].options
     names = (ALL,) if metrics is None else list_given(metrics, "metrics")
     chosen = {name: find_options(protocol, name) for name in names if name != ALL}

@@ -1,13 +1,15 @@
 """Metrics of label maps, computed by torchmetrics: mIoU, IoU of each class and pixel accuracy."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
 
-def check_num_classes(num_classes: int) -> None:
-    """Raise ValueError if there are fewer than two classes, of which no mean says anything."""
-    if num_classes < 2:
-        raise ValueError(f"`num_classes` must be at least 2, the background included, got {num_classes}.")
+def check_num_classes(num_classes: Any) -> None:
+    """Raise ValueError unless there are two classes or more, because no mean says anything about fewer."""
+    if not isinstance(num_classes, int) or isinstance(num_classes, bool) or num_classes < 2:
+        raise ValueError(f"`num_classes` must be an int of at least 2, the background included, got {num_classes!r}.")
 
 
 def check_labels(logits: Tensor, labels: Tensor, num_classes: int, ignore_index: int) -> tuple[Tensor, Tensor]:

@@ -1,9 +1,12 @@
+import math
 import os
 import pickle
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from metric_tester import Batches, Images, assert_close, make_metric
@@ -69,8 +72,45 @@ def test_says_what_is_wrong(pair: Images) -> None:
         compute_metrics(*pair, ["SSIM"], protocol="tang2022")
     with pytest.raises(ValueError, match="Allowed are standard, tang2022, tang2023, cddfuse"):
         compute_metrics(*pair, protocol="tang2024")
+    with pytest.raises(ValueError, match="Unknown protocol 'xyz'"):
+        get_metric("mIoU", protocol="xyz", num_classes=3)
     with pytest.raises(ValueError, match="Allowed are 'fusion' and 'segmentation'"):
         list_metrics("detection")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "value", "allowed"),
+    [
+        ("SSIM", "window", "x", "'gaussian' or 'uniform'"),
+        ("AG", "divisor", None, "'pixels' or 'intervals'"),
+        ("MI", "unit", "bit", "'bits' or 'nats'"),
+        ("VIF", "saturating", 1, "True or False"),
+        ("SF", "data_range", 0, "a number greater than 0"),
+        ("MSE", "data_range", True, "a number greater than 0"),
+        ("PSNR", "peak", "fuse", "a number greater than 0 or 'fused'"),
+        ("Qabf", "tie_range", math.inf, "a number greater than 0 or None"),
+        ("mIoU", "num_classes", "3", "an int of at least 2"),
+        ("Acc", "num_classes", 3.5, "an int of at least 2"),
+    ],
+)
+def test_wrong_options_are_refused_when_a_metric_is_made(name: str, option: str, value: Any, allowed: str) -> None:
+    with pytest.raises(ValueError, match=rf"^`{option}` .*must be {allowed}.*, got {value!r}\.$"):
+        get_metric(name, **{option: value})
+
+
+def test_options_override_those_of_a_protocol(pair: Images) -> None:
+    metric = get_metric("MI", protocol="cddfuse", unit="bits")
+    torch.testing.assert_close(metric(*pair), compute_metrics(*pair, "MI")["MI"][0])
+    qabf = get_metric("Qabf", protocol="cddfuse", tie_range=None)
+    torch.testing.assert_close(qabf(*pair), compute_metrics(*pair, "Qabf")["Qabf"][0])
+    assert get_metric("PSNR", data_range=np.float32(1), peak=255).settings == {"data_range": 1, "peak": 255}
+
+
+def test_plots_the_mean(pair: Images) -> None:
+    metric = get_metric("EN")
+    metric.update(*pair)
+    _, axes = metric.plot()
+    assert axes.lines[0].get_ydata()[0] == metric.compute()
 
 
 @pytest.mark.parametrize(

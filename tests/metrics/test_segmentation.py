@@ -50,7 +50,9 @@ def test_types_of_integers_and_ignored_pixels(name: str) -> None:
     expected = function(predicted, labels.clamp(max=1), num_classes=2, ignore_index=0)
     torch.testing.assert_close(metric.compute(), expected, equal_nan=True)
     for create in (get_metric, lambda name, num_classes: function(predicted, labels, num_classes)):
-        with pytest.raises(ValueError, match="`num_classes` must be at least 2, the background included, got 1"):
+        with pytest.raises(
+            ValueError, match="`num_classes` must be an int of at least 2, the background included, got 1"
+        ):
             create(name, num_classes=1)
     metric, ignored = get_metric(name, num_classes=3), torch.full_like(labels, 255)
     metric.update(predicted, ignored)

@@ -1,0 +1,50 @@
+"""Check options of metrics against the type hints of their functions."""
+
+import math
+from collections.abc import Iterable, Mapping
+from numbers import Real
+from types import NoneType
+from typing import Any, Literal, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from .catalog import MetricInfo
+
+
+def check_options(metric: MetricInfo, options: Mapping[str, Any]) -> None:
+    """Check the values of options of a fusion metric; numbers are ranges of gray levels, and therefore positive.
+
+    Raises:
+        ValueError: If a value is not allowed.
+
+    Example:
+        >>> from gffusion.metrics import METRICS
+        >>> check_options(METRICS["MI"], {"unit": "bit"})
+        Traceback (most recent call last):
+        ValueError: `unit` of MI must be 'bits' or 'nats', got 'bit'.
+    """
+    hints = get_type_hints(metric.functional)
+    for name, value in options.items():
+        kinds = _list_kinds(hints[name])
+        if not any(_is_of_kind(value, kind) for kind in kinds):
+            raise ValueError(f"`{name}` of {metric.name} must be {_describe(kinds)}, got {value!r}.")
+
+
+def _list_kinds(hint: Any) -> list[Any]:
+    """Return the types and texts in a type hint."""
+    if get_origin(hint) is Literal:
+        return list(get_args(hint))
+    return [kind for part in get_args(hint) for kind in _list_kinds(part)] or [hint]
+
+
+def _is_of_kind(value: Any, kind: Any) -> bool:
+    if kind is float:
+        return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
+    if kind is bool:
+        return isinstance(value, bool | np.bool_)
+    return isinstance(value, kind) if isinstance(kind, type) else isinstance(value, str) and value == kind
+
+
+def _describe(kinds: Iterable[Any]) -> str:
+    words = {float: "a number greater than 0", bool: "True or False", NoneType: "None"}
+    return " or ".join(words.get(kind) or repr(kind) for kind in kinds)
