@@ -14,6 +14,8 @@ from transformers import AutoConfig, CLIPVisionModel, Dinov2Model
 from gffusion.data.boxes import Boxes
 from gffusion.models.gffusion.image_ops import CLIP_MEAN, CLIP_STD, DINOV2_MEAN, DINOV2_STD, prepare_images
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.weight_files import explained, limit_to_cache
+from gffusion.zoo import locate
 
 from .masks import (
     MARGIN,
@@ -30,6 +32,7 @@ from .options import SOURCES, Source, check_choice
 
 Encoder: TypeAlias = Dinov2Model | CLIPVisionModel
 
+_ADVICE = "Name a folder (--encoder FOLDER), or use `ThresholdMasks` (--method threshold), which needs no encoder."
 _OBJECT_COMPONENTS = 3  # in the second analysis, as in the colors of DINOv2's figures (Oquab et al., 2023, Fig. 1)
 
 
@@ -97,16 +100,17 @@ def load_encoder(name: str | os.PathLike[str], revision: str | None = None) -> E
     """Load a frozen encoder for [`PatchMasks`] in evaluation mode.
 
     Args:
-        name: Folder or Hub id of a DINOv2 or CLIP model, or of a saved [`GFFusionModel`]. If a model has both encoders,
-            DINOv2 is returned.
+        name: Folder or Hub id of a DINOv2 or CLIP model, or of a saved [`GFFusionModel`], or the name of a model of the zoo.
+            If a model has both encoders, DINOv2 is returned.
         revision: Branch, tag or commit on the Hub.
 
     Raises:
         OSError: If the model cannot be found or read.
         ValueError: If the model is of another kind, or a GFFusionModel without encoders.
     """
-    name = os.fspath(name)
-    config = AutoConfig.from_pretrained(name, revision=revision or "main")
+    name = locate(name)
+    with explained("the frozen encoder", name, _ADVICE):
+        config = AutoConfig.from_pretrained(name, **limit_to_cache(name, {"revision": revision or "main"}))
     kind = config.model_type
     # Through GFFusionModel, which rejects checkpoints that lack weights of an encoder.
     if kind == "gffusion":
