@@ -1,7 +1,5 @@
-"""Output folder of a run with its log and weights, and the check that a resumed run has the same settings."""
+"""Output folder of a run, with its log and weights."""
 
-import dataclasses
-import hashlib
 import json
 import os
 import shutil
@@ -9,8 +7,6 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-from torch.utils.data import Dataset
 
 from gffusion.hub.inspection import TRAINING_STATE
 from gffusion.hub.publishing import CARD
@@ -21,27 +17,12 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import remove_leftovers, replace_file
 from gffusion.utils.locks import FolderLock
 
-from .arguments import FusionTrainingArguments
-from .card import IRRELEVANT
-from .checked_dataset import read_item
 from .checkpoints import recover_folder, replace_folder
 
 LOG = "log.jsonl"
 IMAGES = "images"
 CHECKPOINTS = "checkpoints"
 WEIGHTS = ("best", "last")
-
-_PAIRS, _OF_EVALUATION = "pairs", " of the evaluation"  # in descriptions of runs
-_EVALUATED = _PAIRS + _OF_EVALUATION
-
-_ENCODERS = ("clip_config.", "dinov2_config.")  # their fields in descriptions
-
-# Fields of a configuration, and of the encoders in it, that do not affect the weights.
-_UNIMPORTANT = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
-
-# Options that can change when a run is resumed; `num_train_epochs` within limits, see `check_same_run`.
-_FREE = IRRELEVANT | {"output_dir", "num_train_epochs", "save_steps", "dataloader_num_workers"}
-_FREE |= {"eval_strategy", "eval_epochs", "eval_steps", "eval_metrics"}
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:
@@ -193,42 +174,6 @@ def _is_log(log: Path) -> bool:
     return True
 
 
-def describe_run(
-    arguments: FusionTrainingArguments,
-    model: GFFusionModel,
-    dataset: Dataset[dict[str, Any]],
-    evaluation: Dataset[dict[str, Any]] | None,
-    num_processes: int,
-) -> dict[str, Any]:
-    """Return everything that affects the weights of a run and which are the best, except initial weights and image contents."""
-    unimportant = _UNIMPORTANT
-    if not model.config.use_segmenter:
-        unimportant = unimportant | {"id2label", "label2id"}  # such a run reads no label maps
-    evaluated = {} if evaluation is None else _describe_data(evaluation)
-    return {
-        **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
-        "processes": num_processes,
-        "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
-        "size of a training image": list(read_item(dataset, 0)["visible_values"].shape[1:]),
-        **_describe_data(dataset),
-        **{f"{name}{_OF_EVALUATION}": value for name, value in evaluated.items()},
-        "model": {
-            name: value
-            for name, value in model.config.to_dict().items()
-            if name not in unimportant and not name.endswith(("name_or_path", "revision"))
-        },
-    }
-
-
-def _describe_data(dataset: Dataset[dict[str, Any]]) -> dict[str, Any]:
-    names = json.dumps(list(getattr(dataset, "names", ())))
-    return {
-        _PAIRS: len(dataset),  # type: ignore[arg-type]
-        "names of the pairs": hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
-        **getattr(dataset, "settings", {}),
-    }
-
-
 def _parse_record(log: Path, line: str) -> dict[str, Any]:
     """Return the record in a line of the log.
 
@@ -249,59 +194,6 @@ def _parse_record(log: Path, line: str) -> dict[str, Any]:
             f"{log} is damaged: {line.strip()[:80]!r} is no record of numbers with `step` and `epoch`; remove this line."
         )
     return record
-
-
-def check_same_run(
-    before: dict[str, Any], now: dict[str, Any], epochs_before: int, arguments: FusionTrainingArguments, epochs: float
-) -> None:
-    """Raise ValueError unless a run resumed after `epochs` gives the same weights and the same best ones as one that was never stopped.
-
-    `before` is [`describe_run`] of the checkpoint, and `epochs_before` its `num_train_epochs`; `now` and `arguments` are of
-    this process.
-    """
-    before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
-    before, now = before | _flatten(before.pop("model")), now | _flatten(now.pop("model"))
-    names, differences = before.keys() | now.keys(), []
-    names -= {
-        name for name in before.keys() ^ now.keys() if name.startswith(_ENCODERS)
-    }  # `paradigm` or `use_segmenter` differs
-    if (_EVALUATED in before) != (_EVALUATED in now):
-        names = {name for name in names if not name.endswith(_OF_EVALUATION)}
-        differences.append(
-            "the run had no evaluation and has one: leave the evaluation data out, or set `eval_strategy` to 'no'"
-            if _EVALUATED in now
-            else "the run had an evaluation and has none: give the evaluation data, and an `eval_strategy` that is not 'no'"
-        )
-    differences += [
-        f"{name} was {before.get(name)!r} and is {now.get(name)!r}"
-        for name in sorted(names)
-        if before.get(name) != now.get(name)
-    ]
-    # Rates and lambda depend on the number of epochs from `head_start_epoch` on.
-    if epochs > arguments.num_train_epochs:
-        differences.append(f"num_train_epochs is {arguments.num_train_epochs}, and {epochs:g} epochs were trained")
-    elif epochs_before != arguments.num_train_epochs and int(epochs) > arguments.head_start_epoch:
-        differences.append(
-            f"num_train_epochs was {epochs_before} and is {arguments.num_train_epochs}, after epoch {arguments.head_start_epoch} "
-            "(head_start_epoch), from which the rates depend on it"
-        )
-    if differences:
-        raise ValueError(
-            f"This run cannot be resumed with other options or data: {'; '.join(differences)}. Restore them, or start a "
-            "new run from its weights in another `output_dir`: set `model_name_or_path` to its folder last, or load that with "
-            "create_model."
-        )
-
-
-def _flatten(config: dict[str, Any]) -> dict[str, Any]:
-    """Return the fields of a configuration, those of its encoders with names such as "clip_config.hidden_size"."""
-    fields: dict[str, Any] = {}
-    for name, value in config.items():
-        if f"{name}." in _ENCODERS:
-            fields |= {f"{name}.{key}": field for key, field in (value or {}).items() if key not in _UNIMPORTANT}
-        else:
-            fields[name] = value
-    return fields
 
 
 def summarize(epoch: int, num_train_epochs: int, record: dict[str, Any]) -> str:

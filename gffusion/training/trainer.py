@@ -30,7 +30,8 @@ from .interruption import Interruption, ignore_interrupts
 from .non_finite import raise_on_non_finite
 from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
-from .run_folder import CHECKPOINTS, IMAGES, RunFolder, check_same_run, describe_run, summarize
+from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
+from .same_run import check_same_run, describe_run
 from .sampling import StepSampler, make_collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep

@@ -1,6 +1,5 @@
-"""The output folder: log, weights, what is chosen as best, and what a resumed run must share with the one before."""
+"""The output folder: log, weights, and what is chosen as best."""
 
-import dataclasses
 import json
 import math
 from collections.abc import Callable, Iterator
@@ -10,12 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionImageProcessor, GFFusionModel
-from gffusion.data import FusionDataset, ReadOptions
-from gffusion.data.transforms import RandomFlip
-from gffusion.training.run_folder import RunFolder, check_same_run, describe_run
-
-GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
+from gffusion import FusionTrainer, GFFusionImageProcessor, GFFusionModel
+from gffusion.training.run_folder import RunFolder
 
 
 class TestLog:
@@ -240,89 +235,3 @@ def test_one_training_at_a_time(make_trainer: Callable[..., FusionTrainer]) -> N
     assert not (trainer.output_dir / "log.jsonl").exists()
     trainer.train()
     trainer.folder.lock().release()
-
-
-class TestSameRun:
-    def describe(
-        self, model: GFFusionModel, dataset: Any, processes: int = 1, evaluation: Any = None, **options: Any
-    ) -> dict[str, Any]:
-        description = describe_run(FusionTrainingArguments("run", **options), model, dataset, evaluation, processes)
-        return json.loads(json.dumps(description))
-
-    def test_what_counts(self, tiny_model: Callable, pairs: Path) -> None:
-        model, dataset = tiny_model(paradigm="cascading"), FusionDataset(pairs)
-        before = self.describe(model, dataset)
-        arguments = FusionTrainingArguments("run")
-        check_same_run(before, self.describe(model, dataset), 150, arguments, 20)
-        for now, difference in (
-            (self.describe(model, dataset, processes=2), "processes was 1 and is 2"),
-            (self.describe(model, [dataset[0]] * 3), "pairs was 4 and is 3"),
-            (
-                self.describe(model, dataset, evaluation=[dataset[0]]),
-                "had no evaluation and has one: .*`eval_strategy` to 'no'",
-            ),
-            (self.describe(model, dataset, bf16=True), "bf16 was False and is True"),
-            (self.describe(model, FusionDataset(pairs, RandomFlip())), r"transform was .* and is 'RandomFlip\(.*0\.5"),
-            (self.describe(model, FusionDataset(pairs, seed=3)), "seed of the transform was 0 and is 3"),
-            (self.describe(model, FusionDataset(pairs, invert=True)), "infrared options was .*'invert': True"),
-            (
-                self.describe(model, FusionDataset(pairs, read_options=ReadOptions(keep_borders=True))),
-                "reading was .*keep_borders=True",
-            ),
-            (self.describe(tiny_model(paradigm="cascading", gradient_weight=3.0), dataset), "gradient_weight was"),
-        ):
-            with pytest.raises(ValueError, match=difference):
-                check_same_run(before, now, 150, arguments, 20)
-
-    def test_class_names_count_with_a_segmenter_only(self, tiny_model: Callable, pairs: Path) -> None:
-        names = {"id2label": {0: "sky", 1: "sheep"}, "label2id": {"sky": 0, "sheep": 1}}
-        for use_segmenter in (False, True):
-            options = {"paradigm": "cascading", "use_segmenter": use_segmenter, "num_labels": 2}
-            models = (tiny_model(**options), tiny_model(**options, **names))
-            before, now = (self.describe(model, FusionDataset(pairs)) for model in models)
-            assert ("id2label" in before["model"]) == use_segmenter
-            assert (before == now) == (not use_segmenter)
-
-    @pytest.mark.parametrize("is_random", [False, True])
-    def test_where_weights_come_from_does_not(
-        self, tiny_model: Callable, tiny_config: Callable, pairs: Path, tmp_path: Path, is_random: bool
-    ) -> None:
-        """A model that was saved and loaded is the same."""
-        model, dataset = GFFusionModel(tiny_config()) if is_random else tiny_model(), FusionDataset(pairs)
-        model.save_pretrained(tmp_path, include_backbones=True)
-        loaded, arguments = GFFusionModel.from_pretrained(tmp_path), FusionTrainingArguments("run")
-        check_same_run(self.describe(model, dataset), self.describe(loaded, dataset), 150, arguments, 20)
-
-    @pytest.mark.parametrize("name", ["clip", "dinov2"])
-    def test_encoders_count(self, tiny_model: Callable, tiny_config: Callable, pairs: Path, name: str) -> None:
-        """By field, and only as long as both models have one."""
-        dataset, arguments = FusionDataset(pairs), FusionTrainingArguments("run")
-        model = GFFusionModel(tiny_config())
-        before = self.describe(model, dataset)
-        getattr(model.config, f"{name}_config").hidden_act = "relu"
-        with pytest.raises(ValueError, match=rf"data: {name}_config.hidden_act was '\w+' and is 'relu'. Restore"):
-            check_same_run(before, self.describe(model, dataset), 150, arguments, 20)
-        other = self.describe(tiny_model(paradigm="cascading", use_segmenter=False), dataset)
-        with pytest.raises(ValueError, match="paradigm was 'hybrid' and is 'cascading'") as error:
-            check_same_run(before, other, 150, arguments, 20)
-        assert "use_segmenter was True and is False" in str(error.value) and "_config" not in str(error.value)
-
-    def test_guide_names_the_options_that_can_change(self, tiny_model: Callable, pairs: Path) -> None:
-        text = GUIDE.read_text(encoding="utf-8").partition("## Interruptions")[2].partition("\n## ")[0]
-        fixed = self.describe(tiny_model(paradigm="cascading"), FusionDataset(pairs))
-        free = [field.name for field in dataclasses.fields(FusionTrainingArguments) if field.name not in fixed]
-        assert "save_steps" in free
-        assert [name for name in free if f"{name}`" not in text] == []
-
-    @pytest.mark.parametrize(("epoch", "allowed"), [(50, True), (100, True), (102, False)])
-    def test_longer_run(self, tiny_model: Callable, pairs: Path, epoch: int, allowed: bool) -> None:
-        """Rates and lambda of the epochs before q are those of a run of any length."""
-        before = self.describe(tiny_model(paradigm="cascading"), FusionDataset(pairs))
-        arguments = FusionTrainingArguments("run", num_train_epochs=200)
-        if allowed:
-            check_same_run(before, before, 150, arguments, epoch)
-        else:
-            with pytest.raises(
-                ValueError, match=r"num_train_epochs was 150 and is 200, after epoch 100 \(head_start_epoch\)"
-            ):
-                check_same_run(before, before, 150, arguments, epoch)
