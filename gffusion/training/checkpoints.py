@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
-from accelerate.utils import RNG_STATE_NAME, load
+from accelerate.utils import OPTIMIZER_NAME, RNG_STATE_NAME, load
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
@@ -28,6 +28,7 @@ _STATE = "state.json"
 _NAME, _HIDDEN_NAME = re.compile(r"step-\d{8,}"), re.compile(r"\.step-\d{8,}(-outdated)?")
 # torch and safetensors raise their own errors when the disk is full.
 _DISK_ERRORS = (OSError, RuntimeError, SafetensorError)
+_READ_ERRORS = (*_DISK_ERRORS, LookupError, ValueError, EOFError, pickle.UnpicklingError)
 _MIN_FREE = 1 << 16  # bytes
 
 
@@ -36,14 +37,15 @@ class CheckpointError(OSError):
 
 
 class Checkpoints:
-    """Write and read checkpoints such as `folder/step-00000120`, of a model that is neither wrapped nor compiled.
+    """Write and read checkpoints such as `folder/step-00000120`, of a model that is not wrapped.
 
     A checkpoint contains the trained weights, optimizer, random states and state of the run. Frozen encoders are left out,
-    because they do not change.
+    because they do not change: the state has digests of them, see [`describe_run`].
     """
 
     def __init__(self, folder: Path, accelerator: Accelerator, model: GFFusionModel) -> None:
-        self.folder, self._accelerator, self._model = folder, accelerator, model
+        self.folder, self._accelerator = folder, accelerator
+        self._model: Any = getattr(model, "_orig_mod", model)  # of a compiled one
         accelerator.register_save_state_pre_hook(self._save_weights)
         accelerator.register_load_state_pre_hook(self._load_weights)
 
@@ -51,6 +53,16 @@ class Checkpoints:
     def newest(self) -> Path | None:
         """The newest checkpoint, or `None`."""
         return max(self._find(_NAME), key=lambda path: int(path.name.removeprefix("step-")), default=None)
+
+    def check_newest(self, path: "str | os.PathLike[str]") -> None:
+        """Raise ValueError unless this is the path of the newest checkpoint."""
+        newest = self.newest
+        if newest is None or Path(path).resolve() != newest.resolve():
+            raise ValueError(
+                f"`resume_from_checkpoint` must be true, false or the newest checkpoint in {self.folder.parent}, which is "
+                f"{newest or 'none yet'}, got {os.fspath(path)!r}. To continue another run, set `output_dir` to its folder; to start "
+                "from its weights, set `model_name_or_path` to one of the folders best and last in it."
+            )
 
     def save(self, step: int, state: dict[str, Any]) -> None:
         """Write the checkpoint of a step, then delete older checkpoints. All processes must call this.
@@ -90,16 +102,17 @@ class Checkpoints:
         """Restore the newest checkpoint, and return the state of the run, after `check(state)`, which can raise ValueError.
 
         Raises:
-            CheckpointError: If there is no checkpoint, or it cannot be read.
+            CheckpointError: If there is no checkpoint, it cannot be read, or it does not fit the model.
         """
         if (newest := self.newest) is None:
             raise CheckpointError(f"There is no checkpoint in {self.folder}.")
-        with _explain_read_errors(newest):
+        process_index = self._accelerator.process_index
+        with _explain_read_errors(newest, process_index):
             state = read_json_object(newest / _STATE)
         check(state)
-        with _explain_read_errors(newest):
+        with _explain_read_errors(newest, process_index):
             # Accelerate reads only plain values from pickles, but goes on without random states that it cannot read.
-            load(newest / f"{RNG_STATE_NAME}_{self._accelerator.process_index}.pkl")
+            load(newest / f"{RNG_STATE_NAME}_{process_index}.pkl")
             self._accelerator.load_state(str(newest))
         return state
 
@@ -154,8 +167,9 @@ class Checkpoints:
     def _load_weights(self, models: list[Any], folder: str) -> None:
         models.clear()
         trained, found = self._trained_weights(), read_headers([Path(folder) / _WEIGHTS])
-        if missing := trained.keys() ^ found.keys():
-            raise ValueError(f"its weights belong to another model; only one side has {', '.join(sorted(missing))}")
+        if missing := sorted(trained.keys() ^ found.keys()):
+            shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            raise ValueError(f"its weights belong to another model; only one side has {shown}")
         find_new_parts(trained, found)
         weights = load_file(Path(folder) / _WEIGHTS)
         check_finite(weights)
@@ -171,13 +185,29 @@ def _is_full(folder: Path) -> bool:
 
 
 @contextmanager
-def _explain_read_errors(checkpoint: Path) -> Iterator[None]:
+def _explain_read_errors(checkpoint: Path, process_index: int) -> Iterator[None]:
     try:
         yield
-    except (*_DISK_ERRORS, LookupError, ValueError, EOFError, pickle.UnpicklingError) as error:
-        raise CheckpointError(
-            f"Cannot read the checkpoint {checkpoint}: {' '.join(str(error).split())}. Delete it to start over."
-        ) from error
+    except _READ_ERRORS as error:
+        reason = " ".join(str(error).split())
+        if _is_readable(checkpoint, process_index):
+            raise CheckpointError(
+                f"The checkpoint {checkpoint} is intact, but does not fit this model or what is trained of it: {reason}. "
+                "Give the model the parts, frozen parameters and labels that the run began with."
+            ) from error
+        raise CheckpointError(f"Cannot read the checkpoint {checkpoint}: {reason}. Delete it to start over.") from error
+
+
+def _is_readable(checkpoint: Path, process_index: int) -> bool:
+    """Return whether the files of a checkpoint are complete, and its weights finite."""
+    try:
+        read_json_object(checkpoint / _STATE)
+        check_finite(load_file(checkpoint / _WEIGHTS))
+        for name in (f"{OPTIMIZER_NAME}.bin", f"{RNG_STATE_NAME}_{process_index}.pkl"):
+            load(checkpoint / name, map_location="cpu")
+    except _READ_ERRORS:
+        return False
+    return True
 
 
 def replace_folder(temporary: Path, final: Path) -> None:

@@ -3,11 +3,13 @@
 import dataclasses
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 from torch.utils.data import Dataset
 
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.digest import digest_weights
 
 from .arguments import FusionTrainingArguments
 from .card import IRRELEVANT
@@ -15,6 +17,8 @@ from .checked_dataset import read_item
 
 _PAIRS, _OF_EVALUATION = "pairs", " of the evaluation"  # in descriptions of runs
 _EVALUATED = _PAIRS + _OF_EVALUATION
+
+_LABELED, _TRAINED, _DIGESTS = "has labels", "trained parameters", "weights of the encoders"  # new in descriptions
 
 _ENCODERS = ("clip_config.", "dinov2_config.")  # their fields in descriptions
 
@@ -33,8 +37,9 @@ def describe_run(
     evaluation: Dataset[dict[str, Any]] | None,
     num_processes: int,
 ) -> dict[str, Any]:
-    """Return everything that affects the weights of a run and which are the best, except initial weights and image contents."""
-    unimportant = _UNIMPORTANT
+    """Return everything that affects the weights of a run and which are the best, except image contents and weights that checkpoints hold."""
+    plain: Any = getattr(model, "_orig_mod", model)  # of a compiled one
+    item, unimportant = read_item(dataset, 0), _UNIMPORTANT
     if not model.config.use_segmenter:
         unimportant = unimportant | {"id2label", "label2id"}  # such a run reads no label maps
     evaluated = {} if evaluation is None else _describe_data(evaluation)
@@ -42,7 +47,10 @@ def describe_run(
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
         "tokens from a cache": arguments.token_cache is not None,  # cached tokens are rounded
-        "size of a training image": list(read_item(dataset, 0)["visible_values"].shape[1:]),
+        "size of a training image": list(item["visible_values"].shape[1:]),
+        _LABELED: "labels" in item and model.config.use_segmenter,
+        _TRAINED: [name for name, value in plain.named_parameters() if value.requires_grad and "ssnet." not in name],
+        _DIGESTS: {name: digest_weights(encoder) for name, encoder in model.backbones.items()},
         **_describe_data(dataset),
         **{f"{name}{_OF_EVALUATION}": value for name, value in evaluated.items()},
         "model": {
@@ -63,7 +71,9 @@ def check_same_run(
     """
     before, now = json.loads(json.dumps(before)), json.loads(json.dumps(now))
     before, now = before | _flatten(before.pop("model")), now | _flatten(now.pop("model"))
+    of_model = _compare_models(before, now)
     names, differences = before.keys() | now.keys(), []
+    names -= {_LABELED, _TRAINED, _DIGESTS}
     names -= {
         name for name in before.keys() ^ now.keys() if name.startswith(_ENCODERS)
     }  # `paradigm` or `use_segmenter` differs
@@ -79,6 +89,7 @@ def check_same_run(
         for name in sorted(names)
         if before.get(name) != now.get(name)
     ]
+    differences = differences or of_model  # other parts have other parameters
     # Rates and lambda depend on the number of epochs from `head_start_epoch` on.
     if epochs > arguments.num_train_epochs:
         differences.append(f"num_train_epochs is {arguments.num_train_epochs}, and {epochs:g} epochs were trained")
@@ -93,6 +104,35 @@ def check_same_run(
             "new run from its weights in another `output_dir`: set `model_name_or_path` to its folder last, or load that with "
             "create_model."
         )
+
+
+def _compare_models(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Return how labels, trained parameters and encoders differ, as far as the checkpoint tells; older ones do not."""
+    if not {_LABELED, _TRAINED, _DIGESTS} <= before.keys():
+        return []
+    differences = []
+    if before[_LABELED] != now[_LABELED]:
+        differences.append(
+            "the training data had labels and has none: give them"
+            if before[_LABELED]
+            else "the training data had no labels and has some: leave them out"
+        )
+    trained_before, trained_now = set(before[_TRAINED]), set(now[_TRAINED])
+    if added := trained_now - trained_before:
+        differences.append(f"{_count(added)} frozen and would be trained: freeze them with `requires_grad_(False)`")
+    if removed := trained_before - trained_now:
+        differences.append(f"{_count(removed)} trained and would be frozen: set `requires_grad_(True)`")
+    if changed := [name for name, digest in before[_DIGESTS].items() if digest != now[_DIGESTS].get(name)]:
+        differences.append(
+            f"the weights of {' and '.join(changed)}, which checkpoints do not hold, are not those of the run: load the model from "
+            "the folder last of the run, or with the encoders that the run began with"
+        )
+    return differences
+
+
+def _count(names: Collection[str]) -> str:
+    first, others = min(names), len(names) - 1
+    return f"{first} and {others} other parameters were" if others else f"{first} was"
 
 
 def _describe_data(dataset: Dataset[dict[str, Any]]) -> dict[str, Any]:

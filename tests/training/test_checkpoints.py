@@ -173,12 +173,31 @@ class TestCheckpoints:
             checkpoints.load(refuse)
         assert torch.equal(parameter, kept)
 
-    def test_weights_of_another_model(self, setting: Any, tiny_model: Callable[..., GFFusionModel]) -> None:
-        checkpoints, _, _ = setting
+    def test_of_another_model_is_not_called_damaged(
+        self, setting: Any, tiny_model: Callable[..., GFFusionModel]
+    ) -> None:
+        checkpoints, model, _ = setting
         checkpoints.save(1, {})
         other = Checkpoints(checkpoints.folder, Accelerator(), tiny_model(paradigm="cascading"))
-        with pytest.raises(CheckpointError, match="another model; only one side has finet"):
+        with pytest.raises(CheckpointError, match=r"is intact, .* another model; only one side has finet") as error:
             other.load(accept)
+        assert "Delete" not in str(error.value)
+        accelerator = Accelerator()
+        fewer = list(model.funet.parameters())
+        accelerator.prepare(model, torch.optim.Adam(fewer))
+        with pytest.raises(CheckpointError, match=r"is intact, but does not fit .* frozen parameters") as error:
+            Checkpoints(checkpoints.folder, accelerator, model).load(accept)
+        assert "Delete" not in str(error.value)
+
+    def test_of_a_compiled_model(self, setting: Any) -> None:
+        checkpoints, model, _ = setting
+        checkpoints.save(1, {})
+        weights = {name: value.clone() for name, value in model.state_dict().items()}
+        next(model.funet.parameters()).data += 1
+        accelerator = Accelerator()
+        accelerator.prepare(torch.optim.Adam([value for value in model.parameters() if value.requires_grad]))
+        Checkpoints(checkpoints.folder, accelerator, torch.compile(model)).load(accept)
+        assert all(torch.equal(value, weights[name]) for name, value in model.state_dict().items())
 
 
 class TestReplaceFolder:

@@ -1,5 +1,6 @@
 """What a resumed run must share with the one before."""
 
+import copy
 import dataclasses
 import json
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from gffusion.data import FusionDataset, ReadOptions
 from gffusion.data.transforms import RandomFlip
 from gffusion.training.same_run import check_same_run, describe_run
 
+NEW = ("has labels", "trained parameters", "weights of the encoders")  # which earlier versions did not describe
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
 
 
@@ -47,6 +49,31 @@ class TestSameRun:
         ):
             with pytest.raises(ValueError, match=difference):
                 check_same_run(before, now, 150, arguments, 20)
+
+    def test_labels_frozen_parts_and_encoders_count(
+        self, tiny_model: Callable, pairs: Path, unlabeled_pairs: Path
+    ) -> None:
+        """They cannot be told from the options, and checkpoints do not hold encoders. Checkpoints of earlier versions say nothing of them."""
+        model, dataset, arguments = tiny_model(), FusionDataset(pairs), FusionTrainingArguments("run")
+        frozen, changed = copy.deepcopy(model), copy.deepcopy(model)
+        frozen.finet.requires_grad_(False)
+        next(changed.clip.parameters()).data.view(-1)[0] += 1e-3
+        whole, unlabeled = self.describe(model, dataset), self.describe(model, FusionDataset(unlabeled_pairs))
+        for before, now, difference in (
+            (whole, unlabeled, "had labels and has none: give them"),
+            (unlabeled, whole, "had no labels and has some: leave them out"),
+            (
+                whole,
+                self.describe(frozen, dataset),
+                r"finet\.\S+ and \d+ other parameters were trained and would be frozen",
+            ),
+            (self.describe(frozen, dataset), whole, r"finet\.\S+ and .* were frozen and would be trained: freeze them"),
+            (whole, self.describe(changed, dataset), "the weights of clip, .* load the model from the folder last"),
+        ):
+            with pytest.raises(ValueError, match=difference):
+                check_same_run(before, now, 150, arguments, 20)
+            earlier = {name: value for name, value in before.items() if name not in NEW}
+            check_same_run(earlier, now, 150, arguments, 20)
 
     def test_class_names_count_with_a_segmenter_only(self, tiny_model: Callable, pairs: Path) -> None:
         names = {"id2label": {0: "sky", 1: "sheep"}, "label2id": {"sky": 0, "sheep": 1}}
