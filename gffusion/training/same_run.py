@@ -3,17 +3,22 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Collection
+import logging
+from collections.abc import Collection, Iterable
+from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 
+from gffusion.data import FusionDataset
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.zoo.digest import digest_weights
+from gffusion.zoo.digest import digest_file, digest_weights
 
 from .arguments import FusionTrainingArguments
 from .card import IRRELEVANT
 from .checked_dataset import read_item
+
+logger = logging.getLogger(__name__)
 
 _PAIRS, _OF_EVALUATION = "pairs", " of the evaluation"  # in descriptions of runs
 _EVALUATED = _PAIRS + _OF_EVALUATION
@@ -21,6 +26,9 @@ _EVALUATED = _PAIRS + _OF_EVALUATION
 _LABELED, _TRAINED, _DIGESTS = "has labels", "trained parameters", "weights of the encoders"  # new in descriptions
 
 _ENCODERS = ("clip_config.", "dinov2_config.")  # their fields in descriptions
+
+_FILES = "files"
+_CONTENTS = {_FILES: "training", f"{_FILES}{_OF_EVALUATION}": "evaluation"}  # in descriptions -> data
 
 # Fields of a configuration, and of the encoders in it, that do not affect the weights.
 _UNIMPORTANT = {"architectures", "dtype", "transformers_version", "backbone_weights", "_name_or_path"}
@@ -37,12 +45,15 @@ def describe_run(
     evaluation: Dataset[dict[str, Any]] | None,
     num_processes: int,
 ) -> dict[str, Any]:
-    """Return everything that affects the weights of a run and which are the best, except image contents and weights that checkpoints hold."""
+    """Return everything that affects the weights of a run and which are the best, except weights that checkpoints hold.
+
+    Of the content of files, only sizes and label maps are described.
+    """
     plain: Any = getattr(model, "_orig_mod", model)  # of a compiled one
     item, unimportant = read_item(dataset, 0), _UNIMPORTANT
     if not model.config.use_segmenter:
         unimportant = unimportant | {"id2label", "label2id"}  # such a run reads no label maps
-    evaluated = {} if evaluation is None else _describe_data(evaluation)
+    evaluated = {} if evaluation is None else _describe_data(evaluation, model.config.use_segmenter)
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
@@ -51,7 +62,7 @@ def describe_run(
         _LABELED: "labels" in item and model.config.use_segmenter,
         _TRAINED: [name for name, value in plain.named_parameters() if value.requires_grad and "ssnet." not in name],
         _DIGESTS: {name: digest_weights(encoder) for name, encoder in model.backbones.items()},
-        **_describe_data(dataset),
+        **_describe_data(dataset, model.config.use_segmenter),
         **{f"{name}{_OF_EVALUATION}": value for name, value in evaluated.items()},
         "model": {
             name: value
@@ -73,7 +84,7 @@ def check_same_run(
     before, now = before | _flatten(before.pop("model")), now | _flatten(now.pop("model"))
     of_model = _compare_models(before, now)
     names, differences = before.keys() | now.keys(), []
-    names -= {_LABELED, _TRAINED, _DIGESTS}
+    names -= {_LABELED, _TRAINED, _DIGESTS, *_CONTENTS}
     names -= {
         name for name in before.keys() ^ now.keys() if name.startswith(_ENCODERS)
     }  # `paradigm` or `use_segmenter` differs
@@ -135,13 +146,46 @@ def _count(names: Collection[str]) -> str:
     return f"{first} and {others} other parameters were" if others else f"{first} was"
 
 
-def _describe_data(dataset: Dataset[dict[str, Any]]) -> dict[str, Any]:
+def warn_about_changed_files(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Warn if the files of the data have other sizes, or its label maps another content, than in the checkpoint, if that tells."""
+    for name, data in _CONTENTS.items():
+        known, found = before.get(name, {}), now.get(name, {})
+        if changed := [kind for kind in known if known[kind] != found.get(kind)]:
+            logger.warning(
+                "The %s of the %s data changed since the run began: the resumed run does not end as if it had not been "
+                "interrupted. Restore the files if you did not mean to change them.",
+                " and ".join(changed),
+                data,
+            )
+
+
+def _describe_data(dataset: Dataset[dict[str, Any]], reads_labels: bool) -> dict[str, Any]:
     names = json.dumps(list(getattr(dataset, "names", ())))
     return {
         _PAIRS: len(dataset),  # type: ignore[arg-type]
-        "names of the pairs": hashlib.blake2b(names.encode(), digest_size=8).hexdigest(),
+        "names of the pairs": _digest([names]),
+        _FILES: _describe_files(dataset, reads_labels) if isinstance(dataset, FusionDataset) else {},
         **getattr(dataset, "settings", {}),
     }
+
+
+def _describe_files(dataset: FusionDataset, reads_labels: bool) -> dict[str, str]:
+    """Return digests of the sizes of images and of the content of label maps, which are small and were read before."""
+    files = {
+        "visible images": _digest(_measure(pair.visible) for pair in dataset.pairs),
+        "infrared images": _digest(_measure(pair.infrared) for pair in dataset.pairs),
+    }
+    if reads_labels and dataset.has_labels:
+        files["label maps"] = _digest(digest_file(pair.labels) for pair in dataset.pairs if pair.labels)
+    return files
+
+
+def _measure(file: Path) -> str:
+    return str(file.stat().st_size)
+
+
+def _digest(texts: Iterable[str]) -> str:
+    return hashlib.blake2b("\n".join(texts).encode(), digest_size=8).hexdigest()
 
 
 def _flatten(config: dict[str, Any]) -> dict[str, Any]:

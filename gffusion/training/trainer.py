@@ -31,7 +31,7 @@ from .non_finite import raise_on_non_finite
 from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
-from .same_run import check_same_run, describe_run
+from .same_run import check_same_run, describe_run, warn_about_changed_files
 from .sampling import StepSampler, make_collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
@@ -242,12 +242,8 @@ class FusionTrainer:
 
     def _restore_progress(self, resume: "bool | str | os.PathLike[str]") -> None:
         newest = self.checkpoints.newest
-        if isinstance(resume, str | os.PathLike) and (newest is None or Path(resume).resolve() != newest.resolve()):
-            raise ValueError(
-                f"`resume_from_checkpoint` must be true, false or the newest checkpoint in {self.output_dir}, which is "
-                f"{newest or 'none yet'}, got {os.fspath(resume)!r}. To continue another run, set `output_dir` to its folder; to start "
-                "from its weights, set `model_name_or_path` to one of the folders best and last in it."
-            )
+        if isinstance(resume, str | os.PathLike):
+            self.checkpoints.check_newest(resume)
         if newest and resume:
             state = self.checkpoints.load(self._check_same_run)
             self.progress = Progress(**state["progress"])
@@ -268,6 +264,8 @@ class FusionTrainer:
     def _check_same_run(self, state: dict[str, Any]) -> None:
         epochs = state["progress"]["step"] / self.steps_per_epoch
         check_same_run(state["run"], self._description, state["num_train_epochs"], self.args, epochs)
+        if self.accelerator.is_main_process:
+            warn_about_changed_files(state["run"], self._description)
 
     def _train_epoch(self, epoch: int, first_step: int, interruption: Interruption, bar: Any) -> None:
         arguments = self.args

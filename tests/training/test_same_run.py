@@ -3,16 +3,20 @@
 import copy
 import dataclasses
 import json
+import logging
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from gffusion import FusionTrainingArguments, GFFusionModel
-from gffusion.data import FusionDataset, ReadOptions
-from gffusion.data.transforms import RandomFlip
-from gffusion.training.same_run import check_same_run, describe_run
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
+from gffusion.data import FusionDataset, ReadOptions, read_image, write_image
+from gffusion.data.transforms import RandomCrop, RandomFlip
+from gffusion.training.same_run import check_same_run, describe_run, warn_about_changed_files
 
 NEW = ("has labels", "trained parameters", "weights of the encoders")  # which earlier versions did not describe
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
@@ -127,3 +131,60 @@ class TestSameRun:
                 ValueError, match=r"num_train_epochs was 150 and is 200, after epoch 100 \(head_start_epoch\)"
             ):
                 check_same_run(before, before, 150, arguments, epoch)
+
+
+class TestChangedFiles:
+    """Files of the same names with another content are noticed by their size, label maps by their content."""
+
+    @pytest.mark.parametrize("evaluated", [False, True])
+    @pytest.mark.parametrize(
+        ("kind", "values", "use_segmenter", "is_noticed"),
+        [
+            ("labels", 1, True, True),
+            ("labels", 1, False, False),  # label maps are not read
+            ("infrared", 0, False, True),
+            ("visible", None, True, False),  # copied, as to another machine
+        ],
+    )
+    def test_are_noticed(
+        self,
+        make_trainer: Callable[..., FusionTrainer],
+        pairs: Path,
+        tmp_path: Path,
+        caplog: pytest.LogCaptureFixture,
+        kind: str,
+        values: int | None,
+        use_segmenter: bool,
+        is_noticed: bool,
+        evaluated: bool,
+    ) -> None:
+        data, other = (Path(shutil.copytree(pairs, tmp_path / name)) for name in ("data", "other"))
+
+        def make() -> FusionTrainer:
+            sets = [FusionDataset(folder, RandomCrop(32)) for folder in (data, other)]
+            training, evaluation = reversed(sets) if evaluated else sets
+            model = {"use_segmenter": use_segmenter}
+            return make_trainer(training=training, evaluation=evaluation, model=model, num_train_epochs=1)
+
+        make().train()
+        path = data / kind / "rendered_0003.png"
+        os.utime(path, (1, 1))
+        if values is not None:
+            write_image(path, np.full_like(read_image(path), values))
+        with caplog.at_level(logging.WARNING, "gffusion"):
+            make().train(resume_from_checkpoint=True)
+        name, which = {"labels": "label maps"}.get(kind, f"{kind} images"), "evaluation" if evaluated else "training"
+        assert (f"The {name} of the {which} data changed since the run began" in caplog.text) == is_noticed
+        assert ("changed since" in caplog.text) == is_noticed
+
+    def test_are_unknown_to_earlier_checkpoints_and_of_other_datasets(
+        self, tiny_model: Callable, pairs: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        model, dataset = tiny_model(paradigm="cascading"), FusionDataset(pairs)
+        arguments = FusionTrainingArguments("run")
+        now = describe_run(arguments, model, dataset, None, 1)
+        earlier = {name: value for name, value in now.items() if name != "files"}
+        check_same_run(earlier, now, 150, arguments, 20)
+        warn_about_changed_files(earlier, now)
+        assert describe_run(arguments, model, [dataset[0]], None, 1)["files"] == {}
+        assert "changed since" not in caplog.text
