@@ -6,6 +6,7 @@ from pathlib import Path
 
 from gffusion.data.boxes import read_boxes
 from gffusion.data.boxes.class_ids import check_class_ids
+from gffusion.data.boxes.formats import check_formats
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
 from gffusion.data.pairs import ImagePair
@@ -63,7 +64,7 @@ def write_labels(
         One result per pair, in order, as soon as the pair is done.
 
     Raises:
-        ValueError: If the ids in YOLO files seem to start at 1, before the first map is written.
+        ValueError: If the ids in YOLO files seem to start at 1, or boxes to be in another format, before the first map is written.
 
     Example:
         >>> import tempfile
@@ -78,6 +79,7 @@ def write_labels(
     """
     ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
     check_class_ids((pair.boxes for pair in pairs), class_names, can_fail_alone=True)
+    check_formats(pair.boxes for pair in pairs)
     for pair in pairs:
         try:
             with memory_errors():

@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 from gffusion.utils.xml_text import parse_xml
 
 from .base import Boxes, NamedBoxes, read_text
+from .formats import check_pixels
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -30,6 +31,7 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
             raise ValueError(f"{path}: object {number} needs the numbers bndbox/{', '.join(_CORNERS)}") from None
         names.append(entry.findtext("name", "").strip())
         corners.append((left - 1, top - 1, right, bottom))
+    check_pixels([(left + 1, top + 1, right, bottom) for left, top, right, bottom in corners], str(path))
     return NamedBoxes(str(path), _read_size(root), tuple(names), tuple(corners)).to_boxes(size, class_names)
 
 

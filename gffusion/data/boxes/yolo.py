@@ -45,6 +45,16 @@ def read_first_lines(path: Path) -> dict[int, int]:
     return lines
 
 
+def read_centers(path: Path) -> list[list[float]]:
+    """Return center x, center y, width and height of the boxes in a YOLO file; what cannot be read is left out."""
+    boxes: list[list[float]] = []
+    with suppress(OSError, ValueError):
+        for line in read_text(path).splitlines():
+            with suppress(ValueError):
+                boxes.append(_parse_row(line.split(), None)[1])
+    return boxes
+
+
 def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[int, list[float]]:
     if len(columns) < 5:
         raise ValueError(

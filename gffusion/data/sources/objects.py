@@ -13,10 +13,8 @@ def convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str,
     index or a name).
     """
     try:
-        if not isinstance(objects, dict):
-            objects = {key: [entry[key] for entry in objects] for key in ("bbox", "category")}
-        corners = [(x, y, x + w, y + h) for x, y, w, h in objects["bbox"]]
-        categories = list(objects["category"])
+        corners = [(x, y, x + w, y + h) for x, y, w, h in list_column(objects, "bbox")]
+        categories = list(list_column(objects, "category"))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f'{origin}: boxes must be a dict of "bbox", a list of (left, top, width, height), and "category", a list of '
@@ -31,6 +29,11 @@ def convert_objects(objects: Any, size: tuple[int, int], class_names: tuple[str,
     if classes and not 0 <= min(classes) <= max(classes) < known:
         raise ValueError(f"{origin}: categories must be indices from 0 to {known - 1}, got {classes}")
     return clip_boxes(corners, classes, size, origin)
+
+
+def list_column(objects: Any, name: str) -> Any:
+    """Return "bbox" or "category" of all objects of one row."""
+    return objects[name] if isinstance(objects, dict) else [entry[name] for entry in objects]
 
 
 def read_category_names(objects: Any) -> Sequence[str] | None:

@@ -3,7 +3,7 @@
 import dataclasses
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras.swapped_images import Evidence, are_swapped, find_swap
+from gffusion.data.boxes.formats import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
 from gffusion.data.io import read_image, read_labels, read_size
@@ -20,9 +21,11 @@ from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .base import DecodedPair, PairSource, digest, to_arrays
-from .objects import convert_objects, read_category_names
+from .objects import convert_objects, list_column, read_category_names
 
 _ADVICE = 'Rows are not aligned: align the images before, or write them to folders for ReadOptions(align="auto")'
+
+_CHECKED_ROWS = 20  # whose boxes are looked at before the first one is used
 
 
 class DatasetRows(PairSource):
@@ -59,6 +62,23 @@ class DatasetRows(PairSource):
                 f"colors, and {columns['infrared']!r} photographs in color. Swap `visible` and `infrared`; if they are right, "
                 "convert the infrared images to gray"
             )
+
+        if self.has_boxes:
+            self._check_boxes()
+
+    def _check_boxes(self) -> None:
+        """Raise ValueError if the boxes of the first rows seem to be two corners or relative."""
+        boxes: list[Any] = []
+        sizes: list[tuple[int, int]] = []
+        for index in range(min(len(self.names), _CHECKED_ROWS)):
+            with suppress(OSError, ValueError, TypeError, KeyError, MemoryError):  # reported when the row is used
+                objects = self._dataset[index][self._columns["boxes"]]
+                own = [(float(x), float(y), float(w), float(h)) for x, y, w, h in list_column(objects, "bbox")]
+                sizes += [self.read_size(index)] * len(own)
+                boxes += own
+        origin = f"the column {self._columns['boxes']!r}"
+        check_pixels(boxes, origin)
+        check_sizes(boxes, sizes, origin)
 
     def _find_evidence(self, index: int) -> Evidence:
         try:

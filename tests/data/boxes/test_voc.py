@@ -46,6 +46,14 @@ def test_stated_size(tmp_path: Path) -> None:
         read_boxes(voc(tmp_path, CAR, size=size.format(400, 200)), SIZE, CLASSES)
 
 
+def test_relative_boxes(tmp_path: Path) -> None:
+    with pytest.raises(
+        ValueError, match=r"a\.xml: all numbers of boxes .* \[0\.1, 0\.2, 0\.5, 1\]: are they relative\?"
+    ):
+        read_boxes(voc(tmp_path, ("car", 0.1, 0.2, 0.5, 1)), SIZE, CLASSES)
+    assert len(read_boxes(voc(tmp_path, ("car", 1, 1, 1, 1)), SIZE, CLASSES).classes) == 1  # a pixel
+
+
 def test_class_names(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"a\.xml: unknown class 'tram'; class_names are person, car, bus"):
         read_boxes(voc(tmp_path, ("tram", 1, 1, 20, 20)), SIZE, CLASSES)

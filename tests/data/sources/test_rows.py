@@ -134,6 +134,21 @@ class TestRows:
         with pytest.raises(ValueError, match=rf"row 0, column 'objects': .*{message}"):
             dataset[0]
 
+    @pytest.mark.parametrize(
+        ("box", "message"),
+        [
+            ([5, 4, 8, 6], r"\[5, 4, 8, 6\] in 9x6 \(width x height\): are they \[x1, y1, x2, y2\]\?"),
+            ([0.1, 0.1, 0.2, 0.3], r"\[0\.1, 0\.1, 0\.2, 0\.3\]: are they relative\?"),
+        ],
+    )
+    @pytest.mark.parametrize("kind", ["dict", "list"])
+    def test_boxes_of_another_format(self, box: list[float], message: str, kind: str) -> None:
+        objects: Any = {"bbox": [box], "category": [0]} if kind == "dict" else [{"bbox": box, "category": 0}]
+        empty: Any = {"bbox": [], "category": []} if kind == "dict" else []
+        rows = Rows(visible=[VISIBLE] * 2, infrared=[THERMAL] * 2, objects=[empty, objects])
+        with pytest.raises(ValueError, match=f"the column 'objects': .*{message}"):
+            FusionDataset.from_dataset(rows, boxes="objects")
+
     @pytest.mark.parametrize("wrong", [{"bytes": b"no image", "path": None}, {}, "a.png", None, np.int64(VISIBLE)])
     def test_wrong_images(self, wrong: Any) -> None:
         dataset = FusionDataset.from_dataset(Rows(visible=[VISIBLE, wrong], infrared=[THERMAL] * 2))

@@ -1,0 +1,126 @@
+"""Refuse boxes whose numbers have another meaning than in their format: only many boxes together show it."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from .base import NamedBoxes
+from .yolo import read_centers
+
+_MARGIN = 0.1  # of the image, by which boxes of partly visible objects may extend beyond it
+_SHARE_OF_CORNERS = 0.9  # a few boxes can be damaged
+# Of two corners taken for a corner and a size, or a center and a size, about 70 and 20 % are outside in images of roads.
+_SHARE_OUTSIDE, _SHARE_OUTSIDE_OF_CENTERS = 0.2, 0.05
+
+
+def check_formats(sources: Iterable[Path | NamedBoxes | None]) -> None:
+    """Check the boxes of many images from YOLO and COCO files; files that cannot be read are left out.
+
+    Raises:
+        ValueError: As [`check_centers`], [`check_sizes`] and [`check_pixels`].
+    """
+    sources = list(sources)
+    files = [source for source in sources if isinstance(source, Path) and source.suffix.lower() == ".txt"]
+    if files:
+        check_centers([box for file in files for box in read_centers(file)], str(files[0].parent))
+    images = [source for source in sources if isinstance(source, NamedBoxes) and source.coordinates]
+    if images:
+        boxes = [_to_sizes(image) for image in images]
+        origin = images[0].origin
+        check_pixels(np.vstack(boxes), origin)
+        sized = [(box, image.size) for image, part in zip(images, boxes, strict=True) for box in part if image.size]
+        check_sizes([box for box, _ in sized], [size for _, size in sized], origin)
+
+
+def check_sizes(boxes: Sequence[Any], sizes: Sequence[tuple[int, int]], origin: str) -> None:
+    """Check that boxes hold left, top, width and height, and not two corners. Single boxes beyond their image are accepted.
+
+    Args:
+        boxes: N boxes, in pixels.
+        sizes: Height and width of the image of each box.
+        origin: Where the boxes were read from.
+
+    Raises:
+        ValueError: If many boxes extend far beyond their images, and would not as two corners.
+
+    Example:
+        >>> check_sizes([(100, 60, 80, 30)], [(120, 160)], "all.json")
+        >>> check_sizes([(100, 60, 150, 90)], [(120, 160)], "all.json")
+        Traceback (most recent call last):
+        ...
+        ValueError: all.json: 1 of 1 boxes extend far beyond their image, such as [100, 60, 150, 90] ... [x1, y1, x2, y2]? ...
+    """
+    numbers, limits = _to_rows(boxes, 4), _to_rows(sizes, 2)[:, ::-1]
+    is_outside = np.any(numbers[:, :2] + numbers[:, 2:] > (1 + _MARGIN) * limits, axis=1)
+    if _are_corners(numbers, limits, is_outside, _SHARE_OUTSIDE):
+        index = int(is_outside.argmax())
+        width, height = limits[index]
+        raise ValueError(
+            f"{origin}: {is_outside.sum()} of {len(numbers)} boxes extend far beyond their image, such as "
+            f"{_show(numbers[index])} in {width:g}x{height:g} (width x height): are they [x1, y1, x2, y2]? They must be [left, "
+            "top, width, height]: subtract x1 from x2 and y1 from y2"
+        )
+
+
+def check_centers(boxes: Sequence[Any], origin: str) -> None:
+    """Check that relative boxes hold center x, center y, width and height, and not two corners.
+
+    Raises:
+        ValueError: If many boxes extend far beyond their images, and would not as two corners.
+
+    Example:
+        >>> check_centers([(0.9, 0.8, 0.3, 0.2)], "boxes")
+        >>> check_centers([(0.8, 0.7, 0.9, 0.9)], "boxes")
+        Traceback (most recent call last):
+        ...
+        ValueError: boxes: 1 of 1 boxes extend far beyond their image, such as [0.8, 0.7, 0.9, 0.9]: ... [x1, y1, x2, y2]? ...
+    """
+    numbers = _to_rows(boxes, 4)
+    is_outside = np.any(abs(numbers[:, :2] - 0.5) + numbers[:, 2:] / 2 > 0.5 + _MARGIN, axis=1)
+    if _are_corners(numbers, np.ones((len(numbers), 2)), is_outside, _SHARE_OUTSIDE_OF_CENTERS):
+        raise ValueError(
+            f"{origin}: {is_outside.sum()} of {len(numbers)} boxes extend far beyond their image, such as "
+            f"{_show(numbers[int(is_outside.argmax())])}: are they [x1, y1, x2, y2]? They must be [center x, center y, width, height]"
+        )
+
+
+def check_pixels(boxes: ArrayLike, origin: str) -> None:
+    """Raise ValueError if boxes of four numbers are relative to the image instead of in pixels.
+
+    Example:
+        >>> check_pixels([(0, 0, 1, 1)], "all.json")
+        >>> check_pixels([(0.1, 0.1, 0.2, 0.3)], "all.json")
+        Traceback (most recent call last):
+        ...
+        ValueError: all.json: all numbers of boxes are at most 1, such as [0.1, 0.1, 0.2, 0.3]: are they relative? ...
+    """
+    numbers = _to_rows(boxes, 4)
+    is_fraction = np.any(numbers != np.trunc(numbers), axis=1)
+    if is_fraction.any() and np.all(abs(numbers) <= 1):
+        raise ValueError(
+            f"{origin}: all numbers of boxes are at most 1, such as {_show(numbers[int(is_fraction.argmax())])}: are they relative? "
+            "They must be in pixels: multiply them by width and height of the image"
+        )
+
+
+def _are_corners(numbers: NDArray[Any], limits: NDArray[Any], is_outside: NDArray[Any], share: float) -> bool:
+    """Return whether (N, 4) numbers fit images of (N, 2) widths and heights as two corners, but not as they were read."""
+    first, second = numbers[:, :2], numbers[:, 2:]
+    fits = np.all((first <= second) & (second <= (1 + _MARGIN) * limits), axis=1)
+    return bool(len(numbers) and fits.mean() >= _SHARE_OF_CORNERS and is_outside.mean() >= share)
+
+
+def _to_sizes(image: NamedBoxes) -> NDArray[Any]:
+    corners = np.array(image.coordinates, np.float64)
+    return np.hstack([corners[:, :2], corners[:, 2:] - corners[:, :2]])
+
+
+def _to_rows(numbers: ArrayLike, columns: int) -> NDArray[Any]:
+    return np.asarray(numbers, np.float64).reshape(-1, columns)
+
+
+def _show(box: NDArray[Any]) -> str:
+    return f"[{', '.join(f'{value:.4g}' for value in box)}]"

@@ -1,0 +1,74 @@
+"""Boxes in another format than that of their file, which are refused, and odd ones that are not."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from gffusion.data import FusionDataset, NamedBoxes, find_pairs
+from gffusion.data.boxes.formats import check_formats
+from gffusion.labeling.labels import write_labels
+from gffusion.labeling.masks import ThresholdMasks
+from gffusion.synthetic.samples import write_scenes
+
+SIZE = (100, 200)  # height, width
+
+
+def named(boxes: Any, size: tuple[int, int] | None = SIZE) -> list[NamedBoxes]:
+    """Images with a box each, as COCO files have them, and one without."""
+    corners = [(left, top, left + width, top + height) for left, top, width, height in np.array(boxes, float).tolist()]
+    return [NamedBoxes("all.json", size, ("car",), (box,)) for box in corners] + [NamedBoxes("all.json", SIZE, (), ())]
+
+
+class TestCoco:
+    """100 boxes of random sizes and positions."""
+
+    lefts_tops = np.random.default_rng(0).uniform((0, 0), (180, 90), (100, 2))
+    sizes = np.random.default_rng(1).uniform(2, 60, (100, 2)).clip(max=(200, 100) - lefts_tops)
+
+    @pytest.mark.parametrize("count", [1, 5, 100])
+    def test_corners(self, count: int) -> None:
+        boxes = np.hstack([self.lefts_tops, self.lefts_tops + self.sizes])
+        boxes = boxes[np.argsort(-self.lefts_tops.sum(axis=1))][:count]  # a single one has to be conclusive
+        with pytest.raises(
+            ValueError, match=r"all.json: .* of \d+ boxes .* in 200x100 .*: are they \[x1, y1, x2, y2\]"
+        ):
+            check_formats(named(boxes))
+
+    @pytest.mark.parametrize("size", [SIZE, None])
+    def test_relative(self, size: tuple[int, int] | None) -> None:
+        boxes = np.hstack([self.lefts_tops, self.sizes]) / (200, 100, 200, 100)
+        with pytest.raises(ValueError, match=r"all.json: all numbers .*are they relative\? They must be in pixels"):
+            check_formats(named(boxes, size))
+
+    def test_objects_that_are_partly_outside(self) -> None:
+        boxes = np.hstack([self.lefts_tops, self.sizes])
+        beyond = [(150, 50, 90, 20), (120, 60, 130, 70)]  # the second would also fit as two corners
+        rounded = [(0, 0, 201, 101), (60, 20, 141, 81)]
+        check_formats(named([*boxes, *beyond, *rounded]))
+        for box in (beyond[0], *rounded, (0, 0, 0, 0), (np.nan, 0, np.inf, 1)):
+            check_formats(named([box]))
+
+    def test_large_objects(self) -> None:
+        """Numbers that could be corners, too."""
+        check_formats(named([(20, 10, 150, 80), (50, 30, 149, 70)] * 5))
+
+
+def test_yolo_corners(tmp_path: Path) -> None:
+    """Boxes of rendered scenes as two corners; as center and size, and with one box far outside, they are accepted."""
+    write_scenes(tmp_path, 8, height=48, width=64)
+    files = sorted((tmp_path / "boxes").iterdir())
+    files[0].write_text(files[0].read_text() + "0 0.6 0.6 0.9 0.7\n")
+    assert FusionDataset(tmp_path).has_boxes
+    for file in files:
+        rows = np.loadtxt(file, ndmin=2)
+        rows[:, 1:] = np.hstack([rows[:, 1:3] - rows[:, 3:] / 2, rows[:, 1:3] + rows[:, 3:] / 2]).clip(0, 1)
+        np.savetxt(file, rows, fmt="%d %f %f %f %f")
+    for use in (
+        lambda: FusionDataset(tmp_path),
+        lambda: next(write_labels(find_pairs(tmp_path).pairs, tmp_path / "labels", ThresholdMasks())),
+    ):
+        with pytest.raises(ValueError, match=r"boxes: .* boxes extend far beyond .*are they \[x1, y1, x2, y2\]\?"):
+            use()
+    FusionDataset(tmp_path, with_boxes=False)
