@@ -101,6 +101,17 @@ def check_counts(
     )
 
 
+def note_flat_range(images: PairImages, options: InfraredOptions) -> tuple[PairImages, InfraredOptions]:
+    """Return a pair with a note if its 16-bit image will look flat by the default range, and options that do not warn again."""
+    from gffusion.models.gffusion.infrared_values import LOOKS_FLAT, is_nearly_constant  # imports torch
+
+    is_default = options.infrared_range == "auto" and options.agc == "linear"
+    if not is_default or images.infrared.dtype != np.uint16:
+        return images, options
+    notes = (LOOKS_FLAT,) if is_nearly_constant(images.infrared, images.missing) else ()
+    return images._replace(notes=images.notes + notes), replace(options, infrared_range="type")
+
+
 @dataclass(frozen=True)
 class PairRanges:
     """Options of the infrared images of several pairs.

@@ -12,7 +12,9 @@ from itertools import chain
 import numpy as np
 
 from gffusion.data import ReadOptions
+from gffusion.data.infrared_range import note_flat_range
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import about
@@ -132,17 +134,26 @@ def _fuse(
     batch: Sequence[ReadJob], model: GFFusionModel, image_processor: GFFusionImageProcessor
 ) -> list[tuple[ReadJob, Prediction | str]]:
     """Return the prediction or the error of every job."""
-    pairs = [item.images for item in batch if item.images is not None]
-    if not pairs:  # the batch is one job that could not be read
+    if batch[0].images is None:  # the batch is one job that could not be read
         return [(batch[0], str(batch[0].error))]
     segment = any(item.job.labels or item.job.overlay for item in batch)
     try:
-        default = image_processor.infrared_options
-        options = [item.job.infrared_options or default for item in batch]
         with about(*(item.job.pair.infrared for item in batch)), memory_errors():
+            noted = [_note_range(item, image_processor.infrared_options) for item in batch]
+            pairs, options = (
+                [item.images for item, _ in noted if item.images is not None],
+                [option for _, option in noted],
+            )
             predictions = predict(model, image_processor, pairs, segment, options)
     except (ValueError, MemoryError) as error:
         if len(batch) == 1:
             return [(batch[0], str(error))]
         return [result for item in batch for result in _fuse([item], model, image_processor)]  # find the one that fails
-    return list(zip(batch, predictions, strict=True))
+    return [(item, prediction) for (item, _), prediction in zip(noted, predictions, strict=True)]
+
+
+def _note_range(item: ReadJob, default: InfraredOptions) -> tuple[ReadJob, InfraredOptions]:
+    """Return a job with a note if its infrared image will look flat, and the options of this image."""
+    assert item.images is not None
+    images, options = note_flat_range(item.images, item.images.adapt(item.job.infrared_options or default))
+    return replace(item, images=images), options

@@ -12,6 +12,7 @@ from gffusion.cameras.missing import join_masks
 from gffusion.cameras.rig import describe_size
 from gffusion.cameras.running_range import RunningRange
 from gffusion.data import PairImages, ReadOptions
+from gffusion.data.infrared_range import note_flat_range
 from gffusion.data.reading import clean, complete_pair
 from gffusion.inference.predict import Prediction, predict
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -185,6 +186,7 @@ class FrameFuser:
             options = options.with_limits(self._running.update(images.infrared, images.missing))
         elif largest is not None and options.infrared_range in ("auto", "type"):
             options = options.with_limits((0.0, float(largest)))
+        images, options = note_flat_range(images, options)
         limits = () if self._running is None else self._running.state
         return PreparedFrame(images, options, self._palette, limits, dtype)
 

@@ -141,12 +141,14 @@ def test_flat_infrared_image(gffusion_process: Callable, gffusion: Callable, pai
     tifffile.imwrite("flat.tif", np.arange(64 * 96, dtype=np.uint16).reshape(64, 96) // 8 + 7000)
     outcome = gffusion_process("fuse", "visible.png", "flat.tif", "-o", "fused.png", "-m", "gffusion-funet")
     assert outcome.exit_code == 0 and outcome.err == (
-        "warning: flat.tif: A 16-bit infrared image uses less than a tenth of its range and will look flat. Set "
+        "note: A 16-bit infrared image uses less than a tenth of its range and will look flat. Set "
         "--infrared-range percentile, or a range in counts.\n"
     )
     warning_once.cache_clear()  # of tests before in this process
     outcome = gffusion("fuse", "visible.png", "flat.tif", "-o", "x.png", "-m", "gffusion-funet", "--json")
-    assert [text[:12] for text in json.loads(outcome.out)["notes"]] == ["flat.tif: A "]
+    report = json.loads(outcome.out)
+    ((note, count),) = report["notes"].items()
+    assert (note[:8], count, report["noted"]) == ("A 16-bit", 1, {note: ["visible"]})
     outcome = gffusion("fuse", "visible.png", "flat.tif", "-o", "y.png", "--infrared-range", "9000,9900")
     assert outcome.exit_code == 2 and "infrared_range" not in outcome.err and "--infrared-range percent" in outcome.err
 

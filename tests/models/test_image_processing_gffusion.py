@@ -242,11 +242,12 @@ class TestInfraredRange:
     @pytest.mark.parametrize(
         ("image", "infrared_range", "warns"),
         [
-            (THERMAL["uint16"], "type", True),
+            (THERMAL["uint16"], "auto", True),
+            (THERMAL["uint16"], "type", False),  # chosen
             (THERMAL["uint16"], "percentile", False),
             (THERMAL["uint16"], [29000, 33000], False),
-            (GRAY * WIDE, "type", False),
-            (GRAY // 100, "type", False),
+            (GRAY * WIDE, "auto", False),
+            (GRAY // 100, "auto", False),
         ],
     )
     def test_narrow_range_warning(self, caplog: Any, image: Array, infrared_range: Any, warns: bool) -> None:

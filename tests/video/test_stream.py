@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from transformers.utils.logging import warning_once
 from video_files import infrared_frame, visible_frame
 
 from gffusion.cameras import Rig
@@ -252,6 +253,25 @@ def test_frozen_frames_are_noted(
     assert [number for number, value in enumerate(is_frozen) if value] == noted
     (warning,) = [record.message for record in caplog.records if "identical" in record.message]
     assert warning.startswith(f"frame at {noted[0] / 3:.3f} s: the infrared frames are identical since 0.000 s")
+
+
+@pytest.mark.parametrize("infrared_range", ["auto", "type"])
+def test_counts_that_will_look_flat_are_noted(
+    funet: GFFusionModel, caplog: pytest.LogCaptureFixture, infrared_range: str
+) -> None:
+    """By the stream alone, for every pair; not if the range was chosen."""
+    warning_once.cache_clear()
+    visible, counts = visible_frame(0), infrared_frame(0).astype(np.uint16)
+    processor, results = load_image_processor("gffusion-funet", infrared_range=infrared_range), []
+    with FusionStream(funet, processor) as stream:
+        for number, infrared in enumerate((counts * 257, counts + 7000, counts + 7000)):
+            stream.push(visible, infrared, time=number)
+            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
+    is_flat = [result is not None and any("will look flat" in note for note in result.notes) for result in results]
+    assert is_flat == [False, *[infrared_range == "auto"] * 2]
+    assert [text[:17] for text in caplog.messages if "flat" in text] == ["frame at 1.000 s:"] * (
+        infrared_range == "auto"
+    )
 
 
 @pytest.mark.parametrize("jump", [1, 4])

@@ -18,6 +18,11 @@ Mask = NDArray[np.bool_]
 PERCENTILES = (0.1, 99.9)
 # A 16-bit thermal image that uses a smaller share of its range than this looks uniformly gray.
 _NARROW_RANGE, _BULK = 0.1, (0.5, 99.5)
+LOOKS_FLAT = (
+    "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
+    'Set infrared_range="percentile" (--infrared-range percentile), or a range in counts.'
+)
+"""The warning about such an image, unless its range was chosen."""
 # An image of which a larger share is outside a fixed range has another unit or another scene.
 MOST = 0.5
 _HISTOGRAM_BINS = 512
@@ -221,11 +226,9 @@ def _scale_infrared_by_type(array: NDArray[Any], valid: Any, options: InfraredOp
     values = _luma(scale_by_type(array, "infrared"))
     if options.is_inverted and not is_integer:
         values = 1 - values
-    if array.dtype == np.uint16 and options.agc == "linear" and _is_flat(values[valid]):
-        logger.warning_once(
-            "A 16-bit infrared image uses less than a tenth of its range and will look flat. "
-            'Set infrared_range="percentile" (--infrared-range percentile), or a range in counts.'
-        )
+    is_chosen = options.infrared_range == "type" or options.agc != "linear"
+    if array.dtype == np.uint16 and not is_chosen and _is_flat(values[valid]):
+        logger.warning_once(LOOKS_FLAT)
     return values
 
 
