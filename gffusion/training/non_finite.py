@@ -8,11 +8,11 @@ from torch import Tensor, nn
 def raise_on_non_finite(
     losses: Tensor, model: nn.Module, step: int, steps_per_epoch: int, checkpoint: Path | None
 ) -> None:
-    """Raise FloatingPointError if losses (steps, losses) of the steps up to `step`, or the weights, are not finite."""
-    problem, finite = None, losses.isfinite().all(dim=1)
+    """Raise FloatingPointError if the total losses (steps,) of the steps up to `step`, or the weights, are not finite."""
+    problem, finite = None, losses.isfinite()
     if not finite.all():
         first = int(finite.int().argmin())
-        step, problem = step - len(losses) + first + 1, f"The loss is {losses[first, 0].item()}"
+        step, problem = step - len(losses) + first + 1, f"The loss is {losses[first].item()}"
     # A finite loss can have non-finite gradients, which the next loss would reveal only after the weights were saved.
     elif not all(bool(p.isfinite().all()) for p in model.parameters() if p.requires_grad):
         problem = "A weight is not finite"

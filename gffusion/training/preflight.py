@@ -26,7 +26,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .arguments import FusionTrainingArguments
 from .checked_dataset import read_item
-from .sampling import describe_sizes
+from .sampling import count_mixed, describe_sizes
 
 logger = logging.getLogger(__name__)
 
@@ -276,8 +276,8 @@ def _check_metrics(size: tuple[int, int], metrics: Sequence[str]) -> None:
         )
 
 
-def check_batch_size(arguments: FusionTrainingArguments, batch_size: int) -> None:
-    """Warn if there are fewer pairs than a batch takes; raise ValueError if pairs are to be mixed, but a batch has one."""
+def check_batch_size(arguments: FusionTrainingArguments, batch_size: int, labeled: bool) -> None:
+    """Warn if there are fewer pairs than a batch takes; raise ValueError if `mixed_pairs` does not fit the size of a batch."""
     if batch_size < arguments.per_device_train_batch_size:
         logger.warning(
             "`per_device_train_batch_size` is %d, but the training dataset has %d pairs: each step takes all of them.",
@@ -288,6 +288,12 @@ def check_batch_size(arguments: FusionTrainingArguments, batch_size: int) -> Non
         raise ValueError(
             "`mixed_pairs` mixes the pairs of a batch, but the training dataset has only one: add pairs, or set `mixed_pairs` "
             "to 0."
+        )
+    if labeled and (mixed := count_mixed(arguments.mixed_pairs, batch_size)) >= batch_size:
+        raise ValueError(
+            f"`mixed_pairs` {arguments.mixed_pairs} mixes {mixed} pairs of each batch of {batch_size}, and mixed pairs have no labels, so "
+            "that none would be learned: use larger batches (`per_device_train_batch_size`) or a smaller share, set `mixed_pairs` "
+            "to 0, or omit the labels to train the fusion alone."
         )
 
 

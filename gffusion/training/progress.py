@@ -18,18 +18,28 @@ class Progress:
     step: int = 0  # number of completed steps
     best: float | None = None  # score
     sums: dict[str, float] = field(default_factory=dict)  # of the losses of this epoch so far
+    missing: dict[str, int] = field(default_factory=dict)  # number of steps of this epoch without a loss
 
     def add_losses(self, names: Sequence[str], rows: Sequence[Sequence[float]]) -> dict[str, float]:
-        """Add the losses of some steps to those of the epoch, and return their means."""
-        for row in rows:
-            for name, value in zip(names, row, strict=True):
+        """Add the losses of some steps to those of the epoch, and return their means.
+
+        A loss that was not computed in a step, such as L_ss without a labeled pixel, is NaN. It does not count, and has no
+        mean if it was computed in none of the steps.
+        """
+        means = {}
+        for name, values in zip(names, zip(*rows, strict=True), strict=True):
+            computed = [value for value in values if not math.isnan(value)]
+            for value in computed:
                 self.sums[name] = self.sums.get(name, 0.0) + value
-        return {name: sum(values) / len(rows) for name, values in zip(names, zip(*rows, strict=True), strict=True)}
+            self.missing[name] = self.missing.get(name, 0) + len(values) - len(computed)
+            if computed:
+                means[name] = sum(computed) / len(computed)
+        return means
 
     def end_epoch(self, num_steps: int) -> dict[str, float]:
-        """Return the mean losses of the epoch, and start the next one."""
-        means = {name: value / num_steps for name, value in self.sums.items()}
-        self.sums = {}
+        """Return the mean losses of the epoch, each over the steps in which it was computed, and start the next one."""
+        means = {name: value / (num_steps - self.missing.get(name, 0)) for name, value in self.sums.items()}
+        self.sums, self.missing = {}, {}
         return means
 
     def update_best(self, score: float | None, higher_is_better: bool) -> bool:

@@ -121,18 +121,27 @@ def move_inputs(batch: Mapping[str, Any], with_labels: bool, device: torch.devic
     return {name: batch[name].to(device, non_blocking=True) for name in names if name in batch}
 
 
+def count_mixed(share: float, batch_size: int) -> int:
+    """Return how many pairs of a batch are mixed: `share` of them, rounded, but at least two unless it is 0.
+
+    Example:
+        >>> [count_mixed(share, 8) for share in (0, 0.1, 0.25, 0.5, 1)]
+        [0, 2, 2, 4, 8]
+    """
+    return max(2, round(share * batch_size)) if share else 0
+
+
 def mix_pairs(batch: Mapping[str, Tensor], share: float, ignore_index: int) -> dict[str, Tensor]:
     """Give the first pairs of a batch the infrared images of each other, and labels that are ignored.
 
-    From N pairs, this makes N squared, whose images show different scenes. `share` of the batch is rounded to whole pairs, at
-    least two unless it is 0.
+    From N pairs, this makes N squared, whose images show different scenes. See [`count_mixed`] for their number.
 
     Example:
         >>> batch = {"infrared_values": torch.arange(4).view(4, 1, 1, 1)}
         >>> mix_pairs(batch, share=0.5, ignore_index=255)["infrared_values"].flatten().tolist()
         [1, 0, 2, 3]
     """
-    mixed, count = dict(batch), max(2, round(share * len(batch["infrared_values"]))) if share else 0
+    mixed, count = dict(batch), count_mixed(share, len(batch["infrared_values"]))
     for name in {"infrared_values", "infrared_targets"} & batch.keys():
         mixed[name] = torch.cat([batch[name][:count].roll(-1, dims=0), batch[name][count:]])
     if "labels" in batch and count > 1:

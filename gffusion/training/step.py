@@ -60,7 +60,8 @@ class TrainingStep:
     def __call__(self, batches: Sequence[dict[str, Any]], weight: float, head_learns: bool) -> Tensor:
         """Make one step of the optimizer with the batches of this process, one for each accumulated gradient.
 
-        `weight` is lambda of Eq. (12). Returns the mean losses over the batches, a tensor of shape (len(loss_names),).
+        `weight` is lambda of Eq. (12). Returns the mean losses over the batches, a tensor of shape (len(loss_names),), in
+        which L_ss is NaN if no process has a labeled pixel in this step.
         """
         inputs = [self._to_device(batch) for batch in batches]
         losses = []
@@ -128,7 +129,7 @@ class TrainingStep:
         loss, segmentation = output.loss, []
         if factor is not None:  # Eq. (12) with this epoch's lambda; a subclass may have added terms
             segmentation = [output.loss_segmentation * factor]
-            share = weight * factor - self._model.config.segmentation_weight
+            share = weight * factor.nan_to_num() - self._model.config.segmentation_weight
             loss = loss + share * output.loss_segmentation
         self._accelerator.backward(loss / num_batches)
         losses = [loss, *(output[name] for name in self._parts), *segmentation]
@@ -137,7 +138,8 @@ class TrainingStep:
     def _label_factors(self, batches: Sequence[dict[str, Tensor]]) -> list[Tensor | None]:
         """Return a factor on the L_ss of each batch, so that all labeled pixels of the step have the same weight.
 
-        Without it, the loss would depend on how the pairs of a step are distributed over batches and processes.
+        Without it, the loss would depend on how the pairs of a step are distributed over batches and processes. It is NaN if
+        the step has no labeled pixel.
         """
         if not self._labeled:
             return [None] * len(batches)
@@ -145,7 +147,7 @@ class TrainingStep:
         masses = [label_mass(batch["labels"], config.ignore_index, config.class_weights) for batch in batches]
         mass = torch.stack(masses).float()
         mean = self._accelerator.reduce(mass.mean(), "mean")
-        return list((mass / mean.where(mean > 0, 1)).unbind())
+        return list((mass / mean).unbind())
 
     def _to_device(self, batch: dict[str, Any]) -> dict[str, Tensor]:
         inputs = move_inputs(batch, self._labeled, self._accelerator.device)

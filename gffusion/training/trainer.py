@@ -112,7 +112,7 @@ class FusionTrainer:
             self.accelerator.process_index,
             self.accelerator.num_processes,
         )
-        preflight.check_batch_size(args, self.sampler.batch_size)
+        preflight.check_batch_size(args, self.sampler.batch_size, self.labeled)
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
         self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
@@ -339,7 +339,7 @@ class FusionTrainer:
             return
         losses = self.accelerator.reduce(torch.stack(self._pending_losses), "mean").cpu()  # (steps, losses)
         self._pending_losses = []
-        raise_on_non_finite(losses, self.model, self.progress.step, self.steps_per_epoch, self.checkpoints.newest)
+        raise_on_non_finite(losses[:, 0], self.model, self.progress.step, self.steps_per_epoch, self.checkpoints.newest)
         means = self.progress.add_losses(self._step.loss_names, losses.tolist())
         self.accelerator.log(means | settings, step=self.progress.step)
         names, values = {"loss": "loss", "loss_segmentation": "L_ss", "segmentation_weight": "lambda"}, means | settings

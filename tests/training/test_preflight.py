@@ -1,5 +1,6 @@
 """What is refused before the first step, with nothing written."""
 
+import contextlib
 import functools
 import shutil
 from collections.abc import Callable
@@ -319,6 +320,17 @@ class TestOptions:
             ValueError, match="`mixed_pairs` mixes the pairs of a batch, but the training dataset has only"
         ):
             make([FusionDataset(data, CROP)[0]], mixed_pairs=0.5)
+
+    @pytest.mark.parametrize(("share", "batch", "is_refused"), [(0.1, 2, True), (1, 4, True), (0.5, 3, False)])
+    def test_mixed_pairs_that_leave_no_labels(
+        self, make: Make, unlabeled_pairs: Path, share: float, batch: int, is_refused: bool
+    ) -> None:
+        options = {"mixed_pairs": share, "per_device_train_batch_size": batch}
+        make(FusionDataset(unlabeled_pairs, CROP), **options)
+        make(model={"use_segmenter": False}, **options)
+        message = rf"`mixed_pairs` {share} mixes {batch} pairs of each batch of {batch}, .*use larger batches"
+        with pytest.raises(ValueError, match=message) if is_refused else contextlib.nullcontext():
+            make(**options)
 
     def test_cache_that_would_never_be_asked(self, make: Make, tmp_path: Path) -> None:
         cache = str(tmp_path / "tokens")

@@ -15,6 +15,7 @@ from training_runs import contents
 from gffusion import FusionTrainer, GFFusionImageProcessor, GFFusionModel
 from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, ThermalGain, VisiblePhotometric
+from gffusion.training.validation import evaluate
 from gffusion.zoo import load_image_processor
 
 AUGMENTATION = Compose(
@@ -109,6 +110,21 @@ class TestLearning:
         for record in trainer.folder.read_log():
             assert record["loss"] == record["loss_structural"]
             assert not {"loss_segmentation", "segmentation_weight"} & set(record)
+
+    @pytest.mark.parametrize("labeled", [1, 0])
+    def test_steps_without_a_labeled_pixel_do_not_count_for_the_mean(
+        self, make: Make, make_inputs: Callable[..., Any], labeled: int
+    ) -> None:
+        """The weights stay nearly the same, so that the mean of L_ss over an epoch is that of the only labeled item."""
+        inputs = make_inputs(3, labels=True)
+        inputs["labels"][labeled:] = 255
+        items = [{name: value[index] for name, value in inputs.items()} for index in range(3)]
+        options = {"per_device_train_batch_size": 1, "num_train_epochs": 1, "batch_normalization": "running"}
+        trainer = make(training=items, learning_rate=1e-12, head_learning_rate=1e-12, logging_steps=1, **options)
+        trainer.train()
+        expected = evaluate(trainer.model, items[:1], [], trainer.accelerator)["loss_segmentation"]
+        (record,) = trainer.folder.read_log()
+        assert record.get("loss_segmentation") == (pytest.approx(expected, rel=1e-4) if labeled else None)
 
     def test_labels_change_the_fusion_network_too(self, make: Make, pairs: Path, unlabeled_pairs: Path) -> None:
         datasets = {folder.name: FusionDataset(folder, RandomCrop(40)) for folder in (pairs, unlabeled_pairs)}
