@@ -86,19 +86,20 @@ class TrainingStep:
         return rates[0] * factor
 
     def train(self) -> None:
-        """Set the model to training mode, with batch normalization as in `batch_normalization`."""
+        """Set the model to training mode, with batch normalization as in `batch_normalization`, or constant if frozen."""
         self._wrapped.train()
-        if self.running_statistics:
-            for layer in self._batch_normalizations():
+        for layer in self._batch_normalizations():
+            if self.running_statistics or _is_frozen(layer):
                 layer.eval()
 
     @torch.no_grad()
     def calibrate(self, batches: Iterable[dict[str, Any]]) -> None:
-        """Replace the running statistics of batch normalization with their means over some batches."""
-        layers = self._batch_normalizations()
+        """Replace the running statistics of batch normalization that is not frozen with their means over some batches."""
+        layers = [layer for layer in self._batch_normalizations() if not _is_frozen(layer)]
         momenta = [layer.momentum for layer in layers]
-        self._model.train()
+        self.train()
         for layer in layers:
+            layer.train()
             layer.reset_running_stats()
             layer.momentum = None  # cumulative mean over all batches
         for batch in batches:
@@ -158,3 +159,9 @@ class TrainingStep:
             with self._accelerator.autocast():
                 inputs["semantic_tokens"] = self._token_cache.complete(inputs | tokens)
         return mix_pairs(inputs, self._mixed_share, self._model.config.ignore_index)
+
+
+def _is_frozen(layer: nn.Module) -> bool:
+    """Return whether a layer has parameters, none of which is trained."""
+    parameters = list(layer.parameters())
+    return bool(parameters) and not any(parameter.requires_grad for parameter in parameters)

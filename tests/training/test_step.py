@@ -165,6 +165,25 @@ class TestGradients:
         changed = {name for name in before if "running" in name and not torch.equal(before[name], after[name])}
         assert bool(changed) == moves
 
+    @pytest.mark.parametrize("mode", ["auto", "local", "calibrated"])
+    @pytest.mark.parametrize("part", ["funet", "finet"])
+    def test_frozen_parts_stay_as_they_are(
+        self, tiny_model: Callable, inputs: Batch, tmp_path: Path, mode: Any, part: str
+    ) -> None:
+        model = tiny_model(merging="group_conv")  # with batch normalization in both parts
+        model.get_submodule(part).requires_grad_(False)
+        before = state_of(model)
+        arguments = FusionTrainingArguments(str(tmp_path), batch_normalization=mode)
+        step = TrainingStep(model, arguments, Accelerator(), True, None)
+        step.calibrate([inputs])
+        step.train()
+        step([inputs], 0.7, True)
+        after = state_of(model)
+        changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
+        assert changed == {"funet", "finet", "ssnet"} - {part}
+        names = {name for name in before if "running_mean" in name and not torch.equal(before[name], after[name])}
+        assert names and not any(name.startswith(part) for name in names)
+
     def test_calibration_measures_the_batches_and_then_stays(
         self, tiny_model: Callable, inputs: Batch, make_inputs: Callable[..., Batch], tmp_path: Path
     ) -> None:
