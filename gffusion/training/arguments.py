@@ -37,7 +37,7 @@ class FusionTrainingArguments:
         mixed_pairs: Share of each batch, at least two pairs, that is trained on the infrared images of other pairs, and without
             labels (ours). Pixels that were not measured keep the brightness of the visible image of their own pair, so that the
             option suits only complete infrared images. A batch of labeled data must be larger than the pairs that are mixed.
-        bf16: Compute the forward pass in bfloat16, in evaluations as well.
+        bf16: Compute the forward pass in bfloat16, in evaluations as well. The trained weights are float32.
         fp16: Compute the forward pass in float16, on GPUs.
         gradient_checkpointing: Recompute activations in the backward pass, to save memory.
         torch_compile: Compile the model with `torch.compile`.

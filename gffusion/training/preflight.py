@@ -85,6 +85,7 @@ def check_data(
     check_class_names(training, evaluation, model)
     check_same_infrared_options(training, evaluation)
     check_parameters(model, arguments, labeled)
+    check_precision(model, labeled)
     return labeled
 
 
@@ -106,6 +107,17 @@ def check_parameters(model: GFFusionModel, arguments: FusionTrainingArguments, l
             "model, such as `model.funet`"
             + (", or lower `head_start_epoch` below `num_train_epochs` to train the head." if labeled else ".")
         )
+
+
+def check_precision(model: GFFusionModel, labeled: bool) -> None:
+    """Raise ValueError if weights to train are in half precision, in which small steps are lost; frozen encoders may be."""
+    for name, parameter in model.named_parameters():
+        is_trained = parameter.requires_grad or (labeled and "ssnet." in name)
+        if is_trained and parameter.dtype in (torch.float16, torch.bfloat16):
+            raise ValueError(
+                f"The weights to train must be in float32, got {parameter.dtype} ({name}), in which small steps are lost: load the "
+                "model with `dtype=torch.float32`, and set `bf16=True` to compute in half precision."
+            )
 
 
 def has_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> bool:
@@ -325,6 +337,17 @@ def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingAr
             "Lower head_start_epoch to train it.",
             arguments.head_start_epoch,
             arguments.num_train_epochs,
+        )
+
+
+def warn_about_warmup(arguments: FusionTrainingArguments, total_steps: int) -> None:
+    """Warn if the run ends before the rates reach their values."""
+    if arguments.warmup_steps >= total_steps:
+        logger.warning(
+            "warmup_steps is %d and the run has %d steps: the rates never reach `learning_rate` and `head_learning_rate`. "
+            "Lower warmup_steps, or train longer.",
+            arguments.warmup_steps,
+            total_steps,
         )
 
 

@@ -98,9 +98,6 @@ class FusionTrainer:
         self.folder = RunFolder(self.output_dir)
         self.accelerator = preflight.start_accelerator(args, self.output_dir)
         preflight.check_device(args, self.accelerator.device)
-        if self.accelerator.is_main_process:
-            preflight.warn_about_shared_pairs(train_dataset, eval_dataset)
-            preflight.warn_about_untrained_parts(model, args, self.labeled)
         if args.push_to_hub and self.accelerator.is_main_process:
             check_publishable(args, model)
         set_seed(args.seed)
@@ -115,6 +112,10 @@ class FusionTrainer:
         preflight.check_batch_size(args, self.sampler.batch_size, self.labeled)
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
+        if self.accelerator.is_main_process:
+            preflight.warn_about_shared_pairs(train_dataset, eval_dataset)
+            preflight.warn_about_untrained_parts(model, args, self.labeled)
+            preflight.warn_about_warmup(args, self.total_steps)
         self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
         self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)
         self._workers_generator = torch.Generator()  # seeds the workers, and leaves the global random state alone

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import logging
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -254,8 +255,33 @@ class TestModel:
             with pytest.raises(ValueError, match=r"not train encoders, .* 'dinov2\..*`model\.freeze_backbones\(\)`"):
                 FusionTrainer(model.requires_grad_(True), arguments, data)
 
+    @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+    @pytest.mark.parametrize("part", ["funet", "ssnet", "dinov2"])
+    def test_half_precision(
+        self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path: Path, dtype: torch.dtype, part: str
+    ) -> None:
+        """Small steps would be lost in the weights that are trained; those of frozen parts have no steps."""
+        model, arguments = tiny_model(paradigm="cascading"), FusionTrainingArguments(tmp_path / "run")
+        model.get_submodule(part).to(dtype).requires_grad_(part == "funet")  # labels train the head, frozen or not
+        expected: Any = contextlib.nullcontext()
+        if part != "dinov2":
+            expected = pytest.raises(
+                ValueError, match=rf"got {dtype} \({part}\..*`dtype=torch\.float32`, .*`bf16=True`"
+            )
+        with expected:
+            FusionTrainer(model, arguments, FusionDataset(pairs, CROP))
+
 
 class TestOptions:
+    @pytest.mark.parametrize(("warmup_steps", "is_warned"), [(3, False), (4, True), (1000, True)])
+    def test_warmup_longer_than_the_run(
+        self, make: Make, caplog: pytest.LogCaptureFixture, warmup_steps: int, is_warned: bool
+    ) -> None:
+        with caplog.at_level(logging.WARNING, "gffusion"):
+            make(warmup_steps=warmup_steps, num_train_epochs=2)
+        message = f"warmup_steps is {warmup_steps} and the run has 4 steps: the rates never reach"
+        assert (message in caplog.text) == is_warned
+
     def test_unknown_tracker(self, make: Make, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=r"`report_to` does not know 'blackboard'. Allowed are .*tensorboard"):
             make(report_to=["blackboard"])
@@ -338,75 +364,3 @@ class TestOptions:
             make(Compose([RandomFlip(0.5), RandomCrop(32)]), model={"paradigm": "hybrid"}, token_cache=cache)
         with pytest.raises(ValueError, match='the paradigm "cascading" uses none'):
             make(RandomFlip(0.5), token_cache=cache)
-
-
-class TestResume:
-    @pytest.fixture(scope="class")
-    def stopped(
-        self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path_factory: pytest.TempPathFactory
-    ) -> Path:
-        """A run that was stopped after the third of four epochs, after q."""
-
-        class Stopped(FusionTrainer):
-            def _save_checkpoint(self) -> None:
-                super()._save_checkpoint()
-                if self.progress.step == 6:
-                    raise KeyboardInterrupt
-
-        folder = tmp_path_factory.mktemp("stopped")
-        arguments = FusionTrainingArguments(
-            str(folder), num_train_epochs=4, head_start_epoch=1, per_device_train_batch_size=2
-        )
-        with pytest.raises(KeyboardInterrupt):
-            Stopped(tiny_model(paradigm="cascading"), arguments, FusionDataset(pairs, RandomCrop(32))).train()
-        return folder
-
-    @pytest.fixture
-    def checkpoint(self, stopped: Path, tmp_path: Path) -> Path:
-        """Its checkpoint, in a copy of its folder."""
-        shutil.copytree(stopped, tmp_path / "run")
-        return tmp_path / "run" / "checkpoints" / "step-00000006"
-
-    @pytest.mark.parametrize(
-        ("changes", "differences"),
-        [
-            ({"per_device_train_batch_size": 1}, "per_device_train_batch_size was 2 and is 1"),
-            ({"seed": 3}, "seed was 0 and is 3"),
-            ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps was 1 and is 2"),
-            ({"num_train_epochs": 6}, "num_train_epochs was 4 and is 6, after epoch"),
-            (
-                {"head_start_epoch": 2, "learning_rate": 0.5},
-                "head_start_epoch was 1 and is 2; learning_rate was 0.001 and",
-            ),
-            ({"model": {"paradigm": "parallel"}}, "paradigm was 'cascading' and is 'parallel'"),
-            ({"model": {"use_segmenter": False}}, "use_segmenter was True and is False"),
-            ({"training": RandomCrop(40)}, r"size of a training image was \[32, 32\] and is \[40, 40\]"),
-        ],
-    )
-    def test_incompatible(self, make: Make, checkpoint: Path, changes: dict[str, Any], differences: str) -> None:
-        files = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
-        trainer = make(**{"num_train_epochs": 4, "head_start_epoch": 1} | changes)
-        weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
-        with pytest.raises(ValueError, match=differences):
-            trainer.train(resume_from_checkpoint=True)
-        assert all(torch.equal(value, weights[name]) for name, value in trainer.model.state_dict().items())
-        after = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
-        assert after == files
-
-    def test_other_pairs(self, make: Make, checkpoint: Path, data: Path) -> None:
-        for kind in ("visible", "infrared", "labels"):
-            (data / kind / "rendered_0003.png").rename(data / kind / "another.png")
-        with pytest.raises(ValueError, match="names of the pairs was"):
-            make(num_train_epochs=4, head_start_epoch=1).train(resume_from_checkpoint=True)
-
-    def test_folder_of_another_run(self, make: Make, checkpoint: Path) -> None:
-        with pytest.raises(ValueError, match=r"holds a run, at step-00000006. .*`overwrite_output_dir`"):
-            make(num_train_epochs=4, head_start_epoch=1).train()
-        assert checkpoint.exists()
-
-    def test_options_that_may_change(self, make: Make, checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.undo()  # this one makes steps
-        free = {"logging_steps": 1, "save_steps": 1, "report_to": ["tensorboard"], "eval_metrics": ["EN"]}
-        trainer = make(num_train_epochs=4, head_start_epoch=1, **free)
-        trainer.train(resume_from_checkpoint=True)
-        assert trainer.progress.step == 8

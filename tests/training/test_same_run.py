@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, ReadOptions, read_image, write_image
@@ -188,3 +189,81 @@ class TestChangedFiles:
         warn_about_changed_files(earlier, now)
         assert describe_run(arguments, model, [dataset[0]], None, 1)["files"] == {}
         assert "changed since" not in caplog.text
+
+
+class TestStoppedRun:
+    @pytest.fixture(scope="class")
+    def stopped(
+        self, tiny_model: Callable[..., GFFusionModel], pairs: Path, tmp_path_factory: pytest.TempPathFactory
+    ) -> Path:
+        """A run that was stopped after the third of four epochs, after q."""
+
+        class Stopped(FusionTrainer):
+            def _save_checkpoint(self) -> None:
+                super()._save_checkpoint()
+                if self.progress.step == 6:
+                    raise KeyboardInterrupt
+
+        folder = tmp_path_factory.mktemp("stopped")
+        arguments = FusionTrainingArguments(
+            str(folder), num_train_epochs=4, head_start_epoch=1, per_device_train_batch_size=2
+        )
+        with pytest.raises(KeyboardInterrupt):
+            Stopped(tiny_model(paradigm="cascading"), arguments, FusionDataset(pairs, RandomCrop(32))).train()
+        return folder
+
+    @pytest.fixture
+    def checkpoint(self, stopped: Path, tmp_path: Path) -> Path:
+        """Its checkpoint, in a copy of its folder."""
+        shutil.copytree(stopped, tmp_path / "run")
+        return tmp_path / "run" / "checkpoints" / "step-00000006"
+
+    @pytest.mark.parametrize(
+        ("changes", "differences"),
+        [
+            ({"per_device_train_batch_size": 1}, "per_device_train_batch_size was 2 and is 1"),
+            ({"seed": 3}, "seed was 0 and is 3"),
+            ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps was 1 and is 2"),
+            ({"num_train_epochs": 6}, "num_train_epochs was 4 and is 6, after epoch"),
+            (
+                {"head_start_epoch": 2, "learning_rate": 0.5},
+                "head_start_epoch was 1 and is 2; learning_rate was 0.001 and",
+            ),
+            ({"model": {"paradigm": "parallel"}}, "paradigm was 'cascading' and is 'parallel'"),
+            ({"model": {"use_segmenter": False}}, "use_segmenter was True and is False"),
+            ({"training": RandomCrop(40)}, r"size of a training image was \[32, 32\] and is \[40, 40\]"),
+        ],
+    )
+    def test_incompatible(
+        self, make_trainer: Callable[..., FusionTrainer], checkpoint: Path, changes: dict[str, Any], differences: str
+    ) -> None:
+        files = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
+        trainer = make_trainer(**{"num_train_epochs": 4, "head_start_epoch": 1} | changes)
+        weights = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        with pytest.raises(ValueError, match=differences):
+            trainer.train(resume_from_checkpoint=True)
+        assert all(torch.equal(value, weights[name]) for name, value in trainer.model.state_dict().items())
+        after = {path: path.read_bytes() for path in checkpoint.parents[1].rglob("*") if path.is_file()}
+        assert after == files
+
+    def test_other_pairs(
+        self, make_trainer: Callable[..., FusionTrainer], checkpoint: Path, pairs: Path, tmp_path: Path
+    ) -> None:
+        data = Path(shutil.copytree(pairs, tmp_path / "data"))
+        for kind in ("visible", "infrared", "labels"):
+            (data / kind / "rendered_0003.png").rename(data / kind / "another.png")
+        with pytest.raises(ValueError, match="names of the pairs was"):
+            make_trainer(training=FusionDataset(data, RandomCrop(32)), num_train_epochs=4).train(
+                resume_from_checkpoint=True
+            )
+
+    def test_folder_of_another_run(self, make_trainer: Callable[..., FusionTrainer], checkpoint: Path) -> None:
+        with pytest.raises(ValueError, match=r"holds a run, at step-00000006. .*`overwrite_output_dir`"):
+            make_trainer(num_train_epochs=4, head_start_epoch=1).train()
+        assert checkpoint.exists()
+
+    def test_options_that_may_change(self, make_trainer: Callable[..., FusionTrainer], checkpoint: Path) -> None:
+        free = {"logging_steps": 1, "save_steps": 1, "report_to": ["tensorboard"], "eval_metrics": ["EN"]}
+        trainer = make_trainer(num_train_epochs=4, head_start_epoch=1, **free)
+        trainer.train(resume_from_checkpoint=True)
+        assert trainer.progress.step == 8
