@@ -275,9 +275,6 @@ class FusionCard:
         paradigm = f"{config.paradigm}: {INJECTED[config.paradigm]}"
         if config.semantic_config is not None and config.semantic_layers:
             paradigm += f", merged by `{config.merging}` at layers {', '.join(map(str, config.semantic_layers))}"
-        loss = f"gradient (beta) {config.gradient_weight:g}, intensity {config.intensity_weight:g}"
-        if config.use_segmenter:
-            loss += f", segmentation (lambda) {config.segmentation_weight:g}"
         luma = "luma; the chroma of the visible image is restored after fusion"
         decoder = ", ".join(map(str, config.decoder_channels or []))
         model = build_on_meta(GFFusionModel, config)
@@ -287,7 +284,7 @@ class FusionCard:
             "fused channels": "all three color channels" if config.color_space == "rgb" else luma,
             "channels": f"stem {config.stem_channels}, features 2 x {config.feature_channels}, decoder {decoder}",
             "parameters": f"{num_trainable:,} trainable, {model.num_parameters() - num_trainable:,} frozen",
-            "loss weights": loss,
+            "loss weights": _describe_loss(config),
         }
         if config.use_segmenter:
             facts["classes"] = ", ".join(escape_markdown(config.id2label[index]) for index in sorted(config.id2label))
@@ -344,6 +341,18 @@ def versions() -> dict[str, str]:
     """Return the versions of gffusion, torch, transformers, accelerate and Python, by name."""
     libraries = {name: version(name) for name in ("torch", "transformers", "accelerate")}
     return {"gffusion": __version__, **libraries, "Python": platform.python_version()}
+
+
+def _describe_loss(config: GFFusionConfig) -> str:
+    target = "" if config.intensity_target == "maximum" else f" ({config.intensity_target})"
+    terms = [f"gradient (beta) {config.gradient_weight:g}", f"intensity {config.intensity_weight:g}{target}"]
+    others = {"VIF": config.vif_weight, "Qabf": config.qabf_weight}
+    terms += [f"{name} {weight:g}" for name, weight in others.items() if weight]
+    if config.use_segmenter:
+        terms.append(f"segmentation (lambda) {config.segmentation_weight:g}")
+        if config.class_weights:
+            terms.append(f"classes {', '.join(f'{weight:g}' for weight in config.class_weights)}")
+    return ", ".join(terms)
 
 
 def _describe_dataset(data: TrainingData) -> tuple[str, str, str]:

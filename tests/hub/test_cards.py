@@ -4,7 +4,7 @@ import logging
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -157,6 +157,16 @@ class TestText:
         assert "(https://huggingface.co/openai/clip-vit-base-patch16), revision `abc123`; license: MIT" in text
         assert "(https://huggingface.co/facebook/dinov2-base), no revision pinned; license: Apache-2.0" in text
         assert "background, person, car, bus, motorcycle, lamp, truck" in text
+
+    def test_all_weights_of_the_loss(self) -> None:
+        """Every field of a weight, also later ones; those that are 0 by default only if they are not."""
+        names = [item.name for item in fields(GFFusionConfig) if item.name.endswith("_weight")]
+        weights = {name: 3 + number / 8 for number, name in enumerate(names)}
+        config = GFFusionConfig(**weights, class_weights=[1, 5.25, 2, 1, 1, 1, 1], intensity_target="two_scale")
+        (row,) = re.findall(r"\| loss weights \| (.*) \|", make(config).render())
+        assert len(weights) >= 5 and all(re.search(rf" {value:g}(,| |$)", row) for value in weights.values())
+        assert row.endswith("classes 1, 5.25, 2, 1, 1, 1, 1") and "(two_scale)" in row
+        assert "| gradient (beta) 10, intensity 0, segmentation (lambda) 0.2 |" in make(GFFusionConfig()).render()
 
     def test_limits(self) -> None:
         limits = section(make(limits=["Noise is passed on."]), "Limitations")
