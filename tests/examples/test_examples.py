@@ -193,3 +193,23 @@ def test_finetune_makes_the_missing_label_maps(tmp_path: Path, monkeypatch: pyte
     make_labels(tmp_path)
     assert len(list((tmp_path / "labels").iterdir())) == 3
     assert first.stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--crop", "65"], "--crop 65 is larger .* at most --crop 64$"),
+        (["--crop", "64"], r"names: list them, .*classes\.txt"),
+    ],
+)
+def test_finetune_checks_the_data_before_it_makes_label_maps(
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_scenes(tmp_path, count=2, height=64, width=96)
+    shutil.rmtree(tmp_path / "labels")
+    if "names" in message:
+        (tmp_path / "classes.txt").unlink()
+    monkeypatch.setattr(sys, "argv", ["finetune.py", str(tmp_path), str(tmp_path / "run"), *words])
+    with pytest.raises(SystemExit, match=f"^finetune.py: error: .*{message}"):
+        runpy.run_path(str(EXAMPLES / "finetune.py"), run_name="__main__")
+    assert not (tmp_path / "labels").exists()
