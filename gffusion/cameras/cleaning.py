@@ -22,6 +22,9 @@ _GRAY_ENDS = (
     "pixels get too dark: export it in white-hot"
 )
 
+BORDER_FILLED = "filled by the visible image; --keep-borders keeps it"
+"""End of the note on a border."""
+
 
 def clean_frame(
     frame: InfraredFrame, name: str, *, infrared_luma: bool = False, keep_borders: bool = False
@@ -63,7 +66,7 @@ def clean_frame(
     if not keep_borders and not frame.is_raw:
         border = find_borders(values, missing)
         if border is not None:
-            notes.append(f"infrared border ({_format(border)}) filled by the visible image; --keep-borders keeps it")
+            notes.append(f"infrared border ({_format(border)}) {BORDER_FILLED}")
             missing = join_masks(missing, border)
     if (value := _find_only_value(values, missing)) is not None:
         notes.append(f"all infrared values are {value}, as behind a closed shutter: they show nothing of the scene")

@@ -123,9 +123,9 @@ def evaluate(
 ) -> None:
     """Compare fusion methods on folders of pairs: folders of fused images, models, and classical baselines.
 
-    Images are matched by file name. OUT gets table.md, table.tex, table.csv, summary.json, per_image.csv, sheet.png (images
-    side by side), boxplots.png, .svg and .pdf (with matplotlib), report.html (with --html), and records.jsonl, which lets later runs skip what
-    is already measured. Images that cannot be measured are left out for all methods and listed. A table of other methods in OUT is not
+    Images are matched by file name. OUT gets table.md, table.tex, table.csv, summary.json, per_image.csv, per_image_iou.csv (with
+    --labels), sheet.png (images side by side), boxplots.png, .svg and .pdf (with matplotlib), report.html (with --html), and
+    records.jsonl, which lets later runs skip what is already measured. Images that cannot be measured are left out for all methods and listed. A table of other methods in OUT is not
     replaced: name them again to have all in one. Exit code: 0 on success, 1 if images were left out, 2 if nothing was
     evaluated.
     """

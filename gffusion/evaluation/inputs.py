@@ -126,7 +126,7 @@ def check_output(output: Path) -> None:
     for pattern in (
         "records.jsonl",
         "summary.json",
-        "per_image.csv",
+        "per_image*.csv",
         "table.*",
         "boxplots.*",
         "sheet*.png",

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from gffusion.data import ImagePair, PairMatch, ReadOptions, write_image
+from gffusion.cameras.cleaning import BORDER_FILLED
+from gffusion.data import ImagePair, ReadOptions, write_image
 from gffusion.data.alignment import find_rig
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
@@ -34,8 +35,9 @@ from .inputs import StrPath, check_former_table, check_output, find_inputs, name
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .report import describe_scene, render_report
-from .scoring import CONFUSION, NOTES, PairScores, Plan, score_pairs
-from .table import EvaluationTable
+from .results import make_table
+from .scoring import PairScores, Plan, score_pairs
+from .table import SEGMENTATION_CSV, EvaluationTable
 
 DEFAULT_METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM")
 ARTIFACTS = "Nabf"
@@ -43,7 +45,10 @@ _OTHER_MODELS = (
     ": save a GFFusionModel with its `save_pretrained`, and give the folder; of other networks, give the folder of the images "
     "that they fused (`fused`)"
 )
-_FIGURE = re.compile(r"sheet(-[0-9]+)?\.png|boxplots\.(png|svg|pdf)|report\.html")
+_FILLED_FOR_MODELS = (
+    "filled by the visible image for models, unless --keep-borders is given; metrics compare with the file as it is"
+)
+_OPTIONAL = re.compile(r"sheet(-[0-9]+)?\.png|boxplots\.(png|svg|pdf)|report\.html|per_image_iou\.csv")
 
 
 def evaluate(
@@ -186,8 +191,8 @@ def evaluate(
     results = score_pairs(plan, pairs, records, workers)
     scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
     records.finish()
-    _write_notes(scores, progress)
-    table = replace(_make_table(plan, scores, inputs.match), std=std)
+    _write_notes(scores, methods, progress)
+    table = replace(make_table(plan, scores, inputs.match), std=std)
     if folder is not None:
         scored = {pair.name: pair for pair in pairs if pair.name in table.images}
         _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
@@ -211,7 +216,7 @@ def _save(
                 described.append(describe_scene(scene, table, len(shown)))
             yield scene
 
-    written = {*plots}
+    written = {*plots, *([SEGMENTATION_CSV] if table.confusion else [])}
     for number, page in enumerate(draw_sheets(fuse_scenes(), zoom), start=1):
         name = "sheet.png" if number == 1 else f"sheet-{number}.png"
         write_image(folder / name, np.asarray(page))
@@ -221,7 +226,7 @@ def _save(
         text = render_report(table, described, plots.get("boxplots.svg"))
         replace_file(folder / "report.html", text.encode(errors="backslashreplace"))
     for path in folder.iterdir():
-        if _FIGURE.fullmatch(path.name) and path.name not in written and not path.is_dir():
+        if _OPTIONAL.fullmatch(path.name) and path.name not in written and not path.is_dir():
             path.unlink()
 
 
@@ -321,61 +326,14 @@ def _write(text: str) -> None:
     tqdm.write(text, file=sys.stderr)
 
 
-def _write_notes(scores: Sequence[PairScores], prints: bool) -> None:
-    """Write what was changed or assumed while reading the pairs."""
+def _write_notes(scores: Sequence[PairScores], methods: Sequence[Method], prints: bool) -> None:
+    """Write what was changed or assumed while reading the pairs. Borders are filled in the input of models only."""
     if not prints:
         return
+    has_models = any(isinstance(method, Model) for method in methods)
     for note, count in summarize_notes(note for score in scores for note in score.notes):
+        if note.endswith(BORDER_FILLED):
+            if not has_models:
+                continue
+            note = note.removesuffix(BORDER_FILLED) + _FILLED_FOR_MODELS
         _write(f"note: {note} ({count} pair{'s' * (count != 1)})")
-
-
-def _make_table(plan: Plan, scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:
-    skipped = {score.pair.name: "; ".join(score.errors) for score in scores if score.errors}
-    complete = [score for score in scores if not score.errors]
-    if not complete:
-        name, reason = next(iter(skipped.items()))
-        raise ValueError(f"None of {len(scores)} pairs could be measured. {name}: {reason}")
-    for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
-        skipped |= {file.stem: f"no {kind} image of this name" for file in files}
-    values = [
-        [[score.values[method.name][metric] for metric in plan.metrics] for score in complete]
-        for method in plan.methods
-    ]
-    unsegmented = {score.pair.name: "; ".join(score.label_errors) for score in complete if score.label_errors}
-    labeled = [score for score in complete if score.pair.labels and not score.label_errors]
-    if unsegmented and not labeled:
-        name, reason = next(iter(unsegmented.items()))
-        raise ValueError(f"No label map could be measured. {name}: {reason}")
-    confusion = {
-        method.name: sum(
-            (np.array(score.values[method.name][CONFUSION]) for score in labeled),
-            start=np.zeros((len(plan.class_names),) * 2, dtype=np.int64),
-        )
-        for method in plan.methods
-        if plan.is_segmented(method)
-    }
-    return EvaluationTable(
-        methods=tuple(method.name for method in plan.methods),
-        is_baseline=tuple(method.is_baseline for method in plan.methods),
-        metrics=plan.metrics,
-        ranked=plan.ranked,
-        images=tuple(score.pair.name for score in complete),
-        values=np.array(values),
-        protocol=plan.protocol,
-        skipped=skipped,
-        class_names=plan.class_names,
-        confusion=confusion,
-        unsegmented=unsegmented,
-        notes=_group_notes(complete),
-    )
-
-
-def _group_notes(scores: Sequence[PairScores]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Return the images of each note on fused images, by method."""
-    images: dict[str, dict[str, tuple[str, ...]]] = {}
-    for score in scores:
-        for method, values in score.values.items():
-            for note in values.get(NOTES, ()):
-                of_method = images.setdefault(method, {})
-                of_method[note] = (*of_method.get(note, ()), score.pair.name)
-    return images

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from gffusion._version import __version__
 from gffusion.data import ImagePair, ReadOptions, read_labels
@@ -54,13 +55,28 @@ class Plan:
 
 @dataclass
 class PairScores:
-    """Values by method and metric; reasons why values or label maps are missing, and notes on how the pair was read, as lines."""
+    """Scores of a pair by method and metric.
+
+    Attributes:
+        pair: The files.
+        values: Values by method, and notes on its fused image; they are not complete if there are errors.
+        errors: Reasons why values are missing, one line each.
+        failed: Methods whose image cannot be measured.
+        label_errors: Reasons why label maps are missing.
+        notes: How the pair was read.
+    """
 
     pair: ImagePair
     values: dict[str, dict[str, Any]] = field(default_factory=dict)
     errors: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
     label_errors: list[str] = field(default_factory=list)
     notes: tuple[str, ...] = ()
+
+    def fail(self, method: str, reason: str) -> None:
+        """Add the reason why the image of a method cannot be measured."""
+        self.errors.append(f"{method}: {reason}")
+        self.failed.append(method)
 
 
 def score_pairs(plan: Plan, pairs: Sequence[ImagePair], records: Records, workers: int) -> Iterator[PairScores]:
@@ -94,11 +110,15 @@ def _score_pair(plan: Plan, pair: ImagePair, records: Records) -> PairScores:
             with memory_errors():
                 key, new, label_error = _score(plan, method, sources, records)
         except _ERRORS as error:
-            scores.errors.append(f"{method.name}: {error}")
+            scores.fail(method.name, str(error))
+            continue
+        values = scores.values[method.name] = {**records.get(key), **new}
+        if infinite := [name for name in plan.metrics if not np.isfinite(values[name])]:
+            reason = f"{infinite[0]} is {values[infinite[0]]}, so that its mean is not finite"
+            scores.fail(method.name, "; ".join([reason, *values.get(NOTES, ())]))
             continue
         if new:  # not above: if records cannot be written, the evaluation ends, and no pair is left out
             records.add(key, method.name, pair.name, new)
-        scores.values[method.name] = dict(records.get(key))
         scores.label_errors += [f"{method.name}: {label_error}"] if label_error else []
     return scores
 
@@ -147,19 +167,30 @@ def _measure(
     images = to_luma8(prediction.fused), sources.visible_luma, sources.infrared_luma
     metrics = [name for name in missing if name != CONFUSION]
     tensors = compute_metrics(*images, metrics=metrics, protocol=plan.protocol)
-    numbers = {name: tensor.item() for name, tensor in tensors.items()}
-    for name, value in numbers.items():
-        if not np.isfinite(value):
-            raise ValueError(f"{name} is {value}, so that its mean is not finite")
-    values: dict[str, Any] = numbers | ({NOTES: prediction.notes} if prediction.notes else {})
+    values: dict[str, Any] = {name: tensor.item() for name, tensor in tensors.items()}
+    values |= {NOTES: prediction.notes} if prediction.notes else {}
     if not segment:
         return values, ""
     try:
-        # Predicted label maps in files take precedence.
-        labels, predicted, *_ = *(read_labels(file, sources.max_pixels) for file in label_files), prediction.labels
-        metric = get_metric("IoU", num_classes=len(plan.class_names))
-        maps = predicted, replace_values(labels, plan.label_map)
-        metric.update(*(torch.from_numpy(np.asarray(values, np.int64))[None] for values in maps))
+        return values | {CONFUSION: _count_pixels(plan, label_files, prediction.labels, sources.max_pixels)}, ""
     except _ERRORS as error:
         return values, str(error)
-    return values | {CONFUSION: metric.confmat.tolist()}, ""
+
+
+def _count_pixels(
+    plan: Plan, label_files: Sequence[Path], predicted: NDArray[Any] | None, max_pixels: int
+) -> list[list[int]]:
+    """Return the pixels by class in the label map and in the prediction, of which a file takes precedence."""
+    labels, predicted, *_ = *(read_labels(file, max_pixels) for file in label_files), predicted
+    if predicted is not None and labels.shape != predicted.shape:
+        sizes = [f"{shape[1]} x {shape[0]}" for shape in (labels.shape, predicted.shape)]
+        other = label_files[1] if len(label_files) > 1 else "the prediction"
+        raise ValueError(
+            f"{label_files[0]} measures {sizes[0]} pixels, but {other} {sizes[1]} (width x height): both must have the size of "
+            "the visible image"
+        )
+    metric = get_metric("IoU", num_classes=len(plan.class_names))
+    maps = predicted, replace_values(labels, plan.label_map)
+    metric.update(*(torch.from_numpy(np.asarray(values, np.int64))[None] for values in maps))
+    counts: list[list[int]] = metric.confmat.tolist()
+    return counts

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 MEAN_IOU = "mIoU"
 """Name of the mean beside the names of classes."""
 
+SEGMENTATION_CSV = "per_image_iou.csv"
+"""Name of the file with the segmentation of every image."""
+
 _MAX_DECIMALS = 6
 _FEW_PIXELS = 1000
 _SHOWN_NAMES = 3
@@ -46,12 +49,14 @@ class EvaluationTable:
         values: (methods, images, metrics) float64, all finite.
         protocol: Name of the protocol that the metrics follow.
         skipped: Images that were left out, with the reason.
+        failed: Images that were left out because a method has none, or one that cannot be measured, by method.
         class_names: Names of the classes of label maps.
+        segmented: Names of the images whose label maps are measured.
         unsegmented: Images whose label maps could not be measured for all methods, with the reason; the metrics of these
             images count.
-        confusion: For methods with label maps, the number of pixels over all images, (classes, classes) int64: row = class in
-            the labels, column = predicted class.
-        notes: What is odd about fused images in files, with the names of the images, by method.
+        confusion: For methods with label maps, the number of pixels, (segmented images, classes, classes) int64: row = class
+            in the labels, column = predicted class.
+        notes: What is odd about fused images in files, with the names of the images, by method; also of images left out.
         std: Whether printed tables have the standard deviation over the images beside each mean, if there are several.
 
     Example:
@@ -68,7 +73,9 @@ class EvaluationTable:
     values: NDArray[np.float64]
     protocol: str
     skipped: Mapping[str, str] = field(default_factory=dict)
+    failed: Mapping[str, Sequence[str]] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
+    segmented: tuple[str, ...] = ()
     confusion: Mapping[str, NDArray[np.int64]] = field(default_factory=dict)
     unsegmented: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
@@ -125,12 +132,15 @@ class EvaluationTable:
 
         A class that is absent from both labels and prediction has NaN and does not count in mIoU.
         """
-        return {method: _intersection_over_union(matrix, self.class_names) for method, matrix in self.confusion.items()}
+        return {
+            method: _intersection_over_union(matrices.sum(axis=0), self.class_names)
+            for method, matrices in self.confusion.items()
+        }
 
     @property
     def label_pixels(self) -> dict[str, int]:
         """The number of pixels of each class in the label maps of all images; empty without label maps."""
-        counts = next(iter(self.confusion.values()), np.zeros((0, 0), np.int64)).sum(axis=1).tolist()
+        counts = next(iter(self.confusion.values()), np.zeros((0, 0, 0), np.int64)).sum(axis=(0, 2)).tolist()
         return dict(zip(self.class_names, counts, strict=False))
 
     def to_dict(self) -> dict[str, dict[str, float]]:
@@ -155,6 +165,21 @@ class EvaluationTable:
                 for image, row in zip(self.images, rows, strict=True)
             ),
         )
+
+    def to_segmentation_csv(self) -> str:
+        """Return a line for every method with label maps and image with a label map.
+
+        The columns are method, image, mIoU, `IoU <class>` of every class, and the pixels in the intersection and in the union
+        of label map and prediction, by class. IoU is empty if a class is absent from both.
+        """
+        rows = []
+        for method, matrices in self.confusion.items():
+            for image, matrix in zip(self.segmented, matrices, strict=True):
+                scores = _intersection_over_union(matrix, self.class_names).values()
+                cells = ["" if np.isnan(score) else score for score in scores]
+                rows.append([method, image, *cells, *np.concatenate(_count_overlap(matrix)).tolist()])
+        columns = [f"{kind} {name}" for kind in ("IoU", "intersection", "union") for name in self.class_names]
+        return _write_csv(["method", "image", MEAN_IOU, *columns], rows)
 
     def to_summary_csv(self) -> str:
         """Return a line for every method, the best first: each mean and its standard deviation, the mean rank, and IoU."""
@@ -228,9 +253,13 @@ class EvaluationTable:
         }
 
     def save(self, folder: Path) -> None:
-        """Write `per_image.csv`, `summary.json` and `table.csv`, `.md` and `.tex` into an existing folder, each atomically."""
+        """Write `per_image.csv`, `summary.json` and `table.csv`, `.md` and `.tex` into an existing folder, each atomically.
+
+        With label maps, also `per_image_iou.csv`.
+        """
         texts = {
             "per_image.csv": self.to_csv(),
+            **({SEGMENTATION_CSV: self.to_segmentation_csv()} if self.confusion else {}),
             "summary.json": json.dumps(self.summarize(), indent=2) + "\n",
             "table.csv": self.to_summary_csv(),
             "table.md": self.to_markdown(),
@@ -256,6 +285,8 @@ class EvaluationTable:
         notes = [f"Means{deviations} over {len(self.images)} image{plural}, protocol {self.protocol}."]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")
+        for method, names in self.failed.items():
+            notes.append(f"{_list_images(names)} left out because of {method}, for all methods.")
         for method, images in self.notes.items():
             notes += [f"Check {method}, {_list_images(names)}: {note}." for note, names in images.items()]
         return Layout(
@@ -305,12 +336,17 @@ def _list_images(names: Sequence[str]) -> str:
 
 
 def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[str, ...]) -> dict[str, float]:
-    common = confusion.diagonal()
-    union = confusion.sum(axis=0) + confusion.sum(axis=1) - common
+    common, union = _count_overlap(confusion)
     occurs = union > 0
     scores = np.divide(common, union, out=np.full(len(union), np.nan), where=occurs)
     mean = float(scores[occurs].mean()) if occurs.any() else float("nan")
     return {MEAN_IOU: mean, **dict(zip(class_names, scores.tolist(), strict=True))}
+
+
+def _count_overlap(confusion: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the pixels in the intersection and in the union of label map and prediction, by class."""
+    common = confusion.diagonal()
+    return common, confusion.sum(axis=0) + confusion.sum(axis=1) - common
 
 
 def _write_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.borders import find_borders
+from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.missing import find_missing, join_masks
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import describe_odd_ranges, find_odd_ranges
@@ -159,7 +160,7 @@ class _VideoRun:
         self.report.notes += _describe_files(pair, interlaced)
         if self._border is not None:
             share = f"{100 * self._border.mean():.2g} %"
-            self.report.notes.append(f"infrared border ({share}) filled by the visible image; --keep-borders keeps it")
+            self.report.notes.append(f"infrared border ({share}) {BORDER_FILLED}")
         self._processor, self._model, self._semantic_every = image_processor, model, semantic_every
         self._infrared_options = image_processor.infrared_options
         check_refresh(model, semantic_every)

@@ -129,6 +129,19 @@ def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
     assert summary["mine"]["IoU background"] == 1.0
 
 
+@pytest.mark.parametrize("with_model", [True, False])
+def test_borders_are_filled_for_models_only(evaluate: Callable, here: Path, with_model: bool) -> None:
+    for name in NAMES:
+        values = np.array(Image.open(here / "infrared" / f"{name}.png"))
+        values[:, :40] = 0
+        Image.fromarray(values).save(here / "infrared" / f"{name}.png")
+    outcome = evaluate("--fused", "mine=mine", "--metrics", "EN", *(["--model", "gffusion-funet"] * with_model))
+    assert outcome.exit_code == 0
+    assert ("filled by the visible image for models" in outcome.err) == with_model
+    assert ("metrics compare with the file as it is" in outcome.err) == with_model
+    assert "--keep-borders keeps it" not in outcome.err
+
+
 def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> None:
     (here / "mine" / f"{NAMES[1]}.png").unlink()
     (here / "visible" / f"{NAMES[2]}.png").write_bytes(b"nothing")

@@ -73,6 +73,22 @@ def test_odd_images_count_with_a_note(pairs: Path, tmp_path: Path, spoil: Spoil,
         assert json.loads((tmp_path / "out" / "summary.json").read_text())["notes"] == {"flat": {found: ["a", "b"]}}
 
 
+def test_images_left_out_keep_their_notes(pairs: Path, tmp_path: Path) -> None:
+    """A black image has a PSNR of minus infinity under this protocol."""
+    Image.new("L", (64, 48)).save(pairs / "flat" / "b.png")
+    (pairs / "sharp" / "c.bmp").unlink()
+    for _ in range(2):
+        table = run(pairs, metrics=["PSNR"], protocol="cddfuse", output=tmp_path / "out", sheet=[])
+        assert table.images == ("a", "d") and table.skipped["b"].startswith("flat: PSNR is -inf")
+        assert table.skipped["b"].endswith(next(iter(table.notes["flat"])))
+        assert table.failed == {"sharp": ("c",), "flat": ("b",)}
+        [(note, images)] = table.notes["flat"].items()
+        assert note.startswith("it is black, but its sources are not") and images == ("b",)
+        for text in (table.to_markdown(), str(table)):
+            assert "1 image (b) left out because of flat, for all methods." in text
+            assert f"Check flat, 1 image (b): {note}." in text
+
+
 @pytest.mark.parametrize(
     "spoil",
     [

@@ -1,5 +1,7 @@
 """`evaluate` with label maps: mIoU of predicted ones, class names, and pairs without a usable label map."""
 
+import csv
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -41,6 +43,29 @@ def test_miou(pairs: Path, maps: MeanIoU, tmp_path: Path) -> None:
         assert table.segmentation["sharp"]["mIoU"] == pytest.approx(maps.compute().item())
     assert "IoU y" in table.to_dict()["sharp"]
     assert "mIoU" not in table.to_dict()["flat"]
+    with (tmp_path / "out" / "per_image_iou.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["method"], row["image"]) for row in rows] == [("sharp", name) for name in NAMES]
+    for row in rows:
+        predicted, labels = (read_pixels(pairs / kind / f"{row['image']}.png") for kind in ("predicted", "labels"))
+        both = [((labels == c) & (predicted == c)).sum() / ((labels == c) | (predicted == c)).sum() for c in range(3)]
+        assert [float(row[f"IoU {name}"]) for name in "xyz"] == pytest.approx(both)
+        assert float(row["mIoU"]) == pytest.approx(np.mean(both))
+    counts = {
+        name: [sum(int(row[f"{kind} {name}"]) for row in rows) for kind in ("intersection", "union")] for name in "xyz"
+    }
+    assert np.mean([common / union for common, union in counts.values()]) == pytest.approx(maps.compute().item())
+    run(pairs, output=tmp_path / "out")
+    assert not (tmp_path / "out" / "per_image_iou.csv").exists()
+
+
+def test_classes_that_an_image_lacks(pairs: Path, maps: MeanIoU, save: Callable[[Path, NDArray[Any]], None]) -> None:
+    for kind in ("labels", "predicted"):
+        save(pairs / kind / "b.png", np.zeros((48, 64), np.uint8))
+    save(pairs / "labels" / "c.png", np.full((48, 64), 255, np.uint8))
+    lines = run(pairs, **options(pairs)).to_segmentation_csv().splitlines()
+    assert lines[2] == "sharp,b,1.0,1.0,,,3072,0,0,3072,0,0"
+    assert lines[3] == "sharp,c,,,,,0,0,0,0,0,0"
 
 
 def test_changed_prediction_is_measured_again(
@@ -104,11 +129,16 @@ def test_pair_without_a_usable_label_map_keeps_its_metrics(
     pairs: Path, maps: MeanIoU, damage: str, save: Callable[[Path, NDArray[Any]], None], tmp_path: Path
 ) -> None:
     path = pairs / "labels" / "b.png"
-    save(path, np.zeros((8, 8), np.uint8)) if damage == "size" else path.write_text("no image")
+    save(path, np.zeros((8, 10), np.uint8)) if damage == "size" else path.write_text("no image")
     for _ in range(2):  # measured, then from the records
         table = run(pairs, **options(pairs), output=tmp_path / "out")
         assert set(table.images) == set(NAMES) and list(table.unsegmented) == ["b"]
         assert table.confusion["sharp"].sum() == (len(NAMES) - 1) * 48 * 64
+        if damage == "size":
+            assert re.fullmatch(
+                r"sharp: \S+labels/b\.png measures 10 x 8 pixels, but \S+predicted/b\.png 64 x 48 .*",
+                table.unsegmented["b"],
+            )
 
 
 def test_label_maps_with_other_numbers(

@@ -123,7 +123,9 @@ def test_single_image_has_no_standard_deviation() -> None:
 
 def test_csv_of_means_and_standard_deviations(tmp_path: Path) -> None:
     counts = np.array([[3, 1], [0, 4]])
-    table = make(methods=("ours", "=1+2", "average"), class_names=("background", "car"), confusion={"ours": counts})
+    table = make(
+        methods=("ours", "=1+2", "average"), class_names=("background", "car"), confusion={"ours": counts[None]}
+    )
     header, *rows = csv.reader(io.StringIO(table.to_summary_csv()))
     assert header[:4] == ["method", "EN", "EN std", "MSE"]
     assert header[-4:] == ["mean rank", "mIoU", "IoU background", "IoU car"]
@@ -205,7 +207,7 @@ def test_iou_is_torchmetrics() -> None:
     predicted, labels = torch.randint(0, 3, (2, 5, 20, 20), generator=generator)
     names = ("background", "person", "bicycle", "car")  # no car anywhere
     confusion = torch.bincount(4 * labels.flatten() + predicted.flatten(), minlength=16).reshape(4, 4).numpy()
-    table = make(class_names=names, confusion={"ours": confusion})
+    table = make(class_names=names, segmented=("a",), confusion={"ours": confusion[None]})
     expected_mean, expected = MeanIoU(4), ClassIoU(4)
     for metric in (expected_mean, expected):
         metric.update(predicted, labels)

@@ -1,0 +1,76 @@
+"""Collect the scores of pairs in a table."""
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+
+from gffusion.data import PairMatch
+
+from .scoring import CONFUSION, NOTES, PairScores, Plan
+from .table import EvaluationTable
+
+
+def make_table(plan: Plan, scores: Sequence[PairScores], match: PairMatch) -> EvaluationTable:
+    """Return the table of the pairs that could be measured for all methods.
+
+    Raises:
+        ValueError: If there are none, or no label map could be measured.
+    """
+    skipped = {score.pair.name: "; ".join(score.errors) for score in scores if score.errors}
+    complete = [score for score in scores if not score.errors]
+    if not complete:
+        name, reason = next(iter(skipped.items()))
+        raise ValueError(f"None of {len(scores)} pairs could be measured. {name}: {reason}")
+    for kind, files in (("infrared", match.visible_only), ("visible", match.infrared_only)):
+        skipped |= {file.stem: f"no {kind} image of this name" for file in files}
+    values = [
+        [[score.values[method.name][metric] for metric in plan.metrics] for score in complete]
+        for method in plan.methods
+    ]
+    unsegmented = {score.pair.name: "; ".join(score.label_errors) for score in complete if score.label_errors}
+    labeled = [score for score in complete if score.pair.labels and not score.label_errors]
+    if unsegmented and not labeled:
+        name, reason = next(iter(unsegmented.items()))
+        raise ValueError(f"No label map could be measured. {name}: {reason}")
+    shape = (len(labeled), len(plan.class_names), len(plan.class_names))
+    confusion = {
+        method.name: np.array([score.values[method.name][CONFUSION] for score in labeled], np.int64).reshape(shape)
+        for method in plan.methods
+        if plan.is_segmented(method)
+    }
+    return EvaluationTable(
+        methods=tuple(method.name for method in plan.methods),
+        is_baseline=tuple(method.is_baseline for method in plan.methods),
+        metrics=plan.metrics,
+        ranked=plan.ranked,
+        images=tuple(score.pair.name for score in complete),
+        values=np.array(values),
+        protocol=plan.protocol,
+        skipped=skipped,
+        failed=_list_failed(scores),
+        class_names=plan.class_names,
+        segmented=tuple(score.pair.name for score in labeled) if confusion else (),
+        confusion=confusion,
+        unsegmented=unsegmented,
+        notes=_group_notes(scores),
+    )
+
+
+def _list_failed(scores: Iterable[PairScores]) -> dict[str, tuple[str, ...]]:
+    """Return the images that could not be measured, by method."""
+    images: dict[str, tuple[str, ...]] = {}
+    for score in scores:
+        for method in score.failed:
+            images[method] = (*images.get(method, ()), score.pair.name)
+    return images
+
+
+def _group_notes(scores: Iterable[PairScores]) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the images of each note on fused images, by method, also of images that were left out."""
+    images: dict[str, dict[str, tuple[str, ...]]] = {}
+    for score in scores:
+        for method, values in score.values.items():
+            for note in values.get(NOTES, ()):
+                of_method = images.setdefault(method, {})
+                of_method[note] = (*of_method.get(note, ()), score.pair.name)
+    return images
