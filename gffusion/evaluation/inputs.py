@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from gffusion.data import PairMatch, match_pairs
 from gffusion.data.label_values import check_label_files
-from gffusion.data.pair_lists import list_files
+from gffusion.data.pair_lists import is_list, list_files
 from gffusion.data.pairs import match_results
 from gffusion.data.same_files import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
@@ -64,10 +64,14 @@ def find_inputs(
     folder, other images in the folder are not without a partner.
 
     Raises:
-        OSError: If a folder or a model does not exist, or `output` is a file.
+        OSError: If a folder or a model does not exist, or a file is given instead of a folder.
+        TypeError: If a path is neither text nor a path.
         ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, or the
             label maps hold only 0 and 255.
     """
+    mappings = {"fused": fused, "predicted_labels": predicted_labels or {}}
+    given = [(f"{argument}[{name!r}]", path) for argument, paths in mappings.items() for name, path in paths.items()]
+    _check_paths([("labels", labels), ("output", output), *given])
     check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")
@@ -75,8 +79,8 @@ def find_inputs(
         raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
     for model in models:
         check_file(model) if is_onnx(model) else locate(model)
-    visible_files = list_files(Path(visible))
-    infrared_files = list_files(Path(infrared), raw_suffixes)
+    visible_files = _list_images("visible", visible)
+    infrared_files = _list_images("infrared", infrared, raw_suffixes)
     match = match_pairs(visible_files, infrared_files, labels, infrared_suffixes=raw_suffixes)
     if isinstance(visible_files, list) and isinstance(infrared_files, Path):
         match = replace(match, infrared_only=())
@@ -96,6 +100,24 @@ def find_inputs(
     return Inputs(
         match, found, {method: match_results(files, Path(folder), are_labels=True) for method, folder in predictions}
     )
+
+
+def _check_paths(paths: Iterable[tuple[str, Any]]) -> None:
+    """Raise TypeError if a folder is something else than text or a path."""
+    for argument, path in paths:
+        if path is not None and not isinstance(path, str | os.PathLike):
+            raise TypeError(f"`{argument}` must be a folder, got {path!r}.")
+
+
+def _list_images(argument: str, given: StrPath, raw_suffixes: tuple[str, ...] = ()) -> Path | list[Path]:
+    """Return a folder, or the files of a list or pattern."""
+    advice = f'a folder, a pattern in quotes such as "{argument}/*.png", or "@list.txt" with one file per line'
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(f"`{argument}` must be {advice}, got {given!r:.80}.")
+    path = Path(given)
+    if path.is_file() and not is_list(path):
+        raise NotADirectoryError(f"{path} is a file, but `{argument}` must be {advice}")
+    return list_files(path, raw_suffixes)
 
 
 def check_methods(methods: Sequence[str], predicted_labels: Iterable[str] = ()) -> None:

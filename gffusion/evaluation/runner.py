@@ -89,7 +89,7 @@ def evaluate(
         fused: Folders of fused images, gray or color, by the name of their method.
         models: Models that fuse during the evaluation, or one: names of bundled models, folders, Hub ids or .onnx files of
             `gffusion export`.
-        baselines: Classical baselines, or one: names in `gffusion.evaluation.baselines.BASELINES`.
+        baselines: Classical baselines, or one: names in `gffusion.evaluation.baselines.BASELINES`. Default: all; `[]` for none.
         metrics: Metrics of the mean rank, or one, or `"all"` metrics of the protocol. Default: EN, SCD, VIF, Qabf and SSIM,
             as far as the protocol has them. Nabf, the share of artifacts, is always measured if the protocol has it, but
             counts only if it is listed here.
@@ -104,8 +104,9 @@ def evaluate(
             what is new. A table of other methods or pairs, or with another protocol, in it is not replaced.
         sheet: Names of the pairs shown in `sheet.png` (and `sheet-2.png`, ..., if there are many) and `report.html`, or the
             number of evenly spread pairs.
-        zoom: The part of the pairs in `sheet.png` that is enlarged: left, top, right and bottom in pixels. By default, where
-            sources and fused images differ most.
+        zoom: The part of the pairs in `sheet.png` that is enlarged: left, top, right and bottom in pixels, as in Pillow
+            (`--zoom` of the command line takes left, top, width and height). By default, where sources and fused images
+            differ most.
         html: Whether to write `report.html`: one file with tables that can be sorted, images with a slider, and box plots.
         std: Whether tables show the standard deviation over the images beside each mean.
         workers: Number of threads. Default: as in PyTorch.
@@ -134,7 +135,7 @@ def evaluate(
     workers = torch.get_num_threads() if workers is None else workers
     _check_mappings(fused=fused, predicted_labels=predicted_labels, label_map=label_map)
     models = list_given(models, "models", (str, os.PathLike), _OTHER_MODELS)
-    baselines = list_given(baselines, "baselines")
+    baselines = list_given(baselines, "baselines", advice="; pass [] for none")
     class_names = None if class_names is None else list_given(class_names, "class_names")
     if isinstance(sheet, bool) or not isinstance(sheet, int | np.integer):
         sheet = list_given(sheet, "sheet", advice=", or a number of pairs")

@@ -384,3 +384,27 @@ def test_one_name_stands_for_a_list(pairs: Path) -> None:
 def test_arguments_of_another_type(pairs: Path, argument: str, value: Any) -> None:
     with pytest.raises(TypeError, match=rf"`{argument}` must be a (name or a list of names|dict), got"):
         run(pairs, **{argument: value})
+
+
+def test_no_baselines_are_an_empty_list(pairs: Path) -> None:
+    for value in (None, False):
+        with pytest.raises(TypeError, match=rf"`baselines` must be .*, got {value}; pass \[\] for none"):
+            run(pairs, baselines=value)
+
+
+@pytest.mark.parametrize("argument", ["visible", "infrared", "labels", "output", "fused['x']", "predicted_labels['x']"])
+def test_paths_of_another_type(pairs: Path, argument: str) -> None:
+    name, key, _ = argument.partition("[")
+    files = [pairs / "visible" / "a.png"]
+    folders = {"visible": pairs / "visible", "infrared": pairs / "infrared", "fused": {"x": pairs / "flat"}}
+    with pytest.raises(TypeError, match=rf"`{re.escape(argument)}` must be a folder.*, got \["):
+        evaluate(**{**folders, name: {"x": files} if key else files})
+
+
+@pytest.mark.parametrize("kind", ["visible", "infrared"])
+def test_a_file_instead_of_a_folder(pairs: Path, kind: str) -> None:
+    folders = {"visible": pairs / "visible", "infrared": pairs / "infrared"}
+    with pytest.raises(
+        NotADirectoryError, match=rf'a\.png is a file, but `{kind}` must be .*"{kind}/\*\.png", or "@list'
+    ):
+        evaluate(**{**folders, kind: pairs / kind / "a.png"})
