@@ -8,7 +8,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from gffusion.utils.escaping import escape_html, escape_latex, escape_markdown, to_line
+from gffusion.utils.escaping import escape_latex, escape_markdown, to_line
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -117,7 +117,7 @@ def to_latex(layout: Layout) -> str:
 
 def fill_html(layout: Layout) -> tuple[list[Markup], list[list[Markup]], list[Markup]]:
     """Return the column names, rows and notes as HTML: the best number bold, the second best underlined."""
-    header, rows, notes = _escape(layout, escape_html).fill(_HTML)
+    header, rows, notes = _escape(layout, lambda text: Markup.escape(to_line(text))).fill(_HTML)
     # Names and notes are escaped above.
     return [*map(Markup, header)], [[*map(Markup, row)] for row in rows], [*map(Markup, notes)]
 

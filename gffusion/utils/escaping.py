@@ -10,7 +10,6 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u206
 # Characters that would start a cell, HTML, a link or code.
 _MARKDOWN = str.maketrans({"\\": "\\\\", "|": "&#124;", "<": "&lt;", "[": "\\[", "`": "\\`"})
 _ADDRESS = re.compile(r"(?=://)|(?<=\bwww)(?=\.)", re.IGNORECASE)  # of which GitHub makes links
-_HTML = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;"})
 _LATEX = str.maketrans(
     {sign: f"\\{sign}" for sign in "&%$#_{}"}
     | {sign: f"{{{sign}}}" for sign in "[*"}  # after the end of a row, they would be its arguments
@@ -47,16 +46,6 @@ def escape_markdown(text: str) -> str:
         a&#124;b &lt;img> \[x](y) https\://z
     """
     return _ADDRESS.sub(r"\\", to_line(text).translate(_MARKDOWN))
-
-
-def escape_html(text: str) -> str:
-    """Return a text for HTML, also in attributes with double quotes.
-
-    Example:
-        >>> escape_html("<b> & co")
-        '&lt;b&gt; &amp; co'
-    """
-    return to_line(text).translate(_HTML)
 
 
 def escape_latex(text: str) -> str:
