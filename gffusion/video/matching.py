@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from .folders import FrameFolder, FrameSource
-from .reading import TimedFrame, choose_times
+from .reading import TimedFrame
 
 MAX_PROBES = 10
 _MISSING_SHARE = Fraction(1, 50)  # of a duration; less is no reason to warn
@@ -88,7 +88,9 @@ class VideoPair:
         ends = [end for end in (self.visible.end, self.infrared.end and self.infrared.end + self.offset) if end]
         start = next((pair.time for pair in self.read()), Fraction(0))
         pairs: dict[Fraction, FramePair] = {}
-        for time in choose_times(start, max(start, min(ends, default=start)), count):
+        span = max(start, min(ends, default=start)) - start
+        for index in range(count):
+            time = start + span * Fraction(2 * index + 1, 2 * count)  # in the middle of equal parts
             visible = (frame for frame in self.visible.read(time) if frame.time >= time)
             earlier = time - self.offset - 2 * self.tolerance
             for pair in _match(visible, self._read_infrared(earlier), self.tolerance, MatchCounts()):

@@ -360,13 +360,3 @@ def _read_turn(frame: "av.VideoFrame") -> _Turn:
     if across > straight:
         return _Turn(True, int(np.sign(down[0])), int(np.sign(right[1])))
     return _Turn(False, int(np.sign(right[0])), int(np.sign(down[1])))
-
-
-def choose_times(first: Fraction, last: Fraction, count: int) -> list[Fraction]:
-    """Return evenly spaced times in the middle of equal parts of a period.
-
-    Example:
-        >>> [float(time) for time in choose_times(Fraction(0), Fraction(4), 2)]
-        [1.0, 3.0]
-    """
-    return [first + (last - first) * Fraction(2 * index + 1, 2 * count) for index in range(count)]
