@@ -1,7 +1,6 @@
 """Deterministic, resumable distributed batch sampler, and functions for its batches."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -102,11 +101,6 @@ def collate(items: list[dict[str, Any]], config: GFFusionConfig | None = None) -
     if config is not None and "labels" in stacked:
         check_label_values(config, stacked["labels"])
     return stacked | {name: [item[name] for item in items] for name in _CACHE_INPUTS if name in items[0]}
-
-
-def make_collate(config: GFFusionConfig | None) -> Callable[[list[dict[str, Any]]], dict[str, Any]]:
-    """Return [`collate`] with a configuration, for workers of a loader."""
-    return partial(collate, config=config)
 
 
 def describe_sizes(sizes: Sequence[tuple[int, ...]]) -> str:

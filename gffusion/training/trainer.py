@@ -5,6 +5,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from .progress import Progress
 from .push_to_hub import check_publishable, push_finished
 from .run_folder import CHECKPOINTS, IMAGES, RunFolder, summarize
 from .same_run import check_same_run, describe_run, warn_about_changed_files
-from .sampling import StepSampler, make_collate
+from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
 from .subsets import unwrap_subset
@@ -128,7 +129,7 @@ class FusionTrainer:
             pin_memory=self.accelerator.device.type == "cuda",
             generator=self._workers_generator,
             worker_init_fn=ignore_interrupts,
-            collate_fn=make_collate(model.config if self.labeled else None),
+            collate_fn=partial(collate, config=model.config if self.labeled else None),
         )
         self.checkpoints = Checkpoints(self.output_dir / CHECKPOINTS, self.accelerator, model)
         self.progress = Progress()
