@@ -9,8 +9,9 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.classification import MulticlassAccuracy, MulticlassJaccardIndex
 
+from gffusion.utils.notes import name_in_errors
+
 from .catalog import METRICS, MetricInfo
-from .names import named_errors
 from .options import check_options
 from .segmentation import check_labels, check_num_classes, drop_ignored
 
@@ -91,7 +92,7 @@ class FusionMetric(_CatalogMetric):
             ValueError: If the images do not suit the metric; the message begins with its name.
         """
         images = (fused, visible, infrared) if self.info.needs_sources else (fused,)
-        with named_errors(self.info.name):
+        with name_in_errors(self.info.name):
             values = self.info.functional(*images, **self.settings)
         self.total += values.sum()
         self.count += values.numel()

@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from gffusion.utils.notes import name_in_errors
+
 from .catalog import METRICS, list_metrics
 from .images import check_aligned, describe_small_images
 from .memoization import memoizing
-from .names import named_errors
 from .protocols import check_protocol, find_minimum_size, find_options, select_options
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def compute_metrics(
         with memoizing():
             for name in options:
                 inputs = triple if METRICS[name].needs_sources else triple[:1]
-                with named_errors(name):
+                with name_in_errors(name):
                     values[name].append(METRICS[name].functional(*inputs, **options[name]))
     return {name: torch.cat(tensors) for name, tensors in values.items()}
 

@@ -2,8 +2,7 @@
 
 import difflib
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .catalog import METRICS, list_metrics
@@ -30,15 +29,6 @@ def list_given(names: Any, argument: str, kinds: tuple[type, ...] = (str,), advi
             got = type(name).__name__ if callable(name) else repr(name)
             raise TypeError(f"`{argument}` must be a name or a list of names, got {got}{advice}")
     return given
-
-
-@contextmanager
-def named_errors(metric: str) -> Iterator[None]:
-    """Begin the messages of ValueError with a metric."""
-    try:
-        yield
-    except ValueError as error:
-        raise ValueError(f"{metric}: {error}") from error
 
 
 def suggest(name: str, allowed: Iterable[str]) -> str:
