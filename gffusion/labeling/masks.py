@@ -205,11 +205,6 @@ def clean_mask(mask: Mask) -> Mask | None:
     return mask if _MASK_SHARE[0] <= mask.mean() <= _MASK_SHARE[1] else None
 
 
-def find_otsu_threshold(values: Floats) -> float:
-    """Return Otsu's threshold or, for constant values, the value itself, so that no value exceeds it."""
-    return float(threshold_otsu(values)) if np.ptp(values) > 0 else float(values.flat[0])
-
-
 def _threshold_box(image: Floats, box: Floats) -> Mask:
     """Return the pixels (H, W, C) of the window of a box that are above the threshold of the mixture of channels."""
     size = image.shape[:2]
@@ -223,7 +218,7 @@ def _threshold_box(image: Floats, box: Floats) -> Mask:
     spread = _covariance(middle) + _covariance(around) + _VARIANCE_FLOOR * np.eye(image.shape[-1])
     score = image[outer] @ np.linalg.solve(spread, middle.mean(axis=0) - around.mean(axis=0))
     above = np.zeros(size, dtype=bool)
-    above[outer] = score > find_otsu_threshold(score)
+    above[outer] = score > threshold_otsu(score)  # a constant score does not exceed it
     return above[window]
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import scipy.linalg
 import torch
 from numpy.typing import NDArray
+from skimage.filters import threshold_otsu
 from skimage.transform import resize
 from torch import Tensor
 from transformers import AutoConfig, CLIPVisionModel, Dinov2Model
@@ -23,7 +24,6 @@ from .masks import (
     Mask,
     clean_mask,
     draw_ellipse,
-    find_otsu_threshold,
     find_window,
     select_images,
     sort_by_area,
@@ -189,7 +189,7 @@ def _split_foreground(component: Floats, inside: Mask) -> Mask:
     score = _upsample(component, inside.shape)[..., 0]
     if score[inside].mean() < score[~inside].mean():
         score = -score
-    return score > find_otsu_threshold(score)
+    return score > threshold_otsu(score)  # a constant score does not exceed it
 
 
 def _share_pixels(
