@@ -4,11 +4,11 @@ import copy
 from functools import partial
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from gffusion.inference.predict import predict_labels
+from gffusion.models.gffusion.finet import compute_weights
 from gffusion.models.gffusion.image_ops import restore_color
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
 
@@ -64,15 +64,9 @@ def _inject(spatial: Tensor, projections: Tensor) -> Tensor:
 
     Both halves are upsampled bilinearly by themselves, as matrix products without transposed copies.
     """
-    rows, columns = (_interpolation(projections.shape[axis], spatial.shape[axis], spatial) for axis in (-2, -1))
+    rows, columns = (compute_weights(projections.shape[axis], spatial.shape[axis], spatial) for axis in (-2, -1))
     logits, features = (rows @ (part @ columns.T) for part in projections.chunk(2, dim=1))
     return torch.addcmul(features + spatial, spatial, torch.sigmoid(logits))
-
-
-def _interpolation(source: int, target: int, like: Tensor) -> Tensor:
-    """Return the weights (target, source) of linear interpolation."""
-    identity = torch.eye(source, device=like.device)[None]
-    return F.interpolate(identity, size=target, mode="linear", align_corners=False)[0].T.to(like.dtype)
 
 
 @torch.no_grad()

@@ -79,8 +79,12 @@ def upsample(maps: Tensor, size: tuple[int, int], rows: slice = slice(None)) -> 
     """
     height, width = maps.shape[-2], size[1]
     wide = F.interpolate(maps, size=(height, width), mode="bilinear", align_corners=False)
-    dtype = torch.promote_types(maps.dtype, torch.float32)
-    identity = torch.eye(height, dtype=dtype, device=maps.device)[None]
-    weights = F.interpolate(identity, size=size[0], mode="linear", align_corners=False)[0].T[rows]  # (rows, h)
     columns = rearrange(wide, "b c h w -> b h (w c)")
-    return rearrange(weights.to(columns.dtype) @ columns, "b r (w c) -> b c r w", w=width)
+    return rearrange(compute_weights(height, size[0], wide)[rows] @ columns, "b r (w c) -> b c r w", w=width)
+
+
+def compute_weights(source: int, target: int, like: Tensor) -> Tensor:
+    """Return the weights (target, source) of linear interpolation, in the dtype and on the device of a tensor."""
+    dtype = torch.promote_types(like.dtype, torch.float32)
+    identity = torch.eye(source, dtype=dtype, device=like.device)[None]
+    return F.interpolate(identity, size=target, mode="linear", align_corners=False)[0].T.to(like.dtype)
