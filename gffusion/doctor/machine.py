@@ -4,6 +4,8 @@ import os
 import shutil
 from typing import Any
 
+from gffusion.utils.cores import count_cores
+
 from .folders import describe_error
 from .problems import Problem
 
@@ -12,7 +14,8 @@ _GET_STARTED = "https://pytorch.org/get-started/locally/"
 
 def examine_machine(problems: list[Problem]) -> dict[str, Any]:
     """Return devices, threads and instructions in use, all of them as torch sees them; add what is wrong to `problems`."""
-    cores = {"cores": os.cpu_count(), "usable_cores": _count_usable_cores()}
+    usable = count_cores()
+    cores = {"cores": os.cpu_count(), "usable_cores": usable}
     try:
         import torch
     except Exception as error:  # a broken installation can raise anything, such as OSError about a library
@@ -25,7 +28,6 @@ def examine_machine(problems: list[Problem]) -> dict[str, Any]:
         return cores
     threads = torch.get_num_threads()
     capability = torch.backends.cpu.get_cpu_capability()
-    usable = cores["usable_cores"] or 1
     if threads > usable:
         what = f"torch uses {threads} threads on {usable} cores, which is slow"
         problems.append(Problem(what, f"set OMP_NUM_THREADS={usable}"))
@@ -42,10 +44,6 @@ def examine_machine(problems: list[Problem]) -> dict[str, Any]:
         "cuda_build": torch.version.cuda or torch.version.hip or "none",
         "devices": ["cpu", *_list_accelerators(torch, problems)],
     }
-
-
-def _count_usable_cores() -> int | None:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _list_accelerators(torch: Any, problems: list[Problem]) -> list[str]:

@@ -18,6 +18,7 @@ from gffusion.data.io import read_bytes, write_with_metadata
 from gffusion.data.metadata import ImageMetadata, read_metadata
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.atomic import describe_error, is_written, prevents_writing
+from gffusion.utils.cores import count_cores
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.notes import NOT_COMPARED
 from gffusion.visualization.overlay import overlay
@@ -99,11 +100,6 @@ def count_workers(device: str) -> int:
     if device == "cpu":
         return 1
     return max(1, min(MAX_WORKERS, count_cores() // int(os.environ.get("LOCAL_WORLD_SIZE") or "1") - 2))
-
-
-def count_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def start_workers(count: int, processes: bool = False) -> Executor:

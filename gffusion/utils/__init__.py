@@ -1,1 +1,1 @@
-"""Helpers that know nothing of images: atomic files, locks, progress, escaping, notes, and memory that runs out."""
+"""Helpers that know nothing of images: atomic files, locks, progress, escaping, notes, cores, and memory that runs out."""
