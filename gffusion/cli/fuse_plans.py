@@ -173,8 +173,8 @@ def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> "FusionJob":
 
 def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None, segment: bool) -> "list[FusionJob]":
     from gffusion.data import IMAGE_SUFFIXES
+    from gffusion.data.other_files import is_video
     from gffusion.inference.file_jobs import FusionJob
-    from gffusion.video.formats import is_video
 
     if output.is_file():
         raise NotADirectoryError(f"{output} is a file: --output must be a folder here")

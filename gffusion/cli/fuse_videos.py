@@ -65,8 +65,9 @@ def has_video(visible: Path, infrared: Path | None, output: Path, options: Mappi
     Raises:
         ValueError: If one of the two is no video, or options of videos are given for images.
     """
+    from gffusion.data.other_files import is_video
     from gffusion.data.pair_lists import is_list  # saves start-up time
-    from gffusion.video.formats import is_video, refuse_flir
+    from gffusion.video.formats import refuse_flir
     from gffusion.video.jobs import check_time_offset
 
     check_time_offset(options.get("--time-offset") or 0)

@@ -10,8 +10,8 @@ from typing import Any
 import gradio as gr
 
 from gffusion.data import IMAGE_SUFFIXES
+from gffusion.data.other_files import VIDEO_SUFFIXES
 from gffusion.metrics import METRICS as METRIC_INFOS
-from gffusion.video.formats import VIDEO_SUFFIXES
 
 from .images import ImageRequest, ImageResult, fuse_upload
 from .messages import describe_error

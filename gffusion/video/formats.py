@@ -4,8 +4,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gffusion.data.other_files import FLIR_SUFFIXES
-from gffusion.data.other_files import VIDEO_SUFFIXES as VIDEO_SUFFIXES
-from gffusion.data.other_files import is_video as is_video
 
 HD_HEIGHT = 720
 """Number of rows from which players take the color matrix of BT.709, not BT.601, if a video does not name one."""
