@@ -1,5 +1,6 @@
 """Rigs: JSON files, tags of FLIR, and refusals of what is no rig."""
 
+import errno
 import json
 from pathlib import Path
 from typing import Any
@@ -41,8 +42,9 @@ def test_sizes_that_could_not_be_loaded_are_refused(size: Any) -> None:
 
 def test_a_rig_is_replaced_when_the_new_one_is_complete(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     rig, path = Rig(np.array(VALID["matrix"])), write(tmp_path, "old")
-    with monkeypatch.context() as patch, pytest.raises(OSError, match="no space"):
-        patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError("no space")))
+    with monkeypatch.context() as patch, pytest.raises(OSError, match=r"No space.*rig\.json"):
+        error = OSError(errno.ENOSPC, "No space left on device")
+        patch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(error))
         rig.save(path)
     assert path.read_text() == "old" and [*tmp_path.iterdir()] == [path]
     rig.save(path)
