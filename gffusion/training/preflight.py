@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from gffusion.data import FusionDataset
 from gffusion.data.class_names import normalize_class_name
@@ -124,12 +124,8 @@ def has_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> bool:
     """Return whether a dataset has labels that the model uses.
 
     Raises:
-        ValueError: If the dataset is empty or a stream, or its items are no dicts of images.
+        ValueError: If the dataset is empty, or its items are no dicts of images.
     """
-    if isinstance(dataset, IterableDataset) or not hasattr(dataset, "__len__"):
-        raise ValueError(
-            f"A dataset must have a length and items by index, got the stream {type(dataset).__name__}: use a map-style dataset."
-        )
     if not len(dataset):  # type: ignore[arg-type]
         raise ValueError("The training or evaluation dataset is empty: add pairs, or omit the evaluation dataset.")
     return "labels" in read_item(dataset, 0) and model.config.use_segmenter

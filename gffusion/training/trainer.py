@@ -20,9 +20,9 @@ from gffusion.hub.publishing import push
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.progress import show_progress
-from gffusion.zoo.checks import check_model_object
 
 from . import preflight
+from .argument_types import check_argument_types
 from .arguments import FusionTrainingArguments
 from .card import write_card
 from .checked_dataset import CheckedDataset, read_item
@@ -65,7 +65,7 @@ class FusionTrainer:
 
     Raises:
         OSError: If `output_dir` cannot be written to, an image is missing, or the Hub would refuse the upload.
-        ValueError: If `model` is no [`GFFusionModel`], or data, model and options do not fit together: images of wrong sizes,
+        ValueError: If an argument has another type, such as a `DataLoader`, or data, model and options do not fit together: images of wrong sizes,
             labels or class names that are not those of the model, different infrared options, unknown metrics or trackers, no
             parameter to train, or fewer pairs than a step of several batches takes.
         TypeError: If there is no argument of a name.
@@ -89,7 +89,7 @@ class FusionTrainer:
         **unknown: Any,
     ) -> None:
         refuse_unknown("FusionTrainer", unknown, _ARGUMENTS)
-        check_model_object(model)
+        check_argument_types(model, args, train_dataset, eval_dataset)
         self.model, self.args = model, args
         train_dataset, eval_dataset = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch.utils.data import ChainDataset
 
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, ReadOptions, read_image, write_image
@@ -220,11 +219,6 @@ class TestData:
     def test_fewer_pairs_than_a_step_takes(self, make: Make) -> None:
         with pytest.raises(ValueError, match=r"A step takes 6 pairs .* the dataset has 4"):
             make(gradient_accumulation_steps=3)
-
-    def test_streams(self, models: Callable[..., GFFusionModel], tmp_path: Path) -> None:
-        arguments = FusionTrainingArguments(str(tmp_path / "run"))
-        with pytest.raises(ValueError, match="a length and items by index, got the stream Chain"):
-            FusionTrainer(models(), arguments, ChainDataset([]))
 
     def test_foreign_data_sets_are_judged_by_their_first_item(self, make: Make, make_inputs: Callable) -> None:
         inputs = make_inputs(2, labels=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch.utils.data import ConcatDataset, Subset
@@ -51,3 +52,12 @@ def test_training_on_a_subset(make_trainer: Callable[..., FusionTrainer], pairs:
     resumed = FusionTrainer(trainer.model, trainer.args, Subset(data, [0, 3]))
     with pytest.raises(ValueError, match="names of the pairs was"):
         resumed.train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize("index", [4, 99, -5])
+def test_index_beyond_the_end(pairs: Path, index: int) -> None:
+    data = FusionDataset(pairs)
+    for whole in (data, list(range(4)), Subset(data, [0, 1, 2, 3])):
+        with pytest.raises(ValueError, match=rf"index {index}, but its dataset has 4 items: .* from 0 to 3"):
+            unwrap_subset(Subset(whole, [0, index]))  # type: ignore[arg-type]
+    assert len(unwrap_subset(Subset(data, np.array([-4, 3])))) == 2
