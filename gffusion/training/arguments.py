@@ -14,7 +14,8 @@ class FusionTrainingArguments:
     Args:
         output_dir: Folder of checkpoints, logs, images and weights.
         overwrite_output_dir: Start over if the folder contains another run, and delete its checkpoints, log, images and weights,
-            but not edited model cards. Excludes `resume_from_checkpoint`.
+            but no other files in these folders and no edited model cards. A folder whose files no run wrote is refused. Excludes
+            `resume_from_checkpoint`.
         resume_from_checkpoint: Continue from the newest checkpoint in `output_dir`, if any, or from its path, which must be
             that of the newest one: older ones are deleted.
         num_train_epochs: Total number of epochs (paper: 150).

@@ -211,15 +211,15 @@ def _is_readable(checkpoint: Path, process_index: int) -> bool:
 
 
 def replace_folder(temporary: Path, final: Path) -> None:
-    """Replace a folder with a newly written one, so that one of the versions survives a kill."""
+    """Replace a folder with a newly written one, so that one of the versions survives a kill; entries that the new one lacks stay."""
     outdated = _outdated(final)
     synchronize(temporary)
-    shutil.rmtree(outdated, ignore_errors=True)
+    recover_folder(final)
     if final.exists():
         os.rename(final, outdated)
     os.rename(temporary, final)
     synchronize_entries(final.parent)
-    shutil.rmtree(outdated, ignore_errors=True)
+    _discard(outdated, final)
 
 
 def recover_folder(final: Path) -> None:
@@ -227,6 +227,14 @@ def recover_folder(final: Path) -> None:
     outdated = _outdated(final)
     if outdated.exists() and not final.exists():
         os.rename(outdated, final)
+    _discard(outdated, final)
+
+
+def _discard(outdated: Path, final: Path) -> None:
+    """Delete a previous version, but move what the new one lacks, such as notes of the user, into that."""
+    for path in outdated.iterdir() if outdated.is_dir() else ():
+        if not os.path.lexists(final / path.name):
+            os.rename(path, final / path.name)
     shutil.rmtree(outdated, ignore_errors=True)
 
 

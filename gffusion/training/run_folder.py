@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import tempfile
 from contextlib import suppress
@@ -23,6 +24,13 @@ LOG = "log.jsonl"
 IMAGES = "images"
 CHECKPOINTS = "checkpoints"
 WEIGHTS = ("best", "last")
+
+# Files of weights and images as runs write them. Others are not ours.
+_WEIGHT_FILE = re.compile(
+    r"(preprocessor_)?config\.json|model(-\d+-of-\d+)?\.safetensors|model\.safetensors\.index\.json|"
+    + re.escape(TRAINING_STATE)
+)
+_IMAGE_FILE = re.compile(r"step-\d{8,}\.png")
 
 
 def read_log(log: Path) -> list[dict[str, Any]]:
@@ -63,7 +71,40 @@ class RunFolder:
                 f"Another process trains into {self.path}: wait for it, or choose another `output_dir`."
             ) from None
 
-    def check_unused(self, resumes: bool) -> None:
+    def check_start(self, newest: Path | None, resumes: bool, overwrites: bool) -> None:
+        """Raise ValueError if a new run must not start here: `newest` is the checkpoint in the folder, if any."""
+        if overwrites:
+            self._check_overwritten()
+        elif newest:
+            raise ValueError(
+                f"{self.path} holds a run, at {newest.name}. Continue it with `resume_from_checkpoint`, choose another "
+                "`output_dir`, or set `overwrite_output_dir` to delete it."
+            )
+        else:
+            self._check_unused(resumes)
+
+    def _check_overwritten(self) -> None:
+        """Raise ValueError if files would be deleted that no run wrote, as far as one can tell."""
+        found = [path for path in (self.path / LOG, *self._find_weights()) if path.is_file()]
+        found += [path for path in (self.path / name for name in WEIGHTS) if path.is_file()]
+        if found and not self._is_run():
+            names = ", ".join(path.relative_to(self.path).as_posix() for path in found)
+            raise ValueError(
+                f"`overwrite_output_dir` deletes the run in {self.path}, but that holds {names} and no sign of a run (a readable {LOG}, "
+                f"{TRAINING_STATE} in {' or '.join(WEIGHTS)}, or a checkpoint). Choose another `output_dir`, or move these files."
+            )
+
+    def _is_run(self) -> bool:
+        """Return whether a run has left log, weights or a checkpoint."""
+        states = [self.path / name / TRAINING_STATE for name in WEIGHTS]
+        is_run = any(state.is_file() for state in states) or any((self.path / CHECKPOINTS).glob("step-*/state.json"))
+        return is_run or ((self.path / LOG).is_file() and _is_log(self.path / LOG))
+
+    def _find_weights(self) -> list[Path]:
+        folders = [folder for folder in (self.path / name for name in WEIGHTS) if folder.is_dir()]
+        return [path for folder in folders for path in sorted(folder.iterdir()) if _WEIGHT_FILE.fullmatch(path.name)]
+
+    def _check_unused(self, resumes: bool) -> None:
         """Raise ValueError if a new run would replace something.
 
         A run that `resumes` may replace what it left when it was stopped before its first checkpoint.
@@ -85,23 +126,20 @@ class RunFolder:
     def _was_stopped_early(self) -> bool:
         """Return whether a run that resumes would replace everything."""
         try:
-            self.check_unused(resumes=True)
+            self._check_unused(resumes=True)
         except ValueError:
             return False
         return _is_log(self.path / LOG)
 
     def clear(self) -> None:
-        """Delete log, images and weights of another run, but not edited model cards."""
-        (self.path / LOG).unlink(missing_ok=True)
-        for image in (self.path / IMAGES).glob("step-*.png"):
-            if image.stem.removeprefix("step-").isdecimal():
-                image.unlink()
-        for folder in (self.path / name for name in WEIGHTS):
-            for path in folder.iterdir() if folder.is_dir() else ():
-                if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)
-                elif path.name != CARD or is_unedited(path.read_bytes()):
-                    path.unlink()
+        """Delete log, images and weights of another run, and no other files: edited model cards stay, for example."""
+        if not self._is_run():
+            return
+        images = [path for path in (self.path / IMAGES).glob("*") if _IMAGE_FILE.fullmatch(path.name)]
+        cards = [card for card in (self.path / name / CARD for name in WEIGHTS) if card.is_file()]
+        unedited = [card for card in cards if is_unedited(card.read_bytes())]
+        for path in (*images, *unedited, *self._find_weights(), self.path / LOG):
+            path.unlink(missing_ok=True)
 
     def _has_weights(self, name: str) -> bool:
         folder = self.path / name
@@ -133,7 +171,7 @@ class RunFolder:
     def write_weights(
         self, name: str, model: GFFusionModel, processor: GFFusionImageProcessor, state: dict[str, Any]
     ) -> None:
-        """Write a folder for `from_pretrained`, replacing the previous one except for its model card.
+        """Write a folder for `from_pretrained`, replacing the files of the previous one; others, and its model card, stay.
 
         The model must be neither wrapped nor compiled. The state is written to `training_state.json`.
         """
@@ -141,8 +179,6 @@ class RunFolder:
         shutil.rmtree(temporary, ignore_errors=True)
         model.save_pretrained(temporary)
         processor.save_pretrained(temporary)
-        if (final / CARD).exists():
-            shutil.copy2(final / CARD, temporary / CARD)
         (temporary / TRAINING_STATE).write_text(json.dumps(state) + "\n", encoding="utf-8")
         replace_folder(temporary, final)
 

@@ -253,13 +253,7 @@ class FusionTrainer:
             if self.progress.step >= self.total_steps:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
             return
-        if not self.args.overwrite_output_dir:
-            if newest:
-                raise ValueError(
-                    f"{self.output_dir} holds a run, at {newest.name}. Continue it with `resume_from_checkpoint`, choose another "
-                    "`output_dir`, or set `overwrite_output_dir` to delete it."
-                )
-            self.folder.check_unused(bool(resume))
+        self.folder.check_start(newest, bool(resume), self.args.overwrite_output_dir)
         if self.progress.step:
             raise ValueError("`train` was already called. Create a new trainer, or set `resume_from_checkpoint`.")
 

@@ -201,34 +201,40 @@ class TestCheckpoints:
 
 
 class TestReplaceFolder:
-    def test_takes_the_place(self, tmp_path: Path) -> None:
+    def test_takes_the_place_and_keeps_what_is_not_replaced(self, tmp_path: Path) -> None:
         for content in ("old", "new"):
             (tmp_path / "fresh").mkdir()
-            (tmp_path / "fresh" / content).touch()
+            (tmp_path / "fresh" / "weights").write_text(content)
             replace_folder(tmp_path / "fresh", tmp_path / "final")
-        assert [path.name for path in tmp_path.rglob("*")] == ["final", "new"]
+            if content == "old":
+                (tmp_path / "final" / "mine").mkdir()
+                (tmp_path / "final" / "mine" / "notes").touch()
+        files = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+        assert files == ["final", "final/mine", "final/mine/notes", "final/weights"]
+        assert (tmp_path / "final" / "weights").read_text() == "new"
 
-    def test_recovers_the_old_one(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """After a kill between the two renames."""
-        for name in ("final", "fresh"):
-            (tmp_path / name).mkdir()
-        (tmp_path / "final" / "old").touch()
+    @pytest.mark.parametrize(("call", "found"), [(2, ["fresh/new", "final/old"]), (3, ["final/new", "final/old"])])
+    def test_recovers(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: int, found: list[str]) -> None:
+        """After a kill between the two renames, or before what the new one lacks is moved."""
+        for name in ("final/old", "fresh/new"):
+            (tmp_path / name).parent.mkdir()
+            (tmp_path / name).touch()
         rename, calls = checkpoints_module.os.rename, []
 
         def killed(*arguments: Any) -> None:
             calls.append(arguments)
-            if len(calls) == 2:
+            if len(calls) == call:
                 raise KeyboardInterrupt
             rename(*arguments)
 
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
             patch.setattr(checkpoints_module.os, "rename", killed)
             replace_folder(tmp_path / "fresh", tmp_path / "final")
-        assert not (tmp_path / "final").exists()
-        recover_folder(tmp_path / "final")
-        assert (tmp_path / "final" / "old").exists()
-        recover_folder(tmp_path / "final")  # nothing to mend
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["final", "fresh"]
+        assert not (tmp_path / "final" / "old").exists()
+        for _ in range(2):  # the second time, there is nothing to mend
+            recover_folder(tmp_path / "final")
+            files = [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*") if path.is_file()]
+            assert sorted(files) == sorted(found)
 
 
 def read_results(trainer: FusionTrainer) -> dict[str, Any]:

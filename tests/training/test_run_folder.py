@@ -38,20 +38,20 @@ class TestLog:
 
 
 class TestWeights:
-    def test_written_in_the_place_of_older_ones_whose_card_stays(self, tiny_model: Callable, tmp_path: Path) -> None:
+    def test_written_in_the_place_of_older_ones_beside_what_stays(self, tiny_model: Callable, tmp_path: Path) -> None:
         folder, processor = RunFolder(tmp_path), GFFusionImageProcessor(infrared_range="percentile")
         models = [tiny_model(paradigm="cascading") for _ in range(2)]
         next(models[1].funet.parameters()).data += 1
         folder.write_weights("last", models[0], processor, {"step": 1})
         (tmp_path / "last" / "README.md").write_text("mine")
-        (tmp_path / "last" / "other").touch()
+        (tmp_path / "last" / "model.onnx").touch()
         folder.write_weights("last", models[1], processor, {"step": 2})
         loaded = GFFusionModel.from_pretrained(tmp_path / "last")
         assert all(torch.equal(value, models[1].state_dict()[name]) for name, value in loaded.state_dict().items())
         assert GFFusionImageProcessor.from_pretrained(tmp_path / "last").infrared_range == "percentile"
         assert json.loads((tmp_path / "last" / "training_state.json").read_text()) == {"step": 2}
         assert (tmp_path / "last" / "README.md").read_text() == "mine"
-        assert not (tmp_path / "last" / "other").exists()
+        assert (tmp_path / "last" / "model.onnx").exists()
         assert [path.name for path in tmp_path.iterdir()] == ["last"]
 
 
@@ -89,17 +89,42 @@ class TestUsedFolder:
     ) -> None:
         make_trainer(num_train_epochs=1, evaluation=True, num_eval_images=1).train()
         trainer = make_trainer(overwrite_output_dir=True)
-        (trainer.output_dir / "images" / "step-one.png").touch()
+        mine = ["best/model.onnx", "best/notes/a.txt", "images/step-1.png", "images/step-one.png"]
+        for name in mine:
+            (trainer.output_dir / name).parent.mkdir(exist_ok=True)
+            (trainer.output_dir / name).touch()
         with open(trainer.output_dir / "best" / "README.md", "a") as card:
             card.write("edited")
         monkeypatch.setattr(trainer, "_train_epoch", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             trainer.train()
         files = [path for path in trainer.output_dir.rglob("*") if path.is_file()]
-        assert sorted(str(path.relative_to(trainer.output_dir)) for path in files) == [
-            "best/README.md",
-            "images/step-one.png",
-        ]
+        assert sorted(path.relative_to(trainer.output_dir).as_posix() for path in files) == ["best/README.md", *mine]
+
+    @pytest.mark.parametrize("name", ["log.jsonl", "best/config.json", "last/model.safetensors", "best"])
+    def test_what_no_run_wrote_is_not_overwritten(
+        self, make_trainer: Callable[..., FusionTrainer], tmp_path: Path, name: str
+    ) -> None:
+        file = tmp_path / "run" / name
+        file.parent.mkdir(parents=True)
+        file.write_text("mine\n")
+        with pytest.raises(ValueError, match=f"holds {name} and no sign of a run .* or move these files"):
+            make_trainer(overwrite_output_dir=True).train()
+        assert file.read_text() == "mine\n"
+
+    def test_other_files_are_no_hindrance_and_stay(
+        self, make_trainer: Callable[..., FusionTrainer], tmp_path: Path
+    ) -> None:
+        """Such as a recipe, or what an overwritten run that was killed before its first record left."""
+        files = [tmp_path / "run" / name for name in ("run.yaml", "best/notes.txt", "images/step-00000012.png")]
+        for file in files:
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("mine\n")
+        for has_run in (False, True):
+            make_trainer(num_train_epochs=1, overwrite_output_dir=True, evaluation=True, num_eval_images=1).train()
+            assert [file.read_text() for file in files[:2]] == ["mine\n"] * 2
+            assert (tmp_path / "run" / "best" / "model.safetensors").exists()
+            assert files[2].exists() == (not has_run)  # named as images of a run are
 
 
 class Scored(FusionTrainer):
