@@ -74,13 +74,14 @@ def _distance(first: Limits, second: Limits) -> float:
     return abs(first[0] - second[0]) + abs(first[1] - second[1])
 
 
-def measure_ranges(frames: Iterable[Frame], options: InfraredOptions, own: list[Limits] | None = None) -> list[Limits]:
-    """Return the range of every frame: that of all frames together, or the running range. Holds one frame in memory.
+def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> tuple[list[Limits], list[Limits]]:
+    """Return the range for every frame: that of all frames together, or the running range. Holds one frame in memory.
+
+    With `"folder"`, also return the range of every frame alone, for [`find_odd_ranges`].
 
     Args:
         frames: Images (H, W) or (H, W, 3) and their missing pixels, in order.
         options: Options with `infrared_range="folder"` or `smooth_range`.
-        own: List to which the limits of every frame alone are added with `"folder"`, for [`find_odd_ranges`].
 
     Raises:
         ValueError: If values are not finite, or all pixels of an image are missing.
@@ -89,31 +90,35 @@ def measure_ranges(frames: Iterable[Frame], options: InfraredOptions, own: list[
         >>> import numpy as np
         >>> frames = [(np.full((4, 6), level, np.uint16), None) for level in (10, 20)]
         >>> measure_ranges(frames, InfraredOptions("folder"))
-        [(10.0, 20.0), (10.0, 20.0)]
+        ([(10.0, 20.0), (10.0, 20.0)], [(10.0, 10.0), (20.0, 20.0)])
     """
     if options.smooth_range:
         running = RunningRange(options.smooth_range)
-        return [running.update(array, missing) for array, missing in frames]
-    histogram, count = RangeHistogram(), 0
+        return [running.update(array, missing) for array, missing in frames], []
+    histogram, own = RangeHistogram(), []
     for array, missing in frames:
         histogram.add(array, missing)
-        count += 1
-        if own is not None:
-            own.append(measure_limits(array, missing))
-    return [histogram.limits] * count if count else []
+        own.append(measure_limits(array, missing))
+    return [histogram.limits] * len(own) if own else [], own
 
 
-def find_odd_ranges(limits: Sequence[Limits]) -> list[int]:
-    """Return the indices of images whose range is far from that of the others, and widens the common range of all.
+def find_odd_ranges(limits: Sequence[Limits]) -> tuple[list[int], str]:
+    """Return the indices of images whose range is far from that of the others, and a warning about them.
 
-    They are damaged, or in another unit or gain mode. If the images are two groups far apart, they are the smaller one.
+    They widen the common range of all, and are damaged, or in another unit or gain mode. If the images are two groups far
+    apart, they are the smaller one. The warning is empty if there are none.
 
     Example:
-        >>> find_odd_ranges([(7000, 8000), (7100, 8200), (6900, 8100), (60, 65000)])
-        [3]
-        >>> find_odd_ranges([(-5, 30), (268, 303), (-4, 29), (269, 301)])
+        >>> find_odd_ranges([(-5, 30), (268, 303), (-4, 29), (269, 301)])[0]
         [1, 3]
+        >>> find_odd_ranges([(7000, 8000), (7100, 8200), (6900, 8100), (60, 65000)])
+        ([3], 'the range of 1 infrared image, 60 to 65000, is far from that of the other 3, 6900 to 8200, and widens that of all: leave out what is damaged, or in another unit or gain mode, or use infrared_range="percentile" (--infrared-range percentile)')
     """
+    odd = _find_odd(limits)
+    return odd, _describe_odd(limits, odd) if odd else ""
+
+
+def _find_odd(limits: Sequence[Limits]) -> list[int]:
     if len(limits) < _FEWEST:
         return []
     ends = np.array(limits)
@@ -135,13 +140,7 @@ def _find_smaller_group(ends: NDArray[Any], width: float) -> NDArray[np.signedin
     return np.sort(min(order[first:], order[:first], key=lambda group: (len(group), 0 in group)))
 
 
-def describe_odd_ranges(limits: Sequence[Limits], odd: Sequence[int]) -> str:
-    """Return the warning about the images of [`find_odd_ranges`].
-
-    Example:
-        >>> describe_odd_ranges([(-5, 30), (268, 303), (-4, 29)], [1])
-        'the range of 1 infrared image, 268 to 303, is far from that of the other 2, -5 to 30, and widens that of all: leave out what is damaged, or in another unit or gain mode, or use infrared_range="percentile" (--infrared-range percentile)'
-    """
+def _describe_odd(limits: Sequence[Limits], odd: Sequence[int]) -> str:
     indices = set(odd)
     groups = [[own for index, own in enumerate(limits) if (index in indices) == is_odd] for is_odd in (True, False)]
     ranges = [f"{min(low for low, _ in group):.7g} to {max(high for _, high in group):.7g}" for group in groups]

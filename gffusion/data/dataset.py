@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from gffusion.cameras.running_range import Frame, describe_odd_ranges, find_odd_ranges, measure_ranges
+from gffusion.cameras.running_range import Frame, find_odd_ranges, measure_ranges
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import (
@@ -329,11 +329,10 @@ class FusionDataset(Dataset[dict[str, Any]]):
                     measured_counts(*frame)  # raises if it cannot be measured
                 yield frame
 
-        own: list[Limits] = []
-        ranges = measure_ranges(read_frames(), self.infrared_options, own)
-        if odd := find_odd_ranges(own):
-            names = name_first([self._source.describe(index) for index in odd])
-            logger.warning("%s: %s", names, describe_odd_ranges(own, odd))
+        ranges, own = measure_ranges(read_frames(), self.infrared_options)
+        odd, warning = find_odd_ranges(own)
+        if odd:
+            logger.warning("%s: %s", name_first([self._source.describe(index) for index in odd]), warning)
         return ranges
 
     def _to_sample(self, index: int, decoded: DecodedPair) -> Sample:

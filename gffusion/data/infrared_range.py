@@ -181,16 +181,14 @@ def measure_pairs(
     """
     if not options.needs_measuring:
         return PairRanges(options, read_options=read_options)
-    from gffusion.cameras.running_range import describe_odd_ranges, find_odd_ranges, measure_ranges  # imports torch
+    from gffusion.cameras.running_range import find_odd_ranges, measure_ranges  # imports torch
 
     unaligned = read_options
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
         unaligned = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
     measured: list[PairKey] = []
-    own: list[Limits] = []
-    ranges = measure_ranges(_read_frames(pairs, unaligned, measured), options, own)
-    indices = find_odd_ranges(own)
-    warning = describe_odd_ranges(own, indices) if indices else ""
+    ranges, own = measure_ranges(_read_frames(pairs, unaligned, measured), options)
+    indices, warning = find_odd_ranges(own)
     odd = [(measured[index][0], warning) for index in indices]
     return PairRanges(options, dict(zip(measured, ranges, strict=True)), read_options, odd)
 

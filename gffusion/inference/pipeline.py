@@ -12,7 +12,7 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from gffusion.cameras import InfraredFrame
-from gffusion.cameras.running_range import RunningRange, describe_odd_ranges, find_odd_ranges, measure_ranges
+from gffusion.cameras.running_range import RunningRange, find_odd_ranges, measure_ranges
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.alignment import find_rig, parse_align
 from gffusion.data.bounds import max_image_bytes
@@ -22,7 +22,7 @@ from gffusion.data.same_images import check_different_images
 from gffusion.data.urls import is_url, read_url
 from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions, Limits
+from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.utils.notes import name_first
 from gffusion.zoo.checks import check_model_object
 
@@ -202,11 +202,11 @@ def _choose_ranges(
                 'infrared_range="folder" is measured over all pairs before the first is fused, but a generator can be read '
                 'only once: pass a list or a dataset, or infrared_range="percentile" or [low, high].'
             )
-        own: list[Limits] = []
-        limits = measure_ranges(((pair.infrared, pair.missing) for pair in load()), options, own)
-        if odd := find_odd_ranges(own):
+        limits, own = measure_ranges(((pair.infrared, pair.missing) for pair in load()), options)
+        odd, warning = find_odd_ranges(own)
+        if odd:
             pairs = name_first([f"pair {index + 1}" for index in odd])
-            logger.warning(f"{pairs} of {len(own)}: {describe_odd_ranges(own, odd)}")
+            logger.warning(f"{pairs} of {len(own)}: {warning}")
         return ((pair, options.with_limits(limits[0])) for pair in load())
     return ((pair, pair.adapt(options)) for pair in load())
 

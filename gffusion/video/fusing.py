@@ -19,7 +19,7 @@ from gffusion.cameras.borders import find_borders
 from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.missing import find_missing, join_masks
 from gffusion.cameras.range_histogram import RangeHistogram
-from gffusion.cameras.running_range import describe_odd_ranges, find_odd_ranges
+from gffusion.cameras.running_range import find_odd_ranges
 from gffusion.data import ReadOptions
 from gffusion.data.alignment import find_rig
 from gffusion.data.reading import clean
@@ -216,10 +216,11 @@ class _VideoRun:
             raise ValueError(f"no frame could be fused: {problem}")
         low, high = histogram.limits
         self.report.measured.append(f"infrared range of the video: {low:.7g} to {high:.7g}, in the unit of the file")
-        times, limits = list(own), list(own.values())
-        if odd := find_odd_ranges(limits):
+        odd, warning = find_odd_ranges(list(own.values()))
+        if odd:
+            times = list(own)
             names = name_first([f"{float(times[index]):.3f} s" for index in odd])
-            self.report.notes.append(f"{names}: {describe_odd_ranges(limits, odd)}")
+            self.report.notes.append(f"{names}: {warning}")
         return options.with_limits(histogram.limits)
 
     def run(self, folder: SegmentFolder, batch_size: int, progress: Progress | None) -> None:
