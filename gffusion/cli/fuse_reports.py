@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import typer
 
+from gffusion.utils.notes import NOT_COMPARED, get_kind, name_first, summarize_notes
+
 from .distributed import Outcome
 from .errors import InterruptedRun, exit_with_failures
 from .messages import list_printed, one_line
@@ -18,8 +20,6 @@ from .printing import print_failure, print_json, print_json_of_failure, print_li
 if TYPE_CHECKING:
     from gffusion.data import PairMatch
     from gffusion.inference.file_jobs import FusionJob
-
-_MAX_NAMES = 3
 
 
 def print_plans(
@@ -60,8 +60,6 @@ def _list_unmatched(match: "PairMatch") -> dict[str, list[str]]:
 
 def check_strict(strict: bool, notes: Iterable[str], match: "PairMatch | None" = None) -> None:
     """With `--strict`, exit with code 1 if files have no partner, or notes are about other things than outputs that are kept."""
-    from gffusion.utils.notes import NOT_COMPARED
-
     counts = {
         "files without a partner": 0 if match is None else len(match.visible_only) + len(match.infrared_only),
         "notes or warnings": sum(NOT_COMPARED not in note for note in notes),
@@ -74,8 +72,6 @@ def check_strict(strict: bool, notes: Iterable[str], match: "PairMatch | None" =
 
 def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict[str, Any]:
     """Return the report for other programs."""
-    from gffusion.utils.notes import summarize_notes
-
     summary = _summarize(outcome)
     printed = [*list_printed("measured", "note"), *outcome.warnings]
     return {
@@ -94,8 +90,6 @@ def describe_outcome(outcome: Outcome, match: "PairMatch", output: Path) -> dict
 
 def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
     """Return the notes about pairs, and that outputs are kept, with their counts."""
-    from gffusion.utils.notes import NOT_COMPARED, summarize_notes
-
     summary = [(one_line(note), count) for note, count in summarize_notes(note for _, note in outcome.notes)]
     if outcome.skipped:
         summary.append((f"kept the existing outputs {NOT_COMPARED}: --overwrite replaces them", outcome.skipped))
@@ -166,8 +160,6 @@ def report_interruption(outcome: Outcome, match: "PairMatch", output: Path, over
 
 def _group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
     """Return the names of the pairs with each kind of note, in the order of [`summarize_notes`]."""
-    from gffusion.utils.notes import get_kind
-
     names: dict[str, list[str]] = {}
     for name, note in notes:
         names.setdefault(get_kind(note), []).append(name)
@@ -176,7 +168,7 @@ def _group_names(notes: Sequence[tuple[str, str]]) -> list[list[str]]:
 
 def _count_pairs(count: int, names: Sequence[str], fused: int) -> str:
     """Return how many pairs have a note, and the first of their names if not all that were fused have it."""
-    shown = "" if count == fused else ", ".join(names[:_MAX_NAMES]) + ", ..." * (len(names) > _MAX_NAMES)
+    shown = "" if count == fused else name_first(names)
     return f" ({count} pair{'s' * (count != 1)}{': ' * bool(shown)}{shown})"
 
 

@@ -15,6 +15,8 @@ from typing import Any
 
 import typer
 
+from gffusion.utils.notes import name_first
+
 
 class LostOutput(Exception):
     """Standard output cannot be written. This is no OSError, as those are about files."""
@@ -131,4 +133,4 @@ def list_names(names: Iterable[str | Path]) -> str:
         'a, b, c, d, e, ...'
     """
     texts = [name if isinstance(name, str) else name.name for name in names]
-    return escape_controls(", ".join(texts[:5])) + ", ..." * (len(texts) > 5)
+    return escape_controls(name_first(texts, 5))

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.utils.notes import name_first
+
 from .io import read_labels
 
 IGNORED = 255
@@ -87,5 +89,4 @@ def check_class_values(files: Iterable[Path], class_names: Sequence[str], label_
         except OSError:
             continue
         if wrong := set(map(int, values)) - allowed:
-            shown = f"{', '.join(map(str, sorted(wrong)[:10]))}{', ...' if len(wrong) > 10 else ''}"
-            raise ValueError(f"{file} holds {shown}, but the classes are {classes}: {advice}")
+            raise ValueError(f"{file} holds {name_first(sorted(wrong), 10)}, but the classes are {classes}: {advice}")

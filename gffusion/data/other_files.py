@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from gffusion.utils.notes import name_first
+
 from .file_names import ANY, find_core, normalize_name
 from .raw_frames import RAW_SUFFIXES
 
@@ -79,7 +81,5 @@ def _describe_subfolders(folder: Path, suffixes: tuple[str, ...]) -> str:
         for child in sorted(folder.iterdir())
         if child.is_dir() and not child.name.startswith(".")
     }
-    if not counts:
-        return ""
-    shown = ", ".join(f"{name} ({count} files)" for name, count in list(counts.items())[:8])
-    return f"; give one of its sub-folders {shown}{', ...' * (len(counts) > 8)}"
+    shown = name_first([f"{name} ({count} files)" for name, count in counts.items()], 8)
+    return f"; give one of its sub-folders {shown}" if counts else ""

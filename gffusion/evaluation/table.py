@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from gffusion.metrics import METRICS
 from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_csv
+from gffusion.utils.notes import name_first
 
 from .layout import Layout, to_html, to_latex, to_markdown, to_rich
 
@@ -30,7 +31,6 @@ SEGMENTATION_CSV = "per_image_iou.csv"
 
 _MAX_DECIMALS = 6
 _FEW_PIXELS = 1000
-_SHOWN_NAMES = 3
 
 UNLIMITED_WIDTH = 10_000
 """Width of a rich console that does not wrap rows of tables."""
@@ -331,8 +331,7 @@ class EvaluationTable:
 
 def _list_images(names: Sequence[str]) -> str:
     """Return the number of images and the first names."""
-    shown = f"{', '.join(names[:_SHOWN_NAMES])}{', ...' * (len(names) > _SHOWN_NAMES)}"
-    return f"{len(names)} image{'s' * (len(names) != 1)} ({shown})"
+    return f"{len(names)} image{'s' * (len(names) != 1)} ({name_first(names)})"
 
 
 def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[str, ...]) -> dict[str, float]:

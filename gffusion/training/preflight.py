@@ -23,6 +23,7 @@ from gffusion.metrics.names import suggest
 from gffusion.models.gffusion.image_sizes import MIN_SIZE
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.utils.notes import name_first
 
 from .arguments import FusionTrainingArguments
 from .checked_dataset import read_item
@@ -232,9 +233,8 @@ def check_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel, trainin
             "or omit the labels to train the fusion alone."
         )
     if wrong := sorted(value for value in values if not (0 <= value < classes or value == ignored)):
-        shown = f"[{', '.join(map(str, wrong[:10]))}{', ...' if len(wrong) > 10 else ''}]"
         raise ValueError(
-            f"The labels hold {shown} ({wrong[0]} first in {values[wrong[0]]}), but the model has the classes 0 to {classes - 1} "
+            f"The labels hold [{name_first(wrong, 10)}] ({wrong[0]} first in {values[wrong[0]]}), but the model has the classes 0 to {classes - 1} "
             f"({', '.join(model.config.id2label[label] for label in range(classes))}) and ignores {ignored}. Give the model these classes "
             "(`id2label`), or correct the labels: they are class indices, not gray levels."
         )

@@ -11,19 +11,18 @@ NOT_COMPARED = "(model and options are not compared)"
 
 _SHARE = re.compile(r"(?<![\w.])\d+(?:\.\d+)?(?:e[+-]?\d+)? %")
 _NUMBER = re.compile(r"[-+]?\d+(?:\.\d+)?(?:e[-+]?\d+)?")
-_MAX_NAMES = 3
 
 _subject: ContextVar[str] = ContextVar("subject", default="")
 
 
-def name_first(things: Sequence[object]) -> str:
-    """Return the first names for a message.
+def name_first(things: Sequence[object], shown: int = 3) -> str:
+    """Return the first names for a message, at most `shown`.
 
     Example:
         >>> name_first("abcd")
         'a, b, c, ...'
     """
-    return ", ".join(map(str, things[:_MAX_NAMES])) + ", ..." * (len(things) > _MAX_NAMES)
+    return ", ".join(map(str, things[:shown])) + ", ..." * (len(things) > shown)
 
 
 @contextmanager

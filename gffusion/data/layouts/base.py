@@ -10,6 +10,7 @@ from gffusion.data.class_names import check_class_names, read_lines
 from gffusion.data.file_names import Words, is_named, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.pairs import ImagePair, PairMatch, match_pairs
+from gffusion.utils.notes import name_first
 
 logger = logging.getLogger(__name__)
 
@@ -140,7 +141,7 @@ def select_split(root: Path, split: str | None, match: PairMatch) -> PairMatch:
 
 def count_names(names: Sequence[str], kind: str) -> str:
     """Return the number of names and the first three, for messages."""
-    return f"{len(names)} {kind} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+    return f"{len(names)} {kind} ({name_first(names)})"
 
 
 def _get_stem(name: str) -> str:
