@@ -214,7 +214,6 @@ class FusionDataset(Dataset[dict[str, Any]]):
         }
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self._source.names)
 
     def select(self, indices: Sequence[int]) -> "FusionDataset":

@@ -56,7 +56,6 @@ class ImageMetadata:
     orientation: int = 1
 
     def __bool__(self) -> bool:
-        """Return whether there is any metadata."""
         return any((self.exif, self.tags, self.xmp, self.icc, self.georeference))
 
     def move(

@@ -223,7 +223,6 @@ class EvaluationTable:
         return Group(first, *(part for other in others for part in ("", other)))
 
     def __str__(self) -> str:
-        """The same tables as plain text."""
         from rich.console import Console  # rich is imported only where a table is printed
 
         console = Console(file=io.StringIO(), width=UNLIMITED_WIDTH, color_system=None)

@@ -20,11 +20,9 @@ class CheckedDataset(Dataset[dict[str, Any]]):
         self.dataset = dataset
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        """Return a checked item."""
         return read_item(self.dataset, index)
 
 

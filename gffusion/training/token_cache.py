@@ -102,7 +102,6 @@ class CachedTokens(Dataset[dict[str, Any]]):
         self.dataset, self.cache = dataset, cache
 
     def __len__(self) -> int:
-        """Return the number of pairs."""
         return len(self.dataset)  # type: ignore[arg-type]
 
     def __getitem__(self, index: int) -> dict[str, Any]:

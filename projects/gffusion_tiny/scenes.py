@@ -72,7 +72,6 @@ class Scenes:
         self.locate()
 
     def __len__(self) -> int:
-        """Return the number of scenes."""
         return len(self.images)
 
     def locate(self) -> None:

@@ -150,11 +150,9 @@ class Views(Dataset[dict[str, Tensor]]):
         self.augmentation = Compose([AUGMENTATION, FuseOne()]) if fuse else AUGMENTATION
 
     def __len__(self) -> int:
-        """Return the number of items."""
         return self.length
 
     def __getitem__(self, draw: int) -> dict[str, Tensor]:
-        """Return a view."""
         rng = np.random.default_rng((self.seed, draw))
         index = int(rng.integers(len(self.pairs)))
         pair = self.pairs[index]
