@@ -13,15 +13,13 @@ _ZERO_CELSIUS = 273.15  # kelvin
 
 @dataclass(frozen=True)
 class LinearScale:
-    """Temperature in degrees Celsius as a linear function of the counts.
+    """Absolute temperature in proportion to the counts.
 
     Attributes:
         kelvin_per_count: Step of a count.
-        offset: Temperature of count 0, in degrees Celsius.
     """
 
     kelvin_per_count: float
-    offset: float = -_ZERO_CELSIUS
 
     def to_celsius(self, counts: NDArray[Any]) -> NDArray[np.float32]:
         """Return degrees Celsius.
@@ -30,7 +28,7 @@ class LinearScale:
             >>> LinearScale(1 / 64).to_celsius(np.array([64 * 300], np.uint16))
             array([26.85], dtype=float32)
         """
-        return (counts * self.kelvin_per_count + self.offset).astype(np.float32)
+        return (counts * self.kelvin_per_count - _ZERO_CELSIUS).astype(np.float32)
 
 
 @dataclass(frozen=True)
