@@ -60,10 +60,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(autouse=True)
 def keep_threads() -> Iterator[None]:
-    """Undo what benchmarks set: parallel workers with two threads each take three times as long."""
+    """Undo what benchmarks and tests set: parallel workers with two threads each take three times as long."""
     yield
     if torch.get_num_threads() != THREADS:
         torch.set_num_threads(THREADS)
+
+
+@pytest.fixture
+def two_threads() -> None:
+    """Let torch divide operations among two threads, which `keep_threads` undoes."""
+    torch.set_num_threads(2)
 
 
 @pytest.fixture(params=PARADIGMS)

@@ -12,12 +12,6 @@ from gffusion.cameras import InfraredFrame
 from gffusion.cameras import borders as module
 from gffusion.cameras.borders import find_borders
 from gffusion.cameras.cleaning import clean_frame
-from gffusion.synthetic.rendering import render_scene
-
-
-@pytest.fixture(scope="module")
-def infrared():
-    return np.clip(render_scene(3, 240, 320).infrared.astype(int) + 20, 0, 255).astype(np.uint8)
 
 
 def to_jpeg(image, quality=85):

@@ -8,12 +8,6 @@ from gffusion.cameras import missing as module
 from gffusion.cameras.borders import find_borders
 from gffusion.cameras.cleaning import clean_frame
 from gffusion.cameras.missing import blend_visible, fill_missing, find_missing
-from gffusion.synthetic.rendering import render_scene
-
-
-@pytest.fixture(scope="module")
-def infrared():
-    return np.clip(render_scene(3, 240, 320).infrared.astype(int) + 20, 0, 255).astype(np.uint8)
 
 
 @pytest.mark.parametrize(

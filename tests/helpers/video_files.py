@@ -120,6 +120,11 @@ def read_frames(path: Path) -> tuple[list[NDArray[Any]], list[Fraction]]:
     return images, times
 
 
+def read_columns(path: Path) -> list[tuple[int, int]]:
+    """Return the columns of the visible and of the infrared marker in every frame."""
+    return [find_markers(image) for image in read_frames(path)[0]]
+
+
 def read_audio(path: Path) -> list[tuple[Fraction, bytes]]:
     """Return the times and contents of the audio packets."""
     with av.open(str(path)) as container:

@@ -14,14 +14,6 @@ from gffusion.inference.threads import run_in_threads, should_compute_alone
 from gffusion.utils.notes import about, get_subject
 
 
-@pytest.fixture
-def two_threads() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
-
-
 def describe() -> tuple[int, int, bool, bool, bool]:
     """Return this thread, its number of threads for an operation, and its modes."""
     modes = torch.is_inference_mode_enabled(), torch.is_grad_enabled(), torch.is_autocast_enabled("cpu")

@@ -5,7 +5,7 @@ import io
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -40,20 +40,10 @@ def pairs() -> list[Pair]:
 
 
 @pytest.fixture(params=[1, 2], ids=["one thread", "two threads"])
-def torch_threads(request: pytest.FixtureRequest) -> Iterator[int]:
-    """Let torch divide operations among as many threads."""
-    before = torch.get_num_threads()
+def torch_threads(request: pytest.FixtureRequest) -> int:
+    """Let torch divide operations among as many threads, which `keep_threads` undoes."""
     torch.set_num_threads(request.param)
-    yield request.param
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def two_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)
+    return request.param
 
 
 @pytest.fixture(params=["hybrid", "parallel", *(BUNDLED if IS_WHOLE else BUNDLED[:1])])

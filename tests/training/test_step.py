@@ -13,6 +13,7 @@ import pytest
 import torch
 import training_runs as runs
 from accelerate import Accelerator
+from model_tester import copy_tensors
 from read_back import read_log
 from torch import Tensor
 
@@ -38,10 +39,6 @@ def make_step(model: GFFusionModel, tmp_path: Path, labeled: bool = True, **opti
     step = TrainingStep(model, arguments, Accelerator(), labeled, None)
     step.train()
     return step
-
-
-def state_of(model: GFFusionModel) -> dict[str, Tensor]:
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def gradients(model: GFFusionModel, step: TrainingStep, batches: list[Batch], weight: float = 0.7) -> dict[str, Tensor]:
@@ -141,7 +138,7 @@ class TestGradients:
             assert model.gradient_checkpointing == checkpointing
             for _ in range(2):
                 step([inputs], 0.7, True)
-            states.append(state_of(model))
+            states.append(copy_tensors(model))
         for name, value in states[0].items():
             torch.testing.assert_close(states[1][name], value, rtol=0, atol=1e-6)
 
@@ -155,13 +152,13 @@ class TestGradients:
         model = tiny_model(paradigm="cascading")
         if trained:
             model.train()(**inputs)
-        before = state_of(model)
+        before = copy_tensors(model)
         step = TrainingStep(
             model, FusionTrainingArguments(str(tmp_path), batch_normalization=mode), Accelerator(), True, None
         )  # type: ignore[arg-type]
         step.train()
         step([inputs], 0.7, True)
-        after = state_of(model)
+        after = copy_tensors(model)
         changed = {name for name in before if "running" in name and not torch.equal(before[name], after[name])}
         assert bool(changed) == moves
 
@@ -208,10 +205,12 @@ class TestGradients:
         torch.testing.assert_close(model.funet.decoder[1].running_mean, means)
         torch.testing.assert_close(model.funet.decoder[1].running_var, variances)
         assert model.funet.decoder[1].momentum == momentum
-        calibrated = state_of(model)
+        calibrated = copy_tensors(model)
         step.train()
         step([inputs], 0.7, True)
-        assert all(torch.equal(value, calibrated[name]) for name, value in state_of(model).items() if "running" in name)
+        assert all(
+            torch.equal(value, calibrated[name]) for name, value in copy_tensors(model).items() if "running" in name
+        )
 
 
 class TestNotFinite:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from model_tester import copy_tensors
 from torch import Tensor
 from training_runs import contents
 
@@ -32,10 +33,10 @@ class Watched(FusionTrainer):
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
         self.scores: list[float] = []
-        self.states: list[State] = [copy_state(self.model)]
+        self.states: list[State] = [copy_tensors(self.model)]
 
     def evaluate(self) -> dict[str, float]:
-        self.states.append(copy_state(self.model))
+        self.states.append(copy_tensors(self.model))
         return {"eval_loss_structural": self.scores.pop(0)} if self.scores else super().evaluate()
 
 
@@ -49,10 +50,6 @@ class Interrupted(FusionTrainer):
         if self.evaluations == 3:
             raise KeyboardInterrupt
         return super().evaluate()
-
-
-def copy_state(model: torch.nn.Module) -> State:
-    return {name: value.clone() for name, value in model.state_dict().items()}
 
 
 def find_changes(before: State, after: State) -> set[str]:
@@ -106,7 +103,7 @@ class TestLearning:
         with caplog.at_level(logging.WARNING, "gffusion"):
             trainer = make(training=data, model={"use_segmenter": use_segmenter}, kind=Watched, head_start_epoch=0)
         assert "structural loss" in caplog.text
-        assert find_changes(trainer.states[0], copy_state(trainer.train())) == {"funet"}
+        assert find_changes(trainer.states[0], copy_tensors(trainer.train())) == {"funet"}
         for record in trainer.folder.read_log():
             assert record["loss"] == record["loss_structural"]
             assert not {"loss_segmentation", "segmentation_weight"} & set(record)
@@ -129,7 +126,7 @@ class TestLearning:
     def test_labels_change_the_fusion_network_too(self, make: Make, pairs: Path, unlabeled_pairs: Path) -> None:
         datasets = {folder.name: FusionDataset(folder, RandomCrop(40)) for folder in (pairs, unlabeled_pairs)}
         models = [make(name, data, num_train_epochs=1).train() for name, data in datasets.items()]
-        assert "funet" in find_changes(*map(copy_state, models))
+        assert "funet" in find_changes(*map(copy_tensors, models))
 
     def test_any_dataset_without_epochs_smaller_than_a_batch(
         self, make: Make, make_inputs: Callable[..., Any], caplog: pytest.LogCaptureFixture
@@ -146,7 +143,7 @@ class TestLearning:
                 make(name, data, data, per_device_train_batch_size=8) for name, data in (("a", items), ("b", arrays))
             ]
         assert "`per_device_train_batch_size` is 8, but the training dataset has 3 pairs" in caplog.text
-        states = [copy_state(trainer.train()) for trainer in trainers]
+        states = [copy_tensors(trainer.train()) for trainer in trainers]
         assert not find_changes(*states)
         assert len(trainers[0].folder.read_log()) == 3
 
@@ -194,7 +191,7 @@ class TestUpdates:
     def test_gradients_are_clipped(self, make: Make, max_grad_norm: float, moves: bool) -> None:
         """Adam ignores the scale of gradients, unless they are small compared with its epsilon of 1e-8."""
         trainer = make(model=FUNET, kind=Watched, num_train_epochs=1, max_grad_norm=max_grad_norm)
-        before, after = trainer.states[0], copy_state(trainer.train())
+        before, after = trainer.states[0], copy_tensors(trainer.train())
         steps = [(after[name] - before[name]).abs().max() for name in before if name.endswith("weight")]
         assert (max(steps) > 1e-3) == moves
         assert (max(steps) < 1e-5) != moves
@@ -209,7 +206,7 @@ class TestFiles:
         assert {path.name for path in folder.iterdir()} == {"best", "last", "checkpoints", "log.jsonl"}
         for name, evaluation in (("best", 2), ("last", 4)):
             loaded = GFFusionModel.from_pretrained(folder / name)
-            assert not find_changes(trainer.states[evaluation], copy_state(loaded))
+            assert not find_changes(trainer.states[evaluation], copy_tensors(loaded))
             assert load_image_processor(folder / name).to_dict() == GFFusionImageProcessor().to_dict()
 
     def test_best_is_chosen_among_the_evaluated_epochs(self, make: Make) -> None:
@@ -219,7 +216,7 @@ class TestFiles:
         scores = [record.get("eval_loss_structural") for record in trainer.folder.read_log()]
         assert scores == [None, 4.0, None, 2.0, None, 3.0, 2.5]
         best = GFFusionModel.from_pretrained(trainer.output_dir / "best")
-        assert not find_changes(trainer.states[2], copy_state(best))
+        assert not find_changes(trainer.states[2], copy_tensors(best))
 
     def test_evaluation_of_the_initial_weights_is_logged_only(
         self, make: Make, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
@@ -234,7 +231,7 @@ class TestFiles:
         assert "before training: validation L_st 0.5000\nepoch 1/2: loss" in capsys.readouterr().out
         assert not find_changes(trainer.states[0], trainer.states[1])  # evaluated before the first step
         best = GFFusionModel.from_pretrained(trainer.output_dir / "best")
-        assert not find_changes(trainer.states[2], copy_state(best))
+        assert not find_changes(trainer.states[2], copy_tensors(best))
 
     def test_resumed_run_remembers_the_best(self, make: Make) -> None:
         trainers = []
@@ -245,7 +242,7 @@ class TestFiles:
             trainers[-1].scores = scores
             trainers[-1].train(resume_from_checkpoint=True)
         best = GFFusionModel.from_pretrained(trainers[0].output_dir / "best")
-        assert not find_changes(trainers[0].states[2], copy_state(best))
+        assert not find_changes(trainers[0].states[2], copy_tensors(best))
 
     @pytest.mark.parametrize(("evaluation", "eval_strategy"), [(True, "no"), (None, "epoch")])
     def test_without_evaluation_the_last_is_the_best(
@@ -349,5 +346,5 @@ class TestReproduction:
             make(model=FUNET, num_train_epochs=2, overwrite_output_dir=not resume, resume_from_checkpoint=resume)
             for resume in (False, True)
         ]
-        assert not find_changes(*(copy_state(trainer.train()) for trainer in trainers))
+        assert not find_changes(*(copy_tensors(trainer.train()) for trainer in trainers))
         assert len(trainers[1].folder.read_log()) == 2

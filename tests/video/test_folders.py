@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from video_files import (
     RATE,
     assert_equal_videos,
-    find_markers,
     infrared_frame,
     marker_column,
     read_audio,
+    read_columns,
     read_frames,
     visible_frame,
     write_video,
@@ -45,11 +45,6 @@ def write_folder(folder: Path, frames: Iterable[NDArray[Any]], name: str = "fram
     return folder
 
 
-def columns(path: Path) -> list[tuple[int, int]]:
-    """Return the columns of the visible and of the infrared marker in every frame."""
-    return [find_markers(image) for image in read_frames(path)[0]]
-
-
 def expect(visible_times: list[Fraction], infrared_times: list[Fraction]) -> list[tuple[int, set[int]]]:
     """Return the columns of every visible frame, and those of the infrared frames that are nearest in time."""
     found = []
@@ -61,7 +56,7 @@ def expect(visible_times: list[Fraction], infrared_times: list[Fraction]) -> lis
 
 
 def assert_paired(path: Path, expected: list[tuple[int, set[int]]]) -> None:
-    found = columns(path)
+    found = read_columns(path)
     assert [visible for visible, _ in found] == [visible for visible, _ in expected]
     assert [hot in nearest for (_, hot), (_, nearest) in zip(found, expected, strict=True)] == [True] * len(expected)
 
@@ -93,7 +88,7 @@ def test_visible_folder(tmp_path: Path, fuse: Callable, rate: float, name: str) 
         tmp_path / "infrared.mp4", map(infrared_frame, range(12)), [index / exact for index in range(12)]
     )
     path, report = fuse(visible, infrared, name, visible_fps=rate)
-    assert columns(path) == [(marker_column(index),) * 2 for index in range(12)]
+    assert read_columns(path) == [(marker_column(index),) * 2 for index in range(12)]
     expected = [float(index / exact) for index in range(12)]
     np.testing.assert_allclose([float(time) for time in read_frames(path)[1]], expected, atol=1e-3)
     assert "the visible images have 16 bits, which are reduced to 8" in report.notes
@@ -109,12 +104,12 @@ def test_times_in_names(tmp_path: Path, fuse: Callable) -> None:
         for index in kept:
             write_image(folder / f"{starts[folder] + index / 10:.3f}.png", draw(index))
     path, report = fuse(visible, infrared)
-    assert columns(path) == [
+    assert read_columns(path) == [
         (marker_column(seen), marker_column(hot)) for seen, hot in enumerate((1, 1, 3, 4, 5, 6, 6))
     ]
     assert read_frames(path)[1] == [Fraction(index, 10) for index in range(7)]
     assert f"{infrared}: times taken from the names of the files, 10 frames per second" in report.notes
-    assert columns(fuse(visible, infrared, "typed.mp4", infrared_fps=10)[0])[:2] == [
+    assert read_columns(fuse(visible, infrared, "typed.mp4", infrared_fps=10)[0])[:2] == [
         (marker_column(0),) * 2,
         (marker_column(1),) * 2,
     ]
@@ -132,11 +127,11 @@ def test_numbers_that_one_folder_lacks_are_dropped_frames(tmp_path: Path, fuse: 
     shown = left if lacking == "visible" else list(range(12))
     times = [Fraction(index, 25) for index in left]
     if lacking == "infrared":
-        found = dict(zip(range(12), columns(path), strict=True))
+        found = dict(zip(range(12), read_columns(path), strict=True))
         assert all(found[index] == (marker_column(index),) * 2 for index in left)
         assert {found[index][1] for index in (3, 4)} <= {marker_column(2), marker_column(5)}
     else:
-        assert columns(path) == [(marker_column(index),) * 2 for index in shown]
+        assert read_columns(path) == [(marker_column(index),) * 2 for index in shown]
         assert read_frames(path)[1] == times
     assert (
         f"{tmp_path / lacking}: 2 frames taken as dropped, because the other folder has their numbers" in report.notes
@@ -247,7 +242,7 @@ def test_damaged_files_are_left_out(tmp_path: Path, fuse: Callable) -> None:
     path, report = fuse(visible, infrared, **options)
     hot = [index for index in range(12) if index != 8]
     expected = [(marker_column(index), marker_column(index)) for index in hot]
-    found = columns(path)
+    found = read_columns(path)
     assert found[:4] + found[5:] == expected[:4] + expected[5:]
     assert found[4] in [(marker_column(4), marker_column(other)) for other in (3, 5)]
     assert (report.frames, report.failures) == (11, 0)

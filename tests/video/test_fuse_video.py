@@ -15,6 +15,7 @@ from video_files import (
     infrared_frame,
     marker_column,
     read_audio,
+    read_columns,
     read_frames,
     visible_frame,
     write_pair,
@@ -26,11 +27,6 @@ from gffusion.data import ReadOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 
-def columns(path: Path) -> list[tuple[int, int]]:
-    """Return the columns of the visible and of the infrared marker in every frame."""
-    return [find_markers(image) for image in read_frames(path)[0]]
-
-
 def same(count: int, start: int = 0) -> list[tuple[int, int]]:
     return [(marker_column(index), marker_column(index)) for index in range(start, start + count)]
 
@@ -40,7 +36,7 @@ def test_frames_times_and_audio_are_kept(tmp_path: Path, fuse: Callable, name: s
     """The marker of frame k is in fused frame k, at the time of frame k, with the same packets of audio."""
     visible, infrared = write_pair(tmp_path, 30, audio_seconds=1.2)
     path, report = fuse(visible, infrared, name, batch_size=4)
-    assert columns(path) == same(30)
+    assert read_columns(path) == same(30)
     times, expected = read_frames(path)[1], read_frames(visible)[1]
     assert times == expected
     audio, copied = read_audio(visible), read_audio(path)
@@ -58,7 +54,7 @@ def test_frames_times_and_audio_are_kept(tmp_path: Path, fuse: Callable, name: s
 def test_webm(tmp_path: Path, fuse: Callable) -> None:
     visible, infrared = write_pair(tmp_path, 8)
     path, _ = fuse(visible, infrared, "fused.webm")
-    assert columns(path) == same(8)
+    assert read_columns(path) == same(8)
     with av.open(str(path)) as container:
         assert (
             container.streams.video[0].codec_context.name.startswith("vp9") or "vp9" in container.streams.video[0].name
@@ -100,7 +96,7 @@ def test_other_frame_rates_are_matched_by_time(tmp_path: Path, fuse: Callable, i
         time_base=Fraction(1, 90000),
     )
     path, report = fuse(visible, infrared)
-    for index, (seen, hot) in enumerate(columns(path)):
+    for index, (seen, hot) in enumerate(read_columns(path)):
         assert seen == marker_column(index)
         distances = [abs(Fraction(index, RATE) - Fraction(other) / infrared_rate) for other in range(count)]
         nearest = [
@@ -117,7 +113,11 @@ def test_start_offsets_and_unequal_length(tmp_path: Path, fuse: Callable) -> Non
     infrared = write_video(tmp_path / "infrared.mkv", map(infrared_frame, range(4, 24)), times)
     path, report = fuse(visible, infrared)
     # One period of tolerance at both ends.
-    assert columns(path) == [(marker_column(3), marker_column(4)), *same(20, 4), (marker_column(24), marker_column(23))]
+    assert read_columns(path) == [
+        (marker_column(3), marker_column(4)),
+        *same(20, 4),
+        (marker_column(24), marker_column(23)),
+    ]
     assert read_frames(path)[1] == [Fraction(index, RATE) for index in range(3, 25)]
     assert report.notes == [
         "left out 3 visible frames before the infrared video starts",
@@ -136,7 +136,7 @@ def test_time_offset(tmp_path: Path, fuse: Callable) -> None:
         ValueError, match=r"no frames .* at the same time: .*starts at 0.000 s.*100.000 s.*--time-offset"
     ):
         fuse(visible, infrared)
-    assert columns(fuse(visible, infrared, time_offset=-100)[0]) == same(10)
+    assert read_columns(fuse(visible, infrared, time_offset=-100)[0]) == same(10)
 
 
 def test_variable_frame_rate_and_missing_frames(tmp_path: Path, fuse: Callable) -> None:
@@ -151,7 +151,7 @@ def test_variable_frame_rate_and_missing_frames(tmp_path: Path, fuse: Callable) 
     times = read_frames(visible)[1]
     assert set(read_frames(path)[1]) <= set(times)
     tolerance = Fraction(1, 15)
-    for time, (seen, hot) in zip(read_frames(path)[1], columns(path), strict=True):
+    for time, (seen, hot) in zip(read_frames(path)[1], read_columns(path), strict=True):
         assert seen == marker_column(times.index(time))
         assert hot in [marker_column(index) for index in kept if abs(times[index] - time) <= tolerance]
     assert re_find(report.notes, "without an infrared frame within")
@@ -186,7 +186,7 @@ def test_rotated_phone_videos_are_upright(tmp_path: Path, fuse: Callable, rotati
     visible = write_video(tmp_path / "visible.mp4", stored, rotation=rotation)
     infrared = write_video(tmp_path / "infrared.mp4", map(infrared_frame, range(5)))
     path, _ = fuse(visible, infrared)
-    assert columns(path) == same(5)
+    assert read_columns(path) == same(5)
     with av.open(str(path)) as container:
         assert next(container.decode(video=0)).rotation == 0
 
@@ -205,7 +205,7 @@ def test_raw_counts(tmp_path: Path, fuse: Callable, codec: str, pixels: str, suf
     assert all(np.array_equal(first, second) for first, second in zip(stored, counts, strict=True))
     visible = write_video(tmp_path / "visible.mp4", map(visible_frame, range(4)))
     path, _ = fuse(visible, infrared, infrared_options={"infrared_range": [3000, 3032]})
-    assert [hot for _, hot in columns(path)] == [marker_column(index) for index in range(4)]
+    assert [hot for _, hot in read_columns(path)] == [marker_column(index) for index in range(4)]
 
 
 def test_alignment_and_crop(tmp_path: Path, fuse: Callable) -> None:
@@ -217,7 +217,7 @@ def test_alignment_and_crop(tmp_path: Path, fuse: Callable) -> None:
         with pytest.raises(ValueError, match=r"^(no frame could be fused: )?\S*visible.mp4 measures 64.*48.*32.*24"):
             fuse(visible, infrared)
     path, _ = fuse(visible, infrared, read_options=ReadOptions(align="resize"))
-    assert all(abs(hot - marker_column(index)) <= 2 for index, (_, hot) in enumerate(columns(path)))
+    assert all(abs(hot - marker_column(index)) <= 2 for index, (_, hot) in enumerate(read_columns(path)))
     shifted = np.array([[1, 0, 0.125], [0, 1, 0], [0, 0, 1]])
     path, _ = fuse(visible, infrared, "crop.mp4", read_options=ReadOptions(align=Rig(shifted), crop=True))
     assert read_frames(path)[0][0].shape[1] < 64

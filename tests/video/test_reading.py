@@ -53,6 +53,10 @@ def find_number(frame: av.VideoFrame) -> int:
     return find_marker(to_visible(frame)[4:14])
 
 
+def use_b_frames(stream: Any) -> None:
+    stream.codec_context.max_b_frames, stream.codec_context.gop_size = 2, 10
+
+
 @pytest.mark.parametrize("start", [None, Fraction(1, 2)])
 @pytest.mark.parametrize(
     ("suffix", "codec"), [(".avi", "libx264"), (".avi", "mpeg4"), (".mp4", "libx264"), (".ts", "libx264")]
@@ -61,9 +65,6 @@ def test_frames_that_were_decoded_in_another_order(
     suffix: str, codec: str, start: Fraction | None, tmp_path: Path
 ) -> None:
     """AVI stores no times of presentation; transport streams have no index, so that a later key frame is found."""
-
-    def use_b_frames(stream: Any) -> None:
-        stream.codec_context.max_b_frames, stream.codec_context.gop_size = 2, 10
 
     base = Fraction(1, 90000) if suffix == ".ts" else Fraction(1, RATE)
     frames = map(visible_frame, range(30))
@@ -80,9 +81,6 @@ def test_frames_that_were_decoded_in_another_order(
 @pytest.mark.parametrize(("codec", "count"), [("mjpeg", 3), ("mpeg4", 1), ("libx264", 3)])
 def test_damaged_first_packets_move_no_frame(codec: str, count: int, tmp_path: Path) -> None:
     """They are no frames that the decoder holds back."""
-
-    def use_b_frames(stream: Any) -> None:
-        stream.codec_context.max_b_frames, stream.codec_context.gop_size = 2, 10
 
     path, pixels = tmp_path / "clip.avi", "yuvj420p" if codec == "mjpeg" else "yuv420p"
     prepare = (lambda stream: None) if codec == "mjpeg" else use_b_frames
