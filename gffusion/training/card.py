@@ -40,7 +40,7 @@ def write_card(
 ) -> None:
     """Write the model card `README.md` next to the weights of a step ("best" or "last" of a run); an edited card is kept.
 
-    `facts` are further arguments of [`FusionCard`]; their `settings`, and the infrared options saved with the model, are
+    Without `evaluation_pairs`, it has no results of an evaluation, only the log. `facts` are further arguments of [`FusionCard`]; their `settings`, and the infrared options saved with the model, are
     added to those of the run.
     """
     settings = {name: value for name, value in non_default_settings(arguments).items() if name not in IRRELEVANT}
@@ -72,7 +72,7 @@ def _evaluations(log: Sequence[Mapping[str, Any]], step: int, images: int, optio
         record |= part if part["step"] == step else {}
     values = {metric: record.get(f"eval_{metric}", math.nan) for metric in METRICS}
     metrics = {metric: value for metric, value in values.items() if math.isfinite(value)}
-    if not metrics:
+    if not metrics or not images:
         return []
     fusion = ",".join(metric for metric in metrics if METRICS[metric].task == "fusion")
     command = "gffusion evaluate --visible VISIBLE --infrared INFRARED --model MODEL -o OUT"

@@ -305,22 +305,6 @@ def check_batch_size(arguments: FusionTrainingArguments, batch_size: int, labele
         )
 
 
-def warn_about_shared_pairs(training: Dataset[dict[str, Any]], evaluation: Dataset[dict[str, Any]] | None) -> None:
-    """Warn if training has pairs of the evaluation, whose scores then say nothing about other images."""
-    if not (isinstance(training, FusionDataset) and isinstance(evaluation, FusionDataset)):
-        return
-    trained, evaluated = set(training.identify()), evaluation.identify()
-    shared = [name for name, image in zip(evaluation.names, evaluated, strict=True) if image in trained]
-    if shared:
-        logger.warning(
-            "%d of %d evaluation pairs are training pairs, too (such as %s): the evaluation and the choice of the best weights "
-            "need pairs of their own.",
-            len(shared),
-            len(evaluated),
-            shared[0],
-        )
-
-
 def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:
     """Warn about parts of Algorithm 1 that the data or the number of epochs disables."""
     if not labeled:

@@ -27,6 +27,8 @@ from .arguments import FusionTrainingArguments
 from .card import write_card
 from .checked_dataset import CheckedDataset, read_item
 from .checkpoints import Checkpoints
+from .data_warnings import warn_about_data
+from .evaluation_data import drop_random_transforms
 from .interruption import Interruption, ignore_interrupts
 from .non_finite import raise_on_non_finite
 from .progress import Progress
@@ -42,7 +44,6 @@ from .unknown_options import refuse_unknown
 from .validation import draw_pairs, evaluate, log_image, warn_if_worse
 
 CALIBRATION_BATCHES = 16
-_ARGUMENTS = ("model", "args", "train_dataset", "eval_dataset", "card_facts")
 
 
 class FusionTrainer:
@@ -59,8 +60,8 @@ class FusionTrainer:
         train_dataset: Items `visible_values` (3, H, W), `infrared_values` (1, H, W) and, optionally, `labels` (H, W), all
             of one size, see [`FusionDataset`]. A `Subset` of a `FusionDataset` is supported, a `ConcatDataset` of some is
             not. Its `set_epoch(epoch)`, if it has one, is called before every epoch.
-        eval_dataset: Items of any size, for selecting the best weights. Without it, or with `eval_strategy="no"`, the last
-            weights are saved as the best.
+        eval_dataset: Items of any size, for selecting the best weights. Random transforms of a `FusionDataset` are left out.
+            Without it, or with `eval_strategy="no"`, the last weights are saved as the best.
         card_facts: Further arguments of [`FusionCard`], such as `training_data`.
 
     Raises:
@@ -88,10 +89,11 @@ class FusionTrainer:
         card_facts: Mapping[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
-        refuse_unknown("FusionTrainer", unknown, _ARGUMENTS)
+        refuse_unknown("FusionTrainer", unknown, ("model", "args", "train_dataset", "eval_dataset", "card_facts"))
         check_argument_types(model, args, train_dataset, eval_dataset)
         self.model, self.args = model, args
-        train_dataset, eval_dataset = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
+        train_dataset, given = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
+        eval_dataset = drop_random_transforms(given)
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self._validation_dataset = None if args.eval_strategy == "no" else eval_dataset  # evaluated while training
         self.output_dir = Path(args.output_dir)
@@ -114,7 +116,7 @@ class FusionTrainer:
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
         if self.accelerator.is_main_process:
-            preflight.warn_about_shared_pairs(train_dataset, eval_dataset)
+            self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset)
             preflight.warn_about_untrained_parts(model, args, self.labeled)
             preflight.warn_about_warmup(args, self.total_steps)
         self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
@@ -309,7 +311,6 @@ class FusionTrainer:
             record |= self.progress.end_epoch(self.steps_per_epoch) | settings
         if evaluates:
             record |= self.evaluate()
-            self._step.train()
             self.accelerator.log({name: record[name] for name in record if name.startswith("eval_")}, step=step)
             self._draw_images()
             self._step.train()
@@ -379,7 +380,7 @@ class FusionTrainer:
         self._step.unwrap()
         if self.accelerator.is_main_process:
             steps, log = self.folder.mark_weights(True, self.total_steps), self.folder.read_log()
-            pairs, options = len(self.eval_dataset or ()), self._processor.infrared_options  # type: ignore[arg-type]
+            pairs, options = self._evaluated_files, self._processor.infrared_options
             for name, step in steps.items():
                 write_card(self.output_dir / name, self.model, self.args, self.card_facts, log, step, pairs, options)
             warn_if_worse(log, self.args.metric_for_best_model, self.progress.best)

@@ -169,13 +169,13 @@ class TestGradients:
     ) -> None:
         model = tiny_model(merging="group_conv")  # with batch normalization in both parts
         model.get_submodule(part).requires_grad_(False)
-        before = state_of(model)
+        before = copy_tensors(model)
         arguments = FusionTrainingArguments(str(tmp_path), batch_normalization=mode)
         step = TrainingStep(model, arguments, Accelerator(), True, None)
         step.calibrate([inputs])
         step.train()
         step([inputs], 0.7, True)
-        after = state_of(model)
+        after = copy_tensors(model)
         changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}
         assert changed == {"funet", "finet", "ssnet"} - {part}
         names = {name for name in before if "running_mean" in name and not torch.equal(before[name], after[name])}
