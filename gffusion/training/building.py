@@ -42,6 +42,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         ValueError: If options, data and model do not fit together.
     """
     data, start = recipe.data, recipe.model.model_name_or_path
+    _check_sizes(recipe)
     set_seed(recipe.training.seed)  # for the new weights
     options: dict[str, Any] = {
         "seed": recipe.training.seed,
@@ -69,6 +70,19 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         **(_describe_start(start, model) if start else {}),
     }
     return FusionTrainer(model, recipe.training, train_data, eval_data, facts)
+
+
+def _check_sizes(recipe: Recipe) -> None:
+    """Raise ValueError if both sizes were typed; that of a recipe may be replaced."""
+    data = recipe.data
+    if (
+        data.image_size
+        and {"crop_size", "image_size"} <= recipe.typed
+        and data.crop_size not in (0, DataArguments.crop_size)
+    ):
+        raise ValueError(
+            "`image_size` resizes whole images, which are then not cropped: omit `crop_size` or `image_size`."
+        )
 
 
 def _describe_start(start: str, model: GFFusionModel) -> dict[str, Any]:

@@ -80,6 +80,7 @@ def check_data(
         OSError: If a file is missing or not an image.
         ValueError: If they do not.
     """
+    check_output_folder(Path(arguments.output_dir), training, evaluation)
     labeled = has_labels(training, model)
     check_evaluation(evaluation, model, arguments)
     check_training_data(training, model, labeled)
@@ -88,6 +89,18 @@ def check_data(
     check_parameters(model, arguments, labeled)
     check_precision(model, labeled)
     return labeled
+
+
+def check_output_folder(folder: Path, *datasets: Any) -> None:
+    """Raise ValueError if the files of a run would be written between those of a [`FusionDataset`]."""
+    pairs = [pair for dataset in datasets if isinstance(dataset, FusionDataset) for pair in dataset.pairs]
+    files = [file for pair in pairs for file in (pair.visible, pair.infrared, pair.labels, pair.boxes)]
+    folders = {file.parent for file in files if isinstance(file, Path)}
+    if inside := {path.resolve() for path in folders} & {folder.resolve(), *folder.resolve().parents}:
+        raise ValueError(
+            f"`output_dir` {folder} is in a folder of the data, {inside.pop()}, where images of the run would be read as data: "
+            "choose another one."
+        )
 
 
 def check_parameters(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:

@@ -72,6 +72,30 @@ def test_pairs_of_both_training_and_evaluation_are_reported(
     assert "1 of 2 evaluation pairs are training pairs, too (such as 0)" in caplog.text
 
 
+def test_options_that_contradict_each_other_or_the_data(
+    scenes: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    def build(*words: object, config: str = "funet") -> None:
+        defaults = ["--config", config, "--train_data", scenes, "--model_config", json.dumps(FUNET)]
+        defaults += ["--per_device_train_batch_size", 2, "--scale", 1, 1, "--output_dir", tmp_path / "run"]
+        caplog.clear()
+        build_trainer(Recipe.parse([str(word) for word in [*defaults, *words]]))
+
+    resized = "--image_size", 48, 64
+    with pytest.raises(ValueError, match="omit `crop_size` or `image_size`"):
+        build(*resized, "--crop_size", 48)
+    build(*resized, "--crop_size", 0)
+    (tmp_path / "mine.yaml").write_text("base: funet\ncrop_size: 64\n")
+    for config in ("funet", str(tmp_path / "mine.yaml")):  # those of recipes are replaced
+        build(*resized, config=config)
+    assert "given several times" not in caplog.text
+    build(*resized, "--train_data", scenes, scenes)
+    assert "3 of 3 training images are given several times" in caplog.text
+    for names, is_moved in (("car,bicycle,person", True), ("person,van,car", False), ("Person,bicycle,car", False)):
+        build(*resized, "--class_names", names)
+        assert ("names the classes person, bicycle, car, but class_names" in caplog.text) == is_moved
+
+
 def test_infrared_options_are_saved_and_overridden(train: Callable[..., Path], tmp_path: Path) -> None:
     words = ["--infrared_range", "folder", "--invert", "--agc", "plateau", "--plateau_limit", 2]
     folder = train(*words, name="first")
@@ -177,7 +201,7 @@ def test_wrong_classes(config: dict[str, Any], report: str) -> None:
 @pytest.mark.parametrize(
     ("words", "named"),
     [
-        (["--image_size", 48, 64], "scale"),
+        (["--image_size", 48, 64, "--crop_size", 0], "scale"),
         (["--crop_size", 0], "scale"),
         (["--infrared_range", 7000], "infrared_range"),
         (["--infrared_range", "folder", "--smooth_range", 5], "smooth_range"),

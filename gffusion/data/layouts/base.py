@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from gffusion.data.boxes import BOX_SUFFIXES
-from gffusion.data.class_names import check_class_names, read_lines
+from gffusion.data.boxes import BOX_SUFFIXES, has_class_names
+from gffusion.data.class_names import check_class_names, normalize_class_name, read_lines
 from gffusion.data.file_names import Words, is_named, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.pairs import ImagePair, PairMatch, match_pairs
@@ -56,6 +56,21 @@ class FoundPairs:
             raise ValueError(
                 f"{error}; or name the classes with class_names= (--class_names; masks --class-names)"
             ) from None
+
+    def find_moved_names(self, class_names: Sequence[str]) -> str | None:
+        """Return a note if `class_names` give another number to a known class, and files hold numbers, or `None`."""
+        known, given = ([*map(normalize_class_name, names)] for names in (self.class_names or (), class_names))
+        moved = [name for name in given if name in known and given.index(name) != known.index(name)]
+        has_numbers = any(
+            pair.labels or (isinstance(pair.boxes, Path) and not has_class_names(pair.boxes)) for pair in self.pairs[:1]
+        )
+        if not moved or not has_numbers:
+            return None
+        return (
+            f"{self.names_file or 'the dataset'} names the classes {', '.join(self.class_names or ())}, but class_names "
+            f"are {', '.join(class_names)}: labels and YOLO boxes hold numbers, so {moved[0]} would be another class than before. Keep "
+            "the order, unless it was wrong"
+        )
 
 
 def match_folders(

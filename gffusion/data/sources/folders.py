@@ -57,6 +57,9 @@ class FolderPairs(PairSource):
         self.has_boxes = with_boxes and _all_have_boxes(self.pairs)
         self._read_options = self._find_rigs([part.pairs for part in found], options)
         self.class_names = check_class_names(class_names, "class_names") if class_names is not None else None
+        for root, part in zip(roots, found, strict=True) if self.class_names else ():
+            if note := part.find_moved_names(self.class_names or ()):
+                logger.warning("%s: %s", root, note)
         if class_names is None and (self.has_labels or self.has_boxes):
             self.class_names = _join_class_names(roots, [part.check_class_names() for part in found])
         if self.has_boxes and self.class_names is None:
