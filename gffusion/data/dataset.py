@@ -160,8 +160,8 @@ class FusionDataset(Dataset[dict[str, Any]]):
             infrared_options: `infrared_range`, `invert`, `agc`, `plateau_limit` and `smooth_range`, as for the class.
 
         Raises:
-            ValueError: If a column is missing, another option is given, visible and infrared images are swapped, or as for
-                the class.
+            ValueError: If a column is missing, another option is given, visible and infrared images are swapped, boxes seem to
+                be `[x1, y1, x2, y2]` or relative, or as for the class.
         """
         if unknown := infrared_options.keys() - set(OPTION_NAMES):
             raise ValueError(

@@ -29,7 +29,7 @@ def check_formats(sources: Iterable[Path | NamedBoxes | None]) -> None:
     images = [source for source in sources if isinstance(source, NamedBoxes) and source.coordinates]
     if images:
         boxes = [_to_sizes(image) for image in images]
-        origin = images[0].origin
+        origin = images[0].origin.rpartition(" (")[0] or images[0].origin  # the file, without the image
         check_pixels(np.vstack(boxes), origin)
         sized = [(box, image.size) for image, part in zip(images, boxes, strict=True) for box in part if image.size]
         check_sizes([box for box, _ in sized], [size for _, size in sized], origin)

@@ -18,7 +18,7 @@ Transform: TypeAlias = Callable[[Sample, np.random.Generator], Sample]
 """Takes a sample and a generator, and returns a new sample without changing the arrays of the old one.
 
 The attribute `variants` is the maximum number of different results for one sample. None, or a missing attribute, means
-unlimited."""
+unlimited. `FusionTrainer` evaluates without transforms that have the attribute, unless it is 1."""
 
 
 class Compose:
