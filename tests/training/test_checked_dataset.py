@@ -70,6 +70,5 @@ def test_own_transforms_are_tried_with_labels(make_trainer: Callable[..., Fusion
 @pytest.mark.parametrize("which", ["training", "evaluation"])
 def test_nan_is_found_before_it_is_learned(make_trainer: Callable[..., FusionTrainer], which: str) -> None:
     damaged = [GOOD, GOOD | {"infrared_values": torch.full((1, 64, 64), torch.nan)}]
-    trainer = make_trainer(**{"training": [GOOD, GOOD], which: damaged}, model={"use_segmenter": False})
     with pytest.raises(ValueError, match="'infrared_values' of item 1 must have finite values"):
-        trainer.train()
+        make_trainer(**{"training": [GOOD, GOOD], which: damaged}, model={"use_segmenter": False}).train()

@@ -110,7 +110,7 @@ class TestEvaluate:
         model = tiny_model(paradigm="cascading", num_labels=1)
         unlabeled = [{name: value for name, value in item.items() if name != "labels"} for item in items]
         assert "loss" in evaluate(model, unlabeled, [], Accelerator())  # type: ignore[arg-type]
-        with pytest.raises(ValueError, match="`num_classes` must be at least 2"):
+        with pytest.raises(ValueError, match="`num_classes` must be an int of at least 2"):
             evaluate(model, [item | {"labels": item["labels"] * 0} for item in items[:1]], [], Accelerator())  # type: ignore[arg-type]
 
     def test_leaves_no_gradients_and_no_weights_changed(self, tiny_model: Callable, items: Items) -> None:
