@@ -15,7 +15,7 @@ from gffusion.utils.notes import NOT_COMPARED, get_kind, name_first, summarize_n
 from .distributed import Outcome
 from .errors import InterruptedRun, exit_with_failures
 from .messages import list_printed, one_line
-from .printing import print_failure, print_json, print_json_of_failure, print_line
+from .printing import name_files, print_failure, print_json, print_json_of_failure, print_line
 
 if TYPE_CHECKING:
     from gffusion.data import PairMatch
@@ -53,8 +53,8 @@ def _describe_plan(plan: "FusionJob") -> dict[str, str]:
 
 def _list_unmatched(match: "PairMatch") -> dict[str, list[str]]:
     return {
-        "visible": [file.name for file in match.visible_only],
-        "infrared": [file.name for file in match.infrared_only],
+        "visible": name_files(match.visible_only),
+        "infrared": name_files(match.infrared_only),
     }
 
 

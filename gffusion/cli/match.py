@@ -8,7 +8,7 @@ import typer
 from .errors import user_errors
 from .options import JsonOption, OverwriteFileOption
 from .outputs import check_new, new_output, write_output
-from .printing import list_names, print_json, print_line
+from .printing import list_names, name_files, print_json, print_line
 
 
 def match(
@@ -67,7 +67,7 @@ def match(
         unmatched = {"visible": found.visible_only, "infrared": found.infrared_only}
         report = {
             "pairs": len(found.pairs),
-            "unmatched": {kind: [file.name for file in files] for kind, files in unmatched.items()},
+            "unmatched": {kind: name_files(files) for kind, files in unmatched.items()},
             "tolerance": found.tolerance,
             "median_difference": differences[len(differences) // 2],
             "largest_difference": differences[-1],

@@ -9,7 +9,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -125,12 +125,31 @@ def escape_controls(text: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f]", lambda match: ascii(match[0])[1:-1], text)
 
 
-def list_names(names: Iterable[str | Path]) -> str:
+def name_files(files: Sequence[Path]) -> list[str]:
+    """Return the names of files; if they lie in several folders, with the path below the folder that holds all of them.
+
+    Example:
+        >>> name_files([Path("visible/day1/0.png"), Path("visible/day2/0.png")])
+        ['day1/0.png', 'day2/0.png']
+    """
+    folders = {file.absolute().parent for file in files}
+    if len(folders) < 2:
+        return [file.name for file in files]
+    try:
+        root = os.path.commonpath(folders)
+    except ValueError:  # on several drives
+        return [str(file) for file in files]
+    return [file.absolute().relative_to(root).as_posix() for file in files]
+
+
+def list_names(names: "Iterable[str] | Iterable[Path]") -> str:
     """Return the first names for a message.
 
     Example:
         >>> list_names("abcdefg")
         'a, b, c, d, e, ...'
     """
-    texts = [name if isinstance(name, str) else name.name for name in names]
+    given = list(names)
+    files = [name for name in given if isinstance(name, Path)]
+    texts = name_files(files) if files else given
     return escape_controls(name_first(texts, 5))

@@ -1,13 +1,17 @@
 """Match the files of folders whose images lie in sub-folders, such as `visible/day1/0.png` and `infrared/day1/0.png`."""
 
+import logging
+import os
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from .file_names import normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import NoMatchError, PairMatch, match_pairs, natural_key
+
+logger = logging.getLogger(__name__)
 
 
 def match_nested(
@@ -38,7 +42,7 @@ def match_nested(
     suffixes = IMAGE_SUFFIXES + infrared_suffixes
     if not (visible.is_dir() and infrared.is_dir()) or visible.samefile(infrared):
         return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
-    if _holds(visible, IMAGE_SUFFIXES) or _holds(infrared, suffixes):
+    if _hold_image(visible.iterdir(), IMAGE_SUFFIXES) or _hold_image(infrared.iterdir(), suffixes):
         return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
     for root, other in ((visible, infrared), (infrared, visible)):
         if ignored is not None and ignored.resolve().is_relative_to(root.resolve()):
@@ -48,7 +52,7 @@ def match_nested(
     if not firsts or not seconds:
         return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
     parts = [
-        _match_part(name, visible, folder, seconds[name], infrared_suffixes)
+        _match_part(visible, folder, seconds[name], infrared_suffixes)
         for name, folder in firsts.items()
         if name in seconds
     ]
@@ -57,10 +61,12 @@ def match_nested(
         for other, others in ((firsts, seconds), (seconds, firsts))
     ]
     pairs = tuple(pair for part in parts for pair in part.pairs)
+    if not pairs and parts:
+        raise NoMatchError(parts[0].notes[0])
     if not pairs:
         raise ValueError(
-            f"no image in a sub-folder of {visible} has the path and stem of one of {infrared} (for example in "
-            f"{next(iter(firsts.values()))} and {next(iter(seconds.values()))}): the sub-folders of a pair must have the same name, too"
+            f"no sub-folder of {visible} has the name of one of {infrared} (for example {next(iter(firsts.values()))} and "
+            f"{next(iter(seconds.values()))}): the sub-folders of a pair must have the same name, too"
         )
     notes = [note for part in parts for note in part.notes]
     notes += [f"no sub-folder of {infrared} matches {folder}" for folder in alone[0]]
@@ -78,17 +84,20 @@ def list_nested(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
     Hidden folders are left out, and links to folders that are read anyway, such as those that go in circles.
     """
-    return [folder] if _holds(folder, suffixes) else list(_index(folder, suffixes, None).values()) or [folder]
+    return (
+        [folder]
+        if _hold_image(folder.iterdir(), suffixes)
+        else list(_index(folder, suffixes, None).values()) or [folder]
+    )
 
 
-def _match_part(name: str, root: Path, visible: Path, infrared: Path, infrared_suffixes: tuple[str, ...]) -> PairMatch:
-    """Match the images of two sub-folders, of which none need match."""
+def _match_part(root: Path, visible: Path, infrared: Path, infrared_suffixes: tuple[str, ...]) -> PairMatch:
+    """Match the images of two sub-folders. If none match, the note says so."""
     try:
         match = match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
-    except NoMatchError:
-        return PairMatch(
-            (), _list_all([visible], IMAGE_SUFFIXES), _list_all([infrared], IMAGE_SUFFIXES + infrared_suffixes)
-        )
+    except NoMatchError as error:
+        alone = _list_all([visible], IMAGE_SUFFIXES), _list_all([infrared], IMAGE_SUFFIXES + infrared_suffixes)
+        return PairMatch((), *alone, notes=(str(error),))
     folder = visible.relative_to(root).as_posix()
     return replace(match, pairs=tuple(replace(pair, name=f"{folder}/{pair.name}") for pair in match.pairs))
 
@@ -96,34 +105,36 @@ def _match_part(name: str, root: Path, visible: Path, infrared: Path, infrared_s
 def _index(root: Path, suffixes: tuple[str, ...], ignored: Path | None) -> Mapping[str, Path]:
     """Return the folders that hold images by their path below the root without case, in natural order."""
     found: dict[str, Path] = {}
-    for folder in sorted(_walk(root, ignored), key=lambda folder: _sort_key(folder.relative_to(root))):
-        if not _holds(folder, suffixes):
-            continue
+    folders = [folder for folder, files in _walk(root, ignored) if _hold_image(map(folder.joinpath, files), suffixes)]
+    for folder in sorted(folders, key=lambda folder: _sort_key(folder.relative_to(root))):
         twin = found.setdefault(normalize_name(folder.relative_to(root).as_posix()), folder)
         if twin is not folder:
             raise ValueError(f"the folders {twin} and {folder} differ only in case: rename one")
     return found
 
 
-def _walk(root: Path, ignored: Path | None) -> list[Path]:
-    """Return a folder and all below it that are not hidden, each once: links come after the folders that are no links."""
+def _walk(root: Path, ignored: Path | None) -> Iterator[tuple[Path, list[str]]]:
+    """Yield a folder and all below it that are not hidden, with their files, each once: links after folders that are no links."""
     seen = {ignored.resolve()} if ignored is not None else set()
-    found, waiting, links = [], deque([root]), deque[Path]()
-    while waiting or links:
-        folder = (waiting or links).popleft()
-        real = folder.resolve()
-        if real in seen:
-            continue
-        seen.add(real)
-        found.append(folder)
-        for child in sorted(folder.iterdir()):
-            if child.is_dir() and not child.name.startswith("."):
-                (links if child.is_symlink() else waiting).append(child)
-    return found
+    starts = deque([root])
+    while starts:
+        for path, folders, files in os.walk(starts.popleft(), onerror=_warn):
+            folder = Path(path)
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            if (real := folder.resolve()) in seen:
+                folders.clear()
+                continue
+            seen.add(real)
+            starts += [link for link in map(folder.joinpath, folders) if link.is_symlink()]  # `os.walk` leaves them out
+            yield folder, files
 
 
-def _holds(folder: Path, suffixes: tuple[str, ...]) -> bool:
-    return any(_is_image(file, suffixes) for file in folder.iterdir())
+def _warn(error: OSError) -> None:
+    logger.warning("%s cannot be read and is left out: %s", error.filename, error.strerror)
+
+
+def _hold_image(files: Iterable[Path], suffixes: tuple[str, ...]) -> bool:
+    return any(_is_image(file, suffixes) for file in files)
 
 
 def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:

@@ -59,8 +59,8 @@ def find_unread(folder: Path, partners: Iterable[Path]) -> list[Path]:
         ...     [file.name for file in find_unread(Path(root), [Path("1_vis.png"), Path("2_vis.png")])]
         ['1_ir.gif']
     """
-    cores = {find_core(normalize_name(file.stem), ANY) for file in partners}
-    files = [file for file in folder.iterdir() if file.suffix.lower() in UNREAD_SUFFIXES] if cores else []
+    files = [file for file in folder.iterdir() if file.suffix.lower() in UNREAD_SUFFIXES]
+    cores = {find_core(normalize_name(file.stem), ANY) for file in partners} if files else set()
     return sorted(file for file in files if find_core(normalize_name(file.stem), ANY) in cores)
 
 

@@ -376,10 +376,12 @@ def _check_any_match(
     if matched:
         return
     example = next(map(describe_entry, others.values()), "no file")
+    unread = find_unread(Path(other_folder), visible.values()) if Path(other_folder).is_dir() else []
+    advice = f"; {describe_unread(unread)}" if unread else ""
     raise NoMatchError(
         f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} "
         f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir. A CSV file can "
-        "name the pairs, and `gffusion match` writes one by the times in names"
+        f"name the pairs, and `gffusion match` writes one by the times in names{advice}"
     )
 
 

@@ -1,6 +1,9 @@
 """Sub-folders of equal paths are matched; hidden ones, circles and the output are not searched."""
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -44,6 +47,7 @@ def test_sub_folders_of_equal_paths(tmp_path: Path) -> None:
     assert sorted(infrared_only) == ["ir/y/5.png", "ir/z/2.png"]
     notes = match_nested(tmp_path / "vis", tmp_path / "ir", (".raw",)).notes
     assert f"no sub-folder of {tmp_path / 'ir'} matches {tmp_path / 'vis' / 'x'}" in notes
+    assert any(note.startswith(f"no image in {tmp_path / 'vis/z'} has the stem of one") for note in notes)
 
 
 def test_hidden_folders_and_circles_are_not_searched(tmp_path: Path) -> None:
@@ -72,6 +76,9 @@ def test_what_is_refused(tmp_path: Path) -> None:
     touch(tmp_path, "vis/a/0.png", "ir/b/0.png")
     with pytest.raises(ValueError, match="the sub-folders of a pair must have the same name, too"):
         match(tmp_path)
+    touch(tmp_path, "ir/a/1.png", "ir/a/0.gif")
+    with pytest.raises(ValueError, match=r"same name, except for suffix.*0\.gif: the format \(GIF\) is not read"):
+        match(tmp_path)
     touch(tmp_path, "ir/0.png")
     with pytest.raises(ValueError, match=r"holds no images; .*; give one of its sub-folders a \(1 files\)"):
         match(tmp_path)
@@ -81,3 +88,20 @@ def test_what_is_refused(tmp_path: Path) -> None:
         pytest.skip("the file system ignores case")
     with pytest.raises(ValueError, match="differ only in case"):
         match(tmp_path)
+
+
+def test_folders_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Such as `lost+found` and those of Windows, on disks of cameras."""
+    touch(tmp_path, "vis/a/0.png", "ir/a/0.png", "vis/lost+found/0.png")
+    scan = os.scandir
+
+    def refuse(path: Any) -> Iterator[Any]:
+        if str(path).endswith("lost+found"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    assert match(tmp_path) == ([("a/0", "vis/a/0.png", "ir/a/0.png")], [], [])
+    assert f"{tmp_path}/vis/lost+found cannot be read and is left out: Permission denied" in caplog.text
