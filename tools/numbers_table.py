@@ -5,7 +5,7 @@
     python tools/numbers_table.py --measure --devices cuda          # replaces these rows
 
 Rendered scenes are fused in every way in which gffusion computes a model, and compared with the plain network: in float32, on the
-CPU, by one thread, one pair at a time. "fused" is what `gffusion fuse` does: with the fused form of FuNet in tiles on CPUs, and
+CPU, by one thread, one pair at a time. "fused" is what `gffusion fuse` does: with FuNet's form for CPUs in tiles, and
 with kernels and CUDA graphs on GPUs; "large" reads tiles from the arrays of files, as for images of 8 megapixels or more. A row is
 the largest difference with batches of 1 and 8, and on CPUs with 1 and 2 threads.
 """

@@ -29,7 +29,7 @@ BAND_PIXELS = 2**20  # of which the blocks are averaged at once
 
 
 def find_large_form(model: GFFusionModel, processor: GFFusionImageProcessor, shape: Sequence[int]) -> CpuFuNet | None:
-    """Return the fused form with which a large pair (height, width) is fused, `None` if it is fused as others are.
+    """Return the form of FuNet with which a large pair (height, width) is fused, `None` if it is fused as others are.
 
     Models of the parallel paradigm read whole images; a processor that pads copies them.
     """

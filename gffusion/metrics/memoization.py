@@ -28,7 +28,7 @@ def memoizing() -> Iterator[None]:
 def memoized(function: Callable[P, R]) -> Callable[P, R]:
     """Compute `function` once for the same arguments inside a `memoizing` block, and at every call outside.
 
-    Tensors count as the same if they are the same object. Callers must not change a shared result in place.
+    Tensors count as the same if they are the same object. Callers must not change a result in place.
 
     Example:
         >>> double = memoized(lambda number: [2 * number])

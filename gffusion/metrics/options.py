@@ -6,8 +6,6 @@ from numbers import Real
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-import numpy as np
-
 from .catalog import MetricInfo
 
 
@@ -26,7 +24,8 @@ def check_options(metric: MetricInfo, options: Mapping[str, Any]) -> None:
     hints = get_type_hints(metric.functional)
     for name, value in options.items():
         kinds = _list_kinds(hints[name])
-        if not any(_is_of_kind(value, kind) for kind in kinds):
+        plain = value.item() if hasattr(value, "item") and not value.ndim else value  # of NumPy and torch
+        if not any(_is_of_kind(plain, kind) for kind in kinds):
             raise ValueError(f"`{name}` of {metric.name} must be {_describe(kinds)}, got {value!r}.")
 
 
@@ -41,7 +40,7 @@ def _is_of_kind(value: Any, kind: Any) -> bool:
     if kind is float:
         return isinstance(value, Real) and not isinstance(value, bool) and 0 < float(value) < math.inf
     if kind is bool:
-        return isinstance(value, bool | np.bool_)
+        return isinstance(value, bool)
     return isinstance(value, kind) if isinstance(kind, type) else isinstance(value, str) and value == kind
 
 

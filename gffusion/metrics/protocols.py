@@ -80,7 +80,7 @@ PROTOCOLS: Mapping[str, Protocol] = {
 
 def check_protocol(protocol: str) -> None:
     """Raise ValueError if there is no protocol of a name."""
-    if protocol not in PROTOCOLS:
+    if not isinstance(protocol, str) or protocol not in PROTOCOLS:
         raise ValueError(f"Unknown protocol {protocol!r}. Allowed are {', '.join(PROTOCOLS)}.")
 
 

@@ -1,4 +1,4 @@
-"""The fused form of FuNet on CPUs: its images are those of the network, and it is used only where they are."""
+"""The form of FuNet for CPUs: its images are those of the network, and it is used only where they are."""
 
 from collections.abc import Callable
 from typing import Any
@@ -79,7 +79,7 @@ def test_weights_and_settings_that_change_are_used(
 
 
 def test_plain_networks(tiny_model: TinyModel, make_inputs: MakeInputs, monkeypatch: Any) -> None:
-    """Where the fused form is unknown, or its result is another, the network runs as it is."""
+    """Where the form for CPUs is unknown, or its result is another, the network runs as it is."""
     assert get_cpu_funet(tiny_model(paradigm="cascading").eval().funet.bfloat16()) is None
     model, inputs = tiny_model(paradigm="cascading").eval(), make_inputs()
     monkeypatch.setattr(cpu_funet.CpuFuNet, "decode", lambda self, features, tile, frame: torch.zeros(1, 1, 20, 24))

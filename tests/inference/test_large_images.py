@@ -28,7 +28,7 @@ def make_pair(dtype: Any = np.uint8, color: bool = True) -> tuple[Any, Any]:
     "choices", [{"paradigm": "cascading"}, {"paradigm": "hybrid"}, {"color_space": "rgb"}, CONTEXT]
 )
 def test_same_image(tiny_model: TinyModel, monkeypatch: Any, dtype: Any, choices: dict[str, Any]) -> None:
-    """As without tiles, and all but the last bit of the image without the fused form of FuNet."""
+    """As without tiles, and all but the last bit of the image without the form of FuNet for CPUs."""
     model, processor = tiny_model(**choices).eval(), GFFusionImageProcessor()
     monkeypatch.setattr(large_images, "BAND_PIXELS", 1)  # bands of single blocks
     for pair in (make_pair(dtype), make_pair(dtype, color=False)):

@@ -104,6 +104,7 @@ def test_options_override_those_of_a_protocol(pair: Images) -> None:
     qabf = get_metric("Qabf", protocol="cddfuse", tie_range=None)
     torch.testing.assert_close(qabf(*pair), compute_metrics(*pair, "Qabf")["Qabf"][0])
     assert get_metric("PSNR", data_range=np.float32(1), peak=255).settings == {"data_range": 1, "peak": 255}
+    assert get_metric("MSE", data_range=torch.tensor(255.0)).settings == {"data_range": 255}
 
 
 def test_plots_the_mean(pair: Images) -> None:

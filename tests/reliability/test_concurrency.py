@@ -48,7 +48,7 @@ def torch_threads(request: pytest.FixtureRequest) -> int:
 
 @pytest.fixture(params=["hybrid", "parallel", *(BUNDLED if IS_WHOLE else BUNDLED[:1])])
 def make_model(request: pytest.FixtureRequest, tiny_model: Callable[..., GFFusionModel]) -> Callable[[], GFFusionModel]:
-    """Make models with the same weights that have never been run: their hooks and fused forms are not there yet."""
+    """Make models with the same weights that have never been run: their hooks and forms for CPUs are not there yet."""
     name = request.param
     return (lambda: create_model(name)) if name in BUNDLED else lambda: tiny_model(paradigm=name).eval()
 
