@@ -187,7 +187,7 @@ def fuse_videos(
             bar.total = total if total is None else max(done, total)
             bar.update(done - bar.n)
 
-        with _explained(job):
+        with _explained():
             report = fuse_video(job, model, image_processor, read_options, progress=show, **options)
     seconds = time.perf_counter() - started
     notes = [*list_printed("note", "warning"), *map(one_line, report.notes)]
@@ -212,26 +212,31 @@ def fuse_videos(
 
 
 @contextlib.contextmanager
-def _explained(job: "VideoJob") -> Iterator[None]:
-    """Tell after Ctrl-C and after errors of files, such as on a full disk, what is kept and how to continue."""
+def _explained() -> Iterator[None]:
+    """Tell after Ctrl-C and after errors of files, such as on a full disk, what [`fuse_video`] kept and how to continue."""
     from gffusion.utils.atomic import prevents_writing  # saves start-up time
-    from gffusion.video.segments import count_finished
 
     try:
         yield
-    except KeyboardInterrupt:
-        kept = count_finished(job.folder)
+    except KeyboardInterrupt as stop:
+        if (kept := _count_kept(stop)) is None:
+            raise
         advice = f"the same command continues after the {kept} frames that are finished"
         raise InterruptedRun(
             {}, advice if kept else "no segment was finished, so the same command starts anew"
         ) from None
     except OSError as error:
-        if not (kept := count_finished(job.folder)):
+        if not (kept := _count_kept(error)):
             raise
         when = " when there is room" if prevents_writing(error) else ""
         raise StoppedRun(
             f"{one_line(error)}; the same command continues after the {kept} frames that are finished{when}"
         ) from error
+
+
+def _count_kept(error: BaseException) -> int | None:
+    """Return the number of frames after which a run continues, `None` if it had not yet looked for earlier segments."""
+    return getattr(error, "finished_frames", None)
 
 
 def print_video_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:

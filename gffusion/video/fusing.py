@@ -91,6 +91,8 @@ def fuse_video(
         ImportError: If PyAV is not installed.
         OSError: If a file cannot be read or written.
         ValueError: If the videos cannot be fused with these options, or files may not be replaced.
+
+    Errors after the segments of this call were found have `finished_frames`, the number of frames after which it continues.
     """
     check_model_object(model, can_be_exported=True)
     check_time_offset(time_offset)
@@ -120,7 +122,8 @@ def fuse_video(
     try:
         run.run(folder, batch_size, progress)
         run.join(folder, keep_metadata)
-    except BaseException:
+    except BaseException as error:
+        error.finished_frames = folder.finished_frames  # type: ignore[attr-defined]
         folder.unlock()
         if not folder.states:  # nothing to continue from
             folder.remove()
@@ -226,7 +229,7 @@ class _VideoRun:
     def run(self, folder: SegmentFolder, batch_size: int, progress: Progress | None) -> None:
         """Fuse all frames after the finished segments."""
         done = folder.states
-        self.report.resumed = sum(state.frames - state.failures for state in done)
+        self.report.resumed = folder.finished_frames
         for state in done:
             self._count(state)
         fuser = FrameFuser(

@@ -180,16 +180,6 @@ def has_plan(path: Path, plan: Mapping[str, Any]) -> bool:
     return file.is_file() and file.read_bytes() == _serialize(plan)
 
 
-def count_finished(path: Path) -> int:
-    """Return the number of frames in the finished segments of a folder, 0 if it does not exist."""
-    count, index = 0, 0
-    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-        while content := (path / _STATE.format(index)).read_bytes():
-            state = json.loads(content)
-            count, index = count + state["frames"] - state["failures"], index + 1
-    return count
-
-
 def is_newer(output: Path, folder: Path) -> bool:
     """Return whether a file was written after all segments of a folder."""
     changed = [state.stat().st_mtime_ns for state in folder.glob("state-*.json")]
@@ -227,6 +217,11 @@ class SegmentFolder:
         if self._read(_PLAN) is None:
             replace_file(path / _PLAN, content)
         self.states = self._read_states()
+
+    @property
+    def finished_frames(self) -> int:
+        """Number of fused frames in the finished segments."""
+        return sum(state.frames - state.failures for state in self.states)
 
     def name(self, kind: str, index: int) -> Path:
         """Return the file of a segment."""

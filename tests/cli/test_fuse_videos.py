@@ -158,10 +158,15 @@ def test_some_outputs_exist(gffusion: Callable, clips: Path) -> None:
 def test_what_is_kept_is_said(
     gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, expected: str
 ) -> None:
+    """Segments of a run with other options are not counted, if it is stopped before it looks for them, and stay."""
+
     def fail(self: Recorder, *arguments: Any) -> None:
         if self._index == 1:
             raise error
         write(self, *arguments)
+
+    def fail_early(*_: Any) -> None:
+        raise type(error)(*error.args)
 
     write = Recorder.write
     monkeypatch.setattr("gffusion.video.fusing.SEGMENT_FRAMES", 4)
@@ -171,6 +176,11 @@ def test_what_is_kept_is_said(
     report = json.loads(outcome.out)
     assert (outcome.exit_code, report["exit_code"]) == (code, code)
     assert outcome.err.strip().endswith(expected)
+    with monkeypatch.context() as patch:
+        patch.setattr("gffusion.video.fusing.VideoPair.probe", fail_early)
+        outcome = gffusion(*FUSE.split(), "--invert")
+    assert outcome.exit_code == (130 if isinstance(error, KeyboardInterrupt) else 2)
+    assert "same command" not in outcome.err
     assert json.loads(gffusion(*FUSE.split(), "--json").out)["resumed"] == 4
 
 
