@@ -21,6 +21,7 @@ from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts, read_headers
 from gffusion.utils.atomic import describe_error, synchronize, synchronize_entries
+from gffusion.utils.memory import describe_memory_error
 
 _WEIGHTS = "model.safetensors"
 _STATE = "state.json"
@@ -151,7 +152,7 @@ class Checkpoints:
             good = "No checkpoint yet."
             if newest := self.newest:
                 good = f"The last good checkpoint is {newest}; `resume_from_checkpoint` continues from it."
-            reason = " ".join(describe_error(error).split())
+            reason = " ".join(describe_error(error).split()).rstrip(".")
             raise CheckpointError(f"Cannot {action} in {self.folder.parent}: {reason}. {good}") from error
 
     def _trained_weights(self) -> dict[str, torch.Tensor]:
@@ -189,7 +190,9 @@ def _explain_read_errors(checkpoint: Path, process_index: int) -> Iterator[None]
     try:
         yield
     except _READ_ERRORS as error:
-        reason = " ".join(str(error).split())
+        if describe_memory_error(error) is not None:  # says nothing about the checkpoint
+            raise
+        reason = " ".join(str(error).split()).rstrip(".")
         if _is_readable(checkpoint, process_index):
             raise CheckpointError(
                 f"The checkpoint {checkpoint} is intact, but does not fit this model or what is trained of it: {reason}. "

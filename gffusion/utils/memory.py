@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TEXTS = ("can't allocate memory", "not enough memory", "out of memory", "alloc_failed")  # of torch on all devices
+# Of torch on all devices, and of the system.
+_TEXTS = ("can't allocate memory", "cannot allocate memory", "not enough memory", "out of memory", "alloc_failed")
 
 
 def describe_memory_error(error: BaseException, purpose: str = "") -> str | None:

@@ -1,6 +1,7 @@
 """Checkpoints: what they hold, and what is left when one cannot be written or read."""
 
 import errno
+import os
 import random
 import shutil
 from collections.abc import Callable
@@ -188,6 +189,23 @@ class TestCheckpoints:
         with pytest.raises(CheckpointError, match=r"is intact, but does not fit .* frozen parameters") as error:
             Checkpoints(checkpoints.folder, accelerator, model).load(accept)
         assert "Delete" not in str(error.value)
+
+    @pytest.mark.parametrize(
+        "error",
+        [torch.OutOfMemoryError("CUDA out of memory."), OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))],
+    )
+    def test_a_lack_of_memory_says_nothing_about_the_checkpoint(
+        self, setting: Any, monkeypatch: pytest.MonkeyPatch, error: Exception
+    ) -> None:
+        def fail(*_: Any) -> None:
+            raise error
+
+        checkpoints, _, _ = setting
+        checkpoints.save(1, {})
+        monkeypatch.setattr(checkpoints._accelerator, "load_state", fail)
+        with pytest.raises(type(error)) as caught:
+            checkpoints.load(accept)
+        assert caught.value is error
 
     def test_of_a_compiled_model(self, setting: Any) -> None:
         checkpoints, model, _ = setting
