@@ -44,16 +44,18 @@ def describe_run(
     dataset: Dataset[dict[str, Any]],
     evaluation: Dataset[dict[str, Any]] | None,
     num_processes: int,
+    reads_files: bool = True,
 ) -> dict[str, Any]:
     """Return everything that affects the weights of a run and which are the best, except weights that checkpoints hold.
 
-    Of the content of files, only sizes and label maps are described.
+    Of the content of files, only sizes and label maps are described. With several processes, only the one that warns about
+    them and writes checkpoints needs to read them.
     """
     plain: Any = getattr(model, "_orig_mod", model)  # of a compiled one
     item, unimportant = read_item(dataset, 0), _UNIMPORTANT
     if not model.config.use_segmenter:
         unimportant = unimportant | {"id2label", "label2id"}  # such a run reads no label maps
-    evaluated = {} if evaluation is None else _describe_data(evaluation, model.config.use_segmenter)
+    evaluated = {} if evaluation is None else _describe_data(evaluation, model.config.use_segmenter, reads_files)
     return {
         **{name: value for name, value in dataclasses.asdict(arguments).items() if name not in _FREE},
         "processes": num_processes,
@@ -62,7 +64,7 @@ def describe_run(
         _LABELED: "labels" in item and model.config.use_segmenter,
         _TRAINED: [name for name, value in plain.named_parameters() if value.requires_grad and "ssnet." not in name],
         _DIGESTS: {name: digest_weights(encoder) for name, encoder in model.backbones.items()},
-        **_describe_data(dataset, model.config.use_segmenter),
+        **_describe_data(dataset, model.config.use_segmenter, reads_files),
         **{f"{name}{_OF_EVALUATION}": value for name, value in evaluated.items()},
         "model": {
             name: value
@@ -159,12 +161,12 @@ def warn_about_changed_files(before: dict[str, Any], now: dict[str, Any]) -> Non
             )
 
 
-def _describe_data(dataset: Dataset[dict[str, Any]], reads_labels: bool) -> dict[str, Any]:
+def _describe_data(dataset: Dataset[dict[str, Any]], reads_labels: bool, reads_files: bool) -> dict[str, Any]:
     names = json.dumps(list(getattr(dataset, "names", ())))
     return {
         _PAIRS: len(dataset),  # type: ignore[arg-type]
         "names of the pairs": _digest([names]),
-        _FILES: _describe_files(dataset, reads_labels) if isinstance(dataset, FusionDataset) else {},
+        _FILES: _describe_files(dataset, reads_labels) if reads_files and isinstance(dataset, FusionDataset) else {},
         **getattr(dataset, "settings", {}),
     }
 

@@ -200,7 +200,8 @@ class FusionTrainer:
             self.checkpoints.delete_unfinished()
         self.accelerator.wait_for_everyone()
         data = self.train_dataset, self._validation_dataset
-        self._description = describe_run(self.args, self.model, *data, self.accelerator.num_processes)
+        processes = self.accelerator.num_processes, self.accelerator.is_main_process
+        self._description = describe_run(self.args, self.model, *data, *processes)
         self._restore_progress(resume)
         self.accelerator.wait_for_everyone()  # all processes look at the folder before one changes it
         self._pending_losses.clear()  # of a step that Ctrl-C interrupted, like its gradients

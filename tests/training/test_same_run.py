@@ -178,7 +178,7 @@ class TestChangedFiles:
         assert (f"The {name} of the {which} data changed since the run began" in caplog.text) == is_noticed
         assert ("changed since" in caplog.text) == is_noticed
 
-    def test_are_unknown_to_earlier_checkpoints_and_of_other_datasets(
+    def test_are_unknown_to_earlier_checkpoints_of_other_datasets_and_in_other_processes(
         self, tiny_model: Callable, pairs: Path, caplog: pytest.LogCaptureFixture
     ) -> None:
         model, dataset = tiny_model(paradigm="cascading"), FusionDataset(pairs)
@@ -188,6 +188,9 @@ class TestChangedFiles:
         check_same_run(earlier, now, 150, arguments, 20)
         warn_about_changed_files(earlier, now)
         assert describe_run(arguments, model, [dataset[0]], None, 1)["files"] == {}
+        other_process = describe_run(arguments, model, dataset, None, 1, reads_files=False)
+        assert other_process == now | {"files": {}}
+        check_same_run(now, other_process, 150, arguments, 20)
         assert "changed since" not in caplog.text
 
 
