@@ -1,5 +1,7 @@
 """Refuse boxes whose numbers have another meaning than in their format: only many boxes together show it."""
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,8 +14,9 @@ from .yolo import read_centers
 
 _MARGIN = 0.1  # of the image, by which boxes of partly visible objects may extend beyond it
 _SHARE_OF_CORNERS = 0.9  # a few boxes can be damaged
-# Of two corners taken for a corner and a size, or a center and a size, about 70 and 20 % are outside in images of roads.
-_SHARE_OUTSIDE, _SHARE_OUTSIDE_OF_CENTERS = 0.2, 0.05
+# Of two corners taken for a corner and a size, or a center and a size, about 55 and 25 % are outside in images of roads.
+_SHARE_OUTSIDE, _FEWEST_OUTSIDE = 0.2, 5
+_SAMPLE = 1000  # YOLO files of a folder, spread over all, that are read
 
 
 def check_formats(sources: Iterable[Path | NamedBoxes | None]) -> None:
@@ -22,21 +25,25 @@ def check_formats(sources: Iterable[Path | NamedBoxes | None]) -> None:
     Raises:
         ValueError: As [`check_centers`], [`check_sizes`] and [`check_pixels`].
     """
-    sources = list(sources)
-    files = [source for source in sources if isinstance(source, Path) and source.suffix.lower() == ".txt"]
-    if files:
-        check_centers([box for file in files for box in read_centers(file)], str(files[0].parent))
-    images = [source for source in sources if isinstance(source, NamedBoxes) and source.coordinates]
-    if images:
-        boxes = [_to_sizes(image) for image in images]
-        origin = images[0].origin.rpartition(" (")[0] or images[0].origin  # the file, without the image
+    files: dict[Path, list[Path]] = defaultdict(list)
+    images: dict[str, list[NamedBoxes]] = defaultdict(list)
+    for source in sources:
+        if isinstance(source, Path) and source.suffix.lower() == ".txt":
+            files[source.parent].append(source)
+        elif isinstance(source, NamedBoxes) and source.coordinates:
+            images[source.origin.rsplit(" (", 1)[0]].append(source)  # without the name of the image
+    for folder, group in files.items():
+        sample = group[:: math.ceil(len(group) / _SAMPLE)]
+        check_centers([box for file in sample for box in read_centers(file)], str(folder))
+    for origin, part in images.items():
+        boxes = [_to_sizes(image) for image in part]
         check_pixels(np.vstack(boxes), origin)
-        sized = [(box, image.size) for image, part in zip(images, boxes, strict=True) for box in part if image.size]
+        sized = [(box, image.size) for image, rows in zip(part, boxes, strict=True) for box in rows if image.size]
         check_sizes([box for box, _ in sized], [size for _, size in sized], origin)
 
 
 def check_sizes(boxes: Sequence[Any], sizes: Sequence[tuple[int, int]], origin: str) -> None:
-    """Check that boxes hold left, top, width and height, and not two corners. Single boxes beyond their image are accepted.
+    """Check that boxes hold left, top, width and height, and not two corners. A few boxes beyond their images are accepted.
 
     Args:
         boxes: N boxes, in pixels.
@@ -48,20 +55,20 @@ def check_sizes(boxes: Sequence[Any], sizes: Sequence[tuple[int, int]], origin: 
 
     Example:
         >>> check_sizes([(100, 60, 80, 30)], [(120, 160)], "all.json")
-        >>> check_sizes([(100, 60, 150, 90)], [(120, 160)], "all.json")
+        >>> check_sizes([(100, 60, 150, 90)] * 5, [(120, 160)] * 5, "all.json")
         Traceback (most recent call last):
         ...
-        ValueError: all.json: 1 of 1 boxes extend far beyond their image, such as [100, 60, 150, 90] ... [x1, y1, x2, y2]? ...
+        ValueError: all.json: 5 of 5 boxes extend far beyond their image, such as [100, 60, 150, 90] ... [x1, y1, x2, y2]? ...
     """
     numbers, limits = _to_rows(boxes, 4), _to_rows(sizes, 2)[:, ::-1]
     is_outside = np.any(numbers[:, :2] + numbers[:, 2:] > (1 + _MARGIN) * limits, axis=1)
-    if _are_corners(numbers, limits, is_outside, _SHARE_OUTSIDE):
+    if _are_corners(numbers, limits, is_outside):
         index = int(is_outside.argmax())
         width, height = limits[index]
         raise ValueError(
             f"{origin}: {is_outside.sum()} of {len(numbers)} boxes extend far beyond their image, such as "
             f"{_show(numbers[index])} in {width:g}x{height:g} (width x height): are they [x1, y1, x2, y2]? They must be [left, "
-            "top, width, height]: subtract x1 from x2 and y1 from y2"
+            "top, width, height]: subtract x1 from x2 and y1 from y2; clip them to the image if they are right"
         )
 
 
@@ -73,17 +80,18 @@ def check_centers(boxes: Sequence[Any], origin: str) -> None:
 
     Example:
         >>> check_centers([(0.9, 0.8, 0.3, 0.2)], "boxes")
-        >>> check_centers([(0.8, 0.7, 0.9, 0.9)], "boxes")
+        >>> check_centers([(0.8, 0.7, 0.9, 0.9)] * 5, "boxes")
         Traceback (most recent call last):
         ...
-        ValueError: boxes: 1 of 1 boxes extend far beyond their image, such as [0.8, 0.7, 0.9, 0.9]: ... [x1, y1, x2, y2]? ...
+        ValueError: boxes: 5 of 5 boxes extend far beyond their image, such as [0.8, 0.7, 0.9, 0.9]: ... [x1, y1, x2, y2]? ...
     """
     numbers = _to_rows(boxes, 4)
     is_outside = np.any(abs(numbers[:, :2] - 0.5) + numbers[:, 2:] / 2 > 0.5 + _MARGIN, axis=1)
-    if _are_corners(numbers, np.ones((len(numbers), 2)), is_outside, _SHARE_OUTSIDE_OF_CENTERS):
+    if _are_corners(numbers, np.ones((len(numbers), 2)), is_outside):
         raise ValueError(
             f"{origin}: {is_outside.sum()} of {len(numbers)} boxes extend far beyond their image, such as "
-            f"{_show(numbers[int(is_outside.argmax())])}: are they [x1, y1, x2, y2]? They must be [center x, center y, width, height]"
+            f"{_show(numbers[int(is_outside.argmax())])}: are they [x1, y1, x2, y2]? They must be [center x, center y, width, "
+            "height]: convert them, or clip them to the image if they are right"
         )
 
 
@@ -106,11 +114,13 @@ def check_pixels(boxes: ArrayLike, origin: str) -> None:
         )
 
 
-def _are_corners(numbers: NDArray[Any], limits: NDArray[Any], is_outside: NDArray[Any], share: float) -> bool:
+def _are_corners(numbers: NDArray[Any], limits: NDArray[Any], is_outside: NDArray[Any]) -> bool:
     """Return whether (N, 4) numbers fit images of (N, 2) widths and heights as two corners, but not as they were read."""
+    if is_outside.sum() < max(_FEWEST_OUTSIDE, _SHARE_OUTSIDE * len(numbers)):
+        return False
     first, second = numbers[:, :2], numbers[:, 2:]
     fits = np.all((first <= second) & (second <= (1 + _MARGIN) * limits), axis=1)
-    return bool(len(numbers) and fits.mean() >= _SHARE_OF_CORNERS and is_outside.mean() >= share)
+    return bool(fits.mean() >= _SHARE_OF_CORNERS)
 
 
 def _to_sizes(image: NamedBoxes) -> NDArray[Any]:

@@ -143,7 +143,9 @@ class TestRows:
     )
     @pytest.mark.parametrize("kind", ["dict", "list"])
     def test_boxes_of_another_format(self, box: list[float], message: str, kind: str) -> None:
-        objects: Any = {"bbox": [box], "category": [0]} if kind == "dict" else [{"bbox": box, "category": 0}]
+        objects: Any = (
+            {"bbox": [box] * 5, "category": [0] * 5} if kind == "dict" else [{"bbox": box, "category": 0}] * 5
+        )
         empty: Any = {"bbox": [], "category": []} if kind == "dict" else []
         rows = Rows(visible=[VISIBLE] * 2, infrared=[THERMAL] * 2, objects=[empty, objects])
         with pytest.raises(ValueError, match=f"the column 'objects': .*{message}"):
