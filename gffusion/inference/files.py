@@ -1,15 +1,19 @@
 """Fuse image files: read ahead, batch by size, write in the background, and continue after failed pairs."""
 
+import math
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from functools import partial
 from itertools import chain
+from typing import Any
 
 import numpy as np
+import torch
 
 from gffusion.data import ReadOptions
 from gffusion.data.infrared_range import note_flat_range
@@ -23,9 +27,11 @@ from gffusion.zoo.checks import check_model_object
 
 from .batching import batch_by_size, check_batch_size
 from .file_jobs import FusionJob, FusionResult, ReadJob, WriteJob, count_workers, read_job, start_workers, write_job
+from .folding import has_plain_forward
 from .predict import Prediction, predict
 
-_FUSING_THREADS = {"cuda": 3}  # of which one computes, while others prepare images and fetch results
+_ALONE_PIXELS = 2**21  # of a batch, from which on no other one is fused at the same time on CPUs, because of the memory
+_large_batch = threading.Lock()
 _FROZEN = (
     "the infrared image is that of the pair before, but the visible one is not: the camera was frozen, such as during a "
     "calibration, or is slower"
@@ -87,7 +93,7 @@ def _fuse_files(
     workers: tuple[Executor, Executor, int],
 ) -> Iterator[FusionResult]:
     reader, writer, count = workers
-    threads = _FUSING_THREADS.get(model.device.type, 1)
+    threads = _count_fusing_threads(model)
     ahead = threads * batch_size + max(batch_size, count)
     read_jobs = map_in_order(reader, partial(read_job, options=read_options), jobs, depth=ahead)
     batches = batch_by_size(_note_frozen(read_jobs), batch_size, lambda item: item.size)
@@ -109,6 +115,24 @@ def _fuse_files(
                 break
     while writing:
         yield writing.popleft().result()
+
+
+def _count_fusing_threads(model: GFFusionModel) -> int:
+    """Return how many batches are fused at once.
+
+    On GPUs, one computes, while others prepare images and fetch results. On CPUs, one computes with the threads that the
+    other one leaves idle while it prepares and restores images, unless functions of users would be called at the same time.
+    """
+    if model.device.type == "cpu":
+        is_ours = isinstance(model, GFFusionModel) and has_plain_forward(model)
+        return 2 if is_ours and torch.get_num_threads() > 1 else 1
+    return 3 if model.device.type == "cuda" else 1
+
+
+def _limit_memory(batch: Sequence[ReadJob], model: GFFusionModel) -> AbstractContextManager[Any]:
+    """Return a context in which a large batch is the only one on a CPU."""
+    pixels = sum(math.prod(item.size) for item in batch)
+    return _large_batch if model.device.type == "cpu" and pixels >= _ALONE_PIXELS else nullcontext()
 
 
 def _note_frozen(items: Iterable[ReadJob]) -> Iterator[ReadJob]:
@@ -138,7 +162,7 @@ def _fuse(
         return [(batch[0], str(batch[0].error))]
     segment = any(item.job.labels or item.job.overlay for item in batch)
     try:
-        with about(*(item.job.pair.infrared for item in batch)), memory_errors():
+        with _limit_memory(batch, model), about(*(item.job.pair.infrared for item in batch)), memory_errors():
             noted = [_note_range(item, image_processor.infrared_options) for item in batch]
             pairs, options = (
                 [item.images for item, _ in noted if item.images is not None],

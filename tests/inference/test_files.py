@@ -18,11 +18,12 @@ from PIL import Image
 from read_back import read_pixels
 from torch import Tensor
 
-from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionOutput
+from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionOutput, create_model, load_image_processor
 from gffusion.cli.device import start_processes
 from gffusion.data import ImagePair, ReadOptions, read_pair
 from gffusion.inference.file_jobs import FusionJob, FusionResult, read_job, start_workers
 from gffusion.inference.files import fuse_files
+from gffusion.inference.predict import predict
 from gffusion.visualization.palette import PALETTE
 
 
@@ -234,12 +235,37 @@ def test_many_workers_keep_order_and_images(
     jobs[4].pair.infrared.write_text("hello")
     sound, images = jobs[:4] + jobs[5:], []
     for workers, threads in ((1, 1), (4, 3), (processes, 3)):
-        monkeypatch.setattr("gffusion.inference.files._FUSING_THREADS", {"cpu": threads})
+        monkeypatch.setattr("gffusion.inference.files._count_fusing_threads", lambda model, count=threads: count)
         results = list(fuse_files(jobs, BrighterOfBoth(), GFFusionImageProcessor(), 2, workers=workers))
         assert [result.job.fused for result in results if result.error is None] == [job.fused for job in sound]
         assert [result.job.fused for result in results if result.error] == [jobs[4].fused]
         images.append([job.fused.read_bytes() for job in sound])
     assert images[0] == images[1] == images[2]
+
+
+@pytest.mark.parametrize(("alone_pixels", "hooked", "most"), [(2**21, False, 2), (2**21, True, 1), (1, False, 1)])
+def test_batches_that_are_fused_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, two_threads: None, alone_pixels: int, hooked: bool, most: int
+) -> None:
+    """Two on CPUs; not large ones, because of the memory, nor with hooks, which users do not expect to run twice."""
+    running, seen = [], []
+
+    def watch(*arguments: Any) -> Any:
+        running.append(None)
+        time.sleep(0.02)
+        seen.append(len(running))
+        running.pop()
+        return predict(*arguments)
+
+    model = create_model("gffusion-live")
+    if hooked:
+        model.register_forward_hook(lambda *values: None)
+    monkeypatch.setattr("gffusion.inference.files.predict", watch)
+    monkeypatch.setattr("gffusion.inference.files._ALONE_PIXELS", alone_pixels)
+    jobs = [make_job(tmp_path, f"pair{number}") for number in range(8)]
+    results = list(fuse_files(jobs, model, load_image_processor("gffusion-live"), workers=4))
+    assert [result.error for result in results] == [None] * 8
+    assert max(seen) == most
 
 
 def test_process_that_was_killed(tmp_path: Path, processes: Executor) -> None:
