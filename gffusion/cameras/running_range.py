@@ -74,10 +74,8 @@ def _distance(first: Limits, second: Limits) -> float:
     return abs(first[0] - second[0]) + abs(first[1] - second[1])
 
 
-def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> tuple[list[Limits], list[Limits]]:
+def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> list[Limits]:
     """Return the range for every frame: that of all frames together, or the running range. Holds one frame in memory.
-
-    With `"folder"`, also return the range of every frame alone, for [`find_odd_ranges`].
 
     Args:
         frames: Images (H, W) or (H, W, 3) and their missing pixels, in order.
@@ -90,8 +88,13 @@ def measure_ranges(frames: Iterable[Frame], options: InfraredOptions) -> tuple[l
         >>> import numpy as np
         >>> frames = [(np.full((4, 6), level, np.uint16), None) for level in (10, 20)]
         >>> measure_ranges(frames, InfraredOptions("folder"))
-        ([(10.0, 20.0), (10.0, 20.0)], [(10.0, 10.0), (20.0, 20.0)])
+        [(10.0, 20.0), (10.0, 20.0)]
     """
+    return measure_with_own_ranges(frames, options)[0]
+
+
+def measure_with_own_ranges(frames: Iterable[Frame], options: InfraredOptions) -> tuple[list[Limits], list[Limits]]:
+    """Return [`measure_ranges`] and, with `"folder"`, the range of every frame alone, for [`find_odd_ranges`]."""
     if options.smooth_range:
         running = RunningRange(options.smooth_range)
         return [running.update(array, missing) for array, missing in frames], []

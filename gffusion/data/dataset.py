@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from gffusion.cameras.running_range import Frame, find_odd_ranges, measure_ranges
+from gffusion.cameras.running_range import Frame, find_odd_ranges, measure_with_own_ranges
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, Limits
 from gffusion.models.gffusion.infrared_values import (
@@ -328,7 +328,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
                     measured_counts(*frame)  # raises if it cannot be measured
                 yield frame
 
-        ranges, own = measure_ranges(read_frames(), self.infrared_options)
+        ranges, own = measure_with_own_ranges(read_frames(), self.infrared_options)
         odd, warning = find_odd_ranges(own)
         if odd:
             logger.warning("%s: %s", name_first([self._source.describe(index) for index in odd]), warning)

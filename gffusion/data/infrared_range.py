@@ -181,13 +181,13 @@ def measure_pairs(
     """
     if not options.needs_measuring:
         return PairRanges(options, read_options=read_options)
-    from gffusion.cameras.running_range import find_odd_ranges, measure_ranges  # imports torch
+    from gffusion.cameras.running_range import find_odd_ranges, measure_with_own_ranges  # imports torch
 
     unaligned = read_options
     if read_options.align == "auto":  # the positions do not matter here, and finding them takes long
         unaligned = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
     measured: list[PairKey] = []
-    ranges, own = measure_ranges(_read_frames(pairs, unaligned, measured), options)
+    ranges, own = measure_with_own_ranges(_read_frames(pairs, unaligned, measured), options)
     indices, warning = find_odd_ranges(own)
     odd = [(measured[index][0], warning) for index in indices]
     return PairRanges(options, dict(zip(measured, ranges, strict=True)), read_options, odd)

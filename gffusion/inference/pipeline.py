@@ -12,7 +12,7 @@ from transformers import Pipeline
 from transformers.utils import logging
 
 from gffusion.cameras import InfraredFrame
-from gffusion.cameras.running_range import RunningRange, find_odd_ranges, measure_ranges
+from gffusion.cameras.running_range import RunningRange, find_odd_ranges, measure_with_own_ranges
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.alignment import find_rig, parse_align
 from gffusion.data.bounds import max_image_bytes
@@ -202,7 +202,7 @@ def _choose_ranges(
                 'infrared_range="folder" is measured over all pairs before the first is fused, but a generator can be read '
                 'only once: pass a list or a dataset, or infrared_range="percentile" or [low, high].'
             )
-        limits, own = measure_ranges(((pair.infrared, pair.missing) for pair in load()), options)
+        limits, own = measure_with_own_ranges(((pair.infrared, pair.missing) for pair in load()), options)
         odd, warning = find_odd_ranges(own)
         if odd:
             pairs = name_first([f"pair {index + 1}" for index in odd])

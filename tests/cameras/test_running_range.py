@@ -40,7 +40,7 @@ def test_folder_range_is_that_of_all_pixels_together(kind: str) -> None:
     pixels = np.concatenate([image.ravel().astype(float) for image in images])
     expected = np.percentile(pixels, [0.1, 99.9])
     tolerance = 0 if kind.startswith("uint") else np.ptp(pixels) / 32768 + 1e-12 * abs(pixels).max()
-    limits, _ = measure_ranges(((image, None) for image in images), InfraredOptions("folder"))
+    limits = measure_ranges(((image, None) for image in images), InfraredOptions("folder"))
     assert len(limits) == len(images) and len(set(limits)) == 1
     np.testing.assert_allclose(limits[0], expected, rtol=1e-12 if kind.startswith("uint") else 0, atol=tolerance)
     assert np.mean((pixels < limits[0][0]) | (pixels > limits[0][1])) <= 0.005
@@ -69,7 +69,7 @@ def test_running_range_is_an_exponential_mean_of_percentiles() -> None:
     for percentiles in own[1:]:
         expected.append(expected[-1] + (percentiles - expected[-1]) / 4)
     options = InfraredOptions("percentile", smooth_range=4)
-    np.testing.assert_allclose(measure_ranges(((frame, None) for frame in frames), options)[0], expected)
+    np.testing.assert_allclose(measure_ranges(((frame, None) for frame in frames), options), expected)
 
 
 def test_one_frame_means_no_smoothing() -> None:
