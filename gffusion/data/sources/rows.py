@@ -72,9 +72,10 @@ class DatasetRows(PairSource):
         sizes: list[tuple[int, int]] = []
         for index in range(min(len(self.names), _CHECKED_ROWS)):
             with suppress(OSError, ValueError, TypeError, KeyError, MemoryError):  # reported when the row is used
-                objects = self._dataset[index][self._columns["boxes"]]
+                row = self._dataset[index]  # once, as this decodes its images
+                objects = row[self._columns["boxes"]]
                 own = [(float(x), float(y), float(w), float(h)) for x, y, w, h in list_column(objects, "bbox")]
-                sizes += [self.read_size(index)] * len(own)
+                sizes += [self._find_size(index, row)] * len(own)
                 boxes += own
         origin = f"the column {self._columns['boxes']!r}"
         check_pixels(boxes, origin)
@@ -119,7 +120,9 @@ class DatasetRows(PairSource):
 
     def read_size(self, index: int) -> tuple[int, int]:
         """Read the size of the images of a row, from their headers if they are files."""
-        row = self._dataset[index]
+        return self._find_size(index, self._dataset[index])
+
+    def _find_size(self, index: int, row: Mapping[str, Any]) -> tuple[int, int]:
         sizes = {}
         for name in ("visible", "infrared"):
             cell, value = self._describe_cell(index, name), _name_file(row[self._columns[name]])
