@@ -57,7 +57,7 @@ def fuse_sequence(
     """Return the fused frames by `gffusion-tiny`."""
     model, processor = create_model(), load_image_processor()
     if options.needs_measuring:
-        ranges, _ = measure_ranges(((frame, None) for frame in frames), options)
+        ranges = measure_ranges(((frame, None) for frame in frames), options)
         choices = [options.with_limits(limits) for limits in ranges]
     else:
         choices = [options] * len(frames)
