@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 # Share of the contrast by which a copy can differ, so that lossy compression does not hide it.
 _MAX_DIFFERENCE = 0.1
-_MAX_COMPARED = 256  # rows and columns
+_MAX_COMPARED = 128  # rows and columns
 
 
 def check_different_images(visible: NDArray[Any], infrared: NDArray[Any], names: tuple[str, str]) -> None:
