@@ -24,6 +24,7 @@ from .file_names import (
     normalize_name,
 )
 from .io import IMAGE_SUFFIXES
+from .mixed_folders import leave_out_other_kind
 from .other_files import describe_others, describe_unread, find_unread
 
 CLASSES_FILE = "classes.txt"
@@ -89,7 +90,8 @@ def match_pairs(
     Stems are compared case-insensitively and in one Unicode form, and suffixes can differ: `Visible/0001.PNG` matches
     `infrared/0001.jpg`. The remaining stems are compared without usual words at their beginning or end:
     `FLIR_1_RGB.jpg` matches `FLIR_1.jpg`, `VIS1.png` matches `IR1.png`, `DJI_0001_W.jpg` matches `DJI_0001_T.jpg`, and
-    `1_mask.png` matches either. Hidden files, folders and files with other suffixes are ignored.
+    `1_mask.png` matches either. Ignored are hidden files, folders, other suffixes, and images of the other kind that have one
+    of the own kind beside them, such as `DJI_0001_T.JPG` beside `DJI_0001_V.JPG` in `visible`.
 
     In one folder, given twice, files with such words are matched. If there are none, every file must hold both images.
     A folder without images can have one sub-folder for each kind, such as `visible/` and `infrared/`.
@@ -130,7 +132,9 @@ def match_pairs(
     else:
         visible_files = list_folder(visible, IMAGE_SUFFIXES, "images")
         infrared_files = list_folder(infrared, IMAGE_SUFFIXES + infrared_suffixes, "images")
-        partners, notes = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
+        visible_files, infrared_files, left_out = leave_out_other_kind(visible_files, infrared_files)
+        partners, assumed = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
+        notes = (*left_out, *assumed)
         _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
     labels_files = list_folder(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}

@@ -166,6 +166,32 @@ class TestWords:
         assert [file.name for file in found.infrared_only] == ["2_ir.png"]
 
     @pytest.mark.parametrize(
+        ("visible", "infrared", "pair"),
+        [
+            (["DJI_0001_V.JPG", "DJI_0001_T.JPG"], ["DJI_0001_T.tiff"], ("DJI_0001_V.JPG", "DJI_0001_T.tiff")),
+            (["DJI_0001_V.JPG"], ["DJI_0001_T.JPG", "DJI_0001_V.JPG"], ("DJI_0001_V.JPG", "DJI_0001_T.JPG")),
+            (["IMG_1.jpg", "IMG_1_IR.jpg"], ["IMG_1_IR.tif"], ("IMG_1.jpg", "IMG_1_IR.tif")),
+            (["FLIR_1_RGB.jpg"], ["FLIR_1_RGB.jpg", "FLIR_1.jpg"], ("FLIR_1_RGB.jpg", "FLIR_1.jpg")),
+            (
+                ["DJI_20230601120001_0001_V.JPG", "DJI_20230601120000_0001_T.JPG"],
+                ["DJI_20230601120000_0001_T.tiff"],
+                ("DJI_20230601120001_0001_V.JPG", "DJI_20230601120000_0001_T.tiff"),
+            ),
+        ],
+    )
+    def test_images_of_the_other_kind_are_left_out(
+        self, match: Match, visible: list[str], infrared: list[str], pair: tuple[str, str]
+    ) -> None:
+        found = match(visible=visible, infrared=infrared)
+        assert files_of(found) == [pair]
+        assert "left out (1, such as" in found.notes[0]
+        assert found.visible_only == found.infrared_only == ()
+
+    @pytest.mark.parametrize("names", [["A_V.png", "A_T.png"], ["A_T.png"], ["A_T.png", "B_V.png"]])
+    def test_names_alone_leave_out_no_file(self, match: Match, names: list[str]) -> None:
+        assert files_of(match(visible=names, infrared=names)) == [(name, name) for name in sorted(names)]
+
+    @pytest.mark.parametrize(
         ("visible", "infrared"), [(["1.png", "1_vis.png"], ["1_ir.png"]), (["1_vis.png"], ["1_ir.png", "IR_1.png"])]
     )
     def test_ambiguous_match(self, match: Match, visible: list[str], infrared: list[str]) -> None:

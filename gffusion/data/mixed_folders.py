@@ -1,0 +1,51 @@
+"""Leave out images of the other kind in a folder of visible or of infrared images."""
+
+from collections.abc import Mapping, Set
+from pathlib import Path
+
+from .file_names import INFRARED_OR_NEAR, VISIBLE, Words, find_core, match_shots
+
+
+def leave_out_other_kind(
+    visible: Mapping[str, Path], infrared: Mapping[str, Path]
+) -> tuple[dict[str, Path], dict[str, Path], tuple[str, ...]]:
+    """Return the files by stem without thermal images among the visible ones, and the reverse, and notes.
+
+    The visible folder can be the camera's memory card, with `DJI_0001_V.JPG` and `DJI_0001_T.JPG`, and the infrared one hold
+    converted `DJI_0001_T.tiff`: equal stems would be two thermal images. A file is left out if both folders have its stem,
+    and only its own one has the other image of the shot.
+
+    Example:
+        >>> visible = {stem: Path(f"{stem}.jpg") for stem in ("dji_0001_t", "dji_0001_v")}
+        >>> left, _, notes = leave_out_other_kind(visible, {"dji_0001_t": Path("dji_0001_t.tiff")})
+        >>> list(left), notes[0]
+        (['dji_0001_v'], 'thermal images in the visible folder are left out (1, such as dji_0001_t.jpg): it also holds the visible images of these shots')
+    """
+    shared = visible.keys() & infrared.keys()
+    thermal, photos = _find_named(shared, INFRARED_OR_NEAR, VISIBLE), _find_named(shared, VISIBLE, INFRARED_OR_NEAR)
+    thermal &= set(_match(visible.keys() - shared, thermal).values())
+    photos &= _match(photos, infrared.keys() - shared).keys()
+    left_out = ((thermal, visible, "thermal images", "visible"), (photos, infrared, "photos", "infrared"))
+    notes = [
+        f"{kind} in the {side} folder are left out ({len(stems)}, such as {files[min(stems)].name}): it also holds the {side} "
+        "images of these shots"
+        for stems, files, kind, side in left_out
+        if stems
+    ]
+    return (
+        {stem: file for stem, file in visible.items() if stem not in thermal},
+        {stem: file for stem, file in infrared.items() if stem not in photos},
+        tuple(notes),
+    )
+
+
+def _find_named(stems: Set[str], kind: Words, other: Words) -> set[str]:
+    """Return the stems with words of a kind, and none of the other one."""
+    return {stem for stem in stems if find_core(stem, kind) != stem and find_core(stem, other) == stem}
+
+
+def _match(visible: Set[str], infrared: Set[str]) -> dict[str, str]:
+    """Return the infrared stem of the same shot for each visible stem that has one."""
+    cores = {find_core(stem, INFRARED_OR_NEAR): stem for stem in infrared}
+    matched = {stem: cores[core] for stem in visible if (core := find_core(stem, VISIBLE)) in cores}
+    return match_shots(visible, infrared) | matched
