@@ -1,8 +1,6 @@
 """Check frames of two videos, or of a stream, before they are fused."""
 
-import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -10,6 +8,8 @@ from numpy.typing import NDArray
 
 from gffusion.cameras.swapped_images import are_swapped, describe_swap, find_swap
 from gffusion.data.same_images import check_different_images
+
+from .jobs import is_number
 
 _MAX_FRAMES = 5
 _MAX_SECONDS = 1e15
@@ -32,16 +32,6 @@ def check_frames(
         check_different_images(visible, infrared, names)
     if not infrared_luma and are_swapped(find_swap(*pair) for pair in frames[:_MAX_FRAMES]):
         raise ValueError(describe_swap(*names))
-
-
-def is_number(value: Any) -> bool:
-    """Return whether a value is a real number, which can be infinite.
-
-    Example:
-        >>> is_number(np.float32(3)), is_number(True), is_number(float("nan"))
-        (True, False, False)
-    """
-    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def check_time(time: float | None, default: float) -> float:

@@ -97,6 +97,7 @@ def fuse_video(
     check_model_object(model, can_be_exported=True)
     check_time_offset(time_offset)
     check_batch_size(batch_size)
+    check_refresh(model, semantic_every)
     read_options = read_options or ReadOptions()
     sources = open_sources((job.visible, job.infrared), (visible_fps, infrared_fps), read_options)
     pair = VideoPair(*sources, Fraction(str(time_offset)))
@@ -166,7 +167,6 @@ class _VideoRun:
             self.report.notes.append(f"infrared border ({share}) {BORDER_FILLED}")
         self._processor, self._model, self._semantic_every = image_processor, model, semantic_every
         self._infrared_options = image_processor.infrared_options
-        check_refresh(model, semantic_every)
         self._size: tuple[int, ...] | None = None
         self._frozen, self._infrared_time = FrozenFrames(), Fraction(-1)
         self._frozen_notes: tuple[str, ...] = ()  # on the infrared frame before

@@ -4,7 +4,9 @@ import math
 import os
 from dataclasses import dataclass, field
 from fractions import Fraction
+from numbers import Real
 from pathlib import Path
+from typing import Any
 
 from .formats import LABEL_FORMAT, OUTPUT_FORMATS, OutputFormat
 
@@ -84,14 +86,24 @@ def _is_same(path: Path, other: Path) -> bool:
     return path.resolve() == other.resolve() or (path.exists() and other.exists() and path.samefile(other))
 
 
+def is_number(value: Any) -> bool:
+    """Return whether a value is a real number, which can be infinite.
+
+    Example:
+        >>> is_number(3.0), is_number(True), is_number("3"), is_number(float("nan"))
+        (True, False, False, False)
+    """
+    return isinstance(value, Real) and not isinstance(value, bool) and not math.isnan(value)
+
+
 def check_time_offset(seconds: float) -> None:
-    """Raise ValueError if the time offset is infinite or NaN.
+    """Raise ValueError if the time offset is no finite number.
 
     Example:
         >>> check_time_offset(-0.5)
     """
-    if not math.isfinite(seconds):
-        raise ValueError(f"`time_offset` (--time-offset) must be a finite number of seconds, got {seconds}")
+    if not (is_number(seconds) and math.isfinite(seconds)):
+        raise ValueError(f"`time_offset` (--time-offset) must be a finite number of seconds, got {seconds!r:.40}")
 
 
 def check_fps(fps: float | Fraction, name: str) -> Fraction:
@@ -104,8 +116,9 @@ def check_fps(fps: float | Fraction, name: str) -> Fraction:
         >>> check_fps(29.97, "`visible_fps`"), check_fps(29.97002997, "`visible_fps`")
         (Fraction(2997, 100), Fraction(30000, 1001))
     """
-    if not _MIN_FPS <= fps <= _MAX_FPS:  # False for NaN
-        raise ValueError(f"{name} must be from {_MIN_FPS:g} to {_MAX_FPS:g} frames per second, got {float(fps):.7g}")
+    if not (is_number(fps) and _MIN_FPS <= fps <= _MAX_FPS):
+        got = f"{float(fps):.7g}" if is_number(fps) else f"{fps!r:.40}"
+        raise ValueError(f"{name} must be from {_MIN_FPS:g} to {_MAX_FPS:g} frames per second, got {got}")
     exact = fps if isinstance(fps, Fraction) else Fraction(str(fps))
     return exact.limit_denominator(1001)  # 29.97002997 is 30000/1001; FFmpeg holds no larger numbers
 

@@ -18,9 +18,10 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.notes import drop_numbers
 
-from .checks import check_image, check_time, is_number
+from .checks import check_image, check_time
 from .frozen import FrozenFrames
 from .fuser import FrameFuser
+from .jobs import is_number
 
 logger = logging.get_logger(__name__)
 

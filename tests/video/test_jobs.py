@@ -1,11 +1,14 @@
-"""Files that a job cannot write are refused before anything is read."""
+"""Files that a job cannot write, and wrong numbers, are refused before anything is read."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from gffusion.video.jobs import VideoJob
+
+NAN, INF = float("nan"), float("inf")
 
 
 def test_other_names_of_an_input_are_refused(tmp_path: Path) -> None:
@@ -30,3 +33,26 @@ def test_other_names_of_an_input_are_refused(tmp_path: Path) -> None:
 def test_refused(outputs: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         VideoJob(Path("visible.mp4"), Path("infrared.mp4"), **{kind: Path(path) for kind, path in outputs.items()})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        *(({"time_offset": value}, "a finite number of seconds, got") for value in ("x", "1", True, NAN, -INF, None)),
+        *(
+            ({"visible_fps": value}, "from 0.001 to 1000 frames per second, got")
+            for value in ("x", True, NAN, INF, -25)
+        ),
+        *(({"infrared_fps": value}, "from 0.001 to 1000 frames per second, got") for value in ("25", True, 0)),
+        *(({"batch_size": value}, "a whole number of at least 1, got") for value in ("x", True, NAN, INF, -1, 1.5)),
+        *(({"semantic_every": value}, "a whole number of at least 1, got") for value in ("x", True, NAN, INF, -1, 1.5)),
+    ],
+)
+def test_wrong_numbers(tmp_path: Path, fuse: Callable, options: dict[str, Any], message: str) -> None:
+    """They are refused by name, before the files are read."""
+    folders = [tmp_path / name for name in ("visible", "infrared")]
+    for folder in folders:
+        folder.mkdir()
+        (folder / "1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=rf"^`{next(iter(options))}` .*must be {message} \S+$"):
+        fuse(*folders, **{"visible_fps": 25, "infrared_fps": 25} | options)
