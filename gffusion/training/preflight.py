@@ -92,7 +92,7 @@ def check_data(
 
 
 def check_output_folder(folder: Path, *datasets: Any) -> None:
-    """Raise ValueError if the files of a run would be written between those of a [`FusionDataset`]."""
+    """Raise ValueError if the files of a run would be written between the files or folders of a [`FusionDataset`]."""
     pairs = [pair for dataset in datasets if isinstance(dataset, FusionDataset) for pair in dataset.pairs]
     files = [file for pair in pairs for file in (pair.visible, pair.infrared, pair.labels, pair.boxes)]
     folders = {file.parent for file in files if isinstance(file, Path)}
@@ -100,6 +100,11 @@ def check_output_folder(folder: Path, *datasets: Any) -> None:
         raise ValueError(
             f"`output_dir` {folder} is in a folder of the data, {inside.pop()}, where images of the run would be read as data: "
             "choose another one."
+        )
+    if folder.resolve() in {path.resolve().parent for path in folders}:
+        raise ValueError(
+            f"`output_dir` {folder} holds folders of the data, between which those of the run would lie: choose another one, such as "
+            f"{folder / 'run'}."
         )
 
 

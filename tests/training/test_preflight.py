@@ -276,7 +276,9 @@ class TestOptions:
         message = f"warmup_steps is {warmup_steps} and the run has 4 steps: the rates never reach"
         assert (message in caplog.text) == is_warned
 
-    @pytest.mark.parametrize("folder", ["visible", "labels/../infrared/", "labels/runs/new", "link/new"])
+    @pytest.mark.parametrize(
+        "folder", [".", "labels/..", "visible", "labels/../infrared/", "labels/runs/new", "link/new"]
+    )
     @pytest.mark.parametrize("which", ["training", "evaluation"])
     def test_output_folder_in_a_folder_of_the_data(self, make: Make, data: Path, folder: str, which: str) -> None:
         (data / "link").symlink_to(data / "visible")
@@ -284,7 +286,9 @@ class TestOptions:
         sets = {which: FusionDataset(data, CROP)}
         if which == "evaluation":
             sets["training"] = [FusionDataset(data, CROP)[0]] * 2  # type: ignore[assignment]
-        with pytest.raises(ValueError, match=r"`output_dir` .* is in a folder of the data, .*: choose another one"):
+        with pytest.raises(
+            ValueError, match=r"`output_dir` .* (is in a folder|holds folders) of the data, .*: choose another one"
+        ):
             make(output_dir=str(data / folder), **sets)
         assert sorted(data.rglob("*")) == before
         make(output_dir=str(data / "visible_run"), **sets)  # beside them
