@@ -77,7 +77,8 @@ class FusionMetric(_CatalogMetric):
 
     def __init__(self, **kwargs: Any) -> None:
         self.settings = {option: kwargs.pop(option) for option in self.info.options if option in kwargs}
-        check_options(self.info, self.settings)
+        with name_in_errors(self.info.name):
+            check_options(self.info.functional, **self.settings)
         super().__init__(**kwargs)
         self._add_mark("_".join((self.info.name, *(f"{option}_{value}" for option, value in self.settings.items()))))
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")

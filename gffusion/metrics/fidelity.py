@@ -10,6 +10,7 @@ from torch import Tensor
 from .filtering import Taps, gaussian_taps, local_covariance, smooth, strips
 from .images import gray_levels
 from .memoization import memoized, memoizing
+from .options import check_options
 
 _PIXELS = (-2, -1)
 _SCALES = tuple(gaussian_taps(size, sigma=size / 5) for size in (17, 9, 5, 3))
@@ -72,7 +73,7 @@ def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = 
             hardly any contrast. Papers of 2022 report such values.
 
     Raises:
-        ValueError: If an image has another shape, size or range.
+        ValueError: If an image has another shape, size or range, or an option another value.
 
     Source: Sheikh and Bovik 2006, doi:10.1109/TIP.2005.859378, in the pixel domain (their program `vifp_mscale`): windows of
     17, 9, 5 and 3 pixels inside the image.
@@ -82,6 +83,7 @@ def vif(fused: Tensor, visible: Tensor, infrared: Tensor, *, saturating: bool = 
         >>> vif(image, visible=image, infrared=torch.full((64, 64), 128)).round(decimals=4)
         tensor([2.], dtype=torch.float64)
     """
+    check_options(vif, saturating=saturating)
     fused, *sources = gray_levels(_MIN_SIZE, fused=fused, visible=visible, infrared=infrared)
     score = torch.zeros(fused.shape[0], dtype=torch.float64, device=fused.device)
     with memoizing():

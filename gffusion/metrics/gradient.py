@@ -11,6 +11,7 @@ from torch import Tensor
 from .filtering import sobel, strips
 from .images import gray_levels
 from .memoization import memoized
+from .options import check_options
 
 _PIXELS = (-2, -1)
 # Makes 0 / 0 a 0. It changes no other result, because it is rounded away when added to the strength of an edge.
@@ -30,7 +31,7 @@ def spatial_frequency(fused: Tensor, *, data_range: float = 255.0) -> Tensor:
         data_range: Scale the image to 0 to this number first; the maximum is then sqrt(2) times it.
 
     Raises:
-        ValueError: If the image has another shape, size or range.
+        ValueError: If the image has another shape, size or range, or an option another value.
 
     Source: Eskicioglu and Fisher 1995, doi:10.1109/26.477498.
 
@@ -38,6 +39,7 @@ def spatial_frequency(fused: Tensor, *, data_range: float = 255.0) -> Tensor:
         >>> spatial_frequency(torch.tensor([[0, 3], [4, 7]]))
         tensor([5.], dtype=torch.float64)
     """
+    check_options(spatial_frequency, data_range=data_range)
     (levels,) = gray_levels(2, fused=fused)
     energy = sum(levels.diff(dim=dim).square().mean(_PIXELS) for dim in _PIXELS)
     return torch.as_tensor(energy).sqrt() * (data_range / 255)
@@ -56,7 +58,7 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
             used MATLAB program does.
 
     Raises:
-        ValueError: If the image has another shape, size or range, or `divisor` is unknown.
+        ValueError: If the image has another shape, size or range, or an option another value.
 
     Source: Cui et al. 2015, doi:10.1016/j.optcom.2014.12.032.
 
@@ -64,8 +66,7 @@ def average_gradient(fused: Tensor, *, divisor: Literal["pixels", "intervals"] =
         >>> average_gradient(torch.tensor([[0, 6], [8, 14]]))
         tensor([7.0711], dtype=torch.float64)
     """
-    if divisor not in ("pixels", "intervals"):
-        raise ValueError(f"Got the divisor {divisor!r}. Allowed are 'pixels' and 'intervals'.")
+    check_options(average_gradient, divisor=divisor)
     (levels,) = gray_levels(2, fused=fused)
     vertical, horizontal = torch.gradient(levels, dim=_PIXELS)
     total = ((vertical.square() + horizontal.square()) / 2).sqrt().sum(_PIXELS)
@@ -119,7 +120,7 @@ def qabf(fused: Tensor, visible: Tensor, infrared: Tensor, *, tie_range: float |
             gradient; additions are in the order of MATLAB's `conv2`.
 
     Raises:
-        ValueError: If an image has another shape, size or range.
+        ValueError: If an image has another shape, size or range, or an option another value.
 
     Source: Xydeas and Petrovic 2000, doi:10.1049/el:20000267.
 
@@ -128,6 +129,7 @@ def qabf(fused: Tensor, visible: Tensor, infrared: Tensor, *, tie_range: float |
         >>> qabf(image, visible=image, infrared=image)
         tensor([0.9748], dtype=torch.float64)
     """
+    check_options(qabf, tie_range=tie_range)
     images = gray_levels(3, fused=fused, visible=visible, infrared=infrared)
     if tie_range is not None:
         images = [image / (255 / tie_range) for image in images]

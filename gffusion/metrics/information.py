@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .images import gray_levels
 from .memoization import memoized, memoizing
+from .options import check_options
 
 _LEVELS = 256
 
@@ -80,7 +81,7 @@ def mutual_information(
             adds 1 to `uint8` images. The entropies of single images keep 256 bins.
 
     Raises:
-        ValueError: If an image has another shape, size or range, or `unit` is unknown.
+        ValueError: If an image has another shape, size or range, or an option another value.
 
     Source: Qu, Zhang and Yan 2002, doi:10.1049/el:20020212.
 
@@ -89,8 +90,7 @@ def mutual_information(
         >>> mutual_information(image, visible=image, infrared=torch.zeros(2, 2))
         tensor([2.], dtype=torch.float64)
     """
-    if unit not in ("bits", "nats"):
-        raise ValueError(f"Got the unit {unit!r}. Allowed are 'bits' and 'nats'.")
+    check_options(mutual_information, unit=unit, saturating=saturating)
     fused, *sources = gray_levels(1, fused=fused, visible=visible, infrared=infrared)
     with memoizing():
         bits = torch.stack(

@@ -1,32 +1,34 @@
 """Check options of metrics against the type hints of their functions."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable
 from numbers import Real
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
-from .catalog import MetricInfo
 
-
-def check_options(metric: MetricInfo, options: Mapping[str, Any]) -> None:
+def check_options(function: Callable[..., Any], /, **options: Any) -> None:
     """Check the values of options of a fusion metric; numbers are ranges of gray levels, and therefore positive.
+
+    Args:
+        function: Functional form of the metric.
+        options: Values by name.
 
     Raises:
         ValueError: If a value is not allowed.
 
     Example:
-        >>> from gffusion.metrics import METRICS
-        >>> check_options(METRICS["MI"], {"unit": "bit"})
+        >>> from gffusion.metrics.functional import mutual_information
+        >>> check_options(mutual_information, unit="bit")
         Traceback (most recent call last):
-        ValueError: `unit` of MI must be 'bits' or 'nats', got 'bit'.
+        ValueError: `unit` must be 'bits' or 'nats', got 'bit'.
     """
-    hints = get_type_hints(metric.functional)
+    hints = get_type_hints(function)
     for name, value in options.items():
         kinds = _list_kinds(hints[name])
         plain = value.item() if hasattr(value, "item") and not value.ndim else value  # of NumPy and torch
         if not any(_is_of_kind(plain, kind) for kind in kinds):
-            raise ValueError(f"`{name}` of {metric.name} must be {_describe(kinds)}, got {value!r}.")
+            raise ValueError(f"`{name}` must be {_describe(kinds)}, got {value!r}.")
 
 
 def _list_kinds(hint: Any) -> list[Any]:

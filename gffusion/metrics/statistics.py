@@ -7,6 +7,7 @@ from torch import Tensor
 
 from .images import gray_levels
 from .memoization import memoized
+from .options import check_options
 
 _PIXELS = (-2, -1)
 
@@ -39,7 +40,7 @@ def standard_deviation(fused: Tensor, *, saturating: bool = False) -> Tensor:
             Pixels below the mean count as 0, and the value stays below sqrt(255), about 16. Papers of 2022 report such values.
 
     Raises:
-        ValueError: If the image has another shape, size or range.
+        ValueError: If the image has another shape, size or range, or an option another value.
 
     Source: Ma, Ma and Li 2019, doi:10.1016/j.inffus.2018.02.004.
 
@@ -47,6 +48,7 @@ def standard_deviation(fused: Tensor, *, saturating: bool = False) -> Tensor:
         >>> standard_deviation(torch.tensor([[0, 0], [100, 100]]))
         tensor([50.], dtype=torch.float64)
     """
+    check_options(standard_deviation, saturating=saturating)
     (levels,) = gray_levels(1, fused=fused)
     differences = _centered(levels)
     if saturating:
@@ -110,7 +112,7 @@ def mean_squared_error(fused: Tensor, visible: Tensor, infrared: Tensor, *, data
         data_range: Scale the images to 0 to this number first; the maximum is then its square.
 
     Raises:
-        ValueError: If an image has another shape, size or range.
+        ValueError: If an image has another shape, size or range, or an option another value.
 
     Source: Jagalingam and Hegde 2015, doi:10.1016/j.aqpro.2015.02.019.
 
@@ -119,6 +121,7 @@ def mean_squared_error(fused: Tensor, visible: Tensor, infrared: Tensor, *, data
         >>> mean_squared_error(fused, visible=fused + 2, infrared=fused)
         tensor([2.], dtype=torch.float64)
     """
+    check_options(mean_squared_error, data_range=data_range)
     fused, *sources = gray_levels(1, fused=fused, visible=visible, infrared=infrared)
     return torch.stack([_squared_error(fused, source) for source in sources]).mean(0) * (data_range / 255) ** 2
 
@@ -148,7 +151,7 @@ def peak_signal_to_noise_ratio(
             MATLAB program uses `data_range=1` and `peak=255`, which adds 48.13 dB.
 
     Raises:
-        ValueError: If an image has another shape, size or range.
+        ValueError: If an image has another shape, size or range, or an option another value.
 
     Source: Jagalingam and Hegde 2015, doi:10.1016/j.aqpro.2015.02.019.
 
@@ -157,6 +160,7 @@ def peak_signal_to_noise_ratio(
         >>> peak_signal_to_noise_ratio(fused, visible=fused + 10, infrared=fused - 10)
         tensor([28.1308], dtype=torch.float64)
     """
+    check_options(peak_signal_to_noise_ratio, data_range=data_range, peak=peak)
     error = mean_squared_error(fused, visible, infrared, data_range=data_range)
     (levels,) = gray_levels(1, fused=fused)
     signal = levels.amax(_PIXELS) if peak == "fused" else torch.full_like(error, peak)

@@ -9,6 +9,7 @@ from torch import Tensor
 from .filtering import Taps, gaussian_taps, local_covariance, local_mean, strips
 from .images import gray_levels
 from .memoization import memoized, memoizing
+from .options import check_options
 
 _PIXELS = (-2, -1)
 _GAUSSIAN = gaussian_taps(11, sigma=1.5)
@@ -58,7 +59,7 @@ def ssim(
             default, 7x7 (also the minimum size) with sample (n - 1) covariances.
 
     Raises:
-        ValueError: If an image has another shape, size or range, or `window` is unknown.
+        ValueError: If an image has another shape, size or range, or an option another value.
 
     Source: Wang, Bovik, Sheikh and Simoncelli 2004, doi:10.1109/TIP.2003.819861.
 
@@ -67,8 +68,7 @@ def ssim(
         >>> ssim(image, visible=image, infrared=255 - image)
         tensor([0.1738], dtype=torch.float64)
     """
-    if window not in ("gaussian", "uniform"):
-        raise ValueError(f"Got the window {window!r}. Allowed are 'gaussian' and 'uniform'.")
+    check_options(ssim, data_range=data_range, window=window)
     taps = _GAUSSIAN if window == "gaussian" else _UNIFORM
     c1, c2 = _constants(data_range)
     if window == "uniform":
@@ -98,7 +98,7 @@ def ms_ssim(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: flo
         data_range: The L of both constants of the SSIM.
 
     Raises:
-        ValueError: If an image has another shape, size or range.
+        ValueError: If an image has another shape, size or range, or an option another value.
 
     Source: Wang, Simoncelli and Bovik 2003, doi:10.1109/ACSSC.2003.1292216.
 
@@ -107,6 +107,7 @@ def ms_ssim(fused: Tensor, visible: Tensor, infrared: Tensor, *, data_range: flo
         >>> ms_ssim(image, visible=image, infrared=255 - image).round(decimals=4)
         tensor([1.], dtype=torch.float64)
     """
+    check_options(ms_ssim, data_range=data_range)
     fused, *sources = gray_levels(_MS_MINIMUM_SIZE, fused=fused, visible=visible, infrared=infrared)
     with memoizing():
         scores = [_ms_ssim_term(fused, source, *_constants(data_range)) for source in sources]

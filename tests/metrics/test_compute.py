@@ -85,7 +85,11 @@ def test_says_what_is_wrong(pair: Images) -> None:
         ("AG", "divisor", None, "'pixels' or 'intervals'"),
         ("MI", "unit", "bit", "'bits' or 'nats'"),
         ("VIF", "saturating", 1, "True or False"),
+        ("SD", "saturating", "yes", "True or False"),
         ("SF", "data_range", 0, "a number greater than 0"),
+        ("SSIM", "data_range", "255", "a number greater than 0"),
+        ("MS-SSIM", "data_range", math.nan, "a number greater than 0"),
+        ("MI", "saturating", None, "True or False"),
         ("MSE", "data_range", True, "a number greater than 0"),
         ("PSNR", "peak", "fuse", "a number greater than 0 or 'fused'"),
         ("Qabf", "tie_range", math.inf, "a number greater than 0 or None"),
@@ -93,9 +97,14 @@ def test_says_what_is_wrong(pair: Images) -> None:
         ("Acc", "num_classes", 3.5, "an int of at least 2"),
     ],
 )
-def test_wrong_options_are_refused_when_a_metric_is_made(name: str, option: str, value: Any, allowed: str) -> None:
-    with pytest.raises(ValueError, match=rf"^`{option}` .*must be {allowed}.*, got {value!r}\.$"):
+def test_wrong_options_are_refused(name: str, option: str, value: Any, allowed: str) -> None:
+    """When a metric is made, and by its function before the images are looked at."""
+    message = rf"`{option}` must be {allowed}.*, got {value!r}\.$"
+    with pytest.raises(ValueError, match=rf"^({name}: )?{message}"):
         get_metric(name, **{option: value})
+    inputs = (None,) * (3 if METRICS[name].needs_sources else 2 if option == "num_classes" else 1)
+    with pytest.raises(ValueError, match=rf"^{message}"):
+        METRICS[name].functional(*inputs, **{option: value})
 
 
 def test_options_override_those_of_a_protocol(pair: Images) -> None:

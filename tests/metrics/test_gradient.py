@@ -38,10 +38,6 @@ class TestAG(FusionMetricTester):
         assert self.function(RAMP).item() == pytest.approx(math.sqrt((6**2 + 1) / 2))
         assert self.function(FLAT).item() == 0
 
-    def test_unknown_divisor(self) -> None:
-        with pytest.raises(ValueError, match="'pixels' and 'intervals'"):
-            self.function(RAMP, divisor="rows")
-
 
 class TestQabf(FusionMetricTester):
     name = "Qabf"
