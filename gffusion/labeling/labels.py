@@ -6,7 +6,7 @@ from pathlib import Path
 
 from gffusion.data.boxes import read_boxes
 from gffusion.data.boxes.class_ids import check_class_ids
-from gffusion.data.boxes.formats import check_formats
+from gffusion.data.boxes.formats import add_size, check_formats
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
 from gffusion.data.pairs import ImagePair
@@ -79,7 +79,7 @@ def write_labels(
     """
     ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
     check_class_ids((pair.boxes for pair in pairs), class_names, can_fail_alone=True)
-    check_formats(pair.boxes for pair in pairs)
+    check_formats(add_size(pair.boxes, pair.visible) for pair in pairs)
     for pair in pairs:
         try:
             with memory_errors():

@@ -14,7 +14,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     """Read the boxes of all images of a COCO detection file.
 
     Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Annotations with
-    `iscrowd` are ignored: their boxes contain groups, not objects.
+    `iscrowd` are ignored: their boxes contain groups, not objects. Images may lack `width` and `height`, or have 0 or null.
 
     Returns:
         The boxes of every listed image by its stem, including images without annotations, and the names of the
@@ -84,7 +84,7 @@ def _convert_image(
         corners.append((left, top, left + width, top + height))
     return NamedBoxes(
         origin=f"{path} ({image['file_name']})",
-        size=(int(image["height"]), int(image["width"])) if {"height", "width"} <= image.keys() else None,
+        size=(int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None,
         names=tuple(_look_up(categories, int(annotation["category_id"]), "category") for annotation in annotations),
         coordinates=tuple(corners),
     )

@@ -3,11 +3,15 @@
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from gffusion.data.io import read_size
 
 from .base import NamedBoxes
 from .yolo import read_centers
@@ -40,6 +44,14 @@ def check_formats(sources: Iterable[Path | NamedBoxes | None]) -> None:
         check_pixels(np.vstack(boxes), origin)
         sized = [(box, image.size) for image, rows in zip(part, boxes, strict=True) for box in rows if image.size]
         check_sizes([box for box, _ in sized], [size for _, size in sized], origin)
+
+
+def add_size(boxes: Path | NamedBoxes | None, image: Path) -> Path | NamedBoxes | None:
+    """Return boxes with the size of their image file if they state none, as COCO files may, and it can be read."""
+    if isinstance(boxes, NamedBoxes) and boxes.coordinates and boxes.size is None:
+        with suppress(OSError, ValueError):
+            return replace(boxes, size=read_size(image))
+    return boxes
 
 
 def check_sizes(boxes: Sequence[Any], sizes: Sequence[tuple[int, int]], origin: str) -> None:

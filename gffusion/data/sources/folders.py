@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from gffusion.data.alignment import find_rig
 from gffusion.data.boxes import has_class_names, read_boxes
 from gffusion.data.boxes.class_ids import check_class_ids
-from gffusion.data.boxes.formats import check_formats
+from gffusion.data.boxes.formats import add_size, check_formats
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import check_end
@@ -65,7 +65,7 @@ class FolderPairs(PairSource):
         if self.has_boxes and self.class_names is None:
             _refuse_class_names(self.pairs)
         if self.has_boxes:
-            check_formats(pair.boxes for pair in self.pairs)
+            check_formats(add_size(pair.boxes, pair.visible) for pair in self.pairs)
         if self.has_boxes and (note := check_class_ids((pair.boxes for pair in self.pairs), self.class_names)):
             logger.warning("%s: %s", ", ".join(map(str, roots)), note)
 

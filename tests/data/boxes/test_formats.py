@@ -1,5 +1,6 @@
 """Boxes in another format than that of their file, which are refused, and odd ones that are not."""
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,33 @@ class TestCoco:
     def test_large_objects(self) -> None:
         """Numbers that could be corners, too."""
         check_formats(named([(20, 10, 150, 80), (50, 30, 149, 70)] * 5))
+
+
+@pytest.mark.parametrize("size", [{}, {"width": None, "height": None}, {"width": 0, "height": 0}])
+def test_coco_files_without_sizes(tmp_path: Path, size: dict[str, Any]) -> None:
+    """Those of the image files are taken, which tell corners from sizes."""
+    stems = [Path(name).stem for name in write_scenes(tmp_path, 6, height=48, width=64)]
+    for folder in ("boxes", "labels"):
+        shutil.rmtree(tmp_path / folder)
+    (tmp_path / "classes.txt").unlink()
+    content: dict[str, Any] = {
+        "categories": [{"id": 1, "name": "car"}],
+        "images": [{"id": stem, "file_name": f"{stem}.png"} | size for stem in stems],
+    }
+
+    def annotate(box: list[int]) -> None:
+        content["annotations"] = [{"image_id": stem, "category_id": 1, "bbox": box} for stem in stems]
+        (tmp_path / "all.json").write_text(json.dumps(content))
+
+    annotate([40, 20, 62, 44])
+    for use in (
+        lambda: FusionDataset(tmp_path),
+        lambda: next(write_labels(find_pairs(tmp_path).pairs, tmp_path / "labels", ThresholdMasks(), ["car"])),
+    ):
+        with pytest.raises(ValueError, match=r"all\.json: 6 of 6 .* in 64x48 .*are they \[x1, y1, x2, y2\]\?"):
+            use()
+    annotate([40, 20, 22, 24])
+    assert FusionDataset(tmp_path).has_boxes
 
 
 def test_yolo_corners(tmp_path: Path) -> None:
