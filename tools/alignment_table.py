@@ -25,12 +25,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras import align_images
+from gffusion.cameras import Rig, align_images
 from gffusion.cameras.edges import prepare_pair
 from gffusion.cameras.estimation import PairArrays, estimate_rig, measure_distance
 from gffusion.cameras.refinement import FINE, Level, Transform, compare_tiles, refine_rig
 from gffusion.cameras.rig import from_relative
-from gffusion.cameras.warping import resize_infrared, warp_image
+from gffusion.cameras.warping import warp_image
 from gffusion.data import ImagePair, match_pairs, read_image
 
 DATA = Path(os.environ.get("GFFUSION_DATA", "../shared/data"))
@@ -63,7 +63,11 @@ def read_arrays(pair: ImagePair, size: tuple[int, int] | None = None) -> tuple[N
     infrared = infrared[..., 0] if infrared.ndim == 3 else infrared
     if size is None or visible.shape[:2] == size:
         return visible, infrared
-    return resize_infrared(visible, None, size)[0], resize_infrared(infrared, None, size)[0]
+    return _resize(visible, size), _resize(infrared, size)
+
+
+def _resize(image: NDArray[Any], size: tuple[int, int]) -> NDArray[Any]:
+    return warp_image(image, None, Rig(np.eye(3)).to_pixels(size, image.shape[:2]), size)[0]
 
 
 def draw_motion(rng: np.random.Generator, size: tuple[int, int], perspective: bool) -> NDArray[np.float64]:

@@ -3,7 +3,7 @@
 from .alignment import Align, align_images
 from .frames import InfraredFrame
 from .rig import Rig
-from .warping import AlignedImages, Reference, apply_rig, resize_infrared, warp_infrared
+from .warping import AlignedImages, Reference, apply_rig
 
 __all__ = [
     "Align",
@@ -13,6 +13,4 @@ __all__ = [
     "Rig",
     "align_images",
     "apply_rig",
-    "resize_infrared",
-    "warp_infrared",
 ]

@@ -87,49 +87,6 @@ def apply_rig(
     return AlignedImages(visible[part], infrared[part], missing, window)
 
 
-def warp_infrared(
-    values: NDArray[Any], missing: NDArray[np.bool_] | None, rig: Rig, size: tuple[int, int]
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Move an infrared image into the frame of the visible image.
-
-    Args:
-        values: (h, w) or (h, w, C), any numeric type.
-        missing: (h, w), True where the infrared image has no measurement, or `None`.
-        rig: The transform between the images.
-        size: Height and width of the visible image.
-
-    Returns:
-        See [`warp_image`].
-
-    Example:
-        >>> values = np.array([[1, 2], [3, 4]], np.uint16)
-        >>> warped, missing = warp_infrared(values, None, Rig(np.diag([2.0, 1.0, 1.0])), (2, 4))
-        >>> warped.tolist(), missing[0].tolist()
-        ([[1, 2, 0, 0], [3, 4, 0, 0]], [False, False, True, True])
-    """
-    return warp_image(values, missing, rig.to_pixels(size, values.shape[:2]), size)
-
-
-def resize_infrared(
-    values: NDArray[Any], missing: NDArray[np.bool_] | None, size: tuple[int, int]
-) -> tuple[NDArray[Any], NDArray[np.bool_] | None]:
-    """Resize an infrared image whose camera has the field of view of the visible camera.
-
-    Args:
-        values: (h, w) or (h, w, C), any numeric type.
-        missing: (h, w), True where the infrared image has no measurement, or `None`.
-        size: Height and width of the visible image.
-
-    Returns:
-        See [`warp_image`].
-
-    Example:
-        >>> resize_infrared(np.array([[10, 30]], np.uint8), None, (1, 4))[0].tolist()
-        [[10, 15, 25, 30]]
-    """
-    return warp_infrared(values, missing, Rig(np.eye(3)), size)
-
-
 def warp_image(
     values: NDArray[Any],
     missing: NDArray[np.bool_] | None,

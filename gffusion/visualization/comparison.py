@@ -28,7 +28,6 @@ def draw_comparison(
     baselines: Collection[str] = (),
     labels: Mapping[str, NDArray[Any]] | None = None,
     zoom: Box | None = None,
-    width: int = _TILE_WIDTH,
 ) -> Image.Image:
     """Draw the images of a scene side by side, each above an enlarged part.
 
@@ -40,7 +39,6 @@ def draw_comparison(
         labels: Further images, such as label maps drawn over images.
         zoom: The enlarged part: left, top, right and bottom in pixels. By default, a quarter of each side, where the details of
             the images differ most.
-        width: Width of each image in pixels.
 
     Raises:
         ValueError: If the part does not lie in the images.
@@ -53,7 +51,7 @@ def draw_comparison(
     box = zoom or find_differing_part([to_luma8(image).numpy() for image in (*sources.values(), *fused.values())])
     check_box(box, next(iter(fused.values())).shape, heading)
     images = {**sources, **fused, **(labels or {})}.items()
-    tiles = [_draw_tile(name, image, box, FAINT if name in baselines else INK, width) for name, image in images]
+    tiles = [_draw_tile(name, image, box, FAINT if name in baselines else INK) for name, image in images]
     return arrange_tiles(heading, tiles, choose_columns(len(tiles)))
 
 
@@ -101,11 +99,11 @@ def check_box(box: Box, shape: Sequence[int], heading: str) -> None:
         )
 
 
-def _draw_tile(caption: str, image: NDArray[Any], box: Box, color: Color, width: int) -> Image.Image:
+def _draw_tile(caption: str, image: NDArray[Any], box: Box, color: Color) -> Image.Image:
     """Draw a caption, the image with a frame around the part, and the enlarged part."""
     original = Image.fromarray(to_uint8(image)).convert("RGB")
-    scale = width / original.width
-    size = width, max(1, round(original.height * scale))
+    scale = _TILE_WIDTH / original.width
+    size = _TILE_WIDTH, max(1, round(original.height * scale))
     overview = original.resize(size, Image.Resampling.LANCZOS)
     left, top, right, bottom = (round(side * scale) for side in box)
     # The frame in the color of the paper is also seen in gray.

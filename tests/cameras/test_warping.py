@@ -8,13 +8,22 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from skimage.transform import resize, warp
 
-from gffusion.cameras import Rig, align_images, apply_rig, resize_infrared, warp_infrared
+from gffusion.cameras import Rig, align_images, apply_rig
 from gffusion.cameras.warping import find_window, warp_image
 
 
 def make_counts(height: int = 60, width: int = 80) -> NDArray[np.uint16]:
     noise = ndimage.gaussian_filter(np.random.default_rng(0).random((height, width)), 2)
     return (9000 + 50_000 * noise).astype(np.uint16)
+
+
+def warp_infrared(values: NDArray[Any], missing: Any, rig: Rig, size: tuple[int, int]) -> tuple[NDArray[Any], Any]:
+    """Move an infrared image into the frame of a visible image."""
+    return warp_image(values, missing, rig.to_pixels(size, values.shape[:2]), size)
+
+
+def resize_infrared(values: NDArray[Any], missing: Any, size: tuple[int, int]) -> tuple[NDArray[Any], Any]:
+    return warp_infrared(values, missing, Rig(np.eye(3)), size)
 
 
 @pytest.mark.parametrize("size", [(120, 160), (60, 80), (97, 101), (25, 40), (7, 200), (1, 1)])

@@ -16,11 +16,11 @@ from gffusion.visualization.palette import PALETTE
 def test_values_by_hand(value: float, dtype: Any, gray: int, channels: tuple[int, ...]) -> None:
     image = np.full((2, 3, *channels), value, dtype)
     labels = np.array([[0, 1, 2], [2, 1, 0]], np.uint8)
-    result = overlay(image, labels, opacity=0.25)
+    result = overlay(image, labels)
     assert (result.shape, result.dtype) == ((2, 3, 3), np.uint8)
     assert (result[labels == 0] == gray).all()
     for number in (1, 2):
-        assert np.abs(result[labels == number] - (0.75 * gray + 0.25 * PALETTE[number])).max() <= 0.5
+        assert np.abs(result[labels == number] - (0.5 * gray + 0.5 * PALETTE[number])).max() <= 0.5
 
 
 def test_every_class_but_the_background_is_colored() -> None:
