@@ -19,6 +19,8 @@ from gffusion.data.label_values import replace_values
 from gffusion.evaluation.classes import prepare_classes
 from gffusion.metrics import MeanIoU
 
+pytestmark = pytest.mark.usefixtures("fast_plots")
+
 
 @pytest.fixture
 def maps(pairs: Path, save: Callable[[Path, NDArray[Any]], None]) -> MeanIoU:

@@ -1,8 +1,7 @@
-"""`evaluate`: values against the metrics, resuming, damaged images, and wrong arguments."""
+"""`evaluate`: values against the metrics, damaged images, and wrong arguments."""
 
 import csv
 import re
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,8 +20,7 @@ from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.data import ReadOptions
 from gffusion.evaluation import evaluate
 from gffusion.evaluation.inputs import name_model
-from gffusion.evaluation.methods import FusedFolder, Model
-from gffusion.evaluation.records import Records
+from gffusion.evaluation.methods import Model
 from gffusion.inference.predict import predict
 from gffusion.metrics import PROTOCOLS, MeanIoU, compute_metrics, to_luma8
 
@@ -165,72 +163,6 @@ def test_infrared_values_without_range(pairs: Path) -> None:
         run(pairs)
 
 
-class TestResuming:
-    def test_measures_only_what_is_new(self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]]) -> None:
-        output, everything = tmp_path / "out", [(method, name) for name in NAMES for method in ("sharp", "flat")]
-        first = run(pairs, output=output, workers=1, sheet=[])
-        assert fusions == everything
-        fusions.clear()
-        again = run(pairs, output=output, workers=1, sheet=[])
-        assert fusions == []
-        assert again.to_csv() == first.to_csv()
-        run(pairs, output=output, workers=1, sheet=[], metrics=[*METRICS, "SD"])
-        assert fusions == everything
-        fusions.clear()
-        (output / "summary.json").unlink()  # a table with another protocol is not replaced
-        run(pairs, output=output, workers=1, sheet=[], protocol="cddfuse")
-        assert fusions == everything
-        fusions.clear()
-        (output / "summary.json").unlink()
-        shutil.copy(pairs / "flat" / "a.png", pairs / "flat" / "c.png")
-        changed = run(pairs, output=output, workers=1, sheet=[])
-        assert fusions == [("flat", "c")]
-        assert np.array_equal(changed.values[0], first.values[0])
-        assert not np.array_equal(changed.values[1, 2], first.values[1, 2])
-
-    def test_after_an_interruption(
-        self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        uninterrupted = run(pairs)
-        fusions.clear()
-        counted = FusedFolder.fuse
-
-        def interrupt(self: Any, sources: Any, segment: bool = False) -> Any:
-            if sources.pair.name == "c":
-                raise KeyboardInterrupt
-            return counted(self, sources, segment)
-
-        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(FusedFolder, "fuse", interrupt)
-            run(pairs, output=tmp_path / "out", workers=1)
-        before = set(fusions)
-        assert {("sharp", "a"), ("flat", "a"), ("sharp", "b"), ("flat", "b")} <= before
-        fusions.clear()
-        assert run(pairs, output=tmp_path / "out", sheet=[]).to_csv() == uninterrupted.to_csv()
-        assert not before & set(fusions)
-
-    @pytest.mark.parametrize("workers", [1, 3])
-    def test_records_that_cannot_be_written_end_the_evaluation(
-        self, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, workers: int
-    ) -> None:
-        """No pair is left out for it; what was recorded is not measured again."""
-        expected, write, count = run(pairs), Records.add, 0
-
-        def add(self: Records, *values: Any) -> None:
-            nonlocal count
-            count += 1
-            if count == 4:
-                raise OSError(28, "No space left on device", "records.jsonl")
-            write(self, *values)
-
-        monkeypatch.setattr(Records, "add", add)
-        with pytest.raises(OSError, match=r"No space left on device.*records\.jsonl"):
-            run(pairs, output=tmp_path / "out", workers=workers)
-        assert [path.name for path in (tmp_path / "out").iterdir()] == ["records.jsonl"]
-        table = run(pairs, output=tmp_path / "out")
-        assert np.array_equal(table.values, expected.values) and not table.skipped
-
-
 class TestDamagedImages:
     def spoil(self, pairs: Path, kind: str, save: Callable[[Path, NDArray[Any]], None]) -> str:
         """Damage the pair b, and return the pattern of the reported reason."""
@@ -322,6 +254,7 @@ class TestOutput:
         assert files == sorted([*figures, *tables, "per_image.csv", "records.jsonl", "summary.json"])
         assert (tmp_path / "new" / "out" / "table.md").read_text(encoding="utf-8") == table.to_markdown()
 
+    @pytest.mark.usefixtures("fast_plots")
     def test_sheet_count_is_a_limit(self, pairs: Path, tmp_path: Path) -> None:
         heights = []
         for sheet in (1, 2, 99):
