@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from torch.distributed import TCPStore
+from two_processes import find_path, launch_two
 
 from gffusion.cli.distributed import Outcome, Share
 from gffusion.synthetic.samples import write_scenes
@@ -20,24 +21,7 @@ pytestmark = pytest.mark.processes
 
 def launch(*arguments: object) -> subprocess.CompletedProcess[str]:
     """Run `gffusion fuse` in two processes on CPUs."""
-    command = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes=2",
-        "--num_machines=1",
-    ]
-    command += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", "-m", "gffusion", "fuse"]
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": find_path()}
-    return subprocess.run(
-        [*command, *map(str, arguments)], env=environment, capture_output=True, text=True, timeout=300
-    )
-
-
-def find_path() -> str:
-    """Return a `PYTHONPATH` with which processes import this package."""
-    return os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    return launch_two("-m", "gffusion", "fuse", *arguments)
 
 
 def count_reports(finished: subprocess.CompletedProcess[str]) -> list[str]:

@@ -2,10 +2,7 @@
 
 import dataclasses
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +11,7 @@ import pytest
 import training_runs as runs
 from accelerate import Accelerator
 from read_back import read_log
+from two_processes import launch_two
 
 from gffusion import GFFusionModel
 from gffusion.data import FusionDataset, read_image, write_image
@@ -85,18 +83,7 @@ def pair_of_processes(data: Path, models: Path, tmp_path_factory: pytest.TempPat
     own = {"output_dir": str(folder / "own statistics"), "batch_normalization": "local", "num_train_epochs": 2}
     parts += [dataclasses.replace(parts[0], arguments=parts[0].arguments | own | {"eval_epochs": 1})]
     jobs.write_text(json.dumps([dataclasses.asdict(part) for part in parts]))
-    launch = [
-        sys.executable,
-        "-m",
-        "accelerate.commands.launch",
-        "--multi_gpu",
-        "--num_processes=2",
-        "--num_machines=1",
-    ]
-    launch += ["--mixed_precision=no", "--dynamo_backend=no", "--main_process_port=0", runs.__file__, str(jobs)]
-    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
-    environment = os.environ | {"ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
-    finished = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=1200)
+    finished = launch_two(runs.__file__, jobs, timeout=1200)
     assert finished.returncode == 0, finished.stderr[-5000:]
     return folder
 
