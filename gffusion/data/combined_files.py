@@ -8,6 +8,7 @@ from typing import NamedTuple
 from PIL import TiffImagePlugin
 
 from gffusion.cameras.radiometric import inspect_radiometric
+from gffusion.utils.regular_files import is_file_or_broken_link
 
 from .decoded_image import DEFAULT_OPTIONS, DecodeOptions
 from .decoding import open_header
@@ -148,7 +149,7 @@ def _list_images(folder: Path) -> list[Path]:
     return [
         file
         for file in files
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and file.is_file()
+        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and is_file_or_broken_link(file)
     ]
 
 

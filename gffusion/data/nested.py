@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from gffusion.utils.regular_files import is_file_or_broken_link
+
 from .file_names import normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import NoMatchError, PairMatch, match_pairs, natural_key
@@ -138,7 +140,7 @@ def _hold_image(files: Iterable[Path], suffixes: tuple[str, ...]) -> bool:
 
 
 def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
-    return file.suffix.lower() in suffixes and not file.name.startswith(".") and file.is_file()
+    return file.suffix.lower() in suffixes and not file.name.startswith(".") and is_file_or_broken_link(file)
 
 
 def _list_all(folders: list[Path], suffixes: tuple[str, ...]) -> tuple[Path, ...]:

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
+from gffusion.utils.regular_files import is_file_or_broken_link
+
 from .file_names import normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import ImagePair, PairMatch, match_pairs
@@ -115,7 +117,7 @@ def expand(pattern: Path, suffixes: Sequence[str]) -> list[Path]:
         FileNotFoundError: If no image matches.
     """
     files = [Path(file) for file in glob.iglob(str(pattern), recursive=True)]
-    files = [file for file in files if file.suffix.lower() in suffixes and file.is_file()]
+    files = [file for file in files if file.suffix.lower() in suffixes and is_file_or_broken_link(file)]
     if not files:
         raise FileNotFoundError(f"no image matches the pattern {pattern}")
     return files

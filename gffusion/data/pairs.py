@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeGuard, TypeVar
 
+from gffusion.utils.regular_files import is_file_or_broken_link
+
 from .boxes import BOX_SUFFIXES, NamedBoxes
 from .file_names import (
     ANY,
@@ -269,7 +271,7 @@ def list_folder(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: 
     files = _index_files(
         file
         for file in folder.iterdir()
-        if not file.name.startswith(".") and file.suffix.lower() in suffixes and file.is_file()
+        if not file.name.startswith(".") and file.suffix.lower() in suffixes and is_file_or_broken_link(file)
     )
     if not files:
         advice = describe_others(folder, suffixes, kind)

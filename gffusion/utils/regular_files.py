@@ -2,6 +2,7 @@
 
 import os
 import stat
+from pathlib import Path
 from typing import IO
 
 _READ_BYTES = 1 << 20
@@ -15,7 +16,14 @@ def check_regular(path: str | os.PathLike[str]) -> os.stat_result:
         IsADirectoryError: If it is a folder.
         OSError: If it is no regular file.
     """
-    status = os.stat(path)
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        if os.path.islink(path):
+            raise FileNotFoundError(
+                f"{os.fspath(path)} is a link to {os.readlink(path)}, which does not exist"
+            ) from None
+        raise
     if stat.S_ISDIR(status.st_mode):
         raise IsADirectoryError(f"{os.fspath(path)} is a folder; pass a file")
     if not stat.S_ISREG(status.st_mode):
@@ -37,6 +45,18 @@ def describe_special(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"
+
+
+def is_file_or_broken_link(path: Path) -> bool:
+    """Return whether a path is a file, or a link to one that is not there, such as on a card that is not mounted.
+
+    Such a link is listed, so that it is reported when it is read.
+
+    Example:
+        >>> is_file_or_broken_link(Path(__file__)), is_file_or_broken_link(Path("/missing"))
+        (True, False)
+    """
+    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:

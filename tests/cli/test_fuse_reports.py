@@ -52,6 +52,28 @@ def test_lists_patterns_and_tables_give_the_same_files_as_folders(gffusion: Call
             assert Path(other, f"{name}.png").read_bytes() == expected
 
 
+@pytest.mark.parametrize(
+    ("inputs", "names"),
+    [
+        (("v", "i"), ("v/{}.png", "i/{}.png")),
+        (("v/*.png", "i/*.png"), ("v/{}.png", "i/{}.png")),
+        (("v", "i"), ("v/day/{}.png", "i/day/{}.png")),
+        (("v",), ("v/{}_vis.png", "v/{}_ir.png")),
+    ],
+    ids=["folders", "patterns", "sub-folders", "one folder"],
+)
+def test_broken_links_fail(gffusion: Callable, inputs: tuple[str, ...], names: tuple[str, str]) -> None:
+    """Such as links to a memory card that is not mounted: their pairs are not left out."""
+    for name, source in zip(names, PAIR, strict=True):
+        for number in range(2):
+            Path(name.format(number)).parent.mkdir(parents=True, exist_ok=True)
+            Path(name.format(number)).symlink_to(Path(source).absolute() if number == 0 else "/card/gone.png")
+    outcome = gffusion("fuse", *inputs, "-o", "out", "--model", "gffusion-live", "--json")
+    report = json.loads(outcome.out)
+    assert (outcome.exit_code, report["fused"], report["failed"]) == (1, 1, 1)
+    assert "is a link to /card/gone.png, which does not exist" in next(iter(report["errors"].values()))
+
+
 @pytest.mark.parametrize(("platform", "code"), [("darwin", 2), ("win32", 2), ("linux", 0)])
 def test_outputs_that_differ_in_case_only(
     gffusion: Callable, monkeypatch: pytest.MonkeyPatch, platform: str, code: int
