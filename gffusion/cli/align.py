@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import user_errors
-from .fuse_plans import check_pairs, check_paths, match_folders, read_lists
+from .fuse_plans import check_pairs, check_paths, match_folders, match_one_folder, read_lists
 from .infrared_options import InfraredLumaOption, KeepBordersOption
 from .options import JsonOption, OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
@@ -26,13 +26,16 @@ TRANSFORMS = ("translation", "similarity", "affine", "homography")
 def align(
     visible: Annotated[
         Path,
-        typer.Argument(metavar="VISIBLE", help="Visible image, or folder, pattern or @list.txt of visible images."),
+        typer.Argument(
+            metavar="VISIBLE",
+            help="Visible image, or folder, pattern or @list.txt of visible images; or, alone, a folder or file with both images.",
+        ),
     ],
     infrared: Annotated[
         Path | None,
         typer.Argument(
             metavar="INFRARED",
-            help="Infrared image, or folder, pattern or @list.txt of infrared images; not for a CSV file of pairs.",
+            help="Infrared image, or folder, pattern or @list.txt of infrared images; not for a CSV file of pairs, or if VISIBLE has both.",
             show_default=False,
         ),
     ] = None,
@@ -159,20 +162,24 @@ def _check(output: Path, transform: str, turn: int, overlay: Path | None, overwr
 
 def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
     from gffusion.data import ImagePair
+    from gffusion.data.combined_files import check_holds_both
     from gffusion.data.other_files import is_video
     from gffusion.data.pair_lists import is_list
 
-    if infrared is None and not is_list(visible):
-        raise ValueError(f"{visible} is alone: give the infrared images, too, or a CSV file of pairs")
-    if infrared is None or is_list(visible) or is_list(infrared):
+    if is_list(visible) or (infrared is not None and is_list(infrared)):
         return read_lists(visible, infrared, options).pairs
-    for path in (visible, infrared):
+    for path in filter(None, (visible, infrared)):
         if is_video(path) and path.is_file():
             raise ValueError(
                 f"{path} is a video, and align takes images: give two folders of frames that were extracted from both videos "
                 "(ffmpeg -i VIDEO -vf fps=1 FOLDER/%04d.png), or pass --align auto to gffusion fuse"
             )
     check_paths(visible, infrared, output, options)
+    if infrared is None and visible.is_dir():
+        return match_one_folder(visible, options).pairs
+    if infrared is None:
+        check_holds_both(visible, options=options.decoding)
+        return [ImagePair(visible.stem, visible, visible)]
     if visible.is_dir():
         return match_folders(visible, infrared, output, options).pairs
     return [ImagePair(visible.stem, visible, infrared)]

@@ -41,7 +41,9 @@ def plan_pairs(
     check_paths(visible, infrared, output, options)
     if visible.is_dir():
         match = (
-            _find_combined(visible, options) if infrared is None else match_folders(visible, infrared, output, options)
+            match_one_folder(visible, options)
+            if infrared is None
+            else match_folders(visible, infrared, output, options)
         )
         plans = _plan_folder(match.pairs, output, suffix, segment)
         _check_folder(match.pairs, output, segment, is_single=False)
@@ -123,8 +125,8 @@ def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
         )
 
 
-def _find_combined(folder: Path, options: "ReadOptions") -> "PairMatch":
-    """Return the pairs of one folder, and print notes and files that hold one image."""
+def match_one_folder(folder: Path, options: "ReadOptions") -> "PairMatch":
+    """Match the images of one folder that holds both kinds, and print notes and files that hold one image."""
     from gffusion.data import PairMatch
     from gffusion.data.combined_files import find_combined
 

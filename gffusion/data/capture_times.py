@@ -177,7 +177,8 @@ def _sort_by_time(files: Sequence[Path], offset: int = 0) -> Mapping[int, Path]:
         twin = found.setdefault(time + offset, file)
         if twin is not file:
             raise ValueError(
-                f"{twin} and {file} have the same time: remove one, or match the folders of one camera each"
+                f"{twin} and {file} have the same time: remove one, or give the images of each camera by a pattern, such as "
+                '"DCIM/*_V.JPG" and "DCIM/*_T.JPG"'
             )
     return dict(sorted(found.items()))
 

@@ -1,6 +1,7 @@
 """`gffusion align`, and `--align` of the other commands."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,19 @@ def test_a_rig_is_written(gffusion: Callable[..., Any], rig_folder: Path, tmp_pa
     assert f"residual {report['residual']:.1f} pixels, confidence {report['confidence']:.2f}" in again.err
     assert (report["transform"], report["pairs"], report["sure"]) == ("similarity", 3, True)
     assert (report["distance_from_tags"], report["output"]) == (None, str(tmp_path / "rig.json"))
+
+
+def test_one_folder_gives_the_rig_of_two(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
+    for kind, letter in (("visible", "V"), ("infrared", "T")):
+        for file in (rig_folder / kind).iterdir():
+            (tmp_path / "DCIM").mkdir(exist_ok=True)
+            shutil.copy(file, tmp_path / "DCIM" / f"DJI_000{file.stem}_{letter}.png")
+    alone = gffusion("align", tmp_path / "DCIM", "-o", tmp_path / "alone.json")
+    both = gffusion("align", rig_folder / "visible", rig_folder / "infrared", "-o", tmp_path / "both.json")
+    assert alone.exit_code == both.exit_code == 0, alone.err
+    assert (tmp_path / "alone.json").read_text() == (tmp_path / "both.json").read_text()
+    single = gffusion("align", rig_folder / "visible" / "0.png", "-o", tmp_path / "single.json")
+    assert (single.exit_code, "0.png holds one image" in single.err) == (2, True)
 
 
 def test_an_existing_rig_is_kept(gffusion: Callable[..., Any], rig_folder: Path, tmp_path: Path) -> None:
