@@ -1,7 +1,7 @@
-"""Write the cards of models without weights: `python tools/model_cards.py`; with `--check`, only compare them.
+"""Write the cards of models: `python tools/model_cards.py`; with `--check`, only compare them.
 
-The cards are generated from the registry, the recipes and the results of the paper. Edited or handwritten cards are kept;
-delete one to generate it again.
+Cards of models without weights are generated from the registry, the recipes and the results of the paper. If you edit one, it is
+kept; delete it to generate it again. Cards of bundled models are copies of gffusion/zoo/weights/NAME/README.md: edit that file.
 """
 
 import argparse
@@ -11,9 +11,10 @@ from gffusion import GFFusionConfig
 from gffusion.hub import FusionCard
 from gffusion.hub.rendering import is_unedited
 from gffusion.training.recipe import read_recipe
-from gffusion.zoo import ModelEntry, find_entries
+from gffusion.zoo import ModelEntry, find_entries, locate
 
 CARDS = Path(__file__).parents[1] / "model_cards"
+BUNDLED_FILES = ("README.md", "config.json", "model.safetensors", "preprocessor_config.json")
 
 # Luo, Wang, Liu (IEEE Access 12, 2024), on M3FD. The model of the paper is part of three of its comparisons.
 GFFUSION = {"SCD": 1.872, "EN": 7.641, "VIF": 0.852}
@@ -66,25 +67,38 @@ def make_card(entry: ModelEntry) -> FusionCard:
     )
 
 
-def is_outdated(path: Path, card: FusionCard) -> bool:
-    """Return whether a card is missing, or was generated with other content."""
+def read_card(entry: ModelEntry) -> bytes:
+    """Return what the card of a model should contain."""
+    if entry.status == "recipe-only":
+        return make_card(entry).render().encode()
+    return Path(locate(entry.name), "README.md").read_bytes()
+
+
+def is_outdated(path: Path, entry: ModelEntry) -> bool:
+    """Return whether a card is missing, or has other content and was not edited."""
     if not path.exists():
         return True
     content = path.read_bytes()
-    return is_unedited(content) and content != card.render().encode()
+    may_be_edited = entry.status == "recipe-only"
+    return content != read_card(entry) and (is_unedited(content) or not may_be_edited)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Write or compare the cards, and return the exit code: 1 if the comparison finds an outdated card."""
+    """Write or compare the cards; return 1 if a bundled model lacks a file or the comparison finds an outdated card, else 0."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with code 1 if a card is outdated")
     check = parser.parse_args(arguments).check
-    cards = {CARDS / f"{entry.name}.md": make_card(entry) for entry in find_entries(status="recipe-only")}
-    outdated = [path for path, card in cards.items() if is_outdated(path, card)]
+    bundled = find_entries(status="bundled")
+    files = [Path(locate(entry.name), name) for entry in bundled for name in BUNDLED_FILES]
+    if missing := [file for file in files if not file.is_file()]:
+        print(*(f"{file} is missing: bundled models have {', '.join(BUNDLED_FILES)}" for file in missing), sep="\n")
+        return 1
+    cards = {CARDS / f"{entry.name}.md": entry for entry in [*find_entries(status="recipe-only"), *bundled]}
+    outdated = [path for path, entry in cards.items() if is_outdated(path, entry)]
     for path in outdated:
         print(f"{path} {'is outdated: run `python tools/model_cards.py`' if check else 'written'}")
         if not check:
-            cards[path].save(path.parent, path.name)
+            path.write_bytes(read_card(cards[path]))
     return int(check and bool(outdated))
 
 

@@ -27,10 +27,10 @@ each_recipe = pytest.mark.parametrize("entry", WITHOUT_WEIGHTS, ids=lambda entry
 
 @pytest.fixture
 def copied_cards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Copy the cards, and restrict the generator to one of them."""
+    """Copy the cards, and restrict the generator to two of them: one is generated, and one is a copy."""
     cards = shutil.copytree(CARDS, tmp_path / "model_cards")
     monkeypatch.setattr(script, "CARDS", cards)
-    monkeypatch.setattr(script, "find_entries", lambda status: find_entries("gffusion-cascading", status))
+    monkeypatch.setattr(script, "find_entries", lambda status: find_entries("gffusion-[cf]*", status))
     return cards
 
 
@@ -44,11 +44,6 @@ def sections(entry: ModelEntry) -> dict[str, str]:
 
 def test_every_model_has_a_card() -> None:
     assert {card.stem for card in CARDS.iterdir()} == set(list_models())
-
-
-@pytest.mark.parametrize("name", list_models(status="bundled"))
-def test_bundled_cards_are_those_in_the_package(name: str) -> None:
-    assert (CARDS / f"{name}.md").read_bytes() == Path(locate(name), "README.md").read_bytes()
 
 
 def test_cards_are_up_to_date() -> None:
@@ -145,3 +140,23 @@ class TestGenerator:
         monkeypatch.setitem(script.REMARKS, "gffusion-cascading", "Something else.")
         assert script.main(["--check"]) == script.main([]) == 0
         assert {file: file.read_bytes() for file in copied_cards.iterdir()} == before
+
+    def test_cards_of_bundled_models_are_copied(self, copied_cards: Path) -> None:
+        path = copied_cards / "gffusion-funet.md"
+        content = Path(locate("gffusion-funet"), "README.md").read_bytes()
+        path.write_bytes(content + b"Edited in the wrong place.\n")
+        assert script.main(["--check"]) == 1
+        assert script.main([]) == 0 and path.read_bytes() == content
+        path.unlink()
+        assert script.main(["--check"]) == 1
+        assert script.main([]) == 0 and path.read_bytes() == content
+
+    @pytest.mark.parametrize("name", ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"])
+    def test_missing_files_of_bundled_models_are_named(
+        self, name: str, copied_cards: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+    ) -> None:
+        folder = shutil.copytree(locate("gffusion-funet"), copied_cards.parent / "weights")
+        (folder / name).unlink()
+        monkeypatch.setattr(script, "locate", lambda model: str(folder))
+        assert script.main(["--check"]) == script.main([]) == 1
+        assert f"{folder / name} is missing" in capsys.readouterr().out
