@@ -22,7 +22,7 @@ from page_tables import format_table
 from range_figures import render_sequence
 from torch import Tensor
 
-from gffusion import create_model
+from gffusion import create_model, list_models
 from gffusion.data import match_pairs, read_pair
 from gffusion.evaluation.baselines import BASELINES, fuse_luma
 from gffusion.inference.predict import predict
@@ -35,7 +35,7 @@ Pair = tuple[Image, Image]
 Fuse = Callable[[Image, Image], Tensor]
 
 DATA = Path(os.environ.get("GFFUSION_DATA", "../shared/data")) / "val" / "m3svd"
-METHODS = ("gffusion-tiny", "gffusion-live", "gffusion-funet", "maximum", "average")
+METHODS = (*reversed(list_models(status="bundled")), "maximum", "average")
 HEIGHT, WIDTH, FRAMES = 480, 640, 12
 NOISE = 2.0  # standard deviation of both cameras, in gray levels
 

@@ -24,10 +24,10 @@ import numpy as np
 from page_tables import GUIDES, RECORDS, format_table, import_from, update
 from PIL import Image
 
+from gffusion import list_models
 from gffusion.synthetic.rendering import render_scene
 
 TOOL, RECORD, PAGE = "memory_table", "memory.json", GUIDES / "robustness.md"
-MODELS = ("gffusion-funet", "gffusion-live", "gffusion-tiny")
 MEGAPIXELS = (0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
 SIZES = ((48, 64), (240, 320))
 MEBIBYTE = 2**20
@@ -122,7 +122,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Measure what is asked for, and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", nargs="+", choices=("peaks", "pairs", "frames"), default=[])
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--models", nargs="+", default=list_models(status="bundled"))
     parser.add_argument("--megapixels", type=float, nargs="+", default=list(MEGAPIXELS))
     parser.add_argument("--threads", type=int, default=2, help="threads of torch")
     parser.add_argument("--pairs", type=int, default=5000)

@@ -26,7 +26,7 @@ import torch
 from numpy.typing import NDArray
 from page_tables import GUIDES, RECORDS, format_table, import_from, update
 
-from gffusion import GFFusionModel, create_model
+from gffusion import GFFusionModel, create_model, list_models
 from gffusion.inference import large_images
 from gffusion.inference.predict import predict
 from gffusion.synthetic.rendering import render_scene
@@ -34,7 +34,6 @@ from gffusion.synthetic.samples import write_scenes
 from gffusion.zoo import load_image_processor
 
 TOOL, RECORD, PAGE = "numbers_table", "numbers.json", GUIDES / "robustness.md"
-MODELS = ("gffusion-funet", "gffusion-live", "gffusion-tiny")
 DTYPES = ("float32", "bfloat16", "float16")
 SIZE, SCENES = (192, 256), 8
 
@@ -140,7 +139,7 @@ def main(words: Sequence[str] | None = None) -> None:
     """Measure if asked for, and write the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measure", action="store_true")
-    parser.add_argument("--models", nargs="+", default=list(MODELS))
+    parser.add_argument("--models", nargs="+", default=list_models(status="bundled"))
     available = ["cpu", *(["cuda"] if torch.cuda.is_available() else [])]
     parser.add_argument("--devices", nargs="+", default=available)
     options = parser.parse_args(words)

@@ -22,7 +22,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-MODELS = ("gffusion-funet", "gffusion-tiny")
+from gffusion import list_models
+
 LABELED_PAIRS = 5
 DATA = Path(os.environ.get("GFFUSION_DATA", "../shared/data")) / "val" / "msrs"
 
@@ -42,11 +43,12 @@ def run(*words: object) -> None:
 
 
 def record() -> dict[str, object]:
-    """Return the digests and means of both models."""
+    """Return the digests and means of the bundled models."""
     with tempfile.TemporaryDirectory() as temporary:
         work = Path(temporary)
         result: dict[str, object] = {}
-        for model in MODELS:
+        bundled = list_models(status="bundled")
+        for model in bundled:
             run("fuse", DATA / "visible", DATA / "infrared", "-o", work / model, "-m", model)
             result[f"fused by {model}"] = digest_images(work / model)
         for modality in ("visible", "infrared"):
@@ -55,7 +57,7 @@ def record() -> dict[str, object]:
                 (work / "few" / modality / path.name).symlink_to(path.resolve())
         run("fuse", work / "few/visible", work / "few/infrared", "-o", work / "segmented", "--segment")
         result["label maps by gffusion-tiny"] = digest_images(work / "segmented" / "labels")
-        models = [word for model in MODELS for word in ("--model", model)]
+        models = [word for model in bundled for word in ("--model", model)]
         run("evaluate", "--visible", DATA / "visible", "--infrared", DATA / "infrared", *models, "-o", work / "table")
         result["means"] = json.loads((work / "table" / "summary.json").read_text(encoding="utf-8"))["methods"]
         return result
@@ -80,7 +82,7 @@ def main() -> int:
     before = json.loads(options.file.read_text(encoding="utf-8"))
     differences = 0
     for part, entries in now.items():
-        changed = [key for key, value in entries.items() if before[part].get(key) != value]
+        changed = [key for key, value in entries.items() if before.get(part, {}).get(key) != value]
         differences += len(changed)
         print(f"{part}: {len(entries) - len(changed)} of {len(entries)} the same", *changed)
     return int(bool(differences))

@@ -31,7 +31,9 @@ _EXPORTED = {
 
 @dataclass(frozen=True, kw_only=True)
 class ModelEntry:
-    """A model of the zoo.
+    """A model of the zoo: a configuration of GFFusion, with weights or a recipe that trains them.
+
+    Other networks are compared by folders of their fused images: `gffusion evaluate --fused NAME=FOLDER`.
 
     Args:
         name: Name in `create_model` and on the command line.
@@ -41,10 +43,10 @@ class ModelEntry:
         recipe: Recipe that trains the model, for `gffusion train --config`.
         training_data: Data that the weights were trained on, or that the recipe trains on.
         architecture: Arguments of [`GFFusionConfig`].
-        license: SPDX identifier of the license of the weights.
+        license: SPDX identifier of the license of the weights, which every model with weights has.
         repo_id: Hub id of published weights.
         revision: Commit of `repo_id`.
-        measurements: Means measured with the weights, by dataset and metric.
+        measurements: Means measured with the weights, by dataset and metric, which every model with weights has.
     """
 
     name: str
@@ -197,8 +199,8 @@ def list_models(pattern: str = "*", status: Status | None = None) -> list[str]:
         ValueError: If the status is unknown.
 
     Example:
-        >>> list_models(status="bundled")
-        ['gffusion-funet', 'gffusion-live', 'gffusion-tiny']
+        >>> list_models("*-m*fd", status="recipe-only")
+        ['gffusion-m3fd']
     """
     return [entry.name for entry in find_entries(pattern, status)]
 

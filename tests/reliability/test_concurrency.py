@@ -20,7 +20,7 @@ from PIL import Image, ImageFile
 from torch.utils.data import DataLoader, Dataset
 from transformers import pipeline
 
-from gffusion import GFFusionModel, create_model
+from gffusion import GFFusionModel, create_model, list_models
 from gffusion.data import FusionDataset, read_image
 from gffusion.inference.predict import predict
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -30,7 +30,7 @@ from gffusion.zoo import load_image_processor
 
 Pair = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 SIZES = [(48, 64), (64, 64), (40, 72), (48, 64), (96, 120)]
-BUNDLED = ["gffusion-funet", "gffusion-live", "gffusion-tiny"]
+BUNDLED = list_models(status="bundled")
 
 
 @pytest.fixture(scope="module")

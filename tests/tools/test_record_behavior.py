@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import record_behavior
 
+from gffusion import list_models
 from gffusion.cli import main
 from gffusion.synthetic.samples import write_scenes
 
@@ -30,12 +31,14 @@ def test_record_and_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert call("record") == 0
     before = json.loads(file.read_text())
     assert [len(before[f"{kind} by gffusion-tiny"]) for kind in ("fused", "label maps")] == [2, 2]
-    assert {"gffusion-tiny", "gffusion-funet", "average"} < before["means"].keys()
+    assert {*list_models(status="bundled"), "average"} < before["means"].keys()
 
     before["label maps by gffusion-tiny"]["rendered_0001"] = "another"
+    del before["fused by gffusion-live"]  # a model that the other state does not have
     file.write_text(json.dumps(before))
     capsys.readouterr()
     assert call("check") == 1
     printed = capsys.readouterr().out
     assert "label maps by gffusion-tiny: 1 of 2 the same rendered_0001\n" in printed
-    assert "fused by gffusion-tiny: 2 of 2 the same\n" in printed
+    for model in list_models(status="bundled"):
+        assert f"fused by {model}: {0 if model == 'gffusion-live' else 2} of 2 the same" in printed

@@ -288,7 +288,9 @@ class TestBundledModels:
 
     def test_is_ready_for_inference(self, name: str, model: GFFusionModel) -> None:
         assert not model.training
-        assert set(model.backbones) == ({"clip", "dinov2"} if name == "gffusion-tiny" else set())
+        paradigm, segments = model.config.paradigm, model.config.use_segmenter
+        needed = {"clip": paradigm == "hybrid", "dinov2": segments or paradigm == "parallel"}
+        assert set(model.backbones) == {encoder for encoder, is_needed in needed.items() if is_needed}
         assert next(model.parameters()).dtype == torch.float32
         assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
