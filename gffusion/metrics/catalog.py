@@ -21,7 +21,7 @@ class MetricInfo:
         title: What the metric measures, in one line.
         functional: Function that computes one value per fused image, or the values of a batch of label maps.
         value_range: Minimum and maximum, in the unit of the metric, under the protocol `standard`.
-        reference: Paper that defines the metric.
+        reference: Paper that defines the metric, ending with its DOI, as in "..., 2008, doi:10.1117/1.2945910".
         higher_is_better: Whether a higher value is better.
         minimum_size: Minimum height and width of the images, in pixels, under the protocol `standard`.
     """

@@ -89,7 +89,9 @@ class MetricTester:
     def test_entry(self) -> None:
         info, metric = METRICS[self.name], make_metric(self.name)
         assert (info.name, info.task) == (self.name, self.task)
-        assert info.title and re.search(r"doi:10\.\d+/\S+$", info.reference)
+        assert info.title
+        doi = "name the paper, and end with its DOI, as in 'J. W. Roberts, Assessment of image fusion, 2008, doi:10.1117/1.2945910'"
+        assert re.search(r"doi:10\.\d+/\S+$", info.reference), f"{self.name}: {doi}"
         assert getattr(metrics, type(metric).__name__) is type(metric)
         assert getattr(functional, info.functional.__name__) is info.functional
         assert metric.higher_is_better is info.higher_is_better
