@@ -129,8 +129,8 @@ def evaluate(
         >>> with tempfile.TemporaryDirectory() as folder:
         ...     _ = write_scenes(Path(folder), count=2, height=64, width=96)
         ...     table = evaluate(f"{folder}/visible", f"{folder}/infrared", metrics=["EN"])
-        >>> table.methods
-        ('average', 'maximum', 'laplacian_pyramid', 'centered_sum', 'average_stretched')
+        >>> table.methods[:2]
+        ('average', 'maximum')
     """
     workers = torch.get_num_threads() if workers is None else workers
     _check_mappings(fused=fused, predicted_labels=predicted_labels, label_map=label_map)

@@ -11,10 +11,9 @@ import pytest
 from PIL import Image
 
 from gffusion.data import read_labels, write_image
-from gffusion.evaluation.baselines import fuse_luma
+from gffusion.evaluation.baselines import BASELINES, fuse_luma
 
 NAMES = [f"rendered_{number:04d}" for number in range(3)]
-ROWS = ["average", "maximum", "laplacian_pyramid", "centered_sum", "average_stretched"]
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def test_models_folders_and_baselines_together(evaluate: Callable, here: Path) -
     outcome = evaluate("--fused", "mine=mine", "--model", "gffusion-funet")
     assert (outcome.exit_code, outcome.err) == (0, "")
     summary = json.loads((here / "out" / "summary.json").read_text())["methods"]
-    assert list(summary) == ["mine", "gffusion-funet", *ROWS]
+    assert list(summary) == ["mine", "gffusion-funet", *BASELINES]
     assert list(summary["mine"]) == ["EN", "SCD", "VIF", "Qabf", "SSIM", "Nabf"]
     # mine is the average, except for halves, which Pillow rounds differently.
     assert summary["mine"] == pytest.approx(summary["average"], rel=0.01, abs=1e-3)
