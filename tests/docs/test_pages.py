@@ -6,13 +6,16 @@ from pathlib import Path
 import pytest
 import site_tables
 
-from gffusion import create_model
+from gffusion import create_model, list_models
+from gffusion.evaluation.baselines import BASELINES
+from gffusion.metrics import METRICS, PROTOCOLS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [page for pattern in ("*.md", "docs/**/*.md", "model_cards/*.md") for page in sorted(ROOT.glob(pattern))]
 REPOSITORY = re.compile(r"https://(?:github.com|raw.githubusercontent.com)/gffusion/gffusion/(?:(?:blob|tree)/)?main/")
 SITE = "https://gffusion.github.io/gffusion/"
 LINK = re.compile(r"\]\(([^)\s#]*)(?:#([^)\s]+))?\)")
+NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 
 def read(page: Path) -> str:
@@ -73,6 +76,27 @@ def test_readme_is_short_and_works_outside_the_repository() -> None:
 def test_readme_has_the_models_of_the_registry() -> None:
     """`python tools/site_tables.py readme` prints the table."""
     assert site_tables.list_models_of_readme() in (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("page", "statement"),
+    [
+        ("README.md", f"{len(METRICS)} metrics for models"),
+        ("README.md", f"{NUMBERS[len(list_models(status='bundled'))].title()} small models are included"),
+        ("docs/metrics/protocols.md", f"under all {NUMBERS[len(PROTOCOLS)]} protocols"),
+    ],
+)
+def test_pages_count_what_the_package_has(page: str, statement: str) -> None:
+    assert statement in (ROOT / page).read_text(encoding="utf-8")
+
+
+def test_pages_name_all_baselines_and_models() -> None:
+    section = (
+        read(ROOT / "docs" / "guides" / "evaluate.md").partition("## Baselines\n")[2].partition(" need no training")[0]
+    )
+    assert set(re.findall(r"`(\w+)`", section)) == set(BASELINES)
+    choice = read(ROOT / "docs" / "models" / "index.md").partition("| you want | take |")[2].partition("\n\n")[0]
+    assert set(list_models(status="bundled")) <= set(re.findall(r"`([\w-]+)`", choice))
 
 
 def test_table_of_the_paper_has_its_values() -> None:
