@@ -15,6 +15,9 @@ from gffusion.data import LAYOUTS, FoundPairs, FusionDataset, find_pairs, match_
 from gffusion.data.layouts.known import FMB_CLASSES, MFNET_CLASSES
 
 RNG = np.random.default_rng(0)
+GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
+ROWS = re.findall(r"^\| `(\w+)` \|(.*`train.*)\|$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+TABLE = {name: [cell.strip(" `/") for cell in row.split("|")] for name, row in ROWS}
 
 
 def make_images(*folders: Path, names: tuple[str, ...] = ("a.png",), channels: int = 3) -> None:
@@ -267,6 +270,29 @@ def test_llvip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert not caplog.records  # the boxes of the other split are not unmatched
     with pytest.raises(ValueError, match='split="train"'):
         find_pairs(tmp_path, "llvip")
+
+
+def test_the_guide_has_all_layouts() -> None:
+    assert list(TABLE) == list(LAYOUTS)
+
+
+@pytest.mark.parametrize("layout", TABLE)
+def test_folders_of_the_guide(layout: str, tmp_path: Path) -> None:
+    """The folders of label maps and boxes of the other layouts are ignored."""
+    visible, infrared, labels, boxes, split = TABLE[layout]
+    root = tmp_path / "train" if "around" in split else tmp_path
+    folders = [root / name / ("train" if "in those" in split else "") for name in (visible, infrared)]
+    make_images(*folders, channels=4 if visible == infrared else 3)
+    make_images(*(root / row[2] for row in TABLE.values() if row[2]), channels=1)
+    for row in TABLE.values():
+        write(root / row[3] / "a.xml", voc("person"))
+    write(tmp_path / "train.txt", "a.png" if "list" in split else "other.png")
+    (pair,) = find_pairs(tmp_path, layout, "train").pairs
+    assert [pair.visible, pair.infrared] == [folder / "a.png" for folder in folders]
+    assert pair.labels == (root / labels / "a.png" if labels else None)
+    assert pair.boxes == (root / boxes / "a.xml" if boxes else None)
+    if "required" not in split:
+        assert len(find_pairs(root, layout).pairs) == 1
 
 
 def test_unknown_layout(tmp_path: Path) -> None:
