@@ -20,5 +20,5 @@ docs: # the site, in site/: needs the extra `docs`, and no network
 test: # all tests, and the examples in docstrings
 	pytest -n $(WORKERS)
 
-test-fast: # every room in under three minutes on two cores
+test-fast: # every folder, in under three minutes on two cores
 	pytest -n $(WORKERS) -m "not slow and not processes and not hub"

@@ -10,8 +10,8 @@ from gffusion.visualization.palette import color_classes
 from gffusion.visualization.slider import ImageSlider, get_environment
 
 from .figures import Scene
-from .layout import Layout, fill_html
 from .table import EvaluationTable
+from .table_format import Layout, fill_html
 
 _MAX_SIDE, _MIN_SIDE = 1280, 240  # of an image, in pixels
 _FULL_SIZE_IMAGES = 60

@@ -28,10 +28,10 @@ from gffusion.utils.progress import show_progress
 from gffusion.visualization.comparison import Box, check_box
 
 from .baselines import BASELINES
-from .classes import prepare_classes
 from .figures import Scene, draw_sheets, draw_table, fuse_scene
 from .infrared import check_range, choose_options
 from .inputs import StrPath, check_former_table, check_output, find_inputs, name_model
+from .label_classes import prepare_classes
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .report import describe_scene, render_report

@@ -17,7 +17,7 @@ from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import name_first
 
-from .layout import Layout, to_html, to_latex, to_markdown, to_rich
+from .table_format import Layout, to_html, to_latex, to_markdown, to_rich
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped, import-not-found]

@@ -18,7 +18,7 @@ DOCUMENTED = [
 ]
 
 
-def find_rooms() -> list[str]:
+def find_packages() -> list[str]:
     """Return the packages, and other modules for users, that declare their public names."""
     packages = [module.name for module in pkgutil.walk_packages(gffusion.__path__, "gffusion.") if module.ispkg]
     return [
@@ -40,9 +40,11 @@ def test_names_exist_and_are_documented_once() -> None:
     assert len({id(thing) for thing in classes}) == len(classes)
 
 
-@pytest.mark.parametrize("room", find_rooms())
-def test_public_names_are_documented(room: str) -> None:
+@pytest.mark.parametrize("package", find_packages())
+def test_public_names_are_documented(package: str) -> None:
     documented = {id(find(name)) for name in DOCUMENTED}
-    names = [name for name in importlib.import_module(room).__all__ if name != "__version__"]  # in the text of index.md
-    missing = [name for name in names if id(find(f"{room}.{name}")) not in documented]
-    assert not missing, f"add {missing} of `{room}.__all__` to a page of docs/api, as `::: {room}.{missing[0]}`"
+    names = [
+        name for name in importlib.import_module(package).__all__ if name != "__version__"
+    ]  # in the text of index.md
+    missing = [name for name in names if id(find(f"{package}.{name}")) not in documented]
+    assert not missing, f"add {missing} of `{package}.__all__` to a page of docs/api, as `::: {package}.{missing[0]}`"

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from read_back import read_pixels
 
 from gffusion.data.label_values import replace_values
-from gffusion.evaluation.classes import prepare_classes
+from gffusion.evaluation.label_classes import prepare_classes
 from gffusion.metrics import MeanIoU
 
 pytestmark = pytest.mark.usefixtures("fast_plots")
