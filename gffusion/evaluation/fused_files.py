@@ -13,9 +13,6 @@ from gffusion.data.io import read_decoded
 from gffusion.metrics import to_luma8
 from gffusion.utils.notes import name_in_errors
 
-CHECKS = 1
-"""Number of these checks: records of earlier ones are not used."""
-
 # Gray level that a source must reach before a dark fused image is odd.
 _BRIGHT, _BULK = 16, 99.9  # in percent of its pixels
 _LARGEST_OF_14_BITS = 1 << 14

@@ -26,7 +26,7 @@ from gffusion.zoo import create_model, load_image_processor
 from gffusion.zoo.digest import digest_file, digest_weights
 
 from .baselines import fuse_luma
-from .fused_files import CHECKS, read_fused
+from .fused_files import read_fused
 from .inputs import name_model
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ class Method(ABC):
 
     @abstractmethod
     def fingerprint(self, pair: ImagePair) -> str:
-        """Return a text that changes whenever the fused image of the same pair can change."""
+        """Return a text that changes whenever the fused image of the same pair can change, other than by changed source code."""
 
     @abstractmethod
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
@@ -106,8 +106,8 @@ class FusedFolder(Method):
         self._files = files
 
     def fingerprint(self, pair: ImagePair) -> str:
-        """Return the digest of the fused file, with the number of the checks of its content."""
-        return f"{digest_file(self._file(pair))}-{CHECKS}"
+        """Return the digest of the fused file."""
+        return digest_file(self._file(pair))
 
     def fuse(self, sources: Sources, segment: bool = False) -> Prediction:
         """Return the image in the file, with notes on what is odd about it."""

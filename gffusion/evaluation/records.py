@@ -34,7 +34,8 @@ def holds_records(path: Path) -> bool:
 class Records:
     """Values by key, in memory and in a JSON Lines file.
 
-    A key is a digest of everything that its values depend on (see `scoring`), so that values never become outdated.
+    A key is a digest of the files, the settings and the source code of this package (see `scoring`): after a change of one of
+    them, values are measured anew. Versions of other packages, such as PyTorch, are not part of it.
     Damaged lines are ignored. Threads can add values concurrently. Without a path, values are only kept in memory.
 
     Example:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gffusion._version import __version__
 from gffusion.data import ImagePair, ReadOptions, read_labels
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import replace_values
@@ -21,7 +21,7 @@ from gffusion.metrics.compute import check_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.memory import memory_errors
 from gffusion.utils.prefetch import map_in_order
-from gffusion.zoo.digest import digest_file
+from gffusion.zoo.digest import digest_file, digest_sources
 
 from .inputs import FilesByMethod
 from .methods import Method, Sources
@@ -31,6 +31,8 @@ from .records import Records
 CONFUSION = "confusion"
 # What is odd about a fused image, recorded so that later runs tell it, too.
 NOTES = "notes"
+# All of the package, because a list of the modules that change values would go stale. It takes about 20 ms.
+SOURCES = digest_sources(files("gffusion"))
 _ERRORS = (OSError, ValueError, MemoryError)
 
 
@@ -131,8 +133,8 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tu
     except FileNotFoundError as error:
         label_files, label_error = [], str(error)
     wanted = (*plan.metrics, CONFUSION) if label_files else plan.metrics
-    files = (pair.visible, pair.infrared, *label_files)
-    parts = [__version__, plan.protocol, method.fingerprint(pair), *map(digest_file, files), len(plan.class_names)]
+    images = (pair.visible, pair.infrared, *label_files)
+    parts = [SOURCES, plan.protocol, method.fingerprint(pair), *map(digest_file, images), len(plan.class_names)]
     if (options := plan.ranges.options_of(pair)) != InfraredOptions():
         parts.append(str(options))
     if plan.ranges.read_options != ReadOptions():

@@ -1,6 +1,7 @@
 """`evaluate` continues: only what is new is measured."""
 
 import shutil
+from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,11 @@ import numpy as np
 import pytest
 from evaluation_runs import METRICS, NAMES, run
 
+from gffusion.evaluation import scoring
+from gffusion.evaluation.baselines import BASELINES
 from gffusion.evaluation.methods import FusedFolder
 from gffusion.evaluation.records import Records
+from gffusion.zoo.digest import digest_sources
 
 
 @pytest.mark.usefixtures("fast_plots")
@@ -35,6 +39,24 @@ class TestResuming:
         assert fusions == [("flat", "c")]
         assert np.array_equal(changed.values[0], first.values[0])
         assert not np.array_equal(changed.values[1, 2], first.values[1, 2])
+
+    def test_measures_anew_after_a_change_of_the_source_code(
+        self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        options: dict[str, Any] = {"fused": {}, "baselines": ["average"], "output": tmp_path / "out", "sheet": []}
+        before = run(pairs, **options).values
+        package = tmp_path / "gffusion"
+        shutil.copytree(files("gffusion"), package, ignore=shutil.ignore_patterns("weights", "__pycache__"))  # type: ignore[call-overload]
+        assert digest_sources(package) == scoring.SOURCES
+        baselines = package / "evaluation" / "baselines.py"
+        baselines.write_text(baselines.read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        monkeypatch.setattr(scoring, "SOURCES", digest_sources(package))
+        monkeypatch.setitem(BASELINES, "average", BASELINES["maximum"])
+        fusions.clear()
+        changed = run(pairs, **options).values
+        assert fusions == [("average", name) for name in NAMES] and not np.array_equal(changed, before)
+        fusions.clear()
+        assert np.array_equal(run(pairs, **options).values, changed) and fusions == []
 
     def test_after_an_interruption(
         self, pairs: Path, tmp_path: Path, fusions: list[tuple[str, str]], monkeypatch: pytest.MonkeyPatch
