@@ -82,8 +82,9 @@ def evaluate(
         ),
     ] = None,
     baselines: Annotated[
-        bool, typer.Option("--baselines/--no-baselines", help="Also measure the classical baselines.")
-    ] = True,
+        str, typer.Option(metavar="NAME,...", help="Classical baselines to measure, too: their names, all or none.")
+    ] = "all",
+    no_baselines: Annotated[bool, typer.Option("--no-baselines", help="The same as --baselines none.")] = False,
     sheet: Annotated[
         str,
         typer.Option(
@@ -133,8 +134,9 @@ def evaluate(
         check_writable(output)
         folders = collect_fused(fused)
         models = model or []
-        if not folders and not models and not baselines:
-            raise ValueError("nothing to evaluate: give --fused or --model, or omit --no-baselines")
+        chosen = _parse_baselines(baselines, no_baselines)
+        if not folders and not models and not chosen.get("baselines", True):
+            raise ValueError("nothing to evaluate: give --fused, --model or --baselines")
         new_labels, box = parse_label_map(label_map), parse_zoom(zoom)
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
@@ -152,7 +154,7 @@ def evaluate(
             "output": output,
             "predicted_labels": _collect_labels(predicted_labels or [], methods),
             "sheet": _parse_sheet(sheet),
-            **({} if baselines else {"baselines": ()}),
+            **chosen,
         }
         if not (is_pipe(visible) or is_pipe(infrared)):
             find_inputs(visible, infrared, **inputs, raw_suffixes=read_options.raw_suffixes)
@@ -197,6 +199,15 @@ def _parse_sheet(text: str) -> int | list[str] | None:
     """Return a number of pairs, or names; 007 is a name."""
     is_number = text.isdecimal() and str(int(text)) == text
     return int(text) if is_number else split_list(text)
+
+
+def _parse_baselines(text: str, is_none: bool) -> dict[str, list[str]]:
+    """Return the argument `baselines` of an evaluation, or no argument for all of them."""
+    if is_none and text not in ("all", "none"):
+        raise ValueError(f"--baselines {text} contradicts --no-baselines: leave one of them out")
+    if is_none or text == "none":
+        return {"baselines": []}
+    return {} if text == "all" else {"baselines": split_list(text) or []}
 
 
 def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:

@@ -3,11 +3,15 @@
 import os
 import re
 from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 # What can stand before a path in one word: -o, --output=, NAME= and @.
 _BEFORE_PATH = re.compile(r"(?:-[a-z]|--[\w-]+=)?(?:[^-@~=/\\][^@~=/\\]*=)?@?")
+
+# Values of list options that are given without one.
+_PLAIN = {"--baselines": "all"}
 
 _USER = re.compile(r"~[\w.-]+(?:[/\\]|$)")
 
@@ -152,7 +156,7 @@ def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str
     """Join the words of list options for typer, whose options take one value: `--metrics EN SCD` becomes `--metrics EN,SCD`.
 
     An option takes a list if its metavar ends in `,...`; the list ends at the next option. Options that can be given
-    several times are repeated before each word. Commands with positional arguments are returned unchanged, because
+    several times are repeated before each word. `--baselines` without a value becomes `--baselines=all`. Commands with positional arguments are returned unchanged, because
     positional arguments and values of a list look the same. The parameters are those of the command in typer.
     """
     parameters = list(parameters)
@@ -162,8 +166,10 @@ def join_list_words(words: Sequence[str], parameters: Iterable[Any]) -> list[str
     lists = {name for parameter in parameters if str(parameter.metavar).endswith(",...") for name in parameter.opts}
     joined: list[str] = []
     option, has_value = "", False
-    for word in words:
-        if word.startswith("-"):
+    for word, following in zip_longest(words, words[1:], fillvalue="-"):
+        if word in _PLAIN and following.startswith("-"):
+            joined.append(f"{word}={_PLAIN[word]}")
+        elif word.startswith("-"):
             option, equals, _ = word.partition("=")
             has_value = bool(equals)
             joined.append(word)

@@ -98,6 +98,19 @@ def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> No
     assert "protocol tang2022" in outcome.out
 
 
+@pytest.mark.parametrize(
+    ("given", "measured"),
+    [
+        ("--baselines", ROWS),
+        ("--baselines maximum,average", ["maximum", "average"]),
+        ("--baselines none", []),
+    ],
+)
+def test_choice_of_baselines(evaluate: Callable, here: Path, given: str, measured: list[str]) -> None:
+    assert evaluate("--fused", "mine=mine", "--metrics", "EN", *given.split()).exit_code == 0
+    assert list(json.loads((here / "out" / "summary.json").read_text())["methods"]) == ["mine", *measured]
+
+
 def test_report_for_people_and_for_programs(evaluate: Callable, here: Path) -> None:
     outcome = evaluate("--fused", "mine=mine", "--metrics", "EN", "--html", "--json", "--zoom", "0,0,16,8", "--std")
     assert json.loads(outcome.out) == json.loads((here / "out" / "summary.json").read_text())
@@ -213,6 +226,9 @@ def test_masks_of_0_and_255_are_refused_with_advice(evaluate: Callable, here: Pa
             "--predicted-labels labels: give the name of one of 0 methods",
         ),
         (["--no-baselines"], "nothing to evaluate"),
+        (["--baselines", "none"], "nothing to evaluate"),
+        (["--baselines", "average", "nope"], "There is no baseline 'nope'. Allowed are average, maximum, "),
+        (["--baselines", "average", "--no-baselines"], "--baselines average contradicts --no-baselines"),
         (["--label-map", "4:1"], "--label-map takes OLD=NEW,... with whole numbers, such as 4=1,9=255, got '4:1'"),
         (["--label-map", "4=1"], "--label-map needs label maps (--labels)"),
         (["--zoom", "3,4,0,5"], "--zoom takes LEFT,TOP,WIDTH,HEIGHT in pixels, such as 200,120,160,120, got '3,4,0,5'"),
