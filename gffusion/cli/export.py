@@ -8,6 +8,7 @@ import typer
 from .errors import user_errors
 from .library_logging import quiet_libraries
 from .messages import print_note
+from .models import locate_model
 from .options import JsonOption, OverwriteFileOption
 from .outputs import check_writable, new_output
 from .printing import print_json, print_line
@@ -58,13 +59,12 @@ def export(
     """
     with user_errors(), new_output(output):
         from gffusion.export.requirements import check_export
-        from gffusion.zoo import locate
 
         check_export(output, dtype, overwrite)
         check_writable(output)
         if (visible is None) != (infrared is None):
             raise ValueError("--visible and --infrared must be given together")
-        folder = locate(model)
+        folder = locate_model(model)
         pairs = _read_pairs(visible, infrared) if visible is not None and infrared is not None else None
         license = _find_license(model, folder)
         quiet_libraries()

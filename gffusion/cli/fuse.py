@@ -44,7 +44,7 @@ from .infrared_options import (
 from .library_logging import quiet_libraries
 from .light_imports import complete_torch, import_torch, import_transformers, paused_collection, skip_meta_values
 from .messages import list_printed, print_measured
-from .models import complete_model
+from .models import complete_model, locate_model
 from .onnx_backend import check_backend, load_onnx
 from .options import OverwriteFilesOption, QuietOption, StrictOption
 from .outputs import check_writable, new_output
@@ -359,11 +359,9 @@ def _check_options(suffix: str | None, dtype: str | None, backend: str, model: s
 
 def _check_model(name: str, segment: bool) -> None:
     """Raise errors that name or configuration show before torch is imported."""
-    from gffusion.zoo import locate
-
     if is_onnx(name):
         return
-    config = Path(locate(name), "config.json")
+    config = Path(locate_model(name), "config.json")
     if segment and config.is_file():
         settings: Any = {}
         with contextlib.suppress(ValueError, RecursionError):  # a damaged one is reported when the model is loaded

@@ -47,6 +47,23 @@ def models(
             typer.echo(f"  {dataset}: {metrics}\n    {entry.evaluation_command(dataset)}")
 
 
+def locate_model(name: str) -> str:
+    """Return the folder or Hub id of a model; an unknown name can be that of a baseline.
+
+    Raises:
+        OSError: As `locate` of the zoo, or if it is.
+    """
+    from gffusion.zoo import locate
+
+    try:
+        return locate(name)
+    except OSError:
+        from gffusion.evaluation.inputs import check_no_baseline
+
+        check_no_baseline(name)
+        raise
+
+
 def _print_table(entries: "Sequence[ModelEntry]") -> None:
     from rich import box
     from rich.console import Console

@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 from gffusion.export.requirements import check_file, is_onnx
-from gffusion.zoo import locate
 
 from .library_logging import quiet_libraries
+from .models import locate_model
 from .printing import print_line
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def check_backend(backend: str, model: str, dtype: str | None) -> None:
     if backend not in BACKENDS:
         raise ValueError(f"--backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
     if backend == "onnx" and not is_onnx(model):
-        locate(model)  # raises if it is no model that can be exported
+        locate_model(model)  # raises if it is no model that can be exported
         raise ValueError(
             f"--backend onnx needs an .onnx file: write one with `gffusion export {model} -o model.onnx`, and pass --model "
             "model.onnx"

@@ -22,6 +22,8 @@ from .records import holds_records
 StrPath = str | os.PathLike[str]
 FilesByMethod = Mapping[str, Mapping[str, Path]]
 """Files by method, by name of the pair."""
+BASELINE_NAMES = ("average", "maximum", "laplacian_pyramid", "centered_sum", "average_stretched")
+"""Names of the baselines in `gffusion.evaluation.baselines`, which imports torch."""
 _SHOWN = ("visible", "infrared", "labels")  # beside fused images
 
 
@@ -35,6 +37,18 @@ def name_model(model: StrPath) -> str:
     path = Path(os.path.abspath(model))  # the current folder is "."
     run, suffix = path.parent.name, {"best": "", "last": "-last"}.get(path.name)
     return path.name if suffix is None or not run else run + suffix
+
+
+def check_no_baseline(model: StrPath) -> None:
+    """Raise OSError if the name of a model is that of a baseline, and of no folder.
+
+    Example:
+        >>> check_no_baseline("gffusion-live")
+    """
+    if os.fspath(model) in BASELINE_NAMES and not os.path.exists(model):
+        raise OSError(
+            f"Unknown model {os.fspath(model)!r}: {model} is a baseline of `gffusion evaluate`: name it there in `baselines` (--baselines {model})"
+        )
 
 
 class Inputs(NamedTuple):
@@ -78,6 +92,7 @@ def find_inputs(
     if output is not None and Path(output).is_file():
         raise NotADirectoryError(f"{output} is a file, but a folder is needed to write to")
     for model in models:
+        check_no_baseline(model)
         check_file(model) if is_onnx(model) else locate(model)
     visible_files = _list_images("visible", visible)
     infrared_files = _list_images("infrared", infrared, raw_suffixes)

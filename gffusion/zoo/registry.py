@@ -276,14 +276,18 @@ def locate(name: str | os.PathLike[str]) -> str:
             f"{name} is named as a file of weights, but a model is a folder with config.json and model.safetensors"
             f"{_EXPORTED.get(path.suffix.lower(), '')}"
             f"{_PICKLES if path.suffix.lower() in PICKLE_SUFFIXES else ''}. Use such a folder, a model of the zoo "
-            f"({', '.join(list_models())}), or a Hub id such as organization/name."
+            f"({_name_loadable_models()}), or a Hub id such as organization/name."
         )
     if path.exists() or not is_hub_id(name):
         raise OSError(
-            f"Unknown model {name!r}: use a model of the zoo ({', '.join(list_models())}), a folder with a model, or a Hub "
+            f"Unknown model {name!r}: use a model of the zoo ({_name_loadable_models()}), a folder with a model, or a Hub "
             f"id such as organization/name.{advise_name(name)}"
         )
     return name
+
+
+def _name_loadable_models() -> str:
+    return ", ".join(entry.name for entry in MODELS if entry.status != "recipe-only")
 
 
 def is_hub_id(name: str) -> bool:

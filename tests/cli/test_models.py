@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from gffusion.zoo import MODELS, list_models
 
@@ -24,6 +26,25 @@ def test_terminal_folds_the_table(gffusion: Callable, monkeypatch: pytest.Monkey
     table = re.sub(r"\x1b\[[0-9;]*m", "", gffusion("models").out.partition("`gffusion models NAME`")[0])
     assert "─" in table and "…" not in table and max(map(len, table.splitlines())) <= 80
     assert all(f" {name} " in table for name in list_models())
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["fuse a.png b.png -o out.png", "fuse a.png b.png -o out.png --backend onnx", "benchmark", "export -o a.onnx"],
+)
+def test_name_of_a_baseline_is_no_model(
+    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("a.png", "b.png"):
+        Image.new("L", (64, 64)).save(name)
+    name, *words = command.split()
+    model = ["average"] if name == "export" else ["--model", "average"]
+    outcome = gffusion(name, *words, *model)
+    assert outcome.exit_code == 2
+    assert outcome.err == (
+        "gffusion: error: Unknown model 'average': average is a baseline of `gffusion evaluate`: name it there in --baselines average\n"
+    )
 
 
 def test_results_with_the_command_that_measures_them(gffusion: Callable) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.data import ReadOptions
 from gffusion.evaluation import evaluate
 from gffusion.evaluation.baselines import BASELINES
-from gffusion.evaluation.inputs import name_model
+from gffusion.evaluation.inputs import BASELINE_NAMES, name_model
 from gffusion.evaluation.methods import Model
 from gffusion.inference.predict import predict
 from gffusion.metrics import PROTOCOLS, MeanIoU, compute_metrics, to_luma8
@@ -140,6 +141,14 @@ class TestModels:
         monkeypatch.setattr(Model, "load", load)
         with pytest.raises(ValueError, match=r"None of 4 pairs.*broken: The fused .* has values that are not finite"):
             run(pairs, models=[folder])
+
+    def test_name_of_a_baseline_is_no_model(self, pairs: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert tuple(BASELINES) == BASELINE_NAMES
+        with pytest.raises(OSError, match="maximum is a baseline of `gffusion evaluate`"):
+            run(pairs, models=["maximum"])
+        monkeypatch.chdir(pairs.parent)
+        shutil.copytree(folder, "maximum")
+        assert run(pairs, models=["maximum"]).methods == ("sharp", "flat", "maximum")
 
     def test_there_is_no_such_model(self, pairs: Path) -> None:
         with pytest.raises(OSError, match="Unknown model 'gffusion-nothing'"):

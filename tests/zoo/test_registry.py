@@ -97,8 +97,9 @@ def test_folders_and_hub_ids_are_returned_unchanged(tmp_path: Path) -> None:
 )
 def test_unknown_name(name: str) -> None:
     for function in (locate, create_model, load_image_processor):
-        with pytest.raises(OSError, match=rf"(?s)Unknown model {re.escape(repr(name))}.*gffusion-funet"):
+        with pytest.raises(OSError, match=rf"(?s)Unknown model {re.escape(repr(name))}.*gffusion-funet") as error:
             function(name)
+        assert not [model for model in list_models(status="recipe-only") if model in str(error.value)]
 
 
 def test_file_and_folder_without_model(tmp_path: Path) -> None:
