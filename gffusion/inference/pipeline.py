@@ -70,6 +70,30 @@ class ImageFusionPipeline(Pipeline):
         super().__init__(model, *args, **kwargs)
         self._timeout = timeout
 
+    def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:
+        """Save model and image processor in a folder, from which this pipeline, [`create_model`] and `gffusion fuse` load them.
+
+        Takes the arguments of [`GFFusionModel.save_pretrained`].
+
+        Raises:
+            ValueError: If the model is an exported one, or the arguments do not fit it.
+            OSError: If a file cannot be written.
+        """
+        # Not that of transformers, which copies files of this package and adds a key to the configuration of the model.
+        check_model_object(self.model)
+        self.model.save_pretrained(save_directory, **kwargs)
+        self.image_processor.save_pretrained(save_directory, **kwargs)
+
+    def push_to_hub(self, *args: Any, **kwargs: Any) -> str:
+        """Publish model and image processor by their methods of this name; `gffusion.hub.push_model` also writes a model card.
+
+        Raises:
+            ValueError: If the model is an exported one, or its configuration names a local folder as the source of an encoder.
+        """
+        check_model_object(self.model)
+        self.model.push_to_hub(*args, **kwargs)
+        return self.image_processor.push_to_hub(*args, **kwargs)  # type: ignore[no-any-return]
+
     def __call__(self, inputs: Any, infrared: Source | None = None, **kwargs: Any) -> Any:
         """Fuse one pair or several.
 

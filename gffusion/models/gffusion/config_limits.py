@@ -1,16 +1,17 @@
 """Validate configuration files: size limits, no code selection, no local paths."""
 
 import contextlib
+import functools
 import json
 import os
 from collections.abc import Collection, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from huggingface_hub.errors import HFValidationError
+from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from huggingface_hub.utils import validate_repo_id
-from transformers import CLIPVisionConfig, Dinov2Config
+from transformers import CLIPVisionConfig, Dinov2Config, PreTrainedConfig
 
 # Largest values, far beyond published models. Larger ones are rejected before memory is allocated.
 LIMITS = {
@@ -49,6 +50,24 @@ _LOADER_OPTIONS = {
     "experts_implementation",
     "quantization_config",
 }
+
+ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
+
+
+def raise_value_errors(config_class: ConfigClass) -> ConfigClass:
+    """Make a `@strict` class raise `ValueError` for invalid values."""
+    original_init = config_class.__init__
+
+    @functools.wraps(original_init)
+    def init(self: PreTrainedConfig, **kwargs: Any) -> None:
+        try:
+            original_init(self, **kwargs)
+        except StrictDataclassError as error:
+            refused = error.__cause__ if isinstance(error.__cause__, ValueError) else error
+            raise ValueError(f"{config_class.__name__}: {' '.join(str(refused).split())}") from error
+
+    config_class.__init__ = init  # type: ignore[method-assign,assignment]
+    return config_class
 
 
 def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -1,11 +1,9 @@
 """GFFusionConfig: the architecture of GFFusion. The defaults are the paper's model."""
 
-import functools
 import os
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
-from huggingface_hub.errors import StrictDataclassError
 from transformers import CLIPVisionConfig, Dinov2Config, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import CONFIG_NAME
@@ -23,6 +21,7 @@ from .config_limits import (
     name_file_in_errors,
     names_other_classes,
     number_classes,
+    raise_value_errors,
     read_json_object,
     refuse_loader_options,
     refuse_path,
@@ -44,30 +43,15 @@ _BASE_ARGUMENTS = {
     "torch_dtype",
 }
 
+# `label2id` follows from id2label; transformers writes `custom_pipelines` when it saves a pipeline.
+_NOT_READ = {"label2id", "custom_pipelines"}
+
 _WEIGHTS = [f"{term}_weight" for term in ("gradient", "intensity", "vif", "qabf", "segmentation")]
 _TARGET = ("intensity_contrast", "intensity_floor", "intensity_undershoot")
 _NON_NEGATIVE = (*_WEIGHTS, *_TARGET, "initializer_range")
 
-ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
 
-
-def _raise_value_errors(config_class: ConfigClass) -> ConfigClass:
-    """Make a `@strict` class raise `ValueError` for invalid values."""
-    original_init = config_class.__init__
-
-    @functools.wraps(original_init)
-    def init(self: PreTrainedConfig, **kwargs: Any) -> None:
-        try:
-            original_init(self, **kwargs)
-        except StrictDataclassError as error:
-            refused = error.__cause__ if isinstance(error.__cause__, ValueError) else error
-            raise ValueError(f"{config_class.__name__}: {' '.join(str(refused).split())}") from error
-
-    config_class.__init__ = init  # type: ignore[method-assign,assignment]
-    return config_class
-
-
-@_raise_value_errors
+@raise_value_errors
 @strict
 class GFFusionConfig(PreTrainedConfig):
     r"""Configuration of a [`GFFusionModel`] (Luo, Wang, Liu: IEEE Access 12, 2024).
@@ -285,7 +269,7 @@ class GFFusionConfig(PreTrainedConfig):
         if source and not os.path.exists(source):  # it comes from the Hub
             for name in {"clip_name_or_path", "dinov2_name_or_path"} - overrides.keys():
                 refuse_path(name, config_dict.get(name))
-        saved = {name: value for name, value in config_dict.items() if name != "label2id"}  # it follows from id2label
+        saved = {name: value for name, value in config_dict.items() if name not in _NOT_READ}
         if names_other_classes(config_dict, {**kwargs, **overrides}):
             saved.update(id2label=None, class_weights=None)
         for name in ("clip", "dinov2"):
