@@ -27,14 +27,15 @@ if TYPE_CHECKING:
 _FREE_CLOCKS = ("mpegts", "mpeg")
 # FFmpeg gives the time of their end as their duration.
 _END_AS_DURATION = ("matroska,webm", "nut")
-# Their packets are numbered in the order of decoding, not of presentation.
+# Their packets are numbered in the order of decoding, not of presentation. All last one unit of the time stamps, which is no duration
+# of a frame: 1/600 s, for example, in a file with 30 frames per second.
 _WITHOUT_PTS = ("avi",)
 _DEEP_REORDERING = ("h264", "hevc")  # decoders of other codecs hold back one frame, if any
 _ATTACHED_PICTURE = 1024  # disposition of cover art
 _HDR_TRANSFERS = {16: "PQ", 18: "HLG"}
 # Levels by which channels of a gray video can differ after lossy compression, and share of pixels that can differ more.
 _GRAY_SPREAD, _COLORED_SHARE = 16, 0.001
-_MEASURED_FRAMES = 100  # whose times give the rate of a file that does not name it
+_MEASURED_FRAMES = 100  # whose times give the rate of a file that does not name it, or only the unit of its time stamps
 _STEP = 4  # rows and columns between pixels that are tested for color
 # By which durations of complete files differ, as they are rounded, and formats hold no duration of the last frame.
 _SPARE_FRAMES, _SPARE_SECONDS = 3, Fraction(1)
@@ -83,7 +84,7 @@ class VideoFile:
     Attributes:
         path: The file.
         time_base: Unit of its time stamps in seconds.
-        rate: Mean number of frames per second.
+        rate: Mean number of frames per second; of AVI files, and those that name none, by the median step of the first time stamps.
         start: Time of the first frame.
         seconds: Duration, 0 if the file has none.
         shift: Time that is subtracted from its time stamps.
@@ -106,7 +107,8 @@ class VideoFile:
             stream = self._find_stream(container)
             self._has_no_pts = container.format.name in _WITHOUT_PTS
             self.time_base = stream.time_base or Fraction(1, 1000)
-            self.rate = Fraction(stream.average_rate or _measure_rate(container, stream) or stream.guessed_rate or 25)
+            named = None if self._has_no_pts else stream.average_rate
+            self.rate = Fraction(named or _measure_rate(container, stream) or stream.guessed_rate or 25)
             self.seconds = _measure_seconds(container, stream)
             self.spare = _find_spare(container, stream, self.rate)
             self.shift = Fraction(0)
@@ -169,7 +171,7 @@ class VideoFile:
             next(self._read(None), None)
         self.damaged, self.found = 0, Fraction(0)
         last = None
-        end = Fraction(0)
+        end = duration = longest = Fraction(0)
         with self._open() as container:
             stream = self._find_stream(container)
             stream.thread_type = (
@@ -193,11 +195,14 @@ class VideoFile:
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
                     continue
+                longest = max(longest, time - (time if last is None else last))
                 last = time
-                duration = (frame.duration or 0) * unit
+                duration = Fraction(0) if self._has_no_pts else (frame.duration or 0) * unit
                 end = time + (duration or 1 / self.rate)
                 yield TimedFrame(frame, time, duration)
         self.found = max(Fraction(0), end - self.start)
+        if self.spare is not None and not duration:  # the last frames may last as long as any other one
+            self.spare = max(self.spare, _SPARE_FRAMES * longest)
 
     def _decode(self, container: "InputContainer", stream: "VideoStream") -> "Iterator[av.VideoFrame]":
         """Yield the frames, with `pts` from their order where the file stores only the order of decoding."""
@@ -228,7 +233,8 @@ class VideoFile:
         if self._delay is None:
             codec = stream.codec_context
             is_deep = codec.has_b_frames and codec.name in _DEEP_REORDERING
-            self._delay = dts - first if is_deep else int(codec.has_b_frames)
+            step = round(1 / (self.rate * self.time_base))
+            self._delay = dts - first if is_deep else step * int(codec.has_b_frames)
         return dts - self._delay
 
     def _open(self) -> "InputContainer":
@@ -289,10 +295,12 @@ def _read_clock(stream: "VideoStream") -> Fraction:
 
 def _measure_rate(container: "InputContainer", stream: "VideoStream") -> Fraction:
     """Return the number of frames per second of a file that names none: browsers write such files. 0 with one frame."""
-    stamps = set()
+    stamps: set[int | None] = set()
+    has_no_pts = container.format.name in _WITHOUT_PTS
     with suppress(import_av().error.FFmpegError):  # of a damaged file, which is reported when it is read
-        stamps = {packet.pts for packet in islice(container.demux(stream), _MEASURED_FRAMES) if packet.pts is not None}
-    steps = sorted(np.diff(sorted(stamps)))
+        packets = islice(container.demux(stream), _MEASURED_FRAMES)
+        stamps = {packet.dts if has_no_pts else packet.pts for packet in packets}
+    steps = sorted(np.diff(sorted(stamp for stamp in stamps if stamp is not None)))
     return 1 / (int(steps[len(steps) // 2]) * Fraction(stream.time_base or 0)) if len(steps) else Fraction(0)
 
 

@@ -78,6 +78,29 @@ def test_frames_that_were_decoded_in_another_order(
     assert file.damaged == 0
 
 
+_EVEN = [Fraction(index, RATE) for index in range(30)]
+_UNEVEN = [Fraction(int(index), RATE) for index in np.random.default_rng(1).choice([1, 2, 3, 15], 30).cumsum() - 1]
+
+
+@pytest.mark.parametrize("times", [_EVEN, _UNEVEN], ids=["even", "uneven"])
+@pytest.mark.parametrize(
+    ("suffix", "codec"), [(".avi", "mjpeg"), (".avi", "mpeg4"), (".avi", "libx264"), (".flv", "libx264")]
+)
+def test_a_fine_clock_is_no_frame_rate(suffix: str, codec: str, times: list[Fraction], tmp_path: Path) -> None:
+    """AVI names the unit of its time stamps as the rate, and all frames last one unit; the end of the last one is not known."""
+    path, pixels = tmp_path / f"clip{suffix}", "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    base = Fraction(1, 1000) if suffix == ".flv" else Fraction(1, 24 * RATE)
+    prepare = (lambda stream: None) if codec == "mjpeg" else use_b_frames
+    write_video(path, map(visible_frame, range(30)), times, codec=codec, pixels=pixels, time_base=base, prepare=prepare)
+    pair = VideoPair(VideoFile(path), VideoFile(path))
+    found = [item.time for item, _ in pair.read()]
+    assert describe_counts(pair.counts, pair) == []
+    if times is _EVEN:
+        assert pair.visible.rate == RATE
+        assert np.allclose([float(time) for time in found], [float(time + found[0]) for time in times], atol=1e-3)
+        assert abs(pair.visible.found - Fraction(30, RATE)) < Fraction(1, 100)
+
+
 @pytest.mark.parametrize(("codec", "count"), [("mjpeg", 3), ("mpeg4", 1), ("libx264", 3)])
 def test_damaged_first_packets_move_no_frame(codec: str, count: int, tmp_path: Path) -> None:
     """They are no frames that the decoder holds back."""
