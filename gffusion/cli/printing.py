@@ -2,7 +2,6 @@
 
 import codecs
 import contextlib
-import errno
 import io
 import json
 import math
@@ -23,7 +22,6 @@ class LostOutput(Exception):
 
     def __init__(self, error: OSError) -> None:
         super().__init__(error.strerror)
-        self.errno = error.errno
 
 
 _json = {"is_expected": False, "is_printed": False}
@@ -89,11 +87,31 @@ def _write(text: str, err: bool = False) -> None:
             raise LostOutput(error) from None
 
 
+class _Unread(io.FileIO):
+    """Output that is dropped when its reader has ended, such as `head`: the work goes on, and the exit code is that of the work."""
+
+    def write(self, content: Any, /) -> int:
+        try:
+            return super().write(content)
+        except BrokenPipeError:
+            return memoryview(content).nbytes
+
+
+def _drop_unread(text: Any) -> io.TextIOWrapper:
+    """Return a stream for the same descriptor that drops what nobody reads."""
+    text.flush()
+    buffer = io.BufferedWriter(_Unread(text.fileno(), "wb", closefd=False))
+    is_direct = text.line_buffering or text.write_through
+    return io.TextIOWrapper(buffer, text.encoding, text.errors, line_buffering=is_direct)
+
+
 def prepare_output() -> None:
-    """Write nothing to closed streams, and let characters that a file or pipe on Windows cannot hold not end the work."""
+    """Write nothing to closed streams and to readers that have ended, and let no character that a stream cannot hold end the work."""
     for stream in ("stdout", "stderr"):
         if getattr(sys, stream) is None:  # closed by the caller
             setattr(sys, stream, open(os.devnull, "w"))  # noqa: SIM115 - for the rest of the process
+        elif getattr(sys, stream) is getattr(sys, f"__{stream}__") and not getattr(sys, stream).isatty():
+            setattr(sys, stream, _drop_unread(getattr(sys, stream)))
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 
@@ -107,9 +125,8 @@ def checked_output() -> Iterator[None]:
         if getattr(error, "filename", None) is not None:
             raise
         reason = getattr(error, "strerror", None) or error
-        if getattr(error, "errno", None) != errno.EPIPE:  # of a reader that has ended, such as `head`
-            with contextlib.suppress(OSError):
-                print_failure(f"error: standard output cannot be written: {reason}; files written so far are complete")
+        with contextlib.suppress(OSError):
+            print_failure(f"error: standard output cannot be written: {reason}; files written so far are complete")
         with contextlib.suppress(OSError, ValueError):  # of a stream without descriptor
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python writes what is left when it ends
         sys.exit(1)

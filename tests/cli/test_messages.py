@@ -190,3 +190,38 @@ def test_standard_output_that_cannot_be_written(tmp_path: Path, words: str, outp
         "gffusion: error: standard output cannot be written: No space left on device; files written so far are complete"
     )
     assert (done.returncode, done.stderr.splitlines()) == (code, [said] * (code == 1))
+
+
+@pytest.mark.processes
+@pytest.mark.parametrize("errors", ["separate", "together"])
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("--help", 0),
+        ("models", 0),
+        ("models --json", 0),
+        ("fuse visible infrared -o new --dry-run", 0),
+        ("match visible infrared -o pairs.csv --tolerance 1", 0),
+        ("match visible missing -o pairs.csv", 2),
+    ],
+)
+def test_a_reader_that_ends_early(tmp_path: Path, words: str, code: int, errors: str) -> None:
+    """The work goes on, quietly, and has its own exit code."""
+    for kind in ("visible", "infrared"):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "20240101_120000.png").write_bytes(kind.encode())
+    path = os.pathsep.join([str(Path(__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    ends = os.pipe()
+    os.close(ends[0])
+    done = subprocess.run(
+        [sys.executable, "-m", "gffusion", *words.split()],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        stdout=ends[1],
+        stderr=subprocess.PIPE if errors == "separate" else subprocess.STDOUT,
+        text=True,
+    )
+    os.close(ends[1])
+    assert done.returncode == code
+    assert not done.stderr or (code == 2 and done.stderr.count("\n") == 1)
+    assert (tmp_path / "pairs.csv").exists() == (words.startswith("match") and code == 0)
