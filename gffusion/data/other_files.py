@@ -75,11 +75,11 @@ def describe_unread(files: Sequence[Path]) -> str:
 
 
 def _describe_subfolders(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """Return the names of the sub-folders with the number of their files, for messages."""
+    """Return the names of the sub-folders that hold such files, with their number, for messages."""
     counts = {
         child.name: sum(file.suffix.lower() in suffixes for file in child.iterdir())
         for child in sorted(folder.iterdir())
         if child.is_dir() and not child.name.startswith(".")
     }
-    shown = name_first([f"{name} ({count} files)" for name, count in counts.items()], 8)
-    return f"; give one of its sub-folders {shown}" if counts else ""
+    shown = name_first([f"{name} ({count} files)" for name, count in counts.items() if count], 8)
+    return f"; give one of its sub-folders {shown}" if shown else ""

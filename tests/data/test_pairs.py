@@ -287,7 +287,7 @@ class TestOneFolder:
             assert files_of(match_pairs(tmp_path, other)) == pairs
 
     def test_sub_folders_are_named(self, tmp_path: Path) -> None:
-        for file in ("100MEDIA/1.png", "101MEDIA/2.png", "101MEDIA/3.png", ".hidden/4.png"):
+        for file in ("100MEDIA/1.png", "101MEDIA/2.png", "101MEDIA/3.png", ".hidden/4.png", "outdir/drive.mp4"):
             (tmp_path / file).parent.mkdir(exist_ok=True)
             (tmp_path / file).touch()
         message = r"holds no images; .* give one of its sub-folders 100MEDIA \(1 files\), 101MEDIA \(2 files\)$"
