@@ -101,7 +101,7 @@ def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> No
 @pytest.mark.parametrize(
     ("given", "measured"),
     [
-        ("--baselines", ROWS),
+        ("--baselines", [*BASELINES]),
         ("--baselines maximum,average", ["maximum", "average"]),
         ("--baselines none", []),
     ],
