@@ -18,13 +18,14 @@ from gffusion.evaluation.methods import Sources
 from gffusion.inference.file_jobs import FusionJob
 from gffusion.inference.files import fuse_files
 from gffusion.metrics import compute_metrics, to_luma8
+from gffusion.metrics.names import DEFAULT_METRICS
 from gffusion.models.gffusion.image_ops import to_uint8
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo import create_model, load_image_processor
 
 from .settings import DemoSettings
 
-METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM", "Nabf")
+SHOWN_METRICS = (*DEFAULT_METRICS, "Nabf")
 """Metrics that the demo shows."""
 
 MAX_MEASURED_PIXELS = 4_000_000
@@ -139,6 +140,6 @@ def _measure(fused: NDArray[Any], sources: Sources) -> tuple[dict[str, float], s
         return {}, f"metrics left out: they are computed for up to {MAX_MEASURED_PIXELS:,} pixels"
     try:
         luma = to_luma8(fused), sources.visible_luma, sources.infrared_luma
-        return {name: value.item() for name, value in compute_metrics(*luma, metrics=METRICS).items()}, None
+        return {name: value.item() for name, value in compute_metrics(*luma, metrics=SHOWN_METRICS).items()}, None
     except ValueError as error:
         return {}, f"metrics left out: {error}"

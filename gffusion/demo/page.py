@@ -11,7 +11,7 @@ import gradio as gr
 
 from gffusion.data import IMAGE_SUFFIXES
 from gffusion.data.other_files import VIDEO_SUFFIXES
-from gffusion.metrics import METRICS as METRIC_INFOS
+from gffusion.metrics import METRICS
 
 from .images import ImageRequest, ImageResult, fuse_upload
 from .messages import describe_error
@@ -232,8 +232,8 @@ def _tabulate(result: ImageResult) -> str:
     if not result.metrics:
         return ""
     rows = "".join(
-        f"<tr><th scope='row'>{name} {'↑' if METRIC_INFOS[name].higher_is_better else '↓'}</th><td>{value:.3f}</td>"
-        f"<td>{escape(METRIC_INFOS[name].title)}</td></tr>"
+        f"<tr><th scope='row'>{name} {'↑' if METRICS[name].higher_is_better else '↓'}</th><td>{value:.3f}</td>"
+        f"<td>{escape(METRICS[name].title)}</td></tr>"
         for name, value in result.metrics.items()
     )
     return (

@@ -19,7 +19,7 @@ from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
 from gffusion.data.reading import read_pair_size
 from gffusion.data.swapped_pairs import check_not_swapped
-from gffusion.metrics.names import list_given
+from gffusion.metrics.names import DEFAULT_METRICS, list_given
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.atomic import replace_file
@@ -39,7 +39,6 @@ from .results import make_table
 from .scoring import PairScores, Plan, score_pairs
 from .table import SEGMENTATION_CSV, EvaluationTable
 
-DEFAULT_METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM")
 ARTIFACTS = "Nabf"
 _OTHER_MODELS = (
     ": save a GFFusionModel with its `save_pretrained`, and give the folder; of other networks, give the folder of the images "

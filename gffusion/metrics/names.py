@@ -7,6 +7,9 @@ from typing import Any
 
 from .catalog import METRICS, list_metrics
 
+DEFAULT_METRICS = ("EN", "SCD", "VIF", "Qabf", "SSIM")
+"""Metrics of evaluations by default. Modules that do not import torch repeat them: the arguments of a training, and the help of `gffusion evaluate`."""
+
 ALL = "all"
 """Stands for all metrics of a protocol."""
 

@@ -12,6 +12,8 @@ from PIL import Image
 
 from gffusion.data import read_labels, write_image
 from gffusion.evaluation.baselines import BASELINES, fuse_luma
+from gffusion.metrics.names import DEFAULT_METRICS
+from gffusion.training.arguments import FusionTrainingArguments
 
 NAMES = [f"rendered_{number:04d}" for number in range(3)]
 
@@ -96,6 +98,11 @@ def test_metrics_protocol_and_no_baselines(evaluate: Callable, here: Path) -> No
     assert list(summary["mine"]) == ["SD", "MSE"]
     assert summary["mine"]["MSE"] < 1  # on 0 to 1
     assert "protocol tang2022" in outcome.out
+
+
+def test_default_metrics_are_named_in_the_help_and_those_of_trainings(gffusion: Callable) -> None:
+    assert f"[default: {','.join(DEFAULT_METRICS)}]" in " ".join(gffusion("evaluate", "--help").out.split())
+    assert FusionTrainingArguments("out").eval_metrics == list(DEFAULT_METRICS)
 
 
 @pytest.mark.parametrize(

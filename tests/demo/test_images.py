@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 from PIL import Image
 
 from gffusion.data import read_image, write_image
-from gffusion.demo.images import METRICS, ImageRequest, ImageResult, fuse_upload
+from gffusion.demo.images import SHOWN_METRICS, ImageRequest, ImageResult, fuse_upload
 from gffusion.demo.messages import describe_error
 from gffusion.demo.samples import SAMPLES, write_sample
 from gffusion.demo.settings import DemoSettings, choose_models
@@ -69,7 +69,7 @@ def test_metrics_are_those_of_the_file(fuse: Callable[..., ImageResult], scenes:
         read_image(result.files[0]),
         *(read_image(scenes / kind / "rendered_0000.png") for kind in ("visible", "infrared")),
     ]
-    expected = compute_metrics(*map(to_luma8, images), metrics=METRICS)
+    expected = compute_metrics(*map(to_luma8, images), metrics=SHOWN_METRICS)
     assert result.metrics == {name: value.item() for name, value in expected.items()}
     np.testing.assert_array_equal(result.images["infrared"], images[2])
 
