@@ -42,9 +42,9 @@ def suggest(name: str, allowed: Iterable[str]) -> str:
         (' Did you mean Qabf?', ' Did you mean AG?', '')
     """
     wanted = _simplify(name)
-    if wanted.startswith("fmi"):
-        return " FMI is missing, because published programs use different features for it; MI and NMI are similar."
     spellings = {_simplify(spelling): metric for metric in METRICS for spelling in _spell(metric)}
+    if wanted.startswith("fmi") and not any(spelling.startswith("fmi") for spelling in spellings):
+        return " FMI is missing, because published programs use different features for it; MI and NMI are similar."
     near = difflib.get_close_matches(wanted, spellings, n=1, cutoff=0.7)
     similar = spellings[near[0]] if near else ""
     if similar in list_metrics("segmentation"):

@@ -13,6 +13,7 @@ from metric_tester import Batches, Images, assert_close, make_metric
 from torchmetrics import Metric, MetricCollection
 
 from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, get_metric, list_metrics
+from gffusion.metrics.names import suggest
 
 TESTS = Path(__file__).parents[1]
 # Imports everything once, and forks two processes.
@@ -145,6 +146,11 @@ def test_hints_at_similar_names(pair: Images, name: str, hint: str) -> None:
     for measure in (get_metric, lambda name: compute_metrics(*pair, name)):
         with pytest.raises(ValueError, match=rf"has no fusion metric '{name}'\.{hint}".replace("?", r"\?")):
             measure(name)
+
+
+def test_hint_at_a_new_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METRICS, "FMI", METRICS["MI"])  # type: ignore[arg-type]  # a dict
+    assert suggest("FMI_w", ["FMI"]) == " Did you mean FMI?"
 
 
 def test_small_images(pair: Images) -> None:
