@@ -24,6 +24,7 @@ class MetricInfo:
         reference: Paper that defines the metric, ending with its DOI, as in "..., 2008, doi:10.1117/1.2945910".
         higher_is_better: Whether a higher value is better.
         minimum_size: Minimum height and width of the images, in pixels, under the protocol `standard`.
+        uniform_minimum_size: The same with the option `window="uniform"`, for metrics that have it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class MetricInfo:
     reference: str
     higher_is_better: bool = True
     minimum_size: int = 1
+    uniform_minimum_size: int | None = None
 
     @cached_property
     def task(self) -> Literal["fusion", "segmentation"]:
@@ -188,6 +190,7 @@ METRICS: Mapping[str, MetricInfo] = {
             "Z. Wang, A. C. Bovik, H. R. Sheikh and E. P. Simoncelli, Image quality assessment: From error visibility to "
             "structural similarity, IEEE Transactions on Image Processing 13(4), 2004, doi:10.1109/TIP.2003.819861",
             minimum_size=11,
+            uniform_minimum_size=7,
         ),
         MetricInfo(
             "MS-SSIM",

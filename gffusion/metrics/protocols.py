@@ -122,5 +122,6 @@ def find_minimum_size(protocol: str, metric: str) -> int:
     Raises:
         ValueError: If the protocol is unknown or lacks the metric.
     """
-    is_uniform = find_options(protocol, metric).get("window") == "uniform"  # of 7x7 pixels, see `functional.ssim`
-    return 7 if is_uniform else METRICS[metric].minimum_size
+    window = find_options(protocol, metric).get("window")
+    info = METRICS[metric]
+    return info.uniform_minimum_size if window == "uniform" and info.uniform_minimum_size else info.minimum_size

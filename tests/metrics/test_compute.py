@@ -14,6 +14,7 @@ from torchmetrics import Metric, MetricCollection
 
 from gffusion.metrics import METRICS, PROTOCOLS, compute_metrics, get_metric, list_metrics
 from gffusion.metrics.names import suggest
+from gffusion.metrics.protocols import Protocol, find_minimum_size
 
 TESTS = Path(__file__).parents[1]
 # Imports everything once, and forks two processes.
@@ -161,6 +162,22 @@ def test_small_images(pair: Images) -> None:
     with pytest.raises(ValueError, match=r"^VIF: .* `metrics=\['SSIM'\]`"):
         compute_metrics(*small, ["VIF", "SSIM"], protocol="cddfuse")
     assert compute_metrics(*small, "SSIM", protocol="cddfuse")["SSIM"].isfinite()
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS)
+def test_minimum_size_is_that_of_the_function(pair: Images, protocol: str) -> None:
+    for name, options in PROTOCOLS[protocol].options.items():
+        size = find_minimum_size(protocol, name)
+        images = [image[:size, :size] for image in (pair if METRICS[name].needs_sources else pair[:1])]
+        assert METRICS[name].functional(*images, **options).shape == (1,)
+        if size > 1:
+            with pytest.raises(ValueError, match=f"{size}x{size}"):
+                METRICS[name].functional(*(image[1:] for image in images), **options)
+
+
+def test_a_uniform_window_changes_the_minimum_only_of_metrics_that_declare_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(PROTOCOLS, "new", Protocol("", {"VIF": {"window": "uniform"}}))  # type: ignore[arg-type]  # a dict
+    assert find_minimum_size("new", "VIF") == 41
 
 
 def test_one_name_and_all(pair: Images) -> None:
