@@ -191,7 +191,7 @@ class FusionStream:
         self.close()
 
     def push(self, visible: NDArray[Any], infrared: NDArray[Any], time: float | None = None) -> None:
-        """Hand over the newest pair; a pair that still waits is dropped.
+        """Hand over the newest pair; a pair that still waits is dropped. The arrays are kept: do not write into them later.
 
         Args:
             visible: (H, W), (H, W, 1) or (H, W, 3) RGB; OpenCV's images are BGR and need `frame[..., ::-1]`.

@@ -48,3 +48,8 @@ def test_public_names_are_documented(package: str) -> None:
     ]  # in the text of index.md
     missing = [name for name in names if id(find(f"{package}.{name}")) not in documented]
     assert not missing, f"add {missing} of `{package}.__all__` to a page of docs/api, as `::: {package}.{missing[0]}`"
+
+
+def test_names_of_the_package_are_listed() -> None:
+    listed = set(re.findall(r"`(\w+)`", (API / "index.md").read_text("utf-8")))
+    assert set(gffusion.__all__) - listed == set()
