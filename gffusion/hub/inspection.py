@@ -31,7 +31,10 @@ def find_problems(folder: str | os.PathLike[str], full: bool | None = None) -> l
         []
     """
     folder = Path(folder)
-    config = read_config(folder)
+    try:
+        config = read_config(folder)
+    except ValueError as error:
+        return [str(error)]
     full = config.backbone_weights == "included" if full is None else full
     problems = []
     if (folder / TRAINING_STATE).is_file():

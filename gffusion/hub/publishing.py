@@ -149,7 +149,7 @@ def _check(folder: Path, full: bool | None, force: bool) -> tuple[GFFusionConfig
     problems = find_problems(folder, full=full)
     if problems and not force:
         raise ValueError(
-            f"{folder} was not published: {'; '.join(problems)}. To publish it anyway, pass `force=True` or `--force`."
+            f"The model was not published: {'; '.join(problems)}. To publish it anyway, pass `force=True` or `--force`."
         )
     return config, full
 

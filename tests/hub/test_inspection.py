@@ -1,5 +1,6 @@
 """Reasons not to publish a model."""
 
+import json
 import math
 import re
 from collections.abc import Callable
@@ -67,6 +68,13 @@ def test_missing_files(model: GFFusionModel, folder: Path) -> None:
     problems = find_problems(folder)
     assert len(problems) == 2
     assert problems[0].startswith(f"{shard.name} is missing") and problems[1].startswith("preprocessor_config.json")
+
+
+def test_configuration(folder: Path) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "my_run": "x"}))
+    (found,) = find_problems(folder)
+    assert re.search(r"config\.json: .*my_run", found)
 
 
 def test_damaged(folder: Path) -> None:

@@ -277,7 +277,7 @@ class TestPush:
         assert files.keys() == SETTINGS | {"model.safetensors", "scene.png", "my scene.png", "sheets/NIGHT.PNG"}
 
     def test_unfinished_training(self, world: dict[str, Any]) -> None:
-        assert world["unfinished"].startswith("ValueError: unfinished was not published: its training is not finished")
+        assert world["unfinished"].startswith("ValueError: The model was not published: its training is not finished")
         assert "step 30 of 40" in world["unfinished"] and "force" in world["unfinished"]
         assert "lab/unfinished" not in world["hub"].repositories
         assert "model.safetensors" in published(world, "lab/forced")

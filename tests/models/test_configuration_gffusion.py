@@ -187,6 +187,19 @@ class TestFiles:
         tiny_config(num_labels=np.int64(count)).save_pretrained(tmp_path)
         assert GFFusionConfig.from_pretrained(tmp_path).id2label == {i: f"LABEL_{i}" for i in range(count)}
 
+    def test_other_attributes_are_not_saved(
+        self, tiny_config: TinyConfig, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A file with them could not be loaded."""
+        config, expected = tiny_config(num_groups=3), tiny_config(num_groups=3)
+        config.my_run, config.segmenter_refinment = {"seed": 1}, 2
+        with caplog.at_level("WARNING"):
+            config.save_pretrained(tmp_path)
+        assert "GFFusionConfig has no such arguments: ['my_run', 'segmenter_refinment']" in caplog.text
+        for loaded in (GFFusionConfig.from_pretrained(tmp_path), GFFusionConfig(**config.to_dict())):
+            assert loaded.to_diff_dict() == expected.to_diff_dict()
+        assert config.my_run == {"seed": 1}
+
     def test_class_numbers_can_be_text(self, tmp_path: Path) -> None:
         numbers = {"ground": "0", "deer": "1"}
         config = GFFusionConfig(id2label={"0": "ground", "1": "deer"}, label2id=numbers)

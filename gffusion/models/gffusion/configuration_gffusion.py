@@ -1,12 +1,13 @@
 """GFFusionConfig: the architecture of GFFusion. The defaults are the paper's model."""
 
 import os
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from huggingface_hub.dataclasses import strict
 from transformers import CLIPVisionConfig, Dinov2Config, PreTrainedConfig
 from transformers.configuration_utils import SubConfigSpec
-from transformers.utils import CONFIG_NAME
+from transformers.utils import CONFIG_NAME, logging
 
 from .config_limits import (
     LIMITS,
@@ -26,6 +27,8 @@ from .config_limits import (
     refuse_loader_options,
     refuse_path,
 )
+
+logger = logging.get_logger(__name__)
 
 # Classes of M3FD, the main training set of the paper, after the background.
 M3FD_CLASSES = ("background", "person", "car", "bus", "motorcycle", "lamp", "truck")
@@ -278,9 +281,19 @@ class GFFusionConfig(PreTrainedConfig):
                 saved[f"{name}_revision"] = None
         return super().from_dict({**saved, **overrides}, **kwargs)
 
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> None:
+        """Save as [`~transformers.PreTrainedConfig.save_pretrained`] does, without attributes that could not be loaded."""
+        if unknown := self._find_unknown(vars(self).keys() - _NOT_READ):
+            logger.warning(
+                f"Not saved, because GFFusionConfig has no such arguments: {unknown}. Keep notes of your own in another file."
+            )
+        super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
     def to_dict(self) -> dict[str, Any]:
-        """Return all values; `label2id` follows from `id2label`, which can have been set since."""
-        return {**super().to_dict(), "label2id": {label: index for index, label in self.id2label.items()}}
+        """Return all arguments; `label2id` follows from `id2label`, which can have been set since."""
+        values = {**super().to_dict(), "label2id": {label: index for index, label in self.id2label.items()}}
+        unknown = self._find_unknown(values)
+        return {name: value for name, value in values.items() if name not in unknown}
 
     def to_diff_dict(self) -> dict[str, Any]:
         """Return the values to save: those that differ from the defaults, and the classes, also if they are transformers' default."""
@@ -339,11 +352,15 @@ class GFFusionConfig(PreTrainedConfig):
         number_classes(self.id2label)
         check_class_weights(self)
 
+    def _find_unknown(self, names: Iterable[str]) -> list[str]:
+        public = {name for name in names if not name.startswith("_")}
+        return sorted(public - _BASE_ARGUMENTS - self.__dataclass_fields__.keys())
+
     def _refuse_unknown(self, arguments: dict[str, Any]) -> None:
-        if unknown := {name for name in arguments if not name.startswith("_")} - _BASE_ARGUMENTS:
+        if unknown := self._find_unknown(arguments):
             allowed = sorted(set(self.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__))
             raise ValueError(
-                f"Unknown GFFusionConfig arguments {sorted(unknown)}. Allowed: {', '.join(allowed)}. A newer gffusion may have more."
+                f"Unknown GFFusionConfig arguments {unknown}. Allowed: {', '.join(allowed)}. A newer gffusion may have more."
             )
 
     def _validate_widths(self) -> None:
