@@ -69,7 +69,7 @@ def test_named_paths_exist(page: str) -> None:
 
 def test_readme_is_short_and_works_outside_the_repository() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
-    assert sum(not line.startswith("|") for line in text.splitlines()) <= 100  # tables grow with the models
+    assert len(text.splitlines()) <= 120
     assert [target for target, _ in LINK.findall(text) if not target.startswith("https://")] == []
 
 
