@@ -189,6 +189,10 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
         raise ValueError(
             f"--output {output} is named as a video, which is made of two folders of frames: give both, or a folder as --output"
         )
+    if output.suffix.lower() in (".csv", ".html", ".json", ".npy", ".txt", ".zip") and not output.is_dir():
+        raise ValueError(
+            f"--output {output} is named as a file, but a folder of images is written: give a folder, such as -o {output.with_suffix('')}"
+        )
     for file in (pair.visible for pair in pairs if suffix is None):
         if file.suffix.lower() not in IMAGE_SUFFIXES:
             raise ValueError(

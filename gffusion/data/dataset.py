@@ -119,6 +119,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         if isinstance(roots, PairSource):
             self._source = roots
         else:
+            _check_roots(roots)
             self._source = FolderPairs(roots, layout, split, class_names, read_options, with_boxes)
         self.transform = transform
         self._seed = seed
@@ -348,6 +349,14 @@ class FusionDataset(Dataset[dict[str, Any]]):
             sample["labels"] = decoded["labels"].astype(np.int64)
         # Copied so that in-place transforms do not change the cache.
         return sample | {name: decoded[name].copy() for name in ("boxes", "box_classes") if name in decoded}
+
+
+def _check_roots(roots: Any) -> None:
+    if hasattr(roots, "column_names") or not all(isinstance(root, str | os.PathLike) for root in roots):
+        raise ValueError(
+            f"`root` must be a folder or a list of folders, got {type(roots).__name__}: read the rows of a dataset with "
+            "`FusionDataset.from_dataset`."
+        )
 
 
 def _make_epoch() -> torch.Tensor:

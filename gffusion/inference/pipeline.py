@@ -68,6 +68,11 @@ class ImageFusionPipeline(Pipeline):
         check_model_object(model, can_be_exported=True)
         _check_num_workers(kwargs.pop("num_workers", None))
         super().__init__(model, *args, **kwargs)
+        if not isinstance(self.image_processor, GFFusionImageProcessor):
+            raise ValueError(
+                f"`image_processor` must be a GFFusionImageProcessor, got {type(self.image_processor).__name__}: pass "
+                "`image_processor=load_image_processor(...)`, or save one in the folder of the model."
+            )
         self._timeout = timeout
 
     def save_pretrained(self, save_directory: str | os.PathLike[str], **kwargs: Any) -> None:

@@ -74,6 +74,12 @@ def test_broken_links_fail(gffusion: Callable, inputs: tuple[str, ...], names: t
     assert "is a link to /card/gone.png, which does not exist" in next(iter(report["errors"].values()))
 
 
+@pytest.mark.parametrize(("name", "code"), [("table.csv", 2), ("table.JSON", 2), ("v1.2", 0)])
+def test_new_folders_that_are_named_as_files(gffusion: Callable, name: str, code: int) -> None:
+    outcome = gffusion("fuse", "visible", "infrared", "-o", name, "--model", "gffusion-live")
+    assert (outcome.exit_code, Path(name).exists(), "such as -o table" in outcome.err) == (code, not code, bool(code))
+
+
 @pytest.mark.parametrize(("platform", "code"), [("darwin", 2), ("win32", 2), ("linux", 0)])
 def test_outputs_that_differ_in_case_only(
     gffusion: Callable, monkeypatch: pytest.MonkeyPatch, platform: str, code: int

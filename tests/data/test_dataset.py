@@ -1,7 +1,9 @@
 """The torch dataset: values, pairing, randomness across workers and epochs."""
 
 from pathlib import Path
+from typing import Any
 
+import datasets
 import numpy as np
 import pytest
 import tifffile
@@ -190,6 +192,11 @@ class TestFolders:
             FusionDataset([])
         with pytest.raises(FileNotFoundError, match="visible"):
             FusionDataset(tmp_path)
+
+    @pytest.mark.parametrize("rows", [[{"visible": "a.png"}], datasets.Dataset.from_dict({"visible": ["a.png"]})])
+    def test_rows_are_no_folders(self, rows: Any) -> None:
+        with pytest.raises(ValueError, match=r"`root` must be a folder.*`FusionDataset\.from_dataset`"):
+            FusionDataset(rows)
 
 
 class TestInfraredRange:

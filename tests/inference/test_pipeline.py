@@ -19,7 +19,7 @@ import torch
 from camera_files import encode, flir_jpeg, render_pair, to_counts
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
-from transformers import pipeline
+from transformers import CLIPImageProcessor, pipeline
 
 from gffusion import GFFusionImageProcessor, GFFusionModel, ImageFusionPipeline
 
@@ -306,6 +306,8 @@ class TestOptions:
         model = GFFusionModel.from_pretrained(checkpoint)
         fuse = pipeline("image-fusion", model=model, image_processor=GFFusionImageProcessor(size_divisor=16))
         assert_same([fuse(make_pair())], [direct(make_pair(), size_divisor=16)])
+        with pytest.raises(ValueError, match="must be a GFFusionImageProcessor, got CLIPImageProcessor"):
+            pipeline("image-fusion", model=model, image_processor=CLIPImageProcessor())
 
 
 class TestRangesOfSeveralImages:

@@ -353,6 +353,12 @@ class TestFiles:
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 loader.from_pretrained(tmp_path, **wrong)
 
+    def test_other_processors_are_refused(self, tmp_path: Path) -> None:
+        """Their file says nothing of the range of infrared values."""
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "CLIPImageProcessor"}))
+        with pytest.raises(ValueError, match="`image_processor_type` is 'CLIPImageProcessor'"):
+            GFFusionImageProcessor.from_pretrained(tmp_path)
+
     def test_files_from_before_other_options_existed(self, tmp_path: Path) -> None:
         saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "type", "size_divisor": 1}
         (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved))

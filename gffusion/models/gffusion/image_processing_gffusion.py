@@ -91,7 +91,16 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
     @classmethod
     def from_dict(cls, image_processor_dict: dict[str, Any], **kwargs: Any) -> Any:
-        """Create a processor from saved options; those in `kwargs` that are not `None` override them, and are checked."""
+        """Create a processor from saved options; those in `kwargs` that are not `None` override them, and are checked.
+
+        Raises:
+            ValueError: If an option is unknown or invalid, or the options are those of a processor of another type.
+        """
+        saved_type = image_processor_dict.get("image_processor_type")
+        if saved_type not in (None, cls.__name__, GFFusionImageProcessor.__name__):
+            raise ValueError(
+                f"`image_processor_type` is {saved_type!r}, not {cls.__name__!r}: save the image processor of the model there."
+            )
         given = {name: kwargs.pop(name) for name in ("size_divisor", *OPTION_NAMES) if name in kwargs}
         options, size_divisor = dict(image_processor_dict), given.pop("size_divisor", None)
         if size_divisor is not None:
