@@ -17,7 +17,7 @@ from .device import choose_device, choose_dtype, start_processes
 from .distributed import Outcome, Share
 from .errors import user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
-from .fuse_reports import print_plans, report_interruption, report_outcome, report_part, show_result
+from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs
 from .fuse_videos import (
     InfraredFpsOption,
@@ -208,11 +208,12 @@ def fuse(
             timing = {"semantic_every": semantic_every or 1, "time_offset": time_offset or 0}
             _fuse_videos(visible, infrared, settings, images, (visible_fps, infrared_fps), timing)
             return
-        plans, match = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
+        jobs, match = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
         check_pairs(match.pairs, settings.read_options)
+        jobs = [replace(job, overwrite=overwrite, keep_metadata=metadata) for job in jobs]
         if keep_thermal:
-            plans = [replace(plan, thermal=name_thermal(plan.fused)) for plan in plans]
-        _fuse_pairs(plans, match, settings, share)
+            jobs = [replace(job, thermal=name_thermal(job.fused)) for job in jobs]
+        _fuse_pairs(jobs, match, settings, share)
 
 
 class _Settings(NamedTuple):
@@ -272,28 +273,24 @@ def _fuse_videos(
         show_result(job.fused)
 
 
-def _fuse_pairs(plans: "list[FusionJob]", match: "PairMatch", settings: _Settings, share: Share) -> None:
+def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: _Settings, share: Share) -> None:
     """Fuse this process's part of the pairs, and report all in the first process."""
-    from gffusion.utils.atomic import is_written  # saves start-up time
-
-    check_outputs(plans, settings.overwrite)
-    if settings.show and len(plans) > 1:
-        raise ValueError(
-            f"--show is for one pair, but there are {len(plans)}: leave it out, and open {settings.output}"
-        )
+    check_outputs(jobs, settings.overwrite)
+    if settings.show and len(jobs) > 1:
+        raise ValueError(f"--show is for one pair, but there are {len(jobs)}: leave it out, and open {settings.output}")
     if settings.dry_run:
         _check_model(settings.model, settings.segment)
-        print_plans(plans, match, settings.overwrite, settings.as_json, settings.strict)
+        print_jobs(jobs, match, settings.as_json, settings.strict)
         return
-    mine = share.pick(plans)
-    todo = [plan for plan in mine if settings.overwrite or not all(map(is_written, plan.outputs))]
+    mine = share.pick(jobs)
+    todo = [job for job in mine if job.needs_fusing]
     outcome = Outcome(skipped=len(mine) - len(todo))
     if todo:
         _check_model(settings.model, settings.segment)
         check_writable(settings.output)
     store = share.connect()
     if todo:
-        outcome = _measure_and_fuse(todo, plans, settings, outcome)
+        outcome = _measure_and_fuse(todo, jobs, settings, outcome)
     outcome = outcome._replace(warnings=list_printed("warning"))
     try:
         together = None if outcome.is_interrupted else share.gather(outcome, store)
@@ -304,46 +301,38 @@ def _fuse_pairs(plans: "list[FusionJob]", match: "PairMatch", settings: _Setting
     if outcome.is_interrupted:
         report_interruption(outcome, match, settings.output, settings.overwrite)
     if together is not None:
-        report_outcome(together, plans, match, settings.output, settings.as_json, settings.strict, settings.overwrite)
+        report_outcome(together, jobs, match, settings.output, settings.as_json, settings.strict, settings.overwrite)
         if settings.show:
-            show_result(plans[0].fused)
+            show_result(jobs[0].fused)
 
 
 def _measure_and_fuse(
-    todo: "list[FusionJob]", plans: "list[FusionJob]", settings: _Settings, outcome: Outcome
+    todo: "list[FusionJob]", jobs: "list[FusionJob]", settings: _Settings, outcome: Outcome
 ) -> Outcome:
     """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
     from gffusion.data.alignment import find_rig  # saves start-up time
     from gffusion.data.combined_files import find_odd_types
     from gffusion.data.infrared_range import measure_pairs
 
-    read_options, found = find_rig([plan.pair for plan in plans], settings.read_options)
+    read_options, found = find_rig([job.pair for job in jobs], settings.read_options)
     if found:
         print_measured(found, err=settings.as_json)  # with --json, only the report is on stdout
     workers = None if is_onnx(settings.model) else start_processes(settings.device, len(todo))
     model, processor = _load(settings)
-    for folder in {path.parent for plan in todo for path in plan.outputs}:
+    for folder in {path.parent for job in todo for path in job.outputs}:
         folder.mkdir(parents=True, exist_ok=True)
-    odd = find_odd_types([plan.pair.infrared for plan in plans], read_options.raw_frame)
-    measured = [plan.pair for plan in plans if plan.pair.infrared not in odd]
+    odd = find_odd_types([job.pair.infrared for job in jobs], read_options.raw_frame)
+    measured = [job.pair for job in jobs if job.pair.infrared not in odd]
     ranges = measure_pairs(measured, processor.infrared_options, read_options)
     if ranges.description:
         print_measured(ranges.description, err=settings.as_json)
     from gffusion.inference.files import fuse_files  # imports torch
 
-    jobs = [
-        replace(
-            plan,
-            overwrite=settings.overwrite,
-            infrared_options=ranges.options_of(plan.pair),
-            keep_metadata=settings.metadata,
-        )
-        for plan in todo
-    ]
+    todo = [replace(job, infrared_options=ranges.options_of(job.pair)) for job in todo]
     with workers or contextlib.nullcontext():
         fuse = partial(fuse_files, batch_size=settings.batch_size, read_options=read_options, workers=workers)
         noted = outcome._replace(notes=ranges.odd)
-        return run_jobs(jobs, odd, partial(fuse, model=model, image_processor=processor), noted)
+        return run_jobs(todo, odd, partial(fuse, model=model, image_processor=processor), noted)
 
 
 def _check_options(suffix: str | None, dtype: str | None, backend: str, model: str) -> None:

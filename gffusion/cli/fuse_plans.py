@@ -34,10 +34,10 @@ def plan_pairs(
 
     if is_list(visible) or (infrared is not None and is_list(infrared)):
         match = read_lists(visible, infrared, options)
-        plans = _plan_folder(match.pairs, output, suffix, segment)
+        jobs = _plan_folder(match.pairs, output, suffix, segment)
         _check_folder(match.pairs, output, segment, is_single=False)
         check_different_files(match.pairs, options=options)
-        return plans, match
+        return jobs, match
     check_paths(visible, infrared, output, options)
     if visible.is_dir():
         match = (
@@ -45,7 +45,7 @@ def plan_pairs(
             if infrared is None
             else match_folders(visible, infrared, output, options)
         )
-        plans = _plan_folder(match.pairs, output, suffix, segment)
+        jobs = _plan_folder(match.pairs, output, suffix, segment)
         _check_folder(match.pairs, output, segment, is_single=False)
     else:
         if infrared is None or infrared.samefile(visible):
@@ -57,12 +57,12 @@ def plan_pairs(
             raise ValueError(
                 f"--suffix {suffix} is for an output folder, but --output {output} is a file: leave it out"
             )
-        plans = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
+        jobs = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
         _check_folder((pair,), output.parent if is_file else output, segment and not is_file, is_single=True)
-        _check_stem(plans[0])
+        _check_stem(jobs[0])
     if infrared is not None and visible.is_dir():
         check_different_files(match.pairs, options=options)
-    return plans, match
+    return jobs, match
 
 
 def check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
@@ -101,16 +101,16 @@ def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
     check_not_swapped(pairs, options)
 
 
-def check_outputs(plans: "list[FusionJob]", overwrite: bool) -> None:
+def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:
     """Raise ValueError if an output would replace an input or the output of another pair, and OSError if it is no file."""
     from gffusion.utils.atomic import check_replaceable  # saves start-up time
 
-    for path in (path for plan in plans for path in plan.outputs if not overwrite):
+    for path in (path for job in jobs for path in job.outputs if not overwrite):
         check_replaceable(path)
-    sources = [path for plan in plans for path in (plan.pair.visible, plan.pair.infrared)]
-    check_not_inputs((path for plan in plans for path in plan.outputs), sources)
+    sources = [path for job in jobs for path in (job.pair.visible, job.pair.infrared)]
+    check_not_inputs((path for job in jobs for path in job.outputs), sources)
     written: dict[str, FusionJob] = {}
-    for path, other in ((path, plan) for plan in plans for path in plan.outputs):
+    for path, other in ((path, job) for job in jobs for path in job.outputs):
         earlier = written.setdefault(name_file(path), other)
         first, second = earlier.pair.visible, other.pair.visible
         if earlier is other:

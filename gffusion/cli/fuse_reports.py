@@ -22,32 +22,28 @@ if TYPE_CHECKING:
     from gffusion.inference.file_jobs import FusionJob
 
 
-def print_plans(
-    plans: "Sequence[FusionJob]", match: "PairMatch", overwrite: bool, as_json: bool, strict: bool = False
-) -> None:
+def print_jobs(jobs: "Sequence[FusionJob]", match: "PairMatch", as_json: bool, strict: bool = False) -> None:
     """Print the files of each pair, and whether its outputs exist and would be kept."""
-    from gffusion.utils.atomic import is_written
-
-    rows = [(plan, not overwrite and all(map(is_written, plan.outputs))) for plan in plans]
+    rows = [(job, not job.needs_fusing) for job in jobs]
     notes = list_printed("note", "warning")
     if as_json:
-        pairs = [_describe_plan(plan) | {"exists": exists} for plan, exists in rows]
+        pairs = [_describe_job(job) | {"exists": exists} for job, exists in rows]
         print_json({"pairs": pairs, "unmatched": _list_unmatched(match), "notes": dict(Counter(notes))})
         check_strict(strict, notes, match)
         return
-    for plan, exists in rows:
-        infrared = "" if plan.pair.infrared == plan.pair.visible else f" + {plan.pair.infrared}"
-        outputs = ", ".join(map(str, plan.outputs))
-        line = f"{plan.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}"
+    for job, exists in rows:
+        infrared = "" if job.pair.infrared == job.pair.visible else f" + {job.pair.infrared}"
+        outputs = ", ".join(map(str, job.outputs))
+        line = f"{job.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}"
         print_line(line)  # one line for each pair
     kept = sum(exists for _, exists in rows)
     print_line(f"{len(rows)} pair{'s' * (len(rows) != 1)}, of which {kept} would be skipped; nothing was written")
     check_strict(strict, notes, match)
 
 
-def _describe_plan(plan: "FusionJob") -> dict[str, str]:
-    files = {"visible": plan.pair.visible, "infrared": plan.pair.infrared, "fused": plan.fused}
-    files |= {kind: path for kind in ("labels", "overlay", "thermal") if (path := getattr(plan, kind)) is not None}
+def _describe_job(job: "FusionJob") -> dict[str, str]:
+    files = {"visible": job.pair.visible, "infrared": job.pair.infrared, "fused": job.fused}
+    files |= {kind: path for kind in ("labels", "overlay", "thermal") if (path := getattr(job, kind)) is not None}
     return {kind: str(path) for kind, path in files.items()}
 
 
@@ -98,7 +94,7 @@ def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
 
 def report_outcome(
     outcome: Outcome,
-    plans: "Sequence[FusionJob]",
+    jobs: "Sequence[FusionJob]",
     match: "PairMatch",
     output: Path,
     as_json: bool,
@@ -115,18 +111,16 @@ def report_outcome(
             raise typer.Exit(1 if done + skipped else 2)
         check_strict(strict, notes, match)
         return
-    if skipped == len(plans):
-        what = f"{plans[0].fused} exists" if len(plans) == 1 else f"all {len(plans)} outputs exist"
+    if skipped == len(jobs):
+        what = f"{jobs[0].fused} exists" if len(jobs) == 1 else f"all {len(jobs)} outputs exist"
         print_line(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
         check_strict(strict, notes, match)
         return
     names = _group_names(outcome.notes)
     for number, (note, count) in enumerate(summary):
         shown = names[number] if number < len(names) else []
-        print_line(
-            f"note: {note}{_count_pairs(count, shown, len(plans) - skipped) if len(plans) > 1 else ''}", err=True
-        )
-    if failures and len(plans) == 1:
+        print_line(f"note: {note}{_count_pairs(count, shown, len(jobs) - skipped) if len(jobs) > 1 else ''}", err=True)
+    if failures and len(jobs) == 1:
         raise OSError(failures[0][1])
     print_line(
         f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s{_rate(done, seconds)}"
