@@ -16,7 +16,8 @@ from gffusion.data.layouts.known import FMB_CLASSES, MFNET_CLASSES
 
 RNG = np.random.default_rng(0)
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
-ROWS = re.findall(r"^\| `(\w+)` \|(.*`train.*)\|$", GUIDE.read_text(encoding="utf-8"), re.MULTILINE)
+LINES = GUIDE.read_text(encoding="utf-8").partition("| layout |")[2].partition("\n\n")[0]
+ROWS = re.findall(r"^\| `(\w+)` \|(.*)\|$", LINES, re.MULTILINE)
 TABLE = {name: [cell.strip(" `/") for cell in row.split("|")] for name, row in ROWS}
 
 
