@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import user_errors
-from .fuse_plans import check_pairs, check_paths, match_folders, match_one_folder, read_lists
+from .fuse_plans import check_pairs, check_paths, match_folders, match_one_folder, read_lists, warn_of_thermal_visible
 from .infrared_options import InfraredLumaOption, KeepBordersOption
 from .options import JsonOption, OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
@@ -95,6 +95,7 @@ def align(
         sources = [file for pair in pairs for file in (pair.visible, pair.infrared)]
         check_not_inputs((output,) if overlay is None else (output, overlay), sources)
         check_pairs(pairs, reading)
+        warn_of_thermal_visible(pairs, reading)
         found = read_rig_pairs(pairs, reading)
         if not found.arrays:
             names = f"{visible} and {infrared}" if infrared is not None else visible

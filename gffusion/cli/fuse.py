@@ -16,7 +16,7 @@ from .align_options import AlignOption, CropOption, ReferenceOption, parse_align
 from .device import choose_device, choose_dtype, start_processes
 from .distributed import Outcome, Share
 from .errors import user_errors
-from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs
+from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, warn_of_thermal_visible
 from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs
 from .fuse_videos import (
@@ -280,6 +280,7 @@ def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: _Settings
         raise ValueError(f"--show is for one pair, but there are {len(jobs)}: leave it out, and open {settings.output}")
     if settings.dry_run:
         _check_model(settings.model, settings.segment)
+        warn_of_thermal_visible(match.pairs, settings.read_options)
         print_jobs(jobs, match, settings.as_json, settings.strict)
         return
     mine = share.pick(jobs)
@@ -288,6 +289,7 @@ def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: _Settings
     if todo:
         _check_model(settings.model, settings.segment)
         check_writable(settings.output)
+        warn_of_thermal_visible(match.pairs, settings.read_options)
     store = share.connect()
     if todo:
         outcome = _measure_and_fuse(todo, jobs, settings, outcome)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .messages import print_note
+from .messages import print_note, print_warning
 from .outputs import check_not_inputs, name_file
 from .printing import list_names, print_line
 
@@ -99,6 +99,14 @@ def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
     from gffusion.data.swapped_pairs import check_not_swapped  # imports SciPy
 
     check_not_swapped(pairs, options)
+
+
+def warn_of_thermal_visible(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
+    """Print a warning if the visible images are thermal images."""
+    from gffusion.data.thermal_visible import describe_thermal_visible  # imports SciPy
+
+    if warning := describe_thermal_visible(pairs, options):
+        print_warning(warning)
 
 
 def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:

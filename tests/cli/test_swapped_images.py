@@ -4,7 +4,10 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tifffile
+from PIL import Image
 
 COMMANDS = [
     "fuse {infrared} {visible} -o out",
@@ -50,3 +53,28 @@ def test_videos(gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (outcome.exit_code, outcome.err.count("\n")) == (2, 1)
     assert "infrared.mp4 has images in gray or false colors, and visible.mp4 has photographs" in outcome.err
     assert sorted(path.name for path in tmp_path.iterdir()) == ["infrared.mp4", "visible.mp4"]
+
+
+@pytest.mark.parametrize("command", ["align {0} {1} -o rig.json --accept-uncertain", "fuse {0} {1} -o out --dry-run"])
+def test_thermal_images_as_visible_images(gffusion: Callable, pair: Path, command: str) -> None:
+    """As DJI's `_T.JPG` in white-hot with the temperatures that were converted from it; one pair or several."""
+    with Image.open("infrared.png") as image:
+        tifffile.imwrite("infrared_T.tiff", np.asarray(image.convert("L")) * np.float32(0.2) - 10)
+        image.convert("RGB").save("infrared_T.jpg", quality=90)
+    for number in range(2):
+        for kind, suffix in (("v", ".jpg"), ("i", ".tiff")):
+            Path(kind).mkdir(exist_ok=True)
+            shutil.copy(f"infrared_T{suffix}", f"{kind}/{number}_T{suffix}")
+    warning = "warning: the visible images look like thermal images: {} shows the values of {}"
+    for files in (("infrared_T.jpg", "infrared_T.tiff"), ("v", "i")):
+        outcome = gffusion(*command.format(*files).split())
+        first = files if "." in files[0] else (Path("v/0_T.jpg"), Path("i/0_T.tiff"))
+        assert outcome.exit_code == 0, outcome.err
+        assert outcome.err.count(warning.format(*first)) == 1
+        Path("rig.json").unlink(missing_ok=True)
+    shutil.copy("visible.png", "v/1_T.png")
+    Path("v/1_T.jpg").unlink()
+    for files in (("visible.png", "infrared_T.tiff"), ("v", "i")):
+        outcome = gffusion(*command.format(*files).split())
+        assert "thermal" not in outcome.err
+        Path("rig.json").unlink(missing_ok=True)

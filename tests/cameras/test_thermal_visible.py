@@ -1,0 +1,52 @@
+"""Thermal images given as visible: any palette is found, and photographs are not, whatever their light."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from scipy import ndimage
+
+from gffusion.cameras.palettes import load_palettes
+from gffusion.cameras.thermal_visible import shows_infrared
+from gffusion.synthetic.rendering import render_scene
+
+SCENE = render_scene(3, 240, 320)
+HEAT = ndimage.uniform_filter(SCENE.infrared, 3)  # cameras reduce noise first
+GRAYS = np.arange(256)[:, None].repeat(3, axis=1)
+PALETTES = load_palettes() | {
+    "white-hot": GRAYS,
+    "black-hot": GRAYS[::-1],
+    "unknown": 127 + 127 * np.sin(np.arange(256)[:, None] / [60, 90, 40] + [0, 2, 4]),
+}
+
+
+def save_as_jpeg(colors: np.ndarray) -> np.ndarray:
+    """Return an image as the camera's JPEG file of twice the size has it."""
+    content = io.BytesIO()
+    image = Image.fromarray(colors.astype(np.uint8))
+    image.resize((640, 480), Image.Resampling.BICUBIC).save(content, "JPEG", quality=85)
+    return np.asarray(Image.open(content))
+
+
+@pytest.mark.parametrize("name", ["white-hot", "black-hot", "iron", "jet of OpenCV", "rainbow of cameras", "unknown"])
+def test_palettes(name: str) -> None:
+    """With temperatures as the converted file has them, and pixels that were not measured."""
+    image, celsius = save_as_jpeg(PALETTES[name][HEAT]), HEAT * np.float32(0.2) - 10
+    assert shows_infrared(image, celsius)
+    missing = np.zeros(HEAT.shape, bool)
+    missing[:100], celsius[:100], celsius[100:110] = True, -1000, np.nan
+    assert shows_infrared(image, celsius, missing)
+
+
+@pytest.mark.parametrize("lamp", [(1, 1, 1), (1.6, 0.9, 0.3), (0.4, 0.8, 1.5)], ids=["day", "sodium", "moon"])
+def test_photographs(lamp: tuple[float, ...]) -> None:
+    light = SCENE.visible.mean(axis=-1, keepdims=True) if lamp != (1, 1, 1) else SCENE.visible
+    photograph = save_as_jpeg(np.clip(light * np.array(lamp), 0, 255))
+    assert not shows_infrared(photograph, HEAT)
+    assert not shows_infrared(photograph[..., 0], HEAT)
+
+
+def test_flat_and_tiny_images_show_nothing() -> None:
+    assert not shows_infrared(np.full((64, 64, 3), 9, np.uint8), HEAT)
+    assert not shows_infrared(HEAT[:16, :16], HEAT[:16, :16])
