@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .errors import user_errors
+from .messages import print_note
 from .options import JsonOption, OverwriteFileOption
 from .outputs import check_new, new_output, write_output
 from .printing import list_names, name_files, print_json, print_line
@@ -49,10 +50,15 @@ def match(
         check_new(output, overwrite)
         from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
         from gffusion.data.capture_times import format_pairs, list_images, match_times
+        from gffusion.data.mixed_folders import separate_kinds
         from gffusion.data.raw_frames import RAW_SUFFIXES
 
         files, others = list_images(visible), list_images(infrared, IMAGE_SUFFIXES + RAW_SUFFIXES)
-        found = match_times(files, others, tolerance, time_offset)
+        kinds = separate_kinds(files)[0], separate_kinds(others)[1]
+        for kind, kept, listed in zip(("visible", "infrared"), kinds, (files, others), strict=True):
+            if dropped := sorted(set(listed) - set(kept)):
+                print_note(f"left out of the {kind} images by their names: {list_names(dropped)}")
+        found = match_times(*kinds, tolerance, time_offset)
         write_output(output, format_pairs(found, output.parent).encode())
     for kind, left in (("infrared", found.visible_only), ("visible", found.infrared_only)):
         if left:

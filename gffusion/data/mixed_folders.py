@@ -1,9 +1,10 @@
 """Leave out images of the other kind in a folder of visible or of infrared images."""
 
-from collections.abc import Mapping, Set
+from collections import defaultdict
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from .file_names import INFRARED_OR_NEAR, VISIBLE, Words, find_core, match_shots
+from .file_names import INFRARED_OR_NEAR, VISIBLE, Words, choose_widest, find_core, match_shots, normalize_name
 
 
 def leave_out_other_kind(
@@ -37,6 +38,30 @@ def leave_out_other_kind(
         {stem: file for stem, file in infrared.items() if stem not in photos},
         tuple(notes),
     )
+
+
+def separate_kinds(files: Sequence[Path]) -> tuple[list[Path], list[Path]]:
+    """Return the files that can be visible and those that can be infrared images: all are both if names show one kind only.
+
+    Of several visible images of a shot, that of DJI's wide camera is returned.
+
+    Example:
+        >>> files = [Path(name) for name in ("dji_0001_w.jpg", "dji_0001_z.jpg", "dji_0001_t.jpg", "dji_0002_t.jpg")]
+        >>> [[file.name for file in kind] for kind in separate_kinds(files)]
+        [['dji_0001_w.jpg'], ['dji_0001_t.jpg', 'dji_0002_t.jpg']]
+    """
+    stems = {normalize_name(file.stem) for file in files}
+    thermal, photos = _find_named(stems, INFRARED_OR_NEAR, VISIBLE), _find_named(stems, VISIBLE, INFRARED_OR_NEAR)
+    photos |= _match(stems - thermal, thermal).keys()  # of some cameras, names of photos have no word
+    if not photos:
+        thermal = set()
+    shots = defaultdict(list)
+    for stem in stems - thermal:
+        shots[find_core(stem, VISIBLE)].append(stem)
+    narrow = {stem for shot in shots.values() for stem in shot if choose_widest(shot) not in (None, stem)}
+    left_out = thermal | narrow, photos if thermal else set()
+    visible, infrared = ([file for file in files if normalize_name(file.stem) not in stems] for stems in left_out)
+    return visible, infrared
 
 
 def _find_named(stems: Set[str], kind: Words, other: Words) -> set[str]:

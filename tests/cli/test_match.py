@@ -64,3 +64,32 @@ def test_sub_folders(gffusion: Callable, folders: None) -> None:
     outcome = gffusion("match", "visible", "infrared", "-o", "pairs.csv", "--tolerance", "0.1")
     assert (outcome.exit_code, outcome.out[:7]) == (0, "3 pairs")
     assert "visible/b/=20260701_213005.png,infrared/a/1782941405.050.png," in Path("pairs.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("DJI_20260701213004_0001_V", "DJI_20260701213004_0001_T"),
+        ("DJI_20260701213005_0001_W", "DJI_20260701213004_0001_T", "DJI_20260701213005_0001_Z"),
+        ("20260701_213004", "20260701_213004_R"),
+        ("2026-07-01_21-30-04_rgb", "2026-07-01_21-30-04_ir"),
+        ("vis_1782941404.25", "ir_1782941404.35"),
+    ],
+)
+@pytest.mark.parametrize("infrared", ["card", "card/*.png", "thermal"])
+def test_both_kinds_in_one_folder(
+    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...], infrared: str
+) -> None:
+    """A memory card given twice, or beside converted files; a thermal image without a photo is not its own partner."""
+    monkeypatch.chdir(tmp_path)
+    for folder in ("card", "thermal"):
+        Path(folder).mkdir()
+    for name in (*names, names[1].replace("04", "44")):
+        Path("card", f"{name}.png").touch()
+    shutil.copy(f"card/{names[1]}.png", "thermal")
+    outcome = gffusion("match", "card", infrared, "-o", "pairs.csv", "--tolerance", "1")
+    assert outcome.exit_code == 0, outcome.err
+    folder = infrared.partition("/")[0]
+    rows = [row.split(",")[:2] for row in Path("pairs.csv").read_text().splitlines()[1:]]
+    assert rows == [[f"card/{names[0]}.png", f"{folder}/{names[1]}.png"]]
+    assert f"left out of the visible images by their names: {min(names[1:])}.png" in outcome.err
