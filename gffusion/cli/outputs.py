@@ -72,7 +72,7 @@ def name_file(path: Path) -> str:
 
 
 def resolve_files(files: Iterable[Path]) -> list[Path]:
-    """Return the paths of files without links, as `Path.resolve` does; every folder is resolved once.
+    """Return the paths of files without links, as `Path.resolve` does, but of links to themselves, too; every folder is resolved once.
 
     Example:
         >>> resolve_files([Path("a.png")]) == [Path("a.png").resolve()]
@@ -84,7 +84,7 @@ def resolve_files(files: Iterable[Path]) -> list[Path]:
         folder = file.parent
         if folder not in folders:
             folders[folder] = folder.resolve()
-        resolved.append(file.resolve() if file.is_symlink() else folders[folder] / file.name)
+        resolved.append(Path(os.path.realpath(file)) if file.is_symlink() else folders[folder] / file.name)
     return resolved
 
 

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from PIL import TiffImagePlugin
 
 from gffusion.cameras.radiometric import inspect_radiometric
-from gffusion.utils.regular_files import is_file_or_broken_link
 
 from .decoded_image import DEFAULT_OPTIONS, DecodeOptions
 from .decoding import open_header
+from .file_names import is_listed
 from .io import IMAGE_SUFFIXES, read_bytes
 from .modalities import Modalities, can_hold_both, is_jpeg, split_modalities
 from .pairs import ImagePair, match_pairs, natural_key
@@ -146,11 +146,7 @@ def check_same_types(files: Sequence[Path]) -> None:
 
 def _list_images(folder: Path) -> list[Path]:
     files: Iterable[Path] = sorted(folder.iterdir(), key=natural_key)
-    return [
-        file
-        for file in files
-        if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith(".") and is_file_or_broken_link(file)
-    ]
+    return [file for file in files if is_listed(file, IMAGE_SUFFIXES)]
 
 
 def _holds_both(path: Path, options: ReadOptions) -> bool:

@@ -1,10 +1,12 @@
 """Names of the files and folders of a pair: the words that distinguish the two images, and numbers that cameras give them."""
 
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from functools import cache
+from pathlib import Path
 from typing import NamedTuple
 
 # Words of files and folders, as in 0001_vis.png and 0001_ir.png, VIS1.png and IR1.png, or 可见光/1.png and 红外/1.png.
@@ -70,6 +72,18 @@ def normalize_name(name: str) -> str:
         True
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def is_listed(file: Path, suffixes: Sequence[str]) -> bool:
+    """Return whether an entry of a folder counts as a file with one of the suffixes: it is not hidden, and no folder.
+
+    Links to missing files, such as on a card that is not mounted, and pipes count, so that they are reported when they are read.
+
+    Example:
+        >>> [is_listed(Path(name), [".png"]) for name in ("1.PNG", ".1.png", "1.txt")]
+        [True, False, False]
+    """
+    return file.suffix.lower() in suffixes and not file.name.startswith(".") and not os.path.isdir(file)
 
 
 def find_core(stem: str, kind: Words) -> str:

@@ -7,9 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from gffusion.utils.regular_files import is_file_or_broken_link
-
-from .file_names import normalize_name
+from .file_names import is_listed, normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import NoMatchError, PairMatch, match_pairs, natural_key
 
@@ -136,16 +134,12 @@ def _warn(error: OSError) -> None:
 
 
 def _hold_image(files: Iterable[Path], suffixes: tuple[str, ...]) -> bool:
-    return any(_is_image(file, suffixes) for file in files)
-
-
-def _is_image(file: Path, suffixes: tuple[str, ...]) -> bool:
-    return file.suffix.lower() in suffixes and not file.name.startswith(".") and is_file_or_broken_link(file)
+    return any(is_listed(file, suffixes) for file in files)
 
 
 def _list_all(folders: list[Path], suffixes: tuple[str, ...]) -> tuple[Path, ...]:
     return tuple(
-        file for folder in folders for file in sorted(folder.iterdir(), key=natural_key) if _is_image(file, suffixes)
+        file for folder in folders for file in sorted(folder.iterdir(), key=natural_key) if is_listed(file, suffixes)
     )
 
 

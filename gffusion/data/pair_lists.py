@@ -9,8 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from gffusion.utils.regular_files import is_file_or_broken_link
-
 from .file_names import normalize_name
 from .io import IMAGE_SUFFIXES
 from .pairs import ImagePair, PairMatch, match_pairs
@@ -117,7 +115,7 @@ def expand(pattern: Path, suffixes: Sequence[str]) -> list[Path]:
         FileNotFoundError: If no image matches.
     """
     files = [Path(file) for file in glob.iglob(str(pattern), recursive=True)]
-    files = [file for file in files if file.suffix.lower() in suffixes and is_file_or_broken_link(file)]
+    files = [file for file in files if file.suffix.lower() in suffixes and not os.path.isdir(file)]
     if not files:
         raise FileNotFoundError(f"no image matches the pattern {pattern}")
     return files
@@ -218,9 +216,11 @@ def _find(name: str, listed_in: Path, line: int) -> Path:
     """Return the file of a line, relative to the list, to the current folder or, after `~`, to the home folder."""
     plain = name[1:-1] if len(name) > 2 and name[0] == name[-1] == '"' else name  # as "Copy as path" of Windows
     for written in dict.fromkeys((name, plain, plain.replace("\\", "/"))):
-        for file in (listed_in.parent / written, Path(written), Path(os.path.expanduser(written))):
-            if os.path.isfile(file):  # False also for names that are too long
-                return file
+        files = [listed_in.parent / written, Path(written), Path(os.path.expanduser(written))]
+        # False also for names that are too long. Links to missing files, and pipes, are reported when they are read.
+        for is_there in (os.path.isfile, os.path.lexists):
+            if found := [file for file in files if is_there(file) and not os.path.isdir(file)]:
+                return found[0]
     shown = name if len(name) <= 200 else f"{name[:200]}..."
     problem = "is a folder: list its files" if os.path.isdir(listed_in.parent / name) else "does not exist"
     raise FileNotFoundError(f"{listed_in}, line {line}: the file {shown} {problem}")

@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn, TypeGuard, TypeVar
 
-from gffusion.utils.regular_files import is_file_or_broken_link
-
 from .boxes import BOX_SUFFIXES, NamedBoxes
 from .file_names import (
     ANY,
@@ -21,6 +19,7 @@ from .file_names import (
     Words,
     choose_widest,
     find_core,
+    is_listed,
     is_named,
     match_shots,
     normalize_name,
@@ -213,7 +212,7 @@ def find_subfolders(root: Path) -> tuple[Path, Path] | None:
         ['可见光', '红外']
     """
     children = list(root.iterdir())
-    if any(child.suffix.lower() in IMAGE_SUFFIXES and child.is_file() for child in children):
+    if any(is_listed(child, IMAGE_SUFFIXES) for child in children):
         return None
     found = [
         [child for child in children if child.is_dir() and is_named(child.name, kind)]
@@ -268,11 +267,7 @@ def list_folder(folder: Path | Sequence[Path], suffixes: tuple[str, ...], kind: 
         raise FileNotFoundError(f"the folder {folder} does not exist")
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is a file; pass a folder of {kind}")
-    files = _index_files(
-        file
-        for file in folder.iterdir()
-        if not file.name.startswith(".") and file.suffix.lower() in suffixes and is_file_or_broken_link(file)
-    )
+    files = _index_files(file for file in folder.iterdir() if is_listed(file, suffixes))
     if not files:
         advice = describe_others(folder, suffixes, kind)
         raise ValueError(f"the folder {folder} holds no {kind}; looked for {', '.join(suffixes)}{advice}")

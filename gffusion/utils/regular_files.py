@@ -2,7 +2,6 @@
 
 import os
 import stat
-from pathlib import Path
 from typing import IO
 
 _READ_BYTES = 1 << 20
@@ -45,18 +44,6 @@ def describe_special(mode: int) -> str:
     if stat.S_ISFIFO(mode):
         return "a pipe"
     return "a socket" if stat.S_ISSOCK(mode) else "a device"
-
-
-def is_file_or_broken_link(path: Path) -> bool:
-    """Return whether a path is a file, or a link to one that is not there, such as on a card that is not mounted.
-
-    Such a link is listed, so that it is reported when it is read.
-
-    Example:
-        >>> is_file_or_broken_link(Path(__file__)), is_file_or_broken_link(Path("/missing"))
-        (True, False)
-    """
-    return path.is_file() or (path.is_symlink() and not path.exists())
 
 
 def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:

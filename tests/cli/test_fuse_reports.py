@@ -52,6 +52,19 @@ def test_lists_patterns_and_tables_give_the_same_files_as_folders(gffusion: Call
             assert Path(other, f"{name}.png").read_bytes() == expected
 
 
+def _link_missing(path: Path) -> None:
+    path.symlink_to("/card/gone.png")
+
+
+@pytest.mark.parametrize(
+    ("make", "reason"),
+    [
+        (_link_missing, "is a link to /card/gone.png, which does not exist"),
+        (lambda path: path.symlink_to(path.name), "symbolic links"),
+        (os.mkfifo, "is a pipe, not a regular file"),
+    ],
+    ids=["missing", "loop", "pipe"],
+)
 @pytest.mark.parametrize(
     ("inputs", "names"),
     [
@@ -59,19 +72,26 @@ def test_lists_patterns_and_tables_give_the_same_files_as_folders(gffusion: Call
         (("v/*.png", "i/*.png"), ("v/{}.png", "i/{}.png")),
         (("v", "i"), ("v/day/{}.png", "i/day/{}.png")),
         (("v",), ("v/{}_vis.png", "v/{}_ir.png")),
+        (("@v.txt", "@i.txt"), ("v/{}.png", "i/{}.png")),
+        (("pairs.csv",), ("v/{}.png", "i/{}.png")),
     ],
-    ids=["folders", "patterns", "sub-folders", "one folder"],
+    ids=["folders", "patterns", "sub-folders", "one folder", "lists", "table"],
 )
-def test_broken_links_fail(gffusion: Callable, inputs: tuple[str, ...], names: tuple[str, str]) -> None:
+def test_images_that_are_no_files_fail(
+    gffusion: Callable, make: Callable, reason: str, inputs: tuple[str, ...], names: tuple[str, str]
+) -> None:
     """Such as links to a memory card that is not mounted: their pairs are not left out."""
+    Path("v.txt").write_text("v/0.png\nv/1.png")
+    Path("i.txt").write_text("i/0.png\ni/1.png")
+    Path("pairs.csv").write_text("visible,infrared\nv/0.png,i/0.png\nv/1.png,i/1.png")
     for name, source in zip(names, PAIR, strict=True):
-        for number in range(2):
-            Path(name.format(number)).parent.mkdir(parents=True, exist_ok=True)
-            Path(name.format(number)).symlink_to(Path(source).absolute() if number == 0 else "/card/gone.png")
+        Path(name.format(0)).parent.mkdir(parents=True, exist_ok=True)
+        Path(name.format(0)).symlink_to(Path(source).absolute())
+        make(Path(name.format(1)))
     outcome = gffusion("fuse", *inputs, "-o", "out", "--model", "gffusion-live", "--json")
     report = json.loads(outcome.out)
     assert (outcome.exit_code, report["fused"], report["failed"]) == (1, 1, 1)
-    assert "is a link to /card/gone.png, which does not exist" in next(iter(report["errors"].values()))
+    assert reason in next(iter(report["errors"].values()))
 
 
 @pytest.mark.parametrize(("name", "code"), [("table.csv", 2), ("table.JSON", 2), ("v1.2", 0)])
