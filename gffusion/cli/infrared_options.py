@@ -11,7 +11,7 @@ InfraredRangeOption = Annotated[
         metavar="RANGE",
         help='Infrared values shown as black and white: "type" (0 to 255 or 65535), "percentile" (0.1 and 99.9 of each '
         'image), "auto" (percentile for radiometric files, else type), "folder" (the percentiles of all images together), or '
-        "LOW,HIGH in the unit of the file; HIGH,LOW inverts. [default: as saved with the model, else auto]",
+        "LOW,HIGH in the unit of the file; HIGH,LOW inverts. [default: auto, or as saved with the model]",
     ),
 ]
 InvertOption = Annotated[
