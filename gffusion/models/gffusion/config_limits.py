@@ -240,6 +240,44 @@ def refuse_path(name: str, value: str | None) -> None:
         )
 
 
+def check_widths(config: Any) -> None:
+    """Raise ValueError if numbers of channels or layers, or the slope of LeakyReLU, are out of range."""
+    stem, features, decoder = [config.stem_channels], [config.feature_channels], config.decoder_channels or []
+    widths = {"stem_channels": stem, "feature_channels": features, "decoder_channels": decoder}
+    for name, values in widths.items():
+        if not all(1 <= value <= LIMITS[name] for value in values):
+            raise ValueError(f"`{name}` must be between 1 and {LIMITS[name]}, got {getattr(config, name)}.")
+    if not 0 <= config.context_channels <= LIMITS["context_channels"]:
+        raise ValueError(
+            f"`context_channels` must be between 0 and {LIMITS['context_channels']}, got {config.context_channels}."
+        )
+    if len(decoder) > MAX_DECODER_LAYERS:
+        raise ValueError(f"`decoder_channels` must have at most {MAX_DECODER_LAYERS} entries, got {len(decoder)}.")
+    if not 0 <= config.leaky_relu_slope < 1:
+        raise ValueError(f"`leaky_relu_slope` must be in [0, 1), got {config.leaky_relu_slope}.")
+
+
+def check_semantic_layers(config: Any) -> None:
+    """Raise ValueError if the merged layers, or the options of merging, do not fit the encoder or each other."""
+    if config.semantic_config is None:
+        return
+    num_layers = config.semantic_config.num_hidden_layers
+    layers = config.semantic_layers
+    if not layers or len(set(layers)) != len(layers) or not all(1 <= layer <= num_layers for layer in layers):
+        raise ValueError(
+            f"`semantic_layers` must be distinct layers of the encoder, from 1 to {num_layers}, got {layers}."
+        )
+    if config.merging == "group_conv" and not 1 <= config.num_groups <= len(layers):
+        raise ValueError(
+            f"`num_groups` must be between 1 and the number of semantic layers ({len(layers)}), "
+            f"got {config.num_groups}."
+        )
+    if config.group_kernel_size % 2 == 0 or not 1 <= config.group_kernel_size <= LIMITS["group_kernel_size"]:
+        raise ValueError(
+            f"`group_kernel_size` must be odd, from 1 to {LIMITS['group_kernel_size']}, got {config.group_kernel_size}."
+        )
+
+
 def check_image_sizes(config: Any) -> None:
     """Raise ValueError if the size of an encoder's input is no multiple of its patch size, or too large."""
     sizes = [

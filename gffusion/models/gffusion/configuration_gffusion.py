@@ -10,8 +10,6 @@ from transformers.configuration_utils import SubConfigSpec
 from transformers.utils import CONFIG_NAME, logging
 
 from .config_limits import (
-    LIMITS,
-    MAX_DECODER_LAYERS,
     check_class_weights,
     check_classes,
     check_encoder_sizes,
@@ -19,6 +17,8 @@ from .config_limits import (
     check_image_sizes,
     check_label_numbers,
     check_segmenter,
+    check_semantic_layers,
+    check_widths,
     name_file_in_errors,
     names_other_classes,
     number_classes,
@@ -338,11 +338,11 @@ class GFFusionConfig(PreTrainedConfig):
 
     def validate_architecture(self) -> None:
         """Check values against each other (called by `@strict` after construction)."""
-        self._validate_widths()
+        check_widths(self)
         for name in ("clip_config", "dinov2_config"):
             if getattr(self, name) is not None:
                 check_encoder_sizes(name, getattr(self, name))
-        self._validate_semantics()
+        check_semantic_layers(self)
         check_image_sizes(self)
         if self.needs_dinov2:
             check_segmenter(self)
@@ -361,40 +361,6 @@ class GFFusionConfig(PreTrainedConfig):
             allowed = sorted(set(self.__dataclass_fields__) - set(PreTrainedConfig.__dataclass_fields__))
             raise ValueError(
                 f"Unknown GFFusionConfig arguments {unknown}. Allowed: {', '.join(allowed)}. A newer gffusion may have more."
-            )
-
-    def _validate_widths(self) -> None:
-        stem, features, decoder = [self.stem_channels], [self.feature_channels], self.decoder_channels or []
-        widths = {"stem_channels": stem, "feature_channels": features, "decoder_channels": decoder}
-        for name, values in widths.items():
-            if not all(1 <= value <= LIMITS[name] for value in values):
-                raise ValueError(f"`{name}` must be between 1 and {LIMITS[name]}, got {getattr(self, name)}.")
-        if not 0 <= self.context_channels <= LIMITS["context_channels"]:
-            raise ValueError(
-                f"`context_channels` must be between 0 and {LIMITS['context_channels']}, got {self.context_channels}."
-            )
-        if len(decoder) > MAX_DECODER_LAYERS:
-            raise ValueError(f"`decoder_channels` must have at most {MAX_DECODER_LAYERS} entries, got {len(decoder)}.")
-        if not 0 <= self.leaky_relu_slope < 1:
-            raise ValueError(f"`leaky_relu_slope` must be in [0, 1), got {self.leaky_relu_slope}.")
-
-    def _validate_semantics(self) -> None:
-        if self.semantic_config is None:
-            return
-        num_layers = self.semantic_config.num_hidden_layers
-        layers = self.semantic_layers
-        if not layers or len(set(layers)) != len(layers) or not all(1 <= layer <= num_layers for layer in layers):
-            raise ValueError(
-                f"`semantic_layers` must be distinct layers of the encoder, from 1 to {num_layers}, got {layers}."
-            )
-        if self.merging == "group_conv" and not 1 <= self.num_groups <= len(layers):
-            raise ValueError(
-                f"`num_groups` must be between 1 and the number of semantic layers ({len(layers)}), "
-                f"got {self.num_groups}."
-            )
-        if self.group_kernel_size % 2 == 0 or not 1 <= self.group_kernel_size <= LIMITS["group_kernel_size"]:
-            raise ValueError(
-                f"`group_kernel_size` must be odd, from 1 to {LIMITS['group_kernel_size']}, got {self.group_kernel_size}."
             )
 
 
