@@ -1,35 +1,30 @@
 """`gffusion fuse`: fuse two files or two folders, or files that hold both images."""
 
 import contextlib
-import json
-from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gffusion.export.requirements import is_onnx
 
 from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
-from .device import choose_device, choose_dtype, start_processes
+from .device import start_processes
 from .distributed import Outcome, Share
 from .errors import user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, warn_of_thermal_visible
 from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs
+from .fuse_settings import DTYPES, FuseSettings, check_options
 from .fuse_videos import (
     InfraredFpsOption,
     SemanticEveryOption,
     TimeOffsetOption,
     VisibleFpsOption,
-    find_finished,
     fuse_videos,
     has_video,
-    keep_video,
-    plan_video,
-    print_video_plan,
 )
 from .infrared_options import (
     AgcOption,
@@ -41,24 +36,15 @@ from .infrared_options import (
     SmoothRangeOption,
     parse_infrared_options,
 )
-from .library_logging import quiet_libraries
-from .light_imports import complete_torch, import_torch, import_transformers, paused_collection, skip_meta_values
 from .messages import list_printed, print_measured
-from .models import complete_model, locate_model
-from .onnx_backend import check_backend, load_onnx
+from .models import complete_model
 from .options import OverwriteFilesOption, QuietOption, StrictOption
 from .outputs import check_writable, new_output
 from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
-    from gffusion.data import PairMatch, ReadOptions
+    from gffusion.data import PairMatch
     from gffusion.inference.file_jobs import FusionJob
-    from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-    from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-
-DTYPES = ("float32", "bfloat16", "float16")
-
-_NO_SEGMENTER = "the model {} has no segmenter: omit --segment or choose a model with a segmenter"
 
 
 def fuse(
@@ -165,9 +151,9 @@ def fuse(
     strict: StrictOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Fuse two images, or two folders of images, or files that hold both, or two videos, also as folders of frames.
+    """Fuse two images or videos, or those of two folders, or files that hold both images.
 
-    Images of two folders are matched by file name. The fused image has the size, color and bit depth of the visible image.
+    Files of two folders are matched by name. A video can also be a folder of frames. The fused image has the size, color and bit depth of the visible image.
     `accelerate launch -m gffusion fuse ...` shares the pairs of two folders out among processes.
     Exit code: 0 if all pairs were fused, 1 if some pairs failed, 2 if all failed or nothing could be done. Files and video frames
     without a partner are no failures: they are printed, and change the exit code with --strict only.
@@ -176,11 +162,11 @@ def fuse(
     with user_errors(), new_output(output):
         share = Share.find()
         share.mute()
-        _check_options(suffix, dtype, backend, model)
+        check_options(suffix, dtype, backend, model)
         if show and (dry_run or as_json):
             raise ValueError(f"--show cannot be combined with {'--dry-run' if dry_run else '--json'}: leave one out")
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
-        settings = _Settings(
+        settings = FuseSettings(
             output=output,
             model=model,
             device=device,
@@ -199,14 +185,15 @@ def fuse(
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps}
         if has_video(visible, infrared, output, video):
-            assert infrared is not None
-            images: dict[str, Any] = {"--suffix": suffix, "--keep-thermal": keep_thermal or None}
-            if not infrared.is_dir():
-                images["--raw-frame"] = raw_frame
-            if not (visible.is_dir() or infrared.is_dir()):
-                images["--truncated fill"] = None if truncated == "refuse" else truncated
-            timing = {"semantic_every": semantic_every or 1, "time_offset": time_offset or 0}
-            _fuse_videos(visible, infrared, settings, images, (visible_fps, infrared_fps), timing)
+            images: dict[str, Any] = {
+                "--suffix": suffix,
+                "--keep-thermal": keep_thermal or None,
+                "--raw-frame": raw_frame,
+            }
+            images["--truncated fill"] = None if truncated == "refuse" else truncated
+            timing: dict[str, Any] = {"semantic_every": semantic_every or 1, "time_offset": time_offset or 0}
+            timing |= {"visible_fps": visible_fps, "infrared_fps": infrared_fps}
+            fuse_videos(visible, infrared, settings, images, timing)
             return
         jobs, match = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
         check_pairs(match.pairs, settings.read_options)
@@ -216,70 +203,13 @@ def fuse(
         _fuse_pairs(jobs, match, settings, share)
 
 
-class _Settings(NamedTuple):
-    """Options of images and videos."""
-
-    output: Path
-    model: str
-    device: str
-    dtype: str | None
-    batch_size: int
-    segment: bool
-    overwrite: bool
-    metadata: bool
-    dry_run: bool
-    show: bool
-    as_json: bool
-    strict: bool
-    infrared_options: dict[str, Any]
-    read_options: "ReadOptions"
-
-
-def _fuse_videos(
-    visible: Path,
-    infrared: Path,
-    settings: _Settings,
-    images: Mapping[str, Any],
-    fps: tuple[float | None, float | None],
-    timing: Mapping[str, Any],
-) -> None:
-    """Fuse two videos; `images` are options of images, as typed, and their values or `None`."""
-    refused = {name: value is not None for name, value in images.items()}
-    refused[f"--model {settings.model}"] = is_onnx(settings.model)
-    job = plan_video(visible, infrared, settings.output, settings.segment, refused, fps, settings.read_options)
-    exists = find_finished(job, settings.overwrite)
-    if settings.dry_run:
-        _check_model(settings.model, settings.segment)
-        print_video_plan(job, exists, settings.as_json)
-        return
-    if exists:
-        keep_video(job, settings.as_json, settings.strict)
-    else:
-        check_writable(job.fused)
-        fuse_videos(
-            job,
-            *_load(settings),
-            settings.read_options,
-            settings.as_json,
-            settings.strict,
-            batch_size=settings.batch_size,
-            visible_fps=fps[0],
-            infrared_fps=fps[1],
-            **timing,
-            keep_metadata=settings.metadata,
-            overwrite=settings.overwrite,
-        )
-    if settings.show:
-        show_result(job.fused)
-
-
-def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: _Settings, share: Share) -> None:
+def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: FuseSettings, share: Share) -> None:
     """Fuse this process's part of the pairs, and report all in the first process."""
     check_outputs(jobs, settings.overwrite)
     if settings.show and len(jobs) > 1:
         raise ValueError(f"--show is for one pair, but there are {len(jobs)}: leave it out, and open {settings.output}")
     if settings.dry_run:
-        _check_model(settings.model, settings.segment)
+        settings.check_model()
         warn_of_thermal_visible(match.pairs, settings.read_options)
         print_jobs(jobs, match, settings.as_json, settings.strict)
         return
@@ -287,7 +217,7 @@ def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: _Settings
     todo = [job for job in mine if job.needs_fusing]
     outcome = Outcome(skipped=len(mine) - len(todo))
     if todo:
-        _check_model(settings.model, settings.segment)
+        settings.check_model()
         check_writable(settings.output)
         warn_of_thermal_visible(match.pairs, settings.read_options)
     store = share.connect()
@@ -309,7 +239,7 @@ def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: _Settings
 
 
 def _measure_and_fuse(
-    todo: "list[FusionJob]", jobs: "list[FusionJob]", settings: _Settings, outcome: Outcome
+    todo: "list[FusionJob]", jobs: "list[FusionJob]", settings: FuseSettings, outcome: Outcome
 ) -> Outcome:
     """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
     from gffusion.data.alignment import find_rig  # saves start-up time
@@ -320,7 +250,7 @@ def _measure_and_fuse(
     if found:
         print_measured(found, err=settings.as_json)  # with --json, only the report is on stdout
     workers = None if is_onnx(settings.model) else start_processes(settings.device, len(todo))
-    model, processor = _load(settings)
+    model, processor = settings.load()
     for folder in {path.parent for job in todo for path in job.outputs}:
         folder.mkdir(parents=True, exist_ok=True)
     odd = find_odd_types([job.pair.infrared for job in jobs], read_options.raw_frame)
@@ -335,53 +265,3 @@ def _measure_and_fuse(
         fuse = partial(fuse_files, batch_size=settings.batch_size, read_options=read_options, workers=workers)
         noted = outcome._replace(notes=ranges.odd)
         return run_jobs(todo, odd, partial(fuse, model=model, image_processor=processor), noted)
-
-
-def _check_options(suffix: str | None, dtype: str | None, backend: str, model: str) -> None:
-    """Raise errors before torch is imported, which takes seconds."""
-    from gffusion.data import IMAGE_SUFFIXES
-
-    if suffix is not None and suffix not in IMAGE_SUFFIXES:
-        raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
-    check_backend(backend, model, dtype)
-    if dtype not in (None, *DTYPES):
-        raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
-
-
-def _check_model(name: str, segment: bool) -> None:
-    """Raise errors that name or configuration show before torch is imported."""
-    if is_onnx(name):
-        return
-    config = Path(locate_model(name), "config.json")
-    if segment and config.is_file():
-        settings: Any = {}
-        with contextlib.suppress(ValueError, RecursionError):  # a damaged one is reported when the model is loaded
-            settings = json.loads(config.read_bytes())
-        if isinstance(settings, dict) and settings.get("use_segmenter") is False:
-            raise ValueError(_NO_SEGMENTER.format(name))
-
-
-def _load(settings: _Settings) -> tuple["GFFusionModel", "GFFusionImageProcessor"]:
-    name, segment, options = settings.model, settings.segment, settings.infrared_options
-    if is_onnx(name):
-        return load_onnx(name, settings.device, segment, options, settings.as_json)  # type: ignore[return-value]
-    with paused_collection():
-        import_torch()
-        device = choose_device(settings.device)
-        if device != "cpu":
-            complete_torch()
-        import_transformers()
-        from gffusion.zoo import create_model, load_image_processor
-
-        quiet_libraries()
-        dtype = choose_dtype(settings.dtype, device)
-        create = partial(create_model, name, dtype=dtype, **({} if segment else {"use_segmenter": False}))
-        try:
-            with skip_meta_values():
-                model = create()
-        except NotImplementedError:  # an operation without values, which torch implements in parts that were deferred
-            complete_torch()
-            model = create()
-    if segment and not model.config.use_segmenter:  # a model of the Hub
-        raise ValueError(_NO_SEGMENTER.format(name))
-    return model.to(device), load_image_processor(name, **options)

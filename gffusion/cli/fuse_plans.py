@@ -151,17 +151,17 @@ def match_folders(visible: Path, infrared: Path, output: Path, options: "ReadOpt
     """Match the images of two folders or their sub-folders without the output, and print notes and files without a partner."""
     from gffusion.data.nested import match_nested
 
-    return _report_match(match_nested(visible, infrared, options.raw_suffixes, output))
+    return report_match(match_nested(visible, infrared, options.raw_suffixes, output))
 
 
 def read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "PairMatch":
     """Match the images of lists, and print notes and files without a partner."""
     from gffusion.data.pair_lists import list_pairs
 
-    return _report_match(list_pairs(visible, infrared, options.raw_suffixes))
+    return report_match(list_pairs(visible, infrared, options.raw_suffixes))
 
 
-def _report_match(match: "PairMatch") -> "PairMatch":
+def report_match(match: "PairMatch") -> "PairMatch":
     """Print notes and files without a partner, and return the match."""
     for note in match.notes:
         print_note(note)

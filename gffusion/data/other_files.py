@@ -39,8 +39,8 @@ def describe_others(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:
         files = [file for file in folder.iterdir() if file.is_file()]
         if any(map(is_video, files)):
             advice += (
-                "; it holds videos, which are fused one pair at a time (gffusion fuse visible.mp4 infrared.mp4 -o fused.mp4); "
-                "other commands take images, such as extracted frames"
+                "; it holds videos, which only `gffusion fuse` takes: two files, or two folders without images; other commands take images, "
+                "such as extracted frames"
             )
         if any(file.suffix.lower() in RAW_SUFFIXES for file in files):
             advice += "; raw frames need their size and type: raw_frame (--raw-frame)"

@@ -68,7 +68,7 @@ def is_written(path: Path) -> bool:
     return path.is_file() and path.stat().st_size > 0
 
 
-def prevents_writing(error: Exception) -> bool:
+def prevents_writing(error: BaseException | None) -> bool:
     """Return whether other files cannot be written either: the disk is full or read-only, or a quota is used up.
 
     Example:

@@ -300,7 +300,7 @@ def test_outputs_that_are_no_files_are_refused_first(
             "is a list or a pattern: the frames of a video are given as a folder",
         ),
         ("fuse visible.mp4 flight.seq -o fused.mp4", r"flight\.seq: recordings of FLIR .*flirpy"),
-        ("fuse . . -o fused --semantic-every 5", "--semantic-every is for two videos"),
+        ("fuse pictures pictures -o fused --semantic-every 5", "--semantic-every is for two videos"),
         ("fuse visible.png infrared.png -o fused.png --time-offset 1", "--time-offset is for two videos"),
     ],
 )
