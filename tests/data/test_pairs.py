@@ -89,7 +89,7 @@ class TestStems:
             ({"infrared": ["a.txt"]}, r"infrared holds no images; looked for \.png, \.jpg"),
             (
                 {"infrared": ["a.mp4"]},
-                r"infrared holds no images; looked for .*; it holds videos, which are fused one pair",
+                r"infrared holds no images; looked for .*; it holds videos, which only `gffusion fuse` takes",
             ),
             ({"infrared": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png"),
             ({"infrared": ["1.png"], "labels": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png"),

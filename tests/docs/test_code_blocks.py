@@ -78,6 +78,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
         write_pair(root, 3)
         shutil.copy(root / "infrared.mp4", root / "infrared.mkv")
+        for kind in ("visible", "infrared"):
+            (root / f"{kind}_videos").mkdir()
+            shutil.copy(root / f"{kind}.mp4", root / f"{kind}_videos" / "1.mp4")
     return root
 
 
