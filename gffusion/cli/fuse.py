@@ -52,7 +52,7 @@ def fuse(
         Path,
         typer.Argument(
             metavar="VISIBLE",
-            help="Visible image, or folder of visible images; or, alone, a file that holds both images, such as a radiometric "
+            help="Visible image or video, or folder of either; or, alone, a file that holds both images, such as a radiometric "
             'JPEG or a four-channel PNG, or a folder of such files. Also a pattern in quotes ("night/*.png"), a list with one '
             "name per line (@visible.txt, or @- from standard input), or, alone, a CSV file with the columns visible, infrared and optionally name.",
         ),
@@ -61,7 +61,7 @@ def fuse(
         Path | None,
         typer.Argument(
             metavar="INFRARED",
-            help="Infrared image, or folder of infrared images, pattern or list. The n-th lines of two lists are a pair.",
+            help="Infrared image or video, folder, pattern or list. The n-th lines of two lists are a pair.",
             show_default=False,
         ),
     ] = None,

@@ -60,9 +60,22 @@ def plan_pairs(
         jobs = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
         _check_folder((pair,), output.parent if is_file else output, segment and not is_file, is_single=True)
         _check_stem(jobs[0])
+    if visible.is_dir():
+        _note_videos(visible, infrared)
     if infrared is not None and visible.is_dir():
         check_different_files(match.pairs, options=options)
     return jobs, match
+
+
+def _note_videos(*folders: Path | None) -> None:
+    """Print a note if folders of images also hold videos."""
+    from gffusion.data.other_files import is_video
+
+    files = [file for folder in set(folders) if folder is not None for file in folder.iterdir()]
+    if videos := sorted(filter(is_video, files)):
+        print_note(
+            f"{len(videos)} videos beside the images are not fused, such as {videos[0]}: move them to folders of their own"
+        )
 
 
 def check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:

@@ -140,3 +140,21 @@ def test_outputs_of_two_videos_can_be_one_file(gffusion: Callable, folders: Path
     Path("i/b_IR.m4v").rename("i/a_vis_overlay.m4v")
     outcome = gffusion("fuse", "v", "i", "-o", "out", "--segment")
     assert outcome.exit_code == 2 and "would both be out/a_vis_overlay.mp4" in outcome.err
+
+
+@pytest.mark.parametrize("given", [("v", "i"), ("card",)])
+def test_videos_beside_images_are_noted(gffusion: Callable, pair: Path, given: tuple[str, ...]) -> None:
+    """As on the memory card of a camera that took both."""
+    names = {
+        "v/1.png": "visible",
+        "i/1.png": "infrared",
+        "card/DJI_0001_V.png": "visible",
+        "card/DJI_0001_T.png": "infrared",
+    }
+    for name, kind in names.items():
+        Path(name).parent.mkdir(exist_ok=True)
+        shutil.copy(f"{kind}.png", name)
+        Path(name).with_suffix(".MP4").touch()
+    outcome = gffusion("fuse", *given, "-o", "out", "--dry-run")
+    assert outcome.exit_code == 0
+    assert outcome.err.count("note: 2 videos beside the images are not fused, such as ") == 1
