@@ -13,12 +13,12 @@ from gffusion.data import FusionDataset, ReadOptions, transforms
 from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.hub import TrainingData, non_default_settings
-from gffusion.models.gffusion.checkpointing import NEW_PART_FIELDS
 from gffusion.models.gffusion.config_limits import names_other_classes
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.encoders import BACKBONE_CLASSES, check_given_encoders, read_encoder_config
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.models.gffusion.new_parts import NEW_PART_FIELDS
 from gffusion.zoo import create_model, list_models, load_image_processor, locate
 from gffusion.zoo.registry import find_entry, find_revision, is_hub_id, is_on_hub
 

@@ -109,9 +109,17 @@ REFUSED = [
 
 class TestErrors:
     @pytest.mark.parametrize(("overrides", "message"), REFUSED, ids=[str(overrides)[:50] for overrides, _ in REFUSED])
-    def test_values(self, tiny_config: TinyConfig, overrides: dict[str, Any], message: str) -> None:
+    def test_values(self, tiny_config: TinyConfig, tmp_path: Path, overrides: dict[str, Any], message: str) -> None:
+        """Also those that are set later, at the latest when they are saved."""
         with pytest.raises(ValueError, match=message):
             tiny_config(**overrides)
+        config = tiny_config()
+        with pytest.raises(ValueError, match=message) as error:
+            for name, value in overrides.items():
+                setattr(config, name, value)
+            config.save_pretrained(tmp_path)
+        assert "\n" not in str(error.value)
+        assert not any(tmp_path.iterdir())
 
     def test_gaps_in_class_numbers(self) -> None:
         with pytest.raises(ValueError, match=r"`id2label` .* got \[0, 2\]"):

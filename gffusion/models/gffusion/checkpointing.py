@@ -6,39 +6,32 @@ A slim checkpoint is loaded with the encoders of the repositories that its confi
 import contextlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError
-from torch import Tensor
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedModel
 from transformers.utils import CONFIG_NAME, logging
 
-from .config_limits import names_other_classes, names_repository
+from .config_changes import check_network_fields, copy_network_fields
+from .config_limits import names_repository
 from .encoders import (
     BACKBONE_CLASSES,
     WeightSums,
     check_given_encoders,
+    collect_weights,
     find_included_backbones,
     have_same_weights,
     load_backbone,
     load_external_backbones,
+    locate_source,
     quiet_loading,
     sum_weights,
 )
-from .weight_checks import (
-    MisfitError,
-    Stored,
-    build_on_meta,
-    check_finite,
-    check_loaded,
-    describe_tensors,
-    find_new_parts,
-    leave_out_renamed,
-    read_headers,
-)
+from .new_parts import NEW_PART_FIELDS, find_new_weights, leave_out_other_parts, refuse_new_parts, warn_about_parts
+from .weight_checks import check_finite, check_loaded, describe_tensors, read_headers
 from .weight_files import (
     HUB_ARGUMENTS,
     explained,
@@ -50,15 +43,6 @@ from .weight_files import (
 
 logger = logging.get_logger(__name__)
 
-# Parts of a checkpoint that models of other options do not have.
-_OPTIONAL_PARTS = ("clip", "dinov2", "finet", "ssnet")
-_FINET = "finet."
-_HEAD = "ssnet."
-_NEW_PARTS = {_HEAD: "the segmentation head", _FINET: "FINet"}
-
-NEW_PART_FIELDS = frozenset({"id2label", "num_labels", "use_segmenter", "segmenter_layers", "paradigm"})
-"""Fields of the configuration that can ask for a new segmentation head or FINet."""
-
 
 class FrozenBackboneModel(PreTrainedModel):
     """Load and save a model whose frozen encoders can be stored in their own repositories."""
@@ -66,6 +50,11 @@ class FrozenBackboneModel(PreTrainedModel):
     # The weights that encoders had when they were loaded from the source in the configuration.
     _external_backbones: dict[str, WeightSums] = {}
     _keys_to_ignore_on_save: set[str] | None = None
+    _built_with: dict[str, Any] = {}  # fields of the configuration
+
+    def __init__(self, config: Any) -> None:
+        super().__init__(config)
+        self._built_with = copy_network_fields(config)
 
     @property
     def backbones(self) -> dict[str, PreTrainedModel]:
@@ -128,7 +117,7 @@ class FrozenBackboneModel(PreTrainedModel):
         plan = cls.config_class(**choices)
         check_given_encoders(plan, given)
         loaded: dict[str, PreTrainedModel] = {}
-        sources = {name: _locate(value) for name, value in given.items() if isinstance(value, (str, os.PathLike))}
+        sources = {name: locate_source(value) for name, value in given.items() if isinstance(value, (str, os.PathLike))}
         for name, backbone in given.items():
             if name in sources:
                 revision = config_arguments.get(f"{name}_revision")
@@ -143,7 +132,7 @@ class FrozenBackboneModel(PreTrainedModel):
         config = cls.config_class(**config_arguments)
         with quiet_loading():  # all weights except the encoders are new on purpose
             dtype = next((dtype for dtype in dtypes if dtype is not None), torch.get_default_dtype())
-            model = super().from_pretrained(None, config=config, state_dict=_with_prefixes(loaded), dtype=dtype)
+            model = super().from_pretrained(None, config=config, state_dict=collect_weights(loaded), dtype=dtype)
         model._remember_sources(sources)
         model.freeze_backbones()
         return model.train()
@@ -183,7 +172,7 @@ class FrozenBackboneModel(PreTrainedModel):
         if source is not None:
             hub_arguments = limit_to_cache(source, hub_arguments)
         other_encoders = {name: kwargs.get(f"{name}_name_or_path") for name in BACKBONE_CLASSES}
-        kwargs.update({f"{name}_name_or_path": _locate(other) for name, other in other_encoders.items() if other})
+        kwargs.update({f"{name}_name_or_path": locate_source(other) for name, other in other_encoders.items() if other})
         if config is None or isinstance(config, (str, os.PathLike)):
             config_source = source if config is None else config
             with explained("the configuration", config_source or ""):
@@ -199,28 +188,29 @@ class FrozenBackboneModel(PreTrainedModel):
         given = kwargs.get("state_dict") if source is None else kwargs.pop("state_dict", None)
         if source is None:
             if given is not None:
-                new = cls._find_new_weights(config, describe_tensors(given), may_have_new_parts, BACKBONE_CLASSES)
+                found = describe_tensors(given)
+                new = find_new_weights(cls, config, found, may_have_new_parts, BACKBONE_CLASSES)
                 check_finite(given)
-                _warn_about_new_parts("the state dict", new)
+                warn_about_parts("the state dict", config, found, new)
             kwargs["ignore_mismatched_sizes"] = may_have_new_parts
             loaded = super().from_pretrained(None, *model_args, config=config, **kwargs)
             (loaded[0] if isinstance(loaded, tuple) else loaded).freeze_backbones()
             return loaded
         with explained("the weights", source):
             paths = [] if given is not None else locate_weights(source, variant, **hub_arguments, **location)
-            found = describe_tensors(given) if given is not None else read_headers(paths)
+            in_file = describe_tensors(given) if given is not None else read_headers(paths)
             included = find_included_backbones(config, given or {})
-            found = cls._leave_out_other_head(found, config, asked_by, source, hub_arguments | location)
+            found = leave_out_other_parts(in_file, config, asked_by, source, hub_arguments | location)
             if asked_by and not may_have_new_parts:
-                cls._refuse_new_parts(config, found, included, asked_by)
-            new = cls._find_new_weights(config, found, may_have_new_parts, included)
+                refuse_new_parts(cls, config, found, included, asked_by)
+            new = find_new_weights(cls, config, found, may_have_new_parts, included)
             stored = given if given is not None else read_weights(paths)
             weights = {name: value for name, value in stored.items() if name not in new}
             check_finite(weights)
-        _warn_about_new_parts(repr(os.fspath(source)), new)
+        warn_about_parts(repr(os.fspath(source)), config, in_file, new, asked_by)
         backbones = load_external_backbones(config, source, included, other_encoders, hub_arguments)
         # Pass a state dict: given a path, transformers would also load adapters and convert pickles.
-        state_dict = {**weights, **_with_prefixes(backbones)}
+        state_dict = {**weights, **collect_weights(backbones)}
         wants_report = kwargs.pop("output_loading_info", False)
         with quiet_loading():  # the report is checked here
             model, report = super().from_pretrained(
@@ -240,65 +230,6 @@ class FrozenBackboneModel(PreTrainedModel):
         model.freeze_backbones()  # the loader creates parameters with gradients
         return (model, report) if wants_report else model  # type: ignore[return-value]
 
-    @classmethod
-    def _leave_out_other_head(
-        cls,
-        found: dict[str, Stored],
-        config: Any,
-        asked_by: Sequence[str],
-        source: str | os.PathLike[str],
-        request: dict[str, Any],
-    ) -> dict[str, Stored]:
-        """Return the weights in the file without a head whose classes have other names than arguments ask for."""
-        if not asked_by:
-            return found
-        try:
-            saved, _ = cls.config_class.get_config_dict(source, **request)
-        except OSError:  # the configuration was given, and lies elsewhere
-            return found
-        names = {"id2label": saved.get("id2label") or cls.config_class().id2label}
-        if not names_other_classes(names, {"id2label": config.id2label}):
-            return found
-        return {name: value for name, value in found.items() if not name.startswith(_HEAD)}
-
-    @classmethod
-    def _refuse_new_parts(
-        cls, config: Any, found: dict[str, Stored], included: Iterable[str], asked_by: Sequence[str]
-    ) -> None:
-        """Raise ValueError if arguments ask for a part that must be new, and nothing else is wrong with the weights."""
-        try:
-            new = cls._find_new_weights(config, found, True, included)
-        except OSError:  # raised again without the new parts
-            return
-        if new:
-            raise ValueError(
-                f"The weights do not have {_name_parts(new)} that {', '.join(asked_by)} asks for: pass ignore_mismatched_sizes=True "
-                "to get a new one, which is untrained, or leave the argument out. To give the classes of a head other names, set "
-                "`model.config.id2label`."
-            )
-
-    @classmethod
-    def _find_new_weights(
-        cls, config: Any, found: dict[str, Stored], may_have_new_parts: bool, included: Iterable[str]
-    ) -> set[str]:
-        """Return the weights of new parts; raise OSError if others, or those of `included` encoders, do not fit the configuration."""
-        expected = build_on_meta(cls, config).state_dict()
-        parts = {name.partition(".")[0] for name in expected}
-        external = tuple(f"{name}." for name in BACKBONE_CLASSES.keys() - set(included))
-        expected = {name: value for name, value in expected.items() if not name.startswith(external)}
-        for encoder in BACKBONE_CLASSES:
-            expected, found = leave_out_renamed(f"{encoder}.", expected, found)
-        ignored = [f"{part}." for part in _OPTIONAL_PARTS if part not in parts]
-        has_finet = any(name.startswith(_FINET) for name in found)
-        can_be_new = [part for part in _NEW_PARTS if not (part == _FINET and has_finet)]
-        try:
-            return find_new_parts(expected, found, can_be_new if may_have_new_parts else [], ignored)
-        except MisfitError as error:
-            with contextlib.suppress(MisfitError):
-                find_new_parts(expected, found, can_be_new, ignored)
-                error.needs_new_parts = True
-            raise
-
     def save_pretrained(
         self, save_directory: str | os.PathLike[str], include_backbones: bool | None = None, **kwargs: Any
     ) -> None:
@@ -311,9 +242,11 @@ class FrozenBackboneModel(PreTrainedModel):
             kwargs: Further arguments of [`~transformers.PreTrainedModel.save_pretrained`].
 
         Raises:
-            ValueError: If encoders without a known source were to be left out, or `push_to_hub=True` would publish a local path.
+            ValueError: If encoders without a known source were to be left out, `push_to_hub=True` would publish a local path, or
+                the configuration was changed to an invalid one, or to one that contradicts the networks.
             OSError: If `save_directory` is a file, or a file cannot be written.
         """
+        self._check_config()
         if kwargs.get("push_to_hub"):
             self._refuse_local_sources()
         if os.path.isfile(save_directory):  # transformers only logs an error and saves nothing
@@ -351,10 +284,16 @@ class FrozenBackboneModel(PreTrainedModel):
         `gffusion.hub.push_model` also writes image processor and model card, and checks the model.
 
         Raises:
-            ValueError: If the configuration names a local folder as the source of an encoder.
+            ValueError: If the configuration names a local folder as the source of an encoder, is invalid, or contradicts the networks.
         """
+        self._check_config()
         self._refuse_local_sources()
         return super().push_to_hub(*args, **kwargs)  # type: ignore[no-any-return]
+
+    def _check_config(self) -> None:
+        """Raise ValueError if the configuration was changed to an invalid one, or to one that contradicts the networks."""
+        check_network_fields(self, self.config, self._built_with)
+        self.config.validate()
 
     def _refuse_local_sources(self) -> None:
         """Raise ValueError if a published configuration would name a folder, with which it cannot be loaded from the Hub."""
@@ -369,28 +308,8 @@ class FrozenBackboneModel(PreTrainedModel):
                     )
 
 
-def _locate(source: str | os.PathLike[str]) -> str:
-    """Return a Hub id as it is, and the absolute path of a folder, so that it is found from other folders, too."""
-    return os.path.abspath(source) if os.path.isdir(source) else os.fspath(source)
-
-
-def _with_prefixes(backbones: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
-    return {f"{name}.{key}": value for name, model in backbones.items() for key, value in model.state_dict().items()}
-
-
-def _name_parts(new: set[str]) -> str:
-    return " and ".join(label for prefix, label in _NEW_PARTS.items() if any(name.startswith(prefix) for name in new))
-
-
 def _warn_about_dtypes(given: Iterable[Any]) -> None:
     if any(isinstance(dtype, dict) for dtype in given):  # transformers' own warning is silenced
         logger.warning(
             'Of `dtype` as a dict, only the entry "" is used, for the whole model. Convert parts after loading: `model.clip.half()`.'
-        )
-
-
-def _warn_about_new_parts(source: str, new: set[str]) -> None:
-    if new and (os.environ.get("RANK") or "0") == "0":  # of `accelerate launch`
-        logger.warning(
-            f"Newly initialized, because {source} does not contain them: {_name_parts(new)}. Train the model before you use it."
         )

@@ -4,7 +4,7 @@ import contextlib
 import functools
 import json
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from numbers import Integral
 from pathlib import Path
 from typing import Any, TypeVar
@@ -55,18 +55,21 @@ ConfigClass = TypeVar("ConfigClass", bound=type[PreTrainedConfig])
 
 
 def raise_value_errors(config_class: ConfigClass) -> ConfigClass:
-    """Make a `@strict` class raise `ValueError` for invalid values."""
-    original_init = config_class.__init__
+    """Make a `@strict` class raise `ValueError` for invalid values: at construction, when they are set, and when they are saved."""
 
-    @functools.wraps(original_init)
-    def init(self: PreTrainedConfig, **kwargs: Any) -> None:
-        try:
-            original_init(self, **kwargs)
-        except StrictDataclassError as error:
-            refused = error.__cause__ if isinstance(error.__cause__, ValueError) else error
-            raise ValueError(f"{config_class.__name__}: {' '.join(str(refused).split())}") from error
+    def convert(method: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(method)
+        def converted(self: PreTrainedConfig, *args: Any, **kwargs: Any) -> None:
+            try:
+                method(self, *args, **kwargs)
+            except StrictDataclassError as error:
+                refused = error.__cause__ if isinstance(error.__cause__, ValueError) else error
+                raise ValueError(f"{config_class.__name__}: {' '.join(str(refused).split())}") from error
 
-    config_class.__init__ = init  # type: ignore[method-assign,assignment]
+        return converted
+
+    for name in ("__init__", "__setattr__", "validate"):
+        setattr(config_class, name, convert(getattr(config_class, name)))
     return config_class
 
 

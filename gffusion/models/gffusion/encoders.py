@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
@@ -86,6 +86,16 @@ def check_given_encoders(plan: Any, given: Collection[str], argument: str = "{}"
             )
     if problems:
         raise ValueError(" ".join(problems))
+
+
+def locate_source(source: str | os.PathLike[str]) -> str:
+    """Return a Hub id as it is, and the absolute path of a folder, so that it is found from other folders, too."""
+    return os.path.abspath(source) if os.path.isdir(source) else os.fspath(source)
+
+
+def collect_weights(encoders: dict[str, PreTrainedModel]) -> dict[str, Tensor]:
+    """Return the weights of encoders, by their names in a [`GFFusionModel`]."""
+    return {f"{name}.{key}": value for name, model in encoders.items() for key, value in model.state_dict().items()}
 
 
 def explain_move(name: str) -> str:
