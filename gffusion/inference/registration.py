@@ -42,10 +42,18 @@ def _register_pipeline() -> None:
     from transformers import AutoModel
     from transformers.pipelines import PIPELINE_REGISTRY
 
+    from gffusion.zoo import locate
+
     from .pipeline import TASK, ImageFusionPipeline
 
     if TASK not in PIPELINE_REGISTRY.get_supported_tasks():
-        PIPELINE_REGISTRY.register_pipeline(TASK, pipeline_class=ImageFusionPipeline, pt_model=AutoModel, type="image")
+        PIPELINE_REGISTRY.register_pipeline(
+            TASK,
+            pipeline_class=ImageFusionPipeline,
+            pt_model=AutoModel,
+            default={"model": (locate("gffusion-tiny"), None)},  # name and revision
+            type="image",
+        )
 
 
 # Module of transformers -> registration to run after its import.

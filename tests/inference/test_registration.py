@@ -1,12 +1,13 @@
-"""Effects of importing gffusion, each tested in a new process."""
+"""Effects of importing gffusion, most of them tested in a new process."""
 
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from transformers import pipeline
 
-from gffusion import GFFusionImageProcessor, GFFusionModel
+from gffusion import GFFusionImageProcessor, GFFusionModel, create_model, load_image_processor, locate
 
 RunScript = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -111,3 +112,11 @@ assert not heavy & (set(sys.modules) - before), heavy & set(sys.modules)
 def test_auto_classes_know_gffusion(checkpoint: Path, fork_script: RunScript, imports: str) -> None:
     result = fork_script(IMPORTS[imports] + CHECK, checkpoint)
     assert result.returncode == 0, result.stderr
+
+
+def test_default_model() -> None:
+    """The bundled one, without network."""
+    fuse = pipeline("image-fusion")
+    assert fuse.model.state_dict().keys() == create_model().state_dict().keys()
+    assert fuse.model.name_or_path == locate("gffusion-tiny")
+    assert fuse.image_processor.to_dict() == load_image_processor().to_dict()
