@@ -28,7 +28,7 @@ def create_model(
         name: Name of a model of the zoo, folder, or Hub id.
         pretrained: Whether to load trained weights. Otherwise only the frozen encoders are loaded and the model is in
             training mode; `name` must be a model of the zoo.
-        kwargs: Arguments of [`GFFusionModel.from_pretrained`], or of [`GFFusionModel.from_backbones`] if not `pretrained`.
+        kwargs: Arguments of [`GFFusionModel.from_pretrained`], such as `subfolder`, or of [`GFFusionModel.from_backbones`] if not `pretrained`.
             The default encoders are those bundled with the model, or else those of the paper. For other classes, pass
             `id2label` or `num_labels` with `ignore_mismatched_sizes=True`: the segmentation head is then untrained.
 
@@ -44,6 +44,7 @@ def create_model(
     try:
         if not pretrained:
             return _create_untrained_model(entry, os.fspath(name), kwargs)
+        name, kwargs = _join_subfolder(name, kwargs)
         source = locate(name)
         kwargs = _pin_revision(name, source, kwargs)
         return GFFusionModel.from_pretrained(source, **kwargs)
@@ -69,6 +70,7 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
     """
     if unknown := sorted(set(kwargs) - {*_PROCESSOR_OPTIONS, *_REQUEST_ARGUMENTS}):
         raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(_PROCESSOR_OPTIONS + _REQUEST_ARGUMENTS)}.")
+    name, kwargs = _join_subfolder(name, kwargs)
     source = locate(name)
     kwargs = _pin_revision(name, source, kwargs)
     given = {key: kwargs.pop(key) for key in OPTION_NAMES if key in kwargs}
@@ -84,6 +86,16 @@ def load_image_processor(name: str | os.PathLike[str] = "gffusion-tiny", **kwarg
                 processor = GFFusionImageProcessor.from_pretrained(source, **kwargs)
     processor.infrared_options = processor.infrared_options.override(**given)
     return processor
+
+
+def _join_subfolder(
+    name: str | os.PathLike[str], arguments: dict[str, Any]
+) -> tuple[str | os.PathLike[str], dict[str, Any]]:
+    """Return the name and the arguments, with `subfolder` as part of the name if this is a local folder."""
+    subfolder = arguments.get("subfolder")
+    if not subfolder or find_entry(name) is not None or not os.path.isdir(name):
+        return name, arguments
+    return os.path.join(name, subfolder), {key: value for key, value in arguments.items() if key != "subfolder"}
 
 
 def _pin_revision(name: str | os.PathLike[str], source: str, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -132,6 +132,23 @@ class TestPretrained:
             with pytest.raises(ValueError, match="is a folder and has no revisions"):
                 load(Path(locate("gffusion-funet")), revision="v1")
 
+    def test_subfolder(self, tmp_path: Path) -> None:
+        """A part of a local folder that is no model itself, as `from_pretrained` takes it."""
+        model = create_model("gffusion-funet")
+        model.save_pretrained(tmp_path / "runs/street")
+        GFFusionImageProcessor(size_divisor=8).save_pretrained(tmp_path / "runs/street")
+        for folder, subfolder in (
+            (tmp_path, "runs/street"),
+            (tmp_path / "runs", "street"),
+            (tmp_path / "runs/street", ""),
+        ):
+            loaded = create_model(folder, subfolder=subfolder)
+            torch.testing.assert_close(loaded.state_dict(), model.state_dict(), rtol=0, atol=0)
+            assert load_image_processor(folder, subfolder=subfolder).size_divisor == 8
+        for load in (create_model, load_image_processor):
+            with pytest.raises(OSError, match=r"nowhere"):
+                load(tmp_path, subfolder="nowhere")
+
     def test_folder_with_the_name_of_a_model(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         shutil.copytree(locate("gffusion-funet"), tmp_path / "gffusion-mfnet")
         monkeypatch.chdir(tmp_path)
