@@ -13,8 +13,9 @@ import yaml
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, constants
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, HTTPError
 from huggingface_hub.utils import validate_repo_id
+from transformers import BaseImageProcessor
 from transformers.dynamic_module_utils import custom_object_save
-from transformers.utils import IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from gffusion._version import __version__
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
@@ -172,13 +173,18 @@ def push_model(
         options: Further arguments of [`push`].
 
     Raises:
-        ValueError: If the model has problems, or `repo_id` is not a repository name.
+        ValueError: If model or image processor have problems, or `repo_id` is not a repository name.
         OSError: If the Hub refuses.
     """
     check_model_object(model)
-    with temporary_folder() as folder:
+    processor = GFFusionImageProcessor() if image_processor is None else image_processor
+    if not isinstance(processor, BaseImageProcessor):
+        raise ValueError(
+            f"`image_processor` must be a GFFusionImageProcessor, got {processor!r:.200}: pass `load_image_processor(...)`."
+        )
+    with temporary_folder() as folder, _name_arguments(folder):
         model.save_pretrained(folder, include_backbones=full)
-        (image_processor or GFFusionImageProcessor()).save_pretrained(folder)
+        processor.save_pretrained(folder)
         return push(folder, repo_id, **options)
 
 
@@ -196,7 +202,7 @@ def prepare_repository(repo_id: str) -> None:
 
 
 def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> list[str]:
-    """Return the files of a repository to delete with a push: old weights and code of gffusion that would still be loaded.
+    """Return the files of a repository to delete with a push: old weights, adapters and code of gffusion that would still be loaded.
 
     All other files belong to the user and are kept. Code is deleted only next to gffusion's own model code.
 
@@ -206,7 +212,10 @@ def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> lis
     """
     old = set(present) - set(published)
     code = TRAVELING_FILES | FORMER_FILES if "modeling_gffusion.py" in present else frozenset()
-    weights = re.compile(r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?")
+    # With PEFT, AutoModel would load the base model of an adapter instead.
+    weights = re.compile(
+        r"model(-\d{5}-of-\d{5})?\.safetensors(\.index\.json)?|adapter_(config\.json|model\.safetensors)"
+    )
     return [name for name in present if name in old and (name in code or weights.fullmatch(name))]
 
 
@@ -283,6 +292,19 @@ def _save_settings(folder: Path, staging: Path, config: GFFusionConfig, with_cod
             del part._auto_class
     for part in parts.values():
         part.save_pretrained(staging)
+
+
+@contextlib.contextmanager
+def _name_arguments(folder: Path) -> Iterator[None]:
+    """Raise errors that name the arguments of `push_model` instead of the files of a temporary folder."""
+    arguments = {folder / CONFIG_NAME: "`model.config`", folder / IMAGE_PROCESSOR_NAME: "`image_processor`"}
+    try:
+        yield
+    except ValueError as error:
+        text = str(error)
+        for path, argument in arguments.items():
+            text = text.replace(str(path), argument)
+        raise ValueError(text) from error
 
 
 @contextlib.contextmanager

@@ -1,17 +1,21 @@
 """Reasons not to publish a model."""
 
+import copy
 import json
 import math
 import re
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import CLIPImageProcessor
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
-from gffusion.hub import find_problems
+from gffusion.hub import find_problems, push_model
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +79,36 @@ def test_configuration(folder: Path) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "my_run": "x"}))
     (found,) = find_problems(folder)
     assert re.search(r"config\.json: .*my_run", found)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "value", "message"),
+    [
+        (
+            "image_processor",
+            "size_divisor",
+            -3,
+            "`image_processor`: `size_divisor` must be an integer from 1 to 4096, got -3",
+        ),
+        ("image_processor", "agc", "x", "`image_processor`: `agc` .* got 'x'"),
+        ("config", "quantization_config", {}, r"`model.config`: .*\['quantization_config'\]"),
+        (None, None, "gffusion-live", "`image_processor` must be a GFFusionImageProcessor, got 'gffusion-live'"),
+        (None, None, CLIPImageProcessor(), "`image_processor`: `image_processor_type` is 'CLIPImageProcessor"),
+    ],
+)
+def test_models_in_memory(
+    model: GFFusionModel, monkeypatch: pytest.MonkeyPatch, part: str | None, name: str, value: Any, message: str
+) -> None:
+    """Errors name the argument, and not the temporary files that are published."""
+    monkeypatch.setattr("gffusion.hub.publishing.can_reach_hub", lambda: True)
+    model, processor = copy.deepcopy(model), GFFusionImageProcessor()
+    if part is None:
+        processor = value
+    else:
+        setattr(model.config if part == "config" else processor, name, value)
+    with pytest.raises(ValueError, match=message) as error:
+        push_model(model, "lab/street", image_processor=processor)
+    assert tempfile.gettempdir() not in str(error.value)
 
 
 def test_damaged(folder: Path) -> None:

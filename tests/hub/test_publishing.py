@@ -178,7 +178,8 @@ def world(
         hub.add_account("member", "ann", "lab")
         hub.add_account("stranger", "bob")
         hub.refused_commits["lab/interrupted"] = 1
-        hub.add_repository("lab/replaced", dict.fromkeys(FOREIGN | FORMER_FILES | {"modeling_gffusion.py"}, b"old"))
+        former = FORMER_FILES | {"modeling_gffusion.py", "adapter_config.json", "adapter_model.safetensors"}
+        hub.add_repository("lab/replaced", dict.fromkeys(FOREIGN | former, b"old"))
         for name, folder in backbone_folders.items():
             hub.add_repository(f"lab/{name}", {path.name: path.read_bytes() for path in Path(folder).iterdir()})
         done = fork_script(RUN, root / "steps.json", environment=hub.environment(root / "home"), folder=root)
