@@ -353,6 +353,13 @@ class TestFiles:
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 loader.from_pretrained(tmp_path, **wrong)
 
+    @pytest.mark.parametrize(("name", "value"), [("size_divisor", -1), ("plateau_limit", 2), ("my_note", 1)])
+    def test_attributes_that_could_not_be_loaded(self, tmp_path: Path, name: str, value: Any) -> None:
+        processor = GFFusionImageProcessor()
+        setattr(processor, name, value)
+        with pytest.raises(ValueError, match=name):
+            processor.save_pretrained(tmp_path)
+
     def test_other_processors_are_refused(self, tmp_path: Path) -> None:
         """Their file says nothing of the range of infrared values."""
         (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "CLIPImageProcessor"}))

@@ -1,5 +1,7 @@
 """GFFusionImageProcessor: convert pairs of images to model tensors, and outputs to images of the original size and depth."""
 
+import json
+import os
 from collections.abc import Collection, Sequence
 from typing import Any, Literal
 
@@ -109,6 +111,15 @@ class GFFusionImageProcessor(BaseImageProcessor):
             saved = InfraredOptions(**{name: value for name, value in options.items() if name in OPTION_NAMES})
             options.update(saved.override(**given).to_dict())
         return super().from_dict(options, **kwargs)
+
+    def save_pretrained(self, save_directory: str | os.PathLike[str], push_to_hub: bool = False, **kwargs: Any) -> Any:
+        """Save as [`~transformers.BaseImageProcessor.save_pretrained`] does.
+
+        Raises:
+            ValueError: If attributes were set with which the file could not be loaded.
+        """
+        self.from_dict(json.loads(self.to_json_string()))
+        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
     @property
     def infrared_options(self) -> InfraredOptions:
