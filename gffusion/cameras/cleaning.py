@@ -53,7 +53,9 @@ def clean_frame(
     found = find_missing(values, frame.no_data)
     missing = join_masks(frame.missing, found)
     if values.ndim == 3 and not infrared_luma and (missing is None or not missing.all()):
-        values = _remove_colors(values if missing is None else fill_missing(values, missing), name, notes)
+        filled = values if missing is None else fill_missing(values, missing)
+        values, color_notes = remove_colors(filled, name)
+        notes += color_notes
     if not frame.is_raw and _looks_swapped(frame.values):
         notes.append(
             "the bytes of the 16-bit infrared values look swapped, so that they show noise: store them in the other byte order "
@@ -150,10 +152,22 @@ def _format(mask: NDArray[np.bool_]) -> str:
     return f"{100 * mask.mean():.2g} %"
 
 
-def _remove_colors(values: NDArray[Any], name: str, notes: list[str]) -> NDArray[Any]:
-    """Return the intensities (H, W) of an image in false colors, or a gray image (H, W, 3) unchanged."""
+def remove_colors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Return the intensities (H, W) of an image (H, W, 3) in false colors, or a gray image unchanged; and notes.
+
+    Args:
+        values: (H, W, 3) without missing values.
+        name: Name of the image for the error message.
+
+    Raises:
+        ValueError: If the image has colors of no known palette.
+
+    Example:
+        >>> remove_colors(np.full((4, 6, 3), 90, np.uint8), "infrared.png")[0].shape
+        (4, 6, 3)
+    """
     if (values == values[..., :1]).all():
-        return values
+        return values, ()
     found = recognize_palette(to_8_bits(values))
     if found is None:
         raise ValueError(
@@ -161,15 +175,13 @@ def _remove_colors(values: NDArray[Any], name: str, notes: list[str]) -> NDArray
             "or a usual palette, check that the images are not swapped, or take its brightness on purpose with "
             "infrared_luma=True (--infrared-luma)"
         )
+    notes: tuple[str, ...] = ()
     if found.has_overlay:
-        notes.append(
+        display = (
             "a display (text, a cross-hair or a color bar) is burnt into the infrared image, and shows in the result"
-            + _GRAY_ENDS * (found.palette == GRAY)
         )
-    if found.palette == GRAY:
-        return values
-    notes.append(_describe(found))
-    return found.values
+        notes = (display + _GRAY_ENDS * (found.palette == GRAY),)
+    return (values, notes) if found.palette == GRAY else (found.values, (*notes, _describe(found)))
 
 
 def _describe(found: Intensity) -> str:

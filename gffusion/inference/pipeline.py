@@ -188,7 +188,8 @@ class ImageFusionPipeline(Pipeline):
         }
 
     def _forward(self, model_inputs: dict[str, Any], **options: Any) -> dict[str, Any]:
-        return {"predictions": predict(self.model, self.image_processor, **model_inputs, output_type="pil", **options)}
+        options |= {"output_type": "pil", "infrared_luma": True}  # colors were mapped back when the pairs were loaded
+        return {"predictions": predict(self.model, self.image_processor, **model_inputs, **options)}
 
     def postprocess(self, model_outputs: dict[str, Any]) -> list[Any]:
         """Return one result per pair."""

@@ -10,7 +10,9 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from transformers.utils import logging
 
+from gffusion.cameras.cleaning import remove_colors
 from gffusion.cameras.missing import blend_visible, fill_missing
 from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.finet import merge_modalities
@@ -30,6 +32,8 @@ from .label_refinement import refine_logits
 from .large_images import find_large_form, fuse_large
 from .row_bands import fuse_in_bands
 from .threads import run_alone, run_in_threads, should_compute_alone
+
+logger = logging.get_logger(__name__)
 
 Encoder = Callable[[Tensor, Tensor], Tensor]
 """Function from `visible_values` and `infrared_values` to the tokens of [`GFFusionModel.encode_semantics`]."""
@@ -61,6 +65,7 @@ def predict(
     row_bands: bool | None = None,
     missing: Iterable[NDArray[np.bool_] | None] | None = None,
     encode: Encoder | None = None,
+    infrared_luma: bool = False,
 ) -> list[Prediction]:
     """Fuse pairs of one size, and return one prediction per pair, in order.
 
@@ -68,8 +73,7 @@ def predict(
         model: The model, in evaluation mode, on its device.
         image_processor: Processor that prepares the images and restores size, color and depth.
         pairs: Pairs as [`read_pair`] returns them, whose missing pixels and ranges of radiometric files are considered; or
-            visible and infrared images in any form that [`GFFusionImageProcessor`] accepts. Of infrared arrays in color, the
-            luma is taken: [`read_pair`] and the pipeline map false colors back to intensity, and refuse other colors.
+            visible and infrared images in any form that [`GFFusionImageProcessor`] accepts.
         segment: Whether to predict label maps. Needs a model with a segmenter.
         infrared_options: Options of the infrared image of every pair, instead of those of the processor.
         output_type: Type of the fused images, see [`GFFusionImageProcessor.post_process_fusion`].
@@ -80,10 +84,13 @@ def predict(
             pixels take no part in ranges, and inside larger holes the fused image turns into the visible one. By default,
             those of the pairs.
         encode: Replaces [`GFFusionModel.encode_semantics`], for example by tokens of an earlier frame of a video.
+        infrared_luma: Whether to take the luma of infrared images in color. By default, false colors of a known palette
+            are mapped back to intensities, and other colors are refused, except for what [`read_pair`] returns, which
+            did so.
 
     Raises:
-        ValueError: If `pairs` is no list of pairs or empty, images or masks do not fit together, a result is not finite, the
-            model is in training mode, or `row_bands` is given for an exported file or a model with a `forward` of its own.
+        ValueError: If `pairs` is no list of pairs or empty, images or masks do not fit together, an infrared image has colors
+            of no known palette, a result is not finite, the model is in training mode, or `row_bands` is given for an exported file or a model with a `forward` of its own.
 
     Example:
         >>> import numpy as np
@@ -100,7 +107,7 @@ def predict(
     if any(isinstance(pair, PairImages) for pair in pairs):
         given = infrared_options or [image_processor.infrared_options] * len(pairs)
         infrared_options = [_adapt(option, pair) for option, pair in zip(given, pairs, strict=True)]
-    images, masks = _to_arrays(pairs, missing)
+    images, masks = _to_arrays(pairs, missing, infrared_luma)
     run = run_alone if model.device.type == "cpu" else _call  # small operations, which threads would wait for
     graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
@@ -114,7 +121,7 @@ def predict(
     if graphs and all(mask is None for mask in masks):
         inputs = prepare_bytes(image_processor, images, infrared_options, model.device)
     if inputs is None:
-        options = {"infrared_options": infrared_options, "missing": masks}
+        options = {"infrared_options": infrared_options, "missing": masks, "infrared_luma": True}
         inputs = run(lambda: image_processor(images, **options, return_tensors="pt")).to(model.device)
     outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode, graphs=graphs)
     restored = run(partial(image_processor.post_process_fusion, outputs, images, output_type))
@@ -151,9 +158,11 @@ def _adapt(options: InfraredOptions, pair: tuple[Any, Any] | PairImages) -> Infr
 
 
 def _to_arrays(
-    pairs: Sequence[tuple[Any, Any] | PairImages], missing: Iterable[NDArray[np.bool_] | None] | None
+    pairs: Sequence[tuple[Any, Any] | PairImages],
+    missing: Iterable[NDArray[np.bool_] | None] | None,
+    infrared_luma: bool,
 ) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], list[NDArray[np.bool_] | None]]:
-    """Return the images of pairs, with missing pixels filled, and the mask of missing pixels of every pair."""
+    """Return the images of pairs, filled and without false colors, and the mask of missing pixels of every pair."""
     images = [
         (to_array(visible, "visible"), to_array(infrared, "infrared"))
         for visible, infrared in (pair[:2] for pair in pairs)
@@ -162,11 +171,23 @@ def _to_arrays(
         [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
     )
     _check_masks(masks, [visible.shape[:2] for visible, _ in images])
-    filled = [
-        (visible, infrared if mask is None else fill_missing(infrared, mask))
-        for (visible, infrared), mask in zip(images, masks, strict=True)
-    ]
+    filled = []
+    for number, (pair, (visible, infrared), mask) in enumerate(zip(pairs, images, masks, strict=True), start=1):
+        if infrared.ndim == 3 and not infrared_luma and not isinstance(pair, PairImages):
+            infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
+        filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
     return filled, masks
+
+
+def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
+    """Return an infrared image (H, W, 3) without false colors, as [`read_pair`] does."""
+    filled = infrared if missing is None else fill_missing(infrared, missing)
+    if not np.isfinite(filled).all():  # refused later
+        return infrared
+    values, notes = remove_colors(filled, name)
+    for note in notes:
+        logger.warning_once(f"infrared: {note}")
+    return values
 
 
 def _crop_labels(classes: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[NDArray[np.uint8]]:

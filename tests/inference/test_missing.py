@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from transformers import pipeline
 
 from gffusion import create_model
+from gffusion.data import PairImages
 from gffusion.inference.predict import predict
 from gffusion.zoo import load_image_processor, locate
 
@@ -81,8 +82,37 @@ def test_false_colors_of_any_depth(fuse: Any, kind: str, has_hole: bool) -> None
     truth: Any = THERMAL
     if has_hole:
         infrared[MISSING], truth = np.nan, DAMAGED
-    difference = np.asarray(fuse(VISIBLE, infrared)).astype(int) - np.asarray(fuse(VISIBLE, truth))
-    assert np.abs(difference).mean() < 0.2 and np.abs(difference).max() <= 3
+    predicted = run(infrared, [MISSING if has_hole else None])[0].fused
+    for fused in (np.asarray(fuse(VISIBLE, infrared)), predicted):
+        difference = fused.astype(int) - np.asarray(fuse(VISIBLE, truth))
+        assert np.abs(difference).mean() < 0.2 and np.abs(difference).max() <= 3
+
+
+def test_colors_of_no_palette(caplog: Any) -> None:
+    patches = np.random.default_rng(0).integers(0, 256, (12, 16, 3), np.uint8).repeat(8, axis=0).repeat(8, axis=1)
+    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+    for kind in (patches, torch.from_numpy(patches).movedim(-1, 0), PIL.Image.fromarray(patches)):
+        with pytest.raises(ValueError, match=r"infrared image of pair 2 is a color image.* infrared_luma=True"):
+            predict(model, processor, [(VISIBLE, THERMAL), (VISIBLE, kind)])
+    luma = (patches / 255) @ [0.299, 0.587, 0.114]
+    expected = predict(model, processor, [(VISIBLE, luma.astype(np.float32))])[0].fused
+    for pairs, is_meant in (([(VISIBLE, patches)], True), ([PairImages(VISIBLE, patches)], False)):
+        fused = predict(model, processor, pairs, infrared_luma=is_meant)[0].fused
+        np.testing.assert_allclose(fused.astype(int), expected, atol=1)
+    assert not caplog.messages
+
+
+def test_gray_in_three_channels_is_unchanged() -> None:
+    gray = np.repeat(THERMAL[..., None], 3, axis=-1)
+    model, processor = create_model("gffusion-funet"), load_image_processor("gffusion-funet")
+    for infrared in (gray, gray * np.uint16(257), (gray / 255).astype(np.float32)):
+        found, expected = (
+            predict(model, processor, [(VISIBLE, infrared)], infrared_luma=is_meant)[0].fused
+            for is_meant in (False, True)
+        )
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match="NaN"):
+        run(np.full((*THERMAL.shape, 3), np.nan, np.float32))
 
 
 def test_masks_of_predictions() -> None:

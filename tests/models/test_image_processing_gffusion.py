@@ -259,6 +259,22 @@ class TestInfraredRange:
         if warns:
             assert "will look flat" in caplog.text and "percentile" in caplog.text
 
+    @pytest.mark.parametrize(
+        ("infrared", "is_meant", "warns"),
+        [
+            (COLOR, False, True),
+            (COLOR / 255, False, True),
+            (COLOR, True, False),
+            (np.stack([GRAY] * 3, axis=-1), False, False),
+            (np.stack([GRAY // 2 + 60, GRAY // 2 + 64, GRAY // 2 + 56], axis=-1), False, False),  # noise of JPEG
+        ],
+    )
+    def test_color_warning(self, caplog: Any, infrared: Array, is_meant: bool, warns: bool) -> None:
+        warning_once.cache_clear()
+        with caplog.at_level(logging.WARNING):
+            process(COLOR, infrared, infrared_luma=is_meant)
+        assert [("infrared_luma=True" in message) for message in caplog.messages] == [True] * warns
+
     def test_unknown_option(self) -> None:
         with pytest.raises(ValueError, match="size_divisr"):
             GFFusionImageProcessor(size_divisr=4)

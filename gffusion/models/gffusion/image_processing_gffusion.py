@@ -138,6 +138,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         size_divisor: int | None = None,
         infrared_options: Sequence[InfraredOptions] | None = None,
         missing: Sequence[NDArray[np.bool_] | None] | None = None,
+        infrared_luma: bool = False,
         return_tensors: str | TensorType | None = None,
         **overrides: Any,
     ) -> BatchFeature:
@@ -145,12 +146,14 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
         Args:
             images: A pair `(visible, infrared)` or a list of pairs. A gray visible image is repeated to three channels;
-                a color infrared image is reduced to its luma.
+                a color infrared image is reduced to its luma, with a warning: `predict` and the pipeline map false colors
+                back to intensity.
             *others: Refused: images of a pair are one argument, and options have names.
             size_divisor: Overrides the option of the processor.
             infrared_options: Options of every pair, instead of those of the processor.
             missing: For every pair, `None` or a mask (H, W), True where the infrared image has no measurement; such pixels
                 take no part in ranges.
+            infrared_luma: Whether the luma of infrared images in color is meant, so that there is no warning.
             return_tensors: `"pt"` or `"np"` to stack the batch, whose images must then have one size. By default, lists
                 are returned.
             overrides: `infrared_range`, `invert`, `agc` and `plateau_limit`, which override those of the processor. They
@@ -183,9 +186,11 @@ class GFFusionImageProcessor(BaseImageProcessor):
             check_same_size(
                 {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]}
             )
-            if visible_array.ndim == 2 and infrared_array.ndim == 3 and np.ptp(infrared_array, axis=-1).any():
+            if not infrared_luma and _has_colors(infrared_array):
                 logger.warning_once(
-                    "The visible image is gray and the infrared image has color: check that they are not swapped."
+                    "The infrared image has colors, of which the brightness is taken: in false colors, hot can be darker than "
+                    "cold. Check that the images are not swapped. `predict` and the pipeline map false colors back to "
+                    "intensity; pass infrared_luma=True if the brightness is meant."
                 )
             visible_values.append(_pad(to_visible_values(visible_array), size_divisor))
             infrared_values.append(_pad(to_infrared_values(infrared_array, options, mask), size_divisor))
@@ -288,6 +293,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
 
 _BLOCK_PIXELS = 2**16
+_COLOR_NOISE, _COLOR_SHARE = 1 / 16, 0.05  # of the brightest value; of the pixels
 _MAX_DIVISOR = 4096  # images are padded to multiples of it
 
 
@@ -313,6 +319,13 @@ def _as_pairs(images: Any) -> list[tuple[Image, Image]]:
         f"Expected a pair (visible, infrared) of images or a list of such pairs, got a {kind}. Images are PIL images, "
         "arrays or tensors; gffusion.data.read_image reads files."
     )
+
+
+def _has_colors(array: NDArray[Any]) -> bool:
+    """Return whether a twentieth of an image has colors, that is more than the noise of JPEG in gray images."""
+    if array.ndim == 2:
+        return False
+    return bool(np.mean(np.ptp(array, axis=-1) > _COLOR_NOISE * array.max()) > _COLOR_SHARE)
 
 
 def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
