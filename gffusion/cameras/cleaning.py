@@ -153,10 +153,10 @@ def _format(mask: NDArray[np.bool_]) -> str:
 
 
 def remove_colors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Return the intensities (H, W) of an image (H, W, 3) in false colors, or a gray image unchanged; and notes.
+    """Return the intensities (H, W) of an image in false colors, or another image unchanged; and notes.
 
     Args:
-        values: (H, W, 3) without missing values.
+        values: (H, W) or (H, W, 3). With NaN, which is refused later, an image is unchanged.
         name: Name of the image for the error message.
 
     Raises:
@@ -166,7 +166,7 @@ def remove_colors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[
         >>> remove_colors(np.full((4, 6, 3), 90, np.uint8), "infrared.png")[0].shape
         (4, 6, 3)
     """
-    if (values == values[..., :1]).all():
+    if values.ndim == 2 or (values == values[..., :1]).all() or not np.isfinite(values).all():
         return values, ()
     found = recognize_palette(to_8_bits(values))
     if found is None:

@@ -43,7 +43,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
     through `logging`. An item is a dict of
 
     - `"visible_values"`: (3, H, W) float32 in [0, 1]; a gray image is repeated,
-    - `"infrared_values"`: (1, H, W) float32 in [0, 1]; a color image is converted to its BT.601 luma. Where nothing was
+    - `"infrared_values"`: (1, H, W) float32 in [0, 1]; false colors are mapped back to intensities. Where nothing was
       measured, it is the luma of the visible image, so that losses ask for the visible image there,
     - `"infrared_targets"`: like `"infrared_values"`, only if `transform` degrades the infrared image: the clean one,
     - `"labels"`: (H, W) int64, only if the dataset has labels or `transform` creates them; 0 is the background,
@@ -141,6 +141,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         boxes: str | None = None,
         names: str | None = None,
         class_names: Sequence[str] | None = None,
+        infrared_luma: bool = False,
         **infrared_options: Any,
     ) -> "FusionDataset":
         """Create a dataset from the rows of a `datasets.Dataset`, or from a list of dicts.
@@ -158,6 +159,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
                 names, as a dict of lists or a list of dicts.
             names: Column of item names. Defaults to row numbers.
             class_names: Defaults to the names of a `ClassLabel` feature under "category".
+            infrared_luma: Whether to take the luma of infrared images in color, see [`ReadOptions`].
             infrared_options: `infrared_range`, `invert`, `agc`, `plateau_limit` and `smooth_range`, as for the class.
 
         Raises:
@@ -166,12 +168,12 @@ class FusionDataset(Dataset[dict[str, Any]]):
         """
         if unknown := infrared_options.keys() - set(OPTION_NAMES):
             raise ValueError(
-                f"from_dataset does not take {', '.join(sorted(unknown))}: leave it out. Besides columns and class_names, rows take "
-                f"{', '.join(OPTION_NAMES)}; other options are for folders."
+                f"from_dataset does not take {', '.join(sorted(unknown))}: leave it out. Besides columns, class_names and infrared_luma, "
+                f"rows take {', '.join(OPTION_NAMES)}; other options are for folders."
             )
         columns = {"visible": visible, "infrared": infrared, "labels": labels, "boxes": boxes, "names": names}
         given = {name: column for name, column in columns.items() if column is not None}
-        rows = DatasetRows(dataset, given, class_names)
+        rows = DatasetRows(dataset, given, class_names, infrared_luma)
         return cls(rows, transform, seed, cache_in_memory, **infrared_options)
 
     @property
@@ -294,9 +296,16 @@ class FusionDataset(Dataset[dict[str, Any]]):
 
         Raises:
             ImageReadError: If an image cannot be read.
+            IndexError: If there is no pair with this index.
+            TypeError: If the index is no whole number, such as a slice.
             ValueError: If the images of the pair differ in size, float values are outside [0, 1] and no range is given,
                 a box file is malformed, or `transform` does not return a sample.
         """
+        if not hasattr(index, "__index__"):
+            raise TypeError(
+                f"The index must be a whole number, got {type(index).__name__}: `[dataset[i] for i in range(2)]` reads several "
+                "items, and `dataset.select(range(2))` is a dataset of them."
+            )
         index = range(len(self))[index]
         sample = self._to_sample(index, self._decoded[index] if self._decoded else self._source.read(index))
         if self.transform is not None:

@@ -173,18 +173,17 @@ def _to_arrays(
     _check_masks(masks, [visible.shape[:2] for visible, _ in images])
     filled = []
     for number, (pair, (visible, infrared), mask) in enumerate(zip(pairs, images, masks, strict=True), start=1):
-        if infrared.ndim == 3 and not infrared_luma and not isinstance(pair, PairImages):
+        if not infrared_luma and not isinstance(pair, PairImages):
             infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
         filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
     return filled, masks
 
 
 def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
-    """Return an infrared image (H, W, 3) without false colors, as [`read_pair`] does."""
-    filled = infrared if missing is None else fill_missing(infrared, missing)
-    if not np.isfinite(filled).all():  # refused later
+    """Return an infrared image without false colors, as [`read_pair`] does."""
+    if infrared.ndim == 2:
         return infrared
-    values, notes = remove_colors(filled, name)
+    values, notes = remove_colors(infrared if missing is None else fill_missing(infrared, missing), name)
     for note in notes:
         logger.warning_once(f"infrared: {note}")
     return values

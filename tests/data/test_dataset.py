@@ -128,6 +128,14 @@ class TestItems:
             dataset[4]
         assert len(list(dataset)) == 4
 
+    @pytest.mark.parametrize("index", [slice(2), [0, 1], "scene0", 1.0, None])
+    def test_index_that_is_no_whole_number(self, tmp_path: Path, index: Any) -> None:
+        dataset = FusionDataset(make_pairs(tmp_path))
+        with pytest.raises(TypeError, match=rf"got {type(index).__name__}: `\[dataset\[i\] for i in range\(2\)\]`"):
+            dataset[index]
+        assert dataset.select(range(2)).names == ("scene0", "scene1")
+        assert dataset[np.int64(1)]["name"] == dataset[torch.tensor(1)]["name"] == "scene1"
+
     @pytest.mark.parametrize("kind", ["infrared", "labels"])
     def test_different_sizes(self, tmp_path: Path, kind: str) -> None:
         make_pairs(tmp_path, labels=True)

@@ -1,13 +1,18 @@
 """Interface of the sources of pairs."""
 
 import hashlib
+import logging
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
 from gffusion.data.boxes import Boxes
 from gffusion.data.pairs import ImagePair
+from gffusion.utils.notes import drop_numbers
+
+logger = logging.getLogger(__name__)
 
 DecodedPair: TypeAlias = dict[str, NDArray[Any]]
 """`"visible"` and `"infrared"` as stored, (H, W) or (H, W, 3), and, if the source has them, `"labels"` (H, W), `"boxes"`
@@ -55,6 +60,14 @@ class PairSource(ABC):
     @abstractmethod
     def read_size(self, index: int) -> tuple[int, int]:
         """Read height and width of a pair, from file headers where possible."""
+
+
+def log_new_kinds(notes: Sequence[str], where: str, logged: set[str]) -> None:
+    """Log the first note of every kind, what was changed or assumed while reading, and add the kinds to `logged`."""
+    for note in notes:
+        if (kind := drop_numbers(note)) not in logged:
+            logged.add(kind)
+            logger.warning("%s: %s (further pairs like it are not reported)", where, note)
 
 
 def digest(content: bytes) -> str:

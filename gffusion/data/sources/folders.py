@@ -23,9 +23,8 @@ from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
 from gffusion.data.same_files import check_different_files
 from gffusion.data.swapped_pairs import check_not_swapped
 from gffusion.models.gffusion.image_sizes import check_same_size
-from gffusion.utils.notes import drop_numbers
 
-from .base import DecodedPair, PairSource, to_arrays
+from .base import DecodedPair, PairSource, log_new_kinds, to_arrays
 
 logger = logging.getLogger(__name__)
 
@@ -97,7 +96,7 @@ class FolderPairs(PairSource):
         """Read the files of a pair."""
         pair = self.pairs[index]
         images = read_pair(pair.visible, pair.infrared, self._read_options[index])
-        self._log_new_kinds(index, images.notes)
+        log_new_kinds(images.notes, self.describe(index), self._logged)
         decoded: DecodedPair = {"visible": images.visible, "infrared": images.infrared}
         if images.missing is not None:
             decoded["missing"] = images.missing
@@ -111,13 +110,6 @@ class FolderPairs(PairSource):
         if self.has_boxes and pair.boxes is not None:
             decoded |= to_arrays(read_boxes(pair.boxes, size, self.class_names))
         return decoded
-
-    def _log_new_kinds(self, index: int, notes: Sequence[str]) -> None:
-        """Log the first note of every kind: what was changed or assumed while reading."""
-        for note in notes:
-            if (kind := drop_numbers(note)) not in self._logged:
-                self._logged.add(kind)
-                logger.warning("%s: %s (further pairs like it are not reported)", self.describe(index), note)
 
     def read_labels(self, index: int) -> NDArray[Any]:
         """Read the label map of a pair."""

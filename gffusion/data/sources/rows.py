@@ -20,7 +20,7 @@ from gffusion.data.swapped_pairs import MAX_PAIRS
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
 
-from .base import DecodedPair, PairSource, digest, to_arrays
+from .base import DecodedPair, PairSource, digest, log_new_kinds, to_arrays
 from .objects import convert_objects, list_column, read_category_names
 
 _ADVICE = 'Rows are not aligned: align the images before, or write them to folders for ReadOptions(align="auto")'
@@ -34,12 +34,19 @@ class DatasetRows(PairSource):
     See [`FusionDataset.from_dataset`] for the arguments and errors.
     """
 
-    def __init__(self, dataset: Any, columns: Mapping[str, str], class_names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self,
+        dataset: Any,
+        columns: Mapping[str, str],
+        class_names: Sequence[str] | None = None,
+        infrared_luma: bool = False,
+    ) -> None:
         if isinstance(dataset, list | tuple) and all(isinstance(row, Mapping) for row in dataset):
             dataset = _Rows(dataset)
         _check_columns(dataset, list(columns.values()))
         features = getattr(dataset, "features", None) or {}
-        self._columns = columns
+        self._columns, self._infrared_luma = columns, infrared_luma
+        self._logged: set[str] = set()  # kinds of notes
         self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))
         self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
         source = "class_names"
@@ -56,15 +63,21 @@ class DatasetRows(PairSource):
             if getattr(features.get(column), "dtype", None) == "PIL.Image.Image":
                 dataset = dataset.cast_column(column, dataclasses.replace(features[column], decode=False))
         self._dataset = dataset
-        if len(self.names) > 1 and are_swapped(map(self._find_evidence, range(min(len(self.names), MAX_PAIRS)))):
+        checked = range(min(len(self.names), MAX_PAIRS) if len(self.names) > 1 and not infrared_luma else 0)
+        if are_swapped(map(self._find_evidence, checked)):
             raise ValueError(
                 f"the visible and the infrared images are swapped: the column {columns['visible']!r} has images in gray or false "
                 f"colors, and {columns['infrared']!r} photographs in color. Swap `visible` and `infrared`; if they are right, "
-                "convert the infrared images to gray"
+                "pass infrared_luma=True"
             )
 
         if self.has_boxes:
             self._check_boxes()
+
+    @property
+    def settings(self) -> str:
+        """What the content of decoded pairs depends on besides the rows."""
+        return "infrared_luma=True" if self._infrared_luma else ""
 
     def _check_boxes(self) -> None:
         """Raise ValueError if the boxes of the first rows seem to be two corners or relative."""
@@ -107,6 +120,11 @@ class DatasetRows(PairSource):
         row = self._dataset[index]
         images = [name for name in ("visible", "infrared", "labels") if name in self._columns]
         decoded: DecodedPair = {name: self._read_column(index, row, name) for name in images}
+        if not self._infrared_luma:
+            from gffusion.cameras.cleaning import remove_colors  # here to save start-up time
+
+            decoded["infrared"], notes = remove_colors(decoded["infrared"], self._describe_cell(index, "infrared"))
+            log_new_kinds(notes, self.describe(index), self._logged)
         sizes = {self._describe_cell(index, name): image.shape[:2] for name, image in decoded.items()}
         size = check_same_size(sizes, _ADVICE)
         if self.has_boxes:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from gffusion.cameras.palettes import load_palettes
 from gffusion.data import FusionDataset, ImageReadError
 
 VISIBLE = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
@@ -59,10 +60,25 @@ class TestRows:
         dataset = FusionDataset.from_dataset(rows)
         assert len(set(dataset.identify())) == 3
         assert dataset.select([2]).identify() == FusionDataset.from_dataset(rows[2:]).identify()
-        with pytest.raises(
-            ValueError, match=r"are swapped: the column 'infrared' .* convert the infrared images to gray"
-        ):
+        with pytest.raises(ValueError, match=r"are swapped: the column 'infrared' .* infrared_luma=True"):
             FusionDataset.from_dataset(rows, visible="infrared", infrared="visible")
+        with pytest.raises(ValueError, match=r"row 0, column 'visible' is a color image.* infrared_luma=True"):
+            FusionDataset.from_dataset(rows[:1], visible="infrared", infrared="visible")[0]
+        dataset = FusionDataset.from_dataset(rows, visible="infrared", infrared="visible", infrared_luma=True)
+        luma = torch.tensor(VISIBLE @ [0.299, 0.587, 0.114] / 255).float()
+        torch.testing.assert_close(dataset[0]["infrared_values"][0], luma)
+
+    @pytest.mark.parametrize("kind", [encoded, np.asarray])
+    def test_false_colors(self, caplog: pytest.LogCaptureFixture, kind: Any) -> None:
+        levels = np.add.outer(np.arange(48), 3 * np.arange(64)).astype(np.uint8)
+        jet = np.rint(load_palettes()["jet"][levels]).astype(np.uint8)
+        rows = Rows(visible=[np.zeros((48, 64, 3), np.uint8)] * 2, infrared=[kind(jet)] * 2)
+        dataset = FusionDataset.from_dataset(rows)
+        for item in (dataset[0], dataset[1]):
+            torch.testing.assert_close(
+                item["infrared_values"][0], torch.tensor(levels / 255).float(), atol=0.01, rtol=0
+            )
+        assert ["by the palette jet" in message for message in caplog.messages] == [True]
 
     @pytest.mark.parametrize("kind", [np.asarray, Image.fromarray, encoded])
     def test_images(self, kind: Any) -> None:
