@@ -48,7 +48,7 @@ class Camera:
                 is_read, frame = self._capture.read()
                 if not is_read:
                     break
-                self._push(frame[..., ::-1].copy())  # BGR -> RGB
+                self._push(frame[..., ::-1])  # BGR -> RGB
         finally:
             self.is_running = False
 

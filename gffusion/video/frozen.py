@@ -43,14 +43,14 @@ class FrozenFrames:
         first, is_new = self._first, infrared is not self._last
         self._last = infrared
         step, self._time = min(max(time - self._time, 0.0), _LONGEST_STEP), time
-        is_same = first is not None and time >= first.time and (not is_new or _are_equal(infrared, first.infrared))
+        is_same = first is not None and time >= first.time and (not is_new or are_equal(infrared, first.infrared))
         if first is None or not is_same:
             self._first, self._frames, self._seconds = _Moment(time, visible, infrared), 1, 0.0
             return ()
         self._frames += is_new
         self._seconds += step
         is_long = self._seconds >= _STOPPED_SECONDS or (self._seconds >= _SECONDS and self._frames >= _FRAMES)
-        if not is_long or _are_equal(visible, first.visible):
+        if not is_long or are_equal(visible, first.visible):
             return ()
         return (
             f"the infrared frames are identical since {first.time:.3f} s, but the visible ones are not: frozen, such as during "
@@ -58,6 +58,6 @@ class FrozenFrames:
         )
 
 
-def _are_equal(image: NDArray[Any], other: NDArray[Any]) -> bool:
+def are_equal(image: NDArray[Any], other: NDArray[Any]) -> bool:
     """Return whether two images are the same; pixels without a measurement, NaN, equal each other."""
     return np.array_equal(image, other, equal_nan=image.dtype.kind == other.dtype.kind == "f")

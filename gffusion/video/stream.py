@@ -19,7 +19,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.notes import drop_numbers
 
 from .checks import check_image, check_time
-from .frozen import FrozenFrames
+from .frozen import FrozenFrames, are_equal
 from .fuser import FrameFuser
 from .jobs import is_number
 
@@ -123,8 +123,8 @@ class FusionStream:
 
     What is changed or assumed, frames that show nothing, frozen ones, and the same infrared array for two seconds are logged
     as warnings, once per kind; `notes` of a result has all that are about it.
-    `push` takes pairs; `push_visible` and `push_infrared` take the frames of each camera as they come. All return at once, and do
-    not copy: cameras that reuse their buffers need `frame.copy()`. `latest` returns the newest result, and iterating yields each
+    `push` takes pairs; `push_visible` and `push_infrared` take the frames of each camera as they come. All copy the frames and
+    return at once, so that cameras can reuse their buffers. `latest` returns the newest result, and iterating yields each
     newest result once, until the stream is closed. All methods can be called from any thread. A stream that nothing refers to ends, too.
 
     Args:
@@ -176,6 +176,7 @@ class FusionStream:
         self._passes: Counter[tuple[int, ...]] = Counter()  # by size
         self._frozen = FrozenFrames()
         self._max_age = max_age
+        self._last_infrared: tuple[NDArray[Any], NDArray[Any]] | None = None  # as it was pushed, and its copy
         self._newest_infrared: tuple[NDArray[Any], float] | None = None  # with its time, of `push_infrared`
         weakref.finalize(self, self._inbox.close)
         arguments = self._inbox, weakref.ref(self)
@@ -191,7 +192,7 @@ class FusionStream:
         self.close()
 
     def push(self, visible: NDArray[Any], infrared: NDArray[Any], time: float | None = None) -> None:
-        """Hand over the newest pair; a pair that still waits is dropped. The arrays are kept: do not write into them later.
+        """Hand over the newest pair; a pair that still waits is dropped. The arrays are copied.
 
         Args:
             visible: (H, W), (H, W, 1) or (H, W, 3) RGB; OpenCV's images are BGR and need `frame[..., ::-1]`.
@@ -205,12 +206,13 @@ class FusionStream:
                 or `time` is no finite number.
         """
         arrived = clock.monotonic()
-        pushed = _Pushed(visible, infrared, check_time(time, arrived), arrived)
+        time = check_time(time, arrived)
         check_image("visible", visible)
         check_image("infrared", infrared)
+        visible = visible.copy()
         with self._changed:
             self._count_pushed()
-            self._wait_for_work(pushed)
+            self._wait_for_work(_Pushed(visible, self._copy_infrared(infrared), time, arrived))
 
     def push_infrared(self, infrared: NDArray[Any], time: float | None = None) -> None:
         """Hand over the newest infrared image, with which visible ones are fused from now on; arguments and errors as `push`."""
@@ -219,7 +221,7 @@ class FusionStream:
         check_image("infrared", infrared)
         with self._changed:
             self._check_open()
-            self._newest_infrared = infrared, time
+            self._newest_infrared = self._copy_infrared(infrared), time
 
     def push_visible(self, visible: NDArray[Any], time: float | None = None) -> None:
         """Hand over the newest visible image, to be fused with the newest infrared one; arguments and errors as `push`.
@@ -230,6 +232,7 @@ class FusionStream:
         arrived = clock.monotonic()
         time = check_time(time, arrived)
         check_image("visible", visible)
+        visible = visible.copy()
         with self._changed:
             self._count_pushed()
             if self._newest_infrared is None:
@@ -296,6 +299,13 @@ class FusionStream:
     def _count_pushed(self) -> None:
         self._check_open()
         self._statistics = replace(self._statistics, pushed=self._statistics.pushed + 1)
+
+    def _copy_infrared(self, infrared: NDArray[Any]) -> NDArray[Any]:
+        """Return a copy, the one before if the same array comes again unchanged, which is no new frame."""
+        last = self._last_infrared
+        if last is None or infrared is not last[0] or not are_equal(infrared, last[1]):
+            self._last_infrared = last = infrared, infrared.copy()
+        return last[1]
 
     def _wait_for_work(self, pushed: _Pushed) -> None:
         """Let a pair wait, in place of one that waits already."""

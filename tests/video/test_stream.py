@@ -96,6 +96,26 @@ def test_newest_pair_wins(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch)
     assert (stream.statistics.pushed, stream.statistics.fused, stream.statistics.dropped) == (4, 2, 2)
 
 
+@pytest.mark.parametrize("by_camera", [False, True])
+def test_buffers_can_be_reused(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch, by_camera: bool) -> None:
+    gate, processor, results = Gate(monkeypatch), load_image_processor("gffusion-funet"), []
+    expected = [predict(funet, processor, [pair(index)])[0].fused for index in range(4)]
+    visible, infrared = pair(0)
+    with FusionStream(funet, processor) as stream:
+        for index in range(4):
+            visible[:], infrared[:] = pair(index)
+            if by_camera:
+                stream.push_infrared(infrared, time=index)
+                stream.push_visible(visible, time=index)
+            else:
+                stream.push(visible, infrared, time=index)
+            visible[:], infrared[:] = pair(9)  # while it waits or is fused
+            gate.open.release()
+            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
+    assert all(np.array_equal(result.fused, image) for result, image in zip(results, expected, strict=True))
+    assert not any("identical" in note for result in results for note in result.notes)
+
+
 def test_close_fuses_the_waiting_pair_and_ends_iteration(funet: GFFusionModel, monkeypatch: pytest.MonkeyPatch) -> None:
     gate = Gate(monkeypatch)
     stream = FusionStream(funet, load_image_processor("gffusion-funet"))
