@@ -13,7 +13,7 @@ from torch import Tensor
 from gffusion.models.gffusion.finet import merge_modalities
 from gffusion.models.gffusion.funet import Context
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
-from gffusion.models.gffusion.image_sizes import check_same_size
+from gffusion.models.gffusion.image_sizes import ALIGN_FIRST, check_same_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import scale_by_type, to_infrared_values, to_visible_values
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput
@@ -54,7 +54,7 @@ def fuse_large(
         ValueError: As [`GFFusionImageProcessor.preprocess`] and [`GFFusionImageProcessor.post_process_fusion`].
     """
     height, width = visible.shape[:2]
-    check_same_size({"the visible image": (height, width), "the infrared image": infrared.shape[:2]})
+    check_same_size({"the visible image": (height, width), "the infrared image": infrared.shape[:2]}, ALIGN_FIRST)
     infrared_values = torch.from_numpy(to_infrared_values(infrared, options, missing))[None]  # (1, 1, H, W)
     projections = None
     if model.config.needs_clip:

@@ -22,6 +22,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
+from gffusion.utils.notes import explain_in_errors
 from gffusion.zoo.checks import check_model_object
 
 from .cpu_funet import CpuFuNet
@@ -54,6 +55,10 @@ class Prediction:
     notes: tuple[str, ...] = ()
 
 
+@explain_in_errors(
+    "infrared_range",
+    '`predict` takes it of the image processor, such as load_image_processor(infrared_range="percentile"), or `infrared_options`.',
+)
 @torch.inference_mode()
 def predict(
     model: GFFusionModel,

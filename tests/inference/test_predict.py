@@ -172,6 +172,23 @@ def test_what_are_no_pairs_is_refused(tiny_model: TinyModel, make: Callable[...,
         predict(tiny_model().eval(), GFFusionImageProcessor(), make(*images))
 
 
+@pytest.mark.parametrize(
+    ("infrared", "message", "notes"),
+    [
+        (np.full((48, 64), 290.0), r"values in \[0, 1\].* got 290", ["infrared_range="]),
+        (np.full((48, 64), np.nan), r"missing=\[np\.isnan\(infrared\)\]", []),
+        (np.zeros((48, 62)), r"first: the pipeline takes align=.* and `read_pair` takes ReadOptions\(align=", []),
+        (np.zeros((64, 48)), "rotated by 90 degrees: .* and `read_pair` takes", []),
+    ],
+)
+def test_errors_name_what_predict_takes(tiny_model: TinyModel, infrared: Any, message: str, notes: list[str]) -> None:
+    pair = np.zeros((48, 64, 3), np.uint8), infrared
+    with pytest.raises(ValueError, match=message) as raised:
+        predict(tiny_model().eval(), GFFusionImageProcessor(), [pair])
+    added = getattr(raised.value, "__notes__", [])
+    assert len(added) == len(notes) and all(word in note for word, note in zip(notes, added, strict=True))
+
+
 def test_default_type_of_torch_does_not_matter() -> None:
     model, processor = create_model("gffusion-tiny", use_segmenter=False), load_image_processor("gffusion-tiny")
     rng = np.random.default_rng(0)

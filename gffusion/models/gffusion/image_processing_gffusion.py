@@ -16,7 +16,7 @@ from transformers.utils import TensorType, logging
 
 from .image_arrays import IMAGE_TYPES, Image, to_array
 from .image_ops import restore_color, rgb_to_luma
-from .image_sizes import MIN_SIZE, check_same_size
+from .image_sizes import ALIGN_FIRST, MIN_SIZE, check_same_size
 from .infrared_options import OPTION_NAMES, Agc, InfraredOptions, InfraredRange, check_options
 from .infrared_values import to_infrared_values, to_visible_values
 
@@ -184,7 +184,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
         for (visible, infrared), options, mask in zip(pairs, options_of_pairs, masks, strict=True):
             visible_array, infrared_array = to_array(visible, "visible"), to_array(infrared, "infrared")
             check_same_size(
-                {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]}
+                {"the visible image": visible_array.shape[:2], "the infrared image": infrared_array.shape[:2]},
+                ALIGN_FIRST,
             )
             if not infrared_luma and _has_colors(infrared_array):
                 logger.warning_once(

@@ -5,6 +5,17 @@ from collections.abc import Mapping
 MIN_SIZE = 32
 """Smallest height and width of an image that the model fuses, in pixels."""
 
+ALIGN_FIRST = (
+    'Align them first: the pipeline takes align="auto" or a rig, and `read_pair` takes ReadOptions(align="auto").'
+)
+"""Advice of functions that do not align."""
+
+_ALIGN = (
+    'Pass align="auto" (--align auto) to find the position of the infrared image, align="resize" (--align resize) if '
+    "both cameras have the same field of view, or a rig (--align RIG.json) that `gffusion align` saved"
+)
+_ROTATED = "One of them is rotated by 90 degrees: rotate it, or set its EXIF orientation. "
+
 
 def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = None) -> tuple[int, int]:
     """Return the height and width that all images of a pair share.
@@ -28,17 +39,8 @@ def check_same_size(sizes: Mapping[str, tuple[int, ...]], advice: str | None = N
                     f"{words}: a label map must have the size of the visible image. Resize it with nearest neighbor (in Pillow, "
                     "resize with Image.Resampling.NEAREST): other filters mix the numbers of classes"
                 )
-            advice = advice or _advise((height, width), size)
-            raise ValueError(f"{words}: the images of a pair must be aligned pixel by pixel. {advice}")
+            is_rotated = (width - height) * (size[1] - size[0]) < 0  # portrait and landscape
+            raise ValueError(
+                f"{words}: the images of a pair must be aligned pixel by pixel. {_ROTATED * is_rotated}{advice or _ALIGN}"
+            )
     return height, width
-
-
-def _advise(size: tuple[int, int], other: tuple[int, ...]) -> str:
-    """Return what to do about images of two sizes."""
-    advice = (
-        'Pass align="auto" (--align auto) to find the position of the infrared image, align="resize" (--align resize) if '
-        "both cameras have the same field of view, or a rig (--align RIG.json) that `gffusion align` saved"
-    )
-    if (size[1] - size[0]) * (other[1] - other[0]) < 0:  # portrait and landscape
-        return f"One of them is rotated by 90 degrees: rotate it, or set its EXIF orientation. {advice}"
-    return advice

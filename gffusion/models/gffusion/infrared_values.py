@@ -27,6 +27,7 @@ LOOKS_FLAT = (
 MOST = 0.5
 _HISTOGRAM_BINS = 512
 _PARTS = 8  # in which CLAHE divides each side
+_MASK = ", or give `predict` or the image processor a mask of them: missing=[np.isnan(infrared)]."
 # By which computed values can exceed 1; less than a level of 16 bits.
 _ROUNDING = 1e-5
 
@@ -51,7 +52,8 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
         hint = "Scale it first."
         if name == "infrared":
             hint = 'Pass infrared_range="percentile" (--infrared-range percentile), "folder" or a range in its unit.'
-        hint = hint if np.isfinite(array).all() else "Replace NaN and infinite values first."
+        if not np.isfinite(array).all():
+            hint = "Replace NaN and infinite values first" + (_MASK if name == "infrared" else ".")
         raise ValueError(
             f"The {name} image must have values in [0, 1] or unsigned integers of 8 or 16 bits, got {low:g} to {high:g}. {hint}"
         )
@@ -208,7 +210,7 @@ def _bound_missing(array: NDArray[Any], missing: Mask) -> NDArray[Any]:
 def _to_counts(array: NDArray[Any]) -> NDArray[np.float64]:
     array = unmask(array, "infrared")
     if not np.isfinite(array).all():
-        raise ValueError("The infrared image has values that are NaN or infinite. Replace them first.")
+        raise ValueError(f"The infrared image has values that are NaN or infinite. Replace them first{_MASK}")
     return _luma(array.astype(np.float64))
 
 
