@@ -1,6 +1,7 @@
 """What a model looks at: tokens of its frozen encoders, gates of the injection, and weights of the merged layers."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -57,7 +58,7 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
     check_model_object(model)
     [prediction] = predict(model, image_processor, [pair], model.config.use_segmenter)
     options = [pair.adapt(image_processor.infrared_options)]
-    given = {"infrared_options": options, "infrared_luma": True, "return_tensors": "pt"}
+    given: dict[str, Any] = {"infrared_options": options, "infrared_luma": True, "return_tensors": "pt"}
     inputs = image_processor([pair[:2]], missing=[pair.missing], **given).to(model.device)
     height, width = pair.visible.shape[:2]  # the processor pads at the bottom and on the right
     infrared = inputs["infrared_values"][0, 0, :height, :width].float().cpu().numpy()

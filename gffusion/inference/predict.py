@@ -126,7 +126,7 @@ def predict(
     if graphs and all(mask is None for mask in masks):
         inputs = prepare_bytes(image_processor, images, infrared_options, model.device)
     if inputs is None:
-        options = {"infrared_options": infrared_options, "missing": masks, "infrared_luma": True}
+        options: dict[str, Any] = {"infrared_options": infrared_options, "missing": masks, "infrared_luma": True}
         inputs = run(lambda: image_processor(images, **options, return_tensors="pt")).to(model.device)
     outputs = run_model(model, **inputs, segment=segment, row_bands=row_bands, encode=encode, graphs=graphs)
     restored = run(partial(image_processor.post_process_fusion, outputs, images, output_type))

@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Collection, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import PIL.Image
@@ -203,6 +203,9 @@ class GFFusionImageProcessor(BaseImageProcessor):
             )
         data = {"visible_values": visible_values, "infrared_values": infrared_values}
         return BatchFeature(data=data, tensor_type=return_tensors)
+
+    if TYPE_CHECKING:  # the base class takes single images
+        __call__ = preprocess  # type: ignore[assignment]
 
     def _choose_options(self, given: Any, overrides: dict[str, Any], count: int) -> Sequence[InfraredOptions]:
         """Return the options of every pair."""

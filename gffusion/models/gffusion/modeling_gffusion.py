@@ -8,7 +8,7 @@ import copy
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -143,6 +143,9 @@ class GFFusionModel(GFFusionPreTrainedModel):
         self.gradient_checkpointing = False
         self.post_init()
         self.freeze_backbones()
+
+    if TYPE_CHECKING:  # `nn.Module` returns Any; with return_dict=False, it is a tuple
+        __call__: Callable[..., GFFusionOutput]
 
     def forward(
         self,
