@@ -102,6 +102,10 @@ def evaluate(
     std: Annotated[
         bool, typer.Option("--std", help="Show the standard deviation over the images beside each mean.")
     ] = False,
+    compare: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Method to test against each of the others; writes significance.csv."),
+    ] = None,
     infrared_range: InfraredRangeOption = None,
     invert: InvertOption = None,
     agc: AgcOption = None,
@@ -125,7 +129,7 @@ def evaluate(
     """Compare fusion methods on folders of pairs: folders of fused images, models, and classical baselines.
 
     Images are matched by file name. OUT gets table.md, table.tex, table.csv, summary.json, per_image.csv, per_image_iou.csv (with
-    --labels), sheet.png (images side by side), boxplots.png, .svg and .pdf (with matplotlib), report.html (with --html), and
+    --labels), significance.csv (with --compare), sheet.png (images side by side), boxplots.png, .svg and .pdf (with matplotlib), report.html (with --html), and
     records.jsonl, which lets later runs skip what is already measured. Images that cannot be measured are left out for all methods and listed. A table of other methods in OUT is not
     replaced: name them again to have all in one. Exit code: 0 on success, 1 if images were left out, 2 if nothing was
     evaluated.
@@ -172,6 +176,7 @@ def evaluate(
             zoom=box,
             html=html,
             std=std,
+            compare=compare,
             workers=workers,
             device=device if models and all(map(is_onnx, models)) else choose_device(device),
             progress=True,

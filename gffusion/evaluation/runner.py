@@ -37,7 +37,7 @@ from .records import Records
 from .report import describe_scene, render_report
 from .results import make_table
 from .scoring import PairScores, Plan, score_pairs
-from .table import SEGMENTATION_CSV, EvaluationTable
+from .table import SEGMENTATION_CSV, SIGNIFICANCE_CSV, EvaluationTable
 
 ARTIFACTS = "Nabf"
 _OTHER_MODELS = (
@@ -47,7 +47,9 @@ _OTHER_MODELS = (
 _FILLED_FOR_MODELS = (
     "filled by the visible image for models, unless --keep-borders is given; metrics compare with the file as it is"
 )
-_OPTIONAL = re.compile(r"sheet(-[0-9]+)?\.png|boxplots\.(png|svg|pdf)|report\.html|per_image_iou\.csv")
+_OPTIONAL = re.compile(
+    r"sheet(-[0-9]+)?\.png|boxplots\.(png|svg|pdf)|report\.html|per_image_iou\.csv|significance\.csv"
+)
 
 
 def evaluate(
@@ -68,6 +70,7 @@ def evaluate(
     zoom: Box | None = None,
     html: bool = False,
     std: bool = False,
+    compare: str | None = None,
     workers: int | None = None,
     device: str = "cpu",
     progress: bool = False,
@@ -108,6 +111,7 @@ def evaluate(
             differ most.
         html: Whether to write `report.html`: one file with tables that can be sorted, images with a slider, and box plots.
         std: Whether tables show the standard deviation over the images beside each mean.
+        compare: Name of a method that is tested against each of the others with Wilcoxon's signed-rank test.
         workers: Number of threads. Default: as in PyTorch.
         device: Device of the models.
         progress: Whether to show a progress bar if standard error is a terminal.
@@ -161,8 +165,9 @@ def evaluate(
     )
     read_options.check_raw_frames(pair.infrared for pair in inputs.match.pairs)
     check_not_swapped(inputs.match.pairs, read_options)
+    names_of_methods = [*fused, *map(name_model, models), *baselines]
+    _check_compare(compare, names_of_methods)
     if output is not None:
-        names_of_methods = [*fused, *map(name_model, models), *baselines]
         check_output(Path(output))
         check_former_table(Path(output), names_of_methods, protocol, [pair.name for pair in inputs.match.pairs])
     methods: list[Method] = [
@@ -192,7 +197,7 @@ def evaluate(
     scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
     records.finish()
     _write_notes(scores, methods, progress)
-    table = replace(make_table(plan, scores, inputs.match), std=std)
+    table = replace(make_table(plan, scores, inputs.match), std=std, compared=compare)
     if folder is not None:
         scored = {pair.name: pair for pair in pairs if pair.name in table.images}
         _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)
@@ -216,7 +221,11 @@ def _save(
                 described.append(describe_scene(scene, table, len(shown)))
             yield scene
 
-    written = {*plots, *([SEGMENTATION_CSV] if table.confusion else [])}
+    written = {
+        *plots,
+        *([SEGMENTATION_CSV] if table.confusion else []),
+        *([SIGNIFICANCE_CSV] if table.compared else []),
+    }
     for number, page in enumerate(draw_sheets(fuse_scenes(), zoom), start=1):
         name = "sheet.png" if number == 1 else f"sheet-{number}.png"
         write_image(folder / name, np.asarray(page))
@@ -257,6 +266,11 @@ def _check_options(
             "`crop` and `reference` (--crop and --reference infrared) cannot be used with label maps, which lie in the frame of "
             "the visible image: leave them out, or evaluate without `labels` (--labels)"
         )
+
+
+def _check_compare(name: str | None, methods: Sequence[str]) -> None:
+    if name is not None and name not in methods:
+        raise ValueError(f"`compare` (--compare) must be one of the methods {', '.join(methods)}, got {name!r}.")
 
 
 def _check_zoom(zoom: Box, shown: Sequence[ImagePair], options: ReadOptions) -> None:

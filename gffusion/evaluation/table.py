@@ -17,6 +17,7 @@ from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import name_first
 
+from .significance import COLUMNS, Comparison, compare_methods
 from .table_format import Layout, to_html, to_latex, to_markdown, to_rich
 
 if TYPE_CHECKING:
@@ -28,6 +29,9 @@ MEAN_IOU = "mIoU"
 
 SEGMENTATION_CSV = "per_image_iou.csv"
 """Name of the file with the segmentation of every image."""
+
+SIGNIFICANCE_CSV = "significance.csv"
+"""Name of the file with the tests of one method against the others."""
 
 _MAX_DECIMALS = 6
 _FEW_PIXELS = 1000
@@ -58,6 +62,7 @@ class EvaluationTable:
             in the labels, column = predicted class.
         notes: What is odd about fused images in files, with the names of the images, by method; also of images left out.
         std: Whether printed tables have the standard deviation over the images beside each mean, if there are several.
+        compared: Method that is tested against each of the others, or `None`.
 
     Example:
         >>> methods, values = ("ours", "average"), np.array([[[7.0]], [[6.0]]])
@@ -80,6 +85,7 @@ class EvaluationTable:
     unsegmented: Mapping[str, str] = field(default_factory=dict)
     notes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     std: bool = False
+    compared: str | None = None
 
     @property
     def means(self) -> NDArray[np.float64]:
@@ -117,6 +123,13 @@ class EvaluationTable:
         """Indices of the methods in the order of their mean ranks."""
         ranks = list(self.mean_ranks.values())
         return sorted(range(len(ranks)), key=ranks.__getitem__)
+
+    @property
+    def comparison(self) -> Comparison | None:
+        """Tests of the method `compared` against the others."""
+        if self.compared is None:
+            return None
+        return compare_methods(self.values, self.higher_is_better, self.methods.index(self.compared))
 
     @property
     def outranked(self) -> dict[str, list[str]]:
@@ -194,6 +207,11 @@ class EvaluationTable:
         header = [column for name in self.metrics for column in (name, f"{name} std")]
         return _write_csv(["method", *header, "mean rank", *ious], rows)
 
+    def to_significance_csv(self) -> str:
+        """Return a line for each method and metric with the test of `compared` against it, see [`Comparison`]."""
+        comparison = self.comparison
+        return _write_csv(COLUMNS, comparison.list_rows(self.methods, self.metrics) if comparison else [])
+
     def to_pandas(self) -> "DataFrame":
         """Return a data frame with a column per metric, indexed by method and image; needs pandas."""
         try:
@@ -254,11 +272,12 @@ class EvaluationTable:
     def save(self, folder: Path) -> None:
         """Write `per_image.csv`, `summary.json` and `table.csv`, `.md` and `.tex` into an existing folder, each atomically.
 
-        With label maps, also `per_image_iou.csv`.
+        With label maps, also `per_image_iou.csv`; with a compared method, `significance.csv`.
         """
         texts = {
             "per_image.csv": self.to_csv(),
             **({SEGMENTATION_CSV: self.to_segmentation_csv()} if self.confusion else {}),
+            **({SIGNIFICANCE_CSV: self.to_significance_csv()} if self.compared else {}),
             "summary.json": json.dumps(self.summarize(), indent=2) + "\n",
             "table.csv": self.to_summary_csv(),
             "table.md": self.to_markdown(),
@@ -284,6 +303,8 @@ class EvaluationTable:
         notes = [f"Means{deviations} over {len(self.images)} image{plural}, protocol {self.protocol}."]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")
+        if comparison := self.comparison:
+            notes.append(comparison.describe(self.methods, self.metrics))
         for method, names in self.failed.items():
             notes.append(f"{_list_images(names)} left out because of {method}, for all methods.")
         for method, images in self.notes.items():

@@ -1,0 +1,101 @@
+"""Paired tests of one method against the others, over the images of an evaluation."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import compress
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_LEVEL = 0.05  # of adjusted p-values, from which on a difference can be chance
+COLUMNS = ("method", "metric", "mean difference", "better", "worse", "p", "adjusted p")
+"""Columns of [`Comparison.list_rows`]."""
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Tests of one method against each of the others; arrays are (methods, metrics).
+
+    Attributes:
+        reference: Index of the method.
+        differences: Its means minus those of the other methods.
+        better: Number of images on which it is better.
+        worse: Number of images on which it is worse.
+        p_values: Two-sided p-values; 1 if all values are equal, and NaN in the row of the method itself.
+        adjusted: The same, adjusted for the number of tests.
+    """
+
+    reference: int
+    differences: NDArray[np.float64]
+    better: NDArray[np.int64]
+    worse: NDArray[np.int64]
+    p_values: NDArray[np.float64]
+    adjusted: NDArray[np.float64]
+
+    def list_rows(self, methods: Sequence[str], metrics: Sequence[str]) -> list[list[Any]]:
+        """Return a row for each other method and metric, with the columns `COLUMNS`."""
+        values = (self.differences, self.better, self.worse, self.p_values, self.adjusted)
+        return [
+            [method, metric, *(array[row, column].item() for array in values)]
+            for row, method in enumerate(methods)
+            for column, metric in enumerate(metrics)
+            if row != self.reference
+        ]
+
+    def describe(self, methods: Sequence[str], metrics: Sequence[str]) -> str:
+        """Return the differences that can be chance, in words."""
+        unclear = {
+            method: ", ".join(compress(metrics, row >= _LEVEL))
+            for method, row in zip(methods, self.adjusted, strict=True)
+        }
+        listed = "; ".join(f"{method} ({names})" for method, names in unclear.items() if names)
+        tests = f"signed-rank tests of {methods[self.reference]}, adjusted for {np.isfinite(self.adjusted).sum()} tests"
+        return f"Differences that can be chance ({tests}, p >= {_LEVEL}): {listed or 'none'}."
+
+
+def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool], reference: int) -> Comparison:
+    """Compare one method with each of the others by Wilcoxon's signed-rank test (Biometrics Bulletin, 1945).
+
+    P-values are adjusted for the number of tests by Holm (Scandinavian Journal of Statistics, 1979).
+
+    Args:
+        values: (methods, images, metrics).
+        higher_is_better: Direction of every metric.
+        reference: Index of the method that is compared with the others.
+
+    Example:
+        >>> compare_methods(np.arange(20.0).reshape(2, 10, 1), [True], reference=0).p_values.round(3).tolist()
+        [[nan], [0.002]]
+    """
+    from scipy.stats import wilcoxon  # takes most of a second to import
+
+    differences = values[reference] - values  # (methods, images, metrics)
+    p_values = np.full(values[:, 0].shape, np.nan)
+    for method, metric in np.ndindex(*p_values.shape):
+        if method != reference:
+            sample = differences[method, :, metric]
+            p_values[method, metric] = wilcoxon(sample).pvalue if sample.any() else 1.0
+    gains = np.where(higher_is_better, 1, -1) * differences
+    return Comparison(
+        reference,
+        differences.mean(axis=1),
+        (gains > 0).sum(axis=1),
+        (gains < 0).sum(axis=1),
+        p_values,
+        adjust_for_number(p_values),
+    )
+
+
+def adjust_for_number(p_values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return p-values that hold for all tests together, by Holm; NaN are no tests.
+
+    Example:
+        >>> adjust_for_number(np.array([0.04, 0.01, np.nan])).tolist()
+        [0.04, 0.02, nan]
+    """
+    flat = p_values.ravel()
+    order = np.argsort(flat)[: np.isfinite(flat).sum()]  # NaN are last
+    adjusted = np.full_like(flat, np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(flat[order] * np.arange(len(order), 0, -1)), 1)
+    return adjusted.reshape(p_values.shape)

@@ -1,0 +1,76 @@
+"""Paired tests of a method against the others: by counting all signs, and by hand."""
+
+import csv
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.stats import rankdata
+
+from gffusion.evaluation import evaluate
+from gffusion.evaluation.significance import adjust_for_number, compare_methods
+
+
+def count_signs(differences: np.ndarray) -> float:
+    """Return the share of all assignments of signs whose rank sum is as far from its mean as that of the differences."""
+    ranks = rankdata(np.abs(differences))
+    sums = np.array([ranks[np.array(signs)].sum() for signs in product((False, True), repeat=len(ranks))])
+    center = ranks.sum() / 2
+    return float(np.mean(np.abs(sums - center) >= abs(ranks[differences > 0].sum() - center) - 1e-9))
+
+
+@pytest.mark.parametrize("count", [3, 7, 10])
+def test_p_values_are_shares_of_signs(count: int) -> None:
+    values = np.random.default_rng(count).normal([[[0.0]], [[0.4]], [[3.0]]], 1, (3, count, 2))
+    comparison = compare_methods(values, [True, False], reference=1)
+    for method, metric in product((0, 2), range(2)):
+        differences = values[1, :, metric] - values[method, :, metric]
+        assert comparison.p_values[method, metric] == pytest.approx(count_signs(differences))
+        assert comparison.differences[method, metric] == pytest.approx(differences.mean())
+        higher = int((differences > 0).sum())
+        counts = comparison.better[method, metric], comparison.worse[method, metric]
+        assert counts == ((higher, count - higher) if metric == 0 else (count - higher, higher))
+    assert np.isnan(comparison.p_values[1]).all()
+
+
+def test_equal_methods_do_not_differ() -> None:
+    values = np.ones((2, 5, 1))
+    assert compare_methods(values, [True], 0).adjusted.tolist() == [[pytest.approx(np.nan, nan_ok=True)], [1.0]]
+
+
+def test_adjustment_by_hand() -> None:
+    """Holm: the smallest p-value times 4, the next one times 3, and so on, never falling and at most 1."""
+    p_values = np.array([[0.04, 0.01], [np.nan, np.nan], [0.015, 0.6]])
+    assert adjust_for_number(p_values)[[0, 2]] == pytest.approx(np.array([[0.08, 0.04], [0.045, 0.6]]))
+    assert np.isnan(adjust_for_number(p_values)[1]).all()
+    assert adjust_for_number(np.array([0.5, 0.6])).tolist() == [1.0, 1.0]
+
+
+def test_evaluation(scenes: Path, tmp_path: Path, gffusion: Callable) -> None:
+    """Three images can show no difference; a later run without the option leaves no stale file."""
+    command = ("evaluate", "--visible", scenes / "visible", "--infrared", scenes / "infrared", "-o", tmp_path / "out")
+    command += ("--metrics", "EN,SCD", "--baselines", "average,maximum")
+    outcome = gffusion(*command, "--compare", "average")
+    assert outcome.exit_code == 0, outcome.err
+    expected = (
+        "Differences that can be chance (signed-rank tests of average, adjusted for 3 tests, p >= 0.05): maximum ("
+    )
+    assert expected in outcome.out and expected in (tmp_path / "out" / "table.md").read_text()
+    file = tmp_path / "out" / "significance.csv"
+    rows = list(csv.DictReader(file.read_text().splitlines()))
+    assert [(row["method"], row["metric"]) for row in rows] == [("maximum", name) for name in ("EN", "SCD", "Nabf")]
+    assert all(int(row["better"]) + int(row["worse"]) <= 3 and float(row["p"]) >= 0.25 for row in rows)
+    assert gffusion(*command).exit_code == 0 and not file.exists()
+    outcome = gffusion(*command, "--compare", "ours")
+    assert outcome.exit_code == 2 and "--compare must be one of the methods average, maximum, got 'ours'" in outcome.err
+
+
+def test_table_in_python(scenes: Path) -> None:
+    table = evaluate(
+        scenes / "visible", scenes / "infrared", baselines=["average", "maximum"], metrics=["EN"], compare="maximum"
+    )
+    assert table.comparison is not None and table.comparison.differences[0, 0] == pytest.approx(
+        table.to_dict()["maximum"]["EN"] - table.to_dict()["average"]["EN"]
+    )
