@@ -280,20 +280,19 @@ class TestValues:
         for name, order, is_noted in (("tif", "<", True), ("raw", "<", True), ("raw", ">", False)):
             options = ReadOptions(raw_frame=RawFrame.parse(f"96x128,{order}u2"))
             pair = read_pair(visible, tmp_path / f"counts.{name}", options)
-            assert ["bytes of the 16-bit infrared values look swapped" in note for note in pair.notes] == [
-                True
-            ] * is_noted
+            noted = [note for note in pair.notes if "bytes of the 16-bit infrared values look swapped" in note]
+            assert len(noted) == len(pair.notes) == is_noted
             np.testing.assert_array_equal(pair.infrared, COUNTS if order == ">" else COUNTS.byteswap())
 
     @pytest.mark.parametrize("text", ["96x128,uint16", "96x128,<u2", "96x128,>u2", "96x128,int16", "96x128,float32,64"])
     def test_raw_frames(self, tmp_path: Path, text: str) -> None:
         visible, frame = write(tmp_path / "v.png", encode(VISIBLE, "PNG")), RawFrame.parse(text)
         values = (COUNTS if frame.dtype.kind == "u" else COUNTS.astype(int) - 13000).astype(frame.dtype)
-        path = write(tmp_path / "i.raw", bytes(frame.header) + values.tobytes())
+        path = write(tmp_path / ("i.dat" if frame.header else "i.raw"), bytes(frame.header) + values.tobytes())
         pair = read_pair(visible, path, ReadOptions(raw_frame=frame))
         np.testing.assert_array_equal(pair.infrared, values)
         assert pair.infrared.dtype in (np.uint16, np.float32)
-        with pytest.raises(ImageReadError, match=r"i\.raw"):
+        with pytest.raises(ImageReadError, match=rf"{path.name}.*--raw-frame"):
             read_pair(visible, path)
 
     @pytest.mark.parametrize("name", ["i.raw", "i.jpg"])
@@ -307,9 +306,7 @@ class TestValues:
     def test_raw_frames_of_another_size(self, tmp_path: Path) -> None:
         visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
         path = write(tmp_path / "i.raw", COUNTS.tobytes() * 2)
-        with pytest.raises(
-            ValueError, match=r"49152 bytes, but a frame of 96 rows and 128 columns of uint16 has 24576"
-        ):
+        with pytest.raises(ValueError, match=r"49152 bytes, but a frame of 96 rows and 128 columns .*uint16 has 24576"):
             read_pair(visible, path, ReadOptions(raw_frame=RawFrame.parse("96x128,uint16")))
 
     @pytest.mark.parametrize(
@@ -387,13 +384,6 @@ def test_sizes_need_files_with_an_end(tmp_path: Path, suffix: str, monkeypatch: 
         read_pair_size(*files, ReadOptions())
     files[0].write_bytes(content + b"\xff\xda")  # what follows an image does not matter
     assert read_pair_size(*files, ReadOptions()) == (30, 40)
-
-
-def test_raw_frame_without_format(tmp_path: Path) -> None:
-    visible = write(tmp_path / "v.png", encode(VISIBLE, "PNG"))
-    for name in ("i.raw", "i.dat"):
-        with pytest.raises(ImageReadError, match="--raw-frame"):
-            read_pair(visible, write(tmp_path / name, COUNTS.tobytes()))
 
 
 @pytest.mark.parametrize(("largest", "bits"), [(4095, 12), (16383, 14), (16384, None), (255, None)])
