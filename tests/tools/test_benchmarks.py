@@ -4,10 +4,13 @@ import inspect
 import json
 import runpy
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from gffusion import GFFusionModel
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 
@@ -75,10 +78,12 @@ def test_large_writes_every_row(
 
 @pytest.mark.parametrize("script", ["semantic"], indirect=True)
 def test_semantic_counts_timed_frames_only(
-    script: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    script: dict[str, Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_model: Callable[..., GFFusionModel]
 ) -> None:
-    file = tmp_path / "semantic.json"
-    run(script, monkeypatch, "--frames", 8, "--size", 32, 48, "--every", 1, 4, "--json", file)
+    file, model = tmp_path / "semantic.json", tmp_path / "model"
+    tiny_model().save_pretrained(model)
+    words = ["--model", model, "--frames", 8, "--size", 32, 48, "--every", 1, 4, "--json", file]
+    run(script, monkeypatch, *words)
     assert [row["refreshed"] for row in json.loads(file.read_text())["every"].values()] == [8, 4]
 
 
