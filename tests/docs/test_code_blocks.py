@@ -15,6 +15,7 @@ from doc_blocks import (
     OTHER_LANGUAGES,
     PAGES,
     ROOT,
+    SMALLER,
     CodeBlock,
     commands,
     find_inline_commands,
@@ -118,3 +119,8 @@ def test_blocks_have_a_known_language_and_a_reason_if_they_do_not_run() -> None:
     assert [name_of(block) for block in BLOCKS if block.language not in LANGUAGES | OTHER_LANGUAGES] == []
     assert [name_of(block) for block in BLOCKS if block.reason and len(block.reason.split()) < 3] == []
     assert sum(not block.reason for block in BLOCKS if block.language in LANGUAGES) > 40
+
+
+def test_slow_settings_stand_in_blocks_that_run() -> None:
+    texts = [block.text for block in BLOCKS if not block.reason]
+    assert [slow for slow in SMALLER if not any(slow in text for text in texts)] == []

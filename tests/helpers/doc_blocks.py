@@ -31,12 +31,11 @@ BLOCK = re.compile(
     r"(?:^ *<!--(?P<comment>[^\n]*?)-->\n)?^(?P<indent> *)```(?P<language>\w*)[^\n]*\n(?P<text>.*?)^ *```$", re.M | re.S
 )
 SMALLER = {
-    "num_train_epochs=20, head_start_epoch=10": "num_train_epochs=1, head_start_epoch=0",
+    "num_train_epochs=20, head_start_epoch=5": "num_train_epochs=1, head_start_epoch=0",
     'create_model("gffusion-tiny"), arguments': 'create_model("gffusion-funet"), arguments',
     "RandomCrop(256)": "RandomCrop(64)",
     "export gffusion-tiny": "export gffusion-funet",
     "512x640,uint16": "96x128,uint16",
-    "--size 1080x1920": "--size 64x96",
 }
 FAST_TRAINING = ["--num_train_epochs", "1", "--head_start_epoch", "0", "--crop_size", "64", "--num_eval_images", "1"]
 LAUNCHER = re.compile(r"^(?:accelerate launch|torchrun)\b.*? -m (?=gffusion )")
