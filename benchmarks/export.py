@@ -67,11 +67,7 @@ def compare(
             parity = export_model(model, image_processor, path, name=name, dtype=dtype)
         except ValueError:  # a type that this model does not have
             continue
-        rows[dtype] = {
-            "largest": parity.largest,
-            "mean": parity.mean,
-            "megabytes": path.stat().st_size / 1e6,
-        }
+        rows[dtype] = {"largest": parity.largest, "mean": parity.mean, "megabytes": path.stat().st_size / 1e6}
         passes[dtype] = partial(OnnxModel(path, "cpu"), *pair)
     times: dict[str, list[float]] = {label: [] for label in passes}
     for repeat in range(repeats + 1):

@@ -37,12 +37,7 @@ WIDTHS: dict[str, Any] = {
 os.environ["TQDM_DISABLE"] = "1"
 
 # Tests that use these fixtures carry these markers.
-MARKERS = {
-    "hub": "hub",
-    "run_script": "processes",
-    "fork_script": "processes",
-    "gffusion_process": "processes",
-}
+MARKERS = {"hub": "hub", "run_script": "processes", "fork_script": "processes", "gffusion_process": "processes"}
 
 THREADS = torch.get_num_threads()
 PARADIGMS = ("cascading", "parallel", "hybrid")

@@ -5,12 +5,4 @@ from .frames import InfraredFrame
 from .rig import Rig
 from .warping import AlignedImages, Reference, apply_rig
 
-__all__ = [
-    "Align",
-    "AlignedImages",
-    "InfraredFrame",
-    "Reference",
-    "Rig",
-    "align_images",
-    "apply_rig",
-]
+__all__ = ["Align", "AlignedImages", "InfraredFrame", "Reference", "Rig", "align_images", "apply_rig"]

@@ -80,8 +80,7 @@ def fuse(
         ),
     ] = "gffusion-tiny",
     backend: Annotated[
-        str,
-        typer.Option(help='"torch", or "onnx" for an .onnx file, which is implied by --model FILE.onnx.'),
+        str, typer.Option(help='"torch", or "onnx" for an .onnx file, which is implied by --model FILE.onnx.')
     ] = "auto",
     device: Annotated[
         str, typer.Option(help='"auto", "cpu", "cuda", "cuda:1", "mps", ...; for .onnx files also "tensorrt".')

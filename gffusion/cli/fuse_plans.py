@@ -19,12 +19,7 @@ def name_thermal(fused: Path) -> Path:
 
 
 def plan_pairs(
-    visible: Path,
-    infrared: Path | None,
-    output: Path,
-    suffix: str | None,
-    segment: bool,
-    options: "ReadOptions",
+    visible: Path, infrared: Path | None, output: Path, suffix: str | None, segment: bool, options: "ReadOptions"
 ) -> "tuple[list[FusionJob], PairMatch]":
     """Return the pairs to fuse with the files to write, after all checks that are possible without reading images, and the match."""
     from gffusion.data import ImagePair, PairMatch  # these imports take time that `gffusion --help` need not spend

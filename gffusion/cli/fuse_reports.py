@@ -48,10 +48,7 @@ def _describe_job(job: "FusionJob") -> dict[str, str]:
 
 
 def _list_unmatched(match: "PairMatch") -> dict[str, list[str]]:
-    return {
-        "visible": name_files(match.visible_only),
-        "infrared": name_files(match.infrared_only),
-    }
+    return {"visible": name_files(match.visible_only), "infrared": name_files(match.infrared_only)}
 
 
 def check_strict(strict: bool, notes: Iterable[str], match: "PairMatch | None" = None) -> None:

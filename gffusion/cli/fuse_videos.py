@@ -108,11 +108,7 @@ def _check_two(visible: Path, infrared: Path | None) -> None:
 
 
 def fuse_videos(
-    visible: Path,
-    infrared: Path | None,
-    settings: FuseSettings,
-    images: Mapping[str, Any],
-    timing: Mapping[str, Any],
+    visible: Path, infrared: Path | None, settings: FuseSettings, images: Mapping[str, Any], timing: Mapping[str, Any]
 ) -> None:
     """Fuse two videos, or the videos of folders.
 

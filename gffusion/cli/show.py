@@ -56,8 +56,7 @@ def show(
         typer.Argument(metavar="VISIBLE", help="Visible image; for training: folder of the run, or its log.jsonl."),
     ] = None,
     infrared: Annotated[
-        Path | None,
-        typer.Argument(metavar="INFRARED", help="Infrared image; not needed if VISIBLE holds both."),
+        Path | None, typer.Argument(metavar="INFRARED", help="Infrared image; not needed if VISIBLE holds both.")
     ] = None,
     *,
     output: Annotated[

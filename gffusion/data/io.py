@@ -31,10 +31,7 @@ _FORMATS = {
     ".webp": "WEBP",
     ".bmp": "BMP",
 }
-_SAVE_OPTIONS: dict[str, dict[str, Any]] = {
-    "JPEG": {"quality": 95, "subsampling": 0},
-    "WEBP": {"lossless": True},
-}
+_SAVE_OPTIONS: dict[str, dict[str, Any]] = {"JPEG": {"quality": 95, "subsampling": 0}, "WEBP": {"lossless": True}}
 # Rows are compressed as differences from predictions (Paeth), and their runs counted: as small as the default on images of
 # cameras, and eight times as fast.
 _PNG_OPTIONS = {"level": 1, "strategy": 3, "filter": 128}

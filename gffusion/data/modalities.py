@@ -78,9 +78,7 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions = DEFAULT
     if extra is None or is_opacity(extra):
         return decoded
     frame = InfraredFrame(
-        to_supported(extra),
-        no_data=decoded.no_data,
-        notes=(*decoded.notes, "the extra channel is the infrared image"),
+        to_supported(extra), no_data=decoded.no_data, notes=(*decoded.notes, "the extra channel is the infrared image")
     )
     return Modalities(
         "an image whose last channel is an infrared image, not opacity", frame, to_supported(decoded.image)

@@ -21,10 +21,7 @@ _OPPOSED = -0.1
 
 
 def read_fused(
-    file: Path,
-    sources: Sequence[NDArray[Any]],
-    max_pixels: int = DEFAULT_MAX_PIXELS,
-    truncated: Truncated = "refuse",
+    file: Path, sources: Sequence[NDArray[Any]], max_pixels: int = DEFAULT_MAX_PIXELS, truncated: Truncated = "refuse"
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Read a fused image, and return it with notes on what is odd about it.
 

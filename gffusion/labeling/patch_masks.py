@@ -18,16 +18,7 @@ from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_files import explained, limit_to_cache
 from gffusion.zoo import locate
 
-from .masks import (
-    MARGIN,
-    Floats,
-    Mask,
-    clean_mask,
-    draw_ellipse,
-    find_window,
-    select_images,
-    sort_by_area,
-)
+from .masks import MARGIN, Floats, Mask, clean_mask, draw_ellipse, find_window, select_images, sort_by_area
 from .options import SOURCES, Source, check_choice
 
 Encoder: TypeAlias = Dinov2Model | CLIPVisionModel

@@ -202,11 +202,7 @@ METRICS: Mapping[str, MetricInfo] = {
             minimum_size=176,
         ),
         MetricInfo(
-            "mIoU",
-            "Mean intersection over union of the classes that occur",
-            segmentation.mean_iou,
-            (0, 1),
-            _EVERINGHAM,
+            "mIoU", "Mean intersection over union of the classes that occur", segmentation.mean_iou, (0, 1), _EVERINGHAM
         ),
         MetricInfo("IoU", "Intersection over union of each class", segmentation.class_iou, (0, 1), _EVERINGHAM),
         MetricInfo(

@@ -112,10 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     labeler = load_labeler(options.after) if options.after else Labeler(EfficientNetLite0.from_file(options.teacher))
     labeler.requires_grad_().train().to(options.device).to(memory_format=torch.channels_last)
     others = [weight for name, weight in labeler.named_parameters() if not name.startswith("encoder.")]
-    groups: list[dict[str, Any]] = [
-        {"params": labeler.encoder.parameters(), "lr": ENCODER_RATE},
-        {"params": others},
-    ]
+    groups: list[dict[str, Any]] = [{"params": labeler.encoder.parameters(), "lr": ENCODER_RATE}, {"params": others}]
     optimizers = [torch.optim.AdamW(groups, lr=RATE, weight_decay=0.05)]
     average = fit(labeler, partial(losses, labeler, scenes, options), optimizers, options, needs_replay(options))
     save_halves(average, options.output / "labeler.safetensors")

@@ -107,11 +107,7 @@ def test_default_metrics_are_named_in_the_help_and_those_of_trainings(gffusion: 
 
 @pytest.mark.parametrize(
     ("given", "measured"),
-    [
-        ("--baselines", [*BASELINES]),
-        ("--baselines maximum,average", ["maximum", "average"]),
-        ("--baselines none", []),
-    ],
+    [("--baselines", [*BASELINES]), ("--baselines maximum,average", ["maximum", "average"]), ("--baselines none", [])],
 )
 def test_choice_of_baselines(evaluate: Callable, here: Path, given: str, measured: list[str]) -> None:
     assert evaluate("--fused", "mine=mine", "--metrics", "EN", *given.split()).exit_code == 0

@@ -61,11 +61,7 @@ def test_saves_a_model_of_the_hub(
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [
-        ("lab/net", "HF_HUB_OFFLINE"),
-        ("unknown", "Unknown model 'unknown'"),
-        ("gffusion-m3fd", "--config paper_m3fd"),
-    ],
+    [("lab/net", "HF_HUB_OFFLINE"), ("unknown", "Unknown model 'unknown'"), ("gffusion-m3fd", "--config paper_m3fd")],
 )
 def test_errors_leave_no_folder(gffusion: Callable, tmp_path: Path, name: str, message: str) -> None:
     outcome = gffusion("pull", name, "-o", tmp_path / "new" / "folder")

@@ -158,11 +158,7 @@ def test_live_ends_when_reading_fails(
     ],
 )
 def test_errors_are_one_line(
-    words: list[str],
-    message: str,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    words: list[str], message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """In this process, where Python would print the text with which they end."""
     monkeypatch.chdir(tmp_path)

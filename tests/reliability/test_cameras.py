@@ -10,16 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from camera_files import (
-    dji_jpeg,
-    dlt664_jpeg,
-    encode,
-    flir_jpeg,
-    hikmicro_jpeg,
-    infiray_jpeg,
-    render_pair,
-    to_counts,
-)
+from camera_files import dji_jpeg, dlt664_jpeg, encode, flir_jpeg, hikmicro_jpeg, infiray_jpeg, render_pair, to_counts
 from hostile_images import join_png, split_png
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -124,11 +115,9 @@ class TestEndlessMetadata:
     @pytest.mark.parametrize("kind", [b"iCCP", b"iTXt", b"zTXt"])
     def test_compressed_bombs(self, kind: bytes) -> None:
         bomb = zlib.compress(bytes(300 << 20), 9)
-        start = {
-            b"iCCP": b"name\0\0",
-            b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0",
-            b"zTXt": b"Raw profile type exif\0\0",
-        }[kind]
+        start = {b"iCCP": b"name\0\0", b"iTXt": b"XML:com.adobe.xmp\0\1\0\0\0", b"zTXt": b"Raw profile type exif\0\0"}[
+            kind
+        ]
         tracemalloc.start()
         try:
             read_metadata(make_png(kind, start + bomb))

@@ -60,11 +60,7 @@ def test_unknown_options_are_named(name: str, advice: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "advice"),
-    [
-        ("callbacks", ": progress goes to"),
-        ("eval_data", ", did you mean eval_dataset?"),
-        ("x", ". Allowed are model,"),
-    ],
+    [("callbacks", ": progress goes to"), ("eval_data", ", did you mean eval_dataset?"), ("x", ". Allowed are model,")],
 )
 def test_arguments_of_other_trainers(name: str, advice: str) -> None:
     with pytest.raises(TypeError, match=re.escape(f"FusionTrainer has no option {name!r}{advice}")):

@@ -191,8 +191,7 @@ class TestCheckpoints:
         assert "Delete" not in str(error.value)
 
     @pytest.mark.parametrize(
-        "error",
-        [torch.OutOfMemoryError("CUDA out of memory."), OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))],
+        "error", [torch.OutOfMemoryError("CUDA out of memory."), OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))]
     )
     def test_a_lack_of_memory_says_nothing_about_the_checkpoint(
         self, setting: Any, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -86,11 +86,7 @@ class ThermalArtifacts:
     variants = None
 
     def __init__(
-        self,
-        probability: float = 0.5,
-        noise: float = 0.03,
-        quality: tuple[int, int] = (15, 60),
-        shift: float = 0.7,
+        self, probability: float = 0.5, noise: float = 0.03, quality: tuple[int, int] = (15, 60), shift: float = 0.7
     ) -> None:
         check_fractions(probability=probability, noise=noise)
         if not 1 <= quality[0] <= quality[1] <= 100:
