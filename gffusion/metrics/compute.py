@@ -9,7 +9,7 @@ from torch import Tensor
 from gffusion.utils.notes import name_in_errors
 
 from .catalog import METRICS, list_metrics
-from .images import check_aligned, describe_small_images
+from .images import check_aligned, describe_small_images, warn_about_range
 from .memoization import memoizing
 from .protocols import check_protocol, find_minimum_size, find_options, select_options
 
@@ -66,6 +66,9 @@ def compute_metrics(
         ValueError: If a name is unknown or the images do not suit a metric; the message begins with the metric. If they are
             too small, it lists the metrics that they suit.
 
+    Warns:
+        UserWarning: If a fused image holds only 0 and 1, but one of its sources does not.
+
     Example:
         >>> image = torch.arange(0, 250, 10).reshape(5, 5)
         >>> compute_metrics(image, visible=image, infrared=image, metrics=["SCD", "Qabf"])
@@ -82,6 +85,8 @@ def compute_metrics(
                 inputs = triple if METRICS[name].needs_sources else triple[:1]
                 with name_in_errors(name):
                     values[name].append(METRICS[name].functional(*inputs, **options[name]))
+    if not any(METRICS[name].needs_sources for name in options):  # those that do have warned already
+        warn_about_range(*(image.double() for image in images))
     return {name: torch.cat(tensors) for name, tensors in values.items()}
 
 

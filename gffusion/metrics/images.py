@@ -1,6 +1,7 @@
 """Convert images to 8-bit luma, and check the inputs of metrics."""
 
 import math
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +16,8 @@ from .memoization import memoized
 _LUMA_THOUSANDTHS = (299.0, 587.0, 114.0)
 # By which computed values can exceed 1, as the image processor accepts them.
 _ROUNDING = 1e-5
+# Gray level that more than this share of a source's pixels must reach before a fused image of 0 and 1 is odd.
+_BRIGHT, _SHARE = 16, 0.001
 
 
 def to_luma8(image: ArrayLike | Tensor) -> Tensor:
@@ -118,6 +121,9 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
         ValueError: If an image is missing, empty, boolean, complex, too small, in color, or in the range 0 to 1, differs
             in shape from the others, or has NaN or values outside 0 to 255.
 
+    Warns:
+        UserWarning: If the fused image holds only 0 and 1, but one of its sources does not.
+
     Example:
         >>> gray_levels(1, fused=torch.tensor([[0.4, 2.5]]))
         [tensor([[[0., 3.]]], dtype=torch.float64)]
@@ -126,12 +132,29 @@ def gray_levels(minimum_size: int, **images: Tensor | None) -> list[Tensor]:
     size = batches[0].shape[-2:]
     if min(size) < minimum_size:
         raise ValueError(describe_small_images(size, minimum_size))
-    return [_levels(batch, name) for name, batch in zip(images, batches, strict=True)]
+    levels = [_levels(batch, name) for name, batch in zip(images, batches, strict=True)]
+    warn_about_range(*levels)
+    return levels
 
 
 def describe_small_images(size: Sequence[int], minimum_size: int) -> str:
     """Return a message on images whose height and width are too small for a metric."""
     return f"Got images of {size[0]}x{size[1]} pixels. This metric needs {minimum_size}x{minimum_size} or more (height x width)."
+
+
+@memoized
+def warn_about_range(fused: Tensor, *sources: Tensor) -> None:
+    """Warn about gray levels (B, H, W) of which a fused image holds only 0 and 1, but one of its sources does not.
+
+    Such an image may also come from a model that makes everything black, so it is no error.
+    """
+    for index in (fused.amax((1, 2)) == 1).nonzero()[:, 0]:
+        if any((source[index] >= _BRIGHT).double().mean() > _SHARE for source in sources):
+            warnings.warn(
+                "A fused image holds only 0 and 1, but its sources are brighter: if it was made in the range 0 to 1, convert it with "
+                "`to_luma8` before it is rounded. Metrics take gray levels from 0 to 255.",
+                stacklevel=2,
+            )
 
 
 @memoized

@@ -2,6 +2,7 @@ import math
 import os
 import pickle
 import subprocess
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,37 @@ def test_wrong_options_are_refused(name: str, option: str, value: Any, allowed: 
     inputs = (None,) * (3 if METRICS[name].needs_sources else 2 if option == "num_classes" else 1)
     with pytest.raises(ValueError, match=rf"^{message}"):
         METRICS[name].functional(*inputs, **{option: value})
+
+
+@pytest.mark.parametrize("metrics", [["EN"], ["SCD", "EN", "VIF"]])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.uint8, torch.uint16])
+def test_warns_about_one_image_rounded_in_the_range_0_to_1(
+    pair: Images, metrics: list[str], dtype: torch.dtype, recwarn: pytest.WarningsRecorder
+) -> None:
+    warnings.simplefilter("always")
+    visible, infrared = pair[1:]
+    batch = [torch.stack([image, image])[:, None].to(dtype) for image in (visible, visible, infrared)]
+    compute_metrics(*batch, metrics)
+    assert not recwarn
+    batch[0][1] = (visible / 255).round()
+    compute_metrics(*batch, metrics)
+    assert [str(warning.message)[:34] for warning in recwarn] == ["A fused image holds only 0 and 1, "]
+
+
+def test_classes_and_functions_warn_about_the_range_0_to_1(pair: Images) -> None:
+    binary = (pair[1] / 255).round()
+    for measure in (get_metric("SCD").update, METRICS["SCD"].functional):
+        with pytest.warns(UserWarning, match="holds only 0 and 1, but its sources are brighter"):
+            measure(binary, *pair[1:])
+
+
+@pytest.mark.parametrize("case", ["black", "dark sources", "binary sources", "a hot pixel"])
+def test_images_of_0_and_1_that_may_be_right(pair: Images, case: str, recwarn: pytest.WarningsRecorder) -> None:
+    binary = (pair[1] / 255).round()
+    sources = {"black": pair[1], "dark sources": binary * 15, "binary sources": binary, "a hot pixel": binary.clone()}
+    sources["a hot pixel"][0, 0] = 255
+    compute_metrics(binary * (case != "black"), sources[case], binary, ["EN", "SCD"])
+    assert not recwarn
 
 
 def test_options_override_those_of_a_protocol(pair: Images) -> None:
