@@ -5,6 +5,7 @@ import glob
 import io
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -37,7 +38,8 @@ def list_pairs(visible: Path, infrared: Path | None, infrared_suffixes: tuple[st
     - Two files of names, `@visible.txt` and `@infrared.txt`, with one name per line: the n-th lines are a pair.
     - Two patterns: the files are matched by name, as those of two folders.
 
-    Names in a list are relative to its folder or, if there is no such file, to the current folder. `@-` is a list from
+    Names in a list are relative to its folder or, if there is no such file, to the current folder; never to the folder of the
+    other images. `@-` is a list from
     standard input; a list can also be a pipe.
 
     Args:
@@ -222,5 +224,15 @@ def _find(name: str, listed_in: Path, line: int) -> Path:
             if found := [file for file in files if is_there(file) and not os.path.isdir(file)]:
                 return found[0]
     shown = name if len(name) <= 200 else f"{name[:200]}..."
-    problem = "is a folder: list its files" if os.path.isdir(listed_in.parent / name) else "does not exist"
+    is_folder = os.path.isdir(listed_in.parent / name)
+    problem = "is a folder: list its files" if is_folder else f"does not exist: {_explain_names(name, listed_in)}"
     raise FileNotFoundError(f"{listed_in}, line {line}: the file {shown} {problem}")
+
+
+def _explain_names(name: str, listed_in: Path) -> str:
+    """Return what the names of a list are relative to and, for a name without folder, how to put one before all names."""
+    base = "names are relative to the folder of the list, or to the current folder"
+    if "/" in name or "\\" in name or listed_in.suffix.lower() == ".csv":
+        return base
+    suffix = "" if Path(name).suffix else ".png"
+    return f"{base}; sed 's|.*|FOLDER/&{suffix}|' {shlex.quote(str(listed_in))} prints the list with a folder before each name"

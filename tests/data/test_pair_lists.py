@@ -3,6 +3,9 @@
 import io
 import os
 import re
+import shlex
+import shutil
+import subprocess
 import threading
 from pathlib import Path
 
@@ -116,6 +119,7 @@ def test_columns_of_a_table(files: Path, delimiter: str) -> None:
         ),
         ({"a": "\n# nothing\n"}, "@a", "@a", "a names no files"),
         ({"a": "night/vis/1.png\nnight/vis/9.png"}, "@a", "@a", "a, line 2: the file night/vis/9.png does not exist"),
+        ({"a": "night/vis/9.png"}, "@a", "@a", "relative to the folder of the list, or to the current folder"),
         ({"a": b"\xff\xfe\x00"}, "@a", "@a", "the list a is not text in UTF-8"),
         ({}, "**/vis/*.png", "night/ir/*", "day/vis/1.png and night/vis/1.png have the same stem"),
         ({"p.csv": "visible,thermal\n1,2"}, "p.csv", None, "must have a first line with the columns visible and infrared"),
@@ -135,6 +139,21 @@ def test_wrong_lists_are_refused(
         Path(name).write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises((ValueError, OSError), match=re.escape(message)):
         found(visible, infrared)
+
+
+@pytest.mark.skipif(shutil.which("sed") is None, reason="needs sed")
+@pytest.mark.parametrize("name", ["1.png", "1"])
+def test_the_command_for_names_without_folder_works(files: Path, name: str) -> None:
+    """The lists of many datasets have such names."""
+    Path("night/list.txt").write_text(f"{name}\n")
+    with pytest.raises(
+        FileNotFoundError, match=r"line 1: the file 1.* does not exist: names are relative to"
+    ) as caught:
+        list_files(Path("@night/list.txt"))
+    command = re.search("sed '.*' night/list.txt", str(caught.value))[0].replace("FOLDER", "night/vis")  # type: ignore[index]
+    content = subprocess.run(shlex.split(command), capture_output=True, text=True, check=True).stdout
+    Path("visible.txt").write_text(content)
+    assert list_files(Path("@visible.txt")) == [Path("night/vis/1.png")]
 
 
 @pytest.mark.parametrize("name", ["../out", "/out", "a/../../b", r"..\out", "C:out", "."])

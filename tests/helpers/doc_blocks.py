@@ -122,7 +122,7 @@ def run_command(command: str) -> None:
         AssertionError: If it fails.
     """
     command = LAUNCHER.sub("", command)
-    if command.startswith(("ls ", "printf ")):
+    if command.startswith(("ls ", "printf ", "sed ")):
         subprocess.run(["bash", "-c", command], check=True)
         return
     command, _, target = command.partition(" > ")
