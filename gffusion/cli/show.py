@@ -56,7 +56,13 @@ def show(
         typer.Argument(metavar="VISIBLE", help="Visible image; for training: folder of the run, or its log.jsonl."),
     ] = None,
     infrared: Annotated[
-        Path | None, typer.Argument(metavar="INFRARED", help="Infrared image; not needed if VISIBLE holds both.")
+        Path | None,
+        typer.Argument(
+            metavar="INFRARED", help="Infrared image; not needed if VISIBLE holds both. For training: another run."
+        ),
+    ] = None,
+    more: Annotated[
+        list[Path] | None, typer.Argument(metavar="RUN...", help="For training: more runs, drawn in one figure.")
     ] = None,
     *,
     output: Annotated[
@@ -103,7 +109,8 @@ def show(
     with user_errors(), new_output(output):
         box, folders = parse_zoom(zoom), collect_fused(fused)
         models = list(model or ([] if folders else [_DEFAULT_MODEL]))
-        _check(kind, visible, infrared, output, overwrite)
+        inputs = [path for path in (visible, infrared, *(more or ())) if path is not None]
+        _check(kind, inputs, output, overwrite)
         check_writable(output)
         _check_options(
             kind,
@@ -135,7 +142,7 @@ def show(
         if visible is None:
             content = _draw_weights(models[0], output)
         elif kind == "training":
-            content = _draw_training(visible, output)
+            content = _draw_training(inputs, output)
         elif kind == "fused":
             pair = _find_pair(visible, infrared)
             files = _find_fused(pair, models, folders)
@@ -150,22 +157,20 @@ def show(
     print_line(f"{kind} -> {output}")
 
 
-def _check(kind: str, visible: Path | None, infrared: Path | None, output: Path, overwrite: bool) -> None:
+def _check(kind: str, inputs: Sequence[Path], output: Path, overwrite: bool) -> None:
     if kind not in KINDS:
         raise ValueError(f"KIND must be one of {', '.join(KINDS)}, got {kind!r}")
     if output.suffix.lower() not in _FORMATS:
         raise ValueError(f"--output must be one of {', '.join(_FORMATS)}, got {output}")
     check_new(output, overwrite)
-    check_not_inputs([output], filter(None, (visible, infrared)))
-    if kind in _OF_PAIRS and visible is None:
+    check_not_inputs([output], inputs)
+    if kind in _OF_PAIRS and not inputs:
         raise ValueError(f"show {kind} needs a pair: gffusion show {kind} visible.png infrared.png -o {output}")
-    if kind == "training" and visible is None:
+    if kind in _OF_PAIRS and len(inputs) > 2:
+        raise ValueError(f"show {kind} takes one pair, got {', '.join(map(str, inputs))}")
+    if kind == "training" and not inputs:
         raise ValueError(f"show training needs the folder of a run: gffusion show training runs/mine -o {output}")
-    if kind == "training" and infrared is not None:
-        raise ValueError(
-            f"show training takes the folder of one run, got {visible} and {infrared}: draw each in a figure of its own"
-        )
-    if kind == "weights" and visible is not None:
+    if kind == "weights" and inputs:
         raise ValueError("show weights takes no images: give the model with --model")
 
 
@@ -276,12 +281,20 @@ def _draw_weights(name: str, output: Path) -> bytes:
     return _render(draw_layer_weights(get_layer_weights(create_model(name))), output)
 
 
-def _draw_training(run: Path, output: Path) -> bytes:
+def _draw_training(runs: Sequence[Path], output: Path) -> bytes:
     from gffusion.training.run_folder import LOG, read_log
     from gffusion.visualization.features import draw_training
 
-    log = run / LOG if run.is_dir() else run
-    return _render(draw_training(read_log(log), title=log.parent.resolve().name if run.is_dir() else log.stem), output)
+    logs = [run / LOG if run.is_dir() else run for run in runs]
+    names = [log.parent.resolve().name if run.is_dir() else log.stem for run, log in zip(runs, logs, strict=True)]
+    if len(logs) == 1:
+        return _render(draw_training(read_log(logs[0]), title=names[0]), output)
+    if len({*names}) < len(names):
+        names = [str(run) for run in runs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"the run {name} is given twice")
+    return _render(draw_training({name: read_log(log) for name, log in zip(names, logs, strict=True)}), output)
 
 
 def _render(figure: Any, output: Path, dpi: float = 150) -> bytes:

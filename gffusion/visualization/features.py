@@ -1,7 +1,7 @@
 """Draw tokens, gates, layer weights and training curves; needs matplotlib, the extra `plots`."""
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,38 @@ if TYPE_CHECKING:
 
 _WIDTH = 3.0  # of an image, in inches
 _SHOWN_CHANNELS = 15
+_MAX_NAME_LENGTH = 210  # of a run, in points
+_LINES = ("-", "--", ":", "-.")  # of the first ten runs, the next ten, ...
+
+
+class _Curve(NamedTuple):
+    """A quantity in `log.jsonl`, and how it is drawn."""
+
+    panel: str
+    unit: str
+    key: str
+    label: str
+    style: dict[str, Any]
+    of: Callable[[float], float] = float
+
+
+_LOSS, _SEGMENTATION = "L_st (Eq. 10) with our terms", "L_ss (Eq. 11) and its weight"
+_CURVES = (
+    _Curve("Fusion loss", _LOSS, "loss_structural", "training crops", {}),
+    _Curve("Fusion loss", _LOSS, "eval_loss_structural", "validation pairs", {"marker": "o"}),
+    _Curve("Segmentation loss", _SEGMENTATION, "loss_segmentation", "L_ss, training crops", {}),
+    _Curve("Segmentation loss", _SEGMENTATION, "eval_loss_segmentation", "L_ss, validation pairs", {"marker": "o"}),
+    _Curve("Segmentation loss", _SEGMENTATION, "segmentation_weight", "lambda", {"color": "0.5", "linestyle": "--"}),
+    _Curve("Validation", "validation pairs", "eval_mIoU", "mIoU", {"marker": "s"}),
+    _Curve(
+        "Validation",
+        "validation pairs",
+        "eval_loss_ssim",
+        "SSIM, mean of both sources",
+        {"marker": "o"},
+        lambda x: 1 - x,
+    ),
+)
 
 
 def find_principal_colors(token_maps: Sequence[NDArray[np.floating[Any]]]) -> list[NDArray[np.float64]]:
@@ -118,50 +150,83 @@ def draw_layer_weights(weights: Mapping[str, float]) -> "Figure":
     return figure
 
 
-def draw_training(records: Sequence[Mapping[str, Any]], title: str = "Training") -> "Figure":
+def draw_training(
+    records: Sequence[Mapping[str, Any]] | Mapping[str, Sequence[Mapping[str, Any]]], title: str = "Training"
+) -> "Figure":
     """Draw losses, lambda and validation of the records in `log.jsonl`.
 
     Args:
-        records: One mapping per epoch or evaluation, with `epoch` and values.
+        records: One mapping per epoch or evaluation, with `epoch` and values. Or such records of several runs by name: each
+            quantity then has a panel of its own, with one curve per run.
         title: Title of the figure.
 
     Raises:
         ImportError: If matplotlib is not installed.
-        ValueError: If the records have no losses.
+        ValueError: If the records of a run have no losses.
     """
-    if not any("loss_structural" in record for record in records):
-        raise ValueError("the records have no losses (loss_structural): give the log.jsonl of a training run")
-    is_labeled = any("loss_segmentation" in record for record in records)
-    figure = make_figure(14 if is_labeled else 10, 3.8)
+    runs = records if isinstance(records, Mapping) else {"": records}
+    if not runs:
+        raise ValueError("no run was given to draw: give the records of one or more")
+    for name, run in runs.items():
+        if not any("loss_structural" in record for record in run):
+            subject = f"the records of {name}" if name else "the records"
+            raise ValueError(f"{subject} have no losses (loss_structural): give the log.jsonl of a training run")
+    keys = {key for run in runs.values() for record in run for key in record}
+    panels: dict[str, list[_Curve]] = {}
+    for curve in _CURVES:
+        if curve.key in keys:
+            panels.setdefault(curve.panel if len(runs) == 1 else f"{curve.panel}: {curve.label}", []).append(curve)
+    columns = min(len(panels), 3)
+    rows = -(-len(panels) // columns)
+    figure = make_figure(min(5 * columns, 14), 3.8 * rows)
     figure.suptitle(fit_text(title, 0.9 * 72 * figure.get_figwidth(), 12))
-    axes = figure.subplots(1, 3 if is_labeled else 2)
-
-    def plot(axis: "Axes", name: str, label: str, sign: float = 1, offset: float = 0, **style: Any) -> None:
-        points = [(record["epoch"] + 1, offset + sign * record[name]) for record in records if name in record]
-        if points:
-            axis.plot(*zip(*points, strict=True), label=label, **style)
-
-    plot(axes[0], "loss_structural", "training crops")
-    plot(axes[0], "eval_loss_structural", "validation pairs", marker="o")
-    losses = np.concatenate([line.get_ydata() for line in axes[0].lines])
-    positive = (losses[np.isfinite(losses)] > 0).all()  # the loss of VIF can be negative
-    scale = "log" if positive else "linear"
-    axes[0].set(xlabel="epoch", ylabel="L_st (Eq. 10) with our terms", yscale=scale, title="Fusion loss")
-    if is_labeled:
-        plot(axes[1], "loss_segmentation", "L_ss, training crops")
-        plot(axes[1], "eval_loss_segmentation", "L_ss, validation pairs", marker="o")
-        plot(axes[1], "segmentation_weight", "lambda", color="0.5", linestyle="--")
-        axes[1].set(xlabel="epoch", ylabel="L_ss (Eq. 11) and its weight", title="Segmentation loss")
-        plot(axes[-1], "eval_mIoU", "mIoU", marker="s")
-    plot(axes[-1], "eval_loss_ssim", "SSIM, mean of both sources", sign=-1, offset=1, marker="o")
-    axes[-1].set(xlabel="epoch", ylabel="validation pairs", title="Validation")
-    for formatter in (axes[0].yaxis.set_major_formatter, axes[0].yaxis.set_minor_formatter):
-        formatter("{x:.4g}")  # instead of powers of ten
-    for axis in axes:
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        if axis.get_legend_handles_labels()[0]:
-            axis.legend()
+    axes = figure.subplots(rows, columns, squeeze=False).flatten()
+    for axis, (heading, curves) in zip(axes, panels.items(), strict=False):
+        for curve in curves:
+            _plot(axis, curve, runs)
+        _label(axis, heading, curves)
+    for axis in axes[len(panels) :]:
+        axis.remove()
+    if len(runs) > 1:
+        figure.legend(
+            axes[0].lines, [_name_in_legend(name) for name in runs], loc="outside lower center", ncols=columns
+        )
     return figure
+
+
+def _plot(axis: "Axes", curve: _Curve, runs: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
+    """Draw a quantity of every run that has it: each run in a color of its own or, if there is one, each quantity."""
+    for index, run in enumerate(runs.values()):
+        points = [(record["epoch"] + 1, curve.of(record[curve.key])) for record in run if curve.key in record]
+        style = curve.style
+        if len(runs) > 1:
+            style = {
+                "marker": curve.style.get("marker"),
+                "color": f"C{index % 10}",
+                "linestyle": _LINES[index // 10 % 4],
+            }
+        if points:
+            axis.plot(*zip(*points, strict=True), label=curve.label, **style)
+
+
+def _label(axis: "Axes", heading: str, curves: Sequence[_Curve]) -> None:
+    from matplotlib.ticker import MaxNLocator  # optional dependency: the extra `plots`
+
+    axis.set(xlabel="epoch", ylabel=curves[0].unit, title=heading)
+    axis.xaxis.set_major_locator(MaxNLocator("auto", steps=[1, 2, 5, 10], integer=True, min_n_ticks=1))
+    if curves[0].panel == "Fusion loss":
+        losses = np.concatenate([line.get_ydata() for line in axis.lines])
+        positive = (losses[np.isfinite(losses)] > 0).all()  # the loss of VIF can be negative
+        axis.set_yscale("log" if positive else "linear")
+        for formatter in (axis.yaxis.set_major_formatter, axis.yaxis.set_minor_formatter):
+            formatter("{x:.4g}")  # instead of powers of ten
+    if heading == curves[0].panel:
+        axis.legend()
+
+
+def _name_in_legend(name: str) -> str:
+    shown = fit_text(name, _MAX_NAME_LENGTH, 10)
+    return f" {shown}" if shown.startswith("_") else shown  # matplotlib leaves out labels that begin with _
 
 
 def _show(axis: "Axes", image: NDArray[Any], title: str, size: tuple[int, int] | None = None) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from gffusion.data import read_image
@@ -78,6 +79,23 @@ def test_figures_of_a_model_and_a_training_in_any_format(
 
 
 @pytest.mark.parametrize(
+    ("runs", "names"),
+    [(["a", "b/run", "c/log.jsonl"], ["a", "run", "log"]), (["b/run", "c/run"], ["b/run", "c/run"])],
+)
+def test_curves_of_several_runs(
+    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runs: list[str], names: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("a", "b/run", "c", "c/run"):
+        Path(folder).mkdir(parents=True)
+        Path(folder, "log.jsonl").write_text(LOG)
+    shown: list[Figure] = []
+    monkeypatch.setattr(show_module, "_render", lambda figure, _: (shown.append(figure), b"")[1])
+    assert gffusion("show", "training", *runs, "-o", "figure.png").exit_code == 0
+    assert [text.get_text() for text in shown[0].legends[0].texts] == names
+
+
+@pytest.mark.parametrize(
     "line",
     [
         '{"step": 2, "loss_structural": 1.5}',
@@ -101,7 +119,12 @@ def test_damaged_log(gffusion: Callable, tmp_path: Path, line: str) -> None:
         ),
         (["tokens", "-o", "x.png"], "show tokens needs a pair"),
         (["training", "-o", "x.png"], "show training needs the folder of a run"),
-        (["training", "a", "b", "-o", "x.png"], "takes the folder of one run, got a and b: draw each"),
+        (["training", "a", "b", "c", "-o", "x.png"], "a does not exist: give the folder of a run"),
+        (["training", "a", "b", "a", "-o", "x.png"], "the run a is given twice"),
+        (
+            ["gates", "visible.png", "infrared.png", "a", "-o", "x.png"],
+            "show gates takes one pair, got visible.png, inf",
+        ),
         (["training", ".", "-o", "x.png"], "log.jsonl does not exist"),
         (["weights", "visible.png", "-o", "x.png"], "show weights takes no images"),
         (["weights", "-o", "x.gif"], "--output must be one of .png, .pdf, .svg"),

@@ -66,3 +66,23 @@ def test_training_curves_have_titles_and_the_values_of_the_log() -> None:
     assert draw_training(records).axes[0].get_yscale() == "linear"
     with pytest.raises(ValueError, match="the records have no losses"):
         draw_training([{"epoch": 0}])
+
+
+def test_several_runs_share_the_panels_of_each_quantity() -> None:
+    """A run without validation, and one whose name matplotlib would leave out of the legend."""
+    seed = [{"epoch": epoch, "loss_structural": 2.0 - epoch, "eval_loss_ssim": 0.3} for epoch in range(2)]
+    figure = draw_training({"seed0": seed, "_old": [{"epoch": 0, "loss_structural": 3.0}], "seed2": seed})
+    losses, validation = figure.axes
+    assert [line.get_ydata().tolist() for line in losses.lines] == [[2, 1], [3], [2, 1]]
+    assert [line.get_ydata().tolist() for line in validation.lines] == [[0.7, 0.7]] * 2
+    assert [line.get_color() for line in validation.lines] == [losses.lines[run].get_color() for run in (0, 2)]
+    assert [text.get_text().strip() for text in figure.legends[0].texts] == ["seed0", "_old", "seed2"]
+    with pytest.raises(ValueError, match="the records of b have no losses"):
+        draw_training({"a": seed, "b": []})
+
+
+def test_a_single_evaluation_is_at_a_whole_epoch() -> None:
+    records = [{"epoch": 0, "loss_structural": 2.0}, {"epoch": 1, "loss_structural": 1.0, "eval_loss_ssim": 0.3}]
+    axis = draw_training(records).axes[1]
+    low, high = axis.get_xlim()
+    assert [tick for tick in axis.get_xticks() if low <= tick <= high] == [2]
