@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from gffusion.utils.cores import count_cores
 from gffusion.utils.regular_files import read_regular
 
 from .arguments import FusionTrainingArguments
@@ -137,6 +138,8 @@ class Recipe:
     def parse(cls, words: Sequence[str], program: str | None = None) -> "Recipe":
         """Read a command line: the recipe in `--config`, and options that override it; fields of `model_config` are merged.
 
+        A recipe serves several machines: its `dataloader_num_workers` are at most the usable cores of this one.
+
         Raises:
             SystemExit: If an option is unknown or wrong, with a message of `program` on stderr, or after `--help`.
         """
@@ -152,6 +155,8 @@ class Recipe:
                 raise ValueError(f"{find_recipe(path)} has an unknown option {name}{parser.suggest(name)}")
             options = _merge(recipe, given)
             model, data, training = (make(kind, options) for kind in _KINDS.values())
+            if "dataloader_num_workers" not in given:
+                training.dataloader_num_workers = min(training.dataloader_num_workers, count_cores())
             return cls(model, data, training, frozenset(given))
         except (OSError, ValueError) as error:
             parser.error(str(error))

@@ -51,6 +51,16 @@ class TestParse:
         other = Recipe.parse(["--config", str(path), "--model_config", '{"paradigm": "parallel"}'])
         assert other.model.model_config == {"merging": "mean", "paradigm": "parallel"}
 
+    @pytest.mark.parametrize(
+        ("words", "number"), [([], 3), (["--dataloader_num_workers", "64"], 64), (["--dataloader_num_workers", "2"], 2)]
+    )
+    def test_workers_of_a_recipe_are_at_most_the_usable_cores(
+        self, monkeypatch: pytest.MonkeyPatch, words: list[str], number: int
+    ) -> None:
+        monkeypatch.setattr("gffusion.training.recipe.count_cores", lambda: 3)
+        recipe = Recipe.parse(["--config", "ablations/hybrid", "--train_data", "a", *words])
+        assert recipe.training.dataloader_num_workers == number
+
     @pytest.mark.skipif(os.name == "nt", reason="the home folder has another variable")
     def test_home_folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("HOME", str(tmp_path))
