@@ -131,7 +131,7 @@ def evaluate(
     Images are matched by file name. OUT gets table.md, table.tex, table.csv, summary.json, per_image.csv, per_image_iou.csv (with
     --labels), significance.csv (with --compare), sheet.png (images side by side), boxplots.png, .svg and .pdf (with matplotlib), report.html (with --html), and
     records.jsonl, which lets later runs skip what is already measured. Images that cannot be measured are left out for all methods and listed. A table of other methods in OUT is not
-    replaced: name them again to have all in one. Exit code: 0 on success, 1 if images were left out, 2 if nothing was
+    replaced: name them again to have all in one. Exit code: 0 on success, 1 if images or label maps were left out, 2 if nothing was
     evaluated.
     """
     with user_errors(), new_output(output):
@@ -198,6 +198,8 @@ def evaluate(
         print_line(f"label map of {name} left out: {reason}", err=True)
     if table.skipped:
         exit_with_failures("left out, for all methods", list(table.skipped.items()), shown=20)
+    if table.unsegmented:
+        raise typer.Exit(1)
 
 
 def _parse_sheet(text: str) -> int | list[str] | None:

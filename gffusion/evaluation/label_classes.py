@@ -10,7 +10,7 @@ from gffusion.utils.escaping import to_line
 
 from .inputs import FilesByMethod, Inputs, StrPath
 from .methods import Method
-from .table import MEAN_IOU
+from .overlap import MEAN_IOU
 
 
 def prepare_classes(

@@ -17,15 +17,13 @@ from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import name_first
 
+from .overlap import MEAN_IOU, count_overlap, intersection_over_union
 from .significance import COLUMNS, Comparison, compare_methods
 from .table_format import Layout, to_html, to_latex, to_markdown, to_rich
 
 if TYPE_CHECKING:
     from pandas import DataFrame  # type: ignore[import-untyped, import-not-found]
     from rich.console import Group
-
-MEAN_IOU = "mIoU"
-"""Name of the mean beside the names of classes."""
 
 SEGMENTATION_CSV = "per_image_iou.csv"
 """Name of the file with the segmentation of every image."""
@@ -146,7 +144,7 @@ class EvaluationTable:
         A class that is absent from both labels and prediction has NaN and does not count in mIoU.
         """
         return {
-            method: _intersection_over_union(matrices.sum(axis=0), self.class_names)
+            method: intersection_over_union(matrices.sum(axis=0), self.class_names)
             for method, matrices in self.confusion.items()
         }
 
@@ -188,9 +186,9 @@ class EvaluationTable:
         rows = []
         for method, matrices in self.confusion.items():
             for image, matrix in zip(self.segmented, matrices, strict=True):
-                scores = _intersection_over_union(matrix, self.class_names).values()
+                scores = intersection_over_union(matrix, self.class_names).values()
                 cells = ["" if np.isnan(score) else score for score in scores]
-                rows.append([method, image, *cells, *np.concatenate(_count_overlap(matrix)).tolist()])
+                rows.append([method, image, *cells, *np.concatenate(count_overlap(matrix)).tolist()])
         columns = [f"{kind} {name}" for kind in ("IoU", "intersection", "union") for name in self.class_names]
         return _write_csv(["method", "image", MEAN_IOU, *columns], rows)
 
@@ -252,7 +250,8 @@ class EvaluationTable:
         """Return protocol, number of images, and the means and standard deviations over images by method, by metric.
 
         Also the images that were left out with the reason, notes on fused images by method with the names of the images, and,
-        with label maps, the number of pixels of each class.
+        with label maps, the number of pixels of each class, the number of images whose label maps are measured, and those
+        that were left out with the reason.
         """
         return {
             "protocol": self.protocol,
@@ -266,8 +265,12 @@ class EvaluationTable:
             },
             "skipped": dict(self.skipped),
             "notes": {method: dict(notes) for method, notes in self.notes.items()},
-            **({"label_pixels": self.label_pixels} if self.confusion else {}),
+            **(self._summarize_segmentation() if self.confusion else {}),
         }
+
+    def _summarize_segmentation(self) -> dict[str, Any]:
+        unsegmented = dict(self.unsegmented)
+        return {"label_pixels": self.label_pixels, "segmented": len(self.segmented), "unsegmented": unsegmented}
 
     def save(self, folder: Path) -> None:
         """Write `per_image.csv`, `summary.json` and `table.csv`, `.md` and `.tex` into an existing folder, each atomically.
@@ -296,11 +299,8 @@ class EvaluationTable:
         order, outranked = self.best_first, self.outranked
         rows = np.column_stack([self.means, list(self.mean_ranks.values())])
         spreads = np.column_stack([self.standard_deviations, np.full(len(rows), np.nan)])
-        plural, deviations = (
-            "s" * (len(self.images) != 1),
-            " and standard deviations" * (self.std and len(self.images) > 1),
-        )
-        notes = [f"Means{deviations} over {len(self.images)} image{plural}, protocol {self.protocol}."]
+        deviations = " and standard deviations" * (self.std and len(self.images) > 1)
+        notes = [f"Means{deviations} over {_count_images(len(self.images))}, protocol {self.protocol}."]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")
         if comparison := self.comparison:
@@ -332,7 +332,7 @@ class EvaluationTable:
             values=100 * np.array([list(row.values()) for row in scores.values()]),
             decimals=(1,) * len(columns),
             notes=(
-                f"Intersection over union in percent over all pixels.{self._note_unsegmented()}",
+                f"Intersection over union in percent over all pixels of {_count_images(len(self.segmented))}.{self._note_unsegmented()}",
                 self._note_pixels(),
             ),
         )
@@ -346,26 +346,16 @@ class EvaluationTable:
 
     def _note_unsegmented(self) -> str:
         count = len(self.unsegmented)
-        return f" {count} image{'s' * (count != 1)} without usable label maps left out." if count else ""
+        return f" {_count_images(count)} without usable label maps left out." if count else ""
 
 
 def _list_images(names: Sequence[str]) -> str:
     """Return the number of images and the first names."""
-    return f"{len(names)} image{'s' * (len(names) != 1)} ({name_first(names)})"
+    return f"{_count_images(len(names))} ({name_first(names)})"
 
 
-def _intersection_over_union(confusion: NDArray[np.int64], class_names: tuple[str, ...]) -> dict[str, float]:
-    common, union = _count_overlap(confusion)
-    occurs = union > 0
-    scores = np.divide(common, union, out=np.full(len(union), np.nan), where=occurs)
-    mean = float(scores[occurs].mean()) if occurs.any() else float("nan")
-    return {MEAN_IOU: mean, **dict(zip(class_names, scores.tolist(), strict=True))}
-
-
-def _count_overlap(confusion: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the pixels in the intersection and in the union of label map and prediction, by class."""
-    common = confusion.diagonal()
-    return common, confusion.sum(axis=0) + confusion.sum(axis=1) - common
+def _count_images(count: int) -> str:
+    return f"{count} image{'s' * (count != 1)}"
 
 
 def _write_csv(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

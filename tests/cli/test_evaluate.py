@@ -144,6 +144,28 @@ def test_segmentation(evaluate: Callable, here: Path, given: str) -> None:
     assert summary["mine"]["IoU background"] == 1.0
 
 
+def test_unusable_label_maps_are_a_failure(evaluate: Callable, here: Path) -> None:
+    shutil.copytree(here / "labels", here / "predicted")
+    (here / "predicted" / f"{NAMES[0]}.png").unlink()
+    write_image(here / "predicted" / f"{NAMES[1]}.png", np.full((240, 320), 255, np.uint8))
+    options = (
+        "--metrics",
+        "EN",
+        "--no-baselines",
+        "--labels",
+        "labels",
+        "--class-names",
+        "background,person,bicycle,car",
+    )
+    outcome = evaluate("--fused", "mine=mine", *options, "--predicted-labels", "mine=predicted")
+    assert outcome.exit_code == 1
+    summary = json.loads((here / "out" / "summary.json").read_text())
+    assert (summary["images"], summary["segmented"], summary["skipped"]) == (3, 1, {})
+    assert list(summary["unsegmented"]) == NAMES[:2]
+    for name, reason in summary["unsegmented"].items():
+        assert f"label map of {name} left out: {reason}" in outcome.err
+
+
 @pytest.mark.parametrize("with_model", [True, False])
 def test_borders_are_filled_for_models_only(evaluate: Callable, here: Path, with_model: bool) -> None:
     for name in NAMES:

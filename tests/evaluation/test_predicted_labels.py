@@ -123,7 +123,9 @@ def test_missing_prediction_is_reported(pairs: Path, maps: MeanIoU) -> None:
     table = run(pairs, **options(pairs))
     assert table.unsegmented == {"b": "sharp: no predicted label map of this name"}
     assert table.skipped == {} and "b" in table.images
-    assert "1 image without usable label maps left out" in str(table)
+    assert "over all pixels of 3 images. 1 image without usable label maps left out" in str(table)
+    summary = table.summarize()
+    assert (summary["segmented"], summary["unsegmented"]) == (3, table.unsegmented)
 
 
 @pytest.mark.parametrize("damage", ["text", "size"])
