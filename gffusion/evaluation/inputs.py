@@ -15,6 +15,7 @@ from gffusion.data.pairs import match_results
 from gffusion.data.same_files import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
 from gffusion.utils.escaping import escape_csv
+from gffusion.utils.notes import name_first
 from gffusion.zoo import locate
 
 from .records import holds_records
@@ -57,6 +58,12 @@ class Inputs(NamedTuple):
     match: PairMatch
     fused: FilesByMethod
     predicted_labels: FilesByMethod
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the pairs and of the images without a partner."""
+        match = self.match
+        return [*(pair.name for pair in match.pairs), *(file.stem for file in match.visible_only + match.infrared_only)]
 
 
 def find_inputs(
@@ -179,6 +186,12 @@ def check_output(output: Path) -> None:
 def check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
     """Check that `output` has no table of other methods or pairs, or with another protocol, which would be lost.
 
+    Args:
+        output: The folder.
+        methods: Names of the new methods.
+        protocol: The new protocol.
+        pairs: Names of the new pairs, also of those that will be left out.
+
     Raises:
         ValueError: If it has one.
     """
@@ -189,14 +202,14 @@ def check_former_table(output: Path, methods: Sequence[str], protocol: str, pair
     try:
         with (output / "per_image.csv").open(encoding="utf-8", newline="") as file:
             written = set(map(escape_csv, pairs))
-            is_new = not any(row["image"] in written for row in csv.DictReader(file))
+            lost = list(dict.fromkeys(row["image"] for row in csv.DictReader(file) if row["image"] not in written))
         reason = ""
         if others:
             reason = f"of {', '.join(others)}"
         elif former["protocol"] != protocol:
             reason = f"with the protocol {former['protocol']}"
-        elif is_new:
-            reason = "of other pairs"
+        elif lost:
+            reason = f"of other pairs ({name_first(lost)})"
     except (OSError, ValueError, LookupError, TypeError):  # no complete table
         return
     if reason:

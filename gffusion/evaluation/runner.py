@@ -103,7 +103,7 @@ def evaluate(
         label_map: Class ids by values of the label maps that have other numbers, such as `{4: 1, 9: 255}`; 255 is ignored.
             Values that are no key stay.
         output: Folder for tables, figures (box plots need matplotlib) and records, which let later calls measure only
-            what is new. A table of other methods or pairs, or with another protocol, in it is not replaced.
+            what is new. A table in it of other methods or pairs, or with another protocol, is not replaced; pairs can be added.
         sheet: Names of the pairs shown in `sheet.png` (and `sheet-2.png`, ..., if there are many) and `report.html`, or the
             number of evenly spread pairs.
         zoom: The part of the pairs in `sheet.png` that is enlarged: left, top, right and bottom in pixels, as in Pillow
@@ -169,7 +169,7 @@ def evaluate(
     _check_compare(compare, names_of_methods)
     if output is not None:
         check_output(Path(output))
-        check_former_table(Path(output), names_of_methods, protocol, [pair.name for pair in inputs.match.pairs])
+        check_former_table(Path(output), names_of_methods, protocol, inputs.names)
     methods: list[Method] = [
         *(FusedFolder(name, files) for name, files in inputs.fused.items()),
         *(Model.load(model, device, labels is not None, infrared_options) for model in models),

@@ -256,6 +256,22 @@ class TestOutput:
         both = {name: pairs / folder for name, folder in (("sharp", "sharp"), ("flat", "flat"), ("blunt", "sharp"))}
         assert run(pairs, fused=both, output=output).methods == ("sharp", "flat", "blunt")
 
+    @pytest.mark.usefixtures("fast_plots")
+    def test_former_table_of_other_pairs_is_not_replaced(self, pairs: Path, tmp_path: Path) -> None:
+        """Neither by a part of its pairs nor by other pairs with some of their names, but by more pairs."""
+        options: dict[str, Any] = {"fused": {"flat": pairs / "flat"}, "baselines": (), "metrics": ["EN"]}
+        options["output"] = tmp_path / "out"
+        evaluate(pairs / "visible" / "[ab].png", pairs / "infrared", **options)
+        evaluate(pairs / "visible" / "[abc].png", pairs / "infrared", **options)
+        before = (tmp_path / "out" / "summary.json").read_bytes()
+        for pattern, lost in (("[ab].png", "c"), ("[cd].png", "a, b"), ("[d].png", "a, b, c")):
+            with pytest.raises(ValueError, match=rf"out has a table of other pairs \({lost}\), which"):
+                evaluate(pairs / "visible" / pattern, pairs / "infrared", **options)
+        assert (tmp_path / "out" / "summary.json").read_bytes() == before
+        (pairs / "infrared" / "b.png").unlink()
+        (pairs / "visible" / "c.png").unlink()
+        assert set(evaluate(pairs / "visible", pairs / "infrared", **options).skipped) == {"b", "c"}
+
     def test_files(self, pairs: Path, tmp_path: Path) -> None:
         table = run(pairs, output=tmp_path / "new" / "out", sheet=["d", "a"])
         files = sorted(path.name for path in (tmp_path / "new" / "out").iterdir())
