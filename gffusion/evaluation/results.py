@@ -1,11 +1,13 @@
 """Collect the scores of pairs in a table."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import combinations
 
 import numpy as np
 
 from gffusion.data import PairMatch
 
+from .methods import Method
 from .scoring import CONFUSION, NOTES, PairScores, Plan
 from .table import EvaluationTable
 
@@ -38,12 +40,16 @@ def make_table(plan: Plan, scores: Sequence[PairScores], match: PairMatch) -> Ev
         for method in plan.methods
         if plan.is_segmented(method)
     }
+    notes = _group_notes(scores)
+    images = tuple(score.pair.name for score in complete)
+    for method, other in _find_equal(plan.methods, values):
+        notes.setdefault(method, {})[f"all values are those of {other}, as if its images were the same"] = images
     return EvaluationTable(
         methods=tuple(method.name for method in plan.methods),
         is_baseline=tuple(method.is_baseline for method in plan.methods),
         metrics=plan.metrics,
         ranked=plan.ranked,
-        images=tuple(score.pair.name for score in complete),
+        images=images,
         values=np.array(values),
         protocol=plan.protocol,
         skipped=skipped,
@@ -52,7 +58,7 @@ def make_table(plan: Plan, scores: Sequence[PairScores], match: PairMatch) -> Ev
         segmented=tuple(score.pair.name for score in labeled) if confusion else (),
         confusion=confusion,
         unsegmented=unsegmented,
-        notes=_group_notes(scores),
+        notes=notes,
     )
 
 
@@ -74,3 +80,10 @@ def _group_notes(scores: Iterable[PairScores]) -> dict[str, dict[str, tuple[str,
                 of_method = images.setdefault(method, {})
                 of_method[note] = (*of_method.get(note, ()), score.pair.name)
     return images
+
+
+def _find_equal(methods: Sequence[Method], values: Sequence[Sequence[Sequence[float]]]) -> Iterator[tuple[str, str]]:
+    """Return the methods whose values are all equal to those of another one, with its name; not among baselines."""
+    for (method, rows), (other, other_rows) in combinations(zip(methods, values, strict=True), 2):
+        if rows == other_rows and not (method.is_baseline and other.is_baseline):
+            yield (method.name, other.name) if other.is_baseline else (other.name, method.name)

@@ -14,6 +14,7 @@ from evaluation_runs import METRICS, NAMES, run
 from numpy.typing import NDArray
 from PIL import Image
 from read_back import read_pixels
+from scipy import ndimage
 
 from gffusion.evaluation import EvaluationTable, evaluate
 from gffusion.evaluation.fused_files import read_fused
@@ -71,6 +72,39 @@ def test_odd_images_count_with_a_note(pairs: Path, tmp_path: Path, spoil: Spoil,
     for _ in range(2):  # the second run reads the records
         run(pairs, metrics=["EN"], output=tmp_path / "out", sheet=[])
         assert json.loads((tmp_path / "out" / "summary.json").read_text())["notes"] == {"flat": {found: ["a", "b"]}}
+
+
+@pytest.mark.parametrize("kind", ["visible", "infrared"])
+def test_copies_of_a_source_have_a_note(pairs: Path, kind: str) -> None:
+    for name in NAMES[1:3]:
+        image = Image.open(pairs / kind / f"{name}.png").convert("L")
+        image.save(pairs / "flat" / f"{name}.png")
+    assert run(pairs, metrics=["EN"]).notes == {"flat": {f"it is the {kind} image": NAMES[1:3]}}
+
+
+def test_sources_without_a_difference_or_texture_can_be_kept(tmp_path: Path) -> None:
+    image = np.random.default_rng(0).integers(0, 255, (48, 64), dtype=np.uint8)
+    Image.fromarray(image).save(tmp_path / "x.png")
+    for sources in ([image, image], [image, np.full_like(image, 9)]):
+        assert read_fused(tmp_path / "x.png", sources)[1] == ()
+
+
+def test_images_of_other_pairs_have_a_note(tmp_path: Path) -> None:
+    """Those of the next pair, and those that are mirrored, but not blurred or noisy ones."""
+    rng = np.random.default_rng(0)
+    textures = ndimage.gaussian_filter(rng.normal(size=(3, 2, 240, 320)), (0, 0, 3, 3))
+    pairs = (255 * (textures - textures.min()) / np.ptp(textures)).astype(np.uint8)
+
+    def read(image: NDArray[Any], sources: NDArray[np.uint8]) -> tuple[str, ...]:
+        Image.fromarray(np.asarray(image).clip(0, 255).astype(np.uint8)).save(tmp_path / "x.png")
+        return read_fused(tmp_path / "x.png", sources)[1]
+
+    for sources, others in zip(pairs, np.roll(pairs, 1, axis=0), strict=True):
+        fused, other = np.mean(sources, axis=0), np.mean(others, axis=0)
+        for wrong in (other, fused[:, ::-1]):
+            assert read(wrong, sources) == ("its details are those of neither source, as if it was of another pair",)
+        for right in (fused, ndimage.gaussian_filter(fused, 5), fused + rng.normal(0, 30, fused.shape), fused / 20):
+            assert read(right, sources) == ()
 
 
 def test_images_left_out_keep_their_notes(pairs: Path, tmp_path: Path) -> None:

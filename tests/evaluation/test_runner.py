@@ -254,7 +254,9 @@ class TestOutput:
             run(pairs, output=output, protocol="tang2023", metrics=["EN"])
         assert {path.name: path.read_bytes() for path in output.iterdir()} == before
         both = {name: pairs / folder for name, folder in (("sharp", "sharp"), ("flat", "flat"), ("blunt", "sharp"))}
-        assert run(pairs, fused=both, output=output).methods == ("sharp", "flat", "blunt")
+        table = run(pairs, fused=both, output=output)
+        assert table.methods == ("sharp", "flat", "blunt")
+        assert table.notes == {"blunt": {"all values are those of sharp, as if its images were the same": NAMES}}
 
     @pytest.mark.usefixtures("fast_plots")
     def test_former_table_of_other_pairs_is_not_replaced(self, pairs: Path, tmp_path: Path) -> None:
