@@ -37,6 +37,7 @@ from .records import Records
 from .report import describe_scene, render_report
 from .results import make_table
 from .scoring import PairScores, Plan, score_pairs
+from .settings import describe_settings
 from .table import SEGMENTATION_CSV, SIGNIFICANCE_CSV, EvaluationTable
 
 ARTIFACTS = "Nabf"
@@ -189,6 +190,8 @@ def evaluate(
     measured = [pair for pair in pairs if pair.infrared not in odd]
     ranges = _measure(measured, methods, infrared_options or {}, read_options, progress)
     plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked)
+    sources = {"visible": visible, "infrared": infrared, "labels": labels}
+    settings = describe_settings(sources, fused, models, predicted_labels or {}, ranked, ranges.options)
     folder = None if output is None else Path(output)
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -197,7 +200,7 @@ def evaluate(
     scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
     records.finish()
     _write_notes(scores, methods, progress)
-    table = replace(make_table(plan, scores, inputs.match), std=std, compared=compare)
+    table = replace(make_table(plan, scores, inputs.match), std=std, compared=compare, settings=settings)
     if folder is not None:
         scored = {pair.name: pair for pair in pairs if pair.name in table.images}
         _save(table, plan, _choose_pairs(sheet, scored), folder, html, zoom)

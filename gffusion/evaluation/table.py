@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion._version import __version__
 from gffusion.metrics import METRICS
 from gffusion.utils.atomic import replace_file
 from gffusion.utils.escaping import escape_csv
@@ -61,6 +62,7 @@ class EvaluationTable:
         notes: What is odd about fused images in files, with the names of the images, by method; also of images left out.
         std: Whether printed tables have the standard deviation over the images beside each mean, if there are several.
         compared: Method that is tested against each of the others, or `None`.
+        settings: Versions, files, metrics and infrared options of the evaluation, for `summary.json`.
 
     Example:
         >>> methods, values = ("ours", "average"), np.array([[[7.0]], [[6.0]]])
@@ -84,6 +86,7 @@ class EvaluationTable:
     notes: Mapping[str, Mapping[str, Sequence[str]]] = field(default_factory=dict)
     std: bool = False
     compared: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def means(self) -> NDArray[np.float64]:
@@ -251,7 +254,7 @@ class EvaluationTable:
 
         Also the images that were left out with the reason, notes on fused images by method with the names of the images, and,
         with label maps, the number of pixels of each class, the number of images whose label maps are measured, and those
-        that were left out with the reason.
+        that were left out with the reason. `settings` has versions, files, metrics and infrared options.
         """
         return {
             "protocol": self.protocol,
@@ -266,6 +269,7 @@ class EvaluationTable:
             "skipped": dict(self.skipped),
             "notes": {method: dict(notes) for method, notes in self.notes.items()},
             **(self._summarize_segmentation() if self.confusion else {}),
+            "settings": dict(self.settings),
         }
 
     def _summarize_segmentation(self) -> dict[str, Any]:
@@ -300,7 +304,9 @@ class EvaluationTable:
         rows = np.column_stack([self.means, list(self.mean_ranks.values())])
         spreads = np.column_stack([self.standard_deviations, np.full(len(rows), np.nan)])
         deviations = " and standard deviations" * (self.std and len(self.images) > 1)
-        notes = [f"Means{deviations} over {_count_images(len(self.images))}, protocol {self.protocol}."]
+        notes = [
+            f"Means{deviations} over {_count_images(len(self.images))}, protocol {self.protocol}, gffusion {__version__}."
+        ]
         if beside := [name for name in self.metrics if name not in self.ranked]:
             notes.append(f"The mean rank is over {', '.join(self.ranked)}, without {', '.join(beside)}.")
         if comparison := self.comparison:

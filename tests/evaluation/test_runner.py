@@ -1,9 +1,11 @@
 """`evaluate`: values against the metrics, damaged images, and wrong arguments."""
 
 import csv
+import json
 import re
 import shutil
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -273,6 +275,20 @@ class TestOutput:
         (pairs / "infrared" / "b.png").unlink()
         (pairs / "visible" / "c.png").unlink()
         assert set(evaluate(pairs / "visible", pairs / "infrared", **options).skipped) == {"b", "c"}
+
+    def test_summary_tells_what_was_measured(self, pairs: Path) -> None:
+        options: dict[str, Any] = {"fused": {"flat": pairs / "flat"}, "infrared_options": {"infrared_range": [10, 200]}}
+        settings = run(pairs, **options).summarize()["settings"]
+        assert settings == {
+            "versions": {"gffusion": version("gffusion"), "torch": torch.__version__},
+            **{kind: str(pairs / kind) for kind in ("visible", "infrared")},
+            "labels": None,
+            "methods": {"flat": str(pairs / "flat")},
+            "predicted_labels": {},
+            "metrics": METRICS,
+            "infrared_options": "--infrared-range 10,200",
+        }
+        assert json.loads(json.dumps(settings)) == settings
 
     def test_files(self, pairs: Path, tmp_path: Path) -> None:
         table = run(pairs, output=tmp_path / "new" / "out", sheet=["d", "a"])

@@ -13,6 +13,7 @@ import pytest
 import torch
 from rich.console import Console
 
+from gffusion._version import __version__
 from gffusion.evaluation import EvaluationTable
 from gffusion.evaluation.table import UNLIMITED_WIDTH
 from gffusion.metrics import ClassIoU, MeanIoU
@@ -80,7 +81,7 @@ def test_markdown() -> None:
         "| good_net † | <u>6.250</u> | <u>30.00</u> | <u>0.300</u> | <u>2.0</u> |",
         "| ours † | **7.500** | 40.00 | 0.600 | 3.0 |",
         "",
-        "Means over 2 images, protocol standard. The mean rank is over MSE, without EN, Nabf. *name*: classical baseline. "
+        f"Means over 2 images, protocol standard, gffusion {__version__}. The mean rank is over MSE, without EN, Nabf. *name*: classical baseline. "
         "name †: mean rank worse than that of a baseline.",
     ]
 
@@ -95,7 +96,7 @@ def test_latex() -> None:
     printed = [line for line in text.splitlines() if not line.startswith("%")]
     assert printed[printed.index(r"\end{tabular}") + 1 :] == [
         r"\par\smallskip",
-        r"{\footnotesize Means over 2 images, protocol standard. The mean rank is over MSE, without EN, Nabf. "
+        rf"{{\footnotesize Means over 2 images, protocol standard, gffusion {__version__}. The mean rank is over MSE, without EN, Nabf. "
         r"\textit{name}: classical baseline. name$^\dagger$: mean rank worse than that of a baseline.\par}",
     ]
 
