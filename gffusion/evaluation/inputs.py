@@ -220,6 +220,12 @@ def check_former_table(output: Path, methods: Sequence[str], protocol: str, pair
         )
 
 
+def read_settings(output: Path) -> dict[str, Any]:
+    """Return the settings of the former table in a folder, or an empty mapping."""
+    settings = _read_summary(output).get("settings")
+    return settings if isinstance(settings, dict) else {}
+
+
 def _read_summary(output: Path) -> dict[str, Any]:
     """Return the content of the `summary.json` of an evaluation, or an empty mapping if there is none."""
     try:

@@ -30,14 +30,14 @@ from gffusion.visualization.comparison import Box, check_box
 from .baselines import BASELINES
 from .figures import Scene, draw_sheets, draw_table, fuse_scene
 from .infrared import check_range, choose_options
-from .inputs import StrPath, check_former_table, check_output, find_inputs, name_model
+from .inputs import StrPath, check_former_table, check_output, find_inputs, name_model, read_settings
 from .label_classes import prepare_classes
 from .methods import Baseline, FusedFolder, Method, Model
 from .records import Records
 from .report import describe_scene, render_report
 from .results import make_table
 from .scoring import PairScores, Plan, score_pairs
-from .settings import describe_settings
+from .settings import describe_replaced, describe_settings
 from .table import SEGMENTATION_CSV, SIGNIFICANCE_CSV, EvaluationTable
 
 ARTIFACTS = "Nabf"
@@ -178,12 +178,10 @@ def evaluate(
     ]
     label_map = dict(label_map or {})
     names, assumed = prepare_classes(methods, inputs, class_names, label_map, labels)
-    if assumed and progress:
-        _write(assumed)
+    _tell(assumed, progress)
     pairs = inputs.match.pairs
     read_options, found = find_rig(pairs, read_options)
-    if found and progress:
-        _write(found)
+    _tell(found, progress)
     if zoom is not None:
         _check_zoom(zoom, _choose_pairs(sheet, {pair.name: pair for pair in pairs}), read_options)
     odd = find_odd_types([pair.infrared for pair in pairs], read_options.raw_frame)
@@ -194,6 +192,7 @@ def evaluate(
     settings = describe_settings(sources, fused, models, predicted_labels or {}, ranked, ranges.options)
     folder = None if output is None else Path(output)
     if folder is not None:
+        _tell(describe_replaced(read_settings(folder), settings), progress)
         folder.mkdir(parents=True, exist_ok=True)
     records = Records(folder / "records.jsonl" if folder else None)
     results = score_pairs(plan, pairs, records, workers)
@@ -336,6 +335,12 @@ def _choose_pairs(sheet: Sequence[str] | int, measured: Mapping[str, ImagePair])
     pairs, count = list(measured.values()), min(sheet, len(measured))
     # The middle of each of `count` equal sections.
     return [pairs[(2 * index + 1) * len(pairs) // (2 * count)] for index in range(count)]
+
+
+def _tell(text: str | None, prints: bool) -> None:
+    """Write a line if there is one."""
+    if text and prints:
+        _write(text)
 
 
 def _write(text: str) -> None:

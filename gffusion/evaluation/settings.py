@@ -1,4 +1,4 @@
-"""What an evaluation measured, for `summary.json`."""
+"""What an evaluation measured, for `summary.json`, and what differs from a former one in the same folder."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -9,6 +9,7 @@ import torch
 from gffusion._version import __version__
 from gffusion.data.infrared_range import format_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.utils.escaping import to_line
 
 from .inputs import StrPath, name_model
 
@@ -37,3 +38,41 @@ def describe_settings(
         "metrics": list(metrics),
         "infrared_options": format_options(infrared_options),
     }
+
+
+def describe_replaced(former: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Return a note on settings of the former table in the output that the new one does not have, or an empty text.
+
+    Example:
+        >>> describe_replaced({"methods": {"x": "f"}, "metrics": ["EN", "SD"]}, {"methods": {"x": "g"}, "metrics": ["EN"]})
+        'note: replacing the table with x = f (now g); metrics = EN, SD (now EN)'
+    """
+    settings = _flatten(new)
+    changes = [
+        f"{name} = {_format(value)} (now {_format(settings.get(name))})"
+        for name, value in _flatten(former).items()
+        if not _is_kept(value, settings.get(name))
+    ]
+    return to_line(f"note: replacing the table with {'; '.join(changes)}") if changes else ""
+
+
+def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Return settings without versions, and those of each method under its name."""
+    flat: dict[str, Any] = {}
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            prefix = "" if key == "methods" else f"{key} of "
+            flat |= {f"{prefix}{name}": path for name, path in value.items() if key != "versions"}
+        else:
+            flat[key] = value
+    return flat
+
+
+def _is_kept(former: Any, new: Any) -> bool:
+    if isinstance(former, list) and isinstance(new, list):
+        return all(item in new for item in former)
+    return former is None or former == new
+
+
+def _format(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "none")

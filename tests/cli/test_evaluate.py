@@ -105,6 +105,23 @@ def test_default_metrics_are_named_in_the_help_and_those_of_trainings(gffusion: 
     assert FusionTrainingArguments("out").eval_metrics == list(DEFAULT_METRICS)
 
 
+def test_note_on_what_is_replaced(evaluate: Callable, here: Path) -> None:
+    """Nothing is lost by a further method or metric."""
+    shutil.copytree(here / "mine", here / "copy")
+    shutil.copytree(here / "infrared", here / "night")
+    options = ("--no-baselines", "--fused", "mine=mine", "--metrics")
+    for metrics, more in (("EN", []), ("EN,SD", []), ("EN,SD", ["--fused", "other=copy"])):
+        assert evaluate(*options, metrics, *more).err == ""
+    outcome = evaluate(
+        "--no-baselines", "--fused", "mine=copy", "--fused", "other=mine", "--metrics", "EN", "--infrared", "night"
+    )
+    assert outcome.exit_code == 0
+    changed = (
+        "infrared = infrared (now night); mine = mine (now copy); other = copy (now mine); metrics = EN, SD (now EN)"
+    )
+    assert outcome.err == f"note: replacing the table with {changed}\n"
+
+
 @pytest.mark.parametrize(
     ("given", "measured"),
     [("--baselines", [*BASELINES]), ("--baselines maximum,average", ["maximum", "average"]), ("--baselines none", [])],

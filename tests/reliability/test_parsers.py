@@ -20,8 +20,9 @@ from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.data.pair_lists import list_pairs
 from gffusion.data.raw_frames import RawFrame
-from gffusion.evaluation.inputs import check_former_table
+from gffusion.evaluation.inputs import check_former_table, read_settings
 from gffusion.evaluation.records import Records
+from gffusion.evaluation.settings import describe_replaced
 from gffusion.synthetic.samples import write_scenes
 from gffusion.training.recipe import Recipe, read_recipe
 from gffusion.training.run_folder import LOG, RunFolder
@@ -206,6 +207,7 @@ def test_records_of_former_runs(tmp_path: Path, content: bytes) -> None:
         (tmp_path / name).write_bytes(content)
     assert isinstance(Records(tmp_path / "records.jsonl").get("key"), dict)
     check(lambda: check_former_table(tmp_path, ["average"], "standard", ["a"]), tmp_path)
+    assert isinstance(describe_replaced(read_settings(tmp_path), {"methods": {"a": "b"}, "metrics": ["EN"]}), str)
     check(RunFolder(tmp_path).read_log, tmp_path / LOG)
 
 
