@@ -66,6 +66,14 @@ def evaluate(
             "By default, models predict label maps themselves. Can be repeated.",
         ),
     ] = None,
+    segment_with: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Model that predicts the label maps of all methods from their fused images: bundled model, folder or Hub id.",
+            autocompletion=complete_model,
+        ),
+    ] = None,
     class_names: Annotated[
         str | None,
         typer.Option(
@@ -148,6 +156,7 @@ def evaluate(
         # Wrong arguments are reported before torch is imported.
         from gffusion.data.pair_lists import is_pipe
         from gffusion.evaluation.inputs import find_inputs, name_model
+        from gffusion.evaluation.segment_with import check_segment_with
         from gffusion.export.requirements import is_onnx
 
         methods = [*folders, *map(name_model, models)]
@@ -160,6 +169,7 @@ def evaluate(
             "sheet": _parse_sheet(sheet),
             **chosen,
         }
+        check_segment_with(segment_with, labels, inputs["predicted_labels"])
         if not (is_pipe(visible) or is_pipe(infrared)):
             find_inputs(visible, infrared, **inputs, raw_suffixes=read_options.raw_suffixes)
         from gffusion.evaluation import evaluate as run  # imports torch
@@ -169,6 +179,7 @@ def evaluate(
             visible,
             infrared,
             **inputs,
+            segment_with=segment_with,
             metrics=split_list(metrics),
             protocol=protocol,
             class_names=split_list(class_names),
@@ -178,7 +189,7 @@ def evaluate(
             std=std,
             compare=compare,
             workers=workers,
-            device=device if models and all(map(is_onnx, models)) else choose_device(device),
+            device=device if models and all(map(is_onnx, models)) and not segment_with else choose_device(device),
             progress=True,
             infrared_options=infrared_options,
             read_options=read_options,
@@ -193,7 +204,10 @@ def evaluate(
         Console(width=UNLIMITED_WIDTH).print(table)
     print_line(f"tables and figures -> {output}", err=as_json)
     if labels is not None and (others := [name for name in table.methods if name not in table.confusion]):
-        print_line(f"note: no label maps of {', '.join(others)}: give them with --predicted-labels NAME=DIR", err=True)
+        print_line(
+            f"note: no label maps of {', '.join(others)}: give them with --predicted-labels NAME=DIR, or segment all images with --segment-with MODEL",
+            err=True,
+        )
     for name, reason in table.unsegmented.items():
         print_line(f"label map of {name} left out: {reason}", err=True)
     if table.skipped:

@@ -62,7 +62,9 @@ def fuse_scene(plan: Plan, pair: ImagePair) -> Scene:
     sources = Sources.read(pair, plan.ranges)
     is_segmented = {method.name: pair.labels is not None and plan.is_segmented(method) for method in plan.methods}
     predictions = {
-        method.name: method.fuse(sources, segment=is_segmented[method.name] and method.name not in plan.label_files)
+        method.name: plan.fuse(
+            method, sources, segment=is_segmented[method.name] and method.name not in plan.label_files
+        )
         for method in plan.methods
     }
     fused = {name: prediction.fused for name, prediction in predictions.items()}

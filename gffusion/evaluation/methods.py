@@ -8,6 +8,7 @@ from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from numpy.typing import NDArray
 from torch import Tensor
 
 from gffusion.data import ImagePair, PairImages, read_pair
@@ -16,6 +17,7 @@ from gffusion.data.decoded_image import Truncated
 from gffusion.data.infrared_range import PairRanges
 from gffusion.export.requirements import is_onnx
 from gffusion.inference.predict import Prediction, predict
+from gffusion.inference.segmenting import check_segmenter, segment_fused
 from gffusion.metrics import to_luma8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -157,6 +159,16 @@ class Model(Method):
         model = create_model(name, **({} if segment else {"use_segmenter": False}))
         return cls(name_model(name), model.to(device), load_image_processor(name, **given))
 
+    @classmethod
+    def load_segmenter(
+        cls, name: str | os.PathLike[str], device: str, infrared_options: Mapping[str, Any] | None = None
+    ) -> "Model":
+        """Load a model that segments the images of all methods; raise ValueError if it cannot."""
+        loaded = cls.load(name, device, segment=True, infrared_options=infrared_options)
+        with name_in_errors(f"`segment_with` (--segment-with) {os.fspath(name)}"):
+            check_segmenter(loaded._model)
+        return loaded
+
     @property
     def infrared_options(self) -> InfraredOptions:
         """Options of infrared images, as saved with the model or overridden."""
@@ -176,3 +188,9 @@ class Model(Method):
         with self._lock:
             options = [self._ranges.options_of(sources.pair)]
             return predict(self._model, self._image_processor, [sources.images], segment, options)[0]
+
+    def segment(self, sources: Sources, fused: Any) -> NDArray[Any]:
+        """Return the label map (H, W) of an image of this pair that any method fused."""
+        with self._lock:
+            options = [self._ranges.options_of(sources.pair)]
+            return segment_fused(self._model, self._image_processor, [fused], [sources.images], options)[0]

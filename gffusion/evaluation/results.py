@@ -59,6 +59,7 @@ def make_table(plan: Plan, scores: Sequence[PairScores], match: PairMatch) -> Ev
         confusion=confusion,
         unsegmented=unsegmented,
         notes=notes,
+        segmented_by=plan.segmenter.name if plan.segmenter else None,
     )
 
 

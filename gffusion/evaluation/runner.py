@@ -37,6 +37,7 @@ from .records import Records
 from .report import describe_scene, render_report
 from .results import make_table
 from .scoring import PairScores, Plan, score_pairs
+from .segment_with import check_segment_with
 from .settings import describe_replaced, describe_settings
 from .table import SEGMENTATION_CSV, SIGNIFICANCE_CSV, EvaluationTable
 
@@ -64,6 +65,7 @@ def evaluate(
     protocol: str = "standard",
     labels: StrPath | None = None,
     predicted_labels: Mapping[str, StrPath] | None = None,
+    segment_with: StrPath | None = None,
     class_names: Sequence[str] | None = None,
     label_map: Mapping[int, int] | None = None,
     output: StrPath | None = None,
@@ -99,6 +101,8 @@ def evaluate(
         protocol: A name in `gffusion.metrics.PROTOCOLS`.
         labels: Folder of label maps. Adds a table of IoU for models with a segmenter, over the pairs that have a label map.
         predicted_labels: Folders of predicted label maps by the name of their method, instead of a model's own.
+        segment_with: Model (name, folder or Hub id) that predicts the label maps of all methods from their fused images, so
+            that these can be compared, as [`segment_fused`][gffusion.inference.segmenting.segment_fused] does.
         class_names: Names of the classes in the order of their ids, the background first. Default: those in `classes.txt`
             next to the folder of the label maps, which must be those of the models, or else as in the models.
         label_map: Class ids by values of the label maps that have other numbers, such as `{4: 1, 9: 255}`; 255 is ignored.
@@ -150,6 +154,7 @@ def evaluate(
     if not (fused or models or baselines):
         raise ValueError("There is nothing to evaluate: give `fused`, `models` or `baselines`.")
     _check_options(workers, baselines, labels, label_map, class_names, read_options)
+    check_segment_with(segment_with, labels, predicted_labels or ())
     if html and output is None:
         raise ValueError("`html` needs a folder to write to: give `output`.")
     inputs = find_inputs(
@@ -171,13 +176,15 @@ def evaluate(
     if output is not None:
         check_output(Path(output))
         check_former_table(Path(output), names_of_methods, protocol, inputs.names)
+    segment_themselves = labels is not None and segment_with is None
     methods: list[Method] = [
         *(FusedFolder(name, files) for name, files in inputs.fused.items()),
-        *(Model.load(model, device, labels is not None, infrared_options) for model in models),
+        *(Model.load(model, device, segment_themselves, infrared_options) for model in models),
         *(Baseline(name) for name in baselines),
     ]
+    segmenter = None if segment_with is None else Model.load_segmenter(segment_with, device, infrared_options)
     label_map = dict(label_map or {})
-    names, assumed = prepare_classes(methods, inputs, class_names, label_map, labels)
+    names, assumed = prepare_classes([segmenter] if segmenter else methods, inputs, class_names, label_map, labels)
     _tell(assumed, progress)
     pairs = inputs.match.pairs
     read_options, found = find_rig(pairs, read_options)
@@ -186,8 +193,10 @@ def evaluate(
         _check_zoom(zoom, _choose_pairs(sheet, {pair.name: pair for pair in pairs}), read_options)
     odd = find_odd_types([pair.infrared for pair in pairs], read_options.raw_frame)
     measured = [pair for pair in pairs if pair.infrared not in odd]
-    ranges = _measure(measured, methods, infrared_options or {}, read_options, progress)
-    plan = Plan(methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked)
+    ranges = _measure(measured, methods, segmenter, infrared_options or {}, read_options, progress)
+    plan = Plan(
+        methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked, segmenter
+    )
     sources = {"visible": visible, "infrared": infrared, "labels": labels}
     settings = describe_settings(sources, fused, models, predicted_labels or {}, ranked, ranges.options)
     folder = None if output is None else Path(output)
@@ -288,6 +297,7 @@ def _check_zoom(zoom: Box, shown: Sequence[ImagePair], options: ReadOptions) -> 
 def _measure(
     pairs: Sequence[ImagePair],
     methods: Sequence[Method],
+    segmenter: Model | None,
     given: Mapping[str, Any],
     read_options: ReadOptions,
     prints: bool,
@@ -298,14 +308,15 @@ def _measure(
         _write(f"note: infrared values are mapped as saved with the models, in metrics, too: {format_options(options)}")
     check_range(options, pairs, read_options)
     measured: list[PairRanges] = []
-    for wanted in (options, *(method.infrared_options for method in methods if isinstance(method, Model))):
+    models = [model for model in (*methods, segmenter) if isinstance(model, Model)]
+    for wanted in (options, *(model.infrared_options for model in models)):
         # Ranges do not depend on the gain control, nor on inversion.
         same = [ranges.limits for ranges in measured if _is_same_range(ranges.options, wanted)]
         measured.append(
             PairRanges(wanted, same[0], read_options) if same else measure_pairs(pairs, wanted, read_options)
         )
-    for method, ranges in zip((method for method in methods if isinstance(method, Model)), measured[1:], strict=True):
-        method.use_ranges(ranges)
+    for model, ranges in zip(models, measured[1:], strict=True):
+        model.use_ranges(ranges)
     if prints:
         for description in dict.fromkeys(ranges.description for ranges in measured if ranges.description):
             _write(description)

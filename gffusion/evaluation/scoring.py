@@ -4,7 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gffusion.data import ImagePair, ReadOptions, read_labels
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import replace_values
+from gffusion.inference.predict import Prediction
 from gffusion.metrics import compute_metrics, get_metric, to_luma8
 from gffusion.metrics.compute import check_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -24,7 +25,7 @@ from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.digest import digest_file, digest_sources
 
 from .inputs import FilesByMethod
-from .methods import Method, Sources
+from .methods import Method, Model, Sources
 from .records import Records
 
 # Its value is a matrix of pixel counts, row = class in the labels, column = predicted class.
@@ -49,10 +50,19 @@ class Plan:
     odd: Mapping[Path, str] = field(default_factory=dict)  # why infrared files fail whose type is not that of the rest
     label_map: Mapping[int, int] = field(default_factory=dict)  # from values of label maps to class ids
     ranked: tuple[str, ...] = ()  # metrics that count in the mean rank
+    segmenter: Model | None = None  # segments the images of all methods
 
     def is_segmented(self, method: Method) -> bool:
         """Return whether label maps of the method are measured."""
-        return bool(self.class_names) and (method.name in self.label_files or bool(method.class_names))
+        has_labels = self.segmenter is not None or method.name in self.label_files or bool(method.class_names)
+        return bool(self.class_names) and has_labels
+
+    def fuse(self, method: Method, sources: Sources, segment: bool) -> Prediction:
+        """Fuse a pair and, with `segment`, predict the label map of the fused image, if the method or `segmenter` does."""
+        if self.segmenter is None or not segment:
+            return method.fuse(sources, segment=segment)
+        prediction = method.fuse(sources)
+        return replace(prediction, labels=self.segmenter.segment(sources, prediction.fused))
 
 
 @dataclass
@@ -141,6 +151,8 @@ def _score(plan: Plan, method: Method, sources: Sources, records: Records) -> tu
         parts.append(str(plan.ranges.read_options))
     if plan.label_map and label_files:
         parts.append(str(sorted(plan.label_map.items())))
+    if plan.segmenter is not None and label_files:
+        parts.append(f"segmented by {plan.segmenter.fingerprint(pair)}")
     key = hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
     missing = [name for name in wanted if name not in records.get(key)]
     if not missing:
@@ -165,7 +177,7 @@ def _measure(
     plan: Plan, method: Method, sources: Sources, missing: Sequence[str], label_files: Sequence[Path]
 ) -> tuple[dict[str, Any], str]:
     segment = CONFUSION in missing
-    prediction = method.fuse(sources, segment=segment and len(label_files) == 1)
+    prediction = plan.fuse(method, sources, segment=segment and len(label_files) == 1)
     images = to_luma8(prediction.fused), sources.visible_luma, sources.infrared_luma
     metrics = [name for name in missing if name != CONFUSION]
     tensors = compute_metrics(*images, metrics=metrics, protocol=plan.protocol)

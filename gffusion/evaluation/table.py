@@ -63,6 +63,7 @@ class EvaluationTable:
         std: Whether printed tables have the standard deviation over the images beside each mean, if there are several.
         compared: Method that is tested against each of the others, or `None`.
         settings: Versions, files, metrics and infrared options of the evaluation, for `summary.json`.
+        segmented_by: Model that predicted the label maps of all methods, or `None` if they are their own.
 
     Example:
         >>> methods, values = ("ours", "average"), np.array([[[7.0]], [[6.0]]])
@@ -87,6 +88,7 @@ class EvaluationTable:
     std: bool = False
     compared: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    segmented_by: str | None = None
 
     @property
     def means(self) -> NDArray[np.float64]:
@@ -269,6 +271,7 @@ class EvaluationTable:
             "skipped": dict(self.skipped),
             "notes": {method: dict(notes) for method, notes in self.notes.items()},
             **(self._summarize_segmentation() if self.confusion else {}),
+            **({"segmented_by": self.segmented_by} if self.segmented_by else {}),
             "settings": dict(self.settings),
         }
 
@@ -329,6 +332,7 @@ class EvaluationTable:
 
     def _segmentation_layout(self) -> Layout:
         scores, columns = self.segmentation, (MEAN_IOU, *self.class_names)
+        by = f" {self.segmented_by} segmented the images of all methods." if self.segmented_by else ""
         return Layout(
             rows=tuple(scores),
             is_baseline=(False,) * len(scores),
@@ -338,7 +342,7 @@ class EvaluationTable:
             values=100 * np.array([list(row.values()) for row in scores.values()]),
             decimals=(1,) * len(columns),
             notes=(
-                f"Intersection over union in percent over all pixels of {_count_images(len(self.segmented))}.{self._note_unsegmented()}",
+                f"Intersection over union in percent over all pixels of {_count_images(len(self.segmented))}.{by}{self._note_unsegmented()}",
                 self._note_pixels(),
             ),
         )

@@ -10,13 +10,10 @@ import PIL.Image
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers.utils import logging
 
-from gffusion.cameras.cleaning import remove_colors
-from gffusion.cameras.missing import blend_visible, fill_missing
+from gffusion.cameras.missing import blend_visible
 from gffusion.data.reading import PairImages
 from gffusion.models.gffusion.finet import merge_modalities
-from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_ops import rgb_to_luma, to_uint8
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, check_options
@@ -31,10 +28,9 @@ from .folding import has_plain_forward
 from .gpu_inputs import prepare_bytes
 from .label_refinement import refine_logits
 from .large_images import find_large_form, fuse_large
+from .pair_arrays import adapt_options, list_pairs, to_arrays
 from .row_bands import fuse_in_bands
 from .threads import run_alone, run_in_threads, should_compute_alone
-
-logger = logging.get_logger(__name__)
 
 Encoder = Callable[[Tensor, Tensor], Tensor]
 """Function from `visible_values` and `infrared_values` to the tokens of [`GFFusionModel.encode_semantics`]."""
@@ -105,14 +101,12 @@ def predict(
         >>> predict(model, processor, [pair])[0].fused.shape
         (48, 64, 3)
     """
-    pairs = _list_pairs(pairs)
+    pairs = list_pairs(pairs)
     if isinstance(infrared_options, Iterator):
         infrared_options = list(infrared_options)
     _check_arguments(model, pairs, row_bands, infrared_options)
-    if any(isinstance(pair, PairImages) for pair in pairs):
-        given = infrared_options or [image_processor.infrared_options] * len(pairs)
-        infrared_options = [_adapt(option, pair) for option, pair in zip(given, pairs, strict=True)]
-    images, masks = _to_arrays(pairs, missing, infrared_luma)
+    infrared_options = adapt_options(infrared_options, image_processor, pairs)
+    images, masks = to_arrays(pairs, missing, infrared_luma)
     run = run_alone if model.device.type == "cpu" else _call  # small operations, which threads would wait for
     graphs = row_bands is None and can_use_graphs(model)
     if row_bands is None:
@@ -137,64 +131,11 @@ def predict(
     if not segment:
         return [Prediction(image, missing=mask) for image, mask in zip(fused, masks, strict=True)]
     classes = predict_labels(model, outputs, **inputs)
-    label_maps = _crop_labels(classes, [visible.shape[:2] for visible, _ in images])
+    label_maps = crop_labels(classes, [visible.shape[:2] for visible, _ in images])
     return [Prediction(*parts) for parts in zip(fused, label_maps, masks, strict=True)]
 
 
-def _list_pairs(pairs: Any) -> list[Any]:
-    """Return the pairs as a list; raise ValueError if an item is not a pair."""
-    is_one = isinstance(pairs, PairImages | np.ndarray | Tensor)
-    items = [pairs] if is_one else list(pairs)
-    wrong = items if is_one else [item for item in items if not _is_pair(item)]
-    if wrong:
-        raise ValueError(
-            "`pairs` must be a list of pairs, each (visible, infrared) or as `read_pair` returns it, got "
-            f"{'a' if is_one else 'a list with a'} {type(wrong[0]).__name__}: put a single pair in brackets, `[pair]`."
-        )
-    return items
-
-
-def _is_pair(item: Any) -> bool:
-    return isinstance(item, PairImages) or (isinstance(item, tuple | list) and len(item) == 2)
-
-
-def _adapt(options: InfraredOptions, pair: tuple[Any, Any] | PairImages) -> InfraredOptions:
-    return pair.adapt(options) if isinstance(pair, PairImages) else options
-
-
-def _to_arrays(
-    pairs: Sequence[tuple[Any, Any] | PairImages],
-    missing: Iterable[NDArray[np.bool_] | None] | None,
-    infrared_luma: bool,
-) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], list[NDArray[np.bool_] | None]]:
-    """Return the images of pairs, filled and without false colors, and the mask of missing pixels of every pair."""
-    images = [
-        (to_array(visible, "visible"), to_array(infrared, "infrared"))
-        for visible, infrared in (pair[:2] for pair in pairs)
-    ]
-    masks = (
-        [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
-    )
-    _check_masks(masks, [visible.shape[:2] for visible, _ in images])
-    filled = []
-    for number, (pair, (visible, infrared), mask) in enumerate(zip(pairs, images, masks, strict=True), start=1):
-        if not infrared_luma and not isinstance(pair, PairImages):
-            infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
-        filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
-    return filled, masks
-
-
-def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
-    """Return an infrared image without false colors, as [`read_pair`] does."""
-    if infrared.ndim == 2:
-        return infrared
-    values, notes = remove_colors(infrared if missing is None else fill_missing(infrared, missing), name)
-    for note in notes:
-        logger.warning_once(f"infrared: {note}")
-    return values
-
-
-def _crop_labels(classes: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[NDArray[np.uint8]]:
+def crop_labels(classes: Tensor, sizes: Sequence[tuple[int, ...]]) -> list[NDArray[np.uint8]]:
     """Return label maps (H, W) of images, which the processor pads at the bottom and on the right, from (B, H', W')."""
     arrays = classes.cpu().numpy()
     if arrays.max(initial=0) > 255:
@@ -259,18 +200,6 @@ def _predict_large(
     return predictions
 
 
-def _check_masks(masks: Sequence[NDArray[np.bool_] | None], sizes: Sequence[tuple[int, ...]]) -> None:
-    if len(masks) != len(sizes):
-        raise ValueError(
-            f"`missing` must be a list with one mask or None per pair, got {len(masks)} for {len(sizes)} pairs."
-        )
-    for mask, size in zip(masks, sizes, strict=True):
-        if mask is not None and (mask.dtype != np.bool_ or mask.shape != size):
-            raise ValueError(
-                f"A mask in `missing` must be bool of shape {size}, got {mask.dtype} of shape {mask.shape}."
-            )
-
-
 def _blend(fused: Any, visible: NDArray[Any], missing: NDArray[np.bool_]) -> Any:
     """Blend the visible image over holes of a fused array or PIL image."""
     if isinstance(fused, np.ndarray):
@@ -329,11 +258,11 @@ def run_model(
     run_alone(check)
     semantics = find_semantics(model, visible_values, infrared_values, tokens)
     fused = fuse_in_bands(model, visible_values, infrared_values, semantics.projections)
-    logits = _predict_logits(model, fused, visible_values, semantics.source_tokens) if segment else None
+    logits = predict_logits(model, fused, visible_values, semantics.source_tokens) if segment else None
     return GFFusionOutput(fused_values=fused, logits=logits)
 
 
-def _predict_logits(
+def predict_logits(
     model: GFFusionModel, fused: Tensor, visible_values: Tensor, source_tokens: Tensor | None = None, scale: float = 1
 ) -> Tensor:
     """Return logits as [`GFFusionModel.predict_logits`] does, on CPUs by one thread for each image if that is better."""
@@ -384,7 +313,7 @@ def predict_labels(
     config, logits, fused = model.config, outputs.logits, outputs.fused_values
     scales = [scale for scale in config.segmenter_scales if scale != 1]
     if scales:
-        others = [_predict_logits(model, fused, visible_values, scale=scale) for scale in scales]
+        others = [predict_logits(model, fused, visible_values, scale=scale) for scale in scales]
         probabilities = torch.stack([part.softmax(dim=1) for part in (logits, *others)]).mean(dim=0)
         logits = probabilities.clamp(min=1e-6).log()
     if config.segmenter_refinement:

@@ -1,0 +1,94 @@
+"""The images of pairs, in the forms that `predict` takes, as arrays."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from transformers.utils import logging
+
+from gffusion.cameras.cleaning import remove_colors
+from gffusion.cameras.missing import fill_missing
+from gffusion.data.reading import PairImages
+from gffusion.models.gffusion.image_arrays import to_array
+from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+
+logger = logging.get_logger(__name__)
+
+
+def list_pairs(pairs: Any) -> list[Any]:
+    """Return the pairs as a list; raise ValueError if an item is not a pair."""
+    is_one = isinstance(pairs, PairImages | np.ndarray | Tensor)
+    items = [pairs] if is_one else list(pairs)
+    wrong = items if is_one else [item for item in items if not _is_pair(item)]
+    if wrong:
+        raise ValueError(
+            "`pairs` must be a list of pairs, each (visible, infrared) or as `read_pair` returns it, got "
+            f"{'a' if is_one else 'a list with a'} {type(wrong[0]).__name__}: put a single pair in brackets, `[pair]`."
+        )
+    return items
+
+
+def _is_pair(item: Any) -> bool:
+    return isinstance(item, PairImages) or (isinstance(item, tuple | list) and len(item) == 2)
+
+
+def adapt_options(
+    infrared_options: Sequence[InfraredOptions] | None,
+    image_processor: GFFusionImageProcessor,
+    pairs: Sequence[tuple[Any, Any] | PairImages],
+) -> Sequence[InfraredOptions] | None:
+    """Return the options of pairs, by default those of the processor, with the ranges of radiometric files."""
+    if not any(isinstance(pair, PairImages) for pair in pairs):
+        return infrared_options
+    given = infrared_options or [image_processor.infrared_options] * len(pairs)
+    return [
+        pair.adapt(option) if isinstance(pair, PairImages) else option
+        for option, pair in zip(given, pairs, strict=True)
+    ]
+
+
+def to_arrays(
+    pairs: Sequence[tuple[Any, Any] | PairImages],
+    missing: Iterable[NDArray[np.bool_] | None] | None,
+    infrared_luma: bool,
+) -> tuple[list[tuple[NDArray[Any], NDArray[Any]]], list[NDArray[np.bool_] | None]]:
+    """Return the images of pairs, filled and without false colors, and the mask of missing pixels of every pair."""
+    images = [
+        (to_array(visible, "visible"), to_array(infrared, "infrared"))
+        for visible, infrared in (pair[:2] for pair in pairs)
+    ]
+    masks = (
+        [pair.missing if isinstance(pair, PairImages) else None for pair in pairs] if missing is None else list(missing)
+    )
+    _check_masks(masks, [visible.shape[:2] for visible, _ in images])
+    filled = []
+    for number, (pair, (visible, infrared), mask) in enumerate(zip(pairs, images, masks, strict=True), start=1):
+        if not infrared_luma and not isinstance(pair, PairImages):
+            infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
+        filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
+    return filled, masks
+
+
+def _map_colors(infrared: NDArray[Any], missing: NDArray[np.bool_] | None, name: str) -> NDArray[Any]:
+    """Return an infrared image without false colors, as [`read_pair`] does."""
+    if infrared.ndim == 2:
+        return infrared
+    values, notes = remove_colors(infrared if missing is None else fill_missing(infrared, missing), name)
+    for note in notes:
+        logger.warning_once(f"infrared: {note}")
+    return values
+
+
+def _check_masks(masks: Sequence[NDArray[np.bool_] | None], sizes: Sequence[tuple[int, ...]]) -> None:
+    if len(masks) != len(sizes):
+        raise ValueError(
+            f"`missing` must be a list with one mask or None per pair, got {len(masks)} for {len(sizes)} pairs."
+        )
+    for mask, size in zip(masks, sizes, strict=True):
+        if mask is not None and (mask.dtype != np.bool_ or mask.shape != size):
+            raise ValueError(
+                f"A mask in `missing` must be bool of shape {size}, got {mask.dtype} of shape {mask.shape}."
+            )
