@@ -1,4 +1,4 @@
-"""`gffusion fuse`: lists of files, dry runs, reports as JSON, and showing the result."""
+"""`gffusion fuse`: lists of files, dry runs and reports as JSON."""
 
 import errno
 import json
@@ -15,7 +15,6 @@ from typing import Any
 
 import pytest
 
-from gffusion.cli import fuse_reports
 from gffusion.cli.printing import print_json
 from gffusion.data.io import write_with_metadata
 from gffusion.inference.files import fuse_files
@@ -350,68 +349,6 @@ def test_json_for_files_and_pipes_of_other_encodings(run_script: Callable, encod
     program = f"from gffusion.cli import main, models; models.__globals__['asdict'] = lambda _: {facts!a}; main()"
     printed = run_script(program, "models", "--json", environment={"PYTHONIOENCODING": encoding}).stdout
     assert json.loads(printed)[0] == facts
-
-
-class TestShow:
-    @pytest.fixture
-    def launched(self, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-        files: list[str] = []
-        monkeypatch.setattr(fuse_reports.typer, "launch", files.append)
-        return files
-
-    @pytest.mark.parametrize("existed", [False, True])
-    def test_opens_the_result(
-        self, gffusion: Callable, launched: list[str], monkeypatch: pytest.MonkeyPatch, existed: bool
-    ) -> None:
-        monkeypatch.setattr(fuse_reports, "_has_display", lambda: True)
-        command = ("fuse", *PAIR, "-o", "out.png", "--model", "gffusion-live")
-        if existed:
-            gffusion(*command)
-        assert gffusion(*command, "--show").exit_code == 0
-        assert launched == ["out.png"]
-
-    @pytest.mark.skipif(sys.platform != "linux", reason="desktops of other systems have other programs")
-    def test_program_of_the_desktop(self, run_script: Callable, tmp_path: Path) -> None:
-        opener = tmp_path / "bin" / "xdg-open"
-        opener.parent.mkdir()
-        opener.write_text('#!/bin/sh\necho "$1" > opened.part && mv opened.part opened.txt\n')
-        opener.chmod(0o755)
-        environment = {
-            "PATH": f"{opener.parent}{os.pathsep}{os.environ['PATH']}",
-            "DISPLAY": ":0",
-            "SSH_CONNECTION": "",
-        }
-        words = ("fuse", *PAIR, "-o", "a b's.png", "--model", "gffusion-live", "--show")
-        done = run_script("from gffusion.cli import main; main()", *words, environment=environment, folder=tmp_path)
-        assert (done.returncode, done.stderr) == (0, "")
-        for _ in range(300):
-            if Path("opened.txt").exists():
-                break
-            time.sleep(0.1)
-        assert Path("opened.txt").read_text() == "a b's.png\n"
-
-    def test_prints_the_path_without_a_display(
-        self, gffusion: Callable, launched: list[str], monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        monkeypatch.setenv("SSH_CONNECTION", "a b")
-        outcome = gffusion("fuse", *PAIR, "-o", "out.png", "--model", "gffusion-live", "--show")
-        assert outcome.exit_code == 0 and launched == []
-        assert outcome.out.splitlines()[-1] == "no display: open out.png on a machine with one"
-
-    @pytest.mark.parametrize(
-        ("command", "message"),
-        [
-            (("visible", "infrared", "-o", "out"), "--show is for one pair, but there are 3"),
-            ((*PAIR, "-o", "out.png", "--json"), "--show cannot be combined with --json"),
-            ((*PAIR, "-o", "out.png", "--dry-run"), "--show cannot be combined with --dry-run"),
-        ],
-    )
-    def test_refuses_what_it_cannot_show(
-        self, gffusion: Callable, command: tuple[str, ...], message: str, tmp_path: Path
-    ) -> None:
-        outcome = gffusion("fuse", *command, "--show")
-        assert outcome.exit_code == 2 and message in outcome.err
-        assert not Path("out").exists() and not Path("out.png").exists()
 
 
 def test_odd_arguments(gffusion: Callable) -> None:

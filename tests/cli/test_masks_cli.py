@@ -141,10 +141,14 @@ def test_label_maps_that_lose_classes(gffusion: Callable, data: Path, suffix: st
     assert maps_in(data / "labels") == [f"{name}{suffix}" for name in NAMES]
 
 
-def test_default_folder_is_a_file(gffusion: Callable, data: Path) -> None:
+def test_default_folder_is_a_file_or_boxes_are_missing(gffusion: Callable, data: Path) -> None:
     (data / "labels").write_text("mine")
     outcome = gffusion("masks", data, "--method", "threshold")
     assert (outcome.exit_code, outcome.out) == (2, "") and "data/labels is a file" in outcome.err
+    (data / "labels").unlink()
+    shutil.rmtree(data / "boxes")
+    outcome = gffusion("masks", data, "--method", "threshold")
+    assert outcome.exit_code == 2 and f"no pair of {data} has boxes" in outcome.err
 
 
 @pytest.mark.parametrize("sheet", ["visible/{0}", "infrared/{1}", "visible/extra", "labels/{0}", "labels/sheet"])
@@ -210,8 +214,7 @@ def test_empty_and_missing_box_files(gffusion: Callable, data: Path) -> None:
     (data / "boxes" / f"{NAMES[0]}.txt").write_text("")
     (data / "boxes" / f"{NAMES[1]}.txt").unlink()
     outcome = gffusion("masks", data, "--method", "threshold")
-    assert outcome.exit_code == 0
-    assert outcome.err == f"skipped 1 without boxes: {NAMES[1]}\n"
+    assert (outcome.exit_code, outcome.err) == (0, f"skipped 1 without boxes: {NAMES[1]}\n")
     assert maps_in(data / "labels") == [f"{NAMES[0]}.png", f"{NAMES[2]}.png"]
     assert not read(data / "labels" / f"{NAMES[0]}.png").any()
 
@@ -245,9 +248,8 @@ class TestClasses:
 
     def test_given_by_option(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()
-        assert (
-            gffusion("masks", data, "--method", "threshold", "--class-names", "man, mountain bike,car").exit_code == 0
-        )
+        options = ("--method", "threshold", "--class-names", "man, mountain bike,car")
+        assert gffusion("masks", data, *options).exit_code == 0
         assert (data / "classes.txt").read_text() == "man\nmountain bike\ncar\n"
 
     def test_must_agree_with_an_existing_list(self, gffusion: Callable, data: Path) -> None:
@@ -299,8 +301,7 @@ class TestClasses:
         content = {"images": images, "annotations": annotations, "categories": categories}
         (data / "boxes" / "all.json").write_text(json.dumps(content))
         outcome = gffusion("masks", data, "--method", "threshold")
-        assert outcome.exit_code == 0
-        assert "skipped 2 without boxes" in outcome.err
+        assert outcome.exit_code == 0 and "skipped 2 without boxes" in outcome.err
         assert 2 in read(data / "labels" / f"{NAMES[1]}.png")
         assert (data / "classes.txt").read_text() == "dog\ncar\n"
 
@@ -380,13 +381,6 @@ print(*{"scipy", "skimage", "torch", "transformers"} & sys.modules.keys())
 """
     lines = run_script(script, folder=data.parent).stdout.splitlines()
     assert lines == ["2", "2", "2", "nothing to do: all 3 label maps exist; --overwrite replaces them", "0", ""]
-
-
-def test_folder_without_boxes(gffusion: Callable, data: Path) -> None:
-    shutil.rmtree(data / "boxes")
-    outcome = gffusion("masks", data, "--method", "threshold")
-    assert outcome.exit_code == 2
-    assert f"no pair of {data} has boxes" in outcome.err
 
 
 def test_real_pairs(gffusion: Callable, data_dir: Path, tmp_path: Path) -> None:

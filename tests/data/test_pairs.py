@@ -1,7 +1,5 @@
 """Matching of file names, and reading of pairs."""
 
-import os
-import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -9,11 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
-from gffusion.data import NamedBoxes, PairMatch, match_pairs, read_image, read_pair, write_image
-from gffusion.data.same_files import check_different_files
-from gffusion.models.gffusion.image_ops import to_uint8
+from gffusion.data import NamedBoxes, PairMatch, match_pairs, read_pair, write_image
 
 Match = Callable[..., PairMatch]
 
@@ -294,64 +289,6 @@ class TestOneFolder:
         for infrared in (tmp_path, tmp_path / "100MEDIA"):
             with pytest.raises(ValueError, match=message):
                 match_pairs(tmp_path, infrared)
-
-
-class TestSameFiles:
-    @pytest.fixture
-    def folders(self, tmp_path: Path) -> tuple[Path, Path]:
-        """Make a folder of two color images, and an empty one."""
-        visible, infrared = tmp_path / "visible", tmp_path / "infrared"
-        for seed, folder in enumerate((visible, visible, infrared)):
-            folder.mkdir(exist_ok=True)
-            if folder == visible:
-                write_image(folder / f"{seed}.png", np.random.default_rng(seed).integers(0, 256, (40, 48, 3), np.uint8))
-        return visible, infrared
-
-    @pytest.mark.parametrize("make", [shutil.copy, os.link, os.symlink, "bmp", "webp", "gray", "16 bits", "jpg"])
-    def test_copies_are_refused(self, folders: tuple[Path, Path], make: Any) -> None:
-        visible, infrared = folders
-        for file in visible.iterdir():
-            if callable(make):
-                make(file, infrared / file.name)
-                continue
-            image = read_image(file)
-            image = to_uint8(image @ np.array([0.299, 0.587, 0.114]) / 255) if make == "gray" else image
-            image = image.astype(np.uint16) * 257 if make == "16 bits" else image
-            suffix = {"16 bits": ".tif", "gray": ".png"}.get(make, f".{make}")
-            write_image(infrared / f"{file.stem}{suffix}", image)
-        pairs = match_pairs(visible, infrared).pairs
-        for pair in pairs:
-            with pytest.raises(ValueError, match=r"show the same image: give|holds one image"):
-                read_pair(pair.visible, pair.infrared)
-        if callable(make):  # before anything is fused
-            with pytest.raises(ValueError, match=r"\(like 1 other pair\)"):
-                check_different_files(pairs)
-
-    def test_one_copy_among_others(self, folders: tuple[Path, Path]) -> None:
-        visible, infrared = folders
-        write_image(infrared / "0.png", np.random.default_rng(7).integers(0, 256, (40, 48), np.uint8))
-        shutil.copy(visible / "1.png", infrared)
-        pairs = match_pairs(visible, infrared).pairs
-        check_different_files(pairs)
-        with pytest.raises(ValueError, match=r"1\.png show the same image"):
-            check_different_files(pairs, every=True)
-
-    def test_files_with_both_images(self, tmp_path: Path) -> None:
-        pixels = np.random.default_rng(0).integers(0, 256, (40, 48, 4), np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "00001D.png")
-        pairs = match_pairs(tmp_path, tmp_path).pairs
-        check_different_files(pairs, every=True)
-        (images,) = (read_pair(pair.visible, pair.infrared) for pair in pairs)
-        np.testing.assert_array_equal(images.visible, pixels[..., :3])
-        np.testing.assert_array_equal(images.infrared, pixels[..., 3])
-
-    def test_flat_images_are_no_copies(self, tmp_path: Path) -> None:
-        """Both cameras can be dark."""
-        for name in ("visible.png", "infrared.png"):
-            write_image(tmp_path / name, np.zeros((40, 48), np.uint8))
-        images = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png")
-        for image in (images.visible, images.infrared):
-            np.testing.assert_array_equal(image, np.zeros((40, 48), np.uint8))
 
 
 class TestBoxes:

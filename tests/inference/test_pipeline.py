@@ -1,4 +1,4 @@
-"""The "image-fusion" pipeline of transformers: inputs, batches, options and errors."""
+"""The "image-fusion" pipeline of transformers: inputs, batches, options, and files that cannot be read."""
 
 import contextlib
 import io
@@ -33,19 +33,6 @@ def make_pair(height: int = 40, width: int = 48, seed: int = 0) -> Pair:
     waves = [0.5 + 0.5 * np.sin(seed + channel + rows + channel * columns) for channel in range(4)]
     images = np.rint(255 * np.stack(waves, axis=-1)).astype(np.uint8)
     return images[..., :3].copy(), images[..., 3].copy()
-
-
-@pytest.fixture(scope="module")
-def checkpoint(tiny_model: Callable[..., GFFusionModel], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoint")
-    tiny_model().save_pretrained(folder)
-    GFFusionImageProcessor().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture(scope="module")
-def fuse(checkpoint: Path) -> ImageFusionPipeline:
-    return pipeline("image-fusion", model=str(checkpoint), device="cpu")  # equal to the last bit only there
 
 
 @pytest.fixture(scope="module")
@@ -342,59 +329,6 @@ class TestRangesOfSeveralImages:
 
 
 class TestErrors:
-    @pytest.mark.parametrize(
-        ("inputs", "message"),
-        [
-            ("visible.png", r"Expected a visible and an infrared path.*got only 'visible\.png'"),
-            (b"visible.png", "cannot read the given image: it is not a PNG"),
-            (encode(make_pair()[0], "PNG"), "Expected a pair .*, file contents or images, .* got bytes"),
-            (io.BytesIO(encode(make_pair()[0], "PNG")), "Expected a pair .* got BytesIO"),
-            ((make_pair()[0], b"visible.png"), "cannot read the infrared image: it is not a PNG"),
-            (PIL.Image.new("L", (48, 40)), "Expected a pair .* got Image"),
-            (None, "Expected a pair .* got NoneType"),
-            ({"visible": "visible.png"}, "Expected a pair .* got dict"),
-            (["visible.png"], "Expected a pair .* got str"),
-            (["visible.png", "infrared.png", "more.png"], "Expected a pair .* got str"),
-            ([("visible.png", None)], "Expected a pair .* got tuple"),
-            (make_pair()[1], "Expected a pair .* got ndarray"),
-        ],
-        ids=lambda value: type(value).__name__,
-    )
-    def test_no_pair(self, fuse: ImageFusionPipeline, inputs: Any, message: str) -> None:
-        with pytest.raises((ValueError, OSError), match=message):
-            fuse(inputs)
-
-    def test_sizes_of_a_pair_must_match(self, fuse: ImageFusionPipeline) -> None:
-        visible, infrared = make_pair()
-        with pytest.raises(ValueError, match=r"48 x 40 pixels, but the infrared image 47 x 40"):
-            fuse((visible, infrared[:, 1:]))
-
-    @pytest.mark.parametrize("batch_size", ["2", 2.5, 0])
-    def test_batch_size(self, fuse: ImageFusionPipeline, batch_size: Any) -> None:
-        with pytest.raises(ValueError, match=rf"whole number of at least 1, got {batch_size!r}"):
-            fuse([make_pair()], batch_size=batch_size)
-
-    def test_num_workers(self, fuse: ImageFusionPipeline, checkpoint: Path) -> None:
-        """Programs written for other pipelines pass it, also when they create the pipeline."""
-        own = pipeline("image-fusion", model=str(checkpoint), device="cpu", num_workers=0)
-        for number in (0, None):
-            assert np.array_equal(own(make_pair(), num_workers=number), fuse(make_pair()))
-        for call in (partial(fuse, make_pair()), partial(pipeline, "image-fusion", model=str(checkpoint))):
-            with pytest.raises(ValueError, match="`num_workers` must be 0 or None, got 2"):
-                call(num_workers=2)
-
-    def test_unknown_argument(self, fuse: ImageFusionPipeline) -> None:
-        with pytest.raises(
-            ValueError, match=r"\['segmentation'\]. Allowed: agc, align, batch_size, crop, infrared_luma"
-        ):
-            fuse(make_pair(), segmentation=True)
-
-    def test_no_segmenter(self, tiny_model: Callable[..., GFFusionModel]) -> None:
-        model = tiny_model(use_segmenter=False).eval()
-        fuse = pipeline("image-fusion", model=model, image_processor=GFFusionImageProcessor())
-        with pytest.raises(ValueError, match="no segmenter"):
-            fuse(make_pair(), segment=True)
-
     def test_files(self, fuse: ImageFusionPipeline, files: Path) -> None:
         with pytest.raises(FileNotFoundError, match=r"nowhere.png"):
             fuse((files / "nowhere.png", files / "infrared.png"))

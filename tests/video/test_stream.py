@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from transformers.utils.logging import warning_once
 from video_files import infrared_frame, visible_frame
 
-from gffusion.cameras import Rig
 from gffusion.data import ReadOptions
 from gffusion.inference.predict import predict
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
@@ -178,55 +177,6 @@ def test_dropped_pairs_before_a_failure_count_for_the_next_result(
     assert (stream.statistics.dropped, stream.statistics.failed, stream.statistics.fused) == (2, 1, 1)
 
 
-@pytest.mark.parametrize(
-    ("image", "message"),
-    [
-        (None, "got NoneType"),
-        ([[0]], "got list"),
-        (np.zeros((0, 4), np.uint8), r"ndarray of uint8 and shape \(0, 4\)"),
-        (np.zeros(4, np.uint8), r"ndarray of uint8 and shape \(4,\)"),
-        (np.zeros((3, 48, 64), np.uint8), r"ndarray of uint8 and shape \(3, 48, 64\)"),
-        (np.zeros((48, 64, 4), np.uint8), r"ndarray of uint8 and shape \(48, 64, 4\)"),
-        (np.zeros((48, 64), bool), "floating-point values, got ndarray of bool"),
-        (np.zeros((48, 64), np.complex64), "got ndarray of complex64"),
-        (np.zeros((48, 64), object), "got ndarray of object"),
-        (np.zeros((48, 64), "U3"), "got ndarray of <U3"),
-        (np.zeros((48, 64), [("a", "u1")]), "got ndarray of "),
-    ],
-)
-@pytest.mark.parametrize("name", ["visible", "infrared"])
-def test_what_is_no_image_is_refused(funet: GFFusionModel, image: Any, message: str, name: str) -> None:
-    images = dict(zip(("visible", "infrared"), pair(0), strict=True)) | {name: image}
-    stream = FusionStream(funet, load_image_processor("gffusion-funet"))
-    with stream, pytest.raises(ValueError, match=f"`{name}` must be an array .*{message}"):
-        stream.push(**images)
-    assert stream.statistics.pushed == 0
-
-
-@pytest.mark.parametrize(("name", "advice"), [("visible", "its values"), ("infrared", "values with NaN")])
-def test_masked_arrays_are_refused_with_what_push_takes(funet: GFFusionModel, name: str, advice: str) -> None:
-    images = dict(zip(("visible", "infrared"), pair(0), strict=True))
-    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
-        with pytest.raises(ValueError, match=f"`{name}` is a masked array, .*: give .*{advice}"):
-            stream.push(**images | {name: np.ma.array(images[name], mask=np.arange(images[name].size) == 3)})  # type: ignore[arg-type]
-        stream.push(**images | {name: np.ma.array(images[name])})  # type: ignore[arg-type]
-        assert stream.latest(timeout=120) is not None
-
-
-@pytest.mark.parametrize("time", [float("nan"), float("inf"), np.float32("nan"), "1.5", True])
-def test_wrong_times(funet: GFFusionModel, time: Any) -> None:
-    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
-        with pytest.raises(ValueError, match="`time` must be a finite number of seconds, got "):
-            stream.push(*pair(0), time=time)
-        stream.push(*pair(0), time=2)
-        if time != float("inf"):
-            with pytest.raises(ValueError, match="`timeout` must be a number of seconds or None, got "):
-                stream.latest(timeout=time)
-        first = stream.latest(timeout=float("inf"))
-        assert first is not None and stream.latest(timeout=np.float32(-1), after=first) is first
-    assert stream.statistics.pushed == 1
-
-
 def test_notes_are_logged_once(funet: GFFusionModel, caplog: pytest.LogCaptureFixture) -> None:
     """Such as those on frames behind a shutter, of which dead ones fail; their numbers are no kind."""
     processor = load_image_processor("gffusion-funet", infrared_range="percentile")
@@ -371,11 +321,6 @@ def test_iteration_goes_on_after_a_pair_that_cannot_be_fused(funet: GFFusionMode
     assert [*times, *(result.time for result in results)] == [1, 3]
 
 
-def test_options_of_another_kind(funet: GFFusionModel) -> None:
-    with pytest.raises(TypeError, match=r"`read_options` must be ReadOptions, .*Rig\.load.*, got Rig"):
-        FusionStream(funet, load_image_processor("gffusion-funet"), Rig(np.eye(3)))  # type: ignore[arg-type]
-
-
 def test_many_threads(funet: GFFusionModel) -> None:
     """Every pair is fused, dropped or failed, and times only grow for a reader of one camera."""
     stream = FusionStream(funet, load_image_processor("gffusion-funet"))
@@ -417,21 +362,3 @@ def test_smoothing_and_alignment(funet: GFFusionModel) -> None:
                 levels.append(result.fused[:16].mean())
         jumps.append(abs(levels[1] - levels[0]))
     assert jumps[0] > 1.8 * jumps[1]
-
-
-@pytest.mark.parametrize(
-    ("options", "stream_options", "message"),
-    [
-        ({"infrared_range": "folder"}, {}, "folder"),
-        ({}, {"read_options": ReadOptions(align="auto")}, "gffusion align"),
-        ({}, {"segment": True}, "segmenter"),
-        ({}, {"semantic_every": 4}, "injects CLIP"),
-        ({}, {"semantic_every": 0}, "whole number of at least 1, got 0"),
-        ({}, {"semantic_every": "x"}, "whole number of at least 1, got 'x'"),
-        ({}, {"semantic_every": True}, "whole number"),
-        ({}, {"semantic_every": 1.5}, "whole number"),
-    ],
-)
-def test_refused(funet: GFFusionModel, options: dict[str, Any], stream_options: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        FusionStream(funet, load_image_processor("gffusion-funet", **options), **stream_options)
