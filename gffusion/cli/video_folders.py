@@ -87,8 +87,10 @@ def _run(
             report, _ = run_video(job, model, processor, settings, timing, title)
         except KeyboardInterrupt:
             return stopped._replace(is_interrupted=True)
-        except (OSError, ValueError) as error:
-            failures.append((name, one_line(error)))
+        except (OSError, ValueError, MemoryError, RuntimeError) as error:
+            if (reason := _explain(error)) is None:
+                raise
+            failures.append((name, reason))
             if any(map(prevents_writing, (error, error.__cause__))):
                 return stopped._replace(not_tried=len(todo) - number - 1)
             continue
@@ -100,3 +102,12 @@ def _run(
         else:
             done += 1
     return outcome._replace(done=done, failures=failures, notes=notes)
+
+
+def _explain(error: Exception) -> str | None:
+    """Return why a video failed, or `None` for an error that no user can cause."""
+    if isinstance(error, OSError | ValueError):
+        return one_line(error)
+    from gffusion.utils.memory import describe_memory_error  # saves start-up time
+
+    return describe_memory_error(error)

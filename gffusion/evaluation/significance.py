@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _LEVEL = 0.05  # of adjusted p-values, from which on a difference can be chance
+_ROUNDING = 1e-9  # relative difference of equal values that were computed in another order
 COLUMNS = ("method", "metric", "mean difference", "better", "worse", "p", "adjusted p")
 """Columns of [`Comparison.list_rows`]."""
 
@@ -19,6 +20,7 @@ class Comparison:
 
     Attributes:
         reference: Index of the method.
+        images: Number of images.
         differences: Its means minus those of the other methods.
         better: Number of images on which it is better.
         worse: Number of images on which it is worse.
@@ -27,6 +29,7 @@ class Comparison:
     """
 
     reference: int
+    images: int
     differences: NDArray[np.float64]
     better: NDArray[np.int64]
     worse: NDArray[np.int64]
@@ -50,8 +53,11 @@ class Comparison:
             for method, row in zip(methods, self.adjusted, strict=True)
         }
         listed = "; ".join(f"{method} ({names})" for method, names in unclear.items() if names)
-        tests = f"signed-rank tests of {methods[self.reference]}, adjusted for {np.isfinite(self.adjusted).sum()} tests"
-        return f"Differences that can be chance ({tests}, p >= {_LEVEL}): {listed or 'none'}."
+        count = int(np.isfinite(self.adjusted).sum())
+        tests = f"signed-rank tests of {methods[self.reference]}, adjusted for {count} tests"
+        text = f"Differences that can be chance ({tests}, p >= {_LEVEL}): {listed or 'none'}."
+        smallest = count * 2.0 ** (1 - self.images)  # if one method is better on all images
+        return text + " The images are too few to show any difference." * (smallest >= _LEVEL)
 
 
 def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool], reference: int) -> Comparison:
@@ -71,6 +77,7 @@ def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool
     from scipy.stats import wilcoxon  # takes most of a second to import
 
     differences = values[reference] - values  # (methods, images, metrics)
+    differences[np.isclose(values[reference], values, rtol=_ROUNDING, atol=0)] = 0
     p_values = np.full(values[:, 0].shape, np.nan)
     for method, metric in np.ndindex(*p_values.shape):
         if method != reference:
@@ -79,6 +86,7 @@ def compare_methods(values: NDArray[np.float64], higher_is_better: Sequence[bool
     gains = np.where(higher_is_better, 1, -1) * differences
     return Comparison(
         reference,
+        values.shape[1],
         differences.mean(axis=1),
         (gains > 0).sum(axis=1),
         (gains < 0).sum(axis=1),

@@ -1,5 +1,6 @@
 """Match the videos of two folders, or of one folder that holds both kinds."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from gffusion.data.file_names import is_listed
@@ -7,6 +8,7 @@ from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.mixed_folders import separate_kinds
 from gffusion.data.other_files import FLIR_SUFFIXES, VIDEO_SUFFIXES
 from gffusion.data.pairs import NoMatchError, PairMatch, match_pairs
+from gffusion.utils.notes import name_first
 
 
 def are_video_folders(visible: Path, infrared: Path | None = None) -> bool:
@@ -44,16 +46,17 @@ def match_videos(visible: Path, infrared: Path | None = None) -> PairMatch:
     else:
         visible_files, infrared_files = _list_videos(visible), _list_videos(infrared)
         where = f"no video in {visible} has the name of one in {infrared}"
+    advice = "the videos of a pair must have the same name, except for suffix and words such as vis and ir"
     try:
         match = match_pairs(visible_files, infrared_files)
-    except NoMatchError:
-        match = None
-    if match is None or any(pair.visible == pair.infrared for pair in match.pairs):
-        raise ValueError(
-            f"{where} (for example {visible_files[0].name} and {infrared_files[-1].name}); the videos of a pair must have the same "
-            "name, except for suffix and words such as vis and ir"
-        )
-    return match
+    except NoMatchError as error:
+        example = f"{visible_files[0].name} and {infrared_files[-1].name}"
+        raise ValueError(f"{where} (for example {example}); {advice}") from error
+    pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
+    if not pairs:
+        raise ValueError(f"{where} ({name_first([file.name for file in visible_files])}); {advice}")
+    alone = [pair.visible for pair in match.pairs if pair not in pairs]
+    return replace(match, pairs=pairs, visible_only=(*match.visible_only, *alone))
 
 
 def _holds_videos(folder: Path) -> bool:

@@ -73,9 +73,10 @@ def test_memory_card(gffusion: Callable, folders: Path, given: tuple[str, ...]) 
             Path(folder).mkdir(exist_ok=True)
             shutil.copy(source, f"{folder}/DJI_0001_{name}.MP4")
     Path("card/DJI_0001_Z.MP4").unlink()
+    shutil.copy("v/b_vis.mp4", "card/other.mp4")
     outcome = gffusion("fuse", *given, "-o", "out", "--model", "gffusion-funet")
     assert outcome.exit_code == 0, outcome.err
-    assert os.listdir("out") == ["DJI_0001_V.mp4"]
+    assert os.listdir("out") == ["DJI_0001_V.mp4"] and "skipped 1 without infrared partner: other.mp4" in outcome.err
     check_fused("out/DJI_0001_V.mp4", 6)
 
 
