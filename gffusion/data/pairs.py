@@ -136,7 +136,8 @@ def match_pairs(
         visible_files, infrared_files, left_out = leave_out_other_kind(visible_files, infrared_files)
         partners, assumed = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
         notes = (*left_out, *assumed)
-        _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners)
+        listed = ", or give `gffusion fuse` a CSV file of pairs, which `gffusion match` writes by the times in names"
+        _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners, listed)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
     labels_files = list_folder(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
     labels_of = _match_others(_describe(visible), paired, str(labels), labels_files) if labels is not None else {}
@@ -177,9 +178,8 @@ def match_results(visible: Sequence[Path], folder: Path, are_labels: bool = Fals
         ValueError: If it contains no images, several files could match, or no stems match.
     """
     images, results = _index_files(visible), list_folder(folder, IMAGE_SUFFIXES, "images")
-    partners, _ = _find_partners(
-        images, results, *((ANY,) if are_labels else (Words(FUSED_WORDS), INFRARED, INFRARED_OR_NEAR, FUSED))
-    )
+    kinds = (ANY,) if are_labels else (Words(FUSED_WORDS), INFRARED, INFRARED_OR_NEAR, FUSED)
+    partners, _ = _find_partners(images, results, *kinds)
     _check_any_match(str(visible[0].parent), images, str(folder), results, partners)
     claimed = {core: other for stem, other in partners.items() for core in (other, find_core(stem, VISIBLE))}
     unused = () if are_labels else sorted(results.keys() - partners.values())
@@ -373,16 +373,16 @@ def _check_any_match(
     other_folder: str,
     others: Mapping[str, Path | NamedBoxes],
     matched: Mapping[str, str],
+    alternative: str = "",
 ) -> None:
     if matched:
         return
-    example = next(map(describe_entry, others.values()), "no file")
     unread = find_unread(Path(other_folder), visible.values()) if Path(other_folder).is_dir() else []
     advice = f"; {describe_unread(unread)}" if unread else ""
     raise NoMatchError(
-        f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} "
-        f"and {example}); the files of a pair must have the same name, except for suffix and words such as vis and ir. A CSV file can "
-        f"name the pairs, and `gffusion match` writes one by the times in names{advice}"
+        f"no image in {folder} has the stem of one in {other_folder} (for example {next(iter(visible.values())).name} and "
+        f"{next(map(describe_entry, others.values()), 'no file')}); the files of a pair must have the same name, except for suffix "
+        f"and words such as vis and ir: rename them{alternative}{advice}"
     )
 
 

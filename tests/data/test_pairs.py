@@ -86,9 +86,12 @@ class TestStems:
                 {"infrared": ["a.mp4"]},
                 r"infrared holds no images; looked for .*; it holds videos, which only `gffusion fuse` takes",
             ),
-            ({"infrared": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png"),
-            ({"infrared": ["1.png"], "labels": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png"),
-            ({"infrared": ["1.png"], "boxes": ["3.txt"]}, r"1_VIS\.png and 3\.txt"),
+            (
+                {"infrared": ["3_IR.png"]},
+                r"1_VIS\.png and 3_IR\.png.*: rename them, or give `gffusion fuse` a CSV file of pairs",
+            ),
+            ({"infrared": ["1.png"], "labels": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png.*: rename them$"),
+            ({"infrared": ["1.png"], "boxes": ["3.txt"]}, r"1_VIS\.png and 3\.txt.*: rename them$"),
         ],
     )
     def test_no_match(self, match: Match, folders: dict[str, list[str]], message: str) -> None:

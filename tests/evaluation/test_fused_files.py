@@ -160,6 +160,13 @@ def test_words_in_names_of_fused_images(pairs: Path, name: str) -> None:
     assert run(pairs).skipped == {"b": "flat: no fused image of this name"}
 
 
+def test_no_name_of_a_visible_image(pairs: Path) -> None:
+    for file in [*(pairs / "flat").iterdir()]:
+        file.rename(file.with_stem(f"{file.stem}{file.stem}"))
+    with pytest.raises(ValueError, match=r"for example a\.png and aa\.png.*vis and ir: rename them$"):
+        run(pairs)
+
+
 def test_fused_images_beside_their_sources(pairs: Path) -> None:
     """As methods write them: those with a word for fused images are meant, not the copies of the sources."""
     expected = run(pairs).to_csv()
