@@ -29,7 +29,8 @@ def benchmark(
 ) -> None:
     """Measure the time of each step of a pair on the CPU, from reading its files to writing the fused image.
 
-    For the networks, it is compared with the limit: the time of their convolutions and matrix products, at the rates that
+    Parameters and GFLOP are those of the networks without the segmenter; a multiply-add counts as two.
+    For the networks, the time is compared with the limit: the time of their convolutions and matrix products, at the rates that
     this processor reaches for large ones, measured between the passes; for other steps, with the time of copying their
     data. Close other programs: they slow down steps and rates at different moments.
     """
@@ -72,15 +73,25 @@ def _describe(measured: "Measurement", model: str, size: tuple[int, int]) -> dic
         "python": platform.python_version(),
         "processor": f"{platform.machine()}, {torch.backends.cpu.get_cpu_capability()}",
         "rates": vars(measured.rates),
-        "steps": {step.name: {"seconds": step.seconds, "limit": step.limit} for step in measured.steps},
+        "parameters": measured.parameters,
+        "gflop": measured.flop / 1e9,
+        "steps": {
+            step.name: {
+                "seconds": step.seconds,
+                "limit": step.limit,
+                "gflop": None if step.flop is None else step.flop / 1e9,
+            }
+            for step in measured.steps
+        },
     }
 
 
 def _print_table(measured: "Measurement", model: str, size: tuple[int, int]) -> None:
-    facts, rates = _describe(measured, model, size), measured.rates
+    facts, rates, parameters = _describe(measured, model, size), measured.rates, measured.parameters
     total = sum(step.seconds for step in measured.steps)
     typer.echo(
         f"{model}, {size[0]}x{size[1]}, {facts['threads']} threads, {facts['processor']}, torch {facts['versions']['torch']}\n"
+        f"{parameters['trained']:,} trained and {parameters['frozen']:,} frozen parameters, {facts['gflop']:.1f} GFLOP per pair\n"
         f"convolutions {rates.convolution / 1e9:.0f} GFLOP/s ({rates.narrow / 1e9:.0f} with 16 channels), matrix products "
         f"{rates.matmul / 1e9:.0f} GFLOP/s, copies {rates.copy / 1e9:.1f} GB/s\n\n{'step':10}{'ms':>9}{'share':>8}{'limit':>9}{'times':>8}"
     )

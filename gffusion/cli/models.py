@@ -19,27 +19,32 @@ def models(
         str | None,
         typer.Option("--status", metavar="STATUS", help='Only "bundled", "published" or "recipe-only" models.'),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with descriptions and results.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON, with descriptions, parameters and results.")
+    ] = False,
 ) -> None:
-    """List the models of the zoo with status, license, training data and recipe; for the name of one, also its results.
+    """List the models of the zoo with status, license, training data and recipe; for the name of one, also its parameters and results.
 
     Models with the status "recipe-only" have no weights yet: train them with `gffusion train --config RECIPE`.
     """
-    from gffusion.zoo.registry import find_entries  # saves start-up time of the other commands
+    from gffusion.zoo.parameters import count_bundled_parameters  # saves start-up time of the other commands
+    from gffusion.zoo.registry import find_entries
 
     with user_errors():
         entries = find_entries(pattern, status)  # type: ignore[arg-type] # it checks the status
         if not entries:
             raise ValueError(f"No model matches {pattern!r}{f' with the status {status!r}' if status else ''}.")
     if as_json:
-        print_json([asdict(entry) for entry in entries])
+        print_json([asdict(entry) | {"parameters": count_bundled_parameters(entry)} for entry in entries])
         return
     _print_table(entries)
     if pattern != entries[0].name:
-        typer.echo("\n`gffusion models NAME` shows the description and the results of a model.")
+        typer.echo("\n`gffusion models NAME` shows the description, the parameters and the results of a model.")
         return
     for entry in entries:
         typer.echo(f"\n{entry.name}: {entry.description}")
+        if parameters := count_bundled_parameters(entry):
+            typer.echo(f"  {parameters['trained']:,} trained and {parameters['frozen']:,} frozen parameters")
         if entry.repo_id is not None:
             typer.echo(f"  on the Hub: {entry.repo_id}, revision {entry.revision}")
         for dataset, means in entry.measurements.items():

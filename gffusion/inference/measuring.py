@@ -10,12 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from gffusion.data import read_pair, write_image
@@ -30,6 +31,8 @@ from .large_images import LARGE_PIXELS, find_large_form
 from .predict import find_semantics
 from .row_bands import fuse_in_bands
 from .threads import run_alone, run_in_threads
+
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -47,19 +50,26 @@ class Rates:
 
 @dataclass(frozen=True)
 class Step:
-    """Median time of a stage, and its lower bound at the measured rates."""
+    """Median time of a stage, its lower bound at the measured rates, and the FLOP of the networks, 2 for each multiply-add."""
 
     name: str
     seconds: float
     limit: float | None = None
+    flop: int | None = None
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """Steps of a pair, in order, and the rates of the processor."""
+    """Steps of a pair, in order, the rates of the processor, and the numbers of trained and of frozen parameters."""
 
     steps: list[Step]
     rates: Rates
+    parameters: dict[str, int]
+
+    @property
+    def flop(self) -> int:
+        """FLOP of all networks for the pair."""
+        return sum(step.flop or 0 for step in self.steps)
 
 
 @torch.inference_mode()
@@ -91,8 +101,23 @@ def measure_pair(
                 times[step].append(seconds)
     median = {step: statistics.median(seconds) for step, seconds in times.items()}
     rates = Rates(*(_WORK[kind] * torch.get_num_threads() / median.pop(kind) for kind in _WORK))
-    limits = _find_limits(model, size, rates)
-    return Measurement([Step(step, seconds, limits.get(step)) for step, seconds in median.items()], rates)
+    counts = _count_flop(model, size)
+    limits = _find_limits(counts, size, rates)
+    flop = {step: sum(of_step.values()) for step, of_step in counts.items()}
+    steps = [Step(step, seconds, limits.get(step), flop.get(step)) for step, seconds in median.items()]
+    return Measurement(steps, rates, count_parameters(model))
+
+
+def count_parameters(model: GFFusionModel) -> dict[str, int]:
+    """Return the numbers of "trained" parameters and of "frozen" ones, which are those of the encoders.
+
+    Example:
+        >>> from gffusion import create_model
+        >>> count_parameters(create_model("gffusion-funet"))
+        {'trained': 13489, 'frozen': 0}
+    """
+    frozen = sum(value.numel() for encoder in model.backbones.values() for value in encoder.parameters())
+    return {"trained": sum(value.numel() for value in model.parameters()) - frozen, "frozen": frozen}
 
 
 def _time_pair(
@@ -183,23 +208,39 @@ def _time_rates() -> dict[str, float]:
     return times
 
 
-def _find_limits(model: GFFusionModel, size: tuple[int, int], rates: Rates) -> dict[str, float]:
-    """Return the seconds of the networks' convolutions and matrix products, and of the copies around them, at the rates."""
+def _count_flop(model: GFFusionModel, size: tuple[int, int]) -> dict[str, dict[Any, int]]:
+    """Return the FLOP of each of the networks by operation: of convolutions and matrix products."""
     visible, infrared = torch.rand(1, 3, *size), torch.rand(1, 1, *size)
     source = model.to_source(visible)
-    limits, projections = {}, None
+    counts, semantics = {}, None
     if model.config.paradigm != "cascading":
-        with FlopCounterMode(display=False) as counter:
-            projections = model.project_semantics(visible, infrared).projections
-        limits["encoder"] = _add(counter, rates)
-    with FlopCounterMode(display=False) as counter:
+        semantics, counts["encoder"] = _count(lambda: model.project_semantics(visible, infrared))
+    projections = None if semantics is None else semantics.projections
+
+    def encode() -> Tensor:
         spatial = model.funet.encode(source, infrared)
-        if projections is not None:
-            spatial, _ = model.finet.inject(spatial, upsample(projections, (spatial.shape[-2], spatial.shape[-1])))
-    limits["FuNet"] = _add(counter, rates)
-    with FlopCounterMode(display=False) as counter:
-        model.funet.decode(spatial, source, infrared, model.funet.compute_context(source, infrared))
-    limits["decode"] = _add(counter, rates)
+        if projections is None:
+            return spatial
+        return model.finet.inject(spatial, upsample(projections, (spatial.shape[-2], spatial.shape[-1])))[0]
+
+    spatial, counts["FuNet"] = _count(encode)
+    _, counts["decode"] = _count(
+        lambda: model.funet.decode(spatial, source, infrared, model.funet.compute_context(source, infrared))
+    )
+    return counts
+
+
+def _count(function: Callable[[], Result]) -> tuple[Result, dict[Any, int]]:
+    """Return the result of a function, and its FLOP by operation."""
+    # The counter knows no other implementation of attention for CPUs.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        result = function()
+    return result, dict(counter.get_flop_counts()["Global"])
+
+
+def _find_limits(counts: dict[str, dict[Any, int]], size: tuple[int, int], rates: Rates) -> dict[str, float]:
+    """Return the seconds of the networks' convolutions and matrix products, and of the copies around them, at the rates."""
+    limits = {step: _add(of_step, rates) for step, of_step in counts.items()}
     pixels = size[0] * size[1]
     # Bytes that are read and written at least: two images and their values; values, the visible image, and the result.
     limits["prepare"] = pixels * (4 + 4 * 4) / rates.copy
@@ -207,8 +248,7 @@ def _find_limits(model: GFFusionModel, size: tuple[int, int], rates: Rates) -> d
     return limits
 
 
-def _add(counter: FlopCounterMode, rates: Rates) -> float:
-    counts = counter.get_flop_counts()["Global"]
+def _add(counts: dict[Any, int], rates: Rates) -> float:
     return sum(
         flops / (rates.convolution if "convolution" in str(operation) else rates.matmul)
         for operation, flops in counts.items()

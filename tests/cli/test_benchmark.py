@@ -14,6 +14,9 @@ def test_table_and_json(gffusion: Callable[..., Outcome]) -> None:
     for name in ("read", "prepare", "FuNet", "decode", "restore", "write", "networks", "all"):
         assert f"\n{name} " in table.out
     result = json.loads(gffusion(*words, "--json").out)
+    assert result["parameters"] == {"trained": 13489, "frozen": 0}
+    assert f"\n13,489 trained and 0 frozen parameters, {result['gflop']:.1f} GFLOP per pair\n" in table.out
+    assert result["gflop"] == sum(step["gflop"] or 0 for step in result["steps"].values()) > 0
     assert result["size"] == [48, 64] and result["steps"]["FuNet"]["seconds"] > 0
     assert {"gffusion", "torch"} < result["versions"].keys() and result["rates"]["convolution"] > 0
 

@@ -1,13 +1,15 @@
 """`gffusion models`: the table, results, selection, and the terminal."""
 
+import json
 import re
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from gffusion.zoo import MODELS, list_models
+from gffusion.zoo import MODELS, create_model, list_models
 
 
 def test_table_lists_every_model(gffusion: Callable) -> None:
@@ -50,6 +52,21 @@ def test_name_of_a_baseline_is_no_model(
 def test_results_with_the_command_that_measures_them(gffusion: Callable) -> None:
     out = gffusion("models", "gffusion-funet").out
     assert re.search(r"MSRS, 40 validation pairs: EN 6\.569, .*\n +gffusion evaluate .*--model gffusion-funet", out)
+
+
+def test_parameters_are_those_of_the_loaded_models(gffusion: Callable) -> None:
+    entries = {entry["name"]: entry for entry in json.loads(gffusion("models", "--json").out)}
+    for name, entry in entries.items():
+        if entry["status"] != "bundled":
+            assert entry["parameters"] is None
+            continue
+        parts: Counter[str] = Counter()
+        for path, value in create_model(name).named_parameters():
+            parts["frozen" if path.split(".")[0] in ("clip", "dinov2") else "trained"] += value.numel()
+        assert entry["parameters"] == {"trained": parts["trained"], "frozen": parts["frozen"]}
+        line = f"  {parts['trained']:,} trained and {parts['frozen']:,} frozen parameters\n"
+        assert line in gffusion("models", name).out
+    assert entries["gffusion-tiny"]["parameters"]["frozen"] > 1e6
 
 
 def test_pattern_and_status(gffusion: Callable) -> None:

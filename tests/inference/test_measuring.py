@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.inference import large_images
@@ -30,6 +32,30 @@ def test_steps(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
     assert min(vars(measured.rates).values()) > 1e6
     form = get_cpu_funet(model.funet)
     assert form is not None and not {"encode", "decode"} & {*vars(form), *vars(model.funet)}
+
+
+@pytest.mark.parametrize("paradigm", ["cascading", "parallel", "hybrid"])
+def test_parameters_and_flop(tiny_model: Callable[..., GFFusionModel], paradigm: str) -> None:
+    model = tiny_model(paradigm=paradigm, use_segmenter=False).eval()
+    measured = measure_pair(model, GFFusionImageProcessor(), (33, 48), repeats=1)
+    sizes = {name: value.numel() for name, value in model.named_parameters()}
+    frozen = sum(size for name, size in sizes.items() if name.startswith(("clip.", "dinov2.")))
+    assert measured.parameters == {"trained": sum(sizes.values()) - frozen, "frozen": frozen}
+    assert (frozen > 0) == (paradigm != "cascading")
+    with torch.inference_mode(), FlopCounterMode(display=False) as counter:
+        model(torch.rand(1, 3, 33, 48), torch.rand(1, 1, 33, 48))
+    # Two images, three layers of 16 patches and the class token, 32 channels; the counter omits attention on CPUs.
+    attention = 0 if paradigm == "cascading" else 2 * 3 * 2 * (2 * 17 * 17 * 32)
+    counted = sum(flop for name, flop in counter.get_flop_counts()["Global"].items() if "attention" not in str(name))
+    assert measured.flop == counted + attention
+    convolutions = [part for part in model.funet.modules() if isinstance(part, torch.nn.Conv2d)]
+    by_hand = sum(
+        2 * part.weight.numel() * 33 * 48 for part in convolutions
+    )  # a multiply-add for each weight and pixel
+    by_step = {step.name: step.flop for step in measured.steps if step.flop is not None}
+    if paradigm == "cascading":
+        assert measured.flop == by_hand
+    assert sum(by_step.values()) == measured.flop and by_step["FuNet"] + by_step["decode"] >= by_hand
 
 
 def test_pairs_that_are_fused_in_tiles_are_refused(
