@@ -39,7 +39,10 @@ def _choose_class_names(
     """Return the given names, those of the label maps (`classes.txt` next to or in their folder), or those of the models."""
     of_models = {method.class_names for method in methods if method.class_names}
     if not of_models and not predicted_labels:
-        raise ValueError("None of the models has a segmenter: give predicted label maps, or leave the labels out.")
+        raise ValueError(
+            "None of the models has a segmenter: give predicted label maps, or a model that segments all images "
+            "(`segment_with`, --segment-with), or leave the labels out."
+        )
     lists = _find_class_lists(labels)
     source = "the model" if class_names is None else "`class_names` (--class-names)"
     if class_names is None and lists:
