@@ -35,7 +35,8 @@ def test_methods_side_by_side(gffusion: Callable, pair: Path, monkeypatch: pytes
         "show", "fused", "visible.png", "infrared.png", *models, "--fused", "A=mine", "--fused", "B=other",
         "--zoom", "8,4,16,12", "-o", f"figure{suffix}",
     )  # fmt: skip
-    assert (outcome.exit_code, outcome.err) == (0, "")
+    notes = [f"note: {name}: it is the infrared image" for name in ("A", "B")]
+    assert (outcome.exit_code, outcome.err.splitlines()) == (0, notes)
     [images] = shown
     assert list(images) == ["visible", "infrared", *models[1::2], "A", "B"]
     np.testing.assert_array_equal(images["A"], read_image("infrared.png"))
