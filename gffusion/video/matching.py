@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import NamedTuple
 
 from .folders import FrameFolder, FrameSource
-from .reading import TimedFrame
+from .reading import TimedFrame, VideoFile
 
 MAX_PROBES = 10
 _MISSING_SHARE = Fraction(1, 50)  # of a duration; less is no reason to warn
@@ -157,7 +157,13 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
         notes.append("stopped at the end of the visible video, which is shorter")
     for file in (pair.visible, pair.infrared):
         if file.damaged:
-            notes.append(f"{file.path}: {file.damaged} damaged frames left out{_list_errors(file)}")
+            notes.append(f"{file.path}: {_count_damaged(file.damaged)} left out{_list_errors(file)}")
+        if isinstance(file, VideoFile) and file.filled.count and file.filled.first is not None:
+            notes.append(
+                f"{file.path}: {_count_damaged(file.filled.count)} filled in by the decoder, the first one at "
+                f"{float(file.filled.first):.3f} s: it and those after it, up to the next key frame, can show wrong content; copy "
+                "the file again if its source is not damaged"
+            )
         if (
             file.spare is not None
             and file.found
@@ -168,6 +174,10 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
                 "be truncated"
             )
     return notes
+
+
+def _count_damaged(count: int) -> str:
+    return f"{count} damaged frame{'s' * (count != 1)}"
 
 
 def _list_errors(file: FrameSource) -> str:

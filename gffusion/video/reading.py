@@ -16,6 +16,7 @@ from gffusion.data.bounds import DEFAULT_MAX_PIXELS, check_pixels
 from gffusion.utils.regular_files import check_regular
 
 from .cut_off import lacks_index
+from .filled_frames import FilledFrames, prepare_decoder
 from .formats import HD_HEIGHT
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class VideoFile:
         seconds: Duration, 0 if the file has none.
         shift: Time that is subtracted from its time stamps.
         damaged: Number of packets and frames that could not be used when the file was last read.
+        filled: Frames that were used then, although their data are damaged.
         found: Seconds from `start` to the end of the last frame, 0 unless the file was read to its end.
         spare: Seconds by which the duration of a complete file can exceed `found`; `None` if it may be that of the sound.
 
@@ -100,7 +102,7 @@ class VideoFile:
 
     def __init__(self, path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self.path = path
-        self.damaged, self.found = 0, Fraction(0)
+        self.damaged, self.filled, self.found = 0, FilledFrames(), Fraction(0)
         self._max_pixels = max_pixels
         self._delay: int | None = None
         with self._open() as container:
@@ -169,7 +171,7 @@ class VideoFile:
     def _read(self, start: Fraction | None) -> Iterator[TimedFrame]:
         if start is not None and self._has_no_pts and self._delay is None:
             next(self._read(None), None)
-        self.damaged, self.found = 0, Fraction(0)
+        self.damaged, self.filled, self.found = 0, FilledFrames(), Fraction(0)
         last = None
         end = duration = longest = Fraction(0)
         with self._open() as container:
@@ -177,7 +179,8 @@ class VideoFile:
             stream.thread_type = (
                 "SLICE" if self._has_no_pts else "AUTO"
             )  # so that errors are of the packet that is sent
-            stream.codec_context.options = {"max_pixels": str(self._max_pixels)}  # for frames that grow
+            options = prepare_decoder(stream.codec_context)
+            stream.codec_context.options = options | {"max_pixels": str(self._max_pixels)}  # for frames that grow
             if start is not None:
                 container.seek(max(0, int((start + self.shift) / self.time_base)), stream=stream)
             for frame in self._decode(container, stream):
@@ -195,6 +198,7 @@ class VideoFile:
                 if last is not None and time <= last:  # left by damaged packets
                     self.damaged += 1
                     continue
+                self.filled.add_frame(frame, time)
                 longest = max(longest, time - (time if last is None else last))
                 last = time
                 duration = Fraction(0) if self._has_no_pts else (frame.duration or 0) * unit
@@ -212,6 +216,7 @@ class VideoFile:
             for packet in container.demux(stream):
                 if first is None or (is_lost and packet.is_keyframe):
                     first, is_lost = packet.dts, False
+                self.filled.add_packet(packet)
                 try:
                     for frame in packet.decode():
                         if self._has_no_pts:

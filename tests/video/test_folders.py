@@ -247,7 +247,7 @@ def test_damaged_files_are_left_out(tmp_path: Path, fuse: Callable) -> None:
     assert found[4] in [(marker_column(4), marker_column(other)) for other in (3, 5)]
     assert (report.frames, report.failures) == (11, 0)
     for folder, name in ((visible, "frame_9.png"), (infrared, "frame_5.tiff")):
-        assert any(note.startswith(f"{folder}: 1 damaged frames left out: ") and name in note for note in report.notes)
+        assert any(note.startswith(f"{folder}: 1 damaged frame left out: ") and name in note for note in report.notes)
     for file in infrared.iterdir():
         file.write_bytes(b"")
     with pytest.raises(ValueError, match=r"thermal has no frame that can be decoded: .*frame_1\.tiff"):
