@@ -17,6 +17,7 @@ from gffusion.data import PairImages, ReadOptions
 from gffusion.data.alignment import find_rig, parse_align
 from gffusion.data.bounds import max_image_bytes
 from gffusion.data.contents import Content, is_content, name_source, read_source
+from gffusion.data.decoded_image import note_few_bits
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible, holds_both
 from gffusion.data.same_images import check_different_images
 from gffusion.data.urls import is_url, read_url
@@ -279,7 +280,10 @@ def _decode_pair(
 
 
 def _decode_visible(content: bytes | Image, name: str, options: ReadOptions) -> tuple[NDArray[Any], tuple[str, ...]]:
-    return decode_visible(content, name, options) if isinstance(content, bytes) else (to_array(content, "visible"), ())
+    if isinstance(content, bytes):
+        return decode_visible(content, name, options)
+    image = to_array(content, "visible")
+    return image, note_few_bits(image)
 
 
 def _decode_infrared(

@@ -12,9 +12,11 @@ from gffusion.cameras.missing import join_masks
 from gffusion.cameras.rig import describe_size
 from gffusion.cameras.running_range import RunningRange
 from gffusion.data import PairImages, ReadOptions
+from gffusion.data.decoded_image import note_few_bits
 from gffusion.data.infrared_range import note_flat_range
 from gffusion.data.reading import clean, complete_pair
 from gffusion.inference.predict import Prediction, predict
+from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
 from gffusion.models.gffusion.infrared_values import unmask
@@ -173,6 +175,7 @@ class FrameFuser:
             PaletteError: If the palette of the infrared image is another one.
             ValueError: If the images cannot be fused, or the type of the infrared images changes.
         """
+        visible = to_array(visible, "visible")
         if not isinstance(infrared, InfraredFrame):
             infrared = InfraredFrame(unmask(infrared, "infrared"))
         dtype = infrared.values.dtype.newbyteorder("=")
@@ -180,7 +183,8 @@ class FrameFuser:
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared.values), names[1])
         images = complete_pair(visible, frame, self._read_options, names)
-        images = images._replace(notes=images.notes + self._note_sizes(visible.shape[:2], infrared.values.shape[:2]))
+        sizes = self._note_sizes(visible.shape[:2], infrared.values.shape[:2])
+        images = images._replace(notes=note_few_bits(visible) + images.notes + sizes)
         options = images.adapt(self.options)
         if self._running is not None:
             options = options.with_limits(self._running.update(images.infrared, images.missing))

@@ -8,8 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from transformers.utils.logging import warning_once
 
-from gffusion import GFFusionImageProcessor, GFFusionModel, create_model
+from gffusion import GFFusionImageProcessor, GFFusionModel, ImageFusionPipeline, create_model
 from gffusion.data import PairImages
 from gffusion.inference import row_bands
 from gffusion.inference.gpu_inputs import prepare_bytes
@@ -187,6 +188,23 @@ def test_errors_name_what_predict_takes(tiny_model: TinyModel, infrared: Any, me
         predict(tiny_model().eval(), GFFusionImageProcessor(), [pair])
     added = getattr(raised.value, "__notes__", [])
     assert len(added) == len(notes) and all(word in note for word, note in zip(notes, added, strict=True))
+
+
+@pytest.mark.parametrize("as_pipeline", [False, True])
+def test_visible_arrays_of_few_bits_are_logged(
+    tiny_model: TinyModel, caplog: pytest.LogCaptureFixture, as_pipeline: bool
+) -> None:
+    """As those of files are noted."""
+    warning_once.cache_clear()
+    model, processor = tiny_model().eval(), GFFusionImageProcessor()
+    visible, infrared = np.tile(np.arange(64, dtype=np.uint16), (48, 1)), np.zeros((48, 64), np.uint8)
+    infrared[:, 20:] = 200
+    fuse = ImageFusionPipeline(model=model, image_processor=processor) if as_pipeline else None
+    for factor in (1000, 65, 4):  # to 63000, to 4095, and to 252, which are few gray levels
+        pair = visible * np.uint16(factor), infrared
+        predict(model, processor, [pair]) if fuse is None else fuse(pair)
+    (text,) = [text for text in caplog.messages if "16 bits but uses" in text]
+    assert text.endswith("uses 12: if it looks too dark, multiply its values by 16")
 
 
 def test_default_type_of_torch_does_not_matter() -> None:

@@ -244,6 +244,21 @@ def test_counts_that_will_look_flat_are_noted(
     )
 
 
+@pytest.mark.parametrize("dtype", [np.uint16, np.int32])
+def test_visible_frames_of_few_bits_are_noted(
+    funet: GFFusionModel, caplog: pytest.LogCaptureFixture, dtype: type[np.integer[Any]]
+) -> None:
+    """In every result, and logged once, whatever number of bits a frame uses."""
+    processor, results = load_image_processor("gffusion-funet"), []
+    with FusionStream(funet, processor) as stream:
+        for number, factor in enumerate((257, 16, 8)):
+            stream.push(visible_frame(0).astype(dtype) * factor, infrared_frame(0), time=number)
+            results.append(stream.latest(timeout=120, after=results[-1] if results else None))
+    texts = [" ".join(result.notes) if result is not None else "" for result in results]
+    assert "16 bits" not in texts[0] and "uses 12: " in texts[1] and "values by 32" in texts[2]
+    assert [text[:17] for text in caplog.messages if "16 bits but uses" in text] == ["frame at 1.000 s:"]
+
+
 @pytest.mark.parametrize("jump", [1, 4])
 def test_a_clock_that_is_set_freezes_no_frames(jump: int) -> None:
     """A slower camera repeats its array, and one frame is the same again."""
