@@ -19,7 +19,6 @@ from gffusion.inference.predict import Prediction, predict
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits
-from gffusion.models.gffusion.infrared_values import unmask
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.zoo.checks import check_model_object
 
@@ -176,9 +175,9 @@ class FrameFuser:
             ValueError: If the images cannot be fused, or the type of the infrared images changes.
         """
         visible = to_array(visible, "visible")
+        dtype = (infrared.values if isinstance(infrared, InfraredFrame) else infrared).dtype.newbyteorder("=")
         if not isinstance(infrared, InfraredFrame):
-            infrared = InfraredFrame(unmask(infrared, "infrared"))
-        dtype = infrared.values.dtype.newbyteorder("=")
+            infrared = InfraredFrame(to_array(infrared, "infrared"))
         self._check_type(dtype, names[1])
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared.values), names[1])

@@ -148,6 +148,7 @@ REFUSED = {
         (COLOR.astype(np.int16) - 200, GRAY),
         "visible image has int16 values from -200 to .*0 to 65535",
     ),
+    "signed_infrared": ((COLOR, GRAY.astype(np.int16) * 100), r"values in \[0, 1\].*infrared_range="),
     "negative_infrared": ((COLOR, GRAY.astype(np.int16) - 200), r"values in \[0, 1\].*, got -200 to .*infrared_range="),
     "more than 16 bits": (
         (COLOR, GRAY.astype(np.int64) + 65535),

@@ -225,9 +225,9 @@ def test_frozen_frames_are_noted(
     assert warning.startswith(f"frame at {noted[0] / 3:.3f} s: the infrared frames are identical since 0.000 s")
 
 
-@pytest.mark.parametrize("infrared_range", ["auto", "type"])
+@pytest.mark.parametrize(("infrared_range", "dtype"), [("auto", "u2"), ("type", "u2"), ("auto", ">u2"), ("auto", "i8")])
 def test_counts_that_will_look_flat_are_noted(
-    funet: GFFusionModel, caplog: pytest.LogCaptureFixture, infrared_range: str
+    funet: GFFusionModel, caplog: pytest.LogCaptureFixture, infrared_range: str, dtype: str
 ) -> None:
     """By the stream alone, for every pair; not if the range was chosen."""
     warning_once.cache_clear()
@@ -235,7 +235,7 @@ def test_counts_that_will_look_flat_are_noted(
     processor, results = load_image_processor("gffusion-funet", infrared_range=infrared_range), []
     with FusionStream(funet, processor) as stream:
         for number, infrared in enumerate((counts * 257, counts + 7000, counts + 7000)):
-            stream.push(visible, infrared, time=number)
+            stream.push(visible, infrared.astype(dtype), time=number)
             results.append(stream.latest(timeout=120, after=results[-1] if results else None))
     is_flat = [result is not None and any("will look flat" in note for note in result.notes) for result in results]
     assert is_flat == [False, *[infrared_range == "auto"] * 2]

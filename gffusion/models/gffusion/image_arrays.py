@@ -46,13 +46,16 @@ def to_array(image: Image, name: str) -> NDArray[Any]:
 def _narrow_integers(array: NDArray[Any], name: str) -> NDArray[Any]:
     """Convert wider or signed integers, such as arithmetic makes of 16-bit images, to uint16; other types are unchanged.
 
-    Infrared values that are negative or need more than 16 bits become floating point.
+    Infrared values that are negative or need more than 16 bits become floating point, and so do all signed ones of 8 or 16 bits,
+    as those of files: other frames of the camera can be negative.
 
     Raises:
         ValueError: If a visible value is negative or needs more than 16 bits, or the values seem to have 8 bits.
     """
     if array.dtype.kind not in "iu" or array.dtype in (np.uint8, np.uint16) or array.size == 0:
         return array
+    if name == "infrared" and array.dtype in (np.int8, np.int16):
+        return array.astype(np.float32)
     low, high = int(array.min()), int(array.max())
     if low < 0 or high > np.iinfo(np.uint16).max:
         if name == "infrared":  # temperatures or counts, which need a range
