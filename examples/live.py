@@ -5,6 +5,7 @@ is slower than the cameras therefore drops frames, but never lags behind. Needs 
 """
 
 import argparse
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from gffusion import create_model, load_image_processor
 from gffusion.cli.device import choose_device
 from gffusion.cli.infrared_options import parse_infrared_options
+from gffusion.cli.outputs import check_writable
 from gffusion.data import IMAGE_SUFFIXES, ReadOptions, write_image
 from gffusion.data.alignment import parse_align
 from gffusion.video.matching import VideoPair
@@ -31,6 +33,8 @@ parser.add_argument("--last", type=Path, help="file for the last fused frame")
 options = parser.parse_args()
 if options.last is not None and options.last.suffix.lower() not in IMAGE_SUFFIXES:
     parser.error(f"--last must be one of {', '.join(IMAGE_SUFFIXES)}, got {options.last}")
+if options.last is not None and not options.last.parent.is_dir():
+    parser.error(f"--last {options.last}: the folder {options.last.parent} does not exist: create it")
 
 
 def play(stream: FusionStream, pair: VideoPair) -> None:
@@ -45,8 +49,22 @@ def play(stream: FusionStream, pair: VideoPair) -> None:
         stream.close()
 
 
+def show(stream: FusionStream) -> None:
+    """Print a line for each result, and for each pair that cannot be fused, such as while a camera starts."""
+    results = iter(stream)
+    while True:
+        try:
+            for result in results:  # a viewer would show `result.fused` here
+                print(f"{result.time:7.3f} s  latency {1000 * result.latency:5.0f} ms  dropped {result.dropped}")
+            return
+        except ValueError as error:  # the stream goes on
+            print(f"pair left out: {error}", file=sys.stderr)
+
+
 def main() -> None:
     """Fuse both videos, and write the last frame, also if reading ends early."""
+    if options.last is not None:
+        check_writable(options.last, "--last")
     device = choose_device(options.device)
     read_options = ReadOptions(align=parse_align(options.align), keep_borders=True)
     infrared = parse_infrared_options(options.infrared_range, None, None, None, options.smooth_range)
@@ -59,15 +77,17 @@ def main() -> None:
     stream = FusionStream(model, processor, read_options, semantic_every=options.semantic_every)
     with ThreadPoolExecutor(1) as cameras, stream:
         reading = cameras.submit(play, stream, pair)
-        for result in stream:  # a viewer would show `result.fused` here
-            print(f"{result.time:7.3f} s  latency {1000 * result.latency:5.0f} ms  dropped {result.dropped}")
+        show(stream)
     counts = stream.statistics
     print(
-        f"{counts.fused} of {counts.pushed} frames fused, {counts.dropped} dropped, mean latency {counts.latency:.3f} s"
+        f"{counts.fused} of {counts.pushed} frames fused, {counts.dropped} dropped, {counts.failed} failed, "
+        f"mean latency {counts.latency:.3f} s"
     )
     if options.last is not None and (last := stream.latest()) is not None:
         write_image(options.last, last.fused)
     reading.result()  # raises the error of reading
+    if not counts.fused:
+        raise ValueError("no pair could be fused")
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -100,8 +101,8 @@ def test_live(tmp_path: Path) -> None:
     done = run(EXAMPLES / "live.py", visible, infrared, *words, "--last", tmp_path / "last.png")
     assert done.returncode == 0, done.stderr
     *lines, summary = done.stdout.splitlines()
-    fused, pushed, dropped = (int(word.rstrip(",")) for word in summary.split() if word.rstrip(",").isdecimal())
-    assert pushed == 12 == fused + dropped
+    fused, pushed, dropped, failed = (int(word.rstrip(",")) for word in summary.split() if word.rstrip(",").isdecimal())
+    assert pushed == 12 == fused + dropped and not failed
     assert 0 < len(lines) <= fused
     assert "latency" in lines[-1]
     assert find_markers(read_image(tmp_path / "last.png")) == (marker_column(11),) * 2
@@ -128,6 +129,30 @@ def test_live_takes_the_largest_count_of_a_video_as_white(tmp_path: Path, monkey
     assert np.abs(read_image(tmp_path / "last.png").astype(int) - expected).max() <= 1
 
 
+@pytest.mark.parametrize("dead", [range(2), range(1, 2), range(3)])
+def test_live_goes_on_after_pairs_that_cannot_be_fused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], dead: range
+) -> None:
+    """Such as frames of a camera that starts, of which all pixels are 0."""
+    pytest.importorskip("av", reason='videos need PyAV: pip install "gffusion[video]"')
+    from video_files import find_markers, infrared_frame, marker_column, visible_frame, write_video
+
+    from gffusion.data import read_image
+
+    counts = [infrared_frame(index).astype(np.uint16) * 15 * (index not in dead) for index in range(3)]
+    visible = write_video(tmp_path / "visible.mkv", map(visible_frame, range(3)), rate=1)
+    infrared = write_video(tmp_path / "infrared.mkv", counts, codec="ffv1", pixels="gray12le", rate=1)
+    words = ["live.py", visible, infrared, "--model", "gffusion-funet", "--last", tmp_path / "last.png"]
+    monkeypatch.setattr(sys, "argv", list(map(str, words)))
+    with pytest.raises(SystemExit, match="no pair could be fused") if len(dead) == 3 else nullcontext():
+        runpy.run_path(str(EXAMPLES / "live.py"), run_name="__main__")
+    text = capsys.readouterr()
+    assert f"{3 - len(dead)} of 3 frames fused, 0 dropped, {len(dead)} failed" in text.out
+    assert text.err.count("pair left out: ") == text.err.count("no measured pixel") == len(dead)
+    if len(dead) < 3:
+        assert find_markers(read_image(tmp_path / "last.png")) == (marker_column(2),) * 2
+
+
 def test_live_ends_when_reading_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +176,7 @@ def test_live_ends_when_reading_fails(
         (["live.py", "no.mp4", "no.mp4", "--align", "rig"], "--align must be none, resize, auto or the file of a rig"),
         (["live.py", "no.mp4", "no.mp4", "--infrared-range", "1"], "range"),
         (["live.py", "no.mp4", "no.mp4", "--last", "last.xyz"], "--last must be one of .*, got last.xyz"),
+        (["live.py", "no.mp4", "no.mp4", "--last", "no_folder/last.png"], "the folder no_folder does not exist"),
         (["live_webcams.py", "--visible", "no_camera"], ""),
         (["live_webcams.py", "--device", "foo"], ""),
         (["finetune.py", "no_folder", "run"], "no_folder"),
