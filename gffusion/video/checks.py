@@ -6,13 +6,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gffusion.cameras import Align
 from gffusion.cameras.swapped_images import are_swapped, describe_swap, find_swap
 from gffusion.data.same_images import check_different_images
+from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .jobs import is_number
 
 _MAX_FRAMES = 5
 _MAX_SECONDS = 1e15
+_ALIGN_STREAM = (
+    'Pass `read_options`: ReadOptions(align=Rig.load("rig.json")) of a rig that `gffusion align` saved, or '
+    'ReadOptions(align="resize") if both cameras have the same field of view'
+)
 
 
 def check_frames(
@@ -32,6 +38,18 @@ def check_frames(
         check_different_images(visible, infrared, names)
     if not infrared_luma and are_swapped(find_swap(*pair) for pair in frames[:_MAX_FRAMES]):
         raise ValueError(describe_swap(*names))
+
+
+def check_sizes(visible: NDArray[Any], infrared: NDArray[Any], align: Align) -> None:
+    """Check that the images of a stream have one size, unless they are aligned.
+
+    Raises:
+        ValueError: If the sizes differ.
+    """
+    if align == "none":
+        check_same_size(
+            {"the visible image": visible.shape[:2], "the infrared image": infrared.shape[:2]}, _ALIGN_STREAM
+        )
 
 
 def check_time(time: float | None, default: float) -> float:

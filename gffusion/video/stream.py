@@ -18,7 +18,7 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.notes import drop_numbers
 
-from .checks import check_image, check_time
+from .checks import check_image, check_sizes, check_time
 from .frozen import FrozenFrames, are_equal
 from .fuser import FrameFuser
 from .jobs import is_number
@@ -175,7 +175,7 @@ class FusionStream:
         self._logged: set[str] = set()  # kinds of notes
         self._passes: Counter[tuple[int, ...]] = Counter()  # by size
         self._frozen = FrozenFrames()
-        self._max_age = max_age
+        self._max_age, self._align = max_age, read_options.align
         self._last_infrared: tuple[NDArray[Any], NDArray[Any]] | None = None  # as it was pushed, and its copy
         self._newest_infrared: tuple[NDArray[Any], float] | None = None  # with its time, of `push_infrared`
         weakref.finalize(self, self._inbox.close)
@@ -332,6 +332,7 @@ class FusionStream:
 
     def _fuse(self, pushed: _Pushed) -> None:
         try:
+            check_sizes(pushed.visible, pushed.infrared, self._align)
             prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
             frozen = self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
             notes = prepared.images.notes + frozen

@@ -146,6 +146,22 @@ def test_an_unused_stream_ends(funet: GFFusionModel) -> None:
     assert not thread.is_alive()
 
 
+@pytest.mark.parametrize(
+    ("infrared", "message"),
+    [
+        (infrared_frame(0)[:20], 'the infrared image .* 20 .*`read_options`: .*align="resize"'),
+        (infrared_frame(0).astype(np.float32), r'Pass infrared_range="percentile" .*or a range'),
+    ],
+)
+def test_errors_name_what_streams_take(funet: GFFusionModel, infrared: NDArray[Any], message: str) -> None:
+    """And neither the alignment nor the range that are refused."""
+    with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
+        stream.push(visible_frame(0), infrared)
+        with pytest.raises(ValueError, match=message) as raised:
+            stream.latest(timeout=120)
+    assert '"auto"' not in str(raised.value) and '"folder"' not in str(raised.value)
+
+
 def test_a_pair_that_cannot_be_fused_is_reported_once(funet: GFFusionModel) -> None:
     with FusionStream(funet, load_image_processor("gffusion-funet")) as stream:
         stream.push(visible_frame(0), infrared_frame(0)[:20])

@@ -51,7 +51,7 @@ def scale_by_type(array: NDArray[Any], name: str) -> NDArray[np.float32]:
     if not (low >= -_ROUNDING and high <= 1 + _ROUNDING):  # also rejects NaN
         hint = "Scale it first."
         if name == "infrared":
-            hint = 'Pass infrared_range="percentile" (--infrared-range percentile), "folder" or a range in its unit.'
+            hint = 'Pass infrared_range="percentile" (--infrared-range percentile) or a range in its unit.'
         if not np.isfinite(array).all():
             hint = "Replace NaN and infinite values first" + (_MASK if name == "infrared" else ".")
         raise ValueError(
@@ -264,8 +264,7 @@ def _scale_to_range(array: NDArray[Any], valid: Any, options: InfraredOptions) -
             raise ValueError(
                 f"{outside:.0%} of the infrared image is outside the range {low:g} to {high:g}: its {unit} go from "
                 f"{counts[valid].min():g} to {counts[valid].max():g}. Give a range that contains them, or "
-                'infrared_range="percentile" (--infrared-range percentile) for the range of each image, or "folder" for one '
-                "range of all images."
+                'infrared_range="percentile" (--infrared-range percentile) for the range of each image.'
             )
     span = max(high - low, float(np.finfo(np.float32).tiny))
     distance = high - counts if options.is_inverted else counts - low
