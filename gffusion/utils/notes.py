@@ -43,7 +43,7 @@ def about(*files: object) -> Iterator[None]:
 
 @contextmanager
 def name_in_errors(where: str) -> Iterator[None]:
-    """Begin the messages of ValueError with a file or a place.
+    """Begin the messages of ValueError with a file or a place, unless they begin with it.
 
     Example:
         >>> with name_in_errors("1.png"):
@@ -55,6 +55,8 @@ def name_in_errors(where: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
+        if str(error).casefold().startswith(f"{where} ".casefold()):
+            raise
         raise ValueError(f"{where}: {error}") from error
 
 

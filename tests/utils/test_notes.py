@@ -2,7 +2,7 @@
 
 import pytest
 
-from gffusion.utils.notes import summarize_notes
+from gffusion.utils.notes import name_in_errors, summarize_notes
 
 
 @pytest.mark.parametrize("text", ["10 % {boom}", "{} {0", "10-20 %", "1.2.3 % a", "9" * 20000, "1e5 %", "%"])
@@ -10,3 +10,20 @@ def test_texts_of_any_content(text: str) -> None:
     notes = [f"counts of {text} (2 %) filled", f"counts of {text} (0.5 %) filled", f"counts of {text} (1e+02 %) filled"]
     assert summarize_notes(notes) == [(f"counts of {text} (0.5 to 1e+02 %) filled", 3)]
     assert summarize_notes([text, text]) == [(text, 2)]
+
+
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ("the infrared image", "the infrared image is empty"),
+        ("The infrared image", "the infrared image is empty"),
+        ("the infrared", "the infrared is empty"),
+        ("1.png", "1.png: the infrared image is empty"),
+        ("the", "the: theme is empty"),
+    ],
+)
+def test_errors_name_a_place_once(where: str, message: str) -> None:
+    text = message.removeprefix(f"{where}: ")
+    with pytest.raises(ValueError, match="empty") as raised, name_in_errors(where):
+        raise ValueError(text)
+    assert str(raised.value) == message

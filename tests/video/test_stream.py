@@ -150,6 +150,7 @@ def test_an_unused_stream_ends(funet: GFFusionModel) -> None:
     ("infrared", "message"),
     [
         (infrared_frame(0)[:20], 'the infrared image .* 20 .*`read_options`: .*align="resize"'),
+        (np.zeros((48, 64), np.uint16), "^the infrared image has no measured pixel"),
         (infrared_frame(0).astype(np.float32), r'Pass infrared_range="percentile" .*or a range'),
     ],
 )
