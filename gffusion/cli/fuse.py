@@ -17,7 +17,7 @@ from .errors import user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, warn_of_thermal_visible
 from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
 from .fuse_runs import run_jobs
-from .fuse_settings import DTYPES, FuseSettings, check_options
+from .fuse_settings import DTYPES, FuseSettings, check_options, check_suffix
 from .fuse_videos import (
     InfraredFpsOption,
     SemanticEveryOption,
@@ -161,7 +161,7 @@ def fuse(
     with user_errors(), new_output(output):
         share = Share.find()
         share.mute()
-        check_options(suffix, dtype, backend, model)
+        check_options(dtype, backend, model)
         if show and (dry_run or as_json):
             raise ValueError(f"--show cannot be combined with {'--dry-run' if dry_run else '--json'}: leave one out")
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
@@ -194,6 +194,7 @@ def fuse(
             timing |= {"visible_fps": visible_fps, "infrared_fps": infrared_fps}
             fuse_videos(visible, infrared, settings, images, timing)
             return
+        check_suffix(suffix)
         jobs, match = plan_pairs(visible, infrared, output, suffix, segment, settings.read_options)
         check_pairs(match.pairs, settings.read_options)
         jobs = [replace(job, overwrite=overwrite, keep_metadata=metadata) for job in jobs]

@@ -83,12 +83,16 @@ class FuseSettings(NamedTuple):
         return model.to(device), load_image_processor(name, **options)
 
 
-def check_options(suffix: str | None, dtype: str | None, backend: str, model: str) -> None:
-    """Raise errors before torch is imported, which takes seconds."""
+def check_suffix(suffix: str | None) -> None:
+    """Raise ValueError if images cannot be written in the format of a suffix."""
     from gffusion.data import IMAGE_SUFFIXES
 
     if suffix is not None and suffix not in IMAGE_SUFFIXES:
         raise ValueError(f"--suffix must be one of {', '.join(IMAGE_SUFFIXES)}, got {suffix!r}")
+
+
+def check_options(dtype: str | None, backend: str, model: str) -> None:
+    """Raise errors before torch is imported, which takes seconds."""
     check_backend(backend, model, dtype)
     if dtype not in (None, *DTYPES):
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
