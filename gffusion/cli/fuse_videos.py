@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -38,18 +39,35 @@ TimeOffsetOption = Annotated[
         help="For videos: seconds that are added to the time stamps of the infrared video. [default: 0]",
     ),
 ]
+
+
+def _parse_rate(text: str) -> float | Fraction:
+    """Return a number, or a fraction as FFmpeg prints it."""
+    try:
+        number = Fraction(text) if "/" in text else float(text)
+        float(number)  # raises if it is too large
+    except (ValueError, ZeroDivisionError, OverflowError):
+        message = f"must be a number or a fraction, such as 25 or 30000/1001, got {text!r:.40}"
+        raise typer.BadParameter(message) from None
+    return number
+
+
 VisibleFpsOption = Annotated[
     float | None,
     typer.Option(
         "--visible-fps",
         metavar="RATE",
-        help="For videos of which VISIBLE is a folder of frames: their number per second. [default: by the times in their names]",
+        parser=_parse_rate,
+        help="For videos of which VISIBLE is a folder of frames: their number per second, such as 25 or 30000/1001. [default: by the times in their names]",
     ),
 ]
 InfraredFpsOption = Annotated[
     float | None,
     typer.Option(
-        "--infrared-fps", metavar="RATE", help="The same for INFRARED, such as the files of a thermal camera."
+        "--infrared-fps",
+        metavar="RATE",
+        parser=_parse_rate,
+        help="The same for INFRARED, such as the files of a thermal camera.",
     ),
 ]
 

@@ -330,7 +330,7 @@ def folders(clips: Path) -> Path:
     [
         ("visible.mp4 thermal --infrared-fps 25 --semantic-every 4 --segment -o fused.mp4", "fused.mp4"),
         (
-            "visible thermal --visible-fps 25 --infrared-fps 25 --align resize --truncated fill -o fused.mp4",
+            "visible thermal --visible-fps 25025/1001 --infrared-fps 50/2 --align resize --truncated fill -o fused.mp4",
             "fused.mp4",
         ),
         ("visible infrared.mp4 --visible-fps 25 -o out --infrared-range folder", "out/visible.mp4"),
@@ -358,6 +358,14 @@ def test_folders_of_frames(gffusion: Callable, folders: Path, command: str, fuse
         ),
         ("visible thermal -o fused.mp4 --infrared-fps 9 --dry-run", "visible is a folder .* with --visible-fps"),
         ("visible.mp4 thermal -o fused.mp4 --infrared-fps nan", "--infrared-fps must be from 0.001 to 1000 .* got nan"),
+        *(
+            (f"visible.mp4 thermal -o fused.mp4 --infrared-fps {rate}", "--infrared-fps.* 25 or 30000/1001, got")
+            for rate in ("x", "1/0", "1/x", "9" * 400 + "/2")
+        ),
+        (
+            "visible.mp4 thermal -o fused.mp4 --infrared-fps 2001/2",
+            "--infrared-fps must be from 0.001 to 1000 .* 1000.5",
+        ),
         ("visible thermal -o fused --infrared-fps 9", "--infrared-fps is for two videos"),
         ("visible visible -o fused.mp4 --visible-fps 9 --infrared-fps 9", "visible is given twice"),
         ("visible.mp4 frame.png -o fused.mp4", r"frame\.png is not: give a video or a folder of frames"),
