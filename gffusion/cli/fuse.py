@@ -20,6 +20,7 @@ from .fuse_runs import run_jobs
 from .fuse_settings import DTYPES, FuseSettings, check_options, check_suffix
 from .fuse_videos import (
     InfraredFpsOption,
+    NoAudioOption,
     SemanticEveryOption,
     TimeOffsetOption,
     VisibleFpsOption,
@@ -137,6 +138,7 @@ def fuse(
     time_offset: TimeOffsetOption = None,
     visible_fps: VisibleFpsOption = None,
     infrared_fps: InfraredFpsOption = None,
+    no_audio: NoAudioOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the pairs and the files that would be written, and write nothing.")
     ] = False,
@@ -182,7 +184,7 @@ def fuse(
             read_options=parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop)),
         )
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
-        video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps}
+        video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps, "--no-audio": no_audio or None}
         if has_video(visible, infrared, output, video):
             images: dict[str, Any] = {
                 "--suffix": suffix,
@@ -191,7 +193,7 @@ def fuse(
             }
             images["--truncated fill"] = None if truncated == "refuse" else truncated
             timing: dict[str, Any] = {"semantic_every": semantic_every or 1, "time_offset": time_offset or 0}
-            timing |= {"visible_fps": visible_fps, "infrared_fps": infrared_fps}
+            timing |= {"visible_fps": visible_fps, "infrared_fps": infrared_fps, "keep_audio": not no_audio}
             fuse_videos(visible, infrared, settings, images, timing)
             return
         check_suffix(suffix)

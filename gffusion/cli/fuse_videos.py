@@ -70,6 +70,9 @@ InfraredFpsOption = Annotated[
         help="The same for INFRARED, such as the files of a thermal camera.",
     ),
 ]
+NoAudioOption = Annotated[
+    bool, typer.Option("--no-audio", help="For videos: leave out the audio of VISIBLE, which is copied otherwise.")
+]
 
 
 def has_video(visible: Path, infrared: Path | None, output: Path, options: Mapping[str, Any]) -> bool:

@@ -64,6 +64,7 @@ def fuse_video(
     visible_fps: float | None = None,
     infrared_fps: float | None = None,
     keep_metadata: bool = True,
+    keep_audio: bool = True,
     overwrite: bool = True,
     progress: Progress | None = None,
 ) -> VideoReport:
@@ -84,6 +85,7 @@ def fuse_video(
         visible_fps: Frames per second of a folder of visible frames; by default, the times in their names are taken.
         infrared_fps: Frames per second of a folder of infrared frames, in the same way.
         keep_metadata: Whether to keep title, date and the like of the visible file.
+        keep_audio: Whether to copy the audio of the visible file.
         overwrite: Whether to replace files that exist. If not, only those of the interrupted run that is continued are.
         progress: Called after every batch.
 
@@ -105,7 +107,7 @@ def fuse_video(
         if isinstance(source, FrameFolder):
             source.check()
     for kind, (path, output) in job.outputs.items():
-        if kind != "labels" and isinstance(pair.visible, VideoFile):
+        if keep_audio and kind != "labels" and isinstance(pair.visible, VideoFile):
             check_audio(pair.visible, path, output)
     run = _VideoRun(job, pair, model, image_processor, read_options, semantic_every)
     plan = run.describe() | {
@@ -122,7 +124,7 @@ def fuse_video(
     folder = SegmentFolder(job.folder, plan)
     try:
         run.run(folder, batch_size, progress)
-        run.join(folder, keep_metadata)
+        run.join(folder, keep_metadata, keep_audio)
     except BaseException as error:
         error.finished_frames = folder.finished_frames  # type: ignore[attr-defined]
         folder.unlock()
@@ -333,9 +335,9 @@ class _VideoRun:
         seconds = [file.seconds for file in (self.pair.visible, self.pair.infrared)]
         return round(min(seconds) * self.pair.visible.rate) or None
 
-    def join(self, folder: SegmentFolder, keep_metadata: bool) -> None:
+    def join(self, folder: SegmentFolder, keep_metadata: bool, keep_audio: bool) -> None:
         """Write the output files from the segments."""
-        counts = self.pair.counts
+        counts, visible = self.pair.counts, self.pair.visible
         last_duration = Fraction(*next(state.duration for state in reversed(folder.states) if state.duration[0]))
         for kind, (path, output) in self.job.outputs.items():
             names = [folder.name(kind, index) for index in range(len(folder.states))]
@@ -344,8 +346,8 @@ class _VideoRun:
                 output,
                 [name for name in names if name.exists()],  # those without a fused frame have no file
                 last_duration,
-                visible=self.pair.visible if kind != "labels" and isinstance(self.pair.visible, VideoFile) else None,
-                metadata=self.pair.visible.metadata if keep_metadata else None,
+                visible=visible if keep_audio and kind != "labels" and isinstance(visible, VideoFile) else None,
+                metadata=visible.metadata if keep_metadata else None,
                 is_cut=(counts.before > 0, counts.after),
             )
         self.report.notes += describe_counts(counts, self.pair)

@@ -42,7 +42,10 @@ def check_audio(visible: VideoFile, path: Path, output: OutputFormat) -> None:
         if not any(_find_lost_audio(visible.path, index, OUTPUT_FORMATS[suffix].container) for index in range(count))
     ]
     advice = f"write {', '.join(others)}" if others else "convert it first (ffmpeg -c:v copy -c:a aac)"
-    raise ValueError(f"{path.suffix} files cannot hold the audio of {visible.path} ({lost}), which is copied: {advice}")
+    raise ValueError(
+        f"{path.suffix} files cannot hold the audio of {visible.path} ({lost}), which is copied: {advice}, or leave the audio "
+        "out with keep_audio=False (--no-audio)"
+    )
 
 
 def _find_lost_audio(path: Path, index: int, container_format: str) -> str | None:

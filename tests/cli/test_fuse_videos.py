@@ -99,7 +99,7 @@ def test_interrupted_process(tmp_path: Path) -> None:
         "--align resize --reference infrared",
         "--batch-size 3 --keep-borders --infrared-luma",
         "--no-metadata --device cpu --dtype bfloat16",
-        "--time-offset 0.04",
+        "--time-offset 0.04 --no-audio",
     ],
 )
 def test_options_of_images(gffusion: Callable, clips: Path, options: str) -> None:
@@ -303,6 +303,7 @@ def test_outputs_that_are_no_files_are_refused_first(
         ("fuse visible.mp4 flight.seq -o fused.mp4", r"flight\.seq: recordings of FLIR .*flirpy"),
         ("fuse pictures pictures -o fused --semantic-every 5", "--semantic-every is for two videos"),
         ("fuse visible.png infrared.png -o fused.png --time-offset 1", "--time-offset is for two videos"),
+        ("fuse visible.png infrared.png -o fused.png --no-audio", "--no-audio is for two videos"),
     ],
 )
 def test_refused(gffusion: Callable, clips: Path, command: str, named: str) -> None:

@@ -63,9 +63,15 @@ def test_webm(tmp_path: Path, fuse: Callable) -> None:
 
 def test_audio_that_the_container_cannot_hold_is_refused_before_fusing(tmp_path: Path, fuse: Callable) -> None:
     visible, infrared = write_pair(tmp_path, 4, audio_seconds=1)
-    with pytest.raises(ValueError, match=r"\.webm files cannot hold the audio .*aac.*write \.mp4, \.mkv, \.mov$"):
+    with pytest.raises(
+        ValueError, match=r"\.webm files cannot hold the audio .*aac.*write \.mp4, \.mkv, \.mov, or .*--no-audio"
+    ):
         fuse(visible, infrared, "fused.webm")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["infrared.mp4", "visible.mp4"]
+    path, report = fuse(visible, infrared, "fused.webm", keep_audio=False)
+    assert (report.frames, read_frames(path)[1]) == (4, read_frames(visible)[1])
+    with av.open(str(path)) as container:
+        assert not container.streams.audio
 
 
 def test_colors_are_those_of_the_visible_video(tmp_path: Path, fuse: Callable) -> None:
