@@ -4,20 +4,18 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
 from fractions import Fraction
 from hashlib import sha256
 from itertools import chain, islice, repeat
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
-from gffusion.cameras.borders import find_borders
 from gffusion.cameras.cleaning import BORDER_FILLED
-from gffusion.cameras.missing import find_missing, join_masks
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import find_odd_ranges
 from gffusion.data import ReadOptions
@@ -37,16 +35,17 @@ from gffusion.zoo.digest import digest_weights
 from .checks import check_frames
 from .folders import FrameFolder, StoredFrame, decode_infrared_frame, decode_visible_frame, name_frame, open_sources
 from .frozen import FrozenFrames
-from .fuser import FrameFuser, PaletteError, mask_border, read_palette
+from .fuser import FrameFuser, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
-from .reading import TimedFrame, VideoFile, find_aspect, import_av
+from .probing import describe_files, find_common_border, probe_infrared
+from .reading import VideoFile, find_aspect, import_av
 from .recording import MAX_ERRORS, FrameItem, Recorder
 from .segments import SEGMENT_FRAMES, SegmentFolder, SegmentState, VideoSettings, has_plan
 from .semantics import check_refresh
 
-_FAILURES_AT_START = 10  # with so many, the options are wrong, not single frames
+_FAILURES_AT_START = 10  # with so many, other frames are tried: the options can be wrong
 
 Progress = Callable[[int, int | None], None]
 """Function that is called with the number of finished frames and their total, or `None` where that is unknown."""
@@ -155,15 +154,15 @@ class _VideoRun:
         aspect = find_aspect(file.sample_aspect_ratio, found_pairs[0][reference].frame)
         self._settings = VideoSettings.of(pair.visible, aspect)
         interlaced = [any(item[index].frame.interlaced_frame for item in found_pairs) for index in (0, 1)]
-        probes = [(decode_visible_frame(item.visible.frame), _probe_infrared(item.infrared)) for item in found_pairs]
+        probes = [(decode_visible_frame(item.visible.frame), probe_infrared(item.infrared)) for item in found_pairs]
         values = [(visible, infrared.values) for visible, infrared in probes]
         check_frames(values, self._names, read_options.infrared_luma)
         self._keep_borders = read_options.keep_borders
-        self._border = None if read_options.keep_borders else _find_common_border([frame for _, frame in probes])
+        self._border = None if read_options.keep_borders else find_common_border([frame for _, frame in probes])
         self._read_options, found = find_rig(probes, replace(read_options, keep_borders=True), self._as_pair)
         self._palette = self._find_palette([frame for _, frame in probes])
         self.report.measured += [found] if found else []
-        self.report.notes += _describe_files(pair, interlaced)
+        self.report.notes += describe_files(pair, interlaced)
         if self._border is not None:
             share = f"{100 * self._border.mean():.2g} %"
             self.report.notes.append(f"infrared border ({share}) {BORDER_FILLED}")
@@ -172,7 +171,7 @@ class _VideoRun:
         self._size: tuple[int, ...] | None = None
         self._frozen, self._infrared_time = FrozenFrames(), Fraction(-1)
         self._frozen_notes: tuple[str, ...] = ()  # on the infrared frame before
-        self._failures = 0  # without those of frames that have another palette than most
+        self._failures = 0
 
     def describe(self) -> dict[str, Any]:
         """Return everything that the fused frames depend on, besides the model and the arguments of `run`."""
@@ -234,16 +233,10 @@ class _VideoRun:
         self.report.resumed = folder.finished_frames
         for state in done:
             self._count(state)
-        fuser = FrameFuser(
-            self._model,
-            self._processor,
-            self._read_options,
-            segment=len(self.job.outputs) > 1,
-            semantic_every=self._semantic_every,
-            border=self._border,
-            limits=next((state.limits for state in reversed(done) if state.limits), ()),
-            infrared_options=self._measure(),
-            palette=next((state.palette for state in reversed(done) if state.palette is not None), self._palette),
+        self._infrared_options = self._measure()
+        fuser = self._create_fuser(
+            next((state.palette for state in reversed(done) if state.palette is not None), self._palette),
+            next((state.limits for state in reversed(done) if state.limits), ()),
         )
         total = self._estimate_total()
         pairs = islice(self.pair.read(), sum(state.frames for state in done), None)
@@ -283,8 +276,7 @@ class _VideoRun:
             prepared = prepared._replace(images=prepared.images._replace(notes=prepared.images.notes + notes))
             return FrameItem(time, duration, prepared)
         except ValueError as error:
-            has_other_palette = isinstance(error, PaletteError) and self._palette is not None
-            return FrameItem(time, duration, None, str(error), has_other_palette)
+            return FrameItem(time, duration, None, str(error))
 
     def _find_frozen(self, pair: FramePair, visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[str, ...]:
         if pair.infrared.time == self._infrared_time:  # one infrared frame for several visible ones
@@ -319,9 +311,26 @@ class _VideoRun:
 
     def _leave_out(self, item: FrameItem, recorder: Recorder) -> None:
         recorder.fail(item)
-        self._failures += not item.has_other_palette
-        if not self._size and self._failures >= _FAILURES_AT_START:
-            raise ValueError(str(item.error))
+        self._failures += 1
+        if not self._size and self._failures == _FAILURES_AT_START:
+            self._try_others(item)
+
+    def _try_others(self, item: FrameItem) -> None:
+        """Raise ValueError if evenly spaced frames cannot be fused either, as with wrong options."""
+        pair = VideoPair(copy(self.pair.visible), copy(self.pair.infrared), self.pair.offset)  # which are being read
+        problem: Exception | None = None
+        for probe in pair.probe():
+            fuser = self._create_fuser(self._palette)
+            try:
+                images = decode_visible_frame(probe.visible.frame), decode_infrared_frame(probe.infrared.frame)
+                fuser.fuse([fuser.prepare(*images, self._names, pair.infrared.largest_count)])
+                return
+            except ValueError as error:
+                problem = error
+        raise ValueError(
+            f"no frame could be fused, neither the first {_FAILURES_AT_START}, up to {float(item.time):.3f} s, nor others over "
+            f"the whole time: {problem}"
+        )
 
     def _count(self, state: SegmentState) -> None:
         report = self.report
@@ -330,6 +339,19 @@ class _VideoRun:
         report.failures += state.failures
         report.errors = [*report.errors, *state.errors][:MAX_ERRORS]
         report.notes += [note for note in state.notes if note not in report.notes]
+
+    def _create_fuser(self, palette: tuple[str, ...] | None, limits: Sequence[Limits] = ()) -> FrameFuser:
+        return FrameFuser(
+            self._model,
+            self._processor,
+            self._read_options,
+            segment=len(self.job.outputs) > 1,
+            semantic_every=self._semantic_every,
+            border=self._border,
+            limits=limits,
+            infrared_options=self._infrared_options,
+            palette=palette,
+        )
 
     def _estimate_total(self) -> int | None:
         seconds = [file.seconds for file in (self.pair.visible, self.pair.infrared)]
@@ -355,45 +377,3 @@ class _VideoRun:
 
 def _size_of(item: FrameItem) -> tuple[int, ...]:
     return (id(item),) if item.prepared is None else item.prepared.images.visible.shape[:2]
-
-
-def _probe_infrared(item: TimedFrame) -> InfraredFrame:
-    """Return an infrared image; that of a file has pixels without a measurement in its mask."""
-    frame = decode_infrared_frame(item.frame)
-    if not isinstance(item.frame, StoredFrame):
-        return frame
-    return replace(frame, missing=join_masks(frame.missing, find_missing(frame.values, frame.no_data)))
-
-
-def _find_common_border(frames: Sequence[InfraredFrame]) -> NDArray[np.bool_] | None:
-    """Return the border that all frames have, so that it does not depend on the content of single frames."""
-    common: NDArray[np.bool_] | None = None
-    for frame in frames:
-        if frame.values.shape[:2] != frames[0].values.shape[:2] or frame.is_raw:
-            return None
-        if np.ptp(frame.values) == 0:  # a fade to black
-            continue
-        border = find_borders(frame.values, frame.missing)
-        if border is None:
-            return None
-        common = border if common is None else common & border
-    return common if common is not None and common.any() else None
-
-
-def _describe_files(pair: VideoPair, interlaced: Sequence[bool]) -> list[str]:
-    notes = [
-        f"{file.path} is interlaced, and its moving edges are combs: deinterlace it first (ffmpeg -vf yadif)"
-        for file, is_interlaced in zip((pair.visible, pair.infrared), interlaced, strict=True)
-        if is_interlaced
-    ]
-    notes += [note for file in (pair.visible, pair.infrared) if isinstance(file, FrameFolder) for note in file.notes]
-    if pair.visible.bits > 8:
-        notes.append(f"the visible video has {pair.visible.bits} bits, which are reduced to 8")
-    if pair.visible.hdr:
-        notes.append(f"the visible video is HDR ({pair.visible.hdr}): its values are taken without tone mapping")
-    if pair.infrared.bits > 8 and not pair.infrared.is_gray:
-        notes.append(f"the infrared video has {pair.infrared.bits} bits but no gray format: they are reduced to 8")
-    rates = [f"{float(file.rate):.4g}" for file in (pair.visible, pair.infrared)]
-    if rates[0] != rates[1]:
-        notes.append(f"frames matched by time stamps: the videos have {' and '.join(rates)} frames per second")
-    return notes

@@ -31,7 +31,6 @@ class FrameItem(NamedTuple):
     duration: Fraction
     prepared: PreparedFrame | None
     error: str | None = None
-    has_other_palette: bool = False  # than most frames of the video
 
 
 class Recorder:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from video_files import read_frames, visible_frame, write_video
 
 from gffusion.cameras.palettes import load_palettes
@@ -104,6 +105,36 @@ def test_frames_that_show_nothing(tmp_path: Path, fuse: Callable) -> None:
     assert [note.split(",")[0] for note in report.notes] == ["from 0.200 s: all infrared values are 29315"]
 
 
+@pytest.mark.parametrize(
+    ("count", "dead", "infrared_range"),
+    [
+        (20, 12, [7000, 10000]),
+        (20, 12, "percentile"),
+        (20, 12, "folder"),
+        (150, 130, "percentile"),
+        (30, 29, "percentile"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["video", "folder"])
+def test_many_frames_that_show_nothing_at_the_start(
+    tmp_path: Path, fuse: Callable, kind: str, count: int, dead: int, infrared_range: str | list[int]
+) -> None:
+    """A camera that starts late hides nothing of the rest."""
+    frames = [7000 + 10 * make_levels(index).astype(np.uint16) * (index >= dead) for index in range(count)]
+    frames[:dead] = [np.zeros_like(frame) for frame in frames[:dead]]
+    visible, infrared = write(tmp_path, frames, "gray16le")
+    options: dict = {"infrared_options": {"infrared_range": infrared_range}}
+    if kind == "folder":
+        infrared, options["infrared_fps"] = tmp_path / "thermal", 25
+        infrared.mkdir()
+        for index, frame in enumerate(frames):
+            Image.fromarray(frame).save(infrared / f"{index:04d}.tif")
+    path, report = fuse(visible, infrared, **options)
+    assert (report.frames, report.failures, len(read_frames(path)[0])) == (count - dead, dead, count - dead)
+    assert report.errors[0].startswith("0.000 s: ")
+    assert not [note for note in report.notes if "left out" in note or "truncated" in note]
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_frame_outside_a_fixed_range_is_left_out(tmp_path: Path, fuse: Callable, batch_size: int) -> None:
     """Such as the shutter of a camera that calibrates itself; frames in its batch are fused."""
@@ -118,7 +149,8 @@ def test_a_frame_outside_a_fixed_range_is_left_out(tmp_path: Path, fuse: Callabl
 def test_a_range_that_fits_no_frame_ends_early(tmp_path: Path, fuse: Callable) -> None:
     visible, infrared = write(tmp_path, [make_levels(index) for index in range(30)], "gray")
     seen: list[int] = []
-    with pytest.raises(ValueError, match="outside the range"):
+    message = r"fused, neither the first 10, up to 0\.360 s, nor others over the whole time: .*outside the range"
+    with pytest.raises(ValueError, match=message):
         fuse(
             visible, infrared, infrared_options={"infrared_range": [0, 20]}, progress=lambda done, _: seen.append(done)
         )
