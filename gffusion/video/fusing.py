@@ -39,6 +39,7 @@ from .fuser import FrameFuser, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
+from .narrow_ranges import NarrowRanges
 from .probing import describe_files, find_common_border, probe_infrared
 from .reading import VideoFile, find_aspect, import_av
 from .recording import MAX_ERRORS, FrameItem, Recorder
@@ -168,6 +169,7 @@ class _VideoRun:
             self.report.notes.append(f"infrared border ({share}) {BORDER_FILLED}")
         self._processor, self._model, self._semantic_every = image_processor, model, semantic_every
         self._infrared_options = image_processor.infrared_options
+        self._narrow = self._measure_usual_range([frame for _, frame in probes])
         self._size: tuple[int, ...] | None = None
         self._frozen, self._infrared_time = FrozenFrames(), Fraction(-1)
         self._frozen_notes: tuple[str, ...] = ()  # on the infrared frame before
@@ -201,6 +203,17 @@ class _VideoRun:
                 palettes[read_palette(self._clean(frame), frame.values)] += 1
         del palettes[None]
         return max(palettes, key=lambda palette: palettes[palette], default=None)
+
+    def _measure_usual_range(self, frames: Sequence[InfraredFrame]) -> NarrowRanges | None:
+        """Return the usual range of frames, if each one has its own."""
+        if self._infrared_options.infrared_range != "percentile" or self._infrared_options.smooth_range:
+            return None
+        found = []
+        for frame in frames:
+            with suppress(ValueError):  # of frames that are left out
+                cleaned = self._clean(frame)
+                found.append((cleaned.values, cleaned.missing))
+        return NarrowRanges(found)
 
     def _measure(self) -> InfraredOptions:
         """Return the options of all frames, with their common range if it is to be measured."""
@@ -273,7 +286,9 @@ class _VideoRun:
                 notes += pair.visible.frame.notes
             names = name_frame(pair.visible.frame, self._names[0]), name_frame(pair.infrared.frame, self._names[1])
             prepared = fuser.prepare(visible, infrared, names, self.pair.infrared.largest_count)
-            prepared = prepared._replace(images=prepared.images._replace(notes=prepared.images.notes + notes))
+            images = prepared.images
+            notes += self._narrow.describe(images.infrared, images.missing) if self._narrow else ()
+            prepared = prepared._replace(images=images._replace(notes=images.notes + notes))
             return FrameItem(time, duration, prepared)
         except ValueError as error:
             return FrameItem(time, duration, None, str(error))

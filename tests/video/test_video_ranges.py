@@ -135,6 +135,28 @@ def test_many_frames_that_show_nothing_at_the_start(
     assert not [note for note in report.notes if "left out" in note or "truncated" in note]
 
 
+@pytest.mark.parametrize(
+    ("infrared_options", "counts", "expected"),
+    [
+        ({"infrared_range": "percentile"}, 6, 1),
+        ({"infrared_range": "percentile"}, 60, 0),
+        ({"infrared_range": "percentile", "smooth_range": 20}, 6, 0),
+        ({"infrared_range": [7000, 10000]}, 6, 0),
+    ],
+)
+def test_noise_behind_a_shutter_is_noted(
+    tmp_path: Path, fuse: Callable, infrared_options: dict, counts: int, expected: int
+) -> None:
+    """Noise is stretched to full contrast by `percentile` only; a scene of a tenth of the contrast is no noise."""
+    frames = [7000 + 10 * make_levels(index).astype(np.uint16) for index in range(12)]
+    for index in (5, 6, 7):
+        frames[index] = 8000 + np.random.default_rng(index).integers(0, counts, SIZE).astype(np.uint16)
+    report = fuse(*write(tmp_path, frames, "gray16le"), infrared_options=infrared_options)[1]
+    noted = [note for note in report.notes if "range of the infrared frame is below" in note]
+    assert (report.frames, len(noted)) == (12, expected)
+    assert all(note.startswith("from 0.200 s: ") and "--smooth-range 20" in note for note in noted)
+
+
 @pytest.mark.parametrize("batch_size", [1, 4])
 def test_a_frame_outside_a_fixed_range_is_left_out(tmp_path: Path, fuse: Callable, batch_size: int) -> None:
     """Such as the shutter of a camera that calibrates itself; frames in its batch are fused."""
