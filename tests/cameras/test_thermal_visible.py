@@ -47,6 +47,18 @@ def test_photographs(lamp: tuple[float, ...]) -> None:
     assert not shows_infrared(photograph[..., 0], HEAT)
 
 
+def test_outlines_show_nothing() -> None:
+    """A fire is the brightest of both images, as sky is of one and ground of the other, but neither has the values of the other."""
+    generator = np.random.default_rng(0)
+    rows, columns = np.mgrid[:240, :320]
+    fire = np.exp(-((rows - 150) ** 2 + (columns - 160) ** 2) / 1800)
+    night = np.clip(fire * 400 + generator.poisson(2, fire.shape), 0, 255)
+    assert not shows_infrared(night[..., None] * [1, 0.6, 0.2], fire * 300 + generator.normal(20, 0.5, fire.shape))
+    sky = (rows < 120) * 140
+    noise = generator.normal(0, 12, (2, *sky.shape))
+    assert not shows_infrared(60 + sky + noise[0], 200 - sky + noise[1])
+
+
 def test_flat_and_tiny_images_show_nothing() -> None:
     assert not shows_infrared(np.full((64, 64, 3), 9, np.uint8), HEAT)
     assert not shows_infrared(HEAT[:16, :16], HEAT[:16, :16])
