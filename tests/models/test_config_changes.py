@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from model_tester import assert_same
 from transformers import PreTrainedModel
 
@@ -98,6 +99,16 @@ def test_replaced_networks(tiny_model: TinyModel, tmp_path: Path) -> None:
     model.config.id2label, model.ssnet = {0: "ground", 1: "deer"}, SSNet(32, 2)
     model.save_pretrained(tmp_path)
     assert_same(GFFusionModel.from_pretrained(tmp_path), model)
+
+
+def test_removed_segmenter(tiny_model: TinyModel, tmp_path: Path) -> None:
+    """A model whose head was removed is saved without a segmenter, though its encoder is still there."""
+    model = tiny_model()
+    model.config.use_segmenter, model.ssnet = False, None
+    model.save_pretrained(tmp_path)
+    loaded = GFFusionModel.from_pretrained(tmp_path)
+    assert not loaded.config.use_segmenter and not any(name.startswith("dinov2.") for name in loaded.state_dict())
+    torch.testing.assert_close(loaded.funet.state_dict(), model.funet.state_dict(), rtol=0, atol=0)
 
 
 def test_invalid_values_name_the_limits(tiny_model: TinyModel, tmp_path: Path) -> None:

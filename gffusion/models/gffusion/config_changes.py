@@ -1,6 +1,7 @@
 """Detect changes of a model's configuration that its networks, which were built before, do not follow."""
 
 import copy
+from collections.abc import Collection
 from typing import Any
 
 from torch import nn
@@ -50,7 +51,7 @@ def check_network_fields(model: nn.Module, config: Any, built: dict[str, Any]) -
     changed = [field for field in built if _read(config, field) != built[field]]
     if not changed:
         return
-    if not any(field.endswith(_WITHOUT_SHAPE) for field in changed) and _has_weights_of(model, config):
+    if not any(field.endswith(_WITHOUT_SHAPE) for field in changed) and _has_weights_of(model, config, changed):
         return
     changes = ", ".join(f"`{field}` from {built[field]!r} to {_read(config, field)!r}" for field in changed)
     raise ValueError(
@@ -66,12 +67,18 @@ def _read(config: Any, field: str) -> Any:
     return getattr(getattr(config, part) if part else config, name, None)
 
 
-def _has_weights_of(model: nn.Module, config: Any) -> bool:
-    """Return whether a model has the weights of a new one of this configuration, by name and shape."""
+def _has_weights_of(model: nn.Module, config: Any, changed: Collection[str]) -> bool:
+    """Return whether a model has the weights of a new one of this configuration, by name and shape.
+
+    The encoder of a segmenter that was removed may be left: loading leaves it out. That of another paradigm may not.
+    """
     try:
         config.validate()
         expected = build_on_meta(type(model), config).state_dict()
     except (AttributeError, TypeError):  # the configuration of an encoder that the model does not have is missing
         return False
-    shapes = [{name: value.shape for name, value in state.items()} for state in (expected, model.state_dict())]
+    found = model.state_dict()
+    if "paradigm" not in changed and not config.needs_dinov2:
+        found = {name: value for name, value in found.items() if not name.startswith("dinov2.")}
+    shapes = [{name: value.shape for name, value in state.items()} for state in (expected, found)]
     return shapes[0] == shapes[1]
