@@ -282,6 +282,8 @@ def _check_options(
 def _check_compare(name: str | None, methods: Sequence[str]) -> None:
     if name is not None and name not in methods:
         raise ValueError(f"`compare` (--compare) must be one of the methods {', '.join(methods)}, got {name!r}.")
+    if name is not None and len(methods) == 1:
+        raise ValueError(f"`compare` (--compare) tests {name} against other methods: give another method, too.")
 
 
 def _check_zoom(zoom: Box, shown: Sequence[ImagePair], options: ReadOptions) -> None:

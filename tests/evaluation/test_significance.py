@@ -67,6 +67,8 @@ def test_evaluation(scenes: Path, tmp_path: Path, gffusion: Callable) -> None:
     assert gffusion(*command).exit_code == 0 and not file.exists()
     outcome = gffusion(*command, "--compare", "ours")
     assert outcome.exit_code == 2 and "--compare must be one of the methods average, maximum, got 'ours'" in outcome.err
+    outcome = gffusion(*command, "--baselines", "average", "--compare", "average")
+    assert outcome.exit_code == 2 and "--compare tests average against other methods" in outcome.err
 
 
 def test_table_in_python(scenes: Path) -> None:
