@@ -71,6 +71,8 @@ def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
 def _is_kept(former: Any, new: Any) -> bool:
     if isinstance(former, list) and isinstance(new, list):
         return all(item in new for item in former)
+    if isinstance(former, str) and isinstance(new, str):  # the same path can be given in two forms
+        return former == new or os.path.abspath(former) == os.path.abspath(new)
     return former is None or former == new
 
 

@@ -106,11 +106,15 @@ def test_default_metrics_are_named_in_the_help_and_those_of_trainings(gffusion: 
 
 
 def test_note_on_what_is_replaced(evaluate: Callable, here: Path) -> None:
-    """Nothing is lost by a further method or metric."""
+    """Nothing is lost by a further method or metric, nor by another form of a path."""
     shutil.copytree(here / "mine", here / "copy")
     shutil.copytree(here / "infrared", here / "night")
     options = ("--no-baselines", "--fused", "mine=mine", "--metrics")
-    for metrics, more in (("EN", []), ("EN,SD", []), ("EN,SD", ["--fused", "other=copy"])):
+    for metrics, more in (
+        ("EN", []),
+        ("EN,SD", []),
+        ("EN,SD", ["--fused", "other=copy", "--infrared", here / "infrared"]),
+    ):
         assert evaluate(*options, metrics, *more).err == ""
     outcome = evaluate(
         "--no-baselines", "--fused", "mine=copy", "--fused", "other=mine", "--metrics", "EN", "--infrared", "night"
