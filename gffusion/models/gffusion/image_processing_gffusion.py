@@ -329,7 +329,9 @@ def _has_colors(array: NDArray[Any]) -> bool:
     """Return whether a twentieth of an image has colors, that is more than the noise of JPEG in gray images."""
     if array.ndim == 2:
         return False
-    return bool(np.mean(np.ptp(array, axis=-1) > _COLOR_NOISE * array.max()) > _COLOR_SHARE)
+    red, green, blue = np.moveaxis(array, -1, 0)  # np.ptp over the last axis takes ten times as long
+    highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
+    return bool(np.mean(highest - lowest > _COLOR_NOISE * highest.max()) > _COLOR_SHARE)
 
 
 def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
