@@ -68,9 +68,8 @@ def _note_videos(*folders: Path | None) -> None:
 
     files = [file for folder in set(folders) if folder is not None for file in folder.iterdir()]
     if videos := sorted(filter(is_video, files)):
-        print_note(
-            f"{len(videos)} videos beside the images are not fused, such as {videos[0]}: move them to folders of their own"
-        )
+        counted = f"{len(videos)} videos beside the images are" if len(videos) > 1 else "1 video beside the images is"
+        print_note(f"{counted} not fused, such as {videos[0]}: move videos to folders of their own")
 
 
 def check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:

@@ -159,3 +159,8 @@ def test_videos_beside_images_are_noted(gffusion: Callable, pair: Path, given: t
     outcome = gffusion("fuse", *given, "-o", "out", "--dry-run")
     assert outcome.exit_code == 0
     assert outcome.err.count("note: 2 videos beside the images are not fused, such as ") == 1
+    next(Path(given[0]).glob("*.MP4")).unlink()
+    assert (
+        "note: 1 video beside the images is not fused, such as "
+        in gffusion("fuse", *given, "-o", "out", "--dry-run").err
+    )
