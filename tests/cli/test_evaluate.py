@@ -120,9 +120,7 @@ def test_note_on_what_is_replaced(evaluate: Callable, here: Path) -> None:
         "--no-baselines", "--fused", "mine=copy", "--fused", "other=mine", "--metrics", "EN", "--infrared", "night"
     )
     assert outcome.exit_code == 0
-    changed = (
-        "infrared = infrared (now night); mine = mine (now copy); other = copy (now mine); metrics = EN, SD (now EN)"
-    )
+    changed = f"infrared = {here / 'infrared'} (now night); mine = mine (now copy); other = copy (now mine); metrics = EN, SD (now EN)"
     assert outcome.err == f"note: replacing the table with {changed}\n"
 
 
