@@ -187,6 +187,7 @@ def evaluate(
     names, assumed = prepare_classes([segmenter] if segmenter else methods, inputs, class_names, label_map, labels)
     _tell(assumed, progress)
     pairs = inputs.match.pairs
+    reading = read_options  # as given
     read_options, found = find_rig(pairs, read_options)
     _tell(found, progress)
     if zoom is not None:
@@ -197,8 +198,10 @@ def evaluate(
     plan = Plan(
         methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked, segmenter
     )
-    sources = {"visible": visible, "infrared": infrared, "labels": labels}
-    settings = describe_settings(sources, fused, models, predicted_labels or {}, ranked, ranges.options)
+    sources = {"visible": visible, "infrared": infrared, "labels": labels, "segment_with": segment_with}
+    settings = describe_settings(
+        sources, fused, models, predicted_labels or {}, ranked, ranges.options, reading, label_map
+    )
     folder = None if output is None else Path(output)
     if folder is not None:
         _tell(describe_replaced(read_settings(folder), settings), progress)

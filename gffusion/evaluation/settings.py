@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 import torch
 
 from gffusion._version import __version__
+from gffusion.data import ReadOptions
 from gffusion.data.infrared_range import format_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.escaping import to_line
@@ -21,11 +23,13 @@ def describe_settings(
     predicted_labels: Mapping[str, StrPath],
     metrics: Sequence[str],
     infrared_options: InfraredOptions,
+    read_options: ReadOptions,
+    label_map: Mapping[int, int],
 ) -> dict[str, Any]:
-    """Return versions, paths as they were given, metrics of the mean rank, and infrared options as those of the command line.
+    """Return versions, paths as they were given, metrics of the mean rank, and options of infrared values and of reading.
 
     Example:
-        >>> settings = describe_settings({"visible": "vi"}, {"ours": "f"}, ["runs/m"], {}, ["EN"], InfraredOptions())
+        >>> settings = describe_settings({"visible": "vi"}, {"ours": "f"}, ["runs/m"], {}, ["EN"], InfraredOptions(), ReadOptions(), {})
         >>> settings["visible"], settings["methods"]
         ('vi', {'ours': 'f', 'm': 'runs/m'})
     """
@@ -37,7 +41,14 @@ def describe_settings(
         "predicted_labels": {name: os.fspath(path) for name, path in predicted_labels.items()},
         "metrics": list(metrics),
         "infrared_options": format_options(infrared_options),
+        "label_map": {str(value): label for value, label in label_map.items()},
+        "read_options": {item.name: _to_json(getattr(read_options, item.name)) for item in fields(read_options)},
     }
+
+
+def _to_json(option: Any) -> str | int | None:
+    """Return an option as it is, and a rig or a format of raw frames in words."""
+    return option if isinstance(option, str | int | None) else repr(option)
 
 
 def describe_replaced(former: Mapping[str, Any], new: Mapping[str, Any]) -> str:
@@ -60,7 +71,9 @@ def _flatten(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return settings without versions, and those of each method under its name."""
     flat: dict[str, Any] = {}
     for key, value in settings.items():
-        if isinstance(value, Mapping):
+        if key == "read_options":  # as they are typed
+            flat |= {f"--{name.replace('_', '-')}": option for name, option in value.items()}
+        elif isinstance(value, Mapping):
             prefix = "" if key == "methods" else f"{key} of "
             flat |= {f"{prefix}{name}": path for name, path in value.items() if key != "versions"}
         else:
@@ -77,4 +90,4 @@ def _is_kept(former: Any, new: Any) -> bool:
 
 
 def _format(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value or "none")
+    return ", ".join(map(str, value)) if isinstance(value, list) else "none" if value in (None, "") else str(value)

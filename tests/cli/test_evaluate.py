@@ -117,10 +117,12 @@ def test_note_on_what_is_replaced(evaluate: Callable, here: Path) -> None:
     ):
         assert evaluate(*options, metrics, *more).err == ""
     outcome = evaluate(
-        "--no-baselines", "--fused", "mine=copy", "--fused", "other=mine", "--metrics", "EN", "--infrared", "night"
-    )
+        "--no-baselines", "--fused", "mine=copy", "--fused", "other=mine", "--metrics", "EN", "--infrared", "night",
+        "--keep-borders",
+    )  # fmt: skip
     assert outcome.exit_code == 0
     changed = f"infrared = {here / 'infrared'} (now night); mine = mine (now copy); other = copy (now mine); metrics = EN, SD (now EN)"
+    changed += "; --keep-borders = False (now True)"
     assert outcome.err == f"note: replacing the table with {changed}\n"
 
 

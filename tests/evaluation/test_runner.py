@@ -278,11 +278,17 @@ class TestOutput:
 
     def test_summary_tells_what_was_measured(self, pairs: Path) -> None:
         options: dict[str, Any] = {"fused": {"flat": pairs / "flat"}, "infrared_options": {"infrared_range": [10, 200]}}
-        settings = run(pairs, **options).summarize()["settings"]
+        settings = run(pairs, **options, read_options=ReadOptions(keep_borders=True)).summarize()["settings"]
+        assert settings.pop("read_options") == {
+            "align": "none", "reference": "visible", "crop": False, "raw_frame": None, "infrared_luma": False,
+            "keep_borders": True, "max_pixels": ReadOptions().max_pixels, "truncated": "refuse",
+        }  # fmt: skip
         assert settings == {
             "versions": {"gffusion": version("gffusion"), "torch": torch.__version__},
             **{kind: str(pairs / kind) for kind in ("visible", "infrared")},
             "labels": None,
+            "segment_with": None,
+            "label_map": {},
             "methods": {"flat": str(pairs / "flat")},
             "predicted_labels": {},
             "metrics": METRICS,
