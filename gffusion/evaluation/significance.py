@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_LEVEL = 0.05  # of adjusted p-values, from which on a difference can be chance
+_LEVEL = 0.05  # of adjusted p-values, from which on a difference is not significant
 _ROUNDING = 1e-9  # relative difference of equal values that were computed in another order
 COLUMNS = ("method", "metric", "mean difference", "better", "worse", "p", "adjusted p")
 """Columns of [`Comparison.list_rows`]."""
@@ -47,15 +47,15 @@ class Comparison:
         ]
 
     def describe(self, methods: Sequence[str], metrics: Sequence[str]) -> str:
-        """Return the differences that can be chance, in words."""
+        """Return the differences that are not significant, in words."""
         unclear = {
             method: ", ".join(compress(metrics, row >= _LEVEL))
             for method, row in zip(methods, self.adjusted, strict=True)
         }
         listed = "; ".join(f"{method} ({names})" for method, names in unclear.items() if names)
         count = int(np.isfinite(self.adjusted).sum())
-        tests = f"signed-rank tests of {methods[self.reference]}, adjusted for {count} tests"
-        text = f"Differences that can be chance ({tests}, p >= {_LEVEL}): {listed or 'none'}."
+        tests = f"Wilcoxon signed-rank tests, Holm-corrected for {count} tests, p >= {_LEVEL}"
+        text = f"Not significantly different from {methods[self.reference]} ({tests}): {listed or 'no method'}."
         smallest = count * 2.0 ** (1 - self.images)  # if one method is better on all images
         return text + " The images are too few to show any difference." * (smallest >= _LEVEL)
 

@@ -55,9 +55,8 @@ def test_evaluation(scenes: Path, tmp_path: Path, gffusion: Callable) -> None:
     command += ("--metrics", "EN,SCD", "--baselines", "average,maximum")
     outcome = gffusion(*command, "--compare", "average")
     assert outcome.exit_code == 0, outcome.err
-    expected = (
-        "Differences that can be chance (signed-rank tests of average, adjusted for 3 tests, p >= 0.05): maximum ("
-    )
+    tests = "Wilcoxon signed-rank tests, Holm-corrected for 3 tests, p >= 0.05"
+    expected = f"Not significantly different from average ({tests}): maximum ("
     assert "The images are too few to show any difference." in outcome.out
     assert expected in outcome.out and expected in (tmp_path / "out" / "table.md").read_text()
     file = tmp_path / "out" / "significance.csv"
