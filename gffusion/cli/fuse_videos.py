@@ -153,6 +153,8 @@ def fuse_videos(
         raise ValueError(f"{refused[0]} is for images: leave it out to fuse videos")
     check_time_offset(timing["time_offset"])
     check_single_process()
+    if are_folders and (rates := [f"--{kind}-fps" for kind in ("visible", "infrared") if timing[f"{kind}_fps"]]):
+        raise ValueError(f"{rates[0]} is for a folder of frames, but the folders hold videos: leave it out")
     if are_folders:
         fuse_folders(match_videos(visible, infrared), settings, timing)
         return

@@ -42,7 +42,7 @@ def match_videos(visible: Path, infrared: Path | None = None) -> PairMatch:
     infrared = infrared or visible
     if visible.samefile(infrared):
         visible_files, infrared_files = separate_kinds(_list_videos(visible))
-        where = f"names show the kind of no two videos in {visible}"
+        where = f"no video in {visible} is named as the visible one of an infrared one"
     else:
         visible_files, infrared_files = _list_videos(visible), _list_videos(infrared)
         where = f"no video in {visible} has the name of one in {infrared}"
