@@ -268,6 +268,7 @@ class TestInfraredRange:
             (COLOR, True, False),
             (np.stack([GRAY] * 3, axis=-1), False, False),
             (np.stack([GRAY // 2 + 60, GRAY // 2 + 64, GRAY // 2 + 56], axis=-1), False, False),  # noise of JPEG
+            (np.stack([GRAY // 20, GRAY // 20 + 2, GRAY // 20], axis=-1), False, False),  # in a dark image
         ],
     )
     def test_color_warning(self, caplog: Any, infrared: Array, is_meant: bool, warns: bool) -> None:
@@ -370,7 +371,9 @@ class TestFiles:
             with pytest.raises(ValueError, match=next(iter(wrong))):
                 loader.from_pretrained(tmp_path, **wrong)
 
-    @pytest.mark.parametrize(("name", "value"), [("size_divisor", -1), ("plateau_limit", 2), ("my_note", 1)])
+    @pytest.mark.parametrize(
+        ("name", "value"), [("size_divisor", -1), ("size_divisor", np.int64(32)), ("plateau_limit", 2), ("my_note", 1)]
+    )
     def test_attributes_that_could_not_be_loaded(self, tmp_path: Path, name: str, value: Any) -> None:
         processor = GFFusionImageProcessor()
         setattr(processor, name, value)

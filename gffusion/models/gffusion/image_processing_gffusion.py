@@ -118,6 +118,7 @@ class GFFusionImageProcessor(BaseImageProcessor):
         Raises:
             ValueError: If attributes were set with which the file could not be loaded.
         """
+        _check_size_divisor(self.size_divisor)
         self.from_dict(json.loads(self.to_json_string()))
         return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
 
@@ -297,7 +298,8 @@ class GFFusionImageProcessor(BaseImageProcessor):
 
 
 _BLOCK_PIXELS = 2**16
-_COLOR_NOISE, _COLOR_SHARE = 1 / 16, 0.05  # of the brightest value; of the pixels
+# Of the brightest value, in levels of 8 bits at least, and of the pixels.
+_COLOR_NOISE, _COLOR_LEVELS, _COLOR_SHARE = 1 / 16, 4, 0.05
 _MAX_DIVISOR = 4096  # images are padded to multiples of it
 
 
@@ -331,7 +333,8 @@ def _has_colors(array: NDArray[Any]) -> bool:
         return False
     red, green, blue = np.moveaxis(array, -1, 0)  # np.ptp over the last axis takes ten times as long
     highest, lowest = np.maximum(np.maximum(red, green), blue), np.minimum(np.minimum(red, green), blue)
-    return bool(np.mean(highest - lowest > _COLOR_NOISE * highest.max()) > _COLOR_SHARE)
+    noise = max(_COLOR_NOISE * float(highest.max()), _COLOR_LEVELS if array.dtype == np.uint8 else 0)
+    return bool(np.mean(highest - lowest > noise) > _COLOR_SHARE)
 
 
 def _pad(values: NDArray[np.float32], size_divisor: int) -> NDArray[np.float32]:
