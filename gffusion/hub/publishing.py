@@ -106,10 +106,13 @@ def push(
                         repo_id,
                     )
                     del published[CARD]
-            deletions = [CommitOperationDelete(name) for name in find_outdated_files(present, published)]
+            outdated = find_outdated_files(present, published)
+            deletions = [CommitOperationDelete(name) for name in outdated]
             additions = [CommitOperationAdd(*file) for file in published.items()]
             message = commit_message or f"Upload model with gffusion {__version__}"
             commit = api.create_commit(repo_id, [*deletions, *additions], commit_message=message, revision=revision)
+            if outdated:
+                logger.warning("%s: deleted files of an earlier model: %s.", repo_id, ", ".join(outdated))
             return str(commit.commit_url)
 
 
@@ -202,7 +205,7 @@ def prepare_repository(repo_id: str) -> None:
 
 
 def find_outdated_files(present: Iterable[str], published: Iterable[str]) -> list[str]:
-    """Return the files of a repository to delete with a push: old weights, adapters and code of gffusion that would still be loaded.
+    """Return the files of a repository to delete with a push: old weights, code of gffusion and adapters of PEFT that would still be loaded.
 
     All other files belong to the user and are kept. Code is deleted only next to gffusion's own model code.
 

@@ -184,7 +184,12 @@ def world(
             hub.add_repository(f"lab/{name}", {path.name: path.read_bytes() for path in Path(folder).iterdir()})
         done = fork_script(RUN, root / "steps.json", environment=hub.environment(root / "home"), folder=root)
         assert done.returncode == 0, done.stderr
-        world: dict[str, Any] = {"root": root, "hub": hub, **json.loads(done.stdout.splitlines()[-1])}
+        world: dict[str, Any] = {
+            "root": root,
+            "hub": hub,
+            "log": done.stderr,
+            **json.loads(done.stdout.splitlines()[-1]),
+        }
         environment = hub.environment(root / "other-home", PYTHONPATH="", HF_MODULES_CACHE=str(root / "modules"))
         done = fork_script(REMOTE, root / "inputs.pt", environment=environment, folder=root)
         assert done.returncode == 0, done.stderr
@@ -269,6 +274,9 @@ class TestPush:
         assert with_code.keys() == SETTINGS | FOREIGN | TRAVELING_FILES | shards
         assert without_code.keys() == SETTINGS | FOREIGN | {"model.safetensors"}
         assert {with_code[name] for name in FOREIGN} == {without_code[name] for name in FOREIGN} == {b"old"}
+        messages = re.findall("lab/replaced: deleted files of an earlier model: (.*)\\.\n", world["log"])
+        assert ["adapter_config.json" in message for message in messages] == [True, False]
+        assert shards <= set(messages[1].split(", "))
 
     def test_cards(self, world: dict[str, Any]) -> None:
         """An edited card is kept by pushes from a folder without card and from one with a generated card."""
