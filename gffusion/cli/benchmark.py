@@ -6,7 +6,6 @@ import typer
 
 from .errors import user_errors
 from .library_logging import quiet_libraries
-from .light_imports import import_torch, import_transformers
 from .models import locate_model
 from .options import ModelOption
 from .printing import print_json
@@ -37,8 +36,6 @@ def benchmark(
     with user_errors():
         shape = _parse_size(size)
         locate_model(model)
-        import_torch()
-        import_transformers()
         from gffusion.inference.measuring import measure_pair
         from gffusion.zoo import create_model, load_image_processor
 

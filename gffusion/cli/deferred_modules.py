@@ -3,7 +3,7 @@
 import importlib
 import sys
 import threading
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
@@ -85,18 +85,9 @@ def run_module(module: ModuleType) -> None:
             loader.exec_module(module)
 
 
-def run_deferred(package: str) -> None:
-    """Run the modules of a package that were deferred and have not run yet."""
-    for name, module in list(sys.modules.items()):
-        if name.partition(".")[0] == package and isinstance(module, DeferredModule):
-            run_module(module)
-
-
 @contextmanager
-def defer_modules(attributes: Mapping[str, Mapping[str, Any]], complete: Collection[str] = ()) -> Iterator[None]:
+def defer_modules(attributes: Mapping[str, Mapping[str, Any]]) -> Iterator[None]:
     """Defer modules, by name, that are imported in this context. They have some attributes, or their locations.
-
-    Before one of the modules `complete` is imported, all deferred modules of its package run.
 
     Example:
         >>> with defer_modules({"wave": {"five": 5}}):
@@ -104,7 +95,7 @@ def defer_modules(attributes: Mapping[str, Mapping[str, Any]], complete: Collect
         >>> wave.five, wave.WAVE_FORMAT_PCM
         (5, 1)
     """
-    finder = _Finder(attributes, complete)
+    finder = _Finder(attributes)
     sys.meta_path.insert(0, finder)
     _open.append(finder)
     try:
@@ -116,16 +107,12 @@ def defer_modules(attributes: Mapping[str, Mapping[str, Any]], complete: Collect
 class _Finder(MetaPathFinder):
     """Find deferred modules in its context. Outside of all contexts, run the deferred packages of modules that are imported."""
 
-    def __init__(self, attributes: Mapping[str, Mapping[str, Any]], complete: Collection[str]) -> None:
-        self.attributes, self.complete = attributes, complete
+    def __init__(self, attributes: Mapping[str, Mapping[str, Any]]) -> None:
+        self.attributes = attributes
 
     def find_spec(self, fullname: str, path: Any = None, target: ModuleType | None = None) -> ModuleSpec | None:
         package, top = fullname.rpartition(".")[0], fullname.partition(".")[0]
-        if fullname in self.complete:
-            run_deferred(top)
-            if (module := sys.modules.get(fullname)) is not None:  # they have imported it
-                return ModuleSpec(fullname, _Present(module))
-        elif package in self.attributes and package in sys.modules and (not _open or top in _running):
+        if package in self.attributes and package in sys.modules and (not _open or top in _running):
             run_module(sys.modules[package])
         if fullname not in self.attributes or self not in _open or top in _running:
             return None
@@ -146,16 +133,3 @@ class _Loader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         vars(module).update(self.values, _locations=self.locations, _deferred_loader=self.loader)
-
-
-class _Present(Loader):
-    """Load a module that is imported already."""
-
-    def __init__(self, module: ModuleType) -> None:
-        self.module, self.spec = module, module.__spec__
-
-    def create_module(self, spec: ModuleSpec) -> ModuleType:
-        return self.module
-
-    def exec_module(self, module: ModuleType) -> None:
-        module.__spec__ = self.spec

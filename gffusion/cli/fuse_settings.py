@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -10,7 +9,7 @@ from gffusion.export.requirements import is_onnx
 
 from .device import choose_device, choose_dtype
 from .library_logging import quiet_libraries
-from .light_imports import complete_torch, import_torch, import_transformers, paused_collection, skip_meta_values
+from .light_imports import import_transformers, paused_collection, skip_meta_values
 from .models import locate_model
 from .onnx_backend import check_backend, load_onnx
 
@@ -60,24 +59,15 @@ class FuseSettings(NamedTuple):
         if is_onnx(name):
             return load_onnx(name, self.device, segment, options, self.as_json)  # type: ignore[return-value]
         with paused_collection():
-            import_torch()
             device = choose_device(self.device)
-            if device != "cpu":
-                complete_torch()
             import_transformers()
             from gffusion.zoo import create_model, load_image_processor
 
             quiet_libraries()
             dtype = choose_dtype(self.dtype, device)
-            create = partial(create_model, name, dtype=dtype, **({} if segment else {"use_segmenter": False}))
-            try:
-                with skip_meta_values():
-                    model = create()
-            except (
-                NotImplementedError
-            ):  # an operation without values, which torch implements in parts that were deferred
-                complete_torch()
-                model = create()
+            parts = {} if segment else {"use_segmenter": False}
+            with skip_meta_values():
+                model = create_model(name, dtype=dtype, **parts)
         if segment and not model.config.use_segmenter:  # a model of the Hub
             raise ValueError(_NO_SEGMENTER.format(name))
         return model.to(device), load_image_processor(name, **options)

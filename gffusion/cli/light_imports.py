@@ -1,7 +1,6 @@
-"""Import torch and transformers without parts that fusing images never runs. They take most of the time to the first image.
+"""Import transformers without parts that fusing images never runs. They take half of the time to the first image.
 
-These parts are, of torch, its compiler, distributed tensors, exporting, and shapes of operations without values; of
-transformers, the list of all its models, losses, downloads, accelerate, and SciPy's optimizers. They are imported when
+These parts are the list of all its models, losses, downloads, accelerate, and SciPy's optimizers. They are imported when
 something uses them ([`defer_modules`]). Only commands use this, because it changes what this process imports, and when.
 """
 
@@ -15,27 +14,10 @@ from contextlib import contextmanager
 from types import ModuleType
 from typing import Any
 
-from .deferred_modules import Location, defer_modules, run_deferred, stand_for
+from .deferred_modules import Location, defer_modules, stand_for
 
-# The first and last versions, major and minor, whose modules can be imported in another order. Others are imported whole.
-_KNOWN = {"torch": ((2, 6), (2, 13)), "transformers": ((5, 22), (5, 24))}
-_TORCH: dict[str, dict[str, Any]] = {
-    "torch._meta_registrations": {},
-    "torch.export": {},
-    "torch._higher_order_ops": stand_for("torch._higher_order_ops", "cond while_loop"),
-    "torch._higher_order_ops.invoke_subgraph": stand_for(
-        "torch._higher_order_ops.invoke_subgraph", "NestedCompileRegionOptions"
-    ),
-}
-# They need all parts of torch, imported in the usual order.
-_COMPLETE = (
-    "torch._decomp",
-    "torch._dynamo",
-    "torch._inductor",
-    "torch._prims",
-    "torch._refs",
-    "torch.distributed.tensor",
-)
+# The first and last version, major and minor, whose modules can be imported in another order. Others are imported whole.
+_KNOWN = ((5, 22), (5, 24))
 _LOSSES = {
     "d_fine": "DFineForObjectDetectionLoss",
     "deformable_detr": "DeformableDetrForObjectDetectionLoss DeformableDetrForSegmentationLoss",
@@ -92,19 +74,6 @@ def paused_collection() -> Iterator[None]:
         gc.enable()
 
 
-def import_torch() -> None:
-    """Import torch and the parts of it that a CPU needs; [`complete_torch`] imports the others, which accelerators need."""
-    if "torch" in sys.modules or "WORLD_SIZE" in os.environ or not _is_known("torch"):
-        return
-    with defer_modules(_TORCH, _COMPLETE):
-        importlib.import_module("torch")
-
-
-def complete_torch() -> None:
-    """Import the parts of torch that [`import_torch`] deferred."""
-    run_deferred("torch")
-
-
 def import_transformers() -> None:
     """Import our model and the parts of transformers that it needs.
 
@@ -112,7 +81,7 @@ def import_transformers() -> None:
     processes of `accelerate launch`. Later imports of the parts work as usual.
     """
     parts = {"transformers", "accelerate", "scipy.optimize", "torch._dynamo"}
-    if parts & sys.modules.keys() or "WORLD_SIZE" in os.environ or not _is_known("transformers"):
+    if parts & sys.modules.keys() or "WORLD_SIZE" in os.environ or not _is_known():
         return
     before = set(sys.modules)
     modules = _TRANSFORMERS | {
@@ -125,13 +94,12 @@ def import_transformers() -> None:
         for name in set(sys.modules) - before:
             if name.partition(".")[0] in ("transformers", "accelerate") or name.startswith("gffusion.models"):
                 del sys.modules[name]
-        complete_torch()
 
 
-def _is_known(package: str) -> bool:
-    """Return whether the installed version of a package is one of those in `_KNOWN`."""
-    first, last = _KNOWN[package]
-    major, minor = map(int, importlib.metadata.version(package).split(".")[:2])
+def _is_known() -> bool:
+    """Return whether the installed version of transformers is one of those in `_KNOWN`."""
+    first, last = _KNOWN
+    major, minor = map(int, importlib.metadata.version("transformers").split(".")[:2])
     return first <= (major, minor) <= last
 
 

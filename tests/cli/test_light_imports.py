@@ -26,8 +26,7 @@ except SystemExit as exit:
     assert exit.code in (0, None), exit.code
 """
 LEFT_OUT = """
-left_out = {"torch._decomp", "torch._dynamo", "torch._export", "torch.distributed.tensor"}
-left_out |= {"accelerate.accelerator", "httpcore2", "scipy.optimize", "scipy.spatial", "sympy"}
+left_out = {"accelerate.accelerator", "httpcore2", "scipy.optimize", "scipy.spatial", "sympy", "torch._dynamo"}
 left_out |= {"transformers.generation.utils", "transformers.trainer"}
 assert not left_out & sys.modules.keys(), left_out & sys.modules.keys()
 """
@@ -48,16 +47,12 @@ layer = torch.nn.Linear(2, 3)
 assert infer_auto_device_map(layer, {"cpu": 10**9}) == {"": "cpu"}
 assert isinstance(dispatch_model(layer, {"": "cpu"}), torch.nn.Linear)
 assert transformers.BertModel(BertConfig(num_hidden_layers=1)).eval()(torch.ones(1, 4, dtype=int)).pooler_output.shape == (1, 768)
-from gffusion.cli.light_imports import complete_torch
-complete_torch()
-assert torch.linalg.svd(torch.empty(3, 2, device="meta"))[1].shape == (2,)
 exported = torch.export.export(layer, (torch.ones(1, 2),)).module()
 assert torch.equal(exported(torch.ones(1, 2)), layer(torch.ones(1, 2)))
-assert torch.cond(torch.tensor(True), torch.sin, torch.cos, (torch.zeros(1),)).item() == 0
 """
 UNKNOWN_VERSIONS = """
 import gffusion.cli.light_imports as light
-light._KNOWN = dict.fromkeys(light._KNOWN, ((0, 0), (0, 0)))
+light._KNOWN = ((0, 0), (0, 0))
 """
 MOVED_CLASS = """
 import gffusion.cli.light_imports as light
@@ -79,7 +74,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         ("gffusion-funet", "", LEFT_OUT),
         ("gffusion-tiny", "", LEFT_OUT + AFTERWARDS),
-        ("gffusion-tiny", UNKNOWN_VERSIONS, "assert 'torch._decomp' in sys.modules"),
+        ("gffusion-tiny", UNKNOWN_VERSIONS, "assert 'accelerate.accelerator' in sys.modules"),
         ("gffusion-tiny", MOVED_CLASS, AFTERWARDS),
     ],
     ids=["funet", "tiny", "unknown versions", "moved class"],
