@@ -6,7 +6,7 @@ are big- or little-endian; every record shows its order by its first word.
 
 import math
 import struct
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,44 +14,13 @@ from numpy.typing import NDArray
 from .byte_order import is_byte_swapped
 from .jpeg_segments import Segment
 from .makers import MAX_PIXELS, clean_name
+from .radiometric_image import PictureInPicture, RadiometricImage
 from .temperatures import PlanckScale
 
 _APP1 = 0xE1
 _RAW_DATA, _EMBEDDED_IMAGE, _CAMERA_INFO, _PIP = 0x01, 0x0E, 0x20, 0x2A
 _IMAGE_OFFSET = 32  # of the data of image records
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-
-
-class PictureInPicture(NamedTuple):
-    """Position of the infrared image in the embedded visible image.
-
-    Attributes:
-        real2ir: Width of the visible image divided by the width of the part that the infrared image covers.
-        offset_x: Center of that part, to the right of the center of the visible image, in its pixels.
-        offset_y: Center of that part, below the center of the visible image, in its pixels.
-    """
-
-    real2ir: float
-    offset_x: int
-    offset_y: int
-
-
-class FlirImage(NamedTuple):
-    """Content of a radiometric JPEG of FLIR.
-
-    Attributes:
-        model: Camera model, such as "FLIR E60".
-        counts: (H, W).
-        visible: JPEG or PNG file of the embedded visible image.
-        position: Position of the infrared image in the visible one.
-        temperature: Calibration of the counts.
-    """
-
-    model: str
-    counts: NDArray[np.uint16]
-    visible: bytes | None
-    position: PictureInPicture | None
-    temperature: PlanckScale | None
 
 
 def find_flir(segments: list[Segment]) -> bool | None:
@@ -67,7 +36,7 @@ def find_flir(segments: list[Segment]) -> bool | None:
     return _EMBEDDED_IMAGE in records if _RAW_DATA in records else None
 
 
-def decode_flir(segments: list[Segment]) -> FlirImage | None:
+def decode_flir(segments: list[Segment]) -> RadiometricImage | None:
     """Decode the records of FLIR; return None if there are none with counts.
 
     Args:
@@ -80,9 +49,9 @@ def decode_flir(segments: list[Segment]) -> FlirImage | None:
     if _RAW_DATA not in records:
         return None
     camera = records.get(_CAMERA_INFO, b"")
-    return FlirImage(
-        model=_name_model(camera),
-        counts=_decode_counts(records[_RAW_DATA]),
+    return RadiometricImage(
+        camera=_name_model(camera),
+        values=_decode_counts(records[_RAW_DATA]),
         visible=records[_EMBEDDED_IMAGE][_IMAGE_OFFSET:] if _EMBEDDED_IMAGE in records else None,
         position=_read_position(records.get(_PIP, b"")),
         temperature=_read_temperature_scale(camera),

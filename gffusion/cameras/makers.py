@@ -6,12 +6,11 @@ APP1 of Parrot) and of several independent readers of HIKMICRO files, which agre
 
 import struct
 from io import BytesIO
-from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from .jpeg_segments import Segment, join_payloads
+from .radiometric_image import RadiometricImage
 from .temperatures import LinearScale
 
 _APP1, _APP2, _APP3 = 0xE1, 0xE2, 0xE3
@@ -21,24 +20,6 @@ _OTHER_APP3 = (b"Meta\0", b"META\0", b"Exif\0", b"Stim\0", b"_JPSJPS_", b"\xff\x
 _DJI_SIZES = ((512, 640), (256, 336), (120, 160), (1024, 1280), (384, 512), (240, 320), (480, 640))
 MAX_PIXELS = 1 << 25  # far more than any thermal sensor has
 _DLT664_END = bytes.fromhex("3766071a123a4c9fa95d21d2da7d26bc")
-
-
-class ThermalData(NamedTuple):
-    """Thermal data of a file.
-
-    Attributes:
-        maker: Name for messages.
-        values: (H, W) counts as uint16, or degrees Celsius as float32.
-        visible: JPEG or PNG file of an embedded visible image.
-        temperature: Scale of the counts; None if it is not known or the values are degrees already.
-        is_celsius: Whether the values are degrees Celsius.
-    """
-
-    maker: str
-    values: NDArray[Any]
-    visible: bytes | None = None
-    temperature: LinearScale | None = None
-    is_celsius: bool = False
 
 
 def clean_name(text: object) -> str:
@@ -51,7 +32,7 @@ def clean_name(text: object) -> str:
     return "".join(sign if sign.isprintable() else " " for sign in str(text)).strip()
 
 
-def decode_dji(segments: list[Segment], maker: str, jpeg_size: tuple[int, int]) -> ThermalData | None:
+def decode_dji(segments: list[Segment], maker: str, jpeg_size: tuple[int, int]) -> RadiometricImage | None:
     """Decode the little-endian words that DJI stores in APP3, without their size.
 
     Args:
@@ -69,14 +50,14 @@ def decode_dji(segments: list[Segment], maker: str, jpeg_size: tuple[int, int]) 
     height, width = jpeg_size
     for size in (jpeg_size, (height // 2, width // 2), *_DJI_SIZES):
         if 2 * size[0] * size[1] == len(data):
-            return ThermalData(maker, np.frombuffer(data, "<u2").reshape(size).astype(np.uint16))
+            return RadiometricImage(maker, np.frombuffer(data, "<u2").reshape(size).astype(np.uint16))
     raise ValueError(
         f"it is a radiometric JPEG of {maker} with {len(data)} bytes of thermal data, which fit no known sensor; convert it "
         "to TIFF with the DJI Thermal SDK"
     )
 
 
-def decode_infiray(segments: list[Segment], maker: str) -> ThermalData | None:
+def decode_infiray(segments: list[Segment], maker: str) -> RadiometricImage | None:
     """Decode the IJPEG of InfiRay, also sold as Thermal Master and others: 1/64 kelvin as little-endian words in APP3.
 
     Raises:
@@ -97,7 +78,7 @@ def decode_infiray(segments: list[Segment], maker: str) -> ThermalData | None:
             "temperatures as TIFF or CSV with the app of the camera"
         )
     image = data[preview + thermal : preview + thermal + visible]
-    return ThermalData(
+    return RadiometricImage(
         maker or "InfiRay",
         np.frombuffer(words, "<u2").reshape(height, width).astype(np.uint16),
         visible=image if image.startswith((b"\xff\xd8\xff", b"\x89PNG")) else None,
@@ -105,7 +86,7 @@ def decode_infiray(segments: list[Segment], maker: str) -> ThermalData | None:
     )
 
 
-def decode_parrot(segments: list[Segment], maker: str) -> ThermalData | None:
+def decode_parrot(segments: list[Segment], maker: str) -> RadiometricImage | None:
     """Decode the TIFF file that Parrot stores in APP1.
 
     Raises:
@@ -126,10 +107,10 @@ def decode_parrot(segments: list[Segment], maker: str) -> ThermalData | None:
         raise ValueError(f"its thermal data ({maker}) are damaged: {error}") from error
     if values.ndim != 2 or values.dtype != np.uint16:
         raise ValueError(f"its thermal data ({maker}) are not 16-bit gray: {values.dtype} of shape {values.shape}")
-    return ThermalData(maker or "Parrot", values)
+    return RadiometricImage(maker or "Parrot", values)
 
 
-def decode_hikmicro(trailer: bytes, maker: str) -> ThermalData | None:
+def decode_hikmicro(trailer: bytes, maker: str) -> RadiometricImage | None:
     """Decode the counts that HIKMICRO and Hikvision append to the JPEG file.
 
     Args:
@@ -149,10 +130,10 @@ def decode_hikmicro(trailer: bytes, maker: str) -> ThermalData | None:
             f"{width}x{height} words"
         )
     words = np.frombuffer(data, "<u2", width * height)
-    return ThermalData(maker or "HIKMICRO", words.reshape(height, width).astype(np.uint16))
+    return RadiometricImage(maker or "HIKMICRO", words.reshape(height, width).astype(np.uint16))
 
 
-def decode_dlt664(content: bytes, maker: str) -> ThermalData | None:
+def decode_dlt664(content: bytes, maker: str) -> RadiometricImage | None:
     """Decode the degrees Celsius that cameras append to JPEG files by DL/T 664 (State Grid), appendix on file formats.
 
     Raises:
@@ -168,4 +149,4 @@ def decode_dlt664(content: bytes, maker: str) -> ThermalData | None:
             f"its temperatures by DL/T 664 ({maker}) are incomplete: {len(data)} bytes for {width}x{height}"
         )
     values = np.frombuffer(data, "<f4", width * height, 20).reshape(height, width).astype(np.float32)
-    return ThermalData(maker or "a camera of DL/T 664", values, is_celsius=True)
+    return RadiometricImage(maker or "a camera of DL/T 664", values, is_celsius=True)

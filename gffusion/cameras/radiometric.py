@@ -1,18 +1,18 @@
 """Recognize and decode the radiometric JPEG files of all supported cameras."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from . import makers
-from .flir import PictureInPicture, decode_flir, find_flir
+from .flir import decode_flir, find_flir
 from .jpeg_segments import read_segments, read_trailer
-from .temperatures import TemperatureScale
+from .radiometric_image import RadiometricImage
 
 # Makers of thermal cameras whose files append data in unknown layouts. Their JPEG image is a false-color screenshot.
 _UNSUPPORTED = ("fluke", "guide", "seek", "testo", "topdon", "uni-t", "autel", "hti", "bosch", "keysight", "xinfrared")
@@ -22,29 +22,6 @@ _MIN_DATA = 2 * 80 * 60
 # Edges of Cb and Cr relative to Y: at most 0.5 on all images of M3FD and MSRS; of the larger of green and blue relative
 # to red at least 0.9.
 _CHROMA_STEPS = 0.65
-
-
-@dataclass(frozen=True)
-class RadiometricImage:
-    """Content of a radiometric JPEG file.
-
-    Attributes:
-        camera: Make and model, for messages.
-        values: (H, W) counts as uint16, or degrees Celsius as float32, in the orientation of the sensor.
-        visible: JPEG or PNG file of the embedded visible image.
-        position: Position of the infrared in the visible image.
-        temperature: Scale of the counts, if it is known.
-        is_celsius: Whether the values are degrees Celsius.
-        orientation: EXIF orientation that turns both images upright.
-    """
-
-    camera: str
-    values: NDArray[Any]
-    visible: bytes | None = None
-    position: PictureInPicture | None = None
-    temperature: TemperatureScale | None = None
-    is_celsius: bool = False
-    orientation: int = 1
 
 
 class RadiometricKind(NamedTuple):
@@ -90,34 +67,19 @@ def decode_radiometric(content: bytes) -> RadiometricImage | None:
     segments = read_segments(content)
     if not segments:
         return None
-    flir = decode_flir(segments)
     maker, orientation, size = _read_header(content)
-    if flir is not None:
-        orientation = orientation if _is_turned_as(size, flir.counts.shape) else 1
-        return RadiometricImage(
-            flir.model, flir.counts, flir.visible, flir.position, flir.temperature, orientation=orientation
-        )
-    data = (
-        makers.decode_dji(segments, maker, size)
+    image = (
+        decode_flir(segments)
+        or makers.decode_dji(segments, maker, size)
         or makers.decode_infiray(segments, maker)
         or makers.decode_parrot(segments, maker)
         or makers.decode_dlt664(content, maker)
+        or makers.decode_hikmicro(read_trailer(content), maker)
     )
-    if data is None:
-        trailer = read_trailer(content)
-        data = makers.decode_hikmicro(trailer, maker)
-        if data is None:
-            _refuse_unsupported(maker, trailer)
-            return None
-    orientation = orientation if _is_turned_as(size, data.values.shape) else 1
-    return RadiometricImage(
-        data.maker,
-        data.values,
-        data.visible,
-        temperature=data.temperature,
-        is_celsius=data.is_celsius,
-        orientation=orientation,
-    )
+    if image is None:
+        _refuse_unsupported(maker, content)
+        return None
+    return replace(image, orientation=orientation) if _is_turned_as(size, image.values.shape) else image
 
 
 def restore_colors(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -162,8 +124,8 @@ def _is_turned_as(jpeg_size: tuple[int, int], size: Sequence[int]) -> bool:
     return (jpeg_size[0] > jpeg_size[1]) == (size[0] > size[1])
 
 
-def _refuse_unsupported(maker: str, trailer: bytes) -> None:
-    if maker.lower().startswith(_UNSUPPORTED) and len(trailer) >= _MIN_DATA:
+def _refuse_unsupported(maker: str, content: bytes) -> None:
+    if maker.lower().startswith(_UNSUPPORTED) and len(read_trailer(content)) >= _MIN_DATA:
         raise ValueError(
             f"it is a radiometric JPEG of {maker}, whose layout is not public: export the counts or temperatures as TIFF with "
             "the software of the camera"

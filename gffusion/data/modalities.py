@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from PIL import TiffImagePlugin
 
 from gffusion.cameras import InfraredFrame, Rig
-from gffusion.cameras.radiometric import RadiometricImage, decode_radiometric, inspect_radiometric, restore_colors
+from gffusion.cameras.radiometric import decode_radiometric, inspect_radiometric, restore_colors
+from gffusion.cameras.radiometric_image import RadiometricImage
 from gffusion.utils.regular_files import check_regular, read_regular
 
 from .bounds import DEFAULT_MAX_PIXELS, check_pixels, max_image_bytes
