@@ -66,12 +66,10 @@ def apply_rig(
     matrix = rig.to_pixels(visible.shape[:2], infrared.shape[:2])
     if reference == "visible":
         size = visible.shape[:2]
-        outside = find_outside(matrix, size, infrared.shape[:2])
-        infrared, missing = warp_image(infrared, missing, matrix, size)
+        infrared, missing, outside = _warp(infrared, missing, matrix, size)
     else:
         size, matrix = infrared.shape[:2], np.linalg.inv(matrix).astype(np.float64)
-        outside = find_outside(matrix, size, visible.shape[:2], 0 if crop else _TOLERANCE)
-        visible = warp_image(visible, None, matrix, size, 0 if crop else _TOLERANCE)[0]
+        visible, _, outside = _warp(visible, None, matrix, size, 0 if crop else _TOLERANCE)
     if outside.all():
         raise ValueError("the infrared image lies outside the visible image: the rig does not belong to these images")
     if not crop:
@@ -107,10 +105,21 @@ def warp_image(
         The image (H, W) or (H, W, C) in the type of `values`, integers rounded; and the mask (H, W) of pixels that are
         outside `values`, or mostly made of missing pixels, where the image is 0. The mask is `None` if there are none.
     """
+    return _warp(values, missing, matrix, size, tolerance)[:2]
+
+
+def _warp(
+    values: NDArray[Any],
+    missing: NDArray[np.bool_] | None,
+    matrix: NDArray[np.float64],
+    size: tuple[int, int],
+    tolerance: float = 0,
+) -> tuple[NDArray[Any], NDArray[np.bool_] | None, NDArray[np.bool_]]:
+    """Return the results of [`warp_image`], and the mask (H, W) of pixels that are outside `values`."""
     from scipy import ndimage  # takes half a second
 
     if values.shape[:2] == size and np.allclose(matrix, np.eye(3), rtol=0, atol=_SNAP):
-        return values.copy(), None if missing is None or not missing.any() else missing.copy()
+        return values.copy(), None if missing is None or not missing.any() else missing.copy(), np.zeros(size, np.bool_)
     exact = np.float32 if values.dtype.itemsize <= 2 or values.dtype == np.float32 else np.float64
     planes = np.moveaxis(np.atleast_3d(values), -1, 0).astype(exact)  # (C, h, w)
     weights = None if missing is None or not missing.any() else (~missing).astype(np.float32)
@@ -121,11 +130,12 @@ def warp_image(
         planes = np.stack([ndimage.gaussian_filter(plane, sigma, mode="nearest") for plane in planes])
         weights = None if weights is None else ndimage.gaussian_filter(weights, sigma, mode="nearest")
     warped = np.zeros((len(planes), *size), values.dtype)
-    lost = np.zeros(size, np.bool_)
+    lost, outside = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
     for top in range(0, size[0], _ROWS):
         rows = slice(top, min(top + _ROWS, size[0]))
         points = _map_points(matrix, rows, size[1])  # (2, rows, W): row, column
         band_lost = _is_outside(points, values.shape[:2], tolerance)
+        outside[rows] = band_lost
         shares: Any = 1
         if weights is not None:
             shares = ndimage.map_coordinates(weights, points, order=1, mode="nearest")
@@ -137,7 +147,7 @@ def warp_image(
             target[rows] = _round(band, values.dtype) if values.dtype.kind in "iu" else band
         lost[rows] = band_lost
     image = np.moveaxis(warped, 0, -1) if values.ndim == 3 else warped[0]
-    return np.ascontiguousarray(image), lost if lost.any() else None
+    return np.ascontiguousarray(image), lost if lost.any() else None, outside
 
 
 def _round(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
@@ -145,24 +155,6 @@ def _round(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
     limits = np.iinfo(dtype)
     high = np.nextafter(float(limits.max), 0) if dtype.itemsize == 8 else limits.max  # 2**64 - 1 is no float
     return np.clip(np.rint(values), limits.min, high).astype(dtype)
-
-
-def find_outside(
-    matrix: NDArray[np.float64], size: tuple[int, int], other_size: tuple[int, int], tolerance: float = 0
-) -> NDArray[np.bool_]:
-    """Return the mask (H, W) of pixels that are outside the other image.
-
-    Args:
-        matrix: (3, 3), maps pixels (column, row, 1) of an image of `size` to pixels of the other image.
-        size: Height and width of the mask.
-        other_size: Height and width of the other image.
-        tolerance: Width of a border around the other image that counts as inside, in its pixels.
-    """
-    bands = [
-        _is_outside(_map_points(matrix, slice(top, min(top + _ROWS, size[0])), size[1]), other_size, tolerance)
-        for top in range(0, size[0], _ROWS)
-    ]
-    return np.concatenate(bands)
 
 
 def find_window(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
@@ -198,7 +190,7 @@ def _map_points(matrix: NDArray[np.float64], rows: slice, width: int) -> NDArray
     return np.where(np.abs(points - nearest) < _SNAP, nearest, points)
 
 
-def _is_outside(points: NDArray[np.float64], size: tuple[int, int], tolerance: float = 0) -> NDArray[np.bool_]:
+def _is_outside(points: NDArray[np.float64], size: tuple[int, int], tolerance: float) -> NDArray[np.bool_]:
     margin = 0.5 + tolerance + _SNAP
     rows, columns = points
     return (rows < -margin) | (rows > size[0] - 1 + margin) | (columns < -margin) | (columns > size[1] - 1 + margin)
