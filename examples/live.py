@@ -15,7 +15,7 @@ from gffusion.cli.device import choose_device
 from gffusion.cli.infrared_options import parse_infrared_options
 from gffusion.cli.outputs import check_writable
 from gffusion.data import IMAGE_SUFFIXES, ReadOptions, write_image
-from gffusion.data.alignment import parse_align
+from gffusion.data.rigs import parse_align
 from gffusion.video.matching import VideoPair
 from gffusion.video.reading import VideoFile, to_infrared, to_visible
 from gffusion.video.stream import FusionStream

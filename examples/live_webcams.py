@@ -18,7 +18,7 @@ except ImportError:
 from gffusion import create_model, load_image_processor
 from gffusion.cli.device import choose_device
 from gffusion.data import ReadOptions
-from gffusion.data.alignment import parse_align
+from gffusion.data.rigs import parse_align
 from gffusion.video.stream import FusionStream
 
 parser = argparse.ArgumentParser(description=__doc__)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gffusion.cameras import Rig
     from gffusion.cameras.orientation import Orientation
     from gffusion.data import ImagePair, ReadOptions
-    from gffusion.data.alignment import RigPairs
+    from gffusion.data.rigs import RigPairs
 
 TRANSFORMS = ("translation", "similarity", "affine", "homography")
 
@@ -87,7 +87,7 @@ def align(
         _check(output, transform, infrared_turn, overlay, overwrite)
         from gffusion.cameras.estimation import estimate_rig, measure_distance  # saves start-up time
         from gffusion.cameras.orientation import Orientation
-        from gffusion.data.alignment import read_rig_pairs
+        from gffusion.data.rigs import read_rig_pairs
 
         cleaning = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
         reading = parse_reading(raw_frame, truncated, max_pixels=max_pixels, **cleaning)

@@ -28,7 +28,7 @@ def parse_alignment(align: str, reference: str = "visible", crop: bool = False) 
         ValueError: If an option is wrong.
     """
     from gffusion.cameras.warping import REFERENCES  # saves start-up time
-    from gffusion.data.alignment import parse_align
+    from gffusion.data.rigs import parse_align
 
     if reference not in REFERENCES:
         raise ValueError(f"--reference must be visible or infrared, got {reference!r}")

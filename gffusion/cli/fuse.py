@@ -244,9 +244,9 @@ def _measure_and_fuse(
     todo: "list[FusionJob]", jobs: "list[FusionJob]", settings: FuseSettings, outcome: Outcome
 ) -> Outcome:
     """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
-    from gffusion.data.alignment import find_rig  # saves start-up time
     from gffusion.data.combined_files import find_odd_types
     from gffusion.data.infrared_range import measure_pairs
+    from gffusion.data.rigs import find_rig  # saves start-up time
 
     read_options, found = find_rig([job.pair for job in jobs], settings.read_options)
     if found:

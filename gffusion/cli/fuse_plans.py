@@ -25,7 +25,7 @@ def plan_pairs(
     from gffusion.data import ImagePair, PairMatch  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.combined_files import check_holds_both
     from gffusion.data.pair_lists import is_list
-    from gffusion.data.same_files import check_different_files
+    from gffusion.data.wrong_pairs import check_different_files
 
     if is_list(visible) or (infrared is not None and is_list(infrared)):
         match = read_lists(visible, infrared, options)
@@ -103,14 +103,14 @@ def check_pairs(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
     options.check_raw_frames(pair.infrared for pair in pairs)
     if len(pairs) < 2:
         return
-    from gffusion.data.swapped_pairs import check_not_swapped  # imports SciPy
+    from gffusion.data.wrong_pairs import check_not_swapped  # saves start-up time
 
     check_not_swapped(pairs, options)
 
 
 def warn_of_thermal_visible(pairs: "Sequence[ImagePair]", options: "ReadOptions") -> None:
     """Print a warning if the visible images are thermal images."""
-    from gffusion.data.thermal_visible import describe_thermal_visible  # imports SciPy
+    from gffusion.data.wrong_pairs import describe_thermal_visible  # saves start-up time
 
     if warning := describe_thermal_visible(pairs, options):
         print_warning(warning)

@@ -237,9 +237,9 @@ def _list_labels(match: "PairMatch") -> list[Path]:
 
 def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "ReadOptions") -> "PairRanges":
     """Find the rig and the range of the pairs, and print them."""
-    from gffusion.data.alignment import find_rig  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.infrared_range import measure_pairs
-    from gffusion.data.swapped_pairs import check_not_swapped
+    from gffusion.data.rigs import find_rig  # these imports take time that `gffusion --help` need not spend
+    from gffusion.data.wrong_pairs import check_not_swapped
     from gffusion.models.gffusion.infrared_options import InfraredOptions
 
     check_not_swapped(pairs, read_options)

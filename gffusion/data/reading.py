@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Reference, Rig, align_images
+from gffusion.cameras.same_images import check_different_images
 from gffusion.cameras.temperatures import TemperatureScale, check_unit
 from gffusion.cameras.warping import REFERENCES
 from gffusion.models.gffusion.image_sizes import check_same_size
@@ -23,7 +24,6 @@ from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, may_lack_values, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
-from .same_images import check_different_images
 
 _PNG_SIGNATURE = b"\x89PNG"
 

@@ -12,7 +12,7 @@ from gffusion.data import PairMatch, match_pairs
 from gffusion.data.label_values import check_label_files
 from gffusion.data.pair_lists import is_list, list_files
 from gffusion.data.pairs import match_results
-from gffusion.data.same_files import check_different_files
+from gffusion.data.wrong_pairs import check_different_files
 from gffusion.export.requirements import check_file, is_onnx
 from gffusion.utils.escaping import escape_csv
 from gffusion.utils.notes import name_first

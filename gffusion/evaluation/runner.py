@@ -14,11 +14,11 @@ from tqdm import tqdm
 
 from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.data import ImagePair, ReadOptions, write_image
-from gffusion.data.alignment import find_rig
 from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
 from gffusion.data.reading import read_pair_size
-from gffusion.data.swapped_pairs import check_not_swapped
+from gffusion.data.rigs import find_rig
+from gffusion.data.wrong_pairs import check_not_swapped
 from gffusion.metrics.names import DEFAULT_METRICS, list_given
 from gffusion.metrics.protocols import select_options
 from gffusion.models.gffusion.infrared_options import InfraredOptions

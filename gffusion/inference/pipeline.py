@@ -13,13 +13,13 @@ from transformers.utils import logging
 
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.running_range import RunningRange, find_odd_ranges, measure_with_own_ranges
+from gffusion.cameras.same_images import check_different_images
 from gffusion.data import PairImages, ReadOptions
-from gffusion.data.alignment import find_rig, parse_align
 from gffusion.data.bounds import max_image_bytes
 from gffusion.data.contents import Content, is_content, name_source, read_source
 from gffusion.data.decoded_image import note_few_bits
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible, holds_both
-from gffusion.data.same_images import check_different_images
+from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url
 from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor

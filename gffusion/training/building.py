@@ -10,8 +10,8 @@ import torch
 from accelerate.utils import set_seed
 
 from gffusion.data import FusionDataset, ReadOptions, transforms
-from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
+from gffusion.data.rigs import parse_align
 from gffusion.hub import TrainingData, non_default_settings
 from gffusion.models.gffusion.config_limits import names_other_classes
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import Align
+from gffusion.cameras.same_images import check_different_images
 from gffusion.cameras.swapped_images import are_swapped, describe_swap, find_swap
-from gffusion.data.same_images import check_different_images
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .jobs import is_number

@@ -19,8 +19,8 @@ from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import find_odd_ranges
 from gffusion.data import ReadOptions
-from gffusion.data.alignment import find_rig
 from gffusion.data.reading import clean
+from gffusion.data.rigs import find_rig
 from gffusion.inference.batching import batch_by_size, check_batch_size
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions, Limits

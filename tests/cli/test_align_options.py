@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from gffusion import create_model
 from gffusion.cameras import Rig
 from gffusion.data import FusionDataset, ImagePair, ReadOptions, read_image, write_image
-from gffusion.data.alignment import find_rig, parse_align
+from gffusion.data.rigs import find_rig, parse_align
 from gffusion.evaluation import evaluate
 from gffusion.inference.pipeline import ImageFusionPipeline
 from gffusion.training.building import build_trainer

@@ -47,12 +47,12 @@ def test_folders_that_cannot_be_written(
     """They are refused before anything is computed. Root may write everywhere."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("gffusion.cli.outputs.os.access", lambda _, mode: mode != os.W_OK)
-    for user in ("inference.files", "evaluation.runner", "labeling.files", "data.sources", "data.alignment"):
+    for user in ("inference.files", "evaluation.runner", "labeling.files", "data.sources", "data.rigs"):
         importlib.import_module(f"gffusion.{user}")  # so that none of them keeps what is replaced below
     for name in (
         "gffusion.data.reading.read_pair",
         "gffusion.zoo.create_model",
-        "gffusion.data.alignment.read_rig_pairs",
+        "gffusion.data.rigs.read_rig_pairs",
     ):
         monkeypatch.setattr(name, lambda *_, **__: pytest.fail("work begins"))
     outcome = gffusion(*command.format(scenes).replace("OUT", "out").split())

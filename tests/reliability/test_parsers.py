@@ -16,10 +16,10 @@ from hypothesis import strategies as st
 from gffusion.cameras import Rig
 from gffusion.cli.option_values import parse_label_map, split_list, split_named
 from gffusion.data import read_boxes, read_coco
-from gffusion.data.alignment import parse_align
 from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.data.pair_lists import list_pairs
 from gffusion.data.raw_frames import RawFrame
+from gffusion.data.rigs import parse_align
 from gffusion.evaluation.inputs import check_former_table, read_settings
 from gffusion.evaluation.records import Records
 from gffusion.evaluation.settings import describe_replaced

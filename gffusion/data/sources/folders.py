@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.alignment import find_rig
 from gffusion.data.boxes import has_class_names, read_boxes
 from gffusion.data.boxes.class_ids import check_class_ids
 from gffusion.data.boxes.formats import add_size, check_formats
@@ -20,8 +19,8 @@ from gffusion.data.io import read_bytes, read_labels, read_size
 from gffusion.data.layouts import find_pairs
 from gffusion.data.pairs import ImagePair
 from gffusion.data.reading import ReadOptions, read_pair, read_pair_size
-from gffusion.data.same_files import check_different_files
-from gffusion.data.swapped_pairs import check_not_swapped
+from gffusion.data.rigs import find_rig
+from gffusion.data.wrong_pairs import check_different_files, check_not_swapped
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .base import DecodedPair, PairSource, log_new_kinds, to_arrays

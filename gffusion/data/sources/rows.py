@@ -16,7 +16,7 @@ from gffusion.data.boxes.formats import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
 from gffusion.data.io import read_image, read_labels, read_size
-from gffusion.data.swapped_pairs import MAX_PAIRS
+from gffusion.data.wrong_pairs import MAX_PAIRS
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
 

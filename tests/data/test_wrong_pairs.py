@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from gffusion.data import match_pairs, read_image, read_pair, write_image
-from gffusion.data.same_files import check_different_files
+from gffusion.data.wrong_pairs import check_different_files
 from gffusion.models.gffusion.image_ops import to_uint8
 
 
