@@ -265,5 +265,5 @@ def _measure_and_fuse(
     todo = [replace(job, infrared_options=ranges.options_of(job.pair)) for job in todo]
     with workers or contextlib.nullcontext():
         fuse = partial(fuse_files, batch_size=settings.batch_size, read_options=read_options, workers=workers)
-        noted = outcome._replace(notes=ranges.odd)
+        noted = outcome._replace(notes=[(name, ranges.odd_note) for name in ranges.odd])
         return run_jobs(todo, odd, partial(fuse, model=model, image_processor=processor), noted)

@@ -247,8 +247,8 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
     ranges = measure_pairs(pairs, InfraredOptions().override(**given), read_options)
     for text in filter(None, (found, ranges.description)):
         print_line(text)
-    for warning in ranges.warnings:
-        print_line(f"warning: {warning}", err=True)
+    if ranges.warning:
+        print_line(f"warning: {ranges.warning}", err=True)
     return ranges
 
 

@@ -121,13 +121,15 @@ class PairRanges:
         limits: Measured range by the name and the files of a pair, of which a list can have one several times; empty if
             `options` needs no measuring.
         read_options: How the pairs are read.
-        odd: Names of pairs whose own range is far from that of the others, each with the same warning, see [`find_odd_ranges`].
+        odd: Names of pairs whose own range is far from that of the others, see [`find_odd_ranges`].
+        odd_note: What is odd about them, without their names.
     """
 
     options: InfraredOptions
     limits: Mapping[PairKey, Limits] = field(default_factory=dict)
     read_options: ReadOptions = field(default_factory=ReadOptions)
-    odd: Sequence[tuple[str, str]] = ()
+    odd: Sequence[str] = ()
+    odd_note: str = ""
 
     def read(self, pair: ImagePair) -> PairImages:
         """Read a pair, see [`read_pair`]."""
@@ -139,9 +141,9 @@ class PairRanges:
         return self.options if limits is None else self.options.with_limits(limits)
 
     @property
-    def warnings(self) -> list[str]:
+    def warning(self) -> str | None:
         """The warning about the pairs in `odd`, if there are any."""
-        return [f"{name_first([name for name, _ in self.odd])}: {text}" for text in dict(self.odd[:1]).values()]
+        return f"{name_first(self.odd)}: {self.odd_note}" if self.odd else None
 
     @property
     def description(self) -> str | None:
@@ -188,9 +190,9 @@ def measure_pairs(
         unaligned = replace(read_options, align=Rig(np.eye(3)), reference="infrared", crop=False)
     measured: list[PairKey] = []
     ranges, own = measure_with_own_ranges(_read_frames(pairs, unaligned, measured), options)
-    indices, warning = find_odd_ranges(own)
-    odd = [(measured[index][0], warning) for index in indices]
-    return PairRanges(options, dict(zip(measured, ranges, strict=True)), read_options, odd)
+    odd, note = find_odd_ranges(own)
+    limits = dict(zip(measured, ranges, strict=True))
+    return PairRanges(options, limits, read_options, [measured[index][0] for index in odd], note)
 
 
 def _read_frames(pairs: Sequence[ImagePair], options: ReadOptions, measured: list[PairKey]) -> "Iterator[Frame]":

@@ -325,7 +325,7 @@ def _measure(
     if prints:
         for description in dict.fromkeys(ranges.description for ranges in measured if ranges.description):
             _write(description)
-        for warning in dict.fromkeys(warning for ranges in measured for warning in ranges.warnings):
+        for warning in dict.fromkeys(ranges.warning for ranges in measured if ranges.warning):
             _write(f"warning: {warning}")
     return measured[0]
 
