@@ -33,12 +33,18 @@ class IncompleteError(ValueError):
     """The image data end early; what there is can be decoded."""
 
 
+def iterate_png_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the types and the data of the chunks of a PNG file; those of the last one can end early."""
+    position = _PNG_START
+    while position + 12 <= len(content):
+        length, kind = struct.unpack_from(">I4s", content, position)
+        yield kind, content[position + 8 : position + 8 + length]
+        position += 12 + length
+
+
 def check_png_parts(content: bytes) -> None:
     """Raise ValueError if a PNG file has so many parts that reading its header takes long."""
-    position, count = _PNG_START, 0
-    while position + 8 <= len(content):
-        position += 12 + int.from_bytes(content[position : position + 4], "big")
-        count += 1
+    for count, _ in enumerate(iterate_png_chunks(content), start=1):
         if count > _MAX_PARTS:
             raise ValueError(f"it has more than {_MAX_PARTS} parts")
 
@@ -77,7 +83,7 @@ def check_png_data(content: bytes, rows: Sequence[int]) -> None:
     """
     expected, decoder, found = sum(rows), zlib.decompressobj(), 0
     try:
-        for kind, part in _iterate_chunks(content):
+        for kind, part in iterate_png_chunks(content):
             while kind == b"IDAT" and part and found < expected:
                 found += len(decoder.decompress(part, 1 << 20))
                 part = decoder.unconsumed_tail
@@ -104,7 +110,7 @@ def list_png_rows(width: int, height: int, bits: int, interlaced: bool) -> list[
 def strip_png(content: bytes) -> bytes:
     """Return a complete PNG file without metadata, about which libpng prints warnings."""
     parts, position = [content[:_PNG_START]], _PNG_START
-    for kind, data in _iterate_chunks(content):
+    for kind, data in iterate_png_chunks(content):
         if kind in (b"IHDR", b"PLTE", b"IDAT", b"tRNS", b"IEND"):
             parts.append(content[position : position + 12 + len(data)])
         position += 12 + len(data)
@@ -131,14 +137,6 @@ def read_late_orientation(file: IO[bytes]) -> bytes:
         else:
             file.seek(size - len(keyword), os.SEEK_CUR)
     raise ValueError(f"it has more than {_MAX_PARTS} parts")
-
-
-def _iterate_chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    position = _PNG_START
-    while position + 8 <= len(content):
-        length, kind = struct.unpack_from(">I4s", content, position)
-        yield kind, content[position + 8 : position + 8 + length]
-        position += 12 + length
 
 
 def check_jpeg(content: bytes, size: tuple[int, int] = (0, 0)) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from gffusion.cameras.jpeg_segments import read_segments
 from gffusion.utils.xml_text import parse_xml
 
+from .completeness import iterate_png_chunks
 from .tiff_tags import EXIF, GPS, LONG, SHORT, Directory, Field, Tag, TiffReader, write_block
 
 EXIF_HEADER = b"Exif\0\0"
@@ -189,11 +190,7 @@ def _read_jpeg(content: bytes) -> tuple[bytes, bytes, bytes]:
 
 def _read_png(content: bytes) -> tuple[bytes, bytes, bytes]:
     exif = xmp = icc = b""
-    position = 8
-    while position + 12 <= len(content):
-        length = int.from_bytes(content[position : position + 4], "big")
-        kind, data = content[position + 4 : position + 8], content[position + 8 : position + 8 + length]
-        position += 12 + length
+    for kind, data in iterate_png_chunks(content):
         if kind == b"eXIf":
             exif = data
         elif kind == b"iCCP":
