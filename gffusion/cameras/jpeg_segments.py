@@ -1,12 +1,13 @@
 """Segments of a JPEG file, in which cameras store radiometric data (ITU-T T.81, annex B)."""
 
 import re
+from collections.abc import Iterator
 from typing import NamedTuple
 
 SCAN, END = 0xDA, 0xD9
 _MAX_SEGMENTS = 1 << 16  # those of thermal cameras have some hundred
 # A marker; FF 00 is a byte of image data, and FF D0 to FF D7 restart the decoder.
-MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+_MARKER = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
 
 
 class Segment(NamedTuple):
@@ -53,6 +54,19 @@ def join_payloads(segments: list[Segment], marker: int) -> bytes:
     return b"".join(segment.payload for segment in segments if segment.marker == marker)
 
 
+def iterate_segments(content: bytes) -> Iterator[Segment]:
+    """Yield the segments of the first image of a JPEG file, also those between scans; the payload of `END` is all that follows."""
+    position = 2
+    while content[:2] == b"\xff\xd8" and (found := _MARKER.search(content, position)) is not None:
+        marker, position = found[0][1], found.end()
+        if marker == END:
+            yield Segment(END, content[position:])
+            return
+        length = int.from_bytes(content[position : position + 2], "big")
+        yield Segment(marker, content[position + 2 : position + length])
+        position += max(length, 2)
+
+
 def read_trailer(content: bytes) -> bytes:
     """Return the bytes after the end of the image, where some cameras append data.
 
@@ -60,9 +74,4 @@ def read_trailer(content: bytes) -> bytes:
         >>> read_trailer(bytes.fromhex("ffd8 ffda 0002 11ff00 22 ffd9") + b"more")
         b'more'
     """
-    position = 2
-    while content[:2] == b"\xff\xd8" and (found := MARKER.search(content, position)) is not None:
-        if found[0][1] == END:
-            return content[found.end() :]
-        position = found.end() + int.from_bytes(content[found.end() : found.end() + 2], "big")
-    return b""
+    return next((segment.payload for segment in iterate_segments(content) if segment.marker == END), b"")

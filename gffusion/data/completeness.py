@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import IO, Any, NamedTuple
 
-from gffusion.cameras.jpeg_segments import END, MARKER, SCAN
+from gffusion.cameras.jpeg_segments import END, SCAN, iterate_segments
 
 _PNG_START = 8
 _MAX_PARTS = 1 << 16  # of a PNG file; those of cameras have a few thousand
@@ -180,7 +180,7 @@ def _has_all_scans(content: bytes) -> bool:
     """Return whether the scans of a JPEG file have all bits of all coefficients (ITU-T T.81, annex G)."""
     missing: dict[int, set[int]] = {}  # component -> coefficients of which bits are missing
     is_progressive = False
-    for marker, payload in _iterate_segments(content):
+    for marker, payload in iterate_segments(content):
         if marker in _FRAMES and len(payload) >= 6 and not missing:
             is_progressive = _FRAMES[marker]
             missing = {payload[6 + 3 * index]: set(range(64)) for index in range((len(payload) - 6) // 3)}
@@ -192,18 +192,6 @@ def _has_all_scans(content: bytes) -> bool:
                         range(start, end + 1) if is_progressive else range(64)
                     )
     return not any(missing.values())
-
-
-def _iterate_segments(content: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the markers and the segments of the first image of a JPEG file, also those between scans."""
-    position = 2
-    while (found := MARKER.search(content, position)) is not None:
-        marker, position = found[0][-1], found.end()
-        if marker == END:
-            return
-        length = int.from_bytes(content[position : position + 2], "big")
-        yield marker, content[position + 2 : position + length]
-        position += max(length, 2)
 
 
 class Segments(NamedTuple):
