@@ -40,9 +40,12 @@ def match_nested(
         ['day1/0', 'day2/0']
     """
     suffixes = IMAGE_SUFFIXES + infrared_suffixes
-    if not (visible.is_dir() and infrared.is_dir()) or visible.samefile(infrared):
-        return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
-    if _hold_image(visible.iterdir(), IMAGE_SUFFIXES) or _hold_image(infrared.iterdir(), suffixes):
+    if (
+        not (visible.is_dir() and infrared.is_dir())
+        or visible.samefile(infrared)
+        or _hold_image(visible.iterdir(), IMAGE_SUFFIXES)
+        or _hold_image(infrared.iterdir(), suffixes)
+    ):
         return match_pairs(visible, infrared, infrared_suffixes=infrared_suffixes)
     for root, other in ((visible, infrared), (infrared, visible)):
         if ignored is not None and ignored.resolve().is_relative_to(root.resolve()):
@@ -106,7 +109,7 @@ def _index(root: Path, suffixes: tuple[str, ...], ignored: Path | None) -> Mappi
     """Return the folders that hold images by their path below the root without case, in natural order."""
     found: dict[str, Path] = {}
     folders = [folder for folder, files in _walk(root, ignored) if _hold_image(map(folder.joinpath, files), suffixes)]
-    for folder in sorted(folders, key=lambda folder: _sort_key(folder.relative_to(root))):
+    for folder in sorted(folders, key=lambda path: [natural_key(Path(part)) for part in path.relative_to(root).parts]):
         twin = found.setdefault(normalize_name(folder.relative_to(root).as_posix()), folder)
         if twin is not folder:
             raise ValueError(f"the folders {twin} and {folder} differ only in case: rename one")
@@ -141,8 +144,3 @@ def _list_all(folders: list[Path], suffixes: tuple[str, ...]) -> tuple[Path, ...
     return tuple(
         file for folder in folders for file in sorted(folder.iterdir(), key=natural_key) if is_listed(file, suffixes)
     )
-
-
-def _sort_key(path: Path) -> list[tuple[list[tuple[bool, int | str]], str]]:
-    """Return a key that compares the runs of digits of every folder as numbers."""
-    return [([(isinstance(run, str), run) for run in natural_key(Path(part))[0]], part) for part in path.parts]
