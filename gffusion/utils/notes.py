@@ -86,14 +86,22 @@ def get_kind(note: str) -> str:
     return _SHARE.sub("{}", note)
 
 
-def drop_numbers(note: str) -> str:
-    """Return a note without its numbers: of such kinds there are few, however many images are read.
+def find_new_kinds(notes: Iterable[str], seen: set[str]) -> list[str]:
+    """Return the first note of every kind that is not in `seen`, and add its kind, which is the note without its numbers.
+
+    Of such kinds there are few, however many images are read.
 
     Example:
-        >>> drop_numbers("identical since 0.040 s")
-        'identical since {} s'
+        >>> seen = set()
+        >>> find_new_kinds(["identical since 0.040 s", "identical since 0.080 s"], seen), find_new_kinds(["identical since 2 s"], seen)
+        (['identical since 0.040 s'], [])
     """
-    return _NUMBER.sub("{}", note)
+    new = []
+    for note in notes:
+        if (kind := _NUMBER.sub("{}", note)) not in seen:
+            seen.add(kind)
+            new.append(note)
+    return new
 
 
 def summarize_notes(notes: Iterable[str]) -> list[tuple[str, int]]:

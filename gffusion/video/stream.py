@@ -16,7 +16,7 @@ from transformers.utils import logging
 from gffusion.data import ReadOptions
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.utils.notes import drop_numbers
+from gffusion.utils.notes import find_new_kinds
 
 from .checks import check_image, check_sizes, check_time
 from .frozen import FrozenFrames, are_equal
@@ -350,10 +350,8 @@ class FusionStream:
 
     def _log_new_kinds(self, pushed: _Pushed, notes: Sequence[str]) -> None:
         """Log the first note of every kind."""
-        for note in notes:
-            if (kind := drop_numbers(note)) not in self._logged:
-                self._logged.add(kind)
-                logger.warning(f"frame at {float(pushed.time):.3f} s: {note} (further frames like it are not reported)")
+        for note in find_new_kinds(notes, self._logged):
+            logger.warning(f"frame at {float(pushed.time):.3f} s: {note} (further frames like it are not reported)")
 
     def _fail(self, pushed: _Pushed, error: Exception) -> None:
         with self._changed:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from gffusion.data.boxes import Boxes
 from gffusion.data.pairs import ImagePair
-from gffusion.utils.notes import drop_numbers
+from gffusion.utils.notes import find_new_kinds
 
 logger = logging.getLogger(__name__)
 
@@ -64,10 +64,8 @@ class PairSource(ABC):
 
 def log_new_kinds(notes: Sequence[str], where: str, logged: set[str]) -> None:
     """Log the first note of every kind, what was changed or assumed while reading, and add the kinds to `logged`."""
-    for note in notes:
-        if (kind := drop_numbers(note)) not in logged:
-            logged.add(kind)
-            logger.warning("%s: %s (further pairs like it are not reported)", where, note)
+    for note in find_new_kinds(notes, logged):
+        logger.warning("%s: %s (further pairs like it are not reported)", where, note)
 
 
 def digest(content: bytes) -> str:
