@@ -286,7 +286,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         """Raise ValueError if infrared images of 16 bits become nearly constant by the default range. Reads up to 20 pairs."""
 
         def read_frame(index: int) -> tuple[Any, Any] | None:
-            decoded = self._decoded[index] if self._decoded else self._source.read(index)
+            decoded = self._read(index)
             return None if "is_raw" in decoded else (decoded["infrared"], decoded.get("missing"))
 
         check_counts(self.infrared_options, len(self), read_frame)
@@ -307,7 +307,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
                 "items, and `dataset.select(range(2))` is a dataset of them."
             )
         index = range(len(self))[index]
-        sample = self._to_sample(index, self._decoded[index] if self._decoded else self._source.read(index))
+        sample = self._to_sample(index, self._read(index))
         if self.transform is not None:
             rng = np.random.default_rng((self._seed, int(self._epoch), index))
             sample = apply_transform(self.transform, sample, rng)
@@ -326,13 +326,16 @@ class FusionDataset(Dataset[dict[str, Any]]):
         optional = [name for name in ("labels", "boxes", "box_classes") if name in sample]
         return item | {name: torch.from_numpy(np.ascontiguousarray(sample[name])) for name in optional}
 
+    def _read(self, index: int) -> DecodedPair:
+        return self._decoded[index] if self._decoded else self._source.read(index)
+
     def _iterate(self, what: str) -> Iterable[int]:
         return show_progress(range(len(self)), description=f"Reading {what}", unit="pair")
 
     def _measure_ranges(self) -> list[Limits]:
         def read_frames() -> Iterator[Frame]:
             for index in show_progress(range(len(self)), description=MEASURING, unit="pair"):
-                decoded = self._decoded[index] if self._decoded else self._source.read(index)
+                decoded = self._read(index)
                 frame = decoded["infrared"], decoded.get("missing")
                 with name_in_errors(self._source.describe(index)):
                     measured_counts(*frame)  # raises if it cannot be measured
