@@ -136,13 +136,7 @@ def find_orientation(
 ) -> Orientation | None:
     """Return the first orientation of the infrared camera, other than the one that was tried, whose estimate is sure.
 
-    Args:
-        pairs: As for [`estimate_rig`]; at most 5 are used, for the sake of time.
-        transform: Kind of transform.
-        tried: The orientation that is left out.
-
-    Returns:
-        The orientation, or `None` if the estimate is sure for none.
+    `None` if the estimate is sure for none. At most 5 pairs are used, for the sake of time.
 
     Raises:
         ValueError: As for [`estimate_rig`].
@@ -154,12 +148,9 @@ def find_orientation(
 def measure_distance(
     first: NDArray[np.float64], second: NDArray[np.float64], size: tuple[float, float] = (1, 1)
 ) -> float:
-    """Return how far two rigs are apart: mean distance of the corners of the common part.
+    """Return how far two rigs, (3, 3), are apart: mean distance of the corners of the common part.
 
-    Args:
-        first: (3, 3), the matrix of a rig.
-        second: (3, 3), the matrix of another one.
-        size: Height and width of the visible image, in the unit of the result.
+    It has the unit of `size`, the height and width of the visible image.
     """
     common = _find_common(first)
     moved = _apply(np.linalg.inv(second), _apply(first, common))

@@ -26,9 +26,6 @@ _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 def find_flir(segments: list[Segment]) -> bool | None:
     """Return whether the records of FLIR contain a visible image, without decoding them; None if none contains counts.
 
-    Args:
-        segments: Segments of the JPEG file.
-
     Raises:
         ValueError: If the records are incomplete or damaged.
     """
@@ -38,9 +35,6 @@ def find_flir(segments: list[Segment]) -> bool | None:
 
 def decode_flir(segments: list[Segment]) -> RadiometricImage | None:
     """Decode the records of FLIR; return None if there are none with counts.
-
-    Args:
-        segments: Segments of the JPEG file.
 
     Raises:
         ValueError: If the records are incomplete or damaged.

@@ -35,10 +35,7 @@ def clean_name(text: object) -> str:
 def decode_dji(segments: list[Segment], maker: str, jpeg_size: tuple[int, int]) -> RadiometricImage | None:
     """Decode the little-endian words that DJI stores in APP3, without their size.
 
-    Args:
-        segments: Segments of the JPEG file.
-        maker: Make and model in the EXIF data.
-        jpeg_size: Height and width of the JPEG image.
+    `maker` is make and model in the EXIF data, as in the other functions, and `jpeg_size` height and width.
 
     Raises:
         ValueError: If the number of words fits no known sensor.
@@ -111,11 +108,7 @@ def decode_parrot(segments: list[Segment], maker: str) -> RadiometricImage | Non
 
 
 def decode_hikmicro(trailer: bytes, maker: str) -> RadiometricImage | None:
-    """Decode the counts that HIKMICRO and Hikvision append to the JPEG file.
-
-    Args:
-        trailer: Bytes after the JPEG image.
-        maker: Make and model in the EXIF data.
+    """Decode the counts that HIKMICRO and Hikvision append to the JPEG file, from the bytes after the image.
 
     Raises:
         ValueError: If the data are incomplete.

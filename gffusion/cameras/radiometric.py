@@ -32,13 +32,7 @@ class RadiometricKind(NamedTuple):
 
 
 def inspect_radiometric(content: bytes) -> RadiometricKind | None:
-    """Return what a radiometric JPEG file contains, without decompressing its images.
-
-    Args:
-        content: Content of the file.
-
-    Returns:
-        The kind; None if the file is not a JPEG with thermal data.
+    """Return what a radiometric JPEG file contains, without decompressing its images; None if it has no thermal data.
 
     Raises:
         ValueError: As for [`decode_radiometric`].
@@ -51,15 +45,9 @@ def inspect_radiometric(content: bytes) -> RadiometricKind | None:
 
 
 def decode_radiometric(content: bytes) -> RadiometricImage | None:
-    """Decode a radiometric JPEG file.
+    """Decode a radiometric JPEG file; return None if it is not a JPEG with thermal data.
 
     Supported are FLIR, DJI, InfiRay and cameras with its software, HIKMICRO and Hikvision, Parrot, and DL/T 664.
-
-    Args:
-        content: Content of the file.
-
-    Returns:
-        The image; None if the file is not a JPEG with thermal data.
 
     Raises:
         ValueError: If the thermal data are incomplete, or those of a camera that is known but not supported.
@@ -83,15 +71,9 @@ def decode_radiometric(content: bytes) -> RadiometricImage | None:
 
 
 def restore_colors(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return the colors of an embedded PNG image, which FLIR stores as Y, Cb and Cr.
+    """Return the colors, (H, W, 3), of an embedded PNG image as decoded, which FLIR stores as Y, Cb and Cr.
 
     Other software stores red, green and blue, which have as many edges as each other, while Cb and Cr have few.
-
-    Args:
-        image: (H, W, 3) as decoded.
-
-    Returns:
-        (H, W, 3) red, green and blue.
     """
     first, *others = (_sum_steps(image[..., channel]) for channel in range(3))
     if max(others) >= _CHROMA_STEPS * first:

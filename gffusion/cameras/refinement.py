@@ -84,16 +84,11 @@ class Fit(NamedTuple):
 def refine_rig(
     pairs: Sequence[EdgePair], matrix: NDArray[np.float64], transform: Transform, levels: Sequence[Level]
 ) -> Fit:
-    """Return the rig near a given one for which the edges agree best.
+    """Return the rig near a given one, (3, 3) as in [`Rig`], for which the edges agree best.
 
     At every level, the infrared image is warped by the current rig, agreements are computed for all small displacements
-    of all tiles, and the transform with the most evidence is found.
-
-    Args:
-        pairs: Pairs of one rig.
-        matrix: The start, (3, 3), as in [`Rig`].
-        transform: Kind of transform.
-        levels: Steps of the refinement. Levels larger than the visible image are replaced by its size.
+    of all tiles, and the transform with the most evidence is found. Levels larger than the visible image are replaced by
+    its size.
 
     Raises:
         ValueError: If a step ends at a transform that is not plausible.
@@ -109,14 +104,7 @@ def refine_rig(
 
 
 def compare_tiles(pairs: Sequence[EdgePair], matrix: NDArray[np.float64], size: tuple[int, int], level: Level) -> Tiles:
-    """Return the agreement of the edges in tiles, see [`Tiles`].
-
-    Args:
-        pairs: Pairs of one rig.
-        matrix: (3, 3), as in [`Rig`].
-        size: Height and width to which the visible image is resized.
-        level: Radius and size of the tiles.
-    """
+    """Return the agreement of the edges in tiles of the visible image after it was resized to `size`, see [`Tiles`]."""
     rows, columns = (-(-side // level.tile) for side in size)
     agreements, variances = [], []
     for pair in pairs:
@@ -134,10 +122,6 @@ def compare_tiles(pairs: Sequence[EdgePair], matrix: NDArray[np.float64], size: 
 
 def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], float, NDArray[np.float64] | None]:
     """Return the small transform of the visible image with the most evidence.
-
-    Args:
-        tiles: Agreements.
-        transform: Kind of transform.
 
     Returns:
         Matrix (3, 3) of relative coordinates, to multiply to the right of the rig's matrix, the evidence, and the
@@ -157,12 +141,8 @@ def fit_tiles(tiles: Tiles, transform: Transform) -> tuple[NDArray[np.float64], 
 def _find_evidence(tiles: Tiles, deviation: float) -> tuple[NDArray[np.float32], int]:
     """Return the evidence of every tile for all small displacements, and their largest one.
 
-    Args:
-        tiles: Agreements.
-        deviation: Standard deviation of the distance between tiles and the transform, in pixels.
-
-    Returns:
-        (tiles, 2 * radius + 1, 2 * radius + 1), logarithms of likelihoods relative to unrelated edges, at least 0.
+    `deviation` is the standard deviation of the distance between tiles and the transform, in pixels. The evidence is
+    (tiles, 2 * radius + 1, 2 * radius + 1), logarithms of likelihoods relative to unrelated edges, at least 0.
     """
     variances = tiles.variances.sum(axis=0)
     spread = _CORRELATION * np.sqrt(variances + 1e-3 * variances.mean() + 1e-12)

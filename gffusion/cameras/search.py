@@ -38,11 +38,6 @@ def search_rigs(
     """Return the best position for every zoom and angle, best first.
 
     The correlation of edges is computed for all positions at once with Fourier transforms, and summed over the pairs.
-
-    Args:
-        pairs: Pairs of one rig.
-        zooms: Widths of the visible image's field of view, relative to that of the infrared image.
-        angles: Rotations in degrees.
     """
     small = _LONGEST / max(pairs[0].visible.shape)
     size = tuple(max(8, round(side * small)) for side in pairs[0].visible.shape)

@@ -158,10 +158,7 @@ def _round(values: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def find_window(inside: NDArray[np.bool_]) -> tuple[int, int, int, int]:
-    """Return top, left, height and width of the largest rectangle in a convex area.
-
-    Args:
-        inside: (H, W), True in the area, at least in one pixel.
+    """Return top, left, height and width of the largest rectangle in a convex area of at least one pixel, (H, W).
 
     Example:
         >>> find_window(np.array([[0, 1, 0, 0], [1, 1, 1, 0], [1, 1, 1, 0]], bool))

@@ -93,13 +93,7 @@ def find_rig(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = N
 
 
 def read_rig_pairs(pairs: Sequence[Any], options: ReadOptions, read: Reader | None = None) -> RigPairs:
-    """Read up to ten evenly spaced pairs; those that cannot be read or have other sizes than most are left out.
-
-    Args:
-        pairs: As for [`find_rig`].
-        options: How they are read.
-        read: As for [`find_rig`].
-    """
+    """Read up to ten evenly spaced pairs; those that cannot be read or have other sizes than most are left out."""
 
     def read_files(pair: ImagePair) -> tuple[NDArray[Any], InfraredFrame]:
         return read_unaligned(pair.visible, pair.infrared, options)[:2]
