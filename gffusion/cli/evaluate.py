@@ -19,6 +19,7 @@ from .infrared_options import (
     parse_infrared_options,
 )
 from .library_logging import quiet_libraries
+from .messages import one_line, print_note
 from .models import complete_model
 from .option_values import check_once, collect_fused, parse_label_map, parse_zoom, split_list, split_named
 from .options import DEVICES, QuietOption, ZoomOption
@@ -191,6 +192,7 @@ def evaluate(
             workers=workers,
             device=device if models and all(map(is_onnx, models)) and not segment_with else choose_device(device),
             progress=True,
+            write=_print_text,
             infrared_options=infrared_options,
             read_options=read_options,
         )
@@ -204,9 +206,8 @@ def evaluate(
         Console(width=UNLIMITED_WIDTH).print(table)
     print_line(f"tables and figures -> {output}", err=as_json)
     if labels is not None and (others := [name for name in table.methods if name not in table.confusion]):
-        print_line(
-            f"note: no label maps of {', '.join(others)}: give them with --predicted-labels NAME=DIR, or segment all images with --segment-with MODEL",
-            err=True,
+        print_note(
+            f"no label maps of {', '.join(others)}: give them with --predicted-labels NAME=DIR, or segment all images with --segment-with MODEL"
         )
     for name, reason in table.unsegmented.items():
         print_line(f"label map of {name} left out: {reason}", err=True)
@@ -214,6 +215,11 @@ def evaluate(
         exit_with_failures("left out, for all methods", list(table.skipped.items()), shown=20)
     if table.unsegmented:
         raise typer.Exit(1)
+
+
+def _print_text(text: str) -> None:
+    """Print a note or a warning of the library."""
+    print_line(one_line(text), err=True)
 
 
 def _parse_sheet(text: str) -> int | list[str] | None:

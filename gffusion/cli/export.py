@@ -92,7 +92,7 @@ def export(
         )
         print_line(parity.describe(), err=as_json)
         if parity.largest > 1:
-            print_line(f"note: --dtype {dtype} is more than one gray level from PyTorch", err=True)
+            print_note(f"--dtype {dtype} is more than one gray level from PyTorch")
     print_line(f"{model} ({dtype}) -> {output} ({output.stat().st_size / 1e6:.1f} MB)", err=as_json)
     if as_json:
         print_json(

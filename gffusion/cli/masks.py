@@ -23,6 +23,7 @@ from .infrared_options import (
     parse_infrared_options,
 )
 from .library_logging import quiet_libraries
+from .messages import print_note, print_warning
 from .option_values import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, resolve_files, write_output
@@ -210,7 +211,7 @@ def _find_pairs(
             f"{file} contains class names: list all names in order in {data / 'classes.txt'}, or pass --class-names A,B"
         )
     if note := check_class_ids((pair.boxes for pair in pairs), class_names, can_fail_alone=True):
-        print_line(f"note: {note}", err=True)
+        print_note(note)
     return pairs, class_names, found
 
 
@@ -248,7 +249,7 @@ def _measure(pairs: list["ImagePair"], given: dict[str, Any], read_options: "Rea
     for text in filter(None, (found, ranges.description)):
         print_line(text)
     if ranges.warning:
-        print_line(f"warning: {ranges.warning}", err=True)
+        print_warning(ranges.warning)
     return ranges
 
 
@@ -306,7 +307,7 @@ def _label(
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges)
     done = list(show_progress(results, total=len(pairs), unit="pair"))
     for note, number in summarize_notes(note for result in done for note in result.notes):
-        print_line(f"note: {note} ({number} pair{'s' * (number != 1)})", err=True)
+        print_note(f"{note} ({number} pair{'s' * (number != 1)})")
     report = sum((result.report for result in done), MaskReport())
     failed = [result for result in done if result.error is not None]
     if len(done) < len(pairs):
@@ -345,8 +346,9 @@ def _write_contact_sheet(
         return
     content = encode_image(file, np.asarray(draw_contact_sheet(chosen, class_names, ranges)))
     if file.is_file() and not overwrite and file.read_bytes() != content:
-        note = f"note: --contact-sheet {file} exists and shows something else, so it is kept: remove it, or choose another file"
-        print_line(note, err=True)
+        print_note(
+            f"--contact-sheet {file} exists and shows something else, so it is kept: remove it, or choose another file"
+        )
         return
     write_output(file, content)
     print_line(f"{len(chosen)} of {len(pairs)} label maps shown -> {file}")

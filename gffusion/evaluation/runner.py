@@ -3,7 +3,7 @@
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -54,6 +54,11 @@ _OPTIONAL = re.compile(
 )
 
 
+def _write(text: str) -> None:
+    """Write a line beside a progress bar. Standard output is for results."""
+    tqdm.write(text, file=sys.stderr)
+
+
 def evaluate(
     visible: StrPath,
     infrared: StrPath,
@@ -77,6 +82,7 @@ def evaluate(
     workers: int | None = None,
     device: str = "cpu",
     progress: bool = False,
+    write: Callable[[str], None] = _write,
     infrared_options: Mapping[str, Any] | None = None,
     read_options: ReadOptions | None = None,
 ) -> EvaluationTable:
@@ -119,7 +125,8 @@ def evaluate(
         compare: Name of a method that is tested against each of the others with Wilcoxon's signed-rank test.
         workers: Number of threads. Default: as in PyTorch.
         device: Device of the models.
-        progress: Whether to show a progress bar if standard error is a terminal.
+        progress: Whether to show a progress bar if standard error is a terminal, and notes and warnings.
+        write: Function that shows a note or a warning. Default: writes it on standard error.
         infrared_options: How infrared values are mapped to gray levels, for metrics, baselines and models; names and
             values of [`InfraredOptions`]. By default, those saved with the models, which must agree unless the images have
             8 bits; without models, `"auto"`.
@@ -140,6 +147,11 @@ def evaluate(
         >>> table.methods[:2]
         ('average', 'maximum')
     """
+
+    def tell(text: str | None) -> None:
+        if text and progress:
+            write(text)
+
     workers = torch.get_num_threads() if workers is None else workers
     _check_mappings(fused=fused, predicted_labels=predicted_labels, label_map=label_map)
     models = list_given(models, "models", (str, os.PathLike), _OTHER_MODELS)
@@ -185,16 +197,16 @@ def evaluate(
     segmenter = None if segment_with is None else Model.load_segmenter(segment_with, device, infrared_options)
     label_map = dict(label_map or {})
     names, assumed = prepare_classes([segmenter] if segmenter else methods, inputs, class_names, label_map, labels)
-    _tell(assumed, progress)
+    tell(assumed)
     pairs = inputs.match.pairs
     reading = read_options  # as given
     read_options, found = find_rig(pairs, read_options)
-    _tell(found, progress)
+    tell(found)
     if zoom is not None:
         _check_zoom(zoom, _choose_pairs(sheet, {pair.name: pair for pair in pairs}), read_options)
     odd = find_odd_types([pair.infrared for pair in pairs], read_options.raw_frame)
     measured = [pair for pair in pairs if pair.infrared not in odd]
-    ranges = _measure(measured, methods, segmenter, infrared_options or {}, read_options, progress)
+    ranges = _measure(measured, methods, segmenter, infrared_options or {}, read_options, tell)
     plan = Plan(
         methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked, segmenter
     )
@@ -204,13 +216,13 @@ def evaluate(
     )
     folder = None if output is None else Path(output)
     if folder is not None:
-        _tell(describe_replaced(read_settings(folder), settings), progress)
+        tell(describe_replaced(read_settings(folder), settings))
         folder.mkdir(parents=True, exist_ok=True)
     records = Records(folder / "records.jsonl" if folder else None)
     results = score_pairs(plan, pairs, records, workers)
     scores = list(show_progress(results, total=len(pairs), unit="pair", hidden=not progress))
     records.finish()
-    _write_notes(scores, methods, progress)
+    _tell_notes(scores, methods, tell)
     table = replace(make_table(plan, scores, inputs.match), std=std, compared=compare, settings=settings)
     if folder is not None:
         scored = {pair.name: pair for pair in pairs if pair.name in table.images}
@@ -305,12 +317,12 @@ def _measure(
     segmenter: Model | None,
     given: Mapping[str, Any],
     read_options: ReadOptions,
-    prints: bool,
+    tell: Callable[[str], None],
 ) -> PairRanges:
     """Measure ranges that depend on several pairs, give them to the models, and return those of the metrics."""
     options = choose_options(methods, given, pairs, read_options)
-    if prints and options != InfraredOptions().override(**given):
-        _write(f"note: infrared values are mapped as saved with the models, in metrics, too: {format_options(options)}")
+    if options != InfraredOptions().override(**given):
+        tell(f"note: infrared values are mapped as saved with the models, in metrics, too: {format_options(options)}")
     check_range(options, pairs, read_options)
     measured: list[PairRanges] = []
     models = [model for model in (*methods, segmenter) if isinstance(model, Model)]
@@ -322,11 +334,10 @@ def _measure(
         )
     for model, ranges in zip(models, measured[1:], strict=True):
         model.use_ranges(ranges)
-    if prints:
-        for description in dict.fromkeys(ranges.description for ranges in measured if ranges.description):
-            _write(description)
-        for warning in dict.fromkeys(ranges.warning for ranges in measured if ranges.warning):
-            _write(f"warning: {warning}")
+    for description in dict.fromkeys(ranges.description for ranges in measured if ranges.description):
+        tell(description)
+    for warning in dict.fromkeys(ranges.warning for ranges in measured if ranges.warning):
+        tell(f"warning: {warning}")
     return measured[0]
 
 
@@ -353,25 +364,12 @@ def _choose_pairs(sheet: Sequence[str] | int, measured: Mapping[str, ImagePair])
     return [pairs[(2 * index + 1) * len(pairs) // (2 * count)] for index in range(count)]
 
 
-def _tell(text: str | None, prints: bool) -> None:
-    """Write a line if there is one."""
-    if text and prints:
-        _write(text)
-
-
-def _write(text: str) -> None:
-    """Write a line beside a progress bar. Standard output is for results."""
-    tqdm.write(text, file=sys.stderr)
-
-
-def _write_notes(scores: Sequence[PairScores], methods: Sequence[Method], prints: bool) -> None:
-    """Write what was changed or assumed while reading the pairs. Borders are filled in the input of models only."""
-    if not prints:
-        return
+def _tell_notes(scores: Sequence[PairScores], methods: Sequence[Method], tell: Callable[[str], None]) -> None:
+    """Tell what was changed or assumed while reading the pairs. Borders are filled in the input of models only."""
     has_models = any(isinstance(method, Model) for method in methods)
     for note, count in summarize_notes(note for score in scores for note in score.notes):
         if note.endswith(BORDER_FILLED):
             if not has_models:
                 continue
             note = note.removesuffix(BORDER_FILLED) + _FILLED_FOR_MODELS
-        _write(f"note: {note} ({count} pair{'s' * (count != 1)})")
+        tell(f"note: {note} ({count} pair{'s' * (count != 1)})")

@@ -16,12 +16,16 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image
 from transformers.utils.logging import warning_once
 
 import gffusion as package
+from gffusion.cameras.palettes import load_palettes
 from gffusion.cli.errors import user_errors
 from gffusion.cli.messages import name_options, printed_warnings, translate, use_options
+from gffusion.data import read_image
 from gffusion.doctor import packages
+from gffusion.synthetic.samples import write_scenes
 from gffusion.utils.notes import about
 
 ROOT = Path(package.__file__).parent
@@ -225,3 +229,23 @@ def test_a_reader_that_ends_early(tmp_path: Path, words: str, code: int, errors:
     assert done.returncode == code
     assert not done.stderr or (code == 2 and done.stderr.count("\n") == 1)
     assert (tmp_path / "pairs.csv").exists() == (words.startswith("match") and code == 0)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "fuse visible infrared -o out -m gffusion-funet",
+        "evaluate --visible visible --infrared infrared -o out --metrics EN",
+        "masks . --method threshold -o out",
+    ],
+)
+def test_notes_spell_options_as_they_are_typed(
+    gffusion: Callable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
+    write_scenes(tmp_path, count=1, height=64, width=96)
+    [file] = (tmp_path / "infrared").iterdir()
+    Image.fromarray(load_palettes()["inferno"].astype(np.uint8)[read_image(file)]).save(file)
+    monkeypatch.chdir(tmp_path)
+    outcome = gffusion(*command.split())
+    note = "note: infrared colors mapped back to intensity by the palette inferno; --invert if white is cold"
+    assert outcome.exit_code == 0 and note in outcome.err and "invert=True" not in outcome.err
