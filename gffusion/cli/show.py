@@ -29,7 +29,7 @@ from .printing import print_line
 from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
 
 if TYPE_CHECKING:
-    from gffusion.data import ImagePair, ReadOptions
+    from gffusion.data import ImagePair, PairImages, ReadOptions
     from gffusion.inference.features import Features
 
 Kind = Literal["fused", "tokens", "gates", "labels", "weights", "training"]
@@ -201,10 +201,17 @@ def _extract(
     processor = load_image_processor(name, **infrared_options)
     ranges = measure_pairs([pair], processor.infrared_options, read_options)
     images = ranges.read(pair)
+    _print_notes(images)
     processor.infrared_options = ranges.options_of(pair)
     model = create_model(name).to(device)
     class_names = [model.config.id2label[label] for label in range(model.config.num_labels)]
     return extract_features(model, processor, images), class_names
+
+
+def _print_notes(images: "PairImages") -> None:
+    """Print how the images were read."""
+    for note in images.notes:
+        print_note(note)
 
 
 def _find_fused(pair: "ImagePair", models: Sequence[str], folders: Mapping[str, Path]) -> dict[str, Path]:
@@ -235,6 +242,7 @@ def _fuse(
     for method in loaded:
         method.use_ranges(measure_pairs([pair], method.infrared_options, read_options))
     sources = Sources.read(pair, measure_pairs([pair], options, read_options))
+    _print_notes(sources.images)
     infrared = to_infrared_values(sources.images.infrared, sources.infrared_options, sources.images.missing)
     methods = [*loaded, *(FusedFolder(name, {pair.name: file}) for name, file in files.items())]
     predictions = {method.name: method.fuse(sources) for method in methods}

@@ -237,6 +237,8 @@ def test_a_reader_that_ends_early(tmp_path: Path, words: str, code: int, errors:
         "fuse visible infrared -o out -m gffusion-funet",
         "evaluate --visible visible --infrared infrared -o out --metrics EN",
         "masks . --method threshold -o out",
+        "show fused visible/{name} infrared/{name} -o out.png",
+        "show labels visible/{name} infrared/{name} -o out.png",
     ],
 )
 def test_notes_spell_options_as_they_are_typed(
@@ -246,6 +248,6 @@ def test_notes_spell_options_as_they_are_typed(
     [file] = (tmp_path / "infrared").iterdir()
     Image.fromarray(load_palettes()["inferno"].astype(np.uint8)[read_image(file)]).save(file)
     monkeypatch.chdir(tmp_path)
-    outcome = gffusion(*command.split())
+    outcome = gffusion(*command.format(name=file.name).split())
     note = "note: infrared colors mapped back to intensity by the palette inferno; --invert if white is cold"
     assert outcome.exit_code == 0 and note in outcome.err and "invert=True" not in outcome.err
