@@ -148,7 +148,7 @@ def evaluate(
         folders = collect_fused(fused)
         models = model or []
         chosen = _parse_baselines(baselines, no_baselines)
-        if not folders and not models and not chosen.get("baselines", True):
+        if not folders and not models and not chosen:
             raise ValueError("nothing to evaluate: give --fused, --model or --baselines")
         new_labels, box = parse_label_map(label_map), parse_zoom(zoom)
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
@@ -157,22 +157,25 @@ def evaluate(
         # Wrong arguments are reported before torch is imported.
         from gffusion.data.pair_lists import is_pipe
         from gffusion.evaluation.inputs import find_inputs, name_model
-        from gffusion.evaluation.segment_with import check_segment_with
         from gffusion.export.requirements import is_onnx
 
         methods = [*folders, *map(name_model, models)]
         inputs: dict[str, Any] = {
             "fused": folders,
             "models": models,
+            "baselines": chosen,
             "labels": labels,
-            "output": output,
             "predicted_labels": _collect_labels(predicted_labels or [], methods),
+            "segment_with": segment_with,
+            "class_names": split_list(class_names),
+            "label_map": new_labels,
+            "output": output,
             "sheet": _parse_sheet(sheet),
-            **chosen,
+            "compare": compare,
+            "read_options": read_options,
         }
-        check_segment_with(segment_with, labels, inputs["predicted_labels"])
         if not (is_pipe(visible) or is_pipe(infrared)):
-            find_inputs(visible, infrared, **inputs, raw_suffixes=read_options.raw_suffixes)
+            find_inputs(visible, infrared, **inputs)
         from gffusion.evaluation import evaluate as run  # imports torch
 
         quiet_libraries()
@@ -180,21 +183,16 @@ def evaluate(
             visible,
             infrared,
             **inputs,
-            segment_with=segment_with,
             metrics=split_list(metrics),
             protocol=protocol,
-            class_names=split_list(class_names),
-            label_map=new_labels,
             zoom=box,
             html=html,
             std=std,
-            compare=compare,
             workers=workers,
             device=device if models and all(map(is_onnx, models)) and not segment_with else choose_device(device),
             progress=True,
             write=_print_text,
             infrared_options=infrared_options,
-            read_options=read_options,
         )
     if as_json:
         print_json(table.summarize())
@@ -228,13 +226,17 @@ def _parse_sheet(text: str) -> int | list[str] | None:
     return int(text) if is_number else split_list(text)
 
 
-def _parse_baselines(text: str, is_none: bool) -> dict[str, list[str]]:
-    """Return the argument `baselines` of an evaluation, or no argument for all of them."""
+def _parse_baselines(text: str, is_none: bool) -> list[str]:
+    """Return the names of the baselines."""
     if is_none and text not in ("all", "none"):
         raise ValueError(f"--baselines {text} contradicts --no-baselines: leave one of them out")
     if is_none or text == "none":
-        return {"baselines": []}
-    return {} if text == "all" else {"baselines": split_list(text) or []}
+        return []
+    if text != "all":
+        return split_list(text) or []
+    from gffusion.evaluation.inputs import BASELINE_NAMES  # saves start-up time
+
+    return list(BASELINE_NAMES)
 
 
 def _collect_labels(texts: list[str], methods: list[str]) -> dict[str, Path]:

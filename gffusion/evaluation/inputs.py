@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gffusion.data import PairMatch, match_pairs
+from gffusion.data import PairMatch, ReadOptions, match_pairs
 from gffusion.data.label_values import check_label_files
 from gffusion.data.pair_lists import is_list, list_files
 from gffusion.data.pairs import match_results
@@ -72,28 +72,36 @@ def find_inputs(
     *,
     fused: Mapping[str, StrPath],
     models: Sequence[StrPath],
-    baselines: Sequence[str] = (),
-    labels: StrPath | None = None,
-    predicted_labels: Mapping[str, StrPath] | None = None,
-    output: StrPath | None = None,
-    sheet: Sequence[str] | int = (),
-    raw_suffixes: tuple[str, ...] = (),
+    baselines: Sequence[str],
+    labels: StrPath | None,
+    predicted_labels: Mapping[str, StrPath],
+    segment_with: StrPath | None,
+    class_names: Sequence[str] | None,
+    label_map: Mapping[int, int] | None,
+    output: StrPath | None,
+    sheet: Sequence[str] | int,
+    compare: str | None,
+    read_options: ReadOptions,
 ) -> Inputs:
-    """Find the files of an evaluation; see [`evaluate`][gffusion.evaluation.evaluate] for the arguments.
+    """Find the files of an evaluation, and check its arguments; see [`evaluate`][gffusion.evaluation.evaluate] for them.
 
-    Infrared files can have `raw_suffixes` besides `IMAGE_SUFFIXES`. If one of both is a list or a pattern and the other a
+    If one of both is a list or a pattern and the other a
     folder, other images in the folder are not without a partner.
 
     Raises:
         OSError: If a folder or a model does not exist, or a file is given instead of a folder.
         TypeError: If a path is neither text nor a path.
-        ValueError: If two methods have the same name, folders have no names in common, a pair or method is unknown, or the
+        ValueError: If arguments contradict each other, two methods have the same name, folders have no names in common, a pair or method is unknown, or the
             label maps hold only 0 and 255.
     """
-    mappings = {"fused": fused, "predicted_labels": predicted_labels or {}}
+    _check_options(baselines, labels, label_map, class_names, read_options)
+    _check_segment_with(segment_with, labels, predicted_labels)
+    mappings = {"fused": fused, "predicted_labels": predicted_labels}
     given = [(f"{argument}[{name!r}]", path) for argument, paths in mappings.items() for name, path in paths.items()]
     _check_paths([("labels", labels), ("output", output), *given])
-    check_methods([*fused, *(name_model(model) for model in models), *baselines], predicted_labels or {})
+    methods = [*fused, *map(name_model, models), *baselines]
+    check_methods(methods, predicted_labels)
+    _check_compare(compare, methods)
     if predicted_labels and labels is None:
         raise ValueError("Predicted label maps are given without label maps to compare them with.")
     if output is not None and Path(output).is_file():
@@ -101,6 +109,7 @@ def find_inputs(
     for model in models:
         check_no_baseline(model)
         check_file(model) if is_onnx(model) else locate(model)
+    raw_suffixes = read_options.raw_suffixes
     visible_files = _list_images("visible", visible)
     infrared_files = _list_images("infrared", infrared, raw_suffixes)
     match = match_pairs(visible_files, infrared_files, labels, infrared_suffixes=raw_suffixes)
@@ -118,10 +127,67 @@ def find_inputs(
             raise ValueError(f"There is no pair {name!r} for the sheet. The first of {len(pairs)} is {pairs[0]!r}.")
     files = [pair.visible for pair in match.pairs]
     found = {method: match_results(files, Path(folder)) for method, folder in fused.items()}
-    predictions = (predicted_labels or {}).items()
+    predictions = predicted_labels.items()
     return Inputs(
         match, found, {method: match_results(files, Path(folder), are_labels=True) for method, folder in predictions}
     )
+
+
+def _check_options(
+    baselines: Sequence[str],
+    labels: StrPath | None,
+    label_map: Mapping[int, int] | None,
+    class_names: Sequence[str] | None,
+    read_options: ReadOptions,
+) -> None:
+    """Raise ValueError if a baseline is unknown, or options need label maps or cannot be used with them."""
+    for name in baselines:
+        if name not in BASELINE_NAMES:
+            raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINE_NAMES)}.")
+    for option, value in (("`label_map` (--label-map)", label_map), ("`class_names` (--class-names)", class_names)):
+        if labels is None and value:
+            raise ValueError(f"{option} needs label maps (`labels`, --labels).")
+    if labels is not None and (read_options.crop or read_options.reference != "visible"):
+        raise ValueError(
+            "`crop` and `reference` (--crop and --reference infrared) cannot be used with label maps, which lie in the frame of "
+            "the visible image: leave them out, or evaluate without `labels` (--labels)"
+        )
+
+
+def _check_compare(name: str | None, methods: Sequence[str]) -> None:
+    """Raise ValueError if the method to compare, if there is one, has no others to be compared with."""
+    if name is not None and name not in methods:
+        raise ValueError(f"`compare` (--compare) must be one of the methods {', '.join(methods)}, got {name!r}.")
+    if name is not None and len(methods) == 1:
+        raise ValueError(f"`compare` (--compare) tests {name} against other methods: give another method, too.")
+
+
+def _check_segment_with(model: Any, labels: StrPath | None, predicted_labels: Iterable[str]) -> None:
+    """Check the argument `segment_with` of an evaluation, which can be `None`, before the model is loaded.
+
+    Raises:
+        OSError: If there is no such model.
+        TypeError: If it is neither a name nor a path.
+        ValueError: If there are no label maps to compare with, predicted label maps are given as well, or it is an .onnx file.
+    """
+    if model is None:
+        return
+    if not isinstance(model, str | os.PathLike):
+        raise TypeError(f"`segment_with` must be the name of a model or a folder, got {model!r:.80}.")
+    if labels is None:
+        raise ValueError("`segment_with` (--segment-with) needs label maps to compare with: give `labels` (--labels).")
+    if names := list(predicted_labels):
+        raise ValueError(
+            "`segment_with` (--segment-with) predicts the label maps of all methods, but `predicted_labels` "
+            f"(--predicted-labels) gives those of {', '.join(names)}: leave one of the two out."
+        )
+    if is_onnx(model):
+        raise ValueError(
+            f"`segment_with` (--segment-with) {os.fspath(model)}: an .onnx file segments only what it fuses; give the model "
+            "that it was exported from."
+        )
+    check_no_baseline(model)
+    locate(model)
 
 
 def _check_paths(paths: Iterable[tuple[str, Any]]) -> None:

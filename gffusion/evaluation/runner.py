@@ -37,7 +37,6 @@ from .records import Records
 from .report import describe_scene, render_report
 from .results import make_table
 from .scoring import PairScores, Plan, score_pairs
-from .segment_with import check_segment_with
 from .settings import describe_replaced, describe_settings
 from .table import SEGMENTATION_CSV, SIGNIFICANCE_CSV, EvaluationTable
 
@@ -152,7 +151,7 @@ def evaluate(
         if text and progress:
             write(text)
 
-    workers = torch.get_num_threads() if workers is None else workers
+    workers = _choose_workers(workers)
     _check_mappings(fused=fused, predicted_labels=predicted_labels, label_map=label_map)
     models = list_given(models, "models", (str, os.PathLike), _OTHER_MODELS)
     baselines = list_given(baselines, "baselines", advice="; pass [] for none")
@@ -162,11 +161,10 @@ def evaluate(
     else:
         sheet = int(sheet)
     ranked, beside = _choose_metrics(metrics, protocol)
-    fused, read_options = fused or {}, read_options or ReadOptions()
+    fused, predicted_labels = fused or {}, predicted_labels or {}
+    read_options = read_options or ReadOptions()
     if not (fused or models or baselines):
         raise ValueError("There is nothing to evaluate: give `fused`, `models` or `baselines`.")
-    _check_options(workers, baselines, labels, label_map, class_names, read_options)
-    check_segment_with(segment_with, labels, predicted_labels or ())
     if html and output is None:
         raise ValueError("`html` needs a folder to write to: give `output`.")
     inputs = find_inputs(
@@ -177,14 +175,17 @@ def evaluate(
         baselines=baselines,
         labels=labels,
         predicted_labels=predicted_labels,
+        segment_with=segment_with,
+        class_names=class_names,
+        label_map=label_map,
         output=output,
         sheet=sheet,
-        raw_suffixes=read_options.raw_suffixes,
+        compare=compare,
+        read_options=read_options,
     )
     read_options.check_raw_frames(pair.infrared for pair in inputs.match.pairs)
     check_not_swapped(inputs.match.pairs, read_options)
     names_of_methods = [*fused, *map(name_model, models), *baselines]
-    _check_compare(compare, names_of_methods)
     if output is not None:
         check_output(Path(output))
         check_former_table(Path(output), names_of_methods, protocol, inputs.names)
@@ -211,9 +212,7 @@ def evaluate(
         methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked, segmenter
     )
     sources = {"visible": visible, "infrared": infrared, "labels": labels, "segment_with": segment_with}
-    settings = describe_settings(
-        sources, fused, models, predicted_labels or {}, ranked, ranges.options, reading, label_map
-    )
+    settings = describe_settings(sources, fused, models, predicted_labels, ranked, ranges.options, reading, label_map)
     folder = None if output is None else Path(output)
     if folder is not None:
         tell(describe_replaced(read_settings(folder), settings))
@@ -265,40 +264,16 @@ def _save(
             path.unlink()
 
 
+def _choose_workers(given: int | None) -> int:
+    if given is not None and given < 1:
+        raise ValueError(f"`workers` must be at least 1, got {given}.")
+    return torch.get_num_threads() if given is None else given
+
+
 def _check_mappings(**arguments: Mapping[Any, Any] | None) -> None:
     for argument, value in arguments.items():
         if value is not None and not isinstance(value, Mapping):
             raise TypeError(f"`{argument}` must be a dict, got {value!r}")
-
-
-def _check_options(
-    workers: int,
-    baselines: Sequence[str],
-    labels: StrPath | None,
-    label_map: Mapping[int, int] | None,
-    class_names: Sequence[str] | None,
-    read_options: ReadOptions,
-) -> None:
-    if workers < 1:
-        raise ValueError(f"`workers` must be at least 1, got {workers}.")
-    for name in baselines:
-        if name not in BASELINES:
-            raise ValueError(f"There is no baseline {name!r}. Allowed are {', '.join(BASELINES)}.")
-    for option, value in (("`label_map` (--label-map)", label_map), ("`class_names` (--class-names)", class_names)):
-        if labels is None and value:
-            raise ValueError(f"{option} needs label maps (`labels`, --labels).")
-    if labels is not None and (read_options.crop or read_options.reference != "visible"):
-        raise ValueError(
-            "`crop` and `reference` (--crop and --reference infrared) cannot be used with label maps, which lie in the frame of "
-            "the visible image: leave them out, or evaluate without `labels` (--labels)"
-        )
-
-
-def _check_compare(name: str | None, methods: Sequence[str]) -> None:
-    if name is not None and name not in methods:
-        raise ValueError(f"`compare` (--compare) must be one of the methods {', '.join(methods)}, got {name!r}.")
-    if name is not None and len(methods) == 1:
-        raise ValueError(f"`compare` (--compare) tests {name} against other methods: give another method, too.")
 
 
 def _check_zoom(zoom: Box, shown: Sequence[ImagePair], options: ReadOptions) -> None:
