@@ -213,7 +213,7 @@ def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: FuseSetti
     if settings.dry_run:
         settings.check_model()
         warn_of_thermal_visible(match.pairs, settings.read_options)
-        print_jobs(jobs, match, settings.as_json, settings.strict)
+        print_jobs(jobs, match, settings)
         return
     mine = share.pick(jobs)
     todo = [job for job in mine if job.needs_fusing]
@@ -233,9 +233,9 @@ def _fuse_pairs(jobs: "list[FusionJob]", match: "PairMatch", settings: FuseSetti
     except KeyboardInterrupt:
         outcome = outcome._replace(is_interrupted=True)
     if outcome.is_interrupted:
-        report_interruption(outcome, match, settings.output, settings.overwrite)
+        report_interruption(outcome, match, settings)
     if together is not None:
-        report_outcome(together, jobs, match, settings.output, settings.as_json, settings.strict, settings.overwrite)
+        report_outcome(together, jobs, match, settings)
         if settings.show:
             show_result(jobs[0].fused)
 

@@ -14,6 +14,7 @@ from gffusion.utils.notes import NOT_COMPARED, get_kind, name_first, summarize_n
 
 from .distributed import Outcome
 from .errors import InterruptedRun, exit_with_failures
+from .fuse_settings import FuseSettings
 from .messages import list_printed, one_line
 from .printing import name_files, print_failure, print_json, print_json_of_failure, print_line
 
@@ -22,23 +23,26 @@ if TYPE_CHECKING:
     from gffusion.inference.file_jobs import FusionJob
 
 
-def print_jobs(jobs: "Sequence[FusionJob]", match: "PairMatch", as_json: bool, strict: bool = False) -> None:
+def print_jobs(jobs: "Sequence[FusionJob]", match: "PairMatch", settings: FuseSettings) -> None:
     """Print the files of each pair, and whether its outputs exist and would be kept."""
     rows = [(job, not job.needs_fusing) for job in jobs]
     notes = list_printed("note", "warning")
-    if as_json:
+    if settings.as_json:
         pairs = [_describe_job(job) | {"exists": exists} for job, exists in rows]
         print_json({"pairs": pairs, "unmatched": _list_unmatched(match), "notes": dict(Counter(notes))})
-        check_strict(strict, notes, match)
-        return
+    else:
+        _print_rows(rows)
+    check_strict(settings.strict, notes, match)
+
+
+def _print_rows(rows: "Sequence[tuple[FusionJob, bool]]") -> None:
+    """Print one line for each pair, and the counts."""
     for job, exists in rows:
         infrared = "" if job.pair.infrared == job.pair.visible else f" + {job.pair.infrared}"
         outputs = ", ".join(map(str, job.outputs))
-        line = f"{job.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}"
-        print_line(line)  # one line for each pair
+        print_line(f"{job.pair.visible}{infrared} -> {outputs}{' (exists, would be skipped)' if exists else ''}")
     kept = sum(exists for _, exists in rows)
     print_line(f"{len(rows)} pair{'s' * (len(rows) != 1)}, of which {kept} would be skipped; nothing was written")
-    check_strict(strict, notes, match)
 
 
 def _describe_job(job: "FusionJob") -> dict[str, str]:
@@ -89,30 +93,27 @@ def _summarize(outcome: Outcome) -> list[tuple[str, int]]:
     return summary
 
 
-def report_outcome(
-    outcome: Outcome,
-    jobs: "Sequence[FusionJob]",
-    match: "PairMatch",
-    output: Path,
-    as_json: bool,
-    strict: bool = False,
-    overwrite: bool = False,
-) -> None:
+def report_outcome(outcome: Outcome, jobs: "Sequence[FusionJob]", match: "PairMatch", settings: FuseSettings) -> None:
     """Print notes and what was done, and raise or exit if pairs failed, or with `strict` if something was odd."""
-    done, skipped, failures, seconds = outcome.done, outcome.skipped, outcome.failures, outcome.seconds
     summary = _summarize(outcome)
-    notes = [*list_printed("note"), *outcome.warnings, *(note for note, _ in summary)]
-    if as_json:
-        print_json(describe_outcome(outcome, match, output))
-        if failures:
-            raise typer.Exit(1 if done + skipped else 2)
-        check_strict(strict, notes, match)
-        return
-    if skipped == len(jobs):
+    if settings.as_json:
+        print_json(describe_outcome(outcome, match, settings.output))
+        if outcome.failures:
+            raise typer.Exit(1 if outcome.done + outcome.skipped else 2)
+    elif outcome.skipped == len(jobs):
         what = f"{jobs[0].fused} exists" if len(jobs) == 1 else f"all {len(jobs)} outputs exist"
         print_line(f"nothing to do: {what} (model and options are not compared); --overwrite replaces them")
-        check_strict(strict, notes, match)
-        return
+    else:
+        _print_outcome(outcome, jobs, summary, settings)
+    notes = [*list_printed("note"), *outcome.warnings, *(note for note, _ in summary)]
+    check_strict(settings.strict, notes, match)
+
+
+def _print_outcome(
+    outcome: Outcome, jobs: "Sequence[FusionJob]", summary: Sequence[tuple[str, int]], settings: FuseSettings
+) -> None:
+    """Print notes and what was done, and raise or exit if pairs failed."""
+    done, skipped, failures, seconds = outcome.done, outcome.skipped, outcome.failures, outcome.seconds
     names = _group_names(outcome.notes)
     for number, (note, count) in enumerate(summary):
         shown = names[number] if number < len(names) else []
@@ -121,14 +122,13 @@ def report_outcome(
         raise OSError(failures[0][1])
     print_line(
         f"fused {done} pair{'s' * (done != 1)} in {seconds:.1f} s{_rate(done, seconds)}"
-        f"{f', skipped {skipped} that existed' if skipped else ''} -> {output}"
+        f"{f', skipped {skipped} that existed' if skipped else ''} -> {settings.output}"
     )
     if outcome.not_tried:
-        advice = "" if overwrite else "; the same command fuses what is missing when there is room"
+        advice = "" if settings.overwrite else "; the same command fuses what is missing when there is room"
         print_line(f"stopped, because nothing can be written: {outcome.not_tried} more not tried{advice}", err=True)
     if failures:
         exit_with_failures("failed", failures, is_partial=done + skipped > 0)
-    check_strict(strict, notes, match)
 
 
 def report_part(outcome: Outcome, match: "PairMatch", output: Path, reason: str) -> NoReturn:
@@ -142,10 +142,10 @@ def report_part(outcome: Outcome, match: "PairMatch", output: Path, reason: str)
     raise typer.Exit(1)
 
 
-def report_interruption(outcome: Outcome, match: "PairMatch", output: Path, overwrite: bool) -> NoReturn:
+def report_interruption(outcome: Outcome, match: "PairMatch", settings: FuseSettings) -> NoReturn:
     """Raise an interruption that has the report and, unless `overwrite` would fuse everything again, says how to continue."""
-    advice = "" if overwrite else ", and the same command fuses what is missing"
-    report = describe_outcome(outcome, match, output)
+    advice = "" if settings.overwrite else ", and the same command fuses what is missing"
+    report = describe_outcome(outcome, match, settings.output)
     raise InterruptedRun(report, f"files written so far are complete{advice}")
 
 

@@ -41,12 +41,12 @@ def fuse_folders(match: "PairMatch", settings: FuseSettings, timing: Mapping[str
         raise ValueError(f"--show is for one pair: leave it out, and open {output}")
     settings.check_model()
     if settings.dry_run:
-        print_jobs(jobs, match, settings.as_json, settings.strict)
+        print_jobs(jobs, match, settings)
         return
     outcome = _fuse_all([(pair.name, video) for pair, video in zip(match.pairs, videos, strict=True)], settings, timing)
     if outcome.is_interrupted:
-        report_interruption(outcome, match, output, settings.overwrite)
-    report_outcome(outcome, jobs, match, output, settings.as_json, settings.strict, settings.overwrite)
+        report_interruption(outcome, match, settings)
+    report_outcome(outcome, jobs, match, settings)
 
 
 def _fuse_all(videos: "Sequence[tuple[str, VideoJob]]", settings: FuseSettings, timing: Mapping[str, Any]) -> Outcome:
