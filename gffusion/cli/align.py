@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .errors import user_errors
-from .fuse_plans import check_pairs, check_paths, match_folders, match_one_folder, read_lists, warn_of_thermal_visible
+from .fuse_plans import check_pairs, find_match, warn_of_thermal_visible
 from .infrared_options import InfraredLumaOption, KeepBordersOption
 from .options import JsonOption, OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
@@ -162,28 +162,15 @@ def _check(output: Path, transform: str, turn: int, overlay: Path | None, overwr
 
 
 def _find_pairs(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> "Sequence[ImagePair]":
-    from gffusion.data import ImagePair
-    from gffusion.data.combined_files import check_holds_both
-    from gffusion.data.other_files import is_video
-    from gffusion.data.pair_lists import is_list
+    from gffusion.data.other_files import is_video  # saves start-up time
 
-    if is_list(visible) or (infrared is not None and is_list(infrared)):
-        return read_lists(visible, infrared, options).pairs
     for path in filter(None, (visible, infrared)):
         if is_video(path) and path.is_file():
             raise ValueError(
                 f"{path} is a video, and align takes images: give two folders of frames that were extracted from both videos "
                 "(ffmpeg -i VIDEO -vf fps=1 FOLDER/%04d.png), or pass --align auto to gffusion fuse"
             )
-    check_paths(visible, infrared, output, options)
-    if infrared is None and visible.is_dir():
-        return match_one_folder(visible, options).pairs
-    if infrared is None:
-        check_holds_both(visible, options=options.decoding)
-        return [ImagePair(visible.stem, visible, visible)]
-    if visible.is_dir():
-        return match_folders(visible, infrared, output, options).pairs
-    return [ImagePair(visible.stem, visible, infrared)]
+    return find_match(visible, infrared, output, options).pairs
 
 
 def _write_overlay(path: Path, found: "RigPairs", rig: "Rig", overwrite: bool, as_json: bool) -> None:

@@ -22,44 +22,44 @@ def plan_pairs(
     visible: Path, infrared: Path | None, output: Path, suffix: str | None, segment: bool, options: "ReadOptions"
 ) -> "tuple[list[FusionJob], PairMatch]":
     """Return the pairs to fuse with the files to write, after all checks that are possible without reading images, and the match."""
+    match = find_match(visible, infrared, output, options)
+    are_lists = _are_lists(visible, infrared)
+    if not are_lists and not visible.is_dir():
+        return [_plan_single(match.pairs[0], output, suffix, segment)], match
+    jobs = _plan_folder(match.pairs, output, suffix, segment)
+    _check_sources(match.pairs, output)
+    _check_labels(match.pairs, output, segment)
+    if not are_lists:
+        _note_videos(visible, infrared)
+    return jobs, match
+
+
+def find_match(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> "PairMatch":
+    """Match two files, folders or lists, or one that holds both kinds, and print notes and files without a partner."""
     from gffusion.data import ImagePair, PairMatch  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.combined_files import check_holds_both
-    from gffusion.data.pair_lists import is_list
     from gffusion.data.wrong_pairs import check_different_files
 
-    if is_list(visible) or (infrared is not None and is_list(infrared)):
-        match = read_lists(visible, infrared, options)
-        jobs = _plan_folder(match.pairs, output, suffix, segment)
-        _check_folder(match.pairs, output, segment, is_single=False)
+    if _are_lists(visible, infrared):
+        match = _read_lists(visible, infrared, options)
         check_different_files(match.pairs, options=options)
-        return jobs, match
-    check_paths(visible, infrared, output, options)
-    if visible.is_dir():
-        match = (
-            match_one_folder(visible, options)
-            if infrared is None
-            else match_folders(visible, infrared, output, options)
-        )
-        jobs = _plan_folder(match.pairs, output, suffix, segment)
-        _check_folder(match.pairs, output, segment, is_single=False)
-    else:
-        if infrared is None or infrared.samefile(visible):
-            check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
-        pair = ImagePair(visible.stem, visible, infrared or visible)
-        match = PairMatch((pair,), (), ())
-        is_file = bool(output.suffix) and not output.is_dir()
-        if is_file and suffix not in (None, output.suffix.lower()):
-            raise ValueError(
-                f"--suffix {suffix} is for an output folder, but --output {output} is a file: leave it out"
-            )
-        jobs = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
-        _check_folder((pair,), output.parent if is_file else output, segment and not is_file, is_single=True)
-        _check_stem(jobs[0])
-    if visible.is_dir():
-        _note_videos(visible, infrared)
-    if infrared is not None and visible.is_dir():
+        return match
+    _check_paths(visible, infrared, output, options)
+    if visible.is_dir() and infrared is None:
+        return _match_one_folder(visible, options)
+    if visible.is_dir() and infrared is not None:
+        match = _match_folders(visible, infrared, output, options)
         check_different_files(match.pairs, options=options)
-    return jobs, match
+        return match
+    if infrared is None or infrared.samefile(visible):
+        check_holds_both(visible, is_given_twice=infrared is not None, options=options.decoding)
+    return PairMatch((ImagePair(visible.stem, visible, infrared or visible),), (), ())
+
+
+def _are_lists(visible: Path, infrared: Path | None) -> bool:
+    from gffusion.data.pair_lists import is_list  # saves start-up time
+
+    return is_list(visible) or (infrared is not None and is_list(infrared))
 
 
 def _note_videos(*folders: Path | None) -> None:
@@ -72,7 +72,7 @@ def _note_videos(*folders: Path | None) -> None:
         print_note(f"{counted} not fused, such as {videos[0]}: move videos to folders of their own")
 
 
-def check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
+def _check_paths(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> None:
     """Raise errors about files and folders that show before anything is read."""
     from gffusion.data import IMAGE_SUFFIXES  # these imports take time that `gffusion --help` need not spend
     from gffusion.utils.regular_files import check_regular
@@ -140,7 +140,7 @@ def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:
         )
 
 
-def match_one_folder(folder: Path, options: "ReadOptions") -> "PairMatch":
+def _match_one_folder(folder: Path, options: "ReadOptions") -> "PairMatch":
     """Match the images of one folder that holds both kinds, and print notes and files that hold one image."""
     from gffusion.data import PairMatch
     from gffusion.data.combined_files import find_combined
@@ -154,14 +154,14 @@ def match_one_folder(folder: Path, options: "ReadOptions") -> "PairMatch":
     return PairMatch(found.pairs, found.others, ())
 
 
-def match_folders(visible: Path, infrared: Path, output: Path, options: "ReadOptions") -> "PairMatch":
+def _match_folders(visible: Path, infrared: Path, output: Path, options: "ReadOptions") -> "PairMatch":
     """Match the images of two folders or their sub-folders without the output, and print notes and files without a partner."""
     from gffusion.data.nested import match_nested
 
     return report_match(match_nested(visible, infrared, options.raw_suffixes, output))
 
 
-def read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "PairMatch":
+def _read_lists(visible: Path, infrared: Path | None, options: "ReadOptions") -> "PairMatch":
     """Match the images of lists, and print notes and files without a partner."""
     from gffusion.data.pair_lists import list_pairs
 
@@ -176,6 +176,17 @@ def report_match(match: "PairMatch") -> "PairMatch":
         if files:
             print_line(f"skipped {len(files)} without {kind} partner: {list_names(files)}", err=True)
     return match
+
+
+def _plan_single(pair: "ImagePair", output: Path, suffix: str | None, segment: bool) -> "FusionJob":
+    """Return the files to write for the only pair: one of the name of the output, or those in its folder."""
+    is_file = bool(output.suffix) and not output.is_dir()
+    if is_file and suffix not in (None, output.suffix.lower()):
+        raise ValueError(f"--suffix {suffix} is for an output folder, but --output {output} is a file: leave it out")
+    [job] = [_plan_file(pair, output, segment)] if is_file else _plan_folder((pair,), output, suffix, segment)
+    _check_labels((pair,), output.parent if is_file else output, segment and not is_file)
+    _check_stem(job)
+    return job
 
 
 def _plan_file(pair: "ImagePair", output: Path, segment: bool) -> "FusionJob":
@@ -225,17 +236,25 @@ def _plan_folder(pairs: "Sequence[ImagePair]", output: Path, suffix: str | None,
     ]
 
 
-def _check_folder(pairs: "Sequence[ImagePair]", output: Path, segment: bool, is_single: bool) -> None:
-    """Raise ValueError if the fused images would be read as images or label maps of the dataset."""
-    from gffusion.data.file_names import LABELS_WORDS, Words, is_named
+def _list_folders(pairs: "Sequence[ImagePair]") -> set[Path]:
+    return {folder.resolve() for folder in {file.parent for pair in pairs for file in (pair.visible, pair.infrared)}}
 
-    folders = {folder.resolve() for folder in {file.parent for pair in pairs for file in (pair.visible, pair.infrared)}}
-    parents, resolved = {folder.parent for folder in folders}, output.resolve()
-    written = {folder: folder.resolve() for folder in {output, *((output / pair.name).parent for pair in pairs)}}
-    for folder in [] if is_single else [folder for folder, real in written.items() if real in folders]:
-        raise ValueError(
-            f"--output {folder} is a folder of the images to fuse, where results would be read as images: choose another one"
-        )
+
+def _check_sources(pairs: "Sequence[ImagePair]", output: Path) -> None:
+    """Raise ValueError if the fused images would be read as images of the dataset."""
+    folders = _list_folders(pairs)
+    for folder in {output, *((output / pair.name).parent for pair in pairs)}:
+        if folder.resolve() in folders:
+            raise ValueError(
+                f"--output {folder} is a folder of the images to fuse, where results would be read as images: choose another one"
+            )
+
+
+def _check_labels(pairs: "Sequence[ImagePair]", output: Path, segment: bool) -> None:
+    """Raise ValueError if the fused images would be read as label maps of the dataset, or their label maps be written there."""
+    from gffusion.data.file_names import LABELS_WORDS, Words, is_named  # saves start-up time
+
+    parents, resolved = {folder.parent for folder in _list_folders(pairs)}, output.resolve()
     if segment and resolved in parents:
         raise ValueError(
             f"{output / 'labels'} is the folder for the label maps of the dataset, not for those of --segment: choose another "

@@ -155,6 +155,11 @@ def test_options_of_reading_and_notes(gffusion: Callable[..., Any], rig_folder: 
     [
         (["a.png", "b.png", "-o", "rig.json"], "a.png does not exist"),
         (["{visible}", "{infrared}/0.png", "-o", "rig.json"], "two files or two folders"),
+        (
+            ["{visible}/0.png", "{visible}/0.png", "-o", "rig.json"],
+            "the visible and the infrared image are the same file",
+        ),
+        (["{visible}", "{visible}", "-o", "rig.json"], "the visible and the infrared image are the same file"),
         (["{visible}", "{infrared}", "-o", "rig.txt"], "--output must be a .json"),
         (["{visible}", "{infrared}", "-o", "none/at/rig.json"], "folder none does not exist"),
         (["{visible}", "{infrared}", "-o", "rig.json", "--transform", "rotation"], "--transform must be one of"),
