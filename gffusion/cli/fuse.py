@@ -186,6 +186,8 @@ def fuse(
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps, "--no-audio": no_audio or None}
         if has_video(visible, infrared, output, video):
+            if share.size > 1:
+                raise ValueError("a video is fused by one process: run gffusion fuse without accelerate launch")
             images: dict[str, Any] = {
                 "--suffix": suffix,
                 "--keep-thermal": keep_thermal or None,

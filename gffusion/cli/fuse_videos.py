@@ -140,7 +140,7 @@ def fuse_videos(
         images: Options of images, as typed, and their values or `None`.
         timing: Options of [`fuse_video`] about times.
     """
-    from gffusion.video.jobs import check_single_process, check_time_offset
+    from gffusion.video.jobs import check_time_offset
     from gffusion.video.pairs import are_video_folders, match_videos
 
     are_folders = are_video_folders(visible, infrared)
@@ -152,7 +152,6 @@ def fuse_videos(
     if refused:
         raise ValueError(f"{refused[0]} is for images: leave it out to fuse videos")
     check_time_offset(timing["time_offset"])
-    check_single_process()
     if are_folders and (rates := [f"--{kind}-fps" for kind in ("visible", "infrared") if timing[f"{kind}_fps"]]):
         raise ValueError(f"{rates[0]} is for a folder of frames, but the folders hold videos: leave it out")
     if are_folders:

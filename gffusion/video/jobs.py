@@ -1,7 +1,6 @@
 """Files and outcome of a run on videos. Imports nothing heavy, so that the command line can check names first."""
 
 import math
-import os
 from dataclasses import dataclass, field
 from fractions import Fraction
 from numbers import Real
@@ -121,13 +120,3 @@ def check_fps(fps: float | Fraction, name: str) -> Fraction:
         raise ValueError(f"{name} must be from {_MIN_FPS:g} to {_MAX_FPS:g} frames per second, got {got}")
     exact = fps if isinstance(fps, Fraction) else Fraction(str(fps))
     return exact.limit_denominator(1001)  # 29.97002997 is 30000/1001; FFmpeg holds no larger numbers
-
-
-def check_single_process() -> None:
-    """Raise an error if several processes were launched, which would all write the same video.
-
-    Raises:
-        ValueError: If several processes were launched.
-    """
-    if int(os.environ.get("WORLD_SIZE") or "1") > 1:
-        raise ValueError("a video is fused by one process: run gffusion fuse without accelerate launch")

@@ -388,11 +388,14 @@ def test_refused_folders(gffusion: Callable, folders: Path, command: str, named:
     assert sorted(folders.iterdir()) == before
 
 
-def test_several_processes_are_refused(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    outcome = gffusion(*FUSE.split())
+def test_several_processes_are_refused(
+    gffusion_process: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}.items():
+        monkeypatch.setenv(name, value)
+    outcome = gffusion_process(*FUSE.split())
     assert outcome.exit_code == 2
-    assert "accelerate launch" in outcome.err
+    assert "a video is fused by one process: run gffusion fuse without accelerate launch" in outcome.err
 
 
 def test_without_pyav(gffusion: Callable, clips: Path, monkeypatch: pytest.MonkeyPatch) -> None:
