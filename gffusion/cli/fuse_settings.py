@@ -5,19 +5,21 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from gffusion.export.requirements import is_onnx
+from gffusion.export.requirements import check_file, is_onnx
 
 from .device import choose_device, choose_dtype
 from .library_logging import quiet_libraries
 from .light_imports import import_transformers, paused_collection, skip_meta_values
 from .models import locate_model
-from .onnx_backend import check_backend, load_onnx
+from .printing import print_line
 
 if TYPE_CHECKING:
     from gffusion.data import ReadOptions
+    from gffusion.export.running import OnnxModel
     from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
     from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
+BACKENDS = ("auto", "torch", "onnx")
 DTYPES = ("float32", "bfloat16", "float16")
 
 _NO_SEGMENTER = "the model {} has no segmenter: omit --segment or choose a model with a segmenter"
@@ -57,7 +59,7 @@ class FuseSettings(NamedTuple):
         """Return the model on its device, and its image processor."""
         name, segment, options = self.model, self.segment, self.infrared_options
         if is_onnx(name):
-            return load_onnx(name, self.device, segment, options, self.as_json)  # type: ignore[return-value]
+            return _load_onnx(name, self.device, segment, options, self.as_json)  # type: ignore[return-value]
         with paused_collection():
             device = choose_device(self.device)
             import_transformers()
@@ -73,6 +75,21 @@ class FuseSettings(NamedTuple):
         return model.to(device), load_image_processor(name, **options)
 
 
+def _load_onnx(
+    path: str, device: str, segment: bool, options: dict[str, Any], as_json: bool
+) -> "tuple[OnnxModel, GFFusionImageProcessor]":
+    """Load an exported file and its image processor; with `as_json`, only the report is on stdout."""
+    from gffusion.export.running import OnnxModel
+
+    quiet_libraries()
+    model = OnnxModel(path, device)
+    if segment and not model.has_labels:
+        raise ValueError(f"{path} computes no label maps: export it with --segment, or omit --segment")
+    facts = f"{path}: {model.metadata['gffusion.model']}, {model.metadata['gffusion.dtype']}, on {model.provider}"
+    print_line(facts, err=as_json)
+    return model, model.load_image_processor(**options)
+
+
 def check_suffix(suffix: str | None) -> None:
     """Raise ValueError if images cannot be written in the format of a suffix."""
     from gffusion.data import IMAGE_SUFFIXES
@@ -83,6 +100,25 @@ def check_suffix(suffix: str | None) -> None:
 
 def check_options(dtype: str | None, backend: str, model: str) -> None:
     """Raise errors before torch is imported, which takes seconds."""
-    check_backend(backend, model, dtype)
+    _check_backend(backend, model, dtype)
     if dtype not in (None, *DTYPES):
         raise ValueError(f"--dtype must be one of {', '.join(DTYPES)}, got {dtype!r}")
+
+
+def _check_backend(backend: str, model: str, dtype: str | None) -> None:
+    """Raise an error if the backend does not fit the model, before torch is imported."""
+    if backend not in BACKENDS:
+        raise ValueError(f"--backend must be one of {', '.join(BACKENDS)}, got {backend!r}")
+    if backend == "onnx" and not is_onnx(model):
+        locate_model(model)  # raises if it is no model that can be exported
+        raise ValueError(
+            f"--backend onnx needs an .onnx file: write one with `gffusion export {model} -o model.onnx`, and pass --model "
+            "model.onnx"
+        )
+    if not is_onnx(model):
+        return
+    if backend == "torch":
+        raise ValueError(f"--backend torch cannot run {model}: give the model that it was exported from to --model")
+    if dtype is not None:
+        raise ValueError(f"--dtype {dtype} cannot change {model}: leave it out, or export with another --dtype")
+    check_file(model)
