@@ -4,11 +4,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
     import torch
-
-_PAIRS_FOR_PROCESSES = 64  # fewer pairs take less time than the start of processes
 
 _NO_CUDA_BUILD = (
     "torch {version} was built without CUDA: install a CUDA build (https://pytorch.org/get-started/locally/)"
@@ -27,7 +23,7 @@ def choose_device(name: str) -> str:
     import torch
 
     if name == "auto":
-        accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+        accelerator = _find_accelerator()
         return _take_turn(accelerator.type) if accelerator is not None else "cpu"
     try:
         torch.zeros(1, device=name).item()  # also fails on "meta", where tensors have no values
@@ -36,13 +32,10 @@ def choose_device(name: str) -> str:
     return _take_turn(name)
 
 
-def start_processes(device: str, pairs: int) -> "Executor | None":
-    """Start processes that read and write files if a GPU fuses many pairs; they start while the model is loaded."""
-    if pairs < _PAIRS_FOR_PROCESSES or not choose_device(device).startswith("cuda"):
-        return None
-    from gffusion.inference.file_jobs import count_workers, start_workers  # saves start-up time
+def _find_accelerator() -> "torch.device | None":
+    import torch
 
-    return start_workers(count_workers("cuda"), processes=True)
+    return torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 
 
 def _take_turn(name: str) -> str:
@@ -66,7 +59,7 @@ def choose_dtype(name: str | None, device: str) -> "torch.dtype":
 def _list_devices() -> list[str]:
     import torch
 
-    accelerator = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    accelerator = _find_accelerator()
     if accelerator is None:
         return ["auto", "cpu"]
     return ["auto", "cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count()))]

@@ -11,12 +11,11 @@ import typer
 from gffusion.export.requirements import is_onnx
 
 from .align_options import AlignOption, CropOption, ReferenceOption, parse_alignment
-from .device import start_processes
 from .distributed import Outcome, Share
 from .errors import user_errors
 from .fuse_plans import check_outputs, check_pairs, name_thermal, plan_pairs, warn_of_thermal_visible
 from .fuse_reports import print_jobs, report_interruption, report_outcome, report_part, show_result
-from .fuse_runs import run_jobs
+from .fuse_runs import run_jobs, start_processes
 from .fuse_settings import DTYPES, FuseSettings, check_options, check_suffix
 from .fuse_videos import (
     InfraredFpsOption,

@@ -7,10 +7,24 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from .device import choose_device
 from .distributed import Outcome
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     from gffusion.inference.file_jobs import FusionJob, FusionResult
+
+_PAIRS_FOR_PROCESSES = 64  # fewer pairs take less time than the start of processes
+
+
+def start_processes(device: str, pairs: int) -> "Executor | None":
+    """Start processes that read and write files if a GPU fuses many pairs; they start while the model is loaded."""
+    if pairs < _PAIRS_FOR_PROCESSES or not choose_device(device).startswith("cuda"):
+        return None
+    from gffusion.inference.file_jobs import count_workers, start_workers  # saves start-up time
+
+    return start_workers(count_workers("cuda"), processes=True)
 
 
 def run_jobs(
