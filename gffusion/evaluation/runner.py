@@ -209,10 +209,28 @@ def evaluate(
     measured = [pair for pair in pairs if pair.infrared not in odd]
     ranges = _measure(measured, methods, segmenter, infrared_options or {}, read_options, tell)
     plan = Plan(
-        methods, ranked + beside, protocol, names, inputs.predicted_labels, ranges, odd, label_map, ranked, segmenter
+        methods=methods,
+        metrics=ranked + beside,
+        ranked=ranked,
+        protocol=protocol,
+        class_names=names,
+        label_files=inputs.predicted_labels,
+        label_map=label_map,
+        ranges=ranges,
+        odd=odd,
+        segmenter=segmenter,
     )
     sources = {"visible": visible, "infrared": infrared, "labels": labels, "segment_with": segment_with}
-    settings = describe_settings(sources, fused, models, predicted_labels, ranked, ranges.options, reading, label_map)
+    settings = describe_settings(
+        sources,
+        fused=fused,
+        models=models,
+        predicted_labels=predicted_labels,
+        metrics=ranked,
+        infrared_options=ranges.options,
+        read_options=reading,
+        label_map=label_map,
+    )
     folder = None if output is None else Path(output)
     if folder is not None:
         tell(describe_replaced(read_settings(folder), settings))

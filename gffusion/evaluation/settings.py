@@ -18,6 +18,7 @@ from .inputs import StrPath, name_model
 
 def describe_settings(
     sources: Mapping[str, StrPath | None],
+    *,
     fused: Mapping[str, StrPath],
     models: Sequence[StrPath],
     predicted_labels: Mapping[str, StrPath],
@@ -29,7 +30,10 @@ def describe_settings(
     """Return versions, paths as they were given, metrics of the mean rank, and options of infrared values and of reading.
 
     Example:
-        >>> settings = describe_settings({"visible": "vi"}, {"ours": "f"}, ["runs/m"], {}, ["EN"], InfraredOptions(), ReadOptions(), {})
+        >>> settings = describe_settings(
+        ...     {"visible": "vi"}, fused={"ours": "f"}, models=["runs/m"], predicted_labels={}, metrics=["EN"],
+        ...     infrared_options=InfraredOptions(), read_options=ReadOptions(), label_map={},
+        ... )
         >>> settings["visible"], settings["methods"]
         ('vi', {'ours': 'f', 'm': 'runs/m'})
     """
