@@ -215,7 +215,7 @@ def _print_plan(job: "VideoJob", exists: bool, as_json: bool) -> None:
     print_line(line)
 
 
-def _keep(job: "VideoJob", as_json: bool, strict: bool = False) -> None:
+def _keep(job: "VideoJob", as_json: bool, strict: bool) -> None:
     """Print that the fused video exists, and delete the segments of a run that was killed after it had written it.
 
     Those of an interrupted run that was to replace the video are kept, and this is printed, too.

@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,10 +32,9 @@ if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairImages, ReadOptions
     from gffusion.inference.features import Features
 
-Kind = Literal["fused", "tokens", "gates", "labels", "weights", "training"]
-KINDS: tuple[str, ...] = get_args(Kind)
 _OF_PAIRS = ("fused", "tokens", "gates", "labels")
 _OF_MODELS = (*_OF_PAIRS, "weights")
+KINDS = (*_OF_MODELS, "training")
 _DEFAULT_MODEL = "gffusion-tiny"
 _FORMATS = (".png", ".pdf", ".svg")
 _MIN_WIDTH, _MAX_WIDTH = 380, 1000  # of each image in figures of pairs, in pixels

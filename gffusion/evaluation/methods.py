@@ -161,7 +161,7 @@ class Model(Method):
 
     @classmethod
     def load_segmenter(
-        cls, name: str | os.PathLike[str], device: str, infrared_options: Mapping[str, Any] | None = None
+        cls, name: str | os.PathLike[str], device: str, infrared_options: Mapping[str, Any] | None
     ) -> "Model":
         """Load a model that segments the images of all methods; raise ValueError if it cannot."""
         loaded = cls.load(name, device, segment=True, infrared_options=infrared_options)

@@ -42,7 +42,7 @@ class _CatalogMetric(Metric):
                 f"The states of a metric with other settings cannot be merged: they are {', '.join(states)}, not "
                 f"{', '.join(self._defaults)}."
             )
-        super().merge_state(incoming_state if isinstance(incoming_state, Metric) else states)
+        super().merge_state(incoming_state)
 
     def _add_mark(self, name: str) -> None:
         """Add a constant state whose name encodes the metric and its options.

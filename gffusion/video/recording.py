@@ -42,7 +42,7 @@ class Recorder:
         folder: SegmentFolder,
         settings: VideoSettings,
         executor: ThreadPoolExecutor,
-        notes: Sequence[str] = (),
+        notes: Sequence[str],
     ) -> None:
         self._job, self._folder, self._settings, self._executor = job, folder, settings, executor
         self._index = len(folder.states)

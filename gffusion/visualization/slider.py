@@ -85,7 +85,7 @@ def shrink(image: Image.Image, largest_side: int = _MAX_SIDE) -> Image.Image:
     return image.resize((max(1, round(image.width * scale)), max(1, round(image.height * scale))), Image.Resampling.BOX)
 
 
-def to_data_address(image: Image.Image, largest_side: int = _MAX_SIDE) -> str:
+def to_data_address(image: Image.Image, largest_side: int) -> str:
     """Return an image as a data URL, as JPEG of high quality."""
     content = BytesIO()
     shrink(image, largest_side).save(content, "JPEG", quality=92, subsampling=0)
