@@ -21,12 +21,13 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.progress import show_progress
 
-from . import data_warnings, evaluation_data, preflight
+from . import preflight
 from .argument_types import check_argument_types
 from .arguments import FusionTrainingArguments
 from .card import write_card
 from .checked_dataset import CheckedDataset, read_item
 from .checkpoints import Checkpoints
+from .given_data import drop_random_transforms, unwrap_subset, warn_about_data
 from .interruption import Interruption, ignore_interrupts
 from .non_finite import raise_on_non_finite
 from .progress import Progress
@@ -36,7 +37,6 @@ from .same_run import check_same_run, describe_run, warn_about_changed_files
 from .sampling import StepSampler, collate
 from .schedules import head_learning_rate, learning_rate, segmentation_weight, warmup_factor
 from .step import TrainingStep
-from .subsets import unwrap_subset
 from .token_cache import CachedTokens, TokenCache
 from .unknown_options import refuse_unknown
 from .validation import draw_pairs, evaluate, log_image, warn_if_worse
@@ -91,7 +91,7 @@ class FusionTrainer:
         check_argument_types(model, args, train_dataset, eval_dataset)
         self.model, self.args = model, args
         train_dataset, given = unwrap_subset(train_dataset), unwrap_subset(eval_dataset)
-        eval_dataset = evaluation_data.drop_random_transforms(given)
+        eval_dataset = drop_random_transforms(given)
         self.train_dataset, self.eval_dataset, self.card_facts = train_dataset, eval_dataset, card_facts or {}
         self._validation_dataset = None if args.eval_strategy == "no" else eval_dataset  # evaluated while training
         self.output_dir = Path(args.output_dir)
@@ -114,7 +114,7 @@ class FusionTrainer:
         self.steps_per_epoch = self.sampler.steps_per_epoch
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
         if self.accelerator.is_main_process:
-            self._evaluated_files = data_warnings.warn_about_data(train_dataset, given, eval_dataset)
+            self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset)
             preflight.warn_about_untrained_parts(model, args, self.labeled)
             preflight.warn_about_warmup(args, self.total_steps)
         self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None

@@ -14,7 +14,7 @@ from gffusion import GFFusionConfig, GFFusionImageProcessor, GFFusionModel, crea
 from gffusion.data import FusionDataset
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.training.building import build_model, build_trainer
-from gffusion.training.data_warnings import warn_about_shared_pairs
+from gffusion.training.given_data import warn_about_shared_pairs
 from gffusion.training.recipe import ModelArguments, Recipe, list_recipes, read_recipe
 
 SMALL = {"stem_channels": 4, "feature_channels": 8, "decoder_channels": [8, 4]}
