@@ -58,16 +58,6 @@ def check_names(arguments: FusionTrainingArguments, labeled: bool) -> None:
             raise ValueError(f"The tracker {name!r} of `report_to` is not installed: `pip install {name}`.")
 
 
-def is_higher_better(metric: str) -> bool:
-    """Return whether larger values of a metric or loss are better.
-
-    Example:
-        >>> is_higher_better("SSIM"), is_higher_better("loss_structural")
-        (True, False)
-    """
-    return metric in METRICS and bool(METRICS[metric].higher_is_better)
-
-
 def check_data(
     training: Dataset[dict[str, Any]],
     evaluation: Dataset[dict[str, Any]] | None,

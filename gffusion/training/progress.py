@@ -4,6 +4,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from gffusion.metrics import METRICS
+
 
 @dataclass
 class Progress:
@@ -11,7 +13,7 @@ class Progress:
 
     Example:
         >>> progress = Progress()
-        >>> [progress.update_best(score, higher_is_better=True) for score in (0.5, 0.4, 0.6)]
+        >>> [progress.update_best(score, "SSIM") for score in (0.5, 0.4, 0.6)]
         [True, False, True]
     """
 
@@ -42,14 +44,24 @@ class Progress:
         self.sums, self.missing = {}, {}
         return means
 
-    def update_best(self, score: float | None, higher_is_better: bool) -> bool:
-        """Return whether a score is the best so far, and store it if so.
+    def update_best(self, score: float | None, metric: str) -> bool:
+        """Return whether the score of a metric or loss is the best so far, and store it if so.
 
         Non-finite scores count as the best until a score is finite, so that `best` is never missing.
         """
         if score is None or not math.isfinite(score):
             return score is not None and self.best is None
-        if self.best is None or (score > self.best if higher_is_better else score < self.best):
+        if self.best is None or (score > self.best if is_higher_better(metric) else score < self.best):
             self.best = score
             return True
         return False
+
+
+def is_higher_better(metric: str) -> bool:
+    """Return whether larger values of a metric or loss are better.
+
+    Example:
+        >>> is_higher_better("SSIM"), is_higher_better("loss_structural")
+        (True, False)
+    """
+    return metric in METRICS and bool(METRICS[metric].higher_is_better)

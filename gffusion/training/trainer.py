@@ -346,7 +346,7 @@ class FusionTrainer:
         name = self.args.metric_for_best_model
         improved = ends_epoch and self._validation_dataset is None
         if evaluated:
-            improved = self.progress.update_best(record.get(f"eval_{name}"), preflight.is_higher_better(name))
+            improved = self.progress.update_best(record.get(f"eval_{name}"), name)
         if not self.accelerator.is_main_process:
             return
         state = {"finished": False, "step": self.progress.step, "total_steps": self.total_steps}

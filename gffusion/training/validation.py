@@ -23,7 +23,7 @@ from gffusion.visualization.drawing import arrange_tiles, stack
 from gffusion.visualization.overlay import overlay
 
 from .checked_dataset import read_item
-from .preflight import is_higher_better
+from .progress import is_higher_better
 from .sampling import collate, move_inputs
 
 if TYPE_CHECKING:
