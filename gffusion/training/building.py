@@ -42,7 +42,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
         ValueError: If options, data and model do not fit together.
     """
     data, start = recipe.data, recipe.model.model_name_or_path
-    _check_sizes(recipe)
+    _check_size_options(recipe)
     set_seed(recipe.training.seed)  # for the new weights
     options: dict[str, Any] = {
         "seed": recipe.training.seed,
@@ -72,7 +72,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
     return FusionTrainer(model, recipe.training, train_data, eval_data, facts)
 
 
-def _check_sizes(recipe: Recipe) -> None:
+def _check_size_options(recipe: Recipe) -> None:
     """Raise ValueError if both sizes were typed; that of a recipe may be replaced."""
     data = recipe.data
     if (

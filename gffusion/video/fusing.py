@@ -32,7 +32,6 @@ from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.checks import check_model_object
 from gffusion.zoo.digest import digest_weights
 
-from .checks import check_frames
 from .folders import FrameFolder, StoredFrame, decode_infrared_frame, decode_visible_frame, name_frame, open_sources
 from .frozen import FrozenFrames
 from .fuser import FrameFuser, mask_border, read_palette
@@ -40,7 +39,7 @@ from .jobs import VideoJob, VideoReport, check_time_offset
 from .joining import check_audio, join_segments
 from .matching import FramePair, VideoPair, describe_counts
 from .narrow_ranges import NarrowRanges
-from .probing import describe_files, find_common_border, probe_infrared
+from .probing import check_frames, describe_files, find_common_border, probe_infrared
 from .reading import VideoFile, find_aspect, import_av
 from .recording import MAX_ERRORS, FrameItem, Recorder
 from .segments import SEGMENT_FRAMES, SegmentFolder, SegmentState, VideoSettings, has_plan

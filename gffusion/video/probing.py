@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -9,10 +10,14 @@ from numpy.typing import NDArray
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.borders import find_borders
 from gffusion.cameras.missing import find_missing, join_masks
+from gffusion.cameras.same_images import check_different_images
+from gffusion.cameras.swapped_images import are_swapped, describe_swap, find_swap
 
 from .folders import FrameFolder, StoredFrame, decode_infrared_frame
 from .matching import VideoPair
 from .reading import TimedFrame
+
+_MAX_FRAMES = 5  # that are examined for swapped videos
 
 
 def probe_infrared(item: TimedFrame) -> InfraredFrame:
@@ -21,6 +26,20 @@ def probe_infrared(item: TimedFrame) -> InfraredFrame:
     if not isinstance(item.frame, StoredFrame):
         return frame
     return replace(frame, missing=join_masks(frame.missing, find_missing(frame.values, frame.no_data)))
+
+
+def check_frames(
+    frames: Sequence[tuple[NDArray[Any], NDArray[Any]]], names: tuple[str, str], infrared_luma: bool
+) -> None:
+    """Check that both videos show different images, and were not swapped; with `infrared_luma`, infrared images can have any colors.
+
+    Raises:
+        ValueError: If the videos are the same, or were swapped.
+    """
+    for visible, infrared in frames:
+        check_different_images(visible, infrared, names)
+    if not infrared_luma and are_swapped(find_swap(*pair) for pair in frames[:_MAX_FRAMES]):
+        raise ValueError(describe_swap(*names))
 
 
 def find_common_border(frames: Sequence[InfraredFrame]) -> NDArray[np.bool_] | None:

@@ -18,10 +18,10 @@ from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProc
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.notes import find_new_kinds
 
-from .checks import check_image, check_sizes, check_time
 from .frozen import FrozenFrames, are_equal
 from .fuser import FrameFuser
 from .jobs import is_number
+from .stream_inputs import check_image, check_stream_sizes, check_time
 
 logger = logging.get_logger(__name__)
 
@@ -332,7 +332,7 @@ class FusionStream:
 
     def _fuse(self, pushed: _Pushed) -> None:
         try:
-            check_sizes(pushed.visible, pushed.infrared, self._align)
+            check_stream_sizes(pushed.visible, pushed.infrared, self._align)
             prepared = self._fuser.prepare(pushed.visible, pushed.infrared)
             frozen = self._frozen.add(float(pushed.time), pushed.visible, pushed.infrared)
             notes = prepared.images.notes + frozen

@@ -1,19 +1,15 @@
-"""Check frames of two videos, or of a stream, before they are fused."""
+"""Check images and times that are given to a stream."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import Align
-from gffusion.cameras.same_images import check_different_images
-from gffusion.cameras.swapped_images import are_swapped, describe_swap, find_swap
 from gffusion.models.gffusion.image_sizes import check_same_size
 
 from .jobs import is_number
 
-_MAX_FRAMES = 5
 _MAX_SECONDS = 1e15
 _ALIGN_STREAM = (
     'Pass `read_options`: ReadOptions(align=Rig.load("rig.json")) of a rig that `gffusion align` saved, or '
@@ -21,27 +17,8 @@ _ALIGN_STREAM = (
 )
 
 
-def check_frames(
-    frames: Sequence[tuple[NDArray[Any], NDArray[Any]]], names: tuple[str, str], infrared_luma: bool
-) -> None:
-    """Check that both videos hold different images, and that they were not swapped.
-
-    Args:
-        frames: Visible and infrared images.
-        names: The two files.
-        infrared_luma: Whether infrared images can have any colors.
-
-    Raises:
-        ValueError: If the videos are the same, or were swapped.
-    """
-    for visible, infrared in frames:
-        check_different_images(visible, infrared, names)
-    if not infrared_luma and are_swapped(find_swap(*pair) for pair in frames[:_MAX_FRAMES]):
-        raise ValueError(describe_swap(*names))
-
-
-def check_sizes(visible: NDArray[Any], infrared: NDArray[Any], align: Align) -> None:
-    """Check that the images of a stream have one size, unless they are aligned.
+def check_stream_sizes(visible: NDArray[Any], infrared: NDArray[Any], align: Align) -> None:
+    """Check that the images of a pair have one size, unless they are aligned.
 
     Raises:
         ValueError: If the sizes differ.
