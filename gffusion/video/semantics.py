@@ -26,17 +26,13 @@ class SemanticRefresh:
 
     Args:
         model: A model of the hybrid paradigm.
-        every: Largest number of frames that share tokens, at least 1.
+        every: Largest number of frames that share tokens; see [`check_refresh`].
 
     Attributes:
         refreshed: Number of frames for which tokens were computed.
-
-    Raises:
-        ValueError: If `every` is less than 1, or the model injects no tokens of CLIP.
     """
 
     def __init__(self, model: GFFusionModel, every: int) -> None:
-        check_refresh(model, every)
         self._model, self._every = model, every
         self._tokens: Tensor | None = None
         self._thumbnail: Tensor | None = None
