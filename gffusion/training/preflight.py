@@ -72,9 +72,10 @@ def check_data(
     """
     check_output_folder(Path(arguments.output_dir), training, evaluation)
     labeled = has_labels(training, model)
-    check_evaluation(evaluation, model, arguments)
+    evaluated = evaluation is not None and has_labels(evaluation, model)
+    check_evaluation(evaluation, model, arguments, evaluated)
     check_training_data(training, model, labeled)
-    check_class_names(training, evaluation, model)
+    check_class_names(training if labeled else None, evaluation if evaluated else None, model)
     check_same_infrared_options(training, evaluation)
     check_parameters(model, arguments, labeled)
     check_precision(model, labeled)
@@ -140,17 +141,15 @@ def has_labels(dataset: Dataset[dict[str, Any]], model: GFFusionModel) -> bool:
     return "labels" in read_item(dataset, 0) and model.config.use_segmenter
 
 
-def check_class_names(
-    training: Dataset[dict[str, Any]], evaluation: Dataset[dict[str, Any]] | None, model: GFFusionModel
-) -> None:
+def check_class_names(training: Any, evaluation: Any, model: GFFusionModel) -> None:
     """Raise ValueError if a label has different names in the training data, the evaluation data and the model.
 
-    Names are compared up to case and underscores. Numbers without a name on one side are not compared.
+    Names are compared up to case and underscores. Numbers without a name on one side and data without labels (`None`) are not compared.
     """
     names = {}
     for which, dataset in (("the training data", training), ("the evaluation data", evaluation)):
-        if dataset is not None and has_labels(dataset, model) and getattr(dataset, "class_names", None):
-            names[which] = list(dataset.class_names)  # type: ignore[attr-defined]
+        if getattr(dataset, "class_names", None):
+            names[which] = list(dataset.class_names)
     known = [model.config.id2label[label] for label in range(1, model.config.num_labels)]
     names["the model"] = ["" if _UNNAMED.fullmatch(name) else name for name in known]
     for (first, expected), (second, found) in itertools.combinations(names.items(), 2):
@@ -196,7 +195,7 @@ def check_training_data(dataset: Dataset[dict[str, Any]], model: GFFusionModel, 
 
 
 def check_evaluation(
-    dataset: Dataset[dict[str, Any]] | None, model: GFFusionModel, arguments: FusionTrainingArguments
+    dataset: Dataset[dict[str, Any]] | None, model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool
 ) -> None:
     """Check the names of metrics and trackers, and that all items can be evaluated. Only the first image is decoded.
 
@@ -205,11 +204,9 @@ def check_evaluation(
         ValueError: If there are no pairs, an image is too small or nearly constant, a label is not a class of the model, or
             a name is wrong.
     """
-    if dataset is None:
-        check_names(arguments, labeled=False)
-        return
-    labeled = has_labels(dataset, model)
     check_names(arguments, labeled)
+    if dataset is None:
+        return
     sizes = _sizes(dataset)
     _check_minimum("Evaluation", sizes, _loss_minimum(model))
     for size in sizes:
