@@ -44,17 +44,15 @@ def check_sources(job: "VideoJob", timing: Mapping[str, Any], options: "ReadOpti
     Raises:
         ImportError: If PyAV is not installed.
         OSError: If a video cannot be read.
-        ValueError: If a format is not read, or the times of frames are not known.
+        ValueError: If a format is not read, or frames have no known times or several sizes.
     """
-    from gffusion.video.folders import FrameFolder, open_sources
+    from gffusion.video.folders import open_sources
     from gffusion.video.formats import refuse_flir
 
     for path in (job.visible, job.infrared):
         refuse_flir(path)
     fps = timing["visible_fps"], timing["infrared_fps"]
-    for source in open_sources((job.visible, job.infrared), fps, options):
-        if isinstance(source, FrameFolder):
-            source.check()
+    open_sources((job.visible, job.infrared), fps, options)
 
 
 def find_finished(job: "VideoJob", overwrite: bool) -> bool:

@@ -236,22 +236,25 @@ KINDS: tuple[Kind, Kind] = ("visible", "infrared")
 def open_sources(
     paths: tuple[Path, Path], fps: tuple[float | None, float | None], options: ReadOptions
 ) -> tuple[FrameSource, FrameSource]:
-    """Open the visible and the infrared video, each a file or a folder of frames.
+    """Open the visible and the infrared video, each a file or a folder of frames, which is checked by the headers of its files.
 
     If both are folders with times in their names, the times are compared as they are.
 
     Raises:
         ImportError: If PyAV is not installed.
         OSError: If a file or folder cannot be read.
-        ValueError: If a file is no video, or the times of a folder are not known.
+        ValueError: If a file is no video, or the frames of a folder have no known times, or several sizes or types.
     """
     import_av()
     visible, infrared = (_open(path, kind, rate, options) for path, kind, rate in zip(paths, KINDS, fps, strict=True))
-    clocks = [source.clock for source in (visible, infrared) if isinstance(source, FrameFolder) and source.clock]
+    folders = [source for source in (visible, infrared) if isinstance(source, FrameFolder)]
+    clocks = [folder.clock for folder in folders if folder.clock]
     if isinstance(infrared, FrameFolder) and len(clocks) == 2:
         infrared.start = Fraction(clocks[1] - clocks[0], _NANOSECONDS)
     if None not in fps and isinstance(visible, FrameFolder) and isinstance(infrared, FrameFolder):
         _align_numbers(visible, infrared)
+    for folder in folders:
+        folder.check()
     return visible, infrared
 
 

@@ -32,7 +32,7 @@ from gffusion.utils.prefetch import map_in_order
 from gffusion.zoo.checks import check_model_object
 from gffusion.zoo.digest import digest_weights
 
-from .folders import FrameFolder, StoredFrame, decode_infrared_frame, decode_visible_frame, name_frame, open_sources
+from .folders import StoredFrame, decode_infrared_frame, decode_visible_frame, name_frame, open_sources
 from .frozen import FrozenFrames
 from .fuser import FrameFuser, mask_border, read_palette
 from .jobs import VideoJob, VideoReport, check_time_offset
@@ -102,9 +102,6 @@ def fuse_video(
     read_options = read_options or ReadOptions()
     sources = open_sources((job.visible, job.infrared), (visible_fps, infrared_fps), read_options)
     pair = VideoPair(*sources, Fraction(str(time_offset)))
-    for source in sources:
-        if isinstance(source, FrameFolder):
-            source.check()
     for kind, (path, output) in job.outputs.items():
         if keep_audio and kind != "labels" and isinstance(pair.visible, VideoFile):
             check_audio(pair.visible, path, output)
