@@ -27,6 +27,7 @@ from gffusion.data.pairs import list_folder
 from gffusion.data.raw_frames import RAW_SUFFIXES
 from gffusion.data.reading import decode_stored, decode_visible
 
+from .filled_frames import FilledFrames
 from .jobs import check_fps
 from .reading import TimedFrame, VideoFile, import_av, to_infrared, to_visible
 
@@ -86,6 +87,7 @@ class FrameFolder:
     spare: ClassVar[Fraction | None] = None
     largest_count: ClassVar[int | None] = None
     metadata: ClassVar[dict[str, str]] = {}
+    filled: ClassVar[FilledFrames] = FilledFrames()
 
     def __init__(self, path: Path, kind: Kind, fps: float | None = None, options: ReadOptions = ReadOptions()) -> None:
         suffixes = IMAGE_SUFFIXES + (options.raw_suffixes if kind == "infrared" else ())

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import NamedTuple
 
-from .folders import FrameFolder, FrameSource
-from .reading import TimedFrame, VideoFile
+from .folders import FrameSource
+from .reading import TimedFrame
 
 MAX_PROBES = 10
 _MISSING_SHARE = Fraction(1, 50)  # of a duration; less is no reason to warn
@@ -158,7 +158,7 @@ def describe_counts(counts: MatchCounts, pair: VideoPair) -> list[str]:
     for file in (pair.visible, pair.infrared):
         if file.damaged:
             notes.append(f"{file.path}: {_count_damaged(file.damaged)} left out{_list_errors(file)}")
-        if isinstance(file, VideoFile) and file.filled.count and file.filled.first is not None:
+        if file.filled.count and file.filled.first is not None:
             notes.append(
                 f"{file.path}: {_count_damaged(file.filled.count)} filled in by the decoder, the first one at "
                 f"{float(file.filled.first):.3f} s: it and those after it, up to the next key frame, can show wrong content; copy "
@@ -182,4 +182,4 @@ def _count_damaged(count: int) -> str:
 
 def _list_errors(file: FrameSource) -> str:
     """Return why the first damaged files of a folder of frames could not be read."""
-    return f": {'; '.join(file.errors)}" if isinstance(file, FrameFolder) and file.errors else ""
+    return f": {'; '.join(file.errors)}" if file.errors else ""

@@ -13,7 +13,7 @@ from gffusion.cameras.missing import find_missing, join_masks
 from gffusion.cameras.same_images import check_different_images
 from gffusion.cameras.swapped_images import are_swapped, describe_swap, find_swap
 
-from .folders import FrameFolder, StoredFrame, decode_infrared_frame
+from .folders import StoredFrame, decode_infrared_frame
 from .matching import VideoPair
 from .reading import TimedFrame
 
@@ -64,7 +64,7 @@ def describe_files(pair: VideoPair, interlaced: Sequence[bool]) -> list[str]:
         for file, is_interlaced in zip((pair.visible, pair.infrared), interlaced, strict=True)
         if is_interlaced
     ]
-    notes += [note for file in (pair.visible, pair.infrared) if isinstance(file, FrameFolder) for note in file.notes]
+    notes += [note for file in (pair.visible, pair.infrared) for note in file.notes]
     if pair.visible.bits > 8:
         notes.append(f"the visible video has {pair.visible.bits} bits, which are reduced to 8")
     if pair.visible.hdr:

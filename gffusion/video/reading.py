@@ -1,13 +1,13 @@
 """Read the frames of a video with their time stamps."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,6 +99,9 @@ class VideoFile:
         OSError: If the file cannot be read.
         ValueError: If it has no video, or its frames are too large.
     """
+
+    errors: ClassVar[Sequence[str]] = ()  # which folders of frames have
+    notes: ClassVar[Sequence[str]] = ()
 
     def __init__(self, path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
         self.path = path
