@@ -252,11 +252,7 @@ def check_output(output: Path) -> None:
 def check_former_table(output: Path, methods: Sequence[str], protocol: str, pairs: Sequence[str]) -> None:
     """Check that `output` has no table of other methods or pairs, or with another protocol, which would be lost.
 
-    Args:
-        output: The folder.
-        methods: Names of the new methods.
-        protocol: The new protocol.
-        pairs: Names of the new pairs, also of those that will be left out.
+    `pairs` has the names of those that will be left out, too.
 
     Raises:
         ValueError: If it has one.

@@ -32,12 +32,9 @@ def describe_scene(scene: Scene, table: EvaluationTable, count: int) -> dict[str
 
 
 def render_report(table: EvaluationTable, scenes: Sequence[dict[str, Any]], box_plots: bytes | None) -> str:
-    """Return the page: tables that can be sorted, images with a slider, and box plots.
+    """Return the page: tables that can be sorted, images with a slider, and box plots (SVG), if given.
 
-    Args:
-        table: Metrics of the methods.
-        scenes: Images to show, of `describe_scene`.
-        box_plots: The box plots as SVG, or `None` to leave them out.
+    The scenes are of `describe_scene`.
     """
     count, methods = len(table.images), len(table.methods)
     return get_environment().get_template("report.html").render(

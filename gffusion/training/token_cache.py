@@ -24,12 +24,7 @@ class TokenCache:
 
     The path depends on the encoder's weights and settings, the precision and the pixels of the pair, so that several runs
     can share a folder. Tokens are stored as float16, or as float32 if they exceed its range: 3.3 MB per pair with the
-    paper's encoder. Damaged files are computed again.
-
-    Args:
-        folder: Folder of the files, created if missing.
-        model: A model of the hybrid paradigm.
-        precision: Precision of the run, "no", "bf16" or "fp16".
+    paper's encoder. Damaged files are computed again. The model is of the hybrid paradigm, and the precision "no", "bf16" or "fp16".
     """
 
     def __init__(self, folder: str | os.PathLike[str], model: GFFusionModel, precision: str = "no") -> None:

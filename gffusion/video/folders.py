@@ -65,12 +65,6 @@ class FrameFolder:
 
     Frames have a constant rate or, without `fps`, the times in their names. The first frame is at time 0.
 
-    Args:
-        path: The folder.
-        kind: What its images are.
-        fps: Number of frames per second.
-        options: How the files are read.
-
     Attributes:
         clock: Time of the first frame in nanoseconds since 1970, by its name; `None` with `fps`.
         errors: Why the first damaged files could not be read when the folder was last read.

@@ -54,9 +54,7 @@ class PreparedFrame(NamedTuple):
 def read_palette(frame: InfraredFrame, infrared: NDArray[Any]) -> tuple[str, ...] | None:
     """Return the notes on the palette of an image; `None` if few colors are in use: dark ones look alike in many palettes.
 
-    Args:
-        frame: The image after it was cleaned.
-        infrared: The image before, (H, W) or (H, W, 3).
+    `frame` is the image after it was cleaned, and `infrared` before, (H, W) or (H, W, 3).
     """
     if infrared.dtype.kind not in "iu":  # floating-point values have no colors, others are refused later
         return None

@@ -89,16 +89,8 @@ def join_segments(
 ) -> None:
     """Write a video from segments without encoding again, with the audio of the visible video.
 
-    An old file is replaced only after the new one is complete.
-
-    Args:
-        path: File to write.
-        output: Its format.
-        segments: Files of the segments, in order.
-        last_duration: Duration of the last frame in seconds.
-        visible: The video whose audio is copied.
-        metadata: Title, date and the like.
-        is_cut: Whether visible frames were left out at the start and at the end; the audio is cut there, too.
+    An old file is replaced only after the new one is complete. The segments are in order, and `last_duration` is that of the last
+    frame in seconds. The audio is cut at the start and at the end if visible frames were left out there (`is_cut`).
 
     Raises:
         OSError: If the file cannot be written.

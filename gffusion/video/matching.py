@@ -52,12 +52,8 @@ class VideoPair:
     The infrared frame of a visible frame is the one nearest in time, at most one period of the slower video away. Visible
     frames without one are left out.
 
-    Args:
-        visible: The visible video, whose frames and times the result has.
-        infrared: The infrared video.
-        offset: Seconds that are added to the times of the infrared video.
-
     Attributes:
+        offset: Seconds that are added to the times of the infrared video.
         counts: What was left out when the pair was last read.
     """
 

@@ -76,14 +76,9 @@ class TimedFrame(NamedTuple):
 
 
 class VideoFile:
-    """The first video stream of a file, which can be read several times.
-
-    Args:
-        path: The file.
-        max_pixels: Largest number of pixels of a frame.
+    """The first video stream of a file, whose frames have at most `max_pixels`. It can be read several times.
 
     Attributes:
-        path: The file.
         time_base: Unit of its time stamps in seconds.
         rate: Mean number of frames per second; of AVI files, and those that name none, by the median step of the first time stamps.
         start: Time of the first frame.

@@ -62,14 +62,7 @@ def explain_write_error(error: Exception, path: Path) -> OSError:
 
 
 class SegmentEncoder:
-    """Encode frames into one file. The file is complete after `close`.
-
-    Args:
-        path: File to write, a NUT container, which keeps any time stamps.
-        output: Codec.
-        settings: Timing.
-        size: Height and width of the frames.
-    """
+    """Encode frames of one height and width into a NUT file, which keeps any time stamps and is complete after `close`."""
 
     def __init__(self, path: Path, output: OutputFormat, settings: VideoSettings, size: tuple[int, int]) -> None:
         av, self.path = import_av(), path
@@ -191,11 +184,9 @@ def _serialize(plan: Mapping[str, Any]) -> bytes:
 
 
 class SegmentFolder:
-    """Hidden folder of the finished segments of a run.
+    """Hidden folder of the finished segments of a run, which is emptied if it holds segments of another plan.
 
-    Args:
-        path: The folder. It is emptied if it holds segments of other inputs or options.
-        plan: Everything that the segments depend on.
+    The plan is everything that the segments depend on.
 
     Raises:
         ValueError: If the folder holds something else, or another process uses it.
