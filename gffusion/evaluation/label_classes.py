@@ -1,6 +1,6 @@
 """The classes of an evaluation: given, listed beside the label maps, or those of the models."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 from gffusion.data.class_names import normalize_class_name, read_class_names
@@ -11,6 +11,8 @@ from gffusion.utils.escaping import to_line
 from .inputs import FilesByMethod, Inputs, StrPath
 from .methods import Method
 from .overlap import MEAN_IOU
+
+_BACKGROUNDS = {"bg", "unlabeled", "unlabelled", "void", "none", "other", "others"}  # other names of the background
 
 
 def prepare_classes(
@@ -28,8 +30,11 @@ def prepare_classes(
     if labels is None:
         return (), ""
     names = _choose_class_names(methods, inputs.predicted_labels, class_names, Path(labels))
+    if class_names is not None:
+        of_models = {method.class_names for method in methods if method.name not in inputs.predicted_labels}
+        _check_ids(names, of_models - {()}, label_map)
     check_class_values((pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map)
-    is_assumed = class_names is None and not _find_class_lists(Path(labels))
+    is_assumed = class_names is None and not label_map and not _find_class_lists(Path(labels))
     return names, _describe_class_ids(names) if is_assumed else ""
 
 
@@ -73,13 +78,45 @@ def _choose_class_names(
     return names
 
 
+def _check_ids(class_names: Sequence[str], of_models: Set[tuple[str, ...]], label_map: Mapping[int, int]) -> None:
+    """Raise ValueError if given names lack the background of a model, or are its names at other ids."""
+    given = [*map(normalize_class_name, class_names)]
+    for names in of_models:
+        known = [*map(normalize_class_name, names)]
+        if _lacks_background(given, known):
+            raise ValueError(
+                f"`class_names` (--class-names) starts with {class_names[0]}, but class 0 of a model is the background: put "
+                "'background' first if 0 is the background in the label maps, or else give `label_map` (--label-map OLD=NEW,...) "
+                f"with the ids of the model ({_list_ids(dict(enumerate(names)))}), without names."
+            )
+        ids = {i: known.index(name) for i, name in enumerate(given) if name in known and known[i : i + 1] != [name]}
+        if ids:
+            found = _list_ids({old: class_names[old] for old in ids})
+            expected = _list_ids({new: names[new] for new in ids.values()})
+            example = "OLD=NEW" if label_map else ",".join(f"{old}={new}" for old, new in ids.items())
+            raise ValueError(
+                f"`class_names` (--class-names) gives {found}, but a model predicts {expected}: leave the names out, and give the "
+                f"ids of the model ({_list_ids(dict(enumerate(names)))}) as `label_map` (--label-map {example},...; 255 ignores "
+                "classes that the model lacks)."
+            )
+
+
+def _lacks_background(given: Sequence[str], known: Sequence[str]) -> bool:
+    """Return whether a list of names does not have the background of a model, which can have another name in it."""
+    if known[0] != "background" or "background" in given[0] or given[0] in _BACKGROUNDS:
+        return False
+    has_same_ids = len(given) == len(known) or any(map(str.__eq__, given, known))
+    return given[0] in known or not has_same_ids
+
+
 def _find_class_lists(labels: Path) -> list[Path]:
     return [folder / CLASSES_FILE for folder in (labels, labels.parent) if (folder / CLASSES_FILE).is_file()]
 
 
 def _describe_class_ids(class_names: Sequence[str]) -> str:
-    ids = ", ".join(f"{index} {to_line(name)}" for index, name in enumerate(class_names))
-    return (
-        f"note: label maps are read as {ids}, the classes of the model; give --class-names or --label-map if theirs have "
-        "other numbers"
-    )
+    ids = _list_ids(dict(enumerate(class_names)))
+    return f"note: label maps are read as {ids}, the classes of the model; give --label-map OLD=NEW,... if theirs have other numbers"
+
+
+def _list_ids(names: Mapping[int, str]) -> str:
+    return ", ".join(f"{index} {to_line(name)}" for index, name in names.items())

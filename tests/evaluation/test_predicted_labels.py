@@ -118,6 +118,46 @@ def test_names_are_compared_without_case_and_underscores(tmp_path: Path) -> None
     assert prepare_classes([method], inputs, None, {}, tmp_path) == (("background", "Traffic_Light"), "")
 
 
+@pytest.mark.parametrize(
+    ("of_model", "given", "message"),
+    [
+        ("background person car", "background car person bike", r"gives 1 car, 2 person, .* predicts 2 car, 1 person: .* 1=2,2=1,"),
+        ("background person car", "background Person Bike_rack Car", r"gives 3 Car, but a model predicts 2 car: .* 3=2,"),
+        ("background person car", "person car", "starts with person, but class 0 of a model is the background: put 'backgr"),
+        ("background person car", "car person bike sign", "starts with car"),
+        ("background person car", "vehicle pedestrian", "starts with vehicle"),
+        ("person car", "background person car", r"gives 1 person, 2 car, .* predicts 0 person, 1 car: .* 1=0,2=1,"),
+        ("background person car", "_background_ pedestrian vehicle bike", None),
+        ("background person car", "Unlabeled pedestrian", None),
+        ("background person car", "road Person", None),
+        ("background person car", "Hintergrund Mensch Auto", None),
+        ("background person car", "background bike CAR", None),
+        ("person car", "Person Car", None),
+        ("person car", "pedestrian vehicle bike", None),
+        ("LABEL_0 LABEL_1", "car person", None),
+    ],
+)  # fmt: skip
+def test_given_names_have_the_ids_of_the_model(of_model: str, given: str, message: str | None, tmp_path: Path) -> None:
+    method: Any = SimpleNamespace(name="m", class_names=tuple(of_model.split()))
+    inputs: Any = SimpleNamespace(predicted_labels={}, match=SimpleNamespace(pairs=()))
+    names = tuple(given.split())
+    if message is None:
+        assert prepare_classes([method], inputs, names, {}, tmp_path) == (names, "")
+        return
+    with pytest.raises(ValueError, match=message):
+        prepare_classes([method], inputs, names, {}, tmp_path)
+    inputs.predicted_labels = {"m": {}}  # which replace the label maps of the model
+    assert prepare_classes([method], inputs, names, {}, tmp_path) == (names, "")
+
+
+def test_ids_of_the_model_are_named_unless_they_are_given(tmp_path: Path) -> None:
+    method: Any = SimpleNamespace(name="m", class_names=("background", "person", "car"))
+    inputs: Any = SimpleNamespace(predicted_labels={}, match=SimpleNamespace(pairs=()))
+    note = prepare_classes([method], inputs, None, {}, tmp_path)[1]
+    assert "0 background, 1 person, 2 car" in note and "--label-map OLD=NEW" in note and "--class-names" not in note
+    assert prepare_classes([method], inputs, None, {1: 2, 2: 1}, tmp_path) == (method.class_names, "")
+
+
 def test_missing_prediction_is_reported(pairs: Path, maps: MeanIoU) -> None:
     (pairs / "predicted" / "b.png").unlink()
     table = run(pairs, **options(pairs))
