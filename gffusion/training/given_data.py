@@ -12,6 +12,7 @@ from gffusion.data import FusionDataset
 from gffusion.data.transforms import Compose, Transform
 from gffusion.data.transforms.base import describe_transform
 from gffusion.models.gffusion.infrared_options import InfraredOptions
+from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 
 from .checked_dataset import read_item
 from .sampling import MODEL_INPUTS
@@ -96,6 +97,19 @@ def warn_about_wrapper(which: str, dataset: Any) -> None:
             type(dataset).__name__,
             ", no ".join(f"`{name}` ({results[name]})" for name in missing),
         )
+
+
+def warn_about_assumed_classes(dataset: Any, model: GFFusionModel) -> None:
+    """Warn if the labels of a [`FusionDataset`] without class names are read as the named classes of the model."""
+    source = dataset if isinstance(dataset, FusionDataset) else _find_wrapped(dataset)
+    names = model.config.id2label
+    if source is None or source.class_names or getattr(dataset, "class_names", None) or names[0] == "LABEL_0":
+        return
+    logger.warning(
+        "The data does not name its classes: label maps are read as %s, the classes of the model. If the numbers are "
+        "those of other classes, name these after the background in classes.txt or `class_names`.",
+        ", ".join(f"{index} {names[index]}" for index in range(len(names))),
+    )
 
 
 def warn_about_repeated_pairs(which: str, dataset: Any) -> None:

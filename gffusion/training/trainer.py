@@ -27,7 +27,7 @@ from .arguments import FusionTrainingArguments
 from .card import write_card
 from .checked_dataset import CheckedDataset, read_item
 from .checkpoints import Checkpoints
-from .given_data import drop_random_transforms, unwrap_subset, warn_about_data
+from .given_data import drop_random_transforms, unwrap_subset, warn_about_assumed_classes, warn_about_data
 from .interruption import Interruption, ignore_interrupts
 from .non_finite import raise_on_non_finite
 from .progress import Progress
@@ -115,6 +115,8 @@ class FusionTrainer:
         self.total_steps = args.num_train_epochs * self.steps_per_epoch
         if self.accelerator.is_main_process:
             self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset)
+            if self.labeled:
+                warn_about_assumed_classes(train_dataset, model)
             preflight.warn_about_untrained_parts(model, args, self.labeled)
             preflight.warn_about_warmup(args, self.total_steps)
         self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None

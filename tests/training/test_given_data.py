@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch.utils.data import ConcatDataset, Dataset, Subset, random_split
 
-from gffusion import FusionTrainer
+from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, read_image
 from gffusion.data.transforms import Compose, RandomCrop, RandomFlip, Resize, Sample
 from gffusion.training.given_data import unwrap_subset, warn_about_repeated_pairs, warn_about_wrapper
@@ -173,6 +173,39 @@ def test_wrappers(pairs: Path, caplog: pytest.LogCaptureFixture) -> None:
     forwarding.class_names = data.class_names  # type: ignore[attr-defined]
     for fine in (data, forwarding, [data[0]], unwrap_subset(Subset(data, [0]))):
         assert not warnings(fine)
+
+
+def test_labels_without_names(
+    tiny_model: Callable[..., GFFusionModel],
+    pairs: Path,
+    unlabeled_pairs: Path,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """They are read as the classes of the model, which a warning names."""
+    (tmp_path / "data").mkdir()
+    for kind in ("visible", "infrared", "labels"):
+        (tmp_path / "data" / kind).symlink_to(pairs / kind)
+    unnamed, numbered = FusionDataset(tmp_path / "data"), {"num_labels": 4}
+    named = {"id2label": dict(enumerate(["background", "car", "person", "bike"]))}
+    forwarding = Wrapper(unnamed)
+    forwarding.class_names = ("car", "person", "bike")  # type: ignore[attr-defined]
+    arguments = FusionTrainingArguments(str(tmp_path / "run"), per_device_train_batch_size=2, head_start_epoch=0)
+    for data, model, is_warned in (
+        (unnamed, named, True),
+        (Subset(unnamed, [0, 1]), named, True),
+        (Wrapper(unnamed), named, True),
+        (unnamed, numbered, False),
+        (unnamed, named | {"use_segmenter": False}, False),
+        (FusionDataset(unlabeled_pairs), named, False),
+        (FusionDataset(tmp_path / "data", class_names=["car", "person", "bike"]), named, False),
+        (forwarding, named, False),
+        ([unnamed[0], unnamed[1]], named, False),
+    ):
+        caplog.clear()
+        FusionTrainer(tiny_model(paradigm="cascading", **model), arguments, data)
+        assert ("read as 0 background, 1 car, 2 person, 3 bike, the classes" in caplog.text) == is_warned
+        assert ("does not name its classes" in caplog.text) == is_warned
 
 
 def test_pairs_that_are_given_twice(pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
