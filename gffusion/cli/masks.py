@@ -197,11 +197,13 @@ def _find_pairs(
     from gffusion.data.boxes.class_ids import check_class_ids
     from gffusion.data.class_names import check_class_names
     from gffusion.data.layouts import find_pairs
+    from gffusion.data.layouts.unread import describe_unread
 
     found = find_pairs(data, layout, split)
     pairs = [pair for pair in found.pairs if pair.boxes is not None]
     if not pairs:
-        raise ValueError(f"no pair of {data} has boxes to make label maps from")
+        unread = describe_unread(found.pairs, "boxes")
+        raise ValueError(f"no pair of {data} has boxes to make label maps from{unread}")
     if unboxed := [pair.name for pair in found.pairs if pair.boxes is None]:
         print_line(f"skipped {len(unboxed)} without boxes: {list_names(unboxed)}", err=True)
     class_names = found.check_class_names() if given_names is None else check_class_names(given_names, "--class-names")

@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 from gffusion.data import FusionDataset
 from gffusion.data.class_names import normalize_class_name
 from gffusion.data.label_values import check_has_classes
+from gffusion.data.layouts.unread import describe_unread
 from gffusion.data.transforms.base import Sample, apply_transform
 from gffusion.metrics import METRICS, list_metrics
 from gffusion.metrics.names import suggest
@@ -310,12 +311,16 @@ def check_batch_size(arguments: FusionTrainingArguments, batch_size: int, labele
         )
 
 
-def warn_about_untrained_parts(model: GFFusionModel, arguments: FusionTrainingArguments, labeled: bool) -> None:
+def warn_about_untrained_parts(
+    model: GFFusionModel, arguments: FusionTrainingArguments, training: Dataset[dict[str, Any]], labeled: bool
+) -> None:
     """Warn about parts of Algorithm 1 that the data or the number of epochs disables."""
     if not labeled:
-        no_labels = "The data has no label maps (`gffusion masks` makes them from boxes)"
-        reason = no_labels if model.config.use_segmenter else "The model has no segmenter"
-        logger.warning("%s: training with the structural loss L_st alone.", reason)
+        reason, unread = "The model has no segmenter", ""
+        if model.config.use_segmenter:
+            reason = "The data has no label maps (`gffusion masks` makes them from boxes)"
+            unread = describe_unread(training.pairs, "labels") if isinstance(training, FusionDataset) else ""
+        logger.warning("%s: training with the structural loss L_st alone%s.", reason, unread)
     elif arguments.head_start_epoch >= arguments.num_train_epochs:
         logger.warning(
             "head_start_epoch (q) is %d and num_train_epochs is %d: rates and lambda stay constant, and the head is not trained. "

@@ -117,7 +117,7 @@ class FusionTrainer:
             self._evaluated_files = warn_about_data(train_dataset, given, eval_dataset)
             if self.labeled:
                 warn_about_assumed_classes(train_dataset, model)
-            preflight.warn_about_untrained_parts(model, args, self.labeled)
+            preflight.warn_about_untrained_parts(model, args, train_dataset, self.labeled)
             preflight.warn_about_warmup(args, self.total_steps)
         self.token_cache = TokenCache(args.token_cache, model, args.mixed_precision) if args.token_cache else None
         self._step = TrainingStep(model, args, self.accelerator, self.labeled, self.token_cache)

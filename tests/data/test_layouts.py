@@ -13,6 +13,7 @@ from PIL import Image
 from gffusion import GFFusionConfig
 from gffusion.data import LAYOUTS, FoundPairs, FusionDataset, find_pairs, match_pairs
 from gffusion.data.layouts.known import FMB_CLASSES, MFNET_CLASSES
+from gffusion.data.layouts.unread import describe_unread
 
 RNG = np.random.default_rng(0)
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
@@ -233,6 +234,33 @@ def test_splits_in_folders(
         assert found.class_names == class_names
     with pytest.raises(FileNotFoundError, match="the folders test, train; choose another layout or split"):
         find_pairs(tmp_path, layout)
+
+
+@pytest.mark.parametrize(
+    ("folders", "kind", "unread", "advice"),
+    [
+        (("vi", "ir", "Segmentation_labels", "visualized"), "labels", "Segmentation_labels is", '"msrs" .--layout msrs. if this is MSRS$'),
+        (("Visible", "Infrared", "Label"), "labels", "Label is", "if this is MSRS or .* if this is FMB$"),
+        (("Vis", "Ir", "Annotation"), "boxes", "Annotation is", "--layout m3fd. if this is M3FD$"),
+        (("RGB", "T", "GT"), "labels", "GT is", "rename the folder to labels if it holds label maps$"),
+        (("RGB", "T", "Annotations", "xml"), "boxes", "Annotations and .*xml are", "rename the folder to boxes if it holds boxes"),
+        (("visible", "infrared", "fused"), "labels", None, ""),
+        (("visible", "infrared", "labels"), "labels", None, ""),
+        (("visible", "infrared", "GT"), "boxes", None, ""),
+    ],
+)  # fmt: skip
+def test_folders_that_are_not_read(
+    tmp_path: Path, folders: tuple[str, ...], kind: str, unread: str | None, advice: str
+) -> None:
+    make_images(*(tmp_path / folder for folder in folders[:2]), names=("a.png", "b.png"))
+    for folder in folders[2:]:
+        if kind == "labels" or folder == "GT":
+            make_images(tmp_path / folder, names=("b.png",))
+        else:
+            write(tmp_path / folder / "b.xml", "")
+    make_images(tmp_path / "other", names=("c.png",))
+    text = describe_unread(find_pairs(tmp_path).pairs, kind)
+    assert re.fullmatch(f"; .*{unread} not read: .*{advice}", text) if unread else not text
 
 
 def test_folder_of_the_visible_images_alone(tmp_path: Path) -> None:

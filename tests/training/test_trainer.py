@@ -97,12 +97,15 @@ class TestLearning:
 
     @pytest.mark.parametrize("use_segmenter", [True, False])
     def test_unlabeled_data_trains_with_the_structural_loss_and_a_warning(
-        self, make: Make, unlabeled_pairs: Path, caplog: pytest.LogCaptureFixture, use_segmenter: bool
+        self, make: Make, pairs: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, use_segmenter: bool
     ) -> None:
-        data = FusionDataset(unlabeled_pairs, RandomCrop(40))
+        (tmp_path / "data").mkdir()
+        for name, kind in (("visible", "visible"), ("infrared", "infrared"), ("GT", "labels")):
+            (tmp_path / "data" / name).symlink_to(pairs / kind)
+        data = FusionDataset(tmp_path / "data", RandomCrop(40))
         with caplog.at_level(logging.WARNING, "gffusion"):
             trainer = make(training=data, model={"use_segmenter": use_segmenter}, kind=Watched, head_start_epoch=0)
-        assert "structural loss" in caplog.text
+        assert "structural loss" in caplog.text and ("GT is not read" in caplog.text) == use_segmenter
         assert find_changes(trainer.states[0], copy_tensors(trainer.train())) == {"funet"}
         for record in trainer.folder.read_log():
             assert record["loss"] == record["loss_structural"]

@@ -1,0 +1,63 @@
+"""Name folders that seem to hold the label maps or boxes of a dataset, but that its layout does not read."""
+
+from collections.abc import Sequence, Set
+from pathlib import Path
+
+from gffusion.data.boxes import BOX_SUFFIXES
+from gffusion.data.file_names import ANY, FUSED, find_core, is_listed, is_named, normalize_name
+from gffusion.data.io import IMAGE_SUFFIXES
+from gffusion.data.pairs import ImagePair
+
+from .finder import LAYOUTS
+
+
+def describe_unread(pairs: Sequence[ImagePair], kind: str) -> str:
+    """Return advice on folders beside those of the images whose files have the same names, or an empty text.
+
+    Args:
+        pairs: The pairs.
+        kind: "labels" or "boxes", the name of the folder in the layout `folders`.
+    """
+    folders = _list_unread(pairs, IMAGE_SUFFIXES if kind == "labels" else BOX_SUFFIXES)
+    if not folders:
+        return ""
+    advice = f"rename the folder to {kind} if it holds {'label maps' if kind == 'labels' else 'boxes'}"
+    readers = {layout: read for layout in LAYOUTS if (read := _list_read(layout, folders, kind))}
+    if readers:
+        folders = [folder for folder in folders if folder in set().union(*readers.values())]
+        choices = (f'layout="{layout}" (--layout {layout}) if this is {layout.upper()}' for layout in readers)
+        advice = f"give {' or '.join(choices)}"
+    return f"; {' and '.join(map(str, folders))} {'is' if len(folders) == 1 else 'are'} not read: {advice}"
+
+
+def _list_unread(pairs: Sequence[ImagePair], suffixes: Sequence[str]) -> list[Path]:
+    cores = {_find_core(pair.name) for pair in pairs}
+    files = (file for pair in pairs for file in (pair.visible, pair.infrared, pair.labels, pair.boxes))
+    read = {file.parent for file in files if isinstance(file, Path)}
+    beside = [folder for pair in pairs[:1] for folder in pair.visible.parent.parent.iterdir() if folder.is_dir()]
+    return [
+        folder
+        for folder in sorted(beside)
+        if folder not in read and not is_named(folder.name, FUSED) and _holds(folder, suffixes, cores)
+    ]
+
+
+def _holds(folder: Path, suffixes: Sequence[str], cores: Set[str]) -> bool:
+    try:
+        return any(is_listed(file, suffixes) and _find_core(file.stem) in cores for file in folder.iterdir())
+    except OSError:  # such as lost+found
+        return False
+
+
+def _find_core(stem: str) -> str:
+    return find_core(normalize_name(stem), ANY)
+
+
+def _list_read(layout: str, folders: Sequence[Path], kind: str) -> set[Path]:
+    """Return those of some folders from which a layout reads label maps or boxes."""
+    try:
+        found = LAYOUTS[layout](folders[0].parent, None, kind == "boxes").pairs
+    except (OSError, ValueError):
+        return set()
+    files = (getattr(pair, kind) for pair in found)
+    return {file.parent for file in files if isinstance(file, Path)} & set(folders)
