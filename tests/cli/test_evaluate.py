@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -198,6 +199,16 @@ def test_borders_are_filled_for_models_only(evaluate: Callable, here: Path, with
     assert ("filled by the visible image for models" in outcome.err) == with_model
     assert ("metrics compare with the file as it is" in outcome.err) == with_model
     assert "--keep-borders keeps it" not in outcome.err
+
+
+def test_frames_of_both_images_are_noted(evaluate: Callable, here: Path) -> None:
+    for file in (here / kind / f"{name}.png" for kind in ("visible", "infrared") for name in NAMES[:2]):
+        values = np.array(Image.open(file))
+        values[[*range(20), *range(-20, 0)]] = 255
+        Image.fromarray(values).save(file)
+    outcome = evaluate("--fused", "mine=mine", "--metrics", "EN")
+    assert outcome.exit_code == 0
+    assert re.search(r"note: both images have the same bars or frame of value 255, .* \(2 pairs\)", outcome.err)
 
 
 def test_bad_images_are_listed_and_left_out(evaluate: Callable, here: Path) -> None:

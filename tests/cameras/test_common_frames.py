@@ -1,0 +1,62 @@
+"""Bars and frames that both images of a pair have are noted; dark or bright edges are not."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gffusion.cameras.common_frames import note_common_frame
+
+RNG = np.random.default_rng(0)
+
+
+def make(sides, width=20, value=255, channels=3, dtype=np.uint8):
+    """Return an image of noise with bars at some of top, bottom, left and right."""
+    image = RNG.integers(20, 230, (120, 160, channels)).astype(dtype)
+    for turns in (("top", "left", "bottom", "right").index(side) for side in sides):
+        np.rot90(image, -turns)[:width] = value
+    return image[..., 0] if channels == 1 else image
+
+
+def to_jpeg(image):
+    content = io.BytesIO()
+    Image.fromarray(image).save(content, "JPEG", quality=80)
+    return np.asarray(Image.open(content))
+
+
+ALL, ROWS, COLUMNS = ("top", "bottom", "left", "right"), ("top", "bottom"), ("left", "right")
+
+
+@pytest.mark.parametrize("is_jpeg", [False, True])
+@pytest.mark.parametrize("value", [0, 255])
+@pytest.mark.parametrize("sides", [ALL, ROWS, COLUMNS])
+def test_in_both_images(sides, value, is_jpeg):
+    visible, infrared = make(sides, 28, value), make(sides, 28, value, channels=1)
+    if is_jpeg:
+        visible, infrared = to_jpeg(visible), to_jpeg(infrared)
+    (note,) = note_common_frame(visible, infrared)
+    assert f"of value {value}," in note and "crop them in both images" in note
+
+
+@pytest.mark.parametrize(
+    ("visible", "infrared"),
+    [
+        (make(()), make((), channels=1)),
+        (make(ALL), make((), channels=1)),
+        (make(()), make(ALL, channels=1)),
+        (make(ALL, value=0), make(ALL, value=255, channels=1)),
+        (make(ALL, value=255), make(ALL, value=65535, channels=1, dtype=np.uint16)),
+        (make(ALL, value=(255, 0, 0)), make(ALL, channels=1)),
+        (make(("top",), value=0), make(("top",), value=0, channels=1)),
+        (make(("top", "left"), value=0), make(("top", "left"), value=0, channels=1)),
+        (make(ALL, 5), make(ALL, 5, channels=1)),
+        (make(ALL, 20, 0), make(ALL, 50, 0, channels=1)),  # a border in a dark image
+        (np.zeros((120, 160, 3), np.uint8), make(ROWS, value=0, channels=1)),
+        (np.zeros((120, 160, 3), np.uint8), np.zeros((120, 160), np.uint8)),
+        (make(ALL), make(ALL, channels=1)[:100]),
+        (np.zeros((1, 1), np.uint8), np.zeros((1, 1), np.uint8)),
+    ],
+)
+def test_others(visible, infrared):
+    assert note_common_frame(visible, infrared) == ()
