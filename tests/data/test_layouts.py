@@ -301,6 +301,25 @@ def test_llvip(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         find_pairs(tmp_path, "llvip")
 
 
+@pytest.mark.parametrize("kind", ["labels", "boxes"])
+def test_llvip_files_of_one_split(tmp_path: Path, caplog: pytest.LogCaptureFixture, kind: str) -> None:
+    """As after `gffusion masks --split train`: all splits share the folders of label maps and boxes."""
+    for split, name in (("train", "010001"), ("test", "190001")):
+        make_images(tmp_path / "visible" / split, tmp_path / "infrared" / split, names=(f"{name}.jpg",))
+    file = tmp_path / ("masks/010001.png" if kind == "labels" else "Annotations/010001.xml")
+    file.parent.mkdir()
+    file.touch()
+    found = [getattr(find_pairs(tmp_path, "llvip", split).pairs[0], kind) for split in ("train", "test")]
+    assert found == [file, None]
+    assert not caplog.records
+    file.rename(file.with_stem("170001"))
+    for split in ("train", "test"):
+        with pytest.raises(
+            ValueError, match=f"no image in .*{split} has the stem of one in {re.escape(str(file.parent))}"
+        ):
+            find_pairs(tmp_path, "llvip", split)
+
+
 def test_the_guide_has_all_layouts() -> None:
     assert list(TABLE) == list(LAYOUTS)
 

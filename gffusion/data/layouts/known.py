@@ -3,7 +3,9 @@
 import dataclasses
 from pathlib import Path
 
-from gffusion.data.pairs import match_pairs
+from gffusion.data.file_names import is_listed
+from gffusion.data.io import IMAGE_SUFFIXES
+from gffusion.data.pairs import NoMatchError, match_pairs
 
 from .base import FoundPairs, find_folder, find_split, match_folders, require_folder, select_split
 
@@ -84,11 +86,17 @@ def find_llvip(root: Path, split: str | None = None, with_boxes: bool = True) ->
     """
     if split is None:
         raise ValueError('the layout \'llvip\' requires a split; pass split="train" or split="test"')
-    boxes = ("Annotations",) if with_boxes else ()
-    folders = [require_folder(require_folder(root, "llvip", kind), "llvip", split) for kind in ("visible", "infrared")]
-    labels = find_folder(root, "masks")
-    match = match_pairs(folders[0], folders[1], labels, find_folder(root, *boxes))
+    visible, infrared = (
+        require_folder(require_folder(root, "llvip", kind), "llvip", split) for kind in ("visible", "infrared")
+    )
+    labels, boxes = find_folder(root, "masks"), find_folder(root, "Annotations") if with_boxes else None
     # Labels and boxes of all splits share a folder, so files of other splits are not reported as unmatched.
+    match = match_pairs(
+        visible,
+        infrared,
+        None if labels and _is_of_other_splits(visible, labels, None) else labels,
+        None if boxes and _is_of_other_splits(visible, None, boxes) else boxes,
+    )
     match = dataclasses.replace(match, labels_only=(), boxes_only=())
     return FoundPairs(match, ("person",), labels or root / "masks")
 
@@ -103,3 +111,20 @@ def find_fmb(root: Path, split: str | None = None, with_boxes: bool = True) -> F
     part = find_split(root, split, "fmb")
     match = match_folders(part, "fmb", ("Visible", "vi"), ("Infrared", "ir"), labels=("Label", "labels"))
     return FoundPairs(match, FMB_CLASSES)
+
+
+def _is_of_other_splits(visible: Path, labels: Path | None, boxes: Path | None) -> bool:
+    """Return whether a folder of label maps or boxes has some of images of other splits, but none of this split."""
+    others = [folder for folder in visible.parent.iterdir() if folder.is_dir() and folder != visible]
+    return not _has_match([visible], labels, boxes) and _has_match(others, labels, boxes)
+
+
+def _has_match(folders: list[Path], labels: Path | None, boxes: Path | None) -> bool:
+    images = [file for folder in folders for file in folder.iterdir() if is_listed(file, IMAGE_SUFFIXES)]
+    if not images:
+        return False
+    try:
+        match_pairs(images, images, labels, boxes)
+    except NoMatchError:
+        return False
+    return True
