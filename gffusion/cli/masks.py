@@ -320,12 +320,13 @@ def _label(
         )
     count = len(done) - len(failed)
     hidden = f", {report.hidden} hidden by others" if report.hidden else ""
+    ignored = f"; ignored {report.ignored} uncertain box{'es' * (report.ignored != 1)}" if report.ignored else ""
     return (
         failed,
         count,
         (
             f"labeled {count} pair{'s' * (count != 1)} in {time.perf_counter() - started:.1f} s: {report.objects} "
-            f"object{'s' * (report.objects != 1)}, {report.found} found, {report.fallback} with the fallback{hidden}"
+            f"object{'s' * (report.objects != 1)}, {report.found} found, {report.fallback} with the fallback{hidden}{ignored}"
         ),
     )
 

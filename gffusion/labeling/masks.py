@@ -4,8 +4,9 @@ A box is (left, top, right, bottom) in pixels. Its window is the block of pixels
 an object mask has the shape of its window.
 """
 
+import operator
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -44,11 +45,13 @@ class MaskReport:
         objects: Number of boxes.
         found: Objects for which the method found a mask; the others get the fallback.
         hidden: Objects that smaller objects cover completely.
+        ignored: Boxes of groups and doubtful objects, which are not among the objects.
     """
 
     objects: int = 0
     found: int = 0
     hidden: int = 0
+    ignored: int = 0
 
     @property
     def fallback(self) -> int:
@@ -56,7 +59,8 @@ class MaskReport:
         return self.objects - self.found
 
     def __add__(self, other: "MaskReport") -> "MaskReport":
-        return MaskReport(self.objects + other.objects, self.found + other.found, self.hidden + other.hidden)
+        sums = map(operator.add, astuple(self), astuple(other))
+        return MaskReport(*sums)
 
 
 class ThresholdMasks:
@@ -107,7 +111,7 @@ def draw_labels(
 
     Args:
         masks: For each box the mask of its object, or `None`.
-        boxes: The boxes.
+        boxes: The boxes; those to ignore become 255.
         size: Height and width of the image in pixels.
         fallback: What to draw for an object without a mask, so that it does not become background. `"ellipse"`: the
             inscribed ellipse as the object, and 255 in the rest of the box; `"box"`: the whole box as the object;
@@ -126,7 +130,7 @@ def draw_labels(
         >>> boxes = Boxes(np.array([[1, 1, 5, 4]], np.float32), np.array([2]))
         >>> labels, report = draw_labels([None], boxes, size=(5, 6), fallback="box")
         >>> int((labels == 3).sum()), report
-        (12, MaskReport(objects=1, found=0, hidden=0))
+        (12, MaskReport(objects=1, found=0, hidden=0, ignored=0))
     """
     check_choice("`fallback`", fallback, FALLBACKS)
     if boxes.classes.size and boxes.classes.max() + 1 >= IGNORED:
@@ -145,13 +149,15 @@ def draw_labels(
         elif ignore_doubtful:
             doubtful[window] |= ellipse
         owners[window][mask] = index
+    for box in boxes.ignored:
+        doubtful[find_window(box, size)] = True
     labels = np.where(doubtful, IGNORED, 0).astype(np.uint8)
     drawn = owners >= 0
     labels[drawn] = boxes.classes[owners[drawn]] + 1
     found = sum(mask is not None for mask in masks)
-    ignored = len(masks) - found if fallback == "ignore" else 0
-    hidden = len(masks) - ignored - len(np.unique(owners[drawn]))
-    return labels, MaskReport(len(masks), found, hidden)
+    undrawn = len(masks) - found if fallback == "ignore" else 0
+    hidden = len(masks) - undrawn - len(np.unique(owners[drawn]))
+    return labels, MaskReport(len(masks), found, hidden, len(boxes.ignored))
 
 
 def find_window(box: Floats, size: tuple[int, int], margin: tuple[float, float] = (0, 0)) -> tuple[slice, slice]:

@@ -1,5 +1,7 @@
 """Masks by threshold, and label maps drawn from masks."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from mask_shapes import boxes_of, disc, iou
@@ -77,6 +79,16 @@ class TestDrawLabels:
         assert len(np.unique(labels)) == 3  # background, ignored and one of the two
         assert draw_labels([None, None], twins, SIZE, "ignore")[1] == MaskReport(objects=2)  # ignored is not hidden
 
+    @pytest.mark.parametrize("ignore_doubtful", [True, False])
+    def test_uncertain_boxes_are_ignored_and_cover_no_object(self, ignore_doubtful: bool) -> None:
+        boxes = replace(boxes_of((30, 20, 50, 30, 4)), ignored=np.array([[40, 20, 60, 40]], np.float32))
+        labels, report = draw_labels([None], boxes, SIZE, "box", ignore_doubtful)
+        expected = np.zeros(SIZE, dtype=np.uint8)
+        expected[20:40, 40:60] = 255
+        expected[20:30, 30:50] = 5
+        np.testing.assert_array_equal(labels, expected)
+        assert report == MaskReport(objects=1, found=0, ignored=1)
+
     @pytest.mark.parametrize("fallback", ["ellipse", "box"])
     @pytest.mark.parametrize("box", [(5.2, 5.2, 5.4, 5.4), (5.9, 5, 6.1, 9), (79.5, 59.5, 80, 60), (0, 0, 80, 60)])
     def test_every_box_has_a_pixel(self, box: tuple[float, ...], fallback: str) -> None:
@@ -91,7 +103,7 @@ class TestDrawLabels:
             draw_labels([], boxes_of(), SIZE, "none")  # type: ignore[arg-type]
 
     def test_reports_add_up(self) -> None:
-        assert MaskReport(3, 2, 1) + MaskReport(4, 1, 0) == MaskReport(7, 3, 1)
+        assert MaskReport(3, 2, 1, 5) + MaskReport(4, 1, 0, 2) == MaskReport(7, 3, 1, 7)
 
 
 class TestCleanMask:

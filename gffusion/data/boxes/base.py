@@ -3,7 +3,7 @@
 import functools
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,10 +29,12 @@ class Boxes:
         coordinates: (N, 4) float32 left, top, right and bottom edges in pixels, clipped to the image, with a positive
             area. A box around the whole image is (0, 0, width, height).
         classes: (N,) int64 indices, from 0, into the class names of the dataset.
+        ignored: (M, 4) float32 boxes of groups and doubtful objects, which are neither objects nor background.
     """
 
     coordinates: NDArray[np.float32]
     classes: NDArray[np.int64]
+    ignored: NDArray[np.float32] = field(default_factory=lambda: np.empty((0, 4), np.float32))
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class NamedBoxes:
         size: Height and width of the annotated image, or None if the file does not state them.
         names: Class name of every box.
         coordinates: Left, top, right and bottom edges of every box in pixels.
+        ignored: The same of groups and doubtful objects.
     """
 
     origin: str
     size: tuple[int, int] | None
     names: tuple[str, ...]
     coordinates: tuple[tuple[float, float, float, float], ...]
+    ignored: tuple[tuple[float, float, float, float], ...] = ()
 
     def to_boxes(self, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
         """Return the boxes clipped to an image of `size` (H, W), with the indices of their names in `class_names`.
@@ -67,7 +71,8 @@ class NamedBoxes:
             )
         indices = {normalize_name(name): index for index, name in enumerate(class_names)}
         classes = [_find_class(name, indices, self.origin) for name in self.names]
-        return clip_boxes(self.coordinates, classes, size, self.origin)
+        ignored = clip_boxes(self.ignored, [0] * len(self.ignored), size, self.origin)
+        return replace(clip_boxes(self.coordinates, classes, size, self.origin), ignored=ignored.coordinates)
 
 
 def clip_boxes(coordinates: ArrayLike, classes: Sequence[int], size: tuple[int, int], origin: str) -> Boxes:

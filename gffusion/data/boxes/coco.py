@@ -13,8 +13,8 @@ Entry = TypeVar("Entry")
 def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tuple[str, ...]]:
     """Read the boxes of all images of a COCO detection file.
 
-    Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Annotations with
-    `iscrowd` are ignored: their boxes contain groups, not objects. Images may lack `width` and `height`, or have 0 or null.
+    Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Boxes of
+    annotations with `iscrowd` contain groups, not objects: they are `NamedBoxes.ignored`. Images may lack `width` and `height`, or have 0 or null.
 
     Returns:
         The boxes of every listed image by its stem, including images without annotations, and the names of the
@@ -42,8 +42,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
         images = {entry["id"]: {**entry, "file_name": str(entry["file_name"])} for entry in content["images"]}
         annotations: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
         for annotation in content["annotations"]:
-            if not annotation.get("iscrowd", 0):
-                _look_up(annotations, annotation["image_id"], "image").append(annotation)
+            _look_up(annotations, annotation["image_id"], "image").append(annotation)
         boxes = [_convert_image(path, entry, annotations[key], categories) for key, entry in images.items()]
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         cause = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -76,15 +75,21 @@ def _look_up(entries: dict[Any, Entry], key: Any, kind: str) -> Entry:
 def _convert_image(
     path: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, str]
 ) -> NamedBoxes:
-    corners = []
+    names, corners, ignored = [], [], []
     for annotation in annotations:
         left, top, width, height = map(float, annotation["bbox"])
         if min(width, height) < 0:
             raise ValueError(f"the box {annotation['bbox']} of {image['file_name']} has a negative side")
-        corners.append((left, top, left + width, top + height))
+        box = (left, top, left + width, top + height)
+        if annotation.get("iscrowd", 0):
+            ignored.append(box)
+        else:
+            names.append(_look_up(categories, int(annotation["category_id"]), "category"))
+            corners.append(box)
     return NamedBoxes(
         origin=f"{path} ({image['file_name']})",
         size=(int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None,
-        names=tuple(_look_up(categories, int(annotation["category_id"]), "category") for annotation in annotations),
+        names=tuple(names),
         coordinates=tuple(corners),
+        ignored=tuple(ignored),
     )

@@ -12,11 +12,11 @@ def read_kaist(path: Path, size: tuple[int, int], class_names: Sequence[str] | N
     """Read a file of KAIST or Caltech, as Piotr's toolbox writes it (https://pdollar.github.io/toolbox, `bbGt`).
 
     After the header, each line is a box: class, left, top, width and height in pixels, visibility (5 numbers), and
-    whether to ignore the box. Boxes to ignore and doubtful ones (`person?`) are left out.
+    whether to ignore the box. Boxes to ignore and doubtful ones (`person?`) are `Boxes.ignored`.
 
     See [`read_boxes`] for the arguments and errors.
     """
-    names, corners = [], []
+    names, corners, ignored = [], [], []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         name, *columns = line.split() or ["%"]
         if name.startswith("%"):
@@ -28,7 +28,10 @@ def read_kaist(path: Path, size: tuple[int, int], class_names: Sequence[str] | N
             raise ValueError(
                 f"{path}, line {number}: a bbGt line must be: class, left, top, width, height, ..., got {line.strip()!r}"
             ) from None
-        if not is_ignored and not name.endswith("?"):
+        box = (left, top, left + width, top + height)
+        if is_ignored or name.endswith("?"):
+            ignored.append(box)
+        else:
             names.append(name)
-            corners.append((left, top, left + width, top + height))
-    return NamedBoxes(str(path), None, tuple(names), tuple(corners)).to_boxes(size, class_names)
+            corners.append(box)
+    return NamedBoxes(str(path), None, tuple(names), tuple(corners), tuple(ignored)).to_boxes(size, class_names)

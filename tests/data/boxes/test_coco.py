@@ -43,6 +43,7 @@ def test_ids_with_gaps(tmp_path: Path) -> None:
     boxes = read_boxes(images["a"], SIZE, class_names)
     np.testing.assert_array_equal(boxes.coordinates, [(10, 20, 40, 60), (0, 0, 200, 100)])
     assert boxes.classes.tolist() == [1, 0]
+    assert boxes.ignored.tolist() == [[0, 0, 50, 50]]
     assert read_boxes(images["a"], SIZE, ("bus", "PERSON", "Car")).classes.tolist() == [2, 1]
     assert read_boxes(images["b"], SIZE, class_names).coordinates.shape == (0, 4)
     with pytest.raises(ValueError, match=r"all\.json \(visible/a\.png\): .* drawn on an image of 200x100"):

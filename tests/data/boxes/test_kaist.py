@@ -34,6 +34,7 @@ def test_boxes(tmp_path: Path, newline: str) -> None:
     boxes = read_boxes(path, (100, 120), ["Cyclist", "Person"])
     assert boxes.coordinates.tolist() == [[10, 20, 40, 60], [5, 6, 12, 14]]
     assert boxes.classes.tolist() == [1, 0]
+    assert boxes.ignored.tolist() == [[1, 2, 4, 6], [1, 2, 4, 6]]
     path.write_text("% bbGt version=3\n")
     assert len(read_boxes(path, (100, 120), ["person"]).classes) == 0
 
