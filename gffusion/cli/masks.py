@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -144,7 +144,7 @@ def masks(
             check_writable(output)
             mask_method = _load_method(method, encoder, revision, image_size, source, device)
             if names is not None:
-                _write_classes(output.parent, names)
+                _check_classes(output.parent, names)
             failed, count, summary = _label(todo, output, mask_method, names, fallback, ignore_doubtful, ranges)
             skipped = f", skipped {len(pairs) - len(todo)} that existed" if len(todo) < len(pairs) else ""
             print_line(f"{summary}{skipped} -> {output}")
@@ -275,19 +275,29 @@ def _load_method(
     return PatchMasks(load_encoder(encoder, revision).to(device), image_size, source)
 
 
-def _write_classes(folder: Path, class_names: Sequence[str]) -> None:
-    """Write the class names, or raise ValueError if their file exists with other names."""
+def _check_classes(folder: Path, class_names: Sequence[str]) -> None:
+    """Raise ValueError if the file of class names exists with other names."""
     # These imports take time that `gffusion --help` need not spend.
     from gffusion.data.class_names import normalize_class_name, read_lines
     from gffusion.data.pairs import CLASSES_FILE
 
     file = folder / CLASSES_FILE
-    if not file.exists():
-        write_output(file, "".join(f"{name}\n" for name in class_names).encode())
-    elif [*map(normalize_class_name, read_lines(file))] != [*map(normalize_class_name, class_names)]:
+    if file.exists() and [*map(normalize_class_name, read_lines(file))] != [*map(normalize_class_name, class_names)]:
         raise ValueError(
             f"{file} lists other classes than {', '.join(class_names)}: remove it, or choose another --output"
         )
+
+
+def _write_classes(
+    results: Iterable["LabelResult"], folder: Path, class_names: Sequence[str] | None
+) -> Iterator["LabelResult"]:
+    """Write the class names with the first label map: without any, the next run can have other names."""
+    from gffusion.data.pairs import CLASSES_FILE  # saves start-up time
+
+    for result in results:
+        if class_names is not None and result.error is None and not (folder / CLASSES_FILE).exists():
+            write_output(folder / CLASSES_FILE, "".join(f"{name}\n" for name in class_names).encode())
+        yield result
 
 
 def _label(
@@ -307,6 +317,7 @@ def _label(
 
     started = time.perf_counter()
     results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges)
+    results = _write_classes(results, output.parent, class_names)
     done = list(show_progress(results, total=len(pairs), unit="pair"))
     for note, number in summarize_notes(note for result in done for note in result.notes):
         print_note(f"{note} ({number} pair{'s' * (number != 1)})")

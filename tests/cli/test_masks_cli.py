@@ -282,6 +282,16 @@ class TestClasses:
         assert not (data / "labels").exists()
         assert gffusion("masks", data, "--method", "threshold", "--class-names", "Person,BICYCLE,car").exit_code == 0
 
+    def test_are_not_written_without_a_map(self, gffusion: Callable, data: Path) -> None:
+        (data / "classes.txt").unlink()
+        for name in NAMES:
+            (data / "boxes" / f"{name}.txt").write_text("% bbGt version=3\nperson 20 30 40 60\n")
+        outcome = gffusion("masks", data, "--method", "threshold", "--class-names", "car,bus")
+        assert outcome.exit_code == 2 and "unknown class 'person'" in outcome.err
+        assert not (data / "classes.txt").exists()
+        assert gffusion("masks", data, "--method", "threshold", "--class-names", "car,person").exit_code == 0
+        assert (data / "classes.txt").read_text() == "car\nperson\n"
+
     def test_of_yolo_need_no_names(self, gffusion: Callable, data: Path) -> None:
         (data / "classes.txt").unlink()
         assert gffusion("masks", data, "--method", "threshold").exit_code == 0
