@@ -16,8 +16,8 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
     """Read a Pascal VOC file, as labelImg writes it.
 
     Pixels are counted from 1 and both corners belong to the box: `xmin=1, xmax=width` spans the image (Everingham et
-    al., "The PASCAL Visual Object Classes Challenge: Development Kit"). See [`read_boxes`] for the arguments and
-    errors.
+    al., "The PASCAL Visual Object Classes Challenge: Development Kit"). An object without `bndbox` can have a `polygon` of
+    `x1, y1, x2, y2, x3, y3, ...`, as in DroneVehicle: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
     try:
         root = parse_xml(read_text(path))
@@ -26,13 +26,26 @@ def read_voc(path: Path, size: tuple[int, int], class_names: Sequence[str] | Non
     names, corners = [], []
     for number, entry in enumerate(root.iter("object"), start=1):
         try:
-            left, top, right, bottom = (float(entry.findtext(f"bndbox/{key}", "")) for key in _CORNERS)
+            left, top, right, bottom = _read_corners(entry)
         except ValueError:
-            raise ValueError(f"{path}: object {number} needs the numbers bndbox/{', '.join(_CORNERS)}") from None
+            raise ValueError(
+                f"{path}: object {number} needs the numbers bndbox/{', '.join(_CORNERS)}, or polygon/x1, y1, x2, y2, x3, y3, ..."
+            ) from None
         names.append(entry.findtext("name", "").strip())
         corners.append((left - 1, top - 1, right, bottom))
     check_pixels([(left + 1, top + 1, right, bottom) for left, top, right, bottom in corners], str(path))
     return NamedBoxes(str(path), _read_size(root), tuple(names), tuple(corners)).to_boxes(size, class_names)
+
+
+def _read_corners(entry: ElementTree.Element) -> tuple[float, float, float, float]:
+    """Return the numbers of a `bndbox`, or the smallest and largest ones of a `polygon` of at least three points."""
+    polygon = entry.find("polygon")
+    if polygon is None or entry.find("bndbox") is not None:
+        left, top, right, bottom = (float(entry.findtext(f"bndbox/{key}", "")) for key in _CORNERS)
+        return left, top, right, bottom
+    numbers = range(1, max(3, len(polygon) // 2) + 1)
+    x, y = ([float(polygon.findtext(f"{axis}{number}", "")) for number in numbers] for axis in "xy")
+    return min(x), min(y), max(x), max(y)
 
 
 def _read_size(root: ElementTree.Element) -> tuple[int, int] | None:

@@ -28,6 +28,21 @@ def test_corners_count_from_1_and_belong_to_the_box(tmp_path: Path) -> None:
     assert boxes.classes.tolist() == [1, 0]
 
 
+@pytest.mark.parametrize("points", [[(30, 21), (5, 40), (11, 9)], [(30, 21), (12, 40), (5, 22), (11, 9)]])
+def test_box_around_a_polygon(tmp_path: Path, points: list[tuple[int, int]]) -> None:
+    numbers = "".join(f"<x{n}>{x}</x{n}><y{n}>{y}</y{n}>" for n, (x, y) in enumerate(points, start=1))
+    entry = f"<object><name>car</name><polygon>{numbers}</polygon></object>"
+    file = tmp_path / "a.xml"
+    file.write_text(f"<annotation>{entry}</annotation>")
+    assert read_boxes(file, SIZE, CLASSES).coordinates.tolist() == [[4, 8, 30, 40]]
+    file.write_text(f"<annotation>{entry.replace('<x3>', '<x>').replace('</x3>', '</x>')}</annotation>")
+    with pytest.raises(ValueError, match=r"object 1 needs the numbers bndbox/.*, or polygon/x1, y1"):
+        read_boxes(file, SIZE, CLASSES)
+    box = "<bndbox><xmin>1</xmin><ymin>1</ymin><xmax>20</xmax><ymax>20</ymax></bndbox>"
+    file.write_text(f"<annotation>{entry.replace('<polygon>', f'{box}<polygon>')}</annotation>")
+    assert read_boxes(file, SIZE, CLASSES).coordinates.tolist() == [[0, 0, 20, 20]]
+
+
 def test_people_are_persons_unless_both_are_classes(tmp_path: Path) -> None:
     file = voc(tmp_path, ("People", 1, 1, 20, 20))
     assert read_boxes(file, SIZE, CLASSES).classes.tolist() == [0]
