@@ -1,11 +1,13 @@
 """What a folder holds instead of the files that are looked for, in words, and the suffixes of videos."""
 
-from collections.abc import Iterable, Sequence
+import itertools
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gffusion.utils.notes import name_first
 
-from .file_names import ANY, find_core, normalize_name
+from .file_names import ANY, INFRARED_OR_NEAR, VISIBLE, find_core, is_named, normalize_name
 from .raw_frames import RAW_SUFFIXES
 
 VIDEO_SUFFIXES = (
@@ -17,6 +19,7 @@ VIDEO_SUFFIXES = (
 FLIR_SUFFIXES = (".seq", ".csq")
 """Suffixes of recordings of FLIR, which are not read."""
 
+_MAX_FOLDERS = 1000  # that are searched for a message
 
 UNREAD_SUFFIXES = (".avif", ".gif", ".heic", ".heif", ".j2k", ".jp2", ".jxl", ".pgm", ".pnm", ".ppm")
 """Suffixes of images in formats that are not read."""
@@ -46,7 +49,7 @@ def describe_others(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:
             advice += "; raw frames need their size and type: raw_frame (--raw-frame)"
         if unread := [file for file in files if file.suffix.lower() in UNREAD_SUFFIXES]:
             advice += f"; {describe_unread(unread)}"
-    return advice + _describe_subfolders(folder, suffixes)
+    return advice + _describe_subfolders(folder, suffixes, kind)
 
 
 def find_unread(folder: Path, partners: Iterable[Path]) -> list[Path]:
@@ -74,12 +77,34 @@ def describe_unread(files: Sequence[Path]) -> str:
     )
 
 
-def _describe_subfolders(folder: Path, suffixes: tuple[str, ...]) -> str:
-    """Return the names of the sub-folders that hold such files, with their number, for messages."""
+def _describe_subfolders(folder: Path, suffixes: tuple[str, ...], kind: str) -> str:
+    """Return the names of the sub-folders that hold such files, with their number, for messages; deeper ones if no child does."""
+    children = [child for child in sorted(folder.iterdir()) if child.is_dir() and not child.name.startswith(".")]
+    counts = {child: sum(file.suffix.lower() in suffixes for file in child.iterdir()) for child in children}
+    if any(counts.values()):
+        return f"; give one of its sub-folders {_show_counts(counts, folder)}"
     counts = {
-        child.name: sum(file.suffix.lower() in suffixes for file in child.iterdir())
-        for child in sorted(folder.iterdir())
-        if child.is_dir() and not child.name.startswith(".")
+        Path(root): sum(Path(file).suffix.lower() in suffixes for file in files)
+        for root, _, files in itertools.islice(os.walk(folder), _MAX_FOLDERS)
+        if not any(part.startswith(".") for part in Path(root).relative_to(folder).parts)
     }
-    shown = name_first([f"{name} ({count} files)" for name, count in counts.items() if count], 8)
-    return f"; give one of its sub-folders {shown}" if shown else ""
+    if not any(counts.values()):
+        return ""
+    shown = f"; give one of the folders in it {_show_counts(dict(sorted(counts.items())), folder)}"
+    if kind != "images":
+        return shown
+    both = next(filter(_has_both_kinds, sorted({path.parent for path, count in counts.items() if count})), None)
+    example = f", such as {both}" if both else ""
+    return f"{shown}; `gffusion fuse` also takes a folder with one sub-folder for each kind{example}, or a CSV file of pairs"
+
+
+def _show_counts(counts: Mapping[Path, int], folder: Path) -> str:
+    """Return folders that hold files, relative to another one, with the number of files."""
+    return name_first(
+        [f"{path.relative_to(folder).as_posix()} ({count} files)" for path, count in counts.items() if count], 8
+    )
+
+
+def _has_both_kinds(folder: Path) -> bool:
+    names = [child.name for child in folder.iterdir() if child.is_dir()]
+    return all(sum(is_named(name, kind) for name in names) == 1 for kind in (VISIBLE, INFRARED_OR_NEAR))

@@ -1,5 +1,6 @@
 """Matching of file names, and reading of pairs."""
 
+import re
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -292,6 +293,24 @@ class TestOneFolder:
         for infrared in (tmp_path, tmp_path / "100MEDIA"):
             with pytest.raises(ValueError, match=message):
                 match_pairs(tmp_path, infrared)
+
+    @pytest.mark.parametrize(
+        ("name", "example"), [("lwir", ", such as {}/set00/V000, or a CSV file"), ("other", ", or a CSV file")]
+    )
+    def test_deeper_folders_are_named(self, tmp_path: Path, name: str, example: str) -> None:
+        for file in (
+            f"V000/{name}/1.png",
+            "V000/visible/1.jpg",
+            "V001/visible/2.png",
+            "V001/.old/3.png",
+            "V001/x/4.txt",
+        ):
+            (tmp_path / "set00" / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "set00" / file).touch()
+        folders = rf"set00/V000/{name} \(1 files\), set00/V000/visible \(1 files\), set00/V001/visible \(1 files\)"
+        message = f"give one of the folders in it {folders}; .* takes a folder .*{re.escape(example.format(tmp_path))}"
+        with pytest.raises(ValueError, match=message):
+            match_pairs(tmp_path, tmp_path)
 
 
 class TestBoxes:
