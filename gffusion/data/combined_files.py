@@ -11,10 +11,10 @@ from gffusion.cameras.radiometric import inspect_radiometric
 
 from .decoded_image import DEFAULT_OPTIONS, DecodeOptions
 from .decoding import open_header
-from .file_names import is_listed
+from .file_names import is_listed, natural_key
 from .io import IMAGE_SUFFIXES, read_bytes
 from .modalities import Modalities, can_hold_both, is_jpeg, split_modalities
-from .pairs import ImagePair, match_pairs, natural_key
+from .pairs import ImagePair, match_pairs
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .reading import ReadOptions, holds_both, refuse_single
 from .tiff_pages import count_frames
@@ -89,7 +89,7 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
     if not pairs:
         raise ValueError(
             f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
-            "1_ir.png: give the folder of the visible and that of the infrared images"
+            "1_ir.png: give the folder of the visible and that of the infrared images, or two lists (@visible.txt @infrared.txt)"
         )
     return CombinedFiles(pairs, match.visible_only + match.infrared_only, match.notes)
 

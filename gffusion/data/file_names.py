@@ -45,6 +45,9 @@ _FILLERS = (
 # DJI puts the letter before the name of a waypoint: dji_20230601120000_0001_t_waypoint1.
 _NAMED_SHOT = re.compile(r"(dji_(?:\d+_)?\d{3,5})_([a-z])(?=_)")
 
+# Names of visible images, and the names of their infrared images.
+_KNOWN_NAMES = ((re.compile(r"(.+)_co"), r"\1_ir"), (re.compile(r"v(\d+)"), r"i\1"))
+
 # Largest differences of the time stamps of the two files of one shot, in seconds: with equal and with consecutive
 # numbers.
 _MAX_SECONDS = (5, 1)
@@ -72,6 +75,12 @@ def normalize_name(name: str) -> str:
         True
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def natural_key(file: Path) -> tuple[list[str | int], str]:
+    """Return a sort key that compares runs of digits as numbers; the full name orders `1` and `01`."""
+    parts = re.split(r"(\d+)", normalize_name(file.stem))
+    return [int(part) if part.isdecimal() else part for part in parts], file.name
 
 
 def is_listed(file: Path, suffixes: Sequence[str]) -> bool:
@@ -177,6 +186,20 @@ def match_shots(visible: Iterable[str], infrared: Iterable[str]) -> dict[str, st
         for prefix, stems in (("dc", visible), ("ir", infrared))
     )
     return matched | {stem: thermal[number - 1] for number, stem in photos.items() if number - 1 in thermal}
+
+
+def match_known_names(visible: Iterable[str], infrared: Iterable[str]) -> dict[str, str]:
+    """Return the infrared stem of each visible stem that has one, of datasets whose names lack usual words: VEDAI, LasHeR.
+
+    Example:
+        >>> match_known_names(["0001_co", "v000002", "3_co"], ["0001_ir", "i000002", "i3"])
+        {'0001_co': '0001_ir', 'v000002': 'i000002'}
+    """
+    others = set(infrared)
+    found = {
+        stem: pattern.sub(other, stem) for stem in visible for pattern, other in _KNOWN_NAMES if pattern.fullmatch(stem)
+    }
+    return {stem: other for stem, other in found.items() if other in others}
 
 
 def _parse_shot(stem: str, kind: Words) -> _Shot | None:

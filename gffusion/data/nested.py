@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from .file_names import is_listed, normalize_name
+from .file_names import is_listed, natural_key, normalize_name
 from .io import IMAGE_SUFFIXES
-from .pairs import NoMatchError, PairMatch, match_pairs, natural_key
+from .pairs import NoMatchError, PairMatch, match_pairs
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,6 @@
 """Match the files of visible/infrared pairs."""
 
 import os
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,9 @@ from .file_names import (
     find_core,
     is_listed,
     is_named,
+    match_known_names,
     match_shots,
+    natural_key,
     normalize_name,
 )
 from .io import IMAGE_SUFFIXES
@@ -91,7 +92,7 @@ def match_pairs(
     Stems are compared case-insensitively and in one Unicode form, and suffixes can differ: `Visible/0001.PNG` matches
     `infrared/0001.jpg`. The remaining stems are compared without usual words at their beginning or end:
     `FLIR_1_RGB.jpg` matches `FLIR_1.jpg`, `VIS1.png` matches `IR1.png`, `DJI_0001_W.jpg` matches `DJI_0001_T.jpg`, and
-    `1_mask.png` matches either. Ignored are hidden files, folders, other suffixes, and images of the other kind that have one
+    `1_mask.png` matches either. `1_co.png` matches `1_ir.png`, and `v1.jpg` in the folder of visible images `i1.jpg`. Ignored are hidden files, folders, other suffixes, and images of the other kind that have one
     of the own kind beside them, such as `DJI_0001_T.JPG` beside `DJI_0001_V.JPG` in `visible`.
 
     In one folder, given twice, files with such words are matched. If there are none, every file must hold both images.
@@ -136,7 +137,10 @@ def match_pairs(
         visible_files, infrared_files, left_out = leave_out_other_kind(visible_files, infrared_files)
         partners, assumed = _find_partners(visible_files, infrared_files, INFRARED, INFRARED_OR_NEAR)
         notes = (*left_out, *assumed)
-        listed = ", or give `gffusion fuse` a CSV file of pairs, which `gffusion match` writes by the times in names"
+        listed = (
+            ", or give `gffusion fuse` two lists (@visible.txt @infrared.txt), or a CSV file of pairs, which `gffusion match` writes "
+            "by the times in names"
+        )
         _check_any_match(_describe(visible), visible_files, _describe(infrared), infrared_files, partners, listed)
     paired = {stem: file for stem, file in visible_files.items() if stem in partners}
     labels_files = list_folder(labels, IMAGE_SUFFIXES, "images") if labels is not None else {}
@@ -283,12 +287,6 @@ def _list_boxes(boxes: Path | Mapping[str, NamedBoxes] | None) -> Mapping[str, P
     return {stem: file for stem, file in files.items() if file.name.lower() != CLASSES_FILE}
 
 
-def natural_key(file: Path) -> tuple[list[str | int], str]:
-    """Return a sort key that compares runs of digits as numbers; the full name orders `1` and `01`."""
-    parts = re.split(r"(\d+)", normalize_name(file.stem))
-    return [int(part) if part.isdecimal() else part for part in parts], file.name
-
-
 def _match_one_folder(
     files: Mapping[str, Path],
 ) -> tuple[Mapping[str, Path], Mapping[str, Path], dict[str, str], tuple[str, ...]]:
@@ -353,8 +351,9 @@ def _find_partners(
                     "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"
                 )
     if ANY not in kinds:
-        shots = match_shots(visible.keys() - matched.keys(), others.keys() - set(matched.values()))
-        matched |= shots
+        left = visible.keys() - matched.keys(), others.keys() - set(matched.values())
+        shots = match_shots(*left)
+        matched |= match_known_names(*left) | shots
         if shots:
             notes.append("files were matched whose numbers or time stamps differ by one shot of the camera")
     return matched, tuple(dict.fromkeys(notes))

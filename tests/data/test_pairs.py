@@ -89,7 +89,7 @@ class TestStems:
             ),
             (
                 {"infrared": ["3_IR.png"]},
-                r"1_VIS\.png and 3_IR\.png.*: rename them, or give `gffusion fuse` a CSV file of pairs",
+                r"1_VIS\.png and 3_IR\.png.*: rename them, or give `gffusion fuse` two lists .*, or a CSV file",
             ),
             ({"infrared": ["1.png"], "labels": ["3_IR.png"]}, r"1_VIS\.png and 3_IR\.png.*: rename them$"),
             ({"infrared": ["1.png"], "boxes": ["3.txt"]}, r"1_VIS\.png and 3\.txt.*: rename them$"),
@@ -134,6 +134,8 @@ class TestWords:
             ("1_видимый.png", "1_ИК.png"),
             ("1-optical.png", "1-thermal.png"),
             ("1_rgb.png", "1_nir.png"),
+            ("00000001_co.png", "00000001_ir.png"),  # VEDAI
+            ("v000001.jpg", "i000001.jpg"),  # LasHeR
         ],
     )
     def test_match(self, match: Match, visible: str, infrared: str) -> None:
@@ -153,6 +155,12 @@ class TestWords:
             ("vista1.png", "ta1.png"),
             ("davis.png", "da.png"),
             ("0001_ir.png", "0001_vis.png"),
+            ("1_co.png", "2_ir.png"),
+            ("1_co.png", "1.png"),
+            ("v000001.jpg", "i000002.jpg"),
+            ("i000001.jpg", "v000001.jpg"),
+            ("v000001.jpg", "000001.jpg"),
+            ("va.jpg", "ia.jpg"),
         ],
     )
     def test_no_match(self, match: Match, visible: str, infrared: str) -> None:
@@ -276,6 +284,9 @@ class TestOneFolder:
             (["00001D.png", "00002N.png"], [("00001D.png", "00001D.png"), ("00002N.png", "00002N.png")]),
             (["IR_0001.jpg", "IR_0002.jpg"], [("IR_0001.jpg", "IR_0001.jpg"), ("IR_0002.jpg", "IR_0002.jpg")]),
             (["a_rgb.png", "a_t.png", "b.jpg"], [("a_rgb.png", "a_t.png"), ("b.jpg", "b.jpg")]),
+            (["1_co.png", "1_ir.png", "2_ir.png"], [("1_co.png", "1_ir.png")]),
+            (["1.png", "1_co.png"], [("1.png", "1.png"), ("1_co.png", "1_co.png")]),
+            (["i1.png", "v1.png"], [("i1.png", "i1.png"), ("v1.png", "v1.png")]),
         ],
     )  # fmt: skip
     def test_given_twice(self, tmp_path: Path, names: list[str], pairs: list[tuple[str, str]]) -> None:
