@@ -89,7 +89,7 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
     if not pairs:
         raise ValueError(
             f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
-            "1_ir.png: give the folder of the visible and that of the infrared images, or two lists (@visible.txt @infrared.txt)"
+            "1_ir.png: give two files, the folder of the visible and that of the infrared images, or two lists (@visible.txt @infrared.txt)"
         )
     return CombinedFiles(pairs, match.visible_only + match.infrared_only, match.notes)
 

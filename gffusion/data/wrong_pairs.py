@@ -46,7 +46,9 @@ def check_different_files(
             continue
         except ValueError as error:
             others = f" (like {len(same) - 1} other pair{'s' * (len(same) > 2)})" if len(same) > 1 else ""
-            raise ValueError(f"{error}{others}") from error
+            is_folder = not every and len(same) > 1 and pair.visible == pair.infrared  # given twice
+            lists = ". If the folder holds both kinds, give lists: @visible.txt @infrared.txt" if is_folder else ""
+            raise ValueError(f"{error}{others}{lists}") from error
 
 
 def check_not_swapped(pairs: Sequence[ImagePair], options: ReadOptions = ReadOptions()) -> None:

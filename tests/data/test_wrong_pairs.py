@@ -42,8 +42,12 @@ def test_copies_are_refused(folders: tuple[Path, Path], make: Any) -> None:
         with pytest.raises(ValueError, match=r"show the same image: give|holds one image"):
             read_pair(pair.visible, pair.infrared)
     if callable(make):  # before anything is fused
-        with pytest.raises(ValueError, match=r"\(like 1 other pair\)"):
+        with pytest.raises(ValueError, match=r"\(like 1 other pair\)$"):
             check_different_files(pairs)
+    with pytest.raises(
+        ValueError, match=r"the same file, .*\(like 1 other pair\)\. If the folder holds both .*give lists"
+    ):
+        check_different_files(match_pairs(visible, visible).pairs)
 
 
 def test_one_copy_among_others(folders: tuple[Path, Path]) -> None:
