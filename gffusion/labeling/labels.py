@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gffusion.data.boxes import read_boxes
 from gffusion.data.boxes.class_ids import check_class_ids
 from gffusion.data.boxes.formats import add_size, check_formats
 from gffusion.data.infrared_range import PairRanges
@@ -15,6 +14,7 @@ from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visi
 from gffusion.utils.atomic import describe_error, prevents_writing
 from gffusion.utils.memory import memory_errors
 
+from .aligned_boxes import read_aligned_boxes
 from .files import choose_label_file
 from .masks import MaskMethod, MaskReport, draw_labels
 from .options import Fallback
@@ -83,14 +83,12 @@ def write_labels(
     for pair in pairs:
         try:
             with memory_errors():
-                if pair.boxes is None:
-                    raise ValueError(f"{pair.visible} has no boxes")
                 images = ranges.read(pair)
                 infrared_values = to_infrared_values(
                     images.infrared, images.adapt(ranges.options_of(pair)), images.missing
                 )
                 size = images.visible.shape[:2]
-                boxes = read_boxes(pair.boxes, size, class_names)
+                boxes = read_aligned_boxes(pair, size, class_names, ranges.read_options)
                 masks = method(to_visible_values(images.visible), infrared_values, boxes)
                 labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
                 folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files

@@ -21,6 +21,14 @@ MAX_CLASSES = 1 << 16
 _SYNONYMS = {"people": "person"}
 
 
+class BoxSizeError(ValueError):
+    """Boxes were drawn on an image of another size (H, W)."""
+
+    def __init__(self, message: str, size: tuple[int, int] | None = None) -> None:  # processes pass on the message only
+        super().__init__(message)
+        self.size = size
+
+
 @dataclass(frozen=True, eq=False)
 class Boxes:
     """Boxes of one image, with class indices.
@@ -63,11 +71,12 @@ class NamedBoxes:
         """
         if class_names is None:
             raise ValueError(f"{self.origin} contains class names; pass class_names= to map them to indices")
-        if self.size not in (None, size):
+        if self.size is not None and self.size != size:
             (old_height, old_width), (height, width) = self.size, size
-            raise ValueError(
+            raise BoxSizeError(
                 f"{self.origin}: the boxes were drawn on an image of {old_width}x{old_height} (width x height), but the "
-                f"image measures {width}x{height}; scale the boxes, or use the image that was annotated"
+                f"image measures {width}x{height}; scale the boxes, or use the image that was annotated",
+                self.size,
             )
         indices = {normalize_name(name): index for index, name in enumerate(class_names)}
         classes = [_find_class(name, indices, self.origin) for name in self.names]
