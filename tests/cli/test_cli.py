@@ -23,7 +23,7 @@ from gffusion.cli import main
 try:
     main()
 finally:
-    print("IMPORTED", sorted({"torch", "transformers", "numpy", "PIL", "scipy"} & set(sys.modules)))
+    print("IMPORTED", sorted({"torch", "transformers", "numpy", "PIL", "scipy.ndimage"} & set(sys.modules)))
 """
 EVALUATE = "evaluate --visible visible --infrared infrared -o out"
 TWO_FILES = "fuse visible/rendered_0000.png infrared/rendered_0000.png -o"
