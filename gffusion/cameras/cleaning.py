@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from .borders import find_borders
 from .byte_order import is_byte_swapped
 from .frames import InfraredFrame
-from .missing import fill_missing, find_missing, join_masks
+from .missing import fill_missing, find_missing, format_share, join_masks
 from .palettes import GRAY, Intensity, recognize_palette, recover_indices
 
 # Levels by which an even scale of gray may differ from a straight line: 64 grays have steps of 4.
@@ -63,12 +63,12 @@ def clean_frame(
         )
     if found is not None:
         notes.append(
-            f"infrared pixels without a measurement ({_format(found)}) filled{_describe_saturated(values, found, frame.no_data)}"
+            f"infrared pixels without a measurement ({format_share(found)}) filled{_describe_saturated(values, found, frame.no_data)}"
         )
     if not keep_borders and not frame.is_raw:
         border = find_borders(values, missing)
         if border is not None:
-            notes.append(f"infrared border ({_format(border)}) {BORDER_FILLED}")
+            notes.append(f"infrared border ({format_share(border)}) {BORDER_FILLED}")
             missing = join_masks(missing, border)
     if (value := _find_only_value(values, missing)) is not None:
         notes.append(f"all infrared values are {value}, as behind a closed shutter: they show nothing of the scene")
@@ -146,10 +146,6 @@ def read_indices(
     hot = _name(tuple(used[-1]))
     note = f"indices of the palette image taken as values: its palette is ordered by {order}; invert=True (--invert) if {hot} is cold"
     return ordered[0], (note,)
-
-
-def _format(mask: NDArray[np.bool_]) -> str:
-    return f"{100 * mask.mean():.2g} %"
 
 
 def remove_colors(values: NDArray[Any], name: str) -> tuple[NDArray[Any], tuple[str, ...]]:

@@ -65,6 +65,17 @@ def join_masks(first: Mask | None, second: Mask | None) -> Mask | None:
     return second if first is None else first if second is None else first | second
 
 
+def format_share(mask: Mask) -> str:
+    """Return the share of a mask that is true, such as "2.5 %".
+
+    Example:
+        >>> format_share(np.array([True, False])), format_share(np.arange(1000) > 0)
+        ('50 %', '100 %')
+    """
+    percent = 100 * mask.mean()
+    return f"{percent:.2g} %" if percent < 99.5 else "100 %"
+
+
 def fill_missing(values: NDArray[Any], missing: Mask) -> NDArray[Any]:
     """Return an infrared image with smooth values instead of missing ones; the others are unchanged.
 

@@ -152,7 +152,7 @@ def masks(
             print_line(f"nothing to do: all {len(pairs)} label maps exist; --overwrite replaces them")
         if contact_sheet is not None:
             labeled = [pair for pair in pairs if _is_labeled(pair)]
-            _write_contact_sheet(labeled, names, contact_sheet, ranges, overwrite)
+            _write_contact_sheet(labeled, names, contact_sheet, ranges, overwrite, max_pixels)
     if failed:
         failures = [(result.pair.name, result.error) for result in failed]
         exit_with_failures("failed", failures, is_partial=count + len(pairs) > len(todo))
@@ -348,13 +348,14 @@ def _write_contact_sheet(
     file: Path,
     ranges: "PairRanges | None",
     overwrite: bool,
+    max_pixels: int,
 ) -> None:
     import numpy as np
 
     from gffusion.data.io import encode_image
     from gffusion.labeling.contact_sheet import choose_pairs, draw_contact_sheet  # imports torch
 
-    chosen = choose_pairs(pairs, _SHEET_PAIRS)
+    chosen = choose_pairs(pairs, _SHEET_PAIRS, max_pixels)
     if not chosen:
         print_line(f"wrote no contact sheet: the {len(pairs)} label maps contain no objects", err=True)
         return

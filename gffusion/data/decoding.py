@@ -92,6 +92,7 @@ def check_end(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTION
     """
     try:
         with open_header(BytesIO(content)) as image:
+            check_pixels(*image.size, options.max_pixels)
             _check_complete(content, image, decodes=False)
     except Exception:  # decoding raises the documented error
         decode_image(content, name, options)

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.byte_order import is_byte_swapped
+from gffusion.cameras.missing import format_share, join_masks
 
 from .decoded_image import DecodedImage, to_supported
 
@@ -29,16 +30,15 @@ def to_frame(decoded: DecodedImage, use_indices: bool = True) -> InfraredFrame:
     missing = transparent = find_transparent(decoded)
     if decoded.indices is not None and decoded.palette is not None:
         from gffusion.cameras.cleaning import read_indices  # here to save start-up time
-        from gffusion.cameras.missing import join_masks
 
         unmeasured = _find_no_data(decoded.indices, decoded.no_data)
         missing = join_masks(transparent, unmeasured)
         if use_indices:
             values, notes = read_indices(_drop_indices(decoded.indices, missing), decoded.palette, values)
         if unmeasured is not None:
-            notes = (*notes, f"infrared pixels without a measurement ({100 * unmeasured.mean():.2g} %) filled")
+            notes = (*notes, f"infrared pixels without a measurement ({format_share(unmeasured)}) filled")
     if transparent is not None:
-        notes = (*notes, f"transparent infrared pixels ({100 * transparent.mean():.2g} %) filled")
+        notes = (*notes, f"transparent infrared pixels ({format_share(transparent)}) filled")
     no_data = decoded.no_data if decoded.indices is None else None
     return InfraredFrame(values, missing=missing, no_data=no_data, notes=notes)
 

@@ -34,7 +34,7 @@ def check_has_classes(values: Set[int], ignored: int = IGNORED) -> None:
         )
 
 
-def check_label_files(files: Iterable[Path]) -> None:
+def check_label_files(files: Iterable[Path], max_pixels: int) -> None:
     """Check files of label maps with [`check_has_classes`], up to the first one that holds a class.
 
     Files that cannot be read are left to the code that uses them.
@@ -42,7 +42,7 @@ def check_label_files(files: Iterable[Path]) -> None:
     values: set[int] = set()
     for file in files:
         try:
-            values.update(map(int, np.unique(read_labels(file))))
+            values.update(map(int, np.unique(read_labels(file, max_pixels))))
         except OSError:
             continue
         if values - {0, IGNORED}:
@@ -67,7 +67,9 @@ def replace_values(labels: NDArray[Any], label_map: Mapping[int, int]) -> NDArra
     return replaced
 
 
-def check_class_values(files: Iterable[Path], class_names: Sequence[str], label_map: Mapping[int, int]) -> None:
+def check_class_values(
+    files: Iterable[Path], class_names: Sequence[str], label_map: Mapping[int, int], max_pixels: int
+) -> None:
     """Check that the values of label maps are classes, after `label_map` replaced them.
 
     Files that cannot be read are left to the code that uses them.
@@ -85,7 +87,7 @@ def check_class_values(files: Iterable[Path], class_names: Sequence[str], label_
         raise ValueError(f"`label_map` (--label-map) gives {sorted(wrong)}, but the classes are {classes}")
     for file in files:
         try:
-            values = np.unique(replace_values(read_labels(file), label_map))
+            values = np.unique(replace_values(read_labels(file, max_pixels), label_map))
         except OSError:
             continue
         if wrong := set(map(int, values)) - allowed:

@@ -117,8 +117,8 @@ def find_inputs(
         match = replace(match, infrared_only=())
     elif isinstance(visible_files, Path) and isinstance(infrared_files, list):
         match = replace(match, visible_only=())
-    check_different_files(match.pairs)
-    check_label_files(pair.labels for pair in match.pairs if pair.labels)
+    check_different_files(match.pairs, options=read_options)
+    check_label_files((pair.labels for pair in match.pairs if pair.labels), read_options.max_pixels)
     pairs = [pair.name for pair in match.pairs]
     if isinstance(sheet, int) and sheet < 1:
         raise ValueError(f"The sheet must show at least 1 pair, got {sheet}.")

@@ -21,6 +21,7 @@ def prepare_classes(
     class_names: Sequence[str] | None,
     label_map: Mapping[int, int],
     labels: StrPath | None,
+    max_pixels: int,
 ) -> tuple[tuple[str, ...], str]:
     """Return the names of the classes, none without label maps, and a note if the ids of the model are assumed for these.
 
@@ -33,7 +34,7 @@ def prepare_classes(
     if class_names is not None:
         of_models = {method.class_names for method in methods if method.name not in inputs.predicted_labels}
         _check_ids(names, of_models - {()}, label_map)
-    check_class_values((pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map)
+    check_class_values((pair.labels for pair in inputs.match.pairs if pair.labels), names, label_map, max_pixels)
     is_assumed = class_names is None and not label_map and not _find_class_lists(Path(labels))
     return names, _describe_class_ids(names) if is_assumed else ""
 

@@ -197,7 +197,8 @@ def evaluate(
     ]
     segmenter = None if segment_with is None else Model.load_segmenter(segment_with, device, infrared_options)
     label_map = dict(label_map or {})
-    names, assumed = prepare_classes([segmenter] if segmenter else methods, inputs, class_names, label_map, labels)
+    segmenters = [segmenter] if segmenter else methods
+    names, assumed = prepare_classes(segmenters, inputs, class_names, label_map, labels, read_options.max_pixels)
     tell(assumed)
     pairs = inputs.match.pairs
     reading = read_options  # as given

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from gffusion.data import ImagePair, read_labels
+from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import IGNORED
 from gffusion.models.gffusion.image_sizes import check_same_size
@@ -18,21 +19,24 @@ from gffusion.visualization.label_sheet import draw_labeled_pair, draw_legend
 from .aligned_boxes import read_aligned_boxes
 
 
-def choose_pairs(pairs: Sequence[ImagePair], count: int) -> list[ImagePair]:
+def choose_pairs(pairs: Sequence[ImagePair], count: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> list[ImagePair]:
     """Choose evenly spread pairs whose label maps contain objects.
 
     Args:
         pairs: Pairs with label maps.
         count: Maximum number of pairs: the pairs are divided into as many runs, and each run gives at most one.
+        max_pixels: Largest number of pixels of a label map.
 
     Raises:
         OSError: If a label map cannot be read.
     """
     ends = [round(index * len(pairs) / count) for index in range(count + 1)]
     runs = (pairs[start:end] for start, end in itertools.pairwise(ends))
-    firsts = (
-        next((pair for pair in run if pair.labels is not None and read_labels(pair.labels).any()), None) for run in runs
-    )
+
+    def has_objects(pair: ImagePair) -> bool:
+        return pair.labels is not None and bool(read_labels(pair.labels, max_pixels).any())
+
+    firsts = (next(filter(has_objects, run), None) for run in runs)
     return [pair for pair in firsts if pair is not None]
 
 
@@ -64,6 +68,6 @@ def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairR
     boxes = read_aligned_boxes(pair, visible.shape[:2], class_names, ranges.read_options)
     count = len(boxes.classes)
     heading = f"{pair.name}: {count} object{'s' * (count != 1)}"
-    labels, size = read_labels(pair.labels), visible.shape[:2]
+    labels, size = read_labels(pair.labels, ranges.read_options.max_pixels), visible.shape[:2]
     check_same_size({str(pair.visible): size, str(pair.infrared): infrared.shape[:2], str(pair.labels): labels.shape})
     return draw_labeled_pair(heading, visible, infrared, labels, boxes.coordinates, boxes.classes + 1, ignored=IGNORED)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from gffusion._version import __version__
 from gffusion.cameras import InfraredFrame
 from gffusion.cameras.cleaning import BORDER_FILLED
+from gffusion.cameras.missing import format_share
 from gffusion.cameras.range_histogram import RangeHistogram
 from gffusion.cameras.running_range import find_odd_ranges
 from gffusion.data import ReadOptions
@@ -161,8 +162,7 @@ class _VideoRun:
         self.report.measured += [found] if found else []
         self.report.notes += describe_files(pair, interlaced)
         if self._border is not None:
-            share = f"{100 * self._border.mean():.2g} %"
-            self.report.notes.append(f"infrared border ({share}) {BORDER_FILLED}")
+            self.report.notes.append(f"infrared border ({format_share(self._border)}) {BORDER_FILLED}")
         self._processor, self._model, self._semantic_every = image_processor, model, semantic_every
         self._infrared_options = image_processor.infrared_options
         self._narrow = self._measure_usual_range([frame for _, frame in probes])

@@ -317,6 +317,8 @@ class TestMetadata:
         Image.new("L", (20, 11)).save(tmp_path / "labels" / "scene1.png")
         with pytest.raises(ValueError, match=r"measures 20 x 10 pixels, but .*labels.scene1\.png 20 x 11"):
             FusionDataset(tmp_path).read_sizes()
+        with pytest.raises(ImageReadError, match=r"scene1\.png: its 20 x 10 pixels .*max_pixels=200"):
+            FusionDataset(tmp_path, read_options=ReadOptions(max_pixels=150)).read_sizes()
 
 
 class TestRandomness:

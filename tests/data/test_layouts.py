@@ -62,6 +62,9 @@ class TestFolders:
 
     def test_coco_boxes(self, tmp_path: Path) -> None:
         make_images(tmp_path / "visible", tmp_path / "infrared")
+        (tmp_path / "settings.json").mkdir()
+        assert FusionDataset(tmp_path).class_names is None
+        write(tmp_path / "boxes" / "._all.json", "of macOS")
         annotation = '{"image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4]}'
         text = f'{{"images": [{{"id": 1, "file_name": "A.jpg"}}], "annotations": [{annotation}], "categories": '
         write(tmp_path / "boxes" / "all.json", text + '[{"id": 5, "name": "car"}, {"id": 3, "name": "bus"}]}')

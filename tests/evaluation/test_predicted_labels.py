@@ -115,7 +115,7 @@ def test_names_are_compared_without_case_and_underscores(tmp_path: Path) -> None
     (tmp_path / "classes.txt").write_text("Traffic_Light\n", encoding="utf-8")
     method: Any = SimpleNamespace(class_names=("background", "traffic light"))
     inputs: Any = SimpleNamespace(predicted_labels={}, match=SimpleNamespace(pairs=()))
-    assert prepare_classes([method], inputs, None, {}, tmp_path) == (("background", "Traffic_Light"), "")
+    assert prepare_classes([method], inputs, None, {}, tmp_path, 10**6) == (("background", "Traffic_Light"), "")
 
 
 @pytest.mark.parametrize(
@@ -142,20 +142,20 @@ def test_given_names_have_the_ids_of_the_model(of_model: str, given: str, messag
     inputs: Any = SimpleNamespace(predicted_labels={}, match=SimpleNamespace(pairs=()))
     names = tuple(given.split())
     if message is None:
-        assert prepare_classes([method], inputs, names, {}, tmp_path) == (names, "")
+        assert prepare_classes([method], inputs, names, {}, tmp_path, 10**6) == (names, "")
         return
     with pytest.raises(ValueError, match=message):
-        prepare_classes([method], inputs, names, {}, tmp_path)
+        prepare_classes([method], inputs, names, {}, tmp_path, 10**6)
     inputs.predicted_labels = {"m": {}}  # which replace the label maps of the model
-    assert prepare_classes([method], inputs, names, {}, tmp_path) == (names, "")
+    assert prepare_classes([method], inputs, names, {}, tmp_path, 10**6) == (names, "")
 
 
 def test_ids_of_the_model_are_named_unless_they_are_given(tmp_path: Path) -> None:
     method: Any = SimpleNamespace(name="m", class_names=("background", "person", "car"))
     inputs: Any = SimpleNamespace(predicted_labels={}, match=SimpleNamespace(pairs=()))
-    note = prepare_classes([method], inputs, None, {}, tmp_path)[1]
+    note = prepare_classes([method], inputs, None, {}, tmp_path, 10**6)[1]
     assert "0 background, 1 person, 2 car" in note and "--label-map OLD=NEW" in note and "--class-names" not in note
-    assert prepare_classes([method], inputs, None, {1: 2, 2: 1}, tmp_path) == (method.class_names, "")
+    assert prepare_classes([method], inputs, None, {1: 2, 2: 1}, tmp_path, 10**6) == (method.class_names, "")
 
 
 def test_missing_prediction_is_reported(pairs: Path, maps: MeanIoU) -> None:

@@ -89,3 +89,5 @@ def test_choice_is_spread_evenly_and_skips_empty_maps(pair: ImagePair, tmp_path:
     assert [chosen.name for chosen in choose_pairs(pairs, 4)] == ["2", "10", "15"]
     assert [chosen.name for chosen in choose_pairs(pairs[10:12], 8)] == ["10", "11"]
     assert choose_pairs(pairs[5:10], 3) == choose_pairs([], 3) == []
+    with pytest.raises(OSError, match="--max-pixels 5000"):
+        choose_pairs(pairs, 4, max_pixels=4999)

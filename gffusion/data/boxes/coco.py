@@ -5,7 +5,7 @@ import os
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from .base import NamedBoxes
+from .base import NamedBoxes, read_text
 
 Entry = TypeVar("Entry")
 
@@ -57,7 +57,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
 
 def _load_json(path: Path) -> dict[str, Any]:
     try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
+        content = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a JSON file: {error}") from error
     if not isinstance(content, dict) or (missing := {"images", "annotations", "categories"} - content.keys()):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gffusion.data.boxes import NamedBoxes, read_coco
 from gffusion.data.class_names import check_class_names, read_unchecked_names
-from gffusion.data.file_names import INFRARED_OR_NEAR, VISIBLE
+from gffusion.data.file_names import INFRARED_OR_NEAR, VISIBLE, is_listed
 from gffusion.data.pairs import CLASSES_FILE, match_pairs
 
 from .base import FoundPairs, find_folder, find_split, require_folder
@@ -42,13 +42,12 @@ def find_folders(root: Path, split: str | None = None, with_boxes: bool = True) 
 def _find_coco(root: Path, boxes: Path | None) -> list[Path]:
     """Return the COCO files in `boxes`, or without that folder, next to the images or in `annotations/`."""
     folders = [boxes] if boxes else [folder for folder in (root, find_folder(root, "annotations")) if folder]
-    files = sorted(file for folder in folders for file in folder.iterdir() if file.suffix.lower() == ".json")
+    files = sorted(file for folder in folders for file in folder.iterdir() if is_listed(file, (".json",)))
     if boxes:
         return files
     # Other programs store their settings there.
-    return [
-        file for file in files if all(key in file.read_bytes() for key in (b'"images"', b'"annotations"', b'"bbox"'))
-    ]
+    keys = (b'"images"', b'"annotations"', b'"bbox"')
+    return [file for file in files if file.is_file() and all(key in file.read_bytes() for key in keys)]
 
 
 def _read_coco(

@@ -1,6 +1,7 @@
 """COCO detection files."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -80,4 +81,10 @@ def test_malformed_entries(tmp_path: Path, changes: dict[str, Any], message: str
 def test_other_files(tmp_path: Path, content: str, message: str) -> None:
     (tmp_path / "all.json").write_text(content)
     with pytest.raises(ValueError, match=rf"all\.json{message}"):
+        read_coco(tmp_path / "all.json")
+
+
+def test_pipes_are_refused(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "all.json")
+    with pytest.raises(OSError, match=r"all\.json is no regular file|pipe"):
         read_coco(tmp_path / "all.json")

@@ -1,0 +1,22 @@
+"""Checks of label maps before they are used."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from gffusion.data.label_values import check_class_values, check_label_files
+
+
+def test_maps_are_read_up_to_the_given_size(tmp_path: Path) -> None:
+    """Larger ones are left to the code that uses them, which refuses them."""
+    file = tmp_path / "a.png"
+    Image.fromarray(np.full((10, 10), 255, np.uint8)).save(file)
+    with pytest.raises(ValueError, match="hold only 255"):
+        check_label_files([file], 100)
+    check_label_files([file], 99)
+    Image.fromarray(np.full((10, 10), 77, np.uint8)).save(file)
+    with pytest.raises(ValueError, match=r"a\.png holds 77"):
+        check_class_values([file], ["background", "person"], {}, 100)
+    check_class_values([file], ["background", "person"], {}, 99)
