@@ -62,7 +62,9 @@ def exit_with_failures(
         typer.echo(f"  {escape_controls(name)}: {text}", err=True)
         if others:
             names = list_names(other for other, _ in others)
-            typer.echo(f"    the same for {len(others)} more: {names}", err=True)
+            is_same = len({re.sub(r"\S*[/\\]\S*", "", text) for text in (text, *(other for _, other in others))}) == 1
+            numbers = "" if is_same else ", with other numbers,"
+            typer.echo(f"    the same{numbers} for {len(others)} more: {names}", err=True)
     if shown is not None and len(groups) > shown:
         typer.echo(f"  and {len(groups) - shown} more reasons", err=True)
     raise typer.Exit(1 if is_partial else 2)

@@ -80,10 +80,8 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
     if any(found.values()) or any(_holds_both(file, options) for file in files if found[file] is None):
         combined = tuple(ImagePair(file.stem, file, file) for file in files if found[file] is not False)
         named, notes = _match_rest(folder, {file for file in files if found[file] is False})
-        taken = {file for pair in named for file in (pair.visible, pair.infrared)}
-        others = tuple(file for file in files if found[file] is False and file not in taken)
         ordered = sorted(combined + named, key=lambda pair: natural_key(pair.visible))
-        return CombinedFiles(tuple(ordered), others, notes)
+        return CombinedFiles(tuple(ordered), _leave_out(files, ordered), notes)
     match = match_pairs(folder, folder)
     pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
     if not pairs:
@@ -91,7 +89,13 @@ def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> Combine
             f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
             "1_ir.png: give two files, the folder of the visible and that of the infrared images, or two lists (@visible.txt @infrared.txt)"
         )
-    return CombinedFiles(pairs, match.visible_only + match.infrared_only, match.notes)
+    return CombinedFiles(pairs, _leave_out(files, pairs), match.notes)
+
+
+def _leave_out(files: Sequence[Path], pairs: Sequence[ImagePair]) -> tuple[Path, ...]:
+    """Return the files that are in no pair."""
+    taken = {file for pair in pairs for file in (pair.visible, pair.infrared)}
+    return tuple(file for file in files if file not in taken)
 
 
 def _match_rest(folder: Path, singles: set[Path]) -> tuple[tuple[ImagePair, ...], tuple[str, ...]]:

@@ -16,12 +16,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import tifffile
+import typer
 from PIL import Image
 from transformers.utils.logging import warning_once
 
 import gffusion as package
 from gffusion.cameras.palettes import load_palettes
-from gffusion.cli.errors import user_errors
+from gffusion.cli.errors import exit_with_failures, user_errors
 from gffusion.cli.messages import name_options, printed_warnings, translate, use_options
 from gffusion.data import read_image
 from gffusion.doctor import packages
@@ -251,3 +252,14 @@ def test_notes_spell_options_as_they_are_typed(
     outcome = gffusion(*command.format(name=file.name).split())
     note = "note: infrared colors mapped back to intensity by the palette inferno; --invert if white is cold"
     assert outcome.exit_code == 0 and note in outcome.err and "invert=True" not in outcome.err
+
+
+def test_reasons_that_differ_in_numbers(capsys: pytest.CaptureFixture[str]) -> None:
+    failures = [(name, f"a/{name}.tif: got {low} to 1.5") for name, low in (("a", -1), ("b", -1), ("c", -9999))]
+    for given, rest in (
+        (failures[:2], "the same for 1 more: b"),
+        (failures, "the same, with other numbers, for 2 more: b, c"),
+    ):
+        with pytest.raises(typer.Exit):
+            exit_with_failures("failed", given)
+        assert capsys.readouterr().err.endswith(f"  a: a/a.tif: got -1 to 1.5\n    {rest}\n")
