@@ -3,15 +3,16 @@
 import os
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
-from gffusion.models.gffusion.encoders import BACKBONE_CLASSES
+from gffusion.models.gffusion.encoders import BACKBONE_CLASSES, find_included_backbones
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
-from gffusion.models.gffusion.weight_checks import build_on_meta
+from gffusion.models.gffusion.new_parts import find_new_weights
+from gffusion.models.gffusion.weight_checks import build_on_meta, check_finite, read_headers
 from gffusion.models.gffusion.weight_files import read_index
 from gffusion.zoo.registry import is_on_hub
 
@@ -99,27 +100,34 @@ def _find_unfinished_training(file: Path) -> list[str]:
 
 
 def _find_damaged_weights(folder: Path, config: GFFusionConfig) -> list[str]:
-    """Find weights that are missing, do not have the shape of the architecture, or are not finite."""
-    model = build_on_meta(GFFusionModel, config).state_dict()
-    expected = {name: (value.is_floating_point(), list(value.shape)) for name, value in model.items()}
-    if config.backbone_weights == "external":
-        encoders = tuple(f"{name}." for name in BACKBONE_CLASSES)
-        expected = {name: kind for name, kind in expected.items() if not name.startswith(encoders)}
-    problems, found = [], {}
-    for file in find_weight_files(folder):
+    """Find weights that cannot be loaded, that the model has no part for, or that are not finite."""
+    problems, files = [], find_weight_files(folder)
+    for file in files:
         if not file.is_file():
             problems.append(f"{file.name} is missing, which {SAFE_WEIGHTS_INDEX_NAME} names")
             continue
         try:
-            with safe_open(file, framework="pt") as weights:
-                for name in weights.keys():  # noqa: SIM118, it is no dictionary
-                    value = weights.get_tensor(name)
-                    found[name] = (value.is_floating_point(), list(value.shape))
-                    if value.is_floating_point() and not torch.isfinite(value).all():
-                        problems.append(f"{name} contains NaN or infinity: training has diverged")
+            read_headers([file])
         except SafetensorError as error:
             problems.append(f"{file.name} is damaged ({error}): save it again")
-    if not problems and found != expected:
-        differing = sorted(name for name in found.keys() | expected if found.get(name) != expected.get(name))
-        problems.append(f"{len(differing)} weights are missing or do not match config.json, such as {differing[0]}")
+    problems = problems or _find_misfit(files, config)
+    if problems:
+        return problems
+    for file in files:
+        try:
+            check_finite(load_file(file))
+        except OSError as error:
+            problems.append(f"{error}: training has diverged")
     return problems
+
+
+def _find_misfit(files: list[Path], config: GFFusionConfig) -> list[str]:
+    """Find weights that the loader refuses, and parts that it would leave out with a warning."""
+    try:
+        found = read_headers(files)
+        find_new_weights(GFFusionModel, config, found, False, find_included_backbones(config, ()))
+    except OSError as error:
+        return [f"{error}: save the model again"]
+    model = build_on_meta(GFFusionModel, config).state_dict()
+    unused = {name.partition(".")[0] for name in found} - {name.partition(".")[0] for name in model}
+    return [f"the weights have parts that config.json does not have: {', '.join(sorted(unused))}"] if unused else []

@@ -17,6 +17,8 @@ from transformers import CLIPImageProcessor
 from gffusion import GFFusionImageProcessor, GFFusionModel
 from gffusion.hub import find_problems, push_model
 
+HEAD = "ssnet.classifier.weight"
+
 
 @pytest.fixture(scope="module")
 def model(tiny_model: Callable[..., GFFusionModel]) -> GFFusionModel:
@@ -41,19 +43,27 @@ def test_none(folder: Path) -> None:
     ("change", "problem"),
     [
         (
-            lambda weights: weights["ssnet.classifier.weight"].view(-1)[3:4].fill_(math.nan),
-            "ssnet.* contains NaN or inf",
+            lambda weights: weights[HEAD].view(-1)[3:4].fill_(math.nan),
+            "weights are NaN or infinite: 'ssnet.classifier.weight': training has diverged",
         ),
         (
-            lambda weights: weights["ssnet.classifier.weight"].view(-1)[3:4].fill_(math.inf),
-            "ssnet.* contains NaN or inf",
+            lambda weights: weights[HEAD].view(-1)[3:4].fill_(math.inf),
+            "weights are NaN or infinite: 'ssnet.classifier.weight': training has diverged",
         ),
         (
-            lambda weights: weights.pop("ssnet.classifier.weight"),
-            "1 weights are missing.*such as ssnet.classifier.weight",
+            lambda weights: weights.pop(HEAD),
+            ".*'ssnet.classifier.weight' is missing",
+        ),
+        (
+            lambda weights: weights.update({"ssnet.extra": torch.zeros(1)}),
+            ".*'ssnet.extra' is not expected",
+        ),
+        (
+            lambda weights: weights.update({HEAD: weights[HEAD].to(torch.float8_e4m3fn)}),
+            ".*'ssnet.classifier.weight' has the type F8_E4M3",
         ),
     ],
-    ids=["NaN", "infinity", "missing"],
+    ids=["NaN", "infinity", "missing", "unexpected", "float8"],
 )
 def test_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None], problem: str) -> None:
     weights = load_file(folder / "model.safetensors")
@@ -61,6 +71,37 @@ def test_weights(folder: Path, change: Callable[[dict[str, torch.Tensor]], None]
     save_file(weights, folder / "model.safetensors", {"format": "pt"})
     (found,) = find_problems(folder)
     assert re.match(problem, found)
+
+
+def test_a_tensor_in_two_shards(model: GFFusionModel, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    model.save_pretrained(folder, max_shard_size="4KB")
+    first, second, *_ = sorted(folder.glob("*.safetensors"))
+    weights = load_file(first)
+    save_file({**load_file(second), **weights}, second, {"format": "pt"})
+    (found,) = find_problems(folder)
+    assert re.search("tensor .* is in two files", found)
+
+
+def test_parts_without_use(folder: Path) -> None:
+    """The loader only warns that it leaves them out."""
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "use_segmenter": False}))
+    (found,) = find_problems(folder)
+    assert found.endswith(": ssnet")
+
+
+def test_encoders_with_other_names(model: GFFusionModel, folder: Path) -> None:
+    """transformers names the weights of CLIP differently from version to version, and loads all."""
+    model.save_pretrained(folder, include_backbones=True)
+    weights = load_file(folder / "model.safetensors")
+    is_old = any(name.startswith("clip.vision_model.") for name in weights)
+    names = ("clip.vision_model.", "clip.") if is_old else ("clip.", "clip.vision_model.")
+    renamed = {name.replace(*names, 1): value for name, value in weights.items()}
+    assert renamed.keys() != weights.keys()
+    save_file(renamed, folder / "model.safetensors", {"format": "pt"})
+    GFFusionModel.from_pretrained(folder)
+    assert find_problems(folder) == []
 
 
 def test_missing_files(model: GFFusionModel, folder: Path) -> None:
