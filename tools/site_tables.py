@@ -8,21 +8,19 @@ import argparse
 import contextlib
 import io
 import json
-import math
 import os
 import re
-from collections import Counter
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import typer
-from safetensors import safe_open
 
 from gffusion import GFFusionConfig
 from gffusion.cli import app
 from gffusion.training.recipe import Recipe
 from gffusion.zoo import ModelEntry, find_entries, locate
+from gffusion.zoo.parameters import count_bundled_parameters
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = (
@@ -70,7 +68,7 @@ def list_models_of_readme() -> str:
     """Return the table of models in README.md, with absolute links."""
     rows = []
     for entry in find_entries(status="bundled"):
-        counts = count_parameters(Path(locate(entry.name)) / "model.safetensors")
+        counts = count_bundled_parameters(entry) or {}
         frozen = f" and {counts['frozen'] / 1e6:.1f} million in frozen encoders" if counts["frozen"] else ""
         parameters = f"{round(counts['trained'] / 1000)} thousand{frozen}"
         rows.append(
@@ -87,17 +85,6 @@ def list_models_of_readme() -> str:
         )
     )
     return make_table(("name", "description", "parameters", "weights"), rows)
-
-
-def count_parameters(weights: Path) -> Counter[str]:
-    """Return how many parameters a file of weights has in networks that are trained, and in frozen encoders."""
-    counts: Counter[str] = Counter(trained=0, frozen=0)
-    with safe_open(weights, framework="numpy") as tensors:
-        for name in tensors.keys():  # noqa: SIM118, which is no mapping
-            kind = "frozen" if name.startswith(("clip.", "dinov2.")) else "trained"
-            is_statistic = name.endswith(("running_mean", "running_var", "num_batches_tracked"))
-            counts[kind] += 0 if is_statistic else math.prod(tensors.get_slice(name).get_shape())
-    return counts
 
 
 def list_measurements() -> str:
