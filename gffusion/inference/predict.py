@@ -205,10 +205,7 @@ def _blend(fused: Any, visible: NDArray[Any], missing: NDArray[np.bool_]) -> Any
     if isinstance(fused, np.ndarray):
         return blend_visible(fused, visible, missing)
     array = np.asarray(fused)
-    if array.dtype == np.uint8 and visible.dtype == np.uint16:
-        visible = to_uint8(visible)
-    elif np.issubdtype(visible.dtype, np.floating):
-        visible = to_uint8(visible) if array.dtype == np.uint8 else visible
+    visible = to_uint8(visible) if array.dtype == np.uint8 else visible
     return PIL.Image.fromarray(blend_visible(array, visible, missing))
 
 
