@@ -86,13 +86,9 @@ class OnnxModel(nn.Module):
         allowed = ("size_divisor", *OPTION_NAMES)
         if unknown := sorted(set(options) - set(allowed)):
             raise ValueError(f"Unknown options {unknown}. Allowed: {', '.join(allowed)}.")
-        given = {name: value for name, value in options.items() if name != "size_divisor"}
-        with name_file_in_errors(str(self.path)):
+        with name_file_in_errors(str(self.path), options):
             saved = json.loads(self.metadata["gffusion.image_processor"])
-            if options.get("size_divisor") is not None:
-                saved["size_divisor"] = options["size_divisor"]
-            processor: GFFusionImageProcessor = GFFusionImageProcessor.from_dict(saved)
-        processor.infrared_options = processor.infrared_options.override(**given)
+            processor: GFFusionImageProcessor = GFFusionImageProcessor.from_dict(saved, **options)
         return processor
 
     def forward(

@@ -210,6 +210,8 @@ def test_exported_files_refuse_what_needs_the_model(funet_file: Path, tmp_path: 
     assert model.load_image_processor(size_divisor=8, invert=True).size_divisor == 8
     with pytest.raises(ValueError, match=r"Unknown options \['invrt'\]. Allowed: size_divisor, "):
         model.load_image_processor(invrt=True)
+    with pytest.raises(ValueError, match=r"^`size_divisor` must be .* got -3"):  # the argument, not the file
+        model.load_image_processor(size_divisor=-3)
     other = tmp_path / "other.onnx"
     content = onnx.load(funet_file)
     content.doc_string = "other"
