@@ -58,18 +58,18 @@ def extract_features(model: GFFusionModel, image_processor: GFFusionImageProcess
     check_model_object(model)
     [prediction] = predict(model, image_processor, [pair], model.config.use_segmenter)
     options = [pair.adapt(image_processor.infrared_options)]
-    given: dict[str, Any] = {"infrared_options": options, "infrared_luma": True, "return_tensors": "pt"}
-    inputs = image_processor([pair[:2]], missing=[pair.missing], **given).to(model.device)
+    given: dict[str, Any] = {"infrared_options": options, "missing": [pair.missing], "infrared_luma": True}
+    inputs = image_processor([pair[:2]], **given, return_tensors="pt").to(model.device)
     height, width = pair.visible.shape[:2]  # the processor pads at the bottom and on the right
     infrared = inputs["infrared_values"][0, 0, :height, :width].float().cpu().numpy()
     images = {"visible": pair.visible, "infrared": infrared, "fused": prediction.fused}
     factor = model.config.pixel_unshuffle
     gate = None if model.config.paradigm == "cascading" else model(**inputs, output_features=True).gate
-    refused = image_processor([(prediction.fused, pair.infrared)], **given)
+    fused_inputs = image_processor([(prediction.fused, pair.infrared)], **given, return_tensors="pt")
     stack = [
         inputs["visible_values"],
         inputs["infrared_values"].expand(-1, 3, -1, -1),
-        refused["visible_values"].to(model.device),
+        fused_inputs["visible_values"].to(model.device),
     ]
     return Features(
         images,
