@@ -259,8 +259,8 @@ def get_cpu_funet(funet: FuNet) -> CpuFuNet | None:
         >>> get_cpu_funet(create_model("gffusion-funet").funet) is not None
         True
     """
-    plain = any(value.device.type != "cpu" or value.dtype != torch.float32 for value in funet.parameters())
-    if plain or not can_fold(funet) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+    is_elsewhere = any(value.device.type != "cpu" or value.dtype != torch.float32 for value in funet.parameters())
+    if is_elsewhere or not can_fold(funet) or not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         return None
     digest = digest_weights(funet, repr(funet))  # with the settings of layers
     known = _FORMS.get(funet)
