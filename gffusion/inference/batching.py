@@ -24,11 +24,8 @@ def batch_by_size(
     """Yield lists of up to `batch_size` consecutive items of one size, without reordering.
 
     A full batch is yielded before the next item is requested, because the next frame of a camera can take long.
-
-    Raises:
-        ValueError: If `batch_size` is no whole number of at least 1.
+    Callers check `batch_size` by [`check_batch_size`].
     """
-    check_batch_size(batch_size)
     for _, run in groupby(items, size_of):
         while batch := list(islice(run, batch_size)):
             yield batch
