@@ -20,7 +20,7 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions, check_opt
 from gffusion.models.gffusion.input_checks import check_inputs
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel, GFFusionOutput, ProjectedSemantics
 from gffusion.utils.notes import explain_in_errors
-from gffusion.zoo.checks import check_model_object
+from gffusion.zoo.checks import check_model_object, is_exported
 
 from .cpu_funet import CpuFuNet
 from .cuda_graphs import can_use_graphs, fuse_on_gpu
@@ -172,11 +172,6 @@ def _check_row_bands(model: Any) -> None:
             "`row_bands` cannot be used with a model whose `forward`, or a method that it calls, is overridden or has hooks, "
             "because they would not be called: leave it out."
         )
-
-
-def is_exported(model: Any) -> bool:
-    """Return whether a model is an exported file, which is run as a whole; one of `torch.compile` has its parts."""
-    return not hasattr(model, "funet")
 
 
 def _call(function: Callable[[], Any]) -> Any:

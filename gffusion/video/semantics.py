@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from gffusion.inference.predict import is_exported
 from gffusion.models.gffusion.image_ops import rgb_to_luma
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
+from gffusion.zoo.checks import is_exported
 
 # Frames are compared as thumbnails: noise and small motions vanish, a cut or a pan does not. Their difference is a share of
 # their contrast: 0.01 to 0.06 for noise of 2 %, 0.03 to 0.09 after a shift by 1 % of the width, 0.16 to 0.43 by 5 %, and

@@ -16,13 +16,17 @@ def check_model_object(model: Any, can_be_exported: bool = False) -> None:
         model: What a caller passed.
         can_be_exported: Whether an [`OnnxModel`][gffusion.export.running.OnnxModel] is allowed as well.
     """
-    is_exported = _is_ours(model) and not hasattr(model, "funet")
-    if _is_ours(model) and (can_be_exported or not is_exported):
+    if _is_ours(model) and (can_be_exported or not is_exported(model)):
         return
     allowed = "a GFFusionModel, as `create_model` and `GFFusionModel.from_pretrained` return it"
     if can_be_exported:
         allowed += ", or an OnnxModel"
-    raise ValueError(f"`model` must be {allowed}, got {_describe(model)}: {_advise(model, is_exported)}.")
+    raise ValueError(f"`model` must be {allowed}, got {_describe(model)}: {_advise(model)}.")
+
+
+def is_exported(model: Any) -> bool:
+    """Return whether a model is an exported file, which is run as a whole; one of `torch.compile` has its parts."""
+    return not hasattr(model, "funet")
 
 
 def _is_ours(model: Any) -> bool:
@@ -37,10 +41,13 @@ def _describe(model: Any) -> str:
     return f"the {kind} {os.fspath(model)!r:.200}" if isinstance(model, str | os.PathLike) else f"a {kind}"
 
 
-def _advise(model: Any, is_exported: bool) -> str:
+def _advise(model: Any) -> str:
     if isinstance(model, str | os.PathLike):
         return f"load it first, by `create_model({os.fspath(model)!r:.200})`"
-    if is_exported or isinstance(model, torch.export.ExportedProgram | torch.jit.ScriptModule | torch.fx.GraphModule):
+    # Of ours, only exported files are refused.
+    if _is_ours(model) or isinstance(
+        model, torch.export.ExportedProgram | torch.jit.ScriptModule | torch.fx.GraphModule
+    ):
         return "use the model that it was exported from"
     if _is_ours(getattr(model, "module", None)):
         return "pass its `module`; several GPUs are used by `accelerate launch`"
