@@ -278,7 +278,8 @@ def _load_method(
 def _check_classes(folder: Path, class_names: Sequence[str]) -> None:
     """Raise ValueError if the file of class names exists with other names."""
     # These imports take time that `gffusion --help` need not spend.
-    from gffusion.data.class_names import normalize_class_name, read_lines
+    from gffusion.data.class_names import read_lines
+    from gffusion.data.file_names import normalize_class_name
     from gffusion.data.pairs import CLASSES_FILE
 
     file = folder / CLASSES_FILE

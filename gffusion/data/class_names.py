@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .boxes.base import read_text
+from .file_names import normalize_class_name
 
 _BACKGROUND = "background"
 
@@ -58,13 +59,3 @@ def check_class_names(names: Sequence[str], source: str) -> tuple[str, ...]:
             raise ValueError(f"{source} names {name!r} twice: give each class a name of its own")
         seen.add(key)
     return tuple(names)
-
-
-def normalize_class_name(name: str) -> str:
-    """Return the name of a class for comparisons.
-
-    Example:
-        >>> normalize_class_name("Traffic_light ")
-        'traffic light'
-    """
-    return name.strip().casefold().replace("_", " ")

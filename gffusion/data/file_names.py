@@ -1,4 +1,4 @@
-"""Names of the files and folders of a pair: the words that distinguish the two images, and numbers that cameras give them."""
+"""Names of the files, folders and classes of pairs: the words that distinguish the two images, and numbers of cameras."""
 
 import os
 import re
@@ -75,6 +75,16 @@ def normalize_name(name: str) -> str:
         True
     """
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def normalize_class_name(name: str) -> str:
+    """Return the name of a class for comparisons.
+
+    Example:
+        >>> normalize_class_name("Traffic_light ")
+        'traffic light'
+    """
+    return normalize_name(name).strip().replace("_", " ")
 
 
 def natural_key(file: Path) -> tuple[list[str | int], str]:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
-from gffusion.data.class_names import normalize_class_name, read_class_names
+from gffusion.data.class_names import read_class_names
+from gffusion.data.file_names import normalize_class_name
 from gffusion.data.label_values import check_class_values
 from gffusion.data.pairs import CLASSES_FILE
 from gffusion.utils.escaping import to_line

@@ -15,7 +15,7 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 from torch.utils.data import Dataset
 
 from gffusion.data import FusionDataset
-from gffusion.data.class_names import normalize_class_name
+from gffusion.data.file_names import normalize_class_name
 from gffusion.data.label_values import check_has_classes
 from gffusion.data.layouts.unread import describe_unread
 from gffusion.data.transforms.base import Sample, apply_transform

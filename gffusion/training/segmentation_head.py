@@ -9,7 +9,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from gffusion.data.class_names import normalize_class_name
+from gffusion.data.file_names import normalize_class_name
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite
 from gffusion.zoo.checks import check_model_object
@@ -120,7 +120,7 @@ def _read(path: str | os.PathLike[str]) -> tuple[Tensor, Tensor, list[str], int]
 
 
 def _rows_by_name(classes: Sequence[str]) -> dict[str, int]:
-    synonyms = [[name.strip().casefold() for name in entry.split(",")] for entry in classes]
+    synonyms = [[normalize_class_name(name) for name in entry.split(",")] for entry in classes]
     first = [(names[0], row) for row, names in enumerate(synonyms)]
     others = [(name, row) for row, names in enumerate(synonyms) for name in names[1:]]
     return dict(reversed(first + others))  # the first of equal names wins

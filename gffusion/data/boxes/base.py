@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from gffusion.data.file_names import normalize_name
+from gffusion.data.file_names import normalize_class_name
 from gffusion.utils.regular_files import check_regular
 
 logger = logging.getLogger(__name__)
@@ -78,7 +78,7 @@ class NamedBoxes:
                 f"image measures {width}x{height}; scale the boxes, or use the image that was annotated",
                 self.size,
             )
-        indices = {normalize_name(name): index for index, name in enumerate(class_names)}
+        indices = {normalize_class_name(name): index for index, name in enumerate(class_names)}
         classes = [_find_class(name, indices, self.origin) for name in self.names]
         ignored = clip_boxes(self.ignored, [0] * len(self.ignored), size, self.origin)
         return replace(clip_boxes(self.coordinates, classes, size, self.origin), ignored=ignored.coordinates)
@@ -117,7 +117,7 @@ def read_text(path: Path) -> str:
 
 
 def _find_class(name: str, indices: dict[str, int], origin: str) -> int:
-    key = normalize_name(name)
+    key = normalize_class_name(name)
     index = indices.get(key, indices.get(_SYNONYMS.get(key, key)))
     if index is None:
         raise ValueError(f"{origin}: unknown class {name!r}; class_names are {', '.join(indices)}")

@@ -43,8 +43,8 @@ def read_boxes(
     """Read the boxes of one image from a YOLO, KAIST or Pascal VOC file, or an entry of [`read_coco`].
 
     Boxes outside the image or without an area are left out and reported through `logging`. A file without objects means
-    an image without objects. Class names are compared case-insensitively; `People` matches `person` unless both are
-    classes.
+    an image without objects. Class names are compared case-insensitively, with `_` as a space; `People` matches `person`
+    unless both are classes.
 
     Args:
         source: A `.txt` (YOLO or KAIST) or `.xml` (Pascal VOC) file, or an entry.

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from gffusion.data.boxes import BOX_SUFFIXES, has_class_names
-from gffusion.data.class_names import check_class_names, normalize_class_name, read_lines
-from gffusion.data.file_names import Words, is_named, normalize_name
+from gffusion.data.class_names import check_class_names, read_lines
+from gffusion.data.file_names import Words, is_named, normalize_class_name, normalize_name
 from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.pairs import ImagePair, PairMatch, match_pairs
 from gffusion.utils.notes import name_first

@@ -1,11 +1,13 @@
 """Pascal VOC files."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from gffusion.data import read_boxes
+from gffusion.data.class_names import check_class_names
 
 SIZE = (100, 200)  # height, width
 CLASSES = ("person", "Car", "bus")
@@ -47,6 +49,23 @@ def test_people_are_persons_unless_both_are_classes(tmp_path: Path) -> None:
     file = voc(tmp_path, ("People", 1, 1, 20, 20))
     assert read_boxes(file, SIZE, CLASSES).classes.tolist() == [0]
     assert read_boxes(file, SIZE, ("person", "people")).classes.tolist() == [1]
+
+
+@pytest.mark.parametrize("spelling", ["Traffic_Light", " traffic light ", "TRAFFIC LIGHT"])
+def test_spellings_of_one_class(tmp_path: Path, spelling: str) -> None:
+    """Names that cannot be two classes are one class."""
+    for name, other in ((spelling, "traffic light"), ("traffic light", spelling)):
+        boxes = read_boxes(voc(tmp_path, (name, 1, 1, 20, 20)), SIZE, ("person", other))
+        assert boxes.classes.tolist() == [1]
+    with pytest.raises(ValueError, match="twice"):
+        check_class_names(("traffic light", spelling), "classes.txt")
+
+
+def test_unicode_forms_of_one_class(tmp_path: Path) -> None:
+    forms = [unicodedata.normalize(form, "Fußgänger") for form in ("NFC", "NFD")]
+    assert read_boxes(voc(tmp_path, (forms[0], 1, 1, 20, 20)), SIZE, ("car", forms[1])).classes.tolist() == [1]
+    with pytest.raises(ValueError, match="twice"):
+        check_class_names(forms, "classes.txt")
 
 
 def test_file_without_objects(tmp_path: Path) -> None:
