@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from gffusion.models.gffusion.config_limits import name_file_in_errors
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
+from gffusion.models.gffusion.json_files import name_file_in_errors
 from gffusion.models.gffusion.modeling_gffusion import GFFusionOutput
 from gffusion.zoo.digest import digest_file
 

@@ -7,9 +7,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from transformers.utils import CONFIG_NAME, IMAGE_PROCESSOR_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.encoders import BACKBONE_CLASSES, find_included_backbones
+from gffusion.models.gffusion.json_files import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.new_parts import find_new_weights
 from gffusion.models.gffusion.weight_checks import build_on_meta, check_finite, read_headers

@@ -17,7 +17,7 @@ from accelerate.utils import OPTIMIZER_NAME, RNG_STATE_NAME, load
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from gffusion.models.gffusion.config_limits import read_json_object
+from gffusion.models.gffusion.json_files import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_checks import check_finite, find_new_parts, read_headers
 from gffusion.utils.atomic import describe_error, synchronize, synchronize_entries

@@ -12,8 +12,8 @@ from typing import Any
 from gffusion.hub.inspection import TRAINING_STATE
 from gffusion.hub.publishing import CARD
 from gffusion.hub.rendering import is_unedited
-from gffusion.models.gffusion.config_limits import read_json_object
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.json_files import read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.utils.atomic import remove_leftovers, replace_file
 from gffusion.utils.locks import FolderLock

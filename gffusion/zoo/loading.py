@@ -5,11 +5,11 @@ from typing import Any
 
 from transformers.utils import IMAGE_PROCESSOR_NAME
 
-from gffusion.models.gffusion.config_limits import name_file_in_errors, read_json_object
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
 from gffusion.models.gffusion.encoders import BACKBONE_CLASSES
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES
+from gffusion.models.gffusion.json_files import name_file_in_errors, read_json_object
 from gffusion.models.gffusion.modeling_gffusion import GFFusionModel
 from gffusion.models.gffusion.weight_files import HUB_ARGUMENTS, explained, find_file, limit_to_cache
 

@@ -1,17 +1,16 @@
 """Validate configuration files: size limits, no code selection, no local paths."""
 
-import contextlib
 import functools
-import json
 import os
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from numbers import Integral
-from pathlib import Path
 from typing import Any, TypeVar
 
 from huggingface_hub.errors import HFValidationError, StrictDataclassError
 from huggingface_hub.utils import validate_repo_id
 from transformers import CLIPVisionConfig, Dinov2Config, PreTrainedConfig
+
+from .json_files import describe_type, name_file_in_errors
 
 # Largest values, far beyond published models. Larger ones are rejected before memory is allocated.
 LIMITS = {
@@ -28,7 +27,6 @@ MAX_DECODER_LAYERS = 128
 MAX_LABELS = 4096
 MAX_TOKENS = 1 << 14  # of an encoder's input; DINOv2 reads up to 5,329 at 1024 x 1024 pixels
 MAX_SCALES = 16
-MAX_JSON_BYTES = 1 << 22
 _DTYPES = ("float32", "float16", "bfloat16", "float64")
 ENCODER_LIMITS = {
     "hidden_size": 16384,
@@ -71,54 +69,6 @@ def raise_value_errors(config_class: ConfigClass) -> ConfigClass:
     for name in ("__init__", "__setattr__", "validate"):
         setattr(config_class, name, convert(getattr(config_class, name)))
     return config_class
-
-
-def read_json_object(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read a file that holds a JSON object.
-
-    Raises:
-        OSError: If it cannot be read, or holds something else.
-    """
-    if (size := os.path.getsize(path)) > MAX_JSON_BYTES:
-        raise OSError(f"{os.fspath(path)} has {size:,} bytes, more than {MAX_JSON_BYTES:,}")
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise OSError(f"{os.fspath(path)} is damaged: it is not JSON ({error})") from error
-    if not isinstance(content, dict):
-        raise OSError(f"{os.fspath(path)} must hold a JSON object, got {describe_type(content)}")
-    return content
-
-
-def describe_type(value: Any) -> str:
-    """Return the type of a JSON value in words, with the value if it is short."""
-    kinds = {dict: "an object", list: "a list", str: "the text", bool: "the boolean", type(None): "null"}
-    kind = kinds.get(type(value), "the number")
-    return kind if isinstance(value, dict | list | None) else f"{kind} {str(value)[:40]!r}"
-
-
-def abbreviate(error: Exception) -> str:
-    """Return the message of an error in one line, without the middle of a long one, which can repeat whole lists."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 500 else f"{text[:350]} ... {text[-100:]}"
-
-
-@contextlib.contextmanager
-def name_file_in_errors(file: str, given: Collection[str] = ()) -> Iterator[None]:
-    """Turn errors about the content of a JSON file into a ValueError of one line that names it.
-
-    Args:
-        file: Name for messages.
-        given: Fields that the caller overrides; errors that name one are not about the file.
-    """
-    try:
-        yield
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError) as error:
-        text = abbreviate(error)
-        if isinstance(error, ValueError) and (file in text or any(name in text for name in given)):
-            raise ValueError(text) from error
-        cause = text if isinstance(error, ValueError) else f"a field has a wrong type ({text})"
-        raise ValueError(f"{file}: {cause}") from error
 
 
 def check_field_types(config_dict: dict[str, Any]) -> None:

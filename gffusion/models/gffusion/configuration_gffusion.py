@@ -19,14 +19,13 @@ from .config_limits import (
     check_segmenter,
     check_semantic_layers,
     check_widths,
-    name_file_in_errors,
     names_other_classes,
     number_classes,
     raise_value_errors,
-    read_json_object,
     refuse_loader_options,
     refuse_path,
 )
+from .json_files import name_file_in_errors, read_json_object
 
 logger = logging.get_logger(__name__)
 

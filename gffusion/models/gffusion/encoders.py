@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from transformers import CLIPVisionModel, Dinov2Model, PreTrainedConfig, PreTrainedModel
 from transformers.utils import CONFIG_NAME, cached_file, logging
 
-from .config_limits import check_encoder_sizes, name_file_in_errors, read_json_object
+from .config_limits import check_encoder_sizes
+from .json_files import name_file_in_errors, read_json_object
 from .weight_checks import LOADING, check_encoder_files, check_finite
 from .weight_files import NO_PICKLES, explained, limit_to_cache, locate_weights
 

@@ -26,7 +26,7 @@ from safetensors import SafetensorError
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, cached_file, logging
 
-from .config_limits import describe_type, read_json_object
+from .json_files import describe_type, read_json_object
 from .weight_checks import MisfitError
 
 logger = logging.get_logger(__name__)
