@@ -30,9 +30,9 @@ def random_image(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def reference_ssim(image: np.ndarray, reference: np.ndarray, data_range: float = 1.0) -> float:
+def reference_ssim(image: np.ndarray, reference: np.ndarray) -> float:
     return structural_similarity(
-        image, reference, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=data_range
+        image, reference, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1.0
     )
 
 
@@ -52,15 +52,12 @@ class TestSsim:
         np.testing.assert_allclose(ssim(images, references), expected, atol=1e-10)
         np.testing.assert_allclose(ssim(images.float(), references.float()), expected, atol=1e-5)
 
-    @pytest.mark.parametrize("data_range", [1.0, 255.0])
-    def test_flat_areas_and_edges(self, data_range: float) -> None:
+    def test_flat_areas_and_edges(self) -> None:
         """Where variances are small, float32 cancellation would show."""
         image = data.camera()[100:260, 150:350] / 255
         blurred = ndimage.gaussian_filter(image, 2)
-        tensors = (torch.from_numpy(data_range * x)[None, None] for x in (image, blurred))
-        expected = reference_ssim(data_range * image, data_range * blurred, data_range)
-        value = ssim(*(tensor.float() for tensor in tensors), data_range=data_range)
-        np.testing.assert_allclose(value, [expected], atol=1e-5)
+        value = ssim(*(torch.from_numpy(part).float()[None, None] for part in (image, blurred)))
+        np.testing.assert_allclose(value, [reference_ssim(image, blurred)], atol=1e-5)
 
     def test_gradient(self) -> None:
         image, reference = random_image(2, 1, 12, 13).requires_grad_(), random_image(2, 1, 12, 13, seed=1)

@@ -15,8 +15,8 @@ SSIM_SIGMA = 1.5
 BASE_SIGMA, ENERGY_SIGMA = 4.0, 2.0
 
 
-def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
-    """Return the SSIM (Wang et al., 2004) of lumas (B, 1, H, W) in [0, `data_range`] -> (B,) in [-1, 1].
+def ssim(image: Tensor, reference: Tensor) -> Tensor:
+    """Return the SSIM (Wang et al., 2004) of lumas (B, 1, H, W) in [0, 1] -> (B,) in [-1, 1].
 
     Equal to `skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5, use_sample_covariance=False)`: the
     mean over the pixels whose window lies inside the image. Differentiable, and computed at least in float32.
@@ -37,7 +37,7 @@ def ssim(image: Tensor, reference: Tensor, data_range: float = 1.0) -> Tensor:
 
     variance_x, variance_y = square_x - mean_x**2, square_y - mean_y**2
     covariance = product - mean_x * mean_y
-    c1, c2 = (0.01 * data_range) ** 2, (0.03 * data_range) ** 2
+    c1, c2 = 0.01**2, 0.03**2
     similarity = (2 * mean_x * mean_y + c1) * (2 * covariance + c2)
     similarity = similarity / ((mean_x**2 + mean_y**2 + c1) * (variance_x + variance_y + c2))
     return similarity.mean(dim=(1, 2, 3))
