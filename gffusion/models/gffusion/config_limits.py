@@ -176,7 +176,10 @@ def refuse_loader_options(config_dict: dict[str, Any]) -> None:
 
 
 def names_repository(source: str) -> bool:
-    """Return whether a source of weights is a Hub id rather than a local path."""
+    """Return whether a source of weights is a Hub id rather than a local path.
+
+    Also ids without an organization, unlike `is_on_hub`.
+    """
     try:
         validate_repo_id(source)
     except HFValidationError:
