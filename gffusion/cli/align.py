@@ -12,7 +12,14 @@ from .infrared_options import InfraredLumaOption, KeepBordersOption
 from .options import JsonOption, OverwriteFileOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, write_output
 from .printing import print_json, print_line
-from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
+from .read_options import (
+    MAX_PIXELS,
+    MaxPixelsOption,
+    RawFrameOption,
+    TruncatedOption,
+    VisibleRangeOption,
+    parse_reading,
+)
 
 if TYPE_CHECKING:
     from gffusion.cameras import Rig
@@ -71,6 +78,7 @@ def align(
     raw_frame: RawFrameOption = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    visible_range: VisibleRangeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     truncated: TruncatedOption = "refuse",
     overwrite: OverwriteFileOption = False,
@@ -90,7 +98,7 @@ def align(
         from gffusion.data.rigs import read_rig_pairs
 
         cleaning = {"infrared_luma": infrared_luma, "keep_borders": keep_borders}
-        reading = parse_reading(raw_frame, truncated, max_pixels=max_pixels, **cleaning)
+        reading = parse_reading(raw_frame, truncated, visible_range, max_pixels=max_pixels, **cleaning)
         pairs = _find_pairs(visible, infrared, output, reading)
         sources = [file for pair in pairs for file in (pair.visible, pair.infrared)]
         check_not_inputs((output,) if overlay is None else (output, overlay), sources)

@@ -25,7 +25,14 @@ from .option_values import check_once, collect_fused, parse_label_map, parse_zoo
 from .options import DEVICES, QuietOption, ZoomOption
 from .outputs import check_writable, new_output
 from .printing import print_json, print_line
-from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
+from .read_options import (
+    MAX_PIXELS,
+    MaxPixelsOption,
+    RawFrameOption,
+    TruncatedOption,
+    VisibleRangeOption,
+    parse_reading,
+)
 
 
 def evaluate(
@@ -122,6 +129,7 @@ def evaluate(
     smooth_range: SmoothRangeOption = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    visible_range: VisibleRangeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     truncated: TruncatedOption = "refuse",
     raw_frame: RawFrameOption = None,
@@ -153,7 +161,9 @@ def evaluate(
         new_labels, box = parse_label_map(label_map), parse_zoom(zoom)
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
-        read_options = parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop))
+        read_options = parse_reading(
+            raw_frame, truncated, visible_range, **reading, **parse_alignment(align, reference, crop)
+        )
         # Wrong arguments are reported before torch is imported.
         from gffusion.data.pair_lists import is_pipe
         from gffusion.evaluation.inputs import find_inputs, name_model

@@ -40,7 +40,14 @@ from .messages import list_printed, print_measured
 from .models import complete_model
 from .options import OverwriteFilesOption, QuietOption, StrictOption
 from .outputs import check_writable, new_output
-from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
+from .read_options import (
+    MAX_PIXELS,
+    MaxPixelsOption,
+    RawFrameOption,
+    TruncatedOption,
+    VisibleRangeOption,
+    parse_reading,
+)
 
 if TYPE_CHECKING:
     from gffusion.data import PairMatch
@@ -108,6 +115,7 @@ def fuse(
     raw_frame: RawFrameOption = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    visible_range: VisibleRangeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     truncated: TruncatedOption = "refuse",
     align: AlignOption = "none",
@@ -180,7 +188,9 @@ def fuse(
             as_json=as_json,
             strict=strict,
             infrared_options=parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range),
-            read_options=parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop)),
+            read_options=parse_reading(
+                raw_frame, truncated, visible_range, **reading, **parse_alignment(align, reference, crop)
+            ),
         )
         video = {"--semantic-every": semantic_every, "--time-offset": time_offset}
         video |= {"--visible-fps": visible_fps, "--infrared-fps": infrared_fps, "--no-audio": no_audio or None}

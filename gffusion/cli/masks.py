@@ -28,7 +28,7 @@ from .option_values import split_list
 from .options import DEVICES, OverwriteFilesOption, QuietOption
 from .outputs import check_new, check_not_inputs, check_parent, check_writable, new_output, resolve_files, write_output
 from .printing import list_names, print_line
-from .read_options import MAX_PIXELS, MaxPixelsOption, TruncatedOption, parse_reading
+from .read_options import MAX_PIXELS, MaxPixelsOption, TruncatedOption, VisibleRangeOption, parse_reading
 
 if TYPE_CHECKING:
     from gffusion.data import FoundPairs, ImagePair, PairMatch, ReadOptions
@@ -95,6 +95,7 @@ def masks(
     smooth_range: SmoothRangeOption = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    visible_range: VisibleRangeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     truncated: TruncatedOption = "refuse",
     align: AlignOption = "none",
@@ -123,7 +124,7 @@ def masks(
             _refuse_options(options_of_pca | {"--device": device != "auto"})
         options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, smooth_range)
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
-        read_options = parse_reading(None, truncated, **reading, **parse_alignment(align))
+        read_options = parse_reading(None, truncated, visible_range, **reading, **parse_alignment(align))
         pairs, names, found = _find_pairs(data, layout, split, split_list(class_names))
         output, match = output or found.labels or data / "labels", found.match
         _check_output(output, match)

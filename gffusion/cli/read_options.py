@@ -1,4 +1,4 @@
-"""Options of reading image files that are large, end early or have no header, shared by several commands."""
+"""Options of reading image files that are large, end early, have no header or few bits, shared by several commands."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,6 +22,15 @@ TruncatedOption = Annotated[
         help='Image files that end early: "refuse", or "fill" their missing part and print a note.',
     ),
 ]
+VisibleRangeOption = Annotated[
+    str | None,
+    typer.Option(
+        "--visible-range",
+        metavar="LOW,HIGH",
+        help="Values of the visible image that become black and white, such as 0,4095; for cameras with 10, 12 or 14 bits in "
+        "16-bit files, and for reflectance.",
+    ),
+]
 RawFrameOption = Annotated[
     str | None,
     typer.Option(
@@ -33,7 +42,7 @@ RawFrameOption = Annotated[
 ]
 
 
-def parse_reading(raw_frame: str | None, truncated: str, **options: Any) -> "ReadOptions":
+def parse_reading(raw_frame: str | None, truncated: str, visible_range: str | None, **options: Any) -> "ReadOptions":
     """Return how images are read; `options` are further fields of [`ReadOptions`].
 
     Raises:
@@ -41,8 +50,10 @@ def parse_reading(raw_frame: str | None, truncated: str, **options: Any) -> "Rea
     """
     from gffusion.data import ReadOptions  # these imports take time that `gffusion --help` need not spend
     from gffusion.data.raw_frames import RawFrame
+    from gffusion.data.visible_range import check_visible_range
 
     raw = None if raw_frame is None else RawFrame.parse(raw_frame)
     if truncated not in ("refuse", "fill"):
         raise ValueError(f"--truncated must be refuse or fill, got {truncated!r}")
-    return ReadOptions(raw_frame=raw, truncated=truncated, **options)  # type: ignore[arg-type]
+    limits = check_visible_range(visible_range, "--visible-range")
+    return ReadOptions(raw_frame=raw, truncated=truncated, visible_range=limits, **options)  # type: ignore[arg-type]

@@ -26,7 +26,14 @@ from .option_values import collect_fused, parse_zoom
 from .options import DeviceOption, OverwriteFileOption, ZoomOption
 from .outputs import check_new, check_not_inputs, check_writable, new_output, write_output
 from .printing import print_line
-from .read_options import MAX_PIXELS, MaxPixelsOption, RawFrameOption, TruncatedOption, parse_reading
+from .read_options import (
+    MAX_PIXELS,
+    MaxPixelsOption,
+    RawFrameOption,
+    TruncatedOption,
+    VisibleRangeOption,
+    parse_reading,
+)
 
 if TYPE_CHECKING:
     from gffusion.data import ImagePair, PairImages, ReadOptions
@@ -95,6 +102,7 @@ def show(
     plateau_limit: PlateauLimitOption = None,
     infrared_luma: InfraredLumaOption = False,
     keep_borders: KeepBordersOption = False,
+    visible_range: VisibleRangeOption = None,
     max_pixels: MaxPixelsOption = MAX_PIXELS,
     truncated: TruncatedOption = "refuse",
     raw_frame: RawFrameOption = None,
@@ -124,6 +132,7 @@ def show(
                 "--plateau-limit": (plateau_limit, None, _OF_PAIRS),
                 "--infrared-luma": (infrared_luma, False, _OF_PAIRS),
                 "--keep-borders": (keep_borders, False, _OF_PAIRS),
+                "--visible-range": (visible_range, None, _OF_PAIRS),
                 "--max-pixels": (max_pixels, MAX_PIXELS, _OF_PAIRS),
                 "--truncated": (truncated, "refuse", _OF_PAIRS),
                 "--raw-frame": (raw_frame, None, _OF_PAIRS),
@@ -135,7 +144,9 @@ def show(
         if kind != "fused" and len(models) > 1:
             raise ValueError(f"show fused takes several models, show {kind} one, got {', '.join(models)}")
         reading = {"infrared_luma": infrared_luma, "keep_borders": keep_borders, "max_pixels": max_pixels}
-        read_options = parse_reading(raw_frame, truncated, **reading, **parse_alignment(align, reference, crop))
+        read_options = parse_reading(
+            raw_frame, truncated, visible_range, **reading, **parse_alignment(align, reference, crop)
+        )
         infrared_options = parse_infrared_options(infrared_range, invert, agc, plateau_limit, None)
         quiet_libraries()
         if visible is None:

@@ -9,14 +9,15 @@ from PIL import TiffImagePlugin
 
 from gffusion.cameras.radiometric import inspect_radiometric
 
+from .contents import Source, name_source, read_source
 from .decoded_image import DEFAULT_OPTIONS, DecodeOptions
 from .decoding import open_header
 from .file_names import is_listed, natural_key
 from .io import IMAGE_SUFFIXES, read_bytes
-from .modalities import Modalities, can_hold_both, is_jpeg, split_modalities
+from .modalities import Modalities, can_hold_both, has_one_image, is_jpeg, split_modalities
 from .pairs import ImagePair, match_pairs
 from .raw_frames import RAW_SUFFIXES, RawFrame
-from .reading import ReadOptions, holds_both, refuse_single
+from .reading import ReadOptions, refuse_single
 from .tiff_pages import count_frames
 
 _FOUR_CHANNEL_FOLDER = "images"  # of MFNet as downloaded
@@ -146,6 +147,29 @@ def check_same_types(files: Sequence[Path]) -> None:
     ]
     if odd:
         raise ValueError(f"{odd[0]}{f' ({len(odd) - 1} more files)' if len(odd) > 1 else ''}")
+
+
+def holds_both(file: Source, options: ReadOptions = ReadOptions()) -> bool:
+    """Return whether a file holds a visible and an infrared image, without decoding files that cannot.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from gffusion.data import write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(Path(folder, "a.png"), np.zeros((4, 6, 3), np.uint8))
+        ...     holds_both(Path(folder, "a.png"))
+        False
+    """
+    name = name_source(file, "given")
+    content = read_source(file, name, options.max_pixels)
+    if has_one_image(content):
+        return False
+    decoded = split_modalities(content, name, options.decoding)
+    return isinstance(decoded, Modalities) and decoded.visible is not None
 
 
 def _list_images(folder: Path) -> list[Path]:

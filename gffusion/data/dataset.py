@@ -30,6 +30,7 @@ from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource, SelectedPairs
 from .transforms import Sample, Transform
 from .transforms.base import apply_transform, describe_transform
+from .visible_range import VisibleRange
 
 logger = logging.getLogger(__name__)
 _SHOWN = 20  # names of damaged pairs in a message
@@ -142,6 +143,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
         names: str | None = None,
         class_names: Sequence[str] | None = None,
         infrared_luma: bool = False,
+        visible_range: VisibleRange | None = None,
         **infrared_options: Any,
     ) -> "FusionDataset":
         """Create a dataset from the rows of a `datasets.Dataset`, or from a list of dicts.
@@ -160,6 +162,7 @@ class FusionDataset(Dataset[dict[str, Any]]):
             names: Column of item names. Defaults to row numbers.
             class_names: Defaults to the names of a `ClassLabel` feature under "category".
             infrared_luma: Whether to take the luma of infrared images in color, see [`ReadOptions`].
+            visible_range: Values of visible images that become black and white, see [`ReadOptions`].
             infrared_options: `infrared_range`, `invert`, `agc`, `plateau_limit` and `smooth_range`, as for the class.
 
         Raises:
@@ -168,12 +171,12 @@ class FusionDataset(Dataset[dict[str, Any]]):
         """
         if unknown := infrared_options.keys() - set(OPTION_NAMES):
             raise ValueError(
-                f"from_dataset does not take {', '.join(sorted(unknown))}: leave it out. Besides columns, class_names and infrared_luma, "
-                f"rows take {', '.join(OPTION_NAMES)}; other options are for folders."
+                f"from_dataset does not take {', '.join(sorted(unknown))}: leave it out. Besides columns, class_names, infrared_luma and "
+                f"visible_range, rows take {', '.join(OPTION_NAMES)}; other options are for folders."
             )
         columns = {"visible": visible, "infrared": infrared, "labels": labels, "boxes": boxes, "names": names}
         given = {name: column for name, column in columns.items() if column is not None}
-        rows = DatasetRows(dataset, given, class_names, infrared_luma)
+        rows = DatasetRows(dataset, given, class_names, infrared_luma, visible_range)
         return cls(rows, transform, seed, cache_in_memory, **infrared_options)
 
     @property

@@ -24,7 +24,6 @@ UPRIGHT: dict[int, Callable[[NDArray[Any]], NDArray[Any]]] = {
 }
 # Share of transparent and opaque pixels above which a fourth channel is opacity: soft edges and shadows are small.
 _OPACITY_SHARE = 0.5
-_LARGEST_OF_14_BITS = 1 << 14
 
 
 def name_image(name: str) -> str:
@@ -138,13 +137,3 @@ def to_supported(pixels: NDArray[Any]) -> NDArray[Any]:
         return pixels.astype(np.uint16)
     with np.errstate(over="ignore"):  # infinite, which is missing
         return pixels.astype(np.float32)
-
-
-def note_few_bits(image: NDArray[Any]) -> tuple[str, ...]:
-    """Return a note about a visible image of a camera with 10 to 14 bits, whose values were not scaled to 16 bits."""
-    if image.dtype != np.uint16 or not 255 < (largest := int(image.max())) < _LARGEST_OF_14_BITS:
-        return ()
-    bits = largest.bit_length()
-    return (
-        f"the visible image has 16 bits but uses {bits}: if it looks too dark, multiply its values by {2 ** (16 - bits)}",
-    )

@@ -19,12 +19,13 @@ from gffusion.utils.notes import name_in_errors
 
 from .bounds import DEFAULT_MAX_PIXELS
 from .contents import Source, is_content, is_same_file, name_source, read_source
-from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, note_few_bits, to_supported
+from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import check_end
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
 from .modalities import Modalities, has_one_image, may_lack_values, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
+from .visible_range import VisibleRange, check_visible_range, map_visible
 
 _PNG_SIGNATURE = b"\x89PNG"
 
@@ -87,6 +88,8 @@ class ReadOptions:
             are mapped back to intensities, and other colors are refused.
         keep_borders: Whether black or white borders of infrared images are measurements. By default, borders that a
             registration left are missing.
+        visible_range: Values of the visible image that become black and white; values outside are clipped. For cameras
+            with 10 to 14 bits in 16-bit files, such as `(0, 4095)`, and for reflectance. Images of 8 bits are refused.
         max_pixels: Largest number of pixels of an image.
         truncated: `"refuse"` raises for files that end early; `"fill"` fills their missing part, with a note.
 
@@ -100,6 +103,7 @@ class ReadOptions:
     raw_frame: RawFrame | None = None
     infrared_luma: bool = False
     keep_borders: bool = False
+    visible_range: VisibleRange | None = None
     max_pixels: int = DEFAULT_MAX_PIXELS
     truncated: Truncated = "refuse"
 
@@ -130,6 +134,7 @@ class ReadOptions:
             raise ValueError(f'`reference` must be "visible" or "infrared", got {self.reference!r}')
         if self.align == "none" and (self.crop or self.reference != "visible"):
             raise ValueError("`crop` and `reference` need `align` (--align resize, auto or RIG.json)")
+        object.__setattr__(self, "visible_range", check_visible_range(self.visible_range))
         DecodeOptions(self.max_pixels, self.truncated)
 
 
@@ -222,7 +227,8 @@ def decode_both(
     decoded = split_modalities(content, name, options.decoding)
     if not isinstance(decoded, Modalities) or decoded.visible is None:
         raise ValueError(refuse_single(decoded, name))
-    return decoded.visible, clean(decoded.infrared, name, options), ()
+    image, notes = map_visible(decoded.visible, name, options.visible_range)
+    return image, clean(decoded.infrared, name, options), notes
 
 
 def decode_unaligned(
@@ -235,29 +241,9 @@ def decode_unaligned(
         ValueError: If a file holds other images than it is given for, or both hold the same image.
     """
     image, notes = decode_visible(visible, names[0], options)
-    return image, decode_infrared(infrared, names[1], options, (image, names[0])), notes
-
-
-def holds_both(file: Source, options: ReadOptions = ReadOptions()) -> bool:
-    """Return whether a file holds a visible and an infrared image, without decoding files that cannot.
-
-    Raises:
-        OSError: If the file cannot be read.
-
-    Example:
-        >>> import tempfile
-        >>> from gffusion.data import write_image
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     write_image(Path(folder, "a.png"), np.zeros((4, 6, 3), np.uint8))
-        ...     holds_both(Path(folder, "a.png"))
-        False
-    """
-    name = name_source(file, "given")
-    content = read_source(file, name, options.max_pixels)
-    if has_one_image(content):
-        return False
-    decoded = split_modalities(content, name, options.decoding)
-    return isinstance(decoded, Modalities) and decoded.visible is not None
+    frame = decode_infrared(infrared, names[1], options, (image, names[0]))
+    image, range_notes = map_visible(image, names[0], options.visible_range)
+    return image, frame, notes + range_notes
 
 
 def refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice: bool = False) -> str:
@@ -276,7 +262,7 @@ def refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice:
 def decode_visible(
     content: bytes, name: str, options: ReadOptions = ReadOptions()
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Decode the visible image of a file: the image, and notes.
+    """Decode the visible image of a file, as stored: the image, and notes.
 
     Raises:
         ImageReadError: If the file cannot be read.
@@ -287,7 +273,7 @@ def decode_visible(
         image, notes = to_supported(decoded.image), decoded.notes
         if find_transparent(decoded) is not None:
             notes += ("transparency of the visible image left out",)
-        return image, notes + note_few_bits(image)
+        return image, notes
     if decoded.visible is None:
         raise ValueError(f"{name} is {decoded.kind}, an infrared image: give it as the infrared image")
     if not decoded.is_radiometric:

@@ -10,6 +10,7 @@ import torch
 from gffusion._version import __version__
 from gffusion.data import ReadOptions
 from gffusion.data.infrared_range import format_options
+from gffusion.data.visible_range import format_visible_range
 from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.utils.escaping import to_line
 
@@ -51,7 +52,9 @@ def describe_settings(
 
 
 def _to_json(option: Any) -> str | int | None:
-    """Return an option as it is, and a rig or a format of raw frames in words."""
+    """Return an option as it is, a range as it is typed, and a rig or a format of raw frames in words."""
+    if isinstance(option, tuple):
+        return format_visible_range(option)
     return option if isinstance(option, str | int | None) else repr(option)
 
 

@@ -10,8 +10,8 @@ from transformers.utils import logging
 
 from gffusion.cameras.cleaning import remove_colors
 from gffusion.cameras.missing import fill_missing
-from gffusion.data.decoded_image import note_few_bits
 from gffusion.data.reading import PairImages
+from gffusion.data.visible_range import count_used_bits
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -68,8 +68,10 @@ def to_arrays(
     filled = []
     for number, (pair, (visible, infrared), mask) in enumerate(zip(pairs, images, masks, strict=True), start=1):
         if not infrared_luma and not isinstance(pair, PairImages):
-            for note in note_few_bits(visible):
-                logger.warning_once(note)
+            if bits := count_used_bits(visible):
+                logger.warning_once(
+                    f"a visible image has 16 bits but uses {bits}: if it looks too dark, multiply its values by {2 ** (16 - bits)}"
+                )
             infrared = _map_colors(infrared, mask, f"the infrared image of pair {number}")
         filled.append((visible, infrared if mask is None else fill_missing(infrared, mask)))
     return filled, masks

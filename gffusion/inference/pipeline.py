@@ -16,11 +16,12 @@ from gffusion.cameras.running_range import RunningRange, find_odd_ranges, measur
 from gffusion.cameras.same_images import check_different_images
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.bounds import max_image_bytes
+from gffusion.data.combined_files import holds_both
 from gffusion.data.contents import Content, is_content, name_source, read_source
-from gffusion.data.decoded_image import note_few_bits
-from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible, holds_both
+from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible
 from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url
+from gffusion.data.visible_range import map_visible
 from gffusion.models.gffusion.image_arrays import IMAGE_TYPES, Image, to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
 from gffusion.models.gffusion.infrared_options import OPTION_NAMES, InfraredOptions
@@ -34,7 +35,16 @@ TASK = "image-fusion"
 
 logger = logging.get_logger(__name__)
 
-_READ_OPTIONS = ("infrared_luma", "keep_borders", "align", "reference", "crop", "max_pixels", "truncated")
+_READ_OPTIONS = (
+    "infrared_luma",
+    "keep_borders",
+    "visible_range",
+    "align",
+    "reference",
+    "crop",
+    "max_pixels",
+    "truncated",
+)
 
 Source = str | os.PathLike[str] | Content | Image
 SourcePair = tuple[Source, Source] | list[Source] | Mapping[str, Source]
@@ -113,7 +123,7 @@ class ImageFusionPipeline(Pipeline):
             kwargs: `batch_size` (`int`, defaults to 1), the largest number of consecutive pairs of one size in a batch;
                 `segment` (`bool`), whether to return label maps as well; `infrared_range`, `invert`, `agc`,
                 `plateau_limit` and `smooth_range`, see [`GFFusionImageProcessor`]; `infrared_luma`, `keep_borders`,
-                `align`, `reference`, `crop`, `max_pixels` and `truncated`, see [`ReadOptions`]; `timeout` (`float`),
+                `visible_range`, `align`, `reference`, `crop`, `max_pixels` and `truncated`, see [`ReadOptions`]; `timeout` (`float`),
                 seconds to wait for an answer from a URL, whose size `max_pixels` limits, too.
                 NaN in infrared arrays is missing. `align="auto"` estimates one rig from up to ten pairs of a list, and
                 `align` can be the file of a rig.
@@ -276,14 +286,15 @@ def _decode_pair(
     else:
         image, notes = _decode_visible(contents[0], names[0], options)
         frame = _decode_infrared(contents[1], names, image, options)
+        image, range_notes = map_visible(image, names[0], options.visible_range)
+        notes += range_notes
     return image, frame, notes, names
 
 
 def _decode_visible(content: bytes | Image, name: str, options: ReadOptions) -> tuple[NDArray[Any], tuple[str, ...]]:
     if isinstance(content, bytes):
         return decode_visible(content, name, options)
-    image = to_array(content, "visible")
-    return image, note_few_bits(image)
+    return to_array(content, "visible"), ()
 
 
 def _decode_infrared(

@@ -12,6 +12,7 @@ from accelerate.utils import set_seed
 from gffusion.data import FusionDataset, ReadOptions, transforms
 from gffusion.data.infrared_range import parse_infrared_range
 from gffusion.data.rigs import parse_align
+from gffusion.data.visible_range import check_visible_range
 from gffusion.hub import TrainingData, non_default_settings
 from gffusion.models.gffusion.config_limits import names_other_classes
 from gffusion.models.gffusion.configuration_gffusion import GFFusionConfig
@@ -54,6 +55,7 @@ def build_trainer(recipe: Recipe) -> FusionTrainer:
             align=parse_align(data.align),
             infrared_luma=data.infrared_luma,
             keep_borders=data.keep_borders,
+            visible_range=check_visible_range(data.visible_range, "--visible_range"),
             max_pixels=data.max_pixels,
             truncated=data.truncated,  # type: ignore[arg-type]
         ),

@@ -69,6 +69,8 @@ class DataArguments:
             the same field of view, auto uses tags or estimates one rig per folder, or the file of a rig of gffusion align.
         infrared_luma: Take the brightness of infrared images in unknown colors.
         keep_borders: Take black or white borders of infrared images as measured.
+        visible_range: Low and high values of the visible images that become black and white, for cameras with 10, 12 or 14 bits in
+            16-bit files, and for reflectance.
         max_pixels: Refuse images of more pixels, before they are decoded.
         truncated: Image files that end early: refuse, or fill their missing part and log a note.
         crop_size: Side of the square training crops in pixels; 0 does not crop.
@@ -99,6 +101,7 @@ class DataArguments:
     align: str = "none"
     infrared_luma: bool = False
     keep_borders: bool = False
+    visible_range: list[str] | None = None
     max_pixels: int = 100_000_000
     truncated: str = "refuse"
     crop_size: int = 128

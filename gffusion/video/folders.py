@@ -26,6 +26,7 @@ from gffusion.data.io import read_bytes, read_size
 from gffusion.data.pairs import list_folder
 from gffusion.data.raw_frames import RAW_SUFFIXES
 from gffusion.data.reading import decode_stored, decode_visible
+from gffusion.data.visible_range import map_visible
 
 from .filled_frames import FilledFrames
 from .jobs import check_fps
@@ -170,10 +171,11 @@ class FrameFolder:
         if self._kind == "infrared":
             return StoredFrame(file, decode_stored(content, str(file), self._options))
         image, notes = decode_visible(content, str(file), self._options)
+        image, range_notes = map_visible(image, str(file), self._options.visible_range)
         if image.dtype.kind == "f":
             raise ValueError(f"{file} has floating-point values: convert visible frames to 8 or 16 bits")
         if image.dtype == np.uint16:
-            notes = (*notes, "the visible images have 16 bits, which are reduced to 8")
+            notes = (*notes, *range_notes, "the visible images have 16 bits, which are reduced to 8")
         return StoredFrame(file, to_8_bits(image), notes)
 
     def _read_times(self) -> None:
@@ -273,6 +275,11 @@ def _open(path: Path, kind: Kind, fps: float | None, options: ReadOptions) -> Fr
         return FrameFolder(path, kind, fps, options)
     if fps is not None:
         raise ValueError(f"`{kind}_fps` (--{kind}-fps) is for a folder of frames, but {path} is none: leave it out")
+    if kind == "visible" and options.visible_range is not None:
+        raise ValueError(
+            f"`visible_range` (--visible-range) is for images of more than 8 bits, but {path} is a video, whose frames are read "
+            "with 8 bits: leave it out"
+        )
     return VideoFile(path, options.max_pixels)
 
 

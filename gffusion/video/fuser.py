@@ -12,9 +12,9 @@ from gffusion.cameras.missing import join_masks
 from gffusion.cameras.rig import describe_size
 from gffusion.cameras.running_range import RunningRange
 from gffusion.data import PairImages, ReadOptions
-from gffusion.data.decoded_image import note_few_bits
 from gffusion.data.infrared_range import note_flat_range
 from gffusion.data.reading import clean, complete_pair
+from gffusion.data.visible_range import map_visible
 from gffusion.inference.predict import Prediction, predict
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_processing_gffusion import GFFusionImageProcessor
@@ -179,9 +179,10 @@ class FrameFuser:
         self._check_type(dtype, names[1])
         frame = clean(mask_border(infrared, self._border, names[1]), names[1], self._read_options)
         self._check_palette(read_palette(frame, infrared.values), names[1])
+        visible, range_notes = map_visible(visible, names[0], self._read_options.visible_range)
         images = complete_pair(visible, frame, self._read_options, names)
         sizes = self._note_sizes(visible.shape[:2], infrared.values.shape[:2])
-        images = images._replace(notes=note_few_bits(visible) + images.notes + sizes)
+        images = images._replace(notes=range_notes + images.notes + sizes)
         options = images.adapt(self.options)
         if self._running is not None:
             options = options.with_limits(self._running.update(images.infrared, images.missing))

@@ -355,7 +355,7 @@ class _VideoRun:
         return FrameFuser(
             self._model,
             self._processor,
-            self._read_options,
+            replace(self._read_options, visible_range=None),  # applied when the frames were read
             segment=len(self.job.outputs) > 1,
             semantic_every=self._semantic_every,
             border=self._border,

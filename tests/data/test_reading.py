@@ -393,6 +393,7 @@ def test_visible_values_of_few_bits_are_noted(tmp_path: Path, largest: int, bits
     write_image(tmp_path / "visible.png", visible)
     write_image(tmp_path / "infrared.png", np.tile(np.arange(64, dtype=np.uint8), (48, 1)))
     notes = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png").notes
-    expected = f"the visible image has 16 bits but uses {bits}: if it looks too dark, multiply its values by {2 ** (16 - (bits or 0))}"
+    advice = f"set `visible_range=(0, {largest})` (--visible-range 0,{largest})"
+    expected = f"the visible image has 16 bits but uses {bits}: if it looks too dark, {advice}"
     assert (expected in notes) == (bits is not None)
     assert bits is not None or not notes

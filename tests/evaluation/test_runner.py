@@ -281,7 +281,7 @@ class TestOutput:
         settings = run(pairs, **options, read_options=ReadOptions(keep_borders=True)).summarize()["settings"]
         assert settings.pop("read_options") == {
             "align": "none", "reference": "visible", "crop": False, "raw_frame": None, "infrared_luma": False,
-            "keep_borders": True, "max_pixels": ReadOptions().max_pixels, "truncated": "refuse",
+            "keep_borders": True, "visible_range": None, "max_pixels": ReadOptions().max_pixels, "truncated": "refuse",
         }  # fmt: skip
         assert settings == {
             "versions": {"gffusion": version("gffusion"), "torch": torch.__version__},

@@ -204,7 +204,8 @@ def test_visible_arrays_of_few_bits_are_logged(
         pair = visible * np.uint16(factor), infrared
         predict(model, processor, [pair]) if fuse is None else fuse(pair)
     (text,) = [text for text in caplog.messages if "16 bits but uses" in text]
-    assert text.endswith("uses 12: if it looks too dark, multiply its values by 16")
+    advice = "set `visible_range=(0, 4095)` (--visible-range 0,4095)" if as_pipeline else "multiply its values by 16"
+    assert text.endswith(f"uses 12: if it looks too dark, {advice}")
 
 
 def test_default_type_of_torch_does_not_matter() -> None:

@@ -94,6 +94,31 @@ def test_visible_folder(tmp_path: Path, fuse: Callable, rate: float, name: str) 
     assert "the visible images have 16 bits, which are reduced to 8" in report.notes
 
 
+def test_visible_frames_of_few_bits(tmp_path: Path, fuse: Callable) -> None:
+    """With their range, they give the video of the same frames in 16 bits; frames of 8 bits have none."""
+    for name, factor in (("few", 16), ("full", 257)):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            frame = visible_frame(index).astype(np.uint16) * factor
+            (tmp_path / name / f"{index}.png").write_bytes(encode_deep_png(frame))
+    infrared = write_folder(tmp_path / "thermal", map(infrared_frame, range(6)))
+    options = {"visible_fps": 10, "infrared_fps": 10}
+    limits = ReadOptions(visible_range=(0, 4080))
+    found, report = fuse(tmp_path / "few", infrared, "few.mp4", read_options=limits, **options)
+    expected, _ = fuse(tmp_path / "full", infrared, "full.mp4", **options)
+    np.testing.assert_array_equal(read_frames(found)[0], read_frames(expected)[0])
+    assert not any("too dark" in note for note in report.notes)
+    assert any(
+        "visible_range=(0, 4095)" in note for note in fuse(tmp_path / "few", infrared, "dark.mp4", **options)[1].notes
+    )
+    eight = write_folder(tmp_path / "eight", map(visible_frame, range(6)))
+    with pytest.raises(ValueError, match=r"\(--visible-range\) .* has 8 bits: leave it out"):
+        fuse(eight, infrared, "eight.mp4", read_options=limits, **options)
+    video = write_video(tmp_path / "visible.mp4", map(visible_frame, range(6)))
+    with pytest.raises(ValueError, match=r"\(--visible-range\) .* is a video, whose frames are read with 8 bits"):
+        fuse(video, infrared, "video.mp4", read_options=limits, infrared_fps=10)
+
+
 def test_times_in_names(tmp_path: Path, fuse: Callable) -> None:
     """Two folders with times share their clock: infrared frames start 0.1 s earlier, and one is missing."""
     visible = tmp_path / "visible"

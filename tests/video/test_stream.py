@@ -272,7 +272,7 @@ def test_visible_frames_of_few_bits_are_noted(
             stream.push(visible_frame(0).astype(dtype) * factor, infrared_frame(0), time=number)
             results.append(stream.latest(timeout=120, after=results[-1] if results else None))
     texts = [" ".join(result.notes) if result is not None else "" for result in results]
-    assert "16 bits" not in texts[0] and "uses 12: " in texts[1] and "values by 32" in texts[2]
+    assert "16 bits" not in texts[0] and "uses 12: " in texts[1] and "visible_range=(0, 2047)" in texts[2]
     assert [text[:17] for text in caplog.messages if "16 bits but uses" in text] == ["frame at 1.000 s:"]
 
 

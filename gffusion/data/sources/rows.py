@@ -16,6 +16,7 @@ from gffusion.data.boxes.formats import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
 from gffusion.data.io import read_image, read_labels, read_size
+from gffusion.data.visible_range import VisibleRange, check_visible_range, map_visible
 from gffusion.data.wrong_pairs import MAX_PAIRS
 from gffusion.models.gffusion.image_arrays import to_array
 from gffusion.models.gffusion.image_sizes import check_same_size
@@ -40,12 +41,14 @@ class DatasetRows(PairSource):
         columns: Mapping[str, str],
         class_names: Sequence[str] | None = None,
         infrared_luma: bool = False,
+        visible_range: VisibleRange | None = None,
     ) -> None:
         if isinstance(dataset, list | tuple) and all(isinstance(row, Mapping) for row in dataset):
             dataset = _Rows(dataset)
         _check_columns(dataset, list(columns.values()))
         features = getattr(dataset, "features", None) or {}
         self._columns, self._infrared_luma = columns, infrared_luma
+        self._visible_range = check_visible_range(visible_range, "visible_range")
         self._logged: set[str] = set()  # kinds of notes
         self.names = tuple(map(str, dataset[columns["names"]][:] if "names" in columns else range(len(dataset))))
         self.has_labels, self.has_boxes = "labels" in columns, "boxes" in columns
@@ -77,7 +80,8 @@ class DatasetRows(PairSource):
     @property
     def settings(self) -> str:
         """What the content of decoded pairs depends on besides the rows."""
-        return "infrared_luma=True" if self._infrared_luma else ""
+        luma = ["infrared_luma=True"] if self._infrared_luma else []
+        return ", ".join(luma + ([f"visible_range={self._visible_range}"] if self._visible_range else []))
 
     def _check_boxes(self) -> None:
         """Raise ValueError if the boxes of the first rows seem to be two corners or relative."""
@@ -120,6 +124,9 @@ class DatasetRows(PairSource):
         row = self._dataset[index]
         images = [name for name in ("visible", "infrared", "labels") if name in self._columns]
         decoded: DecodedPair = {name: self._read_column(index, row, name) for name in images}
+        cell = self._describe_cell(index, "visible")
+        decoded["visible"], notes = map_visible(decoded["visible"], cell, self._visible_range)
+        log_new_kinds(notes, self.describe(index), self._logged)
         if not self._infrared_luma:
             from gffusion.cameras.cleaning import remove_colors  # here to save start-up time
 
