@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _PAIRS, _OF_EVALUATION = "pairs", " of the evaluation"  # in descriptions of runs
 _EVALUATED = _PAIRS + _OF_EVALUATION
 
-_LABELED, _TRAINED, _DIGESTS = "has labels", "trained parameters", "weights of the encoders"  # in descriptions
+_LABELED, _TRAINED, _DIGESTS = "has labels", "trained parameters", "weights of the encoders"  # new in descriptions
 
 _ENCODERS = ("clip_config.", "dinov2_config.")  # their fields in descriptions
 
@@ -120,7 +120,9 @@ def check_same_run(
 
 
 def _compare_models(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """Return how labels, trained parameters and encoders differ."""
+    """Return how labels, trained parameters and encoders differ, as far as the checkpoint tells; older ones do not."""
+    if not {_LABELED, _TRAINED, _DIGESTS} <= before.keys():
+        return []
     differences = []
     if before[_LABELED] != now[_LABELED]:
         differences.append(
@@ -147,7 +149,7 @@ def _count(names: Collection[str]) -> str:
 
 
 def warn_about_changed_files(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Warn if the files of the data have other sizes, or its label maps another content, than in the checkpoint."""
+    """Warn if the files of the data have other sizes, or its label maps another content, than in the checkpoint, if that tells."""
     for name, data in _CONTENTS.items():
         known, found = before.get(name, {}), now.get(name, {})
         if changed := [kind for kind in known if known[kind] != found.get(kind)]:

@@ -252,7 +252,7 @@ class FusionTrainer:
         if newest and resume:
             state = self.checkpoints.load(self._check_same_run)
             self.progress = Progress(**state["progress"])
-            self._step.running_statistics = state["running_statistics"]
+            self._step.running_statistics = state.get("running_statistics", self._step.running_statistics)
             if self.progress.step >= self.total_steps:
                 self.accelerator.print(f"nothing to train: the run in {self.output_dir} was finished at {newest.name}")
             return

@@ -154,7 +154,7 @@ class SegmentState:
     limits: tuple[tuple[float, float], ...]
     duration: tuple[int, int]
     size: tuple[int, ...]
-    palette: tuple[str, ...] | None
+    palette: tuple[str, ...] | None = None
 
 
 def remove_segments(path: Path) -> None:
@@ -250,6 +250,6 @@ class SegmentFolder:
             values = json.loads(content)
             values |= {name: tuple(values[name]) for name in ("errors", "notes", "duration", "size")}
             values["limits"] = tuple(tuple(limits) for limits in values["limits"])
-            values["palette"] = None if values["palette"] is None else tuple(values["palette"])
+            values["palette"] = None if values.get("palette") is None else tuple(values["palette"])
             states.append(SegmentState(**values))
         return states

@@ -18,8 +18,9 @@ import torch
 from gffusion import FusionTrainer, FusionTrainingArguments, GFFusionModel
 from gffusion.data import FusionDataset, ReadOptions, read_image, write_image
 from gffusion.data.transforms import RandomCrop, RandomFlip
-from gffusion.training.same_run import check_same_run, describe_run
+from gffusion.training.same_run import check_same_run, describe_run, warn_about_changed_files
 
+NEW = ("has labels", "trained parameters", "weights of the encoders")  # which earlier versions did not describe
 GUIDE = Path(__file__).parents[2] / "docs" / "guides" / "training.md"
 
 
@@ -58,7 +59,7 @@ class TestSameRun:
     def test_labels_frozen_parts_and_encoders_count(
         self, tiny_model: Callable, pairs: Path, unlabeled_pairs: Path
     ) -> None:
-        """They cannot be told from the options, and checkpoints do not hold encoders."""
+        """They cannot be told from the options, and checkpoints do not hold encoders. Checkpoints of earlier versions say nothing of them."""
         model, dataset, arguments = tiny_model(), FusionDataset(pairs), FusionTrainingArguments("run")
         frozen, changed = copy.deepcopy(model), copy.deepcopy(model)
         frozen.finet.requires_grad_(False)
@@ -77,6 +78,8 @@ class TestSameRun:
         ):
             with pytest.raises(ValueError, match=difference):
                 check_same_run(before, now, 150, arguments, 20)
+            earlier = {name: value for name, value in before.items() if name not in NEW}
+            check_same_run(earlier, now, 150, arguments, 20)
 
     def test_class_names_count_with_a_segmenter_only(self, tiny_model: Callable, pairs: Path) -> None:
         names = {"id2label": {0: "sky", 1: "sheep"}, "label2id": {"sky": 0, "sheep": 1}}
@@ -176,14 +179,20 @@ class TestChangedFiles:
         assert (f"The {name} of the {which} data changed since the run began" in caplog.text) == is_noticed
         assert ("changed since" in caplog.text) == is_noticed
 
-    def test_are_unknown_of_other_datasets_and_in_other_processes(self, tiny_model: Callable, pairs: Path) -> None:
+    def test_are_unknown_to_earlier_checkpoints_of_other_datasets_and_in_other_processes(
+        self, tiny_model: Callable, pairs: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
         model, dataset = tiny_model(paradigm="cascading"), FusionDataset(pairs)
         arguments = FusionTrainingArguments("run")
         now = describe_run(arguments, model, dataset, None, 1)
+        earlier = {name: value for name, value in now.items() if name != "files"}
+        check_same_run(earlier, now, 150, arguments, 20)
+        warn_about_changed_files(earlier, now)
         assert describe_run(arguments, model, [dataset[0]], None, 1)["files"] == {}
         other_process = describe_run(arguments, model, dataset, None, 1, reads_files=False)
         assert other_process == now | {"files": {}}
         check_same_run(now, other_process, 150, arguments, 20)
+        assert "changed since" not in caplog.text
 
 
 class TestStoppedRun:
