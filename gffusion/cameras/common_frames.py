@@ -36,8 +36,8 @@ def note_common_frame(visible: NDArray[Any], infrared: NDArray[Any]) -> tuple[st
     for sides in ((0, 1), (2, 3)):
         if all(_is_common([width[side] for width in widths]) for side in sides):
             return (
-                f"both images have the same bars or frame of value {value:g}, which are measured and fused as if they were a part of "
-                "the scene: crop them in both images (and in label maps and boxes)",
+                f"both images have the same bars or frame of value {value:g}, measured and fused like the scene: if they are no "
+                "part of it, crop them in both images (and in label maps and boxes)",
             )
     return ()
 

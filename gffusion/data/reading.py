@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras import Align, InfraredFrame, Reference, Rig, align_images
+from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.cameras.common_frames import note_common_frame
 from gffusion.cameras.same_images import check_different_images
 from gffusion.cameras.temperatures import TemperatureScale, check_unit
@@ -171,7 +172,10 @@ def read_pair(visible: Source, infrared: Source, options: ReadOptions = ReadOpti
     if names[0] == names[1]:
         names = f"the visible image in {names[0]}", f"the infrared image in {names[0]}"
     pair = complete_pair(image, frame, options, names)
-    return pair._replace(notes=notes + pair.notes + note_common_frame(image, frame.values))
+    if found := note_common_frame(image, frame.values):
+        notes += tuple(note for note in pair.notes if BORDER_FILLED not in note)  # the frame is the border
+        return pair._replace(notes=notes + found)
+    return pair._replace(notes=notes + pair.notes)
 
 
 def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple[int, int]:

@@ -13,7 +13,9 @@ from .inputs import FilesByMethod, Inputs, StrPath
 from .methods import Method
 from .overlap import MEAN_IOU
 
-_BACKGROUNDS = {"bg", "unlabeled", "unlabelled", "void", "none", "other", "others"}  # other names of the background
+# Other names of the background, and of classes.
+_BACKGROUNDS = {"bg", "unlabeled", "unlabelled", "void", "none", "nothing", "other", "others", "unknown", "clutter", "ignore"}
+_SYNONYMS = {"people": "person", "persons": "person", "pedestrian": "person", "bike": "bicycle", "cars": "car"}
 
 
 def prepare_classes(
@@ -82,7 +84,8 @@ def _choose_class_names(
 
 def _check_ids(class_names: Sequence[str], of_models: Set[tuple[str, ...]], label_map: Mapping[int, int]) -> None:
     """Raise ValueError if given names lack the background of a model, or are its names at other ids."""
-    given = [*map(normalize_class_name, class_names)]
+    typed = [*map(normalize_class_name, class_names)]
+    given = [name if (synonym := _SYNONYMS.get(name, name)) in typed else synonym for name in typed]
     for names in of_models:
         known = [*map(normalize_class_name, names)]
         if _lacks_background(given, known):
@@ -95,12 +98,19 @@ def _check_ids(class_names: Sequence[str], of_models: Set[tuple[str, ...]], labe
         if ids:
             found = _list_ids({old: class_names[old] for old in ids})
             expected = _list_ids({new: names[new] for new in ids.values()})
-            example = "OLD=NEW" if label_map else ",".join(f"{old}={new}" for old, new in ids.items())
+            example = "OLD=NEW,..." if label_map else _suggest_map(given, known)
             raise ValueError(
                 f"`class_names` (--class-names) gives {found}, but a model predicts {expected}: leave the names out, and give the "
-                f"ids of the model ({_list_ids(dict(enumerate(names)))}) as `label_map` (--label-map {example},...; 255 ignores "
+                f"ids of the model ({_list_ids(dict(enumerate(names)))}) as `label_map` (--label-map {example}; 255 ignores "
                 "classes that the model lacks)."
             )
+
+
+def _suggest_map(given: Sequence[str], known: Sequence[str]) -> str:
+    """Return `OLD=NEW` for every given name that a model has at another id, or does not have."""
+    is_named = given[0] not in known and known[0] == "background"  # class 0 has another name of the background
+    ids = {old: known.index(name) if name in known else 255 for old, name in enumerate(given) if old or not is_named}
+    return ",".join(f"{old}={new}" for old, new in ids.items() if old != new)
 
 
 def _lacks_background(given: Sequence[str], known: Sequence[str]) -> bool:

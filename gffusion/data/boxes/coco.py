@@ -1,5 +1,6 @@
 """Read COCO detection files."""
 
+import contextlib
 import json
 import os
 from pathlib import Path, PurePosixPath
@@ -42,7 +43,8 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
         images = {entry["id"]: {**entry, "file_name": str(entry["file_name"])} for entry in content["images"]}
         annotations: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
         for annotation in content["annotations"]:
-            _look_up(annotations, annotation["image_id"], "image").append(annotation)
+            if not annotation.get("iscrowd", 0) or annotation.get("image_id") in annotations:
+                _look_up(annotations, annotation["image_id"], "image").append(annotation)
         boxes = [_convert_image(path, entry, annotations[key], categories) for key, entry in images.items()]
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
         cause = f"an entry lacks {error}" if isinstance(error, KeyError) else str(error)
@@ -72,20 +74,24 @@ def _look_up(entries: dict[Any, Entry], key: Any, kind: str) -> Entry:
     return entries[key]
 
 
+def _to_corners(box: Any, image: dict[str, Any]) -> tuple[float, float, float, float]:
+    left, top, width, height = map(float, box)
+    if min(width, height) < 0:
+        raise ValueError(f"the box {box} of {image['file_name']} has a negative side")
+    return left, top, left + width, top + height
+
+
 def _convert_image(
     path: Path, image: dict[str, Any], annotations: list[dict[str, Any]], categories: dict[int, str]
 ) -> NamedBoxes:
     names, corners, ignored = [], [], []
     for annotation in annotations:
-        left, top, width, height = map(float, annotation["bbox"])
-        if min(width, height) < 0:
-            raise ValueError(f"the box {annotation['bbox']} of {image['file_name']} has a negative side")
-        box = (left, top, left + width, top + height)
         if annotation.get("iscrowd", 0):
-            ignored.append(box)
+            with contextlib.suppress(KeyError, TypeError, ValueError):  # some have no box, but a mask
+                ignored.append(_to_corners(annotation["bbox"], image))
         else:
+            corners.append(_to_corners(annotation["bbox"], image))
             names.append(_look_up(categories, int(annotation["category_id"]), "category"))
-            corners.append(box)
     return NamedBoxes(
         origin=f"{path} ({image['file_name']})",
         size=(int(image["height"]), int(image["width"])) if image.get("height") and image.get("width") else None,

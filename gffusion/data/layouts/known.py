@@ -1,6 +1,7 @@
 """The layouts of known datasets, as users download them."""
 
 import dataclasses
+import logging
 from pathlib import Path
 
 from gffusion.data.file_names import is_listed
@@ -8,6 +9,8 @@ from gffusion.data.io import IMAGE_SUFFIXES
 from gffusion.data.pairs import NoMatchError, match_pairs
 
 from .base import FoundPairs, find_folder, find_split, match_folders, require_folder, select_split
+
+logger = logging.getLogger(__name__)
 
 # In the order of the default labels of GFFusionConfig.
 M3FD_CLASSES = ("person", "car", "bus", "motorcycle", "lamp", "truck")
@@ -91,14 +94,14 @@ def find_llvip(root: Path, split: str | None = None, with_boxes: bool = True) ->
     )
     labels, boxes = find_folder(root, "masks"), find_folder(root, "Annotations") if with_boxes else None
     # Labels and boxes of all splits share a folder, so files of other splits are not reported as unmatched.
-    match = match_pairs(
-        visible,
-        infrared,
-        None if labels and _is_of_other_splits(visible, labels, None) else labels,
-        None if boxes and _is_of_other_splits(visible, None, boxes) else boxes,
-    )
+    if labels and _is_of_other_splits(visible, labels, None):
+        labels = None
+    if boxes and _is_of_other_splits(visible, None, boxes):
+        logger.warning("%s has boxes of other splits only", boxes)
+        boxes = None
+    match = match_pairs(visible, infrared, labels, boxes)
     match = dataclasses.replace(match, labels_only=(), boxes_only=())
-    return FoundPairs(match, ("person",), labels or root / "masks")
+    return FoundPairs(match, ("person",), find_folder(root, "masks") or root / "masks")
 
 
 def find_fmb(root: Path, split: str | None = None, with_boxes: bool = True) -> FoundPairs:

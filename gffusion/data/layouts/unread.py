@@ -34,19 +34,25 @@ def _list_unread(pairs: Sequence[ImagePair], suffixes: Sequence[str]) -> list[Pa
     cores = {_find_core(pair.name) for pair in pairs}
     files = (file for pair in pairs for file in (pair.visible, pair.infrared, pair.labels, pair.boxes))
     read = {file.parent for file in files if isinstance(file, Path)}
-    beside = [folder for pair in pairs[:1] for folder in pair.visible.parent.parent.iterdir() if folder.is_dir()]
+    beside = {folder for pair in pairs[:1] for folder in _list(pair.visible.parent.parent)}
     return [
         folder
-        for folder in sorted(beside)
-        if folder not in read and not is_named(folder.name, FUSED) and _holds(folder, suffixes, cores)
+        for folder in sorted(beside - read)
+        if folder.is_dir() and not is_named(folder.name, FUSED) and _holds(folder, suffixes, cores)
     ]
 
 
 def _holds(folder: Path, suffixes: Sequence[str], cores: Set[str]) -> bool:
+    """Return whether a folder has one file for each of some pairs; another dataset in one folder has two."""
+    found = [_find_core(file.stem) for file in _list(folder) if is_listed(file, suffixes)]
+    return not cores.isdisjoint(found) and len(set(found)) == len(found)
+
+
+def _list(folder: Path) -> list[Path]:
     try:
-        return any(is_listed(file, suffixes) and _find_core(file.stem) in cores for file in folder.iterdir())
+        return list(folder.iterdir())
     except OSError:  # such as lost+found
-        return False
+        return []
 
 
 def _find_core(stem: str) -> str:
