@@ -60,7 +60,7 @@ def map_visible(
         visible_range: Values that become black and white; other values are clipped. `None` changes nothing.
 
     Returns:
-        The image in its type, and a note if it probably needs a range.
+        The image in its type, and a note if it probably needs a range, or if the range is not that of its values.
 
     Raises:
         ValueError: If a range is given for an image of 8 bits.
@@ -78,8 +78,10 @@ def map_visible(
         )
     if image.dtype == np.uint16:
         table = _stretch(np.arange(65536, dtype=np.float64), visible_range) * 65535
-        return np.rint(table).astype(np.uint16)[image], ()
-    return _stretch(image.astype(np.result_type(image.dtype, np.float32)), visible_range), ()
+        mapped = np.rint(table).astype(np.uint16)[image]
+        return mapped, _note_wrong_unit(mapped, 65535)
+    mapped = _stretch(image.astype(np.result_type(image.dtype, np.float32)), visible_range)
+    return mapped, _note_wrong_unit(mapped, 1)
 
 
 def _stretch(values: NDArray[np.floating[Any]], visible_range: VisibleRange) -> NDArray[np.floating[Any]]:
@@ -89,6 +91,17 @@ def _stretch(values: NDArray[np.floating[Any]], visible_range: VisibleRange) -> 
     values -= low
     values /= high - low
     return values
+
+
+def _note_wrong_unit(mapped: NDArray[Any], white: int) -> tuple[str, ...]:
+    """Return a note about an image that is black or white everywhere."""
+    is_black, is_white = mapped.max() < _MIN_USED * white, mapped.min() > (1 - _MIN_USED) * white
+    if not (is_black or is_white):
+        return ()
+    color = "black" if is_black else "white"
+    return (
+        f"the visible image becomes {color} everywhere: give `visible_range` (--visible-range) in the unit of its values",
+    )
 
 
 def count_used_bits(image: NDArray[Any]) -> int | None:
@@ -105,12 +118,10 @@ def _note_unused_range(image: NDArray[Any]) -> tuple[str, ...]:
     """
     if bits := count_used_bits(image):
         end = f"{(1 << bits) - 1}"
-        found = f"has 16 bits but uses {bits}"
+        found = f"the visible image has 16 bits but uses {bits}"
     elif image.dtype.kind == "f" and _MIN_USED < (largest := float(image.max())) < _MAX_USED:
         end = f"{math.ceil(round(largest * 10, 4)) / 10:g}"
-        found = f"has floating-point values of 0 to 1 but uses only 0 to {end}"
+        found = f"the visible image has floating-point values of 0 to 1 but uses only 0 to {end}"
     else:
         return ()
-    return (
-        f"the visible image {found}: if it looks too dark, set `visible_range=(0, {end})` (--visible-range 0,{end})",
-    )
+    return (f"{found}: if it looks too dark, set `visible_range=(0, {end})` (--visible-range 0,{end})",)

@@ -22,6 +22,7 @@ from torch.utils.data import Dataset
 from transformers import CLIPImageProcessor, pipeline
 
 from gffusion import GFFusionImageProcessor, GFFusionModel, ImageFusionPipeline
+from gffusion.data import write_image
 
 Pair = tuple[NDArray[Any], NDArray[Any]]
 Direct = Callable[..., NDArray[Any]]
@@ -195,6 +196,21 @@ class TestSources:
         image = fuse(pair)
         assert image.mode == "I;16"
         np.testing.assert_allclose(np.asarray(image).astype(int), direct(pair).astype(int), atol=1)
+
+    @pytest.mark.parametrize("as_file", [True, False])
+    def test_visible_range(self, fuse: ImageFusionPipeline, tmp_path: Path, as_file: bool) -> None:
+        """Images of 12 bits are fused as the same ones in 16 bits."""
+        visible, infrared = make_pair()
+        few: Any = visible.astype(np.uint16) * np.uint16(16)
+        expected = fuse((visible.astype(np.uint16) * np.uint16(257), infrared))
+        if as_file:
+            write_image(few_file := tmp_path / "few.png", few)
+            PIL.Image.fromarray(infrared).save(tmp_path / "infrared.png")
+            few, infrared = str(few_file), str(tmp_path / "infrared.png")  # type: ignore[assignment]
+        found = fuse((few, infrared), visible_range=(0, 4080))
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(expected))
+        with pytest.raises(ValueError, match="has 8 bits: leave it out"):
+            fuse(make_pair(), visible_range=(0, 4080))
 
 
 class TestSeveralPairs:

@@ -92,6 +92,15 @@ def test_frames_of_another_size_than_the_border_are_left_out(
     assert "is 64x48, but its border was found in frames of 128x96" in report.errors[0]
 
 
+def test_visible_range(funet: GFFusionModel) -> None:
+    options = ReadOptions(visible_range=(0, 4080), keep_borders=True)
+    fuser = FrameFuser(funet, load_image_processor("gffusion-funet"), options)
+    frame = visible_frame(0).astype(np.uint16)
+    images = fuser.prepare(frame * 16, infrared_frame(0)).images
+    np.testing.assert_array_equal(images.visible, frame * 257)
+    assert not any("too dark" in note for note in images.notes)
+
+
 def test_sizes_that_change_are_noted(funet: GFFusionModel) -> None:
     """Frames that are refused for their size change nothing."""
     noted = []
