@@ -14,7 +14,19 @@ from .methods import Method
 from .overlap import MEAN_IOU
 
 # Other names of the background, and of classes.
-_BACKGROUNDS = {"bg", "unlabeled", "unlabelled", "void", "none", "nothing", "other", "others", "unknown", "clutter", "ignore"}
+_BACKGROUNDS = {
+    "bg",
+    "unlabeled",
+    "unlabelled",
+    "void",
+    "none",
+    "nothing",
+    "other",
+    "others",
+    "unknown",
+    "clutter",
+    "ignore",
+}
 _SYNONYMS = {"people": "person", "persons": "person", "pedestrian": "person", "bike": "bicycle", "cars": "car"}
 
 

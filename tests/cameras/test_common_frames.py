@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from gffusion.cameras.common_frames import note_common_frame
+from gffusion.data import read_pair, write_image
 
 RNG = np.random.default_rng(0)
 
@@ -60,3 +61,11 @@ def test_in_both_images(sides, value, is_jpeg):
 )
 def test_others(visible, infrared):
     assert note_common_frame(visible, infrared) == ()
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_the_frame_is_not_also_noted_as_an_infrared_border(tmp_path, value):
+    for name, channels in (("visible", 3), ("infrared", 1)):
+        write_image(tmp_path / f"{name}.png", make(ALL, value=value, channels=channels))
+    (note,) = read_pair(tmp_path / "visible.png", tmp_path / "infrared.png").notes
+    assert note.startswith(f"both images have the same bars or frame of value {value}")

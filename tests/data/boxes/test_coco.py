@@ -84,6 +84,13 @@ def test_other_files(tmp_path: Path, content: str, message: str) -> None:
         read_coco(tmp_path / "all.json")
 
 
+def test_crowds_without_a_usable_box_are_left_out(tmp_path: Path) -> None:
+    crowd = {"image_id": 3, "category_id": 2, "iscrowd": 1}
+    boxes = [{}, {"bbox": None}, {"bbox": [5, 5, -1, 1]}, {"bbox": [1, 2, 3, 4]}, {"image_id": 5, "bbox": [1, 2, 3, 4]}]
+    images, _ = read_coco(coco(tmp_path, annotations=[crowd | box for box in boxes]))
+    assert images["b"].ignored == ((1, 2, 4, 6),) and images["b"].coordinates == ()
+
+
 def test_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "all.json")
     with pytest.raises(OSError, match=r"all\.json is no regular file|pipe"):
