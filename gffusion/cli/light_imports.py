@@ -1,4 +1,4 @@
-"""Import transformers without parts that fusing images never runs. They take half of the time to the first image.
+"""Import transformers without parts that fusing images never runs, which take more than a second.
 
 These parts are the list of all its models, losses, downloads, accelerate, and SciPy's optimizers. They are imported when
 something uses them ([`defer_modules`]). Only commands use this, because it changes what this process imports, and when.
