@@ -407,7 +407,7 @@ for option in (["--method", "magic"], ["--contact-sheet", "sheet.gif"], ["--layo
         app(["masks", "data", *option])
     except SystemExit as stop:
         print(stop.code)
-print(*{"scipy", "skimage", "torch", "transformers"} & sys.modules.keys())
+print(*{"scipy.ndimage", "skimage", "torch", "transformers"} & sys.modules.keys())
 """
     lines = run_script(script, folder=data.parent).stdout.splitlines()
     assert lines == ["2", "2", "2", "nothing to do: all 3 label maps exist; --overwrite replaces them", "0", ""]
