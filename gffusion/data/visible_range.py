@@ -12,6 +12,7 @@ VisibleRange = tuple[float, float]
 _LARGEST_OF_14_BITS = 1 << 14
 # Of 500 visible images of MSRS, M3SVD and RoadScene, many of them at night, none ends below half of the range.
 _MIN_USED, _MAX_USED = 1 / 256, 0.5
+_WRONG_SHARE = 0.99  # of black or white pixels: a few have other values in any unit, such as 0
 
 
 def check_visible_range(
@@ -94,13 +95,15 @@ def _stretch(values: NDArray[np.floating[Any]], visible_range: VisibleRange) -> 
 
 
 def _note_wrong_unit(mapped: NDArray[Any], white: int) -> tuple[str, ...]:
-    """Return a note about an image that is black or white everywhere."""
-    is_black, is_white = mapped.max() < _MIN_USED * white, mapped.min() > (1 - _MIN_USED) * white
-    if not (is_black or is_white):
-        return ()
-    color = "black" if is_black else "white"
-    return (
-        f"the visible image becomes {color} everywhere: give `visible_range` (--visible-range) in the unit of its values",
+    """Return a note about an image that is black or white nearly everywhere."""
+    shares = {
+        "black": (mapped < _MIN_USED * white).mean(),
+        "white": (mapped > (1 - _MIN_USED) * white).mean(),
+    }
+    return tuple(
+        f"the visible image becomes {color} nearly everywhere: give `visible_range` (--visible-range) in the unit of its values"
+        for color, share in shares.items()
+        if share > _WRONG_SHARE
     )
 
 
