@@ -195,7 +195,7 @@ def _find_pairs(
 ) -> tuple[list["ImagePair"], Sequence[str] | None, "FoundPairs"]:
     """Return the pairs with boxes, the class names of the boxes, and all that was found."""
     from gffusion.data.boxes import has_class_names  # saves start-up time
-    from gffusion.data.boxes.class_ids import check_class_ids
+    from gffusion.data.boxes.checks import check_boxes
     from gffusion.data.class_names import check_class_names
     from gffusion.data.layouts import find_pairs
     from gffusion.data.layouts.unread import describe_unread
@@ -213,7 +213,7 @@ def _find_pairs(
         raise ValueError(
             f"{file} contains class names: list all names in order in {data / 'classes.txt'}, or pass --class-names A,B"
         )
-    if note := check_class_ids((pair.boxes for pair in pairs), class_names, can_fail_alone=True):
+    if note := check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True):
         print_note(note)
     return pairs, class_names, found
 
@@ -318,7 +318,7 @@ def _label(
     from gffusion.utils.progress import show_progress
 
     started = time.perf_counter()
-    results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges)
+    results = write_labels(pairs, output, method, class_names, fallback, ignore_doubtful, ranges, check=False)
     results = _write_classes(results, output.parent, class_names)
     done = list(show_progress(results, total=len(pairs), unit="pair"))
     for note, number in summarize_notes(note for result in done for note in result.notes):

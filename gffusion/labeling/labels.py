@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gffusion.data.boxes.class_ids import check_class_ids
-from gffusion.data.boxes.formats import add_size, check_formats
+from gffusion.data.boxes.checks import check_boxes
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
 from gffusion.data.pairs import ImagePair
@@ -45,6 +44,7 @@ def write_labels(
     fallback: Fallback = "ellipse",
     ignore_doubtful: bool = True,
     ranges: PairRanges | None = None,
+    check: bool = True,
 ) -> Iterator[LabelResult]:
     """Write a label map for every pair to the file of [`choose_label_file`].
 
@@ -59,6 +59,7 @@ def write_labels(
         fallback: See [`draw_labels`].
         ignore_doubtful: See [`draw_labels`].
         ranges: How the values of infrared images are mapped, see [`measure_pairs`]. Defaults to `"auto"`.
+        check: Whether to check the boxes of all pairs together before.
 
     Yields:
         One result per pair, in order, as soon as the pair is done.
@@ -78,8 +79,8 @@ def write_labels(
         ('rendered_0000', None)
     """
     ranges, pairs = ranges or PairRanges(InfraredOptions()), list(pairs)
-    check_class_ids((pair.boxes for pair in pairs), class_names, can_fail_alone=True)
-    check_formats(add_size(pair.boxes, pair.visible) for pair in pairs)
+    if check:
+        check_boxes({pair.visible: pair.boxes for pair in pairs}, class_names, can_fail_alone=True)
     for pair in pairs:
         try:
             with memory_errors():

@@ -6,19 +6,16 @@ from pathlib import Path
 from typing import TypeAlias
 
 from .base import Boxes, NamedBoxes, read_text
-from .kaist import KAIST_HEADER, read_kaist
+from .kaist import is_kaist, parse_kaist
 from .voc import read_voc
-from .yolo import read_yolo
+from .yolo import parse_yolo, read_yolo_text
 
 BoxReader: TypeAlias = Callable[[Path, tuple[int, int], Sequence[str] | None], Boxes]
 
 
 def _read_txt(path: Path, size: tuple[int, int], class_names: Sequence[str] | None) -> Boxes:
-    return (read_kaist if _is_kaist(path) else read_yolo)(path, size, class_names)
-
-
-def _is_kaist(path: Path) -> bool:
-    return read_text(path).lstrip().startswith(KAIST_HEADER)
+    text = read_text(path)
+    return (parse_kaist if is_kaist(text) else parse_yolo)(text, str(path), size, class_names)
 
 
 _READERS: dict[str, BoxReader] = {".txt": _read_txt, ".xml": read_voc}
@@ -29,12 +26,7 @@ BOX_SUFFIXES: tuple[str, ...] = tuple(_READERS)
 
 def has_class_names(path: Path) -> bool:
     """Return whether a file of boxes holds the names of their classes, not indices; `False` if it cannot be read."""
-    if path.suffix.lower() != ".txt":
-        return True
-    try:
-        return _is_kaist(path)
-    except (OSError, ValueError):
-        return False
+    return read_yolo_text(path) is None
 
 
 def read_boxes(

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 from gffusion.utils.xml_text import parse_xml
 
 from .base import Boxes, NamedBoxes, read_text
-from .formats import check_pixels
+from .checks import check_pixels
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 

@@ -5,6 +5,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from .base import MAX_CLASSES, Boxes, clip_boxes, read_text
+from .kaist import is_kaist
 
 # Larger relative coordinates are pixels by mistake, not boxes that extend beyond the image.
 _MAX_RELATIVE = 2.0
@@ -12,47 +13,50 @@ _MAX_RELATIVE = 2.0
 _MAX_POLYGON = 1.05
 
 
-def read_yolo(path: Path, size: tuple[int, int], class_names: Sequence[str] | None = None) -> Boxes:
-    """Read a YOLO file: one box per line, `class center_x center_y width height`, relative to the image.
+def parse_yolo(text: str, origin: str, size: tuple[int, int], class_names: Sequence[str] | None = None) -> Boxes:
+    """Return the boxes in the text of a YOLO file: one box per line, `class center_x center_y width height`, relative to the image.
 
     A sixth number, the confidence of a detector, is ignored. A line can also be a polygon, `class x1 y1 x2 y2 x3 y3
     ...`, as in files for segmentation: its box is returned. See [`read_boxes`] for the arguments and errors.
     """
     height, width = size
     classes, coordinates = [], []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         try:
             index, (x, y, w, h) = _parse_row(line.split(), class_names)
         except ValueError as error:
-            raise ValueError(f"{path}, line {number}: {error}, got {line.strip()!r}") from error
+            raise ValueError(f"{origin}, line {number}: {error}, got {line.strip()!r}") from error
         classes.append(index)
         coordinates.append(((x - w / 2) * width, (y - h / 2) * height, (x + w / 2) * width, (y + h / 2) * height))
-    return clip_boxes(coordinates, classes, size, str(path))
+    return clip_boxes(coordinates, classes, size, origin)
 
 
-def read_first_lines(path: Path) -> dict[int, int]:
-    """Return the class ids in a YOLO file, each with the number of its first line; lines without an id are left out.
+def read_yolo_text(path: Path) -> str | None:
+    """Return the text of a YOLO file, empty if it cannot be read, or `None` for a file with class names."""
+    if path.suffix.lower() != ".txt":
+        return None
+    try:
+        text = read_text(path)
+    except (OSError, ValueError):
+        return ""
+    return None if is_kaist(text) else text
 
-    Raises:
-        OSError, ValueError: If the file cannot be read.
+
+def scan_yolo(text: str) -> tuple[dict[int, int], list[list[float]]]:
+    """Return the class ids in a YOLO file, each with the number of its first line, and what [`parse_yolo`] can read.
+
+    Boxes are center x, center y, width and height. Lines that cannot be read are left out.
     """
     lines: dict[int, int] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    centers: list[list[float]] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        columns = line.split()
         with suppress(ValueError, OverflowError, IndexError):
-            lines.setdefault(int(float(line.split()[0])), number)
-    return lines
-
-
-def read_centers(path: Path) -> list[list[float]]:
-    """Return center x, center y, width and height of the boxes in a YOLO file; what cannot be read is left out."""
-    boxes: list[list[float]] = []
-    with suppress(OSError, ValueError):
-        for line in read_text(path).splitlines():
-            with suppress(ValueError):
-                boxes.append(_parse_row(line.split(), None)[1])
-    return boxes
+            lines.setdefault(int(float(columns[0])), number)
+            centers.append(_parse_row(columns, None)[1])
+    return lines, centers
 
 
 def _parse_row(columns: list[str], class_names: Sequence[str] | None) -> tuple[int, list[float]]:

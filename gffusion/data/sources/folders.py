@@ -9,9 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.boxes import has_class_names, read_boxes
-from gffusion.data.boxes.class_ids import check_class_ids
-from gffusion.data.boxes.formats import add_size, check_formats
+from gffusion.data.boxes import read_boxes
+from gffusion.data.boxes.checks import check_boxes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.decoding import check_end
@@ -60,11 +59,8 @@ class FolderPairs(PairSource):
                 logger.warning("%s: %s", root, note)
         if class_names is None and (self.has_labels or self.has_boxes):
             self.class_names = _join_class_names(roots, [part.check_class_names() for part in found])
-        if self.has_boxes and self.class_names is None:
-            _refuse_class_names(self.pairs)
-        if self.has_boxes:
-            check_formats(add_size(pair.boxes, pair.visible) for pair in self.pairs)
-        if self.has_boxes and (note := check_class_ids((pair.boxes for pair in self.pairs), self.class_names)):
+        boxes = {pair.visible: pair.boxes for pair in self.pairs if self.has_boxes}
+        if note := check_boxes(boxes, self.class_names):
             logger.warning("%s: %s", ", ".join(map(str, roots)), note)
 
     @property
@@ -165,12 +161,3 @@ def _join_class_names(
             f"joined datasets must have the same classes: {first}, {second}; pass class_names= if the indices agree"
         )
     return next(iter(known))
-
-
-def _refuse_class_names(pairs: Sequence[ImagePair]) -> None:
-    for pair in pairs:
-        if isinstance(pair.boxes, Path) and has_class_names(pair.boxes):
-            raise ValueError(
-                f"files of boxes such as {pair.boxes} contain class names; pass class_names=, or add a file classes.txt beside "
-                "the folder of boxes, to map them to indices"
-            )

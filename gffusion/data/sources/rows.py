@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gffusion.cameras.swapped_images import Evidence, are_swapped, find_swap
-from gffusion.data.boxes.formats import check_pixels, check_sizes
+from gffusion.data.boxes.checks import check_pixels, check_sizes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import ImageReadError
 from gffusion.data.io import read_image, read_labels, read_size

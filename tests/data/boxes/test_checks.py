@@ -1,7 +1,8 @@
-"""Boxes in another format than that of their file, which are refused, and odd ones that are not."""
+"""Boxes in another format than that of their file and ids that are no classes, which are refused, and odd ones that are not."""
 
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,18 +10,30 @@ import numpy as np
 import pytest
 
 from gffusion.data import FusionDataset, NamedBoxes, find_pairs
-from gffusion.data.boxes.formats import check_formats
+from gffusion.data.boxes.checks import check_boxes
 from gffusion.labeling.labels import write_labels
 from gffusion.labeling.masks import ThresholdMasks
 from gffusion.synthetic.samples import write_scenes
 
 SIZE = (100, 200)  # height, width
+CLASSES = ("person", "bicycle", "car")
 
 
 def named(boxes: Any, size: tuple[int, int] | None = SIZE) -> list[NamedBoxes]:
     """Images with a box each, as COCO files have them, and one without."""
     corners = [(left, top, left + width, top + height) for left, top, width, height in np.array(boxes, float).tolist()]
     return [NamedBoxes("all.json", size, ("car",), (box,)) for box in corners] + [NamedBoxes("all.json", SIZE, (), ())]
+
+
+def write(folder: Path, *contents: str) -> list[Path]:
+    files = [folder / f"{number}.txt" for number in range(len(contents))]
+    for file, content in zip(files, contents, strict=True):
+        file.write_text(content)
+    return files
+
+
+def check(sources: Sequence[Any], class_names: Sequence[str] | None = CLASSES, **options: bool) -> str | None:
+    return check_boxes({Path(f"{number}.png"): boxes for number, boxes in enumerate(sources)}, class_names, **options)
 
 
 class TestCoco:
@@ -36,25 +49,25 @@ class TestCoco:
         with pytest.raises(
             ValueError, match=r"all.json: .* of \d+ boxes .* in 200x100 .*: are they \[x1, y1, x2, y2\]"
         ):
-            check_formats(named(boxes))
+            check(named(boxes))
 
     @pytest.mark.parametrize("size", [SIZE, None])
     def test_relative(self, size: tuple[int, int] | None) -> None:
         boxes = np.hstack([self.lefts_tops, self.sizes]) / (200, 100, 200, 100)
         with pytest.raises(ValueError, match=r"all.json: all numbers .*are they relative\? They must be in pixels"):
-            check_formats(named(boxes, size))
+            check(named(boxes, size))
 
     def test_objects_that_are_partly_outside(self) -> None:
         boxes = np.hstack([self.lefts_tops, self.sizes])
         beyond = [(150, 50, 90, 20), (120, 60, 130, 70)]  # the second would also fit as two corners
         rounded = [(0, 0, 201, 101), (60, 20, 141, 81)]
-        check_formats(named([*boxes, *beyond, *rounded]))
+        check(named([*boxes, *beyond, *rounded]))
         for box in (beyond[0], *rounded, (0, 0, 0, 0), (np.nan, 0, np.inf, 1)):
-            check_formats(named([box]))
+            check(named([box]))
 
     def test_large_objects(self) -> None:
         """Numbers that could be corners, too."""
-        check_formats(named([(20, 10, 150, 80), (50, 30, 149, 70)] * 5))
+        check(named([(20, 10, 150, 80), (50, 30, 149, 70)] * 5))
 
 
 @pytest.mark.parametrize("size", [{}, {"width": None, "height": None}, {"width": 0, "height": 0}])
@@ -112,4 +125,61 @@ def test_yolo_corners(tmp_path: Path) -> None:
 def test_close_ups_in_yolo_files(tmp_path: Path, boxes: list[str]) -> None:
     """Large objects, some of them only partly visible: their numbers could be corners, too."""
     (tmp_path / "1.txt").write_text("".join(f"0 {box}\n" for box in boxes))
-    check_formats([tmp_path / "1.txt"])
+    check([tmp_path / "1.txt"])
+
+
+@pytest.mark.parametrize(
+    ("contents", "message"),
+    [
+        (("1 0.5 0.5 1 1", "\n2 0 0 1 1\n3 0 0 1 1"), r"1\.txt, line 3: .* 0 to 2 \(person, bicycle, car\), got 3\. .*at 1\?"),
+        (("0 0.5 0.5 1 1", "3 0 0 1 1"), r"1\.txt, line 1: .*, got 3$"),
+        (("1 0.5 0.5 1 1", "7 0 0 1 1"), r"got 7$"),
+        (("-1 0.5 0.5 1 1", "2 0 0 1 1"), r"0\.txt, line 1: .*, got -1$"),
+    ],
+)  # fmt: skip
+def test_ids_that_are_no_classes(tmp_path: Path, contents: tuple[str, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check(files := write(tmp_path, *contents), CLASSES)
+    if "at 1" in message:
+        with pytest.raises(ValueError, match=message):
+            check(files, CLASSES, can_fail_alone=True)
+    else:
+        assert check(files, CLASSES, can_fail_alone=True) is None
+
+
+def test_note_if_only_the_first_class_is_missing(tmp_path: Path) -> None:
+    files = write(tmp_path, "1 0 0 1 1", "2 0 0 1 1\nx\ninf\n")
+    note = check(files, CLASSES)
+    assert note is not None and note.startswith("no box has the id 0 (person)")
+    assert check(files[:1], CLASSES[:2]) is None  # data of one kind are common
+    assert check(files[:1], CLASSES) is None
+
+
+def test_other_boxes_are_left_out(tmp_path: Path) -> None:
+    (kaist,) = write(tmp_path, "% bbGt version=3\nperson 1 2 3 4 0 0 0 0 0 0 0")
+    assert check([kaist, tmp_path / "missing.txt", tmp_path / "a.xml", None], CLASSES) is None
+    for any_class in (None, []):
+        assert check(write(tmp_path, "9 0 0 1 1"), any_class) is None
+
+
+@pytest.mark.parametrize("names", ["person\nbus\ncar\n", None])
+def test_files_are_read_once(tmp_path: Path, names: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_scenes(tmp_path, 3, height=32, width=32)
+    (tmp_path / "classes.txt").unlink()
+    if names:
+        (tmp_path / "classes.txt").write_text(names)
+    read: list[str] = []
+    read_text = Path.read_text
+    monkeypatch.setattr(Path, "read_text", lambda path, **how: (read.append(path.name), read_text(path, **how))[1])
+    dataset = FusionDataset(tmp_path)
+    assert sorted(name for name in read if name != "classes.txt") == [f"rendered_000{index}.txt" for index in range(3)]
+    read.clear()
+    assert len(dataset[1]["boxes"]) and read == ["rendered_0001.txt"]
+
+
+def test_dataset_checks_all_files_at_once(tmp_path: Path) -> None:
+    write_scenes(tmp_path, 2, height=32, width=32)
+    (tmp_path / "boxes" / "rendered_0001.txt").write_text("3 0.5 0.5 1 1")
+    with pytest.raises(ValueError, match=r"rendered_0001\.txt, line 1: the class must be"):
+        FusionDataset(tmp_path)
+    FusionDataset(tmp_path, with_boxes=False)

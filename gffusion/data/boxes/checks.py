@@ -1,8 +1,7 @@
-"""Refuse boxes whose numbers have another meaning than in their format: only many boxes together show it."""
+"""Refuse boxes whose numbers have another meaning than in their format, which shows only in many boxes together."""
 
-import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,44 +13,85 @@ from numpy.typing import ArrayLike, NDArray
 from gffusion.data.io import read_size
 
 from .base import NamedBoxes
-from .yolo import read_centers
+from .yolo import read_yolo_text, scan_yolo
 
 _MARGIN = 0.1  # of the image, by which boxes of partly visible objects may extend beyond it
 _SHARE_OF_CORNERS = 0.9  # a few boxes can be damaged
 # Of two corners taken for a corner and a size, or a center and a size, about 55 and 25 % are outside in images of roads.
 _SHARE_OUTSIDE, _FEWEST_OUTSIDE = 0.2, 5
-_SAMPLE = 1000  # YOLO files of a folder, spread over all, that are read
+_COUNTED_FROM_0 = "Box ids count from 0"
 
 
-def check_formats(sources: Iterable[Path | NamedBoxes | None]) -> None:
-    """Check the boxes of many images from YOLO and COCO files; files that cannot be read are left out.
+def check_boxes(
+    boxes: Mapping[Path, Path | NamedBoxes | None], class_names: Sequence[str] | None, can_fail_alone: bool = False
+) -> str | None:
+    """Check the boxes of a dataset before one is used; each file is read once, and those that cannot be read are left out.
+
+    Args:
+        boxes: Boxes of every visible image.
+        class_names: Classes of the boxes; `None` allows all ids.
+        can_fail_alone: Whether files without known classes are reported when they are used, unless all ids seem to start at 1.
+
+    Returns:
+        A note if all classes but the first one occur, of three or more, or `None`.
 
     Raises:
-        ValueError: As [`check_centers`], [`check_sizes`] and [`check_pixels`].
+        ValueError: If files contain class names but none are given, an id is not a class, or as [`check_centers`],
+            [`check_sizes`] and [`check_pixels`].
     """
-    files: dict[Path, list[Path]] = defaultdict(list)
+    centers: dict[Path, list[list[float]]] = defaultdict(list)
+    lines: dict[int, tuple[Path, int]] = {}
+    for path in boxes.values():
+        if not isinstance(path, Path):
+            continue
+        text = read_yolo_text(path)
+        if text is not None:
+            own_lines, own_centers = scan_yolo(text)
+            lines = {index: (path, number) for index, number in own_lines.items()} | lines
+            centers[path.parent] += own_centers
+        elif class_names is None and not can_fail_alone:
+            raise ValueError(
+                f"files of boxes such as {path} contain class names; pass class_names=, or add a file classes.txt beside "
+                "the folder of boxes, to map them to indices"
+            )
+    for folder, rows in centers.items():
+        check_centers(rows, str(folder))
+    _check_coco(boxes)
+    return _check_class_ids(lines, class_names, can_fail_alone) if class_names else None
+
+
+def _check_coco(boxes: Mapping[Path, Path | NamedBoxes | None]) -> None:
+    """Check the boxes of COCO files, which can lack the sizes of their images."""
     images: dict[str, list[NamedBoxes]] = defaultdict(list)
-    for source in sources:
-        if isinstance(source, Path) and source.suffix.lower() == ".txt":
-            files[source.parent].append(source)
-        elif isinstance(source, NamedBoxes) and source.coordinates:
-            images[source.origin.rsplit(" (", 1)[0]].append(source)  # without the name of the image
-    for folder, group in files.items():
-        sample = group[:: math.ceil(len(group) / _SAMPLE)]
-        check_centers([box for file in sample for box in read_centers(file)], str(folder))
+    for file, image in boxes.items():
+        if isinstance(image, NamedBoxes) and image.coordinates:
+            with suppress(OSError, ValueError):
+                image = replace(image, size=image.size or read_size(file))
+            images[image.origin.rsplit(" (", 1)[0]].append(image)  # without the name of the image
     for origin, part in images.items():
-        boxes = [_to_sizes(image) for image in part]
-        check_pixels(np.vstack(boxes), origin)
-        sized = [(box, image.size) for image, rows in zip(part, boxes, strict=True) for box in rows if image.size]
+        rows = [_to_sizes(image) for image in part]
+        check_pixels(np.vstack(rows), origin)
+        sized = [(box, image.size) for image, own in zip(part, rows, strict=True) for box in own if image.size]
         check_sizes([box for box, _ in sized], [size for _, size in sized], origin)
 
 
-def add_size(boxes: Path | NamedBoxes | None, image: Path) -> Path | NamedBoxes | None:
-    """Return boxes with the size of their image file if they state none, as COCO files may, and it can be read."""
-    if isinstance(boxes, NamedBoxes) and boxes.coordinates and boxes.size is None:
-        with suppress(OSError, ValueError):
-            return replace(boxes, size=read_size(image))
-    return boxes
+def _check_class_ids(
+    lines: Mapping[int, tuple[Path, int]], class_names: Sequence[str], can_fail_alone: bool
+) -> str | None:
+    """Check the ids in YOLO files, each with a file and line; see [`check_boxes`]."""
+    names, known = ", ".join(class_names), range(len(class_names))
+    if wrong := sorted(lines.keys() - known):
+        path, number = lines[wrong[0]]
+        starts_at_1 = wrong == [len(known)] and 0 not in lines
+        if can_fail_alone and not starts_at_1:
+            return None
+        advice = f". No box has the id 0: ids start at 1? {_COUNTED_FROM_0}" if starts_at_1 else ""
+        raise ValueError(
+            f"{path}, line {number}: the class must be an integer from 0 to {known[-1]} ({names}), got {wrong[0]}{advice}"
+        )
+    if len(known) > 2 and lines.keys() == set(known[1:]):
+        return f"no box has the id 0 ({class_names[0]}): if your ids start at 1, correct them. {_COUNTED_FROM_0}"
+    return None
 
 
 def check_sizes(boxes: Sequence[Any], sizes: Sequence[tuple[int, int]], origin: str) -> None:
