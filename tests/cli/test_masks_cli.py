@@ -86,16 +86,16 @@ def test_options_of_label_maps(gffusion: Callable, data: Path) -> None:
     assert not any((read(data / "labels" / f"{name}.png") == 255).any() for name in NAMES)
 
 
-@pytest.mark.parametrize("kind", ["kaist", "coco"])
+@pytest.mark.parametrize("kind", ["kaist", "iscrowd", "ignore"])
 def test_uncertain_boxes_are_not_background(gffusion: Callable, data: Path, kind: str) -> None:
     (data / "classes.txt").unlink()
     shutil.rmtree(data / "boxes")
     (data / "boxes").mkdir()
     for name in NAMES if kind == "kaist" else ():
         (data / "boxes" / f"{name}.txt").write_text("% bbGt version=3\nperson? 20 30 40 60 0 0 0 0 0 0 0\n")
-    if kind == "coco":
+    if kind != "kaist":
         images = [{"id": name, "file_name": f"{name}.png"} for name in NAMES]
-        crowds = [{"image_id": name, "category_id": 1, "bbox": [20, 30, 40, 60], "iscrowd": 1} for name in NAMES]
+        crowds = [{"image_id": name, "category_id": 1, "bbox": [20, 30, 40, 60], kind: 1} for name in NAMES]
         content = {"images": images, "annotations": crowds, "categories": [{"id": 1, "name": "person"}]}
         (data / "boxes" / "all.json").write_text(json.dumps(content))
     outcome = gffusion("masks", data, "--method", "threshold", "--class-names", "person", "--no-ignore-doubtful")

@@ -15,7 +15,8 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
     """Read the boxes of all images of a COCO detection file.
 
     Boxes are stored as `[left, top, width, height]` in pixels (https://cocodataset.org/#format-data). Boxes of
-    annotations with `iscrowd` contain groups, not objects: they are `NamedBoxes.ignored`. Images may lack `width` and `height`, or have 0 or null.
+    annotations with `iscrowd` contain groups, and those with `ignore` doubtful objects: they are `NamedBoxes.ignored`.
+    Images may lack `width` and `height`, or have 0 or null.
 
     Returns:
         The boxes of every listed image by its stem, including images without annotations, and the names of the
@@ -43,7 +44,7 @@ def read_coco(path: str | os.PathLike[str]) -> tuple[dict[str, NamedBoxes], tupl
         images = {entry["id"]: {**entry, "file_name": str(entry["file_name"])} for entry in content["images"]}
         annotations: dict[Any, list[dict[str, Any]]] = {key: [] for key in images}
         for annotation in content["annotations"]:
-            if not annotation.get("iscrowd", 0) or annotation.get("image_id") in annotations:
+            if not _is_uncertain(annotation) or annotation.get("image_id") in annotations:
                 _look_up(annotations, annotation["image_id"], "image").append(annotation)
         boxes = [_convert_image(path, entry, annotations[key], categories) for key, entry in images.items()]
     except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -74,6 +75,10 @@ def _look_up(entries: dict[Any, Entry], key: Any, kind: str) -> Entry:
     return entries[key]
 
 
+def _is_uncertain(annotation: dict[str, Any]) -> bool:
+    return bool(annotation.get("iscrowd") or annotation.get("ignore"))
+
+
 def _to_corners(box: Any, image: dict[str, Any]) -> tuple[float, float, float, float]:
     left, top, width, height = map(float, box)
     if min(width, height) < 0:
@@ -86,7 +91,7 @@ def _convert_image(
 ) -> NamedBoxes:
     names, corners, ignored = [], [], []
     for annotation in annotations:
-        if annotation.get("iscrowd", 0):
+        if _is_uncertain(annotation):
             with contextlib.suppress(KeyError, TypeError, ValueError):  # some have no box, but a mask
                 ignored.append(_to_corners(annotation["bbox"], image))
         else:

@@ -19,8 +19,9 @@ CONTENT = {
     ],
     "annotations": [
         {"id": 1, "image_id": 10, "category_id": 7, "bbox": [10, 20, 30, 40]},
-        {"id": 2, "image_id": 10, "category_id": 2, "bbox": [0, 0, 200, 100], "iscrowd": 0},
+        {"id": 2, "image_id": 10, "category_id": 2, "bbox": [0, 0, 200, 100], "iscrowd": 0, "ignore": 0},
         {"id": 3, "image_id": 10, "category_id": 2, "bbox": [0, 0, 50, 50], "iscrowd": 1},
+        {"id": 4, "image_id": 10, "category_id": 2, "bbox": [5, 5, 50, 50], "iscrowd": 0, "ignore": 1},
     ],
 }
 
@@ -44,7 +45,7 @@ def test_ids_with_gaps(tmp_path: Path) -> None:
     boxes = read_boxes(images["a"], SIZE, class_names)
     np.testing.assert_array_equal(boxes.coordinates, [(10, 20, 40, 60), (0, 0, 200, 100)])
     assert boxes.classes.tolist() == [1, 0]
-    assert boxes.ignored.tolist() == [[0, 0, 50, 50]]
+    assert boxes.ignored.tolist() == [[0, 0, 50, 50], [5, 5, 55, 55]]
     assert read_boxes(images["a"], SIZE, ("bus", "PERSON", "Car")).classes.tolist() == [2, 1]
     assert read_boxes(images["b"], SIZE, class_names).coordinates.shape == (0, 4)
     with pytest.raises(ValueError, match=r"all\.json \(visible/a\.png\): .* drawn on an image of 200x100"):
