@@ -3,7 +3,7 @@
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -45,8 +45,16 @@ _FILLERS = (
 # DJI puts the letter before the name of a waypoint: dji_20230601120000_0001_t_waypoint1.
 _NAMED_SHOT = re.compile(r"(dji_(?:\d+_)?\d{3,5})_([a-z])(?=_)")
 
-# Names of visible images, and the names of their infrared images.
-_KNOWN_NAMES = ((re.compile(r"(.+)_co"), r"\1_ir"), (re.compile(r"v(\d+)"), r"i\1"))
+# Names of visible images, and the names of their infrared images: VEDAI, LasHeR, RGBT234 and the original archive of TNO.
+_KNOWN_NAMES = tuple(
+    (re.compile(visible), infrared)
+    for visible, infrared in (
+        (r"(.+)_co", r"\1_ir"),
+        (r"v(\d+)", r"i\1"),
+        (r"(\d+)v", r"\1i"),
+        (r"vis_(.+)_r", r"ir_\1_g"),
+    )
+)
 
 # Largest differences of the time stamps of the two files of one shot, in seconds: with equal and with consecutive
 # numbers.
@@ -198,18 +206,25 @@ def match_shots(visible: Iterable[str], infrared: Iterable[str]) -> dict[str, st
     return matched | {stem: thermal[number - 1] for number, stem in photos.items() if number - 1 in thermal}
 
 
-def match_known_names(visible: Iterable[str], infrared: Iterable[str]) -> dict[str, str]:
-    """Return the infrared stem of each visible stem that has one, of datasets whose names lack usual words: VEDAI, LasHeR.
+def match_known_names(visible: Iterable[str], others: Set[str], are_results: bool = False) -> dict[str, str]:
+    """Return the infrared stem of each visible stem that has one, of datasets whose names differ in other than usual words.
+
+    Label maps, boxes and fused images (`are_results`) can have the name of the infrared image, or the part that both share.
 
     Example:
-        >>> match_known_names(["0001_co", "v000002", "3_co"], ["0001_ir", "i000002", "i3"])
+        >>> match_known_names(["0001_co", "v000002", "3_co"], {"0001_ir", "i000002", "3"})
         {'0001_co': '0001_ir', 'v000002': 'i000002'}
+        >>> match_known_names(["0001_co", "v000002", "3_co"], {"0001", "i000002", "3", "3_ir"}, are_results=True)
+        {'0001_co': '0001', 'v000002': 'i000002'}
     """
-    others = set(infrared)
-    found = {
-        stem: pattern.sub(other, stem) for stem in visible for pattern, other in _KNOWN_NAMES if pattern.fullmatch(stem)
-    }
-    return {stem: other for stem, other in found.items() if other in others}
+    found = {}
+    for stem in visible:
+        for pattern, infrared in _KNOWN_NAMES:
+            if name := pattern.fullmatch(stem):
+                names = {name.expand(infrared), name[1]} if are_results else {name.expand(infrared)}
+                if len(names & others) == 1:
+                    found[stem] = min(names & others)
+    return found
 
 
 def _parse_shot(stem: str, kind: Words) -> _Shot | None:

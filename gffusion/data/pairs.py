@@ -350,12 +350,11 @@ def _find_partners(
                 notes.append(
                     "of several visible images of a shot, that of the wide camera is used (_W before _V and _Z)"
                 )
-    if ANY not in kinds:
-        left = visible.keys() - matched.keys(), others.keys() - set(matched.values())
-        shots = match_shots(*left)
-        matched |= match_known_names(*left) | shots
-        if shots:
-            notes.append("files were matched whose numbers or time stamps differ by one shot of the camera")
+    left = visible.keys() - matched.keys(), others.keys() - set(matched.values())
+    matched |= match_known_names(*left, are_results=kinds[-1] in (ANY, FUSED))
+    if ANY not in kinds and (shots := match_shots(*left)):
+        matched |= shots
+        notes.append("files were matched whose numbers or time stamps differ by one shot of the camera")
     return matched, tuple(dict.fromkeys(notes))
 
 

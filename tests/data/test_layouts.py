@@ -272,6 +272,12 @@ def test_folder_of_the_visible_images_alone(tmp_path: Path) -> None:
         find_pairs(tmp_path / "visible")
 
 
+def test_folder_of_several_datasets(tmp_path: Path) -> None:
+    make_images(tmp_path / "b" / "Visible", tmp_path / "b" / "infrared", tmp_path / "a" / "other", names=("a.png",))
+    with pytest.raises(FileNotFoundError, match=rf"the folders a, b; give a folder in it, such as {tmp_path / 'b'};"):
+        find_pairs(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("layout", "visible", "infrared"),
     [("roadscene", "crop_LR_visible", "cropinfrared"), ("roadscene", "vi", "ir"), ("tno", "vi", "ir")],

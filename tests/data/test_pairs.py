@@ -1,6 +1,7 @@
 """Matching of file names, and reading of pairs."""
 
 import re
+import shutil
 import unicodedata
 from collections.abc import Callable
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from gffusion.data import NamedBoxes, PairMatch, match_pairs, read_pair, write_image
+from gffusion.data.pairs import match_results
 
 Match = Callable[..., PairMatch]
 
@@ -136,6 +138,8 @@ class TestWords:
             ("1_rgb.png", "1_nir.png"),
             ("00000001_co.png", "00000001_ir.png"),  # VEDAI
             ("v000001.jpg", "i000001.jpg"),  # LasHeR
+            ("00001v.jpg", "00001i.jpg"),  # RGBT234
+            ("VIS_meting012-1200_r.bmp", "IR_meting012-1200_g.bmp"),  # TNO
         ],
     )
     def test_match(self, match: Match, visible: str, infrared: str) -> None:
@@ -161,11 +165,38 @@ class TestWords:
             ("i000001.jpg", "v000001.jpg"),
             ("v000001.jpg", "000001.jpg"),
             ("va.jpg", "ia.jpg"),
+            ("1v.jpg", "1.jpg"),
+            ("VIS_1_r.bmp", "IR_2_g.bmp"),
+            ("VIS_1_g.bmp", "IR_1_r.bmp"),
         ],
     )
     def test_no_match(self, match: Match, visible: str, infrared: str) -> None:
         with pytest.raises(ValueError, match="no image"):
             match(visible=[visible], infrared=[infrared])
+
+    @pytest.mark.parametrize(
+        ("visible", "infrared", "shared"),
+        [("1_co", "1_ir", "1"), ("v01", "i01", "01"), ("01v", "01i", "01"), ("VIS_a-1_r", "IR_a-1_g", "A-1")],
+    )
+    def test_names_of_what_belongs_to_known_pairs(
+        self, match: Match, tmp_path: Path, visible: str, infrared: str, shared: str
+    ) -> None:
+        """Label maps, boxes and fused images can have the name of either image, or what both share."""
+        images = {"visible": [f"{visible}.png", "b.png"], "infrared": [f"{infrared}.png", "b.png"]}
+        (pair, _) = sorted(match(**images).pairs, key=lambda pair: pair.name == "b")
+        for name in (visible, infrared, shared):
+            for kind, suffix in (("labels", "png"), ("boxes", "txt")):
+                shutil.rmtree(tmp_path / kind, ignore_errors=True)
+                (tmp_path / kind).mkdir()
+                (tmp_path / kind / f"{name}.{suffix}").touch()
+            found = match_pairs(*(tmp_path / kind for kind in ("visible", "infrared", "labels", "boxes"))).pairs
+            files = [(tmp_path / "labels" / f"{name}.png", tmp_path / "boxes" / f"{name}.txt")]
+            assert [(other.labels, other.boxes) for other in found if other.name == pair.name] == files
+            results = match_results([pair.visible], tmp_path / "labels")
+            assert results == {visible: tmp_path / "labels" / f"{name}.png"}
+        (tmp_path / "labels" / f"{infrared}.png").touch()  # not certain
+        with pytest.raises(ValueError, match="no image"):
+            match_results([pair.visible], tmp_path / "labels")
 
     def test_equal_stems_take_precedence(self, match: Match) -> None:
         found = match(visible=["1.png", "1_vis.png", "2.png"], infrared=["1.png", "1_ir.png", "2.png", "2_ir.png"])
@@ -285,6 +316,7 @@ class TestOneFolder:
             (["IR_0001.jpg", "IR_0002.jpg"], [("IR_0001.jpg", "IR_0001.jpg"), ("IR_0002.jpg", "IR_0002.jpg")]),
             (["a_rgb.png", "a_t.png", "b.jpg"], [("a_rgb.png", "a_t.png"), ("b.jpg", "b.jpg")]),
             (["1_co.png", "1_ir.png", "2_ir.png"], [("1_co.png", "1_ir.png")]),
+            (["IR_1_g.bmp", "VIS_1_r.bmp"], [("VIS_1_r.bmp", "IR_1_g.bmp")]),
             (["1.png", "1_co.png"], [("1.png", "1.png"), ("1_co.png", "1_co.png")]),
             (["i1.png", "v1.png"], [("i1.png", "i1.png"), ("v1.png", "v1.png")]),
         ],

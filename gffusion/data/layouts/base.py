@@ -113,6 +113,9 @@ def require_folder(root: Path, layout: str, *names: str, kind: Words | None = No
     if folder is None:
         found = sorted(child.name for child in root.iterdir() if child.is_dir())
         advice = "choose another layout or split" + (f", or rename the folders. {OWN_NAMES}" if kind else "")
+        inside = [root / name for name in found if kind and find_folder(root / name, *names)]
+        if inside:
+            advice = f"give a folder in it, such as {inside[0]}; trainings and FusionDataset take several"
         if normalize_name(root.name) in map(normalize_name, names):
             advice = "give its parent folder"
         raise FileNotFoundError(
