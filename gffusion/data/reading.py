@@ -43,6 +43,7 @@ class PairImages(NamedTuple):
         is_raw: Whether the infrared values are counts or degrees of a radiometric file, whose range is not that of
             their type.
         window: Top, left, height and width in the frame of the reference, if the images were cropped.
+        infrared_size: Height and width of the infrared image before it was aligned, if it was read from a file.
     """
 
     visible: NDArray[Any]
@@ -52,6 +53,7 @@ class PairImages(NamedTuple):
     temperature: TemperatureScale | None = None
     is_raw: bool = False
     window: tuple[int, int, int, int] | None = None
+    infrared_size: tuple[int, int] | None = None
 
     @property
     def thermal(self) -> NDArray[Any]:
@@ -376,6 +378,7 @@ def complete_pair(
         frame.temperature,
         frame.is_raw,
         aligned.window,
+        (frame.values.shape[0], frame.values.shape[1]),
     )
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from gffusion.data import ImagePair, read_labels
+from gffusion.data.aligned_boxes import read_aligned_boxes
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.label_values import IGNORED
@@ -15,8 +16,6 @@ from gffusion.models.gffusion.infrared_options import InfraredOptions
 from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visible_values
 from gffusion.visualization.drawing import stack
 from gffusion.visualization.label_sheet import draw_labeled_pair, draw_legend
-
-from .aligned_boxes import read_aligned_boxes
 
 
 def choose_pairs(pairs: Sequence[ImagePair], count: int, max_pixels: int = DEFAULT_MAX_PIXELS) -> list[ImagePair]:
@@ -65,7 +64,7 @@ def _draw_pair(pair: ImagePair, class_names: Sequence[str] | None, ranges: PairR
     visible = np.moveaxis(to_visible_values(images.visible), 0, -1)  # (3, H, W) -> (H, W, 3)
     infrared_values = to_infrared_values(images.infrared, images.adapt(ranges.options_of(pair)), images.missing)
     infrared = np.moveaxis(infrared_values, 0, -1)  # (1, H, W) -> (H, W, 1)
-    boxes = read_aligned_boxes(pair, visible.shape[:2], class_names, ranges.read_options)
+    boxes = read_aligned_boxes(pair, images, class_names, ranges.read_options.align)
     count = len(boxes.classes)
     heading = f"{pair.name}: {count} object{'s' * (count != 1)}"
     labels, size = read_labels(pair.labels, ranges.read_options.max_pixels), visible.shape[:2]

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gffusion.data.aligned_boxes import read_aligned_boxes
 from gffusion.data.boxes.checks import check_boxes
 from gffusion.data.infrared_range import PairRanges
 from gffusion.data.io import write_image
@@ -13,7 +14,6 @@ from gffusion.models.gffusion.infrared_values import to_infrared_values, to_visi
 from gffusion.utils.atomic import describe_error, prevents_writing
 from gffusion.utils.memory import memory_errors
 
-from .aligned_boxes import read_aligned_boxes
 from .files import choose_label_file
 from .masks import MaskMethod, MaskReport, draw_labels
 from .options import Fallback
@@ -89,7 +89,7 @@ def write_labels(
                     images.infrared, images.adapt(ranges.options_of(pair)), images.missing
                 )
                 size = images.visible.shape[:2]
-                boxes = read_aligned_boxes(pair, size, class_names, ranges.read_options)
+                boxes = read_aligned_boxes(pair, images, class_names, ranges.read_options.align)
                 masks = method(to_visible_values(images.visible), infrared_values, boxes)
                 labels, report = draw_labels(masks, boxes, size, fallback, ignore_doubtful)
                 folder.mkdir(parents=True, exist_ok=True)  # created late: datasets reject a labels folder without files

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.data.boxes import read_boxes
+from gffusion.data.aligned_boxes import read_aligned_boxes
 from gffusion.data.boxes.checks import check_boxes
 from gffusion.data.class_names import check_class_names
 from gffusion.data.decoded_image import DecodeOptions
@@ -102,8 +102,9 @@ class FolderPairs(PairSource):
             decoded["labels"] = read_labels(pair.labels, self._read_options[index].max_pixels)
             sizes = {str(pair.visible): size, str(pair.infrared): size, str(pair.labels): decoded["labels"].shape}
             check_same_size(sizes)
-        if self.has_boxes and pair.boxes is not None:
-            decoded |= to_arrays(read_boxes(pair.boxes, size, self.class_names))
+        if self.has_boxes:
+            align = self._read_options[index].align
+            decoded |= to_arrays(read_aligned_boxes(pair, images, self.class_names, align))
         return decoded
 
     def read_labels(self, index: int) -> NDArray[Any]:

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gffusion.cameras import Rig
-from gffusion.data import ImagePair, ReadOptions
-from gffusion.data.boxes import Boxes, clip_boxes, read_boxes
-from gffusion.data.boxes.base import BoxSizeError
-from gffusion.data.reading import read_unaligned
+from gffusion.cameras import Align, Rig
+
+from .boxes import Boxes, clip_boxes, read_boxes
+from .boxes.base import BoxSizeError
+from .pairs import ImagePair
+from .reading import PairImages
 
 
-def read_aligned_boxes(
-    pair: ImagePair, size: tuple[int, int], class_names: Sequence[str] | None, options: ReadOptions
-) -> Boxes:
+def read_aligned_boxes(pair: ImagePair, images: PairImages, class_names: Sequence[str] | None, align: Align) -> Boxes:
     """Read the boxes of a pair in the frame of its visible image.
 
     If their file states the size of the infrared image, and not that of the visible image, they were drawn on the infrared
@@ -22,9 +21,9 @@ def read_aligned_boxes(
 
     Args:
         pair: The pair.
-        size: Height and width of the visible image.
+        images: Its images, in the frame of the visible one.
         class_names: See [`read_boxes`].
-        options: How the images are read. Boxes are moved if `align` is `"resize"` or a rig.
+        align: How the images were aligned. Boxes are moved if it is `"resize"` or a rig.
 
     Raises:
         OSError: If a file cannot be read.
@@ -32,15 +31,17 @@ def read_aligned_boxes(
     """
     if pair.boxes is None:
         raise ValueError(f"{pair.visible} has no boxes")
+    size, infrared_size = (images.visible.shape[0], images.visible.shape[1]), images.infrared_size
+    rig = Rig(np.eye(3)) if align == "resize" else align
     try:
         return read_boxes(pair.boxes, size, class_names)
     except BoxSizeError as error:
-        rig = Rig(np.eye(3)) if options.align == "resize" else options.align
+        if infrared_size is None or error.size != infrared_size:
+            raise
         if not isinstance(rig, Rig):
-            raise
-        infrared_size = read_unaligned(pair.visible, pair.infrared, options)[1].values.shape[:2]
-        if error.size != infrared_size:
-            raise
+            raise ValueError(
+                f'{error}. They have the size of the infrared image: align="resize" (--align resize) or a rig moves them with it'
+            ) from error
     boxes, matrix = read_boxes(pair.boxes, infrared_size, class_names), rig.to_pixels(size, infrared_size)
     ignored = clip_boxes(_move(boxes.ignored, matrix), [0] * len(boxes.ignored), size, str(pair.boxes)).coordinates
     moved = clip_boxes(_move(boxes.coordinates, matrix), boxes.classes.tolist(), size, str(pair.boxes))
