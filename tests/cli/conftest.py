@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from outcomes import Outcome
 
+from gffusion.synthetic.samples import write_scenes
+
 
 @pytest.fixture
 def gffusion_process(run_script: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Outcome]:
@@ -27,3 +29,19 @@ def pair(scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         shutil.copy(scenes / kind / "rendered_0000.png", tmp_path / f"{kind}.png")
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def street(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three rendered pairs of 160 x 240 pixels."""
+    write_scenes(folder := tmp_path_factory.mktemp("street"), count=3, height=160, width=240)
+    return folder
+
+
+@pytest.fixture
+def data(street: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder data/ with pairs and boxes but no labels, in the current folder."""
+    folder = tmp_path / "data"
+    shutil.copytree(street, folder, ignore=shutil.ignore_patterns("labels"))
+    monkeypatch.chdir(tmp_path)
+    return folder

@@ -1,0 +1,63 @@
+"""Files of GFFusionImageProcessor: saving, loading with other options, and refused ones."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from transformers import AutoImageProcessor
+
+from gffusion import GFFusionImageProcessor
+from gffusion.models.gffusion.infrared_options import InfraredOptions
+
+
+class TestFiles:
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"infrared_range": [27315, 31315], "invert": True, "agc": "clahe"},
+            {"infrared_range": "folder", "agc": "plateau", "plateau_limit": 0.5},
+            {"infrared_range": "percentile", "smooth_range": 12.5},
+        ],
+    )
+    def test_round_trip(self, tmp_path: Path, options: dict[str, Any]) -> None:
+        processor = GFFusionImageProcessor(size_divisor=8, **options)
+        processor.save_pretrained(tmp_path)
+        for loader in (GFFusionImageProcessor, AutoImageProcessor):
+            loaded = loader.from_pretrained(tmp_path)
+            assert type(loaded) is GFFusionImageProcessor
+            assert (loaded.size_divisor, loaded.infrared_options) == (8, processor.infrared_options)
+            assert loaded.to_dict() == processor.to_dict()
+
+    @pytest.mark.parametrize("loader", [GFFusionImageProcessor, AutoImageProcessor])
+    def test_overrides(self, tmp_path: Path, caplog: pytest.LogCaptureFixture, loader: Any) -> None:
+        """They are checked, as are those of the constructor; options that depend on a replaced one are reset."""
+        GFFusionImageProcessor(size_divisor=8, agc="plateau", plateau_limit=0.5).save_pretrained(tmp_path)
+        loaded = loader.from_pretrained(tmp_path, invert=True, agc="clahe", size_divisor=4, infrared_range=None)
+        assert (loaded.size_divisor, loaded.infrared_options) == (4, InfraredOptions(invert=True, agc="clahe"))
+        assert not caplog.text
+        for wrong in ({"size_divisor": 0}, {"agc": "loud"}, {"infrared_range": [5, 5]}):
+            with pytest.raises(ValueError, match=next(iter(wrong))):
+                loader.from_pretrained(tmp_path, **wrong)
+
+    @pytest.mark.parametrize(
+        ("name", "value"), [("size_divisor", -1), ("size_divisor", np.int64(32)), ("plateau_limit", 2), ("my_note", 1)]
+    )
+    def test_attributes_that_could_not_be_loaded(self, tmp_path: Path, name: str, value: Any) -> None:
+        processor = GFFusionImageProcessor()
+        setattr(processor, name, value)
+        with pytest.raises(ValueError, match=name):
+            processor.save_pretrained(tmp_path)
+
+    def test_other_processors_are_refused(self, tmp_path: Path) -> None:
+        """Their file says nothing of the range of infrared values."""
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps({"image_processor_type": "CLIPImageProcessor"}))
+        with pytest.raises(ValueError, match="`image_processor_type` is 'CLIPImageProcessor'"):
+            GFFusionImageProcessor.from_pretrained(tmp_path)
+
+    def test_files_from_before_other_options_existed(self, tmp_path: Path) -> None:
+        saved = {"image_processor_type": "GFFusionImageProcessor", "infrared_range": "type", "size_divisor": 1}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(saved))
+        assert GFFusionImageProcessor.from_pretrained(tmp_path).infrared_options == InfraredOptions("type")
