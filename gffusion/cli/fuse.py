@@ -255,9 +255,9 @@ def _measure_and_fuse(
     todo: "list[FusionJob]", jobs: "list[FusionJob]", settings: FuseSettings, outcome: Outcome
 ) -> Outcome:
     """Fuse the pairs to do. Rig and ranges are those of all pairs: a result does not depend on which files exist."""
-    from gffusion.data.combined_files import find_odd_types
     from gffusion.data.infrared_range import measure_pairs
     from gffusion.data.rigs import find_rig  # saves start-up time
+    from gffusion.data.value_types import find_odd_types
 
     read_options, found = find_rig([job.pair for job in jobs], settings.read_options)
     if found:
@@ -266,7 +266,7 @@ def _measure_and_fuse(
     model, processor = settings.load()
     for folder in {path.parent for job in todo for path in job.outputs}:
         folder.mkdir(parents=True, exist_ok=True)
-    odd = find_odd_types([job.pair.infrared for job in jobs], read_options.raw_frame)
+    odd = find_odd_types([job.pair.infrared for job in jobs], read_options)
     measured = [job.pair for job in jobs if job.pair.infrared not in odd]
     ranges = measure_pairs(measured, processor.infrared_options, read_options)
     if ranges.description:

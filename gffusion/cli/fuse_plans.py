@@ -37,7 +37,7 @@ def plan_pairs(
 def find_match(visible: Path, infrared: Path | None, output: Path, options: "ReadOptions") -> "PairMatch":
     """Match two files, folders or lists, or one that holds both kinds, and print notes and files without a partner."""
     from gffusion.data import ImagePair, PairMatch  # these imports take time that `gffusion --help` need not spend
-    from gffusion.data.combined_files import check_holds_both
+    from gffusion.data.modalities import check_holds_both
     from gffusion.data.wrong_pairs import check_different_files
 
     if _are_lists(visible, infrared):
@@ -143,7 +143,7 @@ def check_outputs(jobs: "list[FusionJob]", overwrite: bool) -> None:
 def _match_one_folder(folder: Path, options: "ReadOptions") -> "PairMatch":
     """Match the images of one folder that holds both kinds, and print notes and files that hold one image."""
     from gffusion.data import PairMatch
-    from gffusion.data.combined_files import find_combined
+    from gffusion.data.combined_folders import find_combined
 
     found = find_combined(folder, options)
     for note in found.notes:

@@ -7,7 +7,7 @@ from typing import IO, Any, TypeAlias, TypeGuard
 
 from gffusion.utils.regular_files import read_to_end
 
-from .bounds import DEFAULT_MAX_PIXELS, max_image_bytes
+from .bounds import max_image_bytes
 from .io import read_bytes
 
 Content: TypeAlias = bytes | bytearray | memoryview | IO[bytes]
@@ -42,7 +42,7 @@ def is_same_file(visible: Source, infrared: Source) -> bool:
     return paths[0] == paths[1] or (all(path.exists() for path in paths) and os.path.samefile(*paths))
 
 
-def read_source(source: Source, name: str, max_pixels: int = DEFAULT_MAX_PIXELS) -> bytes:
+def read_source(source: Source, name: str, max_pixels: int) -> bytes:
     """Read an image file of at most `max_pixels`; file objects from their beginning.
 
     Raises:

@@ -22,7 +22,6 @@ from gffusion.models.gffusion.infrared_values import (
 from gffusion.utils.notes import name_first, name_in_errors
 from gffusion.utils.progress import show_progress
 
-from .combined_files import check_same_types
 from .decoded_image import ImageReadError
 from .infrared_range import MEASURING, check_counts, describe_range
 from .pairs import ImagePair
@@ -30,6 +29,7 @@ from .reading import ReadOptions
 from .sources import DatasetRows, DecodedPair, FolderPairs, PairSource, SelectedPairs
 from .transforms import Sample, Transform
 from .transforms.base import apply_transform, describe_transform
+from .value_types import check_same_types
 from .visible_range import VisibleRange
 
 logger = logging.getLogger(__name__)

@@ -82,7 +82,7 @@ def decode_image(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPT
         raise ImageReadError(f"cannot read the {name}: {_describe_cause(error, content, name)}") from error
 
 
-def check_end(content: bytes, name: str, options: DecodeOptions = DEFAULT_OPTIONS) -> None:
+def check_end(content: bytes, name: str, options: DecodeOptions) -> None:
     """Check that an image file does not end early. It is decoded only if its end or its structure looks wrong.
 
     See [`decode_image`] for the arguments.

@@ -1,21 +1,18 @@
-"""Files that hold a visible and an infrared image: radiometric JPEG, four-channel images and TIFF of two pages."""
+"""Decode files that hold a visible and an infrared image: radiometric JPEG, four-channel images and TIFF of two pages."""
 
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import TiffImagePlugin
 
 from gffusion.cameras import InfraredFrame, Rig
-from gffusion.cameras.radiometric import decode_radiometric, inspect_radiometric, restore_colors
+from gffusion.cameras.radiometric import decode_radiometric, restore_colors
 from gffusion.cameras.radiometric_image import RadiometricImage
-from gffusion.utils.regular_files import check_regular, read_regular
 
-from .bounds import DEFAULT_MAX_PIXELS, check_pixels, max_image_bytes
+from .bounds import check_pixels
+from .contents import Source, name_source, read_source
 from .decoded_image import (
-    DEFAULT_OPTIONS,
     UPRIGHT,
     DecodedImage,
     DecodeOptions,
@@ -24,14 +21,11 @@ from .decoded_image import (
     name_image,
     to_supported,
 )
-from .decoding import decode_image, open_header
-from .tiff_pages import count_frames
+from .decoding import decode_image
+from .headers import JPEG_SIGNATURE, header_shows_one
+from .io import read_bytes
 
-# Modes of Pillow without a further channel.
-_PLAIN_MODES = ("1", "L", "P", "RGB", "CMYK", "YCbCr", "F", "I", "I;16", "I;16B")
-
-_JPEG_SIGNATURE = b"\xff\xd8\xff"
-_SIGNATURES = (b"\x89PNG", _JPEG_SIGNATURE)  # of embedded images that are no camera-specific data
+_SIGNATURES = (b"\x89PNG", JPEG_SIGNATURE)  # of embedded images that are no camera-specific data
 
 
 class Modalities(NamedTuple):
@@ -50,7 +44,7 @@ class Modalities(NamedTuple):
     is_radiometric: bool = False
 
 
-def split_modalities(content: bytes, path: str, options: DecodeOptions = DEFAULT_OPTIONS) -> Modalities | DecodedImage:
+def split_modalities(content: bytes, path: str, options: DecodeOptions) -> Modalities | DecodedImage:
     """Decode a file, and split it if it holds both modalities or a radiometric image.
 
     Args:
@@ -86,58 +80,71 @@ def split_modalities(content: bytes, path: str, options: DecodeOptions = DEFAULT
     )
 
 
-def has_one_image(content: bytes) -> bool:
-    """Return whether the header of a file rules out that it holds two images or is radiometric."""
-    try:
-        if content.startswith(_JPEG_SIGNATURE):
-            return inspect_radiometric(content) is None
-    except ValueError:  # decoding the file raises the documented error
-        return False
-    return not _may_have_second(BytesIO(content))
+def split_both(
+    content: bytes, path: str, options: DecodeOptions, is_given_twice: bool = False
+) -> tuple[NDArray[Any], InfraredFrame]:
+    """Decode a file that holds both images: the visible and the infrared one.
+
+    Args:
+        content: Content of the file.
+        path: Path for messages.
+        options: See [`DecodeOptions`].
+        is_given_twice: Whether the file was given as both files of a pair.
+
+    Raises:
+        ImageReadError: As for [`split_modalities`].
+        ValueError: If it holds one image.
+    """
+    decoded = split_modalities(content, path, options)
+    if not isinstance(decoded, Modalities) or decoded.visible is None:
+        raise ValueError(_refuse_single(decoded, path, is_given_twice))
+    return decoded.visible, decoded.infrared
 
 
-def may_lack_values(content: bytes) -> bool:
-    """Return whether the values of a file with one image can mark missing pixels: those of more than 8 bits."""
-    try:
-        with open_header(BytesIO(content)) as image:
-            return image.mode[0] in "FI"
-    except Exception:  # decoding the file raises the documented error
-        return True
-
-
-def is_jpeg(path: Path) -> bool:
-    """Return whether a file begins as a JPEG does.
+def check_holds_both(path: Path, is_given_twice: bool, options: DecodeOptions) -> None:
+    """Check that a file, given alone or as both files of a pair, holds a visible and an infrared image.
 
     Raises:
         OSError: If the file cannot be read.
+        ValueError: If it holds one image.
     """
-    check_regular(path)
-    with open(path, "rb") as file:
-        return file.read(len(_JPEG_SIGNATURE)) == _JPEG_SIGNATURE
+    split_both(read_bytes(path, options.max_pixels), str(path), options, is_given_twice)
 
 
-def can_hold_both(path: Path, max_pixels: int = DEFAULT_MAX_PIXELS) -> bool | None:
-    """Return whether a file of at most `max_pixels` holds two images, from its header; None if it must be decoded to know."""
-    try:
-        if is_jpeg(path):
-            kind = inspect_radiometric(read_regular(path, max_image_bytes(max_pixels)))
-            return kind is not None and kind.has_visible
-    except (OSError, ValueError):  # decoding the file raises the documented error
-        return None
-    return None if _may_have_second(path) else False
+def holds_both(file: Source, options: DecodeOptions) -> bool:
+    """Return whether a file holds a visible and an infrared image, without decoding files that cannot.
+
+    Raises:
+        OSError: If the file cannot be read.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from gffusion.data import write_image
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     write_image(Path(folder, "a.png"), np.zeros((4, 6, 3), np.uint8))
+        ...     holds_both(Path(folder, "a.png"), DecodeOptions())
+        False
+    """
+    name = name_source(file, "given")
+    content = read_source(file, name, options.max_pixels)
+    if header_shows_one(content):
+        return False
+    decoded = split_modalities(content, name, options)
+    return isinstance(decoded, Modalities) and decoded.visible is not None
 
 
-def _may_have_second(file: Path | BytesIO) -> bool:
-    """Return whether the header of a file that is no JPEG has a further channel or page, or is damaged."""
-    try:
-        with open_header(file) as image:
-            if isinstance(image, TiffImagePlugin.TiffImageFile):
-                samples = image.tag_v2.get(TiffImagePlugin.SAMPLESPERPIXEL, 1)
-                return samples not in (1, 3) or count_frames(image) > 1
-            return image.mode not in _PLAIN_MODES
-    # On damaged files, decoders raise almost anything. Decoding the file raises the documented error.
-    except Exception:
-        return True
+def _refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice: bool) -> str:
+    """Return the message about a file that should hold both images but holds one."""
+    if is_given_twice:
+        return f"the visible and the infrared image are the same file, {path}, which holds one image: give two files"
+    if isinstance(content, Modalities):
+        return f"{path} is {content.kind} without a visible image: give the visible image, too"
+    extra = " Its last channel is opacity." if content.extra_channel is not None else ""
+    return (
+        f"{path} holds one image, not a visible and an infrared one: give both files.{extra} Files that hold both are "
+        "radiometric JPEG, images with the infrared image as fourth channel, and TIFF of a color and a gray page"
+    )
 
 
 def _split_radiometric(image: RadiometricImage, path: str, options: DecodeOptions) -> Modalities:

@@ -22,9 +22,10 @@ from .bounds import DEFAULT_MAX_PIXELS
 from .contents import Source, is_content, is_same_file, name_source, read_source
 from .decoded_image import DecodedImage, DecodeOptions, ImageReadError, Truncated, to_supported
 from .decoding import check_end
+from .headers import header_shows_one, may_lack_values
 from .infrared_frames import find_transparent, to_frame
 from .io import read_bytes, read_size
-from .modalities import Modalities, has_one_image, may_lack_values, split_modalities
+from .modalities import Modalities, split_both, split_modalities
 from .raw_frames import RAW_SUFFIXES, RawFrame
 from .visible_range import VisibleRange, check_visible_range, map_visible
 
@@ -192,7 +193,7 @@ def read_pair_size(visible: Path, infrared: Path, options: ReadOptions) -> tuple
         return read_size(visible, options.max_pixels, options.truncated)
     is_plain = visible != infrared and infrared.suffix.lower() not in RAW_SUFFIXES and options.align == "none"
     contents = {visible: content, infrared: read_bytes(infrared, options.max_pixels)}
-    if not (is_plain and all(map(has_one_image, contents.values()))):
+    if not (is_plain and all(map(header_shows_one, contents.values()))):
         height, width = read_pair(visible, infrared, options).visible.shape[:2]
         return height, width
     for path, content in contents.items():
@@ -221,20 +222,16 @@ def read_unaligned(
     return decode_unaligned(content, other, names, options)
 
 
-def decode_both(
-    content: bytes, name: str, options: ReadOptions = ReadOptions()
-) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
+def decode_both(content: bytes, name: str, options: ReadOptions) -> tuple[NDArray[Any], InfraredFrame, tuple[str, ...]]:
     """Decode a file that holds both images: the visible image, the infrared image, and notes.
 
     Raises:
         ImageReadError: If the file cannot be read.
         ValueError: If it holds one image.
     """
-    decoded = split_modalities(content, name, options.decoding)
-    if not isinstance(decoded, Modalities) or decoded.visible is None:
-        raise ValueError(refuse_single(decoded, name))
-    image, notes = map_visible(decoded.visible, name, options.visible_range)
-    return image, clean(decoded.infrared, name, options), notes
+    visible, infrared = split_both(content, name, options.decoding)
+    image, notes = map_visible(visible, name, options.visible_range)
+    return image, clean(infrared, name, options), notes
 
 
 def decode_unaligned(
@@ -252,22 +249,7 @@ def decode_unaligned(
     return image, frame, notes + range_notes
 
 
-def refuse_single(content: Modalities | DecodedImage, path: str, is_given_twice: bool = False) -> str:
-    """Return the message about a file that should hold both images but holds one."""
-    if is_given_twice:
-        return f"the visible and the infrared image are the same file, {path}, which holds one image: give two files"
-    if isinstance(content, Modalities):
-        return f"{path} is {content.kind} without a visible image: give the visible image, too"
-    extra = " Its last channel is opacity." if content.extra_channel is not None else ""
-    return (
-        f"{path} holds one image, not a visible and an infrared one: give both files.{extra} Files that hold both are "
-        "radiometric JPEG, images with the infrared image as fourth channel, and TIFF of a color and a gray page"
-    )
-
-
-def decode_visible(
-    content: bytes, name: str, options: ReadOptions = ReadOptions()
-) -> tuple[NDArray[Any], tuple[str, ...]]:
+def decode_visible(content: bytes, name: str, options: ReadOptions) -> tuple[NDArray[Any], tuple[str, ...]]:
     """Decode the visible image of a file, as stored: the image, and notes.
 
     Raises:
@@ -306,7 +288,7 @@ def decode_infrared(
 
 
 def decode_stored(
-    content: bytes, name: str, options: ReadOptions = ReadOptions(), visible: tuple[NDArray[Any], str] | None = None
+    content: bytes, name: str, options: ReadOptions, visible: tuple[NDArray[Any], str] | None = None
 ) -> InfraredFrame:
     """Decode an infrared image as [`decode_infrared`] does, but before [`clean`]."""
     if options.raw_frame is not None and Path(name).suffix.lower() in RAW_SUFFIXES:
@@ -329,7 +311,7 @@ def decode_stored(
     return decoded.infrared
 
 
-def clean(frame: InfraredFrame, name: str, options: ReadOptions = ReadOptions()) -> InfraredFrame:
+def clean(frame: InfraredFrame, name: str, options: ReadOptions) -> InfraredFrame:
     """Return an infrared image without false colors, and with its missing pixels and borders in the mask.
 
     Raises:

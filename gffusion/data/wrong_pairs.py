@@ -8,10 +8,9 @@ from pathlib import Path
 from gffusion.cameras.swapped_images import Evidence, are_swapped, describe_swap, find_swap
 from gffusion.cameras.thermal_visible import shows_infrared
 
-from .combined_files import check_holds_both
 from .decoded_image import DecodedImage, to_supported
 from .io import read_bytes
-from .modalities import split_modalities
+from .modalities import check_holds_both, split_modalities
 from .pairs import ImagePair
 from .raw_frames import RAW_SUFFIXES
 from .reading import ReadOptions, read_pair, read_unaligned
@@ -51,7 +50,7 @@ def check_different_files(
             raise ValueError(f"{error}{others}{lists}") from error
 
 
-def check_not_swapped(pairs: Sequence[ImagePair], options: ReadOptions = ReadOptions()) -> None:
+def check_not_swapped(pairs: Sequence[ImagePair], options: ReadOptions) -> None:
     """Check that the visible and the infrared images of several pairs were not swapped, from the first ones.
 
     Images are refused here only if they would be refused singly, for their colors; `options.infrared_luma` allows them. If the
@@ -68,7 +67,7 @@ def check_not_swapped(pairs: Sequence[ImagePair], options: ReadOptions = ReadOpt
     raise ValueError(describe_swap(*(files if folders[0] == folders[1] else folders)))
 
 
-def describe_thermal_visible(pairs: Sequence[ImagePair], options: ReadOptions = ReadOptions()) -> str | None:
+def describe_thermal_visible(pairs: Sequence[ImagePair], options: ReadOptions) -> str | None:
     """Return a warning if the visible images of the first pairs show the infrared values, or None.
 
     An example is `DJI_0001_T.JPG` with the converted `DJI_0001_T.tiff`. No pair is read after the first one that does not.

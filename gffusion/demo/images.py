@@ -11,8 +11,8 @@ import torch
 from numpy.typing import NDArray
 
 from gffusion.data import ImagePair, ReadOptions, read_image
-from gffusion.data.combined_files import check_holds_both
 from gffusion.data.infrared_range import measure_pairs
+from gffusion.data.modalities import check_holds_both
 from gffusion.data.rigs import find_rig
 from gffusion.evaluation.methods import Sources
 from gffusion.inference.file_jobs import FusionJob

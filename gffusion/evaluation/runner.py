@@ -14,10 +14,10 @@ from tqdm import tqdm
 
 from gffusion.cameras.cleaning import BORDER_FILLED
 from gffusion.data import ImagePair, ReadOptions, write_image
-from gffusion.data.combined_files import find_odd_types
 from gffusion.data.infrared_range import PairRanges, format_options, measure_pairs
 from gffusion.data.reading import read_pair_size
 from gffusion.data.rigs import find_rig
+from gffusion.data.value_types import find_odd_types
 from gffusion.data.wrong_pairs import check_not_swapped
 from gffusion.metrics.names import DEFAULT_METRICS, list_given
 from gffusion.metrics.protocols import select_options
@@ -206,7 +206,7 @@ def evaluate(
     tell(found)
     if zoom is not None:
         _check_zoom(zoom, _choose_pairs(sheet, {pair.name: pair for pair in pairs}), read_options)
-    odd = find_odd_types([pair.infrared for pair in pairs], read_options.raw_frame)
+    odd = find_odd_types([pair.infrared for pair in pairs], read_options)
     measured = [pair for pair in pairs if pair.infrared not in odd]
     ranges = _measure(measured, methods, segmenter, infrared_options or {}, read_options, tell)
     plan = Plan(

@@ -16,8 +16,9 @@ from gffusion.cameras.running_range import RunningRange, find_odd_ranges, measur
 from gffusion.cameras.same_images import check_different_images
 from gffusion.data import PairImages, ReadOptions
 from gffusion.data.bounds import max_image_bytes
-from gffusion.data.combined_files import holds_both
 from gffusion.data.contents import Content, is_content, name_source, read_source
+from gffusion.data.decoded_image import DecodeOptions
+from gffusion.data.modalities import holds_both
 from gffusion.data.reading import clean, complete_pair, decode_both, decode_infrared, decode_visible
 from gffusion.data.rigs import find_rig, parse_align
 from gffusion.data.urls import is_url, read_url
@@ -150,7 +151,7 @@ class ImageFusionPipeline(Pipeline):
                 )
         if is_content(inputs) or (isinstance(inputs, str | os.PathLike) and os.path.isfile(inputs)):
             given = {**self._preprocess_params, **kwargs}
-            options = ReadOptions(**{name: given[name] for name in ("max_pixels", "truncated") if name in given})
+            options = DecodeOptions(**{name: given[name] for name in ("max_pixels", "truncated") if name in given})
             if holds_both(inputs, options):
                 inputs = (inputs, inputs)
         if _is_pair(inputs):

@@ -20,12 +20,12 @@ from gffusion.cameras import InfraredFrame
 from gffusion.cameras.cleaning import to_8_bits
 from gffusion.data import IMAGE_SUFFIXES, ReadOptions
 from gffusion.data.capture_times import read_time
-from gffusion.data.combined_files import find_odd_types
 from gffusion.data.file_names import ANY, find_core, normalize_name
 from gffusion.data.io import read_bytes, read_size
 from gffusion.data.pairs import list_folder
 from gffusion.data.raw_frames import RAW_SUFFIXES
 from gffusion.data.reading import decode_stored, decode_visible
+from gffusion.data.value_types import find_odd_types
 from gffusion.data.visible_range import map_visible
 
 from .filled_frames import FilledFrames
@@ -132,7 +132,7 @@ class FrameFolder:
         """
         if self._kind == "infrared":
             self._options.check_raw_frames(self._files)
-        odd = find_odd_types(self._files, self._options.raw_frame)
+        odd = find_odd_types(self._files, self._options)
         if odd:
             raise ValueError(next(iter(odd.values())))
         sizes: dict[Path, tuple[int, int]] = {}

@@ -21,9 +21,9 @@ from scipy import ndimage
 
 from gffusion.cameras import Rig
 from gffusion.data import ImageReadError, PairImages, ReadOptions, read_image, read_pair, write_image
-from gffusion.data.combined_files import check_holds_both
 from gffusion.data.decoded_image import DecodedImage, DecodeOptions
 from gffusion.data.decoding import decode_image
+from gffusion.data.modalities import check_holds_both
 from gffusion.data.raw_frames import RawFrame
 from gffusion.data.reading import read_pair_size
 from gffusion.models.gffusion.infrared_options import InfraredOptions
@@ -40,7 +40,7 @@ def write(path: Path, content: bytes) -> Path:
 
 
 def read_alone(path: Path, options: ReadOptions | None = None) -> PairImages:
-    check_holds_both(path)
+    check_holds_both(path, False, DecodeOptions())
     return read_pair(path, path, options or ReadOptions())
 
 

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from gffusion.data import read_image, write_image
+from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.metadata import read_metadata
 from gffusion.data.modalities import split_modalities
 from gffusion.data.tiff_tags import TiffReader
@@ -66,7 +67,7 @@ def damage(content: bytes, data: st.DataObject, reach: int) -> bytes:
 def test_cameras(camera: str, data: st.DataObject) -> None:
     content = damage(CAMERAS[camera], data, data.draw(st.sampled_from([300, 3000, 10**6])))
     try:
-        split_modalities(content, "camera.jpg")
+        split_modalities(content, "camera.jpg", DecodeOptions())
     except OSError as error:
         assert "camera.jpg" in str(error) and "\n" not in str(error)
 
@@ -78,7 +79,7 @@ def test_bomb_in_a_flir_file() -> None:
     assert place > 0
     content[place + 16 : place + 24] = (60000).to_bytes(4, "big") * 2
     with pytest.raises(OSError, match="60000 x 60000"):
-        split_modalities(bytes(content), "camera.jpg")
+        split_modalities(bytes(content), "camera.jpg", DecodeOptions())
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP", "GEO"])

@@ -26,6 +26,7 @@ from PIL import Image
 
 from gffusion.data import ImageReadError, ReadOptions, read_image, read_pair, read_size, write_image
 from gffusion.data.bounds import DEFAULT_MAX_PIXELS
+from gffusion.data.decoded_image import DecodeOptions
 from gffusion.data.modalities import split_modalities
 from gffusion.training.building import build_trainer
 from gffusion.training.recipe import Recipe
@@ -235,5 +236,5 @@ def test_millions_of_parts(kind: str) -> None:
         content = png[:33] + chunk({"text": b"tEXt", "data": b"IDAT"}[kind], b"") * 400_000 + png[33:]
     started = time.process_time()
     with pytest.raises(ImageReadError):
-        split_modalities(content, "image")
+        split_modalities(content, "image", DecodeOptions())
     assert time.process_time() - started < 5

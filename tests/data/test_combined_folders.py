@@ -1,16 +1,16 @@
-"""Folders of files that hold both images of a pair, and infrared images of another type than the others."""
+"""Folders of files that hold both images of a pair."""
 
 from pathlib import Path
 
 import imagecodecs
 import numpy as np
 import pytest
-import tifffile
 from camera_files import encode, flir_jpeg, render_pair, screen_jpeg, to_counts
 from PIL import ImageFile
 
 from gffusion.data import ReadOptions
-from gffusion.data.combined_files import check_same_types, find_combined, find_odd_types
+from gffusion.data.combined_folders import find_combined
+from gffusion.data.value_types import find_odd_types
 
 VISIBLE, INFRARED = render_pair()
 COUNTS = to_counts(INFRARED)
@@ -74,7 +74,7 @@ def test_planning_decodes_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(ImageFile.ImageFile, "load", lambda image: decoded.append(image) or load(image))
     pairs = find_combined(tmp_path).pairs
     assert len(pairs) == 8 and decoded == []
-    assert len(find_odd_types([pair.infrared for pair in pairs])) == 4 and decoded == []
+    assert len(find_odd_types([pair.infrared for pair in pairs], ReadOptions())) == 4 and decoded == []
     for file in tmp_path.glob("*.jpg"):
         file.unlink()
     assert len(find_combined(tmp_path).pairs) == 4 and len({id(image) for image in decoded}) == 1
@@ -103,26 +103,3 @@ def test_nothing_found(tmp_path: Path) -> None:
     write(tmp_path / "a.jpg", screen_jpeg())
     with pytest.raises(ValueError):  # noqa: PT011
         find_combined(tmp_path)
-
-
-def test_odd_types(tmp_path: Path) -> None:
-    files = [write(tmp_path / f"{i}.png", encode(COUNTS, "PNG")) for i in range(3)]
-    assert find_odd_types(files) == {}
-    contents = {
-        "8-bit": encode(THERMAL, "PNG"),
-        "radiometric": flir_jpeg(COUNTS, None),
-        "floating-point": encode(INFRARED.astype(np.float32), "TIFF"),
-    }
-    for kind, content in contents.items():
-        odd = write(tmp_path / "odd.png", content)
-        assert list(find_odd_types([*files, odd])) == [odd]
-        assert f"holds {kind} values, but 3 of 4 images hold 16-bit" in find_odd_types([*files, odd])[odd]
-    with pytest.raises(ValueError, match=r"3 of 4 .*Convert it.* \(1 more files\)"):
-        (tmp_path / "f").mkdir()
-        others = [write(tmp_path / "f" / f"{i}.png", encode(THERMAL if i else COUNTS, "PNG")) for i in range(3)]
-        check_same_types([*files, odd, *others])
-    check_same_types([*files, *others[1:]])  # every folder has its own type
-    tifffile.imwrite(tmp_path / "signed.tif", COUNTS.astype(np.int16))
-    assert "signed 16-bit" in find_odd_types([*files, tmp_path / "signed.tif"])[tmp_path / "signed.tif"]
-    tifffile.imwrite(tmp_path / "same.tif", COUNTS, compression="lzw")
-    assert find_odd_types([*files, tmp_path / "same.tif", write(tmp_path / "none.png", b"")]) == {}

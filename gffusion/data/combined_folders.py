@@ -1,0 +1,103 @@
+"""Find the pairs of one folder with files of both kinds, or with files that hold both images."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from .file_names import is_listed, natural_key
+from .headers import header_shows_both
+from .io import IMAGE_SUFFIXES
+from .modalities import holds_both
+from .pairs import ImagePair, match_pairs
+from .reading import ReadOptions
+
+_FOUR_CHANNEL_FOLDER = "images"  # of MFNet as downloaded
+
+
+class CombinedFiles(NamedTuple):
+    """Files of a folder.
+
+    Attributes:
+        pairs: Pairs whose visible and infrared image are in one file, or pairs of files in this folder, in natural order.
+        others: Files that hold one image and have no partner.
+        notes: What was assumed to match the files, one sentence each, for the user.
+    """
+
+    pairs: tuple[ImagePair, ...]
+    others: tuple[Path, ...]
+    notes: tuple[str, ...] = ()
+
+
+def find_combined(folder: Path, options: ReadOptions = ReadOptions()) -> CombinedFiles:
+    """Find the pairs of one folder: files that hold both images, or files of which the names match.
+
+    A folder without images of its own, but with a folder `images`, is that of MFNet as downloaded. Only headers are
+    read where they suffice, and images with a further channel are decoded up to the first one that holds both. The
+    other ones and damaged files are taken as pairs, too, so that they are reported when they are fused.
+
+    Args:
+        folder: The folder.
+        options: How its files are read.
+
+    Raises:
+        OSError: If a file cannot be read.
+        ValueError: If there are no pairs.
+
+    Example:
+        >>> import tempfile
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> with tempfile.TemporaryDirectory() as root:
+        ...     channels = np.random.default_rng(0).integers(0, 256, (8, 10, 4), np.uint8)
+        ...     Image.fromarray(channels).save(f"{root}/00001D.png")
+        ...     [pair.name for pair in find_combined(Path(root)).pairs]
+        ['00001D']
+    """
+    files = _list_images(folder)
+    if not files and (folder / _FOUR_CHANNEL_FOLDER).is_dir():
+        return find_combined(folder / _FOUR_CHANNEL_FOLDER, options)
+    found = {file: header_shows_both(file, options.max_pixels) for file in files}
+    if any(found.values()) or any(_holds_both(file, options) for file in files if found[file] is None):
+        combined = tuple(ImagePair(file.stem, file, file) for file in files if found[file] is not False)
+        named, notes = _match_rest(folder, {file for file in files if found[file] is False})
+        ordered = sorted(combined + named, key=lambda pair: natural_key(pair.visible))
+        return CombinedFiles(tuple(ordered), _leave_out(files, ordered), notes)
+    match = match_pairs(folder, folder)
+    pairs = tuple(pair for pair in match.pairs if pair.visible != pair.infrared)
+    if not pairs:
+        raise ValueError(
+            f"no file in {folder} holds a visible and an infrared image, and no two files have names such as 1_vis.png and "
+            "1_ir.png: give two files, the folder of the visible and that of the infrared images, or two lists (@visible.txt @infrared.txt)"
+        )
+    return CombinedFiles(pairs, _leave_out(files, pairs), match.notes)
+
+
+def _leave_out(files: Sequence[Path], pairs: Sequence[ImagePair]) -> tuple[Path, ...]:
+    """Return the files that are in no pair."""
+    taken = {file for pair in pairs for file in (pair.visible, pair.infrared)}
+    return tuple(file for file in files if file not in taken)
+
+
+def _match_rest(folder: Path, singles: set[Path]) -> tuple[tuple[ImagePair, ...], tuple[str, ...]]:
+    """Return the pairs among files that hold one image each, such as 1_vis.png and 1_ir.png, and notes."""
+    try:
+        match = match_pairs(folder, folder)
+    except ValueError:  # the names are ambiguous
+        return (), ()
+    pairs = tuple(
+        pair for pair in match.pairs if pair.visible != pair.infrared and {pair.visible, pair.infrared} <= singles
+    )
+    return pairs, match.notes if pairs else ()
+
+
+def _list_images(folder: Path) -> list[Path]:
+    files: Iterable[Path] = sorted(folder.iterdir(), key=natural_key)
+    return [file for file in files if is_listed(file, IMAGE_SUFFIXES)]
+
+
+def _holds_both(path: Path, options: ReadOptions) -> bool:
+    """Return whether a file holds both images; a damaged file holds none."""
+    try:
+        return holds_both(path, options.decoding)
+    except (OSError, ValueError):
+        return False
